@@ -1,0 +1,1 @@
+"""Lookalike: self-hosted image search. The service; see ARCHITECTURE.md for how it fits together."""

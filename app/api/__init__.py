@@ -1,0 +1,1 @@
+"""HTTP: parse, call, return. Thin; what things mean is decided below."""

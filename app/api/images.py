@@ -1,0 +1,132 @@
+"""The pictures of the catalogue: list, look at, describe, delete."""
+
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import FileResponse
+
+from app.api.dependencies import MAX_ID, Label, ServiceDep
+from app.api.index import check_json
+from app.api.schemas import PROBLEM, PictureOut, PicturePage, PicturePatch
+from app.catalogue import queries
+from app.catalogue.changes import Given
+from app.catalogue.tables import Picture
+from app.errors import InvalidInputError, NotFoundError
+from app.lifespan import Service
+from app.search.decode import DecodeLimits, decode, thumbnail
+
+router = APIRouter(
+    tags=["catalogue"],
+    responses={
+        404: {"description": "There is no such picture.", **PROBLEM},
+        422: {"description": "A parameter cannot be used.", **PROBLEM},
+        503: {"description": "Not now; see Retry-After.", **PROBLEM},
+    },
+)
+
+PictureId = Annotated[int, Path(ge=1, le=MAX_ID)]
+IfNoneMatch = Annotated[str | None, Header()]
+IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture.",
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    304: {"description": "It is the one that you have."},
+}
+
+
+@router.get("/images", operation_id="list_images", summary="The catalogue, page by page")
+def list_images(
+    service: ServiceDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")] = None,
+    label: Label | None = None,
+) -> PicturePage:
+    """Lists pictures in the order in which they were added."""
+    with service.database.snapshot() as session:
+        found = queries.page(session, after=_after(cursor), limit=limit + 1, label=label)
+    more = str(found[limit - 1].id) if len(found) > limit else None
+    return PicturePage(items=[PictureOut.of(picture) for picture in found[:limit]], next_cursor=more)
+
+
+@router.get("/images/{picture_id}", operation_id="get_image", summary="One picture")
+def get_image(picture_id: PictureId, service: ServiceDep) -> PictureOut:
+    """Returns what the catalogue knows of a picture."""
+    return PictureOut.of(_picture(service, picture_id))
+
+
+@router.patch("/images/{picture_id}", operation_id="describe_image", summary="Change label or metadata")
+def describe_image(picture_id: PictureId, patch: PicturePatch, service: ServiceDep) -> PictureOut:
+    """Changes what is said of a picture; what is left out stays."""
+    try:
+        check_json(patch.model_dump())
+    except ValueError as error:
+        raise InvalidInputError("body", str(error)) from error
+    given: Given = {}
+    if "label" in patch.model_fields_set:
+        given["label"] = patch.label
+    if patch.metadata is not None:
+        given["fields"] = _merged(_picture(service, picture_id).fields, patch.metadata)
+    return PictureOut.of(service.ingest.describe(picture_id, given))
+
+
+@router.delete("/images/{picture_id}", operation_id="delete_image", status_code=204, summary="Delete a picture")
+def delete_image(picture_id: PictureId, service: ServiceDep) -> None:
+    """Deletes a picture; no later search finds it."""
+    service.ingest.delete(picture_id)
+
+
+@router.get("/images/{picture_id}/original", operation_id="get_original", responses=IMAGE, response_model=None)
+def get_original(picture_id: PictureId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
+    """Returns the bytes that were added."""
+    picture = _picture(service, picture_id)
+    path = service.files.original(picture.sha256)
+    if not path.exists():
+        raise NotFoundError("original on disk of picture", picture_id)
+    return _file(path, picture.media_type, picture.sha256, if_none_match)
+
+
+@router.get("/images/{picture_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_model=None)
+def get_thumbnail(picture_id: PictureId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
+    """Returns a small picture, upright and without metadata."""
+    sha256 = _picture(service, picture_id).sha256
+    path = service.files.thumbnail(sha256)
+    if not path.exists():
+        _make_thumbnail(service, picture_id, sha256)
+    return _file(path, "image/webp", sha256, if_none_match)
+
+
+def _picture(service: Service, picture_id: int) -> Picture:
+    with service.database.snapshot() as session:
+        return queries.picture(session, picture_id)
+
+
+def _make_thumbnail(service: Service, picture_id: int, sha256: str) -> None:
+    original = service.files.original(sha256)
+    if not original.exists():
+        raise NotFoundError("original on disk of picture", picture_id)
+    settings = service.settings
+    limits = DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
+    service.files.store_thumbnail(sha256, thumbnail(decode(original.read_bytes(), limits).image))
+
+
+def _file(path: FilePath, media_type: str, sha256: str, if_none_match: str | None) -> Response:
+    # The address stays when a picture is replaced, so browsers ask each time whether theirs is the one.
+    headers = {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache"}
+    if if_none_match == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return FileResponse(path, media_type=media_type, headers=headers)
+
+
+def _merged(fields: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """Applies a merge patch to the first level: null takes a field away, anything else replaces it."""
+    return {name: value for name, value in {**fields, **patch}.items() if value is not None}
+
+
+def _after(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit()) or int(cursor) > MAX_ID:
+        raise InvalidInputError("cursor", "is not a next_cursor of an earlier page")
+    return int(cursor)

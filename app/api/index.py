@@ -1,0 +1,121 @@
+"""Adding pictures: `POST /index`."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, NoReturn
+
+from fastapi import APIRouter, File, Form, UploadFile
+from pydantic import TypeAdapter, ValidationError
+
+from app.api.dependencies import ServiceDep
+from app.api.metrics import MetricsDep
+from app.api.schemas import PROBLEM, Described, IndexOut, ItemOut
+from app.catalogue.changes import Given
+from app.errors import InvalidInputError
+from app.ingest.add import Upload
+
+router = APIRouter(tags=["catalogue"])
+
+# Pictures in memory at a time, and in one commit.
+CHUNK = 64
+EXAMPLE = '[{"key": "sku-17", "label": "boots", "price": 89.5}]'
+DESCRIBED = TypeAdapter(list[Described])
+
+
+@router.post(
+    "/index",
+    operation_id="index",
+    status_code=201,
+    summary="Put pictures into the catalogue",
+    responses={
+        413: {"description": "The request is too large.", **PROBLEM},
+        422: {"description": "A field cannot be used.", **PROBLEM},
+        503: {"description": "Not now; see Retry-After. The same request may be sent again.", **PROBLEM},
+    },
+)
+def index(
+    images: Annotated[list[UploadFile], File(description="One or more pictures.")],
+    service: ServiceDep,
+    metrics: MetricsDep,
+    metadata: Annotated[
+        str | None,
+        Form(
+            description="A JSON list with one object per image, in order: `key` (yours; default: the SHA-256 of "
+            "the bytes), `label`, and any other fields, which come back as `metadata`.",
+            openapi_examples={"one boot": {"value": EXAMPLE}},
+        ),
+    ] = None,
+) -> IndexOut:
+    """Adds pictures, or updates those whose `key` is there.
+
+    Each picture is reported in order; one that cannot be used is `rejected` with the reason, and the others are
+    stored. When the answer comes, they are stored for good and every later search finds them.
+    """
+    if len(images) > service.settings.max_images_per_request:
+        most = service.settings.max_images_per_request
+        raise InvalidInputError("images", f"{len(images)} pictures are more than the {most} taken at once")
+    described = parse_metadata(metadata, len(images))
+    items: list[ItemOut] = []
+    for first in range(0, len(images), CHUNK):
+        pairs = zip(images[first : first + CHUNK], described[first : first + CHUNK], strict=True)
+        added = service.ingest.add([_upload(image.file.read(), about) for image, about in pairs])
+        items.extend(ItemOut(**vars(item)) for item in added)
+    metrics.count_added([item.status for item in items])
+    return IndexOut(items=items)
+
+
+def parse_metadata(metadata: str | None, images: int) -> list[Described]:
+    """Reads the `metadata` field: what is said of each of so many images.
+
+    Raises:
+        InvalidInputError: it is not a list of that many objects with usable values.
+    """
+    if metadata is None or not metadata.strip():
+        return [Described() for _ in range(images)]
+    try:
+        described = DESCRIBED.validate_python(check_json(json.loads(metadata, parse_constant=_no_constant)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInputError("metadata", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError("metadata", f"is not a JSON list of objects: {error}") from error
+    if len(described) != images:
+        raise InvalidInputError("metadata", f"has {len(described)} entries for {images} images; give one for each")
+    return described
+
+
+def check_json(value: Any) -> Any:
+    """Refuses text that PostgreSQL cannot store; returns the value.
+
+    Raises:
+        ValueError: a text in it holds a NUL character or half of a surrogate pair.
+    """
+    for text in _texts(value):
+        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("a text holds a NUL character or half of a surrogate pair")
+    return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _upload(data: bytes, about: Described) -> Upload:
+    given: Given = {}
+    if "label" in about.model_fields_set:
+        given["label"] = about.label
+    if about.model_extra:
+        given["fields"] = about.model_extra
+    return Upload(data, about.key, given)

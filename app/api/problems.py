@@ -1,0 +1,117 @@
+"""Errors as HTTP: every one becomes `application/problem+json` (RFC 9457), in this file alone."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from app.errors import (
+    InvalidInputError,
+    LookalikeError,
+    NotFoundError,
+    PictureRefusedError,
+    TooLargeError,
+    UnavailableError,
+)
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+STATUS = {
+    PictureRefusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+TOO_LARGE = ("too_many_bytes", "too_many_pixels")
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field or parameter."""
+
+    field: str
+    reason: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = []
+
+
+def add_exception_handlers(app: FastAPI) -> None:
+    """Makes the application answer every error as a problem."""
+    app.add_exception_handler(LookalikeError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+def problem_response(
+    status: HTTPStatus,
+    detail: str,
+    errors: list[FieldError] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """Builds a problem's response."""
+    problem = Problem(title=status.phrase, status=status, detail=detail, errors=errors or [])
+    return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
+
+
+def respond(error: LookalikeError) -> JSONResponse:
+    """Turns one of the project's own errors into its response."""
+    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), HTTPStatus.CONFLICT)
+    fields: list[FieldError] = []
+    headers: dict[str, str] = {}
+    match error:
+        case PictureRefusedError():
+            fields = [FieldError(field="image", reason=error.reason)]
+            if error.code in TOO_LARGE:
+                status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        case InvalidInputError():
+            fields = [FieldError(field=error.field, reason=error.reason)]
+        case UnavailableError():
+            headers = {"Retry-After": str(error.retry_after)}
+        case _:
+            pass
+    return problem_response(status, str(error), fields, headers)
+
+
+async def _on_error(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, UnavailableError):
+        log.warning("unavailable: %s", error)
+    return respond(error) if isinstance(error, LookalikeError) else await _on_bug(_request, error)
+
+
+async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    fields = [FieldError(field=_field(item["loc"]), reason=str(item["msg"])) for item in jsonable_encoder(found)]
+    detail = "; ".join(f"{field.field}: {field.reason}" for field in fields)
+    return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, fields)
+
+
+async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        return await _on_bug(_request, error)
+    status = HTTPStatus(error.status_code)
+    return problem_response(status, str(error.detail), headers=dict(error.headers or {}))
+
+
+async def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here; the server's log says what.")
+
+
+def _field(location: list[str | int]) -> str:
+    """Names the place of an error as its sender knows it: the parameter or field, then the way into it."""
+    return ".".join(str(part) for part in location[1:]) or str(location[0])

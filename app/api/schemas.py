@@ -1,0 +1,194 @@
+"""What travels over HTTP, as pydantic models with the examples that Swagger UI shows."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.problems import MEDIA_TYPE, Problem
+from app.catalogue.tables import Picture
+from app.search.types import Mode
+
+PROBLEM = {"content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+Metadata = dict[str, Any]
+
+
+class PictureOut(BaseModel):
+    """A picture of the catalogue."""
+
+    id: int
+    key: str
+    label: str | None
+    metadata: Metadata
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+    created_at: datetime
+    updated_at: datetime
+    image_url: str
+    thumbnail_url: str
+
+    @classmethod
+    def of(cls, picture: Picture) -> "PictureOut":
+        """Shows a row of the catalogue."""
+        names = (
+            "id",
+            "key",
+            "label",
+            "media_type",
+            "width",
+            "height",
+            "size_bytes",
+            "created_at",
+            "updated_at",
+        )
+        return cls(**{name: getattr(picture, name) for name in names}, metadata=picture.fields, **urls(picture.id))
+
+
+class PicturePage(BaseModel):
+    """Some pictures, and where the next ones begin."""
+
+    items: list[PictureOut]
+    next_cursor: str | None = Field(description="Give this as `cursor` for the next page; null on the last one.")
+
+
+class MatchOut(BaseModel):
+    """One picture that was found."""
+
+    id: int
+    key: str
+    distance: float = Field(description="What ranked it: L2 on F7, or for `bcs` the bits that differ.")
+    hamming: int = Field(description="Bits in which its code differs from the query's.")
+    label: str | None
+    metadata: Metadata
+    image_url: str
+    thumbnail_url: str
+
+
+class SearchOut(BaseModel):
+    """What a search found."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "5e2c0f1a9b7d4c33",
+                "code": "9f3c52d1a4e07b6688f01c23d9e4ab57",
+                "mode": "hds",
+                "pool_size": 360,
+                "catalogue_size": 360,
+                "results": [
+                    {
+                        "id": 17,
+                        "key": "sku-17",
+                        "distance": 0.0,
+                        "hamming": 0,
+                        "label": "boots",
+                        "metadata": {"price": 89.5, "colour": "brown"},
+                        "image_url": "/images/17/original",
+                        "thumbnail_url": "/images/17/thumbnail",
+                    }
+                ],
+                "timings_ms": {
+                    "decode": 1.9,
+                    "encode": 4.4,
+                    "coarse": 0.7,
+                    "fine": 0.8,
+                    "catalogue": 1.0,
+                    "total": 9.1,
+                },
+            }
+        }
+    )
+
+    model: str = Field(description="Fingerprint of the network that made the codes.")
+    code: str = Field(description="The query's binary code, hexadecimal.")
+    mode: Mode
+    pool_size: int = Field(description="Candidates that the last step looked at.")
+    catalogue_size: int
+    results: list[MatchOut]
+    timings_ms: dict[str, float]
+
+
+class Described(BaseModel):
+    """What is said of one picture in the `metadata` field of `POST /index`; further fields become its metadata."""
+
+    model_config = ConfigDict(extra="allow")
+
+    key: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    label: Annotated[str, Field(max_length=512)] | None = None
+
+
+class ItemOut(BaseModel):
+    """What became of one picture."""
+
+    id: int | None
+    key: str
+    status: Literal["created", "updated", "unchanged", "rejected"]
+    error: str | None = None
+
+
+class IndexOut(BaseModel):
+    """What became of each picture, in the order they came."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"items": [{"id": 17, "key": "sku-17", "status": "created", "error": None}]}}
+    )
+
+    items: list[ItemOut]
+
+
+class PicturePatch(BaseModel):
+    """What to change; what is left out stays. In `metadata`, null takes a field away (RFC 7396)."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"example": {"label": "boots", "metadata": {"price": 79.0, "season": None}}},
+    )
+
+    label: Annotated[str, Field(max_length=512)] | None = None
+    metadata: Metadata | None = None
+
+
+class ModelOut(BaseModel):
+    """The network in use."""
+
+    name: str
+    fingerprint: str
+    backbone: str
+    bits: int
+    feature_dim: int
+    feature_norm: str
+
+
+class StatsOut(BaseModel):
+    """The catalogue in numbers."""
+
+    images: int
+    labels: int
+    model: ModelOut
+    seq: int = Field(description="Number of the last change.")
+    applied_seq: int = Field(description="The last change that the answering process has in its index.")
+    bytes: dict[str, int] = Field(description="Originals, vectors on disk, codes in memory.")
+    version: str
+
+
+class HealthOut(BaseModel):
+    """A sign of life."""
+
+    status: Literal["alive"] = "alive"
+
+
+class ReadyOut(BaseModel):
+    """Whether searches can be answered."""
+
+    status: Literal["ready"] = "ready"
+    images: int
+
+
+def urls(picture_id: int) -> dict[str, str]:
+    """Returns where a picture's original and thumbnail are served."""
+    return {
+        "image_url": f"/images/{picture_id}/original",
+        "thumbnail_url": f"/images/{picture_id}/thumbnail",
+    }

@@ -1,0 +1,52 @@
+"""For whoever runs the service: numbers, health, metrics."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app.api.dependencies import ServiceDep
+from app.api.metrics import MetricsDep
+from app.api.schemas import PROBLEM, HealthOut, ModelOut, ReadyOut, StatsOut
+from app.catalogue import queries
+
+router = APIRouter(tags=["system"], responses={503: {"description": "Not now; see Retry-After.", **PROBLEM}})
+
+
+@router.get("/stats", operation_id="stats", summary="The catalogue in numbers")
+def stats(service: ServiceDep) -> StatsOut:
+    """Counts pictures, changes and bytes."""
+    with service.database.snapshot() as session:
+        totals = queries.totals(session)
+    model = {name: getattr(service.network, name) for name in ModelOut.model_fields}
+    return StatsOut(
+        images=totals.images,
+        labels=totals.labels,
+        model=ModelOut(**model),
+        seq=totals.seq,
+        applied_seq=service.follower.seq,
+        bytes={
+            "originals": totals.original_bytes,
+            "vectors": service.vectors.bytes_on_disk,
+            "codes": service.index.bytes_in_use,
+        },
+        version=version("lookalike"),
+    )
+
+
+@router.get("/healthz", operation_id="healthz", summary="Is the process alive?")
+async def healthz() -> HealthOut:
+    """Answers as long as the process does."""
+    return HealthOut()
+
+
+@router.get("/readyz", operation_id="readyz", summary="Can searches be answered?")
+def readyz(service: ServiceDep) -> ReadyOut:
+    """Asks the database and brings the index up to date."""
+    return ReadyOut(images=len(service.follower.current()))
+
+
+@router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
+def show_metrics(service: ServiceDep, metrics: MetricsDep) -> Response:
+    """Returns this process's metrics."""
+    return Response(metrics.render(len(service.index)), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,1 @@
+"""The truth (PostgreSQL) and the files beside it: originals, thumbnails, vectors."""

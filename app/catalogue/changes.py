@@ -1,0 +1,195 @@
+"""Changes to the catalogue: each is one transaction, numbered by `seq`, visible when it commits.
+
+Taking a number locks the catalogue's row until the commit. So a follower that has seen `seq` has seen everything
+up to it, ids grow with `seq`, and two writers of one key take turns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from app.catalogue.tables import CatalogueState, Deletion, Encoding, Generation, Picture
+from app.errors import NotFoundError
+
+Status = Literal["created", "updated", "unchanged"]
+
+
+class Given(TypedDict, total=False):
+    """What an owner says of a picture; what is left out stays as it is."""
+
+    label: str | None
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What decoding found out about a picture's bytes."""
+
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class NewEncoding:
+    """What the network made of it; the vector is on disk, synced, at `slot`."""
+
+    slot: int
+    code: bytes
+    checksum: int
+
+
+@dataclass(frozen=True)
+class Put:
+    """One picture to create or update; facts and encoding are None when its bytes are those already there."""
+
+    key: str
+    given: Given
+    facts: PictureFacts | None
+    encoding: NewEncoding | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a `Put`; `replaced` is the hash of an original that its picture no longer uses."""
+
+    id: int
+    status: Status
+    replaced: str | None = None
+
+
+class CatalogueChangedError(Exception):
+    """What a change was prepared for is no longer so; prepare it again."""
+
+
+def advance(session: Session) -> tuple[int, int | None]:
+    """Takes the next `seq` and holds the catalogue until the commit; returns it and the generation in use."""
+    changed = (
+        update(CatalogueState)
+        .values(seq=CatalogueState.seq + 1)
+        .returning(CatalogueState.seq, CatalogueState.generation_id)
+    )
+    seq, generation_id = session.execute(changed).one()
+    return seq, generation_id
+
+
+def reserve_slots(session: Session, generation_id: int, count: int) -> np.typing.NDArray[np.int64]:
+    """Hands out rows of a generation's vector file, never handed out before; returns `(count,)`."""
+    taken = (
+        update(Generation)
+        .where(Generation.id == generation_id)
+        .values(next_slot=Generation.next_slot + count)
+        .returning(Generation.next_slot)
+    )
+    end = session.execute(taken).scalar_one()
+    return np.arange(end - count, end, dtype=np.int64)
+
+
+def put_pictures(session: Session, generation_id: int, puts: Sequence[Put]) -> list[Done]:
+    """Creates or updates pictures, in order, as one change.
+
+    Raises:
+        CatalogueChangedError: another network is in use by now, or a picture whose bytes were to be kept is gone.
+    """
+    seq, in_use = advance(session)
+    if in_use != generation_id:
+        raise CatalogueChangedError
+    known = _known(session, [put.key for put in puts])
+    applied = [(_apply(session, known, put), put.encoding) for put in puts]
+    session.flush()
+    _save_encodings(session, generation_id, seq, [(picture.id, new) for (picture, _, _), new in applied if new])
+    return [Done(picture.id, status, replaced) for (picture, status, replaced), _ in applied]
+
+
+def delete_picture(session: Session, picture_id: int) -> str:
+    """Deletes a picture as one change; returns the hash of its original.
+
+    Raises:
+        NotFoundError: there is no such picture.
+    """
+    seq, _ = advance(session)
+    sha256 = session.execute(delete(Picture).where(Picture.id == picture_id).returning(Picture.sha256)).scalar()
+    if sha256 is None:
+        raise NotFoundError("picture", picture_id)
+    session.execute(insert(Deletion).values(picture_id=picture_id, seq=seq))
+    return sha256
+
+
+def describe_picture(session: Session, picture_id: int, given: Given) -> Picture:
+    """Changes what is said of a picture as one change.
+
+    Raises:
+        NotFoundError: there is no such picture.
+    """
+    advance(session)
+    picture = session.get(Picture, picture_id)
+    if picture is None:
+        raise NotFoundError("picture", picture_id)
+    _describe(picture, given)
+    session.flush()
+    session.refresh(picture)
+    return picture
+
+
+def hash_in_use(session: Session, sha256: str) -> bool:
+    """Tells, with the catalogue held, whether any picture uses this original."""
+    session.execute(select(CatalogueState.seq).with_for_update()).one()
+    return session.scalar(select(Picture.id).where(Picture.sha256 == sha256).limit(1)) is not None
+
+
+def _known(session: Session, keys: list[str]) -> dict[str, Picture]:
+    return {picture.key: picture for picture in session.scalars(select(Picture).where(Picture.key.in_(keys)))}
+
+
+def _apply(session: Session, known: dict[str, Picture], put: Put) -> tuple[Picture, Status, str | None]:
+    picture = known.get(put.key)
+    if picture is None:
+        if put.facts is None:
+            raise CatalogueChangedError
+        picture = Picture(key=put.key, label=None, fields={}, **vars(put.facts))
+        _describe(picture, put.given)
+        known[put.key] = picture
+        session.add(picture)
+        return picture, "created", None
+    before = picture.sha256
+    changed = _describe(picture, put.given)
+    if put.facts is not None and put.facts.sha256 != before:
+        for name, value in vars(put.facts).items():
+            setattr(picture, name, value)
+        return picture, "updated", before
+    return picture, "updated" if changed else "unchanged", None
+
+
+def _describe(picture: Picture, given: Given) -> bool:
+    """Writes what is given over what is there; tells whether anything differs."""
+    before = (picture.label, picture.fields)
+    picture.label = given.get("label", picture.label)
+    picture.fields = given.get("fields", picture.fields)
+    return before != (picture.label, picture.fields)
+
+
+def _save_encodings(
+    session: Session, generation_id: int, seq: int, encodings: Sequence[tuple[int, NewEncoding]]
+) -> None:
+    # The last one wins where a key came twice: PostgreSQL refuses to update a row twice in one statement.
+    rows = {
+        picture_id: {"generation_id": generation_id, "picture_id": picture_id, "seq": seq, **vars(new)}
+        for picture_id, new in encodings
+    }
+    if not rows:
+        return
+    upsert = postgresql.insert(Encoding).values(list(rows.values()))
+    names = ("slot", "code", "checksum", "seq")
+    session.execute(
+        upsert.on_conflict_do_update(
+            index_elements=["generation_id", "picture_id"],
+            set_={name: upsert.excluded[name] for name in names},
+        )
+    )

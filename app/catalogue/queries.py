@@ -1,0 +1,91 @@
+"""Questions to the catalogue."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
+from app.errors import NotFoundError
+
+
+def picture(session: Session, picture_id: int) -> Picture:
+    """Returns a picture.
+
+    Raises:
+        NotFoundError: there is no such picture.
+    """
+    found = session.get(Picture, picture_id)
+    if found is None:
+        raise NotFoundError("picture", picture_id)
+    return found
+
+
+def pictures(session: Session, ids: Sequence[int]) -> dict[int, Picture]:
+    """Returns pictures by id; those that are not there are left out."""
+    if not ids:
+        return {}
+    return {found.id: found for found in session.scalars(select(Picture).where(Picture.id.in_(ids)))}
+
+
+def page(session: Session, *, after: int, limit: int, label: str | None) -> list[Picture]:
+    """Lists pictures by id, those after one id."""
+    query = select(Picture).where(Picture.id > after).order_by(Picture.id).limit(limit)
+    if label is not None:
+        query = query.where(Picture.label == label)
+    return list(session.scalars(query))
+
+
+def ids_with_label(session: Session, label: str) -> NDArray[np.int64]:
+    """Lists the ids of pictures with a label, ascending `(n,)`."""
+    found = session.scalars(select(Picture.id).where(Picture.label == label).order_by(Picture.id))
+    return np.fromiter(found, np.int64)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is already there under a key, and whether this generation has encoded it."""
+
+    sha256: str
+    encoded: bool
+
+
+def known_keys(session: Session, generation_id: int, keys: Sequence[str]) -> dict[str, Known]:
+    """Returns what is already there under these keys."""
+    found = session.execute(
+        select(Picture.key, Picture.sha256, Encoding.slot)
+        .outerjoin(Encoding, (Encoding.picture_id == Picture.id) & (Encoding.generation_id == generation_id))
+        .where(Picture.key.in_(keys))
+    )
+    return {key: Known(sha256, slot is not None) for key, sha256, slot in found}
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The catalogue in numbers; `original_bytes` counts an original once for every picture that uses it."""
+
+    images: int
+    labels: int
+    original_bytes: int
+    seq: int
+
+
+def totals(session: Session) -> Totals:
+    """Counts the catalogue."""
+    images, labels, size = session.execute(
+        select(func.count(Picture.id), func.count(Picture.label.distinct()), func.sum(Picture.size_bytes))
+    ).one()
+    return Totals(images, labels, int(size or 0), session.scalars(select(CatalogueState.seq)).one())
+
+
+def is_empty(session: Session) -> bool:
+    """Tells whether there is no picture at all."""
+    return session.scalar(select(Picture.id).limit(1)) is None
+
+
+def generation_in_use(session: Session) -> Generation | None:
+    """Returns the generation that searches use; None in a new catalogue."""
+    return session.scalar(select(Generation).join(CatalogueState, CatalogueState.generation_id == Generation.id))

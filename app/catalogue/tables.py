@@ -1,0 +1,105 @@
+"""The catalogue's tables. The database is the truth; everything else can be checked against it.
+
+`catalogue` has one row: the number of the last change (`seq`) and the generation in use. Every change locks that
+row until it commits, so the order of `seq` is the order in which changes become visible.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """All tables, with names for every constraint."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Generation(Base):
+    """One network's encodings of the catalogue; `next_slot` is the first row of its vector file not handed out."""
+
+    __tablename__ = "generations"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    bits: Mapped[int]
+    feature_dim: Mapped[int]
+    next_slot: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class CatalogueState(Base):
+    """The one row that every change locks."""
+
+    __tablename__ = "catalogue"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    generation_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"))
+
+
+class Picture(Base):
+    """A picture that can be found; `sha256` names its original on disk."""
+
+    __tablename__ = "pictures"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    key: Mapped[str] = mapped_column(Text, unique=True)
+    sha256: Mapped[str] = mapped_column(Text, index=True)
+    media_type: Mapped[str] = mapped_column(Text)
+    width: Mapped[int]
+    height: Mapped[int]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    label: Mapped[str | None] = mapped_column(Text, index=True)
+    # `metadata` is SQLAlchemy's own word on a class.
+    fields: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now(), onupdate=func.now()
+    )
+
+
+class Encoding(Base):
+    """What one generation's network made of a picture: its code, and where its F7 lies."""
+
+    __tablename__ = "encodings"
+    __table_args__ = (Index("ix_encodings_generation_id_seq", "generation_id", "seq"),)
+
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generations.id"), primary_key=True)
+    picture_id: Mapped[int] = mapped_column(ForeignKey("pictures.id", ondelete="CASCADE"), primary_key=True, index=True)
+    slot: Mapped[int] = mapped_column(BigInteger)
+    code: Mapped[bytes]
+    checksum: Mapped[int] = mapped_column(BigInteger)
+    seq: Mapped[int] = mapped_column(BigInteger)
+
+
+class Deletion(Base):
+    """A picture that was deleted, for those who follow the changes."""
+
+    __tablename__ = "deletions"
+
+    picture_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, index=True)

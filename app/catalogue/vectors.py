@@ -1,0 +1,112 @@
+"""F7 on disk: one file a generation, a fixed-size row a slot, read through a map that every process shares.
+
+The file grows by whole chunks whose disk space is claimed before anything is written, and never shrinks: a full
+disk is an error of the writer, and never a fault in a reader's map. Slots are handed out by the database and
+written once. Whether a row is what was written is told by the checksum in the database; each process looks at a
+row's checksum the first time that it reads it. Knows nothing of SQL.
+"""
+
+import errno
+import os
+import threading
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import UnavailableError
+
+Features = NDArray[np.float32]
+Slots = NDArray[np.int64]
+
+CHUNK_ROWS = 4096
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class VectorFile:
+    """The vectors of one generation, `(rows, dim)` float32. Safe for many threads and processes."""
+
+    def __init__(self, path: Path, dim: int) -> None:
+        self.path, self.dim = path, dim
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._mapped = np.zeros((0, dim), np.float32)
+        self._checked = np.zeros(0, np.bool_)
+        self._mapping = threading.Lock()
+
+    def close(self) -> None:
+        """Lets the file go; maps that searches still hold stay readable until they are done."""
+        os.close(self._fd)
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes that the file takes."""
+        return os.fstat(self._fd).st_size
+
+    def write(self, slots: Slots, features: Features) -> NDArray[np.uint32]:
+        """Writes rows `(n, dim)` at their slots and syncs them; returns their checksums `(n,)`.
+
+        Raises:
+            UnavailableError: the disk is full; nothing that was there is changed.
+        """
+        try:
+            self._claim(int(slots.max()) + 1)
+            for slot, row in zip(slots.tolist(), np.ascontiguousarray(features, np.float32), strict=True):
+                self._write_row(slot, row.tobytes())
+            os.fsync(self._fd)
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise UnavailableError("The disk that holds the vectors is full.", retry_after=60) from error
+            raise
+        return checksums(features)
+
+    def rows(self, slots: Slots) -> Features:
+        """Returns the mapped matrix `(rows, dim)`, large enough for all of these slots."""
+        if len(slots) and int(slots.max()) >= len(self._mapped):
+            self._map()
+        return self._mapped
+
+    def intact(self, slots: Slots, expected: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Tells for each slot whether its row has the checksum that it was written with."""
+        mapped = self.rows(slots)
+        good = slots < len(mapped)
+        unseen = np.flatnonzero(good)[~self._checked[slots[good]]]
+        if len(unseen):
+            # A row that is wrong stays unchecked, and is looked at again the next time.
+            right = checksums(mapped[slots[unseen]]) == expected[unseen]
+            self._checked[slots[unseen[right]]] = True
+            good[unseen[~right]] = False
+        return good
+
+    def _claim(self, rows: int) -> None:
+        chunks = -(-rows // CHUNK_ROWS)
+        wanted = chunks * CHUNK_ROWS * self._row_bytes
+        if wanted > os.fstat(self._fd).st_size:
+            os.posix_fallocate(self._fd, 0, wanted)
+
+    def _write_row(self, slot: int, row: bytes) -> None:
+        view, at = memoryview(row), slot * self._row_bytes
+        while view:
+            written = os.pwrite(self._fd, view, at)
+            view, at = view[written:], at + written
+
+    def _map(self) -> None:
+        with self._mapping:
+            rows = os.fstat(self._fd).st_size // self._row_bytes
+            if rows > len(self._mapped):
+                checked = np.zeros(rows, np.bool_)
+                checked[: len(self._checked)] = self._checked
+                # The flags first: a reader of the larger map must find flags for it.
+                self._checked = checked
+                self._mapped = np.memmap(self.path, np.float32, "r", shape=(rows, self.dim))
+
+    @property
+    def _row_bytes(self) -> int:
+        return 4 * self.dim
+
+
+def checksums(features: Features) -> NDArray[np.uint32]:
+    """Returns CRC-32 of each row's bytes, `(n,)` uint32."""
+    rows = np.ascontiguousarray(features, np.float32)
+    return np.fromiter((zlib.crc32(row) for row in rows), np.uint32, len(rows))

@@ -1,0 +1,103 @@
+"""Commands over the catalogue: fill it, search it, count it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
+from app.settings import Settings
+
+_CHUNK = 64
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
+
+
+def index(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A folder of pictures; those in subfolders get their folder's name as label."),
+    ],
+) -> None:
+    """Put a folder of pictures into the catalogue. Run it again at will: what is there already stays as it is."""
+    with errors_as_sentences():
+        from app.ingest.folder import uploads
+        from app.lifespan import open_service
+
+        if not folder.is_dir():
+            fail(f"{folder} is not a folder.")
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+        counts: dict[str, int] = {}
+        with open_service(Settings()) as service, progress_bar() as bar:
+            task = bar.add_task("indexing", total=len(paths))
+            for some in _chunks(paths):
+                for path, added in zip(some, service.ingest.add(uploads(folder, some)), strict=True):
+                    counts[added.status] = counts.get(added.status, 0) + 1
+                    if added.error:
+                        bar.console.print(f"{path}: {added.error}", markup=False)
+                bar.advance(task, len(some))
+        console().print(", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to index")
+
+
+def search(
+    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="The most results.")] = 10,
+) -> None:
+    """Ask what looks like a picture."""
+    with errors_as_sentences():
+        from app.lifespan import open_service
+        from app.search.types import SearchOptions
+
+        if not picture.is_file():
+            fail(f"{picture} is not a file.")
+        with open_service(Settings()) as service:
+            answer = service.searcher.by_picture(picture.read_bytes(), SearchOptions(k=k))
+        table = Table("id", "key", "label", "distance", "hamming")
+        for match, row in answer.matches:
+            table.add_row(str(match.id), row.key, row.label or "", f"{match.distance:.4f}", str(match.hamming))
+        console().print(table)
+
+
+def stats() -> None:
+    """Count the catalogue."""
+    with errors_as_sentences():
+        from app.catalogue import queries
+        from app.lifespan import open_database
+
+        with open_database(Settings()) as database, database.snapshot() as session:
+            totals, generation = queries.totals(session), queries.generation_in_use(session)
+        console().print(f"{totals.images} pictures, {totals.labels} labels, seq {totals.seq}")
+        if generation is not None:
+            console().print(f"network {generation.model} ({generation.fingerprint}), {generation.bits} bits")
+
+
+def demo() -> None:
+    """Fill an empty catalogue with the demo pictures."""
+    with errors_as_sentences():
+        from app.demo.fill import fill_if_empty
+        from app.lifespan import open_service
+
+        with open_service(Settings(demo="auto")) as service:
+            added = fill_if_empty(service)
+        console().print(f"{added} pictures added" if added else "The catalogue has pictures; the demo stays out.")
+
+
+def migrate() -> None:
+    """Bring the database to this version's tables."""
+    with errors_as_sentences():
+        from contextlib import ExitStack, closing
+
+        from app.catalogue.database import Database
+        from app.catalogue.embedded import embedded_postgres
+        from app.catalogue.schema import upgrade
+
+        settings = Settings()
+        with ExitStack() as stack:
+            url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
+            upgrade(stack.enter_context(closing(Database(url))))
+        console().print("The database is up to date.")
+
+
+def _chunks(paths: list[Path]) -> Iterator[list[Path]]:
+    return (paths[first : first + _CHUNK] for first in range(0, len(paths), _CHUNK))

@@ -1,0 +1,22 @@
+"""The commands, gathered."""
+
+import typer
+
+from app.cli import catalogue, serve, training
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Self-hosted image search: put a catalogue of pictures in, ask what looks like this one.",
+)
+app.command()(serve.serve)
+app.command()(catalogue.index)
+app.command()(catalogue.search)
+app.command()(catalogue.stats)
+app.command()(catalogue.demo)
+app.command()(catalogue.migrate)
+app.command()(training.train)
+
+
+if __name__ == "__main__":
+    app()

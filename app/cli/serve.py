@@ -1,0 +1,61 @@
+"""`lookalike serve`: the server, with the embedded database around it where no other is named."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+
+from app.catalogue import generations
+from app.cli.terminal import errors_as_sentences
+from app.lifespan import open_database
+from app.settings import Settings
+
+_LOG: dict[str, Any] = {
+    **uvicorn.config.LOGGING_CONFIG,
+    "loggers": {
+        **uvicorn.config.LOGGING_CONFIG["loggers"],
+        "app": {"handlers": ["default"], "level": "INFO", "propagate": False},
+    },
+}
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes over the one catalogue.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
+    model: Annotated[str | None, typer.Option(help="A checkpoint that ships, or the path of one.")] = None,
+) -> None:
+    """Start the service; Ctrl-C ends it."""
+    given = {"host": host, "port": port, "workers": workers, "data_dir": data_dir, "model": model}
+    # By way of the environment, because worker processes read their settings themselves.
+    os.environ |= {f"LOOKALIKE_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # uvicorn raises the signal again when it has shut down; the default would end us before the database.
+        signal.signal(ending, lambda *_: sys.exit(0))
+    with errors_as_sentences():
+        settings = Settings()
+        with open_database(settings) as database:
+            _require_network(settings, database)
+            uvicorn.run(
+                "app.main:create_app",
+                factory=True,
+                host=settings.host,
+                port=settings.port,
+                workers=settings.workers,
+                log_config=_LOG,
+                timeout_graceful_shutdown=10,
+            )
+
+
+def _require_network(settings: Settings, database: Any) -> None:
+    """Finds out now, and not in a worker, that the network is missing or is not the catalogue's."""
+    from models.checkpoint import find, read_info
+
+    with database.begin() as session:
+        generations.adopt(session, read_info(find(settings.model)))
+    database.engine.dispose()

@@ -1,0 +1,55 @@
+"""What commands share: one console, errors as sentences, progress bars."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from app.errors import LookalikeError
+
+
+def console() -> Console:
+    """Returns a console for results; plain text where it is not a terminal."""
+    return Console(highlight=False)
+
+
+@contextmanager
+def errors_as_sentences() -> Iterator[None]:
+    """Ends the command with a sentence, and no traceback, where something went wrong that we foresaw."""
+    # Only here, so that commands that need no network do not wait for torch.
+    from models.errors import ModelError
+
+    try:
+        yield
+    except (LookalikeError, ModelError) as error:
+        fail(str(error))
+    except ValidationError as error:
+        fail("; ".join(f"LOOKALIKE_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()))
+
+
+def fail(sentence: str) -> None:
+    """Prints what went wrong and ends the command."""
+    Console(stderr=True, highlight=False).print(sentence, style="red", markup=False)
+    raise typer.Exit(1)
+
+
+def progress_bar() -> Progress:
+    """Returns a progress bar with speed and time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,77 @@
+"""What can go wrong, as exceptions that carry data.
+
+Each one's text is a sentence for a person: what is wrong and what to do. No HTTP here: `app/api/problems.py`
+turns these into problem+json, and the command line prints them.
+"""
+
+
+class LookalikeError(Exception):
+    """Base of everything that the project raises on purpose."""
+
+
+class InvalidInputError(LookalikeError):
+    """A value that somebody gave cannot be used.
+
+    Attributes:
+        field: the parameter, form field or option that it came in.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class PictureRefusedError(LookalikeError):
+    """Bytes that are not a picture which can be used.
+
+    Attributes:
+        code: a stable word for programs: `empty`, `too_many_bytes`, `too_many_pixels`, `unknown_format`,
+            `damaged`.
+        reason: the same for people.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class NotFoundError(LookalikeError):
+    """Something asked for by its id is not in the catalogue."""
+
+    def __init__(self, what: str, identifier: int | str) -> None:
+        super().__init__(f"There is no {what} {identifier} in the catalogue.")
+        self.what = what
+        self.identifier = identifier
+
+
+class TooLargeError(LookalikeError):
+    """A request has more bytes than the service takes.
+
+    Attributes:
+        limit: the most bytes that it takes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The request is larger than {limit:,} bytes, the most this service takes at once.")
+        self.limit = limit
+
+
+class UnavailableError(LookalikeError):
+    """The service cannot do this now, and may be able to later.
+
+    Attributes:
+        reason: what is missing.
+        retry_after: seconds after which another try makes sense.
+    """
+
+    def __init__(self, reason: str, retry_after: int = 5) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class ModelMismatchError(LookalikeError):
+    """The catalogue was encoded by another network than the one that was asked for."""

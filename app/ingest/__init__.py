@@ -1,0 +1,1 @@
+"""Ways into the catalogue. Every one ends in `add.py`."""

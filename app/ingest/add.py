@@ -1,0 +1,173 @@
+"""The way of an addition: bytes → decode → encode → originals and vectors on disk → rows in one commit.
+
+Nothing is acknowledged before the commit, and everything that the commit speaks of is on disk and synced before
+it. What a crash leaves behind is an original or a slot that nobody uses. Knows nothing of HTTP.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image
+
+from app.catalogue import changes, queries
+from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, PictureFacts, Put
+from app.catalogue.database import Database
+from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.tables import Picture
+from app.catalogue.vectors import VectorFile
+from app.errors import PictureRefusedError, UnavailableError
+from app.search.decode import DecodeLimits, decode, thumbnail
+from app.search.encode import Encoder
+
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture that somebody wants in the catalogue; its key defaults to the hash of its bytes."""
+
+    data: bytes
+    key: str | None
+    given: Given
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of an upload; `error` says why it was rejected."""
+
+    id: int | None
+    key: str
+    status: Literal["created", "updated", "unchanged", "rejected"]
+    error: str | None = None
+
+
+@dataclass
+class _Item:
+    """An upload on its way."""
+
+    upload: Upload
+    key: str
+    sha256: str
+    image: Image.Image | None = None
+    thumbnail: bytes = b""
+    facts: PictureFacts | None = None
+    encoding: NewEncoding | None = None
+    refused: str | None = None
+
+
+class Ingest:
+    """Adds to, changes and deletes from one catalogue with one network."""
+
+    def __init__(
+        self,
+        database: Database,
+        encoder: Encoder,
+        files: PictureFiles,
+        vectors: VectorFile,
+        generation_id: int,
+        limits: DecodeLimits,
+    ) -> None:
+        self._database, self._encoder, self._files = database, encoder, files
+        self._vectors, self._generation_id, self._limits = vectors, generation_id, limits
+
+    def add(self, uploads: Sequence[Upload]) -> list[Added]:
+        """Puts pictures into the catalogue; when this returns they are there for good.
+
+        A picture that cannot be used is reported and costs the others nothing.
+
+        Raises:
+            UnavailableError: disk or database cannot be used; what is not acknowledged may be sent again.
+        """
+        for _ in range(_TRIES):
+            items = self._prepare(uploads)
+            usable = [item for item in items if item.refused is None]
+            self._encode([item for item in usable if item.image is not None])
+            try:
+                done = iter(self._commit(usable))
+            except CatalogueChangedError:
+                continue
+            return [_report(item, None if item.refused else next(done)) for item in items]
+        raise UnavailableError("The catalogue changed while the pictures were being added.")
+
+    def describe(self, picture_id: int, given: Given) -> Picture:
+        """Changes what is said of a picture.
+
+        Raises:
+            NotFoundError: there is no such picture.
+        """
+        with self._database.begin() as session:
+            return changes.describe_picture(session, picture_id, given)
+
+    def delete(self, picture_id: int) -> None:
+        """Deletes a picture; when this returns no search in any process finds it.
+
+        Raises:
+            NotFoundError: there is no such picture.
+        """
+        with self._database.begin() as session:
+            sha256 = changes.delete_picture(session, picture_id)
+        self._discard(sha256)
+
+    def _prepare(self, uploads: Sequence[Upload]) -> list[_Item]:
+        """Decodes every picture whose bytes are not already there under its key."""
+        items = [_item(upload) for upload in uploads]
+        with self._database.snapshot() as session:
+            known = queries.known_keys(session, self._generation_id, [item.key for item in items])
+        for item in items:
+            there = known.get(item.key)
+            if there is None or not there.encoded or there.sha256 != item.sha256:
+                self._decode(item)
+        return items
+
+    def _decode(self, item: _Item) -> None:
+        try:
+            picture = decode(item.upload.data, self._limits, side=self._encoder.size)
+        except PictureRefusedError as error:
+            item.refused = error.reason
+            return
+        item.image, item.thumbnail = picture.image, thumbnail(picture.image)
+        item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
+
+    def _encode(self, items: Sequence[_Item]) -> None:
+        """Encodes pictures and puts originals, thumbnails and vectors on disk."""
+        if not items:
+            return
+        encoded = self._encoder.encode_many([item.image for item in items if item.image is not None])
+        self._files.store({item.sha256: item.upload.data for item in items})
+        for item in items:
+            self._files.store_thumbnail(item.sha256, item.thumbnail)
+        with self._database.begin() as session:
+            slots = changes.reserve_slots(session, self._generation_id, len(items))
+        checksums = self._vectors.write(slots, encoded.features)
+        for item, slot, code, checksum in zip(items, slots, encoded.codes, checksums, strict=True):
+            item.encoding = NewEncoding(int(slot), code.tobytes(), int(checksum))
+
+    def _commit(self, items: Sequence[_Item]) -> list[Done]:
+        """Makes everything visible at once; this is the commit point."""
+        puts = [Put(item.key, item.upload.given, item.facts, item.encoding) for item in items]
+        with self._database.begin() as session:
+            done = changes.put_pictures(session, self._generation_id, puts)
+            # With the catalogue held nobody discards: an original that went since it was stored comes back.
+            self._files.store({item.sha256: item.upload.data for item in items if item.facts is not None})
+        for result in done:
+            if result.replaced is not None:
+                self._discard(result.replaced)
+        return done
+
+    def _discard(self, sha256: str) -> None:
+        """Deletes an original that no picture uses any more."""
+        with self._database.begin() as session:
+            if not changes.hash_in_use(session, sha256):
+                self._files.remove(sha256)
+
+
+def _item(upload: Upload) -> _Item:
+    sha256 = content_hash(upload.data)
+    return _Item(upload, upload.key if upload.key is not None else sha256, sha256)
+
+
+def _report(item: _Item, done: Done | None) -> Added:
+    if done is None:
+        return Added(None, item.key, "rejected", item.refused)
+    return Added(done.id, item.key, done.status)

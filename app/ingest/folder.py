@@ -1,0 +1,18 @@
+"""Pictures of a folder as uploads: the key is the path below the folder, the label the name of the subfolder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.catalogue.changes import Given
+from app.ingest.add import Upload
+
+
+def uploads(folder: Path, paths: Sequence[Path]) -> list[Upload]:
+    """Reads files below a folder."""
+    return [_upload(folder, path) for path in paths]
+
+
+def _upload(folder: Path, path: Path) -> Upload:
+    below = path.relative_to(folder)
+    given: Given = {"label": below.parts[-2]} if len(below.parts) > 1 else {}
+    return Upload(path.read_bytes(), below.as_posix(), given)

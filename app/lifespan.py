@@ -1,0 +1,93 @@
+"""Opens what the service holds, in order, and closes it in the reverse order.
+
+`open_service` is the one place where the parts meet: the server, the command line and the tests all go through it.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.catalogue import generations
+from app.catalogue.database import Database
+from app.catalogue.embedded import embedded_postgres
+from app.catalogue.follower import Follower
+from app.catalogue.pictures import PictureFiles
+from app.catalogue.schema import require_current, upgrade
+from app.catalogue.tables import Picture
+from app.catalogue.vectors import VectorFile
+from app.ingest.add import Ingest
+from app.search.decode import DecodeLimits
+from app.search.encode import Encoder, open_encoder
+from app.search.index import LocalIndex
+from app.search.pipeline import Searcher
+from app.settings import Settings
+from models.checkpoint import CheckpointInfo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything that lives as long as the service."""
+
+    settings: Settings
+    network: CheckpointInfo
+    database: Database
+    files: PictureFiles
+    vectors: VectorFile
+    index: LocalIndex
+    follower: Follower
+    searcher: Searcher[Picture]
+    ingest: Ingest
+
+
+@contextmanager
+def open_service(settings: Settings) -> Iterator[Service]:
+    """Opens database, network and index over the data folder.
+
+    Raises:
+        LookalikeError: something cannot be opened; the text says what to do.
+    """
+    with ExitStack() as stack:
+        database = stack.enter_context(open_database(settings))
+        encoder, network = open_encoder(settings.model, settings.device, settings.precision)
+        stack.enter_context(closing(encoder))
+        yield stack.enter_context(assemble(settings, database, encoder, network))
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """Opens the database that the settings name, or starts the embedded one, with this version's tables in it."""
+    with ExitStack() as stack:
+        url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
+        database = stack.enter_context(closing(Database(url)))
+        # The embedded database is the service's own; whoever keeps another one chooses when it changes.
+        if settings.database_url is None:
+            upgrade(database)
+        else:
+            require_current(database)
+        yield database
+
+
+@contextmanager
+def assemble(settings: Settings, database: Database, encoder: Encoder, network: CheckpointInfo) -> Iterator[Service]:
+    """Builds the service from a database and a network, and reads the index in."""
+    with database.begin() as session:
+        generation = generations.adopt(session, network)
+    limits = DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
+    files = PictureFiles(settings.data_dir / "pictures")
+    with closing(VectorFile(vector_path(settings.data_dir, generation.id), network.feature_dim)) as vectors:
+        index = LocalIndex(network.bits, vectors)
+        follower = Follower(database, index, generation.id)
+        searcher = Searcher(encoder, follower, limits)
+        ingest = Ingest(database, encoder, files, vectors, generation.id, limits)
+        follower.current()
+        log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)
+        yield Service(settings, network, database, files, vectors, index, follower, searcher, ingest)
+
+
+def vector_path(data_dir: Path, generation_id: int) -> Path:
+    """Returns where a generation's vectors lie."""
+    return data_dir / "vectors" / f"{generation_id}.f32"

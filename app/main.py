@@ -1,0 +1,81 @@
+"""The web application: `create_app()`, for uvicorn's factory mode."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol, TypedDict
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+
+from app.api import images, index, search, system
+from app.api.limits import BodyLimit, FixedHeaders
+from app.api.metrics import Metrics
+from app.api.problems import add_exception_handlers
+from app.demo.fill import fill_if_empty
+from app.lifespan import Service, open_service
+from app.settings import Settings
+
+WEB = Path(__file__).parent / "web"
+PAGE_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+DESCRIPTION = """
+Put a catalogue of pictures in, ask **what looks like this one**, get the answer in milliseconds.
+
+Search with `POST /search`, add pictures with `POST /index`. Errors are `application/problem+json` (RFC 9457).
+"""
+
+
+class State(TypedDict):
+    """What requests find in `request.state`."""
+
+    service: Service
+
+
+class Opener(Protocol):
+    """Opens a service, as `open_service` does."""
+
+    def __call__(self, settings: Settings) -> AbstractContextManager[Service]:
+        """Returns the open service as a context manager."""
+        ...
+
+
+def create_app(settings: Settings | None = None, opener: Opener = open_service) -> FastAPI:
+    """Builds the application; what it holds is opened when the server starts and closed when it ends."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+        manager = opener(settings)
+        service = await to_thread.run_sync(manager.__enter__)
+        try:
+            await to_thread.run_sync(fill_if_empty, service)
+            yield {"service": service}
+        finally:
+            await to_thread.run_sync(manager.__exit__, None, None, None)
+
+    app: FastAPI = FastAPIOffline(
+        title="Lookalike", version=version("lookalike"), description=DESCRIPTION, lifespan=lifespan
+    )
+    app.state.metrics = Metrics()
+    app.add_middleware(BodyLimit, limit=settings.max_request_bytes)
+    app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
+    add_exception_handlers(app)
+    for router in (search.router, index.router, images.router, system.router):
+        app.include_router(router)
+    add_page(app)
+    return app
+
+
+def add_page(app: FastAPI) -> None:
+    """Serves the page for people at `/`."""
+    app.mount("/web", StaticFiles(directory=WEB), name="web")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(WEB / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})

@@ -1,0 +1,1 @@
+"""The mission: picture → ranked matches. Knows nothing of HTTP or SQL."""

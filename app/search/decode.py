@@ -1,0 +1,299 @@
+"""Bytes from anybody → an upright RGB picture, or a refusal that says why.
+
+How: the first bytes name one of seven formats, and only that format's decoder ever sees the data. Sizes are
+checked as declared, before a pixel is decoded, and again as decoded. Pillow warns in places (strange EXIF,
+strange animations, large sizes), and in Python 3.11 no warning can be silenced for one thread alone; so the
+decoders are called directly rather than through `Image.open`, and get the still picture without the parts
+that can warn. No state of Pillow's is read or changed: any number of threads may decode at once.
+
+What it does not know: colour profiles (values are taken as sRGB), further frames of an animation, who asks.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+from pillow_heif import HeifImageFile
+
+from app.errors import PictureRefusedError
+
+THUMBNAIL_MEDIA_TYPE = "image/jpeg"
+# A progressive JPEG can go over all its pixels again every 75 bytes: 20 MB could keep a core busy for hours.
+# Encoders write about ten scans. The limit holds for the largest picture; smaller ones may have more.
+SCANS_AT_MAX_PIXELS = 40
+# Pillow reads the parts of a file's head one by one in Python, some at quadratic cost: 20 MB of the smallest
+# ones would take it half a minute. A large PNG has a few thousand.
+MAX_PARTS = 50_000
+JPEG_SCAN = 0xDA
+JPEG_EXIF = 0xE1
+# Frames and Huffman tables, quantization tables, restart interval, JFIF, Adobe: what the pixels depend on.
+JPEG_SEGMENTS = frozenset((*range(0xC0, 0xD0), 0xDB, 0xDD, 0xE0, 0xEE))
+JPEG_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xDA), 0xFF))
+PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
+GIF_GRAPHIC_CONTROL = 0xF9
+BMP_RUN_LENGTH = (1, 2)
+EXIF_ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """The largest picture that is taken: of the file, and of the picture in it."""
+
+    max_bytes: int = 20_000_000
+    max_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        image: RGB, upright, without metadata; smaller than `width` × `height` where that loses nothing.
+        width: of the whole upright picture, in pixels.
+        height: of the whole upright picture, in pixels.
+        media_type: what the bytes were, whatever anybody called them.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
+    media_type: str
+
+
+@dataclass(frozen=True)
+class _Format:
+    name: str
+    media_type: str
+    magic: bytes
+    decoder: type[ImageFile.ImageFile]
+    still: Callable[[bytes], bytes] = bytes
+
+
+def decode(data: bytes, limits: DecodeLimits, side: int | None = None) -> Picture:
+    """Decode a picture; the same bytes and side give the same pixels.
+
+    Args:
+        data: a whole JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC file.
+        limits: what is too large.
+        side: the shorter side that the caller will resize to, at least 1. JPEGs may then come reduced.
+
+    Raises:
+        PictureRefusedError: the bytes are no picture that can be used. Nothing else is raised for any bytes.
+    """
+    _check_bytes(len(data), limits)
+    kind = _recognise(data)
+    try:
+        return _decode(kind, data, limits, side)
+    except PictureRefusedError:
+        raise
+    # Decoders give up in every way there is (OSError, SyntaxError, struct.error, MemoryError, …) and promise
+    # none of them; all mean that this data does not decode. The original stays attached as the cause.
+    except Exception as error:
+        reason = f"The {kind.name} picture is damaged or incomplete: it cannot be decoded."
+        raise PictureRefusedError("damaged", reason) from error
+
+
+def thumbnail(image: Image.Image, side: int = 320) -> bytes:
+    """Shrink an RGB picture to fit a square, as `THUMBNAIL_MEDIA_TYPE` without metadata; never enlarge it."""
+    scale = min(1.0, side / max(image.size))
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small.info.clear()
+    buffer = BytesIO()
+    # WebP is a fifth smaller at the same look, but takes ten times as long: more than finding the code.
+    small.save(buffer, "JPEG", quality=80, optimize=True)
+    return buffer.getvalue()
+
+
+def _decode(kind: _Format, data: bytes, limits: DecodeLimits, side: int | None) -> Picture:
+    image = kind.decoder(BytesIO(kind.still(data)))
+    _check_pixels(image.size, limits)
+    _check_effort(image, data, limits)
+    full = _load(image, side)
+    _check_pixels(image.size, limits)
+    orientation = _orientation(image.info.get("exif") or b"")
+    width, height = full[::-1] if orientation in SIDEWAYS else full
+    return Picture(_upright(_to_rgb(image), orientation), width, height, kind.media_type)
+
+
+def _check_bytes(size: int, limits: DecodeLimits) -> None:
+    if size == 0:
+        raise PictureRefusedError("empty", "The picture is empty: it has no bytes.")
+    if size > limits.max_bytes:
+        reason = f"The picture has {size:,} bytes; at most {limits.max_bytes:,} are taken."
+        raise PictureRefusedError("too_many_bytes", reason)
+
+
+def _recognise(data: bytes) -> _Format:
+    for kind in FORMATS:
+        if re.match(kind.magic, data, re.DOTALL):
+            return kind
+    names = ", ".join(kind.name for kind in FORMATS)
+    raise PictureRefusedError("unknown_format", f"This is not a picture in a format read here: {names}.")
+
+
+def _check_pixels(size: tuple[int, int], limits: DecodeLimits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        reason = f"The picture has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} are taken."
+        raise PictureRefusedError("too_many_pixels", reason)
+
+
+def _check_effort(image: ImageFile.ImageFile, data: bytes, limits: DecodeLimits) -> None:
+    # Pillow reads run lengths in a Python loop: a file within the limits would take it most of a minute.
+    if isinstance(image, BmpImageFile) and image.info["compression"] in BMP_RUN_LENGTH:
+        raise PictureRefusedError("unknown_format", "BMP pictures with run-length compression are not read.")
+    if image.info.get("progressive"):
+        scans = data.count(b"\xff\xda")
+        if scans * image.width * image.height > SCANS_AT_MAX_PIXELS * limits.max_pixels:
+            reason = f"The picture draws its {image.width:,} × {image.height:,} pixels {scans:,} times over."
+            raise PictureRefusedError("too_many_pixels", reason)
+
+
+def _load(image: ImageFile.ImageFile, side: int | None) -> tuple[int, int]:
+    """Decode the pixels, and return the size of the whole picture."""
+    declared = image.size
+    if side is None or not isinstance(image, JpegImageFile):
+        image.load()
+        return image.size
+    # libjpeg halves by leaving out the highest frequencies, before it computes a pixel. A picture that still
+    # has twice the wanted side holds every frequency that the caller's own resize would keep.
+    image.draft(None, (2 * side, 2 * side))
+    image.load()
+    return declared
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "I;16":  # Pillow would clip at 255; the upper of the two bytes is the brightness
+        image = Image.frombytes("L", image.size, image.tobytes()[1::2])
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    paper = Image.new("RGB", image.size, "white")
+    paper.paste(layer, mask=layer)
+    return paper
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
+    # Whoever reads the orientation again would turn the picture twice.
+    upright.info.clear()
+    return upright
+
+
+def _orientation(exif: bytes) -> int:
+    """EXIF's orientation; 1, upright, where it cannot be read, for a picture is worth more than its EXIF."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = "<" if tiff.startswith(b"II") else ">"
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for entry in range(entries):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, directory + 2 + 12 * entry)
+            if tag == EXIF_ORIENTATION:
+                return int(value)
+    except struct.error:
+        pass
+    return 1
+
+
+class _Jpeg(JpegImageFile):
+    """Without the search for a resolution, for which Pillow reads all EXIF, and warns."""
+
+    def _open(self) -> None:
+        self.info["dpi"] = (72, 72)
+        super()._open()
+
+
+def _still_jpeg(data: bytes) -> bytes:
+    """Only what makes pixels, and the first EXIF: no profiles, comments, previews, padding."""
+    kept, exif, at = [data[:2]], b"", 2
+    for _ in range(MAX_PARTS):
+        at = data.index(b"\xff", at)
+        marker = data[at + 1]
+        if marker == JPEG_SCAN:
+            return b"".join((*kept, exif, data[at:]))
+        length = 1 if marker in JPEG_BARE else 2 + int.from_bytes(data[at + 2 : at + 4])
+        if marker in JPEG_SEGMENTS:
+            kept.append(data[at : at + length])
+        elif marker == JPEG_EXIF and data[at + 4 : at + 10] == b"Exif\0\0":
+            exif = exif or data[at : at + length]
+        at += length
+    raise ValueError("too many parts")
+
+
+def _still_png(data: bytes) -> bytes:
+    """Only what makes pixels, and EXIF: no animation, which can warn, and no compressed texts or profiles."""
+    kept, at = [data[:8]], 8
+    for _ in range(MAX_PARTS):
+        if at + 8 > len(data):
+            return b"".join(kept)
+        length, chunk = struct.unpack_from(">I4s", data, at)
+        if chunk in PNG_CHUNKS:
+            kept.append(data[at : at + length + 12])
+        at += length + 12
+    raise ValueError("too many parts")
+
+
+def _still_gif(data: bytes) -> bytes:
+    """From the first frame on, on a screen that holds it: where Pillow enlarges a screen, it can warn."""
+    start = 13 + (6 << (data[10] & 7) if data[10] & 0x80 else 0)
+    at, control = start, b""
+    for _ in range(MAX_PARTS):
+        if data[at] == ord(","):
+            return data[:6] + _gif_screen(data, at) + data[10:start] + control + data[at:]
+        end = _gif_extension_end(data, at)
+        if data[at + 1] == GIF_GRAPHIC_CONTROL:
+            control = data[at:end]
+        at = end
+    raise ValueError("too many parts")
+
+
+def _gif_screen(data: bytes, frame: int) -> bytes:
+    left, top, width, height = struct.unpack_from("<4H", data, frame + 1)
+    screen_width, screen_height = struct.unpack_from("<2H", data, 6)
+    return struct.pack("<2H", max(screen_width, left + width), max(screen_height, top + height))
+
+
+def _gif_extension_end(data: bytes, at: int) -> int:
+    if data[at] != ord("!"):
+        raise ValueError("neither a frame nor an extension")
+    at += 2
+    while data[at]:
+        at += 1 + data[at]
+    return at + 1
+
+
+def _still_avif(data: bytes) -> bytes:
+    """Without EXIF, which can warn: in AVIF the orientation has a place of its own, which Pillow reads."""
+    return re.sub(rb"(infe.{8,10})Exif", rb"\1free", data, flags=re.DOTALL)
+
+
+FORMATS = (
+    _Format("JPEG", "image/jpeg", rb"\xff\xd8\xff", _Jpeg, _still_jpeg),
+    _Format("PNG", "image/png", rb"\x89PNG\r\n\x1a\n", PngImageFile, _still_png),
+    _Format("WebP", "image/webp", rb"RIFF.{4}WEBP", WebPImageFile),
+    _Format("GIF", "image/gif", rb"GIF8[79]a", GifImageFile, _still_gif),
+    _Format("BMP", "image/bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", BmpImageFile),
+    _Format("AVIF", "image/avif", rb".{4}ftyp(avi[fs]|m[is]f1.{4}(.{4}){0,8}avi[fs])", AvifImageFile),
+    _Format("HEIC", "image/heic", rb".{4}ftyp(hei[cxms]|hev[cxms]|m[is]f1)", HeifImageFile),
+)

@@ -1,0 +1,108 @@
+"""The words of searching, as types: what is asked, what each step hands to the next."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEFAULT_POOL = 1000
+
+
+class Mode(StrEnum):
+    """The paper's three ways to search."""
+
+    HDS = "hds"  # both steps: candidates by codes, order by F7
+    BCS = "bcs"  # codes alone
+    ES = "es"  # F7 alone, over everything
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a search asks for.
+
+    Attributes:
+        k: the most matches.
+        mode: which of the three ways.
+        pool: the most candidates that the coarse step keeps; None for no limit but the radius.
+        radius: the largest Hamming distance of a candidate; None for no limit but the pool.
+        label: only pictures with this label.
+    """
+
+    k: int = 10
+    mode: Mode = Mode.HDS
+    pool: int | None = None
+    radius: int | None = None
+    label: str | None = None
+
+    def pool_limit(self) -> int | None:
+        """Returns how many candidates there may be; None for all within the radius."""
+        if self.pool is None and self.radius is None:
+            return DEFAULT_POOL
+        return self.pool
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a network makes of pictures.
+
+    Attributes:
+        codes: `(n, bits / 8)` uint8.
+        features: F7, `(n, feature_dim)` float32, scaled as the checkpoint says.
+    """
+
+    codes: NDArray[np.uint8]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Encoded pictures as an index holds them; row i of every array is one picture.
+
+    Attributes:
+        ids: `(n,)` int64, ascending.
+        codes: `(n, bits / 8)` uint8.
+        slots: `(n,)` int64, where F7 lies in the vector file.
+        checksums: `(n,)` uint32, CRC-32 of F7's bytes.
+    """
+
+    ids: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    slots: NDArray[np.int64]
+    checksums: NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The pool, by (Hamming distance, id).
+
+    Attributes:
+        ids: `(n,)` int64.
+        hamming: `(n,)` int32, bits that differ from the query's code.
+        slots: `(n,)` int64.
+        checksums: `(n,)` uint32.
+    """
+
+    ids: NDArray[np.int64]
+    hamming: NDArray[np.int32]
+    slots: NDArray[np.int64]
+    checksums: NDArray[np.uint32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, order: NDArray[np.int64]) -> "Candidates":
+        """Returns the candidates at these positions, in this order."""
+        return Candidates(self.ids[order], self.hamming[order], self.slots[order], self.checksums[order])
+
+
+@dataclass(frozen=True)
+class Match:
+    """One ranked picture: its id, the distance that ranked it, and the bits that differ.
+
+    The distance is L2 on F7 for `hds` and `es`, and the Hamming distance for `bcs`.
+    """
+
+    id: int
+    distance: float
+    hamming: int

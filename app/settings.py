@@ -1,0 +1,36 @@
+"""Every setting of the service, read from LOOKALIKE_* variables or a `.env` file.
+
+Read once at a root (the server, the command line, migrations) and passed down; nothing below reads it again.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEGABYTE = 1_000_000
+
+
+class Settings(BaseSettings):
+    """The settings; each one's variable is its name in capitals after LOOKALIKE_."""
+
+    model_config = SettingsConfigDict(env_prefix="LOOKALIKE_", env_file=".env", extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(1, ge=1, le=64, description="Server processes over the one catalogue.")
+    data_dir: Path = Field(Path("data"), description="Where pictures, vectors and the embedded database live.")
+    database_url: str | None = Field(
+        None, description="A PostgreSQL to use (postgresql+psycopg://…); without it the service runs its own."
+    )
+    model: str = Field("clothing", description="A checkpoint that ships, by name, or the path of one.")
+    demo: Literal["auto", "off"] = Field("auto", description="Whether an empty catalogue is filled with drawings.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
+    precision: Literal["f32", "bf16"] = Field(
+        "f32", description="f32 gives the same codes on every machine; bf16 is faster where the CPU has it."
+    )
+    max_picture_bytes: int = Field(20 * MEGABYTE, gt=0, description="The largest picture taken, in bytes.")
+    max_picture_pixels: int = Field(50 * MEGABYTE, gt=0, description="The largest picture taken, in pixels.")
+    max_request_bytes: int = Field(200 * MEGABYTE, gt=0, description="The largest request taken, in bytes.")
+    max_images_per_request: int = Field(500, gt=0, description="The most pictures in one POST /index.")

@@ -1,0 +1,105 @@
+/**
+ * The service's public API, as functions that return its answers.
+ *
+ * Every failure becomes a `ReadableError`, except that an aborted request stays an `AbortError`. Knows nothing
+ * of the page.
+ */
+
+import { ReadableError } from "./errors.js";
+
+/**
+ * @typedef {object} Picture
+ * @property {number} id
+ * @property {string} key
+ * @property {string | null} label
+ * @property {Record<string, unknown>} metadata
+ * @property {string} image_url
+ * @property {string} thumbnail_url
+ */
+
+/** @typedef {Picture & {distance: number | null, hamming: number | null}} Match */
+
+/** @typedef {{catalogue_size: number, results: Match[], timings_ms: Record<string, number>}} Answer */
+
+/** @typedef {{title?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
+
+const RESULTS = 24;
+
+/**
+ * @param {Blob} file
+ * @param {string} mode
+ * @param {AbortSignal} signal
+ * @returns {Promise<Answer>}
+ */
+export function searchByFile(file, mode, signal) {
+  const body = new FormData();
+  body.append("image", file);
+  return request(`/search?k=${RESULTS}&mode=${mode}`, { method: "POST", body, signal });
+}
+
+/**
+ * @param {string} id
+ * @param {string} mode
+ * @param {AbortSignal} signal
+ * @returns {Promise<Answer>}
+ */
+export function searchById(id, mode, signal) {
+  return request(`/images/${id}/similar?k=${RESULTS}&mode=${mode}`, { signal });
+}
+
+/**
+ * @param {string} id
+ * @param {AbortSignal} signal
+ * @returns {Promise<Picture>}
+ */
+export function getPicture(id, signal) {
+  return request(`/images/${id}`, { signal });
+}
+
+/**
+ * @param {AbortSignal} signal
+ * @returns {Promise<{items: Picture[]}>}
+ */
+export function listPictures(signal) {
+  return request(`/images?limit=${RESULTS}`, { signal });
+}
+
+/**
+ * @param {AbortSignal} signal
+ * @returns {Promise<{images: number}>}
+ */
+export function getStats(signal) {
+  return request("/stats", { signal });
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} init
+ */
+async function request(path, init) {
+  const response = await reach(path, init);
+  if (!response.ok) throw new ReadableError(await problemSentence(response));
+  return response.json();
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} init
+ */
+async function reach(path, init) {
+  try {
+    return await fetch(path, { ...init, headers: { Accept: "application/json" } });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new ReadableError("The service does not answer. Is it still running?");
+  }
+}
+
+/** @param {Response} response */
+async function problemSentence(response) {
+  /** @type {Problem} */
+  const problem = await response.json().catch(() => ({}));
+  const sentence = problem.detail || problem.title || `The service answered with status ${response.status}.`;
+  const reasons = (problem.errors ?? []).map(({ field, reason }) => `${field}: ${reason}`);
+  return [sentence, ...reasons.filter((reason) => !sentence.includes(reason))].join(" ");
+}

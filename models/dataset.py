@@ -1,0 +1,149 @@
+"""A folder of labelled folders, as training and evaluation read it: `DIR/CLASS/FILE`, or `DIR/SPLIT/CLASS/FILE`.
+
+Knows nothing of networks. Pictures are decoded once, to a size a little above what the network reads, and kept
+in memory as bytes: on few cores decoding would otherwise take longer than the network does.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from models.errors import DatasetError
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+# What people call the three parts of a data set.
+SPLIT_NAMES = {
+    TRAIN: TRAIN,
+    "training": TRAIN,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    VALIDATION: VALIDATION,
+}
+SPLIT_NAMES |= {TEST: TEST, "testing": TEST}
+
+
+@dataclass(frozen=True)
+class LabelledFiles:
+    """Pictures on disk with their class.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        paths: one a picture.
+        labels: `(n,)` int64, an index into `classes` each.
+    """
+
+    classes: tuple[str, ...]
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def subset(self, indices: NDArray[np.int64]) -> "LabelledFiles":
+        """Returns the pictures at these positions."""
+        return LabelledFiles(self.classes, tuple(self.paths[i] for i in indices), self.labels[indices])
+
+
+def read_splits(folder: Path) -> dict[str, LabelledFiles]:
+    """Lists the splits of a data set; a folder without split folders is one split, `train`.
+
+    Raises:
+        DatasetError: there is nothing to train on, or the splits' classes differ.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder.")
+    parts = {SPLIT_NAMES[path.name]: path for path in _folders(folder) if path.name in SPLIT_NAMES}
+    if TRAIN not in parts:
+        return {TRAIN: _read_classes(folder)}
+    splits = {split: _read_classes(path) for split, path in parts.items()}
+    for split, files in splits.items():
+        if odd := set(files.classes) ^ set(splits[TRAIN].classes):
+            raise DatasetError(f"{parts[split]}: the classes differ from {TRAIN}'s: {', '.join(sorted(odd))}.")
+    return splits
+
+
+def hold_out(files: LabelledFiles, share: float, seed: int) -> tuple[LabelledFiles, LabelledFiles]:
+    """Splits off a share of every class, at least one picture of each that has two; returns (rest, held out)."""
+    rng = np.random.default_rng(seed)
+    held: list[int] = []
+    for label in range(len(files.classes)):
+        members = rng.permutation(np.flatnonzero(files.labels == label))
+        held.extend(members[: max(round(len(members) * share), 1) if len(members) > 1 else 0].tolist())
+    chosen = np.zeros(len(files), dtype=bool)
+    chosen[held] = True
+    return files.subset(np.flatnonzero(~chosen)), files.subset(np.flatnonzero(chosen))
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Opens a picture upright, as RGB, transparency on white.
+
+    Raises:
+        OSError: it cannot be read as a picture.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.has_transparency_data:
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+            return image.convert("RGB")
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Pictures in memory.
+
+    Attributes:
+        pictures: `(n, side, side, 3)` uint8.
+        labels: `(n,)` int64.
+        unreadable: files that were left out.
+    """
+
+    pictures: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    unreadable: tuple[Path, ...]
+
+
+def load_pictures(
+    files: LabelledFiles,
+    prepare: Callable[[Image.Image], NDArray[np.uint8]],
+    progress: Callable[[int], None] = lambda _done: None,
+) -> Loaded:
+    """Decodes every picture and prepares it; files that cannot be read are left out and named."""
+    pictures: list[NDArray[np.uint8]] = []
+    kept: list[int] = []
+    unreadable: list[Path] = []
+    for position, path in enumerate(files.paths):
+        try:
+            pictures.append(prepare(open_rgb(path)))
+            kept.append(position)
+        except OSError:
+            unreadable.append(path)
+        progress(position + 1)
+    if not pictures:
+        raise DatasetError("None of the files could be read as a picture.")
+    return Loaded(np.stack(pictures), files.labels[kept], tuple(unreadable))
+
+
+def _read_classes(folder: Path) -> LabelledFiles:
+    members = {path.name: _pictures(path) for path in _folders(folder)}
+    classes = tuple(sorted(name for name, paths in members.items() if paths))
+    if not classes:
+        raise DatasetError(f"{folder} holds no labelled pictures: expected {folder}/CLASS/FILE.jpg and the like.")
+    paths = [path for name in classes for path in members[name]]
+    labels = np.repeat(np.arange(len(classes)), [len(members[name]) for name in classes])
+    return LabelledFiles(classes, tuple(paths), labels.astype(np.int64))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)

@@ -1,0 +1,290 @@
+"""The embedded PostgreSQL, with real servers and real kills."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import pq
+from sqlalchemy import make_url
+
+from app.catalogue.embedded import embedded_postgres
+from app.catalogue.embedded_files import make_private_folder
+from app.catalogue.embedded_server import PASSWORD_FILE, Server
+from app.errors import UnavailableError
+from tests.catalogue.postgres import connect, database_url, postgres_url
+
+__all__ = ["database_url", "postgres_url"]
+
+ROOT = Path(__file__).parents[2]
+HOLDER = """
+import signal, sys, time
+from pathlib import Path
+from app.catalogue.embedded import embedded_postgres
+from tests.catalogue.postgres import connect
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+with embedded_postgres(Path(sys.argv[1])) as url:
+    try:
+        print("ready", flush=True)
+        sys.stdin.read()
+    except KeyboardInterrupt:
+        time.sleep(0.3)
+        print(connect(url).execute("SELECT 'still there'").fetchone()[0], flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose cluster was made, at the second try, and stopped; to be copied."""
+    data = tmp_path_factory.mktemp("stopped")
+    (data / "postgres.new-cut-off" / "cluster").mkdir(parents=True)
+    with embedded_postgres(data):
+        pass
+    return data
+
+
+@pytest.fixture
+def data(stopped: Path, tmp_path: Path) -> Iterator[Path]:
+    """A data folder with a cluster, not running; stopped again when a test fails halfway."""
+    copy = tmp_path / "data"
+    shutil.copytree(stopped, copy)
+    yield copy
+    Server.of(copy).stop()
+
+
+@contextmanager
+def started(data: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that will use the server, in a session of its own as in another terminal."""
+    command = [sys.executable, "-c", HOLDER, str(data)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ready(process: subprocess.Popen[str]) -> str:
+    """What the process says as soon as it has its database."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+@contextmanager
+def holder(data: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that uses the server."""
+    with started(data) as process:
+        assert ready(process) == "ready\n"
+        yield process
+
+
+def value(url: str, query: str) -> object:
+    with connect(url) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def postmaster(data: Path) -> int:
+    return int((data / "postgres" / "postmaster.pid").read_text().split()[0])
+
+
+def is_stopped(data: Path) -> bool:
+    return Server.of(data).ping() == pq.Ping.NO_RESPONSE and not (data / "postgres" / "postmaster.pid").exists()
+
+
+def test_it_answers(postgres_url: str) -> None:
+    assert value(postgres_url, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("listen_addresses", ""),
+        ("data_checksums", "on"),
+        ("fsync", "on"),
+        ("server_encoding", "UTF8"),
+        ("password_encryption", "scram-sha-256"),
+    ],
+)
+def test_its_settings(postgres_url: str, setting: str, expected: str) -> None:
+    assert value(postgres_url, f"SHOW {setting}") == expected
+
+
+def test_text_sorts_by_code_point_and_letters_beyond_ascii_have_cases(postgres_url: str) -> None:
+    assert value(postgres_url, "SELECT ('Z' < 'a', upper('é'))::text") == "(t,É)"
+
+
+@pytest.mark.parametrize("password", ["wrong", None])
+def test_a_wrong_password_is_refused(postgres_url: str, password: str | None) -> None:
+    url = make_url(postgres_url)._replace(password=password)
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        connect(url.render_as_string(hide_password=False))
+
+
+def test_a_database_of_the_tests_own_is_empty(database_url: str) -> None:
+    assert value(database_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+
+
+def test_nobody_else_may_enter(data: Path) -> None:
+    with embedded_postgres(data) as url:
+        host = make_url(url).query["host"]
+        assert isinstance(host, str)
+        assert stat.S_IMODE(Path(host).stat().st_mode) == 0o700
+        assert stat.S_IMODE((data / "postgres" / PASSWORD_FILE).stat().st_mode) == 0o600
+
+
+def test_it_does_not_run_as_root_and_has_at_most_the_capability_to_pass_folders(data: Path) -> None:
+    with embedded_postgres(data):
+        words = Path(f"/proc/{postmaster(data)}/status").read_text().split()
+    assert int(words[words.index("Uid:") + 1]) != 0
+    assert int(words[words.index("CapEff:") + 1], 16) in {0, 1 << 1, 1 << 2}
+
+
+def test_the_password_is_in_no_command_and_no_log(stopped: Path) -> None:
+    password = (stopped / "postgres" / PASSWORD_FILE).read_text()
+    command = (stopped / "postgres" / "postmaster.opts").read_text()
+    logs = [(stopped / name).read_text() for name in ("postgres.log.1", "postgres.log")]
+    assert "running bootstrap script" in logs[0]
+    assert "ready to accept connections" in logs[1]
+    assert password not in "".join((command, *logs))
+
+
+def test_data_outlives_a_restart(data: Path) -> None:
+    with embedded_postgres(data) as url:
+        connect(url).execute("CREATE TABLE kept AS SELECT 17 AS id").connection.close()
+    assert is_stopped(data)
+    with embedded_postgres(data) as url:
+        assert value(url, "SELECT id FROM kept") == 17
+
+
+def test_the_last_holder_stops_it(data: Path) -> None:
+    with embedded_postgres(data) as first:
+        with embedded_postgres(data) as second, holder(data):
+            assert first == second
+        assert value(first, "SELECT 1") == 1
+    assert is_stopped(data)
+
+
+def test_one_of_several_holders_leaves_first(data: Path) -> None:
+    with holder(data):
+        pid = postmaster(data)
+        with embedded_postgres(data) as url:
+            assert value(url, "SELECT 1") == 1
+        assert postmaster(data) == pid
+        assert not is_stopped(data)
+
+
+def test_two_that_start_at_once_share_a_new_cluster(tmp_path: Path) -> None:
+    with started(tmp_path) as one, started(tmp_path) as other:
+        assert [ready(one), ready(other)] == ["ready\n"] * 2
+        pid = postmaster(tmp_path)
+        one.communicate()
+        assert postmaster(tmp_path) == pid
+        other.communicate()
+    assert is_stopped(tmp_path)
+
+
+def test_what_a_killed_holder_leaves_is_found_and_stopped(data: Path) -> None:
+    with holder(data) as killed:
+        pid = postmaster(data)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        with embedded_postgres(data) as url:
+            assert postmaster(data) == pid
+            assert value(url, "SELECT 1") == 1
+    assert is_stopped(data)
+
+
+def test_ctrl_c_reaches_the_holder_and_leaves_it_its_database(data: Path) -> None:
+    with holder(data) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.communicate()[0] == "still there\n"
+    assert is_stopped(data)
+
+
+def test_a_holder_that_exits_on_sigterm_stops_it(data: Path) -> None:
+    with holder(data) as process:
+        process.terminate()
+        process.communicate()
+    assert is_stopped(data)
+
+
+def test_it_recovers_when_it_was_killed(data: Path) -> None:
+    with embedded_postgres(data) as url:
+        connect(url).execute("CREATE TABLE kept AS SELECT 17 AS id").connection.close()
+        os.kill(postmaster(data), signal.SIGKILL)
+    with embedded_postgres(data) as url:
+        assert value(url, "SELECT id FROM kept") == 17
+    assert "was not properly shut down" in (data / "postgres.log").read_text()
+
+
+def test_a_process_number_that_was_given_away_does_not_stop_it_from_starting(data: Path) -> None:
+    with subprocess.Popen(["sleep", "60"], user=Server.of(data).account.uid) as innocent:
+        (data / "postgres" / "postmaster.pid").write_text(f"{innocent.pid}\n{data / 'postgres'}\n")
+        with embedded_postgres(data) as url:
+            assert value(url, "SELECT 1") == 1
+        assert innocent.poll() is None
+        innocent.kill()
+
+
+def test_a_damaged_pid_file_does_not_stop_it_from_starting(data: Path) -> None:
+    (data / "postgres" / "postmaster.pid").write_bytes(b"\0\0\0\0")
+    with embedded_postgres(data) as url:
+        assert value(url, "SELECT 1") == 1
+
+
+def test_a_creation_that_was_cut_off_is_cleared_away(stopped: Path) -> None:
+    assert {path.name for path in stopped.iterdir()} == {
+        "postgres",
+        "postgres.lock",
+        "postgres.log",
+        "postgres.log.1",
+        "postgres.start.lock",
+    }
+
+
+@pytest.mark.parametrize("name", ["long" * 30, "a b:c,d'e$f\"g%h"])
+def test_paths_that_make_no_good_address_work(stopped: Path, tmp_path: Path, name: str) -> None:
+    data = tmp_path / name
+    shutil.copytree(stopped, data)
+    with embedded_postgres(data) as url:
+        sockets = Path(str(make_url(url).query["host"]))
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        assert value(url, "SELECT 1") == 1
+    assert sockets != data / "postgres"
+    assert not sockets.exists()
+
+
+def test_a_socket_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir(mode=0o755)
+    with pytest.raises(UnavailableError, match="0700"):
+        make_private_folder(tmp_path / "open", os.getuid())
+
+
+def test_a_link_in_the_place_of_the_socket_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "private")
+    with pytest.raises(UnavailableError, match="0700"):
+        make_private_folder(tmp_path / "link", os.getuid())
+
+
+def test_a_cluster_of_another_version_is_refused_in_words(data: Path) -> None:
+    (data / "postgres" / "PG_VERSION").write_text("17\n")
+    with pytest.raises(UnavailableError, match="made by PostgreSQL 17"), embedded_postgres(data):
+        pass
+
+
+def test_a_server_that_does_not_start_says_why(data: Path) -> None:
+    (data / "postgres" / "global" / "pg_control").unlink()
+    with pytest.raises(UnavailableError, match="could not find the database system"), embedded_postgres(data):
+        pass

@@ -1,0 +1,362 @@
+"""Bytes from anybody become an upright RGB picture or a refusal, and nothing else."""
+
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageChops, ImageStat
+
+from app.errors import PictureRefusedError
+from app.search.decode import DecodeLimits, Picture, decode, thumbnail
+from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format, gradient
+
+LIMITS = DecodeLimits()
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+FILES = every_format(gradient())
+TURNED_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return PNG_MAGIC + header + b"".join(extra) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def with_exif(exif: bytes) -> bytes:
+    jpeg = FILES["JPEG"]
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+def gif(screen: tuple[int, int], frame: tuple[int, int, int, int], head: bytes = b"") -> bytes:
+    lzw = b"\x02\x02\x44\x01\x00"  # one pixel of colour 0
+    palette = bytes((9, 99, 199, 255, 255, 255))
+    descriptor = b"," + struct.pack("<4HB", *frame, 0)
+    return b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + palette + head + descriptor + lzw + b";"
+
+
+def outcome(data: bytes, limits: DecodeLimits = LIMITS, side: int | None = None) -> Picture | PictureRefusedError:
+    """What comes of some bytes. Warnings are errors here, so a decoder's own must not be taken for damage."""
+    try:
+        return decode(data, limits, side)
+    except PictureRefusedError as refused:
+        reason: BaseException | None = refused
+        while reason is not None:
+            if isinstance(reason, Warning):
+                raise reason from refused
+            reason = reason.__cause__ or reason.__context__
+        return refused
+
+
+def refusal(data: bytes, limits: DecodeLimits = LIMITS) -> PictureRefusedError:
+    refused = outcome(data, limits)
+    assert isinstance(refused, PictureRefusedError)
+    assert refused.reason.endswith(".")
+    return refused
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """The mean difference of two RGB pictures, 0 to 255."""
+    return max(ImageStat.Stat(ImageChops.difference(one, other)).mean)
+
+
+def colour(picture: Picture, x: int = 0, y: int = 0) -> tuple[int, ...]:
+    value = picture.image.getpixel((x, y))
+    assert isinstance(value, tuple)
+    return value
+
+
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
+def test_every_format_decodes_to_the_same_picture(kind: str) -> None:
+    picture = decode(FILES[kind], LIMITS)
+    assert (picture.width, picture.height) == picture.image.size == (64, 48)
+    assert (picture.image.mode, picture.media_type) == ("RGB", MEDIA_TYPES[kind])
+    assert difference(picture.image, gradient()) < 12  # GIF has few colours, AVIF and HEIC lose most
+    assert not picture.image.info
+
+
+def test_a_phones_picture_pair_is_a_jpeg() -> None:
+    pair = encoded(gradient(), "MPO", save_all=True, append_images=[corners()])
+    picture = decode(pair, LIMITS)
+    assert picture.media_type == "image/jpeg"
+    assert difference(picture.image, gradient()) < 3
+
+
+def test_an_avif_that_calls_itself_mif1_is_an_avif() -> None:
+    data = FILES["AVIF"].replace(b"ftypavif", b"ftypmif1", 1)
+    assert decode(data, LIMITS).media_type == "image/avif"
+
+
+@pytest.mark.parametrize("kind", TURNED_FORMATS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_comes_upright(kind: str, orientation: int) -> None:
+    picture = decode(encoded(corners(), kind, orientation), LIMITS)
+    assert (picture.width, picture.height) == picture.image.size == (64, 48)
+    assert difference(picture.image, corners()) < 6
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_heic_comes_upright(orientation: int) -> None:
+    picture = decode(encoded(corners(), "HEIF", orientation), LIMITS)
+    assert picture.image.size == (64, 48)
+    assert difference(picture.image, corners()) < 6
+
+
+def test_a_reduced_picture_is_upright_and_knows_its_whole_size() -> None:
+    picture = decode(encoded(corners(640, 480), "JPEG", 6), LIMITS, side=30)
+    assert (picture.width, picture.height) == (640, 480)
+    assert picture.image.size == (80, 60)
+    for at, expected in enumerate(CORNERS):
+        found = colour(picture, 20 + 40 * (at % 2), 15 + 30 * (at // 2))
+        assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 6
+
+
+@pytest.mark.parametrize(("side", "shorter"), [(60, 120), (61, 240), (120, 240), (121, 480), (500, 480)])
+def test_a_jpeg_is_reduced_to_no_less_than_twice_the_side(side: int, shorter: int) -> None:
+    assert min(decode(encoded(gradient(640, 480)), LIMITS, side).image.size) == shorter
+
+
+def test_reducing_does_not_show_after_the_resize() -> None:
+    data = encoded(gradient(640, 480), quality=90)
+    small = [decode(data, LIMITS, side).image.resize((56, 56)) for side in (None, 56)]
+    assert difference(*small) < 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MEDIA_TYPES if kind != "JPEG"])
+def test_only_jpegs_are_reduced(kind: str) -> None:
+    assert decode(FILES[kind], LIMITS, side=4).image.size == (64, 48)
+
+
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
+def test_the_same_bytes_give_the_same_pixels_in_any_thread(kind: str) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        pictures = list(threads.map(lambda _: decode(FILES[kind], LIMITS, 20), range(8)))
+    assert len({picture.image.tobytes() for picture in pictures}) == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "expected"),
+    [
+        ("1", 1, (255, 255, 255)),
+        ("L", 100, (100, 100, 100)),
+        ("LA", (100, 0), (255, 255, 255)),
+        ("LA", (100, 255), (100, 100, 100)),
+        ("RGB", (10, 20, 30), (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 0), (255, 255, 255)),
+        ("RGBA", (255, 0, 0, 128), (255, 127, 127)),
+        ("I;16", 0x4080, (0x40, 0x40, 0x40)),
+        ("I;16", 0xFFFF, (255, 255, 255)),
+    ],
+)
+def test_every_mode_of_png_becomes_rgb_on_white(
+    mode: str, value: int | tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    assert colour(decode(encoded(Image.new(mode, (4, 4), value), "PNG"), LIMITS)) == expected
+
+
+@pytest.mark.parametrize(("depth", "kind", "row"), [(16, 2, 6), (16, 4, 4), (16, 6, 8), (2, 0, 1), (4, 0, 1)])
+def test_every_depth_of_png_becomes_white_where_it_is_brightest(depth: int, kind: int, row: int) -> None:
+    data = png(1, 1, depth, kind, b"\x00" + b"\xff" * row)
+    assert colour(decode(data, LIMITS)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "transparent"),
+    [(0, b"\x07", b"\x00\x07"), (2, b"\x01\x02\x03", b"\x00\x01\x00\x02\x00\x03")],
+)
+def test_a_png_colour_declared_transparent_is_white(kind: int, row: bytes, transparent: bytes) -> None:
+    data = png(1, 1, 8, kind, b"\x00" + row, chunk(b"tRNS", transparent))
+    assert colour(decode(data, LIMITS)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("alphas", [b"\x80\xff", b"\x00"])
+def test_a_transparent_palette_is_laid_on_white(alphas: bytes) -> None:
+    palette = chunk(b"PLTE", bytes((200, 0, 0, 0, 0, 200)))
+    picture = decode(png(2, 1, 8, 3, b"\x00\x00\x01", palette, chunk(b"tRNS", alphas)), LIMITS)
+    share = alphas[0] / 255
+    assert colour(picture) == (round(255 - 55 * share), round(255 - 255 * share), round(255 - 255 * share))
+    assert colour(picture, 1) == (0, 0, 200)
+
+
+def test_a_16_bit_grey_with_a_transparent_value_is_read() -> None:
+    data = png(1, 1, 16, 0, b"\x00\x80\x00", chunk(b"tRNS", b"\x00\x01"))
+    assert colour(decode(data, LIMITS)) == (128, 128, 128)
+
+
+def test_cmyk_as_adobe_writes_it_is_not_a_negative() -> None:
+    data = encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=95)  # Pillow inverts, as Adobe does
+    red, green, blue = colour(decode(data, LIMITS))
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+def test_a_transparent_gif_is_laid_on_white() -> None:
+    layer = Image.new("P", (4, 4), 1)
+    layer.putpalette([0, 0, 0, 0, 200, 0])
+    layer.putpixel((0, 0), 0)
+    picture = decode(encoded(layer, "GIF", transparency=0), LIMITS)
+    assert (colour(picture), colour(picture, 3, 3)) == ((255, 255, 255), (0, 200, 0))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_an_animation_is_its_first_frame(kind: str) -> None:
+    frames = [Image.new("RGB", (16, 16), value) for value in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    picture = decode(data, LIMITS)
+    assert picture.media_type == MEDIA_TYPES[kind]
+    assert difference(picture.image, frames[0]) < 3
+
+
+def test_nothing_is_refused_as_empty() -> None:
+    assert refusal(b"").code == "empty"
+
+
+def test_too_many_bytes_are_refused() -> None:
+    size = len(FILES["PNG"])
+    assert refusal(FILES["PNG"], DecodeLimits(max_bytes=size - 1)).code == "too_many_bytes"
+    decode(FILES["PNG"], DecodeLimits(max_bytes=size))
+
+
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
+def test_too_many_pixels_are_refused(kind: str) -> None:
+    assert refusal(FILES[kind], DecodeLimits(max_pixels=64 * 48 - 1)).code == "too_many_pixels"
+    decode(FILES[kind], DecodeLimits(max_pixels=64 * 48))
+
+
+@pytest.mark.parametrize("size", [(10_000, 9_000), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
+def test_a_size_is_refused_as_declared_without_a_warning(size: tuple[int, int]) -> None:
+    assert refusal(png(*size, 8, 0, b"")).code == "too_many_pixels"
+
+
+@pytest.mark.parametrize("frame", [(0, 0, 9_900, 9_900), (60_000, 60_000, 1, 1)])
+def test_a_gif_is_as_large_as_its_frame_whatever_its_screen(frame: tuple[int, int, int, int]) -> None:
+    assert refusal(gif((1, 1), frame)).code == "too_many_pixels"
+    assert decode(gif((1, 1), (2, 3, 1, 1)), LIMITS).image.size == (3, 4)
+
+
+def test_a_heic_that_is_larger_than_it_says_is_refused() -> None:
+    honest = encoded(gradient(512, 512), "HEIF")
+    size = honest.index(b"ispe") + 8
+    lying = honest[:size] + struct.pack(">II", 64, 64) + honest[size + 8 :]
+    assert refusal(lying, DecodeLimits(max_pixels=64 * 64)).code in {"damaged", "too_many_pixels"}
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "ICO", "PPM", "TGA", "PCX", "EPS", "JPEG2000", "PDF"])
+def test_other_formats_are_refused_even_where_pillow_reads_them(kind: str) -> None:
+    assert refusal(encoded(gradient(), kind)).code == "unknown_format"
+
+
+@pytest.mark.parametrize("data", [b"B", b"BM and other words", b"<svg/>", b"\xff\xd8", bytes(64), b"RIFF"])
+def test_what_is_no_picture_is_refused(data: bytes) -> None:
+    assert refusal(data).code == "unknown_format"
+
+
+def test_a_bmp_with_run_lengths_is_refused() -> None:
+    bmp = bytearray(encoded(gradient().convert("P"), "BMP"))
+    bmp[30] = 1
+    assert refusal(bytes(bmp)).code == "unknown_format"
+
+
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_truncated_file_is_refused(kind: str, share: float) -> None:
+    data = FILES[kind]
+    assert refusal(data[: int(len(data) * share)]).code == "damaged"
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x1a\0\x05\0\0\0\x01\xff\xff\xff\xff" * 3,
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0\0\0\0\0",
+        b"Exif\0\0" + b"\xff" * 100,
+    ],
+)
+def test_bad_exif_leaves_a_picture_upright_without_a_warning(exif: bytes) -> None:
+    assert decode(with_exif(exif), LIMITS).image.tobytes() == decode(FILES["JPEG"], LIMITS).image.tobytes()
+
+
+def test_bad_exif_in_an_avif_is_not_read() -> None:
+    data = encoded(gradient(), "AVIF", exif=b"II*\0\x08\0\0\0\xff\xff" + b"\x1a\x01\x05\0\x01\0\0\0\xff\xff\xff\xff")
+    assert difference(decode(data, LIMITS).image, gradient()) < 12
+
+
+def test_a_strange_animation_in_a_png_raises_no_warning() -> None:
+    none = chunk(b"acTL", bytes(8))
+    assert colour(decode(png(1, 1, 8, 0, b"\x00\x07", none, none), LIMITS)) == (7, 7, 7)
+
+
+def test_compressed_texts_and_profiles_are_not_expanded() -> None:
+    bomb = b"a\0\0" + zlib.compress(bytes(4_000_000))
+    data = png(1, 1, 8, 0, b"\x00\x07", *(chunk(name, bomb) for name in (b"iCCP", b"zTXt", b"iTXt")))
+    assert colour(decode(data, LIMITS)) == (7, 7, 7)
+
+
+def test_more_data_than_pixels_is_not_expanded() -> None:
+    picture = decode(png(1, 1, 8, 0, b"\x00\x07" + bytes(4_000_000)), LIMITS)
+    assert picture.image.size == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8" + b"\xff\xe0\0\2" * 60_000,
+        b"\xff\xd8" + b"\xff" * 60_000,
+        png(1, 1, 8, 0, b"\x00\x07", b"\0\0\0\0aaaa\0\0\0\0" * 60_000),
+        gif((1, 1), (0, 0, 1, 1), head=b"!\xfe\0" * 60_000),
+    ],
+    ids=["jpeg segments", "jpeg padding", "png chunks", "gif extensions"],
+)
+def test_a_head_of_very_many_parts_is_refused(data: bytes) -> None:
+    assert refusal(data).code == "damaged"
+
+
+def test_a_progressive_jpeg_that_draws_over_and_over_is_refused() -> None:
+    data = encoded(gradient(), progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    limits = DecodeLimits(max_pixels=64 * 48)
+    assert decode(data, limits).image.size == (64, 48)
+    assert refusal(data[:-2] + last * 40 + data[-2:], limits).code == "too_many_pixels"
+
+
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@given(
+    kind=st.sampled_from(sorted(MEDIA_TYPES)),
+    edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=4)), max_size=5),
+    side=st.sampled_from([None, 8]),
+)
+def test_mutated_bytes_give_a_picture_or_a_refusal(
+    kind: str, edits: list[tuple[float, bytes]], side: int | None
+) -> None:
+    data = bytearray(FILES[kind])
+    for place, value in edits:
+        at = int(place * len(data))
+        data[at : at + len(value)] = value
+    result = outcome(bytes(data), DecodeLimits(max_pixels=1_000_000), side)
+    if isinstance(result, Picture):
+        assert result.image.mode == "RGB"
+        assert result.width * result.height <= 1_000_000
+
+
+def test_a_thumbnail_is_small_without_metadata_and_always_the_same() -> None:
+    picture = gradient(640, 480)
+    picture.info.update(exif=b"Exif\0\0secret", icc_profile=b"secret", comment=b"secret")
+    data = thumbnail(picture)
+    assert data == thumbnail(picture)
+    assert b"secret" not in data
+    small = Image.open(BytesIO(data))
+    assert (small.format, small.size) == ("JPEG", (320, 240))
+    assert difference(small.convert("RGB"), gradient(640, 480).resize((320, 240))) < 3
+
+
+@pytest.mark.parametrize(("size", "expected"), [((40, 30), (40, 30)), ((2000, 1), (320, 1)), ((30, 640), (15, 320))])
+def test_a_thumbnail_fits_its_square_and_is_never_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert Image.open(BytesIO(thumbnail(gradient(*size)))).size == expected
