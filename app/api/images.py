@@ -14,7 +14,7 @@ from app.catalogue.changes import Given
 from app.catalogue.tables import Picture
 from app.errors import InvalidInputError, NotFoundError
 from app.lifespan import Service
-from app.search.decode import DecodeLimits, decode, thumbnail
+from app.search.decode import THUMBNAIL_MEDIA_TYPE, DecodeLimits, decode, thumbnail
 
 router = APIRouter(
     tags=["catalogue"],
@@ -94,7 +94,7 @@ def get_thumbnail(picture_id: PictureId, service: ServiceDep, if_none_match: IfN
     path = service.files.thumbnail(sha256)
     if not path.exists():
         _make_thumbnail(service, picture_id, sha256)
-    return _file(path, "image/webp", sha256, if_none_match)
+    return _file(path, THUMBNAIL_MEDIA_TYPE, sha256, if_none_match)
 
 
 def _picture(service: Service, picture_id: int) -> Picture:

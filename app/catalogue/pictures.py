@@ -30,7 +30,7 @@ class PictureFiles:
 
     def thumbnail(self, sha256: str) -> Path:
         """Returns where the thumbnail of the original with this hash is, or would be."""
-        return self._thumbnails / sha256[:2] / f"{sha256}.webp"
+        return self._thumbnails / sha256[:2] / f"{sha256}.jpg"
 
     def store(self, originals: Mapping[str, bytes]) -> None:
         """Writes originals by hash; when this returns they survive a power cut. Those already there stay.

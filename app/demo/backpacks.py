@@ -5,15 +5,15 @@ from app.demo.curves import Curve, box, ellipse, mirrored, path
 from app.demo.parts import Make, Part, Sketch, both, floor, line, stitch
 
 
-def pack(top: float = 22, wide: float = 25, low: float = 88) -> Curve:
+def pack(top: float = 22, wide: float = 25) -> Curve:
     """The body of a backpack."""
     return mirrored(
         path(
             (50, top),
             (50 + wide * 0.84, top, 49 + wide, top + 12, 50 + wide, top + 24),
-            (51 + wide, low - 8),
-            (51 + wide, low, 43 + wide, low),
-            (50, low),
+            (51 + wide, 80),
+            (51 + wide, 88, 43 + wide, 88),
+            (50, 88),
         )
     )
 

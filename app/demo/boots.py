@@ -95,7 +95,7 @@ def riding() -> Sketch:
     strap = Part(path((26, 54), (42, 59, 58, 53)), "leather", width=2.2, clip=shape, lift=0.4, relief=0.6)
     buckle = Part(box(44, 54.6, 48.6, 59, 0.6), "metal", lift=0.4)
     cuff = path((20, 8), (60, 8), (60, 16), (41, 18, 20, 16))
-    return boot(10, [Part(cuff, "deep", clip=shape, relief=0.4), strap, buckle], [*flat_sole(2)], 80)
+    return boot(10, [Part(cuff, "deep", clip=shape, relief=0.4), strap, buckle], flat_sole(2), 80)
 
 
 def heeled() -> Sketch:

@@ -3,6 +3,7 @@
 Light and shadows are blurred masks. Knows nothing of what the parts depict.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -47,7 +48,8 @@ def _wall(colour: Colour) -> Image.Image:
 def _lay(picture: Image.Image, area: Mask, colour: Colour, opacity: float = 1) -> None:
     """Paint an area in one colour."""
     image = area.image if opacity == 1 else area.image.point(lambda covered: round(covered * opacity))
-    picture.paste(colour, (area.left, area.top), image)
+    if box := image.getbbox():  # painting is what takes the time: nothing around what is covered
+        picture.paste(colour, (area.left + box[0], area.top + box[1]), image.crop(box))
 
 
 def _shadow(area: Mask, offset: tuple[int, int], radius: float) -> Mask:
@@ -62,7 +64,7 @@ def _print(part: Part, area: Mask, frame: Frame, pattern: Pattern) -> Mask:
     (middle_x, middle_y), half = (low + high) / 2, (high[0] - low[0]) / 2
     across, down = x - np.float32(middle_x), y - np.float32(middle_y)
     side = across / np.float32(half)
-    slope, length = np.float32(part.slope), np.float32((1 + part.slope * part.slope) ** 0.5)
+    slope, length = np.float32(part.slope), np.float32(math.sqrt(1 + part.slope * part.slope))
     along = np.float32(middle_x) + (across + slope * down) / length
     drop = np.float32(middle_y) + (down - slope * across) / length - np.float32(part.bend) * (1 - side * side)
     weights = pattern(along.astype(np.float32), drop.astype(np.float32))

@@ -4,13 +4,13 @@ from app.demo.curves import Curve, ellipse, flip, join, mirrored, path
 from app.demo.parts import Make, Part, Sketch, both, fold, line, stitch
 
 
-def gown(neck: Curve, shoulder: float = 66, waist: float = 61, hem: float = 90, width: float = 77) -> Curve:
+def gown(neck: Curve, shoulder: float = 66, hem: float = 90, width: float = 77) -> Curve:
     """The whole front: neck, strap or shoulder, armhole, waist, flared skirt."""
     side = path(
         (shoulder, neck[-1, 1] + (shoulder - neck[-1, 0]) * 0.36),
         (shoulder - 2, 24, 65.4, 30),
-        (64.6, 36, waist, 39, waist, 45),
-        (waist + 2, 58, width - 3, 72, width, hem - 2.6),
+        (64.6, 36, 61, 39, 61, 45),
+        (63, 58, width - 3, 72, width, hem - 2.6),
         (66, hem + 1, 50, hem + 1),
     )
     return mirrored(join(neck, side))

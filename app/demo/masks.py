@@ -111,7 +111,7 @@ def _trace(brush: ImageDraw.ImageDraw, points: Curve, part: Part, unit: float) -
         return
     width = max(1, round(part.width * unit))
     for run in dashes(points, part.dash * unit) if part.dash else [points]:
-        brush.line(_flat(run), fill=fill, width=width, joint="curve" if len(run) > 2 else None)  # noqa: PLR2004
+        brush.line(_flat(run), fill=fill, width=width, joint="curve")
         for x, y in (run[0], run[-1]) if not part.dash else ():
             brush.circle((x, y), width / 2, fill=fill)
 

@@ -1,4 +1,4 @@
-"""T-shirts, longsleeves and dresses, laid flat."""
+"""T-shirts and longsleeves, laid flat."""
 
 from functools import partial
 
@@ -16,13 +16,13 @@ def v_neck(depth: float) -> Curve:
     return path((50, 15 + depth), (56, 15 + depth * 0.5, 59.2, 14.2))
 
 
-def bodice(neck: Curve, hem: float, waist: float = 69, end: float = 71.5) -> Curve:
+def bodice(neck: Curve, hem: float) -> Curve:
     """The front of a top: neck, shoulder, armhole, side, hem."""
     side = path(
         (59.2, 14.2),
         (74, 19.5),
         (69.8, 28, 70.4, 39),
-        (waist, 54, waist, 62, end, hem),
+        (69, 54, 69, 62, 71.5, hem),
         (60, hem + 1.6, 50, hem + 1.6),
     )
     return mirrored(join(neck, side))
@@ -46,7 +46,7 @@ def short_sleeve(ink: str = "cloth", drop: float = 0) -> Sketch:
     return [*both(Part(arm, ink, slope=-0.75)), *both(stitch(cuff, arm))]
 
 
-def long_sleeve(ink: str = "cloth", cuff: str = "deep") -> Sketch:
+def long_sleeve(cuff: str = "deep") -> Sketch:
     """Two sleeves to the wrist, with cuffs."""
     arm = path(
         (72, 18.7),
@@ -58,7 +58,7 @@ def long_sleeve(ink: str = "cloth", cuff: str = "deep") -> Sketch:
     )
     band = path((88.5, 72.6), (89, 79.4), (84, 81, 79.8, 80.2), (79.4, 74), (84, 74.6, 88.5, 72.6))
     crease = path((79, 41), (81.5, 46, 82, 52))
-    return [*both(Part(arm, ink, slope=-1.1)), *both(Part(band, cuff, relief=0.7)), *both(fold(crease, arm))]
+    return [*both(Part(arm, slope=-1.1)), *both(Part(band, cuff, relief=0.7)), *both(fold(crease, arm))]
 
 
 def creases(front: Curve, hem: float) -> Sketch:
@@ -111,17 +111,18 @@ def polo() -> Sketch:
     return top(short_sleeve(), round_neck(7), extra=[placket, *buttons(50, 27, 35, 4), *shirt_collar()])
 
 
-def hem_band(y: float, ink: str = "deep") -> Sketch:
+def hem_band() -> Sketch:
     """A ribbed hem."""
+    y = 77
     right = path((71.6, y), (71, y + 5), (60, y + 6.6, 50, y + 6.6))
     band = join(mirrored(right[::-1])[::-1], path((28.4, y), (50, y + 3.2, 71.6, y)))
     ribs = [line(path((x, y), (x, y + 7)), width=0.35, clip=band) for x in range(30, 72, 2)]
-    return [Part(band, ink, relief=0.6, lift=0.2), *ribs]
+    return [Part(band, "deep", relief=0.6, lift=0.2), *ribs]
 
 
 def sweater() -> Sketch:
     """Ribbed at the hem."""
-    return top(long_sleeve(), round_neck(6.5), hem=78, extra=hem_band(77))
+    return top(long_sleeve(), round_neck(6.5), hem=78, extra=hem_band())
 
 
 def turtleneck() -> Sketch:
@@ -132,7 +133,7 @@ def turtleneck() -> Sketch:
         long_sleeve(),
         round_neck(4),
         hem=78,
-        extra=[*hem_band(77), Part(roll, "deep", lift=0.7), fold(turn, roll, 1)],
+        extra=[*hem_band(), Part(roll, "deep", lift=0.7), fold(turn, roll, 1)],
     )
 
 
@@ -143,7 +144,7 @@ def hoodie() -> Sketch:
     pouch = mirrored(path((50, 57), (61, 57), (66, 70), (66, 76), (50, 76.6)))
     cord = path((53.4, 25), (54.6, 30, 54, 38))
     extra = [
-        *hem_band(77),
+        *hem_band(),
         Part(pouch, "deep", lift=0.35, relief=0.7),
         *both(stitch(path((60, 57.6), (65, 70)))),
     ]
@@ -169,7 +170,7 @@ def cardigan() -> Sketch:
         neck,
         "trim",
         78,
-        [Part(path((50, 43), (50, 80)), "trim", width=3, relief=0.6), *hem_band(77), *buttons(50, 46, 76, 7)],
+        [Part(path((50, 43), (50, 80)), "trim", width=3, relief=0.6), *hem_band(), *buttons(50, 46, 76, 7)],
     )
 
 

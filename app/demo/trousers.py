@@ -10,8 +10,8 @@ def leg(hip: float, knee: float, inner: float, outer: float, hem: float, *, crot
     """The right leg from the middle of the waist: side, hem, inner seam."""
     third = (hem - crotch) / 3
     return path(
-        (49.6, TOP),
-        (66, TOP),
+        (49.6, TOP + 4),
+        (66.4, TOP + 2.4),
         (hip - 1, 22, hip, 30),
         (hip + 0.6, 44, knee, crotch + third, outer, hem),
         ((inner + outer) / 2, hem + 1.6, inner, hem),
@@ -20,18 +20,18 @@ def leg(hip: float, knee: float, inner: float, outer: float, hem: float, *, crot
     )
 
 
-def waistband(ink: str = "deep", height: float = 5.4) -> Sketch:
+def waistband() -> Sketch:
     """A band around the waist, the inside of its back above it."""
     behind = mirrored(path((50, TOP - 2), (60, TOP - 2, 65.4, TOP - 0.4), (65.4, TOP + 3), (50, TOP + 4)))
     band = mirrored(
         path(
             (50, TOP + 1.6),
             (60, TOP + 1.6, 66, TOP - 0.6),
-            (67.2, TOP - 0.6 + height),
-            (60, TOP + 1.4 + height, 50, TOP + 1.4 + height),
+            (67.2, TOP + 4.8),
+            (60, TOP + 6.8, 50, TOP + 6.8),
         )
     )
-    return [Part(behind, "inside", relief=0.3), Part(band, ink, relief=0.6, lift=0.4)]
+    return [Part(behind, "inside", relief=0.3), Part(band, "deep", relief=0.6, lift=0.4)]
 
 
 def jeans_details(button: str = "metal") -> Sketch:

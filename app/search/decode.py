@@ -1,10 +1,9 @@
 """Bytes from anybody → an upright RGB picture, or a refusal that says why.
 
 How: the first bytes name one of seven formats, and only that format's decoder ever sees the data. Sizes are
-checked as declared, before a pixel is decoded, and again as decoded. Pillow warns in places (strange EXIF,
-strange animations, large sizes), and in Python 3.11 no warning can be silenced for one thread alone; so the
-decoders are called directly rather than through `Image.open`, and get the still picture without the parts
-that can warn. No state of Pillow's is read or changed: any number of threads may decode at once.
+checked as declared, before a pixel is decoded, and again as decoded. Pillow's decoders are called directly rather
+than through `Image.open`, and get the still picture alone (`stills.py`). No state of Pillow's is read or changed:
+any number of threads may decode at once.
 
 What it does not know: colour profiles (values are taken as sRGB), further frames of an animation, who asks.
 """
@@ -25,21 +24,12 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pillow_heif import HeifImageFile
 
 from app.errors import PictureRefusedError
+from app.search.stills import StillJpeg, still_avif, still_gif, still_jpeg, still_png
 
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
 # A progressive JPEG can go over all its pixels again every 75 bytes: 20 MB could keep a core busy for hours.
 # Encoders write about ten scans. The limit holds for the largest picture; smaller ones may have more.
 SCANS_AT_MAX_PIXELS = 40
-# Pillow reads the parts of a file's head one by one in Python, some at quadratic cost: 20 MB of the smallest
-# ones would take it half a minute. A large PNG has a few thousand.
-MAX_PARTS = 50_000
-JPEG_SCAN = 0xDA
-JPEG_EXIF = 0xE1
-# Frames and Huffman tables, quantization tables, restart interval, JFIF, Adobe: what the pixels depend on.
-JPEG_SEGMENTS = frozenset((*range(0xC0, 0xD0), 0xDB, 0xDD, 0xE0, 0xEE))
-JPEG_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xDA), 0xFF))
-PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
-GIF_GRAPHIC_CONTROL = 0xF9
 BMP_RUN_LENGTH = (1, 2)
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
@@ -216,84 +206,12 @@ def _orientation(exif: bytes) -> int:
     return 1
 
 
-class _Jpeg(JpegImageFile):
-    """Without the search for a resolution, for which Pillow reads all EXIF, and warns."""
-
-    def _open(self) -> None:
-        self.info["dpi"] = (72, 72)
-        super()._open()
-
-
-def _still_jpeg(data: bytes) -> bytes:
-    """Only what makes pixels, and the first EXIF: no profiles, comments, previews, padding."""
-    kept, exif, at = [data[:2]], b"", 2
-    for _ in range(MAX_PARTS):
-        at = data.index(b"\xff", at)
-        marker = data[at + 1]
-        if marker == JPEG_SCAN:
-            return b"".join((*kept, exif, data[at:]))
-        length = 1 if marker in JPEG_BARE else 2 + int.from_bytes(data[at + 2 : at + 4])
-        if marker in JPEG_SEGMENTS:
-            kept.append(data[at : at + length])
-        elif marker == JPEG_EXIF and data[at + 4 : at + 10] == b"Exif\0\0":
-            exif = exif or data[at : at + length]
-        at += length
-    raise ValueError("too many parts")
-
-
-def _still_png(data: bytes) -> bytes:
-    """Only what makes pixels, and EXIF: no animation, which can warn, and no compressed texts or profiles."""
-    kept, at = [data[:8]], 8
-    for _ in range(MAX_PARTS):
-        if at + 8 > len(data):
-            return b"".join(kept)
-        length, chunk = struct.unpack_from(">I4s", data, at)
-        if chunk in PNG_CHUNKS:
-            kept.append(data[at : at + length + 12])
-        at += length + 12
-    raise ValueError("too many parts")
-
-
-def _still_gif(data: bytes) -> bytes:
-    """From the first frame on, on a screen that holds it: where Pillow enlarges a screen, it can warn."""
-    start = 13 + (6 << (data[10] & 7) if data[10] & 0x80 else 0)
-    at, control = start, b""
-    for _ in range(MAX_PARTS):
-        if data[at] == ord(","):
-            return data[:6] + _gif_screen(data, at) + data[10:start] + control + data[at:]
-        end = _gif_extension_end(data, at)
-        if data[at + 1] == GIF_GRAPHIC_CONTROL:
-            control = data[at:end]
-        at = end
-    raise ValueError("too many parts")
-
-
-def _gif_screen(data: bytes, frame: int) -> bytes:
-    left, top, width, height = struct.unpack_from("<4H", data, frame + 1)
-    screen_width, screen_height = struct.unpack_from("<2H", data, 6)
-    return struct.pack("<2H", max(screen_width, left + width), max(screen_height, top + height))
-
-
-def _gif_extension_end(data: bytes, at: int) -> int:
-    if data[at] != ord("!"):
-        raise ValueError("neither a frame nor an extension")
-    at += 2
-    while data[at]:
-        at += 1 + data[at]
-    return at + 1
-
-
-def _still_avif(data: bytes) -> bytes:
-    """Without EXIF, which can warn: in AVIF the orientation has a place of its own, which Pillow reads."""
-    return re.sub(rb"(infe.{8,10})Exif", rb"\1free", data, flags=re.DOTALL)
-
-
 FORMATS = (
-    _Format("JPEG", "image/jpeg", rb"\xff\xd8\xff", _Jpeg, _still_jpeg),
-    _Format("PNG", "image/png", rb"\x89PNG\r\n\x1a\n", PngImageFile, _still_png),
+    _Format("JPEG", "image/jpeg", rb"\xff\xd8\xff", StillJpeg, still_jpeg),
+    _Format("PNG", "image/png", rb"\x89PNG\r\n\x1a\n", PngImageFile, still_png),
     _Format("WebP", "image/webp", rb"RIFF.{4}WEBP", WebPImageFile),
-    _Format("GIF", "image/gif", rb"GIF8[79]a", GifImageFile, _still_gif),
+    _Format("GIF", "image/gif", rb"GIF8[79]a", GifImageFile, still_gif),
     _Format("BMP", "image/bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", BmpImageFile),
-    _Format("AVIF", "image/avif", rb".{4}ftyp(avi[fs]|m[is]f1.{4}(.{4}){0,8}avi[fs])", AvifImageFile),
+    _Format("AVIF", "image/avif", rb".{4}ftyp(avi[fs]|m[is]f1.{4}(.{4}){0,8}avi[fs])", AvifImageFile, still_avif),
     _Format("HEIC", "image/heic", rb".{4}ftyp(hei[cxms]|hev[cxms]|m[is]f1)", HeifImageFile),
 )

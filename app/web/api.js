@@ -1,8 +1,8 @@
 /**
  * The service's public API, as functions that return its answers.
  *
- * Every failure becomes a `ReadableError`, except that an aborted request stays an `AbortError`. Knows nothing
- * of the page.
+ * Every failure becomes a `ReadableError`, except that an aborted request stays an `AbortError`. Knows
+ * nothing of the page.
  */
 
 import { ReadableError } from "./errors.js";
@@ -17,9 +17,15 @@ import { ReadableError } from "./errors.js";
  * @property {string} thumbnail_url
  */
 
-/** @typedef {Picture & {distance: number | null, hamming: number | null}} Match */
+/** @typedef {Picture & {distance: number, hamming: number}} Match */
 
-/** @typedef {{catalogue_size: number, results: Match[], timings_ms: Record<string, number>}} Answer */
+/**
+ * @typedef {object} Answer
+ * @property {string} mode
+ * @property {number} catalogue_size
+ * @property {Match[]} results
+ * @property {Record<string, number>} timings_ms
+ */
 
 /** @typedef {{title?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
 

@@ -2,8 +2,8 @@
  * The page: joins the address, the API and the document.
  *
  * `Page.open` is the one way: what the address says → what there is to show → history → document. A search
- * that fails leaves what was shown as it was. Uploaded pictures live in this page's memory only; an address with one
- * of them falls back to the start when the page was loaded anew.
+ * that fails leaves what was shown as it was. Uploaded pictures live in this page's memory only; an address
+ * with one of them falls back to the start when the page was loaded anew.
  */
 
 import { ReadableError } from "./errors.js";

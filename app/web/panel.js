@@ -1,6 +1,6 @@
 /**
- * What stands around the tiles: the picture searched with, the time it took, the trail, the words for an empty
- * catalogue.
+ * What stands around the tiles: the picture searched with, the time it took, the trail, the words for an
+ * empty catalogue.
  */
 
 import { counted, el, image, milliseconds, plain } from "./dom.js";

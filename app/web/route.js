@@ -1,5 +1,6 @@
 /**
- * What the page shows, as its address says it: `/`, `/?id=17`, `/?upload=…`, each with a `mode` if it is not `hds`.
+ * What the page shows, as its address says it: `/`, `/?id=17`, `/?upload=…`, each with a `mode` if it is not
+ * `hds`.
  *
  * Also the trail: the searches that led to this one. Knows nothing of the DOM or the API.
  */

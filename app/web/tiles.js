@@ -4,7 +4,7 @@
 
 import { counted, el, image, measured, plain } from "./dom.js";
 
-/** @import { Match, Picture } from "./api.js" */
+/** @import { Answer, Match, Picture } from "./api.js" */
 /** @import { UrlOf } from "./route.js" */
 
 const FACTS_ON_TILE = 3;
@@ -18,12 +18,13 @@ export function sampleList(pictures, urlOf) {
 }
 
 /**
- * @param {Match[]} matches
+ * @param {Answer} answer
+ * @param {Match[]} matches those of the answer to show
  * @param {UrlOf} urlOf
  */
-export function matchList(matches, urlOf) {
-  const furthest = Math.max(...matches.map(farness));
-  const items = matches.map((match) => el("li", {}, tile(match, urlOf, ...closeness(match, furthest))));
+export function matchList({ mode }, matches, urlOf) {
+  const furthest = Math.max(...matches.map(({ distance }) => distance));
+  const items = matches.map((match) => el("li", {}, tile(match, urlOf, ...closeness(match, furthest, mode))));
   return el("ol", { className: "tiles" }, ...items);
 }
 
@@ -52,21 +53,17 @@ function facts(metadata) {
   return shown.map(([name, value]) => `${name}: ${plain(value)}`).join(" · ");
 }
 
-/** @param {Match} match */
-function farness({ distance, hamming }) {
-  return distance ?? hamming ?? 0;
-}
-
 /**
  * @param {Match} match
  * @param {number} furthest
+ * @param {string} mode
  */
-function closeness(match, furthest) {
+function closeness({ distance, hamming }, furthest, mode) {
   const fill = el("span");
-  fill.style.width = `${furthest ? (100 * farness(match)) / furthest : 0}%`;
+  fill.style.width = `${furthest && (100 * distance) / furthest}%`;
   const numbers = el("span", { className: "numbers" });
-  if (match.distance !== null) numbers.append(el("span", {}, `distance ${measured(match.distance)}`), " ");
-  if (match.hamming !== null)
-    numbers.append(el("span", { title: "in which the codes differ" }, counted(match.hamming, "bit")));
+  const onlyBits = mode === "bcs"; // whose distance is the number of bits
+  if (!onlyBits) numbers.append(el("span", {}, `distance ${measured(distance)}`), " ");
+  numbers.append(el("span", { title: "in which the codes differ" }, counted(hamming, "bit")));
   return [el("span", { className: "farness" }, fill), numbers];
 }

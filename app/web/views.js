@@ -86,7 +86,7 @@ function matchesView(answer, matches, urlOf) {
   if (!answer.catalogue_size) return emptyView();
   if (!matches.length)
     return { heading: "Nothing else was found", note: "", pictures: new DocumentFragment() };
-  return { heading: "Most alike first", note: "", pictures: matchList(matches, urlOf) };
+  return { heading: "Most alike first", note: "", pictures: matchList(answer, matches, urlOf) };
 }
 
 function emptyView() {

@@ -264,7 +264,7 @@ def test_a_bmp_with_run_lengths_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", MEDIA_TYPES)
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.85])
 def test_a_truncated_file_is_refused(kind: str, share: float) -> None:
     data = FILES[kind]
     assert refusal(data[: int(len(data) * share)]).code == "damaged"
@@ -285,8 +285,11 @@ def test_bad_exif_leaves_a_picture_upright_without_a_warning(exif: bytes) -> Non
 
 
 def test_bad_exif_in_an_avif_is_not_read() -> None:
-    data = encoded(gradient(), "AVIF", exif=b"II*\0\x08\0\0\0\xff\xff" + b"\x1a\x01\x05\0\x01\0\0\0\xff\xff\xff\xff")
-    assert difference(decode(data, LIMITS).image, gradient()) < 12
+    good = b"II*\0\x08\0\0\0\x01\0" + b"\x1a\x01\x05\0\x01\0\0\0\x1a\0\0\0" + bytes(4) + b"\x48\0\0\0\x01\0\0\0"
+    data = encoded(gradient(), "AVIF", exif=good)
+    assert data.count(good) == 1
+    bad = good.replace(b"\x1a\0\0\0", b"\xff\xff\xff\xff")
+    assert difference(decode(data.replace(good, bad), LIMITS).image, gradient()) < 12
 
 
 def test_a_strange_animation_in_a_png_raises_no_warning() -> None:

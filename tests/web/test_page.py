@@ -157,10 +157,11 @@ def test_the_mode_is_kept_in_the_address_and_on_the_way(page: Page) -> None:
     expect(page.locator("#trail a")).to_have_count(2)
     expect(page).to_have_url(re.compile(r"&mode=bcs$"))
     expect(page.get_by_role("radio", name="Codes only")).to_be_checked()
+    expect(page.locator(".numbers").first).to_have_text(re.compile(r"^\d+ bits?$"))
 
 
 @pytest.mark.parametrize(("name", "media_type"), [("notes.txt", "text/plain"), ("notes.png", "image/png")])
-def test_what_is_not_a_picture_costs_a_sentence_and_no_results(page: Page, name: str, media_type: str) -> None:
+def test_what_is_no_picture_costs_a_sentence_and_no_results(page: Page, name: str, media_type: str) -> None:
     open_start(page)
     search_with_file(page)
     results, address = shown_ids(page), page.url

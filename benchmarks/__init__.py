@@ -1,0 +1,1 @@
+"""Measurements that anybody can repeat; see each file's first lines for how."""

@@ -1,0 +1,67 @@
+"""Precision@k of a running service: pictures of one labelled folder search among those of another.
+
+    lookalike serve --data-dir /tmp/precision --port 8100       (with LOOKALIKE_DEMO=off)
+    python -m benchmarks.service_precision http://127.0.0.1:8100 DIR/train DIR/test
+
+Puts the first folder into the catalogue (again is harmless: what is there stays), searches with every picture of
+the second in each mode, and prints the share of results whose label is the query's, with the time a search took.
+Knows nothing of the service but its HTTP interface.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import httpx2
+
+MODES = ("hds", "bcs", "es")
+BATCH = 50
+
+
+def main() -> None:
+    """Indexes, searches, prints."""
+    options = arguments()
+    with httpx2.Client(base_url=options.url, timeout=300) as client:
+        index(client, options.catalogue)
+        for mode in MODES:
+            precision, milliseconds = measure(client, options.queries, mode, options.k)
+            print(f"{mode}  precision@{options.k} {precision:.4f}  search {milliseconds:.1f} ms (median, server's own)")
+
+
+def arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("url", help="address of the service")
+    parser.add_argument("catalogue", type=Path, help="folder of labelled folders to search among")
+    parser.add_argument("queries", type=Path, help="folder of labelled folders to search with")
+    parser.add_argument("-k", type=int, default=10)
+    return parser.parse_args()
+
+
+def index(client: httpx2.Client, folder: Path) -> None:
+    """Puts the pictures of a labelled folder into the catalogue."""
+    paths, started = sorted(folder.glob("*/*")), time.perf_counter()
+    for first in range(0, len(paths), BATCH):
+        some = paths[first : first + BATCH]
+        about = [{"key": path.relative_to(folder).as_posix(), "label": path.parent.name} for path in some]
+        files = [("images", (path.name, path.read_bytes())) for path in some]
+        client.post("/index", data={"metadata": json.dumps(about)}, files=files).raise_for_status()
+    seconds = time.perf_counter() - started
+    print(f"{len(paths)} pictures indexed in {seconds:.1f} s, {len(paths) / seconds:.0f} a second")
+
+
+def measure(client: httpx2.Client, folder: Path, mode: str, k: int) -> tuple[float, float]:
+    """Returns the mean precision@k of all pictures of a folder, and the median milliseconds of a search."""
+    shares, times = [], []
+    for path in sorted(folder.glob("*/*")):
+        answer = client.post("/search", params={"mode": mode, "k": k}, files={"image": path.read_bytes()})
+        found = answer.raise_for_status().json()
+        shares.append(sum(result["label"] == path.parent.name for result in found["results"]) / k)
+        times.append(found["timings_ms"]["total"])
+    return statistics.mean(shares), statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

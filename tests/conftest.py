@@ -1,0 +1,129 @@
+"""What tests share: a real PostgreSQL, a service over it with a fake network, a client, and a real server."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import make_url
+
+from app.catalogue.database import Database
+from app.catalogue.schema import upgrade
+from app.lifespan import Service, assemble
+from app.main import create_app
+from app.settings import Settings
+from tests.catalogue.postgres import connect, database_url, postgres_url
+from tests.fakes import FAKE_NETWORK, FakeEncoder
+
+__all__ = ["database_url", "postgres_url"]
+
+TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> str:
+    """A database with the tables in it, to copy from."""
+    with connect(postgres_url) as connection:
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    url = make_url(postgres_url).set(database=TEMPLATE).render_as_string(hide_password=False)
+    with closing(Database(url)) as database:
+        upgrade(database)
+    return TEMPLATE
+
+
+@pytest.fixture
+def migrated_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A database of the test's own, with the tables in it."""
+    with connect(postgres_url) as connection:
+        connection.execute(f"CREATE DATABASE one_migrated TEMPLATE {template}")
+        yield make_url(postgres_url).set(database="one_migrated").render_as_string(hide_password=False)
+        connection.execute("DROP DATABASE one_migrated WITH (FORCE)")
+
+
+@pytest.fixture
+def database(migrated_url: str) -> Iterator[Database]:
+    with closing(Database(migrated_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(tmp_path: Path, migrated_url: str) -> Settings:
+    return Settings(data_dir=tmp_path / "data", database_url=migrated_url, demo="off", _env_file=None)
+
+
+@pytest.fixture
+def service(settings: Settings, database: Database) -> Iterator[Service]:
+    """The real service over the real database, with a network that costs nothing."""
+    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK) as opened:
+        yield opened
+
+
+def open_with_fake(settings: Settings) -> AbstractContextManager[Service]:
+    """Opens a service as `open_service` does, with the fake network."""
+
+    @contextmanager
+    def opened() -> Iterator[Service]:
+        with (
+            closing(Database(str(settings.database_url))) as database,
+            assemble(settings, database, FakeEncoder(), FAKE_NETWORK) as service,
+        ):
+            yield service
+
+    return opened()
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    """An HTTP client of the application with the fake network; exceptions become answers, as in production."""
+    with TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False) as opened:
+        yield opened
+
+
+@contextmanager
+def running_server(data_dir: Path, *options: str, **variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Runs `lookalike serve` as a person does; yields its address and process, and ends it with SIGTERM."""
+    port = free_port()
+    environment = os.environ | {"LOOKALIKE_PORT": str(port), "LOOKALIKE_DATA_DIR": str(data_dir)} | variables
+    command = [sys.executable, "-m", "app.cli.main", "serve", *options]
+    with (data_dir.parent / f"{data_dir.name}.server.log").open("ab") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server ended with {process.returncode}"
+        try:
+            with urlopen(f"{url}/readyz", timeout=5):
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError(f"the server was not ready after {seconds} s")
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server with the shipped network and the demo catalogue."""
+    with running_server(tmp_path_factory.mktemp("server") / "data") as (url, _):
+        yield url

@@ -1,0 +1,44 @@
+"""A network that costs nothing: pictures that look alike get codes and features that are alike."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from app.search.types import Encoded
+from models.checkpoint import CheckpointInfo
+from models.codes import binarise
+from models.preprocess import Preprocess
+
+BITS = 64
+FEATURE_DIM = 48
+SIDE = 32
+
+FAKE_NETWORK = CheckpointInfo(
+    name="fake",
+    backbone="none",
+    bits=BITS,
+    feature_dim=FEATURE_DIM,
+    feature_norm="raw",
+    classes=(),
+    preprocess=Preprocess(SIDE, "stretch", (0, 0, 0), (1, 1, 1)),
+    fingerprint="fa5e" * 4,
+)
+
+
+class FakeEncoder:
+    """F7 is the picture at 4×4 pixels; the code is the sign of random projections of it."""
+
+    size = SIDE
+
+    def __init__(self) -> None:
+        self._planes = np.random.default_rng(7).normal(size=(FEATURE_DIM, BITS)).astype(np.float32)
+
+    def encode_one(self, image: Image.Image) -> Encoded:
+        return self.encode_many([image])
+
+    def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
+        small = [np.asarray(image.convert("RGB").resize((4, 4)), np.float32).reshape(-1) for image in images]
+        features = (np.stack(small) / 255).astype(np.float32)
+        activations = 1 / (1 + np.exp(-(features - np.float32(0.5)) @ self._planes))
+        return Encoded(binarise(activations.astype(np.float32)), features)
