@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 
-def augment(pictures: Tensor, size: int, generator: torch.Generator, *, least_area: float = 0.5) -> Tensor:
+def augment(pictures: Tensor, size: int, generator: torch.Generator, least_area: float = 0.5) -> Tensor:
     """Cuts a random part out of every picture, mirrors half of them, and varies brightness and contrast.
 
     Args:

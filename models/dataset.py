@@ -5,7 +5,7 @@ in memory as bytes: on few cores decoding would otherwise take longer than the n
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +108,17 @@ class Loaded:
     pictures: NDArray[np.uint8]
     labels: NDArray[np.int64]
     unreadable: tuple[Path, ...]
+
+    def at_most(self, count: int, seed: int) -> "Loaded":
+        """Returns so many of the pictures, chosen at random, or all."""
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.labels))[:count])
+        return replace(self, pictures=self.pictures[chosen], labels=self.labels[chosen])
+
+    def resized(self, size: int) -> "Loaded":
+        """Returns the pictures at another size."""
+        images = (Image.fromarray(picture) for picture in self.pictures)
+        smaller = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
+        return replace(self, pictures=np.stack(smaller))
 
 
 def load_pictures(

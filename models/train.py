@@ -1,67 +1,44 @@
 """Fine-tunes a network on a folder of labelled folders: class labels alone make the codes.
 
-Run it as `lookalike train DIR` or `python -m models.train DIR`. After every epoch the whole state is on disk
-beside the checkpoint to be, so the same command goes on where an interrupted one stopped, to the same result:
-every epoch draws its randomness from its own seed.
+Run it as `lookalike train DIR` or `python -m models.train DIR`, in several processes with `torchrun`. Stopped, the
+same command goes on from the last whole epoch, to the same result: every epoch draws from its own seed.
 
 The recipe follows the paper's section 3.2 (SGD with momentum, softmax loss on F8 over H, new layers faster than
-old ones) with what fine-tuning has learnt since: warm-up and cosine rates, label smoothing, averaged weights,
-early layers left as they are.
+old ones) with what fine-tuning has learnt since: warm-up and cosine rates, label smoothing, averaged weights, early
+layers left as they are.
 """
 
-import json
+import argparse
 import math
+import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from numpy.typing import NDArray
+from torch import Tensor, distributed
 
 from models import checkpoint
 from models.augment import augment
 from models.backbones import BACKBONES
 from models.checkpoint import CheckpointInfo
+from models.codes import binarise
 from models.dataset import TRAIN, VALIDATION, LabelledFiles, Loaded, hold_out, load_pictures, read_splits
-from models.errors import CheckpointError
-from models.metrics import accuracy
-from models.network import LatentHashNet
+from models.devices import autocast, average, pick_device, process_group
+from models.errors import DatasetError
+from models.losses import loss
+from models.metrics import accuracy, retrieval
+from models.network import LatentHashNet, SearchHead
+from models.recipe import Recipe, epochs_for
+from models.state import State, frozen_stages, keep, resume, start
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        backbone: a name of `models.backbones.BACKBONES`.
-        bits: units in the latent layer.
-        size: side of the pictures, in pixels.
-        epochs: passes over the training pictures.
-        batch: pictures a step.
-        rate: learning rate of the new layers; the old ones learn at a tenth of it.
-        frozen: how many of the backbone's first stages stay as ImageNet left them.
-        seed: where all randomness starts.
-    """
-
-    backbone: str = "efficientnet_lite0"
-    bits: int = 128
-    size: int = 160
-    epochs: int = 24
-    batch: int = 32
-    rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.1
-    warm_up: float = 0.1
-    average: float = 0.995
-    frozen: int = 3
-    imagenet: bool = True
-    seed: int = 0
+HELD_OUT = 0.1
+SPACE_NEEDED = 300_000_000
+# Enough to tell which norm of F7 ranks better, without encoding a large set once more.
+JUDGED_AMONG = 5000
 
 
 @dataclass(frozen=True)
@@ -77,131 +54,146 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+Note = Callable[[str], None]
 
 
 def silent(_progress: Progress) -> None:
     """Reports nothing."""
 
 
-@dataclass
-class State:
-    """What training changes: the network, its averaged copy, and the momentum."""
-
-    network: LatentHashNet
-    averaged: AveragedModel
-    optimizer: torch.optim.SGD
-    epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+def ignore(_note: str) -> None:
+    """Notes nothing."""
 
 
-def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent) -> CheckpointInfo:
+@dataclass(frozen=True)
+class Data:
+    """What to train on and what to judge by, in memory, and what the person should know of it."""
+
+    classes: tuple[str, ...]
+    training: Loaded
+    held_out: Loaded
+    notes: tuple[str, ...]
+
+
+def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note: Note = ignore) -> CheckpointInfo:
     """Trains on `folder` and writes the checkpoint `out` (a path without suffix).
+
+    Args:
+        folder: `DIR/CLASS/FILE`, or `DIR/SPLIT/CLASS/FILE`.
+        out: the checkpoint to be.
+        recipe: how.
+        report: hears of every step.
+        note: hears what the person should know of the data, once, before training.
 
     Raises:
         DatasetError: the folder cannot be used.
         CheckpointError: what an interrupted run left belongs to another recipe.
     """
-    training, validation = split(folder, recipe.seed)
-    pictures, judges = load_both(training, validation, recipe.size)
-    state = start(recipe, len(training.classes))
-    unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
-    resume(state, unfinished, recipe)
-    while state.epoch < recipe.epochs:
-        loss = run_epoch(state, pictures, recipe, report)
-        score = accuracy(logits(state.averaged.module, judges.pictures), judges.labels)
-        state.epoch += 1
-        state.history.append({"loss": loss, "accuracy": score})
-        keep(state, unfinished, recipe)
-        report(Progress(state.epoch, recipe.epochs, 0, 0, loss, score))
-    info = finish(state, out, recipe, training)
-    unfinished.unlink(missing_ok=True)
-    return info
+    with process_group() as (rank, _):
+        require_space(out)
+        data = read(folder, recipe)
+        for sentence in data.notes:
+            note(sentence)
+        state = start(recipe, len(data.classes), pick_device())
+        unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
+        resume(state, unfinished, recipe)
+        epochs = epochs_for(recipe, len(data.training.labels))
+        while not state.over(epochs, recipe.patience):
+            mean_loss = run_epoch(state, data.training, recipe, epochs, report)
+            state.judge(mean_loss, accuracy(logits(state, data.held_out.pictures), data.held_out.labels))
+            if rank == 0:
+                keep(state, unfinished, recipe)
+            report(Progress(state.epoch, epochs, 0, 0, mean_loss, state.history[-1]["accuracy"]))
+        info = finish(state, data, recipe, out)
+        if rank == 0:
+            info = checkpoint.save(state.network, info, out.parent)
+            unfinished.unlink(missing_ok=True)
+        return info
 
 
-def split(folder: Path, seed: int) -> tuple[LabelledFiles, LabelledFiles]:
-    """Returns what to train on and what to judge by: `validation` where there is one, else a held-out tenth."""
+def require_space(out: Path) -> None:
+    """Finds out before the work, not after it, that the result has no place.
+
+    Raises:
+        DatasetError: there is not enough room for the checkpoint and the state beside it.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(out.parent).free
+    except OSError as error:
+        raise DatasetError(f"{out.parent} cannot be written to: {error}") from error
+    if free < SPACE_NEEDED:
+        raise DatasetError(f"{out.parent} has {free:,} bytes left; training wants {SPACE_NEEDED:,}.")
+
+
+def read(folder: Path, recipe: Recipe) -> Data:
+    """Decodes the pictures: `validation` is held out where there is one, else a tenth of `train`.
+
+    Raises:
+        DatasetError: the folder cannot be used.
+    """
     splits = read_splits(folder)
-    if VALIDATION in splits:
-        return splits[TRAIN], splits[VALIDATION]
-    return hold_out(splits[TRAIN], share=0.1, seed=seed)
+    files = splits[TRAIN]
+    if len(files.classes) == 1:
+        raise DatasetError(f"{folder} has one class, {files.classes[0]}; learning to tell apart wants two or more.")
+    training, held_out = (files, splits[VALIDATION]) if VALIDATION in splits else hold_out(files, HELD_OUT, recipe.seed)
+    # Training pictures come a little larger than the network reads, to cut from.
+    preprocess = BACKBONES[recipe.backbone].preprocess
+    loaded = load_pictures(training, replace(preprocess, size=round(recipe.size * 1.25)))
+    judges = load_pictures(held_out, replace(preprocess, size=recipe.size))
+    return Data(files.classes, loaded, judges, notes(files, (*loaded.unreadable, *judges.unreadable)))
 
 
-def load_both(training: LabelledFiles, validation: LabelledFiles, size: int) -> tuple[Loaded, Loaded]:
-    """Decodes both splits; training pictures a little larger than the network reads, to cut from."""
-    prepare = BACKBONES["efficientnet_lite0"].preprocess
-    larger, exact = replace(prepare, size=round(size * 1.25)), replace(prepare, size=size)
-    return load_pictures(training, larger), load_pictures(validation, exact)
+def notes(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, ...]:
+    """Says what a person should know of their data before they trust the result."""
+    counts = np.bincount(files.labels, minlength=len(files.classes))
+    single = [name for name, count in zip(files.classes, counts, strict=True) if count == 1]
+    found = [f"{path} cannot be read as a picture and is left out." for path in unreadable]
+    if single:
+        found.append(f"Only one picture, so none to judge by: {', '.join(single)}.")
+    return tuple(found)
 
 
-def start(recipe: Recipe, classes: int) -> State:
-    """Makes the network, from ImageNet weights if the recipe says so, with H and F8 at random."""
-    torch.manual_seed(recipe.seed)
-    preprocess = replace(BACKBONES[recipe.backbone].preprocess, size=recipe.size)
-    network = LatentHashNet(recipe.backbone, recipe.bits, classes, preprocess)
-    if recipe.imagenet:
-        network.load_imagenet()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    averaged = AveragedModel(network, multi_avg_fn=_average(recipe.average), use_buffers=True)
-    return State(network, averaged, torch.optim.SGD(parameter_groups(network, recipe), recipe.rate))
-
-
-def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, Any]]:
-    """Gives the new layers the full rate and the backbone a tenth; norms and biases do not decay."""
-    for stage in frozen_stages(network, recipe):
-        stage.requires_grad_(requires_grad=False)
-    groups: list[dict[str, Any]] = []
-    for old in (True, False):
-        named = [(n, p) for n, p in network.named_parameters() if p.requires_grad and n.startswith("backbone.") == old]
-        for decay in (True, False):
-            chosen = [p for _, p in named if (p.ndim > 1) == decay]
-            share, weight_decay = (0.1 if old else 1.0), (recipe.weight_decay if decay else 0.0)
-            groups.append({"params": chosen, "share": share, "weight_decay": weight_decay, "momentum": recipe.momentum})
-    return groups
-
-
-def frozen_stages(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
-    """Lists the modules that stay as they are: the stem and the first stages."""
-    if not recipe.imagenet or not recipe.frozen or recipe.backbone != "efficientnet_lite0":
-        return []
-    backbone: Any = network.backbone
-    return [backbone.conv_stem, backbone.bn1, *backbone.blocks[: recipe.frozen]]
-
-
-def run_epoch(state: State, loaded: Loaded, recipe: Recipe, report: Report) -> float:
+def run_epoch(state: State, loaded: Loaded, recipe: Recipe, epochs: int, report: Report) -> float:
     """Takes one pass over the pictures in an order of the epoch's own; returns the mean loss."""
     state.network.train()
     for stage in frozen_stages(state.network, recipe):
         stage.eval()
     losses: list[float] = []
-    steps = len(loaded.labels) // recipe.batch or 1
+    steps = max(len(loaded.labels) // recipe.batch, 1)
     for step, (pictures, labels) in enumerate(batches(loaded, recipe, state.epoch)):
         for group in state.optimizer.param_groups:
-            group["lr"] = group["share"] * rate((state.epoch + step / steps) / recipe.epochs, recipe)
+            group["lr"] = group["share"] * rate((state.epoch + step / steps) / epochs, recipe)
         losses.append(take_step(state, pictures, labels, recipe))
-        report(Progress(state.epoch + 1, recipe.epochs, step + 1, steps, losses[-1]))
+        report(Progress(state.epoch + 1, epochs, step + 1, steps, losses[-1]))
+    average(state.averaged.module.buffers())
     return float(np.mean(losses))
 
 
 def batches(loaded: Loaded, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields augmented batches `(b, size, size, 3)` and labels `(b,)`, the last short one left out."""
+    """Yields this process's share of batches, pictures `(b, size, size, 3)` and labels `(b,)`, all equally long."""
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     order = torch.randperm(len(loaded.labels), generator=generator).numpy()
     whole = max(len(order) // recipe.batch * recipe.batch, min(len(order), recipe.batch))
+    rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     for first in range(0, whole, recipe.batch):
         chosen = order[first : first + recipe.batch]
-        pictures = torch.from_numpy(loaded.pictures[chosen])
-        yield augment(pictures, recipe.size, generator), torch.from_numpy(loaded.labels[chosen])
+        pictures = augment(torch.from_numpy(loaded.pictures[chosen]), recipe.size, generator, recipe.least_area)
+        yield pictures[rank::world], torch.from_numpy(loaded.labels[chosen])[rank::world]
 
 
 def take_step(state: State, pictures: Tensor, labels: Tensor, recipe: Recipe) -> float:
     """Moves the weights once, and their average after them."""
-    output, _ = state.network(pictures)
-    loss = nn.functional.cross_entropy(output, labels, label_smoothing=recipe.label_smoothing)
+    device = next(state.network.parameters()).device
+    with autocast(device):
+        output, activations = state.network(pictures.to(device))
+    total = loss(output.float(), activations.float(), labels.to(device), recipe)
     state.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
+    total.backward()  # type: ignore[no-untyped-call]  # torch has no types here
+    average(parameter.grad for parameter in state.network.parameters())
     state.optimizer.step()
     state.averaged.update_parameters(state.network)
-    return float(loss.detach())
+    return float(total.detach())
 
 
 def rate(done: float, recipe: Recipe) -> float:
@@ -211,68 +203,66 @@ def rate(done: float, recipe: Recipe) -> float:
     return recipe.rate * 0.5 * (1 + math.cos(math.pi * (done - recipe.warm_up) / (1 - recipe.warm_up)))
 
 
+def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInfo:
+    """Takes the best averaged weights, finds out whether their F7 ranks better raw or at length one, and describes."""
+    network = state.network
+    network.load_state_dict(state.best)
+    database = data.training.at_most(JUDGED_AMONG, recipe.seed).resized(recipe.size)
+    measured = {norm: judge_norm(network, norm, database, data.held_out) for norm in ("raw", "unit")}
+    best = max(measured, key=lambda norm: measured[norm]["hds"]["precision"])
+    network.feature_norm = "unit" if best == "unit" else "raw"
+    about: dict[str, Any] = {"recipe": asdict(recipe), "pictures": len(data.training.labels), "history": state.history}
+    found = {
+        "held_out_accuracy": max(past["accuracy"] for past in state.history),
+        "held_out_pictures": len(data.held_out.labels),
+        "held_out_retrieval": measured[best],
+    }
+    return replace(checkpoint.describe(network, out.name, data.classes), training=about, metrics=found)
+
+
+def judge_norm(network: LatentHashNet, norm: str, database: Loaded, queries: Loaded) -> dict[str, dict[str, float]]:
+    """Measures retrieval with F7 raw or at length one: held-out pictures search among those trained on."""
+    network.feature_norm = "unit" if norm == "unit" else "raw"
+    encoded = [(*encode(network, loaded.pictures), loaded.labels) for loaded in (queries, database)]
+    return retrieval(encoded[0], encoded[1])
+
+
 @torch.inference_mode()
-def logits(network: nn.Module, pictures: np.typing.NDArray[np.uint8]) -> np.typing.NDArray[np.float32]:
-    """Returns F8 `(n, classes)` of `(n, size, size, 3)` uint8."""
-    network.eval()
-    parts = [network(torch.from_numpy(pictures[i : i + 64]))[0] for i in range(0, len(pictures), 64)]
-    return torch.cat(parts).numpy()
+def encode(network: LatentHashNet, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Returns codes and F7 of `(n, size, size, 3)` uint8."""
+    head, device = SearchHead(network).eval(), next(network.parameters()).device
+    parts = [head(torch.from_numpy(pictures[i : i + 64]).to(device)) for i in range(0, len(pictures), 64)]
+    activations, features = (torch.cat([part[column] for part in parts]).cpu().numpy() for column in (0, 1))
+    return binarise(activations), features
 
 
-def finish(state: State, out: Path, recipe: Recipe, training: LabelledFiles) -> CheckpointInfo:
-    """Writes the averaged network as a checkpoint."""
-    info = checkpoint.describe(state.network, out.name, training.classes)
-    told = {"recipe": asdict(recipe), "pictures": len(training), "history": state.history}
-    averaged: Any = state.averaged.module
-    return checkpoint.save(averaged, replace(info, training=told), out.parent)
+@torch.inference_mode()
+def logits(state: State, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Returns the averaged network's F8 `(n, classes)` of `(n, size, size, 3)` uint8."""
+    network, device = state.averaged.module.eval(), next(state.network.parameters()).device
+    parts = [network(torch.from_numpy(pictures[i : i + 64]).to(device))[0] for i in range(0, len(pictures), 64)]
+    return torch.cat(parts).float().cpu().numpy()
 
 
-def keep(state: State, path: Path, recipe: Recipe) -> None:
-    """Writes everything that going on needs, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {f"network.{n}": v for n, v in state.network.state_dict().items()}
-    tensors |= {f"averaged.{n}": v for n, v in state.averaged.state_dict().items()}
-    tensors |= {f"momentum.{n}": state.optimizer.state[p]["momentum_buffer"] for n, p in _moving(state)}
-    about = {"recipe": asdict(recipe), "epoch": state.epoch, "history": state.history}
-    temporary = path.with_suffix(".tmp")
-    save_file({n: v.contiguous() for n, v in tensors.items()}, temporary, {"about": json.dumps(about)})
-    temporary.replace(path)
+def main() -> None:
+    """`python -m models.train DIR --out CHECKPOINT`, for `torchrun`; people use `lookalike train`."""
+    parser = argparse.ArgumentParser(description="Train on a folder of labelled folders.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/model"))
+    for name in ("bits", "size", "epochs", "batch", "seed"):
+        parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--backbone", choices=sorted(BACKBONES))
+    options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    info = train(options.pop("folder"), options.pop("out"), Recipe(**options), tell, print)
+    print(info.name, info.fingerprint, info.metrics["held_out_accuracy"])  # noqa: T201 - a program's answer
 
 
-def resume(state: State, path: Path, recipe: Recipe) -> None:
-    """Goes back to what `keep` wrote, if it is there."""
-    if not path.exists():
-        return
-    with safe_open(path, "pt") as file:
-        about = json.loads(file.metadata()["about"])
-        if about["recipe"] != asdict(recipe):
-            raise CheckpointError(
-                f"{path} was left by a run with other options. Repeat those, or delete it to start anew."
-            )
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safetensors' files are no dicts
-    state.network.load_state_dict(_part(tensors, "network."))
-    state.averaged.load_state_dict(_part(tensors, "averaged."))
-    for name, parameter in _moving(state):
-        state.optimizer.state[parameter]["momentum_buffer"] = tensors[f"momentum.{name}"]
-    state.epoch, state.history = about["epoch"], about["history"]
+def tell(progress: Progress) -> None:
+    """Prints a line an epoch."""
+    if progress.accuracy is not None:
+        line = f"epoch {progress.epoch}/{progress.epochs} loss {progress.loss:.3f} accuracy {progress.accuracy:.4f}"
+        print(line, flush=True)  # noqa: T201 - a program's answer
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _moving(state: State) -> list[tuple[str, nn.Parameter]]:
-    return [(name, parameter) for name, parameter in state.network.named_parameters() if parameter.requires_grad]
-
-
-def _average(decay: float) -> Callable[[Any, Any, Any], None]:
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        keep_share = min(decay, (1 + int(count)) / (10 + int(count)))
-        for old, new in zip(averaged, current, strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - keep_share)
-            else:
-                old.copy_(new)
-
-    return update
+if __name__ == "__main__":
+    main()

@@ -50,7 +50,8 @@ export function searchByFile(file, mode, signal) {
  * @returns {Promise<Answer>}
  */
 export function searchById(id, mode, signal) {
-  return request(`/images/${id}/similar?k=${RESULTS}&mode=${mode}`, { signal });
+  const withItself = RESULTS + 1;
+  return request(`/images/${id}/similar?k=${withItself}&mode=${mode}`, { signal });
 }
 
 /**
@@ -106,6 +107,6 @@ async function problemSentence(response) {
   /** @type {Problem} */
   const problem = await response.json().catch(() => ({}));
   const sentence = problem.detail || problem.title || `The service answered with status ${response.status}.`;
-  const reasons = (problem.errors ?? []).map(({ field, reason }) => `${field}: ${reason}`);
-  return [sentence, ...reasons.filter((reason) => !sentence.includes(reason))].join(" ");
+  const more = (problem.errors ?? []).filter(({ reason }) => !sentence.includes(reason));
+  return [sentence, ...more.map(({ field, reason }) => `${field}: ${reason}`)].join(" ");
 }

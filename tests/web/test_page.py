@@ -66,7 +66,7 @@ def search_with_tile(page: Page, position: int) -> str:
 def test_first_visit_offers_pictures_of_the_catalogue(page: Page) -> None:
     open_start(page)
     assert len(shown_ids(page)) == 24
-    page.wait_for_function("[...document.querySelectorAll('.tile img')].every((img) => img.naturalWidth > 0)")
+    page.locator(".tile img").evaluate_all("(images) => Promise.all(images.map((image) => image.decode()))")
     expect(page.locator(".tile img.missing")).to_have_count(0)
     expect(page.locator("#note")).to_have_text(re.compile(r"^[\d,]+ pictures to search$"))
 
@@ -105,6 +105,7 @@ def test_a_result_searches_on_and_back_returns(page: Page) -> None:
     results, address = shown_ids(page), page.url
     picture_id = search_with_tile(page, 3)
     assert picture_id not in shown_ids(page)
+    assert len(shown_ids(page)) == len(results) == 24
     expect(page.locator("#trail a")).to_have_count(2)
     page.go_back()
     expect(page).to_have_url(address)
@@ -168,6 +169,16 @@ def test_what_is_no_picture_costs_a_sentence_and_no_results(page: Page, name: st
     page.set_input_files("#file", {"name": name, "mimeType": media_type, "buffer": b"no picture"})
     expect(page.locator("#message")).to_have_text(re.compile(r"\w+ \w+ .*\."))
     assert (shown_ids(page), page.url) == (results, address)
+
+
+def test_a_problem_is_told_once_with_the_reasons_that_it_leaves_out(page: Page) -> None:
+    errors = [{"field": "image", "reason": "It is damaged."}, {"field": "k", "reason": "too large"}]
+    problem = {"title": "Unusable", "detail": "It is damaged.", "errors": errors}
+    page.route("**/search?*", lambda route: route.fulfill(status=422, json=problem))
+    open_start(page)
+    _, url = catalogue_picture(page)
+    page.set_input_files("#file", picture_file(page, url))
+    expect(page.locator("#message")).to_have_text("It is damaged. k: too large")
 
 
 def test_a_picture_that_does_not_exist_falls_back_to_the_start(page: Page) -> None:

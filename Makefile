@@ -1,0 +1,51 @@
+# Everything a checkout needs goes into .venv, by one pip call, with the versions of constraints.txt. pip's own
+# settings decide where packages come from: with PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS naming CPU builds of torch,
+# it takes those, because their versions (2.13.0+cpu) count as newer than the plain ones.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Looked through in this order; `make PYTHON=/path/to/python3 …` names one.
+PYTHON := python3 python3.11 python3.12 python3.13
+ARGS :=
+
+.PHONY: help serve demo test lint check
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+serve: $(VENV)/installed ## Start the service; ARGS="--port 9000" passes options
+	@exec $(BIN)/lookalike serve $(ARGS)
+
+demo: $(VENV)/installed ## Fill an empty catalogue with the demo pictures
+	@exec $(BIN)/lookalike demo $(ARGS)
+
+test: $(VENV)/installed-dev ## Run the tests; ARGS="tests/search -x" passes options
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/installed-dev ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test ## All checks: style, types, tests
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(call venv)
+	$(BIN)/python -m pip install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt
+	@$(call venv)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/installed $@
+
+# Debian's python3 can be without ensurepip, and a venv made by it would be without pip.
+define venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 && exit; \
+	for python in $(PYTHON); do \
+		"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		exec "$$python" -m venv $(VENV); \
+	done; \
+	echo 'Lookalike needs Python 3.11 or newer with its venv module (Debian, Ubuntu: apt install python3-venv).' >&2; \
+	exit 1
+endef

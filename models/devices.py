@@ -1,0 +1,57 @@
+"""What training runs on: a GPU where there is one, several processes where `torchrun` started them.
+
+In several processes each takes its share of every batch and gradients are averaged, so that a step is the step of
+one process. Norms' statistics are of each process's share, and averaged at the end of an epoch.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, distributed
+
+
+def pick_device() -> torch.device:
+    """Returns a GPU if there is one, this process's own where there are several."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Tells whether bf16 is computed natively here; elsewhere it is emulated, and slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask() for ask in known if ask is not None)
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Computes in bf16 inside the block where that pays."""
+    return torch.autocast(device.type, torch.bfloat16) if bf16_pays(device) else nullcontext()
+
+
+@contextmanager
+def process_group() -> Iterator[tuple[int, int]]:
+    """Joins the processes that `torchrun` started, if it did; yields this one's rank and how many there are."""
+    if "WORLD_SIZE" not in os.environ:
+        yield 0, 1
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield distributed.get_rank(), distributed.get_world_size()
+    finally:
+        distributed.destroy_process_group()
+
+
+def average(tensors: Iterable[Tensor | None]) -> None:
+    """Gives every process the mean of these tensors over all processes; nothing where there is only one."""
+    if not distributed.is_initialized():
+        return
+    for tensor in tensors:
+        if tensor is not None and tensor.is_floating_point():
+            distributed.all_reduce(tensor)
+            tensor.div_(distributed.get_world_size())

@@ -1,0 +1,58 @@
+"""How to train: every choice in one place, stored in the checkpoint that comes of it."""
+
+from dataclasses import dataclass
+
+# Enough steps for the rates to do their work, however few or many pictures there are.
+PICTURES_SEEN = 75_000
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 40
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe that is good as it stands; see `models/train.py` for where each number is used.
+
+    Attributes:
+        backbone: a name of `models.backbones.BACKBONES`.
+        bits: units in the latent layer H, a multiple of 8.
+        size: side of the pictures, in pixels.
+        epochs: passes over the pictures; None for as many as their number asks for.
+        batch: pictures a step, over all processes.
+        rate: learning rate of the new layers; the old ones learn at a tenth of it.
+        weight_decay: of weights; biases and norms do not decay.
+        label_smoothing: share of the target that goes to the other classes.
+        warm_up: share of the run in which the rate rises.
+        average: how much of the averaged weights stays at each step.
+        least_area: the smallest share of a picture that a random cut keeps.
+        frozen: how many of the backbone's first stages stay as ImageNet left them.
+        push: weight of the term that drives activations to 0 or 1 (SSDH, Yang et al. 2018, eq. 3).
+        balance: weight of the term that makes each bit 1 for half of the pictures (SSDH, eq. 4).
+        patience: epochs without a better accuracy on held-out pictures after which training ends.
+        imagenet: start from ImageNet weights.
+        seed: where all randomness starts.
+    """
+
+    backbone: str = "efficientnet_lite0"
+    bits: int = 128
+    size: int = 160
+    epochs: int | None = None
+    batch: int = 32
+    rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.1
+    warm_up: float = 0.1
+    average: float = 0.995
+    least_area: float = 0.5
+    frozen: int = 3
+    push: float = 0.0
+    balance: float = 0.0
+    patience: int = 10
+    imagenet: bool = True
+    seed: int = 0
+
+
+def epochs_for(recipe: Recipe, pictures: int) -> int:
+    """Returns how many passes to take over so many pictures."""
+    if recipe.epochs is not None:
+        return recipe.epochs
+    return min(max(round(PICTURES_SEEN / max(pictures, 1)), FEWEST_EPOCHS), MOST_EPOCHS)

@@ -1,0 +1,147 @@
+"""What training changes, and how it survives being stopped.
+
+The whole state goes to disk after every epoch, as safetensors, so that the same command goes on where it was.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from models.backbones import BACKBONES
+from models.errors import CheckpointError
+from models.network import LatentHashNet
+from models.recipe import Recipe
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass
+class State:
+    """The network, its averaged copy, the momentum, and the best averaged weights so far."""
+
+    network: LatentHashNet
+    averaged: AveragedModel
+    optimizer: torch.optim.SGD
+    best: Tensors = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are over."""
+        return len(self.history)
+
+    def judge(self, loss: float, accuracy: float) -> None:
+        """Closes an epoch; of equally good ones the later wins."""
+        if accuracy >= max((past["accuracy"] for past in self.history), default=0.0):
+            self.best = {name: value.clone() for name, value in self.averaged.module.state_dict().items()}
+        self.history.append({"loss": loss, "accuracy": accuracy})
+
+    def over(self, epochs: int, patience: int) -> bool:
+        """Tells whether training has taken all its epochs, or has stopped getting better."""
+        scores = [past["accuracy"] for past in self.history]
+        since_best = scores[::-1].index(max(scores)) if scores else 0
+        return len(scores) >= epochs or since_best >= patience
+
+
+def start(recipe: Recipe, classes: int, device: torch.device) -> State:
+    """Makes the network, from ImageNet weights if the recipe says so, with H and F8 at random."""
+    torch.manual_seed(recipe.seed)
+    preprocess = replace(BACKBONES[recipe.backbone].preprocess, size=recipe.size)
+    network = LatentHashNet(recipe.backbone, recipe.bits, classes, preprocess)
+    if recipe.imagenet:
+        network.load_imagenet()
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    averaged = AveragedModel(network, multi_avg_fn=_moving_average(recipe.average), use_buffers=True)
+    groups = parameter_groups(network, recipe)
+    return State(network, averaged, torch.optim.SGD(groups, recipe.rate, recipe.momentum))
+
+
+def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, Any]]:
+    """Gives the new layers the full rate and the backbone a tenth; norms and biases do not decay."""
+    for stage in frozen_stages(network, recipe):
+        stage.requires_grad_(requires_grad=False)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in moving(network):
+        share = 0.1 if name.startswith("backbone.") and recipe.imagenet else 1.0
+        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((share, decay), []).append(parameter)
+    return [
+        {"params": parameters, "share": share, "weight_decay": decay} for (share, decay), parameters in groups.items()
+    ]
+
+
+def frozen_stages(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
+    """Lists the modules that stay as they are: of EfficientNet the stem and the first stages."""
+    if not (recipe.imagenet and recipe.frozen and recipe.backbone == "efficientnet_lite0"):
+        return []
+    backbone: Any = network.backbone
+    return [backbone.conv_stem, backbone.bn1, *backbone.blocks[: recipe.frozen]]
+
+
+def moving(network: LatentHashNet) -> list[tuple[str, nn.Parameter]]:
+    """Lists the parameters that training moves."""
+    return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+
+
+def keep(state: State, path: Path, recipe: Recipe) -> None:
+    """Writes everything that going on needs, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    momentum = {name: state.optimizer.state[parameter]["momentum_buffer"] for name, parameter in moving(state.network)}
+    parts = {
+        "network": state.network.state_dict(),
+        "averaged": state.averaged.state_dict(),
+        "best": state.best,
+        "momentum": momentum,
+    }
+    tensors = {f"{part}/{name}": value.contiguous() for part, named in parts.items() for name, value in named.items()}
+    about = {"recipe": asdict(recipe), "history": state.history}
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, {"about": json.dumps(about)})
+    temporary.replace(path)
+
+
+def resume(state: State, path: Path, recipe: Recipe) -> None:
+    """Goes back to what `keep` wrote, if it is there.
+
+    Raises:
+        CheckpointError: a run with other options left it.
+    """
+    if not path.exists():
+        return
+    parts: dict[str, Tensors] = {"network": {}, "averaged": {}, "best": {}, "momentum": {}}
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["about"])
+        if about["recipe"] != asdict(recipe):
+            raise CheckpointError(
+                f"{path} was left by a run with other options. Repeat those, or delete it to start anew."
+            )
+        for name in file.keys():  # noqa: SIM118 - safetensors' files are no dicts
+            part, _, rest = name.partition("/")
+            parts[part][rest] = file.get_tensor(name)
+    state.network.load_state_dict(parts["network"])
+    state.averaged.load_state_dict(parts["averaged"])
+    device = next(state.network.parameters()).device
+    for name, parameter in moving(state.network):
+        state.optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name].to(device)
+    state.best, state.history = parts["best"], about["history"]
+
+
+def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        stays = min(decay, (1 + int(count)) / (10 + int(count)))
+        for old, new in zip(averaged, current, strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - stays)
+            else:
+                old.copy_(new)
+
+    return update
