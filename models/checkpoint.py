@@ -160,10 +160,9 @@ def fingerprint(info: CheckpointInfo, weights: dict[str, Tensor]) -> str:
 def _agree(info: CheckpointInfo, weights: dict[str, Tensor], path: Path) -> None:
     if info.backbone not in BACKBONES:
         raise CheckpointError(f"{path}: there is no backbone {info.backbone}; known: {', '.join(BACKBONES)}.")
-    expected = {
-        "latent.weight": (info.bits, info.feature_dim),
-        "classifier.weight": (len(info.classes), info.bits),
-    }
+    expected = {"latent.weight": (info.bits, info.feature_dim)}
+    if info.classes:
+        expected["classifier.weight"] = (len(info.classes), info.bits)
     for name, shape in expected.items():
         found = tuple(weights[name].shape) if name in weights else None
         if found != shape:

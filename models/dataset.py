@@ -67,6 +67,21 @@ def read_splits(folder: Path) -> dict[str, LabelledFiles]:
     return splits
 
 
+def read_unlabelled(folder: Path, most: int, seed: int) -> LabelledFiles:
+    """Lists pictures anywhere below a folder, at most so many, chosen at random; all of one class.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder.")
+    paths = _pictures(folder)
+    if not paths:
+        raise DatasetError(f"{folder} holds no pictures.")
+    files = LabelledFiles(("",), tuple(paths), np.zeros(len(paths), np.int64))
+    return files.subset(np.sort(np.random.default_rng(seed).permutation(len(paths))[:most]))
+
+
 def hold_out(files: LabelledFiles, share: float, seed: int) -> tuple[LabelledFiles, LabelledFiles]:
     """Splits off a share of every class, at least one picture of each that has two; returns (rest, held out)."""
     rng = np.random.default_rng(seed)

@@ -13,5 +13,9 @@ class DatasetError(ModelError):
     """A folder cannot be used as a data set."""
 
 
+class RecipeError(ModelError):
+    """A network cannot be made or trained as it was asked for."""
+
+
 class WeightsUnavailableError(ModelError):
     """ImageNet weights are neither on this machine nor to be fetched."""

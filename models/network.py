@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import BACKBONES
+from models.errors import RecipeError
 from models.preprocess import Preprocess
 
 FeatureNorm = Literal["raw", "unit"]
@@ -34,13 +35,16 @@ class LatentHashNet(nn.Module):
     ) -> None:
         super().__init__()
         if bits < 1 or bits % 8:
-            raise ValueError(f"bits must be a multiple of 8, not {bits}")
+            raise RecipeError(f"The number of bits must be a multiple of 8, not {bits}.")
+        if backbone not in BACKBONES:
+            raise RecipeError(f"There is no backbone {backbone}; there are {', '.join(BACKBONES)}.")
         self.backbone_name, self.bits, self.classes = backbone, bits, classes
         self.preprocess, self.feature_norm = preprocess, feature_norm
         self.feature_dim = BACKBONES[backbone].feature_dim
         self.backbone = BACKBONES[backbone].build()
         self.latent = nn.Linear(self.feature_dim, bits)
-        self.classifier = nn.Linear(bits, classes)
+        # A network that never saw labels has no F8.
+        self.classifier = nn.Linear(bits, classes) if classes else nn.Identity()
         self.register_buffer("mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
 

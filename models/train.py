@@ -25,13 +25,13 @@ from models import checkpoint
 from models.augment import augment
 from models.backbones import BACKBONES
 from models.checkpoint import CheckpointInfo
-from models.codes import binarise
 from models.dataset import TRAIN, VALIDATION, LabelledFiles, Loaded, hold_out, load_pictures, read_splits
 from models.devices import autocast, average, pick_device, process_group
+from models.encode import encode
 from models.errors import DatasetError
 from models.losses import loss
 from models.metrics import accuracy, retrieval
-from models.network import LatentHashNet, SearchHead
+from models.network import LatentHashNet
 from models.recipe import Recipe, epochs_for
 from models.state import State, frozen_stages, keep, resume, start
 
@@ -225,15 +225,6 @@ def judge_norm(network: LatentHashNet, norm: str, database: Loaded, queries: Loa
     network.feature_norm = "unit" if norm == "unit" else "raw"
     encoded = [(*encode(network, loaded.pictures), loaded.labels) for loaded in (queries, database)]
     return retrieval(encoded[0], encoded[1])
-
-
-@torch.inference_mode()
-def encode(network: LatentHashNet, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Returns codes and F7 of `(n, size, size, 3)` uint8."""
-    head, device = SearchHead(network).eval(), next(network.parameters()).device
-    parts = [head(torch.from_numpy(pictures[i : i + 64]).to(device)) for i in range(0, len(pictures), 64)]
-    activations, features = (torch.cat([part[column] for part in parts]).cpu().numpy() for column in (0, 1))
-    return binarise(activations), features
 
 
 @torch.inference_mode()

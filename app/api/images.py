@@ -44,7 +44,7 @@ def list_images(
     label: Label | None = None,
 ) -> PicturePage:
     """Lists pictures in the order in which they were added."""
-    with service.database.snapshot() as session:
+    with service.database.asking() as session:
         found = queries.page(session, after=_after(cursor), limit=limit + 1, label=label)
     more = str(found[limit - 1].id) if len(found) > limit else None
     return PicturePage(items=[PictureOut.of(picture) for picture in found[:limit]], next_cursor=more)
@@ -98,7 +98,7 @@ def get_thumbnail(picture_id: PictureId, service: ServiceDep, if_none_match: IfN
 
 
 def _picture(service: Service, picture_id: int) -> Picture:
-    with service.database.snapshot() as session:
+    with service.database.asking() as session:
         return queries.picture(session, picture_id)
 
 

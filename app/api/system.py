@@ -16,7 +16,7 @@ router = APIRouter(tags=["system"], responses={503: {"description": "Not now; se
 @router.get("/stats", operation_id="stats", summary="The catalogue in numbers")
 def stats(service: ServiceDep) -> StatsOut:
     """Counts pictures, changes and bytes."""
-    with service.database.snapshot() as session:
+    with service.database.asking() as session:
         totals = queries.totals(session)
     model = {name: getattr(service.network, name) for name in ModelOut.model_fields}
     return StatsOut(

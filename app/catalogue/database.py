@@ -28,6 +28,8 @@ class Database:
             connect_args={"connect_timeout": 5, "application_name": "lookalike"},
         )
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._statements = sessionmaker(autocommit, expire_on_commit=False)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -37,6 +39,12 @@ class Database:
     def begin(self) -> Iterator[Session]:
         """Opens a transaction that commits at the end of the block, unless the block raises."""
         with self._translated(), self._sessions.begin() as session:
+            yield session
+
+    @contextmanager
+    def asking(self) -> Iterator[Session]:
+        """Opens a session for questions, each seeing its own moment: one round trip where a transaction costs three."""
+        with self._translated(), self._statements() as session:
             yield session
 
     @contextmanager
@@ -58,8 +66,8 @@ class Database:
         Raises:
             UnavailableError: there is none.
         """
-        with self._translated(), self.engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+        with self.asking() as session:
+            session.execute(text("SELECT 1"))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

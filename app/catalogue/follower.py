@@ -47,16 +47,16 @@ class Follower:
         """Returns the ids that the options' filters let through, ascending; None for all."""
         if options.label is None:
             return None
-        with self._database.snapshot() as session:
+        with self._database.asking() as session:
             return queries.ids_with_label(session, options.label)
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, Picture]:
         """Returns what is known of these pictures; deleted ones are left out."""
-        with self._database.snapshot() as session:
+        with self._database.asking() as session:
             return queries.pictures(session, ids)
 
     def _latest(self) -> int:
-        with self._database.snapshot() as session:
+        with self._database.asking() as session:
             return self._state(session)
 
     def _catch_up(self) -> None:

@@ -112,7 +112,7 @@ class Ingest:
     def _prepare(self, uploads: Sequence[Upload]) -> list[_Item]:
         """Decodes every picture whose bytes are not already there under its key."""
         items = [_item(upload) for upload in uploads]
-        with self._database.snapshot() as session:
+        with self._database.asking() as session:
             known = queries.known_keys(session, self._generation_id, [item.key for item in items])
         for item in items:
             there = known.get(item.key)
