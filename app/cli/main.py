@@ -16,6 +16,8 @@ app.command()(catalogue.stats)
 app.command()(catalogue.demo)
 app.command()(catalogue.migrate)
 app.command()(training.train)
+app.command()(training.fit)
+app.command("models")(training.list_models)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,23 @@
-"""`lookalike train`: fine-tune a network on a folder of labelled folders."""
+"""Commands that make networks: `train` with labels, `fit` without, `models` to see which ship."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
 
 if TYPE_CHECKING:
     from models.train import Progress
+
+
+class Method(StrEnum):
+    """How H is set without labels."""
+
+    ITQ = "itq"
+    LSH = "lsh"
 
 
 def train(
@@ -41,3 +50,36 @@ def train(
             except KeyboardInterrupt:
                 fail("Stopped. The same command goes on from the last whole epoch.")
         console().print(f"{out}.safetensors, fingerprint {info.fingerprint}. Use it with LOOKALIKE_MODEL={out}.json")
+
+
+def fit(
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures; subfolders are looked into.")],
+    out: Annotated[Path, typer.Option(help="Where the checkpoint goes: a path without suffix.")] = Path("runs/model"),
+    backbone: Annotated[str, typer.Option(help="efficientnet_lite0 or alexnet.")] = "efficientnet_lite0",
+    bits: Annotated[int, typer.Option(help="Bits of a code, a multiple of 8.")] = 128,
+    size: Annotated[int, typer.Option(min=32, help="Side of the pictures, in pixels.")] = 160,
+    method: Annotated[Method, typer.Option(help="itq learns from the pictures, lsh draws at random.")] = Method.ITQ,
+) -> None:
+    """Make a network for pictures that have no labels, in one pass over them."""
+    with errors_as_sentences():
+        from models.fit import Fit
+        from models.fit import fit as run
+
+        recipe = Fit(backbone=backbone, bits=bits, size=size, method=method.value)
+        with progress_bar() as bar:
+            task = bar.add_task("looking at pictures", total=None)
+            info = run(folder, out, recipe, lambda done, total: bar.update(task, completed=done, total=total))
+        console().print(f"{out}.safetensors, fingerprint {info.fingerprint}. Use it with LOOKALIKE_MODEL={out}.json")
+
+
+def list_models() -> None:
+    """List the networks that ship."""
+    with errors_as_sentences():
+        from models.checkpoint import find, pretrained_names, read_info
+
+        table = Table("name", "backbone", "bits", "learnt from", "fingerprint")
+        for name in pretrained_names():
+            info = read_info(find(name))
+            learnt = f"{len(info.classes)} classes" if info.classes else "pictures without labels"
+            table.add_row(name, info.backbone, str(info.bits), learnt, info.fingerprint)
+        console().print(table)

@@ -7,18 +7,15 @@ for a few more and leaves the marked ones out. Knows nothing of vectors, SQL or 
 
 import threading
 from dataclasses import dataclass, replace
-from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from app.search.kernels import code_distances, nearest_codes
 from app.search.types import Candidates, Entries
 
 Ids = NDArray[np.int64]
 
-# FAISS's generated bindings are not in its type stubs.
-_hammings: Any = vars(faiss)["hammings"]
 # FAISS has fast kernels for codes of 8, 16, 32 and 64 bytes; zero bytes at the end change no distance.
 _WORD = 8
 _FIRST_CAPACITY = 1024
@@ -114,7 +111,7 @@ class CodeTable:
             radius: the largest Hamming distance; None for any.
             among: only these ids, ascending; None for all.
         """
-        columns, query = self._columns, self._pad(code[None])
+        columns, query = self._columns, self._pad(code)
         if among is not None:
             return _nearest_among(columns, query, pool, radius, columns.positions(among))
         if pool is None or pool >= columns.count:
@@ -140,12 +137,15 @@ class CodeTable:
         """Counts the bits in which a code differs from those of pictures that are in the table."""
         columns = self._columns
         positions = np.searchsorted(columns.ids[: columns.count], ids)
-        return _distances(self._pad(code[None]), columns.codes[positions])
+        return code_distances(self._pad(code), columns.codes[positions])
 
     def _pad(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if codes.shape[1] != self._bytes:
-            raise ValueError(f"codes have {self._bytes} bytes here, not {codes.shape[1]}")
-        return np.pad(codes, ((0, 0), (0, self._width - self._bytes)))
+        """Adds zero bytes at the end of one code `(bytes,)` or of each of many `(n, bytes)`."""
+        if codes.shape[-1] != self._bytes:
+            raise ValueError(f"codes have {self._bytes} bytes here, not {codes.shape[-1]}")
+        padded = np.zeros((*codes.shape[:-1], self._width), np.uint8)
+        padded[..., : self._bytes] = codes
+        return padded
 
     def _padded(self, entries: Entries) -> Entries:
         return replace(entries, codes=self._pad(entries.codes))
@@ -155,12 +155,12 @@ def _nearest(columns: Columns, query: NDArray[np.uint8], pool: int, radius: int 
     wanted = min(pool, columns.count)
     ask = min(wanted + min(columns.dead, wanted), columns.count)
     while True:
-        distances, positions = faiss.knn_hamming(query, columns.codes[: columns.count], ask)
-        living = columns.alive[positions[0]]
+        distances, positions = nearest_codes(query, columns.codes[: columns.count], ask)
+        living = columns.alive[positions]
         if living.sum() >= wanted or ask == columns.count:
             break
         ask = min(2 * ask, columns.count)
-    kept = columns.candidates(positions[0][living][:wanted], distances[0][living][:wanted].astype(np.int32))
+    kept = columns.candidates(positions[living][:wanted], distances[living][:wanted])
     return kept if radius is None else kept.take(np.flatnonzero(kept.hamming <= radius))
 
 
@@ -171,21 +171,12 @@ def _nearest_among(
     radius: int | None,
     positions: NDArray[np.int64],
 ) -> Candidates:
-    distances = _distances(query, columns.codes[positions])
+    distances = code_distances(query, columns.codes[positions])
     if radius is not None:
         near = distances <= radius
         distances, positions = distances[near], positions[near]
     order = np.argsort(distances, kind="stable")[:pool]
     return columns.candidates(positions[order], distances[order])
-
-
-def _distances(query: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.int32]:
-    distances = np.empty((1, len(codes)), np.int32)
-    if len(codes):
-        codes = np.ascontiguousarray(codes)
-        first, second, out = (faiss.swig_ptr(array) for array in (query, codes, distances))
-        _hammings(first, second, 1, len(codes), codes.shape[1], out)
-    return distances.reshape(-1)
 
 
 def _empty(capacity: int, width: int) -> Columns:

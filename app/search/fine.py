@@ -1,19 +1,15 @@
 """The fine step: exact L2 distance on F7 over the pool (Lin et al. 2015, section 3.3, fine-level search).
 
-Distances are computed by FAISS straight from the mapped vector file, reading only the pool's rows. Knows
-nothing of codes, SQL or HTTP.
+Distances are computed straight from the mapped vector file, reading only the pool's rows. Knows nothing of codes,
+SQL or HTTP.
 """
 
-from typing import Any
-
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-Distances = NDArray[np.float32]
+from app.search.kernels import l2_of_rows
 
-# FAISS's generated bindings are not in its type stubs.
-_kernel: Any = vars(faiss)["fvec_L2sqr_by_idx"]
+Distances = NDArray[np.float32]
 
 
 def distances(query: NDArray[np.float32], vectors: NDArray[np.float32], slots: NDArray[np.int64]) -> Distances:
@@ -29,14 +25,8 @@ def distances(query: NDArray[np.float32], vectors: NDArray[np.float32], slots: N
     """
     if query.shape != vectors.shape[1:]:
         raise ValueError(f"the query has shape {query.shape}, the vectors {vectors.shape}")
-    # The kernel does not look before it reads: a slot outside the matrix would end the process.
-    if len(slots) and not 0 <= slots.min() <= slots.max() < len(vectors):
-        raise IndexError(f"a slot lies outside the {len(vectors)} rows of the vector file")
     query, slots = np.ascontiguousarray(query, np.float32), np.ascontiguousarray(slots, np.int64)
-    squared = np.empty(len(slots), np.float32)
-    if len(slots):
-        pointers = [faiss.swig_ptr(array) for array in (squared, query, vectors, slots)]
-        _kernel(*pointers, len(query), 1, len(slots))
+    squared = l2_of_rows(query, vectors, slots)
     return np.sqrt(squared, out=squared)
 
 

@@ -1,0 +1,49 @@
+"""FAISS's kernels, called on our own arrays: the inner loops of searching.
+
+One query is one thread's work. FAISS would wake its whole team of threads for it and wait for all of them; on a
+machine whose cores are busy that wait is many times the work. Searches run side by side in threads of their own.
+"""
+
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+# These bindings are generated, and not in FAISS's type stubs.
+_L2_BY_INDEX: Any = vars(faiss)["fvec_L2sqr_by_idx"]
+_HAMMINGS: Any = vars(faiss)["hammings"]
+
+
+def l2_of_rows(
+    query: NDArray[np.float32], vectors: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Returns squared L2 distances `(n,)` from `(d,)` to some rows of `(rows, d)`; reads no other rows."""
+    # The kernel does not look before it reads: a row outside the matrix would end the process.
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(vectors):
+        raise IndexError(f"a row lies outside the {len(vectors)} of the matrix")
+    squared = np.empty(len(rows), np.float32)
+    if len(rows):
+        faiss.omp_set_num_threads(1)
+        pointers = [faiss.swig_ptr(array) for array in (squared, query, vectors, rows)]
+        _L2_BY_INDEX(*pointers, len(query), 1, len(rows))
+    return squared
+
+
+def nearest_codes(
+    query: NDArray[np.uint8], codes: NDArray[np.uint8], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Returns distances `(k,)` and positions `(k,)` of the k nearest of codes `(n, bytes)`, ties by position."""
+    faiss.omp_set_num_threads(1)
+    distances, positions = faiss.knn_hamming(query[None], codes, k)
+    return distances[0].astype(np.int32), positions[0]
+
+
+def code_distances(query: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Returns the Hamming distances `(n,)` from one code `(bytes,)` to codes `(n, bytes)`."""
+    distances = np.empty(len(codes), np.int32)
+    if len(codes):
+        faiss.omp_set_num_threads(1)
+        first, second, out = (faiss.swig_ptr(array) for array in (query, np.ascontiguousarray(codes), distances))
+        _HAMMINGS(first, second, 1, len(codes), codes.shape[1], out)
+    return distances
