@@ -15,6 +15,7 @@ from fastapi_offline import FastAPIOffline
 from app.api import images, index, search, system
 from app.api.limits import BodyLimit, FixedHeaders
 from app.api.metrics import Metrics
+from app.api.openapi import describe
 from app.api.problems import add_exception_handlers
 from app.demo.fill import fill_if_empty
 from app.lifespan import Service, open_service
@@ -69,6 +70,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     for router in (search.router, index.router, images.router, system.router):
         app.include_router(router)
     add_page(app)
+    app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
 
 

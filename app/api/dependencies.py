@@ -2,7 +2,7 @@
 
 from typing import Annotated, cast
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 
 from app.lifespan import Service
 from app.search.types import DEFAULT_POOL, Mode, SearchOptions
@@ -11,6 +11,7 @@ MAX_K = 1000
 MAX_POOL = 1_000_000
 MAX_BITS = 4096
 MAX_ID = 2**63 - 1
+PictureId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 Label = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$", description="Only pictures with this label.")]
 
 

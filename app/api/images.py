@@ -3,10 +3,10 @@
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import FileResponse
 
-from app.api.dependencies import MAX_ID, Label, ServiceDep
+from app.api.dependencies import MAX_ID, Label, PictureId, ServiceDep
 from app.api.index import check_json
 from app.api.schemas import PROBLEM, PictureOut, PicturePage, PicturePatch
 from app.catalogue import queries
@@ -25,7 +25,6 @@ router = APIRouter(
     },
 )
 
-PictureId = Annotated[int, Path(ge=1, le=MAX_ID)]
 IfNoneMatch = Annotated[str | None, Header()]
 IMAGE: dict[int | str, dict[str, Any]] = {
     200: {

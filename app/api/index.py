@@ -38,13 +38,12 @@ def index(
     service: ServiceDep,
     metrics: MetricsDep,
     metadata: Annotated[
-        str | None,
+        str,
         Form(
             description="A JSON list with one object per image, in order: `key` (yours; default: the SHA-256 of "
-            "the bytes), `label`, and any other fields, which come back as `metadata`.",
-            openapi_examples={"one boot": {"value": EXAMPLE}},
+            f"the bytes), `label`, and any other fields, which come back as `metadata`. For one image: `{EXAMPLE}`"
         ),
-    ] = None,
+    ] = "",
 ) -> IndexOut:
     """Adds pictures, or updates those whose `key` is there.
 
@@ -64,13 +63,13 @@ def index(
     return IndexOut(items=items)
 
 
-def parse_metadata(metadata: str | None, images: int) -> list[Described]:
+def parse_metadata(metadata: str, images: int) -> list[Described]:
     """Reads the `metadata` field: what is said of each of so many images.
 
     Raises:
         InvalidInputError: it is not a list of that many objects with usable values.
     """
-    if metadata is None or not metadata.strip():
+    if not metadata.strip():
         return [Described() for _ in range(images)]
     try:
         described = DESCRIBED.validate_python(check_json(json.loads(metadata, parse_constant=_no_constant)))

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.problems import MEDIA_TYPE, Problem
+from app.api.problems import Problem
 from app.catalogue.tables import Picture
 from app.search.types import Mode
 
-PROBLEM = {"content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+PROBLEM: dict[str, Any] = {"model": Problem}
 Metadata = dict[str, Any]
 
 

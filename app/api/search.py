@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Path, UploadFile
+from fastapi import APIRouter, File, UploadFile
 
-from app.api.dependencies import MAX_ID, SearchOptionsDep, ServiceDep
+from app.api.dependencies import PictureId, SearchOptionsDep, ServiceDep
 from app.api.metrics import MetricsDep
 from app.api.schemas import PROBLEM, MatchOut, SearchOut, urls
 from app.catalogue.tables import Picture
@@ -36,7 +36,7 @@ def search(
 
 @router.get("/images/{picture_id}/similar", operation_id="similar", summary="What looks like this one of yours?")
 def similar(
-    picture_id: Annotated[int, Path(ge=1, le=MAX_ID)],
+    picture_id: PictureId,
     options: SearchOptionsDep,
     service: ServiceDep,
     metrics: MetricsDep,

@@ -1,0 +1,45 @@
+"""The OpenAPI description, as FastAPI makes it and with what it cannot say."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.api.problems import MEDIA_TYPE
+
+
+def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """Returns a replacement for `app.openapi`."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _amended(plain())
+        return app.openapi_schema
+
+    return openapi
+
+
+def _amended(schema: dict[str, Any]) -> dict[str, Any]:
+    for path in schema["paths"].values():
+        for operation in path.values():
+            _errors_are_problems(operation["responses"])
+    for body in schema["components"]["schemas"].values():
+        for field in body.get("properties", {}).values():
+            _files_can_be_chosen(field)
+    return schema
+
+
+def _errors_are_problems(responses: dict[str, Any]) -> None:
+    """Gives errors their media type: FastAPI describes every model as application/json."""
+    for status, response in responses.items():
+        content = response.get("content", {})
+        if status >= "400" and "application/json" in content:
+            content[MEDIA_TYPE] = content.pop("application/json")
+
+
+def _files_can_be_chosen(field: dict[str, Any]) -> None:
+    """Marks lists of files as Swagger UI knows them; without it, it shows boxes for text."""
+    items = field.get("items", {})
+    if items.get("contentMediaType") == "application/octet-stream":
+        items["format"] = "binary"
