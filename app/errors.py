@@ -73,5 +73,15 @@ class UnavailableError(LookalikeError):
         self.retry_after = retry_after
 
 
+class DamagedOriginalError(LookalikeError):
+    """A picture's original is missing on disk or cannot be read."""
+
+    def __init__(self, picture_id: int, key: str) -> None:
+        super().__init__(
+            f"The original of picture {picture_id} ({key}) is missing or damaged. Add the picture again, or delete it."
+        )
+        self.picture_id, self.key = picture_id, key
+
+
 class ModelMismatchError(LookalikeError):
     """The catalogue was encoded by another network than the one that was asked for."""

@@ -18,12 +18,13 @@ from app.catalogue.schema import require_current, upgrade
 from app.catalogue.tables import Picture
 from app.catalogue.vectors import VectorFile
 from app.ingest.add import Ingest
+from app.ingest.reencode import Reencode
 from app.search.decode import DecodeLimits
 from app.search.encode import Encoder, open_encoder
 from app.search.index import LocalIndex
 from app.search.pipeline import Searcher
 from app.settings import Settings
-from models.checkpoint import CheckpointInfo
+from models.checkpoint import CheckpointInfo, find
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +53,11 @@ def open_service(settings: Settings) -> Iterator[Service]:
     """
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
-        encoder, network = open_encoder(settings.model, settings.device, settings.precision)
+        with database.asking() as session:
+            path = find(generations.model_for(session, settings.model))
+        encoder, network = open_encoder(path, settings.device, settings.precision)
         stack.enter_context(closing(encoder))
-        yield stack.enter_context(assemble(settings, database, encoder, network))
+        yield stack.enter_context(assemble(settings, database, encoder, network, path))
 
 
 @contextmanager
@@ -72,11 +75,13 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 
 @contextmanager
-def assemble(settings: Settings, database: Database, encoder: Encoder, network: CheckpointInfo) -> Iterator[Service]:
+def assemble(
+    settings: Settings, database: Database, encoder: Encoder, network: CheckpointInfo, path: Path
+) -> Iterator[Service]:
     """Builds the service from a database and a network, and reads the index in."""
     with database.begin() as session:
-        generation = generations.adopt(session, network)
-    limits = DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
+        generation = generations.adopt(session, network, path)
+    limits = limits_of(settings)
     files = PictureFiles(settings.data_dir / "pictures")
     with closing(VectorFile(vector_path(settings.data_dir, generation.id), network.feature_dim)) as vectors:
         index = LocalIndex(network.bits, vectors)
@@ -86,6 +91,30 @@ def assemble(settings: Settings, database: Database, encoder: Encoder, network: 
         follower.current()
         log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)
         yield Service(settings, network, database, files, vectors, index, follower, searcher, ingest)
+
+
+@contextmanager
+def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, CheckpointInfo]]:
+    """Opens what moving the catalogue to another network needs.
+
+    Raises:
+        LookalikeError: something cannot be opened; the text says what to do.
+    """
+    with ExitStack() as stack:
+        database, path = stack.enter_context(open_database(settings)), find(model)
+        encoder, network = open_encoder(path, settings.device, settings.precision)
+        stack.enter_context(closing(encoder))
+        with database.begin() as session:
+            generation = generations.find_or_create(session, network, path)
+        vectors = VectorFile(vector_path(settings.data_dir, generation.id), network.feature_dim)
+        stack.enter_context(closing(vectors))
+        files = PictureFiles(settings.data_dir / "pictures")
+        yield Reencode(database, encoder, files, vectors, generation.id, limits_of(settings)), network
+
+
+def limits_of(settings: Settings) -> DecodeLimits:
+    """Returns the settings' limits on pictures."""
+    return DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
 
 
 def vector_path(data_dir: Path, generation_id: int) -> Path:

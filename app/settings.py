@@ -24,7 +24,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="A PostgreSQL to use (postgresql+psycopg://…); without it the service runs its own."
     )
-    model: str = Field("clothing", description="A checkpoint that ships, by name, or the path of one.")
+    model: str | None = Field(
+        None, description="A checkpoint that ships, by name, or the path of one; without it, the catalogue's own."
+    )
     demo: Literal["auto", "off"] = Field("auto", description="Whether an empty catalogue is filled with drawings.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
     precision: Literal["f32", "bf16"] = Field(

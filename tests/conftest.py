@@ -21,7 +21,7 @@ from app.lifespan import Service, assemble
 from app.main import create_app
 from app.settings import Settings
 from tests.catalogue.postgres import connect, database_url, postgres_url
-from tests.fakes import FAKE_NETWORK, FakeEncoder
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
 __all__ = ["database_url", "postgres_url"]
 
@@ -62,7 +62,7 @@ def settings(tmp_path: Path, migrated_url: str) -> Settings:
 @pytest.fixture
 def service(settings: Settings, database: Database) -> Iterator[Service]:
     """The real service over the real database, with a network that costs nothing."""
-    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK) as opened:
+    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as opened:
         yield opened
 
 
@@ -73,7 +73,7 @@ def open_with_fake(settings: Settings) -> AbstractContextManager[Service]:
     def opened() -> Iterator[Service]:
         with (
             closing(Database(str(settings.database_url))) as database,
-            assemble(settings, database, FakeEncoder(), FAKE_NETWORK) as service,
+            assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
         ):
             yield service
 

@@ -1,6 +1,7 @@
 """A network that costs nothing: pictures that look alike get codes and features that are alike."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,9 @@ FAKE_NETWORK = CheckpointInfo(
     preprocess=Preprocess(SIDE, "stretch", (0, 0, 0), (1, 1, 1)),
     fingerprint="fa5e" * 4,
 )
+
+
+FAKE_CHECKPOINT = Path("fake.json")
 
 
 class FakeEncoder:

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import FileResponse
 
 from app.api.dependencies import MAX_ID, Label, PictureId, ServiceDep
-from app.api.index import check_json
+from app.api.index import Json, check_json
 from app.api.schemas import PROBLEM, PictureOut, PicturePage, PicturePatch
 from app.catalogue import queries
 from app.catalogue.changes import Given
 from app.catalogue.tables import Picture
 from app.errors import InvalidInputError, NotFoundError
-from app.lifespan import Service
-from app.search.decode import THUMBNAIL_MEDIA_TYPE, DecodeLimits, decode, thumbnail
+from app.lifespan import Service, limits_of
+from app.search.decode import THUMBNAIL_MEDIA_TYPE, decode, thumbnail
 
 router = APIRouter(
     tags=["catalogue"],
@@ -58,15 +58,11 @@ def get_image(picture_id: PictureId, service: ServiceDep) -> PictureOut:
 @router.patch("/images/{picture_id}", operation_id="describe_image", summary="Change label or metadata")
 def describe_image(picture_id: PictureId, patch: PicturePatch, service: ServiceDep) -> PictureOut:
     """Changes what is said of a picture; what is left out stays."""
-    try:
-        check_json(patch.model_dump())
-    except ValueError as error:
-        raise InvalidInputError("body", str(error)) from error
     given: Given = {}
     if "label" in patch.model_fields_set:
-        given["label"] = patch.label
+        given["label"] = _storable("label", patch.label)
     if patch.metadata is not None:
-        given["fields"] = _merged(_picture(service, picture_id).fields, patch.metadata)
+        given["fields"] = _storable("metadata", patch.metadata)
     return PictureOut.of(service.ingest.describe(picture_id, given))
 
 
@@ -105,9 +101,8 @@ def _make_thumbnail(service: Service, picture_id: int, sha256: str) -> None:
     original = service.files.original(sha256)
     if not original.exists():
         raise NotFoundError("original on disk of picture", picture_id)
-    settings = service.settings
-    limits = DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
-    service.files.store_thumbnail(sha256, thumbnail(decode(original.read_bytes(), limits).image))
+    picture = decode(original.read_bytes(), limits_of(service.settings))
+    service.files.store_thumbnail(sha256, thumbnail(picture.image))
 
 
 def _file(path: FilePath, media_type: str, sha256: str, if_none_match: str | None) -> Response:
@@ -118,9 +113,11 @@ def _file(path: FilePath, media_type: str, sha256: str, if_none_match: str | Non
     return FileResponse(path, media_type=media_type, headers=headers)
 
 
-def _merged(fields: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Applies a merge patch to the first level: null takes a field away, anything else replaces it."""
-    return {name: value for name, value in {**fields, **patch}.items() if value is not None}
+def _storable(field: str, value: Json) -> Json:
+    try:
+        return check_json(value)
+    except ValueError as error:
+        raise InvalidInputError(field, str(error)) from error
 
 
 def _after(cursor: str | None) -> int:

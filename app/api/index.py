@@ -1,8 +1,9 @@
 """Adding pictures: `POST /index`."""
 
 import json
-from collections.abc import Iterator
-from typing import Annotated, Any, NoReturn
+import math
+from collections.abc import Iterable
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import TypeAdapter, ValidationError
@@ -18,7 +19,10 @@ router = APIRouter(tags=["catalogue"])
 
 # Pictures in memory at a time, and in one commit.
 CHUNK = 64
+# Lists and objects in each other; what writes the answers gives up at 255.
+MAX_DEPTH = 64
 EXAMPLE = '[{"key": "sku-17", "label": "boots", "price": 89.5}]'
+Json = TypeVar("Json")
 DESCRIBED = TypeAdapter(list[Described])
 
 
@@ -83,28 +87,32 @@ def parse_metadata(metadata: str, images: int) -> list[Described]:
     return described
 
 
-def check_json(value: Any) -> Any:
-    """Refuses text that PostgreSQL cannot store; returns the value.
+def check_json(value: Json) -> Json:
+    """Refuses what PostgreSQL cannot store or an answer cannot carry; returns the value.
 
     Raises:
-        ValueError: a text in it holds a NUL character or half of a surrogate pair.
+        ValueError: a text in it holds a NUL character or half of a surrogate pair, a number is not finite, or
+            lists and objects lie too deep in each other.
     """
-    for text in _texts(value):
-        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValueError("a text holds a NUL character or half of a surrogate pair")
-    return value
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return value
+    raise ValueError(f"lists and objects lie more than {MAX_DEPTH} deep in each other")
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield name
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
+def _inside(value: Any) -> Iterable[Any]:
+    """Returns what a list or an object holds; looks at anything else."""
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number is not finite")
+    if isinstance(value, str) and ("\x00" in value or any("\ud800" <= character <= "\udfff" for character in value)):
+        raise ValueError("a text holds a NUL character or half of a surrogate pair")
+    return ()
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -1,10 +1,10 @@
 """Errors as HTTP: every one becomes `application/problem+json` (RFC 9457), in this file alone."""
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -95,7 +95,7 @@ async def _on_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    fields = [FieldError(field=_field(item["loc"]), reason=str(item["msg"])) for item in jsonable_encoder(found)]
+    fields = [FieldError(field=_field(item["loc"]), reason=str(item["msg"])) for item in found]
     detail = "; ".join(f"{field.field}: {field.reason}" for field in fields)
     return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, fields)
 
@@ -112,6 +112,8 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here; the server's log says what.")
 
 
-def _field(location: list[str | int]) -> str:
+def _field(location: Sequence[str | int]) -> str:
     """Names the place of an error as its sender knows it: the parameter or field, then the way into it."""
-    return ".".join(str(part) for part in location[1:]) or str(location[0])
+    name = ".".join(str(part) for part in location[1:]) or str(location[0])
+    # A name that somebody sent may hold half of a surrogate pair, which no answer can carry.
+    return name.encode(errors="replace").decode()

@@ -104,8 +104,20 @@ def put_pictures(session: Session, generation_id: int, puts: Sequence[Put]) -> l
     known = _known(session, [put.key for put in puts])
     applied = [(_apply(session, known, put), put.encoding) for put in puts]
     session.flush()
+    # What other networks made of bytes that were replaced is no longer true.
+    _forget_encodings(session, [picture.id for (picture, _, replaced), _ in applied if replaced is not None])
     _save_encodings(session, generation_id, seq, [(picture.id, new) for (picture, _, _), new in applied if new])
     return [Done(picture.id, status, replaced) for (picture, status, replaced), _ in applied]
+
+
+def put_encodings(session: Session, generation_id: int, encodings: Sequence[tuple[Picture, NewEncoding]]) -> None:
+    """Adds what another network made of pictures, leaving out those that were deleted or replaced meanwhile."""
+    seq, _ = advance(session)
+    ids = [picture.id for picture, _ in encodings]
+    found = session.execute(select(Picture.id, Picture.sha256).where(Picture.id.in_(ids)))
+    now = {picture_id: sha256 for picture_id, sha256 in found}  # noqa: C416 - dict() does not know rows as pairs
+    still = [(picture.id, new) for picture, new in encodings if now.get(picture.id) == picture.sha256]
+    _save_encodings(session, generation_id, seq, still)
 
 
 def delete_picture(session: Session, picture_id: int) -> str:
@@ -123,7 +135,7 @@ def delete_picture(session: Session, picture_id: int) -> str:
 
 
 def describe_picture(session: Session, picture_id: int, given: Given) -> Picture:
-    """Changes what is said of a picture as one change.
+    """Changes what is said of a picture as one change; a field given as None goes, those not given stay.
 
     Raises:
         NotFoundError: there is no such picture.
@@ -132,6 +144,9 @@ def describe_picture(session: Session, picture_id: int, given: Given) -> Picture
     picture = session.get(Picture, picture_id)
     if picture is None:
         raise NotFoundError("picture", picture_id)
+    if "fields" in given:
+        merged = picture.fields | given["fields"]
+        given = given | {"fields": {name: value for name, value in merged.items() if value is not None}}
     _describe(picture, given)
     session.flush()
     session.refresh(picture)
@@ -173,6 +188,11 @@ def _describe(picture: Picture, given: Given) -> bool:
     picture.label = given.get("label", picture.label)
     picture.fields = given.get("fields", picture.fields)
     return before != (picture.label, picture.fields)
+
+
+def _forget_encodings(session: Session, picture_ids: Sequence[int]) -> None:
+    if picture_ids:
+        session.execute(delete(Encoding).where(Encoding.picture_id.in_(picture_ids)))
 
 
 def _save_encodings(

@@ -1,21 +1,36 @@
 """Which network the catalogue is encoded by. Codes of different networks are never compared."""
 
+from pathlib import Path
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.catalogue import queries
 from app.catalogue.tables import CatalogueState, Generation
 from app.errors import ModelMismatchError
-from models.checkpoint import CheckpointInfo
+from models.checkpoint import PRETRAINED, CheckpointInfo
+
+DEFAULT_MODEL = "clothing"
 
 
-def adopt(session: Session, network: CheckpointInfo) -> Generation:
+def model_for(session: Session, asked: str | None) -> str:
+    """Returns the checkpoint to use: the one that was asked for, else the catalogue's own, else the default."""
+    in_use = queries.generation_in_use(session)
+    return asked or (in_use.model if in_use is not None else DEFAULT_MODEL)
+
+
+def adopt(session: Session, network: CheckpointInfo, path: Path) -> Generation:
     """Returns the generation that this network fills: the one in use, or a new one in an empty catalogue.
+
+    Args:
+        session: a transaction.
+        network: what its checkpoint says.
+        path: where that checkpoint is.
 
     Raises:
         ModelMismatchError: the catalogue holds pictures that another network encoded.
     """
-    state = session.scalars(select(CatalogueState).with_for_update()).one()
+    session.scalars(select(CatalogueState).with_for_update()).one()
     in_use = queries.generation_in_use(session)
     if in_use is not None and in_use.fingerprint == network.fingerprint:
         return in_use
@@ -23,16 +38,38 @@ def adopt(session: Session, network: CheckpointInfo) -> Generation:
         raise ModelMismatchError(
             f"This catalogue was encoded by the network {in_use.model} ({in_use.fingerprint}), and "
             f"{network.name} ({network.fingerprint}) was asked for; their codes cannot be compared. "
-            f"Set LOOKALIKE_MODEL to {in_use.model}, or use another LOOKALIKE_DATA_DIR for {network.name}."
+            f"`lookalike reencode {path.with_suffix('')}` moves the catalogue to it; without LOOKALIKE_MODEL the "
+            "service uses the catalogue's own."
         )
+    generation = find_or_create(session, network, path)
+    switch(session, generation.id)
+    return generation
+
+
+def find_or_create(session: Session, network: CheckpointInfo, path: Path) -> Generation:
+    """Returns this network's generation, whether in use or not, and makes it where there is none."""
+    found = session.scalar(select(Generation).where(Generation.fingerprint == network.fingerprint).limit(1))
+    if found is not None:
+        found.model = _address(network, path)
+        return found
     generation = Generation(
         fingerprint=network.fingerprint,
-        model=network.name,
+        model=_address(network, path),
         bits=network.bits,
         feature_dim=network.feature_dim,
     )
     session.add(generation)
     session.flush()
-    state.generation_id = generation.id
-    state.seq += 1
     return generation
+
+
+def switch(session: Session, generation_id: int) -> None:
+    """Makes a generation the one that searches use, as a change like any other."""
+    state = session.scalars(select(CatalogueState).with_for_update()).one()
+    state.generation_id = generation_id
+    state.seq += 1
+
+
+def _address(network: CheckpointInfo, path: Path) -> str:
+    """Returns what finds the checkpoint again: its name if it ships, else its path."""
+    return network.name if path.parent == PRETRAINED else str(path.resolve())

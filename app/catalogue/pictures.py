@@ -39,14 +39,18 @@ class PictureFiles:
             UnavailableError: the disk is full.
         """
         missing = {self.original(sha): data for sha, data in originals.items() if not self.original(sha).exists()}
+        temporaries: dict[Path, Path] = {}
         try:
-            written = [(_write_temporary(path, data), path) for path, data in missing.items()]
-            for temporary, path in written:
+            for path, data in missing.items():
+                temporaries[path] = _write_temporary(path, data)
+            for path, temporary in temporaries.items():
                 _sync(temporary)
                 temporary.replace(path)
             for folder in {path.parent for path in missing}:
                 _sync(folder)
         except OSError as error:
+            for temporary in temporaries.values():
+                temporary.unlink(missing_ok=True)
             raise _explained(error) from error
 
     def store_thumbnail(self, sha256: str, data: bytes) -> None:

@@ -6,6 +6,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 import migrations
@@ -17,10 +18,20 @@ _LOCK = 7_164_203
 
 
 def upgrade(database: Database) -> None:
-    """Runs every migration that the database has not seen."""
+    """Runs every migration that the database has not seen.
+
+    Raises:
+        LookalikeError: it has seen one that this version does not know.
+    """
     with database.connection() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        command.upgrade(config(connection), "head")
+        try:
+            command.upgrade(config(connection), "head")
+        except CommandError as error:
+            raise LookalikeError(
+                f"The database has the tables of a version that this one does not know ({error}). "
+                "Use the version that made it, or a newer one."
+            ) from error
 
 
 def require_current(database: Database) -> None:
@@ -44,6 +55,7 @@ def require_current(database: Database) -> None:
 def config(connection: Connection) -> Config:
     """Returns Alembic's configuration for a connection."""
     settings = Config()
-    settings.set_main_option("script_location", str(Path(migrations.__path__[0])))
+    # Alembic would take a percent sign in the path for the start of a variable.
+    settings.set_main_option("script_location", str(Path(migrations.__path__[0])).replace("%", "%%"))
     settings.attributes["connection"] = connection
     return settings

@@ -27,7 +27,7 @@ def index(
 
         if not folder.is_dir():
             fail(f"{folder} is not a folder.")
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
         counts: dict[str, int] = {}
         with open_service(Settings()) as service, progress_bar() as bar:
             task = bar.add_task("indexing", total=len(paths))
@@ -81,6 +81,19 @@ def demo() -> None:
         with open_service(Settings(demo="auto")) as service:
             added = fill_if_empty(service)
         console().print(f"{added} pictures added" if added else "The catalogue has pictures; the demo stays out.")
+
+
+def reencode(
+    model: Annotated[str, typer.Argument(help="The network to move to: one that ships, by name, or a path.")],
+) -> None:
+    """Move the catalogue to another network. Searches go on meanwhile; restart the service afterwards."""
+    with errors_as_sentences():
+        from app.lifespan import open_reencode
+
+        with open_reencode(Settings(), model) as (run, network), progress_bar() as bar:
+            task = bar.add_task("encoding", total=None)
+            run.run(lambda done, total: bar.update(task, completed=done, total=total))
+        console().print(f"The catalogue uses {network.name} ({network.fingerprint}). Restart a running service.")
 
 
 def migrate() -> None:

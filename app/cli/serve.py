@@ -10,6 +10,7 @@ import typer
 import uvicorn
 
 from app.catalogue import generations
+from app.catalogue.database import Database
 from app.cli.terminal import errors_as_sentences
 from app.lifespan import open_database
 from app.settings import Settings
@@ -52,10 +53,11 @@ def serve(
             )
 
 
-def _require_network(settings: Settings, database: Any) -> None:
+def _require_network(settings: Settings, database: Database) -> None:
     """Finds out now, and not in a worker, that the network is missing or is not the catalogue's."""
     from models.checkpoint import find, read_info
 
     with database.begin() as session:
-        generations.adopt(session, read_info(find(settings.model)))
+        path = find(generations.model_for(session, settings.model))
+        generations.adopt(session, read_info(path), path)
     database.engine.dispose()

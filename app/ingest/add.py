@@ -91,7 +91,7 @@ class Ingest:
         raise UnavailableError("The catalogue changed while the pictures were being added.")
 
     def describe(self, picture_id: int, given: Given) -> Picture:
-        """Changes what is said of a picture.
+        """Changes what is said of a picture; a field given as None goes, those not given stay.
 
         Raises:
             NotFoundError: there is no such picture.
@@ -118,6 +118,8 @@ class Ingest:
             there = known.get(item.key)
             if there is None or not there.encoded or there.sha256 != item.sha256:
                 self._decode(item)
+                # What comes next under this key no longer meets what was there.
+                known.pop(item.key, None)
         return items
 
     def _decode(self, item: _Item) -> None:

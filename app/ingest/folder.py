@@ -1,5 +1,6 @@
 """Pictures of a folder as uploads: the key is the path below the folder, the label the name of the subfolder."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,5 +15,10 @@ def uploads(folder: Path, paths: Sequence[Path]) -> list[Upload]:
 
 def _upload(folder: Path, path: Path) -> Upload:
     below = path.relative_to(folder)
-    given: Given = {"label": below.parts[-2]} if len(below.parts) > 1 else {}
-    return Upload(path.read_bytes(), below.as_posix(), given)
+    given: Given = {"label": _text(below.parts[-2])} if len(below.parts) > 1 else {}
+    return Upload(path.read_bytes(), _text(below.as_posix()), given)
+
+
+def _text(name: str) -> str:
+    """Returns a file's name with the bytes replaced that are not UTF-8, which the database would refuse."""
+    return os.fsencode(name).decode(errors="replace")

@@ -25,7 +25,7 @@ _FEW = 1000
 
 @dataclass(frozen=True)
 class Columns:
-    """The codes at one moment; rows at and after `count` are spare room that no reader looks at.
+    """The codes at one moment. Rows before `count` never change; the others are spare room that no reader looks at.
 
     Attributes:
         ids: `(capacity,)` int64, ascending.
@@ -85,6 +85,9 @@ class CodeTable:
             at = np.searchsorted(columns.ids[: columns.count], entries.ids)
             inside = at < columns.count
             known = inside & (columns.ids[np.where(inside, at, 0)] == entries.ids)
+            if known.any():
+                # Searches may be reading the rows; half of the old with half of the new would look damaged.
+                columns = _grown(columns, len(columns.ids))
             revived = _write(columns, at[known], self._padded(_rows(entries, known)))
             columns = replace(columns, dead=columns.dead - revived)
             self._columns = _append(columns, self._padded(_rows(entries, ~known)))
@@ -93,9 +96,10 @@ class CodeTable:
         """Takes pictures out; ids that are not there do no harm."""
         with self._changing:
             columns = self._columns
-            positions = columns.positions(ids)
-            columns.alive[positions] = False
-            columns = replace(columns, dead=columns.dead + len(positions))
+            positions = np.unique(columns.positions(ids))
+            alive = columns.alive.copy()
+            alive[positions] = False
+            columns = replace(columns, alive=alive, dead=columns.dead + len(positions))
             if columns.dead > max(_FEW, columns.count // 10):
                 columns = _compact(columns)
             self._columns = columns
@@ -134,9 +138,10 @@ class CodeTable:
         return code, columns.candidates(positions, np.zeros(1, np.int32))
 
     def hamming(self, code: NDArray[np.uint8], ids: Ids) -> NDArray[np.int32]:
-        """Counts the bits in which a code differs from those of pictures that are in the table."""
+        """Counts the bits in which a code differs from those of pictures; `(n,)`, meaningless for deleted ones."""
         columns = self._columns
-        positions = np.searchsorted(columns.ids[: columns.count], ids)
+        # Between finding and this a picture may go, and the table shrink.
+        positions = np.minimum(np.searchsorted(columns.ids[: columns.count], ids), len(columns.ids) - 1)
         return code_distances(self._pad(code), columns.codes[positions])
 
     def _pad(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -177,18 +178,20 @@ def _hand_out(jobs: list[_Job], encoded: Encoded) -> None:
         first = last
 
 
-def open_encoder(model: str, device: str = "auto", precision: str = "f32") -> tuple[BatchingEncoder, CheckpointInfo]:
+def open_encoder(
+    checkpoint: str | Path, device: str = "auto", precision: str = "f32"
+) -> tuple[BatchingEncoder, CheckpointInfo]:
     """Loads a checkpoint and makes it run where it runs best.
 
     Args:
-        model: the name of a checkpoint that ships, or a path.
+        checkpoint: the name of one that ships, or a path.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
         precision: `f32` or, on a CPU, `bf16`.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
     """
-    network, info = load(model)
+    network, info = load(checkpoint)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     runtime = OpenVinoRuntime(network, precision) if device == "cpu" else TorchRuntime(network, device)

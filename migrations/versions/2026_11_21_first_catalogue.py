@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.Column("generation_id", sa.BigInteger),
         sa.PrimaryKeyConstraint("id", name="pk_catalogue"),
         sa.ForeignKeyConstraint(["generation_id"], ["generations.id"], name="fk_catalogue_generation_id_generations"),
-        sa.CheckConstraint("id = 1", name="ck_catalogue_one_row"),
+        sa.CheckConstraint("id = 1", name=op.f("ck_catalogue_one_row")),
     )
     op.bulk_insert(catalogue, [{"id": 1}])
     op.create_table(

@@ -1,0 +1,274 @@
+"""Changes: what each one does, and that nobody who follows them can miss one."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from app.catalogue import changes, generations
+from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, PictureFacts, Put
+from app.catalogue.database import Database
+from app.catalogue.follower import Follower
+from app.catalogue.tables import CatalogueState, Deletion, Encoding, Picture
+from app.catalogue.vectors import VectorFile
+from app.errors import NotFoundError
+from app.search.index import LocalIndex
+from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
+
+FACTS = PictureFacts(sha256="a" * 64, media_type="image/png", width=4, height=3, size_bytes=100)
+OTHER_FACTS = PictureFacts(sha256="b" * 64, media_type="image/jpeg", width=8, height=6, size_bytes=200)
+CODE, OTHER_CODE = b"\x0f" * (BITS // 8), b"\xf0" * (BITS // 8)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A catalogue and the generation that it uses."""
+
+    database: Database
+    generation_id: int
+
+    def put(self, *puts: Put) -> list[Done]:
+        with self.database.begin() as session:
+            return changes.put_pictures(session, self.generation_id, puts)
+
+    def delete(self, picture_id: int) -> str:
+        with self.database.begin() as session:
+            return changes.delete_picture(session, picture_id)
+
+    def describe(self, picture_id: int, given: Given) -> Picture:
+        with self.database.begin() as session:
+            return changes.describe_picture(session, picture_id, given)
+
+    def reserve(self, count: int) -> list[int]:
+        with self.database.begin() as session:
+            return changes.reserve_slots(session, self.generation_id, count).tolist()
+
+    def seq(self) -> int:
+        with self.database.asking() as session:
+            return session.scalars(select(CatalogueState.seq)).one()
+
+    def pictures(self) -> list[Picture]:
+        with self.database.asking() as session:
+            return list(session.scalars(select(Picture).order_by(Picture.id)))
+
+    def encodings(self) -> list[Encoding]:
+        with self.database.asking() as session:
+            return list(session.scalars(select(Encoding).order_by(Encoding.picture_id)))
+
+    def deletions(self) -> list[tuple[int, int]]:
+        with self.database.asking() as session:
+            return [(row.picture_id, row.seq) for row in session.scalars(select(Deletion).order_by(Deletion.seq))]
+
+
+@pytest.fixture
+def catalogue(database: Database) -> Catalogue:
+    with database.begin() as session:
+        return Catalogue(database, generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT).id)
+
+
+def new(key: str, slot: int = 0, given: Given | None = None) -> Put:
+    return Put(key, given or {}, FACTS, NewEncoding(slot, CODE, checksum=slot + 1))
+
+
+def other(key: str, slot: int, given: Given | None = None) -> Put:
+    return Put(key, given or {}, OTHER_FACTS, NewEncoding(slot, OTHER_CODE, checksum=slot + 1))
+
+
+def same(key: str, given: Given | None = None) -> Put:
+    return Put(key, given or {}, None, None)
+
+
+def test_a_new_key_creates_a_picture_with_all_that_is_known_of_it(catalogue: Catalogue) -> None:
+    before = catalogue.seq()
+    (done,) = catalogue.put(new("one", 5, {"label": "boots", "fields": {"price": 3}}))
+    (picture,), (encoding,) = catalogue.pictures(), catalogue.encodings()
+    assert done == Done(picture.id, "created")
+    assert (picture.key, picture.label, picture.fields) == ("one", "boots", {"price": 3})
+    assert {name: getattr(picture, name) for name in vars(FACTS)} == vars(FACTS)
+    assert (encoding.picture_id, encoding.slot, encoding.code, encoding.checksum) == (picture.id, 5, CODE, 6)
+    assert encoding.seq == catalogue.seq() == before + 1
+
+
+def test_what_is_not_given_of_a_new_picture_is_empty(catalogue: Catalogue) -> None:
+    catalogue.put(new("one"))
+    (picture,) = catalogue.pictures()
+    assert (picture.label, picture.fields) == (None, {})
+
+
+def test_many_pictures_are_one_change_with_ids_in_their_order(catalogue: Catalogue) -> None:
+    before = catalogue.seq()
+    done = catalogue.put(*(new(f"key {9 - number}", number) for number in range(9)))
+    assert catalogue.seq() == before + 1
+    ids = [item.id for item in done]
+    assert ids == sorted(set(ids))
+    assert [picture.key for picture in catalogue.pictures()] == [f"key {9 - number}" for number in range(9)]
+    assert [encoding.slot for encoding in catalogue.encodings()] == list(range(9))
+
+
+def test_new_bytes_replace_facts_and_encoding_and_keep_id_and_description(catalogue: Catalogue) -> None:
+    (created,) = catalogue.put(new("one", 0, {"label": "boots", "fields": {"price": 3}}))
+    (updated,) = catalogue.put(other("one", 7))
+    assert updated == Done(created.id, "updated", replaced=FACTS.sha256)
+    (picture,), (encoding,) = catalogue.pictures(), catalogue.encodings()
+    assert {name: getattr(picture, name) for name in vars(OTHER_FACTS)} == vars(OTHER_FACTS)
+    assert (picture.label, picture.fields) == ("boots", {"price": 3})
+    assert (encoding.slot, encoding.code, encoding.seq) == (7, OTHER_CODE, catalogue.seq())
+
+
+def test_the_same_bytes_again_are_unchanged(catalogue: Catalogue) -> None:
+    (created,) = catalogue.put(new("one", 0, {"label": "boots"}))
+    assert catalogue.put(same("one")) == [Done(created.id, "unchanged")]
+    assert catalogue.put(same("one", {"label": "boots"})) == [Done(created.id, "unchanged")]
+    # Somebody else added the same bytes after this one had looked.
+    assert catalogue.put(new("one", 8)) == [Done(created.id, "unchanged")]
+
+
+@pytest.mark.parametrize("given", [Given(label="shoes"), Given(label=None), Given(fields={"price": 4})])
+def test_the_same_bytes_with_another_description_are_an_update(catalogue: Catalogue, given: Given) -> None:
+    (created,) = catalogue.put(new("one", 0, {"label": "boots", "fields": {"price": 3, "size": 42}}))
+    assert catalogue.put(same("one", given)) == [Done(created.id, "updated")]
+    (picture,) = catalogue.pictures()
+    assert (picture.label, picture.fields) == (
+        given.get("label", "boots"),
+        given.get("fields", {"price": 3, "size": 42}),
+    )
+
+
+def test_a_key_that_comes_twice_is_one_picture_and_the_last_one_wins(catalogue: Catalogue) -> None:
+    first, second = catalogue.put(new("one", 0, {"label": "boots"}), other("one", 1))
+    assert first == Done(second.id, "created")
+    assert (second.status, second.replaced) == ("updated", FACTS.sha256)
+    (picture,), (encoding,) = catalogue.pictures(), catalogue.encodings()
+    assert (picture.sha256, picture.label) == (OTHER_FACTS.sha256, "boots")
+    assert (encoding.slot, encoding.code) == (1, OTHER_CODE)
+
+
+def test_new_bytes_forget_what_other_networks_made_of_the_old_ones(catalogue: Catalogue) -> None:
+    (created,) = catalogue.put(new("one"))
+    network = replace(FAKE_NETWORK, fingerprint="0" * 16)
+    with catalogue.database.begin() as session:
+        beside = generations.find_or_create(session, network, Path("beside.json")).id
+        changes.put_encodings(session, beside, [(catalogue.pictures()[0], NewEncoding(0, CODE, 1))])
+    assert [encoding.generation_id for encoding in catalogue.encodings()] == [catalogue.generation_id, beside]
+    catalogue.put(other("one", 1))
+    (encoding,) = catalogue.encodings()
+    assert (encoding.generation_id, encoding.picture_id) == (catalogue.generation_id, created.id)
+
+
+def test_deleting_leaves_a_deletion_that_followers_find(catalogue: Catalogue) -> None:
+    kept, gone = catalogue.put(new("kept"), new("gone", 1))
+    assert catalogue.delete(gone.id) == FACTS.sha256
+    assert [picture.id for picture in catalogue.pictures()] == [kept.id]
+    assert [encoding.picture_id for encoding in catalogue.encodings()] == [kept.id]
+    assert catalogue.deletions() == [(gone.id, catalogue.seq())]
+
+
+def test_a_key_that_was_deleted_comes_back_under_a_new_id(catalogue: Catalogue) -> None:
+    (first,) = catalogue.put(new("one"))
+    catalogue.delete(first.id)
+    (again,) = catalogue.put(new("one", 1))
+    assert again.status == "created"
+    assert again.id > first.id
+
+
+def test_describing_merges_fields_and_leaves_the_encoding_alone(catalogue: Catalogue) -> None:
+    (created,) = catalogue.put(new("one", 0, {"label": "boots", "fields": {"price": 3, "size": 42}}))
+    (encoding,), before = catalogue.encodings(), catalogue.seq()
+    picture = catalogue.describe(created.id, {"fields": {"price": None, "colour": "red"}})
+    assert (picture.label, picture.fields) == ("boots", {"size": 42, "colour": "red"})
+    assert picture.updated_at > picture.created_at
+    assert catalogue.describe(created.id, {"label": None}).label is None
+    assert catalogue.seq() == before + 2
+    assert catalogue.encodings()[0].seq == encoding.seq
+
+
+@pytest.mark.parametrize("change", [Catalogue.delete, lambda catalogue, id_: catalogue.describe(id_, {"label": "x"})])
+def test_a_picture_that_is_not_there_cannot_be_changed(
+    catalogue: Catalogue, change: Callable[[Catalogue, int], object]
+) -> None:
+    before = catalogue.seq()
+    with pytest.raises(NotFoundError, match="no picture 17"):
+        change(catalogue, 17)
+    assert (catalogue.seq(), catalogue.deletions()) == (before, [])
+
+
+def test_what_was_prepared_for_another_network_is_refused(catalogue: Catalogue) -> None:
+    before = catalogue.seq()
+    with pytest.raises(CatalogueChangedError):
+        replace(catalogue, generation_id=catalogue.generation_id + 1).put(new("one"))
+    assert (catalogue.seq(), catalogue.pictures()) == (before, [])
+
+
+def test_bytes_that_were_to_be_kept_and_are_gone_are_asked_for_again(catalogue: Catalogue) -> None:
+    before = catalogue.seq()
+    with pytest.raises(CatalogueChangedError):
+        catalogue.put(new("one"), same("two"))
+    assert (catalogue.seq(), catalogue.pictures()) == (before, []), "nothing of the change is there"
+
+
+def test_slots_are_never_handed_out_twice(catalogue: Catalogue) -> None:
+    sizes = [1 + number % 5 for number in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        taken = [slot for slots in threads.map(catalogue.reserve, sizes) for slot in slots]
+    assert sorted(taken) == list(range(sum(sizes)))
+
+
+def test_slots_of_a_change_that_failed_are_handed_out_only_if_it_took_none(catalogue: Catalogue) -> None:
+    with pytest.raises(CatalogueChangedError), catalogue.database.begin() as session:
+        fail_after_reserving(changes.reserve_slots(session, catalogue.generation_id, 3))
+    assert catalogue.reserve(2) == [0, 1]
+
+
+def fail_after_reserving(slots: np.typing.NDArray[np.int64]) -> None:
+    assert slots.tolist() == [0, 1, 2]
+    raise CatalogueChangedError
+
+
+def test_two_descriptions_at_once_lose_nothing(catalogue: Catalogue) -> None:
+    (created,) = catalogue.put(new("one"))
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda n: catalogue.describe(created.id, {"fields": {f"field {n}": n}}), range(12)))
+    assert catalogue.pictures()[0].fields == {f"field {number}": number for number in range(12)}
+
+
+def test_writers_of_one_key_take_turns(catalogue: Catalogue) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        done = [item for items in threads.map(lambda n: catalogue.put(new("one", n)), range(16)) for item in items]
+    assert sorted(item.status for item in done) == ["created"] + ["unchanged"] * 15
+    assert {item.id for item in done} == {catalogue.pictures()[0].id}
+
+
+def test_who_follows_by_seq_misses_nothing_that_was_acknowledged(catalogue: Catalogue, tmp_path: Path) -> None:
+    acknowledged: list[int] = []
+    deleted: list[int] = []
+
+    def write(writer: int) -> None:
+        for number in range(12):
+            (done,) = catalogue.put(new(f"{writer} {number}", 100 * writer + number))
+            acknowledged.append(done.id)
+            if number % 4 == 3:
+                catalogue.delete(done.id)
+                deleted.append(done.id)
+
+    writers = [threading.Thread(target=write, args=(writer,)) for writer in range(6)]
+    with closing(VectorFile(tmp_path / "vectors", FEATURE_DIM)) as vectors:
+        follower = Follower(catalogue.database, LocalIndex(BITS, vectors), catalogue.generation_id)
+        for writer in writers:
+            writer.start()
+        polls = 0
+        while any(writer.is_alive() for writer in writers):
+            expected, gone = set(acknowledged), set(deleted)
+            found = set(follower.current().everything(None).ids.tolist())
+            assert expected - found <= set(deleted)
+            assert not found & gone
+            polls += 1
+        assert polls > 2, "the follower looked while they wrote"
+        assert set(follower.current().everything(None).ids.tolist()) == set(acknowledged) - set(deleted)
+    by_seq = sorted(catalogue.encodings(), key=lambda encoding: encoding.seq)
+    assert [encoding.picture_id for encoding in by_seq] == sorted(encoding.picture_id for encoding in by_seq)

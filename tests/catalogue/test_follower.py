@@ -1,0 +1,176 @@
+"""Following the truth: every process finds what any of them acknowledged, and nothing else."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import make_url
+
+from app.catalogue import generations
+from app.catalogue.changes import Given
+from app.catalogue.database import Database
+from app.errors import NotFoundError, UnavailableError
+from app.ingest.add import Upload
+from app.lifespan import Service, assemble
+from app.search.types import Match, Mode, SearchOptions
+from app.settings import Settings
+from tests.catalogue.postgres import connect
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.pictures import encoded
+
+
+def picture(seed: int) -> bytes:
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    return encoded(Image.fromarray(colours).resize((16, 16), Image.Resampling.NEAREST), "PNG")
+
+
+def add(service: Service, key: str, seed: int, label: str | None = None) -> int:
+    (added,) = service.ingest.add([Upload(picture(seed), key, Given(label=label))])
+    assert added.id is not None, added.error
+    return added.id
+
+
+def opened(settings: Settings, stack: ExitStack) -> Service:
+    """The service as another process has it, with connections of its own."""
+    database = stack.enter_context(closing(Database(str(settings.database_url))))
+    return stack.enter_context(assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT))
+
+
+@pytest.fixture
+def pair(settings: Settings) -> Iterator[tuple[Service, Service]]:
+    with ExitStack() as stack:
+        yield opened(settings, stack), opened(settings, stack)
+
+
+def ids(service: Service) -> list[int]:
+    return service.follower.current().everything(None).ids.tolist()
+
+
+def answer(service: Service, seed: int, **options: object) -> list[tuple[Match, str, str | None]]:
+    found = service.searcher.by_picture(picture(seed), replace(SearchOptions(), **options))
+    return [(match, row.key, row.label) for match, row in found.matches]
+
+
+def agree(one: Service, two: Service, seed: int) -> bool:
+    return all(answer(one, seed, mode=mode) == answer(two, seed, mode=mode) for mode in Mode)
+
+
+def test_what_one_process_adds_the_other_finds_at_once(pair: tuple[Service, Service]) -> None:
+    for number in range(6):
+        writer, reader = pair[number % 2], pair[1 - number % 2]
+        new = add(writer, f"key {number}", number)
+        match, key, _ = answer(reader, number)[0]
+        assert (match, key) == (Match(new, 0.0, 0), f"key {number}")
+        assert agree(writer, reader, number)
+
+
+def test_what_one_process_replaces_the_other_sees_replaced_at_once(pair: tuple[Service, Service]) -> None:
+    one, two = pair
+    for number in range(4):
+        add(one, f"key {number}", number)
+    assert ids(one) == ids(two)
+    changed = add(two, "key 2", 99)
+    assert answer(one, 99)[0][0] == Match(changed, 0.0, 0)
+    assert answer(one, 2)[0][0].distance > 0, "the old picture is gone"
+    assert agree(one, two, 99)
+    assert agree(one, two, 2)
+
+
+def test_what_one_process_deletes_the_other_no_longer_finds(pair: tuple[Service, Service]) -> None:
+    one, two = pair
+    added = [add(one, f"key {number}", number) for number in range(4)]
+    assert ids(two) == added
+    two.ingest.delete(added[1])
+    assert ids(one) == ids(two) == [added[0], *added[2:]]
+    with pytest.raises(NotFoundError):
+        one.searcher.by_id(added[1], SearchOptions())
+    assert agree(one, two, 1)
+
+
+def test_what_is_said_of_a_picture_counts_at_once(pair: tuple[Service, Service]) -> None:
+    one, two = pair
+    first, second = add(one, "one", 1, "boots"), add(one, "two", 2, "boots")
+    two.ingest.describe(first, {"label": "shoes"})
+    assert [match.id for match, _, _ in answer(one, 1, label="boots")] == [second]
+    assert [(match.id, label) for match, _, label in answer(one, 1, label="shoes")] == [(first, "shoes")]
+    assert answer(one, 1, label="hats") == []
+
+
+def test_a_fresh_start_finds_the_same_as_a_process_that_followed(settings: Settings) -> None:
+    with ExitStack() as stack:
+        writer, follower = opened(settings, stack), opened(settings, stack)
+        added = []
+        for number in range(20):
+            added.append(add(writer, f"key {number}", number % 15))
+            ids(follower)
+        for gone in added[::3]:
+            writer.ingest.delete(gone)
+            ids(follower)
+        for number in (1, 2, 4):
+            add(writer, f"key {number}", 100 + number)
+        fresh = opened(settings, stack)
+        assert ids(fresh) == ids(follower)
+        assert fresh.follower.seq == follower.follower.seq
+        assert len(fresh.index) == len(follower.index)
+        assert all(agree(fresh, follower, seed) for seed in (0, 5, 101, 1000))
+
+
+def test_a_picture_that_came_and_went_between_two_looks_leaves_no_trace(pair: tuple[Service, Service]) -> None:
+    one, two = pair
+    kept = add(one, "kept", 1)
+    one.ingest.delete(add(one, "brief", 2))
+    assert ids(two) == [kept]
+
+
+def test_looking_again_with_nothing_new_changes_nothing(service: Service) -> None:
+    add(service, "one", 1)
+    index = service.follower.current()
+    seq = service.follower.seq
+    assert service.follower.current() is index
+    assert service.follower.seq == seq
+
+
+def test_many_searches_at_once_all_find_what_was_acknowledged(pair: tuple[Service, Service]) -> None:
+    one, two = pair
+    for number in range(30):
+        add(one, f"key {number}", number)
+    together = threading.Barrier(8)
+
+    def look(_: int) -> list[int]:
+        together.wait(10)
+        return ids(two)
+
+    with ThreadPoolExecutor(8) as threads:
+        looks = list(threads.map(look, range(8)))
+    assert looks == [ids(one)] * 8
+
+
+def test_after_a_switch_to_another_network_the_old_one_no_longer_answers(service: Service) -> None:
+    network = replace(FAKE_NETWORK, name="other", fingerprint="0" * 16)
+    with service.database.begin() as session:
+        generations.adopt(session, network, Path("other.json"))
+    with pytest.raises(UnavailableError, match="Restart"):
+        service.follower.current()
+    with pytest.raises(UnavailableError):
+        add(service, "one", 1)
+
+
+def test_without_a_database_there_is_no_answer_and_afterwards_there_is(settings: Settings, migrated_url: str) -> None:
+    with ExitStack() as stack:
+        service = opened(settings, stack)
+        new = add(service, "one", 1)
+        with connect(migrated_url) as connection:
+            name = make_url(migrated_url).database
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                [name],
+            )
+        with pytest.raises(UnavailableError):
+            service.follower.current()
+        assert ids(service) == [new]

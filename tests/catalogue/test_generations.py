@@ -1,0 +1,110 @@
+"""Which network the catalogue is encoded by."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import func, select
+
+from app.catalogue import generations, queries
+from app.catalogue.database import Database
+from app.catalogue.tables import CatalogueState, Generation, Picture
+from app.errors import ModelMismatchError
+from models.checkpoint import PRETRAINED, CheckpointInfo
+from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
+
+OTHER = replace(FAKE_NETWORK, name="other", fingerprint="0" * 16, bits=48, feature_dim=9)
+
+
+def adopt(database: Database, network: CheckpointInfo) -> int:
+    with database.begin() as session:
+        return generations.adopt(session, network, FAKE_CHECKPOINT).id
+
+
+def seq(database: Database) -> int:
+    with database.asking() as session:
+        return session.scalars(select(CatalogueState.seq)).one()
+
+
+def add_picture(database: Database) -> None:
+    facts = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
+    with database.begin() as session:
+        session.add(Picture(key="one", fields={}, **facts))
+
+
+def test_a_new_catalogue_takes_the_network_that_comes_first(database: Database) -> None:
+    adopted = adopt(database, FAKE_NETWORK)
+    with database.asking() as session:
+        generation = queries.generation_in_use(session)
+    assert generation is not None
+    assert (generation.id, generation.fingerprint, generation.model) == (
+        adopted,
+        FAKE_NETWORK.fingerprint,
+        str(FAKE_CHECKPOINT.resolve()),
+    )
+    assert (generation.bits, generation.feature_dim, generation.next_slot) == (BITS, FEATURE_DIM, 0)
+
+
+def test_the_same_network_again_changes_nothing(database: Database) -> None:
+    first = adopt(database, FAKE_NETWORK)
+    before = seq(database)
+    # The name and what was measured do not decide a code.
+    assert adopt(database, replace(FAKE_NETWORK, name="renamed", metrics={"map": 1})) == first
+    assert seq(database) == before
+
+
+def test_an_empty_catalogue_moves_to_another_network_as_a_change(database: Database) -> None:
+    first, before = adopt(database, FAKE_NETWORK), seq(database)
+    second = adopt(database, OTHER)
+    assert second != first
+    assert seq(database) == before + 1
+    with database.asking() as session:
+        assert session.scalars(select(CatalogueState.generation_id)).one() == second
+
+
+def test_a_network_that_comes_back_gets_its_generation_back(database: Database) -> None:
+    first = adopt(database, FAKE_NETWORK)
+    adopt(database, OTHER)
+    assert adopt(database, FAKE_NETWORK) == first
+
+
+def test_without_a_wish_the_catalogues_own_network_is_used(database: Database) -> None:
+    with database.asking() as session:
+        assert generations.model_for(session, None) == generations.DEFAULT_MODEL
+    adopt(database, FAKE_NETWORK)
+    with database.asking() as session:
+        assert generations.model_for(session, None) == str(FAKE_CHECKPOINT.resolve())
+        assert generations.model_for(session, "wished") == "wished"
+
+
+def test_a_network_that_ships_is_known_by_its_name(database: Database) -> None:
+    with database.begin() as session:
+        generations.adopt(session, FAKE_NETWORK, PRETRAINED / "fake.json")
+    with database.asking() as session:
+        assert generations.model_for(session, None) == "fake"
+
+
+def test_a_catalogue_with_pictures_refuses_another_network_and_says_what_to_do(database: Database) -> None:
+    first, before = adopt(database, FAKE_NETWORK), seq(database)
+    add_picture(database)
+    with pytest.raises(ModelMismatchError) as caught:
+        adopt(database, OTHER)
+    for word in (
+        "fake",
+        "other",
+        FAKE_NETWORK.fingerprint,
+        OTHER.fingerprint,
+        "lookalike reencode fake",
+        "LOOKALIKE_MODEL",
+    ):
+        assert word in str(caught.value)
+    assert adopt(database, FAKE_NETWORK) == first
+    assert seq(database) == before
+
+
+def test_processes_that_start_at_once_share_one_generation(database: Database) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        adopted = set(threads.map(lambda _: adopt(database, FAKE_NETWORK), range(4)))
+    assert len(adopted) == 1
+    with database.asking() as session:
+        assert session.scalar(select(func.count(Generation.id))) == 1

@@ -1,0 +1,130 @@
+"""Originals and thumbnails on disk: a name stands for a whole picture, or for none."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from app.catalogue.pictures import PictureFiles, content_hash
+from app.errors import UnavailableError
+
+ONE, TWO = b"the first picture", b"the second picture"
+FIRST, SECOND = content_hash(ONE), content_hash(TWO)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def files(folder: Path) -> PictureFiles:
+    return PictureFiles(folder)
+
+
+def everything(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_hash_is_the_sha_256_of_the_bytes() -> None:
+    assert content_hash(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_originals_are_kept_byte_for_byte(files: PictureFiles) -> None:
+    files.store({FIRST: ONE, SECOND: TWO})
+    assert files.original(FIRST).read_bytes() == ONE
+    assert files.original(SECOND).read_bytes() == TWO
+    assert set(files.hashes()) == {FIRST, SECOND}
+
+
+def test_an_original_that_is_there_is_not_written_again(files: PictureFiles) -> None:
+    files.store({FIRST: ONE})
+    before = files.original(FIRST).stat()
+    files.store({FIRST: ONE, SECOND: TWO})
+    after = files.original(FIRST).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_thumbnail_is_replaced(files: PictureFiles) -> None:
+    files.store_thumbnail(FIRST, b"old")
+    files.store_thumbnail(FIRST, b"new")
+    assert files.thumbnail(FIRST).read_bytes() == b"new"
+
+
+def test_removing_takes_original_and_thumbnail_and_may_be_done_twice(files: PictureFiles, folder: Path) -> None:
+    files.store({FIRST: ONE})
+    files.store_thumbnail(FIRST, b"small")
+    files.remove(FIRST)
+    files.remove(FIRST)
+    assert everything(folder) == set()
+
+
+def test_there_are_no_hashes_in_a_new_folder(files: PictureFiles) -> None:
+    assert list(files.hashes()) == []
+
+
+def test_the_bytes_are_synced_before_they_get_their_name(
+    files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[str, bool] = {}
+
+    def sync(fd: int) -> None:
+        synced[Path(f"/proc/self/fd/{fd}").readlink().name] = files.original(FIRST).exists()
+
+    files.original(FIRST).parent.mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", sync)
+    files.store({FIRST: ONE})
+    (temporary,) = (name for name in synced if FIRST in name)
+    assert not synced[temporary]
+    assert synced[FIRST[:2]], "the folder is synced when the name is in it"
+
+
+def test_what_a_crash_left_behind_is_no_original(files: PictureFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.store({FIRST: ONE})
+    half = files.original(FIRST).with_name(f".{SECOND}.1234.abcd")
+    half.write_bytes(TWO[:3])
+    assert list(files.hashes()) == [FIRST]
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def until_full(path: Path, data: bytes) -> int:
+        written = write(path, data[:4])
+        if data == TWO:
+            full()
+        return written
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", until_full)
+        with pytest.raises(UnavailableError, match="full"):
+            files.store({FIRST: ONE, SECOND: TWO})
+        with pytest.raises(UnavailableError, match="full"):
+            files.store_thumbnail(FIRST, TWO)
+    assert everything(folder) == set()
+    files.store({FIRST: ONE, SECOND: TWO})
+    assert everything(folder) == {FIRST, SECOND}
+
+
+def test_a_disk_that_is_full_only_at_the_sync_leaves_nothing(
+    files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.original(FIRST).parent.mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UnavailableError, match="full"):
+        files.store({FIRST: ONE})
+    assert everything(folder) == set()
+
+
+def test_any_other_error_of_the_disk_is_not_called_full(files: PictureFiles, folder: Path) -> None:
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_bytes(b"a file where the folder should be")
+    with pytest.raises(NotADirectoryError):
+        files.store({FIRST: ONE})

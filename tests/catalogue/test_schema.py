@@ -1,0 +1,147 @@
+"""The migrations make the tables that the code declares, from nothing and back."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from app.catalogue.database import Database
+from app.catalogue.schema import config, require_current, upgrade
+from app.catalogue.tables import Base
+from app.errors import LookalikeError
+from tests.catalogue.postgres import connect
+
+ROOT = Path(__file__).parents[2]
+MIGRATE = """
+import sys
+from contextlib import closing
+from app.catalogue.database import Database
+from app.catalogue.schema import upgrade
+
+with closing(Database(sys.argv[1])) as database:
+    database.ping()
+    print("connected", flush=True)
+    sys.stdin.readline()
+    upgrade(database)
+"""
+
+
+@pytest.fixture
+def empty(database_url: str) -> Iterator[Database]:
+    with closing(Database(database_url)) as database:
+        yield database
+
+
+def differences(database: Database) -> list[object]:
+    with database.connection() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return list(compare_metadata(context, Base.metadata))
+
+
+def tables(database: Database) -> set[str]:
+    with database.connection() as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def stamp(database: Database, revision: str) -> None:
+    with database.connection() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+
+
+def test_the_migrations_make_what_the_code_declares(empty: Database) -> None:
+    assert differences(empty), "an empty database differs"
+    upgrade(empty)
+    assert differences(empty) == []
+
+
+def test_constraints_have_the_names_that_the_code_gives_them(empty: Database) -> None:
+    upgrade(empty)
+    with empty.connection() as connection:
+        seen = inspect(connection)
+        for table in Base.metadata.sorted_tables:
+            assert seen.get_pk_constraint(table.name)["name"] == table.primary_key.name
+            expected = {constraint.name for constraint in table.foreign_key_constraints}
+            assert {key["name"] for key in seen.get_foreign_keys(table.name)} == expected
+        assert [check["name"] for check in seen.get_check_constraints("catalogue")] == ["ck_catalogue_one_row"]
+
+
+def test_every_migration_can_be_taken_back(empty: Database) -> None:
+    upgrade(empty)
+    with empty.connection() as connection:
+        command.downgrade(config(connection), "base")
+    assert tables(empty) == {"alembic_version"}
+    upgrade(empty)
+    assert differences(empty) == []
+
+
+def test_there_is_one_head() -> None:
+    with closing(Database("postgresql+psycopg://nobody@/nothing")) as database:
+        # Reading the scripts needs no connection.
+        scripts = ScriptDirectory.from_config(config(database.engine))  # type: ignore[arg-type]
+    assert len(scripts.get_heads()) == 1
+
+
+def test_upgrading_twice_changes_nothing(empty: Database) -> None:
+    upgrade(empty)
+    with empty.connection() as connection:
+        connection.execute(text("UPDATE catalogue SET seq = 7"))
+    upgrade(empty)
+    with empty.connection() as connection:
+        assert connection.scalar(text("SELECT seq FROM catalogue")) == 7
+
+
+def test_two_processes_may_migrate_at_once(empty: Database, database_url: str) -> None:
+    command = [sys.executable, "-c", MIGRATE, database_url]
+    pipe = subprocess.PIPE
+    both = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
+    try:
+        for process in both:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "connected\n"
+        for process in both:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        outputs = [process.communicate(timeout=60) for process in both]
+        assert [process.returncode for process in both] == [0, 0], outputs
+    finally:
+        for process in both:
+            process.kill()
+    assert differences(empty) == []
+
+
+def test_the_catalogue_can_only_have_one_row(empty: Database, database_url: str) -> None:
+    upgrade(empty)
+    with connect(database_url) as connection:
+        row = connection.execute("SELECT id, seq, generation_id FROM catalogue").fetchall()
+        assert row == [(1, 0, None)]
+
+
+def test_an_empty_database_of_somebody_else_gets_the_tables(empty: Database) -> None:
+    require_current(empty)
+    assert differences(empty) == []
+    require_current(empty)
+
+
+def test_a_database_of_another_version_is_refused_with_what_to_do(empty: Database) -> None:
+    upgrade(empty)
+    stamp(empty, "of_another_time")
+    with pytest.raises(LookalikeError, match=r"of_another_time.*backup.*lookalike migrate"):
+        require_current(empty)
+
+
+def test_a_database_of_a_newer_version_is_not_touched(empty: Database) -> None:
+    upgrade(empty)
+    stamp(empty, "of_the_future")
+    with pytest.raises(LookalikeError, match=r"of_the_future.*newer"):
+        upgrade(empty)
+    with empty.connection() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "of_the_future"

@@ -1,0 +1,163 @@
+"""Vectors on disk: what is written is read by everybody, and nobody reads what was not written."""
+
+import errno
+import os
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.catalogue.vectors import CHUNK_ROWS, VectorFile, checksums
+from app.errors import UnavailableError
+
+DIM = 5
+CHUNK_BYTES = CHUNK_ROWS * DIM * 4
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "vectors" / "1.f32"
+
+
+@pytest.fixture
+def vectors(path: Path) -> Iterator[VectorFile]:
+    with closing(VectorFile(path, DIM)) as opened:
+        yield opened
+
+
+def at(*slots: int) -> NDArray[np.int64]:
+    return np.array(slots, np.int64)
+
+
+def some(count: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
+
+
+def test_what_is_written_is_read(vectors: VectorFile) -> None:
+    rows = some(3)
+    vectors.write(at(7, 2, 5000), rows)
+    assert np.array_equal(vectors.rows(at(7, 2, 5000))[at(7, 2, 5000)], rows)
+
+
+def test_a_checksum_is_the_crc_of_a_rows_bytes(vectors: VectorFile) -> None:
+    rows = some(2)
+    assert vectors.write(at(0, 1), rows).tolist() == [zlib.crc32(row.tobytes()) for row in rows]
+    # Every second row of a larger matrix is not contiguous in memory.
+    assert checksums(np.repeat(rows, 2, axis=0)[::2]).tolist() == checksums(rows).tolist()
+
+
+def test_a_file_grows_by_whole_chunks_and_never_shrinks(vectors: VectorFile) -> None:
+    assert vectors.bytes_on_disk == 0
+    vectors.write(at(0), some(1))
+    assert vectors.bytes_on_disk == CHUNK_BYTES
+    vectors.write(at(CHUNK_ROWS), some(1))
+    assert vectors.bytes_on_disk == 2 * CHUNK_BYTES
+    vectors.write(at(1), some(1))
+    assert vectors.bytes_on_disk == 2 * CHUNK_BYTES
+
+
+def test_only_its_owner_may_read_it(vectors: VectorFile, path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_another_process_sees_what_was_written_since_it_opened(vectors: VectorFile, path: Path) -> None:
+    with closing(VectorFile(path, DIM)) as reader:
+        assert reader.rows(at()).shape == (0, DIM)
+        rows = some(2)
+        expected = vectors.write(at(0, CHUNK_ROWS), rows)
+        assert reader.intact(at(0, CHUNK_ROWS), expected).all()
+        assert np.array_equal(reader.rows(at(CHUNK_ROWS))[CHUNK_ROWS], rows[1])
+
+
+def test_a_map_that_a_search_holds_outlives_growth_and_closing(path: Path) -> None:
+    rows = some(1)
+    with closing(VectorFile(path, DIM)) as vectors:
+        vectors.write(at(3), rows)
+        held = vectors.rows(at(3))
+        vectors.write(at(CHUNK_ROWS), some(1))
+        vectors.rows(at(CHUNK_ROWS))
+    assert np.array_equal(held[3], rows[0])
+
+
+def test_rows_that_were_damaged_are_told_from_the_others_until_they_are_whole_again(path: Path) -> None:
+    with closing(VectorFile(path, DIM)) as vectors:
+        expected = vectors.write(at(0, 1, 2), some(3))
+    with closing(VectorFile(path, DIM)) as vectors, path.open("r+b") as file:
+        whole = file.read(1)
+        file.seek(DIM * 4)
+        byte = file.read(1)
+        file.seek(DIM * 4)
+        file.write(bytes([byte[0] ^ 1]))
+        file.flush()
+        assert vectors.intact(at(0, 1, 2), expected).tolist() == [True, False, True]
+        assert vectors.intact(at(1), expected[1:2]).tolist() == [False]
+        file.seek(DIM * 4)
+        file.write(byte)
+        file.flush()
+        assert vectors.intact(at(0, 1, 2), expected).all()
+    assert whole == path.read_bytes()[:1]
+
+
+def test_a_slot_behind_the_end_of_the_file_is_not_intact(vectors: VectorFile) -> None:
+    expected = vectors.write(at(0), some(1))
+    both = np.concatenate([expected, expected])
+    assert vectors.intact(at(0, 9 * CHUNK_ROWS), both).tolist() == [True, False]
+
+
+def test_a_slot_that_was_handed_out_but_never_written_is_not_intact(vectors: VectorFile) -> None:
+    expected = vectors.write(at(0), some(1))
+    assert vectors.intact(at(1), expected).tolist() == [False]
+
+
+@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "fsync"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_and_costs_nothing_that_was_there(
+    vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    rows = some(2)
+    expected = vectors.write(at(0), rows[:1])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, failing(number))
+        with pytest.raises(UnavailableError, match="full"):
+            vectors.write(at(CHUNK_ROWS), rows[1:])
+    assert vectors.intact(at(0), expected).all()
+    assert vectors.intact(at(CHUNK_ROWS), vectors.write(at(CHUNK_ROWS), rows[1:])).all()
+
+
+def test_any_other_error_of_the_disk_is_not_called_full(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pwrite", failing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        vectors.write(at(0), some(1))
+
+
+def failing(number: int) -> object:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_write_that_the_disk_takes_in_pieces_is_whole(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: write(fd, data[:3], offset))
+    rows = some(2)
+    assert vectors.intact(at(0, 1), vectors.write(at(0, 1), rows)).all()
+
+
+def test_many_threads_write_and_look_while_the_file_grows(vectors: VectorFile) -> None:
+    rows = some(24)
+    slots = at(*(step * (CHUNK_ROWS // 2) for step in range(24)))
+
+    def write_and_look(number: int) -> bool:
+        mine = slice(number, number + 1)
+        written = vectors.write(slots[mine], rows[mine])
+        return bool(vectors.intact(slots[mine], written).all())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(write_and_look, range(24)))
+    assert np.array_equal(vectors.rows(slots)[slots], rows)

@@ -1,0 +1,113 @@
+"""What is installed: the built package is whole, every dependency is pinned, and no address is written down."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("app", "migrations", "models")
+BUILD = "from setuptools.build_meta import build_sdist, build_wheel; build_sdist('dist'); build_wheel('dist')"
+PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*")
+ADDRESS = re.compile(r"https?://(?!127\.0\.0\.1|localhost)|file://|--(extra-)?index-url|--find-links")
+TOOLING = (
+    "Makefile",
+    "constraints.txt",
+    "docker-compose.yml",
+    "docker/Dockerfile",
+    ".ci/run",
+    ".dockerignore",
+    ".pre-commit-config.yaml",
+)
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel and the sdist, built from a copy, because building writes beside the sources."""
+    source = tmp_path_factory.mktemp("source")
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    subprocess.run([sys.executable, "-c", BUILD], cwd=source, check=True, capture_output=True)
+    return source / "dist"
+
+
+def needed_at_run_time() -> set[str]:
+    """Every file of the packages."""
+    files = (path for name in PACKAGES for path in (ROOT / name).rglob("*") if path.is_file())
+    return {str(path.relative_to(ROOT)) for path in files if path.parent.name != "__pycache__"}
+
+
+def declared() -> list[Requirement]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [line for extra in project["optional-dependencies"].values() for line in extra]
+    return [Requirement(line) for line in (*project["dependencies"], *extras)]
+
+
+def pin_lines() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def pins() -> dict[str, Version]:
+    pairs = (line.split("==") for line in pin_lines())
+    return {canonicalize_name(name): Version(version) for name, version in pairs}
+
+
+def test_needed_files_are_of_every_kind() -> None:
+    suffixes = {Path(name).suffix for name in needed_at_run_time()}
+    assert suffixes >= {".py", ".js", ".css", ".html", ".mako", ".json", ".safetensors"}
+
+
+def test_the_wheel_has_every_file_of_the_packages(dist: Path) -> None:
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        assert needed_at_run_time() <= set(wheel.namelist())
+
+
+def test_the_wheel_has_the_licence_and_nothing_but_the_packages(dist: Path) -> None:
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert all(name.startswith(PACKAGES) or ".dist-info/" in name for name in names)
+
+
+def test_the_source_archive_has_all_that_the_wheel_is_built_from(dist: Path) -> None:
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert needed_at_run_time() | {"pyproject.toml", "README.md", "LICENSE"} <= names
+
+
+def test_every_constraint_is_one_exact_public_version() -> None:
+    assert [line for line in pin_lines() if not PIN.fullmatch(line)] == []
+    assert len(pins()) == len(pin_lines())
+
+
+def test_constraints_are_sorted() -> None:
+    assert pin_lines() == sorted(pin_lines(), key=str.lower)
+
+
+@pytest.mark.parametrize("requirement", declared(), ids=str)
+def test_a_declared_dependency_is_pinned_to_a_version_that_satisfies_it(requirement: Requirement) -> None:
+    assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("name", TOOLING)
+def test_pip_is_told_nowhere_where_packages_come_from(name: str) -> None:
+    assert not ADDRESS.search((ROOT / name).read_text())
+
+
+def test_the_licence_is_the_one_that_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["license"] == "Apache-2.0"
+    assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()
