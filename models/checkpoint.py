@@ -121,7 +121,8 @@ def load(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
 def find(checkpoint: str | Path) -> Path:
     """Returns the path of a checkpoint's JSON."""
     given = Path(checkpoint)
-    for path in (given.with_suffix(".json"), Path(f"{given}.json"), PRETRAINED / f"{checkpoint}.json"):
+    beside = [given.with_suffix(".json")] if given.suffix in {".json", ".safetensors"} else []
+    for path in (*beside, Path(f"{given}.json"), PRETRAINED / f"{checkpoint}.json"):
         if path.is_file():
             return path
     names = ", ".join(pretrained_names())
@@ -143,7 +144,7 @@ def read_info(path: Path) -> CheckpointInfo:
         mean, std = tuple(preprocess.pop("mean")), tuple(preprocess.pop("std"))
         classes = tuple(raw.pop("classes"))
         return CheckpointInfo(preprocess=Preprocess(mean=mean, std=std, **preprocess), classes=classes, **raw)
-    except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{path} is not a checkpoint's description: {error!r}") from error
 
 
@@ -158,7 +159,7 @@ def fingerprint(info: CheckpointInfo, weights: dict[str, Tensor]) -> str:
 
 
 def _agree(info: CheckpointInfo, weights: dict[str, Tensor], path: Path) -> None:
-    if info.backbone not in BACKBONES:
+    if info.backbone not in list(BACKBONES):
         raise CheckpointError(f"{path}: there is no backbone {info.backbone}; known: {', '.join(BACKBONES)}.")
     expected = {"latent.weight": (info.bits, info.feature_dim)}
     if info.classes:

@@ -137,6 +137,8 @@ def read(folder: Path, recipe: Recipe) -> Data:
     if len(files.classes) == 1:
         raise DatasetError(f"{folder} has one class, {files.classes[0]}; learning to tell apart wants two or more.")
     training, held_out = (files, splits[VALIDATION]) if VALIDATION in splits else hold_out(files, HELD_OUT, recipe.seed)
+    if not len(held_out):
+        raise DatasetError(f"{folder} has one picture of each class; training wants another of each to judge by.")
     # Training pictures come a little larger than the network reads, to cut from.
     preprocess = BACKBONES[recipe.backbone].preprocess
     loaded = load_pictures(training, replace(preprocess, size=round(recipe.size * 1.25)))
@@ -156,6 +158,8 @@ def notes(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, ...]
 
 def run_epoch(state: State, loaded: Loaded, recipe: Recipe, epochs: int, report: Report) -> float:
     """Takes one pass over the pictures in an order of the epoch's own; returns the mean loss."""
+    # Dropout draws from torch's own generator.
+    torch.manual_seed(seed_of(recipe, state.epoch))
     state.network.train()
     for stage in frozen_stages(state.network, recipe):
         stage.eval()
@@ -170,9 +174,14 @@ def run_epoch(state: State, loaded: Loaded, recipe: Recipe, epochs: int, report:
     return float(np.mean(losses))
 
 
+def seed_of(recipe: Recipe, epoch: int) -> int:
+    """Returns where an epoch's randomness starts, whatever came before it."""
+    return recipe.seed * 100_003 + epoch
+
+
 def batches(loaded: Loaded, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields this process's share of batches, pictures `(b, size, size, 3)` and labels `(b,)`, all equally long."""
-    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+    generator = torch.Generator().manual_seed(seed_of(recipe, epoch))
     order = torch.randperm(len(loaded.labels), generator=generator).numpy()
     whole = max(len(order) // recipe.batch * recipe.batch, min(len(order), recipe.batch))
     rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.errors import UnavailableError
 from app.search.types import Encoded
 from models.checkpoint import CheckpointInfo, load
 from models.codes import binarise
@@ -113,6 +114,7 @@ class BatchingEncoder:
         self._runtime, self._preprocess = runtime, preprocess
         self._waiting: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._numbers = count()
+        self._submitting, self._closed = threading.Lock(), False
         self._worker = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._worker.start()
 
@@ -122,7 +124,11 @@ class BatchingEncoder:
         return self._preprocess.size
 
     def encode_one(self, image: Image.Image) -> Encoded:
-        """Encodes the picture of a search."""
+        """Encodes the picture of a search.
+
+        Raises:
+            UnavailableError: the encoder was closed.
+        """
         return self._submit(self._SEARCH, self._preprocess(image)[None]).result()
 
     def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
@@ -135,13 +141,19 @@ class BatchingEncoder:
         )
 
     def close(self) -> None:
-        """Encodes what is waiting, then stops."""
-        self._submit(self._END, np.empty((0, 0, 0, 3), np.uint8))
+        """Encodes what is waiting, then stops; whoever comes later is refused."""
+        with self._submitting:
+            self._closed = True
+            self._waiting.put(_Job(self._END, next(self._numbers), np.empty((0, 0, 0, 3), np.uint8)))
         self._worker.join()
 
     def _submit(self, priority: int, pictures: Pictures) -> Future[Encoded]:
         job = _Job(priority, next(self._numbers), pictures)
-        self._waiting.put(job)
+        # Nothing may come to wait behind the end: nobody would ever take it.
+        with self._submitting:
+            if self._closed:
+                raise UnavailableError("The service is stopping.")
+            self._waiting.put(job)
         return job.result
 
     def _work(self) -> None:

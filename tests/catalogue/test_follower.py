@@ -49,16 +49,19 @@ def pair(settings: Settings) -> Iterator[tuple[Service, Service]]:
 
 
 def ids(service: Service) -> list[int]:
-    return service.follower.current().everything(None).ids.tolist()
+    found: list[int] = service.follower.current().everything(None).ids.tolist()
+    return found
 
 
-def answer(service: Service, seed: int, **options: object) -> list[tuple[Match, str, str | None]]:
-    found = service.searcher.by_picture(picture(seed), replace(SearchOptions(), **options))
+def answer(
+    service: Service, seed: int, mode: Mode = Mode.HDS, label: str | None = None
+) -> list[tuple[Match, str, str | None]]:
+    found = service.searcher.by_picture(picture(seed), SearchOptions(mode=mode, label=label))
     return [(match, row.key, row.label) for match, row in found.matches]
 
 
 def agree(one: Service, two: Service, seed: int) -> bool:
-    return all(answer(one, seed, mode=mode) == answer(two, seed, mode=mode) for mode in Mode)
+    return all(answer(one, seed, mode) == answer(two, seed, mode) for mode in Mode)
 
 
 def test_what_one_process_adds_the_other_finds_at_once(pair: tuple[Service, Service]) -> None:

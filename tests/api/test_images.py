@@ -1,0 +1,171 @@
+"""The pictures of the catalogue over HTTP: listed, looked at, described, deleted."""
+
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from app.catalogue.pictures import content_hash
+from app.settings import Settings
+from tests.api.test_index import index, picture
+from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format
+
+
+def filled(client: TestClient, count: int) -> list[int]:
+    about = [{"key": f"key {number}", "label": "even" if number % 2 == 0 else "odd"} for number in range(count)]
+    return [item["id"] for item in index(client, *(picture(number) for number in range(count)), metadata=about)]
+
+
+def pages(client: TestClient, **parameters: Any) -> list[list[int]]:
+    """All pages, by the cursor, until there is none."""
+    found: list[list[int]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = client.get("/images", params={**parameters, **cursor}).json()
+        found.append([item["id"] for item in page["items"]])
+        if page["next_cursor"] is None:
+            return found
+        cursor = {"cursor": page["next_cursor"]}
+
+
+def test_a_picture_comes_with_all_that_is_known_of_it(client: TestClient) -> None:
+    data = encoded(corners(40, 30), "JPEG", orientation=6)
+    (item,) = index(client, data, metadata=[{"key": "one", "label": "boots", "price": 3}])
+    found = client.get(f"/images/{item['id']}").json()
+    created, updated = found.pop("created_at"), found.pop("updated_at")
+    assert created == updated
+    assert found == {
+        "id": item["id"],
+        "key": "one",
+        "label": "boots",
+        "metadata": {"price": 3},
+        "media_type": "image/jpeg",
+        "width": 40,
+        "height": 30,
+        "size_bytes": len(data),
+        "image_url": f"/images/{item['id']}/original",
+        "thumbnail_url": f"/images/{item['id']}/thumbnail",
+    }
+
+
+def test_the_cursor_goes_through_the_whole_catalogue_in_order(client: TestClient) -> None:
+    ids = filled(client, 7)
+    assert pages(client, limit=3) == [ids[:3], ids[3:6], ids[6:]]
+    assert pages(client, limit=7) == [ids], "a full last page has no next one"
+    assert pages(client) == [ids]
+    assert pages(client, limit=2, label="odd") == [ids[1:5:2], ids[5::2]]
+    assert pages(client, label="nobody's") == [[]]
+
+
+def test_a_page_is_not_upset_by_what_is_deleted_and_added_meanwhile(client: TestClient) -> None:
+    ids = filled(client, 5)
+    cursor = client.get("/images", params={"limit": 2}).json()["next_cursor"]
+    client.delete(f"/images/{ids[1]}")
+    client.delete(f"/images/{ids[2]}")
+    (new,) = index(client, picture(99))
+    page = client.get("/images", params={"limit": 9, "cursor": cursor}).json()
+    assert [item["id"] for item in page["items"]] == [*ids[3:], new["id"]]
+
+
+def test_an_empty_catalogue_has_one_empty_page(client: TestClient) -> None:
+    assert client.get("/images").json() == {"items": [], "next_cursor": None}
+
+
+def test_what_is_left_out_of_a_description_stays(client: TestClient) -> None:
+    (item,) = index(client, picture(1), metadata=[{"label": "boots", "price": 3, "size": 42}])
+    path = f"/images/{item['id']}"
+    before = client.get(path).json()
+    assert client.patch(path, json={}).json()["metadata"] == {"price": 3, "size": 42}
+    assert client.patch(path, json={"label": "shoes"}).json()["metadata"] == {"price": 3, "size": 42}
+    described = client.patch(path, json={"metadata": {"price": None, "colour": "red"}}).json()
+    assert (described["label"], described["metadata"]) == ("shoes", {"size": 42, "colour": "red"})
+    assert described["updated_at"] > before["updated_at"]
+    assert client.patch(path, json={"label": None}).json()["label"] is None
+    assert client.get(path).json()["metadata"] == {"size": 42, "colour": "red"}
+
+
+def test_descriptions_at_once_lose_nothing(client: TestClient) -> None:
+    (item,) = index(client, picture(1))
+    path = f"/images/{item['id']}"
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda n: client.patch(path, json={"metadata": {f"field {n}": n}}), range(8)))
+    assert client.get(path).json()["metadata"] == {f"field {number}": number for number in range(8)}
+
+
+def test_a_deleted_picture_is_gone_everywhere(client: TestClient, settings: Settings) -> None:
+    ids = filled(client, 3)
+    path = f"/images/{ids[1]}"
+    answer = client.delete(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    for address in (path, f"{path}/original", f"{path}/thumbnail", f"{path}/similar"):
+        assert client.get(address).status_code == 404
+    assert client.delete(path).status_code == 404
+    assert client.patch(path, json={"label": "x"}).status_code == 404
+    assert pages(client) == [[ids[0], ids[2]]]
+    found = client.post("/search", files={"image": picture(1)}).json()
+    assert {match["id"] for match in found["results"]} == {ids[0], ids[2]}
+    kept = {path.name for path in (settings.data_dir / "pictures" / "originals").rglob("*") if path.is_file()}
+    assert kept == {content_hash(picture(0)), content_hash(picture(2))}
+
+
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
+def test_an_original_is_the_very_bytes_under_the_type_that_they_are(client: TestClient, kind: str) -> None:
+    data = every_format(corners())[kind]
+    # What the sender calls the file is not believed.
+    answer = client.post("/index", files={"images": ("page.html", data, "text/html")})
+    original = client.get(f"/images/{answer.json()['items'][0]['id']}/original")
+    assert original.content == data
+    assert original.headers["content-type"] == MEDIA_TYPES[kind]
+    assert original.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("which", ["original", "thumbnail"])
+def test_who_has_the_file_is_not_sent_it_again_until_it_changes(client: TestClient, which: str) -> None:
+    (item,) = index(client, picture(1), metadata=[{"key": "one"}])
+    address = f"/images/{item['id']}/{which}"
+    first = client.get(address)
+    seen = {"If-None-Match": first.headers["etag"]}
+    again = client.get(address, headers=seen)
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    index(client, picture(2), metadata=[{"key": "one"}])
+    changed = client.get(address, headers=seen)
+    assert changed.status_code == 200
+    assert changed.content != first.content
+    assert changed.headers["etag"] != first.headers["etag"]
+    assert "no-cache" in changed.headers["cache-control"]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_thumbnail_is_upright_small_and_says_nothing_of_the_camera(client: TestClient, orientation: int) -> None:
+    (item,) = index(client, encoded(corners(800, 600), "JPEG", orientation=orientation, quality=95))
+    answer = client.get(f"/images/{item['id']}/thumbnail")
+    with Image.open(BytesIO(answer.content)) as small:
+        assert answer.headers["content-type"] == Image.MIME[str(small.format)]
+        assert small.size == (320, 240)
+        assert not small.getexif()
+        rgb = small.convert("RGB")
+    for colour, at in zip(CORNERS, ((80, 60), (240, 60), (80, 180), (240, 180)), strict=True):
+        assert rgb.getpixel(at) == pytest.approx(colour, abs=12)
+
+
+def test_a_thumbnail_that_was_lost_is_made_again(client: TestClient, settings: Settings) -> None:
+    (item,) = index(client, picture(1))
+    address = f"/images/{item['id']}/thumbnail"
+    first = client.get(address).content
+    (file,) = (path for path in (settings.data_dir / "pictures" / "thumbnails").rglob("*") if path.is_file())
+    file.unlink()
+    assert client.get(address).content == first
+    assert file.exists()
+
+
+def test_an_original_that_was_lost_is_said_to_be(client: TestClient, settings: Settings) -> None:
+    (item,) = index(client, picture(1))
+    for file in [path for path in (settings.data_dir / "pictures").rglob("*") if path.is_file()]:
+        file.unlink()
+    for which in ("original", "thumbnail"):
+        answer = client.get(f"/images/{item['id']}/{which}")
+        assert answer.status_code == 404
+        assert "original on disk" in answer.json()["detail"]

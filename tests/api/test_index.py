@@ -1,0 +1,117 @@
+"""`POST /index` over HTTP: what is answered is what is stored."""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from app.catalogue.pictures import content_hash
+from tests.pictures import encoded
+
+BROKEN = b"not a picture"
+
+
+def picture(seed: int) -> bytes:
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    return encoded(Image.fromarray(colours).resize((16, 16), Image.Resampling.NEAREST), "PNG")
+
+
+def index(
+    client: TestClient, *pictures: bytes, metadata: Sequence[Mapping[str, object]] | None = None
+) -> list[dict[str, Any]]:
+    files = [("images", ("picture", data)) for data in pictures]
+    answer = client.post("/index", files=files, data={"metadata": json.dumps(metadata)} if metadata else None)
+    assert answer.status_code == 201, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+def test_every_picture_is_answered_in_its_order(client: TestClient) -> None:
+    about: list[dict[str, object]] = [{"key": "one", "label": "boots", "price": 3}, {"key": "two"}, {}]
+    items = index(client, picture(1), BROKEN, picture(3), metadata=about)
+    assert [(item["key"], item["status"]) for item in items] == [
+        ("one", "created"),
+        ("two", "rejected"),
+        (content_hash(picture(3)), "created"),
+    ]
+    assert (items[1]["id"], items[0]["error"]) == (None, None)
+    assert "not a picture" in items[1]["error"]
+    stored = client.get(f"/images/{items[0]['id']}").json()
+    assert (stored["key"], stored["label"], stored["metadata"]) == ("one", "boots", {"price": 3})
+
+
+def test_metadata_may_be_left_out_or_empty(client: TestClient) -> None:
+    assert index(client, picture(1))[0]["key"] == content_hash(picture(1))
+    answer = client.post("/index", files={"images": picture(2)}, data={"metadata": "  "})
+    assert answer.json()["items"][0]["status"] == "created"
+
+
+def test_the_same_request_twice_stores_nothing_twice(client: TestClient) -> None:
+    about: list[dict[str, object]] = [{"key": "one", "size": 42}, {"key": "two"}]
+    first = index(client, picture(1), picture(2), metadata=about)
+    again = index(client, picture(1), picture(2), metadata=about)
+    assert [item["status"] for item in again] == ["unchanged", "unchanged"]
+    assert [item["id"] for item in again] == [item["id"] for item in first]
+    assert client.get("/stats").json()["images"] == 2
+
+
+def test_the_same_key_with_other_bytes_is_an_update(client: TestClient) -> None:
+    (first,) = index(client, picture(1), metadata=[{"key": "one", "label": "boots", "size": 42}])
+    (second,) = index(client, picture(2), metadata=[{"key": "one"}])
+    assert (second["id"], second["status"]) == (first["id"], "updated")
+    stored = client.get(f"/images/{first['id']}").json()
+    assert (stored["label"], stored["metadata"]) == ("boots", {"size": 42})
+    assert client.get(stored["image_url"]).content == picture(2)
+
+
+def test_metadata_comes_back_as_it_was_given(client: TestClient) -> None:
+    fields = {
+        "text": 'Ünïcode 🥾 "quoted" \\ / \u2028',
+        "numbers": [0, -1, 0.5, 2**60, 1e-7],
+        "nested": {"list": [{"deep": None}], "empty": {}, "": "an empty name"},
+        "true": True,
+        "model_config": "a name that pydantic uses",
+        "x" * 600: "a long name",
+    }
+    (item,) = index(client, picture(1), metadata=[{"key": "ключ/../..\\%00 «1»", **fields}])
+    stored = client.get(f"/images/{item['id']}").json()
+    assert stored["metadata"] == fields
+    assert stored["key"] == "ключ/../..\\%00 «1»"
+
+
+def test_the_longest_key_and_label_are_taken(client: TestClient) -> None:
+    longest = "🥾" * 512
+    (item,) = index(client, picture(1), metadata=[{"key": longest, "label": longest}])
+    stored = client.get(f"/images/{item['id']}").json()
+    assert (stored["key"], stored["label"]) == (longest, longest)
+    assert client.get("/images", params={"label": longest}).json()["items"] == [stored]
+
+
+def test_more_pictures_than_fit_into_one_commit_all_come_in(client: TestClient) -> None:
+    about = [{"key": f"key {number}"} for number in range(130)]
+    items = index(client, *(picture(number % 10) for number in range(130)), metadata=about)
+    assert [item["key"] for item in items] == [entry["key"] for entry in about]
+    assert {item["status"] for item in items} == {"created"}
+    assert client.get("/stats").json()["images"] == 130
+
+
+def test_one_key_from_many_at_once_is_one_picture(client: TestClient) -> None:
+    about = [{"key": "one"}]
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda n: index(client, picture(n % 3), metadata=about), range(12)))
+    found = [item["status"] for (item,) in answers]
+    assert found.count("created") == 1
+    assert "rejected" not in found
+    assert len({item["id"] for (item,) in answers}) == 1
+    assert client.get("/stats").json()["images"] == 1
+
+
+def test_a_search_finds_at_once_what_was_acknowledged(client: TestClient) -> None:
+    for number in range(3):
+        (item,) = index(client, picture(number))
+        found = client.post("/search", files={"image": picture(number)}).json()["results"][0]
+        assert (found["id"], found["distance"]) == (item["id"], 0)

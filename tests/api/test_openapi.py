@@ -1,0 +1,104 @@
+"""The description of the interface: whole, true to itself, and of use to a generator of clients."""
+
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from app.api.problems import MEDIA_TYPE
+from app.main import create_app
+from app.settings import Settings
+
+PATHS = {
+    "/search": {"post"},
+    "/index": {"post"},
+    "/images": {"get"},
+    "/images/{picture_id}": {"get", "patch", "delete"},
+    "/images/{picture_id}/original": {"get"},
+    "/images/{picture_id}/thumbnail": {"get"},
+    "/images/{picture_id}/similar": {"get"},
+    "/stats": {"get"},
+    "/healthz": {"get"},
+    "/readyz": {"get"},
+    "/metrics": {"get"},
+}
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(json.dumps(create_app(Settings(_env_file=None)).openapi()))
+    return made
+
+
+def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a document."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from walk(inner)
+
+
+def test_it_has_all_of_the_interface(schema: dict[str, Any]) -> None:
+    assert {path: set(methods) for path, methods in schema["paths"].items()} == PATHS
+
+
+def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
+    references = {item["$ref"] for item in walk(schema) if isinstance(item.get("$ref"), str)}
+    assert references
+    for reference in references:
+        assert reference.startswith("#/"), reference
+        place: Any = schema
+        for part in reference[2:].split("/"):
+            place = place[part]
+
+
+def test_every_operation_has_a_name_of_its_own_a_summary_and_a_tag(schema: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, operation in operations(schema)]
+    assert len(set(names)) == len(names)
+    assert all(operation["summary"] and operation["tags"] for _, operation in operations(schema))
+
+
+def test_every_error_is_described_as_a_problem(schema: dict[str, Any]) -> None:
+    described = 0
+    for name, operation in operations(schema):
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                assert list(response["content"]) == [MEDIA_TYPE], (name, status)
+                assert response["content"][MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/Problem"}
+                described += 1
+    assert described > len(PATHS)
+
+
+def test_whatever_takes_parameters_says_that_it_may_refuse_them(schema: dict[str, Any]) -> None:
+    for name, operation in operations(schema):
+        if operation.get("parameters") or operation.get("requestBody"):
+            assert "422" in operation["responses"], name
+
+
+def test_every_parameter_with_bounds_shows_them(schema: dict[str, Any]) -> None:
+    parameters = {item["name"]: item["schema"] for item in schema["paths"]["/search"]["post"]["parameters"]}
+    assert set(parameters) == {"k", "mode", "pool", "radius", "label"}
+    assert (parameters["k"]["default"], parameters["k"]["minimum"]) == (10, 1)
+    assert parameters["mode"]["default"] == "hds"
+    assert schema["components"]["schemas"]["Mode"]["enum"] == ["hds", "bcs", "es"]
+
+
+def test_every_example_is_one(schema: dict[str, Any]) -> None:
+    # It comes without types.
+    validator: Any = import_module("jsonschema").Draft202012Validator
+    checked = 0
+    for item in walk(schema):
+        examples = [item["example"]] if "example" in item else item.get("examples", [])
+        for example in examples if isinstance(examples, list) else []:
+            rules = {**item.get("schema", item), "components": schema["components"]}
+            assert not [error.message for error in validator(rules).iter_errors(example)], item
+            checked += 1
+    assert checked >= 3

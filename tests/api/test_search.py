@@ -1,0 +1,213 @@
+"""Searching over HTTP, compared with brute force over everything."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from PIL import Image
+from sqlalchemy import make_url
+
+from app.main import create_app
+from app.settings import Settings
+from tests.api.test_index import index, picture
+from tests.catalogue.postgres import connect
+from tests.conftest import open_with_fake
+from tests.fakes import FAKE_NETWORK, FakeEncoder
+from tests.pictures import encoded
+
+Rows = NDArray[np.int64]
+
+COUNT = 200
+LABELS = ("boots", "hats", None)
+QUERIES = (0, 57, 1000, 1001)
+
+
+def drawing(seed: int) -> Image.Image:
+    """Four colours of two, so that many pictures are alike, and some the same but for a pixel in the corner."""
+    rng = np.random.default_rng(seed % 150)
+    colours = rng.choice(np.array([[230, 40, 40], [40, 40, 230], [240, 240, 240]], np.uint8), (2, 2))
+    return Image.fromarray(colours).resize((16, 16), Image.Resampling.NEAREST)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What brute force knows of the catalogue; row i of every array is one picture, ids ascending."""
+
+    client: TestClient
+    ids: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    features: NDArray[np.float32]
+    labels: NDArray[np.object_]
+
+    def distances(self, seed: int) -> NDArray[np.float64]:
+        query = FakeEncoder().encode_one(drawing(seed)).features[0].astype(np.float64)
+        distances: NDArray[np.float64] = np.sqrt(((self.features - query) ** 2).sum(1))
+        return distances
+
+    def hamming(self, seed: int) -> Rows:
+        query = FakeEncoder().encode_one(drawing(seed)).codes[0]
+        bits: Rows = np.unpackbits(self.codes ^ query, axis=1).sum(1, dtype=np.int64)
+        return bits
+
+    def search(self, seed: int, **parameters: Any) -> dict[str, Any]:
+        files = {"image": encoded(drawing(seed), "PNG")}
+        answer = self.client.post("/search", params=parameters, files=files)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@pytest.fixture(scope="module")
+def truth(postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Truth]:
+    """A catalogue of pictures that are alike, and some the same; no test changes it."""
+    with connect(postgres_url) as connection:
+        connection.execute(f"CREATE DATABASE searched TEMPLATE {template}")
+        url = make_url(postgres_url).set(database="searched").render_as_string(hide_password=False)
+        folder = tmp_path_factory.mktemp("searched")
+        settings = Settings(data_dir=folder, database_url=url, demo="off", _env_file=None)
+        with TestClient(create_app(settings, open_with_fake)) as client:
+            yield filled(client)
+        connection.execute("DROP DATABASE searched WITH (FORCE)")
+
+
+def filled(client: TestClient) -> Truth:
+    drawings = [drawing(seed) for seed in range(COUNT)]
+    labels = [LABELS[number % 3] for number in range(COUNT)]
+    about = [{"key": f"key {number}", "label": label} for number, label in enumerate(labels)]
+    items = index(client, *(encoded(image, "PNG") for image in drawings), metadata=about)
+    made = FakeEncoder().encode_many(drawings)
+    ids = np.array([item["id"] for item in items], np.int64)
+    assert (np.diff(ids) > 0).all()
+    return Truth(client, ids, made.codes, made.features, np.array(labels, object))
+
+
+def expect_codes(truth: Truth, answer: dict[str, Any], seed: int, rows: Rows, k: int) -> None:
+    """The answer is the first k of these rows by (Hamming distance, id), which ranks them."""
+    hamming = truth.hamming(seed)
+    expected = [(int(truth.ids[row]), int(hamming[row])) for row in nearest_codes(truth, seed, rows, k)]
+    assert [(match["id"], match["hamming"]) for match in answer["results"]] == expected
+    assert [match["distance"] for match in answer["results"]] == [distance for _, distance in expected]
+
+
+def expect_vectors(truth: Truth, answer: dict[str, Any], seed: int, rows: Rows, k: int) -> None:
+    """The answer is the k of these rows with the smallest distances, in order, ties by id.
+
+    The order of those that differ only by rounding is the kernel's own.
+    """
+    pairs = [(match["distance"], match["id"]) for match in answer["results"]]
+    found = np.searchsorted(truth.ids, [picture_id for _, picture_id in pairs])
+    assert pairs == sorted(pairs)
+    assert set(found.tolist()) <= set(rows.tolist())
+    assert len(set(found.tolist())) == len(pairs) == min(k, len(rows))
+    assert [match["hamming"] for match in answer["results"]] == truth.hamming(seed)[found].tolist()
+    given, distances = [distance for distance, _ in pairs], truth.distances(seed)
+    assert given == pytest.approx(distances[found].tolist(), abs=1e-4)
+    assert given == pytest.approx(np.sort(distances[rows])[:k].tolist(), abs=1e-4)
+
+
+def nearest_codes(truth: Truth, seed: int, rows: Rows, pool: int | None) -> Rows:
+    return rows[np.argsort(truth.hamming(seed)[rows], kind="stable")][:pool]
+
+
+def test_there_are_ties_to_break(truth: Truth) -> None:
+    assert len(np.unique(truth.codes, axis=0)) < COUNT / 2
+    assert len(np.unique(truth.features, axis=0)) < COUNT / 2
+
+
+@pytest.mark.parametrize("seed", QUERIES)
+@pytest.mark.parametrize("k", [1, 10, 1000])
+def test_exhaustive_search_is_brute_force_over_vectors(truth: Truth, seed: int, k: int) -> None:
+    answer = truth.search(seed, mode="es", k=k)
+    expect_vectors(truth, answer, seed, np.arange(COUNT), k)
+    assert answer["pool_size"] == answer["catalogue_size"] == COUNT
+
+
+@pytest.mark.parametrize("seed", QUERIES)
+@pytest.mark.parametrize("k", [1, 10, 1000])
+def test_a_search_by_codes_is_brute_force_over_codes(truth: Truth, seed: int, k: int) -> None:
+    answer = truth.search(seed, mode="bcs", k=k)
+    expect_codes(truth, answer, seed, np.arange(COUNT), k)
+
+
+@pytest.mark.parametrize("seed", QUERIES)
+@pytest.mark.parametrize(("pool", "k"), [(1, 10), (25, 10), (60, 100), (COUNT, 10), (5000, 7)])
+def test_both_steps_are_brute_force_over_the_pool(truth: Truth, seed: int, pool: int, k: int) -> None:
+    answer = truth.search(seed, pool=pool, k=k)
+    candidates = nearest_codes(truth, seed, np.arange(COUNT), pool)
+    expect_vectors(truth, answer, seed, candidates, k)
+    assert (answer["mode"], answer["pool_size"]) == ("hds", min(pool, COUNT))
+
+
+@pytest.mark.parametrize("seed", QUERIES)
+@pytest.mark.parametrize("radius", [0, 6, 20, 64])
+@pytest.mark.parametrize("pool", [None, 15])
+def test_a_radius_bounds_the_pool(truth: Truth, seed: int, radius: int, pool: int | None) -> None:
+    parameters = {"radius": radius} if pool is None else {"radius": radius, "pool": pool}
+    answer = truth.search(seed, k=50, **parameters)
+    within = np.flatnonzero(truth.hamming(seed) <= radius)
+    candidates = nearest_codes(truth, seed, within, pool)
+    expect_vectors(truth, answer, seed, candidates, 50)
+    assert answer["pool_size"] == len(candidates)
+
+
+@pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
+@pytest.mark.parametrize("label", ["boots", "hats"])
+def test_a_label_bounds_what_is_searched(truth: Truth, mode: str, label: str) -> None:
+    answer = truth.search(3, mode=mode, label=label, k=30)
+    rows = np.flatnonzero(truth.labels == label)
+    (expect_codes if mode == "bcs" else expect_vectors)(truth, answer, 3, rows, 30)
+    assert {match["label"] for match in answer["results"]} == {label}
+
+
+@pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
+def test_a_label_that_nobody_has_finds_nothing(truth: Truth, mode: str) -> None:
+    answer = truth.search(3, mode=mode, label="nobody's")
+    assert (answer["results"], answer["pool_size"], answer["catalogue_size"]) == ([], 0, COUNT)
+
+
+def test_a_radius_without_anybody_in_it_finds_nothing(client: TestClient) -> None:
+    index(client, picture(1))
+    answer = client.post("/search", params={"radius": 0}, files={"image": picture(2)}).json()
+    assert (answer["results"], answer["pool_size"]) == ([], 0)
+
+
+def test_the_answer_has_what_the_interface_promises(truth: Truth) -> None:
+    answer = truth.search(5)
+    assert answer["model"] == FAKE_NETWORK.fingerprint
+    assert answer["code"] == FakeEncoder().encode_one(drawing(5)).codes[0].tobytes().hex()
+    assert (answer["mode"], answer["pool_size"], answer["catalogue_size"]) == ("hds", COUNT, COUNT)
+    assert len(answer["results"]) == 10
+    assert set(answer["timings_ms"]) == {"decode", "encode", "coarse", "fine", "catalogue", "total"}
+    assert all(value >= 0 for value in answer["timings_ms"].values())
+    first = answer["results"][0]
+    assert (first["distance"], first["hamming"]) == (0, 0)
+    assert first["image_url"] == f"/images/{first['id']}/original"
+    assert first["thumbnail_url"] == f"/images/{first['id']}/thumbnail"
+    assert truth.client.get(first["thumbnail_url"]).status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
+def test_the_same_question_has_the_same_answer(truth: Truth, mode: str) -> None:
+    first, second = (truth.search(57, mode=mode, k=100)["results"] for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
+@pytest.mark.parametrize("row", [0, 57, 199])
+def test_similar_to_one_of_the_catalogue_is_a_search_with_its_picture(truth: Truth, mode: str, row: int) -> None:
+    by_id = truth.client.get(f"/images/{truth.ids[row]}/similar", params={"mode": mode, "k": 25}).json()
+    by_picture = truth.search(row, mode=mode, k=25)
+    assert by_id["results"] == by_picture["results"]
+    assert (by_id["code"], by_id["pool_size"]) == (by_picture["code"], by_picture["pool_size"])
+    assert by_id["results"][0]["distance"] == 0
+
+
+def test_an_empty_catalogue_answers_with_nothing(client: TestClient) -> None:
+    for mode in ("hds", "bcs", "es"):
+        answer = client.post("/search", params={"mode": mode}, files={"image": picture(1)})
+        assert answer.status_code == 200
+        assert (answer.json()["results"], answer.json()["catalogue_size"]) == ([], 0)

@@ -1,0 +1,369 @@
+"""The way of an addition: every outcome, and what is left when something breaks on the way."""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import make_url, select
+
+from app.catalogue import changes
+from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, Put
+from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.tables import Encoding, Picture
+from app.catalogue.vectors import VectorFile
+from app.errors import NotFoundError, UnavailableError
+from app.ingest.add import Added, Ingest, Upload
+from app.lifespan import Service
+from app.search.types import SearchOptions
+from tests.catalogue.postgres import connect
+from tests.fakes import FakeEncoder
+from tests.pictures import encoded, every_format, gradient
+
+BROKEN = b"not a picture"
+
+
+def picture(seed: int) -> bytes:
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    return encoded(Image.fromarray(colours).resize((16, 16), Image.Resampling.NEAREST), "PNG")
+
+
+def upload(key: str | None, data: bytes, **given: Any) -> Upload:
+    return Upload(data, key, cast("Given", given))
+
+
+def add(service: Service, key: str | None, data: bytes, **given: Any) -> Added:
+    (added,) = service.ingest.add([upload(key, data, **given)])
+    return added
+
+
+def statuses(added: Sequence[Added]) -> list[str]:
+    return [item.status for item in added]
+
+
+def nearest(service: Service, data: bytes) -> tuple[str, float] | None:
+    """The key of the picture that a search finds first, and its distance."""
+    matches = service.searcher.by_picture(data, SearchOptions(k=1)).matches
+    return (matches[0][1].key, matches[0][0].distance) if matches else None
+
+
+def rows(service: Service) -> list[Picture]:
+    with service.database.asking() as session:
+        return list(session.scalars(select(Picture).order_by(Picture.id)))
+
+
+def originals(service: Service) -> set[str]:
+    return set(service.files.hashes())
+
+
+def files_on_disk(service: Service) -> set[str]:
+    folder = service.settings.data_dir / "pictures"
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_new_picture_is_created_with_its_facts_its_original_and_its_thumbnail(service: Service) -> None:
+    data = encoded(gradient(64, 48), "JPEG", orientation=6)
+    added = add(service, "one", data, label="boots", fields={"price": 3})
+    (row,) = rows(service)
+    assert added == Added(row.id, "one", "created")
+    assert (row.width, row.height, row.media_type, row.size_bytes) == (64, 48, "image/jpeg", len(data))
+    assert (row.label, row.fields) == ("boots", {"price": 3})
+    assert service.files.original(row.sha256).read_bytes() == data
+    assert service.files.thumbnail(row.sha256).stat().st_size > 0
+    assert nearest(service, data) == ("one", 0.0)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF"])
+def test_every_format_comes_in_and_is_found(service: Service, kind: str) -> None:
+    data = every_format(gradient())[kind]
+    assert add(service, kind, data).status == "created"
+    assert nearest(service, data) == (kind, 0.0)
+
+
+def test_a_picture_without_a_key_gets_the_hash_of_its_bytes(service: Service) -> None:
+    assert add(service, None, picture(1)).key == content_hash(picture(1))
+    assert add(service, None, picture(1)).status == "unchanged"
+
+
+def test_the_same_again_is_unchanged_and_not_encoded_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = add(service, "one", picture(1))
+    monkeypatch.setattr(FakeEncoder, "encode_many", broken)
+    assert add(service, "one", picture(1)) == Added(first.id, "one", "unchanged")
+    assert add(service, "one", picture(1), label="boots") == Added(first.id, "one", "updated")
+
+
+def test_what_is_not_given_stays_and_what_is_given_replaces(service: Service) -> None:
+    add(service, "one", picture(1), label="boots", fields={"price": 3, "size": 42})
+    assert add(service, "one", picture(2)).status == "updated"
+    assert (rows(service)[0].label, rows(service)[0].fields) == ("boots", {"price": 3, "size": 42})
+    assert add(service, "one", picture(2), label=None, fields={"price": 4}).status == "updated"
+    assert (rows(service)[0].label, rows(service)[0].fields) == (None, {"price": 4})
+
+
+def test_new_bytes_replace_the_picture_and_its_files(service: Service) -> None:
+    before = add(service, "one", picture(1))
+    after = add(service, "one", picture(2))
+    assert after == Added(before.id, "one", "updated")
+    assert originals(service) == {content_hash(picture(2))}
+    assert not service.files.thumbnail(content_hash(picture(1))).exists()
+    assert nearest(service, picture(2)) == ("one", 0.0)
+    found = nearest(service, picture(1))
+    assert found is not None
+    assert found[1] > 0
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_refused_picture_is_reported_in_its_place_and_costs_the_others_nothing(service: Service, place: int) -> None:
+    uploads = [upload("one", picture(1)), upload("two", picture(2))]
+    uploads.insert(place, upload("broken", BROKEN))
+    added = service.ingest.add(uploads)
+    assert [item.key for item in added] == [item.key for item in uploads]
+    assert statuses(added) == ["rejected" if index == place else "created" for index in range(3)]
+    assert added[place].id is None
+    assert "not a picture" in str(added[place].error)
+    assert [row.key for row in rows(service)] == ["one", "two"]
+    assert content_hash(BROKEN) not in originals(service)
+
+
+def test_bytes_that_are_refused_leave_the_picture_that_has_the_key(service: Service) -> None:
+    before = add(service, "one", picture(1), label="boots")
+    assert add(service, "one", BROKEN, label="shoes").status == "rejected"
+    (row,) = rows(service)
+    assert (row.id, row.label, row.sha256) == (before.id, "boots", content_hash(picture(1)))
+
+
+def test_nothing_but_refused_pictures_changes_nothing(service: Service) -> None:
+    assert statuses(service.ingest.add([upload("a", BROKEN), upload("b", b"")])) == ["rejected", "rejected"]
+    assert rows(service) == []
+    assert files_on_disk(service) == set()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected", "kept"),
+    [
+        ((1, 1), ["created", "unchanged"], 1),
+        ((1, 2), ["created", "updated"], 2),
+        ((1, 2, 1), ["created", "updated", "updated"], 1),
+    ],
+)
+def test_a_key_that_comes_twice_is_one_picture_and_the_last_one_wins(
+    service: Service, seeds: Sequence[int], expected: list[str], kept: int
+) -> None:
+    added = service.ingest.add([upload("one", picture(seed)) for seed in seeds])
+    assert statuses(added) == expected
+    assert len({item.id for item in added}) == len(rows(service)) == 1
+    assert nearest(service, picture(kept)) == ("one", 0.0)
+    assert originals(service) == {content_hash(picture(kept))}
+
+
+def test_a_key_that_changes_and_changes_back_in_one_request_is_as_it_was(service: Service) -> None:
+    add(service, "one", picture(1))
+    added = service.ingest.add([upload("one", picture(2)), upload("one", picture(1))])
+    assert statuses(added) == ["updated", "updated"]
+    assert nearest(service, picture(1)) == ("one", 0.0)
+    assert originals(service) == {content_hash(picture(1))}
+
+
+def test_two_keys_share_an_original_until_both_are_gone(service: Service) -> None:
+    one, two = service.ingest.add([upload("one", picture(1)), upload("two", picture(1))])
+    assert statuses([one, two]) == ["created", "created"]
+    assert one.id is not None
+    assert two.id is not None
+    shared = service.files.original(content_hash(picture(1)))
+    service.ingest.delete(one.id)
+    assert shared.read_bytes() == picture(1)
+    assert nearest(service, picture(1)) == ("two", 0.0)
+    service.ingest.delete(two.id)
+    assert files_on_disk(service) == set()
+    assert nearest(service, picture(1)) is None
+
+
+def test_an_original_that_another_key_uses_outlives_a_replacement(service: Service) -> None:
+    service.ingest.add([upload("one", picture(1)), upload("two", picture(1))])
+    add(service, "one", picture(2))
+    assert originals(service) == {content_hash(picture(1)), content_hash(picture(2))}
+
+
+def test_a_deleted_picture_comes_back_as_a_new_one(service: Service) -> None:
+    first = add(service, "one", picture(1))
+    assert first.id is not None
+    service.ingest.delete(first.id)
+    again = add(service, "one", picture(1))
+    assert again.status == "created"
+    assert again.id is not None
+    assert again.id > first.id
+    assert nearest(service, picture(1)) == ("one", 0.0)
+    assert service.files.original(content_hash(picture(1))).read_bytes() == picture(1)
+
+
+def test_only_what_is_there_can_be_deleted(service: Service) -> None:
+    with pytest.raises(NotFoundError):
+        service.ingest.delete(1)
+
+
+def broken(*_: object, **__: object) -> NoReturn:
+    raise RuntimeError("a crash")
+
+
+def full(*_: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "failure", "error"),
+    [
+        (os, "pwrite", full, UnavailableError),
+        (Path, "write_bytes", full, UnavailableError),
+        (os, "fsync", full, UnavailableError),
+        (FakeEncoder, "encode_many", broken, RuntimeError),
+        (PictureFiles, "store", broken, RuntimeError),
+        (PictureFiles, "store_thumbnail", broken, RuntimeError),
+        (VectorFile, "write", broken, RuntimeError),
+        (changes, "reserve_slots", broken, RuntimeError),
+        (changes, "put_pictures", broken, RuntimeError),
+    ],
+)
+def test_whatever_breaks_on_the_way_leaves_nothing_to_be_found_and_the_next_try_works(
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    name: str,
+    failure: Callable[..., NoReturn],
+    error: type[Exception],
+) -> None:
+    add(service, "there", picture(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, failure)
+        with pytest.raises(error):
+            service.ingest.add([upload("two", picture(2)), upload("three", picture(3))])
+    assert [row.key for row in rows(service)] == ["there"]
+    assert len(service.follower.current()) == 1
+    assert statuses(service.ingest.add([upload("two", picture(2)), upload("three", picture(3))])) == ["created"] * 2
+    for key, seed in (("there", 1), ("two", 2), ("three", 3)):
+        assert nearest(service, picture(seed)) == (key, 0.0)
+
+
+def test_a_disk_too_full_for_the_first_vectors_leaves_nothing_to_be_found(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full)
+        with pytest.raises(UnavailableError, match="full"):
+            add(service, "one", picture(1))
+    assert nearest(service, picture(1)) is None
+    assert add(service, "one", picture(1)).status == "created"
+    assert nearest(service, picture(1)) == ("one", 0.0)
+
+
+def test_a_database_that_is_lost_before_the_commit_leaves_nothing_to_be_found(
+    service: Service, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = changes.put_pictures
+
+    def put_and_hang_up(*given: Any) -> list[Done]:
+        done = put(*given)
+        with connect(migrated_url) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                [make_url(migrated_url).database],
+            )
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(changes, "put_pictures", put_and_hang_up)
+        with pytest.raises(UnavailableError):
+            add(service, "one", picture(1))
+    assert rows(service) == []
+    assert len(service.follower.current()) == 0
+    assert add(service, "one", picture(1)).status == "created"
+    assert nearest(service, picture(1)) == ("one", 0.0)
+
+
+def test_an_original_that_goes_while_a_picture_is_added_is_there_after_the_commit(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = changes.put_pictures
+
+    def discard_and_put(*given: Any) -> list[Done]:
+        service.files.remove(content_hash(picture(1)))
+        return put(*given)
+
+    monkeypatch.setattr(changes, "put_pictures", discard_and_put)
+    add(service, "one", picture(1))
+    assert service.files.original(content_hash(picture(1))).read_bytes() == picture(1)
+
+
+def test_what_changed_between_look_and_commit_is_prepared_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, prepare = add(service, "one", picture(1)), Ingest._prepare
+    assert first.id is not None
+    deletions = iter([first.id])
+
+    def look_and_lose(ingest: Ingest, uploads: Sequence[Upload]) -> Any:
+        items = prepare(ingest, uploads)
+        for picture_id in deletions:
+            service.ingest.delete(picture_id)
+        return items
+
+    monkeypatch.setattr(Ingest, "_prepare", look_and_lose)
+    again = add(service, "one", picture(1))
+    assert again.status == "created"
+    assert again.id != first.id
+    assert nearest(service, picture(1)) == ("one", 0.0)
+
+
+def test_a_catalogue_that_never_stands_still_is_unavailable(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed(*_: object) -> NoReturn:
+        raise CatalogueChangedError
+
+    monkeypatch.setattr(changes, "put_pictures", changed)
+    with pytest.raises(UnavailableError, match="changed while"):
+        add(service, "one", picture(1))
+    assert rows(service) == []
+
+
+def test_everything_on_disk_is_synced_before_the_commit(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = changes.put_pictures
+    data, sha256 = picture(1), content_hash(picture(1))
+    seen: list[bool] = []
+
+    def look(session: Any, generation_id: int, puts: Sequence[Put]) -> list[Done]:
+        slots = np.array([made(item).slot for item in puts])
+        sums = np.array([made(item).checksum for item in puts], np.uint32)
+        seen.append(bool(service.vectors.intact(slots, sums).all()) and service.files.original(sha256).exists())
+        return put(session, generation_id, puts)
+
+    monkeypatch.setattr(changes, "put_pictures", look)
+    add(service, "one", data)
+    assert seen == [True]
+
+
+def made(put: Put) -> NewEncoding:
+    assert put.encoding is not None
+    return put.encoding
+
+
+def test_many_at_once_each_get_a_slot_of_their_own_and_are_all_found(service: Service) -> None:
+    def add_two(number: int) -> list[str]:
+        own, shared = upload(f"own {number}", picture(number)), upload("shared", picture(number))
+        return statuses(service.ingest.add([own, shared]))
+
+    with ThreadPoolExecutor(6) as threads:
+        outcomes = list(threads.map(add_two, range(12)))
+    assert [own for own, _ in outcomes] == ["created"] * 12
+    assert sorted(shared for _, shared in outcomes) == ["created"] + ["updated"] * 11
+    assert len(rows(service)) == 13
+    with service.database.asking() as session:
+        slots = session.scalars(select(Encoding.slot)).all()
+    assert len(set(slots)) == 13
+    assert originals(service) == {content_hash(picture(number)) for number in range(12)}
+    for number in range(12):
+        found = nearest(service, picture(number))
+        assert found is not None
+        assert found[1] == 0

@@ -1,0 +1,143 @@
+"""The local index over a real vector file: ranking against brute force, and vectors damaged on disk."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.catalogue.vectors import VectorFile
+from app.search.index import LocalIndex
+from app.search.types import Candidates, Entries
+from models.codes import hamming
+
+COUNT, BITS, DIM = 400, 48, 32
+
+
+@dataclass(frozen=True)
+class Filled:
+    """An index, and all that is in it; picture i has id 10·i and lies at a slot of its own."""
+
+    index: LocalIndex
+    entries: Entries
+    features: NDArray[np.float32]
+    path: Path
+
+    @property
+    def everything(self) -> Candidates:
+        return self.index.candidates(self.entries.codes[0], None, None, None)
+
+    def damage(self, at: int) -> None:
+        """Turns one bit of a picture's vector on disk."""
+        with self.path.open("r+b") as file:
+            file.seek(4 * DIM * int(self.entries.slots[at]) + 17)
+            byte = file.read(1)[0]
+            file.seek(-1, 1)
+            file.write(bytes([byte ^ 1]))
+
+    def expected(self, feature: NDArray[np.float32], left_out: tuple[int, ...] = ()) -> list[int]:
+        """Ids by exact distance."""
+        distances = np.linalg.norm(self.features.astype(np.float64) - feature, axis=1)
+        order = np.lexsort((self.entries.ids, distances))
+        return [int(self.entries.ids[at]) for at in order if at not in left_out]
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[Filled]:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(COUNT, DIM)).astype(np.float32)
+    slots = rng.permutation(COUNT)
+    with closing(VectorFile(tmp_path / "vectors.f32", DIM)) as vectors:
+        checksums = vectors.write(slots, features)
+        codes = rng.integers(0, 256, (COUNT, BITS // 8), np.uint8)
+        entries = Entries(10 * np.arange(COUNT), codes, slots, checksums)
+        index = LocalIndex(BITS, vectors)
+        index.add(entries)
+        yield Filled(index, entries, features, vectors.path)
+
+
+def test_ranking_is_brute_force(filled: Filled) -> None:
+    query, code = filled.features[7] + np.float32(0.1), filled.entries.codes[7]
+    matches = filled.index.rank(query, code, filled.everything, 50)
+    assert [match.id for match in matches] == filled.expected(query)[:50]
+    at = np.array([match.id // 10 for match in matches])
+    exact = np.linalg.norm(filled.features[at].astype(np.float64) - query, axis=1)
+    np.testing.assert_allclose([match.distance for match in matches], exact, rtol=1e-5)
+    assert [match.hamming for match in matches] == hamming(code, filled.entries.codes[at]).tolist()
+
+
+def test_everything_ranks_as_all_candidates_do(filled: Filled) -> None:
+    query, code = filled.features[7], filled.entries.codes[9]
+    by_all = filled.index.rank(query, code, filled.index.everything(None), 20)
+    assert by_all == filled.index.rank(query, code, filled.everything, 20)
+
+
+def test_equal_vectors_rank_by_id(filled: Filled) -> None:
+    same = np.repeat(filled.features[:1], 5, axis=0)
+    slots, ids = np.arange(COUNT, COUNT + 5), np.array([1, 2, 3, 9001, 9002])
+    with closing(VectorFile(filled.path, DIM)) as vectors:
+        checksums = vectors.write(slots, same)
+    filled.index.add(Entries(ids, np.zeros((5, BITS // 8), np.uint8), slots, checksums))
+    matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, 6)
+    assert [match.id for match in matches] == [0, 1, 2, 3, 9001, 9002]
+
+
+def test_no_candidates_rank_to_nothing(filled: Filled) -> None:
+    none = filled.index.candidates(filled.entries.codes[0], None, None, np.array([5]))
+    assert filled.index.rank(filled.features[0], filled.entries.codes[0], none, 10) == []
+
+
+def test_a_damaged_vector_is_left_out_and_logged(filled: Filled, caplog: pytest.LogCaptureFixture) -> None:
+    filled.damage(3)
+    filled.damage(5)
+    with caplog.at_level(logging.ERROR, "app.search.index"):
+        matches = filled.index.rank(filled.features[3], filled.entries.codes[3], filled.everything, COUNT)
+    assert [match.id for match in matches] == filled.expected(filled.features[3], left_out=(3, 5))
+    assert "damaged on disk" in caplog.text
+    assert sorted(caplog.text.split("[")[-1].split("]")[0].split(", ")) == ["30", "50"]
+
+
+def test_a_damaged_vector_is_left_out_every_time(filled: Filled) -> None:
+    filled.damage(3)
+    for _ in range(2):
+        matches = filled.index.rank(filled.features[3], filled.entries.codes[3], filled.everything, COUNT)
+        assert 30 not in {match.id for match in matches}
+
+
+def test_intact_vectors_are_not_logged(filled: Filled, caplog: pytest.LogCaptureFixture) -> None:
+    filled.index.rank(filled.features[3], filled.entries.codes[3], filled.everything, 10)
+    assert caplog.records == []
+
+
+def test_find_gives_code_and_vector(filled: Filled) -> None:
+    found = filled.index.find(120)
+    assert found is not None
+    np.testing.assert_array_equal(found[0], filled.entries.codes[12])
+    np.testing.assert_array_equal(found[1], filled.features[12])
+
+
+def test_find_gives_nothing_where_there_is_nothing_to_trust(filled: Filled) -> None:
+    filled.damage(12)
+    assert filled.index.find(120) is None
+    assert filled.index.find(121) is None
+
+
+def test_a_slot_beyond_the_file_counts_as_damaged(filled: Filled) -> None:
+    one = np.array([7])
+    filled.index.add(Entries(one, filled.entries.codes[:1], np.array([10**9]), np.zeros(1, np.uint32)))
+    matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, COUNT + 1)
+    assert len(matches) == COUNT
+    assert filled.index.find(7) is None
+
+
+def test_pictures_come_and_go(filled: Filled) -> None:
+    assert len(filled.index) == COUNT
+    filled.index.remove(np.array([0, 10, 11]))
+    assert len(filled.index) == COUNT - 2
+    matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, COUNT)
+    assert [match.id for match in matches] == filled.expected(filled.features[0], left_out=(0, 1))
+    assert filled.index.bytes_in_use > COUNT * (BITS // 8)

@@ -1,0 +1,243 @@
+"""The way of a search against brute force, in every mode: with a cheap network, and with a real one on real pictures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from app.catalogue.vectors import VectorFile
+from app.demo import demo_pictures
+from app.errors import NotFoundError, PictureRefusedError
+from app.search.coarse import Ids
+from app.search.decode import DecodeLimits
+from app.search.encode import BatchingEncoder, Encoder, TorchRuntime
+from app.search.index import Index, LocalIndex
+from app.search.pipeline import Answer, Searcher
+from app.search.types import DEFAULT_POOL, Encoded, Entries, Mode, SearchOptions
+from models.backbones import BACKBONES
+from models.codes import hamming
+from models.network import LatentHashNet
+from tests.fakes import BITS, FEATURE_DIM, FakeEncoder
+
+PICTURES = list(islice(demo_pictures(), 60))
+FIRST_ID = 1000
+
+
+@dataclass
+class Shelf:
+    """A catalogue in memory: picture i has id `FIRST_ID` + i, and what is known of it is its key."""
+
+    index: LocalIndex
+    labels: list[str]
+    keys: dict[int, str]
+    asked: list[Sequence[int]] = field(default_factory=list)
+
+    def current(self) -> Index:
+        return self.index
+
+    def matching(self, options: SearchOptions) -> Ids | None:
+        if options.label is None:
+            return None
+        return np.array([FIRST_ID + at for at, label in enumerate(self.labels) if label == options.label], np.int64)
+
+    def rows(self, ids: Sequence[int]) -> Mapping[int, str]:
+        self.asked.append(ids)
+        return {picture_id: self.keys[picture_id] for picture_id in reversed(ids) if picture_id in self.keys}
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that a search needs, and everything that brute force needs to check it."""
+
+    searcher: Searcher[str]
+    shelf: Shelf
+    encoder: Encoder
+    encoded: Encoded
+
+    def expected(self, code: NDArray[np.uint8], feature: NDArray[np.float32], options: SearchOptions) -> list[int]:
+        """Ids by the paper's definition of each mode, distances in float64."""
+        bits = hamming(code, self.encoded.codes)
+        exact = np.linalg.norm(self.encoded.features.astype(np.float64) - feature, axis=1)
+        pool = [at for at, label in enumerate(self.shelf.labels) if options.label in (None, label)]
+        if options.mode is not Mode.ES:
+            near = [at for at in pool if options.radius is None or bits[at] <= options.radius]
+            limit = options.k if options.mode is Mode.BCS else options.pool_limit()
+            pool = sorted(near, key=lambda at: (bits[at], at))[:limit]
+        if options.mode is not Mode.BCS:
+            pool = sorted(pool, key=lambda at: (exact[at], at))
+        return [FIRST_ID + at for at in pool[: options.k]]
+
+    def check(self, answer: Answer[str], query: Encoded) -> None:
+        """Compares an answer with brute force, allowing equal distances to change places."""
+        code, feature, options = query.codes[0], query.features[0], answer.options
+        np.testing.assert_array_equal(answer.code, code)
+        found = [match.id for match, _ in answer.matches]
+        expected = self.expected(code, feature, options)
+        at, at_expected = np.array(found) - FIRST_ID, np.array(expected) - FIRST_ID
+        assert len(found) == len(expected) == len(set(found))
+        assert [match.hamming for match, _ in answer.matches] == hamming(code, self.encoded.codes[at]).tolist()
+        if options.mode is Mode.BCS:
+            assert found == expected
+            assert all(match.distance == match.hamming for match, _ in answer.matches)
+            return
+        exact = np.linalg.norm(self.encoded.features.astype(np.float64) - feature, axis=1)
+        np.testing.assert_allclose(exact[at], exact[at_expected], rtol=1e-5, atol=1e-5)
+        distances = [match.distance for match, _ in answer.matches]
+        assert distances == sorted(distances)
+        np.testing.assert_allclose(distances, exact[at], rtol=1e-4, atol=1e-4)
+
+
+@contextmanager
+def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World]:
+    encoded = encoder.encode_many([picture.image for picture in PICTURES])
+    with closing(VectorFile(folder / "vectors.f32", dim)) as vectors:
+        index, slots = LocalIndex(bits, vectors), np.arange(len(PICTURES))[::-1].copy()
+        index.add(
+            Entries(FIRST_ID + np.arange(len(PICTURES)), encoded.codes, slots, vectors.write(slots, encoded.features))
+        )
+        keys = {FIRST_ID + at: picture.key for at, picture in enumerate(PICTURES)}
+        shelf = Shelf(index, [picture.label for picture in PICTURES], keys)
+        yield World(Searcher(encoder, shelf, DecodeLimits()), shelf, encoder, encoded)
+
+
+@pytest.fixture
+def cheap(tmp_path: Path) -> Iterator[World]:
+    with world(FakeEncoder(), BITS, FEATURE_DIM, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """ImageNet's EfficientNet with a latent layer at random, on drawings of clothes."""
+    torch.manual_seed(0)
+    backbone = BACKBONES["efficientnet_lite0"]
+    network = LatentHashNet(backbone.name, 48, 0, replace(backbone.preprocess, size=128), "unit")
+    network.load_imagenet()
+    encoder = BatchingEncoder(TorchRuntime(network, "cpu"), network.preprocess)
+    with closing(encoder), world(encoder, 48, backbone.feature_dim, tmp_path_factory.mktemp("real")) as made:
+        yield made
+
+
+def png(at: int) -> bytes:
+    buffer = BytesIO()
+    PICTURES[at].image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+EVERY_KIND = [
+    SearchOptions(k=k, mode=mode, pool=pool, radius=radius, label=label)
+    for k, pool, radius, label in [
+        (10, None, None, None),
+        (100, None, None, None),
+        (5, 12, None, None),
+        (1, 1, None, None),
+        (20, None, 6, None),
+        (20, 8, 12, None),
+        (10, None, 0, None),
+        (10, None, None, "boot"),
+        (3, 4, 30, "mug"),
+        (10, 5, None, "no such label"),
+    ]
+    for mode in Mode
+]
+
+
+@pytest.mark.parametrize("options", EVERY_KIND, ids=str)
+def test_every_mode_is_brute_force(cheap: World, options: SearchOptions) -> None:
+    for at in (0, 17, 59):
+        query = cheap.encoder.encode_one(PICTURES[at].image)
+        cheap.check(cheap.searcher.by_picture(png(at), options), query)
+
+
+@pytest.mark.parametrize("options", EVERY_KIND, ids=str)
+def test_every_mode_is_brute_force_with_a_real_network(real: World, options: SearchOptions) -> None:
+    query = real.encoder.encode_one(PICTURES[23].image)
+    real.check(real.searcher.by_picture(png(23), options), query)
+    stored = Encoded(real.encoded.codes[30:31], real.encoded.features[30:31])
+    real.check(real.searcher.by_id(FIRST_ID + 30, options), stored)
+
+
+def test_a_real_network_tells_the_pictures_apart(real: World) -> None:
+    """Else the tests above would compare ties with ties."""
+    assert len(np.unique(real.encoded.codes, axis=0)) > len(PICTURES) / 3
+    assert len(np.unique(real.encoded.features, axis=0)) == len(PICTURES)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_picture_of_the_catalogue_finds_itself_first(cheap: World, mode: Mode) -> None:
+    answer = cheap.searcher.by_picture(png(17), SearchOptions(mode=mode))
+    same = [at for at in range(len(PICTURES)) if (cheap.encoded.features[at] == cheap.encoded.features[17]).all()]
+    first, key = answer.matches[0]
+    assert (first.distance, first.hamming) == (0, 0)
+    assert mode is Mode.BCS or first.id - FIRST_ID in same
+    assert key == PICTURES[first.id - FIRST_ID].key
+
+
+def test_searching_by_id_is_searching_with_what_is_stored(cheap: World) -> None:
+    options = SearchOptions(k=7, pool=20)
+    by_id, by_picture = cheap.searcher.by_id(FIRST_ID + 17, options), cheap.searcher.by_picture(png(17), options)
+    assert by_id.matches == by_picture.matches
+    np.testing.assert_array_equal(by_id.code, by_picture.code)
+
+
+def test_an_answer_says_how_many_were_looked_at(cheap: World) -> None:
+    def sizes(options: SearchOptions) -> tuple[int, int]:
+        answer = cheap.searcher.by_picture(png(0), options)
+        return answer.pool_size, answer.catalogue_size
+
+    boots = sum(picture.label == "boot" for picture in PICTURES)
+    assert sizes(SearchOptions(k=3)) == (60, 60)
+    assert sizes(SearchOptions(k=3, pool=20)) == (20, 60)
+    assert sizes(SearchOptions(k=3, mode=Mode.BCS)) == (3, 60)
+    assert sizes(SearchOptions(k=3, mode=Mode.ES, pool=20)) == (60, 60)
+    assert sizes(SearchOptions(k=3, label="boot")) == (boots, 60)
+
+
+def test_the_pool_has_a_limit_unless_a_radius_is_given() -> None:
+    assert SearchOptions().pool_limit() == DEFAULT_POOL
+    assert SearchOptions(pool=5).pool_limit() == SearchOptions(pool=5, radius=3).pool_limit() == 5
+    assert SearchOptions(radius=3).pool_limit() is None
+
+
+def test_pictures_that_the_catalogue_no_longer_knows_are_left_out_in_order(cheap: World) -> None:
+    before = cheap.searcher.by_picture(png(0), SearchOptions(k=5)).matches
+    del cheap.shelf.keys[before[1][0].id]
+    after = cheap.searcher.by_picture(png(0), SearchOptions(k=5)).matches
+    assert after == [before[0], *before[2:]]
+
+
+def test_the_catalogue_is_asked_for_the_matches_alone(cheap: World) -> None:
+    answer = cheap.searcher.by_picture(png(0), SearchOptions(k=5))
+    assert cheap.shelf.asked == [[match.id for match, _ in answer.matches]]
+
+
+def test_steps_are_timed(cheap: World) -> None:
+    timings = cheap.searcher.by_picture(png(0), SearchOptions()).timings
+    assert set(timings) == {"decode", "encode", "catalogue", "coarse", "fine", "total"}
+    assert 0 <= sum(timings.values()) - timings["total"] <= timings["total"]
+    assert set(cheap.searcher.by_id(FIRST_ID, SearchOptions()).timings) == {"catalogue", "coarse", "fine", "total"}
+
+
+def test_bytes_that_are_no_picture_are_refused(cheap: World) -> None:
+    with pytest.raises(PictureRefusedError):
+        cheap.searcher.by_picture(b"no picture", SearchOptions())
+
+
+def test_a_picture_that_is_not_there_is_not_found(cheap: World) -> None:
+    with pytest.raises(NotFoundError, match="no picture 7"):
+        cheap.searcher.by_id(7, SearchOptions())
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_an_empty_catalogue_answers_with_nothing(tmp_path: Path, mode: Mode) -> None:
+    with closing(VectorFile(tmp_path / "vectors.f32", FEATURE_DIM)) as vectors:
+        shelf = Shelf(LocalIndex(BITS, vectors), [], {})
+        answer = Searcher(FakeEncoder(), shelf, DecodeLimits()).by_picture(png(0), SearchOptions(mode=mode))
+    assert (answer.matches, answer.pool_size, answer.catalogue_size) == ([], 0, 0)
