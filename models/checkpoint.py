@@ -78,6 +78,8 @@ def save(network: LatentHashNet, info: CheckpointInfo, folder: Path) -> Checkpoi
     info = replace(info, fingerprint=fingerprint(info, weights))
     target, temporary = folder / f"{info.name}.safetensors", folder / f"{info.name}.safetensors.tmp"
     save_file(weights, temporary)
+    # safetensors makes files that only their owner can read; others may run what we installed.
+    temporary.chmod(0o644)
     temporary.replace(target)
     write_info(info, folder)
     return info

@@ -205,7 +205,7 @@ def _lengths(vectors: Floats) -> Floats:
 def _scales(vectors: Floats, norm: Literal["raw", "unit"]) -> Floats:
     if norm == "raw":
         return np.ones(len(vectors), np.float32)
-    return 1 / np.maximum(_lengths(vectors), np.float32(1e-12))
+    return cast("Floats", 1 / np.maximum(_lengths(vectors), np.float32(1e-12)))
 
 
 def _entropy(share: float) -> float:

@@ -14,7 +14,7 @@ class Recipe:
     Attributes:
         backbone: a name of `models.backbones.BACKBONES`.
         bits: units in the latent layer H, a multiple of 8.
-        size: side of the pictures, in pixels.
+        size: side of the pictures that the network reads, in pixels.
         epochs: passes over the pictures; None for as many as their number asks for.
         batch: pictures a step, over all processes.
         rate: learning rate of the new layers; the old ones learn at a tenth of it.
@@ -33,7 +33,7 @@ class Recipe:
 
     backbone: str = "efficientnet_lite0"
     bits: int = 128
-    size: int = 160
+    size: int = 192
     epochs: int | None = None
     batch: int = 32
     rate: float = 0.1
@@ -49,6 +49,13 @@ class Recipe:
     patience: int = 10
     imagenet: bool = True
     seed: int = 0
+
+    @property
+    def cut(self) -> int:
+        """Side of the random cuts that training reads: a cut shows things larger than a whole picture does, and a
+        network is at its best where both show them at the same size (Touvron et al. 2019).
+        """
+        return round(self.size / 1.2)
 
 
 def epochs_for(recipe: Recipe, pictures: int) -> int:

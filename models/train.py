@@ -141,7 +141,7 @@ def read(folder: Path, recipe: Recipe) -> Data:
         raise DatasetError(f"{folder} has one picture of each class; training wants another of each to judge by.")
     # Training pictures come a little larger than the network reads, to cut from.
     preprocess = BACKBONES[recipe.backbone].preprocess
-    loaded = load_pictures(training, replace(preprocess, size=round(recipe.size * 1.25)))
+    loaded = load_pictures(training, replace(preprocess, size=round(recipe.cut * 1.25)))
     judges = load_pictures(held_out, replace(preprocess, size=recipe.size))
     return Data(files.classes, loaded, judges, notes(files, (*loaded.unreadable, *judges.unreadable)))
 
@@ -187,7 +187,7 @@ def batches(loaded: Loaded, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor
     rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     for first in range(0, whole, recipe.batch):
         chosen = order[first : first + recipe.batch]
-        pictures = augment(torch.from_numpy(loaded.pictures[chosen]), recipe.size, generator, recipe.least_area)
+        pictures = augment(torch.from_numpy(loaded.pictures[chosen]), recipe.cut, generator, recipe.least_area)
         yield pictures[rank::world], torch.from_numpy(loaded.labels[chosen])[rank::world]
 
 

@@ -114,6 +114,4 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
 
 def _field(location: Sequence[str | int]) -> str:
     """Names the place of an error as its sender knows it: the parameter or field, then the way into it."""
-    name = ".".join(str(part) for part in location[1:]) or str(location[0])
-    # A name that somebody sent may hold half of a surrogate pair, which no answer can carry.
-    return name.encode(errors="replace").decode()
+    return ".".join(str(part) for part in location[1:]) or str(location[0])

@@ -26,7 +26,7 @@ def train(
     backbone: Annotated[str, typer.Option(help="efficientnet_lite0 or alexnet.")] = "efficientnet_lite0",
     bits: Annotated[int, typer.Option(help="Bits of a code, a multiple of 8.")] = 128,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures; as many as they need.")] = None,
-    size: Annotated[int, typer.Option(min=32, help="Side of the pictures, in pixels.")] = 160,
+    size: Annotated[int, typer.Option(min=64, help="Side of the pictures, in pixels.")] = 192,
 ) -> None:
     """Teach a network the labels of your pictures. Stopped, the same command goes on where it was."""
     with errors_as_sentences():

@@ -78,11 +78,12 @@ def test_a_new_picture_is_created_with_its_facts_its_original_and_its_thumbnail(
     assert nearest(service, data) == ("one", 0.0)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF"])
-def test_every_format_comes_in_and_is_found(service: Service, kind: str) -> None:
-    data = every_format(gradient())[kind]
-    assert add(service, kind, data).status == "created"
-    assert nearest(service, data) == (kind, 0.0)
+def test_every_format_comes_in_and_is_found(service: Service) -> None:
+    for kind, data in every_format(gradient()).items():
+        added = add(service, kind, data)
+        assert added.status == "created"
+        assert nearest(service, data) == (kind, 0.0)
+        service.ingest.delete(added.id or 0)
 
 
 def test_a_picture_without_a_key_gets_the_hash_of_its_bytes(service: Service) -> None:

@@ -1,0 +1,121 @@
+"""Every query against the whole database, in every mode, and what that measures.
+
+The ways to search are `bcs` (codes), `es raw` and `es unit` (F7 as it is or at length one), `hds raw` and `hds unit`
+(codes, then F7 over the pool), and `imagenet` (raw F7 of the backbone as ImageNet left it). A checkpoint's norm says
+which of the two its modes `es` and `hds` are. Knows nothing of networks.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import metrics
+from models.codes import Codes, Floats, hamming
+from models.evaluate_encode import Encoded
+from models.metrics import Doubles, Ranking
+from models.network import FeatureNorm
+from models.report_pictures import Sample
+
+KS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
+MODES = ("es", "hds", "bcs", "imagenet")
+DEPTH, RADIUS = 1000, 2
+SAMPLES, SHOWN = 8, 5
+# A sign of life every so many queries.
+_STEP = 64
+
+Scores = dict[str, float | Doubles]
+
+
+def retrieval(
+    queries: Encoded,
+    database: Encoded,
+    norm: FeatureNorm,
+    pool: int,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Searches with every query in every mode; returns what was measured by norm of F7, and by mode."""
+    sums: dict[str, Scores] = {}
+    for done, (label, code, rankings) in enumerate(searches(queries, database, pool), 1):
+        for way, ranking in rankings.items():
+            add(sums.setdefault(way, {}), score(database.labels[ranking] == label))
+        coarse = rankings["bcs"]
+        add(sums["bcs"], score_codes(database.labels[coarse] == label, hamming(code, database.codes[coarse])))
+        if done % _STEP == 0 or done == len(queries.labels):
+            progress(done, len(queries.labels))
+    ways = {way: named(total, len(queries.labels)) for way, total in sums.items()}
+    norms = {norm: {mode: ways[f"{mode} {norm}"] for mode in ("es", "hds")} for norm in ("raw", "unit")}
+    modes = ways | norms[norm]
+    return norms, {mode: modes[mode] for mode in MODES if mode in modes}
+
+
+def searches(queries: Encoded, database: Encoded, pool: int) -> Iterator[tuple[np.int64, Codes, dict[str, Ranking]]]:
+    """Yields each query's label and code, and how the ways to search rank the whole database for it."""
+    raw = metrics.squared_distances(queries.features, database.features, "raw")
+    unit = metrics.squared_distances(queries.features, database.features, "unit")
+    imagenet: Iterator[Floats | None] = iter([None] * len(queries.labels))
+    if queries.imagenet is not None and database.imagenet is not None:
+        imagenet = metrics.squared_distances(queries.imagenet, database.imagenet)
+    sides = zip(queries.labels, queries.codes, raw, unit, imagenet, strict=True)
+    for label, code, near_raw, near_unit, near_imagenet in sides:
+        coarse = metrics.rank_by_hamming(code, database.codes)
+        found = {"bcs": coarse}
+        for norm, near in (("raw", near_raw), ("unit", near_unit)):
+            found |= {f"es {norm}": metrics.rank(near), f"hds {norm}": metrics.rerank(coarse, near, pool)}
+        if near_imagenet is not None:
+            found["imagenet"] = metrics.rank(near_imagenet)
+        yield label, code, found
+
+
+def score(relevant: metrics.Relevance) -> Scores:
+    """Measures one ranking of the whole database."""
+    return {
+        "precision": np.array([metrics.precision_at(relevant, k) for k in KS if k <= len(relevant)]),
+        "map_1000": metrics.average_precision(relevant[:DEPTH]),
+        "map": metrics.average_precision(relevant),
+        "precision_by_recall": metrics.precision_by_recall(relevant),
+    }
+
+
+def score_codes(relevant: metrics.Relevance, distances: NDArray[np.int32]) -> Scores:
+    """Measures what only codes have: ties and radii. Its precision by recall takes the place of `score`'s."""
+    within = metrics.precision_within(relevant, distances, RADIUS)
+    ends = np.flatnonzero(np.diff(distances, append=-1)) + 1
+    return {
+        "map_tie_aware": metrics.tie_aware_average_precision(relevant, distances),
+        "precision_radius_2": within or 0.0,
+        "empty_radius_2": float(within is None),
+        "precision_by_radius_recall": metrics.precision_by_recall(relevant, ends),
+    }
+
+
+def add(total: Scores, scores: Scores) -> None:
+    """Adds one query's scores to the sum."""
+    for name, value in scores.items():
+        total[name] = total.get(name, 0.0) + value
+
+
+def named(total: Scores, count: int) -> dict[str, Any]:
+    """Divides sums by the number of queries and gives them the names that `metrics.json` has."""
+    means = {name: (value / count) for name, value in total.items()}
+    plain: dict[str, Any] = {n: v.tolist() if isinstance(v, np.ndarray) else float(v) for n, v in means.items()}
+    plain["precision"] = {str(k): value for k, value in zip(KS, plain["precision"], strict=False)}
+    # The order within ties says nothing, so codes are judged where radii end.
+    plain["precision_by_recall"] = plain.pop("precision_by_radius_recall", plain["precision_by_recall"])
+    return plain
+
+
+def samples(queries: Encoded, database: Encoded, norm: FeatureNorm, pool: int) -> list[Sample]:
+    """Returns what a few queries, spread evenly over all, find in every mode."""
+    count = min(SAMPLES, len(queries.paths))
+    chosen = queries.subset((np.arange(count) * 2 + 1) * len(queries.paths) // (2 * count))
+    found: list[Sample] = []
+    for path, (label, _, rankings) in zip(chosen.paths, searches(chosen, database, pool), strict=True):
+        ways = rankings | {mode: rankings[f"{mode} {norm}"] for mode in ("es", "hds")}
+        best = {mode: ways[mode][:SHOWN] for mode in MODES if mode in ways}
+        results = {
+            mode: [(database.paths[i], bool(database.labels[i] == label)) for i in top] for mode, top in best.items()
+        }
+        found.append(Sample(path, results))
+    return found

@@ -1,0 +1,87 @@
+"""Evaluation's plots, as SVG on nothing: precision@k and precision by recall of every mode, and how bits are used.
+
+Drawn without matplotlib's global state, so any thread may. Text stays text.
+"""
+
+import io
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Of text and axes. A page may put its own colour in the place of this one.
+INK = "#1f1c2b"
+LABELS = {"es": "ES", "hds": "HDS", "bcs": "BCS", "imagenet": "ImageNet F7"}
+_COLOURS = {"es": "#2b8f89", "hds": "#7a6ff0", "bcs": "#c07a20", "imagenet": "#d0527f"}
+_DASHES = {"es": "-", "hds": "--", "bcs": "-.", "imagenet": ":"}
+_MARKS = {"es": "o", "hds": "s", "bcs": "^", "imagenet": "D"}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lookalike",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    **{f"{part}.color": INK for part in ("text", "xtick", "ytick", "grid")},
+    **{f"axes.{part}color": INK for part in ("label", "edge")},
+}
+
+
+def precision_plot(modes: dict[str, Any]) -> str:
+    """Draws precision at k results, the paper's figures 4 to 6."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("results looked at (k)", "precision@k")
+        for mode, found in modes.items():
+            _line(axes, mode, [int(k) for k in found["precision"]], list(found["precision"].values()))
+        ticks = [int(k) for k in next(iter(modes.values()))["precision"]]
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [str(k) for k in ticks])
+        axes.minorticks_off()
+        axes.legend()
+        return _svg(figure)
+
+
+def recall_plot(modes: dict[str, Any]) -> str:
+    """Draws interpolated precision over recall."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("recall", "precision")
+        for mode, found in modes.items():
+            values = found["precision_by_recall"]
+            _line(axes, mode, [step / (len(values) - 1) for step in range(len(values))], values)
+        axes.legend()
+        return _svg(figure)
+
+
+def bits_plot(ones: list[float]) -> str:
+    """Draws how many bits are 1 for which share of the pictures; good bits stand in the middle."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("share of pictures in which a bit is 1", "bits")
+        axes.hist(ones, bins=20, range=(0, 1), color=_COLOURS["hds"], rwidth=0.86)
+        axes.set_ylim(0, None)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        return _svg(figure)
+
+
+def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _line(axes: Axes, mode: str, x: list[Any], y: list[float]) -> None:
+    (line,) = axes.plot(x, y, label=LABELS[mode], color=_COLOURS[mode], linewidth=1.8, markersize=4.5)
+    line.set(linestyle=_DASHES[mode], marker=_MARKS[mode])
+
+
+def _svg(figure: Figure) -> str:
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    return file.getvalue()

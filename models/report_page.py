@@ -1,0 +1,221 @@
+"""An evaluation as one HTML page that needs nothing else: styles, plots and pictures are in it.
+
+Light and dark follow the reader's system. Everything that a picture or plot shows stands in a table or in words too.
+"""
+
+import base64
+import re
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+from models.plots import INK, LABELS
+from models.report_style import STYLE
+
+_MEANING = {
+    "es": "exhaustive search: F7 alone, over everything",
+    "hds": "both steps: codes find the pool, F7 puts it in order",
+    "bcs": "codes alone, by Hamming distance",
+    "imagenet": "F7 of the same backbone before training, ImageNet weights only, raw",
+}
+_DEFINITIONS = (
+    ("Relevant", "A picture is relevant to a query when both have the same label."),
+    ("Precision@k", "The share of relevant pictures among the first k, mean over queries."),
+    (
+        "mAP",
+        "The mean over queries of average precision over the whole ranking, divided by all relevant pictures in the "
+        "database. mAP@1000 looks at the first 1,000 results and divides by the relevant ones among those, as the "
+        "hashing literature does.",
+    ),
+    (
+        "Ties",
+        "Equal distances are ordered by position. The tie-aware mAP is what to expect when they come in random order "
+        "(McSherry, Najork 2008).",
+    ),
+    ("Radius 2", "Precision among pictures whose code differs in at most 2 bits; a query that finds none counts as 0."),
+    (
+        "Precision by recall",
+        "The best precision at that recall or a greater one. Codes are cut only where a Hamming radius ends.",
+    ),
+    ("HDS", "The pool in order of F7, then the rest of the coarse ranking."),
+    ("Distances", "L2 by float32 matrix products, to rank by."),
+)
+
+Cells = Iterable[str]
+
+
+def page(found: dict[str, Any], drawn: dict[str, str], sheets: dict[str, bytes]) -> str:
+    """Returns the page.
+
+    Args:
+        found: what `metrics.json` holds.
+        drawn: SVG by name: `precision`, `recall`, `bits`.
+        sheets: WebP by mode.
+    """
+    name = escape(found["checkpoint"]["name"])
+    sections = [
+        _summary(found),
+        _retrieval(found, drawn),
+        _norms(found["feature_norm"]),
+        _codes(found["codes"], drawn["bits"]),
+        _unseen(found["unseen"]),
+        _results(sheets),
+        _about(found),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{name}: evaluation</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"{''.join(sections)}</main>\n</body>\n</html>\n"
+    )
+
+
+def _summary(found: dict[str, Any]) -> str:
+    checkpoint, data = found["checkpoint"], found["data"]
+    best = _at_ten(found["modes"]["hds"])
+    figures = [(_percent(found["accuracy"]), "accuracy of F8")] if found["accuracy"] is not None else []
+    figures += [(_percent(found["modes"]["hds"]["precision"][best]), f"precision@{best}, HDS")]
+    figures += [(_number(found["modes"]["hds"]["map"]), "mAP, HDS")]
+    figures += [(_number(found["modes"]["bcs"]["map_tie_aware"]), "mAP, codes alone")]
+    tiles = "".join(f"<div><dd>{value}</dd><dt>{label}</dt></div>" for value, label in figures)
+    asked = "test pictures" if data["queries_from"] == "test" else "held-out pictures"
+    told = (
+        f"<p><code>{escape(checkpoint['fingerprint'])}</code>, {escape(checkpoint['backbone'])}, "
+        f"{checkpoint['bits']} bits, pictures of {checkpoint['size']} pixels. {data['queries']:,} {asked} of "
+        f"<b>{escape(data['folder'])}</b> searched among {data['database']:,} in {len(data['classes'])} classes.</p>"
+    )
+    missing = f"<p>{escape(found['accuracy_missing'])}</p>" if found["accuracy"] is None else ""
+    return f'<header><h1>{escape(checkpoint["name"])}</h1>{told}<dl class="tiles">{tiles}</dl>{missing}</header>\n'
+
+
+def _retrieval(found: dict[str, Any], drawn: dict[str, str]) -> str:
+    modes = found["modes"]
+    extra = (
+        f"<p>Ties broken at random, codes alone have an mAP of {_number(modes['bcs']['map_tie_aware'])}. Within "
+        f"Hamming radius 2 their precision is {_number(modes['bcs']['precision_radius_2'])}; "
+        f"{_percent(modes['bcs']['empty_radius_2'])} of the queries find nothing there.</p>"
+    )
+    missing = "".join(f"<p>{LABELS[mode]}: {escape(why)}</p>" for mode, why in found["modes_missing"].items())
+    legend = "".join(f"<div><dt>{LABELS[mode]}</dt><dd>{_MEANING[mode]}</dd></div>" for mode in modes)
+    figures = _plot(drawn["precision"], "Precision at k results") + _plot(drawn["recall"], "Precision by recall")
+    table = _modes_table("Retrieval by mode", modes) + _recall_table(modes)
+    return _section("Retrieval", f'<dl>{legend}</dl><div class="pair">{figures}</div>{table}{extra}{missing}')
+
+
+def _modes_table(caption: str, modes: dict[str, Any]) -> str:
+    ks = list(next(iter(modes.values()))["precision"])
+    head = ["mode", *(f"P@{k}" for k in ks), "mAP@1000", "mAP"]
+    rows = [
+        [LABELS[mode], *(_number(found["precision"][k]) for k in ks), _number(found["map_1000"]), _number(found["map"])]
+        for mode, found in modes.items()
+    ]
+    return _table(caption, head, rows)
+
+
+def _recall_table(modes: dict[str, Any]) -> str:
+    curves = [found["precision_by_recall"] for found in modes.values()]
+    last = len(curves[0]) - 1
+    rows = [
+        [f"{step / last:.2f}", *(_number(value) for value in values)]
+        for step, values in enumerate(zip(*curves, strict=True))
+    ]
+    table = _table("Precision by recall", ["recall", *(LABELS[mode] for mode in modes)], rows)
+    return f"<details><summary>Precision by recall in numbers</summary>{table}</details>"
+
+
+def _norms(norms: dict[str, Any]) -> str:
+    k = _at_ten(norms["raw"]["es"])
+    head = ["F7", f"ES P@{k}", f"HDS P@{k}", "ES mAP", "HDS mAP"]
+    rows = [
+        [
+            f"{norm} (the checkpoint's)" if norm == norms["used"] else norm,
+            *(_number(norms[norm][mode]["precision"][k]) for mode in ("es", "hds")),
+            *(_number(norms[norm][mode]["map"]) for mode in ("es", "hds")),
+        ]
+        for norm in ("raw", "unit")
+    ]
+    why = "Whether to compare F7 as it is, or at length one. The better one belongs in the checkpoint."
+    return _section("Raw or unit F7", f"<p>{why}</p>" + _table("Norms of F7", head, rows))
+
+
+def _codes(health: dict[str, Any], plot: str) -> str:
+    rows = [
+        ["dead bits (99.5 % alike or more)", f"{health['dead']} of {health['bits']}"],
+        ["nearly dead bits (more than 95 %)", str(health["nearly_dead"])],
+        ["entropy of a bit (1 is best)", _number(health["entropy"])],
+        ["correlation between bits (0 is best)", _number(health["correlation"])],
+        ["distinct codes", f"{health['distinct']:,} of {health['pictures']:,} pictures"],
+        ["pictures that share a code with another class", f"{health['colliding']:,}"],
+    ]
+    figure = _plot(plot, "How often bits are 1: those at the edges say little")
+    return _section(
+        "Codes", f'<div class="pair">{figure}{_table("Health of the codes", ["measure", "value"], rows)}</div>'
+    )
+
+
+def _unseen(unseen: dict[str, Any] | None) -> str:
+    if unseen is None:
+        return _section("Unseen classes", "<p>Not measured: fewer than two classes that training did not have.</p>")
+    told = (
+        f"<p>{unseen['queries']:,} queries among {unseen['database']:,} pictures of classes that the checkpoint was "
+        f"not trained on: {escape(', '.join(unseen['classes']))}.</p>"
+    )
+    return _section("Unseen classes", told + _modes_table("Retrieval among unseen classes", unseen["modes"]))
+
+
+def _results(sheets: dict[str, bytes]) -> str:
+    figures = "".join(
+        f"<figure><figcaption>{LABELS[mode]}</figcaption>"
+        f'<img src="data:image/webp;base64,{base64.b64encode(picture).decode()}" '
+        f'alt="Sampled queries at the left, each with its best results in mode {LABELS[mode]}"></figure>'
+        for mode, picture in sheets.items()
+    )
+    told = "<p>The query at the left; green is the same class, red with a cross is another.</p>"
+    return _section("What queries found", f'{told}<div class="pair">{figures}</div>')
+
+
+def _about(found: dict[str, Any]) -> str:
+    data, seconds = found["data"], found["seconds"]
+    names = ", ".join(escape(path) for path in data["unreadable"])
+    left_out = f"<p>{len(data['unreadable'])} unreadable files were left out: {names}.</p>" if names else ""
+    terms = "".join(f"<div><dt>{term}</dt><dd>{escape(text)}</dd></div>" for term, text in _DEFINITIONS)
+    took = f"<p>Pool of {data['pool']:,}. Encoding took {seconds['encoding']:.0f} s, all {seconds['total']:.0f} s.</p>"
+    return _section("How it was measured", f"<dl>{terms}</dl>{took}{left_out}")
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{title}</h2>{content}</section>\n"
+
+
+def _table(caption: str, head: Cells, rows: Iterable[Cells]) -> str:
+    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    )
+    # A region that can be scrolled has to be reachable by keyboard, and then needs a name.
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _plot(svg: str, caption: str) -> str:
+    """Puts a plot into the page in the page's own colour, without what only a file of its own needs."""
+    inline = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg[svg.index("<svg") :]).replace(INK, "currentColor")
+    inline = inline.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)
+    return f"<figure><figcaption>{escape(caption)}</figcaption>{inline}</figure>"
+
+
+def _at_ten(found: dict[str, Any]) -> str:
+    """Returns 10, or the most that precision was measured at in a smaller database."""
+    best: str = max((k for k in found["precision"] if int(k) <= 10), key=int)  # noqa: PLR2004 - a page of results
+    return best
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"

@@ -1,0 +1,353 @@
+"""Whatever is sent, the answer says what is wrong with it, nothing of it is stored, and it is never a 500."""
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+from sqlalchemy import make_url
+
+from app.main import create_app
+from app.settings import Settings
+from tests.api.test_index import BROKEN, index, picture
+from tests.catalogue.postgres import connect
+from tests.conftest import open_with_fake
+from tests.pictures import encoded, gradient
+
+MAX_PICTURE = 40_000
+MAX_REQUEST = 300_000
+BOUNDARY = "multipart/form-data; boundary=x"
+
+
+@pytest.fixture(scope="module")
+def shared(postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a catalogue with one picture, which no request here may change."""
+    with connect(postgres_url) as connection:
+        connection.execute(f"CREATE DATABASE bad_input TEMPLATE {template}")
+        settings = Settings(
+            data_dir=tmp_path_factory.mktemp("bad_input"),
+            database_url=make_url(postgres_url).set(database="bad_input").render_as_string(hide_password=False),
+            demo="off",
+            max_picture_bytes=MAX_PICTURE,
+            max_request_bytes=MAX_REQUEST,
+            max_images_per_request=20,
+            _env_file=None,
+        )
+        with TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False) as client:
+            index(client, picture(0), metadata=[{"key": "there", "label": "boots", "price": 3}])
+            client.get("/readyz")
+            yield client
+        connection.execute("DROP DATABASE bad_input WITH (FORCE)")
+
+
+@pytest.fixture
+def untouched(shared: TestClient) -> Iterator[TestClient]:
+    before = shared.get("/images").json(), shared.get("/stats").json()
+    yield shared
+    assert (shared.get("/images").json(), shared.get("/stats").json()) == before
+
+
+def expect_problem(answer: Response, status: int, field: str | None = None, reason: str = "") -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert set(problem) == {"type", "title", "status", "detail", "errors"}
+    assert problem["status"] == status
+    assert problem["title"]
+    assert reason.lower() in problem["detail"].lower()
+    if field is not None:
+        assert field in [error["field"] for error in problem["errors"]], problem
+        assert all(error["reason"] for error in problem["errors"])
+    assert "Traceback" not in answer.text
+
+
+def bomb() -> bytes:
+    """A PNG of a few bytes that declares more than 50 megapixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 5_001, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+PICTURES = {
+    "empty": (b"", 422, "empty"),
+    "text": (BROKEN, 422, "not a picture"),
+    "script": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "not a picture"),
+    "truncated": (encoded(gradient(), "PNG")[:-40], 422, "damaged"),
+    "bomb": (bomb(), 413, "pixels"),
+    "too many bytes": (encoded(gradient(), "BMP") + bytes(MAX_PICTURE), 413, "bytes"),
+}
+
+
+@pytest.mark.parametrize("case", PICTURES)
+def test_a_search_with_something_else_than_a_picture(untouched: TestClient, case: str) -> None:
+    data, status, reason = PICTURES[case]
+    expect_problem(untouched.post("/search", files={"image": ("x.png", data)}), status, "image", reason)
+
+
+def test_pictures_that_cannot_be_used_cost_the_others_nothing(client: TestClient) -> None:
+    bad = [data for case, (data, _, _) in PICTURES.items() if case != "too many bytes"]
+    items = index(client, picture(1), *bad, picture(2))
+    assert [item["status"] for item in items] == ["created", *["rejected"] * len(bad), "created"]
+    assert all(item["error"] for item in items[1:-1])
+    assert client.get("/stats").json()["images"] == 2
+
+
+PARAMETERS: tuple[tuple[dict[str, str], str], ...] = (
+    ({"k": "0"}, "k"),
+    ({"k": "-1"}, "k"),
+    ({"k": "1001"}, "k"),
+    ({"k": "abc"}, "k"),
+    ({"k": ""}, "k"),
+    ({"k": "1e3"}, "k"),
+    ({"k": "9" * 5000}, "k"),
+    ({"mode": "foo"}, "mode"),
+    ({"mode": "HDS"}, "mode"),
+    ({"pool": "0"}, "pool"),
+    ({"pool": "1000001"}, "pool"),
+    ({"pool": "none"}, "pool"),
+    ({"radius": "-1"}, "radius"),
+    ({"radius": "4097"}, "radius"),
+    ({"radius": "1.5"}, "radius"),
+    ({"label": "x" * 513}, "label"),
+    ({"label": "a\x00b"}, "label"),
+)
+
+
+@pytest.mark.parametrize(("parameters", "field"), PARAMETERS)
+def test_a_search_with_parameters_that_cannot_be(untouched: TestClient, parameters: dict[str, str], field: str) -> None:
+    expect_problem(untouched.post("/search", params=parameters, files={"image": picture(1)}), 422, field)
+    expect_problem(untouched.get("/images/1/similar", params=parameters), 422, field)
+
+
+def test_all_that_is_wrong_is_said_at_once(untouched: TestClient) -> None:
+    answer = untouched.post("/search", params={"k": "0", "mode": "foo"}, files={"other": picture(1)})
+    expect_problem(answer, 422, "k")
+    assert {error["field"] for error in answer.json()["errors"]} == {"k", "mode", "image"}
+
+
+def test_bytes_in_a_label_that_are_not_utf_8(untouched: TestClient) -> None:
+    answer = untouched.post("/search?label=%ff%ed%a0%80", files={"image": picture(1)})
+    assert (answer.status_code, answer.json()["results"]) == (200, [])
+
+
+METADATA = {
+    "no JSON": ("{", "metadata"),
+    "no list": ("{}", "metadata"),
+    "null": ("null", "metadata"),
+    "a number": ("17", "metadata"),
+    "no objects": ("[1]", "metadata"),
+    "too few": ("[]", "0 entries for 1 images"),
+    "too many": ("[{}, {}]", "2 entries for 1 images"),
+    "NaN": ('[{"price": NaN}]', "NaN"),
+    "infinite": ('[{"price": -Infinity}]', "Infinity"),
+    "too large a number": ('[{"price": 1e999}]', "finite"),
+    "too long a number": ('[{"price": ' + "9" * 5000 + "}]", "metadata"),
+    "key of another type": ('[{"key": 17}]', "key"),
+    "empty key": ('[{"key": ""}]', "key"),
+    "long key": (json.dumps([{"key": "k" * 513}]), "key"),
+    "NUL in the key": (json.dumps([{"key": "a\x00"}]), "NUL"),
+    "half a pair in the key": ('[{"key": "\\ud800"}]', "surrogate"),
+    "label of another type": ('[{"label": ["boots"]}]', "label"),
+    "long label": (json.dumps([{"label": "l" * 513}]), "label"),
+    "NUL in the label": ('[{"label": "\\u0000"}]', "NUL"),
+    "half a pair in the label": ('[{"label": "\\udfff"}]', "surrogate"),
+    "NUL deep within": ('[{"a": [{"b": "\\u0000"}]}]', "NUL"),
+    "NUL in a name": ('[{"a": {"\\u0000": 1}}]', "NUL"),
+    "half a pair deep within": ('[{"a": [["\\ud83d"]]}]', "surrogate"),
+    "deeper than an answer can be": ('[{"a": ' + "[" * 100 + "]" * 100 + "}]", "deep"),
+    "deeper than anybody reads": ("[" * 100_000, "metadata"),
+}
+
+
+@pytest.mark.parametrize("case", METADATA)
+def test_metadata_that_cannot_be(untouched: TestClient, case: str) -> None:
+    text, reason = METADATA[case]
+    answer = untouched.post("/index", files={"images": picture(9)}, data={"metadata": text})
+    expect_problem(answer, 422, "metadata", reason)
+
+
+PATCHES: dict[str, tuple[Any, str]] = {
+    "unknown fields": (b'{"key": "new"}', "key"),
+    "half a pair in a name": (b'{"\\ud800": 1}', "body"),
+    "half a pair in a name of the metadata": (b'{"metadata": {"\\ud800": 1}}', "metadata"),
+    "no object": (b"[]", "body"),
+    "nothing": (b"", "body"),
+    "no JSON": (b"{", "1"),
+    "label of another type": (b'{"label": 17}', "label"),
+    "long label": (json.dumps({"label": "l" * 513}).encode(), "label"),
+    "NUL in the label": (b'{"label": "\\u0000"}', "label"),
+    "half a pair in the label": (b'{"label": "\\ud800"}', "label"),
+    "metadata of another type": (b'{"metadata": []}', "metadata"),
+    "NUL in the metadata": (b'{"metadata": {"a": "\\u0000"}}', "metadata"),
+    "half a pair in the metadata": (b'{"metadata": {"a": ["\\ud800"]}}', "metadata"),
+    "NaN": (b'{"metadata": {"a": NaN}}', "metadata"),
+    "too large a number": (b'{"metadata": {"a": 1e999}}', "metadata"),
+    "deeper than an answer can be": (b'{"metadata": {"a": ' + b"[" * 300 + b"]" * 300 + b"}}", "metadata"),
+}
+
+
+@pytest.mark.parametrize("case", PATCHES)
+def test_a_description_that_cannot_be(untouched: TestClient, case: str) -> None:
+    body, field = PATCHES[case]
+    answer = untouched.patch("/images/1", content=body, headers={"Content-Type": "application/json"})
+    expect_problem(answer, 422, field)
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b'{"a": "\xff"}', b"[" * 100_000, b"9" * 5000])
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/octet-stream", BOUNDARY, "nonsense"])
+def test_a_description_that_is_no_json_at_all(untouched: TestClient, body: bytes, kind: str) -> None:
+    answer = untouched.patch("/images/1", content=body, headers={"Content-Type": kind})
+    assert answer.status_code in (400, 422)
+    expect_problem(answer, answer.status_code)
+    assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize("identifier", ["0", "-1", str(2**63), "9" * 5000, "text", "1.5", "%00", "1%2F2"])
+@pytest.mark.parametrize("rest", ["", "/original", "/thumbnail", "/similar"])
+def test_an_id_that_cannot_be(untouched: TestClient, identifier: str, rest: str) -> None:
+    answer = untouched.get(f"/images/{identifier}{rest}")
+    assert answer.status_code in (404, 422)
+    expect_problem(answer, answer.status_code, "picture_id" if answer.status_code == 422 else None)
+
+
+@pytest.mark.parametrize("identifier", [2, 2**63 - 1])
+def test_an_id_that_nobody_has(untouched: TestClient, identifier: int) -> None:
+    path = f"/images/{identifier}"
+    for rest in ("", "/original", "/thumbnail", "/similar"):
+        expect_problem(untouched.get(path + rest), 404, reason=f"no picture {identifier}")
+    expect_problem(untouched.patch(path, json={"label": "x"}), 404, reason="no picture")
+    expect_problem(untouched.delete(path), 404, reason="no picture")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"cursor": "x"}, "cursor"),
+        ({"cursor": ""}, "cursor"),
+        ({"cursor": "-1"}, "cursor"),
+        ({"cursor": "²"}, "cursor"),
+        ({"cursor": str(2**63)}, "cursor"),
+        ({"cursor": "1" * 65}, "cursor"),
+        ({"limit": "0"}, "limit"),
+        ({"limit": "1001"}, "limit"),
+        ({"limit": "all"}, "limit"),
+        ({"label": "\x00"}, "label"),
+    ],
+)
+def test_a_page_that_cannot_be(untouched: TestClient, parameters: Mapping[str, str], field: str) -> None:
+    expect_problem(untouched.get("/images", params=parameters), 422, field)
+
+
+@pytest.mark.parametrize("path", ["/search", "/index"])
+def test_a_request_without_its_picture(untouched: TestClient, path: str) -> None:
+    field = "image" if path == "/search" else "images"
+    expect_problem(untouched.post(path), 422, field)
+    expect_problem(untouched.post(path, data={"other": "field"}), 422, field)
+    expect_problem(untouched.post(path, data={field: "text where a file should be"}), 422)
+    expect_problem(untouched.post(path, json={field: "x"}), 422, field)
+    expect_problem(untouched.post(path, content=b"\xff\xfe", headers={"Content-Type": "text/plain"}), 422, field)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"--x\r\n"),
+        (BOUNDARY, b"no boundary in here"),
+        (BOUNDARY, b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nabc'),
+        (BOUNDARY, b"--x\r\nContent-Disposition: form-data\r\n\r\nabc\r\n--x--\r\n"),
+        (
+            f"{BOUNDARY}; charset=nonsense",
+            b'--x\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\xff\r\n--x--\r\n',
+        ),
+    ],
+)
+@pytest.mark.parametrize("path", ["/search", "/index"])
+# Starlette leaves the file of a part without an end to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <function SpooledTemporaryFile")
+def test_a_body_that_is_broken(untouched: TestClient, path: str, kind: str, body: bytes) -> None:
+    answer = untouched.post(path, content=body, headers={"Content-Type": kind})
+    assert answer.status_code in (400, 422)
+    expect_problem(answer, answer.status_code)
+    assert answer.json()["detail"]
+
+
+def test_metadata_sent_as_a_file(untouched: TestClient) -> None:
+    files = [("images", ("a", picture(9))), ("metadata", ("b", b"[{}]"))]
+    expect_problem(untouched.post("/index", files=files), 422, "metadata")
+
+
+def test_metadata_that_is_longer_than_a_field_may_be(client: TestClient) -> None:
+    long = json.dumps([{"text": "x" * 1_100_000}])
+    expect_problem(client.post("/index", files={"images": picture(1)}, data={"metadata": long}), 400, reason="maximum")
+    assert client.get("/stats").json()["images"] == 0
+
+
+def test_more_pictures_than_are_taken_at_once(untouched: TestClient) -> None:
+    files = [("images", (str(number), BROKEN)) for number in range(21)]
+    expect_problem(untouched.post("/index", files=files), 422, "images", "21 pictures")
+
+
+def chunks(size: int) -> Iterator[bytes]:
+    yield b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
+    yield from (bytes(10_000) for _ in range(size // 10_000))
+    yield b"\r\n--x--\r\n"
+
+
+@pytest.mark.parametrize("path", ["/search", "/index"])
+def test_a_request_that_is_too_large(untouched: TestClient, path: str) -> None:
+    declared = untouched.post(path, content=bytes(MAX_REQUEST + 1), headers={"Content-Type": BOUNDARY})
+    expect_problem(declared, 413, reason=f"{MAX_REQUEST:,} bytes")
+    counted = untouched.post(path, content=chunks(2 * MAX_REQUEST), headers={"Content-Type": BOUNDARY})
+    expect_problem(counted, 413, reason=f"{MAX_REQUEST:,} bytes")
+    patched = untouched.patch("/images/1", content=chunks(2 * MAX_REQUEST))
+    expect_problem(patched, 413)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/search"),
+        ("GET", "/index"),
+        ("DELETE", "/images"),
+        ("PUT", "/images/1"),
+        ("POST", "/images/1/original"),
+        ("POST", "/healthz"),
+        ("BREW", "/stats"),
+    ],
+)
+def test_a_method_that_a_path_does_not_have(untouched: TestClient, method: str, path: str) -> None:
+    answer = untouched.request(method, path)
+    expect_problem(answer, 405)
+    assert answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/search/more", "/images/1/other", "/web/none.js", "/web/../main.py", "/web/%2e%2e/main.py"]
+)
+def test_a_path_that_is_not_there(untouched: TestClient, path: str) -> None:
+    expect_problem(untouched.get(path), 404)
+
+
+@dataclass
+class UnspeakableError(Exception):
+    """A bug's message, which is nobody's business."""
+
+    secret: str = "postgresql://user:password@host"  # noqa: S105 – stands for one
+
+
+def test_a_bug_of_ours_tells_nobody_how_it_came_about(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise UnspeakableError
+
+    monkeypatch.setattr("app.catalogue.queries.page", fail)
+    answer = client.get("/images")
+    expect_problem(answer, 500)
+    assert "password" not in answer.text

@@ -1,0 +1,131 @@
+"""The commands over the catalogue, run in this process with the shipped network and a database of their own."""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+import app.demo.fill
+from app.cli.main import app as commands
+from app.demo.catalogue import DemoPicture, demo_pictures
+from tests.pictures import corners, encoded, gradient
+
+NAMES = sorted(getattr(get_command(commands), "commands", ()))
+NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
+
+
+def run(data: Path, *words: str, **variables: str) -> Result:
+    return CliRunner().invoke(commands, words, env={"LOOKALIKE_DATA_DIR": str(data), **variables})
+
+
+def said(result: Result) -> str:
+    """What a command printed, without the ends of lines that depend on the width."""
+    return " ".join(result.output.split())
+
+
+def failed(result: Result) -> str:
+    """The sentence of a command that gave up."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    return " ".join(result.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures, one of them without a subfolder, and all that people have between their pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "shop" / "boots").mkdir(parents=True)
+    (folder / "shop" / "boots" / "one.png").write_bytes(encoded(gradient(), "PNG"))
+    (folder / "loose.JPG").write_bytes(encoded(corners(), "JPEG"))
+    (folder / os.fsdecode(b"caf\xe9.gif")).write_bytes(encoded(corners(30, 30), "GIF"))
+    (folder / "broken.jpg").write_bytes(b"not a picture")
+    (folder / "notes.txt").write_text("no picture either")
+    (folder / "folder.png").mkdir()
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
+    """A catalogue that was filled from the folder."""
+    data = tmp_path_factory.mktemp("commands") / "data"
+    result = run(data, "index", str(folder))
+    assert result.exit_code == 0, result.output
+    assert "3 created" in said(result)
+    assert "1 rejected" in said(result)
+    assert "broken.jpg: This is not a picture" in said(result)
+    return data
+
+
+def test_indexing_a_folder_again_changes_nothing(data: Path, folder: Path) -> None:
+    result = run(data, "index", str(folder))
+    assert result.exit_code == 0
+    assert "3 unchanged" in said(result)
+    assert "created" not in said(result)
+
+
+def test_a_search_shows_what_looks_like_a_picture_the_nearest_first(data: Path, folder: Path) -> None:
+    result = run(data, "search", str(folder / "shop" / "boots" / "one.png"), "-k", "2")
+    assert result.exit_code == 0, result.output
+    rows = [line for line in result.stdout.splitlines() if "│" in line]
+    assert len(rows) == 2
+    assert all(word in rows[0] for word in ("shop/boots/one.png", "boots", "0.0000"))
+
+
+def test_stats_count_the_catalogue(data: Path) -> None:
+    result = run(data, "stats")
+    assert result.exit_code == 0, result.output
+    assert "3 pictures, 1 labels" in said(result)
+    assert "network clothing" in said(result)
+
+
+def test_the_demo_stays_out_of_a_catalogue_that_has_pictures(data: Path) -> None:
+    assert "stays out" in said(run(data, "demo"))
+    assert "3 pictures," in said(run(data, "stats"))
+
+
+def test_the_demo_fills_an_empty_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def few() -> Iterator[DemoPicture]:
+        return islice(demo_pictures(), 3)
+
+    monkeypatch.setattr(app.demo.fill, "demo_pictures", few)
+    result = run(tmp_path / "data", "demo", LOOKALIKE_DEMO="off")
+    assert result.exit_code == 0, result.output
+    assert "3 pictures added" in said(result)
+
+
+def test_migrating_makes_the_tables_and_may_be_done_again(data: Path, database_url: str) -> None:
+    for _ in range(2):
+        assert "up to date" in said(run(data, "migrate", LOOKALIKE_DATABASE_URL=database_url))
+    assert "0 pictures" in said(run(data, "stats", LOOKALIKE_DATABASE_URL=database_url))
+
+
+def test_what_cannot_be_is_said_in_a_sentence(data: Path, folder: Path) -> None:
+    assert "is not a folder" in failed(run(data, "index", str(folder / "loose.JPG")))
+    assert "is not a file" in failed(run(data, "search", str(folder)))
+    assert "not a picture" in failed(run(data, "search", str(folder / "notes.txt")))
+    assert "LOOKALIKE_PORT" in failed(run(data, "stats", LOOKALIKE_PORT="a thousand"))
+    assert "database cannot be used" in failed(run(data, "stats", LOOKALIKE_DATABASE_URL=NOWHERE))
+    network = failed(run(data, "search", str(folder / "loose.JPG"), LOOKALIKE_MODEL="unheard-of"))
+    assert "no checkpoint unheard-of" in network
+    assert "clothing" in network, "it names those that there are"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_says_what_it_does_and_takes(tmp_path: Path, name: str) -> None:
+    result = run(tmp_path, name, "--help")
+    assert result.exit_code == 0
+    assert f" {name} " in said(result)
+    assert len(said(result)) > 100
+    assert list(tmp_path.iterdir()) == [], "asking starts nothing"
+
+
+def test_without_a_command_it_lists_them(tmp_path: Path) -> None:
+    assert {"serve", "index", "search", "stats", "demo", "migrate"} <= set(NAMES)
+    result = run(tmp_path, "--help")
+    assert all(name in said(result) for name in NAMES)

@@ -1,0 +1,229 @@
+"""`lookalike serve` as processes: started, stopped, started again, with several workers, and refused."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from app.catalogue.generations import DEFAULT_MODEL
+from models.checkpoint import find
+from tests.conftest import running_server
+from tests.pictures import corners, encoded
+
+PICTURE, OTHER = encoded(corners(120, 90), "PNG"), encoded(corners(90, 120), "JPEG")
+BOUNDARY = "picture-boundary"
+
+
+class Client:
+    """One connection, and so one worker."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
+        self._connection.request(method, path, body, {"Content-Type": kind} if body else {})
+        answer = self._connection.getresponse()
+        content = answer.read()
+        assert answer.status < 300, content
+        return content
+
+    def json(self, method: str, path: str, *body: Any) -> Any:
+        return json.loads(self.ask(method, path, *body))
+
+    def send(self, path: str, field: str, data: bytes) -> Any:
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="a"\r\n\r\n'.encode()
+        body = head + data + f"\r\n--{BOUNDARY}--\r\n".encode()
+        return self.json("POST", path, body, f"multipart/form-data; boundary={BOUNDARY}")
+
+    def add(self, data: bytes) -> int:
+        (item,) = self.send("/index", "images", data)["items"]
+        assert item["id"] is not None, item["error"]
+        return int(item["id"])
+
+    def nearest(self, data: bytes) -> int:
+        return int(self.send("/search?k=1", "image", data)["results"][0]["id"])
+
+    def has_added(self) -> bool:
+        """Whether this connection's worker has added a picture; each counts its own."""
+        return b'lookalike_index_items_total{status="created"}' in self.ask("GET", "/metrics")
+
+
+def processes_of(data: Path) -> set[int]:
+    """All processes that have the data folder in their environment: server, workers, PostgreSQL."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.fsencode(data) in (process / "environ").read_bytes():
+                found.add(int(process.name))
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
+def log_of(data: Path) -> str:
+    return data.with_name(f"{data.name}.server.log").read_text()
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What happened between the first start over an empty folder and Ctrl-C."""
+
+    data: Path
+    stats: dict[str, Any]
+    first: dict[str, Any]
+    added: int
+    exit_code: int
+    processes: set[int]
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
+    data = tmp_path_factory.mktemp("serve") / "data"
+    with running_server(data) as (url, process), closing(Client(url)) as client:
+        stats = client.json("GET", "/stats")
+        first = client.json("GET", "/images?limit=1")["items"][0]
+        added = client.add(PICTURE)
+        processes = processes_of(data)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        exit_code = process.wait(60)
+        seconds = time.monotonic() - began
+    return FirstRun(data, stats, first, added, exit_code, processes, seconds)
+
+
+@pytest.fixture(scope="module")
+def two_workers(first_run: FirstRun) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The second start over the same folder."""
+    with running_server(first_run.data, "--workers", "2") as started:
+        yield started
+
+
+@pytest.fixture
+def each_worker(two_workers: tuple[str, subprocess.Popen[bytes]]) -> Iterator[tuple[Client, Client]]:
+    """A connection to the worker that has added a picture, and one to the other."""
+    url, _ = two_workers
+    with ExitStack() as stack:
+        one = stack.enter_context(closing(Client(url)))
+        one.ask("DELETE", f"/images/{one.add(OTHER)}")
+        for _ in range(200):
+            other = stack.enter_context(closing(Client(url)))
+            if not other.has_added():
+                yield one, other
+                return
+        raise AssertionError("all of 200 connections went to one worker")
+
+
+def test_an_empty_catalogue_starts_with_the_demo(first_run: FirstRun) -> None:
+    assert first_run.stats["images"] >= 100
+    assert first_run.stats["labels"] > 5
+    assert first_run.first["label"]
+    assert first_run.stats["model"]["name"] == DEFAULT_MODEL
+
+
+def test_ctrl_c_ends_it_cleanly_and_leaves_no_process_behind(first_run: FirstRun) -> None:
+    assert first_run.exit_code == 0
+    assert len(first_run.processes) > 2, "the server and PostgreSQL were found"
+    assert not {pid for pid in first_run.processes if Path(f"/proc/{pid}").exists()}
+    assert not (first_run.data / "postgres" / "postmaster.pid").exists()
+    assert first_run.seconds < 30
+    assert "Traceback" not in log_of(first_run.data)
+
+
+def test_a_second_start_keeps_what_was_indexed(
+    first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    with closing(Client(two_workers[0])) as client:
+        assert client.json("GET", "/stats")["images"] == first_run.stats["images"] + 1, "no second demo"
+        assert client.nearest(PICTURE) == first_run.added
+        assert client.ask("GET", f"/images/{first_run.added}/original") == PICTURE
+
+
+def test_what_one_worker_adds_and_deletes_counts_at_once_in_the_other(each_worker: tuple[Client, Client]) -> None:
+    one, other = each_worker
+    # Both ways, and each before the other has had a reason to look.
+    for writer, reader in ((one, other), (other, one)):
+        added = writer.add(OTHER)
+        assert reader.nearest(OTHER) == added
+        reader.ask("DELETE", f"/images/{added}")
+        assert writer.nearest(OTHER) != added
+        assert reader.nearest(OTHER) != added
+
+
+def test_what_was_acknowledged_is_found_over_any_connection(
+    two_workers: tuple[str, subprocess.Popen[bytes]],
+) -> None:
+    def fresh() -> int:
+        with closing(Client(two_workers[0])) as client:
+            return client.nearest(OTHER)
+
+    with closing(Client(two_workers[0])) as client:
+        added = client.add(OTHER)
+        assert [fresh() for _ in range(10)] == [added] * 10
+        client.ask("DELETE", f"/images/{added}")
+        assert added not in [fresh() for _ in range(10)]
+
+
+def refused(data: Path, *options: str) -> str:
+    """What a start says that cannot be."""
+    command = [sys.executable, "-m", "app.cli.main", "serve", "--data-dir", str(data), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return " ".join(done.stderr.split())
+
+
+def test_a_network_that_is_not_there_is_refused_in_a_sentence(
+    first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    assert "There is no checkpoint unheard-of" in refused(first_run.data, "--model", "unheard-of")
+
+
+def test_a_network_that_is_not_the_catalogues_is_refused_in_a_sentence(
+    first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    description = json.loads(find(DEFAULT_MODEL).read_text())
+    own, path = description["fingerprint"], tmp_path / "other.json"
+    path.write_text(json.dumps({**description, "name": "other", "fingerprint": "0" * 16}))
+    sentence = refused(first_run.data, "--model", str(path))
+    assert re.search(
+        rf"encoded by the network {DEFAULT_MODEL} \({own}\), and other \(0{{16}}\) was asked for", sentence
+    )
+
+
+def test_a_port_in_use_is_refused_in_a_sentence(
+    first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    url, server = two_workers
+    assert "address already in use" in refused(first_run.data, "--port", url.rpartition(":")[2])
+    with closing(Client(url)) as client:
+        assert client.json("GET", "/readyz")["status"] == "ready", "the other start did not take its database along"
+    assert server.poll() is None
+
+
+# The last one: it ends the server that the others share.
+def test_sigterm_ends_all_workers_cleanly(
+    first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    _, server = two_workers
+    processes = processes_of(first_run.data)
+    assert len(processes) > 4, "the server, its workers and PostgreSQL were found"
+    server.terminate()
+    assert server.wait(60) == 0
+    assert not {pid for pid in processes if Path(f"/proc/{pid}").exists()}
+    assert "Traceback" not in log_of(first_run.data)

@@ -1,0 +1,79 @@
+"""Random cuts, mirrors and light: what stays in bounds, what varies, what repeats."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.augment import augment
+
+SIDE = 96
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def maps() -> Tensor:
+    """Pictures that say where each pixel was: red grows to the right, green downwards; blue alternates in squares."""
+    ramp = torch.linspace(90, 150, SIDE)
+    squares = (torch.arange(SIDE) // 8 % 2)[None] ^ (torch.arange(SIDE) // 8 % 2)[:, None]
+    one = torch.stack([ramp[None].expand(SIDE, SIDE), ramp[:, None].expand(SIDE, SIDE), 90 + 60 * squares], dim=2)
+    return one.to(torch.uint8).expand(200, SIDE, SIDE, 3).contiguous()
+
+
+def spans(pictures: Tensor) -> Tensor:
+    """Range of each channel's values, `(n, 3)`."""
+    flat = pictures.reshape(len(pictures), -1, 3)
+    return flat.amax(dim=1) - flat.amin(dim=1)
+
+
+def test_the_result_has_the_size_and_scale_of_pictures(maps: Tensor) -> None:
+    found = augment(maps[:5], 40, generator())
+    assert found.shape == (5, 40, 40, 3)
+    assert found.dtype == torch.float32
+    extreme = augment(
+        torch.randint(0, 2, (20, 32, 32, 3), generator=generator(), dtype=torch.uint8) * 255, 32, generator()
+    )
+    assert 0 <= extreme.min() < extreme.max() <= 255
+
+
+def test_the_same_randomness_gives_the_same_pictures(maps: Tensor) -> None:
+    first, again, other = (augment(maps[:5], 40, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("least", [0.3, 0.5])
+def test_every_cut_keeps_at_least_its_share_of_the_area(maps: Tensor, least: float) -> None:
+    """Light scales all channels' spans alike, and blue's is the same in every cut."""
+    red, green, blue = spans(augment(maps, SIDE, generator(), least)).T
+    area = red * green / blue**2
+    assert area.min() > least * 0.93
+    assert area.max() <= 1.02
+    assert area.std() > 0.01
+
+
+def test_half_of_the_pictures_are_mirrored_and_none_stands_on_its_head(maps: Tensor) -> None:
+    found = augment(maps, 40, generator())
+    rightwards = found[:, :, -5:, 0].mean(dim=(1, 2)) > found[:, :, :5, 0].mean(dim=(1, 2))
+    downwards = found[:, -5:, :, 1].mean(dim=(1, 2)) > found[:, :5, :, 1].mean(dim=(1, 2))
+    assert 0.4 < rightwards.float().mean() < 0.6
+    assert downwards.all()
+
+
+def test_light_varies_and_colour_stays_grey() -> None:
+    grey = torch.full((100, 16, 16, 3), 120, dtype=torch.uint8)
+    found = augment(grey, 16, generator())
+    assert spans(found).max() < 0.01
+    torch.testing.assert_close(found[..., 0], found[..., 2])
+    tones = found.mean(dim=(1, 2, 3)) / 120
+    assert 0.8 <= tones.min() < 0.85
+    assert 1.15 < tones.max() <= 1.2
+
+
+def test_contrast_varies(maps: Tensor) -> None:
+    blue = spans(augment(maps, SIDE, generator(), 0.9))[:, 2] / 60
+    assert blue.min() < 0.8
+    assert blue.max() > 1.2

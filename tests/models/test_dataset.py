@@ -1,0 +1,162 @@
+"""Folders of labelled folders: what is found, what is refused, what is left out."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.dataset import LabelledFiles, hold_out, load_pictures, open_rgb, read_splits, read_unlabelled
+from models.errors import DatasetError
+from models.preprocess import Preprocess
+from tests.pictures import encoded, gradient
+
+PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """Makes pictures of one pixel, by path."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (1, 1)).save(path)
+    return folder
+
+
+def names(files: LabelledFiles) -> list[tuple[str, str]]:
+    return [(files.classes[label], path.name) for label, path in zip(files.labels, files.paths, strict=True)]
+
+
+def test_a_folder_of_classes_is_one_split_in_order(tmp_path: Path) -> None:
+    touch(tmp_path, "b/2.png", "a/1.JPG", "a/0.webp", "b/deeper/3.gif", "empty/../c/x.bmp", ".hidden/4.png", "5.png")
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "a" / "notes.txt").write_text("no picture")
+    splits = read_splits(tmp_path)
+    assert list(splits) == ["train"]
+    assert splits["train"].classes == ("a", "b", "c")
+    assert names(splits["train"]) == [("a", "0.webp"), ("a", "1.JPG"), ("b", "2.png"), ("b", "3.gif"), ("c", "x.bmp")]
+
+
+def test_splits_are_known_by_the_names_that_people_give_them(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "training/a/1.png", "training/b/1.png", "val/a/2.png", "val/b/2.png", "test/a/3.png", "test/b/3.png"
+    )
+    splits = read_splits(tmp_path)
+    assert set(splits) == {"train", "validation", "test"}
+    assert {split: names(files)[0] for split, files in splits.items()} == {
+        "train": ("a", "1.png"),
+        "validation": ("a", "2.png"),
+        "test": ("a", "3.png"),
+    }
+
+
+def test_splits_with_other_classes_are_refused_by_name(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/c/1.png")
+    with pytest.raises(DatasetError, match="differ from train's: b, c"):
+        read_splits(tmp_path)
+
+
+def test_folders_that_hold_no_data_set_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is not a folder"):
+        read_splits(tmp_path / "missing")
+    with pytest.raises(DatasetError, match="holds no labelled pictures"):
+        read_splits(tmp_path)
+    touch(tmp_path, "loose.png")
+    with pytest.raises(DatasetError, match="holds no labelled pictures"):
+        read_splits(tmp_path)
+
+
+def test_unlabelled_pictures_are_found_at_any_depth_and_drawn_by_seed(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{at % 3}/{at}.png" for at in range(20)), "loose.png")
+    everything = read_unlabelled(tmp_path, 100, 0)
+    assert len(everything) == 21
+    some, again, others = (read_unlabelled(tmp_path, 6, seed) for seed in (0, 0, 1))
+    assert some.paths == again.paths != others.paths
+    assert len(set(some.paths)) == 6
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="holds no pictures"):
+        read_unlabelled(tmp_path / "empty", 5, 0)
+
+
+def labelled(*counts: int) -> LabelledFiles:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    paths = tuple(Path(f"{at}.png") for at in range(len(labels)))
+    return LabelledFiles(tuple("abcdef"[: len(counts)]), paths, labels)
+
+
+def test_holding_out_takes_a_share_of_every_class() -> None:
+    files = labelled(100, 20, 2, 1)
+    rest, held = hold_out(files, 0.1, seed=0)
+    assert np.bincount(held.labels, minlength=4).tolist() == [10, 2, 1, 0]
+    assert sorted(rest.paths + held.paths) == sorted(files.paths)
+    assert rest.classes == held.classes == files.classes
+
+
+def test_holding_out_repeats_with_its_seed() -> None:
+    files = labelled(50, 50)
+    first, again, other = (hold_out(files, 0.2, seed)[1].paths for seed in (3, 3, 4))
+    assert first == again != other
+
+
+def test_files_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a" / "0.jpg").write_bytes(b"no picture")
+    (tmp_path / "b" / "1.jpg").write_bytes(encoded(gradient())[:200])
+    (tmp_path / "b" / "3.png").mkdir()
+    done: list[int] = []
+    loaded = load_pictures(read_splits(tmp_path)["train"], PREPARE, done.append)
+    assert loaded.pictures.shape == (2, 8, 8, 3)
+    assert loaded.labels.tolist() == [0, 1]
+    assert sorted(path.name for path in loaded.unreadable) == ["0.jpg", "1.jpg", "3.png"]
+    assert done == [1, 2, 3, 4, 5]
+
+
+def test_a_set_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match="None of the files"):
+        load_pictures(read_splits(tmp_path)["train"], PREPARE)
+
+
+def test_pictures_come_upright_and_on_white(tmp_path: Path) -> None:
+    (tmp_path / "turned.jpg").write_bytes(encoded(gradient(64, 48), orientation=6))
+    assert open_rgb(tmp_path / "turned.jpg").size == (64, 48)
+    Image.new("RGBA", (2, 2), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    clear = open_rgb(tmp_path / "clear.png")
+    assert (clear.mode, clear.getpixel((0, 0))) == ("RGB", (255, 255, 255))
+    Image.new("L", (2, 2), 7).save(tmp_path / "grey.png")
+    assert open_rgb(tmp_path / "grey.png").getpixel((1, 1)) == (7, 7, 7)
+
+
+# Pillow warns of some damage, such as enormous sizes, before it goes on or gives up.
+@pytest.mark.filterwarnings("ignore::Warning:PIL")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"])
+def test_damaged_files_of_any_kind_are_unreadable_and_nothing_worse(tmp_path: Path, kind: str) -> None:
+    """Whatever a decoder raises, training must not stop for one file."""
+    whole, rng, path = encoded(gradient(24, 16), kind), np.random.default_rng(0), tmp_path / "damaged"
+    for _ in range(60 if kind != "AVIF" else 25):
+        data = bytearray(whole[: rng.integers(len(whole) // 4, len(whole) + 1)])
+        for at in rng.integers(0, len(data), 6):
+            data[at] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            assert open_rgb(path).mode == "RGB"
+        except OSError:
+            continue
+
+
+def test_a_picture_that_claims_to_be_enormous_is_unreadable(tmp_path: Path) -> None:
+    data = bytearray(encoded(gradient(8, 8), "BMP"))
+    data[18:26] = struct.pack("<ii", 60_000, 60_000)
+    (tmp_path / "bomb.bmp").write_bytes(data)
+    with pytest.raises(OSError, match="bomb"):
+        open_rgb(tmp_path / "bomb.bmp")
+
+
+def test_loaded_pictures_can_be_fewer_and_smaller(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{name}/{at}.png" for name in "ab" for at in range(5)))
+    loaded = load_pictures(read_splits(tmp_path)["train"], PREPARE)
+    few = loaded.at_most(3, seed=0)
+    assert (len(few.labels), len(few.pictures), len(loaded.at_most(99, 0).labels)) == (3, 3, 10)
+    assert few.resized(4).pictures.shape == (3, 4, 4, 3)

@@ -1,0 +1,79 @@
+"""The latent layer between F7 and F8, and the network as searching uses it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.backbones import BACKBONES, Backbone
+from models.errors import RecipeError
+from models.network import FeatureNorm, LatentHashNet, SearchHead
+from models.preprocess import Preprocess
+
+PREPROCESS = Preprocess(8, "stretch", (10.0, 20.0, 30.0), (2.0, 4.0, 5.0))
+
+
+class Means(nn.Module):
+    """F7 is each channel's mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
+@pytest.fixture(autouse=True)
+def _means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKBONES, "means", Backbone("means", 3, PREPROCESS, Means, dict))
+
+
+def network(bits: int = 16, classes: int = 5, norm: FeatureNorm = "raw") -> LatentHashNet:
+    return LatentHashNet("means", bits, classes, PREPROCESS, norm).eval()
+
+
+def plain(*colours: tuple[int, int, int]) -> Tensor:
+    return torch.tensor(colours, dtype=torch.uint8).view(-1, 1, 1, 3).expand(-1, 8, 8, 3)
+
+
+def test_pictures_are_normalised_channel_by_channel() -> None:
+    found = network().features(plain((12, 28, 30), (255, 0, 0)))
+    torch.testing.assert_close(found, torch.tensor([[1.0, 2, 0], [122.5, -5, -6]]))
+
+
+def test_h_is_a_sigmoid_of_a_linear_map_of_f7_and_f8_a_linear_map_of_h() -> None:
+    made, pictures = network(), plain((12, 28, 30), (1, 2, 3))
+    logits, h = made(pictures)
+    f7 = made.features(pictures)
+    expected = 1 / (1 + torch.exp(-(f7 @ made.latent.weight.T + made.latent.bias)))
+    torch.testing.assert_close(h, expected)
+    assert isinstance(made.classifier, nn.Linear)
+    torch.testing.assert_close(logits, expected @ made.classifier.weight.T + made.classifier.bias)
+    assert (logits.shape, h.shape) == ((2, 5), (2, 16))
+
+
+def test_searching_sees_f7_raw_or_at_length_one() -> None:
+    pictures = plain((12, 28, 30), (1, 2, 3))
+    raw = network()
+    unit = network(norm="unit")
+    unit.load_state_dict(raw.state_dict())
+    (h, f7), (h_unit, f7_unit) = SearchHead(raw)(pictures), SearchHead(unit)(pictures)
+    torch.testing.assert_close(f7, raw.features(pictures))
+    torch.testing.assert_close(f7_unit, f7 / f7.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(h, raw.activations(f7))
+    torch.testing.assert_close(h_unit, h, rtol=0, atol=0)
+
+
+def test_a_network_that_never_saw_labels_has_no_class_layer() -> None:
+    made = network(classes=0)
+    assert not [name for name in made.state_dict() if name.startswith("classifier")]
+    assert SearchHead(made)(plain((1, 2, 3)))[0].shape == (1, 16)
+
+
+@pytest.mark.parametrize("bits", [0, -8, 7, 12])
+def test_bits_must_fill_bytes(bits: int) -> None:
+    with pytest.raises(RecipeError, match="multiple of 8"):
+        network(bits=bits)
+
+
+def test_an_unknown_backbone_is_refused_by_name() -> None:
+    with pytest.raises(RecipeError, match=r"no backbone vgg.*alexnet"):
+        LatentHashNet("vgg", 16, 2, replace(PREPROCESS))

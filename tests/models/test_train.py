@@ -1,0 +1,170 @@
+"""Training on pictures that differ by colour: it learns, it survives being stopped, it says what it cannot use."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from models.backbones import BACKBONES, Backbone
+from models.checkpoint import load
+from models.errors import CheckpointError, DatasetError
+from models.preprocess import Preprocess
+from models.recipe import Recipe
+from models.train import Progress, train
+
+COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 50, 40)}
+EACH = 16
+RECIPE = Recipe(bits=16, size=32, epochs=3, batch=8, average=0.6)
+# A network that learns in no time; dropout, because that draws from torch's own randomness.
+TINY = replace(RECIPE, backbone="tiny", rate=0.5)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """On busy cores threads that wait for each other at every layer take many times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny_network() -> nn.Module:
+    layers = (nn.Conv2d(3, 8, 5, 4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers, nn.Dropout(0.2))
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    preprocess = Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+    backbone = Backbone("tiny", 8, preprocess, tiny_network, lambda: tiny_network().state_dict())
+    monkeypatch.setitem(BACKBONES, "tiny", backbone)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of noisy pictures of one colour each, 64 pixels square."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir()
+        for at in range(EACH):
+            pixels = np.clip(rng.normal(colour, 25, (64, 64, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{at:02}.png")
+    return folder
+
+
+def stop_when(reached: Callable[[Progress], bool]) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        if reached(progress):
+            raise KeyboardInterrupt
+
+    return report
+
+
+def after_epoch(epoch: int) -> Callable[[Progress], None]:
+    return stop_when(lambda progress: progress.epoch == epoch and progress.accuracy is not None)
+
+
+def in_the_middle_of_epoch(epoch: int) -> Callable[[Progress], None]:
+    return stop_when(lambda progress: progress.epoch == epoch and progress.step == 2)
+
+
+def test_a_real_network_learns_and_goes_on_where_it_was_stopped(pictures: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    whole = train(pictures, tmp_path / "whole", RECIPE, seen.append)
+    assert whole.metrics["held_out_accuracy"] >= 0.9
+    assert [round(one.epoch) for one in seen if one.accuracy is not None] == [1, 2, 3]
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, tmp_path / "stopped", RECIPE, after_epoch(1))
+    assert not (tmp_path / "stopped.json").exists()
+    resumed: list[Progress] = []
+    assert train(pictures, tmp_path / "stopped", RECIPE, resumed.append).fingerprint == whole.fingerprint
+    assert {one.epoch for one in resumed} == {2, 3}
+
+
+@pytest.mark.parametrize("stop", [after_epoch(1), in_the_middle_of_epoch(2)], ids=["between epochs", "within one"])
+@pytest.mark.parametrize("imagenet", [True, False])
+def test_a_run_that_was_stopped_ends_at_the_same_weights(
+    pictures: Path, tmp_path: Path, stop: Callable[[Progress], None], imagenet: bool
+) -> None:
+    recipe = replace(TINY, imagenet=imagenet)
+    whole = train(pictures, tmp_path / "whole", recipe)
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, tmp_path / "stopped", recipe, stop)
+    torch.rand(7)
+    again = train(pictures, tmp_path / "stopped", recipe)
+    assert again.fingerprint == whole.fingerprint
+    assert again.training["history"] == whole.training["history"]
+
+
+def test_a_seed_gives_the_same_network_and_another_one_another(pictures: Path, tmp_path: Path) -> None:
+    first, second, other = (
+        train(pictures, tmp_path / str(at), replace(TINY, seed=seed)) for at, seed in enumerate((1, 1, 2))
+    )
+    assert first.fingerprint == second.fingerprint != other.fingerprint
+
+
+def test_what_comes_out_is_a_checkpoint_that_says_how_it_came_to_be(pictures: Path, tmp_path: Path) -> None:
+    info = train(pictures, tmp_path / "runs" / "colours", TINY)
+    network, found = load(tmp_path / "runs" / "colours.json")
+    assert found.fingerprint == info.fingerprint
+    assert (found.name, found.classes, found.bits) == ("colours", ("blue", "green", "red"), 16)
+    assert found.preprocess == replace(BACKBONES["tiny"].preprocess, size=32) == network.preprocess
+    assert found.training["recipe"]["backbone"] == "tiny"
+    assert len(found.training["history"]) == 3
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["colours.json", "colours.safetensors"]
+
+
+def test_going_on_with_other_options_is_refused(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, tmp_path / "net", TINY, after_epoch(1))
+    with pytest.raises(CheckpointError, match="other options"):
+        train(pictures, tmp_path / "net", replace(TINY, rate=0.1))
+    assert train(pictures, tmp_path / "net", TINY).name == "net"
+
+
+def test_a_file_that_cannot_be_read_is_named_and_left_out(pictures: Path, tmp_path: Path) -> None:
+    folder, heard = tmp_path / "pictures", list[str]()
+    for name in COLOURS:
+        (folder / name).mkdir(parents=True)
+        for at in range(4):
+            (folder / name / f"{at}.png").write_bytes((pictures / name / f"{at:02}.png").read_bytes())
+    (folder / "red" / "broken.jpg").write_bytes(b"no picture")
+    info = train(folder, tmp_path / "net", replace(TINY, epochs=1), note=heard.append)
+    assert [sentence for sentence in heard if "broken.jpg" in sentence]
+    assert info.training["pictures"] + info.metrics["held_out_pictures"] == 12
+
+
+def write(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((), "no labelled pictures"),
+        (("loose.png",), "no labelled pictures"),
+        (("only/1.png", "only/2.png"), "one class, only"),
+        (("a/1.png", "b/1.png"), "one picture of each class"),
+        (("train/a/1.png", "train/b/1.png", "val/a/1.png"), "classes differ"),
+    ],
+)
+def test_a_folder_that_cannot_be_learnt_from_is_refused(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    folder = write(tmp_path / "pictures", *names)
+    folder.mkdir(exist_ok=True)
+    with pytest.raises(DatasetError, match=said):
+        train(folder, tmp_path / "net", TINY)
+
+
+def test_a_class_of_one_picture_is_mentioned(pictures: Path, tmp_path: Path) -> None:
+    folder, heard = tmp_path / "pictures", list[str]()
+    write(folder, "single/1.png", *(f"{name}/{at}.png" for name in "ab" for at in range(4)))
+    train(folder, tmp_path / "net", replace(TINY, epochs=1), note=heard.append)
+    assert heard == ["Only one picture, so none to judge by: single."]
