@@ -50,11 +50,11 @@ def find_or_create(session: Session, network: CheckpointInfo, path: Path) -> Gen
     """Returns this network's generation, whether in use or not, and makes it where there is none."""
     found = session.scalar(select(Generation).where(Generation.fingerprint == network.fingerprint).limit(1))
     if found is not None:
-        found.model = _address(network, path)
+        found.model = _address(path)
         return found
     generation = Generation(
         fingerprint=network.fingerprint,
-        model=_address(network, path),
+        model=_address(path),
         bits=network.bits,
         feature_dim=network.feature_dim,
     )
@@ -70,6 +70,6 @@ def switch(session: Session, generation_id: int) -> None:
     state.seq += 1
 
 
-def _address(network: CheckpointInfo, path: Path) -> str:
+def _address(path: Path) -> str:
     """Returns what finds the checkpoint again: its name if it ships, else its path."""
-    return network.name if path.parent == PRETRAINED else str(path.resolve())
+    return path.stem if path.parent == PRETRAINED else str(path.resolve())

@@ -4,16 +4,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import uvicorn
 
-from app.catalogue import generations
-from app.catalogue.database import Database
 from app.cli.terminal import errors_as_sentences
-from app.lifespan import open_database
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.catalogue.database import Database
 
 _LOG: dict[str, Any] = {
     **uvicorn.config.LOGGING_CONFIG,
@@ -39,6 +39,8 @@ def serve(
         # uvicorn raises the signal again when it has shut down; the default would end us before the database.
         signal.signal(ending, lambda *_: sys.exit(0))
     with errors_as_sentences():
+        from app.lifespan import open_database
+
         settings = Settings()
         with open_database(settings) as database:
             _require_network(settings, database)
@@ -53,8 +55,9 @@ def serve(
             )
 
 
-def _require_network(settings: Settings, database: Database) -> None:
+def _require_network(settings: Settings, database: "Database") -> None:
     """Finds out now, and not in a worker, that the network is missing or is not the catalogue's."""
+    from app.catalogue import generations
     from models.checkpoint import find, read_info
 
     with database.begin() as session:

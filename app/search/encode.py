@@ -6,6 +6,7 @@ batch, and a lone picture never waits.
 """
 
 import queue
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -80,6 +80,10 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, network: LatentHashNet, precision: str = "f32") -> None:
+        # OpenVINO reports its use to its makers where this module is there; what we run reports to nobody.
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how an import is made to fail
+        import openvino
+
         size = network.preprocess.size
         model = openvino.convert_model(
             SearchHead(network).eval(),
