@@ -44,15 +44,23 @@ def serve(
         settings = Settings()
         with open_database(settings) as database:
             _require_network(settings, database)
-            uvicorn.run(
-                "app.main:create_app",
-                factory=True,
-                host=settings.host,
-                port=settings.port,
-                workers=settings.workers,
-                log_config=_LOG,
-                timeout_graceful_shutdown=10,
-            )
+            _run(settings)
+
+
+def _run(settings: Settings) -> None:
+    try:
+        uvicorn.run(
+            "app.main:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            log_config=_LOG,
+            timeout_graceful_shutdown=10,
+        )
+    except SystemExit as ended:
+        # uvicorn has numbers of its own for what failed, and has said what; our commands end with 1.
+        raise typer.Exit(1 if ended.code else 0) from ended
 
 
 def _require_network(settings: Settings, database: "Database") -> None:

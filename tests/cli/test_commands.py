@@ -14,6 +14,9 @@ from app.cli.main import app as commands
 from app.demo.catalogue import DemoPicture, demo_pictures
 from tests.pictures import corners, encoded, gradient
 
+# OpenVINO converts through it.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
+
 NAMES = sorted(getattr(get_command(commands), "commands", ()))
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
 
