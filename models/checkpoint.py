@@ -80,6 +80,8 @@ def save(network: LatentHashNet, info: CheckpointInfo, folder: Path) -> Checkpoi
     save_file(weights, temporary)
     # safetensors makes files that only their owner can read; others may run what we installed.
     temporary.chmod(0o644)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
     temporary.replace(target)
     write_info(info, folder)
     return info

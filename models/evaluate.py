@@ -7,7 +7,6 @@ and `report.py`.
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ import torch
 from models import metrics, report
 from models.checkpoint import CheckpointInfo, load
 from models.dataset import TEST, TRAIN, LabelledFiles, hold_out, read_splits
-from models.errors import DatasetError, WeightsUnavailableError
+from models.errors import DatasetError, ModelError, WeightsUnavailableError
 from models.evaluate_encode import Encoded, encode_files, ready
 from models.evaluate_search import retrieval, samples
 from models.network import FeatureNorm, LatentHashNet
@@ -194,8 +193,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("evaluation"))
     parser.add_argument("--unseen", action=argparse.BooleanOptionalAction)
     given = parser.parse_args()
-    evaluate(given.checkpoint, given.folder, given.out, unseen=given.unseen, progress=tell)
-    sys.stdout.write(f"{given.out / 'report.html'}{os.linesep}")
+    try:
+        evaluate(given.checkpoint, given.folder, given.out, unseen=given.unseen, progress=tell)
+    except ModelError as error:
+        parser.exit(1, f"{error}\n")
+    sys.stdout.write(f"{given.out / 'report.html'}\n")
 
 
 def tell(what: str, done: int, total: int) -> None:

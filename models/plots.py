@@ -60,8 +60,8 @@ def bits_plot(ones: list[float]) -> str:
     """Draws how many bits are 1 for which share of the pictures; good bits stand in the middle."""
     with rc_context(_STYLE):
         figure, axes = _axes("share of pictures in which a bit is 1", "bits")
-        axes.hist(ones, bins=20, range=(0, 1), color=_COLOURS["hds"], rwidth=0.86)
-        axes.set_ylim(0, None)
+        counts, _, _ = axes.hist(ones, bins=20, range=(0, 1), color=_COLOURS["hds"], rwidth=0.86)
+        axes.set_ylim(0, float(max(counts)) * 1.05)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         return _svg(figure)
 

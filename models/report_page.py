@@ -76,7 +76,7 @@ def _summary(found: dict[str, Any]) -> str:
     figures = [(_percent(found["accuracy"]), "accuracy of F8")] if found["accuracy"] is not None else []
     figures += [(_percent(found["modes"]["hds"]["precision"][best]), f"precision@{best}, HDS")]
     figures += [(_number(found["modes"]["hds"]["map"]), "mAP, HDS")]
-    figures += [(_number(found["modes"]["bcs"]["map_tie_aware"]), "mAP, codes alone")]
+    figures += [(_number(found["modes"]["bcs"]["map"]), "mAP, codes alone")]
     tiles = "".join(f"<div><dd>{value}</dd><dt>{label}</dt></div>" for value, label in figures)
     asked = "test pictures" if data["queries_from"] == "test" else "held-out pictures"
     told = (
@@ -140,8 +140,8 @@ def _norms(norms: dict[str, Any]) -> str:
 
 def _codes(health: dict[str, Any], plot: str) -> str:
     rows = [
-        ["dead bits (99.5 % alike or more)", f"{health['dead']} of {health['bits']}"],
-        ["nearly dead bits (more than 95 %)", str(health["nearly_dead"])],
+        ["dead bits (99.5% alike or more)", f"{health['dead']} of {health['bits']}"],
+        ["nearly dead bits (more than 95%)", str(health["nearly_dead"])],
         ["entropy of a bit (1 is best)", _number(health["entropy"])],
         ["correlation between bits (0 is best)", _number(health["correlation"])],
         ["distinct codes", f"{health['distinct']:,} of {health['pictures']:,} pictures"],
@@ -155,7 +155,8 @@ def _codes(health: dict[str, Any], plot: str) -> str:
 
 def _unseen(unseen: dict[str, Any] | None) -> str:
     if unseen is None:
-        return _section("Unseen classes", "<p>Not measured: fewer than two classes that training did not have.</p>")
+        why = "Not measured: left out, or fewer than two classes that training did not have."
+        return _section("Unseen classes", f"<p>{why}</p>")
     told = (
         f"<p>{unseen['queries']:,} queries among {unseen['database']:,} pictures of classes that the checkpoint was "
         f"not trained on: {escape(', '.join(unseen['classes']))}.</p>"

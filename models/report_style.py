@@ -19,7 +19,7 @@ p, dl:not(.tiles) { max-width: 62rem; }
 dl:not(.tiles) { display: grid; gap: 0.3rem; }
 dl:not(.tiles) > div { display: grid; grid-template-columns: 9rem 1fr; gap: 1rem; }
 dt { font-weight: 600; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1rem; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1rem; }
 .tiles > div { display: flex; flex-direction: column-reverse; padding: 1rem 1.25rem; background: var(--card);
   border: 1px solid var(--line); border-radius: 0.9rem; }
 .tiles dd { color: var(--accent); font-size: 1.9rem; font-weight: 650; line-height: 1.2; }
@@ -31,7 +31,7 @@ figcaption, caption { margin-bottom: 0.5rem; font-weight: 600; text-align: left;
 .scroll:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.4rem 0.7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child { padding-left: 0; text-align: left; }
+th:first-child { padding-left: 0; text-align: left; white-space: normal; }
 thead th { color: var(--quiet); font-size: 0.875rem; font-weight: 600; }
 tbody th { font-weight: 500; }
 summary { cursor: pointer; }

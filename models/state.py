@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -91,8 +91,8 @@ def moving(network: LatentHashNet) -> list[tuple[str, nn.Parameter]]:
     return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
-def keep(state: State, path: Path, recipe: Recipe) -> None:
-    """Writes everything that going on needs, atomically."""
+def keep(state: State, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
+    """Writes everything that going on needs, atomically; `data` says what was trained on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     momentum = {name: state.optimizer.state[parameter]["momentum_buffer"] for name, parameter in moving(state.network)}
     parts = {
@@ -102,36 +102,44 @@ def keep(state: State, path: Path, recipe: Recipe) -> None:
         "momentum": momentum,
     }
     tensors = {f"{part}/{name}": value.contiguous() for part, named in parts.items() for name, value in named.items()}
-    about = {"recipe": asdict(recipe), "history": state.history}
+    about = {"recipe": asdict(recipe), "data": data, "history": state.history}
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, {"about": json.dumps(about)})
     temporary.replace(path)
 
 
-def resume(state: State, path: Path, recipe: Recipe) -> None:
+def resume(state: State, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
     """Goes back to what `keep` wrote, if it is there.
 
     Raises:
-        CheckpointError: a run with other options left it.
+        CheckpointError: a run with other options or other pictures left it, or it is damaged.
     """
     if not path.exists():
         return
-    parts: dict[str, Tensors] = {"network": {}, "averaged": {}, "best": {}, "momentum": {}}
-    with safe_open(path, "pt") as file:
-        about = json.loads(file.metadata()["about"])
-        if about["recipe"] != asdict(recipe):
-            raise CheckpointError(
-                f"{path} was left by a run with other options. Repeat those, or delete it to start anew."
-            )
-        for name in file.keys():  # noqa: SIM118 - safetensors' files are no dicts
-            part, _, rest = name.partition("/")
-            parts[part][rest] = file.get_tensor(name)
+    try:
+        about, parts = _read(path)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Delete it to start anew.") from error
+    if (about["recipe"], about["data"]) != (asdict(recipe), data):
+        raise CheckpointError(
+            f"{path} was left by a run with other options or pictures. Repeat that, or delete it to start anew."
+        )
     state.network.load_state_dict(parts["network"])
     state.averaged.load_state_dict(parts["averaged"])
     device = next(state.network.parameters()).device
     for name, parameter in moving(state.network):
         state.optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name].to(device)
     state.best, state.history = parts["best"], about["history"]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensors]]:
+    parts: dict[str, Tensors] = {"network": {}, "averaged": {}, "best": {}, "momentum": {}}
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["about"])
+        for name in file.keys():  # noqa: SIM118 - safetensors' files are no dicts
+            part, _, rest = name.partition("/")
+            parts[part][rest] = file.get_tensor(name)
+    return about, parts
 
 
 def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:

@@ -11,6 +11,7 @@ layers left as they are.
 import argparse
 import math
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,7 +37,8 @@ from models.recipe import Recipe, epochs_for
 from models.state import State, frozen_stages, keep, resume, start
 
 HELD_OUT = 0.1
-SPACE_NEEDED = 300_000_000
+# The state beside the checkpoint holds weights, averages, the best and the momentum as float32; then float16 weights.
+BYTES_A_WEIGHT = 18
 # Enough to tell which norm of F7 ranks better, without encoding a large set once more.
 JUDGED_AMONG = 5000
 
@@ -74,6 +76,12 @@ class Data:
     held_out: Loaded
     notes: tuple[str, ...]
 
+    def identity(self) -> dict[str, Any]:
+        """Tells this data from other data: the classes, how many pictures, and a checksum of them."""
+        pictures = (self.training.pictures, self.held_out.pictures)
+        checksum = [zlib.crc32(np.ascontiguousarray(some)) for some in pictures]
+        return {"classes": list(self.classes), "pictures": [len(some) for some in pictures], "checksum": checksum}
+
 
 def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note: Note = ignore) -> CheckpointInfo:
     """Trains on `folder` and writes the checkpoint `out` (a path without suffix).
@@ -90,19 +98,19 @@ def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note
         CheckpointError: what an interrupted run left belongs to another recipe.
     """
     with process_group() as (rank, _):
-        require_space(out)
         data = read(folder, recipe)
         for sentence in data.notes:
             note(sentence)
         state = start(recipe, len(data.classes), pick_device())
+        require_space(out, BYTES_A_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
         unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
-        resume(state, unfinished, recipe)
+        resume(state, unfinished, recipe, data.identity())
         epochs = epochs_for(recipe, len(data.training.labels))
         while not state.over(epochs, recipe.patience):
             mean_loss = run_epoch(state, data.training, recipe, epochs, report)
             state.judge(mean_loss, accuracy(logits(state, data.held_out.pictures), data.held_out.labels))
             if rank == 0:
-                keep(state, unfinished, recipe)
+                keep(state, unfinished, recipe, data.identity())
             report(Progress(state.epoch, epochs, 0, 0, mean_loss, state.history[-1]["accuracy"]))
         info = finish(state, data, recipe, out)
         if rank == 0:
@@ -111,7 +119,7 @@ def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note
         return info
 
 
-def require_space(out: Path) -> None:
+def require_space(out: Path, needed: int) -> None:
     """Finds out before the work, not after it, that the result has no place.
 
     Raises:
@@ -122,8 +130,8 @@ def require_space(out: Path) -> None:
         free = shutil.disk_usage(out.parent).free
     except OSError as error:
         raise DatasetError(f"{out.parent} cannot be written to: {error}") from error
-    if free < SPACE_NEEDED:
-        raise DatasetError(f"{out.parent} has {free:,} bytes left; training wants {SPACE_NEEDED:,}.")
+    if free < needed:
+        raise DatasetError(f"{out.parent} has {free:,} bytes left; training wants {needed:,}.")
 
 
 def read(folder: Path, recipe: Recipe) -> Data:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from models import report
 from models.errors import ModelError
+from models.plots import bits_plot
 from models.report_page import page
 from models.report_pictures import RIGHT, WRONG, Sample, sheet
 
@@ -105,6 +106,11 @@ class Tables(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+def test_the_bars_of_the_bit_histogram_are_not_cut_off() -> None:
+    marks = re.findall(r">(\d+)</text>", bits_plot([0.01] * 24 + [0.5] * 8))
+    assert max(int(mark) for mark in marks) >= 20
 
 
 def test_a_sheet_frames_right_results_green_and_wrong_ones_red(tmp_path: Path, samples: list[Sample]) -> None:

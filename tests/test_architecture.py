@@ -1,0 +1,158 @@
+"""Imports point one way, and what few may touch few do touch: the source read with `ast`, nothing imported."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MOST_LINES = 300
+HTTP = ("fastapi", "starlette", "fastapi_offline", "uvicorn")
+SQL = ("sqlalchemy", "psycopg", "alembic")
+NETWORK = ("torch", "torchvision", "timm", "openvino", "safetensors", "models.network", "models.backbones")
+SETTINGS_READ_BY = ("app.main", "app.lifespan", "app.cli", "migrations.env")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: who imports what, and whether that happens as soon as the importer is imported."""
+
+    importer: str
+    imported: str
+    at_once: bool
+
+
+def sources(*packages: str) -> list[Path]:
+    return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(name: str, tree: ast.Module) -> Iterator[Import]:
+    later = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or is_for_types_only(node)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        for imported in imported_by(node):
+            yield Import(name, imported, id(node) not in later)
+
+
+def is_for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imported_by(node: ast.AST) -> list[str]:
+    """Names a module by each of its possible readings: `from a import b` may mean `a` or `a.b`."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute here"
+        return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
+
+
+def all_imports() -> list[Import]:
+    return [
+        one
+        for path in sources("app", "models", "migrations")
+        for one in imports_of(module_name(path), ast.parse(path.read_text()))
+    ]
+
+
+IMPORTS = all_imports()
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def found(by: tuple[str, ...], what: tuple[str, ...], but: tuple[str, ...] = ()) -> set[tuple[str, str]]:
+    """Who in `by`, but not in `but`, imports something in `what`."""
+    return {
+        (one.importer, one.imported)
+        for one in IMPORTS
+        if within(one.importer, by) and within(one.imported, what) and not within(one.importer, but)
+    }
+
+
+def test_the_reader_of_imports_sees_what_is_known_to_be_there() -> None:
+    """Else the tests below could not fail."""
+    assert ("app.search.encode", "torch") in found(("app",), NETWORK)
+    assert ("app.main", "fastapi") in found(("app",), HTTP)
+    assert Import("app.cli.training", "models.train", at_once=False) in IMPORTS
+    assert Import("app.main", "app.settings", at_once=True) in IMPORTS
+
+
+@pytest.mark.parametrize(
+    ("by", "what"),
+    [
+        (("models",), ("app", "migrations", "tests")),
+        (("app.search",), (*HTTP, *SQL)),
+        (
+            ("app.search",),
+            ("app.catalogue", "app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.main"),
+        ),
+        (("app.catalogue",), ("app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.main")),
+        (("app.ingest",), ("app.api", "app.cli", "app.main")),
+        (("app.catalogue", "app.ingest"), HTTP),
+        (("app.api",), ("app.cli",)),
+        (("app.errors",), ("app", "models", *HTTP, *SQL)),
+        (("app", "models", "migrations"), ("tests", "benchmarks")),
+        (("app", "models", "migrations"), ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")),
+        (("migrations.versions",), ("app", "models")),
+    ],
+    ids=lambda names: ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]}, …",
+)
+def test_imports_point_one_way(by: tuple[str, ...], what: tuple[str, ...]) -> None:
+    assert found(by, what) == set()
+
+
+def test_one_module_of_the_service_touches_the_network() -> None:
+    assert found(("app",), NETWORK, but=("app.search.encode",)) == set()
+
+
+def test_training_is_imported_only_when_somebody_trains() -> None:
+    heavy = ("models.train", "models.fit", "models.evaluate")
+    assert found(("app",), heavy, but=("app.cli",)) == set()
+    assert [
+        one for one in IMPORTS if within(one.importer, ("app",)) and within(one.imported, heavy) and one.at_once
+    ] == []
+
+
+def test_settings_are_read_at_the_roots() -> None:
+    assert found(("app", "models", "migrations"), ("app.settings",), but=SETTINGS_READ_BY) == set()
+
+
+def test_faiss_is_called_in_one_place() -> None:
+    assert {importer for importer, _ in found(("app", "models"), ("faiss",))} == {"app.search.kernels"}
+
+
+def test_tables_are_declared_in_one_place() -> None:
+    declaring = {
+        module_name(path)
+        for path in sources("app", "models")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name) and node.id == "__tablename__"
+    }
+    assert declaring == {"app.catalogue.tables"}
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    lengths = {module_name(path): len(path.read_text().splitlines()) for path in sources("app", "models")}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_every_module_says_what_it_is() -> None:
+    assert [
+        module_name(path)
+        for path in sources("app", "models")
+        if path.read_text() and not ast.get_docstring(ast.parse(path.read_text()))
+    ] == []
