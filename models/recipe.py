@@ -52,8 +52,10 @@ class Recipe:
 
     @property
     def cut(self) -> int:
-        """Side of the random cuts that training reads: a cut shows things larger than a whole picture does, and a
-        network is at its best where both show them at the same size (Touvron et al. 2019).
+        """Side of the random cuts that training reads.
+
+        A cut shows things larger than a whole picture does, and a network is at its best where both show them at the
+        same size (Touvron et al. 2019).
         """
         return round(self.size / 1.2)
 

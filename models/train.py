@@ -79,7 +79,7 @@ class Data:
     def identity(self) -> dict[str, Any]:
         """Tells this data from other data: the classes, how many pictures, and a checksum of them."""
         pictures = (self.training.pictures, self.held_out.pictures)
-        checksum = [zlib.crc32(np.ascontiguousarray(some)) for some in pictures]
+        checksum = [zlib.crc32(np.ascontiguousarray(some).data) for some in pictures]
         return {"classes": list(self.classes), "pictures": [len(some) for some in pictures], "checksum": checksum}
 
 

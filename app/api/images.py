@@ -72,7 +72,7 @@ def delete_image(picture_id: PictureId, service: ServiceDep) -> None:
     service.ingest.delete(picture_id)
 
 
-@router.get("/images/{picture_id}/original", operation_id="get_original", responses=IMAGE, response_model=None)
+@router.get("/images/{picture_id}/original", operation_id="get_original", responses=IMAGE, response_class=Response)
 def get_original(picture_id: PictureId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
     """Returns the bytes that were added."""
     picture = _picture(service, picture_id)
@@ -82,7 +82,7 @@ def get_original(picture_id: PictureId, service: ServiceDep, if_none_match: IfNo
     return _file(path, picture.media_type, picture.sha256, if_none_match)
 
 
-@router.get("/images/{picture_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_model=None)
+@router.get("/images/{picture_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
 def get_thumbnail(picture_id: PictureId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
     """Returns a small picture, upright and without metadata."""
     sha256 = _picture(service, picture_id).sha256

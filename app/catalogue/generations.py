@@ -48,6 +48,8 @@ def adopt(session: Session, network: CheckpointInfo, path: Path) -> Generation:
 
 def find_or_create(session: Session, network: CheckpointInfo, path: Path) -> Generation:
     """Returns this network's generation, whether in use or not, and makes it where there is none."""
+    # With the catalogue held, so that two who look for it do not both make it.
+    session.scalars(select(CatalogueState).with_for_update()).one()
     found = session.scalar(select(Generation).where(Generation.fingerprint == network.fingerprint).limit(1))
     if found is not None:
         found.model = _address(path)

@@ -1,5 +1,6 @@
 """Commands over the catalogue: fill it, search it, count it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -28,16 +29,21 @@ def index(
         if not folder.is_dir():
             fail(f"{folder} is not a folder.")
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-        counts: dict[str, int] = {}
+        counts: Counter[str] = Counter()
         with open_service(Settings()) as service, progress_bar() as bar:
             task = bar.add_task("indexing", total=len(paths))
             for some in _chunks(paths):
-                for path, added in zip(some, service.ingest.add(uploads(folder, some)), strict=True):
-                    counts[added.status] = counts.get(added.status, 0) + 1
-                    if added.error:
-                        bar.console.print(f"{path}: {added.error}", markup=False)
+                read, unreadable = uploads(folder, some)
+                results = dict(zip(read, service.ingest.add(list(read.values())), strict=True))
+                problems = unreadable | {path: added.error for path, added in results.items() if added.error}
+                for path, problem in problems.items():
+                    bar.console.print(f"{path}: {problem}", markup=False)
+                counts.update(added.status for added in results.values())
+                counts["rejected"] += len(unreadable)
                 bar.advance(task, len(some))
-        console().print(", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to index")
+        console().print(
+            ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing to index"
+        )
 
 
 def search(

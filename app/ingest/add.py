@@ -4,6 +4,7 @@ Nothing is acknowledged before the commit, and everything that the commit speaks
 it. What a crash leaves behind is an original or a slot that nobody uses. Knows nothing of HTTP.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,8 @@ from app.catalogue.vectors import VectorFile
 from app.errors import PictureRefusedError, UnavailableError
 from app.search.decode import DecodeLimits, decode, thumbnail
 from app.search.encode import Encoder
+
+log = logging.getLogger(__name__)
 
 _TRIES = 3
 
@@ -158,10 +161,16 @@ class Ingest:
         return done
 
     def _discard(self, sha256: str) -> None:
-        """Deletes an original that no picture uses any more."""
-        with self._database.begin() as session:
-            if not changes.hash_in_use(session, sha256):
-                self._files.remove(sha256)
+        """Deletes an original that no picture uses any more.
+
+        What this is called after is committed. So a failure here is no failure of that: the file stays, unused.
+        """
+        try:
+            with self._database.begin() as session:
+                if not changes.hash_in_use(session, sha256):
+                    self._files.remove(sha256)
+        except (UnavailableError, OSError) as error:
+            log.warning("the original %s is left on disk, unused: %s", sha256, error)
 
 
 def _item(upload: Upload) -> _Item:

@@ -8,9 +8,16 @@ from app.catalogue.changes import Given
 from app.ingest.add import Upload
 
 
-def uploads(folder: Path, paths: Sequence[Path]) -> list[Upload]:
-    """Reads files below a folder."""
-    return [_upload(folder, path) for path in paths]
+def uploads(folder: Path, paths: Sequence[Path]) -> tuple[dict[Path, Upload], dict[Path, OSError]]:
+    """Reads files below a folder; returns those that can be read, and what kept the others from it."""
+    read: dict[Path, Upload] = {}
+    unreadable: dict[Path, OSError] = {}
+    for path in paths:
+        try:
+            read[path] = _upload(folder, path)
+        except OSError as error:
+            unreadable[path] = error
+    return read, unreadable
 
 
 def _upload(folder: Path, path: Path) -> Upload:
