@@ -18,6 +18,7 @@ from app.catalogue.schema import require_current, upgrade
 from app.catalogue.tables import Picture
 from app.catalogue.vectors import VectorFile
 from app.ingest.add import Ingest
+from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
 from app.search.decode import DecodeLimits
 from app.search.encode import Encoder, open_encoder
@@ -87,7 +88,7 @@ def assemble(
         index = LocalIndex(network.bits, vectors)
         follower = Follower(database, index, generation.id)
         searcher = Searcher(encoder, follower, limits)
-        ingest = Ingest(database, encoder, files, vectors, generation.id, limits)
+        ingest = Ingest(database, files, Encodings(database, encoder, vectors, generation.id, limits))
         follower.current()
         log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)
         yield Service(settings, network, database, files, vectors, index, follower, searcher, ingest)
@@ -109,7 +110,8 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
         vectors = VectorFile(vector_path(settings.data_dir, generation.id), network.feature_dim)
         stack.enter_context(closing(vectors))
         files = PictureFiles(settings.data_dir / "pictures")
-        yield Reencode(database, encoder, files, vectors, generation.id, limits_of(settings)), network
+        encodings = Encodings(database, encoder, vectors, generation.id, limits_of(settings))
+        yield Reencode(database, files, encodings), network
 
 
 def limits_of(settings: Settings) -> DecodeLimits:

@@ -38,6 +38,9 @@ class FakeEncoder:
     def __init__(self) -> None:
         self._planes = np.random.default_rng(7).normal(size=(FEATURE_DIM, BITS)).astype(np.float32)
 
+    def prepare(self, image: Image.Image) -> Image.Image:
+        return image
+
     def encode_one(self, image: Image.Image) -> Encoded:
         return self.encode_many([image])
 

@@ -27,13 +27,16 @@ def train(
     bits: Annotated[int, typer.Option(help="Bits of a code, a multiple of 8.")] = 128,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures; as many as they need.")] = None,
     size: Annotated[int, typer.Option(min=64, help="Side of the pictures, in pixels.")] = 192,
+    push: Annotated[float, typer.Option(min=0, help="Weight of the term that drives activations to 0 or 1.")] = 0.0,
+    balance: Annotated[float, typer.Option(min=0, help="Weight of the term that balances each bit.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Where all randomness starts.")] = 0,
 ) -> None:
     """Teach a network the labels of your pictures. Stopped, the same command goes on where it was."""
     with errors_as_sentences():
         from models.recipe import Recipe
         from models.train import train as run
 
-        recipe = Recipe(backbone=backbone, bits=bits, epochs=epochs, size=size)
+        recipe = Recipe(backbone=backbone, bits=bits, epochs=epochs, size=size, push=push, balance=balance, seed=seed)
         with progress_bar() as bar:
             task = bar.add_task("decoding", total=None)
 

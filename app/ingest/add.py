@@ -16,10 +16,9 @@ from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncodin
 from app.catalogue.database import Database
 from app.catalogue.pictures import PictureFiles, content_hash
 from app.catalogue.tables import Picture
-from app.catalogue.vectors import VectorFile
 from app.errors import PictureRefusedError, UnavailableError
-from app.search.decode import DecodeLimits, decode, thumbnail
-from app.search.encode import Encoder
+from app.ingest.encodings import Encodings
+from app.search.decode import thumbnail
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class Added:
 
 @dataclass
 class _Item:
-    """An upload on its way."""
+    """An upload on its way; `image` is what the network reads of it."""
 
     upload: Upload
     key: str
@@ -62,17 +61,8 @@ class _Item:
 class Ingest:
     """Adds to, changes and deletes from one catalogue with one network."""
 
-    def __init__(
-        self,
-        database: Database,
-        encoder: Encoder,
-        files: PictureFiles,
-        vectors: VectorFile,
-        generation_id: int,
-        limits: DecodeLimits,
-    ) -> None:
-        self._database, self._encoder, self._files = database, encoder, files
-        self._vectors, self._generation_id, self._limits = vectors, generation_id, limits
+    def __init__(self, database: Database, files: PictureFiles, encodings: Encodings) -> None:
+        self._database, self._files, self._encodings = database, files, encodings
 
     def add(self, uploads: Sequence[Upload]) -> list[Added]:
         """Puts pictures into the catalogue; when this returns they are there for good.
@@ -116,7 +106,7 @@ class Ingest:
         """Decodes every picture whose bytes are not already there under its key."""
         items = [_item(upload) for upload in uploads]
         with self._database.asking() as session:
-            known = queries.known_keys(session, self._generation_id, [item.key for item in items])
+            known = queries.known_keys(session, self._encodings.generation_id, [item.key for item in items])
         for item in items:
             there = known.get(item.key)
             if there is None or not there.encoded or there.sha256 != item.sha256:
@@ -127,32 +117,27 @@ class Ingest:
 
     def _decode(self, item: _Item) -> None:
         try:
-            picture = decode(item.upload.data, self._limits, side=self._encoder.size)
+            picture = self._encodings.decode(item.upload.data)
         except PictureRefusedError as error:
             item.refused = error.reason
             return
-        item.image, item.thumbnail = picture.image, thumbnail(picture.image)
+        item.image, item.thumbnail = self._encodings.prepare(picture.image), thumbnail(picture.image)
         item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
 
     def _encode(self, items: Sequence[_Item]) -> None:
         """Encodes pictures and puts originals, thumbnails and vectors on disk."""
-        if not items:
-            return
-        encoded = self._encoder.encode_many([item.image for item in items if item.image is not None])
         self._files.store({item.sha256: item.upload.data for item in items})
         for item in items:
             self._files.store_thumbnail(item.sha256, item.thumbnail)
-        with self._database.begin() as session:
-            slots = changes.reserve_slots(session, self._generation_id, len(items))
-        checksums = self._vectors.write(slots, encoded.features)
-        for item, slot, code, checksum in zip(items, slots, encoded.codes, checksums, strict=True):
-            item.encoding = NewEncoding(int(slot), code.tobytes(), int(checksum))
+        made = self._encodings.make([item.image for item in items if item.image is not None])
+        for item, encoding in zip(items, made, strict=True):
+            item.encoding = encoding
 
     def _commit(self, items: Sequence[_Item]) -> list[Done]:
         """Makes everything visible at once; this is the commit point."""
         puts = [Put(item.key, item.upload.given, item.facts, item.encoding) for item in items]
         with self._database.begin() as session:
-            done = changes.put_pictures(session, self._generation_id, puts)
+            done = changes.put_pictures(session, self._encodings.generation_id, puts)
             # With the catalogue held nobody discards: an original that went since it was stored comes back.
             self._files.store({item.sha256: item.upload.data for item in items if item.facts is not None})
         for result in done:

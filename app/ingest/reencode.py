@@ -11,14 +11,11 @@ from PIL import Image
 from sqlalchemy import Select, func, select
 
 from app.catalogue import changes, generations
-from app.catalogue.changes import NewEncoding
 from app.catalogue.database import Database
 from app.catalogue.pictures import PictureFiles
 from app.catalogue.tables import Encoding, Picture
-from app.catalogue.vectors import VectorFile
 from app.errors import DamagedOriginalError, PictureRefusedError
-from app.search.decode import DecodeLimits, decode
-from app.search.encode import Encoder
+from app.ingest.encodings import Encodings
 
 _AT_A_TIME = 64
 
@@ -28,17 +25,8 @@ Report = Callable[[int, int], None]
 class Reencode:
     """Fills one generation with one network, and switches to it."""
 
-    def __init__(
-        self,
-        database: Database,
-        encoder: Encoder,
-        files: PictureFiles,
-        vectors: VectorFile,
-        generation_id: int,
-        limits: DecodeLimits,
-    ) -> None:
-        self._database, self._encoder, self._files = database, encoder, files
-        self._vectors, self._generation_id, self._limits = vectors, generation_id, limits
+    def __init__(self, database: Database, files: PictureFiles, encodings: Encodings) -> None:
+        self._database, self._files, self._encodings = database, files, encodings
 
     def run(self, report: Report) -> None:
         """Encodes what is missing, then switches; `report` hears how many of how many are done.
@@ -53,39 +41,33 @@ class Reencode:
 
     def _missing(self) -> Sequence[Picture]:
         with self._database.asking() as session:
-            return session.scalars(_without_encoding(self._generation_id).limit(_AT_A_TIME)).all()
+            return session.scalars(_without_encoding(self._encodings.generation_id).limit(_AT_A_TIME)).all()
 
     def _encode(self, pictures: Sequence[Picture]) -> None:
-        encoded = self._encoder.encode_many([self._decoded(picture) for picture in pictures])
+        made = self._encodings.make([self._prepared(picture) for picture in pictures])
         with self._database.begin() as session:
-            slots = changes.reserve_slots(session, self._generation_id, len(pictures))
-        checksums = self._vectors.write(slots, encoded.features)
-        new = [
-            NewEncoding(int(slot), code.tobytes(), int(checksum))
-            for slot, code, checksum in zip(slots, encoded.codes, checksums, strict=True)
-        ]
-        with self._database.begin() as session:
-            changes.put_encodings(session, self._generation_id, list(zip(pictures, new, strict=True)))
+            encoded = list(zip(pictures, made, strict=True))
+            changes.put_encodings(session, self._encodings.generation_id, encoded)
 
-    def _decoded(self, picture: Picture) -> Image.Image:
+    def _prepared(self, picture: Picture) -> Image.Image:
         try:
             data = self._files.original(picture.sha256).read_bytes()
-            return decode(data, self._limits, side=self._encoder.size).image
+            return self._encodings.prepare(self._encodings.decode(data).image)
         except (OSError, PictureRefusedError) as error:
             raise DamagedOriginalError(picture.id, picture.key) from error
 
     def _progress(self) -> tuple[int, int]:
         with self._database.asking() as session:
-            done = select(func.count()).where(Encoding.generation_id == self._generation_id)
+            done = select(func.count()).where(Encoding.generation_id == self._encodings.generation_id)
             return session.scalars(done).one(), session.scalars(select(func.count(Picture.id))).one()
 
     def _switched(self) -> bool:
         """Switches if nothing is missing, with the catalogue held so that nothing can come in between."""
         with self._database.begin() as session:
             changes.advance(session)
-            if session.scalar(_without_encoding(self._generation_id).limit(1)) is not None:
+            if session.scalar(_without_encoding(self._encodings.generation_id).limit(1)) is not None:
                 return False
-            generations.switch(session, self._generation_id)
+            generations.switch(session, self._encodings.generation_id)
             return True
 
 

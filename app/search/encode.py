@@ -41,6 +41,10 @@ class Encoder(Protocol):
         """Side of the network's input in pixels: decoding need not give much more."""
         ...
 
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Returns what the network reads of a picture; encoding that gives the same."""
+        ...
+
     def encode_one(self, image: Image.Image) -> Encoded:
         """Encodes the picture of a search, before any that `encode_many` has waiting."""
         ...
@@ -126,6 +130,10 @@ class BatchingEncoder:
     def size(self) -> int:
         """Side of the network's input in pixels."""
         return self._preprocess.size
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Returns what the network reads of a picture; encoding that gives the same."""
+        return Image.fromarray(self._preprocess(image))
 
     def encode_one(self, image: Image.Image) -> Encoded:
         """Encodes the picture of a search.

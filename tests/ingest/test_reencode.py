@@ -10,6 +10,7 @@ from app.catalogue.database import Database
 from app.catalogue.vectors import VectorFile
 from app.errors import DamagedOriginalError, ModelMismatchError, UnavailableError
 from app.ingest.add import Upload
+from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
 from app.lifespan import Service, assemble, limits_of, vector_path
 from app.search.types import Encoded, SearchOptions
@@ -46,7 +47,9 @@ def move(service: Service, encoder: OtherEncoder) -> list[tuple[int, int]]:
     path = vector_path(service.settings.data_dir, generation.id)
     with closing(VectorFile(path, OTHER_NETWORK.feature_dim)) as vectors:
         limits = limits_of(service.settings)
-        run = Reencode(service.database, encoder, service.files, vectors, generation.id, limits)
+        run = Reencode(
+            service.database, service.files, Encodings(service.database, encoder, vectors, generation.id, limits)
+        )
         run.run(lambda done, total: heard.append((done, total)))
     return heard
 
@@ -129,7 +132,8 @@ def test_moving_back_encodes_only_what_is_new_since(service: Service, settings: 
         generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT)
     with closing(VectorFile(vector_path(settings.data_dir, generation.id), FAKE_NETWORK.feature_dim)) as vectors:
         limits = limits_of(settings)
-        Reencode(database, encoder, service.files, vectors, generation.id, limits).run(lambda *_: None)
+        encodings = Encodings(database, encoder, vectors, generation.id, limits)
+        Reencode(database, service.files, encodings).run(lambda *_: None)
     assert encoder.pictures == 2
 
 

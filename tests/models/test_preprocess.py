@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from models.preprocess import Fit, Preprocess
+from tests.pictures import gradient
 
 
 def prepare(image: Image.Image, size: int, fit: Fit) -> np.typing.NDArray[np.uint8]:
@@ -51,3 +52,9 @@ def test_shrinking_averages_rather_than_picks() -> None:
     board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
     found = prepare(Image.fromarray(board).convert("RGB"), 16, "stretch")
     assert np.abs(found.astype(int) - 127).max() <= 2
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+def test_what_is_prepared_stays_as_it_is_when_it_is_prepared_again(fit: Fit) -> None:
+    once = prepare(gradient(200, 130), 48, fit)
+    np.testing.assert_array_equal(prepare(Image.fromarray(once), 48, fit), once)
