@@ -98,6 +98,7 @@ def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note
         CheckpointError: what an interrupted run left belongs to another recipe.
     """
     with process_group() as (rank, _):
+        report, note = (report, note) if rank == 0 else (silent, ignore)
         data = read(folder, recipe)
         for sentence in data.notes:
             note(sentence)
@@ -178,8 +179,9 @@ def run_epoch(state: State, loaded: Loaded, recipe: Recipe, epochs: int, report:
             group["lr"] = group["share"] * rate((state.epoch + step / steps) / epochs, recipe)
         losses.append(take_step(state, pictures, labels, recipe))
         report(Progress(state.epoch + 1, epochs, step + 1, steps, losses[-1]))
-    average(state.averaged.module.buffers())
-    return float(np.mean(losses))
+    mean_loss = torch.tensor(losses).mean()
+    average([mean_loss, *state.averaged.module.buffers()])
+    return float(mean_loss)
 
 
 def seed_of(recipe: Recipe, epoch: int) -> int:
