@@ -19,6 +19,8 @@ pillow_heif.register_heif_opener()
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+# The share of each class that is held out where a data set has no split for it.
+HELD_OUT = 0.1
 # What people call the three parts of a data set.
 SPLIT_NAMES = {
     TRAIN: TRAIN,

@@ -19,14 +19,11 @@ import torch
 
 from models import metrics, report
 from models.checkpoint import CheckpointInfo, load
-from models.dataset import TEST, TRAIN, LabelledFiles, hold_out, read_splits
+from models.dataset import HELD_OUT, TEST, TRAIN, LabelledFiles, hold_out, read_splits
 from models.errors import DatasetError, ModelError, WeightsUnavailableError
 from models.evaluate_encode import Encoded, encode_files, ready
 from models.evaluate_search import retrieval, samples
 from models.network import FeatureNorm, LatentHashNet
-
-# Training holds out the same share by the same seed, so that queries are pictures which it has not seen.
-HELD_OUT = 0.1
 
 Progress = Callable[[str, int, int], None]
 
@@ -99,6 +96,7 @@ def sides(folder: Path, info: CheckpointInfo) -> tuple[LabelledFiles, LabelledFi
     if TEST in splits:
         return splits[TRAIN], splits[TEST], "test"
     seed = info.training.get("recipe", {}).get("seed", 0)
+    # Training holds out the same share by the same seed, so that queries are pictures which it has not seen.
     database, queries = hold_out(splits[TRAIN], HELD_OUT, seed)
     if not len(queries):
         raise DatasetError(f"{folder}: no class has two pictures, one to ask with and one to find.")
