@@ -53,7 +53,7 @@ def fit(folder: Path, out: Path, recipe: Fit, report: Callable[[int, int], None]
         features.append(encode(network, load_pictures(some, preprocess).pictures)[1])
         report(first + len(some), len(files))
     found = np.concatenate(features)
-    if len(found) < 2:  # noqa: PLR2004 - one picture has no direction
+    if len(found) == 1:
         raise DatasetError(f"{folder} holds only one picture that can be read.")
     set_latent(network, found, recipe)
     told = {"fit": vars(recipe), "pictures": len(found)}

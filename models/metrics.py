@@ -214,7 +214,7 @@ def _entropy(share: float) -> float:
 
 def _mean_correlation(bits: Floats) -> float:
     count = bits.shape[1]
-    if count < 2:  # noqa: PLR2004 - a correlation has two sides
+    if count <= 1:
         return 0.0
     absolute = np.abs(np.corrcoef(bits, rowvar=False))
     return float((absolute.sum() - count) / (count * (count - 1)))

@@ -115,7 +115,7 @@ def put_encodings(session: Session, generation_id: int, encodings: Sequence[tupl
     seq, _ = advance(session)
     ids = [picture.id for picture, _ in encodings]
     found = session.execute(select(Picture.id, Picture.sha256).where(Picture.id.in_(ids)))
-    now = {picture_id: sha256 for picture_id, sha256 in found}  # noqa: C416 - dict() does not know rows as pairs
+    now = {row.id: row.sha256 for row in found}
     still = [(picture.id, new) for picture, new in encodings if now.get(picture.id) == picture.sha256]
     _save_encodings(session, generation_id, seq, still)
 

@@ -57,6 +57,8 @@ def _run(settings: Settings) -> None:
             workers=settings.workers,
             log_config=_LOG,
             timeout_graceful_shutdown=10,
+            # Converting the network keeps a worker from answering; five seconds, the default, can be too few.
+            timeout_worker_healthcheck=60,
         )
     except SystemExit as ended:
         # uvicorn has numbers of its own for what failed, and has said what; our commands end with 1.
