@@ -87,7 +87,7 @@ def assemble(
     with closing(VectorFile(vector_path(settings.data_dir, generation.id), network.feature_dim)) as vectors:
         index = LocalIndex(network.bits, vectors)
         follower = Follower(database, index, generation.id)
-        searcher = Searcher(encoder, follower, limits)
+        searcher = Searcher(encoder, follower, limits, network.pool)
         ingest = Ingest(database, files, Encodings(database, encoder, vectors, generation.id, limits))
         follower.current()
         log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)

@@ -38,6 +38,7 @@ class CheckpointInfo:
         feature_norm: whether the fine step compares F7 as it is (`raw`, the paper) or at length one (`unit`).
         classes: the names of the classes it was trained on, in the order of F8; empty if it has none.
         preprocess: how pictures are prepared.
+        pool: candidates that the coarse step keeps unless a search says otherwise.
         training: the data and the recipe.
         metrics: what was measured, and on what.
         fingerprint: 16 hexadecimal digits of SHA-256 over weights, preprocessing, bits and norm.
@@ -50,6 +51,7 @@ class CheckpointInfo:
     feature_norm: FeatureNorm
     classes: tuple[str, ...]
     preprocess: Preprocess
+    pool: int = 1000
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""

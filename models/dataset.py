@@ -19,8 +19,8 @@ pillow_heif.register_heif_opener()
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-# The share of each class that is held out where a data set has no split for it.
-HELD_OUT = 0.1
+# The share of each class that is held out where a data set has no split for it, and how many pictures are enough.
+HELD_OUT, ENOUGH_HELD_OUT = 0.1, 2000
 # What people call the three parts of a data set.
 SPLIT_NAMES = {
     TRAIN: TRAIN,
@@ -88,7 +88,11 @@ def read_unlabelled(folder: Path, most: int, seed: int) -> LabelledFiles:
 
 
 def hold_out(files: LabelledFiles, share: float, seed: int) -> tuple[LabelledFiles, LabelledFiles]:
-    """Splits off a share of every class, at least one picture of each that has two; returns (rest, held out)."""
+    """Splits off a share of every class, at least one picture of each that has two; returns (rest, held out).
+
+    Of large sets a smaller share is enough: what is held out is not learnt from.
+    """
+    share = min(share, ENOUGH_HELD_OUT / max(len(files), 1))
     rng = np.random.default_rng(seed)
     held: list[int] = []
     for label in range(len(files.classes)):
@@ -148,19 +152,22 @@ def load_pictures(
     progress: Callable[[int], None] = lambda _done: None,
 ) -> Loaded:
     """Decodes every picture and prepares it; files that cannot be read are left out and named."""
-    pictures: list[NDArray[np.uint8]] = []
+    pictures: NDArray[np.uint8] | None = None
     kept: list[int] = []
     unreadable: list[Path] = []
     for position, path in enumerate(files.paths):
         try:
-            pictures.append(prepare(open_rgb(path)))
+            picture = prepare(open_rgb(path))
+            if pictures is None:
+                pictures = np.empty((len(files), *picture.shape), np.uint8)
+            pictures[len(kept)] = picture
             kept.append(position)
         except OSError:
             unreadable.append(path)
         progress(position + 1)
-    if not pictures:
+    if pictures is None:
         raise DatasetError("None of the files could be read as a picture.")
-    return Loaded(np.stack(pictures), files.labels[kept], tuple(unreadable))
+    return Loaded(pictures[: len(kept)], files.labels[kept], tuple(unreadable))
 
 
 def _read_classes(folder: Path) -> LabelledFiles:

@@ -38,7 +38,7 @@ def evaluate(
     out: Path,
     *,
     unseen: bool | None = None,
-    pool: int = 1000,
+    pool: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Measures a checkpoint on a labelled folder and writes `metrics.json`, plots and `report.html` into `out`.
@@ -48,7 +48,7 @@ def evaluate(
         folder: `DIR/train/CLASS/FILE` and `DIR/test/CLASS/FILE`, or `DIR/CLASS/FILE`.
         out: a folder to be.
         unseen: measure classes that the checkpoint was not trained on by themselves; None where there are two.
-        pool: candidates that the coarse step hands to the fine one.
+        pool: candidates that the coarse step hands to the fine one; None for what the checkpoint says.
         progress: hears what is done, how much of it, and of how much.
 
     Returns:
@@ -62,6 +62,7 @@ def evaluate(
     begun = time.monotonic()
     report.require_writable(out)
     network, info = load(checkpoint)
+    pool = pool or info.pool
     ready(network)
     database_files, query_files, origin = sides(folder, info)
     strangers = unseen_labels(database_files, info, unseen)

@@ -23,6 +23,7 @@ class Recipe:
         warm_up: share of the run in which the rate rises.
         average: how much of the averaged weights stays at each step.
         least_area: the smallest share of a picture that a random cut keeps.
+        mirror: show half of the pictures mirrored; wrong for digits and letters.
         frozen: how many of the backbone's first stages stay as ImageNet left them.
         push: weight of the term that drives activations to 0 or 1 (SSDH, Yang et al. 2018, eq. 3).
         balance: weight of the term that makes each bit 1 for half of the pictures (SSDH, eq. 4).
@@ -43,6 +44,7 @@ class Recipe:
     warm_up: float = 0.1
     average: float = 0.995
     least_area: float = 0.5
+    mirror: bool = True
     frozen: int = 3
     push: float = 0.0
     balance: float = 0.0

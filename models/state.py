@@ -70,7 +70,7 @@ def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, A
         stage.requires_grad_(requires_grad=False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in moving(network):
-        share = 0.1 if name.startswith("backbone.") and recipe.imagenet else 1.0
+        share = 0.1 if name.startswith("backbone.") else 1.0
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((share, decay), []).append(parameter)
     return [

@@ -25,20 +25,22 @@ from models import checkpoint
 from models.backbones import BACKBONES
 from models.checkpoint import CheckpointInfo
 from models.dataset import Loaded
-from models.devices import autocast, average, pick_device, process_group
+from models.devices import autocast, average, keep_freed_memory, pick_device, process_group
 from models.encode import encode
 from models.errors import DatasetError
 from models.losses import loss
 from models.metrics import accuracy, retrieval
-from models.network import LatentHashNet
+from models.network import FeatureNorm, LatentHashNet
 from models.recipe import Recipe, epochs_for
 from models.state import State, frozen_stages, keep, resume, start
 from models.train_data import Data, batches, read, seed_of
 
 # The state beside the checkpoint holds weights, averages, the best and the momentum as float32; then float16 weights.
 BYTES_A_WEIGHT = 18
-# Enough to tell which norm of F7 ranks better, without encoding a large set once more.
+# Enough to tell which norm of F7 and which pool rank better, without encoding a large set once more.
 JUDGED_AMONG = 5000
+# Where codes rank better than F7 a small pool is better than a large one; of equals the larger wins.
+POOLS = (1000, 300, 100)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ class Progress:
     accuracy: float | None = None
 
 
+NORMS: tuple[FeatureNorm, ...] = ("raw", "unit")
+Way = tuple[FeatureNorm, int]
+Measured = dict[str, dict[str, float]]
 Report = Callable[[Progress], None]
 Note = Callable[[str], None]
 
@@ -79,6 +84,7 @@ def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note
         DatasetError: the folder cannot be used.
         CheckpointError: what an interrupted run left belongs to another recipe.
     """
+    keep_freed_memory()
     with process_group() as (rank, _):
         report, note = (report, note) if rank == 0 else (silent, ignore)
         data = read(folder, recipe)
@@ -158,27 +164,28 @@ def rate(done: float, recipe: Recipe) -> float:
 
 
 def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInfo:
-    """Takes the best averaged weights, finds out whether their F7 ranks better raw or at length one, and describes."""
+    """Takes the best averaged weights, finds out how searching with them ranks best, and describes."""
     network = state.network
     network.load_state_dict(state.best)
     database = data.training.at_most(JUDGED_AMONG, recipe.seed).resized(recipe.size)
-    measured = {norm: judge_norm(network, norm, database, data.held_out) for norm in ("raw", "unit")}
-    best = max(measured, key=lambda norm: measured[norm]["hds"]["precision"])
-    network.feature_norm = "unit" if best == "unit" else "raw"
+    measured = {way: found for norm in NORMS for way, found in judge(network, norm, database, data.held_out).items()}
+    best = max(measured, key=lambda way: measured[way]["hds"]["precision"])
+    network.feature_norm, pool = best
     about: dict[str, Any] = {"recipe": asdict(recipe), "pictures": len(data.training.labels), "history": state.history}
     found = {
         "held_out_accuracy": max(past["accuracy"] for past in state.history),
         "held_out_pictures": len(data.held_out.labels),
         "held_out_retrieval": measured[best],
     }
-    return replace(checkpoint.describe(network, out.name, data.classes), training=about, metrics=found)
+    described = checkpoint.describe(network, out.name, data.classes)
+    return replace(described, pool=pool, training=about, metrics=found)
 
 
-def judge_norm(network: LatentHashNet, norm: str, database: Loaded, queries: Loaded) -> dict[str, dict[str, float]]:
-    """Measures retrieval with F7 raw or at length one: held-out pictures search among those trained on."""
-    network.feature_norm = "unit" if norm == "unit" else "raw"
+def judge(network: LatentHashNet, norm: FeatureNorm, database: Loaded, queries: Loaded) -> dict[Way, Measured]:
+    """Measures retrieval by norm of F7 and pool: held-out pictures search among those trained on."""
+    network.feature_norm = norm
     encoded = [(*encode(network, loaded.pictures), loaded.labels) for loaded in (queries, database)]
-    return retrieval(encoded[0], encoded[1])
+    return {(norm, pool): retrieval(encoded[0], encoded[1], pool=pool) for pool in POOLS}
 
 
 @torch.inference_mode()

@@ -76,5 +76,6 @@ def batches(loaded: Loaded, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor
     rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     for first in range(0, whole, recipe.batch):
         chosen = order[first : first + recipe.batch]
-        pictures = augment(torch.from_numpy(loaded.pictures[chosen]), recipe.cut, generator, recipe.least_area)
-        yield pictures[rank::world], torch.from_numpy(loaded.labels[chosen])[rank::world]
+        pictures = torch.from_numpy(loaded.pictures[chosen])
+        cuts = augment(pictures, recipe.cut, generator, recipe.least_area, mirror=recipe.mirror)
+        yield cuts[rank::world], torch.from_numpy(loaded.labels[chosen])[rank::world]

@@ -5,7 +5,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Path, Query, Request
 
 from app.lifespan import Service
-from app.search.types import DEFAULT_POOL, Mode, SearchOptions
+from app.search.types import Mode, SearchOptions
 
 MAX_K = 1000
 MAX_POOL = 1_000_000
@@ -31,7 +31,7 @@ def get_search_options(
         Query(
             ge=1,
             le=MAX_POOL,
-            description=f"The most candidates; {DEFAULT_POOL} unless `radius` is given without it.",
+            description="The most candidates; as many as suit the network unless `radius` is given without it.",
         ),
     ] = None,
     radius: Annotated[

@@ -29,6 +29,8 @@ def train(
     size: Annotated[int, typer.Option(min=64, help="Side of the pictures, in pixels.")] = 192,
     push: Annotated[float, typer.Option(min=0, help="Weight of the term that drives activations to 0 or 1.")] = 0.0,
     balance: Annotated[float, typer.Option(min=0, help="Weight of the term that balances each bit.")] = 0.0,
+    mirror: Annotated[bool, typer.Option(help="Learn from mirrored pictures too; not for digits and letters.")] = True,
+    imagenet: Annotated[bool, typer.Option(help="Start from ImageNet weights.")] = True,
     seed: Annotated[int, typer.Option(help="Where all randomness starts.")] = 0,
 ) -> None:
     """Teach a network the labels of your pictures. Stopped, the same command goes on where it was."""
@@ -36,7 +38,17 @@ def train(
         from models.recipe import Recipe
         from models.train import train as run
 
-        recipe = Recipe(backbone=backbone, bits=bits, epochs=epochs, size=size, push=push, balance=balance, seed=seed)
+        recipe = Recipe(
+            backbone=backbone,
+            bits=bits,
+            epochs=epochs,
+            size=size,
+            push=push,
+            balance=balance,
+            mirror=mirror,
+            imagenet=imagenet,
+            seed=seed,
+        )
         with progress_bar() as bar:
             task = bar.add_task("decoding", total=None)
 

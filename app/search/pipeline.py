@@ -83,8 +83,8 @@ class Answer(Generic[Row]):
 class Searcher(Generic[Row]):
     """Answers searches over one catalogue with one network."""
 
-    def __init__(self, encoder: Encoder, catalogue: Catalogue[Row], limits: DecodeLimits) -> None:
-        self._encoder, self._catalogue, self._limits = encoder, catalogue, limits
+    def __init__(self, encoder: Encoder, catalogue: Catalogue[Row], limits: DecodeLimits, pool: int) -> None:
+        self._encoder, self._catalogue, self._limits, self._pool = encoder, catalogue, limits, pool
 
     def by_picture(self, data: bytes, options: SearchOptions) -> Answer[Row]:
         """Finds what looks like an uploaded picture.
@@ -121,7 +121,7 @@ class Searcher(Generic[Row]):
         with timings.step("catalogue"):
             among = self._catalogue.matching(options)
         with timings.step("coarse"):
-            candidates = coarse(index, code, options, among)
+            candidates = coarse(index, code, options, self._pool, among)
         with timings.step("fine"):
             matches = fine(index, code, feature, candidates, options)
         with timings.step("catalogue"):
@@ -130,11 +130,14 @@ class Searcher(Generic[Row]):
         return Answer(code, options, len(candidates), len(index), found, timings.total())
 
 
-def coarse(index: Index, code: Code, options: SearchOptions, among: Ids | None) -> Candidates:
-    """Chooses the candidates: the pool for `hds`, the answer itself for `bcs`, everything for `es`."""
+def coarse(index: Index, code: Code, options: SearchOptions, pool: int, among: Ids | None) -> Candidates:
+    """Chooses the candidates: the pool for `hds`, the answer itself for `bcs`, everything for `es`.
+
+    `pool` is how many suit the network, for a search that does not say.
+    """
     if options.mode is Mode.ES:
         return index.everything(among)
-    limit = options.pool_limit() if options.mode is Mode.HDS else options.k
+    limit = options.pool_limit(pool) if options.mode is Mode.HDS else options.k
     return index.candidates(code, limit, options.radius, among)
 
 

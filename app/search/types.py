@@ -6,8 +6,6 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_POOL = 1000
-
 
 class Mode(StrEnum):
     """The paper's three ways to search."""
@@ -24,7 +22,8 @@ class SearchOptions:
     Attributes:
         k: the most matches.
         mode: which of the three ways.
-        pool: the most candidates that the coarse step keeps; None for no limit but the radius.
+        pool: the most candidates that the coarse step keeps; None for no limit but the radius, or where there is no
+            radius either, for what suits the network.
         radius: the largest Hamming distance of a candidate; None for no limit but the pool.
         label: only pictures with this label.
     """
@@ -35,10 +34,10 @@ class SearchOptions:
     radius: int | None = None
     label: str | None = None
 
-    def pool_limit(self) -> int | None:
-        """Returns how many candidates there may be; None for all within the radius."""
+    def pool_limit(self, usual: int) -> int | None:
+        """Returns how many candidates there may be, given the network's usual pool; None for all in the radius."""
         if self.pool is None and self.radius is None:
-            return DEFAULT_POOL
+            return max(usual, self.k)
         return self.pool
 
 

@@ -63,6 +63,11 @@ def test_half_of_the_pictures_are_mirrored_and_none_stands_on_its_head(maps: Ten
     assert downwards.all()
 
 
+def test_digits_and_letters_need_not_be_mirrored(maps: Tensor) -> None:
+    found = augment(maps, 40, generator(), mirror=False)
+    assert (found[:, :, -5:, 0].mean(dim=(1, 2)) > found[:, :, :5, 0].mean(dim=(1, 2))).all()
+
+
 def test_light_varies_and_colour_stays_grey() -> None:
     grey = torch.full((100, 16, 16, 3), 120, dtype=torch.uint8)
     found = augment(grey, 16, generator())

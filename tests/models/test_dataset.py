@@ -93,6 +93,12 @@ def test_holding_out_takes_a_share_of_every_class() -> None:
     assert rest.classes == held.classes == files.classes
 
 
+def test_of_large_sets_a_smaller_share_is_held_out() -> None:
+    rest, held = hold_out(labelled(30_000, 10_000), 0.1, seed=0)
+    assert np.bincount(held.labels).tolist() == [1500, 500]
+    assert len(rest) == 38_000
+
+
 def test_holding_out_repeats_with_its_seed() -> None:
     files = labelled(50, 50)
     first, again, other = (hold_out(files, 0.2, seed)[1].paths for seed in (3, 3, 4))

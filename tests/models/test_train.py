@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
 from models.backbones import BACKBONES, Backbone
 from models.checkpoint import load
+from models.codes import Codes, Floats
+from models.dataset import Loaded
 from models.errors import CheckpointError, DatasetError
+from models.network import LatentHashNet
 from models.preprocess import Preprocess
 from models.recipe import Recipe
-from models.train import Progress, train
+from models.train import Progress, judge, train
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 50, 40)}
 EACH = 16
@@ -72,6 +76,23 @@ def after_epoch(epoch: int) -> Callable[[Progress], None]:
 
 def in_the_middle_of_epoch(epoch: int) -> Callable[[Progress], None]:
     return stop_when(lambda progress: progress.epoch == epoch and progress.step == 2)
+
+
+def test_a_small_pool_is_found_better_where_codes_know_more_than_f7(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, labels = np.random.default_rng(0), np.repeat([0, 1], 400)
+
+    def knowing_codes(_network: LatentHashNet, pictures: NDArray[np.uint8]) -> tuple[Codes, Floats]:
+        codes = np.where(pictures[:, 0, 0] == 0, 0, 255).astype(np.uint8)
+        return codes, rng.normal(size=(len(pictures), 8)).astype(np.float32)
+
+    monkeypatch.setattr("models.train.encode", knowing_codes)
+    pictures = np.broadcast_to(labels[:, None, None, None], (800, 2, 2, 3)).astype(np.uint8)
+    loaded = Loaded(pictures, labels, ())
+    network = LatentHashNet("tiny", 24, 2, BACKBONES["tiny"].preprocess)
+    found = judge(network, "unit", loaded, loaded.at_most(50, seed=0))
+    assert network.feature_norm == "unit"
+    assert found["unit", 100]["hds"]["precision"] == found["unit", 300]["hds"]["precision"] == 1
+    assert 0.4 < found["unit", 1000]["hds"]["precision"] < 0.6
 
 
 def test_a_real_network_learns_and_goes_on_where_it_was_stopped(pictures: Path, tmp_path: Path) -> None:

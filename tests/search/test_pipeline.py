@@ -20,7 +20,7 @@ from app.search.decode import DecodeLimits
 from app.search.encode import BatchingEncoder, Encoder, TorchRuntime
 from app.search.index import Index, LocalIndex
 from app.search.pipeline import Answer, Searcher
-from app.search.types import DEFAULT_POOL, Encoded, Entries, Mode, SearchOptions
+from app.search.types import Encoded, Entries, Mode, SearchOptions
 from models.backbones import BACKBONES
 from models.codes import hamming
 from models.network import LatentHashNet
@@ -28,6 +28,7 @@ from tests.fakes import BITS, FEATURE_DIM, FakeEncoder
 
 PICTURES = list(islice(demo_pictures(), 60))
 FIRST_ID = 1000
+USUAL_POOL = 40
 
 
 @dataclass
@@ -68,7 +69,7 @@ class World:
         pool = [at for at, label in enumerate(self.shelf.labels) if options.label in (None, label)]
         if options.mode is not Mode.ES:
             near = [at for at in pool if options.radius is None or bits[at] <= options.radius]
-            limit = options.k if options.mode is Mode.BCS else options.pool_limit()
+            limit = options.k if options.mode is Mode.BCS else options.pool_limit(USUAL_POOL)
             pool = sorted(near, key=lambda at: (bits[at], at))[:limit]
         if options.mode is not Mode.BCS:
             pool = sorted(pool, key=lambda at: (exact[at], at))
@@ -104,7 +105,7 @@ def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World
         )
         keys = {FIRST_ID + at: picture.key for at, picture in enumerate(PICTURES)}
         shelf = Shelf(index, [picture.label for picture in PICTURES], keys)
-        yield World(Searcher(encoder, shelf, DecodeLimits()), shelf, encoder, encoded)
+        yield World(Searcher(encoder, shelf, DecodeLimits(), USUAL_POOL), shelf, encoder, encoded)
 
 
 @pytest.fixture(scope="module")
@@ -203,17 +204,19 @@ def test_an_answer_says_how_many_were_looked_at(cheap: World) -> None:
         return answer.pool_size, answer.catalogue_size
 
     boots = sum(picture.label == "boot" for picture in PICTURES)
-    assert sizes(SearchOptions(k=3)) == (60, 60)
+    assert sizes(SearchOptions(k=3)) == (USUAL_POOL, 60)
     assert sizes(SearchOptions(k=3, pool=20)) == (20, 60)
     assert sizes(SearchOptions(k=3, mode=Mode.BCS)) == (3, 60)
     assert sizes(SearchOptions(k=3, mode=Mode.ES, pool=20)) == (60, 60)
     assert sizes(SearchOptions(k=3, label="boot")) == (boots, 60)
+    assert sizes(SearchOptions(k=50)) == (50, 60)
 
 
 def test_the_pool_has_a_limit_unless_a_radius_is_given() -> None:
-    assert SearchOptions().pool_limit() == DEFAULT_POOL
-    assert SearchOptions(pool=5).pool_limit() == SearchOptions(pool=5, radius=3).pool_limit() == 5
-    assert SearchOptions(radius=3).pool_limit() is None
+    assert SearchOptions().pool_limit(50) == 50
+    assert SearchOptions(k=80).pool_limit(50) == 80
+    assert SearchOptions(pool=5).pool_limit(50) == SearchOptions(pool=5, radius=3).pool_limit(50) == 5
+    assert SearchOptions(radius=3).pool_limit(50) is None
 
 
 def test_pictures_that_the_catalogue_no_longer_knows_are_left_out_in_order(
@@ -252,5 +255,5 @@ def test_a_picture_that_is_not_there_is_not_found(cheap: World) -> None:
 def test_an_empty_catalogue_answers_with_nothing(tmp_path: Path, mode: Mode) -> None:
     with closing(VectorFile(tmp_path / "vectors.f32", FEATURE_DIM)) as vectors:
         shelf = Shelf(LocalIndex(BITS, vectors), [], {})
-        answer = Searcher(FakeEncoder(), shelf, DecodeLimits()).by_picture(png(0), SearchOptions(mode=mode))
+        answer = Searcher(FakeEncoder(), shelf, DecodeLimits(), USUAL_POOL).by_picture(png(0), SearchOptions(mode=mode))
     assert (answer.matches, answer.pool_size, answer.catalogue_size) == ([], 0, 0)
