@@ -1,9 +1,12 @@
 """A folder of labelled folders, as training and evaluation read it: `DIR/CLASS/FILE`, or `DIR/SPLIT/CLASS/FILE`.
 
 Knows nothing of networks. Pictures are decoded once, to a size a little above what the network reads, and kept
-in memory as bytes: on few cores decoding would otherwise take longer than the network does.
+as bytes, in memory or where they are too many in a file: on few cores decoding would otherwise take longer than the
+network does.
 """
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +24,8 @@ PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", "
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 # The share of each class that is held out where a data set has no split for it, and how many pictures are enough.
 HELD_OUT, ENOUGH_HELD_OUT = 0.1, 2000
+# Of the machine's memory, what the pictures of one split may take.
+SHARE_OF_MEMORY = 0.25
 # What people call the three parts of a data set.
 SPLIT_NAMES = {
     TRAIN: TRAIN,
@@ -151,7 +156,11 @@ def load_pictures(
     prepare: Callable[[Image.Image], NDArray[np.uint8]],
     progress: Callable[[int], None] = lambda _done: None,
 ) -> Loaded:
-    """Decodes every picture and prepares it; files that cannot be read are left out and named."""
+    """Decodes every picture and prepares it; files that cannot be read are left out and named.
+
+    Raises:
+        DatasetError: none can be read, or there is no room for them.
+    """
     pictures: NDArray[np.uint8] | None = None
     kept: list[int] = []
     unreadable: list[Path] = []
@@ -159,7 +168,7 @@ def load_pictures(
         try:
             picture = prepare(open_rgb(path))
             if pictures is None:
-                pictures = np.empty((len(files), *picture.shape), np.uint8)
+                pictures = room_for(len(files), picture.shape)
             pictures[len(kept)] = picture
             kept.append(position)
         except OSError:
@@ -168,6 +177,27 @@ def load_pictures(
     if pictures is None:
         raise DatasetError("None of the files could be read as a picture.")
     return Loaded(pictures[: len(kept)], files.labels[kept], tuple(unreadable))
+
+
+def room_for(count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Makes an array for so many pictures: in memory, or where they would fill it in a file that goes with the array.
+
+    Raises:
+        DatasetError: the disk has no room either.
+    """
+    size = count * int(np.prod(shape))
+    if size <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * SHARE_OF_MEMORY:
+        return np.empty((count, *shape), np.uint8)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, np.uint8, "r+", shape=(count, *shape))
+    except OSError as error:
+        raise DatasetError(
+            f"{count:,} pictures at this size want {size / 1e9:.0f} GB, more than a quarter of memory, and "
+            f"{tempfile.gettempdir()} has no room for them ({error}). "
+            "Use a smaller --size, or set TMPDIR to another folder."
+        ) from error
 
 
 def _read_classes(folder: Path) -> LabelledFiles:

@@ -1,5 +1,6 @@
 """Folders of labelled folders: what is found, what is refused, what is left out."""
 
+import errno
 import struct
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.dataset import LabelledFiles, hold_out, load_pictures, open_rgb, read_splits, read_unlabelled
+from models.dataset import LabelledFiles, hold_out, load_pictures, open_rgb, read_splits, read_unlabelled, room_for
 from models.errors import DatasetError
 from models.preprocess import Preprocess
 from tests.pictures import encoded, gradient
@@ -166,3 +167,22 @@ def test_loaded_pictures_can_be_fewer_and_smaller(tmp_path: Path) -> None:
     few = loaded.at_most(3, seed=0)
     assert (len(few.labels), len(few.pictures), len(loaded.at_most(99, 0).labels)) == (3, 3, 10)
     assert few.resized(4).pictures.shape == (3, 4, 4, 3)
+
+
+def test_more_pictures_than_memory_holds_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a/1.png", "a/2.png", "b/1.png")
+    in_memory = load_pictures(read_splits(tmp_path)["train"], PREPARE)
+    monkeypatch.setattr("models.dataset.SHARE_OF_MEMORY", 0)
+    on_disk = load_pictures(read_splits(tmp_path)["train"], PREPARE)
+    assert isinstance(on_disk.pictures, np.memmap)
+    np.testing.assert_array_equal(on_disk.pictures, in_memory.pictures)
+
+
+def test_no_room_for_the_pictures_is_said_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("models.dataset.SHARE_OF_MEMORY", 0)
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(DatasetError, match=r"1,000,000 pictures .* 48 GB.*No space left.*smaller --size"):
+        room_for(1_000_000, (126, 126, 3))
