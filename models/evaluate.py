@@ -2,7 +2,7 @@
 
 Run it as `lookalike evaluate CHECKPOINT DIR --out FOLDER` or `python -m models.evaluate`. It measures the paper's
 three ways to search (ES, BCS, HDS), and beside them F7 of the same backbone with ImageNet weights only. How pictures
-are encoded, how searching is measured and how results are shown stands in `evaluate_encode.py`, `evaluate_search.py`
+are encoded, how searching is measured and how results are shown stands in `encode_files.py`, `evaluate_search.py`
 and `report.py`.
 """
 
@@ -20,8 +20,8 @@ import torch
 from models import metrics, report
 from models.checkpoint import CheckpointInfo, load
 from models.dataset import HELD_OUT, TEST, TRAIN, LabelledFiles, hold_out, read_splits
+from models.encode_files import Encoded, encode_files, ready
 from models.errors import DatasetError, ModelError, WeightsUnavailableError
-from models.evaluate_encode import Encoded, encode_files, ready
 from models.evaluate_search import retrieval, samples
 from models.network import FeatureNorm, LatentHashNet
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models import metrics
 from models.codes import Codes, Floats, hamming
-from models.evaluate_encode import Encoded
+from models.encode_files import Encoded
 from models.metrics import Doubles, Ranking
 from models.network import FeatureNorm
 from models.report_pictures import Sample

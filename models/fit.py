@@ -14,14 +14,13 @@ import torch
 from models import checkpoint
 from models.backbones import BACKBONES
 from models.checkpoint import CheckpointInfo
-from models.dataset import load_pictures, read_unlabelled
-from models.encode import encode
+from models.dataset import read_unlabelled
+from models.encode_files import encode_files, ready
 from models.errors import DatasetError
 from models.itq import itq, lsh
 from models.network import LatentHashNet
 
 Method = Literal["itq", "lsh"]
-AT_A_TIME = 256
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,27 @@ class Fit:
 
     backbone: str = "efficientnet_lite0"
     bits: int = 128
-    size: int = 160
+    size: int = 224
     method: Method = "itq"
     most: int = 5000
     seed: int = 0
 
 
-def fit(folder: Path, out: Path, recipe: Fit, report: Callable[[int, int], None]) -> CheckpointInfo:
+def fit(
+    folder: Path,
+    out: Path,
+    recipe: Fit,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
+    note: Callable[[str], None] = lambda _note: None,
+) -> CheckpointInfo:
     """Writes the checkpoint `out` (a path without suffix) for the pictures below `folder`.
+
+    Args:
+        folder: pictures, at any depth.
+        out: the checkpoint to be.
+        recipe: how.
+        report: hears how many pictures were looked at, and of how many.
+        note: hears of every file that cannot be read.
 
     Raises:
         DatasetError: there are no pictures, or too few.
@@ -47,16 +59,13 @@ def fit(folder: Path, out: Path, recipe: Fit, report: Callable[[int, int], None]
     preprocess = replace(BACKBONES[recipe.backbone].preprocess, size=recipe.size)
     network = LatentHashNet(recipe.backbone, recipe.bits, 0, preprocess)
     network.load_imagenet()
-    features: list[np.typing.NDArray[np.float32]] = []
-    for first in range(0, len(files), AT_A_TIME):
-        some = files.subset(np.arange(first, min(first + AT_A_TIME, len(files))))
-        features.append(encode(network, load_pictures(some, preprocess).pictures)[1])
-        report(first + len(some), len(files))
-    found = np.concatenate(features)
-    if len(found) == 1:
+    encoded = encode_files(files, ready(network), None, report)
+    for path in encoded.unreadable:
+        note(f"{path} cannot be read as a picture and is left out.")
+    if len(encoded.paths) == 1:
         raise DatasetError(f"{folder} holds only one picture that can be read.")
-    set_latent(network, found, recipe)
-    told = {"fit": vars(recipe), "pictures": len(found)}
+    set_latent(network.cpu(), encoded.features, recipe)
+    told = {"fit": vars(recipe), "pictures": len(encoded.paths)}
     return checkpoint.save(network, replace(checkpoint.describe(network, out.name, ()), training=told), out.parent)
 
 

@@ -72,7 +72,7 @@ def fit(
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes: a path without suffix.")] = Path("runs/model"),
     backbone: Annotated[str, typer.Option(help="efficientnet_lite0 or alexnet.")] = "efficientnet_lite0",
     bits: Annotated[int, typer.Option(help="Bits of a code, a multiple of 8.")] = 128,
-    size: Annotated[int, typer.Option(min=32, help="Side of the pictures, in pixels.")] = 160,
+    size: Annotated[int, typer.Option(min=32, help="Side of the pictures, in pixels.")] = 224,
     method: Annotated[Method, typer.Option(help="itq learns from the pictures, lsh draws at random.")] = Method.ITQ,
 ) -> None:
     """Make a network for pictures that have no labels, in one pass over them."""
@@ -83,7 +83,13 @@ def fit(
         recipe = Fit(backbone=backbone, bits=bits, size=size, method=method.value)
         with progress_bar() as bar:
             task = bar.add_task("looking at pictures", total=None)
-            info = run(folder, out, recipe, lambda done, total: bar.update(task, completed=done, total=total))
+            info = run(
+                folder,
+                out,
+                recipe,
+                lambda done, total: bar.update(task, completed=done, total=total),
+                lambda note: bar.console.print(note, markup=False),
+            )
         console().print(f"{out}.safetensors, fingerprint {info.fingerprint}. Use it with LOOKALIKE_MODEL={out}.json")
 
 

@@ -16,9 +16,9 @@ from models.checkpoint import describe, save
 from models.codes import Codes, Floats, hamming
 from models.dataset import LabelledFiles, open_rgb
 from models.encode import encode
+from models.encode_files import Encoded, encode_files
 from models.errors import CheckpointError, DatasetError, ModelError, WeightsUnavailableError
 from models.evaluate import classification, evaluate, imagenet_network, measure_unseen, sides, unseen_labels
-from models.evaluate_encode import Encoded, encode_files
 from models.evaluate_search import retrieval
 from models.network import LatentHashNet
 from tests.models.folders import coloured_folder

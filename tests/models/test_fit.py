@@ -15,15 +15,18 @@ from tests.models.folders import coloured_folder
 def test_fit_makes_a_network_that_finds_pictures_of_one_kind(tmp_path: Path) -> None:
     folder = coloured_folder(tmp_path / "pictures")
     heard: list[tuple[int, int]] = []
-    info = fit(folder, tmp_path / "mine", Fit(bits=16, size=32), lambda *progress: heard.append(progress))
+    (folder / "torn.jpg").write_bytes(b"no picture")
+    notes: list[str] = []
+    info = fit(folder, tmp_path / "mine", Fit(bits=16, size=32), lambda *done: heard.append(done), notes.append)
 
     network, found = load(tmp_path / "mine.json")
     assert found.fingerprint == info.fingerprint
     assert found.classes == ()
     assert found.feature_norm == "unit"
-    assert heard[-1] == (36, 36)
+    assert heard[-1] == (37, 37)
+    assert notes == [f"{folder / 'torn.jpg'} cannot be read as a picture and is left out."]
 
-    paths = read_unlabelled(folder, 100, 0).paths
+    paths = [path for path in read_unlabelled(folder, 100, 0).paths if path.name != "torn.jpg"]
     codes, features = encode(network, np.stack([network.preprocess(open_rgb(path)) for path in paths]))
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
     nearest = [paths[position].parent.name for position in rank_by_hamming(codes[0], codes)[:8]]
@@ -33,18 +36,18 @@ def test_fit_makes_a_network_that_finds_pictures_of_one_kind(tmp_path: Path) -> 
 def test_lsh_needs_no_more_pictures_than_bits(tmp_path: Path) -> None:
     folder = coloured_folder(tmp_path / "pictures", per_class=2)
     with pytest.raises(DatasetError, match="fewer bits, or lsh"):
-        fit(folder, tmp_path / "itq", Fit(bits=64, size=32), lambda *_: None)
-    assert fit(folder, tmp_path / "lsh", Fit(bits=64, size=32, method="lsh"), lambda *_: None).bits == 64
+        fit(folder, tmp_path / "itq", Fit(bits=64, size=32))
+    assert fit(folder, tmp_path / "lsh", Fit(bits=64, size=32, method="lsh")).bits == 64
 
 
 def test_a_folder_without_pictures_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds no pictures"):
-        fit(tmp_path, tmp_path / "out", Fit(), lambda *_: None)
+        fit(tmp_path, tmp_path / "out", Fit())
     with pytest.raises(DatasetError, match="is not a folder"):
-        fit(tmp_path / "nowhere", tmp_path / "out", Fit(), lambda *_: None)
+        fit(tmp_path / "nowhere", tmp_path / "out", Fit())
 
 
 def test_bits_that_are_no_multiple_of_eight_are_refused_with_a_sentence(tmp_path: Path) -> None:
     folder = coloured_folder(tmp_path / "pictures", per_class=2)
     with pytest.raises(ModelError, match="multiple of 8"):
-        fit(folder, tmp_path / "out", Fit(bits=20, size=32), lambda *_: None)
+        fit(folder, tmp_path / "out", Fit(bits=20, size=32))
