@@ -10,7 +10,7 @@ from app.catalogue.tables import CatalogueState, Generation
 from app.errors import ModelMismatchError
 from models.checkpoint import PRETRAINED, CheckpointInfo
 
-DEFAULT_MODEL = "clothing"
+DEFAULT_MODEL = "general"
 
 
 def model_for(session: Session, asked: str | None) -> str:

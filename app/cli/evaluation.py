@@ -35,9 +35,9 @@ def evaluate(
                 found = run(checkpoint, folder, out, unseen=unseen, progress=report)
             except KeyboardInterrupt:
                 fail("Stopped; nothing was written.")
-        table = Table("mode", "P@1", "mAP@1000", "mAP")
+        table = Table("mode", "P@1", "P@10", "mAP@1000", "mAP")
         for mode, scores in found["modes"].items():
-            values = (scores["precision"]["1"], scores["map_1000"], scores["map"])
+            values = (scores["precision"]["1"], scores["precision"]["10"], scores["map_1000"], scores["map"])
             table.add_row(LABELS[mode], *(f"{value:.4f}" for value in values))
         console().print(table)
         if found["accuracy"] is not None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import catalogue, evaluation, serve, training
+from app.cli import bench, catalogue, evaluation, serve, training
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +19,7 @@ app.command()(catalogue.reencode)
 app.command()(training.train)
 app.command()(training.fit)
 app.command()(evaluation.evaluate)
+app.command()(bench.bench)
 app.command("models")(training.list_models)
 
 

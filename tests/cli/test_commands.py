@@ -132,3 +132,17 @@ def test_without_a_command_it_lists_them(tmp_path: Path) -> None:
     assert {"serve", "index", "search", "stats", "demo", "migrate"} <= set(NAMES)
     result = run(tmp_path, "--help")
     assert all(name in said(result) for name in NAMES)
+
+
+def test_a_benchmark_that_there_is_not_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "There is no benchmark speed; there are core" in failed(run(tmp_path, "bench", "speed"))
+    monkeypatch.setattr("app.cli.bench.find_spec", lambda _: None)
+    assert "from a checkout" in failed(run(tmp_path, "bench", "core"))
+
+
+def test_a_benchmark_prints_a_table_and_keeps_json(tmp_path: Path) -> None:
+    files = ("--json", str(tmp_path / "core.json"), "--folder", str(tmp_path / "large"))
+    result = run(tmp_path, "bench", "core", "--pictures", "20000", "--floats", "32", "--bits", "16", *files)
+    assert "coarse_over_limit" in said(result)
+    assert (tmp_path / "core.json").exists()
+    assert (tmp_path / "core.svg").exists()

@@ -1,0 +1,145 @@
+"""The search core at the paper's size: codes alone, both steps, and exhaustive exact L2, on the same made catalogue.
+
+The paper (section 4.4) reports codes 971.3 times as fast as exhaustive L2 over 4096 floats of 1,124,087 pictures.
+Each step stands beside its limit in the same run: the coarse step beside one pass over the bytes of the codes, the
+fine step beside FAISS's distance kernel alone on the same rows. Every way answers one query at a time, in one thread,
+through the index that the service uses; exhaustive search is FAISS's. Codes' answers are compared with NumPy's.
+"""
+
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from app.catalogue.vectors import VectorFile
+from app.search.fine import distances
+from app.search.index import LocalIndex
+from app.search.types import Entries
+from benchmarks.made import Made
+from benchmarks.measure import Call, read_all, side_by_side
+from benchmarks.results import Results
+from models.codes import Codes, Floats
+
+PAPERS_SIZE = 1_124_087
+DIMS, BITS = (4096, 1280), (128, 48)
+POOLS, DEFAULT_POOL = (100, 1000, 10_000), 1000
+QUERIES, K = 64, 10
+# The names that stand for themselves: the paper's own setting and the default pool.
+HEADLINE = (4096, 128)
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Core:
+    """Sizes of a run."""
+
+    pictures: int = PAPERS_SIZE
+    dims: tuple[int, ...] = DIMS
+    bits: tuple[int, ...] = BITS
+    folder: Path = Path("benchmarks/data")
+
+
+def run(options: Core, say: Say) -> Results:
+    """Measures every size of F7 and of code; a size for which there is no room is skipped and says so."""
+    results = Results("core", {"pictures": options.pictures, "k": K})
+    for dim in options.dims:
+        needed = options.pictures * dim * 4
+        free = _room(options.folder)
+        if needed * 1.05 > free:
+            results.skip(f"{dim} floats", f"{needed / 1e9:.1f} GB wanted, {free / 1e9:.1f} GB free on {options.folder}")
+            continue
+        for bits in options.bits:
+            measure(results, Made(options.pictures, dim, bits), options.folder, say)
+    return results
+
+
+def measure(results: Results, made: Made, folder: Path, say: Say) -> None:
+    """Fills an index, times the ways side by side, adds the rows, and takes the file away."""
+    path = folder / f"core-{made.dim}.f32"
+    try:
+        with closing(VectorFile(path, made.dim)) as vectors:
+            say(f"making {made.pictures:,} pictures of {made.dim} floats and {made.bits} bits")
+            index, codes = fill(made, vectors)
+            query_codes, queries = made.queries(QUERIES)
+            check(index, codes, query_codes)
+            ways = calls(index, vectors, codes, query_codes, queries)
+            say("searching")
+            timings = side_by_side(ways)
+    finally:
+        path.unlink(missing_ok=True)
+    setting = "" if (made.dim, made.bits) == HEADLINE else f" ({made.dim} floats, {made.bits} bits)"
+    for name, timing in timings.items():
+        results.time(f"{name}{setting}", timing)
+    medians = {name: timing.median for name, timing in timings.items()}
+    results.ratio(f"bcs_over_es{setting}", medians["es"], medians["bcs"])
+    for pool in POOLS:
+        name = "hds_over_es" if pool == DEFAULT_POOL else f"hds_over_es, pool {pool:,}"
+        results.ratio(f"{name}{setting}", medians["es"], medians[f"hds, pool {pool:,}"])
+    results.ratio(f"coarse_over_limit{setting}", medians["coarse, pool 1,000"], medians["limit: codes read once"])
+    results.ratio(f"fine_over_kernel{setting}", medians["fine, pool 1,000"], medians["limit: kernel, 1,000 rows"])
+
+
+def fill(made: Made, vectors: VectorFile) -> tuple[LocalIndex, Codes]:
+    """Puts a made catalogue into an index; returns it, and its codes to check against."""
+    index, first, codes = LocalIndex(made.bits, vectors), 0, []
+    for block, features in made.blocks():
+        slots = np.arange(first, first + len(block))
+        index.add(Entries(slots + 1, block, slots, vectors.write(slots, features)))
+        codes.append(block)
+        first += len(block)
+    return index, np.concatenate(codes)
+
+
+def check(index: LocalIndex, codes: Codes, queries: Codes) -> None:
+    """Compares the coarse step with NumPy, ids and distances, ties by id."""
+    for query in queries[:8]:
+        flat = np.bitwise_count(codes ^ query).sum(axis=1, dtype=np.int32)
+        expected = np.lexsort((np.arange(len(codes)), flat))[:DEFAULT_POOL]
+        found = index.candidates(query, DEFAULT_POOL, None, None)
+        np.testing.assert_array_equal(found.ids, expected + 1)
+        np.testing.assert_array_equal(found.hamming, flat[expected])
+
+
+def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Codes, queries: Floats) -> dict[str, Call]:
+    """Names the ways to search, the two steps by themselves, and their limits."""
+    everything = vectors.rows(np.array([len(codes) - 1]))[: len(codes)]
+    pools = [index.candidates(code, DEFAULT_POOL, None, None) for code in query_codes]
+    width = -(-codes.shape[1] // 8) * 8
+    words = np.zeros((len(codes), width), np.uint8).reshape(-1).view(np.uint64)
+
+    def hds(pool: int) -> Call:
+        def search(turn: int) -> object:
+            at = turn % QUERIES
+            return index.rank(queries[at], query_codes[at], index.candidates(query_codes[at], pool, None, None), K)
+
+        return search
+
+    def es(turn: int) -> object:
+        faiss.omp_set_num_threads(1)
+        at = turn % QUERIES
+        return faiss.knn(queries[at : at + 1], everything, K)
+
+    def fine(turn: int) -> object:
+        at = turn % QUERIES
+        return index.rank(queries[at], query_codes[at], pools[at], K)
+
+    return {
+        "es": es,
+        "bcs": lambda turn: index.candidates(query_codes[turn % QUERIES], K, None, None),
+        **{f"hds, pool {pool:,}": hds(pool) for pool in POOLS},
+        "coarse, pool 1,000": lambda turn: index.candidates(query_codes[turn % QUERIES], DEFAULT_POOL, None, None),
+        "limit: codes read once": read_all(words),
+        "fine, pool 1,000": fine,
+        "limit: kernel, 1,000 rows": lambda turn: distances(
+            queries[turn % QUERIES], everything, pools[turn % QUERIES].slots
+        ),
+    }
+
+
+def _room(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(folder).free

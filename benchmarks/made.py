@@ -1,0 +1,81 @@
+"""Made catalogues: F7 and codes of as many pictures as wanted, the same on every machine, with the shape of real ones.
+
+A picture's F7 is what a ReLU leaves of its cluster's centre, a direction within the cluster and noise:
+relu(c + Z A + 0.6 e), with c and the rows of A normal, Z of 12 numbers; so that neighbours within a cluster differ
+along few directions, as pictures of one kind do. There are 116 clusters, as many as the paper's clothing data has
+categories, of unequal size. Codes are the signs of the features along ITQ's axes, learnt from a sample, as
+`lookalike fit` makes them. Queries are drawn like the pictures and are not among them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.codes import Codes, Floats
+from models.itq import itq
+
+CLUSTERS = 116
+DIRECTIONS = 12
+SAMPLE = 8000
+_AT_A_TIME = 8192
+
+
+@dataclass(frozen=True)
+class Made:
+    """A made catalogue.
+
+    Attributes:
+        pictures: how many.
+        dim: floats in F7.
+        bits: bits of a code.
+        seed: of everything that is drawn.
+    """
+
+    pictures: int
+    dim: int
+    bits: int
+    seed: int = 0
+
+    def blocks(self) -> Iterator[tuple[Codes, Floats]]:
+        """Yields codes `(n, bits / 8)` and F7 `(n, dim)`, some thousand pictures at a time."""
+        for number, first in enumerate(range(0, self.pictures, _AT_A_TIME)):
+            features = self._draw(min(_AT_A_TIME, self.pictures - first), (1, number))
+            yield self.codes(features), features
+
+    def queries(self, count: int) -> tuple[Codes, Floats]:
+        """Returns codes and F7 of pictures that are not in the catalogue."""
+        features = self._draw(count, (2, 0))
+        return self.codes(features), features
+
+    def codes(self, features: Floats) -> Codes:
+        """Returns the codes of F7 `(n, dim)`."""
+        weights, biases = self._hyperplanes
+        return np.packbits(features @ weights.T + biases > 0, axis=1)
+
+    @cached_property
+    def _hyperplanes(self) -> tuple[Floats, Floats]:
+        return itq(self._draw(SAMPLE, (3, 0)), self.bits, self.seed)
+
+    @cached_property
+    def _clusters(self) -> tuple[Floats, Floats, NDArray[np.float64]]:
+        rng = np.random.default_rng((self.seed, 0))
+        centres = rng.standard_normal((CLUSTERS, self.dim), np.float32)
+        directions = rng.standard_normal((CLUSTERS, DIRECTIONS, self.dim), np.float32) / np.sqrt(DIRECTIONS)
+        shares = rng.dirichlet(np.full(CLUSTERS, 2.0))
+        return centres, directions.astype(np.float32), shares
+
+    def _draw(self, count: int, stream: tuple[int, int]) -> Floats:
+        centres, directions, shares = self._clusters
+        rng = np.random.default_rng((self.seed, *stream))
+        members = rng.choice(CLUSTERS, count, p=shares)
+        features = rng.standard_normal((count, self.dim), np.float32)
+        features *= np.float32(0.6)
+        features += centres[members]
+        within = rng.standard_normal((count, DIRECTIONS), np.float32)
+        for cluster in np.unique(members):
+            here = members == cluster
+            features[here] += within[here] @ directions[cluster]
+        return np.maximum(features, 0, out=features)

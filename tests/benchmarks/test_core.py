@@ -1,0 +1,83 @@
+"""The benchmark of the search core at a toy size: it runs, compares with brute force, and writes what it found."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.core import Core, check, run
+from benchmarks.made import Made
+from benchmarks.measure import side_by_side
+from benchmarks.results import Results
+
+SMALL = 12_000
+
+
+def test_every_way_is_measured_beside_its_limit(tmp_path: Path) -> None:
+    said: list[str] = []
+    results = run(Core(SMALL, dims=(32,), bits=(16,), folder=tmp_path), said.append)
+    rows = {row.name.removesuffix(" (32 floats, 16 bits)"): row for row in results.rows}
+    for name in ("es", "bcs", "hds, pool 1,000", "coarse, pool 1,000", "limit: codes read once"):
+        assert rows[name].unit == "ms"
+        assert 0 < (rows[name].low or 0) <= (rows[name].value or 0) <= (rows[name].high or 0)
+    over, under = rows["bcs_over_es"].of or (0, 1)
+    assert rows["bcs_over_es"].value == pytest.approx(over / under)
+    assert {"hds_over_es", "coarse_over_limit", "fine_over_kernel"} <= set(rows)
+    assert said
+    assert not list(tmp_path.iterdir()), "the file is taken away"
+
+
+def test_a_size_without_room_is_skipped_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    results = run(Core(SMALL, dims=(32,), bits=(16,), folder=tmp_path), lambda _: None)
+    assert [(row.name, row.value) for row in results.rows] == [("32 floats", None)]
+    assert "0.0 GB free" in (results.rows[0].skipped or "")
+
+
+def test_results_are_kept_as_json_and_a_plot(tmp_path: Path) -> None:
+    results = Results("toy", {"pictures": 3})
+    for name, timing in side_by_side({"quick": lambda _: None}, least=3, seconds=0).items():
+        results.time(name, timing)
+    results.ratio("slow_over_quick", 6, 2)
+    results.skip("absent", "no such peer")
+    results.write(tmp_path / "out" / "toy.json")
+    found = json.loads((tmp_path / "out" / "toy.json").read_text())
+    assert found["machine"]["cores"] > 0
+    assert [(row["name"], row["unit"]) for row in found["rows"]] == [
+        ("quick", "ms"),
+        ("slow_over_quick", "ratio"),
+        ("absent", ""),
+    ]
+    assert (found["rows"][1]["value"], found["rows"][1]["of"], found["rows"][2]["skipped"]) == (
+        3,
+        [6, 2],
+        "no such peer",
+    )
+    assert (tmp_path / "out" / "toy.svg").read_text().count("quick") == 1
+
+
+def test_made_pictures_repeat_and_cluster() -> None:
+    made = Made(20_000, 64, 32)
+    codes, features = next(iter(made.blocks()))
+    again = next(iter(Made(20_000, 64, 32).blocks()))
+    np.testing.assert_array_equal(features, again[1])
+    np.testing.assert_array_equal(codes, again[0])
+    assert sum(len(block) for block, _ in made.blocks()) == 20_000
+    assert features.min() == 0
+    query_codes, queries = made.queries(20)
+    np.testing.assert_array_equal(made.codes(queries), query_codes)
+    bits = np.bitwise_count(codes ^ query_codes[0]).sum(axis=1)
+    exact = np.linalg.norm(features - queries[0], axis=1)
+    nearest = np.argsort(exact)[:20]
+    assert bits[nearest].mean() < bits.mean() - 4
+
+
+def test_a_wrong_answer_ends_the_benchmark() -> None:
+    codes = np.arange(4000, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
+    wrong = SimpleNamespace(
+        candidates=lambda *_: SimpleNamespace(ids=np.arange(1, 1001), hamming=np.zeros(1000, np.int32))
+    )
+    with pytest.raises(AssertionError):
+        check(wrong, codes, codes[:2])  # type: ignore[arg-type]
