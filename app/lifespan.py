@@ -25,7 +25,7 @@ from app.search.encode import Encoder, open_encoder
 from app.search.index import LocalIndex
 from app.search.pipeline import Searcher
 from app.settings import Settings
-from models.checkpoint import CheckpointInfo, find
+from models.description import CheckpointInfo, find
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
         database = stack.enter_context(open_database(settings))
         with database.asking() as session:
             path = find(generations.model_for(session, settings.model))
-        encoder, network = open_encoder(path, settings.device, settings.precision)
+        encoder, network = open_encoder(path, settings.device, settings.precision, network_cache(settings.data_dir))
         stack.enter_context(closing(encoder))
         yield stack.enter_context(assemble(settings, database, encoder, network, path))
 
@@ -103,7 +103,7 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
     """
     with ExitStack() as stack:
         database, path = stack.enter_context(open_database(settings)), find(model)
-        encoder, network = open_encoder(path, settings.device, settings.precision)
+        encoder, network = open_encoder(path, settings.device, settings.precision, network_cache(settings.data_dir))
         stack.enter_context(closing(encoder))
         with database.begin() as session:
             generation = generations.find_or_create(session, network, path)
@@ -117,6 +117,11 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
 def limits_of(settings: Settings) -> DecodeLimits:
     """Returns the settings' limits on pictures."""
     return DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
+
+
+def network_cache(data_dir: Path) -> Path:
+    """Returns where networks that were converted for this machine are kept; it may be deleted at any time."""
+    return data_dir / "networks"
 
 
 def vector_path(data_dir: Path, generation_id: int) -> Path:

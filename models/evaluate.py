@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from models import metrics, report
-from models.checkpoint import CheckpointInfo, load
+from models.checkpoint import load
 from models.dataset import HELD_OUT, TEST, TRAIN, LabelledFiles, hold_out, read_splits
+from models.description import CheckpointInfo, FeatureNorm
 from models.encode_files import Encoded, encode_files, ready
 from models.errors import DatasetError, ModelError, WeightsUnavailableError
 from models.evaluate_search import retrieval, samples
-from models.network import FeatureNorm, LatentHashNet
+from models.network import LatentHashNet
 
 Progress = Callable[[str, int, int], None]
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from models import metrics
 from models.codes import Codes, Floats, hamming
+from models.description import FeatureNorm
 from models.encode_files import Encoded
 from models.metrics import Doubles, Ranking
-from models.network import FeatureNorm
 from models.report_pictures import Sample
 
 KS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)

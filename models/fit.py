@@ -13,8 +13,8 @@ import torch
 
 from models import checkpoint
 from models.backbones import BACKBONES
-from models.checkpoint import CheckpointInfo
 from models.dataset import read_unlabelled
+from models.description import CheckpointInfo
 from models.encode_files import encode_files, ready
 from models.errors import DatasetError
 from models.itq import itq, lsh

@@ -4,16 +4,13 @@ Lin, Yang, Hsiao, Chen: Deep Learning of Binary Hash Codes for Fast Image Retrie
 sections 3.1 and 3.2. Training needs class labels only; searching needs H (the code) and F7 (the fine order).
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from models.backbones import BACKBONES
+from models.description import FeatureNorm
 from models.errors import RecipeError
 from models.preprocess import Preprocess
-
-FeatureNorm = Literal["raw", "unit"]
 
 
 class LatentHashNet(nn.Module):

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from models import checkpoint
 from models.backbones import BACKBONES
-from models.checkpoint import CheckpointInfo
 from models.dataset import Loaded
+from models.description import CheckpointInfo, FeatureNorm
 from models.devices import autocast, average, keep_freed_memory, pick_device, process_group
 from models.encode import encode
 from models.errors import DatasetError
 from models.losses import loss
 from models.metrics import accuracy, retrieval
-from models.network import FeatureNorm, LatentHashNet
+from models.network import LatentHashNet
 from models.recipe import Recipe, epochs_for
 from models.state import State, frozen_stages, keep, resume, start
 from models.train_data import Data, batches, read, seed_of

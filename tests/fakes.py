@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from app.search.types import Encoded
-from models.checkpoint import CheckpointInfo
 from models.codes import binarise
+from models.description import CheckpointInfo
 from models.preprocess import Preprocess
 
 BITS = 64

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.catalogue import queries
 from app.catalogue.tables import CatalogueState, Generation
 from app.errors import ModelMismatchError
-from models.checkpoint import PRETRAINED, CheckpointInfo
+from models.description import PRETRAINED, CheckpointInfo
 
 DEFAULT_MODEL = "general"
 

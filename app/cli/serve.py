@@ -68,7 +68,7 @@ def _run(settings: Settings) -> None:
 def _require_network(settings: Settings, database: "Database") -> None:
     """Finds out now, and not in a worker, that the network is missing or is not the catalogue's."""
     from app.catalogue import generations
-    from models.checkpoint import find, read_info
+    from models.description import find, read_info
 
     with database.begin() as session:
         path = find(generations.model_for(session, settings.model))

@@ -96,7 +96,7 @@ def fit(
 def list_models() -> None:
     """List the networks that ship."""
     with errors_as_sentences():
-        from models.checkpoint import find, pretrained_names, read_info
+        from models.description import find, pretrained_names, read_info
 
         table = Table("name", "backbone", "bits", "learnt from", "fingerprint")
         for name in pretrained_names():

@@ -1,12 +1,10 @@
-"""From pictures to codes and F7: the one place of the service that touches the network.
+"""From pictures to codes and F7.
 
-On a CPU the network runs in OpenVINO, converted in memory from the torch module; on a GPU in torch. Pictures
-that arrive together are encoded together: whoever comes while the network is busy waits and shares the next
+Pictures that arrive together are encoded together: whoever comes while the network is busy waits and shares the next
 batch, and a lone picture never waits.
 """
 
 import queue
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -16,19 +14,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import UnavailableError
+from app.search.runtimes import Pictures, Runtime, open_runtime
 from app.search.types import Encoded
-from models.checkpoint import CheckpointInfo, load
 from models.codes import binarise
-from models.network import LatentHashNet, SearchHead
+from models.description import CheckpointInfo, find, read_info
 from models.preprocess import Preprocess
-
-Pictures = NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 BATCH = 8
 
@@ -52,55 +45,6 @@ class Encoder(Protocol):
     def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
         """Encodes pictures that are being added; row i is picture i."""
         ...
-
-
-class Runtime(Protocol):
-    """Runs a network: pictures `(n, size, size, 3)` uint8 → H `(n, bits)` and F7 `(n, feature_dim)`."""
-
-    def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch."""
-        ...
-
-
-class TorchRuntime:
-    """The network in torch, for GPUs and as the reference."""
-
-    def __init__(self, network: LatentHashNet, device: str) -> None:
-        self._device = torch.device(device)
-        self._head = SearchHead(network).eval().to(self._device)
-
-    @torch.inference_mode()
-    def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch."""
-        activations, features = self._head(torch.from_numpy(pictures).to(self._device))
-        return activations.cpu().numpy(), features.cpu().numpy()
-
-
-class OpenVinoRuntime:
-    """The network in OpenVINO, for CPUs.
-
-    A picture's result does not depend on the batch that it is in. OpenVINO would take bf16 by itself where the
-    CPU has it; f32 is set so that every machine gives the same codes, unless bf16 is asked for.
-    """
-
-    def __init__(self, network: LatentHashNet, precision: str = "f32") -> None:
-        # OpenVINO reports its use to its makers where this module is there; what we run reports to nobody.
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how an import is made to fail
-        import openvino
-
-        size = network.preprocess.size
-        model = openvino.convert_model(
-            SearchHead(network).eval(),
-            example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8),
-            input=[openvino.PartialShape([-1, size, size, 3])],
-        )
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-
-    def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch."""
-        results = self._request.infer([pictures])
-        return np.array(results[0]), np.array(results[1])
 
 
 @dataclass(order=True)
@@ -203,20 +147,13 @@ def _hand_out(jobs: list[_Job], encoded: Encoded) -> None:
 
 
 def open_encoder(
-    checkpoint: str | Path, device: str = "auto", precision: str = "f32"
+    checkpoint: str | Path, device: str, precision: str, cache: Path
 ) -> tuple[BatchingEncoder, CheckpointInfo]:
-    """Loads a checkpoint and makes it run where it runs best.
-
-    Args:
-        checkpoint: the name of one that ships, or a path.
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
-        precision: `f32` or, on a CPU, `bf16`.
+    """Opens a checkpoint for searching and adding; see `open_runtime`.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
     """
-    network, info = load(checkpoint)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    runtime = OpenVinoRuntime(network, precision) if device == "cpu" else TorchRuntime(network, device)
-    return BatchingEncoder(runtime, info.preprocess), info
+    path = find(checkpoint)
+    info = read_info(path)
+    return BatchingEncoder(open_runtime(path, info, device, precision, cache), info.preprocess), info

@@ -10,7 +10,7 @@ from app.catalogue import generations, queries
 from app.catalogue.database import Database
 from app.catalogue.tables import CatalogueState, Generation, Picture
 from app.errors import ModelMismatchError
-from models.checkpoint import PRETRAINED, CheckpointInfo
+from models.description import PRETRAINED, CheckpointInfo
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
 OTHER = replace(FAKE_NETWORK, name="other", fingerprint="0" * 16, bits=48, feature_dim=9)

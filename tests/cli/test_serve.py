@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.catalogue.generations import DEFAULT_MODEL
-from models.checkpoint import find
+from models.description import find
 from tests.conftest import running_server
 from tests.pictures import corners, encoded
 

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.backbones import BACKBONES
-from models.checkpoint import CheckpointInfo, describe, load, pretrained_names, read_info, save, write_info
+from models.checkpoint import describe, load, save
 from models.codes import binarise
+from models.description import CheckpointInfo, pretrained_names, read_info, write_info
 from models.errors import CheckpointError
 from models.network import LatentHashNet, SearchHead
 

@@ -10,11 +10,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app.cli.main import app
-from models import checkpoint
 from models.backbones import BACKBONES
-from models.checkpoint import describe, save
+from models.checkpoint import describe, load, save
 from models.codes import Codes, Floats, hamming
 from models.dataset import LabelledFiles, open_rgb
+from models.description import read_info
 from models.encode import encode
 from models.encode_files import Encoded, encode_files
 from models.errors import CheckpointError, DatasetError, ModelError, WeightsUnavailableError
@@ -87,7 +87,7 @@ def test_every_mode_equals_brute_force(
     evaluated: tuple[dict[str, Any], Path, Any], checkpoint_path: Path, folder: Path
 ) -> None:
     found, _, _ = evaluated
-    network, info = checkpoint.load(checkpoint_path)
+    network, info = load(checkpoint_path)
     plain = LatentHashNet(info.backbone, 16, 0, info.preprocess)
     plain.load_imagenet()
     asking, searched = (read(folder / split) for split in ("test", "train"))
@@ -173,7 +173,7 @@ def test_where_all_classes_are_unseen_nothing_is_measured_twice() -> None:
 
 
 def test_without_the_same_classes_there_is_no_accuracy_and_a_reason(checkpoint_path: Path) -> None:
-    network, info = checkpoint.load(checkpoint_path)
+    network, info = load(checkpoint_path)
     found = classification(network, info, ("blue", "shoes"), encoded(3, seed=1))
     assert found["accuracy"] is None
     assert found["accuracy_missing"].endswith("the same classes: green, red, shoes.")
@@ -184,14 +184,14 @@ def test_without_imagenet_weights_there_is_a_reason(checkpoint_path: Path, monke
         raise WeightsUnavailableError("no weights here")
 
     monkeypatch.setattr(LatentHashNet, "load_imagenet", unavailable)
-    assert imagenet_network(checkpoint.read_info(checkpoint_path)) == (None, "no weights here")
+    assert imagenet_network(read_info(checkpoint_path)) == (None, "no weights here")
     _, modes = retrieval(encoded(3, seed=1), encoded(9, seed=2), "unit", POOL)
     assert set(modes) == {"es", "hds", "bcs"}
 
 
 def test_of_a_folder_without_splits_a_tenth_of_every_class_asks(tmp_path: Path, checkpoint_path: Path) -> None:
     whole = coloured_folder(tmp_path / "whole", per_class=20)
-    info = checkpoint.read_info(checkpoint_path)
+    info = read_info(checkpoint_path)
     database, queries, origin = sides(whole, info)
     assert np.bincount(queries.labels).tolist() == [2, 2, 2]
     assert (len(database), origin) == (54, "held out")
@@ -200,7 +200,7 @@ def test_of_a_folder_without_splits_a_tenth_of_every_class_asks(tmp_path: Path, 
 
 
 def test_unseen_classes_may_be_demanded_or_left_out(checkpoint_path: Path, folder: Path) -> None:
-    info = checkpoint.read_info(checkpoint_path)
+    info = read_info(checkpoint_path)
     files = sides(folder, info)[0]
     assert unseen_labels(files, info, None) == []
     with pytest.raises(DatasetError, match="two or more that tiny was not trained on; here are 0"):
@@ -230,7 +230,7 @@ def test_files_of_which_none_is_a_picture_are_a_sentence(tmp_path: Path, checkpo
     broken.write_bytes(b"no picture")
     files = LabelledFiles(("red",), (broken,), np.zeros(1, np.int64))
     with pytest.raises(DatasetError, match=r"None of the 1 files could be read as a picture, .*broken\.png"):
-        encode_files(files, checkpoint.load(checkpoint_path)[0], None, lambda *_: None)
+        encode_files(files, load(checkpoint_path)[0], None, lambda *_: None)
 
 
 def test_the_command_prints_where_the_report_is(tmp_path: Path, checkpoint_path: Path, folder: Path) -> None:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import BACKBONES, Backbone
+from models.description import FeatureNorm
 from models.errors import RecipeError
-from models.network import FeatureNorm, LatentHashNet, SearchHead
+from models.network import LatentHashNet, SearchHead
 from models.preprocess import Preprocess
 
 PREPROCESS = Preprocess(8, "stretch", (10.0, 20.0, 30.0), (2.0, 4.0, 5.0))

@@ -16,7 +16,8 @@ from PIL import Image
 
 from app.demo import demo_pictures
 from app.errors import UnavailableError
-from app.search.encode import BATCH, BatchingEncoder, OpenVinoRuntime, TorchRuntime
+from app.search.encode import BATCH, BatchingEncoder
+from app.search.runtimes import OpenVinoRuntime, TorchRuntime, convert
 from models.backbones import BACKBONES
 from models.network import LatentHashNet
 from models.preprocess import Preprocess
@@ -46,7 +47,7 @@ def pictures(network: LatentHashNet) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def openvino(network: LatentHashNet) -> OpenVinoRuntime:
-    return OpenVinoRuntime(network)
+    return OpenVinoRuntime(convert(network))
 
 
 def test_openvino_computes_what_torch_does(

@@ -17,9 +17,10 @@ from app.demo import demo_pictures
 from app.errors import NotFoundError, PictureRefusedError
 from app.search.coarse import Ids
 from app.search.decode import DecodeLimits
-from app.search.encode import BatchingEncoder, Encoder, TorchRuntime
+from app.search.encode import BatchingEncoder, Encoder
 from app.search.index import Index, LocalIndex
 from app.search.pipeline import Answer, Searcher
+from app.search.runtimes import TorchRuntime
 from app.search.types import Encoded, Entries, Mode, SearchOptions
 from models.backbones import BACKBONES
 from models.codes import hamming

@@ -1,13 +1,13 @@
 import sys
 
-from app.search.encode import OpenVinoRuntime
+from app.search.runtimes import convert
 from models.network import LatentHashNet
 from models.preprocess import Preprocess
 
 
 def test_openvino_reports_to_nobody() -> None:
     scale = Preprocess(64, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
-    OpenVinoRuntime(LatentHashNet("efficientnet_lite0", 8, 2, scale))
+    convert(LatentHashNet("efficientnet_lite0", 8, 2, scale))
     assert sys.modules["openvino_telemetry"] is None
     telemetry = sys.modules["openvino.tools.ovc.telemetry_utils"].tm
     assert telemetry.__name__ == "openvino.tools.ovc.telemetry_stub"

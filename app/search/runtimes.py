@@ -1,0 +1,179 @@
+"""Where a network runs: in OpenVINO on a CPU, in torch on a GPU. The one module of the service that touches either.
+
+Converting a network for OpenVINO takes seconds, and torch with all it brings takes as long again to import. So what
+was converted is kept in the data folder, and a start that finds it needs neither.
+"""
+
+import hashlib
+import logging
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.description import CheckpointInfo, read_weights
+
+if TYPE_CHECKING:
+    from models.network import LatentHashNet
+
+log = logging.getLogger(__name__)
+
+Pictures = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+# A machine without one of these has no GPU that torch could use; asking torch itself means importing it.
+_GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+
+
+class Runtime(Protocol):
+    """Runs a network: pictures `(n, size, size, 3)` uint8 → H `(n, bits)` and F7 `(n, feature_dim)`."""
+
+    def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
+        """Runs one batch."""
+        ...
+
+
+class TorchRuntime:
+    """The network in torch, for GPUs and as the reference."""
+
+    def __init__(self, network: "LatentHashNet", device: str) -> None:
+        import torch
+
+        from models.network import SearchHead
+
+        self._torch, self._device = torch, torch.device(device)
+        self._head = SearchHead(network).eval().to(self._device)
+
+    def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
+        """Runs one batch."""
+        with self._torch.inference_mode():
+            activations, features = self._head(self._torch.from_numpy(pictures).to(self._device))
+            return activations.cpu().numpy(), features.cpu().numpy()
+
+
+class OpenVinoRuntime:
+    """The network in OpenVINO, for CPUs.
+
+    A picture's result does not depend on the batch that it is in. OpenVINO would take bf16 by itself where the
+    CPU has it; f32 is set so that every machine gives the same codes, unless bf16 is asked for.
+    """
+
+    def __init__(self, model: Any, precision: str = "f32") -> None:
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+        self._request = _openvino().Core().compile_model(model, "CPU", settings).create_infer_request()
+
+    def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
+        """Runs one batch."""
+        results = self._request.infer([pictures])
+        return np.array(results[0]), np.array(results[1])
+
+
+def open_runtime(path: Path, info: CheckpointInfo, device: str, precision: str, cache: Path) -> Runtime:
+    """Makes a checkpoint run where it runs best.
+
+    Args:
+        path: the checkpoint's JSON.
+        info: what it says.
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+        precision: `f32` or, on a CPU, `bf16`.
+        cache: a folder for converted networks.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+    """
+    if device == "cuda" or (device == "auto" and _has_gpu()):
+        from models.checkpoint import load
+
+        return TorchRuntime(load(path)[0], "cuda")
+    # Whether the weights are those that the JSON speaks of is looked at, even where what was made of them is kept.
+    read_weights(path, info)
+    return OpenVinoRuntime(kept(path, info, cache) or converted(path, info, cache), precision)
+
+
+def kept(path: Path, info: CheckpointInfo, cache: Path) -> Any | None:
+    """Returns what an earlier start converted; None where there is nothing, or not what was written."""
+    folder = _folder(info, cache)
+    try:
+        if (folder / "sha256").read_text() == _digest(folder):
+            return _openvino().Core().read_model(folder / "model.xml")
+        log.warning("%s is damaged; converting %s anew", folder, path.stem)
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError) as error:
+        log.warning("%s cannot be used (%s); converting %s anew", folder, error, path.stem)
+    return None
+
+
+def converted(path: Path, info: CheckpointInfo, cache: Path) -> Any:
+    """Converts a network for OpenVINO and keeps the result, unless there is no room to.
+
+    What is returned was written and read back: as it comes from the converter it would differ from what later starts
+    find in the last bit of some sums, and a picture would no longer be at distance 0 from itself.
+    """
+    from models.checkpoint import load
+
+    openvino = _openvino()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        made = Path(name)
+        openvino.save_model(convert(load(path)[0]), made / "model.xml", compress_to_fp16=False)
+        (made / "sha256").write_text(_digest(made))
+        try:
+            _keep(made, _folder(info, cache))
+        except OSError as error:
+            log.warning("the converted network is not kept, so the next start takes as long: %s", error)
+        return openvino.Core().read_model(made / "model.xml")
+
+
+def _keep(made: Path, folder: Path) -> None:
+    """Copies a folder, so that it is there whole or not at all; another worker may do the same at the same time."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as name:
+        copy = Path(shutil.copytree(made, Path(name) / folder.name))
+        shutil.rmtree(folder, ignore_errors=True)
+        copy.replace(folder)
+
+
+def convert(network: "LatentHashNet") -> Any:
+    """Returns OpenVINO's model of a network, for any number of pictures at once."""
+    import torch
+
+    from models.network import SearchHead
+
+    size = network.preprocess.size
+    openvino = _openvino()
+    return openvino.convert_model(
+        SearchHead(network).eval(),
+        example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8),
+        input=[openvino.PartialShape([-1, size, size, 3])],
+    )
+
+
+def _openvino() -> Any:
+    # OpenVINO reports its use to its makers where this module is there; what we run reports to nobody.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how an import is made to fail
+    import openvino
+
+    return openvino
+
+
+def _folder(info: CheckpointInfo, cache: Path) -> Path:
+    return cache / f"{info.fingerprint}-{_openvino().__version__.partition('-')[0]}"
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in ("model.xml", "model.bin"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _has_gpu() -> bool:
+    if not any(path.exists() for path in _GPU_DEVICES):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
