@@ -26,6 +26,8 @@ SAMPLES, SHOWN = 8, 5
 _STEP = 64
 
 Scores = dict[str, float | Doubles]
+# How a way to search orders the whole database, and which neighbours in that order it cannot tell apart.
+Ranked = tuple[Ranking, metrics.Ties]
 
 
 def retrieval(
@@ -37,20 +39,23 @@ def retrieval(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Searches with every query in every mode; returns what was measured by norm of F7, and by mode."""
     sums: dict[str, Scores] = {}
-    for done, (label, code, rankings) in enumerate(searches(queries, database, pool), 1):
-        for way, ranking in rankings.items():
-            add(sums.setdefault(way, {}), score(database.labels[ranking] == label))
-        coarse = rankings["bcs"]
+    for done, (label, code, ranked) in enumerate(searches(queries, database, pool), 1):
+        for way, (ranking, ties) in ranked.items():
+            add(sums.setdefault(way, {}), score(database.labels[ranking] == label, ties))
+        coarse, _ = ranked["bcs"]
         add(sums["bcs"], score_codes(database.labels[coarse] == label, hamming(code, database.codes[coarse])))
         if done % _STEP == 0 or done == len(queries.labels):
             progress(done, len(queries.labels))
     ways = {way: named(total, len(queries.labels)) for way, total in sums.items()}
     norms = {norm: {mode: ways[f"{mode} {norm}"] for mode in ("es", "hds")} for norm in ("raw", "unit")}
-    modes = ways | norms[norm]
-    return norms, {mode: modes[mode] for mode in MODES if mode in modes}
+    modes = {mode: found for mode in MODES if (found := (ways | norms[norm]).get(mode))}
+    # Both steps find the same pictures within a radius; without codes there is none.
+    for mode, scores in modes.items():
+        scores.setdefault("precision_radius_2", ways["bcs"]["precision_radius_2"] if mode == "hds" else None)
+    return norms, modes
 
 
-def searches(queries: Encoded, database: Encoded, pool: int) -> Iterator[tuple[np.int64, Codes, dict[str, Ranking]]]:
+def searches(queries: Encoded, database: Encoded, pool: int) -> Iterator[tuple[np.int64, Codes, dict[str, Ranked]]]:
     """Yields each query's label and code, and how the ways to search rank the whole database for it."""
     raw = metrics.squared_distances(queries.features, database.features, "raw")
     unit = metrics.squared_distances(queries.features, database.features, "unit")
@@ -59,18 +64,22 @@ def searches(queries: Encoded, database: Encoded, pool: int) -> Iterator[tuple[n
         imagenet = metrics.squared_distances(queries.imagenet, database.imagenet)
     sides = zip(queries.labels, queries.codes, raw, unit, imagenet, strict=True)
     for label, code, near_raw, near_unit, near_imagenet in sides:
-        coarse = metrics.rank_by_hamming(code, database.codes)
-        found = {"bcs": coarse}
+        coarse, far = metrics.rank_by_hamming(code, database.codes), hamming(code, database.codes)
+        found = {"bcs": (coarse, metrics.ties(far[coarse]))}
         for norm, near in (("raw", near_raw), ("unit", near_unit)):
-            found |= {f"es {norm}": metrics.rank(near), f"hds {norm}": metrics.rerank(coarse, near, pool)}
+            exact, both = metrics.rank(near), metrics.rerank(coarse, near, pool)
+            found[f"es {norm}"] = exact, metrics.ties(near[exact])
+            found[f"hds {norm}"] = both, metrics.ties(near[both[:pool]], far[both[pool:]])
         if near_imagenet is not None:
-            found["imagenet"] = metrics.rank(near_imagenet)
+            untrained = metrics.rank(near_imagenet)
+            found["imagenet"] = untrained, metrics.ties(near_imagenet[untrained])
         yield label, code, found
 
 
-def score(relevant: metrics.Relevance) -> Scores:
+def score(relevant: metrics.Relevance, ties: metrics.Ties) -> Scores:
     """Measures one ranking of the whole database."""
     return {
+        "map_tie_aware": metrics.tie_aware_average_precision(relevant, ties),
         "precision": np.array([metrics.precision_at(relevant, k) for k in KS if k <= len(relevant)]),
         "map_1000": metrics.average_precision(relevant[:DEPTH]),
         "map": metrics.average_precision(relevant),
@@ -79,11 +88,10 @@ def score(relevant: metrics.Relevance) -> Scores:
 
 
 def score_codes(relevant: metrics.Relevance, distances: NDArray[np.int32]) -> Scores:
-    """Measures what only codes have: ties and radii. Its precision by recall takes the place of `score`'s."""
+    """Measures what only codes have: radii. Its precision by recall takes the place of `score`'s."""
     within = metrics.precision_within(relevant, distances, RADIUS)
     ends = np.flatnonzero(np.diff(distances, append=-1)) + 1
     return {
-        "map_tie_aware": metrics.tie_aware_average_precision(relevant, distances),
         "precision_radius_2": within or 0.0,
         "empty_radius_2": float(within is None),
         "precision_by_radius_recall": metrics.precision_by_recall(relevant, ends),
@@ -111,9 +119,9 @@ def samples(queries: Encoded, database: Encoded, norm: FeatureNorm, pool: int) -
     count = min(SAMPLES, len(queries.paths))
     chosen = queries.subset((np.arange(count) * 2 + 1) * len(queries.paths) // (2 * count))
     found: list[Sample] = []
-    for path, (label, _, rankings) in zip(chosen.paths, searches(chosen, database, pool), strict=True):
-        ways = rankings | {mode: rankings[f"{mode} {norm}"] for mode in ("es", "hds")}
-        best = {mode: ways[mode][:SHOWN] for mode in MODES if mode in ways}
+    for path, (label, _, ways) in zip(chosen.paths, searches(chosen, database, pool), strict=True):
+        named_ways = ways | {mode: ways[f"{mode} {norm}"] for mode in ("es", "hds")}
+        best = {mode: named_ways[mode][0][:SHOWN] for mode in MODES if mode in named_ways}
         results = {
             mode: [(database.paths[i], bool(database.labels[i] == label)) for i in top] for mode, top in best.items()
         }

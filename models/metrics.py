@@ -16,6 +16,7 @@ from models.codes import Codes, Floats, hamming, unpack
 Ranking = NDArray[np.int64]
 Relevance = NDArray[np.bool_]
 Doubles = NDArray[np.float64]
+Ties = NDArray[np.int64]
 
 RECALL_STEPS = 20
 # A bit is dead when this share of pictures, or more, has the same value in it, and nearly dead from the second on.
@@ -71,6 +72,12 @@ def average_precision(relevant: Relevance) -> float:
     if not len(positions):
         return 0.0
     return float(np.mean(np.arange(1, len(positions) + 1) / (positions + 1)))
+
+
+def ties(*distances: NDArray[np.integer | np.floating]) -> Ties:
+    """Numbers the groups of equal distances along a ranking, `(n,)` from 0; parts follow each other and never tie."""
+    changes = [np.diff(part, prepend=np.nan) != 0 for part in distances]
+    return np.cumsum(np.concatenate(changes)) - 1
 
 
 def tie_aware_average_precision(relevant: Relevance, distances: NDArray[np.integer]) -> float:

@@ -72,6 +72,11 @@ def test_metrics_json_says_what_evaluate_returns(evaluated: tuple[dict[str, Any]
     found, out, heard = evaluated
     assert json.loads((out / "metrics.json").read_text()) == found
     assert set(found["modes"]) == {"es", "hds", "bcs", "imagenet"}
+    for scores in found["modes"].values():
+        assert {"precision", "map_1000", "map", "map_tie_aware", "precision_radius_2"} <= set(scores)
+    assert found["modes"]["es"]["map_tie_aware"] == pytest.approx(found["modes"]["es"]["map"], abs=0.01)
+    assert found["modes"]["hds"]["precision_radius_2"] == found["modes"]["bcs"]["precision_radius_2"]
+    assert found["modes"]["es"]["precision_radius_2"] is None
     assert list(found["modes"]["es"]["precision"]) == ["1", "5", "10", "20"]
     assert found["data"]["unreadable"] == ["train/blue/broken.jpg"]
     assert (found["data"]["database"], found["data"]["queries"], found["data"]["queries_from"]) == (27, 9, "test")

@@ -156,3 +156,10 @@ def test_a_vector_of_zeros_is_as_far_at_length_one_as_normalising_would_put_it()
     query, features = np.array([[3, 4]], np.float32), np.array([[0, 0], [6, 8], [-3, -4]], np.float32)
     (found,) = metrics.squared_distances(query, features, "unit")
     np.testing.assert_allclose(found + 1, [1, 0, 4], atol=1e-6)
+
+
+def test_ties_are_numbered_along_a_ranking_and_parts_never_tie() -> None:
+    exact, codes = np.array([0.5, 0.5, 0.7], np.float32), np.array([0, 3, 3, 4])
+    assert metrics.ties(exact, codes).tolist() == [0, 0, 1, 2, 3, 3, 4]
+    assert metrics.ties(np.array([2, 2]), np.array([2])).tolist() == [0, 0, 1]
+    assert metrics.ties(exact, codes[:0]).tolist() == [0, 0, 1]
