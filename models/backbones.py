@@ -26,6 +26,7 @@ class Backbone:
     Attributes:
         name: what checkpoints and the command line call it.
         feature_dim: floats in F7.
+        smallest: side of the smallest pictures that its layers can read, in pixels.
         preprocess: how its pictures are prepared unless a checkpoint says otherwise.
         build: makes the module, `(n, 3, size, size)` normalised → `(n, feature_dim)`, without trained weights.
         imagenet: fetches its ImageNet weights as a state dict of that module.
@@ -33,6 +34,7 @@ class Backbone:
 
     name: str
     feature_dim: int
+    smallest: int
     preprocess: Preprocess
     build: Callable[[], nn.Module]
     imagenet: Callable[[], dict[str, Tensor]]
@@ -100,6 +102,7 @@ BACKBONES = {
         Backbone(
             name="alexnet",
             feature_dim=4096,
+            smallest=63,
             preprocess=Preprocess(224, "stretch", IMAGENET_MEAN, IMAGENET_STD),
             build=AlexNetF7,
             imagenet=_alexnet_imagenet,
@@ -107,6 +110,7 @@ BACKBONES = {
         Backbone(
             name="efficientnet_lite0",
             feature_dim=1280,
+            smallest=32,
             # The weights' own scale, (x − 127) / 128; their package's README names another that costs accuracy.
             preprocess=Preprocess(224, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
             build=_efficientnet_lite0,

@@ -35,6 +35,10 @@ class LatentHashNet(nn.Module):
             raise RecipeError(f"The number of bits must be a multiple of 8, not {bits}.")
         if backbone not in BACKBONES:
             raise RecipeError(f"There is no backbone {backbone}; there are {', '.join(BACKBONES)}.")
+        if preprocess.size < BACKBONES[backbone].smallest:
+            raise RecipeError(
+                f"{backbone} reads pictures of {BACKBONES[backbone].smallest} pixels or more, not {preprocess.size}."
+            )
         self.backbone_name, self.bits, self.classes = backbone, bits, classes
         self.preprocess, self.feature_norm = preprocess, feature_norm
         self.feature_dim = BACKBONES[backbone].feature_dim

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 # Enough steps for the rates to do their work, however few or many pictures there are.
 PICTURES_SEEN = 75_000
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 40
+# How many times as large as its cuts a picture is read whole.
+LARGER_WHOLE = 1.2
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Recipe:
         A cut shows things larger than a whole picture does, and a network is at its best where both show them at the
         same size (Touvron et al. 2019).
         """
-        return round(self.size / 1.2)
+        return round(self.size / LARGER_WHOLE)
 
 
 def epochs_for(recipe: Recipe, pictures: int) -> int:

@@ -27,11 +27,11 @@ from models.dataset import Loaded
 from models.description import CheckpointInfo, FeatureNorm
 from models.devices import autocast, average, keep_freed_memory, pick_device, process_group
 from models.encode import encode
-from models.errors import DatasetError
+from models.errors import DatasetError, RecipeError
 from models.losses import loss
 from models.metrics import accuracy, retrieval
 from models.network import LatentHashNet
-from models.recipe import Recipe, epochs_for
+from models.recipe import LARGER_WHOLE, Recipe, epochs_for
 from models.state import State, frozen_stages, keep, resume, start
 from models.train_data import Data, batches, read, seed_of
 
@@ -40,7 +40,7 @@ BYTES_A_WEIGHT = 18
 # Enough to tell which norm of F7 and which pool rank better, without encoding a large set once more.
 JUDGED_AMONG = 5000
 # Where codes rank better than F7 a small pool is better than a large one; of equals the larger wins.
-POOLS = (1000, 300, 100)
+POOLS = (1000, 300, 100, 30)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note
         DatasetError: the folder cannot be used.
         CheckpointError: what an interrupted run left belongs to another recipe.
     """
+    require_size(recipe)
     keep_freed_memory()
     with process_group() as (rank, _):
         report, note = (report, note) if rank == 0 else (silent, ignore)
@@ -106,6 +107,20 @@ def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note
             info = checkpoint.save(state.network, info, out.parent)
             unfinished.unlink(missing_ok=True)
         return info
+
+
+def require_size(recipe: Recipe) -> None:
+    """Finds out before decoding whether the backbone can read the cuts that training makes.
+
+    Raises:
+        RecipeError: they are too small.
+    """
+    smallest = BACKBONES[recipe.backbone].smallest if recipe.backbone in BACKBONES else 0
+    if recipe.cut < smallest:
+        raise RecipeError(
+            f"{recipe.backbone} reads {smallest} pixels or more, and training cuts {recipe.cut} out of {recipe.size}. "
+            f"Use --size {math.ceil(smallest * LARGER_WHOLE)} or more."
+        )
 
 
 def require_space(out: Path, needed: int) -> None:

@@ -24,7 +24,7 @@ class Means(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _means(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKBONES, "means", Backbone("means", 3, PREPROCESS, Means, dict))
+    monkeypatch.setitem(BACKBONES, "means", Backbone("means", 3, 1, PREPROCESS, Means, dict))
 
 
 def network(bits: int = 16, classes: int = 5, norm: FeatureNorm = "raw") -> LatentHashNet:
@@ -78,3 +78,9 @@ def test_bits_must_fill_bytes(bits: int) -> None:
 def test_an_unknown_backbone_is_refused_by_name() -> None:
     with pytest.raises(RecipeError, match=r"no backbone vgg.*alexnet"):
         LatentHashNet("vgg", 16, 2, replace(PREPROCESS))
+
+
+def test_pictures_smaller_than_its_layers_can_read_are_refused_with_a_sentence() -> None:
+    preprocess = replace(BACKBONES["alexnet"].preprocess, size=60)
+    with pytest.raises(RecipeError, match="alexnet reads pictures of 63 pixels or more, not 60"):
+        LatentHashNet("alexnet", 8, 2, preprocess)

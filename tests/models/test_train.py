@@ -15,7 +15,7 @@ from models.backbones import BACKBONES, Backbone
 from models.checkpoint import load
 from models.codes import Codes, Floats
 from models.dataset import Loaded
-from models.errors import CheckpointError, DatasetError
+from models.errors import CheckpointError, DatasetError, RecipeError
 from models.network import LatentHashNet
 from models.preprocess import Preprocess
 from models.recipe import Recipe
@@ -46,7 +46,7 @@ def tiny_network() -> nn.Module:
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     preprocess = Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
-    backbone = Backbone("tiny", 8, preprocess, tiny_network, lambda: tiny_network().state_dict())
+    backbone = Backbone("tiny", 8, 8, preprocess, tiny_network, lambda: tiny_network().state_dict())
     monkeypatch.setitem(BACKBONES, "tiny", backbone)
 
 
@@ -190,3 +190,11 @@ def test_a_class_of_one_picture_is_mentioned(pictures: Path, tmp_path: Path) -> 
     write(folder, "single/1.png", *(f"{name}/{at}.png" for name in "ab" for at in range(4)))
     train(folder, tmp_path / "net", replace(TINY, epochs=1), note=heard.append)
     assert heard == ["Only one picture, so none to judge by: single."]
+
+
+def test_pictures_too_small_for_the_backbone_are_refused_before_any_is_decoded(tmp_path: Path) -> None:
+    small = replace(RECIPE, backbone="alexnet", size=64)
+    with pytest.raises(
+        RecipeError, match=r"alexnet reads 63 pixels or more, and training cuts 53 out of 64\. Use --size 76"
+    ):
+        train(tmp_path / "nowhere", tmp_path / "out", small)
