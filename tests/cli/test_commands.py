@@ -10,6 +10,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 import app.demo.fill
+from app.catalogue.generations import DEFAULT_MODEL
 from app.cli.main import app as commands
 from app.demo.catalogue import DemoPicture, demo_pictures
 from tests.pictures import corners, encoded, gradient
@@ -84,7 +85,7 @@ def test_stats_count_the_catalogue(data: Path) -> None:
     result = run(data, "stats")
     assert result.exit_code == 0, result.output
     assert "3 pictures, 1 labels" in said(result)
-    assert "network clothing" in said(result)
+    assert f"network {DEFAULT_MODEL}" in said(result)
 
 
 def test_the_demo_stays_out_of_a_catalogue_that_has_pictures(data: Path) -> None:
