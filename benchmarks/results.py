@@ -13,6 +13,9 @@ from rich.table import Table
 
 from benchmarks.measure import Timing, machine
 
+# From here on a table says whole numbers.
+_FOUR_DIGITS = 1000
+
 
 @dataclass(frozen=True)
 class Row:
@@ -106,4 +109,4 @@ class Results:
 def _digits(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if abs(value) > 999 else f"{value:.4g}"  # noqa: PLR2004 - four digits say enough
+    return f"{value:,.0f}" if abs(value) >= _FOUR_DIGITS else f"{value:.4g}"

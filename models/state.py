@@ -136,7 +136,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensors]]:
     parts: dict[str, Tensors] = {"network": {}, "averaged": {}, "best": {}, "momentum": {}}
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["about"])
-        for name in file.keys():  # noqa: SIM118 - safetensors' files are no dicts
+        names = file.keys()
+        for name in names:
             part, _, rest = name.partition("/")
             parts[part][rest] = file.get_tensor(name)
     return about, parts

@@ -164,7 +164,7 @@ def take_step(state: State, pictures: Tensor, labels: Tensor, recipe: Recipe) ->
         output, activations = state.network(pictures.to(device))
     total = loss(output.float(), activations.float(), labels.to(device), recipe)
     state.optimizer.zero_grad()
-    total.backward()  # type: ignore[no-untyped-call]  # torch has no types here
+    torch.autograd.backward(total)
     average(parameter.grad for parameter in state.network.parameters())
     state.optimizer.step()
     state.averaged.update_parameters(state.network)

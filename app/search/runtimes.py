@@ -154,7 +154,9 @@ def convert(network: "LatentHashNet") -> Any:
 
 def _openvino() -> Any:
     # OpenVINO reports its use to its makers where this module is there; what we run reports to nobody.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how an import is made to fail
+    # None in the place of a module is how Python is told to fail its import.
+    modules: dict[str, Any] = sys.modules
+    modules["openvino_telemetry"] = None
     import openvino
 
     return openvino

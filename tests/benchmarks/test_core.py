@@ -1,12 +1,16 @@
 """The benchmark of the search core at a toy size: it runs, compares with brute force, and writes what it found."""
 
 import json
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from app.catalogue.vectors import VectorFile
+from app.search.index import LocalIndex
+from app.search.types import Entries
 from benchmarks.core import Core, check, run
 from benchmarks.made import Made
 from benchmarks.measure import side_by_side
@@ -74,10 +78,12 @@ def test_made_pictures_repeat_and_cluster() -> None:
     assert bits[nearest].mean() < bits.mean() - 4
 
 
-def test_a_wrong_answer_ends_the_benchmark() -> None:
+def test_a_wrong_answer_ends_the_benchmark(tmp_path: Path) -> None:
     codes = np.arange(4000, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
-    wrong = SimpleNamespace(
-        candidates=lambda *_: SimpleNamespace(ids=np.arange(1, 1001), hamming=np.zeros(1000, np.int32))
-    )
-    with pytest.raises(AssertionError):
-        check(wrong, codes, codes[:2])  # type: ignore[arg-type]
+    slots = np.arange(len(codes))
+    with closing(VectorFile(tmp_path / "none.f32", 1)) as vectors:
+        for held, right in ((codes, True), (codes[::-1].copy(), False)):
+            index = LocalIndex(16, vectors)
+            index.add(Entries(slots + 1, held, slots, np.zeros(len(codes), np.uint32)))
+            with nullcontext() if right else pytest.raises(AssertionError):
+                check(index, codes, codes[:2])
