@@ -86,7 +86,7 @@ def assemble(
     files = PictureFiles(settings.data_dir / "pictures")
     with closing(VectorFile(vector_path(settings.data_dir, generation.id), network.feature_dim)) as vectors:
         index = LocalIndex(network.bits, vectors)
-        follower = Follower(database, index, generation.id)
+        follower = Follower(database, index, generation.id, network.bits)
         searcher = Searcher(encoder, follower, limits, network.pool)
         ingest = Ingest(database, files, Encodings(database, encoder, vectors, generation.id, limits))
         follower.current()

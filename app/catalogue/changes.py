@@ -102,7 +102,7 @@ def put_pictures(session: Session, generation_id: int, puts: Sequence[Put]) -> l
     if in_use != generation_id:
         raise CatalogueChangedError
     known = _known(session, [put.key for put in puts])
-    applied = [(_apply(session, known, put), put.encoding) for put in puts]
+    applied = [(_apply(session, known, put, seq), put.encoding) for put in puts]
     session.flush()
     # What other networks made of bytes that were replaced is no longer true.
     _forget_encodings(session, [picture.id for (picture, _, replaced), _ in applied if replaced is not None])
@@ -140,14 +140,15 @@ def describe_picture(session: Session, picture_id: int, given: Given) -> Picture
     Raises:
         NotFoundError: there is no such picture.
     """
-    advance(session)
+    seq, _ = advance(session)
     picture = session.get(Picture, picture_id)
     if picture is None:
         raise NotFoundError("picture", picture_id)
     if "fields" in given:
         merged = picture.fields | given["fields"]
         given = given | {"fields": {name: value for name, value in merged.items() if value is not None}}
-    _describe(picture, given)
+    if _describe(picture, given):
+        picture.seq = seq
     session.flush()
     session.refresh(picture)
     return picture
@@ -163,12 +164,12 @@ def _known(session: Session, keys: list[str]) -> dict[str, Picture]:
     return {picture.key: picture for picture in session.scalars(select(Picture).where(Picture.key.in_(keys)))}
 
 
-def _apply(session: Session, known: dict[str, Picture], put: Put) -> tuple[Picture, Status, str | None]:
+def _apply(session: Session, known: dict[str, Picture], put: Put, seq: int) -> tuple[Picture, Status, str | None]:
     picture = known.get(put.key)
     if picture is None:
         if put.facts is None:
             raise CatalogueChangedError
-        picture = Picture(key=put.key, label=None, fields={}, **vars(put.facts))
+        picture = Picture(key=put.key, label=None, fields={}, seq=seq, **vars(put.facts))
         _describe(picture, put.given)
         known[put.key] = picture
         session.add(picture)
@@ -178,8 +179,12 @@ def _apply(session: Session, known: dict[str, Picture], put: Put) -> tuple[Pictu
     if put.facts is not None and put.facts.sha256 != before:
         for name, value in vars(put.facts).items():
             setattr(picture, name, value)
+        picture.seq = seq
         return picture, "updated", before
-    return picture, "updated" if changed else "unchanged", None
+    if not changed:
+        return picture, "unchanged", None
+    picture.seq = seq
+    return picture, "updated", None
 
 
 def _describe(picture: Picture, given: Given) -> bool:

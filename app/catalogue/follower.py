@@ -6,30 +6,27 @@ process.
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.catalogue import queries
+from app.catalogue import bulk, queries
 from app.catalogue.database import Database
+from app.catalogue.filters import Filters
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Picture
 from app.errors import UnavailableError
-from app.search.coarse import Ids
 from app.search.index import Index
-from app.search.types import Entries, SearchOptions
-
-_ROWS_AT_A_TIME = 50_000
-
-EncodingRow = Row[int, int, bytes, int]
+from app.search.types import Entries, Ids, SearchOptions, Subset
 
 
 class Follower:
     """The catalogue as searches see it; `seq` is the last change that the index has."""
 
-    def __init__(self, database: Database, index: Index, generation_id: int) -> None:
-        self._database, self._index, self._generation_id = database, index, generation_id
+    def __init__(self, database: Database, index: Index, generation_id: int, bits: int) -> None:
+        self._database, self._index, self._generation_id, self._bits = database, index, generation_id, bits
+        self._filters = Filters()
         self._applying = threading.Lock()
         self.seq = -1
 
@@ -43,12 +40,10 @@ class Follower:
             self._catch_up()
         return self._index
 
-    def matching(self, options: SearchOptions) -> Ids | None:
-        """Returns the ids that the options' filters let through, ascending; None for all."""
-        if options.label is None:
-            return None
+    def matching(self, options: SearchOptions) -> Subset | None:
+        """Returns the pictures that the options' filters let through; None for all."""
         with self._database.asking() as session:
-            return queries.ids_with_label(session, options.label)
+            return self._filters.subset(session, options, self.seq)
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, Picture]:
         """Returns what is known of these pictures; deleted ones are left out."""
@@ -66,7 +61,8 @@ class Follower:
                 return
             if self.seq >= 0:
                 self._index.remove(_deleted(session, self.seq))
-            for entries in _encoded(session, self._generation_id, self.seq):
+            entries = _encoded(session, self._generation_id, self.seq, self._bits // 8)
+            if len(entries.ids):
                 self._index.add(entries)
             self.seq = latest
 
@@ -79,26 +75,22 @@ class Follower:
 
 
 def _deleted(session: Session, after: int) -> Ids:
-    found = session.scalars(select(Deletion.picture_id).where(Deletion.seq > after).order_by(Deletion.picture_id))
-    return np.fromiter(found, np.int64)
+    ids: Ids = bulk.fetch(session, Deletion.picture_id, Deletion.seq > after)["key"].astype(np.int64)
+    return ids
 
 
-def _encoded(session: Session, generation_id: int, after: int) -> Iterator[Entries]:
-    query = (
-        select(Encoding.picture_id, Encoding.slot, Encoding.code, Encoding.checksum)
-        .where(Encoding.generation_id == generation_id, Encoding.seq > after)
-        .order_by(Encoding.picture_id)
-        .execution_options(yield_per=_ROWS_AT_A_TIME)
+def _encoded(session: Session, generation_id: int, after: int, code_bytes: int) -> Entries:
+    rows = bulk.fetch(
+        session,
+        Encoding.picture_id,
+        Encoding.generation_id == generation_id,
+        Encoding.seq > after,
+        numbers={"slot": Encoding.slot, "checksum": Encoding.checksum},
+        binary=("code", Encoding.code, code_bytes),
     )
-    for rows in session.execute(query).partitions():
-        yield _entries(rows)
-
-
-def _entries(rows: Sequence[EncodingRow]) -> Entries:
-    ids, slots, codes, checksums = zip(*rows, strict=True)
     return Entries(
-        ids=np.array(ids, np.int64),
-        codes=np.frombuffer(b"".join(codes), np.uint8).reshape(len(rows), -1),
-        slots=np.array(slots, np.int64),
-        checksums=np.array(checksums, np.uint32),
+        ids=rows["key"].astype(np.int64),
+        codes=np.ascontiguousarray(rows["code"]).view(np.uint8).reshape(len(rows), code_bytes),
+        slots=rows["slot"].astype(np.int64),
+        checksums=rows["checksum"].astype(np.uint32),
     )

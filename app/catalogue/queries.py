@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -37,12 +35,6 @@ def page(session: Session, *, after: int, limit: int, label: str | None) -> list
     if label is not None:
         query = query.where(Picture.label == label)
     return list(session.scalars(query))
-
-
-def ids_with_label(session: Session, label: str) -> NDArray[np.int64]:
-    """Lists the ids of pictures with a label, ascending `(n,)`."""
-    found = session.scalars(select(Picture.id).where(Picture.label == label).order_by(Picture.id))
-    return np.fromiter(found, np.int64)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,8 @@ class Picture(Base):
     label: Mapped[str | None] = mapped_column(Text, index=True)
     # `metadata` is SQLAlchemy's own word on a class.
     fields: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
+    # The last change of the picture or of what is said of it, for those who follow the changes.
+    seq: Mapped[int] = mapped_column(BigInteger, server_default="0", index=True)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now(), onupdate=func.now()

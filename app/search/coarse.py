@@ -1,61 +1,37 @@
 """The coarse step: candidates by Hamming distance between codes (Lin et al. 2015, section 3.3).
 
-All codes are in memory, sorted by picture id. FAISS scans them flat and breaks ties by position, so ties are
-broken by id and the same catalogue always gives the same pool. Deleted pictures are only marked; a scan asks
-for a few more and leaves the marked ones out. Knows nothing of vectors, SQL or HTTP.
+All codes are in memory. The answer is that of a flat scan over all of them, ties broken by id, so that the same
+catalogue always gives the same pool; lists of codes that are alike only tell what need not be looked at. Deleted
+pictures are only marked. Knows nothing of vectors, SQL or HTTP.
 """
 
 import threading
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.search.columns import Columns, copied, empty
 from app.search.kernels import code_distances, nearest_codes
-from app.search.types import Candidates, Entries
+from app.search.lists import arrange
+from app.search.types import Candidates, Entries, Ids, Subset
 
-Ids = NDArray[np.int64]
+Code = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
 
 # FAISS has fast kernels for codes of 8, 16, 32 and 64 bytes; zero bytes at the end change no distance.
 _WORD = 8
-_FIRST_CAPACITY = 1024
 # Marked pictures are thrown out once they are more than a tenth and more than this.
 _FEW = 1000
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The codes at one moment. Rows before `count` never change; the others are spare room that no reader looks at.
-
-    Attributes:
-        ids: `(capacity,)` int64, ascending.
-        codes: `(capacity, width)` uint8, padded to whole words.
-        slots: `(capacity,)` int64.
-        checksums: `(capacity,)` uint32.
-        alive: `(capacity,)` bool, False for deleted pictures.
-        count: rows in use.
-        dead: rows in use that are deleted.
-    """
-
-    ids: Ids
-    codes: NDArray[np.uint8]
-    slots: NDArray[np.int64]
-    checksums: NDArray[np.uint32]
-    alive: NDArray[np.bool_]
-    count: int
-    dead: int
-
-    def positions(self, ids: Ids) -> NDArray[np.int64]:
-        """Returns where these ids stand; ids that are not there or deleted are left out."""
-        found = np.searchsorted(self.ids[: self.count], ids)
-        inside = found < self.count
-        found, ids = found[inside], ids[inside]
-        present: NDArray[np.bool_] = (self.ids[found] == ids) & self.alive[found]
-        return found[present]
-
-    def candidates(self, positions: NDArray[np.int64], hamming: NDArray[np.int32]) -> Candidates:
-        """Returns the candidates at these positions."""
-        return Candidates(self.ids[positions], hamming, self.slots[positions], self.checksums[positions])
+# Fewer codes than this are read faster than chosen from.
+_MANY = 50_000
+# Lists are kept if searches for so many look at less than this share of all codes.
+_USUAL_POOL, _WORTH_KEEPING, _TRIALS = 1000, 0.25, 32
+# Up to one of so many rows that pass a filter, the codes of those rows are copied and scanned alone.
+_GATHERED = 3
+# Where more than one of so many codes is wanted, all distances are sorted: keeping the nearest takes much memory.
+_SORTED = 64
 
 
 class CodeTable:
@@ -64,8 +40,10 @@ class CodeTable:
     def __init__(self, bits: int) -> None:
         self._bytes = bits // 8
         self._width = -(-self._bytes // _WORD) * _WORD
-        self._columns = _empty(_FIRST_CAPACITY, self._width)
+        self._columns = empty(self._width)
         self._changing = threading.Lock()
+        self._masks: WeakKeyDictionary[Subset, tuple[Columns, Mask]] = WeakKeyDictionary()
+        self._flat_until = _MANY
 
     def __len__(self) -> int:
         columns = self._columns
@@ -74,77 +52,91 @@ class CodeTable:
     @property
     def bytes_in_use(self) -> int:
         """Bytes of memory that the arrays take."""
+        return self._columns.nbytes
+
+    @property
+    def wants_order(self) -> bool:
+        """Tells whether `put_in_order` may be worth its while: there are many codes, a third of them in no list."""
         columns = self._columns
-        arrays = (columns.ids, columns.codes, columns.slots, columns.checksums, columns.alive)
-        return sum(array.nbytes for array in arrays)
+        return columns.count >= self._flat_until and 3 * (columns.count - columns.lists.end) > columns.count
 
     def add(self, entries: Entries) -> None:
         """Adds pictures, or replaces those whose ids are there."""
+        padded = replace(entries, codes=self._pad(entries.codes))
         with self._changing:
-            columns = self._columns
-            at = np.searchsorted(columns.ids[: columns.count], entries.ids)
-            inside = at < columns.count
-            known = inside & (columns.ids[np.where(inside, at, 0)] == entries.ids)
-            if known.any():
-                # Searches may be reading the rows; half of the old with half of the new would look damaged.
-                columns = _grown(columns, len(columns.ids))
-            revived = _write(columns, at[known], self._padded(_rows(entries, known)))
-            columns = replace(columns, dead=columns.dead - revived)
-            self._columns = _append(columns, self._padded(_rows(entries, ~known)))
+            self._columns = self._columns.with_entries(padded)
 
     def remove(self, ids: Ids) -> None:
         """Takes pictures out; ids that are not there do no harm."""
         with self._changing:
-            columns = self._columns
-            positions = np.unique(columns.positions(ids))
-            alive = columns.alive.copy()
-            alive[positions] = False
-            columns = replace(columns, alive=alive, dead=columns.dead + len(positions))
+            columns = self._columns.without(ids)
             if columns.dead > max(_FEW, columns.count // 10):
-                columns = _compact(columns)
+                columns = columns.compact()
             self._columns = columns
 
-    def nearest(
-        self, code: NDArray[np.uint8], pool: int | None, radius: int | None, among: Ids | None = None
-    ) -> Candidates:
+    def put_in_order(self) -> None:
+        """Finds which codes are alike, so that searches look at fewer of them; searches and changes go on meanwhile.
+
+        Where codes are too much unlike each other, the table stays as it is.
+        """
+        now = self._columns.compact()
+        if not now.count:
+            return
+        order, lists = arrange(now.codes[: now.count])
+        arranged = copied(now, order, now.count, lists)
+        if _share_seen(arranged) > _WORTH_KEEPING:
+            self._flat_until = 2 * now.count
+            return
+        with self._changing:
+            self._columns = arranged.brought_up_to(self._columns)
+
+    def nearest(self, code: Code, pool: int | None, radius: int | None, among: Subset | None = None) -> Candidates:
         """Finds the pool of a query: the paper's coarse-level search.
 
         Args:
             code: `(bits / 8,)` uint8.
             pool: the most candidates, ties broken by id; None for all.
             radius: the largest Hamming distance; None for any.
-            among: only these ids, ascending; None for all.
+            among: only these pictures; None for all.
         """
-        columns, query = self._columns, self._pad(code)
-        if among is not None:
-            return _nearest_among(columns, query, pool, radius, columns.positions(among))
-        if pool is None or pool >= columns.count:
-            return _nearest_among(columns, query, pool, radius, np.flatnonzero(columns.alive[: columns.count]))
-        return _nearest(columns, query, pool, radius)
+        columns = self._columns
+        found = _nearest(columns, self._pad(code), pool, radius, self._allowed(columns, among))
+        return columns.candidates(found.rows, found.distances)
 
-    def everything(self, among: Ids | None = None) -> Candidates:
+    def everything(self, among: Subset | None = None) -> Candidates:
         """Returns every picture, for a search that looks at all F7; Hamming distances are left at zero."""
         columns = self._columns
-        positions = columns.positions(among) if among is not None else np.flatnonzero(columns.alive[: columns.count])
-        return columns.candidates(positions, np.zeros(len(positions), np.int32))
+        allowed = self._allowed(columns, among)
+        rows = np.arange(columns.count) if allowed is None else np.flatnonzero(allowed)
+        return columns.candidates(rows, np.zeros(len(rows), np.int32))
 
-    def find(self, picture_id: int) -> tuple[NDArray[np.uint8], Candidates] | None:
+    def find(self, picture_id: int) -> tuple[Code, Candidates] | None:
         """Returns a picture's code `(bits / 8,)` and itself as a candidate, or None."""
         columns = self._columns
-        positions = columns.positions(np.array([picture_id], np.int64))
-        if not len(positions):
+        rows = columns.positions(np.array([picture_id], np.int64))
+        if not len(rows):
             return None
-        code = columns.codes[positions[0], : self._bytes].copy()
-        return code, columns.candidates(positions, np.zeros(1, np.int32))
+        return columns.codes[rows[0], : self._bytes].copy(), columns.candidates(rows, np.zeros(1, np.int32))
 
-    def hamming(self, code: NDArray[np.uint8], ids: Ids) -> NDArray[np.int32]:
-        """Counts the bits in which a code differs from those of pictures; `(n,)`, meaningless for deleted ones."""
+    def hamming(self, code: Code, ids: Ids) -> NDArray[np.int32]:
+        """Counts the bits in which a code differs from those of pictures; `(n,)`, -1 for those that are gone."""
         columns = self._columns
-        # Between finding and this a picture may go, and the table shrink.
-        positions = np.minimum(np.searchsorted(columns.ids[: columns.count], ids), len(columns.ids) - 1)
-        return code_distances(self._pad(code), columns.codes[positions])
+        rows, known = columns.rows(ids)
+        distances = np.full(len(ids), -1, np.int32)
+        distances[known] = code_distances(self._pad(code), columns.codes[rows])
+        return distances
 
-    def _pad(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _allowed(self, columns: Columns, among: Subset | None) -> Mask | None:
+        """Returns which rows a search may find, `(count,)`; None for all."""
+        if among is None:
+            return columns.alive[: columns.count] if columns.dead else None
+        known, mask = self._masks.get(among, (None, None))
+        if mask is None or known is not columns:
+            mask = np.isin(columns.ids[: columns.count], among.ids) & columns.alive[: columns.count]
+            self._masks[among] = columns, mask
+        return mask
+
+    def _pad(self, codes: Code) -> Code:
         """Adds zero bytes at the end of one code `(bytes,)` or of each of many `(n, bytes)`."""
         if codes.shape[-1] != self._bytes:
             raise ValueError(f"codes have {self._bytes} bytes here, not {codes.shape[-1]}")
@@ -152,90 +144,87 @@ class CodeTable:
         padded[..., : self._bytes] = codes
         return padded
 
-    def _padded(self, entries: Entries) -> Entries:
-        return replace(entries, codes=self._pad(entries.codes))
+
+@dataclass(frozen=True)
+class _Found:
+    """Rows `(n,)` and their distances `(n,)` ascending, ties by id; `seen` counts all that were looked at."""
+
+    distances: NDArray[np.int32]
+    rows: NDArray[np.int64]
+    seen: int
+
+    def first(self, most: int) -> "_Found":
+        return replace(self, distances=self.distances[:most], rows=self.rows[:most])
 
 
-def _nearest(columns: Columns, query: NDArray[np.uint8], pool: int, radius: int | None) -> Candidates:
-    wanted = min(pool, columns.count)
-    ask = min(wanted + min(columns.dead, wanted), columns.count)
+_NOTHING = _Found(np.zeros(0, np.int32), np.zeros(0, np.int64), 0)
+
+
+def _nearest(columns: Columns, query: Code, pool: int | None, radius: int | None, allowed: Mask | None) -> _Found:
+    """Looks at the rows that are in no list, then at lists until no other can hold a nearer code."""
+    wanted = columns.count if pool is None else min(pool, columns.count)
+    farthest = 8 * len(query) if radius is None else radius
+    if not wanted:
+        return _NOTHING
+    found = _scan(columns, query, slice(columns.lists.end, columns.count), wanted, farthest, allowed)
+    near, looked_at, most = columns.lists.near(query), 0, 1
     while True:
-        distances, positions = nearest_codes(query, columns.codes[: columns.count], ask)
-        living = columns.alive[positions]
-        if living.sum() >= wanted or ask == columns.count:
+        if len(found.rows) == wanted:
+            # No nearer than the worst so far is not enough to leave a list out: a tie is broken by id.
+            farthest = int(found.distances[-1])
+        taken, runs = near.take(looked_at, most, farthest)
+        if not taken:
             break
-        ask = min(2 * ask, columns.count)
-    kept = columns.candidates(positions[living][:wanted], distances[living][:wanted])
-    return kept if radius is None else kept.take(np.flatnonzero(kept.hamming <= radius))
+        parts = [_scan(columns, query, run, wanted, farthest, allowed) for run in runs]
+        found = _merged(columns.ids, [found, *parts], wanted)
+        looked_at, most = looked_at + taken, 2 * most
+    return found
 
 
-def _nearest_among(
-    columns: Columns,
-    query: NDArray[np.uint8],
-    pool: int | None,
-    radius: int | None,
-    positions: NDArray[np.int64],
-) -> Candidates:
-    distances = code_distances(query, columns.codes[positions])
-    if radius is not None:
-        near = distances <= radius
-        distances, positions = distances[near], positions[near]
-    order = np.argsort(distances, kind="stable")[:pool]
-    return columns.candidates(positions[order], distances[order])
+def _scan(columns: Columns, query: Code, run: slice, wanted: int, farthest: int, allowed: Mask | None) -> _Found:
+    """Finds the nearest of a run of rows whose ids ascend, leaving out those that are not allowed."""
+    codes, size = columns.codes[run], run.stop - run.start
+    passing = size if allowed is None else int(np.count_nonzero(allowed[run]))
+    if allowed is None or passing == size:
+        distances, rows = _flat(codes, query, wanted, farthest)
+        return _Found(distances, rows + run.start, size)
+    if passing > size // _GATHERED:
+        # Most may pass: some more than are wanted hold enough of them, unless the others are all nearer.
+        asked = min(size, wanted * size // passing * 5 // 4 + 64)
+        distances, rows = _flat(codes, query, asked, farthest)
+        good = allowed[run][rows]
+        if len(rows) < asked or np.count_nonzero(good) >= min(wanted, passing):
+            return _Found(distances[good], rows[good] + run.start, size).first(wanted)
+    among = np.flatnonzero(allowed[run])
+    distances, rows = _flat(codes.take(among, axis=0), query, wanted, farthest)
+    return _Found(distances, among[rows] + run.start, size)
 
 
-def _empty(capacity: int, width: int) -> Columns:
-    return Columns(
-        ids=np.zeros(capacity, np.int64),
-        codes=np.zeros((capacity, width), np.uint8),
-        slots=np.zeros(capacity, np.int64),
-        checksums=np.zeros(capacity, np.uint32),
-        alive=np.zeros(capacity, np.bool_),
-        count=0,
-        dead=0,
-    )
+def _flat(codes: Code, query: Code, wanted: int, farthest: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Scans codes `(n, width)`: the nearest, none farther than a limit, ties by position."""
+    if wanted * _SORTED < len(codes):
+        distances, rows = nearest_codes(query, codes, wanted)
+        within = int(np.searchsorted(distances, farthest, side="right"))
+        return distances[:within], rows[:within]
+    distances = code_distances(query, codes)
+    rows = np.flatnonzero(distances <= farthest)
+    # NumPy sorts 16 bits by radix, which is many times as fast.
+    rows = rows[np.argsort(distances[rows].astype(np.uint16), kind="stable")[:wanted]]
+    return distances[rows], rows
 
 
-def _rows(entries: Entries, chosen: NDArray[np.bool_]) -> Entries:
-    return Entries(entries.ids[chosen], entries.codes[chosen], entries.slots[chosen], entries.checksums[chosen])
+def _merged(ids: Ids, parts: list[_Found], wanted: int) -> _Found:
+    distances = np.concatenate([part.distances for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
+    if len(rows) > wanted:
+        kept = np.flatnonzero(distances <= np.partition(distances, wanted - 1)[wanted - 1])
+        distances, rows = distances[kept], rows[kept]
+    order = np.lexsort((ids[rows], distances))[:wanted]
+    return _Found(distances[order], rows[order], sum(part.seen for part in parts))
 
 
-def _write(columns: Columns, positions: NDArray[np.int64], entries: Entries) -> int:
-    """Writes rows; returns how many of them were marked as deleted before."""
-    columns.ids[positions] = entries.ids
-    columns.codes[positions] = entries.codes
-    columns.slots[positions] = entries.slots
-    columns.checksums[positions] = entries.checksums
-    revived = int((~columns.alive[positions]).sum())
-    columns.alive[positions] = True
-    return revived
-
-
-def _append(columns: Columns, entries: Entries) -> Columns:
-    """Adds rows behind the others, where no reader looks, and returns columns that count them."""
-    total = columns.count + len(entries.ids)
-    if total > len(columns.ids):
-        columns = _grown(columns, max(total, 2 * len(columns.ids)))
-    _write(columns, np.arange(columns.count, total), entries)
-    in_order = columns.count == 0 or not len(entries.ids) or entries.ids[0] > columns.ids[columns.count - 1]
-    columns = replace(columns, count=total)
-    return columns if in_order else _compact(columns)
-
-
-def _grown(columns: Columns, capacity: int) -> Columns:
-    return _copied(columns, np.arange(columns.count), capacity, columns.dead)
-
-
-def _compact(columns: Columns) -> Columns:
-    """Returns columns without the deleted rows, in the order of ids."""
-    living = np.flatnonzero(columns.alive[: columns.count])
-    living = living[np.argsort(columns.ids[living], kind="stable")]
-    return _copied(columns, living, max(len(living), _FIRST_CAPACITY), dead=0)
-
-
-def _copied(columns: Columns, positions: NDArray[np.int64], capacity: int, dead: int) -> Columns:
-    fresh = _empty(capacity, columns.codes.shape[1])
-    count = len(positions)
-    for name in ("ids", "codes", "slots", "checksums", "alive"):
-        getattr(fresh, name)[:count] = getattr(columns, name)[positions]
-    return replace(fresh, count=count, dead=dead)
+def _share_seen(columns: Columns) -> float:
+    """Returns how much of all codes searches look at, for codes of the table as queries."""
+    queries = columns.codes[np.linspace(0, columns.count - 1, _TRIALS).astype(np.int64)]
+    seen = [_nearest(columns, query, _USUAL_POOL, None, None).seen for query in queries]
+    return float(np.mean(seen)) / columns.count

@@ -38,8 +38,8 @@ class Encoder(Protocol):
         """Returns what the network reads of a picture; encoding that gives the same."""
         ...
 
-    def encode_one(self, image: Image.Image) -> Encoded:
-        """Encodes the picture of a search, before any that `encode_many` has waiting."""
+    def encode_one(self, image: Image.Image) -> Future[Encoded]:
+        """Begins to encode the picture of a search, before any that `encode_many` has waiting."""
         ...
 
     def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
@@ -79,13 +79,13 @@ class BatchingEncoder:
         """Returns what the network reads of a picture; encoding that gives the same."""
         return Image.fromarray(self._preprocess(image))
 
-    def encode_one(self, image: Image.Image) -> Encoded:
-        """Encodes the picture of a search.
+    def encode_one(self, image: Image.Image) -> Future[Encoded]:
+        """Begins to encode the picture of a search.
 
         Raises:
             UnavailableError: the encoder was closed.
         """
-        return self._submit(self._SEARCH, self._preprocess(image)[None]).result()
+        return self._submit(self._SEARCH, self._preprocess(image)[None])
 
     def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
         """Encodes pictures that are being added, at least one."""

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import NotFoundError
-from app.search.coarse import Ids
 from app.search.decode import DecodeLimits, decode
 from app.search.encode import Encoder
 from app.search.index import Code, Feature, Index
-from app.search.types import Candidates, Match, Mode, SearchOptions
+from app.search.types import Candidates, Match, Mode, SearchOptions, Subset
 
 Row = TypeVar("Row")
 RowCo = TypeVar("RowCo", covariant=True)
@@ -30,8 +29,8 @@ class Catalogue(Protocol[RowCo]):
         """Returns the index with everything in it that was acknowledged before this call."""
         ...
 
-    def matching(self, options: SearchOptions) -> Ids | None:
-        """Returns the ids that the options' filters let through, ascending; None for all."""
+    def matching(self, options: SearchOptions) -> Subset | None:
+        """Returns the pictures that the options' filters let through, as of `current` or later; None for all."""
         ...
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, RowCo]:
@@ -95,11 +94,13 @@ class Searcher(Generic[Row]):
         timings = Timings()
         with timings.step("decode"):
             picture = decode(data, self._limits, side=self._encoder.size)
-        with timings.step("encode"):
-            encoded = self._encoder.encode_one(picture.image)
+        encoding = self._encoder.encode_one(picture.image)
+        # While the network is at work, the catalogue is asked.
         with timings.step("catalogue"):
-            index = self._catalogue.current()
-        return self._answer(index, encoded.codes[0], encoded.features[0], options, timings)
+            index, among = self._catalogue.current(), self._catalogue.matching(options)
+        with timings.step("encode"):
+            encoded = encoding.result()
+        return self._answer(index, among, encoded.codes[0], encoded.features[0], options, timings)
 
     def by_id(self, picture_id: int, options: SearchOptions) -> Answer[Row]:
         """Finds what looks like a picture of the catalogue.
@@ -109,17 +110,21 @@ class Searcher(Generic[Row]):
         """
         timings = Timings()
         with timings.step("catalogue"):
-            index = self._catalogue.current()
+            index, among = self._catalogue.current(), self._catalogue.matching(options)
             found = index.find(picture_id)
         if found is None:
             raise NotFoundError("picture", picture_id)
-        return self._answer(index, *found, options, timings)
+        return self._answer(index, among, *found, options, timings)
 
     def _answer(
-        self, index: Index, code: Code, feature: Feature, options: SearchOptions, timings: Timings
+        self,
+        index: Index,
+        among: Subset | None,
+        code: Code,
+        feature: Feature,
+        options: SearchOptions,
+        timings: Timings,
     ) -> Answer[Row]:
-        with timings.step("catalogue"):
-            among = self._catalogue.matching(options)
         with timings.step("coarse"):
             candidates = coarse(index, code, options, self._pool, among)
         with timings.step("fine"):
@@ -130,7 +135,7 @@ class Searcher(Generic[Row]):
         return Answer(code, options, len(candidates), len(index), found, timings.total())
 
 
-def coarse(index: Index, code: Code, options: SearchOptions, pool: int, among: Ids | None) -> Candidates:
+def coarse(index: Index, code: Code, options: SearchOptions, pool: int, among: Subset | None) -> Candidates:
     """Chooses the candidates: the pool for `hds`, the answer itself for `bcs`, everything for `es`.
 
     `pool` is how many suit the network, for a search that does not say.

@@ -6,6 +6,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+Ids = NDArray[np.int64]
+
 
 class Mode(StrEnum):
     """The paper's three ways to search."""
@@ -65,10 +67,24 @@ class Entries:
         checksums: `(n,)` uint32, CRC-32 of F7's bytes.
     """
 
-    ids: NDArray[np.int64]
+    ids: Ids
     codes: NDArray[np.uint8]
     slots: NDArray[np.int64]
     checksums: NDArray[np.uint32]
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Entries":
+        """Returns the pictures that are chosen, `(n,)` bool."""
+        return Entries(self.ids[chosen], self.codes[chosen], self.slots[chosen], self.checksums[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Some pictures of a catalogue, as a filter chose them: `ids` `(n,)`, ascending.
+
+    Two are the same only if they are one object, so that whatever is worked out for one can be kept beside it.
+    """
+
+    ids: Ids
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,7 @@ class Candidates:
         checksums: `(n,)` uint32.
     """
 
-    ids: NDArray[np.int64]
+    ids: Ids
     hamming: NDArray[np.int32]
     slots: NDArray[np.int64]
     checksums: NDArray[np.uint32]

@@ -44,12 +44,12 @@ class Truth:
     labels: NDArray[np.object_]
 
     def distances(self, seed: int) -> NDArray[np.float64]:
-        query = FakeEncoder().encode_one(drawing(seed)).features[0].astype(np.float64)
+        query = FakeEncoder().encode_many([drawing(seed)]).features[0].astype(np.float64)
         distances: NDArray[np.float64] = np.sqrt(((self.features - query) ** 2).sum(1))
         return distances
 
     def hamming(self, seed: int) -> Rows:
-        query = FakeEncoder().encode_one(drawing(seed)).codes[0]
+        query = FakeEncoder().encode_many([drawing(seed)]).codes[0]
         bits: Rows = np.unpackbits(self.codes ^ query, axis=1).sum(1, dtype=np.int64)
         return bits
 
@@ -178,7 +178,7 @@ def test_a_radius_without_anybody_in_it_finds_nothing(client: TestClient) -> Non
 def test_the_answer_has_what_the_interface_promises(truth: Truth) -> None:
     answer = truth.search(5)
     assert answer["model"] == FAKE_NETWORK.fingerprint
-    assert answer["code"] == FakeEncoder().encode_one(drawing(5)).codes[0].tobytes().hex()
+    assert answer["code"] == FakeEncoder().encode_many([drawing(5)]).codes[0].tobytes().hex()
     assert (answer["mode"], answer["pool_size"], answer["catalogue_size"]) == ("hds", COUNT, COUNT)
     assert len(answer["results"]) == 10
     assert set(answer["timings_ms"]) == {"decode", "encode", "coarse", "fine", "catalogue", "total"}

@@ -250,7 +250,7 @@ def test_who_follows_by_seq_misses_nothing_that_was_acknowledged(catalogue: Cata
 
     writers = [threading.Thread(target=write, args=(writer,)) for writer in range(6)]
     with closing(VectorFile(tmp_path / "vectors", FEATURE_DIM)) as vectors:
-        follower = Follower(catalogue.database, LocalIndex(BITS, vectors), catalogue.generation_id)
+        follower = Follower(catalogue.database, LocalIndex(BITS, vectors), catalogue.generation_id, BITS)
         for writer in writers:
             writer.start()
         polls = 0

@@ -114,7 +114,7 @@ def tones(encoder: BatchingEncoder, wanted: Sequence[int]) -> list[int]:
 
 def tone(encoder: BatchingEncoder, wanted: int) -> int:
     """Searches for a picture and returns the tone that comes back in F7."""
-    encoded = encoder.encode_one(picture(wanted))
+    encoded = encoder.encode_one(picture(wanted)).result()
     assert encoded.codes.shape == encoded.features.shape == (1, 1)
     assert encoded.codes[0, 0] == encoded.features[0, 0]
     return int(encoded.features[0, 0])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.catalogue.vectors import VectorFile
 from app.search.index import LocalIndex
-from app.search.types import Candidates, Entries
+from app.search.types import Candidates, Entries, Subset
 from models.codes import hamming
 
 COUNT, BITS, DIM = 400, 48, 32
@@ -87,7 +87,7 @@ def test_equal_vectors_rank_by_id(filled: Filled) -> None:
 
 
 def test_no_candidates_rank_to_nothing(filled: Filled) -> None:
-    none = filled.index.candidates(filled.entries.codes[0], None, None, np.array([5]))
+    none = filled.index.candidates(filled.entries.codes[0], None, None, Subset(np.array([5])))
     assert filled.index.rank(filled.features[0], filled.entries.codes[0], none, 10) == []
 
 

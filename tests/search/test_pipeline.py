@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from app.catalogue.vectors import VectorFile
 from app.demo import demo_pictures
 from app.errors import NotFoundError, PictureRefusedError
-from app.search.coarse import Ids
 from app.search.decode import DecodeLimits
 from app.search.encode import BatchingEncoder, Encoder
 from app.search.index import Index, LocalIndex
 from app.search.pipeline import Answer, Searcher
 from app.search.runtimes import TorchRuntime
-from app.search.types import Encoded, Entries, Mode, SearchOptions
+from app.search.types import Encoded, Entries, Mode, SearchOptions, Subset
 from models.backbones import BACKBONES
 from models.codes import hamming
 from models.network import LatentHashNet
@@ -44,10 +43,11 @@ class Shelf:
     def current(self) -> Index:
         return self.index
 
-    def matching(self, options: SearchOptions) -> Ids | None:
+    def matching(self, options: SearchOptions) -> Subset | None:
         if options.label is None:
             return None
-        return np.array([FIRST_ID + at for at, label in enumerate(self.labels) if label == options.label], np.int64)
+        ids = [FIRST_ID + at for at, label in enumerate(self.labels) if label == options.label]
+        return Subset(np.array(ids, np.int64))
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, str]:
         self.asked.append(ids)
@@ -158,7 +158,7 @@ EVERY_KIND = [
 @pytest.mark.parametrize("options", EVERY_KIND, ids=str)
 def test_every_mode_is_brute_force(cheap: World, options: SearchOptions) -> None:
     for at in (0, 17, 59):
-        query = cheap.encoder.encode_one(PICTURES[at].image)
+        query = cheap.encoder.encode_many([PICTURES[at].image])
         cheap.check(cheap.searcher.by_picture(png(at), options), query)
 
 
@@ -171,7 +171,7 @@ def test_every_mode_is_brute_force_with_a_real_network(real: World, options: Sea
 
 @pytest.mark.parametrize("mode", Mode)
 def test_an_upload_is_searched_by_brute_force_with_a_real_network(real: World, mode: Mode) -> None:
-    query = real.encoder.encode_one(PICTURES[23].image)
+    query = real.encoder.encode_many([PICTURES[23].image])
     answer = real.searcher.by_picture(png(23), SearchOptions(mode=mode))
     real.check(answer, query)
 

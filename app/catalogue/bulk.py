@@ -1,0 +1,54 @@
+"""Many rows at once, as an array: a million rows one by one would take seconds.
+
+PostgreSQL packs blocks of rows into bytes, every field at its fixed place, and they are read as they lie.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, LargeBinary, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+_BLOCK = 65_536
+
+
+def fetch(
+    session: Session,
+    key: InstrumentedAttribute[int],
+    *conditions: ColumnElement[bool],
+    numbers: Mapping[str, InstrumentedAttribute[int]] | None = None,
+    binary: tuple[str, InstrumentedAttribute[bytes], int] | None = None,
+) -> NDArray[Any]:
+    """Fetches columns of a table.
+
+    Args:
+        session: where the question is asked.
+        key: a whole number; rows come in its order.
+        conditions: which rows.
+        numbers: names and columns of whole numbers, the key among them or not.
+        binary: name and column of bytes, and how many each row has.
+
+    Returns:
+        A structured array `(rows,)`: `key` and the other names.
+    """
+    fields = {"key": key, **(numbers or {})}
+    packed: list[ColumnElement[bytes]] = [func.int8send(column, type_=LargeBinary) for column in fields.values()]
+    layout: list[tuple[str, str]] = [(name, ">i8") for name in fields]
+    if binary is not None:
+        name, column, width = binary
+        packed.append(cast(column, LargeBinary))
+        layout.append((name, f"V{width}"))
+    row = packed[0]
+    for part in packed[1:]:
+        row = row.op("||")(part)
+    block = key // _BLOCK
+    blocks = session.scalars(
+        select(func.string_agg(row, aggregate_order_by(literal(b"", LargeBinary), key)))
+        .where(*conditions)
+        .group_by(block)
+        .order_by(block)
+    )
+    return np.frombuffer(b"".join(blocks), np.dtype(layout))
