@@ -41,9 +41,15 @@ class Made:
 
     def blocks(self) -> Iterator[tuple[Codes, Floats]]:
         """Yields codes `(n, bits / 8)` and F7 `(n, dim)`, some thousand pictures at a time."""
-        for number, first in enumerate(range(0, self.pictures, _AT_A_TIME)):
+        for _, codes, features in self.blocks_from(0):
+            yield codes, features
+
+    def blocks_from(self, picture: int) -> Iterator[tuple[int, Codes, Floats]]:
+        """Yields the same from the block on that holds a picture, each with the number of its first picture."""
+        for number in range(picture // _AT_A_TIME, -(-self.pictures // _AT_A_TIME)):
+            first = number * _AT_A_TIME
             features = self._draw(min(_AT_A_TIME, self.pictures - first), (1, number))
-            yield self.codes(features), features
+            yield first, self.codes(features), features
 
     def queries(self, count: int) -> tuple[Codes, Floats]:
         """Returns codes and F7 of pictures that are not in the catalogue."""

@@ -28,6 +28,9 @@ _FEW = 1000
 _MANY = 50_000
 # Lists are kept if searches for so many look at less than this share of all codes.
 _USUAL_POOL, _WORTH_KEEPING, _TRIALS = 1000, 0.25, 32
+# Looking at a list takes as long as scanning so many rows, whatever is in it. A query that is near to no list, and
+# would look at many, scans everything; that it is one shows after a few.
+_ROWS_FOR_A_LIST, _EXPLORED = 12_000, 6
 # Up to one of so many rows that pass a filter, the codes of those rows are copied and scanned alone.
 _GATHERED = 3
 # Where more than one of so many codes is wanted, all distances are sorted: keeping the nearest takes much memory.
@@ -166,19 +169,20 @@ def _nearest(columns: Columns, query: Code, pool: int | None, radius: int | None
     farthest = 8 * len(query) if radius is None else radius
     if not wanted:
         return _NOTHING
-    found = _scan(columns, query, slice(columns.lists.end, columns.count), wanted, farthest, allowed)
-    near, looked_at, most = columns.lists.near(query), 0, 1
+    rest = found = _scan(columns, query, slice(columns.lists.end, columns.count), wanted, farthest, allowed)
+    near, looked_at = columns.lists.near(query), 0
     while True:
         if len(found.rows) == wanted:
             # No nearer than the worst so far is not enough to leave a list out: a tie is broken by id.
             farthest = int(found.distances[-1])
-        taken, runs = near.take(looked_at, most, farthest)
-        if not taken:
-            break
+        runs = near.runs(looked_at, max(looked_at, 1), farthest)
+        if not runs:
+            return found
+        if looked_at > _EXPLORED and near.within(farthest) - looked_at > columns.lists.end // _ROWS_FOR_A_LIST:
+            everything = _scan_mixed(columns, query, slice(0, columns.lists.end), wanted, farthest, allowed)
+            return _merged(columns.ids, [rest, everything], wanted)
         parts = [_scan(columns, query, run, wanted, farthest, allowed) for run in runs]
-        found = _merged(columns.ids, [found, *parts], wanted)
-        looked_at, most = looked_at + taken, 2 * most
-    return found
+        found, looked_at = _merged(columns.ids, [found, *parts], wanted), looked_at + len(runs)
 
 
 def _scan(columns: Columns, query: Code, run: slice, wanted: int, farthest: int, allowed: Mask | None) -> _Found:
@@ -198,6 +202,19 @@ def _scan(columns: Columns, query: Code, run: slice, wanted: int, farthest: int,
     among = np.flatnonzero(allowed[run])
     distances, rows = _flat(codes.take(among, axis=0), query, wanted, farthest)
     return _Found(distances, among[rows] + run.start, size)
+
+
+def _scan_mixed(
+    columns: Columns, query: Code, run: slice, wanted: int, farthest: int, allowed: Mask | None
+) -> _Found:
+    """Does what `_scan` does, for a run whose ids do not ascend."""
+    asked = 2 * wanted
+    while True:
+        # Which of those at the largest distance come is chance, unless there is one farther.
+        found = _scan(columns, query, run, asked, farthest, allowed)
+        if len(found.rows) < asked or found.distances[-1] > found.distances[wanted - 1]:
+            return _merged(columns.ids, [found], wanted)
+        asked *= 4
 
 
 def _flat(codes: Code, query: Code, wanted: int, farthest: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -76,12 +76,14 @@ class Near:
     order: Rows
     bounds: NDArray[np.int32]
 
-    def take(self, first: int, most: int, limit: int) -> tuple[int, list[slice]]:
-        """Returns how many lists come next, `most` at most and none beyond the limit, and each one's rows."""
-        last = min(first + most, int(np.searchsorted(self.bounds, limit, side="right")))
-        lists = self.order[first:last]
-        rows = zip(self.starts[lists].tolist(), self.starts[lists + 1].tolist(), strict=True)
-        return len(lists), [slice(*row) for row in rows]
+    def within(self, limit: int) -> int:
+        """Counts the lists that may hold codes within a distance."""
+        return int(np.searchsorted(self.bounds, limit, side="right"))
+
+    def runs(self, first: int, most: int, limit: int) -> list[slice]:
+        """Returns the rows of each list that comes next, of `most` at most and of none beyond the limit."""
+        lists = self.order[first : min(first + most, self.within(limit))]
+        return [slice(*ends) for ends in zip(self.starts[lists].tolist(), self.starts[lists + 1].tolist(), strict=True)]
 
 
 NO_LISTS = Lists(np.zeros((0, 0), np.uint8), np.zeros(1, np.int64), np.zeros(0, np.int32))

@@ -283,7 +283,8 @@ def test_searches_during_changes_see_only_what_was_there() -> None:
 
 @pytest.fixture
 def every_order_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists of few rows, kept however little they help."""
+    """Lists of few rows, kept however little they help, and not given up for a scan of everything."""
+    monkeypatch.setattr("app.search.coarse._ROWS_FOR_A_LIST", 1)
     monkeypatch.setattr("app.search.coarse._WORTH_KEEPING", 2)
     monkeypatch.setattr("app.search.lists._ROWS_A_LIST", 60)
 
@@ -297,7 +298,13 @@ def grouped(bits: int, rng: np.random.Generator, groups: int, size: int) -> Code
 @pytest.mark.usefixtures("every_order_is_kept")
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("groups", [3, 40])
-def test_in_order_nearest_is_brute_force_through_every_change(bits: int, groups: int) -> None:
+@pytest.mark.parametrize("given_up", [False, True])
+def test_in_order_nearest_is_brute_force_through_every_change(
+    bits: int, groups: int, given_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if given_up:
+        monkeypatch.setattr("app.search.coarse._ROWS_FOR_A_LIST", 1_000_000)
+        monkeypatch.setattr("app.search.coarse._EXPLORED", 0)
     rng = np.random.default_rng(groups)
     versions, table, reference = Versions(bits, rng, 1), CodeTable(bits), Reference()
     versions.codes = grouped(bits, rng, groups, 4000 // groups)
@@ -325,6 +332,7 @@ def test_in_order_nearest_is_brute_force_through_every_change(bits: int, groups:
 
 def test_codes_in_groups_are_put_in_order_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.search.coarse._MANY", 20_000)
+    monkeypatch.setattr("app.search.coarse._ROWS_FOR_A_LIST", 250)
     monkeypatch.setattr("app.search.lists._ROWS_A_LIST", 250)
     rng = np.random.default_rng(0)
     for codes, ordered in ((grouped(128, rng, 10, 2500), True), (rng.integers(0, 256, (25_000, 16), np.uint8), False)):

@@ -1,0 +1,87 @@
+"""Puts a made catalogue into a real one: rows in PostgreSQL, F7 in the vector file, no pictures.
+
+The way of the service would take hours for a million pictures, most of it for encoding. Rows go in as PostgreSQL's
+own binary format, block by block, and look as the service would have written them.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Cursor
+from sqlalchemy import text
+
+from app.catalogue.database import Database
+from app.catalogue.vectors import VectorFile
+from benchmarks.made import Made
+from models.codes import Codes
+
+# Labels by the share of pictures that have them.
+LABELS = {"one in a hundred": 0.01, "one in ten": 0.1, "every other": 0.5}
+
+_PICTURES = text(
+    """
+    INSERT INTO pictures (key, sha256, media_type, width, height, size_bytes, label, seq)
+    SELECT 'made ' || i, md5(i::text) || md5((-i)::text), 'image/jpeg', 640, 480, 60000,
+           CASE WHEN i % 100 < 1 THEN 'one in a hundred' WHEN i % 100 < 11 THEN 'one in ten'
+                WHEN i % 100 < 61 THEN 'every other' ELSE 'the rest' END, 1
+    FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS i ORDER BY i
+    """
+)
+_ENCODINGS = "COPY encodings (generation_id, picture_id, slot, code, checksum, seq) FROM STDIN (FORMAT BINARY)"
+_HEADER, _END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+
+
+@dataclass
+class Filling:
+    """A catalogue, empty at first, that is filled further and further; picture i has id i + 1 and slot i."""
+
+    database: Database
+    generation_id: int
+    vectors: VectorFile
+    made: Made
+    count: int = 0
+
+    def up_to(self, pictures: int) -> None:
+        """Adds pictures until there are so many; `made` has at least as many."""
+        first = self.count
+        with self.database.connection() as connection:
+            connection.execute(_PICTURES, {"first": first + 1, "last": pictures})
+            with connection.connection.cursor() as cursor:
+                self._encodings(cursor, first, pictures)
+            connection.execute(text("UPDATE generations SET next_slot = :next"), {"next": pictures})
+            connection.execute(text("UPDATE catalogue SET seq = seq + 1"))
+        with self.database.asking() as session:
+            session.execute(text("VACUUM ANALYZE"))
+        self.count = pictures
+
+    def _encodings(self, cursor: Cursor[Any], first: int, last: int) -> None:
+        with cursor.copy(_ENCODINGS) as copy:
+            copy.write(_HEADER)
+            for start, codes, features in self.made.blocks_from(first):
+                if start >= last:
+                    break
+                here = slice(max(first - start, 0), last - start)
+                slots = np.arange(start, start + len(codes))[here]
+                checksums = self.vectors.write(slots, features[here])
+                copy.write(_rows(self.generation_id, slots, codes[here], checksums).tobytes())
+            copy.write(_END)
+
+
+def _rows(
+    generation_id: int, slots: NDArray[np.int64], codes: Codes, checksums: NDArray[np.uint32]
+) -> NDArray[np.void]:
+    """Returns rows as COPY reads them: the number of fields, then each with its length before it, big-endian."""
+    numbers = {"generation_id": generation_id, "picture_id": slots + 1, "slot": slots, "checksum": checksums, "seq": 1}
+    order = ("generation_id", "picture_id", "slot", "code", "checksum", "seq")
+    types = {name: f"V{codes.shape[1]}" if name == "code" else ">i8" for name in order}
+    fields = [part for name in order for part in ((f"length of {name}", ">i4"), (name, types[name]))]
+    rows = np.zeros(len(slots), [("fields", ">i2"), *fields])
+    rows["fields"] = len(order)
+    for name in order:
+        rows[f"length of {name}"] = rows.dtype[name].itemsize
+    for name, values in numbers.items():
+        rows[name] = values
+    rows["code"] = np.ascontiguousarray(codes).view(f"V{codes.shape[1]}")[:, 0]
+    return rows

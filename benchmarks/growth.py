@@ -1,0 +1,94 @@
+"""How searching and starting grow with the catalogue, from ten thousand pictures to ten million.
+
+A real PostgreSQL holds the rows, a real vector file F7 (of 128 floats, so that ten million take 5 GB). At each size
+an index is opened as a start of the service opens it, and searched as the service does.
+"""
+
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+
+from app.catalogue import generations
+from app.catalogue.database import Database
+from app.catalogue.embedded import embedded_postgres
+from app.catalogue.follower import Follower
+from app.catalogue.schema import upgrade
+from app.catalogue.vectors import VectorFile
+from app.search.index import LocalIndex
+from benchmarks.filled import Filling
+from benchmarks.made import Made
+from benchmarks.measure import Call, side_by_side
+from benchmarks.options import Options, Say, lack_of_room
+from benchmarks.results import Results
+from models.codes import Codes, Floats
+from models.description import CheckpointInfo
+from models.preprocess import Preprocess
+
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+DIM, BITS, QUERIES, POOL, K = 128, 128, 64, 1000, 10
+# A row of pictures with its indexes and one of encodings with its own, about.
+_ROW_BYTES = 700
+
+
+def run(options: Options, say: Say) -> Results:
+    """Fills a catalogue to one size after another and measures each; sizes without room are skipped and say so."""
+    largest = options.pictures or SIZES[-1]
+    dim, bits = (options.floats or (DIM,))[0], (options.bits or (BITS,))[0]
+    results = Results("growth", {"pictures": largest, "floats": dim, "bits": bits, "pool": POOL})
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=options.folder)))
+        database = stack.enter_context(closing(Database(stack.enter_context(embedded_postgres(folder)))))
+        upgrade(database)
+        with database.begin() as session:
+            generation_id = generations.adopt(session, _network(dim, bits), Path("made.json")).id
+        vectors = stack.enter_context(closing(VectorFile(folder / "vectors.f32", dim)))
+        made = Made(largest, dim, bits)
+        filling = Filling(database, generation_id, vectors, made)
+        codes, features = made.queries(QUERIES)
+        for size in sorted({min(size, largest) for size in SIZES}):
+            if lack := lack_of_room(folder, (size - filling.count) * (4 * dim + _ROW_BYTES)):
+                results.skip(f"{size:,} pictures", lack)
+                continue
+            say(f"filling a catalogue up to {size:,} pictures")
+            filling.up_to(size)
+            say("starting and searching")
+            measure(results, filling, codes, features)
+    return results
+
+
+def measure(results: Results, filling: Filling, query_codes: Codes, queries: Floats) -> None:
+    """Opens an index as a start does, and searches it."""
+    bits, size = filling.made.bits, f"{filling.count:,} pictures"
+    index = LocalIndex(bits, filling.vectors)
+    follower = Follower(filling.database, index, filling.generation_id, bits)
+    started = time.perf_counter()
+    follower.current()
+    results.value(f"start, {size}", 1000 * (time.perf_counter() - started), "ms")
+    flat = side_by_side({"coarse": coarse(index, query_codes)})["coarse"]
+    started = time.perf_counter()
+    index.settle()
+    results.value(f"putting codes in order, {size}", 1000 * (time.perf_counter() - started), "ms")
+    pools = [index.candidates(code, POOL, None, None) for code in query_codes]
+
+    def fine(turn: int) -> object:
+        at = turn % QUERIES
+        return index.rank(queries[at], query_codes[at], pools[at], K)
+
+    timings = side_by_side({"coarse": coarse(index, query_codes), "fine": fine})
+    results.time(f"coarse while being put in order, {size}", flat)
+    for name, timing in timings.items():
+        results.time(f"{name}, {size}", timing)
+    results.value(f"memory a picture, {size}", index.bytes_in_use / filling.count, "bytes")
+
+
+def coarse(index: LocalIndex, query_codes: Codes) -> Call:
+    """Returns a call that finds the pool of a query."""
+    return lambda turn: index.candidates(query_codes[turn % QUERIES], POOL, None, None)
+
+
+def _network(dim: int, bits: int) -> CheckpointInfo:
+    reads = Preprocess(32, "stretch", (0, 0, 0), (1, 1, 1))
+    return CheckpointInfo("made", "none", bits, dim, "raw", (), reads, fingerprint="made" * 4)
