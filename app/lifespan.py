@@ -89,7 +89,7 @@ def assemble(
         follower = Follower(database, index, generation.id, network.bits)
         searcher = Searcher(encoder, follower, limits, network.pool)
         ingest = Ingest(database, files, Encodings(database, encoder, vectors, generation.id, limits))
-        follower.current()
+        searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)
         yield Service(settings, network, database, files, vectors, index, follower, searcher, ingest)
 

@@ -6,10 +6,7 @@ fine step beside FAISS's distance kernel alone on the same rows. Every way answe
 through the index that the service uses; exhaustive search is FAISS's. Codes' answers are compared with NumPy's.
 """
 
-import shutil
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
@@ -18,42 +15,32 @@ import numpy as np
 from app.catalogue.vectors import VectorFile
 from app.search.fine import distances
 from app.search.index import LocalIndex
-from app.search.types import Entries
+from app.search.types import Entries, Subset
 from benchmarks.made import Made
 from benchmarks.measure import Call, read_all, side_by_side
+from benchmarks.options import PAPERS_SIZE, Options, Say, lack_of_room
 from benchmarks.results import Results
 from models.codes import Codes, Floats
 
-PAPERS_SIZE = 1_124_087
 DIMS, BITS = (4096, 1280), (128, 48)
 POOLS, DEFAULT_POOL = (100, 1000, 10_000), 1000
 QUERIES, K = 64, 10
+# Shares of the catalogue that filters let through.
+PASSING = (0.01, 0.1, 0.5)
 # The names that stand for themselves: the paper's own setting and the default pool.
 HEADLINE = (4096, 128)
-Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Core:
-    """Sizes of a run."""
-
-    pictures: int = PAPERS_SIZE
-    dims: tuple[int, ...] = DIMS
-    bits: tuple[int, ...] = BITS
-    folder: Path = Path("benchmarks/data")
-
-
-def run(options: Core, say: Say) -> Results:
+def run(options: Options, say: Say) -> Results:
     """Measures every size of F7 and of code; a size for which there is no room is skipped and says so."""
-    results = Results("core", {"pictures": options.pictures, "k": K})
-    for dim in options.dims:
-        needed = options.pictures * dim * 4
-        free = _room(options.folder)
-        if needed * 1.05 > free:
-            results.skip(f"{dim} floats", f"{needed / 1e9:.1f} GB wanted, {free / 1e9:.1f} GB free on {options.folder}")
+    pictures = options.pictures or PAPERS_SIZE
+    results = Results("core", {"pictures": pictures, "k": K})
+    for dim in options.floats or DIMS:
+        if lack := lack_of_room(options.folder, pictures * dim * 4):
+            results.skip(f"{dim} floats", lack)
             continue
-        for bits in options.bits:
-            measure(results, Made(options.pictures, dim, bits), options.folder, say)
+        for bits in options.bits or BITS:
+            measure(results, Made(pictures, dim, bits), options.folder, say)
     return results
 
 
@@ -79,6 +66,9 @@ def measure(results: Results, made: Made, folder: Path, say: Say) -> None:
     for pool in POOLS:
         name = "hds_over_es" if pool == DEFAULT_POOL else f"hds_over_es, pool {pool:,}"
         results.ratio(f"{name}{setting}", medians["es"], medians[f"hds, pool {pool:,}"])
+    for share in PASSING:
+        passing = medians[f"hds, pool 1,000, {share:.0%} pass"]
+        results.ratio(f"filtered_over_plain, {share:.0%} pass{setting}", passing, medians["hds, pool 1,000"])
     results.ratio(f"coarse_over_limit{setting}", medians["coarse, pool 1,000"], medians["limit: codes read once"])
     results.ratio(f"fine_over_kernel{setting}", medians["fine, pool 1,000"], medians["limit: kernel, 1,000 rows"])
 
@@ -91,6 +81,7 @@ def fill(made: Made, vectors: VectorFile) -> tuple[LocalIndex, Codes]:
         index.add(Entries(slots + 1, block, slots, vectors.write(slots, features)))
         codes.append(block)
         first += len(block)
+    index.settle()
     return index, np.concatenate(codes)
 
 
@@ -118,6 +109,17 @@ def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Cod
 
         return search
 
+    rng = np.random.default_rng(0)
+    subsets = {share: Subset(np.flatnonzero(rng.random(len(codes)) < share) + 1) for share in PASSING}
+
+    def filtered(some: Subset) -> Call:
+        def search(turn: int) -> object:
+            at = turn % QUERIES
+            pool = index.candidates(query_codes[at], DEFAULT_POOL, None, some)
+            return index.rank(queries[at], query_codes[at], pool, K)
+
+        return search
+
     def es(turn: int) -> object:
         faiss.omp_set_num_threads(1)
         at = turn % QUERIES
@@ -131,6 +133,7 @@ def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Cod
         "es": es,
         "bcs": lambda turn: index.candidates(query_codes[turn % QUERIES], K, None, None),
         **{f"hds, pool {pool:,}": hds(pool) for pool in POOLS},
+        **{f"hds, pool 1,000, {share:.0%} pass": filtered(some) for share, some in subsets.items()},
         "coarse, pool 1,000": lambda turn: index.candidates(query_codes[turn % QUERIES], DEFAULT_POOL, None, None),
         "limit: codes read once": read_all(words),
         "fine, pool 1,000": fine,
@@ -138,8 +141,3 @@ def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Cod
             queries[turn % QUERIES], everything, pools[turn % QUERIES].slots
         ),
     }
-
-
-def _room(folder: Path) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
-    return shutil.disk_usage(folder).free

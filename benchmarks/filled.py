@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import Cursor
+from psycopg import Connection, Cursor
 from sqlalchemy import text
 
 from app.catalogue.database import Database
@@ -48,7 +48,10 @@ class Filling:
         first = self.count
         with self.database.connection() as connection:
             connection.execute(_PICTURES, {"first": first + 1, "last": pictures})
-            with connection.connection.cursor() as cursor:
+            driver = connection.connection.driver_connection
+            if not isinstance(driver, Connection):
+                raise TypeError(f"COPY wants psycopg, not {type(driver)}")
+            with driver.cursor() as cursor:
                 self._encodings(cursor, first, pictures)
             connection.execute(text("UPDATE generations SET next_slot = :next"), {"next": pictures})
             connection.execute(text("UPDATE catalogue SET seq = seq + 1"))

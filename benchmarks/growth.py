@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-
 from app.catalogue import generations
 from app.catalogue.database import Database
 from app.catalogue.embedded import embedded_postgres

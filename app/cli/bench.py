@@ -1,5 +1,6 @@
 """`lookalike bench`: measurements that anybody can repeat."""
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,15 +12,15 @@ from app.cli.terminal import console, errors_as_sentences, fail
 if TYPE_CHECKING:
     from benchmarks.results import Results
 
-NAMES = ("core",)
+NAMES = ("core", "growth", "service", "peers", "encode")
 
 
 def bench(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}.")],
     json: Annotated[Path | None, typer.Option(help="Where the rows go; a plot goes beside them.")] = None,
-    pictures: Annotated[int, typer.Option(min=20_000, help="How many; the paper's are the default.")] = 1_124_087,
-    floats: Annotated[list[int] | None, typer.Option(help="Floats in F7; 4096 and 1280.")] = None,
-    bits: Annotated[list[int] | None, typer.Option(help="Bits of a code; 128 and 48.")] = None,
+    pictures: Annotated[int | None, typer.Option(min=20_000, help="How many; the full size is the default.")] = None,
+    floats: Annotated[list[int] | None, typer.Option(min=16, help="Floats in F7; may come more than once.")] = None,
+    bits: Annotated[list[int] | None, typer.Option(min=8, help="Bits of a code; may come more than once.")] = None,
     folder: Annotated[Path, typer.Option(help="Where large files lie while it runs.")] = Path("benchmarks/data"),
 ) -> None:
     """Measure speed beside its limits and its rivals, in one run."""
@@ -28,14 +29,15 @@ def bench(
     if find_spec("benchmarks") is None:
         fail("The benchmarks are not part of this installation. Run this from a checkout.")
     with errors_as_sentences():
-        results = _run(pictures, floats, bits, folder)
+        results = _run(name, pictures, tuple(floats or ()), tuple(bits or ()), folder)
         results.show()
         if json is not None:
             results.write(json)
 
 
-def _run(pictures: int, floats: list[int] | None, bits: list[int] | None, folder: Path) -> "Results":
-    from benchmarks import core
+def _run(name: str, pictures: int | None, floats: tuple[int, ...], bits: tuple[int, ...], folder: Path) -> "Results":
+    from benchmarks.options import Options
 
-    options = core.Core(pictures, tuple(floats or core.DIMS), tuple(bits or core.BITS), folder)
-    return core.run(options, lambda text: console().print(text))
+    options = Options(pictures, floats or None, bits or None, folder)
+    results: Results = import_module(f"benchmarks.{name}").run(options, lambda text: console().print(text))
+    return results

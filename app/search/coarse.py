@@ -204,9 +204,7 @@ def _scan(columns: Columns, query: Code, run: slice, wanted: int, farthest: int,
     return _Found(distances, among[rows] + run.start, size)
 
 
-def _scan_mixed(
-    columns: Columns, query: Code, run: slice, wanted: int, farthest: int, allowed: Mask | None
-) -> _Found:
+def _scan_mixed(columns: Columns, query: Code, run: slice, wanted: int, farthest: int, allowed: Mask | None) -> _Found:
     """Does what `_scan` does, for a run whose ids do not ascend."""
     asked = 2 * wanted
     while True:

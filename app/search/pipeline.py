@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.errors import NotFoundError
 from app.search.decode import DecodeLimits, decode
@@ -101,6 +103,12 @@ class Searcher(Generic[Row]):
         with timings.step("encode"):
             encoded = encoding.result()
         return self._answer(index, among, encoded.codes[0], encoded.features[0], options, timings)
+
+    def warm_up(self) -> None:
+        """Searches once, so that nobody's first search waits for what is made ready on first use."""
+        grey = BytesIO()
+        Image.new("RGB", (self._encoder.size, self._encoder.size), "grey").save(grey, "JPEG")
+        self.by_picture(grey.getvalue(), SearchOptions())
 
     def by_id(self, picture_id: int, options: SearchOptions) -> Answer[Row]:
         """Finds what looks like a picture of the catalogue.

@@ -11,9 +11,10 @@ import pytest
 from app.catalogue.vectors import VectorFile
 from app.search.index import LocalIndex
 from app.search.types import Entries
-from benchmarks.core import Core, check, run
+from benchmarks.core import check, run
 from benchmarks.made import Made
 from benchmarks.measure import side_by_side
+from benchmarks.options import Options
 from benchmarks.results import Results
 
 SMALL = 12_000
@@ -21,7 +22,7 @@ SMALL = 12_000
 
 def test_every_way_is_measured_beside_its_limit(tmp_path: Path) -> None:
     said: list[str] = []
-    results = run(Core(SMALL, dims=(32,), bits=(16,), folder=tmp_path), said.append)
+    results = run(Options(SMALL, floats=(32,), bits=(16,), folder=tmp_path), said.append)
     rows = {row.name.removesuffix(" (32 floats, 16 bits)"): row for row in results.rows}
     for name in ("es", "bcs", "hds, pool 1,000", "coarse, pool 1,000", "limit: codes read once"):
         assert rows[name].unit == "ms"
@@ -35,7 +36,7 @@ def test_every_way_is_measured_beside_its_limit(tmp_path: Path) -> None:
 
 def test_a_size_without_room_is_skipped_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
-    results = run(Core(SMALL, dims=(32,), bits=(16,), folder=tmp_path), lambda _: None)
+    results = run(Options(SMALL, floats=(32,), bits=(16,), folder=tmp_path), lambda _: None)
     assert [(row.name, row.value) for row in results.rows] == [("32 floats", None)]
     assert "0.0 GB free" in (results.rows[0].skipped or "")
 

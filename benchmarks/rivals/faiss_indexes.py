@@ -1,0 +1,74 @@
+"""FAISS's own indexes over F7: a graph (HNSW), and inverted lists of product-quantised vectors with re-ranking.
+
+Settings follow FAISS's guidelines to choose an index: 32 links a node, efSearch as the effort; about 4·√n lists,
+fast-scan PQ with two floats to four bits, ten times as many candidates re-ranked by exact distance.
+"""
+
+import os
+from typing import Any
+
+import faiss
+import numpy as np
+
+from benchmarks.rivals.rival import Catalogue, Ids, Query
+
+
+class FaissIndex:
+    """An index by FAISS's factory string, in which `{lists}` stands for about 4·√n."""
+
+    name = ""
+    efforts: tuple[int, ...] = ()
+    factory = ""
+
+    def build(self, catalogue: Catalogue) -> None:
+        """Trains with all cores, adds everything."""
+        faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
+        factory = self.factory.format(lists=2 ** int(np.log2(4 * np.sqrt(len(catalogue.features)))))
+        self._index: Any = faiss.index_factory(catalogue.features.shape[1], factory)
+        self._index.train(catalogue.features)
+        self._index.add(catalogue.features)
+        faiss.omp_set_num_threads(1)
+
+    def parameters(self, effort: int) -> dict[str, int]:
+        """Returns what an effort sets."""
+        raise NotImplementedError
+
+    def search(self, query: Query, k: int, effort: int) -> Ids:
+        """Searches F7 alone."""
+        space = faiss.ParameterSpace()
+        for name, value in self.parameters(effort).items():
+            space.set_index_parameter(self._index, name, value)
+        _, found = self._index.search(query.feature[None], k)
+        return np.asarray(found[0], np.int64)
+
+    def memory(self) -> int:
+        """Returns the bytes of the index."""
+        return len(faiss.serialize_index(self._index))
+
+    def close(self) -> None:
+        """Frees the index."""
+        del self._index
+
+
+class Hnsw(FaissIndex):
+    """A graph over all vectors, all in memory; the effort is efSearch."""
+
+    name = "FAISS HNSW"
+    efforts = (16, 32, 64, 128, 256, 512)
+    factory = "HNSW32,Flat"
+
+    def parameters(self, effort: int) -> dict[str, int]:
+        """Sets efSearch."""
+        return {"efSearch": effort}
+
+
+class IvfPq(FaissIndex):
+    """Inverted lists of compressed vectors, the best ones ranked by the exact ones; the effort is nprobe."""
+
+    name = "FAISS IVF-PQ, re-ranked"
+    efforts = (1, 2, 4, 8, 16, 32, 64, 128)
+    factory = "IVF{lists},PQ160x4fs,RFlat"
+
+    def parameters(self, effort: int) -> dict[str, int]:
+        """Sets nprobe, and re-ranks ten times as many as are wanted."""
+        return {"nprobe": effort, "k_factor_rf": 10}

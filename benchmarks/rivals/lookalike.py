@@ -1,0 +1,37 @@
+"""Our own two steps, and exhaustive search, through the index that the service uses."""
+
+import numpy as np
+
+from app.catalogue.vectors import VectorFile
+from app.search.index import LocalIndex
+from app.search.types import Entries
+from benchmarks.rivals.rival import Catalogue, Ids, Query
+
+
+class Lookalike:
+    """Coarse, then fine; the effort is the pool."""
+
+    name = "lookalike, two steps"
+    efforts = (100, 300, 1000, 3000, 10_000)
+
+    def build(self, catalogue: Catalogue) -> None:
+        """Writes the vectors, holds the codes."""
+        slots = np.arange(len(catalogue.codes))
+        self._vectors = VectorFile(catalogue.folder / "lookalike.f32", catalogue.features.shape[1])
+        checksums = self._vectors.write(slots, catalogue.features)
+        self._index = LocalIndex(8 * catalogue.codes.shape[1], self._vectors)
+        self._index.add(Entries(slots, catalogue.codes, slots, checksums))
+        self._index.settle()
+
+    def search(self, query: Query, k: int, effort: int) -> Ids:
+        """Runs both steps."""
+        pool = self._index.candidates(query.code, effort, None, None)
+        return np.array([match.id for match in self._index.rank(query.feature, query.code, pool, k)])
+
+    def memory(self) -> int:
+        """Returns the bytes of the codes; F7 stays on disk, and in the system's cache as far as there is room."""
+        return self._index.bytes_in_use
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._vectors.close()

@@ -1,0 +1,54 @@
+"""milvus-lite: our two steps in its engine, codes first, then exact distance among the ids that they gave."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rivals.rival import Catalogue, Ids, Query
+
+_AT_A_TIME = 1000
+
+
+class MilvusLite:
+    """The effort is the pool."""
+
+    name = "milvus-lite, codes re-ranked"
+    efforts = (100, 300, 1000, 3000)
+
+    def build(self, catalogue: Catalogue) -> None:
+        """Makes a collection with both fields, fills it, and indexes both flat, as exact search wants."""
+        pymilvus = import_module("pymilvus")
+        kinds = pymilvus.DataType
+        self._client: Any = pymilvus.MilvusClient(str(catalogue.folder / "milvus.db"))
+        schema = self._client.create_schema()
+        schema.add_field("id", kinds.INT64, is_primary=True)
+        schema.add_field("code", kinds.BINARY_VECTOR, dim=8 * catalogue.codes.shape[1])
+        schema.add_field("f7", kinds.FLOAT_VECTOR, dim=catalogue.features.shape[1])
+        indexes = self._client.prepare_index_params()
+        indexes.add_index("code", index_type="BIN_FLAT", metric_type="HAMMING")
+        indexes.add_index("f7", index_type="FLAT", metric_type="L2")
+        self._client.create_collection("items", schema=schema, index_params=indexes)
+        for first in range(0, len(catalogue.codes), _AT_A_TIME):
+            here = slice(first, first + _AT_A_TIME)
+            rows = zip(catalogue.codes[here], catalogue.features[here], strict=True)
+            data = [{"id": first + at, "code": code.tobytes(), "f7": f7} for at, (code, f7) in enumerate(rows)]
+            self._client.insert("items", data)
+        self._client.load_collection("items")
+
+    def search(self, query: Query, k: int, effort: int) -> Ids:
+        """Asks for the pool, then ranks it."""
+        pool = self._ids("code", query.code.tobytes(), effort, "")
+        return self._ids("f7", query.feature, k, f"id in {pool.tolist()}")
+
+    def _ids(self, field: str, query: object, limit: int, condition: str) -> Ids:
+        (hits,) = self._client.search("items", [query], filter=condition, limit=limit, anns_field=field)
+        return np.array([hit["id"] for hit in hits], np.int64)
+
+    def memory(self) -> None:
+        """It does not say."""
+        return
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._client.close()

@@ -1,0 +1,291 @@
+"""The running server over HTTP, a catalogue of the paper's size in it, beside the bare sum of its work.
+
+The catalogue is made (rows, codes and F7, no pictures behind them); what is searched with and what is added are
+pictures of the demo as JPEGs, and decoding and encoding them with the same network, in this process and without a
+server, is what the server is compared with. Server and clients share the machine's cores.
+"""
+
+import http.client
+import io
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+import numpy as np
+
+from app.catalogue import generations
+from app.catalogue.vectors import VectorFile
+from app.demo.catalogue import demo_pictures
+from app.lifespan import network_cache, open_database, vector_path
+from app.search.decode import DecodeLimits, decode
+from app.search.encode import BATCH, BatchingEncoder, open_encoder
+from app.settings import Settings
+from benchmarks.filled import LABELS, Filling
+from benchmarks.made import Made
+from benchmarks.measure import Timing, side_by_side
+from benchmarks.options import PAPERS_SIZE, Options, Say, lack_of_room
+from benchmarks.results import Results
+from models.description import CheckpointInfo, find, read_info
+
+MODEL, QUERIES, PIXELS = "general", 64, 640
+CLIENTS, SECONDS, ROUNDS = (1, 4, 16), 10.0, 3
+ADDED_AT_ONCE, ADDED = 50, 300
+BOUNDARY = "lookalike-benchmark"
+_ROW_BYTES = 700
+_PATIENCE_S = 300
+_CREATED, _OK = 201, 200
+
+Pictures = list[bytes]
+
+
+def run(options: Options, say: Say) -> Results:
+    """Fills, starts, measures."""
+    pictures = options.pictures or PAPERS_SIZE
+    results = Results("service", {"pictures": pictures, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
+    info = read_info(find(MODEL))
+    if lack := lack_of_room(options.folder, pictures * (4 * info.feature_dim + _ROW_BYTES)):
+        results.skip("service", lack)
+        return results
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=options.folder)))
+        # PostgreSQL runs as an account of its own when we are root, and has to get to its data.
+        folder.chmod(0o755)
+        settings = Settings(data_dir=folder, demo="off", model=MODEL)
+        say(f"filling a catalogue with {pictures:,} made pictures")
+        fill(settings, info, pictures)
+        encoder, _ = open_encoder(find(MODEL), "cpu", "f32", network_cache(folder))
+        bare = Bare(stack.enter_context(closing(encoder)))
+        queries, added = jpegs(QUERIES), jpegs(QUERIES + ADDED)[QUERIES:]
+        server = stack.enter_context(serving(settings, results))
+        say("searching")
+        search(results, server, bare, queries)
+        say("searching with many clients")
+        throughput(results, server, bare, queries)
+        say("adding")
+        ingest(results, server, bare, added)
+        results.value("memory a picture, besides files", server.memory() / pictures, "bytes")
+    return results
+
+
+def fill(settings: Settings, info: CheckpointInfo, pictures: int) -> None:
+    """Writes a catalogue for the network at hand."""
+    with open_database(settings) as database:
+        with database.begin() as session:
+            generation_id = generations.adopt(session, info, find(MODEL)).id
+        path = vector_path(settings.data_dir, generation_id)
+        with closing(VectorFile(path, info.feature_dim)) as vectors:
+            made = Made(pictures, info.feature_dim, info.bits)
+            Filling(database, generation_id, vectors, made).up_to(pictures)
+
+
+def jpegs(count: int) -> Pictures:
+    """Returns drawings of the demo as JPEGs, no two the same."""
+    drawn = [picture.image.convert("RGB").resize((PIXELS, PIXELS)) for picture in islice(demo_pictures(), QUERIES)]
+    made = []
+    for number, image in enumerate(islice(cycle(drawn), count)):
+        data = io.BytesIO()
+        # A pixel of its own makes every file another picture.
+        image.putpixel((number % PIXELS, number // PIXELS), (number % 256, 0, 0))
+        image.save(data, "JPEG", quality=85)
+        made.append(data.getvalue())
+    return made
+
+
+class Bare:
+    """Decoding and encoding alone, as the service does them."""
+
+    def __init__(self, encoder: BatchingEncoder) -> None:
+        self._encoder = encoder
+
+    def one(self, data: bytes) -> object:
+        """Decodes and encodes one picture."""
+        return self._encoder.encode_one(decode(data, DecodeLimits(), side=self._encoder.size).image).result()
+
+    def many(self, pictures: Pictures) -> object:
+        """Decodes and encodes pictures in batches."""
+        images = [decode(data, DecodeLimits(), side=self._encoder.size).image for data in pictures]
+        return self._encoder.encode_many(images)
+
+    def encoding(self, pictures: Pictures) -> Callable[[], object]:
+        """Returns a call that encodes pictures that are decoded and prepared already, in batches."""
+        images = [decode(data, DecodeLimits(), side=self._encoder.size).image for data in pictures]
+        prepared = [self._encoder.prepare(image) for image in images]
+        return lambda: self._encoder.encode_many(prepared)
+
+
+class Server:
+    """A running server: where it listens, and what it holds."""
+
+    def __init__(self, port: int, process: "subprocess.Popen[bytes]") -> None:
+        self.port, self._process = port, process
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Opens a connection that stays open."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def memory(self) -> int:
+        """Returns the bytes of memory that are the process's own, without mapped files; 0 where nobody knows."""
+        status = Path(f"/proc/{self._process.pid}/status")
+        lines = status.read_text().splitlines() if status.exists() else []
+        return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+
+@contextmanager
+def serving(settings: Settings, results: Results) -> Iterator[Server]:
+    """Starts the server over a data folder; notes how long it takes, and how long the first searches take."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    own = {"LOOKALIKE_DATA_DIR": str(settings.data_dir), "LOOKALIKE_DEMO": "off", "LOOKALIKE_PORT": str(port)}
+    started = time.perf_counter()
+    log = (settings.data_dir / "server.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli.main", "serve"], env=os.environ | own, stdout=log, stderr=log
+    )
+    try:
+        server = Server(port, process)
+        wait_until_ready(server, process, started + _PATIENCE_S)
+        results.value("start", time.perf_counter() - started, "s")
+        yield server
+    finally:
+        process.terminate()
+        process.wait(60)
+        log.close()
+
+
+def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", until: float) -> None:
+    """Asks until the server says that searches can be answered."""
+    while time.perf_counter() < until and process.poll() is None:
+        try:
+            with closing(server.connect()) as connection:
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == _OK:
+                    return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("the server did not start; its log is server.log in the data folder")
+
+
+def post(connection: http.client.HTTPConnection, path: str, field: str, pictures: Pictures, wanted: int) -> bytes:
+    """Sends pictures as a form and reads the answer."""
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n\r\n'.encode() + data
+        for data in pictures
+    ]
+    body = b"\r\n".join(parts) + f"\r\n--{BOUNDARY}--\r\n".encode()
+    connection.request("POST", path, body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+    response = connection.getresponse()
+    answer = response.read()
+    if response.status != wanted:
+        raise RuntimeError(f"{path} answered {response.status}: {answer[:300]!r}")
+    return answer
+
+
+def search(results: Results, server: Server, bare: Bare, queries: Pictures) -> None:
+    """Measures one client's searches, plain and filtered, beside decoding and encoding the same pictures."""
+    with closing(server.connect()) as connection:
+
+        def ask(path: str) -> Callable[[int], object]:
+            return lambda turn: post(connection, path, "image", [queries[turn % QUERIES]], _OK)
+
+        firsts = []
+        for turn in range(10):
+            began = time.perf_counter()
+            ask("/search")(turn)
+            firsts.append(1000 * (time.perf_counter() - began))
+        results.value("first search", firsts[0], "ms")
+        results.value("tenth search", firsts[-1], "ms")
+        ways = {
+            "POST /search": ask("/search"),
+            "bare decode and encode": lambda turn: bare.one(queries[turn % QUERIES]),
+        }
+        ways |= {f"POST /search, {name}": ask(f"/search?label={quote(name)}") for name in LABELS}
+        timings = side_by_side(ways, seconds=6.0)
+    for name, timing in timings.items():
+        results.time(name, timing)
+    plain = timings["POST /search"].median
+    results.ratio("search_over_bare", plain, timings["bare decode and encode"].median)
+    for name in LABELS:
+        results.ratio(f"filtered_over_plain, {name}", timings[f"POST /search, {name}"].median, plain)
+
+
+def throughput(results: Results, server: Server, bare: Bare, queries: Pictures) -> None:
+    """Measures how many searches a second several clients get, in turns with bare encoding in batches."""
+    encoding = bare.encoding(queries)
+    encoded: list[float] = []
+    found: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
+    for _ in range(ROUNDS):
+        encoded.append(rate(encoding, len(queries), SECONDS / 2))
+        for clients in CLIENTS:
+            seconds = storm(server, queries, clients, SECONDS)
+            found[clients].append(len(seconds) / SECONDS)
+            timing = Timing.of(seconds)
+            p95, p99 = np.percentile(seconds, (95, 99)).tolist()
+        results.time("POST /search, 16 clients", timing)
+        results.value("POST /search, 16 clients, p95", 1000 * p95, "ms")
+        results.value("POST /search, 16 clients, p99", 1000 * p99, "ms")
+    for clients, rates in found.items():
+        results.value(f"searches, {clients} clients", float(np.median(rates)), "a second")
+    results.value(f"bare encoding in batches of {BATCH}", float(np.median(encoded)), "a second")
+    results.ratio("throughput_over_bare", float(np.median(found[CLIENTS[-1]])), float(np.median(encoded)))
+
+
+def storm(server: Server, queries: Pictures, clients: int, seconds: float) -> list[float]:
+    """Lets clients search one picture after another, each on its own connection; returns what each search took."""
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+
+    def client(number: int) -> None:
+        with closing(server.connect()) as connection:
+            turn = number * 7
+            while (began := time.perf_counter()) < end:
+                post(connection, "/search", "image", [queries[turn % QUERIES]], _OK)
+                taken.append(time.perf_counter() - began)
+                turn += 1
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return taken
+
+
+def rate(call: Callable[[], object], pictures: int, seconds: float) -> float:
+    """Returns how many pictures a second a call does that does some at once."""
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        call()
+        done += pictures
+    return done / (time.perf_counter() - began)
+
+
+def ingest(results: Results, server: Server, bare: Bare, pictures: Pictures) -> None:
+    """Measures adding pictures that are new, beside decoding and encoding them."""
+    requests = [pictures[first : first + ADDED_AT_ONCE] for first in range(0, len(pictures), ADDED_AT_ONCE)]
+    with closing(server.connect()) as connection:
+        timings = side_by_side(
+            {
+                "POST /index, 50 pictures": lambda turn: post(connection, "/index", "images", requests[turn], _CREATED),
+                "bare decode and encode, 50 pictures": lambda turn: bare.many(requests[turn]),
+            },
+            least=len(requests),
+            seconds=0,
+            warm_up=0,
+        )
+    for name, timing in timings.items():
+        results.time(name, timing)
+    added, plain = (ADDED_AT_ONCE / timing.median for timing in timings.values())
+    results.ratio("ingest_over_bare", added, plain)
