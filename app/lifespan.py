@@ -15,8 +15,8 @@ from app.catalogue.embedded import embedded_postgres
 from app.catalogue.follower import Follower
 from app.catalogue.pictures import PictureFiles
 from app.catalogue.schema import require_current, upgrade
-from app.catalogue.tables import Picture
-from app.catalogue.vectors import VectorFile
+from app.catalogue.tables import Generation, Picture
+from app.catalogue.vectors import VectorFile, vector_type
 from app.ingest.add import Ingest
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
@@ -81,10 +81,10 @@ def assemble(
 ) -> Iterator[Service]:
     """Builds the service from a database and a network, and reads the index in."""
     with database.begin() as session:
-        generation = generations.adopt(session, network, path)
+        generation = generations.adopt(session, network, path, settings.vectors)
     limits = limits_of(settings)
     files = PictureFiles(settings.data_dir / "pictures")
-    with closing(VectorFile(vector_path(settings.data_dir, generation.id), network.feature_dim)) as vectors:
+    with closing(open_vectors(settings.data_dir, generation)) as vectors:
         index = LocalIndex(network.bits, vectors)
         follower = Follower(database, index, generation.id, network.bits)
         searcher = Searcher(encoder, follower, limits, network.pool)
@@ -106,9 +106,8 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
         encoder, network = open_encoder(path, settings.device, settings.precision, network_cache(settings.data_dir))
         stack.enter_context(closing(encoder))
         with database.begin() as session:
-            generation = generations.find_or_create(session, network, path)
-        vectors = VectorFile(vector_path(settings.data_dir, generation.id), network.feature_dim)
-        stack.enter_context(closing(vectors))
+            generation = generations.find_or_create(session, network, path, settings.vectors)
+        vectors = stack.enter_context(closing(open_vectors(settings.data_dir, generation)))
         files = PictureFiles(settings.data_dir / "pictures")
         encodings = Encodings(database, encoder, vectors, generation.id, limits_of(settings))
         yield Reencode(database, files, encodings), network
@@ -124,6 +123,7 @@ def network_cache(data_dir: Path) -> Path:
     return data_dir / "networks"
 
 
-def vector_path(data_dir: Path, generation_id: int) -> Path:
-    """Returns where a generation's vectors lie."""
-    return data_dir / "vectors" / f"{generation_id}.f32"
+def open_vectors(data_dir: Path, generation: Generation) -> VectorFile:
+    """Opens the file with a generation's vectors."""
+    kind = vector_type(generation.vectors)
+    return VectorFile(data_dir / "vectors" / f"{generation.id}.{kind}", generation.feature_dim, kind)

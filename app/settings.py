@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     precision: Literal["f32", "bf16"] = Field(
         "f32", description="f32 gives the same codes on every machine; bf16 is faster where the CPU has it."
     )
+    vectors: Literal["f32", "f16"] = Field(
+        "f32",
+        description="How new catalogues, and those that `lookalike reencode` moves, keep F7; f16 takes half the disk.",
+    )
     max_picture_bytes: int = Field(20 * MEGABYTE, gt=0, description="The largest picture taken, in bytes.")
     max_picture_pixels: int = Field(50 * MEGABYTE, gt=0, description="The largest picture taken, in pixels.")
     max_request_bytes: int = Field(200 * MEGABYTE, gt=0, description="The largest request taken, in bytes.")

@@ -97,7 +97,7 @@ def check(index: LocalIndex, codes: Codes, queries: Codes) -> None:
 
 def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Codes, queries: Floats) -> dict[str, Call]:
     """Names the ways to search, the two steps by themselves, and their limits."""
-    everything = vectors.rows(np.array([len(codes) - 1]))[: len(codes)]
+    everything = np.asarray(vectors.rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
     pools = [index.candidates(code, DEFAULT_POOL, None, None) for code in query_codes]
     width = -(-codes.shape[1] // 8) * 8
     words = np.zeros((len(codes), width), np.uint8).reshape(-1).view(np.uint64)

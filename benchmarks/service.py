@@ -23,9 +23,8 @@ from urllib.parse import quote
 import numpy as np
 
 from app.catalogue import generations
-from app.catalogue.vectors import VectorFile
 from app.demo.catalogue import demo_pictures
-from app.lifespan import network_cache, open_database, vector_path
+from app.lifespan import network_cache, open_database, open_vectors
 from app.search.decode import DecodeLimits, decode
 from app.search.encode import BATCH, BatchingEncoder, open_encoder
 from app.settings import Settings
@@ -80,11 +79,10 @@ def fill(settings: Settings, info: CheckpointInfo, pictures: int) -> None:
     """Writes a catalogue for the network at hand."""
     with open_database(settings) as database:
         with database.begin() as session:
-            generation_id = generations.adopt(session, info, find(MODEL)).id
-        path = vector_path(settings.data_dir, generation_id)
-        with closing(VectorFile(path, info.feature_dim)) as vectors:
+            generation = generations.adopt(session, info, find(MODEL))
+        with closing(open_vectors(settings.data_dir, generation)) as vectors:
             made = Made(pictures, info.feature_dim, info.bits)
-            Filling(database, generation_id, vectors, made).up_to(pictures)
+            Filling(database, generation.id, vectors, made).up_to(pictures)
 
 
 def jpegs(count: int) -> Pictures:

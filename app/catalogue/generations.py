@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import queries
 from app.catalogue.tables import CatalogueState, Generation
+from app.catalogue.vectors import VectorType
 from app.errors import ModelMismatchError
 from models.description import PRETRAINED, CheckpointInfo
 
@@ -19,13 +20,14 @@ def model_for(session: Session, asked: str | None) -> str:
     return asked or (in_use.model if in_use is not None else DEFAULT_MODEL)
 
 
-def adopt(session: Session, network: CheckpointInfo, path: Path) -> Generation:
+def adopt(session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32") -> Generation:
     """Returns the generation that this network fills: the one in use, or a new one in an empty catalogue.
 
     Args:
         session: a transaction.
         network: what its checkpoint says.
         path: where that checkpoint is.
+        vectors: how a new generation keeps F7.
 
     Raises:
         ModelMismatchError: the catalogue holds pictures that another network encoded.
@@ -41,16 +43,17 @@ def adopt(session: Session, network: CheckpointInfo, path: Path) -> Generation:
             f"`lookalike reencode {path.with_suffix('')}` moves the catalogue to it; without LOOKALIKE_MODEL the "
             "service uses the catalogue's own."
         )
-    generation = find_or_create(session, network, path)
+    generation = find_or_create(session, network, path, vectors)
     switch(session, generation.id)
     return generation
 
 
-def find_or_create(session: Session, network: CheckpointInfo, path: Path) -> Generation:
-    """Returns this network's generation, whether in use or not, and makes it where there is none."""
+def find_or_create(session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32") -> Generation:
+    """Returns this network's generation with such vectors, whether in use or not, and makes it where there is none."""
     # With the catalogue held, so that two who look for it do not both make it.
     session.scalars(select(CatalogueState).with_for_update()).one()
-    found = session.scalar(select(Generation).where(Generation.fingerprint == network.fingerprint).limit(1))
+    same = (Generation.fingerprint == network.fingerprint, Generation.vectors == vectors)
+    found = session.scalar(select(Generation).where(*same).limit(1))
     if found is not None:
         found.model = _address(path)
         return found
@@ -59,6 +62,7 @@ def find_or_create(session: Session, network: CheckpointInfo, path: Path) -> Gen
         model=_address(path),
         bits=network.bits,
         feature_dim=network.feature_dim,
+        vectors=vectors,
     )
     session.add(generation)
     session.flush()

@@ -37,7 +37,10 @@ class Base(DeclarativeBase):
 
 
 class Generation(Base):
-    """One network's encodings of the catalogue; `next_slot` is the first row of its vector file not handed out."""
+    """One network's encodings of the catalogue; `next_slot` is the first row of its vector file not handed out.
+
+    `vectors` says how that file keeps F7: `f32`, or `f16` in half the space.
+    """
 
     __tablename__ = "generations"
 
@@ -46,6 +49,7 @@ class Generation(Base):
     model: Mapped[str] = mapped_column(Text)
     bits: Mapped[int]
     feature_dim: Mapped[int]
+    vectors: Mapped[str] = mapped_column(Text, server_default="f32")
     next_slot: Mapped[int] = mapped_column(BigInteger, server_default="0")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 

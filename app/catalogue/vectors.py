@@ -11,13 +11,16 @@ import os
 import threading
 import zlib
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import UnavailableError
+from app.errors import LookalikeError, UnavailableError
 
 Features = NDArray[np.float32]
+VectorType = Literal["f32", "f16"]
+Stored = NDArray[np.float32] | NDArray[np.float16]
 Slots = NDArray[np.int64]
 
 CHUNK_ROWS = 4096
@@ -25,13 +28,13 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class VectorFile:
-    """The vectors of one generation, `(rows, dim)` float32. Safe for many threads and processes."""
+    """The vectors of one generation, `(rows, dim)` float32 or float16. Safe for many threads and processes."""
 
-    def __init__(self, path: Path, dim: int) -> None:
-        self.path, self.dim = path, dim
+    def __init__(self, path: Path, dim: int, kind: VectorType = "f32") -> None:
+        self.path, self.dim, self._dtype = path, dim, np.dtype(np.float16 if kind == "f16" else np.float32)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._mapped = np.zeros((0, dim), np.float32)
+        self._mapped: Stored = np.zeros((0, dim), self._dtype)
         self._checked = np.zeros(0, np.bool_)
         self._mapping = threading.Lock()
 
@@ -45,23 +48,24 @@ class VectorFile:
         return os.fstat(self._fd).st_size
 
     def write(self, slots: Slots, features: Features) -> NDArray[np.uint32]:
-        """Writes rows `(n, dim)` at their slots and syncs them; returns their checksums `(n,)`.
+        """Writes rows `(n, dim)` float32 at their slots and syncs them; returns their checksums `(n,)`.
 
         Raises:
             UnavailableError: the disk is full; nothing that was there is changed.
         """
+        stored = np.ascontiguousarray(features, self._dtype)
         try:
             self._claim(int(slots.max()) + 1)
-            for slot, row in zip(slots.tolist(), np.ascontiguousarray(features, np.float32), strict=True):
+            for slot, row in zip(slots.tolist(), stored, strict=True):
                 self._write_row(slot, row.tobytes())
             os.fsync(self._fd)
         except OSError as error:
             if error.errno in NO_SPACE:
                 raise UnavailableError("The disk that holds the vectors is full.", retry_after=60) from error
             raise
-        return checksums(features)
+        return checksums(stored)
 
-    def rows(self, slots: Slots) -> Features:
+    def rows(self, slots: Slots) -> Stored:
         """Returns the mapped matrix `(rows, dim)`, large enough for all of these slots."""
         if len(slots) and int(slots.max()) >= len(self._mapped):
             self._map()
@@ -99,14 +103,26 @@ class VectorFile:
                 checked[: len(self._checked)] = self._checked
                 # The flags first: a reader of the larger map must find flags for it.
                 self._checked = checked
-                self._mapped = np.memmap(self.path, np.float32, "r", shape=(rows, self.dim))
+                self._mapped = np.memmap(self.path, self._dtype, "r", shape=(rows, self.dim))
 
     @property
     def _row_bytes(self) -> int:
-        return 4 * self.dim
+        return self._dtype.itemsize * self.dim
 
 
-def checksums(features: Features) -> NDArray[np.uint32]:
+def vector_type(name: str) -> VectorType:
+    """Returns what the catalogue calls by this name.
+
+    Raises:
+        LookalikeError: nothing that this version knows.
+    """
+    for known in get_args(VectorType):
+        if known == name:
+            return cast("VectorType", known)
+    raise LookalikeError(f"The catalogue keeps its vectors as {name}, which this version does not know.")
+
+
+def checksums(stored: Stored) -> NDArray[np.uint32]:
     """Returns CRC-32 of each row's bytes, `(n,)` uint32."""
-    rows = np.ascontiguousarray(features, np.float32)
+    rows = np.ascontiguousarray(stored)
     return np.fromiter((zlib.crc32(row) for row in rows), np.uint32, len(rows))

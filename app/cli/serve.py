@@ -72,5 +72,5 @@ def _require_network(settings: Settings, database: "Database") -> None:
 
     with database.begin() as session:
         path = find(generations.model_for(session, settings.model))
-        generations.adopt(session, read_info(path), path)
+        generations.adopt(session, read_info(path), path, settings.vectors)
     database.engine.dispose()

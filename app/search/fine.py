@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 from app.search.kernels import l2_of_rows
 
 Distances = NDArray[np.float32]
+Vectors = NDArray[np.float32] | NDArray[np.float16]
 
 
-def distances(query: NDArray[np.float32], vectors: NDArray[np.float32], slots: NDArray[np.int64]) -> Distances:
+def distances(query: NDArray[np.float32], vectors: Vectors, slots: NDArray[np.int64]) -> Distances:
     """Measures exact L2 distances from a query to some rows of a matrix.
+
+    A query is rounded as the vectors were, so that the same picture is at distance 0.
 
     Args:
         query: `(d,)` float32.
-        vectors: `(rows, d)` float32, C order; usually a mapped file.
+        vectors: `(rows, d)` float32 or float16, C order; usually a mapped file.
         slots: `(n,)` int64, which rows; each below `rows`.
 
     Returns:
@@ -25,7 +28,8 @@ def distances(query: NDArray[np.float32], vectors: NDArray[np.float32], slots: N
     """
     if query.shape != vectors.shape[1:]:
         raise ValueError(f"the query has shape {query.shape}, the vectors {vectors.shape}")
-    query, slots = np.ascontiguousarray(query, np.float32), np.ascontiguousarray(slots, np.int64)
+    query = np.ascontiguousarray(query.astype(vectors.dtype), np.float32)
+    slots = np.ascontiguousarray(slots, np.int64)
     squared = l2_of_rows(query, vectors, slots)
     return np.sqrt(squared, out=squared)
 

@@ -57,7 +57,7 @@ class Index(Protocol):
 class Vectors(Protocol):
     """Where F7 lies."""
 
-    def rows(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
+    def rows(self, slots: NDArray[np.int64]) -> NDArray[np.float32] | NDArray[np.float16]:
         """Returns a matrix `(rows, d)` that holds all of these slots."""
         ...
 
@@ -127,7 +127,7 @@ class LocalIndex:
         if found is None or not len(self._intact(found[1])):
             return None
         slots = found[1].slots
-        return found[0], np.array(self._vectors.rows(slots)[slots[0]])
+        return found[0], self._vectors.rows(slots)[slots[0]].astype(np.float32)
 
     def _order(self, feature: Feature, candidates: Candidates, k: int) -> tuple[Rows, Distances]:
         """Returns which candidates are nearest, and their distances; those behind the end of the file come last."""

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 _L2_BY_INDEX: Any = vars(faiss)["fvec_L2sqr_by_idx"]
 _HAMMINGS: Any = vars(faiss)["hammings"]
 
+# So many widened rows stay in a core's cache until they are compared.
+_AT_A_TIME = 128
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # A thread is woken for so many codes, not for fewer.
 _LONG = 200_000
@@ -24,18 +26,33 @@ _HELPERS = ThreadPoolExecutor(max(_CORES - 1, 1), thread_name_prefix="scan")
 
 
 def l2_of_rows(
-    query: NDArray[np.float32], vectors: NDArray[np.float32], rows: NDArray[np.int64]
+    query: NDArray[np.float32], vectors: NDArray[np.float32] | NDArray[np.float16], rows: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Returns squared L2 distances `(n,)` from `(d,)` to some rows of `(rows, d)`; reads no other rows."""
+    """Returns squared L2 distances `(n,)` from `(d,)` to some rows of `(rows, d)`; reads no other rows.
+
+    Halves are widened as they are read: distances are computed in float32.
+    """
     # The kernel does not look before it reads: a row outside the matrix would end the process.
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(vectors):
         raise IndexError(f"a row lies outside the {len(vectors)} of the matrix")
+    faiss.omp_set_num_threads(1)
     squared = np.empty(len(rows), np.float32)
-    if len(rows):
-        faiss.omp_set_num_threads(1)
-        pointers = [faiss.swig_ptr(array) for array in (squared, query, vectors, rows)]
-        _L2_BY_INDEX(*pointers, len(query), 1, len(rows))
+    if vectors.dtype == np.float16:
+        halves = faiss.ScalarQuantizer(len(query), faiss.ScalarQuantizer.QT_fp16)
+        for first in range(0, len(rows), _AT_A_TIME):
+            some = rows[first : first + _AT_A_TIME]
+            whole = halves.decode(vectors.take(some, axis=0).view(np.uint8))
+            _l2(squared[first:], query, whole, np.arange(len(some)))
+    elif len(rows):
+        _l2(squared, query, vectors, rows)
     return squared
+
+
+def _l2(
+    out: NDArray[np.float32], query: NDArray[np.float32], vectors: NDArray[np.floating], rows: NDArray[np.int64]
+) -> None:
+    pointers = [faiss.swig_ptr(array) for array in (out, query, vectors, rows)]
+    _L2_BY_INDEX(*pointers, len(query), 1, len(rows))
 
 
 def nearest_codes(

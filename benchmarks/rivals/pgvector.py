@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import psycopg
-from psycopg.sql import SQL, Composable, Literal
+from psycopg.sql import SQL, Composed, Literal
 from sqlalchemy import make_url
 
 from app.catalogue.embedded import embedded_postgres
@@ -58,7 +58,7 @@ class Pgvector:
         rows = self._connection.execute(self.statement(), _values(query, k, effort), prepare=True)
         return np.array([row[0] for row in rows], np.int64)
 
-    def statement(self) -> Composable:
+    def statement(self) -> Composed:
         """Returns the statement that searches."""
         raise NotImplementedError
 
@@ -82,7 +82,7 @@ class PgvectorCodes(Pgvector):
     efforts = (100, 300, 1000)
     index = "CREATE INDEX ON items USING hnsw (code bit_hamming_ops)"
 
-    def statement(self) -> Composable:
+    def statement(self) -> Composed:
         """Takes the pool by codes and ranks it by F7."""
         return SQL(
             "SELECT id FROM (SELECT id, f7 FROM items ORDER BY code <~> %(code)s::bit({bits}) LIMIT %(pool)s) AS pool "
@@ -97,9 +97,9 @@ class PgvectorGraph(Pgvector):
     efforts = (40, 100, 200, 400, 1000)
     index = "CREATE INDEX ON items USING hnsw (f7 vector_l2_ops)"
 
-    def statement(self) -> Composable:
+    def statement(self) -> Composed:
         """Searches F7 alone."""
-        return SQL("SELECT id FROM items ORDER BY f7 <-> %(f7)s::vector LIMIT %(k)s")
+        return SQL("SELECT id FROM items ORDER BY f7 <-> %(f7)s::vector LIMIT %(k)s").format()
 
 
 def _values(query: Query, k: int, effort: int) -> dict[str, Any]:

@@ -124,6 +124,17 @@ def test_a_fresh_start_finds_the_same_as_a_process_that_followed(settings: Setti
         assert all(agree(fresh, follower, seed) for seed in (0, 5, 101, 1000))
 
 
+def test_vectors_of_half_the_space_find_the_same(settings: Settings) -> None:
+    with ExitStack() as stack:
+        service = opened(settings.model_copy(update={"vectors": "f16"}), stack)
+        added = [add(service, f"key {number}", number) for number in range(12)]
+        assert service.vectors.path.suffix == ".f16"
+        for mode in Mode:
+            assert answer(service, 5, mode)[0][0] == Match(added[5], 0.0, 0)
+        similar = service.searcher.by_id(added[5], SearchOptions())
+        assert similar.matches[0][0] == Match(added[5], 0.0, 0)
+
+
 def test_a_picture_that_came_and_went_between_two_looks_leaves_no_trace(pair: tuple[Service, Service]) -> None:
     one, two = pair
     kept = add(one, "kept", 1)

@@ -108,3 +108,14 @@ def test_processes_that_start_at_once_share_one_generation(database: Database) -
     assert len(adopted) == 1
     with database.asking() as session:
         assert session.scalar(select(func.count(Generation.id))) == 1
+
+
+def test_vectors_of_half_the_space_are_a_generation_of_their_own(database: Database) -> None:
+    first = adopt(database, FAKE_NETWORK)
+    add_picture(database)
+    with database.begin() as session:
+        assert generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, "what is in use stays"
+        half = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
+        assert (half.id != first, half.vectors) == (True, "f16")
+        assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == half.id
+        assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT).id == first

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import CHUNK_ROWS, VectorFile, checksums
-from app.errors import UnavailableError
+from app.catalogue.vectors import CHUNK_ROWS, VectorFile, checksums, vector_type
+from app.errors import LookalikeError, UnavailableError
 
 DIM = 5
 CHUNK_BYTES = CHUNK_ROWS * DIM * 4
@@ -161,3 +161,19 @@ def test_many_threads_write_and_look_while_the_file_grows(vectors: VectorFile) -
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(write_and_look, range(24)))
     assert np.array_equal(vectors.rows(slots)[slots], rows)
+
+
+def test_vectors_may_take_half_the_space(path: Path) -> None:
+    rows = some(3)
+    with closing(VectorFile(path, DIM, "f16")) as vectors:
+        expected = vectors.write(at(7, 2, 5000), rows)
+        assert expected.tolist() == [zlib.crc32(row.tobytes()) for row in rows.astype(np.float16)]
+        assert vectors.bytes_on_disk == 2 * CHUNK_ROWS * DIM * 2
+        assert np.array_equal(vectors.rows(at(5000))[at(7, 2, 5000)], rows.astype(np.float16))
+        assert vectors.intact(at(7, 2, 5000), expected).all()
+
+
+def test_a_kind_of_vectors_that_is_not_known_is_named() -> None:
+    assert vector_type("f16") == "f16"
+    with pytest.raises(LookalikeError, match="keeps its vectors as f8"):
+        vector_type("f8")

@@ -7,12 +7,11 @@ from PIL import Image
 
 from app.catalogue import generations
 from app.catalogue.database import Database
-from app.catalogue.vectors import VectorFile
 from app.errors import DamagedOriginalError, ModelMismatchError, UnavailableError
 from app.ingest.add import Upload
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
-from app.lifespan import Service, assemble, limits_of, vector_path
+from app.lifespan import Service, assemble, limits_of, open_vectors
 from app.search.types import Encoded, SearchOptions
 from app.settings import Settings
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
@@ -44,8 +43,7 @@ def move(service: Service, encoder: OtherEncoder) -> list[tuple[int, int]]:
     heard: list[tuple[int, int]] = []
     with service.database.begin() as session:
         generation = generations.find_or_create(session, OTHER_NETWORK, OTHER_CHECKPOINT)
-    path = vector_path(service.settings.data_dir, generation.id)
-    with closing(VectorFile(path, OTHER_NETWORK.feature_dim)) as vectors:
+    with closing(open_vectors(service.settings.data_dir, generation)) as vectors:
         limits = limits_of(service.settings)
         run = Reencode(
             service.database, service.files, Encodings(service.database, encoder, vectors, generation.id, limits)
@@ -130,7 +128,7 @@ def test_moving_back_encodes_only_what_is_new_since(service: Service, settings: 
     encoder = OtherEncoder()
     with database.begin() as session:
         generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT)
-    with closing(VectorFile(vector_path(settings.data_dir, generation.id), FAKE_NETWORK.feature_dim)) as vectors:
+    with closing(open_vectors(settings.data_dir, generation)) as vectors:
         limits = limits_of(settings)
         encodings = Encodings(database, encoder, vectors, generation.id, limits)
         Reencode(database, service.files, encodings).run(lambda *_: None)

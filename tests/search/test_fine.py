@@ -43,6 +43,20 @@ def test_slots_and_queries_may_be_views() -> None:
     np.testing.assert_allclose(distances(wide[::2].astype(np.float32), vectors, slots), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 127, 128, 500])
+def test_halves_are_compared_as_what_they_stand_for(count: int) -> None:
+    rng = np.random.default_rng(0)
+    halves = rng.normal(size=(600, 33)).astype(np.float16)
+    slots = rng.permutation(600)[:count]
+    query = rng.normal(size=33).astype(np.float32)
+    rounded = query.astype(np.float16).astype(np.float64)
+    expected = np.linalg.norm(halves[slots].astype(np.float64) - rounded, axis=1)
+    np.testing.assert_allclose(distances(query, halves, slots), expected, rtol=1e-5)
+    itself = rng.normal(size=33).astype(np.float32)
+    halves[slots[0]] = itself
+    assert distances(itself, halves, slots)[0] == 0, "the same picture is at distance 0"
+
+
 def test_no_slots_have_no_distances() -> None:
     assert distances(np.zeros(4, np.float32), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)).shape == (0,)
 

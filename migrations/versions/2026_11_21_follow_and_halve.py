@@ -1,22 +1,24 @@
-"""Pictures say with which change they last changed, so that filters can follow."""
+"""Pictures say with which change they last changed, so that filters can follow; vectors may take half the space."""
 
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "pictures_say_when_they_changed"
+revision: str = "follow_and_halve"
 down_revision: str | None = "first_catalogue"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Adds the column; pictures that are there count as never changed."""
+    """Adds the columns; pictures that are there count as never changed, and vectors as whole."""
     op.add_column("pictures", sa.Column("seq", sa.BigInteger, server_default="0", nullable=False))
     op.create_index("ix_pictures_seq", "pictures", ["seq"])
+    op.add_column("generations", sa.Column("vectors", sa.Text, server_default="f32", nullable=False))
 
 
 def downgrade() -> None:
-    """Drops the column and its index."""
+    """Drops the columns."""
+    op.drop_column("generations", "vectors")
     op.drop_column("pictures", "seq")
