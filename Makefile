@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTHON := python3 python3.11 python3.12 python3.13
 ARGS :=
 
-.PHONY: help serve demo test lint check
+.PHONY: help serve demo test lint check bench
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -29,6 +29,14 @@ lint: $(VENV)/installed-dev ## Check style and types
 
 check: lint test ## All checks: style, types, tests
 
+# Sizes at which all of them together take minutes; docs/performance.md has the full ones.
+bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results go to benchmarks/data
+	$(BIN)/lookalike bench core --pictures 100000 --json benchmarks/data/core.json
+	$(BIN)/lookalike bench growth --pictures 100000 --json benchmarks/data/growth.json
+	$(BIN)/lookalike bench service --pictures 100000 --json benchmarks/data/service.json
+	$(BIN)/lookalike bench peers --pictures 20000 --json benchmarks/data/peers.json
+	$(BIN)/lookalike bench encode --json benchmarks/data/encode.json
+
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(call venv)
 	$(BIN)/python -m pip install -c constraints.txt -e .
@@ -37,6 +45,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 $(VENV)/installed-dev: pyproject.toml constraints.txt
 	@$(call venv)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/installed $@
+
+$(VENV)/installed-bench: pyproject.toml constraints.txt
+	@$(call venv)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
 	@touch $(VENV)/installed $@
 
 # Debian's python3 can be without ensurepip, and a venv made by it would be without pip.

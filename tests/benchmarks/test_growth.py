@@ -1,0 +1,63 @@
+"""The benchmark of growth, and the made catalogue that it puts into a real database, at a toy size."""
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+
+from app.catalogue import generations
+from app.catalogue.database import Database
+from app.catalogue.follower import Follower
+from app.catalogue.tables import Encoding, Picture
+from app.catalogue.vectors import VectorFile
+from app.search.index import LocalIndex
+from benchmarks import growth
+from benchmarks.filled import LABELS, Filling
+from benchmarks.made import Made
+from benchmarks.options import Options, lack_of_room
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK
+
+PICTURES, DIM, BITS = 9000, 16, 64
+
+
+def test_a_filled_catalogue_is_what_was_made(database: Database, tmp_path: Path) -> None:
+    with database.begin() as session:
+        generation_id = generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT).id
+    made = Made(PICTURES, DIM, BITS)
+    blocks = list(made.blocks())
+    codes, features = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    with closing(VectorFile(tmp_path / "made.f32", DIM)) as vectors:
+        filling = Filling(database, generation_id, vectors, made)
+        for size in (100, 8500, PICTURES):
+            filling.up_to(size)
+            with database.asking() as session:
+                assert session.scalar(select(func.count(Picture.id))) == size
+                assert session.scalar(select(func.count(Encoding.slot))) == size
+        index = LocalIndex(BITS, vectors)
+        Follower(database, index, generation_id, BITS).current()
+        for at in (0, 99, 100, 8191, 8192, PICTURES - 1):
+            found = index.find(at + 1)
+            assert found is not None
+            np.testing.assert_array_equal(found[0], codes[at])
+            np.testing.assert_array_equal(found[1], features[at])
+    with database.asking() as session:
+        for label, share in LABELS.items():
+            assert session.scalar(select(func.count(Picture.id)).where(Picture.label == label)) == share * PICTURES
+
+
+def test_growth_is_measured_at_every_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "SIZES", (1500, 3000, 50_000))
+    tmp_path.chmod(0o755)
+    rows = {row.name: row for row in growth.run(Options(4000, floats=(16,), folder=tmp_path), lambda _: None).rows}
+    for size in ("1,500", "3,000", "4,000"):
+        for what in ("start", "coarse", "fine"):
+            assert rows[f"{what}, {size} pictures"].value
+        assert 0 < (rows[f"memory a picture, {size} pictures"].value or 0) < 100
+    assert not any("50,000" in name for name in rows), "no more than were asked for"
+
+
+def test_a_lack_of_room_is_a_sentence(tmp_path: Path) -> None:
+    assert lack_of_room(tmp_path, 1000) is None
+    assert "wanted" in (lack_of_room(tmp_path / "new", 1e18) or "")
