@@ -7,6 +7,7 @@ server, is what the server is compared with. Server and clients share the machin
 
 import http.client
 import io
+import json
 import os
 import socket
 import subprocess
@@ -71,7 +72,8 @@ def run(options: Options, say: Say) -> Results:
         throughput(results, server, bare, queries)
         say("adding")
         ingest(results, server, bare, added)
-        results.value("memory a picture, besides files", server.memory() / pictures, "bytes")
+        results.value("memory of the process, besides files", server.memory() / 1e6, "MB")
+        results.value("memory of the codes, a picture", server.codes() / pictures, "bytes")
     return results
 
 
@@ -132,6 +134,12 @@ class Server:
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+    def codes(self) -> int:
+        """Returns the bytes of memory that the codes take, with their ids and slots."""
+        with closing(self.connect()) as connection:
+            connection.request("GET", "/stats")
+            return int(json.loads(connection.getresponse().read())["bytes"]["codes"])
 
     def memory(self) -> int:
         """Returns the bytes of memory that are the process's own, without mapped files; 0 where nobody knows."""

@@ -6,6 +6,7 @@ pictures are only marked. Knows nothing of vectors, SQL or HTTP.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -26,11 +27,11 @@ _WORD = 8
 _FEW = 1000
 # Fewer codes than this are read faster than chosen from.
 _MANY = 50_000
-# Lists are kept if searches for so many look at less than this share of all codes.
+# Lists are kept if searches for so many look at less than this share of all codes; one that would look at more scans
+# everything where it lies, which is faster than copying so much.
 _USUAL_POOL, _WORTH_KEEPING, _TRIALS = 1000, 0.25, 32
-# Looking at a list takes as long as scanning so many rows, whatever is in it. A query that is near to no list, and
-# would look at many, scans everything; that it is one shows after a few.
-_ROWS_FOR_A_LIST, _EXPLORED = 12_000, 6
+# The lists next to a query are looked at until so many times the rows that are wanted are seen.
+_FIRST_LOOK = 4
 # Up to one of so many rows that pass a filter, the codes of those rows are copied and scanned alone.
 _GATHERED = 3
 # Where more than one of so many codes is wanted, all distances are sorted: keeping the nearest takes much memory.
@@ -164,25 +165,26 @@ _NOTHING = _Found(np.zeros(0, np.int32), np.zeros(0, np.int64), 0)
 
 
 def _nearest(columns: Columns, query: Code, pool: int | None, radius: int | None, allowed: Mask | None) -> _Found:
-    """Looks at the rows that are in no list, then at lists until no other can hold a nearer code."""
+    """Looks at the rows in no list, at the lists next to the query, and at the lists that may hold a nearer code."""
     wanted = columns.count if pool is None else min(pool, columns.count)
     farthest = 8 * len(query) if radius is None else radius
     if not wanted:
         return _NOTHING
-    rest = found = _scan(columns, query, slice(columns.lists.end, columns.count), wanted, farthest, allowed)
-    near, looked_at = columns.lists.near(query), 0
-    while True:
-        if len(found.rows) == wanted:
-            # No nearer than the worst so far is not enough to leave a list out: a tie is broken by id.
-            farthest = int(found.distances[-1])
-        runs = near.runs(looked_at, max(looked_at, 1), farthest)
-        if not runs:
-            return found
-        if looked_at > _EXPLORED and near.within(farthest) - looked_at > columns.lists.end // _ROWS_FOR_A_LIST:
-            everything = _scan_mixed(columns, query, slice(0, columns.lists.end), wanted, farthest, allowed)
-            return _merged(columns.ids, [rest, everything], wanted)
-        parts = [_scan(columns, query, run, wanted, farthest, allowed) for run in runs]
-        found, looked_at = _merged(columns.ids, [found, *parts], wanted), looked_at + len(runs)
+    rest = _scan(columns, query, slice(columns.lists.end, columns.count), wanted, farthest, allowed)
+    if not columns.lists.end:
+        return rest
+    near = columns.lists.near(query)
+    first = near.holding(_FIRST_LOOK * wanted, farthest) if wanted < columns.count else 0
+    found = _scan_lists(columns, query, near.runs(0, first), wanted, farthest, allowed, rest)
+    if len(found.rows) == wanted:
+        # As far as the worst so far, and not less far: a tie is broken by id.
+        farthest = int(found.distances[-1])
+    others = near.runs(first, near.within(farthest))
+    if sum(run.stop - run.start for run in others) < columns.count * _WORTH_KEEPING:
+        return _scan_lists(columns, query, others, wanted, farthest, allowed, found)
+    listed = slice(0, columns.lists.end)
+    everything = _with_ties(lambda asked: _scan(columns, query, listed, asked, farthest, allowed), wanted)
+    return _merged(columns.ids, [rest, everything], wanted)
 
 
 def _scan(columns: Columns, query: Code, run: slice, wanted: int, farthest: int, allowed: Mask | None) -> _Found:
@@ -204,14 +206,40 @@ def _scan(columns: Columns, query: Code, run: slice, wanted: int, farthest: int,
     return _Found(distances, among[rows] + run.start, size)
 
 
-def _scan_mixed(columns: Columns, query: Code, run: slice, wanted: int, farthest: int, allowed: Mask | None) -> _Found:
-    """Does what `_scan` does, for a run whose ids do not ascend."""
+def _scan_lists(
+    columns: Columns,
+    query: Code,
+    runs: list[slice],
+    wanted: int,
+    farthest: int,
+    allowed: Mask | None,
+    before: _Found,
+) -> _Found:
+    """Finds the nearest of what was found before and of some lists, whose codes are copied to be scanned at once."""
+    if not runs:
+        return before
+    rows = np.concatenate([np.arange(run.start, run.stop) for run in runs])
+    if allowed is None:
+        codes = np.concatenate([columns.codes[run] for run in runs])
+    else:
+        rows = rows[allowed[rows]]
+        codes = columns.codes.take(rows, axis=0)
+
+    def scan(asked: int) -> _Found:
+        distances, at = _flat(codes, query, asked, farthest)
+        return _Found(distances, rows[at], len(rows))
+
+    return _merged(columns.ids, [before, _with_ties(scan, wanted)], wanted)
+
+
+def _with_ties(scan: Callable[[int], _Found], wanted: int) -> _Found:
+    """Asks a scan of rows whose ids do not ascend for the nearest, and for all others that are as far as the last."""
     asked = 2 * wanted
     while True:
+        found = scan(asked)
         # Which of those at the largest distance come is chance, unless there is one farther.
-        found = _scan(columns, query, run, asked, farthest, allowed)
         if len(found.rows) < asked or found.distances[-1] > found.distances[wanted - 1]:
-            return _merged(columns.ids, [found], wanted)
+            return found
         asked *= 4
 
 

@@ -16,8 +16,8 @@ from app.search.kernels import code_distances, nearest_centres
 Codes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 
-_ROWS_A_LIST = 4096
-_MOST_LISTS = 4096
+_ROWS_A_LIST = 512
+_MOST_LISTS = 2048
 _SAMPLE_A_LIST = 64
 _ROUNDS = 5
 # A list reaches as far as this share of those nearest to its centre; the others stay outside.
@@ -47,7 +47,8 @@ class Lists:
         """Puts the lists in the order in which a query `(width,)` should look at them."""
         distances = code_distances(query, self.centres)
         bounds = np.maximum(distances - self.reach, 0)
-        order = np.lexsort((distances, bounds))
+        # By bound, then by distance, as one number.
+        order = np.argsort(bounds.astype(np.int64) * (8 * len(query) + 1) + distances)
         return Near(self.starts, order, bounds[order])
 
     def reaching(self, rows: Rows, codes: Codes) -> "Lists":
@@ -80,9 +81,15 @@ class Near:
         """Counts the lists that may hold codes within a distance."""
         return int(np.searchsorted(self.bounds, limit, side="right"))
 
-    def runs(self, first: int, most: int, limit: int) -> list[slice]:
-        """Returns the rows of each list that comes next, of `most` at most and of none beyond the limit."""
-        lists = self.order[first : min(first + most, self.within(limit))]
+    def holding(self, rows: int, limit: int) -> int:
+        """Counts the first lists that hold so many rows together, of those that may hold codes within a distance."""
+        lists = self.order[: self.within(limit)]
+        total = np.cumsum(self.starts[lists + 1] - self.starts[lists])
+        return min(int(np.searchsorted(total, rows)) + 1, len(lists))
+
+    def runs(self, first: int, last: int) -> list[slice]:
+        """Returns the rows of the lists from one place in the order to another."""
+        lists = self.order[first:last]
         return [slice(*ends) for ends in zip(self.starts[lists].tolist(), self.starts[lists + 1].tolist(), strict=True)]
 
 

@@ -50,7 +50,10 @@ def test_a_filled_catalogue_is_what_was_made(database: Database, tmp_path: Path)
 def test_growth_is_measured_at_every_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "SIZES", (1500, 3000, 50_000))
     tmp_path.chmod(0o755)
-    rows = {row.name: row for row in growth.run(Options(4000, floats=(32,), bits=(32,), folder=tmp_path), lambda _: None).rows}
+    rows = {
+        row.name: row
+        for row in growth.run(Options(4000, floats=(32,), bits=(32,), folder=tmp_path), lambda _: None).rows
+    }
     for size in ("1,500", "3,000", "4,000"):
         for what in ("start", "coarse", "fine"):
             assert rows[f"{what}, {size} pictures"].value
