@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from app.search.runtimes import OpenVinoRuntime, convert
 from benchmarks.measure import side_by_side
 from benchmarks.options import Options, Say
 from benchmarks.results import Results
 from models.network import LatentHashNet, SearchHead
+from models.openvino_runtime import OpenVinoRuntime, convert
 from models.preprocess import Preprocess
 
 BATCHES, BITS = (1, 8, 32), 48

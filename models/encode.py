@@ -1,7 +1,7 @@
-"""Codes and F7 of prepared pictures, in torch: what training, fitting and evaluating share.
+"""Codes and F7 of prepared pictures: what training, fitting and evaluating share."""
 
-The service has its own way, `app/search/encode.py`, which is faster and gives the same within float tolerance.
-"""
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,8 +9,27 @@ from numpy.typing import NDArray
 
 from models.codes import Codes, Floats, binarise
 from models.network import LatentHashNet, SearchHead
+from models.openvino_runtime import OpenVinoRuntime, convert
 
 BATCH = 64
+# Converting a network for OpenVINO takes as long as encoding about so many pictures without.
+_MANY = 500
+
+Encode = Callable[[NDArray[np.uint8]], tuple[Codes, Floats]]
+
+
+def encoder(network: LatentHashNet, pictures: int) -> Encode:
+    """Returns the fastest way here to encode about so many pictures: what `encode` does, within float tolerance."""
+    if pictures < _MANY or next(network.parameters()).device.type != "cpu":
+        return partial(encode, network)
+    runtime = OpenVinoRuntime(convert(network))
+
+    def run(some: NDArray[np.uint8]) -> tuple[Codes, Floats]:
+        parts = [runtime(some[first : first + BATCH]) for first in range(0, len(some), BATCH)]
+        activations, features = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        return binarise(activations), features
+
+    return run
 
 
 @torch.inference_mode()

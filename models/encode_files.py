@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.codes import Codes, Floats
 from models.dataset import LabelledFiles, open_rgb
 from models.devices import pick_device
-from models.encode import BATCH, encode
+from models.encode import BATCH, encoder
 from models.errors import DatasetError
 from models.network import LatentHashNet
 from models.preprocess import Preprocess
@@ -62,13 +62,15 @@ def encode_files(
     untrained = np.empty_like(features) if imagenet else None
     codes = np.empty((len(files), network.bits // 8), np.uint8)
     kept: list[int] = []
+    run = encoder(network, len(files))
+    run_untrained = encoder(imagenet, len(files)) if imagenet else None
     for first in range(0, len(files), BATCH):
         chosen, pictures = decode(files, range(first, min(first + BATCH, len(files))), network.preprocess)
         here = slice(len(kept), len(kept) + len(chosen))
         if chosen:
-            codes[here], features[here] = encode(network, pictures)
-        if chosen and imagenet and untrained is not None:
-            untrained[here] = encode(imagenet, pictures)[1]
+            codes[here], features[here] = run(pictures)
+        if chosen and run_untrained and untrained is not None:
+            untrained[here] = run_untrained(pictures)[1]
         kept += chosen
         progress(min(first + BATCH, len(files)), len(files))
     if not kept:

@@ -26,7 +26,7 @@ from models.backbones import BACKBONES
 from models.dataset import Loaded
 from models.description import CheckpointInfo, FeatureNorm
 from models.devices import autocast, average, keep_freed_memory, pick_device, process_group
-from models.encode import encode
+from models.encode import encoder
 from models.errors import DatasetError, RecipeError
 from models.losses import loss
 from models.metrics import accuracy, retrieval
@@ -199,7 +199,8 @@ def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInf
 def judge(network: LatentHashNet, norm: FeatureNorm, database: Loaded, queries: Loaded) -> dict[Way, Measured]:
     """Measures retrieval by norm of F7 and pool: held-out pictures search among those trained on."""
     network.feature_norm = norm
-    encoded = [(*encode(network, loaded.pictures), loaded.labels) for loaded in (queries, database)]
+    run = encoder(network, len(queries.labels) + len(database.labels))
+    encoded = [(*run(loaded.pictures), loaded.labels) for loaded in (queries, database)]
     return {(norm, pool): retrieval(encoded[0], encoded[1], pool=pool) for pool in POOLS}
 
 

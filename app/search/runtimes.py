@@ -1,4 +1,4 @@
-"""Where a network runs: in OpenVINO on a CPU, in torch on a GPU. The one module of the service that touches either.
+"""Where a network runs: in OpenVINO on a CPU, in torch on a GPU. The one module of the service that knows of either.
 
 Converting a network for OpenVINO takes seconds, and torch with all it brings takes as long again to import. So what
 was converted is kept in the data folder, and a start that finds it needs neither.
@@ -7,7 +7,6 @@ was converted is kept in the data folder, and a start that finds it needs neithe
 import hashlib
 import logging
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.description import CheckpointInfo, read_weights
+from models.openvino_runtime import OpenVinoRuntime, convert, openvino_package
 
 if TYPE_CHECKING:
     from models.network import LatentHashNet
@@ -55,23 +55,6 @@ class TorchRuntime:
             return activations.cpu().numpy(), features.cpu().numpy()
 
 
-class OpenVinoRuntime:
-    """The network in OpenVINO, for CPUs.
-
-    A picture's result does not depend on the batch that it is in. OpenVINO would take bf16 by itself where the
-    CPU has it; f32 is set so that every machine gives the same codes, unless bf16 is asked for.
-    """
-
-    def __init__(self, model: Any, precision: str = "f32") -> None:
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-        self._request = _openvino().Core().compile_model(model, "CPU", settings).create_infer_request()
-
-    def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch."""
-        results = self._request.infer([pictures])
-        return np.array(results[0]), np.array(results[1])
-
-
 def open_runtime(path: Path, info: CheckpointInfo, device: str, precision: str, cache: Path) -> Runtime:
     """Makes a checkpoint run where it runs best.
 
@@ -99,7 +82,7 @@ def kept(path: Path, info: CheckpointInfo, cache: Path) -> Any | None:
     folder = _folder(info, cache)
     try:
         if (folder / "sha256").read_text() == _digest(folder):
-            return _openvino().Core().read_model(folder / "model.xml")
+            return openvino_package().Core().read_model(folder / "model.xml")
         log.warning("%s is damaged; converting %s anew", folder, path.stem)
     except FileNotFoundError:
         pass
@@ -116,7 +99,7 @@ def converted(path: Path, info: CheckpointInfo, cache: Path) -> Any:
     """
     from models.checkpoint import load
 
-    openvino = _openvino()
+    openvino = openvino_package()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         made = Path(name)
         openvino.save_model(convert(load(path)[0]), made / "model.xml", compress_to_fp16=False)
@@ -137,33 +120,8 @@ def _keep(made: Path, folder: Path) -> None:
         copy.replace(folder)
 
 
-def convert(network: "LatentHashNet") -> Any:
-    """Returns OpenVINO's model of a network, for any number of pictures at once."""
-    import torch
-
-    from models.network import SearchHead
-
-    size = network.preprocess.size
-    openvino = _openvino()
-    return openvino.convert_model(
-        SearchHead(network).eval(),
-        example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8),
-        input=[openvino.PartialShape([-1, size, size, 3])],
-    )
-
-
-def _openvino() -> Any:
-    # OpenVINO reports its use to its makers where this module is there; what we run reports to nobody.
-    # None in the place of a module is how Python is told to fail its import.
-    modules: dict[str, Any] = sys.modules
-    modules["openvino_telemetry"] = None
-    import openvino
-
-    return openvino
-
-
 def _folder(info: CheckpointInfo, cache: Path) -> Path:
-    return cache / f"{info.fingerprint}-{_openvino().__version__.partition('-')[0]}"
+    return cache / f"{info.fingerprint}-{openvino_package().__version__.partition('-')[0]}"
 
 
 def _digest(folder: Path) -> str:

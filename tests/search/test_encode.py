@@ -17,9 +17,10 @@ from PIL import Image
 from app.demo import demo_pictures
 from app.errors import UnavailableError
 from app.search.encode import BATCH, BatchingEncoder
-from app.search.runtimes import OpenVinoRuntime, TorchRuntime, convert
+from app.search.runtimes import TorchRuntime
 from models.backbones import BACKBONES
 from models.network import LatentHashNet
+from models.openvino_runtime import OpenVinoRuntime, convert
 from models.preprocess import Preprocess
 
 # OpenVINO's converter traces the network, as torch would no longer have it.

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from app.search.runtimes import OpenVinoRuntime, converted, kept, open_runtime
+from app.search.runtimes import converted, kept, open_runtime
 from models.backbones import BACKBONES
 from models.checkpoint import describe, save
 from models.description import CheckpointInfo
 from models.errors import CheckpointError
 from models.network import LatentHashNet
+from models.openvino_runtime import OpenVinoRuntime
 
 # OpenVINO's converter traces the network, as torch would no longer have it.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")

@@ -1,7 +1,7 @@
 import sys
 
-from app.search.runtimes import convert
 from models.network import LatentHashNet
+from models.openvino_runtime import convert
 from models.preprocess import Preprocess
 
 
