@@ -31,6 +31,7 @@ class Recipe:
         balance: weight of the term that makes each bit 1 for half of the pictures (SSDH, eq. 4).
         patience: epochs without a better accuracy on held-out pictures after which training ends.
         imagenet: start from ImageNet weights.
+        start: a checkpoint to start from in their place, by name or path; H and F8 are its own too where they fit.
         seed: where all randomness starts.
     """
 
@@ -52,6 +53,7 @@ class Recipe:
     balance: float = 0.0
     patience: int = 10
     imagenet: bool = True
+    start: str | None = None
     seed: int = 0
 
     @property

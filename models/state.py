@@ -5,7 +5,7 @@ The whole state goes to disk after every epoch, as safetensors, so that the same
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from models.backbones import BACKBONES
+from models.checkpoint import load
 from models.errors import CheckpointError
 from models.network import LatentHashNet
 from models.recipe import Recipe
@@ -51,12 +52,18 @@ class State:
         return len(scores) >= epochs or since_best >= patience
 
 
-def start(recipe: Recipe, classes: int, device: torch.device) -> State:
-    """Makes the network, from ImageNet weights if the recipe says so, with H and F8 at random."""
+def start(recipe: Recipe, classes: tuple[str, ...], device: torch.device) -> State:
+    """Makes the network, from a checkpoint or ImageNet weights if the recipe says so, what is new in it at random.
+
+    Raises:
+        CheckpointError: the checkpoint to start from cannot be used.
+    """
     torch.manual_seed(recipe.seed)
     preprocess = replace(BACKBONES[recipe.backbone].preprocess, size=recipe.size)
-    network = LatentHashNet(recipe.backbone, recipe.bits, classes, preprocess)
-    if recipe.imagenet:
+    network = LatentHashNet(recipe.backbone, recipe.bits, len(classes), preprocess)
+    if recipe.start is not None:
+        _take_over(network, classes, recipe.start)
+    elif recipe.imagenet:
         network.load_imagenet()
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     averaged = AveragedModel(network, multi_avg_fn=_moving_average(recipe.average), use_buffers=True)
@@ -80,7 +87,8 @@ def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, A
 
 def frozen_stages(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
     """Lists the modules that stay as they are: of EfficientNet the stem and the first stages."""
-    if not (recipe.imagenet and recipe.frozen and recipe.backbone == "efficientnet_lite0"):
+    learnt = recipe.imagenet or recipe.start is not None
+    if not (learnt and recipe.frozen and recipe.backbone == "efficientnet_lite0"):
         return []
     backbone: Any = network.backbone
     return [backbone.conv_stem, backbone.bn1, *backbone.blocks[: recipe.frozen]]
@@ -120,7 +128,7 @@ def resume(state: State, path: Path, recipe: Recipe, data: dict[str, Any]) -> No
         about, parts = _read(path)
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Delete it to start anew.") from error
-    if (about["recipe"], about["data"]) != (asdict(recipe), data):
+    if not _same_recipe(about["recipe"], recipe) or about["data"] != data:
         raise CheckpointError(
             f"{path} was left by a run with other options or pictures. Repeat that, or delete it to start anew."
         )
@@ -130,6 +138,24 @@ def resume(state: State, path: Path, recipe: Recipe, data: dict[str, Any]) -> No
     for name, parameter in moving(state.network):
         state.optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name].to(device)
     state.best, state.history = parts["best"], about["history"]
+
+
+def _take_over(network: LatentHashNet, classes: tuple[str, ...], start: str) -> None:
+    """Copies the backbone of a checkpoint, H if it has as many bits, and F8 if it has the same classes too."""
+    other, info = load(start)
+    if other.backbone_name != network.backbone_name:
+        raise CheckpointError(f"{info.name} is a {other.backbone_name}: start from it with --backbone {info.backbone}.")
+    network.backbone.load_state_dict(other.backbone.state_dict())
+    if info.bits == network.bits:
+        network.latent.load_state_dict(other.latent.state_dict())
+        if info.classes == classes:
+            network.classifier.load_state_dict(other.classifier.state_dict())
+
+
+def _same_recipe(kept: dict[str, Any], recipe: Recipe) -> bool:
+    """Tells whether a run was started by this recipe; choices that it did not know yet are as they come."""
+    known = {choice.name for choice in fields(Recipe)}
+    return kept.keys() <= known and Recipe(**kept) == recipe
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensors]]:

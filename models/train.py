@@ -91,7 +91,7 @@ def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note
         data = read(folder, recipe)
         for sentence in data.notes:
             note(sentence)
-        state = start(recipe, len(data.classes), pick_device())
+        state = start(recipe, data.classes, pick_device())
         require_space(out, BYTES_A_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
         unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
         resume(state, unfinished, recipe, data.identity())
@@ -217,7 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train on a folder of labelled folders.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/model"))
-    for name in ("bits", "size", "epochs", "batch", "seed"):
+    for name in ("bits", "size", "epochs", "batch", "frozen", "seed"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--backbone", choices=sorted(BACKBONES))
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}

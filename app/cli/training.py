@@ -31,6 +31,12 @@ def train(
     balance: Annotated[float, typer.Option(min=0, help="Weight of the term that balances each bit.")] = 0.0,
     mirror: Annotated[bool, typer.Option(help="Learn from mirrored pictures too; not for digits and letters.")] = True,
     imagenet: Annotated[bool, typer.Option(help="Start from ImageNet weights.")] = True,
+    start: Annotated[str | None, typer.Option(help="Start from a checkpoint: one that ships, or a path.")] = None,
+    frozen: Annotated[int, typer.Option(min=0, max=7, help="Stages of the backbone that stay as they are.")] = 3,
+    rate: Annotated[
+        float, typer.Option(min=1e-6, help="Learning rate of the new layers, ten times the old ones'.")
+    ] = 0.1,
+    batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 32,
     seed: Annotated[int, typer.Option(help="Where all randomness starts.")] = 0,
 ) -> None:
     """Teach a network the labels of your pictures. Stopped, the same command goes on where it was."""
@@ -47,6 +53,10 @@ def train(
             balance=balance,
             mirror=mirror,
             imagenet=imagenet,
+            start=start,
+            frozen=frozen,
+            rate=rate,
+            batch=batch,
             seed=seed,
         )
         with progress_bar() as bar:

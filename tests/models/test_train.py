@@ -1,5 +1,6 @@
 """Training on pictures that differ by colour: it learns, it survives being stopped, it says what it cannot use."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from models.backbones import BACKBONES, Backbone
@@ -81,11 +84,11 @@ def in_the_middle_of_epoch(epoch: int) -> Callable[[Progress], None]:
 def test_a_small_pool_is_found_better_where_codes_know_more_than_f7(monkeypatch: pytest.MonkeyPatch) -> None:
     rng, labels = np.random.default_rng(0), np.repeat([0, 1], 400)
 
-    def knowing_codes(_network: LatentHashNet, pictures: NDArray[np.uint8]) -> tuple[Codes, Floats]:
+    def knowing_codes(pictures: NDArray[np.uint8]) -> tuple[Codes, Floats]:
         codes = np.where(pictures[:, 0, 0] == 0, 0, 255).astype(np.uint8)
         return codes, rng.normal(size=(len(pictures), 8)).astype(np.float32)
 
-    monkeypatch.setattr("models.train.encode", knowing_codes)
+    monkeypatch.setattr("models.train.encoder", lambda *_: knowing_codes)
     pictures = np.broadcast_to(labels[:, None, None, None], (800, 2, 2, 3)).astype(np.uint8)
     loaded = Loaded(pictures, labels, ())
     network = LatentHashNet("tiny", 24, 2, BACKBONES["tiny"].preprocess)
@@ -121,6 +124,42 @@ def test_a_run_that_was_stopped_ends_at_the_same_weights(
     again = train(pictures, tmp_path / "stopped", recipe)
     assert again.fingerprint == whole.fingerprint
     assert again.training["history"] == whole.training["history"]
+
+
+def test_training_can_start_from_a_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    train(pictures, tmp_path / "first", TINY)
+    still = replace(TINY, start=str(tmp_path / "first.json"), rate=1e-9, epochs=1, seed=5)
+    train(pictures, tmp_path / "second", still)
+    first, second = (load(tmp_path / f"{name}.json")[0].state_dict() for name in ("first", "second"))
+    moving = [name for name in first if "running" not in name and "batches" not in name]
+    assert any(name.startswith("backbone.") for name in moving)
+    for name in moving:
+        torch.testing.assert_close(second[name], first[name], atol=1e-3, rtol=0)
+
+
+def test_what_does_not_fit_is_new_when_starting_from_a_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    train(pictures, tmp_path / "first", TINY)
+    start = replace(TINY, start=str(tmp_path / "first.json"), rate=1e-9, epochs=1, bits=24, seed=5)
+    info = train(pictures, tmp_path / "more-bits", start)
+    assert info.bits == 24
+    first, second = (load(tmp_path / f"{name}.json")[0].state_dict() for name in ("first", "more-bits"))
+    torch.testing.assert_close(second["backbone.0.weight"], first["backbone.0.weight"], atol=1e-3, rtol=0)
+    with pytest.raises(CheckpointError, match="first is a tiny"):
+        train(pictures, tmp_path / "other", replace(start, backbone="efficientnet_lite0", size=96))
+
+
+def test_a_run_goes_on_that_an_older_version_began(pictures: Path, tmp_path: Path) -> None:
+    whole = train(pictures, tmp_path / "whole", TINY)
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures, tmp_path / "net", TINY, after_epoch(1))
+    path = tmp_path / "net.unfinished.safetensors"
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["about"])
+        names = file.keys()
+        tensors = {name: file.get_tensor(name) for name in names}
+    del about["recipe"]["start"]
+    save_file(tensors, path, {"about": json.dumps(about)})
+    assert train(pictures, tmp_path / "net", TINY).fingerprint == whole.fingerprint
 
 
 def test_a_seed_gives_the_same_network_and_another_one_another(pictures: Path, tmp_path: Path) -> None:
