@@ -140,8 +140,8 @@ class Loaded:
     unreadable: tuple[Path, ...]
 
     def at_most(self, count: int, seed: int) -> "Loaded":
-        """Returns so many of the pictures, chosen at random, or all."""
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(self.labels))[:count])
+        """Returns so many of the pictures, or all, in random order."""
+        chosen = np.random.default_rng(seed).permutation(len(self.labels))[:count]
         return replace(self, pictures=self.pictures[chosen], labels=self.labels[chosen])
 
     def resized(self, size: int) -> "Loaded":

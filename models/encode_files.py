@@ -4,7 +4,7 @@ Knows nothing of searching.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,10 @@ class Encoded:
         imagenet = None if self.imagenet is None else self.imagenet[chosen]
         paths = tuple(self.paths[position] for position in chosen)
         return Encoded(paths, self.labels[chosen], self.codes[chosen], self.features[chosen], imagenet)
+
+    def shuffled(self) -> "Encoded":
+        """Returns the same pictures in an order that says nothing of their labels, and is the same every time."""
+        return replace(self.subset(np.random.default_rng(0).permutation(len(self.labels))), unreadable=self.unreadable)
 
 
 def encode_files(

@@ -69,6 +69,8 @@ def evaluate(
     strangers = unseen_labels(database_files, info, unseen)
     imagenet, why_not = imagenet_network(info)
     database = encode_files(database_files, network, imagenet, lambda *done: progress("encoding the database", *done))
+    # Ties are broken by place. In the order of a folder that would be by class, which no catalogue is filled in.
+    database = database.shuffled()
     queries = encode_files(query_files, network, imagenet, lambda *done: progress("encoding queries", *done))
     encoded = time.monotonic()
     norms, modes = retrieval(queries, database, info.feature_norm, pool, lambda *done: progress("searching", *done))

@@ -29,8 +29,8 @@ _DEFINITIONS = (
     ),
     (
         "Ties",
-        "Equal distances are ordered by position. The tie-aware mAP is what to expect when they come in random order "
-        "(McSherry, Najork 2008).",
+        "Equal distances are ordered by place in the database, which is shuffled once, the same way every time. The "
+        "tie-aware mAP is what to expect of all orders (McSherry, Najork 2008).",
     ),
     ("Radius 2", "Precision among pictures whose code differs in at most 2 bits; a query that finds none counts as 0."),
     (

@@ -95,7 +95,9 @@ def test_every_mode_equals_brute_force(
     network, info = load(checkpoint_path)
     plain = LatentHashNet(info.backbone, 16, 0, info.preprocess)
     plain.load_imagenet()
-    asking, searched = (read(folder / split) for split in ("test", "train"))
+    asking, in_order = (read(folder / split) for split in ("test", "train"))
+    mixed = np.random.default_rng(0).permutation(len(in_order[1]))
+    searched = in_order[0][mixed], in_order[1][mixed]
     by_network = {name: [encode(net, side[0]) for side in (asking, searched)] for name, net in both(network, plain)}
     expected: dict[str, list[list[bool]]] = {"es": [], "hds": [], "bcs": [], "imagenet": []}
     for row, label in enumerate(asking[1]):
