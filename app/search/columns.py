@@ -130,8 +130,8 @@ class Columns:
         columns = replace(columns, count=total)
         if not len(rows) or entries.ids[0] > last:
             return columns
-        columns.by_id[:total] = np.argsort(columns.ids[:total], kind="stable")
-        return columns.compact()
+        # Readers look ids up by the old order until they have the new columns.
+        return replace(columns, by_id=np.argsort(columns.ids[:total], kind="stable")).compact()
 
     def _write(self, rows: Rows, entries: Entries) -> None:
         self.ids[rows] = entries.ids
