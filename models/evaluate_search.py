@@ -5,7 +5,9 @@ The ways to search are `bcs` (codes), `es raw` and `es unit` (F7 as it is or at 
 which of the two its modes `es` and `hds` are. Knows nothing of networks.
 """
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,8 @@ KS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
 MODES = ("es", "hds", "bcs", "imagenet")
 DEPTH, RADIUS = 1000, 2
 SAMPLES, SHOWN = 8, 5
-# A sign of life every so many queries.
-_STEP = 64
+# So many queries at a time, a share to each core: NumPy lets go of Python while it sorts and sums.
+_SHARE = 256
 
 Scores = dict[str, float | Doubles]
 # How a way to search orders the whole database, and which neighbours in that order it cannot tell apart.
@@ -38,21 +40,33 @@ def retrieval(
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Searches with every query in every mode; returns what was measured by norm of F7, and by mode."""
+    count = len(queries.labels)
+    shares = [np.arange(first, min(first + _SHARE, count)) for first in range(0, count, _SHARE)]
     sums: dict[str, Scores] = {}
-    for done, (label, code, ranked) in enumerate(searches(queries, database, pool), 1):
-        for way, (ranking, ties) in ranked.items():
-            add(sums.setdefault(way, {}), score(database.labels[ranking] == label, ties))
-        coarse, _ = ranked["bcs"]
-        add(sums["bcs"], score_codes(database.labels[coarse] == label, hamming(code, database.codes[coarse])))
-        if done % _STEP == 0 or done == len(queries.labels):
-            progress(done, len(queries.labels))
-    ways = {way: named(total, len(queries.labels)) for way, total in sums.items()}
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        parts = threads.map(lambda share: measure(queries.subset(share), database, pool), shares)
+        for share, part in zip(shares, parts, strict=True):
+            for way, scores in part.items():
+                add(sums.setdefault(way, {}), scores)
+            progress(int(share[-1]) + 1, count)
+    ways = {way: named(total, count) for way, total in sums.items()}
     norms = {norm: {mode: ways[f"{mode} {norm}"] for mode in ("es", "hds")} for norm in ("raw", "unit")}
     modes = {mode: found for mode in MODES if (found := (ways | norms[norm]).get(mode))}
     # Both steps find the same pictures within a radius; without codes there is none.
     for mode, scores in modes.items():
         scores.setdefault("precision_radius_2", ways["bcs"]["precision_radius_2"] if mode == "hds" else None)
     return norms, modes
+
+
+def measure(queries: Encoded, database: Encoded, pool: int) -> dict[str, Scores]:
+    """Searches with every query in every mode; returns the sums of what was measured."""
+    sums: dict[str, Scores] = {}
+    for label, code, ranked in searches(queries, database, pool):
+        for way, (ranking, ties) in ranked.items():
+            add(sums.setdefault(way, {}), score(database.labels[ranking] == label, ties))
+        coarse, _ = ranked["bcs"]
+        add(sums["bcs"], score_codes(database.labels[coarse] == label, hamming(code, database.codes[coarse])))
+    return sums
 
 
 def searches(queries: Encoded, database: Encoded, pool: int) -> Iterator[tuple[np.int64, Codes, dict[str, Ranked]]]:

@@ -27,7 +27,14 @@ _BLOCK = 64
 
 def rank(distances: NDArray[np.integer | np.floating]) -> Ranking:
     """Orders by distance `(n,)`, ties by position; returns `(n,)` positions."""
-    return np.argsort(distances, kind="stable")
+    if distances.dtype != np.float32:
+        return np.argsort(distances, kind="stable")
+    # NumPy sorts whole numbers several times as fast as it orders floats stably: each distance's bits, turned so that
+    # they grow with it, above its position.
+    bits = (distances + np.float32(0)).view(np.uint32)
+    growing = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    keys = np.sort(growing << np.uint64(32) | np.arange(len(distances), dtype=np.uint64))
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def rank_by_hamming(query: Codes, codes: Codes) -> Ranking:

@@ -79,6 +79,12 @@ def test_rankings_break_ties_by_position() -> None:
     assert metrics.rank(np.array([3, -1, 1, 0, 1])).tolist() == [1, 3, 2, 4, 0]
 
 
+def test_floats_are_ranked_as_a_stable_sort_ranks_them() -> None:
+    distances = np.random.default_rng(0).integers(-30, 30, 1000).astype(np.float32) / 7
+    distances[:4] = 0.0, -0.0, np.inf, 1e-40
+    assert metrics.rank(distances).tolist() == np.argsort(distances, kind="stable").tolist()
+
+
 @pytest.mark.parametrize("norm", ["raw", "unit"])
 def test_squared_distances_are_right_up_to_the_query_s_own_square(norm: Literal["raw", "unit"]) -> None:
     rng = np.random.default_rng(0)
