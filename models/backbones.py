@@ -6,7 +6,9 @@ Each says how wide its F7 is, how its pictures are prepared, and where its Image
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,8 @@ class Backbone:
         feature_dim: floats in F7.
         smallest: side of the smallest pictures that its layers can read, in pixels.
         preprocess: how its pictures are prepared unless a checkpoint says otherwise.
+        rate: learning rate of new layers on its F7. The longer F7, the further one step turns H; where it turns too
+            far, every unit saturates and learning ends before it began.
         build: makes the module, `(n, 3, size, size)` normalised → `(n, feature_dim)`, without trained weights.
         imagenet: fetches its ImageNet weights as a state dict of that module.
     """
@@ -36,6 +40,7 @@ class Backbone:
     feature_dim: int
     smallest: int
     preprocess: Preprocess
+    rate: float
     build: Callable[[], nn.Module]
     imagenet: Callable[[], dict[str, Tensor]]
 
@@ -50,6 +55,11 @@ class AlexNetF7(nn.Module):
         network = alexnet()
         self.features, self.avgpool = network.features, network.avgpool
         self.classifier = network.classifier[:-1]
+        # For learning from scratch: torchvision's own start loses most of a picture on the way through seven layers.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(cast("Tensor", module.bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns F7 `(n, 4096)` of `(n, 3, size, size)`."""
@@ -72,6 +82,21 @@ def _alexnet_imagenet() -> dict[str, Tensor]:
             f"torchvision could not fetch AlexNet's ImageNet weights ({error}). "
             "Fetch them once on a machine that can, or train from scratch."
         ) from error
+
+
+def _small() -> nn.Module:
+    """Six 3 × 3 convolutions with batch norms (after VGG, Simonyan and Zisserman 2015), F7 the mean over places."""
+    layers: list[nn.Module] = []
+    widths = (3, 32, 32, 64, 64, 128, 256)
+    for at, (before, width) in enumerate(pairwise(widths), 1):
+        layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        if at in {2, 4, 5}:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def _small_imagenet() -> dict[str, Tensor]:
+    raise WeightsUnavailableError("The backbone small has no ImageNet weights. Train it with --no-imagenet.")
 
 
 def _efficientnet_lite0() -> nn.Module:
@@ -104,6 +129,7 @@ BACKBONES = {
             feature_dim=4096,
             smallest=63,
             preprocess=Preprocess(224, "stretch", IMAGENET_MEAN, IMAGENET_STD),
+            rate=0.01,
             build=AlexNetF7,
             imagenet=_alexnet_imagenet,
         ),
@@ -113,8 +139,18 @@ BACKBONES = {
             smallest=32,
             # The weights' own scale, (x − 127) / 128; their package's README names another that costs accuracy.
             preprocess=Preprocess(224, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
+            rate=0.1,
             build=_efficientnet_lite0,
             imagenet=_efficientnet_lite0_imagenet,
+        ),
+        Backbone(
+            name="small",
+            feature_dim=256,
+            smallest=8,
+            preprocess=Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
+            rate=0.1,
+            build=_small,
+            imagenet=_small_imagenet,
         ),
     )
 }

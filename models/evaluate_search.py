@@ -46,8 +46,8 @@ def retrieval(
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         parts = threads.map(lambda share: measure(queries.subset(share), database, pool), shares)
         for share, part in zip(shares, parts, strict=True):
-            for way, scores in part.items():
-                add(sums.setdefault(way, {}), scores)
+            for way, total in part.items():
+                add(sums.setdefault(way, {}), total)
             progress(int(share[-1]) + 1, count)
     ways = {way: named(total, count) for way, total in sums.items()}
     norms = {norm: {mode: ways[f"{mode} {norm}"] for mode in ("es", "hds")} for norm in ("raw", "unit")}

@@ -19,7 +19,7 @@ class Recipe:
         size: side of the pictures that the network reads, in pixels.
         epochs: passes over the pictures; None for as many as their number asks for.
         batch: pictures a step, over all processes.
-        rate: learning rate of the new layers; the old ones learn at a tenth of it.
+        rate: learning rate of the new layers, None for what suits the backbone; the old ones learn at a tenth of it.
         weight_decay: of weights; biases and norms do not decay.
         label_smoothing: share of the target that goes to the other classes.
         warm_up: share of the run in which the rate rises.
@@ -40,7 +40,7 @@ class Recipe:
     size: int = 192
     epochs: int | None = None
     batch: int = 32
-    rate: float = 0.1
+    rate: float | None = None
     momentum: float = 0.9
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
@@ -55,6 +55,11 @@ class Recipe:
     imagenet: bool = True
     start: str | None = None
     seed: int = 0
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the backbone has learnt nothing yet."""
+        return not self.imagenet and self.start is None
 
     @property
     def cut(self) -> int:

@@ -68,16 +68,16 @@ def start(recipe: Recipe, classes: tuple[str, ...], device: torch.device) -> Sta
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     averaged = AveragedModel(network, multi_avg_fn=_moving_average(recipe.average), use_buffers=True)
     groups = parameter_groups(network, recipe)
-    return State(network, averaged, torch.optim.SGD(groups, recipe.rate, recipe.momentum))
+    return State(network, averaged, torch.optim.SGD(groups, momentum=recipe.momentum))
 
 
 def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, Any]]:
-    """Gives the new layers the full rate and the backbone a tenth; norms and biases do not decay."""
+    """Gives new layers the full rate and a backbone that has learnt a tenth; norms and biases do not decay."""
     for stage in frozen_stages(network, recipe):
         stage.requires_grad_(requires_grad=False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in moving(network):
-        share = 0.1 if name.startswith("backbone.") else 1.0
+        share = 0.1 if name.startswith("backbone.") and not recipe.from_scratch else 1.0
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((share, decay), []).append(parameter)
     return [
@@ -87,11 +87,20 @@ def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, A
 
 def frozen_stages(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
     """Lists the modules that stay as they are: of EfficientNet the stem and the first stages."""
-    learnt = recipe.imagenet or recipe.start is not None
-    if not (learnt and recipe.frozen and recipe.backbone == "efficientnet_lite0"):
+    if recipe.from_scratch or not recipe.frozen or recipe.backbone != "efficientnet_lite0":
         return []
     backbone: Any = network.backbone
     return [backbone.conv_stem, backbone.bn1, *backbone.blocks[: recipe.frozen]]
+
+
+def resting(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
+    """Lists the modules that training runs as searching does: what is frozen, and dropout in a network from scratch.
+
+    Features that have learnt nothing differ little from picture to picture, less than dropout makes them differ.
+    """
+    if recipe.from_scratch:
+        return [module for module in network.modules() if isinstance(module, nn.Dropout)]
+    return frozen_stages(network, recipe)
 
 
 def moving(network: LatentHashNet) -> list[tuple[str, nn.Parameter]]:

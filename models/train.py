@@ -32,7 +32,7 @@ from models.losses import loss
 from models.metrics import accuracy, retrieval
 from models.network import LatentHashNet
 from models.recipe import LARGER_WHOLE, Recipe, epochs_for
-from models.state import State, frozen_stages, keep, resume, start
+from models.state import State, keep, resting, resume, start
 from models.train_data import Data, batches, read, seed_of
 
 # The state beside the checkpoint holds weights, averages, the best and the momentum as float32; then float16 weights.
@@ -143,8 +143,8 @@ def run_epoch(state: State, loaded: Loaded, recipe: Recipe, epochs: int, report:
     # Dropout draws from torch's own generator.
     torch.manual_seed(seed_of(recipe, state.epoch))
     state.network.train()
-    for stage in frozen_stages(state.network, recipe):
-        stage.eval()
+    for module in resting(state.network, recipe):
+        module.eval()
     losses: list[float] = []
     steps = max(len(loaded.labels) // recipe.batch, 1)
     for step, (pictures, labels) in enumerate(batches(loaded, recipe, state.epoch)):
@@ -173,9 +173,10 @@ def take_step(state: State, pictures: Tensor, labels: Tensor, recipe: Recipe) ->
 
 def rate(done: float, recipe: Recipe) -> float:
     """Returns the new layers' learning rate at a share of the run: a linear rise, then a cosine to zero."""
+    highest = BACKBONES[recipe.backbone].rate if recipe.rate is None else recipe.rate
     if done < recipe.warm_up:
-        return recipe.rate * (done / recipe.warm_up + 0.01)
-    return recipe.rate * 0.5 * (1 + math.cos(math.pi * (done - recipe.warm_up) / (1 - recipe.warm_up)))
+        return highest * (done / recipe.warm_up + 0.01)
+    return highest * 0.5 * (1 + math.cos(math.pi * (done - recipe.warm_up) / (1 - recipe.warm_up)))
 
 
 def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInfo:

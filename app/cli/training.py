@@ -23,10 +23,10 @@ class Method(StrEnum):
 def train(
     folder: Annotated[Path, typer.Argument(help="DIR/CLASS/FILE, or DIR/train/CLASS/FILE and DIR/test/CLASS/FILE.")],
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes: a path without suffix.")] = Path("runs/model"),
-    backbone: Annotated[str, typer.Option(help="efficientnet_lite0 or alexnet.")] = "efficientnet_lite0",
+    backbone: Annotated[str, typer.Option(help="efficientnet_lite0, alexnet or small.")] = "efficientnet_lite0",
     bits: Annotated[int, typer.Option(help="Bits of a code, a multiple of 8.")] = 128,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures; as many as they need.")] = None,
-    size: Annotated[int, typer.Option(min=64, help="Side of the pictures, in pixels.")] = 192,
+    size: Annotated[int, typer.Option(min=16, help="Side of the pictures, in pixels.")] = 192,
     push: Annotated[float, typer.Option(min=0, help="Weight of the term that drives activations to 0 or 1.")] = 0.0,
     balance: Annotated[float, typer.Option(min=0, help="Weight of the term that balances each bit.")] = 0.0,
     mirror: Annotated[bool, typer.Option(help="Learn from mirrored pictures too; not for digits and letters.")] = True,
@@ -34,8 +34,11 @@ def train(
     start: Annotated[str | None, typer.Option(help="Start from a checkpoint: one that ships, or a path.")] = None,
     frozen: Annotated[int, typer.Option(min=0, max=7, help="Stages of the backbone that stay as they are.")] = 3,
     rate: Annotated[
-        float, typer.Option(min=1e-6, help="Learning rate of the new layers, ten times the old ones'.")
-    ] = 0.1,
+        float | None, typer.Option(min=1e-6, help="Learning rate of the new layers, ten times the old ones'.")
+    ] = None,
+    least_area: Annotated[
+        float, typer.Option(min=0.05, max=1, help="The smallest share of a picture that a random cut keeps.")
+    ] = 0.5,
     batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 32,
     seed: Annotated[int, typer.Option(help="Where all randomness starts.")] = 0,
 ) -> None:
@@ -56,6 +59,7 @@ def train(
             start=start,
             frozen=frozen,
             rate=rate,
+            least_area=least_area,
             batch=batch,
             seed=seed,
         )

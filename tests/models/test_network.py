@@ -24,7 +24,7 @@ class Means(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _means(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKBONES, "means", Backbone("means", 3, 1, PREPROCESS, Means, dict))
+    monkeypatch.setitem(BACKBONES, "means", Backbone("means", 3, 1, PREPROCESS, 0.1, Means, dict))
 
 
 def network(bits: int = 16, classes: int = 5, norm: FeatureNorm = "raw") -> LatentHashNet:

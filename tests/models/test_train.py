@@ -18,11 +18,12 @@ from models.backbones import BACKBONES, Backbone
 from models.checkpoint import load
 from models.codes import Codes, Floats
 from models.dataset import Loaded
-from models.errors import CheckpointError, DatasetError, RecipeError
+from models.errors import CheckpointError, DatasetError, RecipeError, WeightsUnavailableError
 from models.network import LatentHashNet
 from models.preprocess import Preprocess
 from models.recipe import Recipe
-from models.train import Progress, judge, train
+from models.state import parameter_groups, resting
+from models.train import Progress, judge, rate, train
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 50, 40)}
 EACH = 16
@@ -49,7 +50,7 @@ def tiny_network() -> nn.Module:
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     preprocess = Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
-    backbone = Backbone("tiny", 8, 8, preprocess, tiny_network, lambda: tiny_network().state_dict())
+    backbone = Backbone("tiny", 8, 8, preprocess, 0.1, tiny_network, lambda: tiny_network().state_dict())
     monkeypatch.setitem(BACKBONES, "tiny", backbone)
 
 
@@ -237,3 +238,27 @@ def test_pictures_too_small_for_the_backbone_are_refused_before_any_is_decoded(t
         RecipeError, match=r"alexnet reads 63 pixels or more, and training cuts 53 out of 64\. Use --size 76"
     ):
         train(tmp_path / "nowhere", tmp_path / "out", small)
+
+
+def test_from_scratch_every_layer_is_new_and_dropout_rests() -> None:
+    network = LatentHashNet("tiny", 16, 2, BACKBONES["tiny"].preprocess)
+    dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout)]
+    scratch = replace(TINY, imagenet=False)
+    assert {group["share"] for group in parameter_groups(network, scratch)} == {1.0}
+    assert resting(network, scratch) == dropouts
+    assert {group["share"] for group in parameter_groups(network, TINY)} == {1.0, 0.1}
+    assert resting(network, TINY) == []
+
+
+def test_a_rate_that_is_not_given_is_the_backbones() -> None:
+    assert rate(1.0, replace(TINY, rate=None)) == 0.0
+    assert rate(TINY.warm_up, replace(TINY, rate=None)) == pytest.approx(0.1)
+    assert rate(TINY.warm_up, replace(TINY, rate=None, backbone="alexnet")) == pytest.approx(0.01)
+
+
+def test_the_small_backbone_learns_from_scratch(pictures: Path, tmp_path: Path) -> None:
+    recipe = Recipe(backbone="small", imagenet=False, bits=16, size=24, epochs=4, batch=8, average=0.6)
+    info = train(pictures, tmp_path / "small", recipe)
+    assert (info.metrics["held_out_accuracy"], info.feature_dim) == (1.0, 256)
+    with pytest.raises(WeightsUnavailableError, match="--no-imagenet"):
+        train(pictures, tmp_path / "never", replace(recipe, imagenet=True))
