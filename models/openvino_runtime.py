@@ -1,5 +1,6 @@
 """A network in OpenVINO, the fastest way to run one on a CPU. Importing this module imports neither it nor torch."""
 
+import queue
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,33 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, model: Any, precision: str = "f32") -> None:
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-        self._request = openvino_package().Core().compile_model(model, "CPU", settings).create_infer_request()
+        core, settings = openvino_package().Core(), {"INFERENCE_PRECISION_HINT": precision}
+        wide = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
+        self.lanes = int(wide.get_property("INFERENCE_NUM_THREADS"))
+        streams = {"NUM_STREAMS": str(self.lanes), "INFERENCE_NUM_THREADS": str(self.lanes)}
+        narrow = core.compile_model(model, "CPU", settings | streams)
+        self._wide: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._narrow: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._wide.put(wide.create_infer_request())
+        for _ in range(self.lanes):
+            self._narrow.put(narrow.create_infer_request())
 
     def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch."""
-        results = self._request.infer([pictures])
+        """Runs one batch on all cores: the soonest answer, as long as nothing else wants them."""
+        return _infer(self._wide, pictures)
+
+    def on_one_core(self, pictures: Pictures) -> tuple[Floats, Floats]:
+        """Runs one batch on one core, and up to `lanes` at a time beside each other."""
+        return _infer(self._narrow, pictures)
+
+
+def _infer(requests: "queue.SimpleQueue[Any]", pictures: Pictures) -> tuple[Floats, Floats]:
+    request = requests.get()
+    try:
+        results = request.infer([pictures])
         return np.array(results[0]), np.array(results[1])
+    finally:
+        requests.put(request)
 
 
 def convert(network: "LatentHashNet") -> Any:

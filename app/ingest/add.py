@@ -5,7 +5,9 @@ it. What a crash leaves behind is an original or a slot that nobody uses. Knows 
 """
 
 import logging
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,12 +109,15 @@ class Ingest:
         items = [_item(upload) for upload in uploads]
         with self._database.asking() as session:
             known = queries.known_keys(session, self._encodings.generation_id, [item.key for item in items])
+        new: list[_Item] = []
         for item in items:
             there = known.get(item.key)
             if there is None or not there.encoded or there.sha256 != item.sha256:
-                self._decode(item)
+                new.append(item)
                 # What comes next under this key no longer meets what was there.
                 known.pop(item.key, None)
+        with ThreadPoolExecutor(os.cpu_count()) as cores:
+            list(cores.map(self._decode, new))
         return items
 
     def _decode(self, item: _Item) -> None:

@@ -1,10 +1,10 @@
 """From pictures to codes and F7.
 
 Pictures that arrive together are encoded together: whoever comes while the network is busy waits and shares the next
-batch, and a lone picture never waits.
+batch, and a lone picture never waits. Searches go before additions.
 """
 
-import queue
+import heapq
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -23,7 +23,8 @@ from models.codes import binarise
 from models.description import CheckpointInfo, find, read_info
 from models.preprocess import Preprocess
 
-BATCH = 8
+# Larger ones gain little on a CPU, and a search waits for the batch that is under way.
+BATCH = 4
 
 
 class Encoder(Protocol):
@@ -49,26 +50,31 @@ class Encoder(Protocol):
 
 @dataclass(order=True)
 class _Job:
-    """Some prepared pictures that wait for the network; searches go before additions."""
+    """A prepared picture that waits for the network; searches go before additions."""
 
     priority: int
     number: int
-    pictures: Pictures = field(compare=False)
+    picture: Pictures = field(compare=False)
     result: Future[Encoded] = field(compare=False, default_factory=Future)
 
 
 class BatchingEncoder:
-    """Feeds one network from many threads, in batches of what is waiting."""
+    """Feeds one network from many threads.
 
-    _SEARCH, _ADDITION, _END = 0, 1, 2
+    A picture that comes alone gets all cores. Where more are waiting each core takes a batch of its own: cores that
+    share a batch wait for each other at every layer, and for whatever else the service has them do.
+    """
+
+    _SEARCH, _ADDITION = 0, 1
 
     def __init__(self, runtime: Runtime, preprocess: Preprocess) -> None:
         self._runtime, self._preprocess = runtime, preprocess
-        self._waiting: queue.PriorityQueue[_Job] = queue.PriorityQueue()
-        self._numbers = count()
-        self._submitting, self._closed = threading.Lock(), False
-        self._worker = threading.Thread(target=self._work, name="encoder", daemon=True)
-        self._worker.start()
+        self._waiting: list[_Job] = []
+        self._numbers, self._busy, self._closed = count(), 0, False
+        self._changed = threading.Condition()
+        self._lanes = [threading.Thread(target=self._work, name="encoder", daemon=True) for _ in range(runtime.lanes)]
+        for lane in self._lanes:
+            lane.start()
 
     @property
     def size(self) -> int:
@@ -85,65 +91,59 @@ class BatchingEncoder:
         Raises:
             UnavailableError: the encoder was closed.
         """
-        return self._submit(self._SEARCH, self._preprocess(image)[None])
+        return self._submit(self._SEARCH, [image])[0]
 
     def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
         """Encodes pictures that are being added, at least one."""
-        prepared = [self._preprocess(image) for image in images]
-        chunks = [np.stack(prepared[first : first + BATCH]) for first in range(0, len(prepared), BATCH)]
-        parts = [job.result() for job in [self._submit(self._ADDITION, chunk) for chunk in chunks]]
+        parts = [result.result() for result in self._submit(self._ADDITION, images)]
         return Encoded(
             np.concatenate([part.codes for part in parts]), np.concatenate([part.features for part in parts])
         )
 
     def close(self) -> None:
         """Encodes what is waiting, then stops; whoever comes later is refused."""
-        with self._submitting:
+        with self._changed:
             self._closed = True
-            self._waiting.put(_Job(self._END, next(self._numbers), np.empty((0, 0, 0, 3), np.uint8)))
-        self._worker.join()
+            self._changed.notify_all()
+        for lane in self._lanes:
+            lane.join()
 
-    def _submit(self, priority: int, pictures: Pictures) -> Future[Encoded]:
-        job = _Job(priority, next(self._numbers), pictures)
-        # Nothing may come to wait behind the end: nobody would ever take it.
-        with self._submitting:
+    def _submit(self, priority: int, images: Sequence[Image.Image]) -> list[Future[Encoded]]:
+        jobs = [_Job(priority, next(self._numbers), self._preprocess(image)) for image in images]
+        with self._changed:
             if self._closed:
                 raise UnavailableError("The service is stopping.")
-            self._waiting.put(job)
-        return job.result
+            for job in jobs:
+                heapq.heappush(self._waiting, job)
+            self._changed.notify(len(jobs))
+        return [job.result for job in jobs]
 
     def _work(self) -> None:
         while jobs := self._next_batch():
+            alone = len(jobs) == self._busy == 1 and not self._waiting
+            run = self._runtime if alone else self._runtime.on_one_core
             try:
-                activations, features = self._runtime(np.concatenate([job.pictures for job in jobs]))
+                activations, features = run(np.stack([job.picture for job in jobs]))
                 _hand_out(jobs, Encoded(binarise(activations), features))
             except Exception as error:  # whoever waits must hear of it, whatever it is
                 for job in jobs:
                     job.result.set_exception(error)
+            with self._changed:
+                self._busy -= 1
 
     def _next_batch(self) -> list[_Job]:
-        """Waits for a job, and takes with it what else is waiting, up to a batch; nothing at the end."""
-        jobs = [self._waiting.get()]
-        total = len(jobs[0].pictures)
-        while jobs[-1].priority != self._END and total < BATCH:
-            try:
-                job = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if job.priority == self._END or total + len(job.pictures) > BATCH:
-                self._waiting.put(job)
-                break
-            jobs.append(job)
-            total += len(job.pictures)
-        return [job for job in jobs if job.priority != self._END]
+        """Waits for a picture, and takes with it this lane's share of what else is waiting; nothing at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            share = min(-(-len(self._waiting) // len(self._lanes)), BATCH)
+            if share:
+                self._busy += 1
+            return [heapq.heappop(self._waiting) for _ in range(share)]
 
 
 def _hand_out(jobs: list[_Job], encoded: Encoded) -> None:
-    first = 0
-    for job in jobs:
-        last = first + len(job.pictures)
-        job.result.set_result(Encoded(encoded.codes[first:last], encoded.features[first:last]))
-        first = last
+    for at, job in enumerate(jobs):
+        job.result.set_result(Encoded(encoded.codes[at : at + 1], encoded.features[at : at + 1]))
 
 
 def open_encoder(

@@ -30,10 +30,20 @@ _GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
 class Runtime(Protocol):
-    """Runs a network: pictures `(n, size, size, 3)` uint8 → H `(n, bits)` and F7 `(n, feature_dim)`."""
+    """Runs a network: pictures `(n, size, size, 3)` uint8 → H `(n, bits)` and F7 `(n, feature_dim)`.
+
+    Attributes:
+        lanes: batches that can run beside each other, each on one core.
+    """
+
+    lanes: int
 
     def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch."""
+        """Runs one batch with everything there is."""
+        ...
+
+    def on_one_core(self, pictures: Pictures) -> tuple[Floats, Floats]:
+        """Runs one batch as one of `lanes`."""
         ...
 
 
@@ -47,6 +57,11 @@ class TorchRuntime:
 
         self._torch, self._device = torch, torch.device(device)
         self._head = SearchHead(network).eval().to(self._device)
+        self.lanes = 1
+
+    def on_one_core(self, pictures: Pictures) -> tuple[Floats, Floats]:
+        """Runs one batch; a GPU is not shared out."""
+        return self(pictures)
 
     def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
         """Runs one batch."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import pytest
@@ -65,20 +65,23 @@ def test_openvino_computes_what_torch_does(
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, BATCH])
-def test_a_picture_s_result_does_not_depend_on_its_batch(
+def test_a_picture_s_result_does_not_depend_on_its_batch_nor_on_the_cores(
     openvino: OpenVinoRuntime, pictures: NDArray[np.uint8], batch: int
 ) -> None:
     together = openvino(pictures)
-    parts = [openvino(pictures[first : first + batch]) for first in range(0, len(pictures), batch)]
-    for column in (0, 1):
-        np.testing.assert_array_equal(np.concatenate([part[column] for part in parts]), together[column])
+    for run in (openvino, openvino.on_one_core):
+        parts = [run(pictures[first : first + batch]) for first in range(0, len(pictures), batch)]
+        for column in (0, 1):
+            np.testing.assert_array_equal(np.concatenate([part[column] for part in parts]), together[column])
 
 
 class HeldRuntime:
     """A network that waits at its first batch until it is let go; a picture's F7 is its first pixel."""
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int = 1) -> None:
+        self.lanes = lanes
         self.batches: list[list[int]] = []
+        self.narrow: list[list[int]] = []
         self.reached, self.go = threading.Event(), threading.Event()
 
     def __call__(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -89,6 +92,10 @@ class HeldRuntime:
         if 13 in tones:
             raise ArithmeticError("a bad batch")
         return np.unpackbits(tones[:, None], axis=1).astype(np.float32), tones[:, None].astype(np.float32)
+
+    def on_one_core(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.narrow.append(pictures[:, 0, 0, 0].tolist())
+        return self(pictures)
 
 
 @contextmanager
@@ -135,6 +142,21 @@ def test_a_lone_picture_is_a_batch_of_its_own() -> None:
         assert encoder.size == SIDE
         assert tone(encoder, 42) == 42
     assert runtime.batches == [[42]]
+    assert runtime.narrow == []
+
+
+def test_pictures_that_come_together_go_to_a_core_each() -> None:
+    runtime = HeldRuntime(lanes=2)
+    with encoding(runtime) as (encoder, callers):
+        first = waiting(callers, lambda: tone(encoder, 1))
+        second = waiting(callers, lambda: tone(encoder, 2))
+        assert runtime.batches == [[1], [2]]
+        assert runtime.narrow == [[2]]
+        later = waiting(callers, *[lambda at=at: tone(encoder, at) for at in (3, 4, 5, 6)])
+        runtime.go.set()
+        assert [future.result(SOON) for future in first + second + later] == [1, 2, 3, 4, 5, 6]
+    assert max(map(len, runtime.narrow)) == 2
+    assert sorted(chain(*runtime.batches)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_searches_that_wait_share_batches_and_get_their_own_results() -> None:
@@ -145,7 +167,7 @@ def test_searches_that_wait_share_batches_and_get_their_own_results() -> None:
         futures = waiting(callers, *calls)
         runtime.go.set()
         assert [future.result(SOON) for future in futures] == wanted
-    assert len(runtime.batches) <= 10
+    assert len(runtime.batches) <= 15
     assert max(map(len, runtime.batches)) == BATCH
 
 
