@@ -14,8 +14,9 @@ from app.catalogue.database import Database
 from app.catalogue.embedded import embedded_postgres
 from app.catalogue.follower import Follower
 from app.catalogue.pictures import PictureFiles
+from app.catalogue.queries import Shown
 from app.catalogue.schema import require_current, upgrade
-from app.catalogue.tables import Generation, Picture
+from app.catalogue.tables import Generation
 from app.catalogue.vectors import VectorFile, vector_type
 from app.ingest.add import Ingest
 from app.ingest.encodings import Encodings
@@ -41,7 +42,7 @@ class Service:
     vectors: VectorFile
     index: LocalIndex
     follower: Follower
-    searcher: Searcher[Picture]
+    searcher: Searcher[Shown]
     ingest: Ingest
 
 

@@ -1,6 +1,8 @@
 """The web application: `create_app()`, for uvicorn's factory mode."""
 
+import os
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -33,9 +35,14 @@ Search with `POST /search`, add pictures with `POST /index`. Errors are `applica
 
 
 class State(TypedDict):
-    """What requests find in `request.state`."""
+    """What requests find in `request.state`.
+
+    Searches have threads of their own, few, because more would only take the cores from each other: one in the
+    network and one elsewhere for each core.
+    """
 
     service: Service
+    threads: Executor
 
 
 class Opener(Protocol):
@@ -56,7 +63,8 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         service = await to_thread.run_sync(manager.__enter__)
         try:
             await to_thread.run_sync(fill_if_empty, service)
-            yield {"service": service}
+            with ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads:
+                yield {"service": service, "threads": threads}
         finally:
             await to_thread.run_sync(manager.__exit__, None, None, None)
 

@@ -1,5 +1,6 @@
 """What endpoints ask for, as annotated types."""
 
+from concurrent.futures import Executor
 from typing import Annotated, cast
 
 from fastapi import Depends, Path, Query, Request
@@ -15,12 +16,17 @@ PictureId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 Label = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$", description="Only pictures with this label.")]
 
 
-def get_service(request: Request) -> Service:
+async def get_service(request: Request) -> Service:
     """Returns the service that the application's lifespan opened."""
     return cast("Service", request.state.service)
 
 
-def get_search_options(
+async def get_threads(request: Request) -> Executor:
+    """Returns the threads in which searches run."""
+    return cast("Executor", request.state.threads)
+
+
+async def get_search_options(
     k: Annotated[int, Query(ge=1, le=MAX_K, description="The most results.")] = 10,
     mode: Annotated[
         Mode,
@@ -44,4 +50,5 @@ def get_search_options(
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]
+ThreadsDep = Annotated[Executor, Depends(get_threads)]
 SearchOptionsDep = Annotated[SearchOptions, Depends(get_search_options)]

@@ -44,7 +44,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def get_metrics(request: Request) -> Metrics:
+async def get_metrics(request: Request) -> Metrics:
     """Returns the application's metrics."""
     return cast("Metrics", request.app.state.metrics)
 

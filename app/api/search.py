@@ -1,13 +1,14 @@
 """Searching: by an uploaded picture, or by one of the catalogue."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, UploadFile
 
-from app.api.dependencies import PictureId, SearchOptionsDep, ServiceDep
+from app.api.dependencies import PictureId, SearchOptionsDep, ServiceDep, ThreadsDep
 from app.api.metrics import MetricsDep
 from app.api.schemas import PROBLEM, MatchOut, SearchOut, urls
-from app.catalogue.tables import Picture
+from app.catalogue.queries import Shown
 from app.lifespan import Service
 from app.search.pipeline import Answer
 
@@ -22,14 +23,16 @@ router = APIRouter(tags=["search"], responses=RESPONSES)
 
 
 @router.post("/search", operation_id="search", summary="What looks like this picture?")
-def search(
+async def search(
     image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC.")],
     options: SearchOptionsDep,
     service: ServiceDep,
     metrics: MetricsDep,
+    threads: ThreadsDep,
 ) -> SearchOut:
     """Finds the pictures of the catalogue that look most like the uploaded one, the nearest first."""
-    answer = service.searcher.by_picture(image.file.read(), options)
+    data, loop = await image.read(), asyncio.get_running_loop()
+    answer = await loop.run_in_executor(threads, service.searcher.by_picture, data, options)
     metrics.count_search(options.mode, answer.timings)
     return _show(service, answer)
 
@@ -47,7 +50,7 @@ def similar(
     return _show(service, answer)
 
 
-def _show(service: Service, answer: Answer[Picture]) -> SearchOut:
+def _show(service: Service, answer: Answer[Shown]) -> SearchOut:
     return SearchOut(
         model=service.network.fingerprint,
         code=answer.code.tobytes().hex(),

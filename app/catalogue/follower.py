@@ -12,13 +12,16 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.catalogue import bulk, queries
+from app.catalogue import bulk
 from app.catalogue.database import Database
 from app.catalogue.filters import Filters
-from app.catalogue.tables import CatalogueState, Deletion, Encoding, Picture
+from app.catalogue.queries import Shown, shown
+from app.catalogue.tables import CatalogueState, Deletion, Encoding
 from app.errors import UnavailableError
 from app.search.index import Index
 from app.search.types import Entries, Ids, SearchOptions, Subset
+
+_STATE = select(CatalogueState.seq, CatalogueState.generation_id)
 
 
 class Follower:
@@ -45,10 +48,10 @@ class Follower:
         with self._database.asking() as session:
             return self._filters.subset(session, options, self.seq)
 
-    def rows(self, ids: Sequence[int]) -> Mapping[int, Picture]:
+    def rows(self, ids: Sequence[int]) -> Mapping[int, Shown]:
         """Returns what is known of these pictures; deleted ones are left out."""
         with self._database.asking() as session:
-            return queries.pictures(session, ids)
+            return shown(session, ids)
 
     def _latest(self) -> int:
         with self._database.asking() as session:
@@ -67,7 +70,7 @@ class Follower:
             self.seq = latest
 
     def _state(self, session: Session) -> int:
-        seq, generation_id = session.execute(select(CatalogueState.seq, CatalogueState.generation_id)).one()
+        seq, generation_id = session.execute(_STATE).one()
         if generation_id != self._generation_id:
             raise UnavailableError("The catalogue now uses another network. Restart the service to use it.")
         latest: int = seq

@@ -30,6 +30,9 @@ THUMBNAIL_MEDIA_TYPE = "image/jpeg"
 # A progressive JPEG can go over all its pixels again every 75 bytes: 20 MB could keep a core busy for hours.
 # Encoders write about ten scans. The limit holds for the largest picture; smaller ones may have more.
 SCANS_AT_MAX_PIXELS = 40
+# A JPEG may come reduced to so many times the wanted side. Twice the side would keep every frequency that resizing
+# keeps, at several times the cost, and searching is no more precise with it.
+ENOUGH = 1.25
 BMP_RUN_LENGTH = (1, 2)
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
@@ -165,9 +168,8 @@ def _load(image: ImageFile.ImageFile, side: int | None) -> tuple[int, int]:
     if side is None or not isinstance(image, JpegImageFile):
         image.load()
         return image.size
-    # libjpeg halves by leaving out the highest frequencies, before it computes a pixel. A picture that still
-    # has twice the wanted side holds every frequency that the caller's own resize would keep.
-    image.draft(None, (2 * side, 2 * side))
+    # libjpeg halves by leaving out the highest frequencies, before it computes a pixel.
+    image.draft(None, (round(ENOUGH * side), round(ENOUGH * side)))
     image.load()
     return declared
 
