@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from app.search.decode import DecodeLimits
 from app.search.encode import Encoder, open_encoder
 from app.search.index import LocalIndex
 from app.search.pipeline import Searcher
+from app.search.prepare import InProcess, Preparer
+from app.search.sandbox import Job, Sandbox
 from app.settings import Settings
 from models.description import CheckpointInfo, find
 
@@ -40,6 +43,7 @@ class Service:
     database: Database
     files: PictureFiles
     vectors: VectorFile
+    prepare: Preparer
     index: LocalIndex
     follower: Follower
     searcher: Searcher[Shown]
@@ -59,7 +63,8 @@ def open_service(settings: Settings) -> Iterator[Service]:
             path = find(generations.model_for(session, settings.model))
         encoder, network = open_encoder(path, settings.device, settings.precision, network_cache(settings.data_dir))
         stack.enter_context(closing(encoder))
-        yield stack.enter_context(assemble(settings, database, encoder, network, path))
+        prepare = stack.enter_context(closing(open_sandbox(settings, network)))
+        yield stack.enter_context(assemble(settings, database, encoder, network, path, prepare))
 
 
 @contextmanager
@@ -78,21 +83,29 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 @contextmanager
 def assemble(
-    settings: Settings, database: Database, encoder: Encoder, network: CheckpointInfo, path: Path
+    settings: Settings,
+    database: Database,
+    encoder: Encoder,
+    network: CheckpointInfo,
+    path: Path,
+    prepare: Preparer | None = None,
 ) -> Iterator[Service]:
-    """Builds the service from a database and a network, and reads the index in."""
+    """Builds the service from a database and a network, and reads the index in.
+
+    Without a sandbox, `prepare`, pictures are decoded in this process.
+    """
+    prepare = prepare or InProcess(encoder.size, encoder.prepare, limits_of(settings))
     with database.begin() as session:
         generation = generations.adopt(session, network, path, settings.vectors)
-    limits = limits_of(settings)
     files = PictureFiles(settings.data_dir / "pictures")
     with closing(open_vectors(settings.data_dir, generation)) as vectors:
         index = LocalIndex(network.bits, vectors)
         follower = Follower(database, index, generation.id, network.bits)
-        searcher = Searcher(encoder, follower, limits, network.pool)
-        ingest = Ingest(database, files, Encodings(database, encoder, vectors, generation.id, limits))
+        searcher = Searcher(prepare, encoder, follower, network.pool)
+        ingest = Ingest(database, files, Encodings(database, prepare, encoder, vectors, generation.id))
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)
-        yield Service(settings, network, database, files, vectors, index, follower, searcher, ingest)
+        yield Service(settings, network, database, files, vectors, prepare, index, follower, searcher, ingest)
 
 
 @contextmanager
@@ -110,13 +123,21 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
             generation = generations.find_or_create(session, network, path, settings.vectors)
         vectors = stack.enter_context(closing(open_vectors(settings.data_dir, generation)))
         files = PictureFiles(settings.data_dir / "pictures")
-        encodings = Encodings(database, encoder, vectors, generation.id, limits_of(settings))
+        prepare = stack.enter_context(closing(open_sandbox(settings, network)))
+        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
         yield Reencode(database, files, encodings), network
 
 
 def limits_of(settings: Settings) -> DecodeLimits:
     """Returns the settings' limits on pictures."""
     return DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
+
+
+def open_sandbox(settings: Settings, network: CheckpointInfo) -> Sandbox:
+    """Starts the processes that decode pictures, as many as there are cores for each worker of the service."""
+    cores = os.cpu_count() or 1
+    job = Job(network.preprocess, limits_of(settings))
+    return Sandbox(job, max(cores // settings.workers, 1), settings.max_decode_seconds)
 
 
 def network_cache(data_dir: Path) -> Path:

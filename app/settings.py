@@ -38,5 +38,6 @@ class Settings(BaseSettings):
     )
     max_picture_bytes: int = Field(20 * MEGABYTE, gt=0, description="The largest picture taken, in bytes.")
     max_picture_pixels: int = Field(50 * MEGABYTE, gt=0, description="The largest picture taken, in pixels.")
+    max_decode_seconds: float = Field(10.0, gt=0, description="The longest that decoding a picture may take.")
     max_request_bytes: int = Field(200 * MEGABYTE, gt=0, description="The largest request taken, in bytes.")
     max_images_per_request: int = Field(500, gt=0, description="The most pictures in one POST /index.")

@@ -26,8 +26,9 @@ import numpy as np
 from app.catalogue import generations
 from app.demo.catalogue import demo_pictures
 from app.lifespan import network_cache, open_database, open_vectors
-from app.search.decode import DecodeLimits, decode
+from app.search.decode import DecodeLimits
 from app.search.encode import BATCH, BatchingEncoder, open_encoder
+from app.search.prepare import InProcess
 from app.settings import Settings
 from benchmarks.filled import LABELS, Filling
 from benchmarks.made import Made
@@ -104,21 +105,19 @@ class Bare:
     """Decoding and encoding alone, as the service does them."""
 
     def __init__(self, encoder: BatchingEncoder) -> None:
-        self._encoder = encoder
+        self._encoder, self._prepare = encoder, InProcess(encoder.size, encoder.prepare, DecodeLimits())
 
     def one(self, data: bytes) -> object:
         """Decodes and encodes one picture."""
-        return self._encoder.encode_one(decode(data, DecodeLimits(), side=self._encoder.size).image).result()
+        return self._encoder.encode_one(self._prepare(data).image).result()
 
     def many(self, pictures: Pictures) -> object:
         """Decodes and encodes pictures in batches."""
-        images = [decode(data, DecodeLimits(), side=self._encoder.size).image for data in pictures]
-        return self._encoder.encode_many(images)
+        return self._encoder.encode_many([self._prepare(data).image for data in pictures])
 
     def encoding(self, pictures: Pictures) -> Callable[[], object]:
         """Returns a call that encodes pictures that are decoded and prepared already, in batches."""
-        images = [decode(data, DecodeLimits(), side=self._encoder.size).image for data in pictures]
-        prepared = [self._encoder.prepare(image) for image in images]
+        prepared = [self._prepare(data).image for data in pictures]
         return lambda: self._encoder.encode_many(prepared)
 
 

@@ -13,8 +13,8 @@ from app.catalogue import queries
 from app.catalogue.changes import Given
 from app.catalogue.tables import Picture
 from app.errors import InvalidInputError, NotFoundError
-from app.lifespan import Service, limits_of
-from app.search.decode import THUMBNAIL_MEDIA_TYPE, decode, thumbnail
+from app.lifespan import Service
+from app.search.decode import THUMBNAIL_MEDIA_TYPE
 
 router = APIRouter(
     tags=["catalogue"],
@@ -101,8 +101,7 @@ def _make_thumbnail(service: Service, picture_id: int, sha256: str) -> None:
     original = service.files.original(sha256)
     if not original.exists():
         raise NotFoundError("original on disk of picture", picture_id)
-    picture = decode(original.read_bytes(), limits_of(service.settings))
-    service.files.store_thumbnail(sha256, thumbnail(picture.image))
+    service.files.store_thumbnail(sha256, service.prepare(original.read_bytes(), thumbnail=True).thumbnail)
 
 
 def _file(path: FilePath, media_type: str, sha256: str, if_none_match: str | None) -> Response:

@@ -20,7 +20,6 @@ from app.catalogue.pictures import PictureFiles, content_hash
 from app.catalogue.tables import Picture
 from app.errors import PictureRefusedError, UnavailableError
 from app.ingest.encodings import Encodings
-from app.search.decode import thumbnail
 
 log = logging.getLogger(__name__)
 
@@ -122,11 +121,11 @@ class Ingest:
 
     def _decode(self, item: _Item) -> None:
         try:
-            picture = self._encodings.decode(item.upload.data)
+            picture = self._encodings.prepare(item.upload.data, thumbnail=True)
         except PictureRefusedError as error:
             item.refused = error.reason
             return
-        item.image, item.thumbnail = self._encodings.prepare(picture.image), thumbnail(picture.image)
+        item.image, item.thumbnail = picture.image, picture.thumbnail
         item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
 
     def _encode(self, items: Sequence[_Item]) -> None:

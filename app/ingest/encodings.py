@@ -8,33 +8,29 @@ from app.catalogue import changes
 from app.catalogue.changes import NewEncoding
 from app.catalogue.database import Database
 from app.catalogue.vectors import VectorFile
-from app.search.decode import DecodeLimits, Picture, decode
 from app.search.encode import Encoder
+from app.search.prepare import Prepared, Preparer
 
 
 class Encodings:
     """One network, and the generation that it fills."""
 
     def __init__(
-        self, database: Database, encoder: Encoder, vectors: VectorFile, generation_id: int, limits: DecodeLimits
+        self, database: Database, prepare: Preparer, encoder: Encoder, vectors: VectorFile, generation_id: int
     ) -> None:
         self.generation_id = generation_id
-        self._database, self._encoder, self._vectors, self._limits = database, encoder, vectors, limits
+        self._database, self._prepare, self._encoder, self._vectors = database, prepare, encoder, vectors
 
-    def decode(self, data: bytes) -> Picture:
-        """Decodes a picture as large as the network needs it.
+    def prepare(self, data: bytes, *, thumbnail: bool = False) -> Prepared:
+        """Decodes a picture, down to what the network reads of it.
 
         Raises:
             PictureRefusedError: it cannot be used.
         """
-        return decode(data, self._limits, side=self._encoder.size)
-
-    def prepare(self, image: Image.Image) -> Image.Image:
-        """Returns what the network will read of a picture: little enough to hold many."""
-        return self._encoder.prepare(image)
+        return self._prepare(data, thumbnail=thumbnail)
 
     def make(self, images: Sequence[Image.Image]) -> list[NewEncoding]:
-        """Encodes pictures and writes their vectors; nothing of it is visible before a commit says so.
+        """Encodes prepared pictures and writes their vectors; nothing of it is visible before a commit says so.
 
         Raises:
             UnavailableError: disk or database cannot be used.

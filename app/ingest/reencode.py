@@ -52,7 +52,7 @@ class Reencode:
     def _prepared(self, picture: Picture) -> Image.Image:
         try:
             data = self._files.original(picture.sha256).read_bytes()
-            return self._encodings.prepare(self._encodings.decode(data).image)
+            return self._encodings.prepare(data).image
         except (OSError, PictureRefusedError) as error:
             raise DamagedOriginalError(picture.id, picture.key) from error
 

@@ -92,7 +92,7 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None) -> Pictur
     Raises:
         PictureRefusedError: the bytes are no picture that can be used. Nothing else is raised for any bytes.
     """
-    _check_bytes(len(data), limits)
+    check_bytes(len(data), limits)
     kind = _recognise(data)
     try:
         return _decode(kind, data, limits, side)
@@ -128,7 +128,12 @@ def _decode(kind: _Format, data: bytes, limits: DecodeLimits, side: int | None) 
     return Picture(_upright(_to_rgb(image), orientation), width, height, kind.media_type)
 
 
-def _check_bytes(size: int, limits: DecodeLimits) -> None:
+def check_bytes(size: int, limits: DecodeLimits) -> None:
+    """Refuses a file by its size alone.
+
+    Raises:
+        PictureRefusedError: it is empty, or too large.
+    """
     if size == 0:
         raise PictureRefusedError("empty", "The picture is empty: it has no bytes.")
     if size > limits.max_bytes:
@@ -217,3 +222,4 @@ FORMATS = (
     _Format("AVIF", "image/avif", rb".{4}ftyp(avi[fs]|m[is]f1.{4}(.{4}){0,8}avi[fs])", AvifImageFile, still_avif),
     _Format("HEIC", "image/heic", rb".{4}ftyp(hei[cxms]|hev[cxms]|m[is]f1)", HeifImageFile),
 )
+MEDIA_TYPES = frozenset(kind.media_type for kind in FORMATS)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import NotFoundError
-from app.search.decode import DecodeLimits, decode
 from app.search.encode import Encoder
 from app.search.index import Code, Feature, Index
+from app.search.prepare import Preparer
 from app.search.types import Candidates, Match, Mode, SearchOptions, Subset
 
 Row = TypeVar("Row")
@@ -84,8 +84,8 @@ class Answer(Generic[Row]):
 class Searcher(Generic[Row]):
     """Answers searches over one catalogue with one network."""
 
-    def __init__(self, encoder: Encoder, catalogue: Catalogue[Row], limits: DecodeLimits, pool: int) -> None:
-        self._encoder, self._catalogue, self._limits, self._pool = encoder, catalogue, limits, pool
+    def __init__(self, prepare: Preparer, encoder: Encoder, catalogue: Catalogue[Row], pool: int) -> None:
+        self._prepare, self._encoder, self._catalogue, self._pool = prepare, encoder, catalogue, pool
 
     def by_picture(self, data: bytes, options: SearchOptions) -> Answer[Row]:
         """Finds what looks like an uploaded picture.
@@ -95,7 +95,7 @@ class Searcher(Generic[Row]):
         """
         timings = Timings()
         with timings.step("decode"):
-            picture = decode(data, self._limits, side=self._encoder.size)
+            picture = self._prepare(data)
         encoding = self._encoder.encode_one(picture.image)
         # While the network is at work, the catalogue is asked.
         with timings.step("catalogue"):

@@ -12,6 +12,7 @@ from app.ingest.add import Upload
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
 from app.lifespan import Service, assemble, limits_of, open_vectors
+from app.search.prepare import InProcess
 from app.search.types import Encoded, SearchOptions
 from app.settings import Settings
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
@@ -44,10 +45,9 @@ def move(service: Service, encoder: OtherEncoder) -> list[tuple[int, int]]:
     with service.database.begin() as session:
         generation = generations.find_or_create(session, OTHER_NETWORK, OTHER_CHECKPOINT)
     with closing(open_vectors(service.settings.data_dir, generation)) as vectors:
-        limits = limits_of(service.settings)
-        run = Reencode(
-            service.database, service.files, Encodings(service.database, encoder, vectors, generation.id, limits)
-        )
+        prepare = InProcess(encoder.size, encoder.prepare, limits_of(service.settings))
+        encodings = Encodings(service.database, prepare, encoder, vectors, generation.id)
+        run = Reencode(service.database, service.files, encodings)
         run.run(lambda done, total: heard.append((done, total)))
     return heard
 
@@ -129,8 +129,8 @@ def test_moving_back_encodes_only_what_is_new_since(service: Service, settings: 
     with database.begin() as session:
         generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT)
     with closing(open_vectors(settings.data_dir, generation)) as vectors:
-        limits = limits_of(settings)
-        encodings = Encodings(database, encoder, vectors, generation.id, limits)
+        prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
+        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
         Reencode(database, service.files, encodings).run(lambda *_: None)
     assert encoder.pictures == 2
 

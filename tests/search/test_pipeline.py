@@ -19,6 +19,7 @@ from app.search.decode import DecodeLimits
 from app.search.encode import BatchingEncoder, Encoder
 from app.search.index import Index, LocalIndex
 from app.search.pipeline import Answer, Searcher
+from app.search.prepare import InProcess
 from app.search.runtimes import TorchRuntime
 from app.search.types import Encoded, Entries, Mode, SearchOptions, Subset
 from models.backbones import BACKBONES
@@ -96,6 +97,10 @@ class World:
         np.testing.assert_allclose(distances, exact[at], rtol=1e-4, atol=1e-4)
 
 
+def in_process(encoder: Encoder) -> InProcess:
+    return InProcess(encoder.size, encoder.prepare, DecodeLimits())
+
+
 @contextmanager
 def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World]:
     encoded = encoder.encode_many([picture.image for picture in PICTURES])
@@ -106,7 +111,7 @@ def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World
         )
         keys = {FIRST_ID + at: picture.key for at, picture in enumerate(PICTURES)}
         shelf = Shelf(index, [picture.label for picture in PICTURES], keys)
-        yield World(Searcher(encoder, shelf, DecodeLimits(), USUAL_POOL), shelf, encoder, encoded)
+        yield World(Searcher(in_process(encoder), encoder, shelf, USUAL_POOL), shelf, encoder, encoded)
 
 
 @pytest.fixture(scope="module")
@@ -256,5 +261,6 @@ def test_a_picture_that_is_not_there_is_not_found(cheap: World) -> None:
 def test_an_empty_catalogue_answers_with_nothing(tmp_path: Path, mode: Mode) -> None:
     with closing(VectorFile(tmp_path / "vectors.f32", FEATURE_DIM)) as vectors:
         shelf = Shelf(LocalIndex(BITS, vectors), [], {})
-        answer = Searcher(FakeEncoder(), shelf, DecodeLimits(), USUAL_POOL).by_picture(png(0), SearchOptions(mode=mode))
+        searcher = Searcher(in_process(FakeEncoder()), FakeEncoder(), shelf, USUAL_POOL)
+        answer = searcher.by_picture(png(0), SearchOptions(mode=mode))
     assert (answer.matches, answer.pool_size, answer.catalogue_size) == ([], 0, 0)

@@ -1,0 +1,176 @@
+"""Decoding where a picture can do no harm: in processes that may use so much memory and take so long.
+
+A picture that crashes its decoder, hangs it or has it eat memory costs the request that brought it, and a process
+that is started anew. What comes back from such a process is not trusted: bytes of a known form, checked, never objects.
+"""
+
+import json
+import os
+import queue
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from PIL import Image
+
+from app.errors import PictureRefusedError, UnavailableError
+from app.search.decode import MEDIA_TYPES, DecodeLimits, check_bytes
+from app.search.prepare import Prepared
+from models.preprocess import Preprocess
+
+PROGRAM = (sys.executable, "-m", "app.search.sandboxed")
+READY = b"ready"
+REQUEST, REPLY = struct.Struct(">?Q"), struct.Struct(">I")
+_START_S = 60.0
+_LARGEST_HEADER, _LARGEST_THUMBNAIL = 4096, 1_000_000
+# What Python and the decoders take, and what a pixel costs at most on its way through them.
+_MEMORY, _MEMORY_A_PIXEL = 500_000_000, 24
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the processes do with pictures."""
+
+    preprocess: Preprocess
+    limits: DecodeLimits
+
+    @property
+    def memory(self) -> int:
+        """Bytes of address space that a process may have."""
+        return _MEMORY + _MEMORY_A_PIXEL * self.limits.max_pixels
+
+    def to_json(self) -> str:
+        """Writes the job down for a process."""
+        return json.dumps({**asdict(self), "memory": self.memory})
+
+
+class Sandbox:
+    """Prepares pictures in processes of its own, as many at a time as there are processes.
+
+    Args:
+        job: what is done with pictures.
+        processes: how many.
+        seconds: how long a picture may take.
+        program: what the processes run.
+    """
+
+    def __init__(self, job: Job, processes: int, seconds: float, program: Sequence[str] = PROGRAM) -> None:
+        self._job, self._processes, self._seconds, self._program = job, processes, seconds, program
+        self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
+        for _ in range(processes):
+            self._idle.put(_Process(program, job))
+
+    def __call__(self, data: bytes, *, thumbnail: bool = False) -> Prepared:
+        """Decodes a picture.
+
+        Raises:
+            PictureRefusedError: the bytes are no picture that can be used.
+            UnavailableError: no process can be started.
+        """
+        check_bytes(len(data), self._job.limits)
+        process = self._idle.get()
+        try:
+            return process.ask(data, thumbnail=thumbnail, seconds=self._seconds)
+        except _LostError as lost:
+            process.end()
+            process = _Process(self._program, self._job)
+            raise PictureRefusedError("damaged", str(lost)) from lost
+        except UnavailableError:
+            process.end()
+            process = _Process(self._program, self._job)
+            raise
+        finally:
+            self._idle.put(process)
+
+    def close(self) -> None:
+        """Waits for what is under way, then ends the processes."""
+        for _ in range(self._processes):
+            self._idle.get().end()
+
+
+class _LostError(Exception):
+    """A process did not survive a picture; says what to tell the sender."""
+
+
+class _Process:
+    """One process, and the socket to it."""
+
+    def __init__(self, program: Sequence[str], job: Job) -> None:
+        self._program, self._side, self._ready = program, job.preprocess.size, False
+        self._socket, theirs = socket.socketpair()
+        # Nothing of ours but the way to our code: no passwords, no settings.
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+                [*program, job.to_json(), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+    def ask(self, data: bytes, *, thumbnail: bool, seconds: float) -> Prepared:
+        """Has one picture prepared."""
+        if not self._ready:
+            self._wait_until_ready()
+        until = time.monotonic() + seconds
+        try:
+            self._socket.settimeout(seconds)
+            self._socket.sendall(REQUEST.pack(thumbnail, len(data)))
+            self._socket.sendall(data)
+            return self._prepared(until)
+        except TimeoutError as error:
+            raise _LostError(f"The picture takes longer than {seconds:g} s to decode.") from error
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            raise _LostError("The picture is damaged: it made its decoder fail.") from error
+
+    def end(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+    def _wait_until_ready(self) -> None:
+        try:
+            if self._read(len(READY), time.monotonic() + _START_S) == READY:
+                self._ready = True
+                return
+        except (OSError, EOFError):
+            pass
+        raise UnavailableError(f"A process for decoding pictures does not start: {' '.join(self._program)}")
+
+    def _prepared(self, until: float) -> Prepared:
+        (length,) = REPLY.unpack(self._read(REPLY.size, until))
+        header = json.loads(self._read(_at_most(length, _LARGEST_HEADER), until))
+        if "code" in header:
+            raise PictureRefusedError(str(header["code"]), str(header["reason"]))
+        pixels = self._read(3 * self._side * self._side, until)
+        thumbnail = self._read(_at_most(header["thumbnail"], _LARGEST_THUMBNAIL), until)
+        if header["media_type"] not in MEDIA_TYPES:
+            raise ValueError("not a type of picture")
+        width, height = _at_most(header["width"], 2**31), _at_most(header["height"], 2**31)
+        image = Image.frombytes("RGB", (self._side, self._side), pixels)
+        return Prepared(image, thumbnail, width, height, header["media_type"])
+
+    def _read(self, count: int, until: float) -> bytes:
+        data = bytearray(count)
+        view = memoryview(data)
+        while view:
+            self._socket.settimeout(max(until - time.monotonic(), 1e-3))
+            got = self._socket.recv_into(view)
+            if not got:
+                raise EOFError
+            view = view[got:]
+        return bytes(data)
+
+
+def _at_most(number: Any, limit: int) -> int:
+    if not isinstance(number, int) or not 0 <= number <= limit:
+        raise ValueError(f"{number} is not a number up to {limit}")
+    return number
