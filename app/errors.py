@@ -59,6 +59,18 @@ class TooLargeError(LookalikeError):
         self.limit = limit
 
 
+class TooSlowError(LookalikeError):
+    """A request takes longer to arrive than the service waits.
+
+    Attributes:
+        seconds: how long it waits.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The request did not arrive within {seconds:g} s. Send it over a faster connection, or less.")
+        self.seconds = seconds
+
+
 class UnavailableError(LookalikeError):
     """The service cannot do this now, and may be able to later.
 
@@ -71,6 +83,13 @@ class UnavailableError(LookalikeError):
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
+
+
+class OverloadedError(UnavailableError):
+    """As many requests are under way as the service takes."""
+
+    def __init__(self) -> None:
+        super().__init__("The service has as many requests as it can take. Try again in a moment.", retry_after=1)
 
 
 class DamagedOriginalError(LookalikeError):

@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from app.api import images, index, search, system
-from app.api.limits import BodyLimit, FixedHeaders
+from app.api.limits import Admission, BodyLimit, FixedHeaders
 from app.api.metrics import Metrics
 from app.api.openapi import describe
 from app.api.problems import add_exception_handlers
@@ -72,7 +72,8 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         title="Lookalike", version=version("lookalike"), description=DESCRIPTION, lifespan=lifespan
     )
     app.state.metrics = Metrics()
-    app.add_middleware(BodyLimit, limit=settings.max_request_bytes)
+    app.add_middleware(BodyLimit, limit=settings.max_request_bytes, seconds=settings.max_request_seconds)
+    app.add_middleware(Admission, limit=settings.max_requests)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
     add_exception_handlers(app)
     for router in (search.router, index.router, images.router, system.router):

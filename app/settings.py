@@ -40,4 +40,8 @@ class Settings(BaseSettings):
     max_picture_pixels: int = Field(50 * MEGABYTE, gt=0, description="The largest picture taken, in pixels.")
     max_decode_seconds: float = Field(10.0, gt=0, description="The longest that decoding a picture may take.")
     max_request_bytes: int = Field(200 * MEGABYTE, gt=0, description="The largest request taken, in bytes.")
+    max_request_seconds: float = Field(
+        60.0, gt=0, description="The longest that a request may take to arrive, and a part of its answer to be taken."
+    )
+    max_requests: int = Field(64, gt=0, description="Requests under way in a process; more are answered 503 at once.")
     max_images_per_request: int = Field(500, gt=0, description="The most pictures in one POST /index.")

@@ -16,6 +16,7 @@ from app.errors import (
     NotFoundError,
     PictureRefusedError,
     TooLargeError,
+    TooSlowError,
     UnavailableError,
 )
 
@@ -27,6 +28,7 @@ STATUS = {
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFoundError: HTTPStatus.NOT_FOUND,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 TOO_LARGE = ("too_many_bytes", "too_many_pixels")

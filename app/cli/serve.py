@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import uvicorn
 
+from app.api.protocol import BoundedProtocol
 from app.cli.terminal import errors_as_sentences
 from app.settings import Settings
 
@@ -52,6 +53,7 @@ def _run(settings: Settings) -> None:
         uvicorn.run(
             "app.main:create_app",
             factory=True,
+            http=BoundedProtocol,
             host=settings.host,
             port=settings.port,
             workers=settings.workers,

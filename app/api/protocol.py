@@ -1,0 +1,73 @@
+"""HTTP as uvicorn speaks it, with an end to patience for the head of a request.
+
+Uvicorn waits for a head as long as it takes to come, and keeps as many headers as are sent.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS, HEAD_BYTES = 10.0, 65_536
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Closes connections whose request's head takes too long to arrive, or too many bytes.
+
+    So does a connection that was answered before its request was complete, and goes on sending.
+    """
+
+    _patience: asyncio.TimerHandle | None = None
+    _head_bytes: int | None = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Starts waiting for a first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops waiting."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Counts what arrives while a head is incomplete."""
+        super().data_received(data)
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._head_bytes = None
+                self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        """Starts waiting for the rest of a head."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._wait()
+
+    def on_headers_complete(self) -> None:
+        """Stops waiting: the body has bounds of its own."""
+        self._head_bytes = None
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Waits for what is left of a body that nobody wants: hanging up at once would lose the answer."""
+        if self.cycle.more_body:
+            self._wait()
+        super().on_response_complete()
+
+    def on_message_complete(self) -> None:
+        """Waits for the next head, where the answer to this request has gone out long ago."""
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._stop_waiting()
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
