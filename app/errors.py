@@ -71,6 +71,38 @@ class TooSlowError(LookalikeError):
         self.seconds = seconds
 
 
+class UnauthorisedError(LookalikeError):
+    """A request shows no key, or none that is one.
+
+    Attributes:
+        shown: whether it showed any.
+    """
+
+    def __init__(self, *, shown: bool) -> None:
+        super().__init__(
+            "The key is not known here; it may have been revoked."
+            if shown
+            else "This catalogue asks for an API key: send it as Authorization: Bearer KEY."
+        )
+        self.shown = shown
+
+
+class ForbiddenError(LookalikeError):
+    """Whoever asks may not have this done."""
+
+
+class TooManyRequestsError(LookalikeError):
+    """A key asks more often than its limit.
+
+    Attributes:
+        retry_after: seconds after which another try makes sense.
+    """
+
+    def __init__(self, rate: str, retry_after: int) -> None:
+        super().__init__(f"A key may ask {rate}, and this one has.")
+        self.retry_after = retry_after
+
+
 class UnavailableError(LookalikeError):
     """The service cannot do this now, and may be able to later.
 

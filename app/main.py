@@ -1,7 +1,7 @@
 """The web application: `create_app()`, for uvicorn's factory mode."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -10,11 +10,13 @@ from typing import Protocol, TypedDict
 
 from anyio import to_thread
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from app.api import images, index, search, system
+from app.api import images, index, search, session, system
+from app.api.access import Access, Doorkeeper
 from app.api.limits import Admission, BodyLimit, FixedHeaders
 from app.api.metrics import Metrics
 from app.api.openapi import describe
@@ -43,6 +45,7 @@ class State(TypedDict):
 
     service: Service
     threads: Executor
+    doorkeeper: Doorkeeper
 
 
 class Opener(Protocol):
@@ -64,7 +67,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         try:
             await to_thread.run_sync(fill_if_empty, service)
             with ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads:
-                yield {"service": service, "threads": threads}
+                yield {"service": service, "threads": threads, "doorkeeper": Doorkeeper(service.database)}
         finally:
             await to_thread.run_sync(manager.__exit__, None, None, None)
 
@@ -74,13 +77,26 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.state.metrics = Metrics()
     app.add_middleware(BodyLimit, limit=settings.max_request_bytes, seconds=settings.max_request_seconds)
     app.add_middleware(Admission, limit=settings.max_requests)
+    app.add_middleware(Access, required=settings.auth == "auto", rate=settings.rate, origins=settings.cors_origins)
+    if settings.cors_origins:
+        add_cors(app, settings.cors_origins)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
     add_exception_handlers(app)
-    for router in (search.router, index.router, images.router, system.router):
+    for router in (search.router, index.router, images.router, system.router, session.router):
         app.include_router(router)
     add_page(app)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
+
+
+def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
+    """Lets pages of other sites use the service, with a key of their own; cookies stay this page's."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type"],
+    )
 
 
 def add_page(app: FastAPI) -> None:

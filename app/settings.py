@@ -6,7 +6,8 @@ Read once at a root (the server, the command line, migrations) and passed down; 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from limits import parse
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEGABYTE = 1_000_000
@@ -36,6 +37,13 @@ class Settings(BaseSettings):
         "f32",
         description="How new catalogues, and those that `lookalike reencode` moves, keep F7; f16 takes half the disk.",
     )
+    auth: Literal["auto", "off"] = Field(
+        "auto", description="auto asks for API keys as soon as there is one; off leaves that to something in front."
+    )
+    rate: str | None = Field(None, description="How often one key may ask, such as 600/minute.")
+    cors_origins: tuple[str, ...] = Field(
+        (), description='Other sites whose pages may use the service: ["https://shop.example"].'
+    )
     max_picture_bytes: int = Field(20 * MEGABYTE, gt=0, description="The largest picture taken, in bytes.")
     max_picture_pixels: int = Field(50 * MEGABYTE, gt=0, description="The largest picture taken, in pixels.")
     max_decode_seconds: float = Field(10.0, gt=0, description="The longest that decoding a picture may take.")
@@ -45,3 +53,10 @@ class Settings(BaseSettings):
     )
     max_requests: int = Field(64, gt=0, description="Requests under way in a process; more are answered 503 at once.")
     max_images_per_request: int = Field(500, gt=0, description="The most pictures in one POST /index.")
+
+    @field_validator("rate")
+    @classmethod
+    def _rate_can_be_read(cls, rate: str | None) -> str | None:
+        if rate:
+            parse(rate)
+        return rate

@@ -56,7 +56,7 @@ def database(migrated_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def settings(tmp_path: Path, migrated_url: str) -> Settings:
-    return Settings(data_dir=tmp_path / "data", database_url=migrated_url, demo="off", _env_file=None)
+    return Settings(data_dir=tmp_path / "data", database_url=migrated_url, demo="off", auth="off", _env_file=None)
 
 
 @pytest.fixture

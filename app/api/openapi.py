@@ -5,7 +5,20 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.api.access import is_open
 from app.api.problems import MEDIA_TYPE
+
+KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, `lookalike keys create NAME`. While there are none, none is asked for.",
+}
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+REFUSALS = {
+    "401": {"description": "An API key is asked for.", "content": _PROBLEM},
+    "403": {"description": "The key is not for this.", "content": _PROBLEM},
+    "429": {"description": "The key asks too often; see Retry-After.", "content": _PROBLEM},
+}
 
 
 def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
@@ -21,9 +34,13 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
 
 def _amended(schema: dict[str, Any]) -> dict[str, Any]:
-    for path in schema["paths"].values():
-        for operation in path.values():
+    schema["components"]["securitySchemes"] = {"key": KEY}
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
             _errors_are_problems(operation["responses"])
+            if not is_open(path):
+                operation["security"] = [{"key": []}, {}]
+                operation["responses"] |= REFUSALS
     for body in schema["components"]["schemas"].values():
         for field in body.get("properties", {}).values():
             _files_can_be_chosen(field)

@@ -11,12 +11,15 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from app.errors import (
+    ForbiddenError,
     InvalidInputError,
     LookalikeError,
     NotFoundError,
     PictureRefusedError,
     TooLargeError,
+    TooManyRequestsError,
     TooSlowError,
+    UnauthorisedError,
     UnavailableError,
 )
 
@@ -28,6 +31,9 @@ STATUS = {
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFoundError: HTTPStatus.NOT_FOUND,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnauthorisedError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
+    TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -82,7 +88,9 @@ def respond(error: LookalikeError) -> JSONResponse:
                 status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         case InvalidInputError():
             fields = [FieldError(field=error.field, reason=error.reason)]
-        case UnavailableError():
+        case UnauthorisedError():
+            headers = {"WWW-Authenticate": "Bearer"}
+        case TooManyRequestsError() | UnavailableError():
             headers = {"Retry-After": str(error.retry_after)}
         case _:
             pass

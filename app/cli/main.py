@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import bench, catalogue, evaluation, serve, training
+from app.cli import bench, catalogue, evaluation, keys, serve, training
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +21,7 @@ app.command()(training.fit)
 app.command()(evaluation.evaluate)
 app.command()(bench.bench)
 app.command("models")(training.list_models)
+app.add_typer(keys.app, name="keys")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import uvicorn
 
+from app.api.access import LOOPBACK
 from app.api.protocol import BoundedProtocol
-from app.cli.terminal import errors_as_sentences
+from app.cli.terminal import errors_as_sentences, fail
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def serve(
 
         settings = Settings()
         with open_database(settings) as database:
+            _require_keys(settings, database)
             _require_network(settings, database)
             _run(settings)
 
@@ -65,6 +67,20 @@ def _run(settings: Settings) -> None:
     except SystemExit as ended:
         # uvicorn has numbers of its own for what failed, and has said what; our commands end with 1.
         raise typer.Exit(1 if ended.code else 0) from ended
+
+
+def _require_keys(settings: Settings, database: "Database") -> None:
+    """Lets nobody but this machine in while there is no key to ask for."""
+    from app.catalogue.keys import any_key
+
+    if settings.auth == "off" or settings.host in LOOPBACK:
+        return
+    with database.asking() as session:
+        if not any_key(session):
+            fail(
+                f"Without API keys the service listens on 127.0.0.1 alone, not on {settings.host}. Make a key with "
+                "`lookalike keys create NAME`, or set LOOKALIKE_AUTH=off where something in front asks who comes."
+            )
 
 
 def _require_network(settings: Settings, database: "Database") -> None:

@@ -6,6 +6,7 @@
  */
 
 import { ReadableError } from "./errors.js";
+import { askForKey } from "./key.js";
 
 /**
  * @typedef {object} Picture
@@ -80,11 +81,26 @@ export function getStats(signal) {
 }
 
 /**
+ * Shows the service a key, which the browser then keeps in a cookie.
+ *
+ * @param {string} key
+ */
+async function openSession(key) {
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  const response = await reach("/session", { method: "POST", body: JSON.stringify({ key }), headers });
+  if (!response.ok) throw new ReadableError(await problemSentence(response));
+}
+
+/**
  * @param {string} path
  * @param {RequestInit} init
  */
 async function request(path, init) {
   const response = await reach(path, init);
+  if (response.status === 401) {
+    await askForKey(openSession);
+    return request(path, init);
+  }
   if (!response.ok) throw new ReadableError(await problemSentence(response));
   return response.json();
 }
@@ -95,7 +111,7 @@ async function request(path, init) {
  */
 async function reach(path, init) {
   try {
-    return await fetch(path, { ...init, headers: { Accept: "application/json" } });
+    return await fetch(path, { headers: { Accept: "application/json" }, ...init });
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new ReadableError("The service does not answer. Is it still running?");

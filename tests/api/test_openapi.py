@@ -23,6 +23,7 @@ PATHS = {
     "/healthz": {"get"},
     "/readyz": {"get"},
     "/metrics": {"get"},
+    "/session": {"post", "delete"},
 }
 
 

@@ -68,7 +68,7 @@ def truth(postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFac
         connection.execute(f"CREATE DATABASE searched TEMPLATE {template}")
         url = make_url(postgres_url).set(database="searched").render_as_string(hide_password=False)
         folder = tmp_path_factory.mktemp("searched")
-        settings = Settings(data_dir=folder, database_url=url, demo="off", _env_file=None)
+        settings = Settings(data_dir=folder, database_url=url, demo="off", auth="off", _env_file=None)
         with TestClient(create_app(settings, open_with_fake)) as client:
             yield filled(client)
         connection.execute("DROP DATABASE searched WITH (FORCE)")

@@ -1,0 +1,160 @@
+"""Who may do what: API keys, other people's web pages, and how often.
+
+While there are no keys, everybody who reaches the service may do everything, so it listens on loopback alone
+(`app/cli/serve.py`). From the first key on, every request but those of `OPEN` shows one: as `Authorization: Bearer`,
+or in the cookie that the page for people asks for.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from anyio import to_thread
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.api.problems import respond
+from app.catalogue import keys
+from app.catalogue.database import Database
+from app.catalogue.keys import Key
+from app.errors import ForbiddenError, LookalikeError, TooManyRequestsError, UnauthorisedError
+
+COOKIE = "lookalike_key"
+# The page itself, its parts, the description of the API, and whether the service lives.
+OPEN = ("/", "/healthz", "/readyz", "/openapi.json", "/session")
+OPEN_FOLDERS = ("/web/", "/docs", "/redoc", "/static-offline-docs/")
+READING = ("GET", "HEAD", "OPTIONS")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+# So long a process may believe what it last heard of a key; a revoked one works for no longer.
+BELIEVED_S = 1.0
+_MOST_REMEMBERED = 10_000
+
+
+class Doorkeeper:
+    """Remembers for a moment what the database says of keys."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database, self._clock = database, clock
+        self._heard: dict[str, tuple[float, Key | None]] = {}
+        self._any: tuple[float, bool] = (0.0, True)
+
+    def keys_exist(self) -> bool:
+        """Tells whether there is a key at all."""
+        until, answer = self._any
+        if self._clock() >= until:
+            with self._database.asking() as session:
+                answer = keys.any_key(session)
+            self._any = (self._clock() + BELIEVED_S, answer)
+        return answer
+
+    def key(self, token: str) -> Key | None:
+        """Returns the key that a token is, if it is one."""
+        until, key = self._heard.get(token, (0.0, None))
+        if self._clock() >= until:
+            with self._database.asking() as session:
+                key = keys.find_key(session, token)
+            if len(self._heard) >= _MOST_REMEMBERED:
+                self._heard.clear()
+            self._heard[token] = (self._clock() + BELIEVED_S, key)
+        return key
+
+    def knows(self, token: str | None) -> bool:
+        """Tells whether the database need not be asked."""
+        now = self._clock()
+        return now < self._any[0] and (token is None or now < self._heard.get(token, (0.0, None))[0])
+
+
+class Access:
+    """Lets a request pass, or answers 401, 403 or 429."""
+
+    def __init__(self, app: ASGIApp, *, required: bool, rate: str | None, origins: Sequence[str] = ()) -> None:
+        self._app, self._required, self._origins = app, required, origins
+        self._rate: RateLimitItem | None = parse(rate) if rate else None
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Looks at a request's head."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        token = shown(headers)
+        doorkeeper: Doorkeeper = scope["state"]["doorkeeper"]
+        try:
+            self._require_own_page(scope["method"], headers)
+            if self._required and not is_open(scope["path"]):
+                # What is remembered needs no thread.
+                if doorkeeper.knows(token):
+                    self._require_key(scope, doorkeeper, token)
+                else:
+                    await to_thread.run_sync(self._require_key, scope, doorkeeper, token)
+        except LookalikeError as refusal:
+            await respond(refusal)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _require_own_page(self, method: str, headers: Headers) -> None:
+        """Refuses what another site's page has a visitor's browser do."""
+        origin, host = headers.get("origin"), headers.get("host", "")
+        if origin is None or method in READING or origin in self._origins:
+            return
+        if urlsplit(origin).netloc != host:
+            raise ForbiddenError(f"A page of {origin} may not change or ask anything here.")
+
+    def _require_key(self, scope: Scope, doorkeeper: Doorkeeper, token: str | None) -> None:
+        if not doorkeeper.keys_exist():
+            require_loopback(Headers(scope=scope).get("host", ""))
+            return
+        key = doorkeeper.key(token) if token else None
+        if key is None:
+            raise UnauthorisedError(shown=token is not None)
+        needed = needed_scope(scope["method"], scope["path"])
+        if not key.allows(needed):
+            raise ForbiddenError(f"The key {key.name} is not for this; it wants the scope {needed}.")
+        if self._rate and not self._limiter.hit(self._rate, str(key.id)):
+            raise TooManyRequestsError(str(self._rate), self._rate.get_expiry())
+
+
+def shown(headers: Headers) -> str | None:
+    """Returns the key that a request shows, in its head or in the page's cookie."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token:
+        return token.strip()
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return cookie.value if cookie else None
+
+
+def require_loopback(host: str) -> None:
+    """Refuses who does not call the service by a name that only this machine's own programs use.
+
+    Without keys that is all that keeps a page of another site from having its name resolved to this machine.
+
+    Raises:
+        ForbiddenError: it is another name.
+    """
+    if host.rpartition(":")[0] not in LOOPBACK and host not in LOOPBACK:
+        raise ForbiddenError(
+            f"Without API keys this service is for its own machine, not for {host}. Make a key with "
+            "`lookalike keys create`, or set LOOKALIKE_AUTH=off where something in front asks who comes."
+        )
+
+
+def is_open(path: str) -> bool:
+    """Tells whether a path is for everybody."""
+    return path in OPEN or path.startswith(OPEN_FOLDERS)
+
+
+def needed_scope(method: str, path: str) -> keys.Scope:
+    """Returns what a key must be for."""
+    if path == "/metrics":
+        return keys.Scope.ADMIN
+    if method in READING or path == "/search":
+        return keys.Scope.SEARCH
+    return keys.Scope.WRITE

@@ -1,0 +1,181 @@
+"""Who is let in: keys and their scopes, other sites' pages, and how often a key may ask."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.api import access
+from app.api.access import Doorkeeper
+from app.catalogue.database import Database
+from app.catalogue.keys import Scope, create_key, list_keys, revoke_key
+from app.errors import InvalidInputError, NotFoundError
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import open_with_fake
+from tests.pictures import corners, encoded
+
+LOCAL = "http://127.0.0.1:8000"
+PICTURE = encoded(corners(60, 40), "PNG")
+
+Open = Callable[..., TestClient]
+
+
+@pytest.fixture
+def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Opens clients of a service that looks at keys, and believes nothing for longer than a request."""
+    monkeypatch.setattr(access, "BELIEVED_S", 0.0)
+    with ExitStack() as stack:
+
+        def make(base_url: str = LOCAL, **changes: object) -> TestClient:
+            app = create_app(settings.model_copy(update={"auth": "auto", **changes}), open_with_fake)
+            return stack.enter_context(TestClient(app, base_url=base_url, raise_server_exceptions=False))
+
+        yield make
+
+
+def make_key(database: Database, *scopes: Scope, name: str = "one") -> str:
+    with database.begin() as session:
+        return create_key(session, name, scopes)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_without_keys_this_machine_may_do_everything(opened: Open) -> None:
+    client = opened()
+    assert client.get("/stats").status_code == 200
+    assert client.post("/index", files={"images": PICTURE}).status_code == 201
+
+
+@pytest.mark.parametrize("host", ["example.com", "192.168.1.7:8000", "127.0.0.1.evil.test", "localhost.evil.test:80"])
+def test_without_keys_no_other_name_is_answered(opened: Open, host: str) -> None:
+    answer = opened().get("/stats", headers={"Host": host})
+    assert answer.status_code == 403
+    assert "lookalike keys create" in answer.json()["detail"]
+    assert opened(auth="off").get("/stats", headers={"Host": host}).status_code == 200
+
+
+def test_from_the_first_key_on_everybody_shows_one(opened: Open, database: Database) -> None:
+    client = opened()
+    key = make_key(database, Scope.SEARCH)
+    refused = client.get("/stats")
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert client.get("/stats", headers=bearer(key)).status_code == 200
+    assert client.get("/stats", headers=bearer(key) | {"Host": "shop.example"}).status_code == 200
+    for path in ("/", "/healthz", "/readyz", "/docs", "/openapi.json", "/web/app.js"):
+        assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["x", "lk_1_wrong", "lk_2_{secret}", "lk_1_{secret}x", "lk__{secret}", "lk_" + "9" * 40 + "_x", "lk_1_\N{SNOWMAN}"],
+)
+def test_a_wrong_key_is_none(opened: Open, database: Database, wrong: str) -> None:
+    secret = make_key(database, Scope.ADMIN).split("_", 2)[2]
+    header = bearer(wrong.format(secret=secret))["Authorization"].encode()
+    answer = opened().get("/stats", headers={b"authorization": header})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("scope", "allowed"),
+    [
+        (Scope.SEARCH, {"search", "read"}),
+        (Scope.WRITE, {"write"}),
+        (Scope.ADMIN, {"search", "read", "write", "metrics"}),
+    ],
+)
+def test_a_key_is_for_what_it_says(opened: Open, database: Database, scope: Scope, allowed: set[str]) -> None:
+    client, headers = opened(), bearer(make_key(database, scope))
+    statuses = {
+        "search": client.post("/search", files={"image": PICTURE}, headers=headers).status_code,
+        "read": client.get("/images", headers=headers).status_code,
+        "write": client.post("/index", files={"images": PICTURE}, headers=headers).status_code,
+        "metrics": client.get("/metrics", headers=headers).status_code,
+    }
+    assert {name for name, status in statuses.items() if status < 300} == allowed
+    assert {status for status in statuses.values() if status >= 300} <= {403}
+
+
+def test_a_revoked_key_lets_nobody_in(opened: Open, database: Database) -> None:
+    client, key = opened(), make_key(database, Scope.SEARCH)
+    make_key(database, Scope.SEARCH, name="other")
+    assert client.get("/stats", headers=bearer(key)).status_code == 200
+    with database.begin() as session:
+        revoke_key(session, "one")
+    assert client.get("/stats", headers=bearer(key)).status_code == 401
+    with database.begin() as session, pytest.raises(NotFoundError):
+        revoke_key(session, "one")
+
+
+def test_secrets_are_not_stored_and_names_are_unique(database: Database) -> None:
+    key = make_key(database, Scope.SEARCH, Scope.WRITE)
+    assert re.fullmatch(r"lk_\d+_[\w-]{43}", key)
+    with database.asking() as session:
+        (listed,) = list_keys(session)
+        stored = session.connection().exec_driver_sql("SELECT api_keys::text FROM api_keys").scalar_one()
+    assert (listed.name, set(listed.scopes)) == ("one", {Scope.SEARCH, Scope.WRITE})
+    assert key.split("_", 2)[2] not in stored
+    with pytest.raises(InvalidInputError, match="already"):
+        make_key(database, Scope.SEARCH)
+
+
+def test_what_was_heard_is_believed_for_a_moment(database: Database) -> None:
+    now = [100.0]
+    keeper, key = Doorkeeper(database, lambda: now[0]), make_key(database, Scope.SEARCH)
+    assert keeper.key(key) is not None
+    assert keeper.keys_exist()
+    with database.begin() as session:
+        revoke_key(session, "one")
+    assert keeper.knows(key)
+    assert keeper.key(key) is not None
+    now[0] += access.BELIEVED_S
+    assert not keeper.knows(key)
+    assert keeper.key(key) is None
+    assert not keeper.keys_exist()
+
+
+def test_the_page_keeps_a_key_in_a_cookie_that_scripts_cannot_read(opened: Open, database: Database) -> None:
+    client, key = opened(), make_key(database, Scope.SEARCH)
+    assert client.post("/session", json={"key": "lk_1_no"}).status_code == 401
+    answer = client.post("/session", json={"key": f" {key} "})
+    assert answer.status_code == 204
+    assert {"httponly", "samesite=strict"} <= {part.strip().lower() for part in answer.headers["set-cookie"].split(";")}
+    assert client.get("/stats").status_code == 200
+    client.delete("/session")
+    assert client.get("/stats").status_code == 401
+
+
+@pytest.mark.parametrize("auth", ["auto", "off"])
+def test_another_site_s_page_cannot_write_here(opened: Open, auth: str) -> None:
+    client = opened(auth=auth)
+    statuses = {
+        origin: client.post("/index", files={"images": PICTURE}, headers={"Origin": origin}).status_code
+        for origin in ("https://evil.test", "null", "http://127.0.0.1:9", LOCAL)
+    }
+    assert statuses == {"https://evil.test": 403, "null": 403, "http://127.0.0.1:9": 403, LOCAL: 201}
+    assert client.delete("/images/1", headers={"Origin": "https://evil.test"}).status_code == 403
+
+
+def test_other_sites_may_ask_only_where_they_are_named(opened: Open) -> None:
+    shop = {"Origin": "https://shop.example"}
+    assert "access-control-allow-origin" not in opened().get("/stats", headers=shop).headers
+    client = opened(cors_origins=("https://shop.example",))
+    answer = client.post("/search", files={"image": PICTURE}, headers=shop)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://shop.example")
+    asked = {**shop, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "Authorization"}
+    assert client.options("/search", headers=asked).status_code == 200
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_a_key_that_asks_too_often_waits(opened: Open, database: Database) -> None:
+    client = opened(rate="3/minute")
+    key, other = make_key(database, Scope.SEARCH), make_key(database, Scope.SEARCH, name="other")
+    assert [client.get("/stats", headers=bearer(key)).status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert int(client.get("/stats", headers=bearer(key)).headers["retry-after"]) > 0
+    assert client.get("/stats", headers=bearer(other)).status_code == 200
