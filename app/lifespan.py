@@ -47,6 +47,7 @@ class Service:
     index: LocalIndex
     follower: Follower
     searcher: Searcher[Shown]
+    encodings: Encodings
     ingest: Ingest
 
 
@@ -102,10 +103,13 @@ def assemble(
         index = LocalIndex(network.bits, vectors)
         follower = Follower(database, index, generation.id, network.bits)
         searcher = Searcher(prepare, encoder, follower, network.pool)
-        ingest = Ingest(database, files, Encodings(database, prepare, encoder, vectors, generation.id))
+        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
+        ingest = Ingest(database, files, encodings)
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)
-        yield Service(settings, network, database, files, vectors, prepare, index, follower, searcher, ingest)
+        yield Service(
+            settings, network, database, files, vectors, prepare, index, follower, searcher, encodings, ingest
+        )
 
 
 @contextmanager

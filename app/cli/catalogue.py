@@ -102,6 +102,29 @@ def reencode(
         console().print(f"The catalogue uses {network.name} ({network.fingerprint}). Restart a running service.")
 
 
+def check(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    sample: Annotated[int, typer.Option(min=0, help="How many pictures to encode anew and compare.")] = 200,
+) -> None:
+    """Look whether rows, vectors, codes and files belong together. The service may run meanwhile."""
+    with errors_as_sentences():
+        from app.ingest.check import Check
+        from app.lifespan import open_service
+
+        with open_service(Settings(demo="off")) as service, progress_bar() as bar:
+            task = bar.add_task("looking", total=None)
+            looking = Check(service.database, service.files, service.vectors, service.encodings)
+            found = looking.run(sample, lambda done, total: bar.update(task, completed=done, total=total))
+            left = looking.repair(found) if repair else found
+        for finding in found:
+            mended = repair and finding not in left
+            console().print(f"{finding}{' – mended' if mended else ''}", markup=False)
+        if left:
+            advice = "Add those pictures again, or delete them." if repair else "`lookalike check --repair` mends."
+            fail(f"{len(left)} of {len(found)} findings remain. {advice}")
+        console().print("All is well." if not found else "All is well again.")
+
+
 def migrate() -> None:
     """Bring the database to this version's tables."""
     with errors_as_sentences():

@@ -29,6 +29,15 @@ class Encodings:
         """
         return self._prepare(data, thumbnail=thumbnail)
 
+    def code(self, data: bytes) -> bytes:
+        """Returns the code that the network gives a picture, and keeps nothing of it.
+
+        Raises:
+            PictureRefusedError: it cannot be used.
+        """
+        code: bytes = self._encoder.encode_many([self._prepare(data).image]).codes[0].tobytes()
+        return code
+
     def make(self, images: Sequence[Image.Image]) -> list[NewEncoding]:
         """Encodes prepared pictures and writes their vectors; nothing of it is visible before a commit says so.
 
