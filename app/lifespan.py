@@ -12,6 +12,7 @@ from pathlib import Path
 
 from app.catalogue import generations
 from app.catalogue.database import Database
+from app.catalogue.disk import Disk
 from app.catalogue.embedded import embedded_postgres
 from app.catalogue.follower import Follower
 from app.catalogue.pictures import PictureFiles
@@ -41,6 +42,7 @@ class Service:
     settings: Settings
     network: CheckpointInfo
     database: Database
+    disk: Disk
     files: PictureFiles
     vectors: VectorFile
     prepare: Preparer
@@ -98,17 +100,18 @@ def assemble(
     prepare = prepare or InProcess(encoder.size, encoder.prepare, limits_of(settings))
     with database.begin() as session:
         generation = generations.adopt(session, network, path, settings.vectors)
-    files = PictureFiles(settings.data_dir / "pictures")
-    with closing(open_vectors(settings.data_dir, generation)) as vectors:
+    disk = Disk()
+    files = PictureFiles(settings.data_dir / "pictures", disk)
+    with closing(open_vectors(settings.data_dir, generation, disk)) as vectors:
         index = LocalIndex(network.bits, vectors)
         follower = Follower(database, index, generation.id, network.bits)
         searcher = Searcher(prepare, encoder, follower, network.pool)
         encodings = Encodings(database, prepare, encoder, vectors, generation.id)
-        ingest = Ingest(database, files, encodings)
+        ingest = Ingest(database, files, encodings, disk)
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)
         yield Service(
-            settings, network, database, files, vectors, prepare, index, follower, searcher, encodings, ingest
+            settings, network, database, disk, files, vectors, prepare, index, follower, searcher, encodings, ingest
         )
 
 
@@ -149,7 +152,7 @@ def network_cache(data_dir: Path) -> Path:
     return data_dir / "networks"
 
 
-def open_vectors(data_dir: Path, generation: Generation) -> VectorFile:
+def open_vectors(data_dir: Path, generation: Generation, disk: Disk | None = None) -> VectorFile:
     """Opens the file with a generation's vectors."""
     kind = vector_type(generation.vectors)
-    return VectorFile(data_dir / "vectors" / f"{generation.id}.{kind}", generation.feature_dim, kind)
+    return VectorFile(data_dir / "vectors" / f"{generation.id}.{kind}", generation.feature_dim, kind, disk)

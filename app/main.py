@@ -1,9 +1,12 @@
 """The web application: `create_app()`, for uvicorn's factory mode."""
 
+import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypedDict
@@ -25,6 +28,8 @@ from app.demo.fill import fill_if_empty
 from app.lifespan import Service, open_service
 from app.settings import Settings
 
+# So long /readyz tells why before a process whose disk has failed ends.
+LAST_WORDS_S = 5.0
 WEB = Path(__file__).parent / "web"
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -62,9 +67,10 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        manager = opener(settings)
+        manager, loop = opener(settings), asyncio.get_running_loop()
         service = await to_thread.run_sync(manager.__enter__)
         try:
+            service.disk.when_it_fails(partial(loop.call_soon_threadsafe, end_soon))
             await to_thread.run_sync(fill_if_empty, service)
             with ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads:
                 yield {"service": service, "threads": threads, "doorkeeper": Doorkeeper(service.database)}
@@ -87,6 +93,11 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     add_page(app)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
+
+
+def end_soon() -> None:
+    """Ends this process when it has had time to say why; whoever watches over it starts another."""
+    asyncio.get_running_loop().call_later(LAST_WORDS_S, os.kill, os.getpid(), signal.SIGTERM)
 
 
 def add_cors(app: FastAPI, origins: Sequence[str]) -> None:

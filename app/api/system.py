@@ -43,6 +43,7 @@ async def healthz() -> HealthOut:
 @router.get("/readyz", operation_id="readyz", summary="Can searches be answered?")
 def readyz(service: ServiceDep) -> ReadyOut:
     """Asks the database and brings the index up to date."""
+    service.disk.require()
     return ReadyOut(images=len(service.follower.current()))
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from app.catalogue.vectors import NO_SPACE
+from app.catalogue.disk import NO_SPACE, Disk
 from app.errors import UnavailableError
 
 
@@ -21,7 +21,8 @@ def content_hash(data: bytes) -> str:
 class PictureFiles:
     """The folder of originals and thumbnails."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
+        self._disk = disk or Disk()
         self._originals, self._thumbnails = folder / "originals", folder / "thumbnails"
 
     def original(self, sha256: str) -> Path:
@@ -36,19 +37,20 @@ class PictureFiles:
         """Writes originals by hash; when this returns they survive a power cut. Those already there stay.
 
         Raises:
-            UnavailableError: the disk is full.
+            UnavailableError: the disk is full or has failed.
         """
+        self._disk.require()
         missing = {self.original(sha): data for sha, data in originals.items() if not self.original(sha).exists()}
         temporaries: dict[Path, Path] = {}
         try:
             for path, data in missing.items():
-                temporaries[path] = _write_temporary(path, data)
+                temporaries[path] = self._write_temporary(path, data)
             for path, temporary in temporaries.items():
-                _sync(temporary)
+                self._disk.sync_path(temporary)
                 temporary.replace(path)
             for folder in {path.parent for path in missing}:
-                _sync(folder)
-        except OSError as error:
+                self._disk.sync_path(folder)
+        except (OSError, UnavailableError) as error:
             for temporary in temporaries.values():
                 temporary.unlink(missing_ok=True)
             raise _explained(error) from error
@@ -57,7 +59,7 @@ class PictureFiles:
         """Writes a thumbnail, all of it or none."""
         path = self.thumbnail(sha256)
         try:
-            _write_temporary(path, data).replace(path)
+            self._write_temporary(path, data).replace(path)
         except OSError as error:
             raise _explained(error) from error
 
@@ -70,29 +72,20 @@ class PictureFiles:
         """Lists the hashes of all originals that are there."""
         return (path.name for path in self._originals.glob("??/*") if not path.name.startswith("."))
 
-
-def _write_temporary(path: Path, data: bytes) -> Path:
-    if not path.parent.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sync(path.parent.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        temporary.write_bytes(data)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    def _write_temporary(self, path: Path, data: bytes) -> Path:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._disk.sync_path(path.parent.parent)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        try:
+            temporary.write_bytes(data)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
 
 
-def _explained(error: OSError) -> Exception:
-    if error.errno in NO_SPACE:
+def _explained(error: OSError | UnavailableError) -> Exception:
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
         return UnavailableError("The disk that holds the pictures is full.", retry_after=60)
     return error

@@ -6,7 +6,6 @@ written once. Whether a row is what was written is told by the checksum in the d
 row's checksum the first time that it reads it. Knows nothing of SQL.
 """
 
-import errno
 import os
 import threading
 import zlib
@@ -16,6 +15,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from app.catalogue.disk import NO_SPACE, Disk
 from app.errors import LookalikeError, UnavailableError
 
 Features = NDArray[np.float32]
@@ -24,13 +24,13 @@ Stored = NDArray[np.float32] | NDArray[np.float16]
 Slots = NDArray[np.int64]
 
 CHUNK_ROWS = 4096
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class VectorFile:
     """The vectors of one generation, `(rows, dim)` float32 or float16. Safe for many threads and processes."""
 
-    def __init__(self, path: Path, dim: int, kind: VectorType = "f32") -> None:
+    def __init__(self, path: Path, dim: int, kind: VectorType = "f32", disk: Disk | None = None) -> None:
+        self._disk = disk or Disk()
         self.path, self.dim, self._dtype = path, dim, np.dtype(np.float16 if kind == "f16" else np.float32)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -51,14 +51,15 @@ class VectorFile:
         """Writes rows `(n, dim)` float32 at their slots and syncs them; returns their checksums `(n,)`.
 
         Raises:
-            UnavailableError: the disk is full; nothing that was there is changed.
+            UnavailableError: the disk is full or has failed; nothing that was there is changed.
         """
+        self._disk.require()
         stored = np.ascontiguousarray(features, self._dtype)
         try:
             self._claim(int(slots.max()) + 1)
             for slot, row in zip(slots.tolist(), stored, strict=True):
                 self._write_row(slot, row.tobytes())
-            os.fsync(self._fd)
+            self._disk.sync(self._fd)
         except OSError as error:
             if error.errno in NO_SPACE:
                 raise UnavailableError("The disk that holds the vectors is full.", retry_after=60) from error

@@ -16,6 +16,7 @@ from PIL import Image
 from app.catalogue import changes, queries
 from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, PictureFacts, Put
 from app.catalogue.database import Database
+from app.catalogue.disk import Disk
 from app.catalogue.pictures import PictureFiles, content_hash
 from app.catalogue.tables import Picture
 from app.errors import PictureRefusedError, UnavailableError
@@ -62,8 +63,8 @@ class _Item:
 class Ingest:
     """Adds to, changes and deletes from one catalogue with one network."""
 
-    def __init__(self, database: Database, files: PictureFiles, encodings: Encodings) -> None:
-        self._database, self._files, self._encodings = database, files, encodings
+    def __init__(self, database: Database, files: PictureFiles, encodings: Encodings, disk: Disk) -> None:
+        self._database, self._files, self._encodings, self._disk = database, files, encodings, disk
 
     def add(self, uploads: Sequence[Upload]) -> list[Added]:
         """Puts pictures into the catalogue; when this returns they are there for good.
@@ -73,6 +74,7 @@ class Ingest:
         Raises:
             UnavailableError: disk or database cannot be used; what is not acknowledged may be sent again.
         """
+        self._disk.require()
         for _ in range(_TRIES):
             items = self._prepare(uploads)
             usable = [item for item in items if item.refused is None]
@@ -90,6 +92,7 @@ class Ingest:
         Raises:
             NotFoundError: there is no such picture.
         """
+        self._disk.require()
         with self._database.begin() as session:
             return changes.describe_picture(session, picture_id, given)
 
@@ -99,6 +102,7 @@ class Ingest:
         Raises:
             NotFoundError: there is no such picture.
         """
+        self._disk.require()
         with self._database.begin() as session:
             sha256 = changes.delete_picture(session, picture_id)
         self._discard(sha256)

@@ -1,0 +1,68 @@
+"""A sync that fails is the end of writing: it is not tried again, it is said, and searches go on."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.catalogue.disk import Disk
+from app.catalogue.pictures import PictureFiles
+from app.catalogue.vectors import VectorFile
+from app.errors import UnavailableError
+from tests.pictures import corners, encoded
+
+PICTURE = encoded(corners(60, 40), "PNG")
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every sync fails from here on; counts how often one was tried."""
+    tried: list[int] = []
+
+    def fail(fd: int) -> None:
+        tried.append(fd)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    return tried
+
+
+def test_one_failure_ends_all_writing_of_the_process(tmp_path: Path, broken: list[int]) -> None:
+    disk, heard = Disk(), list[str]()
+    disk.when_it_fails(lambda: heard.append("failed"))
+    vectors, files = VectorFile(tmp_path / "v.f32", 8, "f32", disk), PictureFiles(tmp_path / "pictures", disk)
+    disk.require()
+    for _ in range(3):
+        with pytest.raises(UnavailableError, match="failed to keep"):
+            vectors.write(np.array([0]), np.zeros((1, 8), np.float32))
+        with pytest.raises(UnavailableError, match="failed to keep"):
+            files.store({"ab" * 32: b"bytes"})
+    assert len(broken) == 1
+    assert heard == ["failed"]
+    assert list(files.hashes()) == []
+    vectors.close()
+
+
+def test_searches_go_on_and_everybody_is_told_why_nothing_is_taken(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[object] = []
+    first = client.post("/index", files={"images": PICTURE}).json()["items"][0]["id"]
+
+    def fail(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, "kill", lambda *_: ended.append(None))
+    monkeypatch.setattr("app.main.LAST_WORDS_S", 0.0)
+    answer = client.post("/index", files={"images": encoded(corners(70, 40), "PNG")})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert "failed to keep" in client.get("/readyz").json()["detail"]
+    assert client.delete(f"/images/{first}").status_code == 503
+    assert client.patch(f"/images/{first}", json={"label": "x"}).status_code == 503
+    found = client.post("/search", files={"image": PICTURE}).json()["results"]
+    assert [match["id"] for match in found] == [first]
+    assert ended == [None]

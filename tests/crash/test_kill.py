@@ -1,0 +1,108 @@
+"""SIGKILL at random moments under mixed load: nothing that was acknowledged is lost, nothing deleted comes back.
+
+`LOOKALIKE_KILLS` says how often; `make torture` asks for more.
+"""
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.crash.ledger import Ledger, serving
+from tests.crash.server import EXIT
+
+log = logging.getLogger("torture")
+
+KILLS = int(os.environ.get("LOOKALIKE_KILLS", "20"))
+POINTS = os.environ.get("LOOKALIKE_POINTS", "some")
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    """A data folder whose database is stopped in the end."""
+    folder = tmp_path / "data"
+    yield folder
+    with serving(folder) as (_, process, _):
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.timeout(KILLS * 30 + 300)
+def test_kills_lose_nothing(data_dir: Path) -> None:
+    ledger, chance, starts = Ledger(), random.Random(20), []
+    for kill in range(KILLS):
+        with serving(data_dir) as (client, process, seconds):
+            starts.append(seconds)
+            ledger.settle(client)
+            ledger.check(client, most=30)
+            ledger.add(client, 3)
+            work = [lambda: ledger.add(client, chance.randint(1, 4))] * 2
+            work += [lambda: ledger.delete(client), lambda: ledger.search(client)]
+            errors = under_load(work, chance.uniform(0.05, 1.5), process.kill)
+            assert errors == [], f"kill {kill}"
+    with serving(data_dir) as (client, _, _):
+        ledger.settle(client)
+        ledger.check(client)
+    stored, deleted = len(ledger.stored), len(ledger.deleted)
+    log.warning("%d kills, %d stored, %d deleted, slowest start %.1f s", KILLS, stored, deleted, max(starts))
+    assert len(ledger.stored) > KILLS
+
+
+def under_load(work: list[Callable[[], None]], seconds: float, kill: Callable[[], None]) -> list[BaseException]:
+    """Repeats the work in threads, kills in the middle of it, and returns what went wrong besides lost connections."""
+    ending, errors = threading.Event(), list[BaseException]()
+
+    def repeat(call: Callable[[], None]) -> None:
+        try:
+            while not ending.is_set():
+                call()
+        except httpx2.TransportError:
+            pass
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=repeat, args=(call,)) for call in work]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds)
+    kill()
+    ending.set()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def a_little_of_everything(ledger: Ledger, client: httpx2.Client) -> None:
+    for _ in range(3):
+        ledger.add(client, 2)
+    ledger.delete(client)
+
+
+@pytest.mark.timeout(3600)
+def test_an_end_at_any_point_of_a_change_loses_nothing(tmp_path: Path) -> None:
+    data_dir, ledger = tmp_path / "data", Ledger()
+    with serving(data_dir) as (client, _, _):
+        a_little_of_everything(ledger, client)
+    names = data_dir.with_suffix(".points").read_text().splitlines()
+    kinds = {name.split(" ", 1)[1] for name in names}
+    assert {"before commit", "after commit", "before fsync", "after pwrite", "before replace", "after unlink"} <= kinds
+    points = range(1, len(names) + 1) if POINTS == "all" else range(1, len(names) + 1, max(len(names) // 16, 1))
+    died = 0
+    for point in points:
+        with serving(data_dir, str(point)) as (client, process, _), suppress(httpx2.TransportError):
+            ledger.settle(client)
+            a_little_of_everything(ledger, client)
+        died += process.returncode == EXIT
+        with serving(data_dir) as (client, process, _):
+            ledger.settle(client)
+            ledger.check(client, most=12)
+            process.terminate()
+            process.wait(60)
+    assert died >= len(points) * 0.8

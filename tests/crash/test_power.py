@@ -1,0 +1,162 @@
+"""A power cut: what was not synced is dropped, torn or reordered, and nothing that was acknowledged is missed.
+
+Files are written for real, and a record is kept of what a disk may still forget. At the cut chance decides for each
+piece whether it reached the disk, in part or not at all; the database, which looks after itself, is left as it is.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.catalogue.database import Database
+from app.errors import NotFoundError
+from app.ingest.add import Upload
+from app.ingest.check import Check
+from app.lifespan import Service, assemble
+from app.search.types import SearchOptions
+from app.settings import Settings
+from tests.crash.ledger import drawing
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+
+CUTS = int(os.environ.get("LOOKALIKE_CUTS", "40"))
+
+
+class PowerCutError(BaseException):
+    """The lights go out; nobody may catch this by catching errors."""
+
+
+@dataclass
+class ForgetfulDisk:
+    """Keeps, for everything not yet synced, how to undo it."""
+
+    chance: random.Random
+    root: Path
+    left: int = 10**9
+    pieces: list[tuple[Path, int, bytes, bytes]] = field(default_factory=list)
+    names: list[tuple[Path, Path, bytes | None]] = field(default_factory=list)
+    plain: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Takes the place of the calls by which files change."""
+        for name in ("pwrite", "fsync", "replace"):
+            self.plain[name] = getattr(os, name)
+            monkeypatch.setattr(os, name, getattr(self, name))
+        write_bytes, replace = Path.write_bytes, Path.replace
+        monkeypatch.setattr(Path, "write_bytes", lambda path, data: self.write_bytes(write_bytes, path, data))
+        monkeypatch.setattr(Path, "replace", lambda path, target: self.rename(replace, path, Path(target)))
+
+    def step(self) -> None:
+        """Comes nearer to the cut."""
+        self.left -= 1
+        if self.left < 0:
+            raise PowerCutError
+
+    def pwrite(self, fd: int, data: Any, at: int) -> int:
+        self.step()
+        before = os.pread(fd, len(data), at)
+        written: int = self.plain["pwrite"](fd, data, at)
+        self.pieces.append((path_of(fd), at, before, bytes(data)))
+        return written
+
+    def write_bytes(self, plain: Callable[..., Any], path: Path, data: bytes) -> None:
+        self.step()
+        plain(path, data)
+        self.pieces.append((path, 0, b"", data))
+
+    def rename(self, plain: Callable[..., Any], path: Path, target: Path) -> Path:
+        self.step()
+        self.names.append((path, target, target.read_bytes() if target.exists() else None))
+        self.pieces = [(target if piece[0] == path else piece[0], *piece[1:]) for piece in self.pieces]
+        plain(path, target)
+        return target
+
+    def replace(self, path: str, target: str) -> None:
+        self.plain["replace"](path, target)
+
+    def fsync(self, fd: int) -> None:
+        self.step()
+        synced = path_of(fd)
+        self.pieces = [piece for piece in self.pieces if piece[0] != synced]
+        self.names = [name for name in self.names if name[1].parent != synced]
+
+    def cut(self) -> None:
+        """Forgets: each piece not synced is kept, torn or dropped; each name not synced is kept or dropped."""
+        self.chance.shuffle(self.pieces)
+        for path, at, before, data in self.pieces:
+            kept = self.chance.choice((0, len(data), self.chance.randrange(len(data) + 1)))
+            if path.exists() and self.root in path.parents:
+                whole = bytearray(path.read_bytes())
+                whole[at + kept : at + len(data)] = before[kept:] if before else b""
+                path.write_bytes(bytes(whole))
+        for _, target, old in reversed(self.names):
+            if self.chance.random() < 0.5 and target.exists():
+                target.unlink() if old is None else target.write_bytes(old)
+
+
+def path_of(fd: int) -> Path:
+    return Path(f"/proc/self/fd/{fd}").readlink()
+
+
+def opened(settings: Settings, database: Database) -> Any:
+    return assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT)
+
+
+@pytest.mark.timeout(CUTS * 10 + 120)
+def test_what_was_acknowledged_survives_every_cut(settings: Settings, database: Database) -> None:
+    chance, stored, deleted, number = random.Random(5), dict[int, int](), set[int](), 0
+    for _ in range(CUTS):
+        with opened(settings, database) as service, pytest.MonkeyPatch.context() as patch:
+            disk = ForgetfulDisk(chance, settings.data_dir, left=chance.randrange(1, 60))
+            disk.install(patch)
+            with suppress(PowerCutError):
+                while True:
+                    wanted = [number + at for at in range(chance.randint(1, 4))]
+                    number += len(wanted)
+                    added = service.ingest.add([Upload(drawing(one), f"key-{one}", {}) for one in wanted])
+                    stored |= {item.id: one for item, one in zip(added, wanted, strict=True) if item.id is not None}
+                    if len(stored) > 6:
+                        gone = chance.choice(list(stored))
+                        del stored[gone]
+                        service.ingest.delete(gone)
+                        deleted.add(gone)
+            patch.undo()
+            disk.cut()
+        with opened(settings, database) as service:
+            look(service, stored, deleted)
+    assert len(stored) > CUTS // 2
+
+
+def look(service: Service, stored: dict[int, int], deleted: set[int]) -> None:
+    for picture_id, one in stored.items():
+        answer = service.searcher.by_picture(drawing(one), SearchOptions(k=5))
+        assert (picture_id, 0.0) in [(match.id, match.distance) for match, _ in answer.matches]
+    for picture_id in deleted:
+        with pytest.raises(NotFoundError):
+            service.searcher.by_id(picture_id, SearchOptions())
+    findings = Check(service.database, service.files, service.vectors, service.encodings).run(0, lambda *_: None)
+    assert findings == []
+
+
+def test_a_disk_that_forgets_what_was_synced_would_be_noticed(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the test above could not fail."""
+    with opened(settings, database) as service:
+        disk = ForgetfulDisk(random.Random(1), settings.data_dir)
+        disk.install(monkeypatch)
+        monkeypatch.setattr(os, "fsync", lambda _fd: None)
+        stored = {item.id: at for at in range(6) for item in service.ingest.add([Upload(drawing(at), str(at), {})])}
+        monkeypatch.undo()
+        disk.cut()
+    with opened(settings, database) as service:
+        check = Check(service.database, service.files, service.vectors, service.encodings)
+        assert check.run(0, lambda *_: None) != []
+        for picture_id, at in stored.items():
+            for match, _ in service.searcher.by_picture(drawing(at), SearchOptions()).matches:
+                assert match.distance == 0.0 or match.id != picture_id, "a torn vector was ranked"
