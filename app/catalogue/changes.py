@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Generation, Picture
 from app.errors import NotFoundError
+
+# Any number that nobody else locks: a backup holds it, and as long as it does no original is deleted.
+BACKUP_LOCK = 7_164_204
 
 Status = Literal["created", "updated", "unchanged"]
 
@@ -154,8 +157,10 @@ def describe_picture(session: Session, picture_id: int, given: Given) -> Picture
     return picture
 
 
-def hash_in_use(session: Session, sha256: str) -> bool:
-    """Tells, with the catalogue held, whether any picture uses this original."""
+def must_stay(session: Session, sha256: str) -> bool:
+    """Tells, with the catalogue held, whether an original is needed: by a picture, or by a backup under way."""
+    if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(BACKUP_LOCK))).one():
+        return True
     session.execute(select(CatalogueState.seq).with_for_update()).one()
     return session.scalar(select(Picture.id).where(Picture.sha256 == sha256).limit(1)) is not None
 

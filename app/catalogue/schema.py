@@ -41,7 +41,7 @@ def require_current(database: Database) -> None:
         LookalikeError: it has those of another version, and whoever keeps it has to choose the moment.
     """
     with database.connection() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
+        found = revision(connection)
         wanted = ScriptDirectory.from_config(config(connection)).get_current_head()
     if found is None:
         upgrade(database)
@@ -50,6 +50,11 @@ def require_current(database: Database) -> None:
             f"The database is at migration {found}, and this version needs {wanted}. "
             "Make a backup, then run `lookalike migrate`."
         )
+
+
+def revision(connection: Connection) -> str | None:
+    """Returns the last migration that a database has seen."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def config(connection: Connection) -> Config:

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
@@ -123,6 +125,40 @@ def check(
             advice = "Add those pictures again, or delete them." if repair else "`lookalike check --repair` mends."
             fail(f"{len(left)} of {len(found)} findings remain. {advice}")
         console().print("All is well." if not found else "All is well again.")
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="A new folder, or one with an earlier backup.")],
+) -> None:
+    """Copy the catalogue into a folder, as of one moment. The service may run meanwhile."""
+    with errors_as_sentences():
+        from app.catalogue.backup import backup as run
+        from app.lifespan import open_database
+
+        settings = Settings()
+        with open_database(settings) as database, progress_bar() as bar:
+            task = bar.add_task("copying originals", total=None)
+            manifest = run(database, settings.data_dir, target, partial(_show_progress, bar, task))
+        console().print(f"{manifest['pictures']} pictures, seq {manifest['seq']}, in {target}", soft_wrap=True)
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder that `lookalike backup` wrote.")],
+) -> None:
+    """Put a backup into an empty catalogue, while no service runs on it."""
+    with errors_as_sentences():
+        from app.catalogue.backup import restore as run
+        from app.lifespan import open_database
+
+        settings = Settings()
+        with open_database(settings) as database, progress_bar() as bar:
+            task = bar.add_task("copying originals", total=None)
+            manifest = run(database, settings.data_dir, source, partial(_show_progress, bar, task))
+        console().print(f"{manifest['pictures']} pictures are back. `lookalike check` looks at every one of them.")
+
+
+def _show_progress(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
 
 
 def migrate() -> None:

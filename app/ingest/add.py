@@ -160,7 +160,7 @@ class Ingest:
         """
         try:
             with self._database.begin() as session:
-                if not changes.hash_in_use(session, sha256):
+                if not changes.must_stay(session, sha256):
                     self._files.remove(sha256)
         except (UnavailableError, OSError) as error:
             log.warning("the original %s is left on disk, unused: %s", sha256, error)

@@ -153,5 +153,5 @@ class Check:
 
     def _discard(self, sha256: str) -> None:
         with self._database.begin() as session:
-            if not changes.hash_in_use(session, sha256):
+            if not changes.must_stay(session, sha256):
                 self._files.remove(sha256)

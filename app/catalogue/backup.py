@@ -1,0 +1,155 @@
+"""A catalogue in a folder: taken while the service runs, as of one moment, and put back into an empty one.
+
+    DIR/manifest.json     written last: without it the backup is not whole
+    DIR/tables/NAME       rows, in PostgreSQL's binary COPY format
+    DIR/vectors/          F7 of every generation
+    DIR/pictures/         originals; thumbnails are made again when somebody looks
+
+Slots are written once and originals never change, so files may be copied after the moment that the rows are of. What
+must not happen meanwhile is that an original goes: deletions leave it while a backup holds its lock. Taken again into
+the same folder, a backup copies only originals that are new.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection as Driver
+from sqlalchemy import Connection, func, select, text
+
+from app.catalogue.changes import BACKUP_LOCK
+from app.catalogue.database import Database
+from app.catalogue.pictures import PictureFiles
+from app.catalogue.schema import revision
+from app.catalogue.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Generation, Picture
+from app.errors import LookalikeError
+
+# Each after those that it refers to.
+TABLES: tuple[type[Base], ...] = (Generation, CatalogueState, Picture, Encoding, Deletion, ApiKey)
+WITH_NUMBERS = (Generation, Picture, ApiKey)
+MANIFEST = "manifest.json"
+
+Report = Callable[[int, int], None]
+
+
+def backup(database: Database, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:
+    """Writes a backup; returns its manifest.
+
+    Raises:
+        LookalikeError: the folder holds something else, or an original is missing.
+    """
+    if target.exists() and any(target.iterdir()) and not (target / "tables").is_dir():
+        raise LookalikeError(f"{target} has other files in it. Name a new folder, or one with an earlier backup.")
+    (target / "tables").mkdir(parents=True, exist_ok=True)
+    (target / MANIFEST).unlink(missing_ok=True)
+    with held(database), database.snapshot() as session:
+        connection = session.connection()
+        for table in TABLES:
+            _write_rows(connection, table, target / "tables" / table.__tablename__)
+        hashes = session.scalars(select(Picture.sha256).distinct()).all()
+        _copy_originals(PictureFiles(data_dir / "pictures"), PictureFiles(target / "pictures"), hashes, report)
+        shutil.copytree(data_dir / "vectors", target / "vectors", dirs_exist_ok=True)
+        manifest = {
+            "version": version("lookalike"),
+            "revision": revision(connection),
+            "seq": session.scalars(select(CatalogueState.seq)).one(),
+            "pictures": session.scalars(select(func.count(Picture.id))).one(),
+        }
+    os.sync()
+    (target / MANIFEST).write_text(json.dumps(manifest, indent=2))
+    return manifest
+
+
+def restore(database: Database, data_dir: Path, source: Path, report: Report) -> dict[str, Any]:
+    """Puts a backup into an empty catalogue; returns its manifest.
+
+    Raises:
+        LookalikeError: the backup is not whole, of another version's tables, or the catalogue is not empty.
+    """
+    manifest = _manifest(source)
+    with database.connection() as connection:
+        if manifest["revision"] != revision(connection):
+            raise LookalikeError(
+                f"The backup has the tables of version {manifest['version']}. Restore it with that version, then update."
+            )
+        if connection.scalar(select(Picture.id).limit(1)) is not None:
+            raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
+        hashes = list(PictureFiles(source / "pictures").hashes())
+        _copy_originals(PictureFiles(source / "pictures"), PictureFiles(data_dir / "pictures"), hashes, report)
+        shutil.copytree(source / "vectors", data_dir / "vectors", dirs_exist_ok=True)
+        for table in reversed(TABLES):
+            connection.execute(text(f"DELETE FROM {table.__tablename__}"))
+        for table in TABLES:
+            _read_rows(connection, table, source / "tables" / table.__tablename__)
+        for table in WITH_NUMBERS:
+            _go_on_counting(connection, table)
+    return manifest
+
+
+@contextmanager
+def held(database: Database) -> Iterator[None]:
+    """Keeps originals from being deleted, in every process, for the length of the block."""
+    with database.connection() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(BACKUP_LOCK)))
+        yield
+
+
+def _manifest(source: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((source / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise LookalikeError(f"{source} is not a whole backup: it has no {MANIFEST}.") from error
+    return manifest
+
+
+def _copy_originals(source: PictureFiles, target: PictureFiles, hashes: Any, report: Report) -> None:
+    for done, sha256 in enumerate(hashes, 1):
+        path = target.original(sha256)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{sha256}")
+            try:
+                shutil.copyfile(source.original(sha256), temporary)
+            except FileNotFoundError as error:
+                raise LookalikeError(
+                    f"The original {sha256} is missing. `lookalike check` says whose it is."
+                ) from error
+            temporary.replace(path)
+        report(done, len(hashes))
+
+
+def _columns(table: type[Base]) -> str:
+    return ", ".join(column.name for column in table.__table__.columns)
+
+
+def _write_rows(connection: Connection, table: type[Base], path: Path) -> None:
+    statement = f"COPY {table.__tablename__} ({_columns(table)}) TO STDOUT (FORMAT BINARY)"
+    with path.open("wb") as file, _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        for block in copy:
+            file.write(block)
+
+
+def _read_rows(connection: Connection, table: type[Base], path: Path) -> None:
+    statement = f"COPY {table.__tablename__} ({_columns(table)}) FROM STDIN (FORMAT BINARY)"
+    with path.open("rb") as file, _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        while block := file.read(1 << 20):
+            copy.write(block)
+
+
+def _go_on_counting(connection: Connection, table: type[Base]) -> None:
+    """Has new rows numbered after those that were put back."""
+    name = table.__tablename__
+    numbers = f"pg_get_serial_sequence('{name}', 'id'), greatest(max(id), 1), max(id) IS NOT NULL"
+    connection.execute(text(f"SELECT setval({numbers}) FROM {name}"))  # noqa: S608 - our own names
+
+
+def _driver(connection: Connection) -> "Driver[Any]":
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, Driver):
+        raise TypeError(f"COPY wants psycopg, not {type(driver)}")
+    return driver

@@ -1,0 +1,147 @@
+"""A backup is the catalogue of one moment, taken while it changes, and comes back whole."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+
+from app.catalogue.backup import backup, held, restore
+from app.catalogue.database import Database
+from app.catalogue.keys import Scope, create_key, find_key
+from app.errors import LookalikeError
+from app.ingest.add import Upload
+from app.ingest.check import Check
+from app.lifespan import Service, assemble
+from app.search.types import SearchOptions
+from app.settings import Settings
+from tests.catalogue.postgres import connect
+from tests.crash.ledger import drawing
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+
+
+@pytest.fixture
+def elsewhere(postgres_url: str, template: str, tmp_path: Path) -> Iterator[Settings]:
+    """Another, empty catalogue: a database and a data folder."""
+    with connect(postgres_url) as connection:
+        connection.execute(f"CREATE DATABASE elsewhere TEMPLATE {template}")
+        url = make_url(postgres_url).set(database="elsewhere").render_as_string(hide_password=False)
+        yield Settings(data_dir=tmp_path / "elsewhere", database_url=url, demo="off", _env_file=None)
+        connection.execute("DROP DATABASE elsewhere WITH (FORCE)")
+
+
+def add(service: Service, *numbers: int) -> None:
+    service.ingest.add([Upload(drawing(one), f"key-{one}", {"label": f"label {one % 3}"}) for one in numbers])
+
+
+def save(service: Service, folder: Path) -> dict[str, object]:
+    return backup(service.database, service.settings.data_dir, folder, lambda *_: None)
+
+
+def restored(elsewhere: Settings, folder: Path) -> None:
+    with closing(Database(str(elsewhere.database_url))) as database:
+        restore(database, elsewhere.data_dir, folder, lambda *_: None)
+
+
+def check_all(elsewhere: Settings, numbers: range) -> None:
+    with (
+        closing(Database(str(elsewhere.database_url))) as database,
+        assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
+    ):
+        assert Check(database, service.files, service.vectors, service.encodings).run(100, lambda *_: None) == []
+        assert len(service.follower.current()) == len(numbers)
+        for one in numbers:
+            match, shown = service.searcher.by_picture(drawing(one), SearchOptions(k=1)).matches[0]
+            assert (shown.key, shown.label, match.distance) == (f"key-{one}", f"label {one % 3}", 0.0)
+        add(service, 1000)
+        match, shown = service.searcher.by_picture(drawing(1000), SearchOptions(k=1)).matches[0]
+        assert (shown.key, match.distance) == ("key-1000", 0.0)
+
+
+def test_a_backup_comes_back_whole(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+    add(service, *range(20))
+    service.ingest.delete(3)
+    with service.database.begin() as session:
+        key = create_key(session, "one", [Scope.SEARCH])
+    manifest = save(service, tmp_path / "backup")
+    assert manifest["pictures"] == 19
+    add(service, 77)
+    restored(elsewhere, tmp_path / "backup")
+    with closing(Database(str(elsewhere.database_url))) as database, database.asking() as session:
+        assert find_key(session, key) is not None
+        keys = set(session.scalars(text("SELECT key FROM pictures")))
+    assert keys == {f"key-{one}" for one in range(20) if one != 2}
+
+
+def test_it_is_of_one_moment_while_others_add_and_delete(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+    add(service, *range(30))
+    ending = threading.Event()
+
+    def change() -> None:
+        number = 100
+        while not ending.is_set():
+            add(service, number)
+            picture_id = service.searcher.by_picture(drawing(number), SearchOptions(k=1)).matches[0][0].id
+            service.ingest.delete(picture_id)
+            number += 1
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    for _ in range(3):
+        save(service, tmp_path / "backup")
+    ending.set()
+    changing.join()
+    restored(elsewhere, tmp_path / "backup")
+    with (
+        closing(Database(str(elsewhere.database_url))) as database,
+        assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as copy,
+    ):
+        assert Check(database, copy.files, copy.vectors, copy.encodings).run(100, lambda *_: None) == []
+        assert 30 <= len(copy.follower.current()) <= 31
+
+
+def test_no_original_goes_while_a_backup_holds(service: Service) -> None:
+    add(service, 1)
+    (original,) = service.files.hashes()
+    with held(service.database):
+        service.ingest.delete(1)
+        assert service.files.original(original).exists()
+    add(service, 1)
+    service.ingest.delete(2)
+    assert not service.files.original(original).exists()
+
+
+def test_new_pictures_are_numbered_after_those_that_came_back(
+    service: Service, elsewhere: Settings, tmp_path: Path
+) -> None:
+    add(service, *range(5))
+    save(service, tmp_path / "backup")
+    restored(elsewhere, tmp_path / "backup")
+    check_all(elsewhere, range(5))
+
+
+def test_what_is_no_whole_backup_is_not_restored(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+    add(service, 1)
+    save(service, tmp_path / "backup")
+    manifest = tmp_path / "backup" / "manifest.json"
+    whole = manifest.read_text()
+    manifest.unlink()
+    with pytest.raises(LookalikeError, match="not a whole backup"):
+        restored(elsewhere, tmp_path / "backup")
+    manifest.write_text(json.dumps(json.loads(whole) | {"revision": "another"}))
+    with pytest.raises(LookalikeError, match="Restore it with that version"):
+        restored(elsewhere, tmp_path / "backup")
+    manifest.write_text(whole)
+    restored(elsewhere, tmp_path / "backup")
+    with pytest.raises(LookalikeError, match="not empty"):
+        restored(elsewhere, tmp_path / "backup")
+
+
+def test_a_folder_with_other_files_is_left_alone(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(LookalikeError, match="has other files"):
+        save(service, tmp_path / "mine")
