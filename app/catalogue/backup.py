@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from psycopg import Connection as Driver
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, delete, func, select, text
 
 from app.catalogue.changes import BACKUP_LOCK
 from app.catalogue.database import Database
@@ -75,7 +75,7 @@ def restore(database: Database, data_dir: Path, source: Path, report: Report) ->
     with database.connection() as connection:
         if manifest["revision"] != revision(connection):
             raise LookalikeError(
-                f"The backup has the tables of version {manifest['version']}. Restore it with that version, then update."
+                f"The backup has version {manifest['version']}'s tables. Restore it with that version, then update."
             )
         if connection.scalar(select(Picture.id).limit(1)) is not None:
             raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
@@ -83,7 +83,7 @@ def restore(database: Database, data_dir: Path, source: Path, report: Report) ->
         _copy_originals(PictureFiles(source / "pictures"), PictureFiles(data_dir / "pictures"), hashes, report)
         shutil.copytree(source / "vectors", data_dir / "vectors", dirs_exist_ok=True)
         for table in reversed(TABLES):
-            connection.execute(text(f"DELETE FROM {table.__tablename__}"))
+            connection.execute(delete(table))
         for table in TABLES:
             _read_rows(connection, table, source / "tables" / table.__tablename__)
         for table in WITH_NUMBERS:
