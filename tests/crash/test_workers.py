@@ -1,0 +1,85 @@
+"""Four processes over one catalogue: what one acknowledged every other finds, and one that dies is not missed."""
+
+import random
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.crash.ledger import Ledger, drawing, serving
+
+PROCESSES, SECONDS = 4, 6.0
+
+
+class AnyOf:
+    """Sends each request to one of several services, whichever chance picks; the dead are left out."""
+
+    def __init__(self, clients: list[httpx2.Client]) -> None:
+        self.clients, self._chance = clients, random.Random(3)
+
+    def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        return self._chance.choice(self.clients).request(method, path, **options)
+
+    def get(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("POST", path, **options)
+
+    def delete(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("DELETE", path, **options)
+
+
+@pytest.mark.timeout(600)
+def test_processes_agree_after_every_answer(tmp_path: Path) -> None:
+    data_dir, ledger, errors = tmp_path / "data", Ledger(), list[BaseException]()
+    with ExitStack() as stack:
+        opened = [stack.enter_context(serving(data_dir)) for _ in range(PROCESSES)]
+        everyone: Any = AnyOf([client for client, _, _ in opened])
+        ending = threading.Event()
+
+        def add_and_look() -> None:
+            ledger.add(everyone, 2)
+            ledger.search(everyone)
+
+        def delete_and_look() -> None:
+            before = set(ledger.deleted)
+            ledger.delete(everyone)
+            for key in set(ledger.deleted) - before:
+                picture_id, number = ledger.deleted[key], int(key.removeprefix("key-"))
+                assert everyone.get(f"/images/{picture_id}/similar").status_code == 404
+                found = everyone.post("/search", files={"image": drawing(number)}).json()["results"]
+                assert picture_id not in [match["id"] for match in found]
+
+        def repeat(call: Any) -> None:
+            try:
+                while not ending.is_set():
+                    call()
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=repeat, args=(call,)) for call in [add_and_look] * 3 + [delete_and_look]]
+        for thread in threads:
+            thread.start()
+        time.sleep(SECONDS)
+        # One leaves the line and then dies: nobody else notices.
+        _, dying, _ = opened[0]
+        everyone.clients = everyone.clients[1:]
+        time.sleep(SECONDS / 6)
+        dying.kill()
+        time.sleep(SECONDS / 3)
+        ending.set()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert len(ledger.stored) > 10
+        assert len(ledger.deleted) > 5
+        ledger.settle(everyone)
+        ledger.check(everyone, most=60)
+        for _, process, _ in opened[1:]:
+            process.terminate()
+            process.wait(60)
