@@ -4,8 +4,9 @@
         engine = create_engine(url)
 
 Several processes may do so with one folder at once: the first starts the server, the others find it, the last
-stops it. Each holds a shared lock meanwhile. The kernel drops the lock of a process that is killed, so a kill
-leaves at worst a running server, which the next start finds and its end stops.
+stops it, and whoever notices that it died starts it again. Each holds a shared lock meanwhile. The kernel drops the
+lock of a process that is killed, so a kill leaves at worst a running server, which the next start finds and its end
+stops.
 
     data/postgres/              the cluster, with its password and its socket; nobody else may enter
     data/postgres.log           what the server said since its start; before that: postgres.log.1
@@ -16,12 +17,20 @@ It knows nothing of tables, nor of a server that somebody else runs.
 """
 
 import fcntl
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from app.catalogue.embedded_files import open_private
 from app.catalogue.embedded_server import Server
+from app.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+# How often a holder looks whether the server is still there.
+WATCH_S = 1.0
 
 
 @contextmanager
@@ -37,10 +46,14 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
     data = folder.resolve()
     data.mkdir(parents=True, exist_ok=True)
     with open_private(data / "postgres.lock") as lock:
-        server = _join(data, lock)
+        server, ending = _join(data, lock), threading.Event()
+        watching = threading.Thread(target=_watch, args=(data, server, ending), name="postgres", daemon=True)
+        watching.start()
         try:
             yield server.url
         finally:
+            ending.set()
+            watching.join()
             _leave(server, lock)
 
 
@@ -52,6 +65,22 @@ def _join(data: Path, lock: int) -> Server:
         server.ensure_created()
         server.ensure_running()
     return server
+
+
+def _watch(data: Path, server: Server, ending: threading.Event) -> None:
+    """Starts the server again where it dies; whoever holds the lock first does, and the others find it running."""
+    while not ending.wait(WATCH_S):
+        if server.has_process():
+            continue
+        with open_private(data / "postgres.start.lock") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            if ending.is_set():
+                return
+            try:
+                log.warning("the embedded PostgreSQL is gone; starting it again")
+                server.ensure_running()
+            except UnavailableError as error:
+                log.error("%s", error)
 
 
 def _leave(server: Server, lock: int) -> None:

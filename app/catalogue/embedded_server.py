@@ -87,6 +87,10 @@ class Server:
         address = make_conninfo(host=str(self.sockets), port=PORT, user=NAME, dbname=NAME, connect_timeout=10)
         return pq.Ping(pq.PGconn.ping(os.fsencode(address)))
 
+    def has_process(self) -> bool:
+        """Whether the process that the cluster names is there: cheap enough to ask all the time."""
+        return _process_in(self.cluster / "postmaster.pid") == "postgres"
+
     def ensure_created(self) -> None:
         """Create the cluster where there is none, and refuse one of another PostgreSQL."""
         if not self.cluster.exists():

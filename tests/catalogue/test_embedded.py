@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -226,6 +227,18 @@ def test_it_recovers_when_it_was_killed(data: Path) -> None:
     with embedded_postgres(data) as url:
         assert value(url, "SELECT id FROM kept") == 17
     assert "was not properly shut down" in (data / "postgres.log").read_text()
+
+
+def test_it_is_started_again_when_it_dies_under_those_who_use_it(data: Path) -> None:
+    with holder(data), embedded_postgres(data) as url:
+        connect(url).execute("CREATE TABLE kept AS SELECT 17 AS id").connection.close()
+        first = postmaster(data)
+        os.kill(first, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while Server.of(data).ping() != pq.Ping.OK or postmaster(data) == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert value(url, "SELECT id FROM kept") == 17
 
 
 def test_a_process_number_that_was_given_away_does_not_stop_it_from_starting(data: Path) -> None:
