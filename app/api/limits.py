@@ -34,6 +34,10 @@ class Admission:
             self._inside -= 1
 
 
+class _HungUpError(BaseException):
+    """Nobody takes the answer; no error that anybody should try to answer."""
+
+
 class BodyLimit:
     """Counts a request's bytes as they arrive, whatever its Content-Length says, and the seconds that they take.
 
@@ -74,11 +78,15 @@ class BodyLimit:
             return message
 
         async def unless_refused(message: Message) -> None:
-            if refused is None:
+            if refused is not None:
+                return
+            try:
                 async with asyncio.timeout(self._seconds):
                     await send(message)
+            except TimeoutError as error:
+                raise _HungUpError from error
 
-        with suppress(TooLargeError, TooSlowError):
+        with suppress(TooLargeError, TooSlowError, _HungUpError):
             await self._app(scope, bounded, unless_refused)
         if refused is not None:
             await respond(refused)(scope, receive, send)

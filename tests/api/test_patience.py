@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import httpx2
+import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 
 from app.api import protocol
 from app.api.protocol import BoundedProtocol
@@ -97,6 +99,22 @@ def test_who_goes_on_sending_after_the_answer_is_hung_up_on(port: int) -> None:
         seconds, said = closed_after(connection, b"x")
     assert said.startswith(b"HTTP/1.1 4")
     assert seconds < PATIENCE + 8
+
+
+def test_an_answer_that_nobody_takes_is_given_up(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), np.uint8)
+    large = encoded(Image.fromarray(noise), "PNG")
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        added = client.post("/index", files={"images": large}).json()["items"][0]["id"]
+        with closing(socket.socket()) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(f"GET /images/{added}/original HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            time.sleep(PATIENCE * 2.5)
+            rest = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert len(rest) < len(large)
+        assert client.get("/stats").status_code == 200
+    assert "Traceback" not in caplog.text
 
 
 def test_a_connection_that_is_patient_between_requests_is_kept(port: int) -> None:

@@ -1,49 +1,67 @@
 """The page of a service that asks for keys, in a real browser."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import running_server
+from tests.pictures import corners, encoded
 
-KEYS = (sys.executable, "-m", "app.cli.main", "keys")
+LOOKALIKE = (sys.executable, "-m", "app.cli.main")
+HOSTILE = '<img src=x onerror="document.title=1">'
+
+
+def run(data_dir: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"LOOKALIKE_DATA_DIR": str(data_dir)} | variables
+    return subprocess.run(
+        [*LOOKALIKE, *words], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """A server with a key: its address, and the key."""
-    data_dir = tmp_path_factory.mktemp("locked") / "data"
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("locked") / "data"
+
+
+@pytest.fixture(scope="module")
+def url(data_dir: Path) -> Iterator[str]:
+    """A server with a key."""
     with running_server(data_dir) as (url, _):
-        made = subprocess.run(
-            [*KEYS, "create", "page", "--scope", "search"],
-            env=os.environ | {"LOOKALIKE_DATA_DIR": str(data_dir)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        yield url, made.stdout.strip()
+        assert run(data_dir, "keys", "create", "first").returncode == 0
+        yield url
 
 
 @pytest.fixture
-def page(browser: Browser, locked: tuple[str, str]) -> Iterator[Page]:
-    with browser.new_context(base_url=locked[0]) as context:
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    with browser.new_context(base_url=url) as context:
         yield context.new_page()
 
 
-def test_the_page_asks_for_a_key_once_and_shows_pictures_with_it(page: Page, locked: tuple[str, str]) -> None:
+def make_key(data_dir: Path, name: str, *scopes: str) -> str:
+    options = [word for scope in scopes for word in ("--scope", scope)]
+    return run(data_dir, "keys", "create", name, *options).stdout.strip()
+
+
+def type_key(page: Page, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.keyboard.press("Enter")
+
+
+def test_the_page_asks_for_a_key_once_and_shows_pictures_with_it(page: Page, data_dir: Path) -> None:
+    key = make_key(data_dir, "page", "search")
     page.goto("/")
     dialog = page.get_by_role("dialog", name="This catalogue asks for a key")
     expect(dialog).to_be_visible()
-    page.get_by_label("API key").fill("lk_1_wrong")
-    page.get_by_role("button", name="Open").click()
+    type_key(page, "lk_1_wrong")
     expect(page.locator("#key-message")).to_contain_text("not known here")
-    page.get_by_label("API key").fill(locked[1])
-    page.keyboard.press("Enter")
+    type_key(page, key)
     expect(dialog).to_be_hidden()
     expect(page.locator(".tile")).to_have_count(24)
     shown = page.locator(".tile img").first
@@ -51,7 +69,7 @@ def test_the_page_asks_for_a_key_once_and_shows_pictures_with_it(page: Page, loc
     page.reload()
     expect(page.locator(".tile")).to_have_count(24)
     expect(dialog).to_be_hidden()
-    assert locked[1] not in page.evaluate("document.cookie")
+    assert key not in page.evaluate("document.cookie")
 
 
 def test_who_has_no_key_reads_why_nothing_is_shown(page: Page) -> None:
@@ -61,9 +79,34 @@ def test_who_has_no_key_reads_why_nothing_is_shown(page: Page) -> None:
     expect(page.locator("#message")).to_contain_text("Without a key")
 
 
+def test_what_owners_write_is_shown_as_text(page: Page, url: str, data_dir: Path) -> None:
+    key = make_key(data_dir, "writer", "write", "search")
+    about = json.dumps([{"key": f"key {HOSTILE}", "label": f"label {HOSTILE}", "note": f"note {HOSTILE}"}])
+    picture = encoded(corners(90, 60), "PNG")
+    with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
+        client.post("/index", data={"metadata": about}, files={"images": picture}).raise_for_status()
+    page.goto("/")
+    type_key(page, key)
+    expect(page.locator(".tile")).to_have_count(24)
+    page.set_input_files("#file", {"name": HOSTILE, "mimeType": "image/png", "buffer": picture})
+    expect(page.locator(".tile").first).to_contain_text(f"label {HOSTILE}")
+    assert page.locator("img[src='x']").count() == 0
+    assert page.title() != "1"
+
+
+def test_keys_are_listed_and_revoked_by_name(data_dir: Path, url: str) -> None:
+    key = make_key(data_dir, "short-lived", "search")
+    headers = {"Authorization": f"Bearer {key}"}
+    assert httpx2.get(f"{url}/stats", headers=headers).status_code == 200
+    listed = run(data_dir, "keys", "list").stdout
+    assert "short-lived" in listed
+    assert key.rsplit("_", 1)[1] not in listed
+    assert run(data_dir, "keys", "revoke", "short-lived").returncode == 0
+    again = run(data_dir, "keys", "revoke", "short-lived")
+    assert (again.returncode, again.stderr.strip()) == (1, "There is no key short-lived in the catalogue.")
+
+
 def test_another_address_wants_a_key_first(tmp_path: Path) -> None:
-    environment = os.environ | {"LOOKALIKE_DATA_DIR": str(tmp_path / "data"), "LOOKALIKE_HOST": "0.0.0.0"}  # noqa: S104 - what is refused
-    serve = [sys.executable, "-m", "app.cli.main", "serve"]
-    ended = subprocess.run(serve, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    ended = run(tmp_path / "data", "serve", LOOKALIKE_HOST="0.0.0.0")  # noqa: S104 - what is refused
     assert ended.returncode == 1
     assert "lookalike keys create" in ended.stderr
