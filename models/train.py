@@ -31,7 +31,7 @@ from models.errors import DatasetError, RecipeError
 from models.losses import loss
 from models.metrics import accuracy, retrieval
 from models.network import LatentHashNet
-from models.recipe import LARGER_WHOLE, Recipe, epochs_for
+from models.recipe import Recipe, epochs_for
 from models.state import State, keep, resting, resume, start
 from models.train_data import Data, batches, read, seed_of
 
@@ -119,7 +119,7 @@ def require_size(recipe: Recipe) -> None:
     if recipe.cut < smallest:
         raise RecipeError(
             f"{recipe.backbone} reads {smallest} pixels or more, and training cuts {recipe.cut} out of {recipe.size}. "
-            f"Use --size {math.ceil(smallest * LARGER_WHOLE)} or more."
+            f"Use --size {math.ceil(smallest * recipe.size / recipe.cut)} or more."
         )
 
 

@@ -262,3 +262,8 @@ def test_the_small_backbone_learns_from_scratch(pictures: Path, tmp_path: Path) 
     assert (info.metrics["held_out_accuracy"], info.feature_dim) == (1.0, 256)
     with pytest.raises(WeightsUnavailableError, match="--no-imagenet"):
         train(pictures, tmp_path / "never", replace(recipe, imagenet=True))
+
+
+@pytest.mark.parametrize(("least_area", "cut"), [(0.5, 160), (0.75, 175), (1.0, 192)])
+def test_the_less_a_cut_leaves_out_the_nearer_it_is_to_the_whole(least_area: float, cut: int) -> None:
+    assert Recipe(size=192, least_area=least_area).cut == cut
