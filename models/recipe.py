@@ -69,7 +69,12 @@ class Recipe:
         A cut shows things larger than a whole picture does, and a network is at its best where both show them at the
         same size (Touvron et al. 2019).
         """
-        return round(self.size / (1 + LARGER_WHOLE * (1 - self.least_area)))
+        return round(self.size / self.enlarged)
+
+    @property
+    def enlarged(self) -> float:
+        """How many times as large as its cuts a picture is read whole."""
+        return 1 + LARGER_WHOLE * (1 - self.least_area)
 
 
 def epochs_for(recipe: Recipe, pictures: int) -> int:

@@ -119,7 +119,7 @@ def require_size(recipe: Recipe) -> None:
     if recipe.cut < smallest:
         raise RecipeError(
             f"{recipe.backbone} reads {smallest} pixels or more, and training cuts {recipe.cut} out of {recipe.size}. "
-            f"Use --size {math.ceil(smallest * recipe.size / recipe.cut)} or more."
+            f"Use --size {math.ceil(smallest * recipe.enlarged)} or more."
         )
 
 
