@@ -73,8 +73,8 @@ class Recipe:
 
     @property
     def enlarged(self) -> float:
-        """How many times as large as its cuts a picture is read whole."""
-        return 1 + LARGER_WHOLE * (1 - self.least_area)
+        """How many times as large as its cuts a picture is read whole: no larger by what learns sizes from scratch."""
+        return 1.0 if self.from_scratch else 1 + LARGER_WHOLE * (1 - self.least_area)
 
 
 def epochs_for(recipe: Recipe, pictures: int) -> int:
