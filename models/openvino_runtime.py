@@ -17,8 +17,8 @@ Floats = NDArray[np.float32]
 class OpenVinoRuntime:
     """The network in OpenVINO, for CPUs.
 
-    A picture's result does not depend on the batch that it is in. OpenVINO would take bf16 by itself where the
-    CPU has it; f32 is set so that every machine gives the same codes, unless bf16 is asked for.
+    A picture's F7 does not depend on the batch that it is in; H may differ in its last bit. OpenVINO would take bf16
+    by itself where the CPU has it; f32 is set so that every machine gives the same codes, unless bf16 is asked for.
     """
 
     def __init__(self, model: Any, precision: str = "f32") -> None:

@@ -31,7 +31,8 @@ READING = ("GET", "HEAD", "OPTIONS")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 # So long a process may believe what it last heard of a key; a revoked one works for no longer.
 BELIEVED_S = 1.0
-_MOST_REMEMBERED = 10_000
+# Who makes up tokens must not fill the memory with them.
+_MOST_REMEMBERED, _LONGEST = 10_000, 200
 
 
 class Doorkeeper:
@@ -53,6 +54,8 @@ class Doorkeeper:
 
     def key(self, token: str) -> Key | None:
         """Returns the key that a token is, if it is one."""
+        if len(token) > _LONGEST:
+            return None
         until, key = self._heard.get(token, (0.0, None))
         if self._clock() >= until:
             with self._database.asking() as session:

@@ -4,6 +4,7 @@ Uvicorn waits for a head as long as it takes to come, and keeps as many headers 
 """
 
 import asyncio
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -19,9 +20,9 @@ class BoundedProtocol(HttpToolsProtocol):
     _patience: asyncio.TimerHandle | None = None
     _head_bytes: int | None = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts waiting for a first request."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", transport))
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from psycopg import Connection as Driver
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, delete, func, select
 
 from app.catalogue.changes import BACKUP_LOCK
 from app.catalogue.database import Database
@@ -53,6 +53,7 @@ def backup(database: Database, data_dir: Path, target: Path, report: Report) -> 
             _write_rows(connection, table, target / "tables" / table.__tablename__)
         hashes = session.scalars(select(Picture.sha256).distinct()).all()
         _copy_originals(PictureFiles(data_dir / "pictures"), PictureFiles(target / "pictures"), hashes, report)
+        (data_dir / "vectors").mkdir(parents=True, exist_ok=True)
         shutil.copytree(data_dir / "vectors", target / "vectors", dirs_exist_ok=True)
         manifest = {
             "version": version("lookalike"),
@@ -143,9 +144,9 @@ def _read_rows(connection: Connection, table: type[Base], path: Path) -> None:
 
 def _go_on_counting(connection: Connection, table: type[Base]) -> None:
     """Has new rows numbered after those that were put back."""
-    name = table.__tablename__
-    numbers = f"pg_get_serial_sequence('{name}', 'id'), greatest(max(id), 1), max(id) IS NOT NULL"
-    connection.execute(text(f"SELECT setval({numbers}) FROM {name}"))  # noqa: S608 - our own names
+    last = func.max(table.__table__.c.id)
+    numbers = func.pg_get_serial_sequence(table.__tablename__, "id")
+    connection.execute(select(func.setval(numbers, func.coalesce(last, 1), last.is_not(None))))
 
 
 def _driver(connection: Connection) -> "Driver[Any]":

@@ -70,7 +70,7 @@ def _join(data: Path, lock: int) -> Server:
 def _watch(data: Path, server: Server, ending: threading.Event) -> None:
     """Starts the server again where it dies; whoever holds the lock first does, and the others find it running."""
     while not ending.wait(WATCH_S):
-        if server.has_process():
+        if server.is_there():
             continue
         with open_private(data / "postgres.start.lock") as starting:
             fcntl.flock(starting, fcntl.LOCK_EX)

@@ -87,9 +87,9 @@ class Server:
         address = make_conninfo(host=str(self.sockets), port=PORT, user=NAME, dbname=NAME, connect_timeout=10)
         return pq.Ping(pq.PGconn.ping(os.fsencode(address)))
 
-    def has_process(self) -> bool:
-        """Whether the process that the cluster names is there: cheap enough to ask all the time."""
-        return _process_in(self.cluster / "postmaster.pid") == "postgres"
+    def is_there(self) -> bool:
+        """Whether the server's process is there; cheap enough to ask all the time, where processes can be looked up."""
+        return _process_in(self.cluster / "postmaster.pid") == "postgres" or self.ping() != pq.Ping.NO_RESPONSE
 
     def ensure_created(self) -> None:
         """Create the cluster where there is none, and refuse one of another PostgreSQL."""

@@ -2,15 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
+from app.cli.terminal import console, counting, errors_as_sentences, fail, progress_bar
 from app.settings import Settings
 
 _CHUNK = 64
@@ -98,9 +96,8 @@ def reencode(
     with errors_as_sentences():
         from app.lifespan import open_reencode
 
-        with open_reencode(Settings(), model) as (run, network), progress_bar() as bar:
-            task = bar.add_task("encoding", total=None)
-            run.run(lambda done, total: bar.update(task, completed=done, total=total))
+        with open_reencode(Settings(), model) as (run, network), counting("encoding") as report:
+            run.run(report)
         console().print(f"The catalogue uses {network.name} ({network.fingerprint}). Restart a running service.")
 
 
@@ -113,10 +110,9 @@ def check(
         from app.ingest.check import Check
         from app.lifespan import open_service
 
-        with open_service(Settings(demo="off")) as service, progress_bar() as bar:
-            task = bar.add_task("looking", total=None)
+        with open_service(Settings(demo="off")) as service, counting("looking") as report:
             looking = Check(service.database, service.files, service.vectors, service.encodings)
-            found = looking.run(sample, lambda done, total: bar.update(task, completed=done, total=total))
+            found = looking.run(sample, report)
             left = looking.repair(found) if repair else found
         for finding in found:
             mended = repair and finding not in left
@@ -136,9 +132,8 @@ def backup(
         from app.lifespan import open_database
 
         settings = Settings()
-        with open_database(settings) as database, progress_bar() as bar:
-            task = bar.add_task("copying originals", total=None)
-            manifest = run(database, settings.data_dir, target, partial(_show_progress, bar, task))
+        with open_database(settings) as database, counting("copying originals") as report:
+            manifest = run(database, settings.data_dir, target, report)
         console().print(f"{manifest['pictures']} pictures, seq {manifest['seq']}, in {target}", soft_wrap=True)
 
 
@@ -151,14 +146,9 @@ def restore(
         from app.lifespan import open_database
 
         settings = Settings()
-        with open_database(settings) as database, progress_bar() as bar:
-            task = bar.add_task("copying originals", total=None)
-            manifest = run(database, settings.data_dir, source, partial(_show_progress, bar, task))
+        with open_database(settings) as database, counting("copying originals") as report:
+            manifest = run(database, settings.data_dir, source, report)
         console().print(f"{manifest['pictures']} pictures are back. `lookalike check` looks at every one of them.")
-
-
-def _show_progress(bar: Progress, task: TaskID, done: int, total: int) -> None:
-    bar.update(task, completed=done, total=total)
 
 
 def migrate() -> None:

@@ -56,6 +56,7 @@ def _run(settings: Settings) -> None:
             "app.main:create_app",
             factory=True,
             http=BoundedProtocol,
+            ws="none",
             host=settings.host,
             port=settings.port,
             workers=settings.workers,

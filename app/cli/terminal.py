@@ -1,6 +1,6 @@
 """What commands share: one console, errors as sentences, progress bars."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -41,6 +41,14 @@ def fail(sentence: str) -> None:
     """Prints what went wrong and ends the command."""
     Console(stderr=True, highlight=False).print(sentence, style="red", markup=False)
     raise typer.Exit(1)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows a progress bar; yields what to tell how many of how many are done."""
+    with progress_bar() as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def progress_bar() -> Progress:

@@ -76,13 +76,11 @@ class Sandbox:
         process = self._idle.get()
         try:
             return process.ask(data, thumbnail=thumbnail, seconds=self._seconds)
-        except _LostError as lost:
-            process.end()
-            process = _Process(self._program, self._job)
-            raise PictureRefusedError("damaged", str(lost)) from lost
-        except UnavailableError:
-            process.end()
-            process = _Process(self._program, self._job)
+        except BaseException as error:
+            # After a refusal the process waits for the next picture; after anything else nobody knows what it does.
+            if type(error) is not PictureRefusedError:
+                process.end()
+                process = _Process(self._program, self._job)
             raise
         finally:
             self._idle.put(process)
@@ -93,8 +91,11 @@ class Sandbox:
             self._idle.get().end()
 
 
-class _LostError(Exception):
-    """A process did not survive a picture; says what to tell the sender."""
+class _LostError(PictureRefusedError):
+    """A process did not survive a picture."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("damaged", reason)
 
 
 class _Process:
@@ -106,7 +107,7 @@ class _Process:
         # Nothing of ours but the way to our code: no passwords, no settings.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+            self._process = subprocess.Popen(  # noqa: S603 - a list without a shell, and nothing in it comes from a request
                 [*program, job.to_json(), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=environment,
@@ -127,7 +128,7 @@ class _Process:
             return self._prepared(until)
         except TimeoutError as error:
             raise _LostError(f"The picture takes longer than {seconds:g} s to decode.") from error
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _LostError("The picture is damaged: it made its decoder fail.") from error
 
     def end(self) -> None:

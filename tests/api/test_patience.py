@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -17,6 +17,7 @@ from PIL import Image
 from app.api import protocol
 from app.api.protocol import BoundedProtocol
 from app.main import create_app
+from app.search.types import Encoded
 from app.settings import Settings
 from tests.conftest import free_port, open_with_fake
 from tests.fakes import FakeEncoder
@@ -35,7 +36,7 @@ def port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     strict = settings.model_copy(update={"max_request_seconds": PATIENCE, "max_requests": MOST})
     listening = free_port()
     app = create_app(strict, open_with_fake)
-    server = uvicorn.Server(uvicorn.Config(app, port=listening, http=BoundedProtocol, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, port=listening, http=BoundedProtocol, ws="none", log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -127,9 +128,9 @@ def test_a_connection_that_is_patient_between_requests_is_kept(port: int) -> Non
 def test_who_comes_to_a_full_house_is_turned_away_at_once(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     held, encode = threading.Event(), FakeEncoder.encode_many
 
-    def slow(self: FakeEncoder, *arguments: object) -> object:
+    def slow(self: FakeEncoder, images: Sequence[Image.Image]) -> Encoded:
         held.wait(10)
-        return encode(self, *arguments)  # type: ignore[arg-type]  # passed on as they came
+        return encode(self, images)
 
     monkeypatch.setattr(FakeEncoder, "encode_many", slow)
 

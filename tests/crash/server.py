@@ -80,7 +80,7 @@ def main() -> None:
 
     settings = Settings(data_dir=data_dir, demo="off", auth="off", _env_file=None)
     app = create_app(settings, opened)
-    uvicorn.run(app, port=port, http=BoundedProtocol, log_level="warning", access_log=False)
+    uvicorn.run(app, port=port, http=BoundedProtocol, ws="none", log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,6 @@ def test_keys_are_listed_and_revoked_by_name(data_dir: Path, url: str) -> None:
 
 
 def test_another_address_wants_a_key_first(tmp_path: Path) -> None:
-    ended = run(tmp_path / "data", "serve", LOOKALIKE_HOST="0.0.0.0")  # noqa: S104 - what is refused
+    ended = run(tmp_path / "data", "serve", LOOKALIKE_HOST="0.0.0.0")  # noqa: S104 - the service must refuse it; nothing is bound
     assert ended.returncode == 1
     assert "lookalike keys create" in ended.stderr
