@@ -3,6 +3,8 @@
 Read once at a root (the server, the command line, migrations) and passed down; nothing below reads it again.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -60,3 +62,15 @@ class Settings(BaseSettings):
         if rate:
             parse(rate)
         return rate
+
+
+def misspelt(variables: Iterable[str]) -> list[str]:
+    """Returns a sentence for each of these variables that begins as a setting's does and is none."""
+    settings = [f"LOOKALIKE_{name.upper()}" for name in Settings.model_fields]
+    sentences = []
+    for variable in sorted(variables):
+        if variable.startswith("LOOKALIKE_") and variable not in settings:
+            near = get_close_matches(variable, settings, n=1)
+            advice = f" Did you mean {near[0]}?" if near else ""
+            sentences.append(f"{variable} is not a setting and changes nothing.{advice}")
+    return sentences

@@ -118,8 +118,9 @@ def check(
             mended = repair and finding not in left
             console().print(f"{finding}{' – mended' if mended else ''}", markup=False)
         if left:
-            advice = "Add those pictures again, or delete them." if repair else "`lookalike check --repair` mends."
-            fail(f"{len(left)} of {len(found)} findings remain. {advice}")
+            mend = "`lookalike check --repair` mends what can be mended."
+            again = "Add those pictures again, or delete them."
+            fail(f"{len(left)} of {len(found)} findings remain. {again if repair else mend}")
         console().print("All is well." if not found else "All is well again.")
 
 

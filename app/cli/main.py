@@ -3,12 +3,14 @@
 import typer
 
 from app.cli import bench, catalogue, evaluation, keys, serve, training
+from app.cli.terminal import warn_of_misspelt_settings
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Self-hosted image search: put a catalogue of pictures in, ask what looks like this one.",
 )
+app.callback()(warn_of_misspelt_settings)
 app.command()(serve.serve)
 app.command()(catalogue.index)
 app.command()(catalogue.search)

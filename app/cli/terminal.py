@@ -1,5 +1,6 @@
 """What commands share: one console, errors as sentences, progress bars."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from rich.progress import (
 )
 
 from app.errors import LookalikeError
+from app.settings import misspelt
 
 
 def console() -> Console:
@@ -43,12 +45,18 @@ def fail(sentence: str) -> None:
     raise typer.Exit(1)
 
 
+def warn_of_misspelt_settings() -> None:
+    """Says which LOOKALIKE_* variables are none of the settings, since a limit that nobody reads protects nobody."""
+    for sentence in misspelt(os.environ):
+        Console(stderr=True, highlight=False).print(sentence, style="yellow", markup=False)
+
+
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows a progress bar; yields what to tell how many of how many are done."""
     with progress_bar() as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(what, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def progress_bar() -> Progress:

@@ -147,3 +147,14 @@ def test_a_benchmark_prints_a_table_and_keeps_json(tmp_path: Path) -> None:
     assert "coarse_over_limit" in said(result)
     assert (tmp_path / "core.json").exists()
     assert (tmp_path / "core.svg").exists()
+
+
+def test_a_misspelt_setting_is_told(tmp_path: Path) -> None:
+    result = run(tmp_path, "models", LOOKALIKE_MAX_PICTURE_BYTE="1000")
+    assert result.exit_code == 0
+    assert "LOOKALIKE_MAX_PICTURE_BYTE is not a setting and changes nothing." in result.stderr
+    assert "Did you mean LOOKALIKE_MAX_PICTURE_BYTES?" in " ".join(result.stderr.split())
+
+
+def test_settings_spelt_right_say_nothing(tmp_path: Path) -> None:
+    assert run(tmp_path, "models", LOOKALIKE_MAX_PICTURE_BYTES="1000").stderr == ""
