@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTHON := python3 python3.11 python3.12 python3.13
 ARGS :=
 
-.PHONY: help serve demo test lint check torture bench
+.PHONY: help serve demo test lint audit check torture bench
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -27,10 +27,14 @@ lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test ## All checks: style, types, tests
+audit: $(VENV)/installed-dev ## Ask the package index for known weaknesses of the dependencies
+	@$(BIN)/python -m tests.audit
+
+check: lint audit test ## All checks: style, types, dependencies, tests
 
 torture: $(VENV)/installed-dev ## Kill, cut off and damage the service for hours; ARGS="-k kills" picks one
-	LOOKALIKE_KILLS=200 LOOKALIKE_CUTS=2000 LOOKALIKE_POINTS=all $(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
+	LOOKALIKE_KILLS=200 LOOKALIKE_CUTS=2000 LOOKALIKE_POINTS=all LOOKALIKE_EXAMPLES=1000 LOOKALIKE_CUT_STEPS=100 \
+	$(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
 
 # Sizes at which all of them together take minutes; docs/performance.md has the full ones.
 bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results go to benchmarks/data

@@ -38,7 +38,7 @@ DESCRIBED = TypeAdapter(list[Described])
     },
 )
 def index(
-    images: Annotated[list[UploadFile], File(description="One or more pictures.")],
+    images: Annotated[list[UploadFile], File(description="One or more pictures.", min_length=1)],
     service: ServiceDep,
     metrics: MetricsDep,
     metadata: Annotated[

@@ -19,6 +19,11 @@ REFUSALS = {
     "403": {"description": "The key is not for this.", "content": _PROBLEM},
     "429": {"description": "The key asks too often; see Retry-After.", "content": _PROBLEM},
 }
+UNREADABLE = {
+    "400": {"description": "The body cannot be read.", "content": _PROBLEM},
+    "408": {"description": "The request took too long to arrive.", "content": _PROBLEM},
+    "413": {"description": "The request is too large.", "content": _PROBLEM},
+}
 
 
 def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
@@ -37,6 +42,8 @@ def _amended(schema: dict[str, Any]) -> dict[str, Any]:
     schema["components"]["securitySchemes"] = {"key": KEY}
     for path, operations in schema["paths"].items():
         for operation in operations.values():
+            if "requestBody" in operation:
+                operation["responses"] = dict(sorted((UNREADABLE | operation["responses"]).items()))
             _errors_are_problems(operation["responses"])
             if not is_open(path):
                 operation["security"] = [{"key": []}, {}]

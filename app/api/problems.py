@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 
 from app.errors import (
     ForbiddenError,
@@ -37,6 +38,7 @@ STATUS = {
     TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 TOO_LARGE = ("too_many_bytes", "too_many_pixels")
 
 
@@ -110,11 +112,22 @@ async def _on_invalid_request(_request: Request, error: Exception) -> JSONRespon
     return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, fields)
 
 
-async def _on_http_exception(_request: Request, error: Exception) -> JSONResponse:
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
-        return await _on_bug(_request, error)
+        return await _on_bug(request, error)
     status = HTTPStatus(error.status_code)
-    return problem_response(status, str(error.detail), headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(methods)
+    return problem_response(status, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Returns what a path can be asked; the route that refused knows only its own method."""
+    app: FastAPI = request.app
+    routes = [route for route in app.routes if not isinstance(route, Mount)]
+    ways = {method: dict(request.scope) | {"method": method} for method in METHODS}
+    return [method for method, way in ways.items() if any(route.matches(way)[0] == Match.FULL for route in routes)]
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:

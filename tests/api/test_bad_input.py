@@ -1,8 +1,6 @@
 """Whatever is sent, the answer says what is wrong with it, nothing of it is stored, and it is never a 500."""
 
 import json
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +15,7 @@ from app.settings import Settings
 from tests.api.test_index import BROKEN, index, picture
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
+from tests.hostile import png
 from tests.pictures import encoded, gradient
 
 MAX_PICTURE = 40_000
@@ -67,22 +66,12 @@ def expect_problem(answer: Response, status: int, field: str | None = None, reas
     assert "Traceback" not in answer.text
 
 
-def bomb() -> bytes:
-    """A PNG of a few bytes that declares more than 50 megapixels."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 5_001, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
-
-
 PICTURES = {
     "empty": (b"", 422, "empty"),
     "text": (BROKEN, 422, "not a picture"),
     "script": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "not a picture"),
     "truncated": (encoded(gradient(), "PNG")[:-40], 422, "damaged"),
-    "bomb": (bomb(), 413, "pixels"),
+    "bomb": (png(10_000, 5_001, 8, 2, bytes(100)), 413, "pixels"),
     "too many bytes": (encoded(gradient(), "BMP") + bytes(MAX_PICTURE), 413, "bytes"),
 }
 
@@ -328,6 +317,11 @@ def test_a_method_that_a_path_does_not_have(untouched: TestClient, method: str, 
     answer = untouched.request(method, path)
     expect_problem(answer, 405)
     assert answer.headers["allow"]
+
+
+def test_a_refused_method_is_told_all_that_a_path_can_be_asked(untouched: TestClient) -> None:
+    assert untouched.put("/images/1").headers["allow"] == "DELETE, GET, PATCH"
+    assert untouched.get("/session").headers["allow"] == "DELETE, POST"
 
 
 @pytest.mark.parametrize(

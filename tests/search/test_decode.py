@@ -12,33 +12,12 @@ from PIL import Image, ImageChops, ImageStat
 
 from app.errors import PictureRefusedError
 from app.search.decode import DecodeLimits, Picture, decode, thumbnail
+from tests.hostile import chunk, gif, png, with_exif
 from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format, gradient
 
 LIMITS = DecodeLimits()
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 FILES = every_format(gradient())
 TURNED_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return PNG_MAGIC + header + b"".join(extra) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def with_exif(exif: bytes) -> bytes:
-    jpeg = FILES["JPEG"]
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
-
-
-def gif(screen: tuple[int, int], frame: tuple[int, int, int, int], head: bytes = b"") -> bytes:
-    lzw = b"\x02\x02\x44\x01\x00"  # one pixel of colour 0
-    palette = bytes((9, 99, 199, 255, 255, 255))
-    descriptor = b"," + struct.pack("<4HB", *frame, 0)
-    return b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + palette + head + descriptor + lzw + b";"
 
 
 def outcome(data: bytes, limits: DecodeLimits = LIMITS, side: int | None = None) -> Picture | PictureRefusedError:
@@ -283,7 +262,9 @@ def test_a_truncated_file_is_refused(kind: str, share: float) -> None:
     ],
 )
 def test_bad_exif_leaves_a_picture_upright_without_a_warning(exif: bytes) -> None:
-    assert decode(with_exif(exif), LIMITS).image.tobytes() == decode(FILES["JPEG"], LIMITS).image.tobytes()
+    assert (
+        decode(with_exif(FILES["JPEG"], exif), LIMITS).image.tobytes() == decode(FILES["JPEG"], LIMITS).image.tobytes()
+    )
 
 
 def test_bad_exif_in_an_avif_is_not_read() -> None:

@@ -1,0 +1,49 @@
+"""Requests made from the API's own description, right and wrong ones: none breaks the service or the description.
+
+`LOOKALIKE_EXAMPLES` says how many for each operation; `make torture` asks for more.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli.main import app as commands
+from tests.conftest import running_server
+
+EXAMPLES = os.environ.get("LOOKALIKE_EXAMPLES", "10")
+# What a description cannot say makes requests that it allows and the service refuses: a text with a NUL, a file that
+# is no picture, a cursor of nobody's.
+NOT_CHECKED = "positive_data_acceptance"
+
+
+def key(data: Path) -> str:
+    words = ["keys", "create", "fuzz", "--scope", "admin"]
+    made = CliRunner().invoke(commands, words, env={"LOOKALIKE_DATA_DIR": str(data)})
+    assert made.exit_code == 0, made.output
+    return made.stdout.strip()
+
+
+@pytest.mark.timeout(4 * 3600)
+def test_whatever_the_description_allows_or_forbids_is_answered_as_described(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_server(data) as (url, _):
+        bearer = f"Bearer {key(data)}"
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--no-color"]
+        how = ["--checks", "all", "--exclude-checks", NOT_CHECKED, "--max-examples", EXAMPLES]
+        fuzz = subprocess.run(
+            [*command, *how, "--header", f"Authorization: {bearer}"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+        )
+        assert fuzz.returncode == 0, fuzz.stdout[-20_000:] + fuzz.stderr
+        with urlopen(Request(f"{url}/stats", headers={"Authorization": bearer})) as answer:
+            assert json.load(answer)["images"] >= 0
+    assert "Traceback" not in (tmp_path / "data.server.log").read_text()
