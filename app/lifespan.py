@@ -141,10 +141,10 @@ def limits_of(settings: Settings) -> DecodeLimits:
 
 
 def open_sandbox(settings: Settings, network: CheckpointInfo) -> Sandbox:
-    """Starts the processes that decode pictures, as many as there are cores for each worker of the service."""
-    cores = os.cpu_count() or 1
+    """Starts the processes that decode pictures, this worker's share of them."""
+    decoders = settings.decoders or os.cpu_count() or 1
     job = Job(network.preprocess, limits_of(settings))
-    return Sandbox(job, max(cores // settings.workers, 1), settings.max_decode_seconds)
+    return Sandbox(job, max(decoders // settings.workers, 1), settings.max_decode_seconds)
 
 
 def network_cache(data_dir: Path) -> Path:

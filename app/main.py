@@ -78,7 +78,15 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
             await to_thread.run_sync(manager.__exit__, None, None, None)
 
     app: FastAPI = FastAPIOffline(
-        title="Lookalike", version=version("lookalike"), description=DESCRIPTION, lifespan=lifespan
+        title="Lookalike",
+        version=version("lookalike"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        form_limits={
+            "max_files": settings.max_images_per_request,
+            "max_fields": settings.max_fields_per_request,
+            "max_part_size": settings.max_field_bytes,
+        },
     )
     app.state.metrics = Metrics()
     app.add_middleware(BodyLimit, limit=settings.max_request_bytes, seconds=settings.max_request_seconds)

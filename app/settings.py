@@ -54,7 +54,12 @@ class Settings(BaseSettings):
         60.0, gt=0, description="The longest that a request may take to arrive, and a part of its answer to be taken."
     )
     max_requests: int = Field(64, gt=0, description="Requests under way in a process; more are answered 503 at once.")
-    max_images_per_request: int = Field(500, gt=0, description="The most pictures in one POST /index.")
+    max_images_per_request: int = Field(500, gt=0, description="The most pictures in one request.")
+    max_fields_per_request: int = Field(20, gt=0, description="The most other fields in one request.")
+    max_field_bytes: int = Field(1024 * 1024, gt=0, description="The largest field that is no picture, in bytes.")
+    decoders: int | None = Field(
+        None, gt=0, description="Pictures decoded at a time, by all workers together; without it, one for each core."
+    )
 
     @field_validator("rate")
     @classmethod

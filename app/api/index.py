@@ -54,9 +54,6 @@ def index(
     Each picture is reported in order; one that cannot be used is `rejected` with the reason, and the others are
     stored. When the answer comes, they are stored for good and every later search finds them.
     """
-    if len(images) > service.settings.max_images_per_request:
-        most = service.settings.max_images_per_request
-        raise InvalidInputError("images", f"{len(images)} pictures are more than the {most} taken at once")
     described = parse_metadata(metadata, len(images))
     items: list[ItemOut] = []
     for first in range(0, len(images), CHUNK):

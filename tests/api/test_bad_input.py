@@ -282,7 +282,15 @@ def test_metadata_that_is_longer_than_a_field_may_be(client: TestClient) -> None
 
 def test_more_pictures_than_are_taken_at_once(untouched: TestClient) -> None:
     files = [("images", (str(number), BROKEN)) for number in range(21)]
-    expect_problem(untouched.post("/index", files=files), 422, "images", "21 pictures")
+    expect_problem(untouched.post("/index", files=files), 400, reason="Maximum number of files is 20")
+    expect_problem(untouched.post("/search", files=[("image", file) for _, file in files]), 400, reason="is 20")
+
+
+@pytest.mark.parametrize("path", ["/search", "/index"])
+def test_more_fields_than_anybody_needs(untouched: TestClient, path: str) -> None:
+    fields = {f"field-{number}": "x" for number in range(21)}
+    files = [("image", ("a", picture(9))), ("images", ("a", picture(9)))]
+    expect_problem(untouched.post(path, data=fields, files=files), 400, reason="Maximum number of fields is 20")
 
 
 def chunks(size: int) -> Iterator[bytes]:
