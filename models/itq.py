@@ -30,7 +30,9 @@ def itq(features: Floats, bits: int, seed: int = 0) -> Hyperplanes:
         DatasetError: there are too few features to find so many axes.
     """
     count, dim = features.shape
-    if count <= bits or dim < bits:
+    if dim < bits:
+        raise DatasetError(f"{bits} bits are more than the {dim} floats of F7. Use fewer bits, or lsh.")
+    if count <= bits:
         raise DatasetError(f"{bits} bits want more than {bits} pictures; there are {count}. Use fewer bits, or lsh.")
     mean = features.mean(axis=0, dtype=np.float64)
     centred = features - mean

@@ -85,7 +85,7 @@ class Ledger:
             found = client.post("/search", params={"k": 5}, files={"image": drawing(number)}).json()["results"]
             assert (picture_id, 0.0) in [(match["id"], match["distance"]) for match in found], key
             for match in found:
-                assert client.get(match["image_url"]).status_code == 200
+                assert match["key"] not in self.stored or client.get(match["image_url"]).status_code == 200
         for key, picture_id in list(self.deleted.items())[-(most or 0) :]:
             assert client.get(f"/images/{picture_id}").status_code == 404, key
             assert client.get(f"/images/{picture_id}/similar").status_code == 404, key
@@ -96,7 +96,7 @@ class Ledger:
         cursor: str | None = ""
         while cursor is not None:
             page = client.get("/images", params={"limit": 1000} | ({"cursor": cursor} if cursor else {})).json()
-            listed |= {item["key"]: item["id"] for item in page["items"]}
+            listed |= {item["key"]: item["id"] for item in page["items"] if item["key"].startswith("key-")}
             cursor = page["next_cursor"]
         assert listed.keys() - self.unknown == self.stored.keys()
         for key in self.unknown & listed.keys():

@@ -1,6 +1,6 @@
 """SIGKILL at random moments under mixed load: nothing that was acknowledged is lost, nothing deleted comes back.
 
-`LOOKALIKE_KILLS` says how often; `make torture` asks for more.
+`LOOKALIKE_KILLS` says how often, `LOOKALIKE_ROWS` how many others are in the catalogue; `make torture` asks for more.
 """
 
 import logging
@@ -15,12 +15,14 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.crash.crowd import put_a_crowd_into
 from tests.crash.ledger import Ledger, serving
 from tests.crash.server import EXIT
 
 log = logging.getLogger("torture")
 
 KILLS = int(os.environ.get("LOOKALIKE_KILLS", "20"))
+ROWS = int(os.environ.get("LOOKALIKE_ROWS", "2000"))
 POINTS = os.environ.get("LOOKALIKE_POINTS", "some")
 
 
@@ -37,6 +39,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.timeout(KILLS * 30 + 300)
 def test_kills_lose_nothing(data_dir: Path) -> None:
     ledger, chance, starts = Ledger(), random.Random(20), []
+    put_a_crowd_into(data_dir, ROWS)
     for kill in range(KILLS):
         with serving(data_dir) as (client, process, seconds):
             starts.append(seconds)
@@ -50,8 +53,10 @@ def test_kills_lose_nothing(data_dir: Path) -> None:
     with serving(data_dir) as (client, _, _):
         ledger.settle(client)
         ledger.check(client)
-    stored, deleted = len(ledger.stored), len(ledger.deleted)
-    log.warning("%d kills, %d stored, %d deleted, slowest start %.1f s", KILLS, stored, deleted, max(starts))
+    log.warning(
+        "%d kills among %d rows, %d stored, %d deleted, slowest start %.1f s",
+        *(KILLS, ROWS, len(ledger.stored), len(ledger.deleted), max(starts)),
+    )
     assert len(ledger.stored) > KILLS
 
 

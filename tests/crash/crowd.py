@@ -1,0 +1,32 @@
+"""Rows of others in the catalogue, so that the service has something to load when it starts."""
+
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+
+from app.catalogue.generations import find_or_create
+from app.lifespan import open_database, open_vectors
+from app.settings import Settings
+from benchmarks.filled import Filling
+from benchmarks.made import Made
+from models.codes import Floats
+from models.itq import lsh
+from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
+
+
+class Crowd(Made):
+    """A made catalogue whose codes may be longer than its F7, which ITQ's may not."""
+
+    @cached_property
+    def _hyperplanes(self) -> tuple[Floats, Floats]:
+        return lsh(self._draw(1000, (3, 0)), self.bits, self.seed)
+
+
+def put_a_crowd_into(data_dir: Path, rows: int) -> None:
+    """Fills an empty catalogue of the fake network with made pictures, which have no files."""
+    settings = Settings(data_dir=data_dir, demo="off", _env_file=None)
+    with open_database(settings) as database:
+        with database.begin() as session:
+            generation = find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT)
+        with closing(open_vectors(data_dir, generation)) as vectors:
+            Filling(database, generation.id, vectors, Crowd(rows, FEATURE_DIM, BITS)).up_to(rows)
