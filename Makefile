@@ -33,7 +33,8 @@ audit: $(VENV)/installed-dev ## Ask the package index for known weaknesses of th
 check: lint audit test ## All checks: style, types, dependencies, tests
 
 torture: $(VENV)/installed-dev ## Kill, cut off and damage the service for hours; ARGS="-k kills" picks one
-	LOOKALIKE_KILLS=200 LOOKALIKE_ROWS=100000 LOOKALIKE_CUTS=2000 LOOKALIKE_POINTS=all LOOKALIKE_EXAMPLES=1000 LOOKALIKE_CUT_STEPS=100 \
+	LOOKALIKE_KILLS=200 LOOKALIKE_ROWS=100000 LOOKALIKE_CUTS=2000 LOOKALIKE_POINTS=all \
+	LOOKALIKE_EXAMPLES=1000 LOOKALIKE_CUT_STEPS=100 LOOKALIKE_SOAK_SECONDS=7200 \
 	$(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
 
 # Sizes at which all of them together take minutes; docs/performance.md has the full ones.

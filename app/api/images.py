@@ -1,10 +1,13 @@
 """The pictures of the catalogue: list, look at, describe, delete."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 
 from app.api.dependencies import MAX_ID, Label, PictureId, ServiceDep
 from app.api.index import Json, check_json
@@ -24,6 +27,8 @@ router = APIRouter(
         503: {"description": "Not now; see Retry-After.", **PROBLEM},
     },
 )
+
+CHUNK_BYTES = 65_536
 
 IfNoneMatch = Annotated[str | None, Header()]
 IMAGE: dict[int | str, dict[str, Any]] = {
@@ -76,10 +81,8 @@ def delete_image(picture_id: PictureId, service: ServiceDep) -> None:
 def get_original(picture_id: PictureId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
     """Returns the bytes that were added."""
     picture = _picture(service, picture_id)
-    path = service.files.original(picture.sha256)
-    if not path.exists():
-        raise NotFoundError("original on disk of picture", picture_id)
-    return _file(path, picture.media_type, picture.sha256, if_none_match)
+    with _present(picture_id):
+        return _file(service.files.original(picture.sha256), picture.media_type, picture.sha256, if_none_match)
 
 
 @router.get("/images/{picture_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
@@ -87,9 +90,11 @@ def get_thumbnail(picture_id: PictureId, service: ServiceDep, if_none_match: IfN
     """Returns a small picture, upright and without metadata."""
     sha256 = _picture(service, picture_id).sha256
     path = service.files.thumbnail(sha256)
-    if not path.exists():
-        _make_thumbnail(service, picture_id, sha256)
-    return _file(path, THUMBNAIL_MEDIA_TYPE, sha256, if_none_match)
+    with _present(picture_id):
+        if not path.exists():
+            original = service.files.original(sha256).read_bytes()
+            service.files.store_thumbnail(sha256, service.prepare(original, thumbnail=True).thumbnail)
+        return _file(path, THUMBNAIL_MEDIA_TYPE, sha256, if_none_match)
 
 
 def _picture(service: Service, picture_id: int) -> Picture:
@@ -97,11 +102,13 @@ def _picture(service: Service, picture_id: int) -> Picture:
         return queries.picture(session, picture_id)
 
 
-def _make_thumbnail(service: Service, picture_id: int, sha256: str) -> None:
-    original = service.files.original(sha256)
-    if not original.exists():
-        raise NotFoundError("original on disk of picture", picture_id)
-    service.files.store_thumbnail(sha256, service.prepare(original.read_bytes(), thumbnail=True).thumbnail)
+@contextmanager
+def _present(picture_id: int) -> Iterator[None]:
+    """Says that a picture is not there when its file is not: it is damaged, or somebody deletes it just now."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFoundError("original on disk of picture", picture_id) from error
 
 
 def _file(path: FilePath, media_type: str, sha256: str, if_none_match: str | None) -> Response:
@@ -109,7 +116,16 @@ def _file(path: FilePath, media_type: str, sha256: str, if_none_match: str | Non
     headers = {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache"}
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return FileResponse(path, media_type=media_type, headers=headers)
+    # Opened now, so that it is whole for whoever asked, even if it is deleted while it is sent.
+    file = path.open("rb")
+    headers["Content-Length"] = str(os.fstat(file.fileno()).st_size)
+    return StreamingResponse(_chunks(file), media_type=media_type, headers=headers)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 def _storable(field: str, value: Json) -> Json:

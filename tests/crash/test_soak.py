@@ -1,0 +1,103 @@
+"""A real server under mixed load for hours: nothing fails, and nothing grows.
+
+`LOOKALIKE_SOAK_SECONDS` says how long; only from ten minutes on is the slope of the memory held to its bound, because
+less says nothing about an hour. `make torture` asks for two hours.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from tests.conftest import running_server
+from tests.crash.ledger import Ledger
+from tests.crash.watch import descriptors, resident
+from tests.hostile import lies
+from tests.pictures import encoded, gradient
+
+log = logging.getLogger("torture")
+
+SECONDS = float(os.environ.get("LOOKALIKE_SOAK_SECONDS", "20"))
+TELLING_S = 600
+PAUSE_S = 0.02
+GROWTH_AN_HOUR = 0.01
+
+
+def mixed_load(client: httpx2.Client, ledger: Ledger) -> list[Callable[[], None]]:
+    """What everybody does all day, each in a thread of its own; as much is deleted as is added."""
+    bad, large = [file for _, file in lies()], encoded(gradient(1200, 900))
+
+    def change() -> None:
+        ledger.add(client, 2)
+        ledger.delete(client)
+        ledger.delete(client)
+
+    def search_with_a_photograph() -> None:
+        assert client.post("/search", files={"image": large}).status_code == 200
+
+    def send_something_bad() -> None:
+        assert client.post("/search", files={"image": bad[int(time.monotonic()) % len(bad)]}).status_code < 500
+
+    def look() -> None:
+        for item in client.get("/images", params={"limit": 3}).json()["items"]:
+            # Somebody may have deleted it meanwhile.
+            assert client.get(item["thumbnail_url"]).status_code in (200, 404)
+        assert client.get("/metrics").status_code == 200
+
+    return [change, lambda: ledger.search(client), search_with_a_photograph, send_something_bad, look]
+
+
+@pytest.mark.timeout(SECONDS + 600)
+def test_nothing_grows(tmp_path: Path) -> None:
+    data, ledger, ending, errors = tmp_path / "data", Ledger(), threading.Event(), list[BaseException]()
+    samples: list[tuple[float, int, int, int]] = []
+    done, temporary = 0, tmp_path / "temporary"
+    temporary.mkdir()
+
+    def repeat(call: Callable[[], None]) -> None:
+        nonlocal done
+        try:
+            while not ending.wait(PAUSE_S):
+                call()
+                done += 1
+        except BaseException as error:
+            errors.append(error)
+
+    with (
+        running_server(data, LOOKALIKE_DEMO="off", TMPDIR=str(temporary)) as (url, process),
+        httpx2.Client(base_url=url, timeout=30) as client,
+    ):
+        ledger.add(client, 20)
+        threads = [threading.Thread(target=repeat, args=(call,)) for call in mixed_load(client, ledger)]
+        for thread in threads:
+            thread.start()
+        began = time.monotonic()
+        while not errors and time.monotonic() - began < SECONDS:
+            time.sleep(SECONDS / 120)
+            taken = resident(process.pid), descriptors(process.pid), len(list(temporary.iterdir()))
+            samples.append((time.monotonic() - began, *taken))
+        ending.set()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        ledger.check(client)
+    assert "Traceback" not in (tmp_path / "data.server.log").read_text()
+    seconds, memory, opened, files = (np.array(column) for column in zip(*samples, strict=True))
+    settled = seconds > SECONDS / 4
+    slope = float(np.polyfit(seconds[settled] / 3600, memory[settled], 1)[0] / memory[settled].mean())
+    log.warning(
+        "%.1f h, %d rounds, memory %.0f to %.0f MB, %+.2f %% an hour, at most %d descriptors and %d temporary files",
+        *(SECONDS / 3600, done, memory[settled].min() / 1e6, memory[settled].max() / 1e6, slope * 100),
+        *(opened.max(), files.max()),
+    )
+    half = len(samples) // 2
+    assert opened[half:].max() <= opened[:half].max() + 5
+    assert files[half:].max() <= files[:half].max() + 5
+    if SECONDS >= TELLING_S:
+        assert slope < GROWTH_AN_HOUR
