@@ -32,10 +32,12 @@ audit: $(VENV)/installed-dev ## Ask the package index for known weaknesses of th
 
 check: lint audit test ## All checks: style, types, dependencies, tests
 
-torture: $(VENV)/installed-dev ## Kill, cut off and damage the service for hours; ARGS="-k kills" picks one
+# The fuzzer has wheels for Linux on x86-64 alone.
+torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for hours; ARGS="-k kills" picks one
 	LOOKALIKE_KILLS=200 LOOKALIKE_ROWS=100000 LOOKALIKE_CUTS=2000 LOOKALIKE_POINTS=all \
 	LOOKALIKE_EXAMPLES=1000 LOOKALIKE_CUT_STEPS=100 LOOKALIKE_SOAK_SECONDS=7200 \
 	$(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
+	$(BIN)/python -m tests.crash.fuzz_decode 600
 
 # Sizes at which all of them together take minutes; docs/performance.md has the full ones.
 bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results go to benchmarks/data
@@ -54,6 +56,11 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 	@$(call venv)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/installed $@
+
+$(VENV)/installed-torture: pyproject.toml constraints.txt
+	@$(call venv)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,torture]'
+	@touch $(VENV)/installed $(VENV)/installed-dev $@
 
 $(VENV)/installed-bench: pyproject.toml constraints.txt
 	@$(call venv)

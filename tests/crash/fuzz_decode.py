@@ -1,0 +1,48 @@
+"""Lets a fuzzer that watches which lines are reached look for bytes that decoding does not expect.
+
+    python -m tests.crash.fuzz_decode SECONDS
+
+It begins with a picture of each format and with files made to do harm. A refusal and a picture are fine; any other
+error ends it, with the bytes in a file. Pillow's own C code is not watched, only run.
+"""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import atheris
+
+with atheris.instrument_imports(include=["app.search.decode", "PIL", "pillow_heif"]):
+    from app.errors import PictureRefusedError
+    from app.search.decode import DecodeLimits, decode
+
+from tests.hostile import hostile_pictures
+from tests.pictures import every_format, gradient
+
+LIMITS = DecodeLimits(max_bytes=200_000, max_pixels=1_000_000)
+
+
+def decode_or_refuse(data: bytes) -> None:
+    """What may come of any bytes."""
+    try:
+        picture = decode(data, LIMITS, 64)
+    except PictureRefusedError:
+        return
+    assert picture.image.mode == "RGB"
+    assert picture.width * picture.height <= LIMITS.max_pixels
+
+
+def main() -> None:
+    """Fuzzes for so many seconds."""
+    with TemporaryDirectory() as folder:
+        seeds = [*every_format(gradient()).items(), *hostile_pictures(steps=4)]
+        for number, (_, data) in enumerate(seeds):
+            if len(data) <= LIMITS.max_bytes:
+                (Path(folder) / str(number)).write_bytes(data)
+        options = [f"-max_total_time={sys.argv[1]}", "-timeout=20", "-rss_limit_mb=4096", "-print_final_stats=1"]
+        atheris.Setup([sys.argv[0], *options, folder], decode_or_refuse)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
