@@ -41,7 +41,7 @@ torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for h
 
 # Sizes at which all of them together take minutes; docs/performance.md has the full ones.
 bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results go to benchmarks/data
-	$(BIN)/lookalike bench core --pictures 100000 --json benchmarks/data/core.json
+	$(BIN)/lookalike bench core --pictures 100000 --floats 4096 --bits 128 --json benchmarks/data/core.json
 	$(BIN)/lookalike bench growth --pictures 100000 --json benchmarks/data/growth.json
 	$(BIN)/lookalike bench service --pictures 100000 --json benchmarks/data/service.json
 	$(BIN)/lookalike bench peers --pictures 20000 --json benchmarks/data/peers.json

@@ -30,6 +30,8 @@ _MANY = 50_000
 # Lists are kept if searches for so many look at less than this share of all codes; one that would look at more scans
 # everything where it lies, which is faster than copying so much.
 _USUAL_POOL, _WORTH_KEEPING, _TRIALS = 1000, 0.25, 32
+# Past this share of codes outside the lists, which every search looks at, the table is put in order again.
+_OUTSIDE = 0.1
 # The lists next to a query are looked at until so many times the rows that are wanted are seen.
 _FIRST_LOOK = 4
 # Up to one of so many rows that pass a filter, the codes of those rows are copied and scanned alone.
@@ -60,9 +62,9 @@ class CodeTable:
 
     @property
     def wants_order(self) -> bool:
-        """Tells whether `put_in_order` may be worth its while: there are many codes, a third of them in no list."""
+        """Tells whether `put_in_order` may be worth its while: there are many codes, too many of them in no list."""
         columns = self._columns
-        return columns.count >= self._flat_until and 3 * (columns.count - columns.lists.end) > columns.count
+        return columns.count >= self._flat_until and columns.count - columns.lists.end > columns.count * _OUTSIDE
 
     def add(self, entries: Entries) -> None:
         """Adds pictures, or replaces those whose ids are there."""

@@ -91,9 +91,11 @@ class LocalIndex:
             self._ordering.start()
 
     def settle(self) -> None:
-        """Waits until the codes are in order, where they are being put in order."""
+        """Waits until the codes are in order, where order is worth its while."""
         if self._ordering is not None:
             self._ordering.join()
+        if self._codes.wants_order:
+            self._codes.put_in_order()
 
     def remove(self, ids: Ids) -> None:
         """Takes pictures out; unknown ids do no harm."""

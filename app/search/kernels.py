@@ -6,6 +6,7 @@ that wait for nobody but each other.
 """
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,6 +24,7 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 # A thread is woken for so many codes, not for fewer.
 _LONG = 200_000
 _HELPERS = ThreadPoolExecutor(max(_CORES - 1, 1), thread_name_prefix="scan")
+_told = threading.local()
 
 
 def l2_of_rows(
@@ -35,7 +37,7 @@ def l2_of_rows(
     # The kernel does not look before it reads: a row outside the matrix would end the process.
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(vectors):
         raise IndexError(f"a row lies outside the {len(vectors)} of the matrix")
-    faiss.omp_set_num_threads(1)
+    _stay_on_this_core()
     squared = np.empty(len(rows), np.float32)
     if vectors.dtype == np.float16:
         halves = faiss.ScalarQuantizer(len(query), faiss.ScalarQuantizer.QT_fp16)
@@ -77,17 +79,24 @@ def nearest_codes(
 def _nearest_in_part(
     query: NDArray[np.uint8], codes: NDArray[np.uint8], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    faiss.omp_set_num_threads(1)
+    _stay_on_this_core()
     # By counting, not by a heap: as fast for ten, and hardly slower for thousands.
     distances, positions = faiss.knn_hamming(query[None], codes, k, variant="mc")
     return distances[0].astype(np.int32), positions[0]
+
+
+def _stay_on_this_core() -> None:
+    """Tells OpenMP once in each thread: the call gives the interpreter away, and waits to get it back."""
+    if not hasattr(_told, "once"):
+        faiss.omp_set_num_threads(1)
+        _told.once = True
 
 
 def nearest_centres(
     codes: NDArray[np.uint8], centres: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Returns for each of codes `(n, bytes)` the distance `(n,)` to the nearest centre, and which `(n,)` that is."""
-    faiss.omp_set_num_threads(1)
+    _stay_on_this_core()
     distances, nearest = faiss.knn_hamming(codes, centres, 1)
     return distances[:, 0].astype(np.int32), nearest[:, 0]
 
@@ -96,7 +105,7 @@ def code_distances(query: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArra
     """Returns the Hamming distances `(n,)` from one code `(bytes,)` to codes `(n, bytes)`."""
     distances = np.empty(len(codes), np.int32)
     if len(codes):
-        faiss.omp_set_num_threads(1)
+        _stay_on_this_core()
         first, second, out = (faiss.swig_ptr(array) for array in (query, np.ascontiguousarray(codes), distances))
         _HAMMINGS(first, second, 1, len(codes), codes.shape[1], out)
     return distances
