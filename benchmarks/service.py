@@ -25,10 +25,11 @@ import numpy as np
 
 from app.catalogue import generations
 from app.demo.catalogue import demo_pictures
-from app.lifespan import network_cache, open_database, open_vectors
+from app.lifespan import network_cache, open_database, open_sandbox, open_vectors
 from app.search.decode import DecodeLimits
 from app.search.encode import BATCH, BatchingEncoder, open_encoder
 from app.search.prepare import InProcess
+from app.search.sandbox import Sandbox
 from app.settings import Settings
 from benchmarks.filled import LABELS, Filling
 from benchmarks.made import Made
@@ -67,8 +68,9 @@ def run(options: Options, say: Say) -> Results:
         bare = Bare(stack.enter_context(closing(encoder)))
         queries, added = jpegs(QUERIES), jpegs(QUERIES + ADDED)[QUERIES:]
         server = stack.enter_context(serving(settings, results))
+        sandbox = stack.enter_context(closing(open_sandbox(settings, info)))
         say("searching")
-        search(results, server, bare, queries)
+        search(results, server, bare, sandbox, queries)
         say("searching with many clients")
         throughput(results, server, bare, queries)
         say("adding")
@@ -110,6 +112,10 @@ class Bare:
     def one(self, data: bytes) -> object:
         """Decodes and encodes one picture."""
         return self._encoder.encode_one(self._prepare(data).image).result()
+
+    def decode(self, data: bytes) -> object:
+        """Decodes and prepares one picture."""
+        return self._prepare(data)
 
     def many(self, pictures: Pictures) -> object:
         """Decodes and encodes pictures in batches."""
@@ -198,8 +204,11 @@ def post(connection: http.client.HTTPConnection, path: str, field: str, pictures
     return answer
 
 
-def search(results: Results, server: Server, bare: Bare, queries: Pictures) -> None:
-    """Measures one client's searches, plain and filtered, beside decoding and encoding the same pictures."""
+def search(results: Results, server: Server, bare: Bare, sandbox: Sandbox, queries: Pictures) -> None:
+    """Measures one client's searches, plain and filtered, beside decoding and encoding the same pictures.
+
+    What the sandbox costs a search is what decoding in it takes longer than decoding here.
+    """
     with closing(server.connect()) as connection:
 
         def ask(path: str) -> Callable[[int], object]:
@@ -215,6 +224,8 @@ def search(results: Results, server: Server, bare: Bare, queries: Pictures) -> N
         ways = {
             "POST /search": ask("/search"),
             "bare decode and encode": lambda turn: bare.one(queries[turn % QUERIES]),
+            "decode in the sandbox": lambda turn: sandbox(queries[turn % QUERIES]),
+            "decode without it": lambda turn: bare.decode(queries[turn % QUERIES]),
         }
         ways |= {f"POST /search, {name}": ask(f"/search?label={quote(name)}") for name in LABELS}
         timings = side_by_side(ways, seconds=6.0)
@@ -222,6 +233,8 @@ def search(results: Results, server: Server, bare: Bare, queries: Pictures) -> N
         results.time(name, timing)
     plain = timings["POST /search"].median
     results.ratio("search_over_bare", plain, timings["bare decode and encode"].median)
+    cost = timings["decode in the sandbox"].median - timings["decode without it"].median
+    results.ratio("search_over_unprotected", plain, plain - cost)
     for name in LABELS:
         results.ratio(f"filtered_over_plain, {name}", timings[f"POST /search, {name}"].median, plain)
 
