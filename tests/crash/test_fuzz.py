@@ -1,9 +1,10 @@
 """Requests made from the API's own description, right and wrong ones: none breaks the service or the description.
 
-`LOOKALIKE_EXAMPLES` says how many for each operation; `make torture` asks for more.
+`LOOKALIKE_EXAMPLES` says how many for each operation; `make torture` asks for more, and for others each time.
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -16,7 +17,10 @@ from typer.testing import CliRunner
 from app.cli.main import app as commands
 from tests.conftest import running_server
 
-EXAMPLES = os.environ.get("LOOKALIKE_EXAMPLES", "10")
+log = logging.getLogger("torture")
+
+EXAMPLES = os.environ.get("LOOKALIKE_EXAMPLES")
+HOW_MANY = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "10", "--generation-deterministic"]
 # What a description cannot say makes requests that it allows and the service refuses: a text with a NUL, a file that
 # is no picture, a cursor of nobody's.
 NOT_CHECKED = "positive_data_acceptance"
@@ -35,7 +39,7 @@ def test_whatever_the_description_allows_or_forbids_is_answered_as_described(tmp
     with running_server(data) as (url, _):
         bearer = f"Bearer {key(data)}"
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--no-color"]
-        how = ["--checks", "all", "--exclude-checks", NOT_CHECKED, "--max-examples", EXAMPLES]
+        how = ["--checks", "all", "--exclude-checks", NOT_CHECKED, *HOW_MANY]
         fuzz = subprocess.run(
             [*command, *how, "--header", f"Authorization: {bearer}"],
             capture_output=True,
@@ -44,6 +48,7 @@ def test_whatever_the_description_allows_or_forbids_is_answered_as_described(tmp
             check=False,
         )
         assert fuzz.returncode == 0, fuzz.stdout[-20_000:] + fuzz.stderr
+        log.warning("%s", next(line.strip() for line in fuzz.stdout.splitlines() if "generated," in line))
         with urlopen(Request(f"{url}/stats", headers={"Authorization": bearer})) as answer:
             assert json.load(answer)["images"] >= 0
     assert "Traceback" not in (tmp_path / "data.server.log").read_text()

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -16,7 +17,15 @@ from tests.pictures import encoded, gradient
 log = logging.getLogger("torture")
 
 ROOM, TIMES, SECONDS = 4, 10, 10.0
-PAUSE_S = 0.1
+WARM_UP_S, PAUSE_S = 3.0, 0.1
+
+
+def crowd(call: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=call) for _ in range(ROOM * TIMES)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @pytest.mark.timeout(600)
@@ -33,15 +42,12 @@ def test_a_crowd_at_the_door_is_turned_away_and_nobody_inside_suffers(tmp_path: 
                     time.sleep(PAUSE_S)
 
     with running_server(tmp_path / "data", LOOKALIKE_DEMO="off", LOOKALIKE_MAX_REQUESTS=str(ROOM)) as (url, process):
-        insist(url, time.monotonic() + 2)
-        calm, before = len(answers) / 2, resident(process.pid)
+        insist(url, time.monotonic() + WARM_UP_S)
+        calm = len(answers) / WARM_UP_S
+        crowd(lambda: insist(url, time.monotonic() + WARM_UP_S))
+        before = resident(process.pid)
         answers.clear()
-        until = time.monotonic() + SECONDS
-        threads = [threading.Thread(target=insist, args=(url, until)) for _ in range(ROOM * TIMES)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        crowd(lambda: insist(url, time.monotonic() + SECONDS))
         after = resident(process.pid)
     served = [seconds for status, seconds, _ in answers if status == 200]
     refused = [(seconds, retry) for status, seconds, retry in answers if status == 503]
