@@ -34,8 +34,8 @@ check: lint audit test ## All checks: style, types, dependencies, tests
 
 # The fuzzer has wheels for Linux on x86-64 alone.
 torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for hours; ARGS="-k kills" picks one
-	LOOKALIKE_KILLS=200 LOOKALIKE_ROWS=100000 LOOKALIKE_CUTS=2000 LOOKALIKE_POINTS=all \
-	LOOKALIKE_EXAMPLES=1000 LOOKALIKE_CUT_STEPS=100 LOOKALIKE_SOAK_SECONDS=7200 \
+	TORTURE_KILLS=200 TORTURE_ROWS=100000 TORTURE_CUTS=2000 TORTURE_POINTS=all \
+	TORTURE_EXAMPLES=1000 TORTURE_CUT_STEPS=100 TORTURE_SOAK_SECONDS=7200 \
 	$(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
 	$(BIN)/python -m tests.crash.fuzz_decode 600
 

@@ -1,13 +1,15 @@
 """The pictures of the catalogue: list, look at, describe, delete."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.api.dependencies import MAX_ID, Label, PictureId, ServiceDep
 from app.api.index import Json, check_json
@@ -38,6 +40,22 @@ IMAGE: dict[int | str, dict[str, Any]] = {
     },
     304: {"description": "It is the one that you have."},
 }
+
+
+class OpenFileResponse(StreamingResponse):
+    """Sends a file that is open already, so that it arrives whole even if it is deleted meanwhile."""
+
+    def __init__(self, file: BinaryIO, headers: Mapping[str, str], media_type: str) -> None:
+        self._file = file
+        length = {"Content-Length": str(os.fstat(file.fileno()).st_size)}
+        super().__init__(
+            iter(partial(file.read, CHUNK_BYTES), b""), headers={**headers, **length}, media_type=media_type
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it, and closes it even if nobody takes it."""
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 @router.get("/images", operation_id="list_images", summary="The catalogue, page by page")
@@ -116,16 +134,7 @@ def _file(path: FilePath, media_type: str, sha256: str, if_none_match: str | Non
     headers = {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache"}
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    # Opened now, so that it is whole for whoever asked, even if it is deleted while it is sent.
-    file = path.open("rb")
-    headers["Content-Length"] = str(os.fstat(file.fileno()).st_size)
-    return StreamingResponse(_chunks(file), media_type=media_type, headers=headers)
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk
+    return OpenFileResponse(path.open("rb"), media_type=media_type, headers=headers)
 
 
 def _storable(field: str, value: Json) -> Json:

@@ -1,6 +1,6 @@
 """Requests made from the API's own description, right and wrong ones: none breaks the service or the description.
 
-`LOOKALIKE_EXAMPLES` says how many for each operation; `make torture` asks for more, and for others each time.
+`TORTURE_EXAMPLES` says how many for each operation; `make torture` asks for more, and for others each time.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests.conftest import running_server
 
 log = logging.getLogger("torture")
 
-EXAMPLES = os.environ.get("LOOKALIKE_EXAMPLES")
+EXAMPLES = os.environ.get("TORTURE_EXAMPLES")
 HOW_MANY = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "10", "--generation-deterministic"]
 # What a description cannot say makes requests that it allows and the service refuses: a text with a NUL, a file that
 # is no picture, a cursor of nobody's.

@@ -1,6 +1,6 @@
 """Files made to do harm, sent to a real server: answered or refused, and nothing of a refused one stays.
 
-`LOOKALIKE_HOSTILE` names a folder with more of them; `LOOKALIKE_CUT_STEPS` says at how many places each format is cut
+`TORTURE_HOSTILE` names a folder with more of them; `TORTURE_CUT_STEPS` says at how many places each format is cut
 off.
 """
 
@@ -19,8 +19,8 @@ from tests.pictures import encoded, gradient
 
 log = logging.getLogger("torture")
 
-STEPS = int(os.environ.get("LOOKALIKE_CUT_STEPS", "5"))
-MORE = os.environ.get("LOOKALIKE_HOSTILE")
+STEPS = int(os.environ.get("TORTURE_CUT_STEPS", "5"))
+MORE = os.environ.get("TORTURE_HOSTILE")
 
 
 def files() -> Iterator[tuple[str, bytes]]:

@@ -1,6 +1,6 @@
 """SIGKILL at random moments under mixed load: nothing that was acknowledged is lost, nothing deleted comes back.
 
-`LOOKALIKE_KILLS` says how often, `LOOKALIKE_ROWS` how many others are in the catalogue; `make torture` asks for more.
+`TORTURE_KILLS` says how often, `TORTURE_ROWS` how many others are in the catalogue; `make torture` asks for more.
 """
 
 import logging
@@ -21,9 +21,9 @@ from tests.crash.server import EXIT
 
 log = logging.getLogger("torture")
 
-KILLS = int(os.environ.get("LOOKALIKE_KILLS", "20"))
-ROWS = int(os.environ.get("LOOKALIKE_ROWS", "2000"))
-POINTS = os.environ.get("LOOKALIKE_POINTS", "some")
+KILLS = int(os.environ.get("TORTURE_KILLS", "20"))
+ROWS = int(os.environ.get("TORTURE_ROWS", "2000"))
+POINTS = os.environ.get("TORTURE_POINTS", "some")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from app.settings import Settings
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
-CUTS = int(os.environ.get("LOOKALIKE_CUTS", "40"))
+CUTS = int(os.environ.get("TORTURE_CUTS", "40"))
 
 
 class PowerCutError(BaseException):

@@ -1,6 +1,6 @@
 """A real server under mixed load for hours: nothing fails, and nothing grows.
 
-`LOOKALIKE_SOAK_SECONDS` says how long; only from ten minutes on is the slope of the memory held to its bound, because
+`TORTURE_SOAK_SECONDS` says how long; only from ten minutes on is the slope of the memory held to its bound, because
 less says nothing about an hour. `make torture` asks for two hours.
 """
 
@@ -23,7 +23,7 @@ from tests.pictures import encoded, gradient
 
 log = logging.getLogger("torture")
 
-SECONDS = float(os.environ.get("LOOKALIKE_SOAK_SECONDS", "20"))
+SECONDS = float(os.environ.get("TORTURE_SOAK_SECONDS", "20"))
 TELLING_S = 600
 PAUSE_S = 0.02
 GROWTH_AN_HOUR = 0.01

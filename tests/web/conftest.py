@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
 
 
 def missing_browser(reason: str) -> NoReturn:
-    if os.environ.get("LOOKALIKE_REQUIRE_BROWSER"):
+    if os.environ.get("REQUIRE_BROWSER"):
         pytest.fail(reason)
     pytest.skip(reason)
 
