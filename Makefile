@@ -39,7 +39,7 @@ torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for h
 	$(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
 	$(BIN)/python -m tests.crash.fuzz_decode 600
 
-# Sizes at which all of them together take minutes; docs/performance.md has the full ones.
+# Sizes at which all of them together take minutes; without --pictures each measures its full size.
 bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results go to benchmarks/data
 	$(BIN)/lookalike bench core --pictures 100000 --floats 4096 --bits 128 --json benchmarks/data/core.json
 	$(BIN)/lookalike bench growth --pictures 100000 --json benchmarks/data/growth.json
