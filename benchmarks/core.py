@@ -4,11 +4,12 @@ The paper (section 4.4) reports codes 971.3 times as fast as exhaustive L2 over 
 Each step stands beside its limit in the same run: the coarse step beside one pass over the bytes of the codes, the
 fine step beside FAISS's distance kernel alone on the same rows. Every way answers one query at a time, through the
 index that the service uses, which takes all cores for a long scan; exhaustive search is FAISS's, in one thread and on
-all cores. Codes' answers are compared with NumPy's. Codes are as labels teach them, which is the paper's setting, and
-as they are without.
+all cores. Where some are asked at once, each core answers its share, and exhaustive search multiplies matrices. Codes'
+answers are compared with NumPy's. Codes are as labels teach them, which is the paper's setting, and as they are
+without.
 """
 
-import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from app.search.fine import distances
 from app.search.index import LocalIndex
 from app.search.types import Entries, Subset
 from benchmarks.made import TAUGHT, UNTAUGHT, Made
-from benchmarks.measure import Call, read_all, side_by_side
+from benchmarks.measure import Call, cores, read_all, side_by_side
 from benchmarks.options import PAPERS_SIZE, Options, Say, lack_of_room
 from benchmarks.results import Results
 from models.codes import Codes, Floats
@@ -28,6 +29,7 @@ from models.codes import Codes, Floats
 DIMS, BITS = (4096, 1280), (128, 48)
 POOLS, DEFAULT_POOL = (100, 1000, 10_000), 1000
 QUERIES, K = 64, 10
+AT_ONCE = 16
 # Shares of the catalogue that filters let through.
 PASSING = (0.01, 0.1, 0.5)
 # The names that stand for themselves: the paper's own setting and the default pool.
@@ -52,12 +54,12 @@ def measure(results: Results, made: Made, folder: Path, say: Say) -> None:
     """Fills an index, times the ways side by side, adds the rows, and takes the file away."""
     path = folder / f"core-{made.dim}.f32"
     try:
-        with closing(VectorFile(path, made.dim)) as vectors:
+        with closing(VectorFile(path, made.dim)) as vectors, ThreadPoolExecutor(cores()) as team:
             say(f"making {made.pictures:,} pictures of {made.dim} floats and {made.bits} bits{_labels(made)}")
             index, codes = fill(made, vectors)
             query_codes, queries = made.queries(QUERIES)
             check(index, codes, query_codes)
-            ways = calls(index, vectors, codes, query_codes, queries)
+            ways = calls(index, vectors, codes, query_codes, queries, team)
             say("searching")
             timings = side_by_side(ways)
     finally:
@@ -74,6 +76,9 @@ def measure(results: Results, made: Made, folder: Path, say: Say) -> None:
     for share in PASSING:
         passing = medians[f"hds, pool 1,000, {share:.0%} pass"]
         results.ratio(f"filtered_over_plain, {share:.0%} pass{setting}", passing, medians["hds, pool 1,000"])
+    for way in ("bcs", "hds, pool 1,000"):
+        over, under = medians[f"es, {AT_ONCE} at once"], medians[f"{way}, {AT_ONCE} at once"]
+        results.ratio(f"es over {way}, {AT_ONCE} at once{setting}", over, under)
     results.ratio(f"coarse_over_limit{setting}", medians["coarse, pool 1,000"], medians["limit: codes read once"])
     results.ratio(f"fine_over_kernel{setting}", medians["fine, pool 1,000"], medians["limit: kernel, 1,000 rows"])
 
@@ -104,12 +109,22 @@ def check(index: LocalIndex, codes: Codes, queries: Codes) -> None:
         np.testing.assert_array_equal(found.hamming, flat[expected])
 
 
-def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Codes, queries: Floats) -> dict[str, Call]:
+def calls(
+    index: LocalIndex,
+    vectors: VectorFile,
+    codes: Codes,
+    query_codes: Codes,
+    queries: Floats,
+    team: ThreadPoolExecutor,
+) -> dict[str, Call]:
     """Names the ways to search, the two steps by themselves, and their limits."""
     everything = np.asarray(vectors.rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
     pools = [index.candidates(code, DEFAULT_POOL, None, None) for code in query_codes]
     width = -(-codes.shape[1] // 8) * 8
     words = np.zeros((len(codes), width), np.uint8).reshape(-1).view(np.uint64)
+
+    def bcs(turn: int) -> object:
+        return index.candidates(query_codes[turn % QUERIES], K, None, None)
 
     def hds(pool: int) -> Call:
         def search(turn: int) -> object:
@@ -129,16 +144,19 @@ def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Cod
 
         return search
 
-    def es(threads: int) -> Call:
+    def es(threads: int, asked: int = 1) -> Call:
         def search(turn: int) -> object:
-            at = turn % QUERIES
+            at = turn * asked % QUERIES
             faiss.omp_set_num_threads(threads)
-            found = faiss.knn(queries[at : at + 1], everything, K)
+            found = faiss.knn(queries[at : at + asked], everything, K)
             # The index has told this thread once, and relies on it.
             faiss.omp_set_num_threads(1)
             return found
 
         return search
+
+    def at_once(way: Call) -> Call:
+        return lambda turn: list(team.map(way, range(turn, turn + AT_ONCE)))
 
     def fine(turn: int) -> object:
         at = turn % QUERIES
@@ -146,9 +164,12 @@ def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Cod
 
     return {
         "es": es(1),
-        "es, all cores": es(len(os.sched_getaffinity(0))),
-        "bcs": lambda turn: index.candidates(query_codes[turn % QUERIES], K, None, None),
+        "es, all cores": es(cores()),
+        f"es, {AT_ONCE} at once": es(cores(), AT_ONCE),
+        "bcs": bcs,
+        f"bcs, {AT_ONCE} at once": at_once(bcs),
         **{f"hds, pool {pool:,}": hds(pool) for pool in POOLS},
+        f"hds, pool 1,000, {AT_ONCE} at once": at_once(hds(DEFAULT_POOL)),
         **{f"hds, pool 1,000, {share:.0%} pass": filtered(some) for share, some in subsets.items()},
         "coarse, pool 1,000": lambda turn: index.candidates(query_codes[turn % QUERIES], DEFAULT_POOL, None, None),
         "limit: codes read once": read_all(words),

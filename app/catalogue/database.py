@@ -28,8 +28,8 @@ class Database:
             connect_args={"connect_timeout": 5, "application_name": "lookalike"},
         )
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
-        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._statements = sessionmaker(autocommit, expire_on_commit=False)
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._statements = sessionmaker(self._autocommit, expire_on_commit=False)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -46,6 +46,12 @@ class Database:
         """Opens a session for questions, each seeing its own moment: one round trip where a transaction costs three."""
         with self._translated(), self._statements() as session:
             yield session
+
+    @contextmanager
+    def asking_in_sql(self) -> Iterator[Connection]:
+        """Opens a connection for questions without a session, which is most of what a short question costs."""
+        with self._translated(), self._autocommit.connect() as connection:
+            yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:

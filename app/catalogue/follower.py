@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from app.catalogue import bulk
@@ -50,12 +50,12 @@ class Follower:
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, Shown]:
         """Returns what is known of these pictures; deleted ones are left out."""
-        with self._database.asking() as session:
-            return shown(session, ids)
+        with self._database.asking_in_sql() as connection:
+            return shown(connection, ids)
 
     def _latest(self) -> int:
-        with self._database.asking() as session:
-            return self._state(session)
+        with self._database.asking_in_sql() as connection:
+            return self._state(connection)
 
     def _catch_up(self) -> None:
         with self._applying, self._database.snapshot() as session:
@@ -69,8 +69,8 @@ class Follower:
                 self._index.add(entries)
             self.seq = latest
 
-    def _state(self, session: Session) -> int:
-        seq, generation_id = session.execute(_STATE).one()
+    def _state(self, asked: Connection | Session) -> int:
+        seq, generation_id = asked.execute(_STATE).one()
         if generation_id != self._generation_id:
             raise UnavailableError("The catalogue now uses another network. Restart the service to use it.")
         latest: int = seq

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
@@ -38,11 +38,11 @@ _SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.fields).where(
 )
 
 
-def shown(session: Session, ids: Sequence[int]) -> dict[int, Shown]:
+def shown(connection: Connection, ids: Sequence[int]) -> dict[int, Shown]:
     """Returns what a search shows of pictures, by id; those that are not there are left out."""
     if not ids:
         return {}
-    found = session.execute(_SHOWN, {"ids": ids})
+    found = connection.execute(_SHOWN, {"ids": ids})
     return {picture_id: Shown(key, label, fields) for picture_id, key, label, fields in found}
 
 

@@ -181,9 +181,9 @@ def _nearest(columns: Columns, query: Code, pool: int | None, radius: int | None
     if len(found.rows) == wanted:
         # As far as the worst so far, and not less far: a tie is broken by id.
         farthest = int(found.distances[-1])
-    others = near.runs(first, near.within(farthest))
-    if sum(run.stop - run.start for run in others) < columns.count * _WORTH_KEEPING:
-        return _scan_lists(columns, query, others, wanted, farthest, allowed, found)
+    last = near.within(farthest)
+    if near.count(first, last) < columns.count * _WORTH_KEEPING:
+        return _scan_lists(columns, query, near.runs(first, last), wanted, farthest, allowed, found)
     listed = slice(0, columns.lists.end)
     everything = _with_ties(lambda asked: _scan(columns, query, listed, asked, farthest, allowed), wanted)
     return _merged(columns.ids, [rest, everything], wanted)

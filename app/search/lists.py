@@ -87,6 +87,11 @@ class Near:
         total = np.cumsum(self.starts[lists + 1] - self.starts[lists])
         return min(int(np.searchsorted(total, rows)) + 1, len(lists))
 
+    def count(self, first: int, last: int) -> int:
+        """Counts the rows of the lists from one place in the order to another."""
+        lists = self.order[first:last]
+        return int((self.starts[lists + 1] - self.starts[lists]).sum())
+
     def runs(self, first: int, last: int) -> list[slice]:
         """Returns the rows of the lists from one place in the order to another."""
         lists = self.order[first:last]
