@@ -28,7 +28,7 @@ class PictureRefusedError(LookalikeError):
 
     Attributes:
         code: a stable word for programs: `empty`, `too_many_bytes`, `too_many_pixels`, `unknown_format`,
-            `damaged`.
+            `damaged`, `crop_outside`.
         reason: the same for people.
     """
 

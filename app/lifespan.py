@@ -14,6 +14,7 @@ from app.catalogue import generations
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
 from app.catalogue.embedded import embedded_postgres
+from app.catalogue.facets import FacetCounts
 from app.catalogue.follower import Follower
 from app.catalogue.pictures import PictureFiles
 from app.catalogue.queries import Shown
@@ -48,6 +49,7 @@ class Service:
     prepare: Preparer
     index: LocalIndex
     follower: Follower
+    facets: FacetCounts
     searcher: Searcher[Shown]
     encodings: Encodings
     ingest: Ingest
@@ -105,13 +107,25 @@ def assemble(
     with closing(open_vectors(settings.data_dir, generation, disk)) as vectors:
         index = LocalIndex(network.bits, vectors)
         follower = Follower(database, index, generation.id, network.bits)
-        searcher = Searcher(prepare, encoder, follower, network.pool)
+        searcher = Searcher(prepare, encoder, follower, network.pool, network.similarity)
         encodings = Encodings(database, prepare, encoder, vectors, generation.id)
         ingest = Ingest(database, files, encodings, disk)
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)
         yield Service(
-            settings, network, database, disk, files, vectors, prepare, index, follower, searcher, encodings, ingest
+            settings=settings,
+            network=network,
+            database=database,
+            disk=disk,
+            files=files,
+            vectors=vectors,
+            prepare=prepare,
+            index=index,
+            follower=follower,
+            facets=FacetCounts(),
+            searcher=searcher,
+            encodings=encodings,
+            ingest=ingest,
         )
 
 

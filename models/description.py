@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from models.errors import CheckpointError
 from models.preprocess import Preprocess
+from models.similarity import Curve, Similarity
 
 FeatureNorm = Literal["raw", "unit"]
 Weights = dict[str, NDArray[np.generic]]
@@ -40,6 +41,7 @@ class CheckpointInfo:
         classes: the names of the classes it was trained on, in the order of F8; empty if it has none.
         preprocess: how pictures are prepared.
         pool: candidates that the coarse step keeps unless a search says otherwise.
+        similarity: what its distances mean; None where that was never calibrated.
         training: the data and the recipe.
         metrics: what was measured, and on what.
         fingerprint: 16 hexadecimal digits of SHA-256 over weights, preprocessing, bits and norm.
@@ -53,6 +55,7 @@ class CheckpointInfo:
     classes: tuple[str, ...]
     preprocess: Preprocess
     pool: int = 1000
+    similarity: Similarity | None = None
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
@@ -94,10 +97,20 @@ def read_info(path: Path) -> CheckpointInfo:
             raise CheckpointError(f"{path} was written in another format than {FORMAT}, which this version reads.")
         preprocess = raw.pop("preprocess")
         mean, std = tuple(preprocess.pop("mean")), tuple(preprocess.pop("std"))
-        classes = tuple(raw.pop("classes"))
-        return CheckpointInfo(preprocess=Preprocess(mean=mean, std=std, **preprocess), classes=classes, **raw)
+        return CheckpointInfo(
+            preprocess=Preprocess(mean=mean, std=std, **preprocess),
+            classes=tuple(raw.pop("classes")),
+            similarity=_similarity(raw.pop("similarity", None)),
+            **raw,
+        )
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{path} is not a checkpoint's description: {error!r}") from error
+
+
+def _similarity(raw: dict[str, Any] | None) -> Similarity | None:
+    if raw is None:
+        return None
+    return Similarity(raw["pairs"], Curve(**raw["features"]), Curve(**raw["codes"]), raw["error"])
 
 
 def read_weights(path: Path, info: CheckpointInfo) -> Weights:

@@ -13,6 +13,7 @@ import torch
 
 from models import checkpoint
 from models.backbones import BACKBONES
+from models.calibrate import on_views
 from models.dataset import read_unlabelled
 from models.description import CheckpointInfo
 from models.encode_files import encode_files, ready
@@ -66,7 +67,9 @@ def fit(
         raise DatasetError(f"{folder} holds only one picture that can be read.")
     set_latent(network.cpu(), encoded.features, recipe)
     told = {"fit": vars(recipe), "pictures": len(encoded.paths)}
-    return checkpoint.save(network, replace(checkpoint.describe(network, out.name, ()), training=told), out.parent)
+    described = checkpoint.describe(network, out.name, ())
+    similarity = on_views(network, files)
+    return checkpoint.save(network, replace(described, similarity=similarity, training=told), out.parent)
 
 
 def set_latent(network: LatentHashNet, features: np.typing.NDArray[np.float32], recipe: Fit) -> None:

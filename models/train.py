@@ -32,6 +32,7 @@ from models.losses import loss
 from models.metrics import accuracy, retrieval
 from models.network import LatentHashNet
 from models.recipe import Recipe, epochs_for
+from models.similarity import calibrate
 from models.state import State, keep, resting, resume, start
 from models.train_data import Data, batches, read, seed_of
 
@@ -193,8 +194,10 @@ def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInf
         "held_out_pictures": len(data.held_out.labels),
         "held_out_retrieval": measured[best],
     }
+    codes, features = encoder(network, len(data.held_out.labels))(data.held_out.pictures)
+    similarity = calibrate(codes, features, data.held_out.labels, "one label")
     described = checkpoint.describe(network, out.name, data.classes)
-    return replace(described, pool=pool, training=about, metrics=found)
+    return replace(described, pool=pool, similarity=similarity, training=about, metrics=found)
 
 
 def judge(network: LatentHashNet, norm: FeatureNorm, database: Loaded, queries: Loaded) -> dict[Way, Measured]:

@@ -27,6 +27,7 @@ COOKIE = "lookalike_key"
 # The page itself, its parts, the description of the API, and whether the service lives.
 OPEN = ("/", "/healthz", "/readyz", "/openapi.json", "/session")
 OPEN_FOLDERS = ("/web/", "/docs", "/redoc", "/static-offline-docs/")
+SEARCHES = ("/search", "/search/batch")
 READING = ("GET", "HEAD", "OPTIONS")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 # So long a process may believe what it last heard of a key; a revoked one works for no longer.
@@ -158,6 +159,6 @@ def needed_scope(method: str, path: str) -> keys.Scope:
     """Returns what a key must be for."""
     if path == "/metrics":
         return keys.Scope.ADMIN
-    if method in READING or path == "/search":
+    if method in READING or path in SEARCHES:
         return keys.Scope.SEARCH
     return keys.Scope.WRITE

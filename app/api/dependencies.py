@@ -5,6 +5,8 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Path, Query, Request
 
+from app.catalogue.conditions import read_filter
+from app.catalogue.queries import unheard_of
 from app.lifespan import Service
 from app.search.types import Mode, SearchOptions
 
@@ -12,6 +14,7 @@ MAX_K = 1000
 MAX_POOL = 1_000_000
 MAX_BITS = 4096
 MAX_ID = 2**63 - 1
+MAX_FILTER = 8192
 PictureId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 Label = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$", description="Only pictures with this label.")]
 
@@ -24,6 +27,28 @@ async def get_service(request: Request) -> Service:
 async def get_threads(request: Request) -> Executor:
     """Returns the threads in which searches run."""
     return cast("Executor", request.state.threads)
+
+
+async def get_filter(
+    filter_: Annotated[
+        str | None,
+        Query(
+            alias="filter",
+            max_length=MAX_FILTER,
+            description="Only pictures that pass: a JSON object of fields of their metadata, `label` or `key`, with "
+            "values, or `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$exists`; `$and`, `$or`, `$not` "
+            "combine.",
+            examples=['{"price": {"$lte": 50}, "colour": {"$in": ["red", "blue"]}}'],
+        ),
+    ] = None,
+) -> str | None:
+    """Returns a filter that can be read."""
+    if filter_ is not None:
+        read_filter(filter_)
+    return filter_
+
+
+FilterDep = Annotated[str | None, Depends(get_filter)]
 
 
 async def get_search_options(
@@ -44,9 +69,39 @@ async def get_search_options(
         int | None, Query(ge=0, le=MAX_BITS, description="The largest Hamming distance of a candidate.")
     ] = None,
     label: Label | None = None,
+    filter_: FilterDep = None,
+    min_similarity: Annotated[float | None, Query(ge=0, le=1, description="Only matches so similar, 0 to 1.")] = None,
+    group: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=512,
+            description="Only the best match of those whose metadata has the same in this field, such as `product`. "
+            "A picture without the field stands for itself.",
+        ),
+    ] = None,
+    explain: Annotated[bool, Query(description="Say why each match is where it is.")] = False,
 ) -> SearchOptions:
     """Reads what a search asks for from the query parameters."""
-    return SearchOptions(k=k, mode=mode, pool=pool, radius=radius, label=label)
+    return SearchOptions(
+        k=k,
+        mode=mode,
+        pool=pool,
+        radius=radius,
+        label=label,
+        filter=filter_,
+        min_similarity=min_similarity,
+        group=group,
+        explain=explain,
+    )
+
+
+def notes(service: Service, label: str | None, filter_: str | None) -> list[str]:
+    """Says what filters that let nothing through ask for and no picture has."""
+    if label is None and filter_ is None:
+        return []
+    with service.database.asking() as session:
+        return unheard_of(session, label, filter_)
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]

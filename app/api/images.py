@@ -11,15 +11,16 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.dependencies import MAX_ID, Label, PictureId, ServiceDep
-from app.api.index import Json, check_json
+from app.api.dependencies import MAX_ID, FilterDep, Label, PictureId, ServiceDep, notes
 from app.api.schemas import PROBLEM, PictureOut, PicturePage, PicturePatch
 from app.catalogue import queries
 from app.catalogue.changes import Given
+from app.catalogue.conditions import passes
 from app.catalogue.tables import Picture
 from app.errors import InvalidInputError, NotFoundError
 from app.lifespan import Service
 from app.search.decode import THUMBNAIL_MEDIA_TYPE
+from app.storable import Json, check_json
 
 router = APIRouter(
     tags=["catalogue"],
@@ -64,12 +65,17 @@ def list_images(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")] = None,
     label: Label | None = None,
+    filter_: FilterDep = None,
 ) -> PicturePage:
     """Lists pictures in the order in which they were added."""
     with service.database.asking() as session:
-        found = queries.page(session, after=_after(cursor), limit=limit + 1, label=label)
+        found = queries.page(session, after=_after(cursor), limit=limit + 1, passing=passes(label, filter_))
     more = str(found[limit - 1].id) if len(found) > limit else None
-    return PicturePage(items=[PictureOut.of(picture) for picture in found[:limit]], next_cursor=more)
+    return PicturePage(
+        items=[PictureOut.of(picture) for picture in found[:limit]],
+        next_cursor=more,
+        notes=[] if found else notes(service, label, filter_),
+    )
 
 
 @router.get("/images/{picture_id}", operation_id="get_image", summary="One picture")

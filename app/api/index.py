@@ -1,9 +1,7 @@
 """Adding pictures: `POST /index`."""
 
 import json
-import math
-from collections.abc import Iterable
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import TypeAdapter, ValidationError
@@ -14,15 +12,13 @@ from app.api.schemas import PROBLEM, Described, IndexOut, ItemOut
 from app.catalogue.changes import Given
 from app.errors import InvalidInputError
 from app.ingest.add import Upload
+from app.storable import check_json
 
 router = APIRouter(tags=["catalogue"])
 
 # Pictures in memory at a time, and in one commit.
 CHUNK = 64
-# Lists and objects in each other; what writes the answers gives up at 255.
-MAX_DEPTH = 64
 EXAMPLE = '[{"key": "sku-17", "label": "boots", "price": 89.5}]'
-Json = TypeVar("Json")
 DESCRIBED = TypeAdapter(list[Described])
 
 
@@ -82,34 +78,6 @@ def parse_metadata(metadata: str, images: int) -> list[Described]:
     if len(described) != images:
         raise InvalidInputError("metadata", f"has {len(described)} entries for {images} images; give one for each")
     return described
-
-
-def check_json(value: Json) -> Json:
-    """Refuses what PostgreSQL cannot store or an answer cannot carry; returns the value.
-
-    Raises:
-        ValueError: a text in it holds a NUL character or half of a surrogate pair, a number is not finite, or
-            lists and objects lie too deep in each other.
-    """
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return value
-    raise ValueError(f"lists and objects lie more than {MAX_DEPTH} deep in each other")
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    """Returns what a list or an object holds; looks at anything else."""
-    if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    if isinstance(value, list):
-        return value
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a number is not finite")
-    if isinstance(value, str) and ("\x00" in value or any("\ud800" <= character <= "\udfff" for character in value)):
-        raise ValueError("a text holds a NUL character or half of a surrogate pair")
-    return ()
 
 
 def _no_constant(name: str) -> NoReturn:

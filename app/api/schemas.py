@@ -7,10 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.problems import Problem
 from app.catalogue.tables import Picture
+from app.search.pipeline import Explanation
 from app.search.types import Mode
 
 PROBLEM: dict[str, Any] = {"model": Problem}
 Metadata = dict[str, Any]
+Notes = Annotated[list[str], Field(description="Where nothing is found: what the filters ask for that no picture has.")]
 
 
 class PictureOut(BaseModel):
@@ -51,6 +53,21 @@ class PicturePage(BaseModel):
 
     items: list[PictureOut]
     next_cursor: str | None = Field(description="Give this as `cursor` for the next page; null on the last one.")
+    notes: Notes = []
+
+
+class ExplanationOut(BaseModel):
+    """Why a match is where it is."""
+
+    coarse_rank: int | None = Field(description="Its place by code alone, from 1; null for `es`, which reads no codes.")
+    code: str = Field(description="Its binary code, hexadecimal.")
+    bits: list[int] = Field(description="Which bits differ from the query's, from 0, the first of the first byte.")
+
+    @classmethod
+    def of(cls, explanation: Explanation) -> "ExplanationOut":
+        """Shows an explanation."""
+        code = explanation.code.tobytes().hex()
+        return cls(coarse_rank=explanation.coarse_rank, code=code, bits=explanation.bits)
 
 
 class MatchOut(BaseModel):
@@ -60,10 +77,15 @@ class MatchOut(BaseModel):
     key: str
     distance: float = Field(description="What ranked it: L2 on F7, or for `bcs` the bits that differ.")
     hamming: int = Field(description="Bits in which its code differs from the query's.")
+    similarity: float | None = Field(
+        description="What the distance means, from 0 to 1, the same in every catalogue of one network: how likely two "
+        "pictures so far apart belong together, if as many did as did not. Null where the network was not calibrated."
+    )
     label: str | None
     metadata: Metadata
     image_url: str
     thumbnail_url: str
+    explanation: ExplanationOut | None = Field(default=None, description="With `explain=true`.")
 
 
 class SearchOut(BaseModel):
@@ -83,12 +105,14 @@ class SearchOut(BaseModel):
                         "key": "sku-17",
                         "distance": 0.0,
                         "hamming": 0,
+                        "similarity": 1.0,
                         "label": "boots",
                         "metadata": {"price": 89.5, "colour": "brown"},
                         "image_url": "/images/17/original",
                         "thumbnail_url": "/images/17/thumbnail",
                     }
                 ],
+                "notes": [],
                 "timings_ms": {
                     "decode": 1.9,
                     "encode": 4.4,
@@ -107,7 +131,21 @@ class SearchOut(BaseModel):
     pool_size: int = Field(description="Candidates that the last step looked at.")
     catalogue_size: int
     results: list[MatchOut]
+    notes: Notes = []
     timings_ms: dict[str, float]
+
+
+class BatchItemOut(BaseModel):
+    """What one of several queries found, or why its picture cannot be used."""
+
+    answer: SearchOut | None = None
+    error: str | None = None
+
+
+class BatchOut(BaseModel):
+    """What each query found, in the order they came."""
+
+    items: list[BatchItemOut]
 
 
 class Described(BaseModel):
@@ -159,6 +197,40 @@ class ModelOut(BaseModel):
     bits: int
     feature_dim: int
     feature_norm: str
+
+
+class CountOut(BaseModel):
+    """A value, and how many pictures have it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    value: str | bool | float
+    pictures: int
+
+
+class FieldOut(BaseModel):
+    """A field of the metadata."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    kind: Literal["text", "number", "boolean", "other"] = Field(
+        description="`other`: lists, objects, or values of several kinds."
+    )
+    pictures: int = Field(description="How many have it.")
+    values: list[CountOut] = Field(description="The most frequent values, at most 50.")
+    distinct: int = Field(description="How many different values there are.")
+    least: float | None = Field(description="Of numbers.")
+    most: float | None = Field(description="Of numbers.")
+
+
+class FacetsOut(BaseModel):
+    """What can be filtered by, the most frequent first."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    labels: list[CountOut] = Field(description="At most 50.")
+    fields: list[FieldOut] = Field(description="At most 50.")
 
 
 class StatsOut(BaseModel):

@@ -1,17 +1,24 @@
 """Searching: by an uploaded picture, or by one of the catalogue."""
 
 import asyncio
+from concurrent.futures import Executor
+from dataclasses import replace
+from itertools import zip_longest
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, UploadFile
+from fastapi import APIRouter, File, Query, UploadFile
 
-from app.api.dependencies import PictureId, SearchOptionsDep, ServiceDep, ThreadsDep
-from app.api.metrics import MetricsDep
-from app.api.schemas import PROBLEM, MatchOut, SearchOut, urls
+from app.api.dependencies import PictureId, SearchOptionsDep, ServiceDep, ThreadsDep, notes
+from app.api.metrics import Metrics, MetricsDep
+from app.api.schemas import PROBLEM, BatchItemOut, BatchOut, ExplanationOut, MatchOut, SearchOut, urls
 from app.catalogue.queries import Shown
+from app.errors import PictureRefusedError
 from app.lifespan import Service
+from app.search.decode import Crop
 from app.search.pipeline import Answer
+from app.search.types import SearchOptions
 
+MOST_QUERIES = 32
 RESPONSES: dict[int | str, dict[str, Any]] = {
     404: {"description": "There is no such picture.", **PROBLEM},
     413: {"description": "The picture is too large.", **PROBLEM},
@@ -29,12 +36,38 @@ async def search(
     service: ServiceDep,
     metrics: MetricsDep,
     threads: ThreadsDep,
+    crop: Annotated[
+        str | None,
+        Query(
+            pattern=r"^\d{1,9}(,\d{1,9}){3}$",
+            description="Search with a part of the picture: x, y, width and height in pixels of the upright picture.",
+            examples=["120,40,300,400"],
+        ),
+    ] = None,
 ) -> SearchOut:
     """Finds the pictures of the catalogue that look most like the uploaded one, the nearest first."""
-    data, loop = await image.read(), asyncio.get_running_loop()
-    answer = await loop.run_in_executor(threads, service.searcher.by_picture, data, options)
-    metrics.count_search(options.mode, answer.timings)
-    return _show(service, answer)
+    if crop is not None:
+        options = replace(options, crop=Crop(*map(int, crop.split(","))))
+    return await _search(image, options, service, metrics, threads)
+
+
+@router.post("/search/batch", operation_id="search_batch", summary="What looks like each of these pictures?")
+async def search_batch(
+    images: Annotated[list[UploadFile], File(description="Up to 32 pictures.", min_length=1, max_length=MOST_QUERIES)],
+    options: SearchOptionsDep,
+    service: ServiceDep,
+    metrics: MetricsDep,
+    threads: ThreadsDep,
+) -> BatchOut:
+    """Searches with several pictures at once; one that cannot be used costs the others nothing."""
+
+    async def one(image: UploadFile) -> BatchItemOut:
+        try:
+            return BatchItemOut(answer=await _search(image, options, service, metrics, threads))
+        except PictureRefusedError as refused:
+            return BatchItemOut(error=refused.reason)
+
+    return BatchOut(items=list(await asyncio.gather(*map(one, images))))
 
 
 @router.get("/images/{picture_id}/similar", operation_id="similar", summary="What looks like this one of yours?")
@@ -50,6 +83,19 @@ def similar(
     return _show(service, answer)
 
 
+async def _search(
+    image: UploadFile, options: SearchOptions, service: Service, metrics: Metrics, threads: Executor
+) -> SearchOut:
+    data = await image.read()
+
+    def work() -> SearchOut:
+        answer = service.searcher.by_picture(data, options)
+        metrics.count_search(options.mode, answer.timings)
+        return _show(service, answer)
+
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
+
+
 def _show(service: Service, answer: Answer[Shown]) -> SearchOut:
     return SearchOut(
         model=service.network.fingerprint,
@@ -63,11 +109,14 @@ def _show(service: Service, answer: Answer[Shown]) -> SearchOut:
                 key=picture.key,
                 distance=match.distance,
                 hamming=match.hamming,
+                similarity=None if match.similarity is None else round(match.similarity, 4),
                 label=picture.label,
                 metadata=picture.fields,
                 **urls(match.id),
+                explanation=ExplanationOut.of(explanation) if explanation else None,
             )
-            for match, picture in answer.matches
+            for (match, picture), explanation in zip_longest(answer.matches, answer.explanations)
         ],
+        notes=notes(service, answer.options.label, answer.options.filter) if not answer.matches else [],
         timings_ms={name: round(value, 3) for name, value in answer.timings.items()},
     )

@@ -1,12 +1,14 @@
 """Questions to the catalogue."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 from sqlalchemy.orm import Session
 
+from app.catalogue.conditions import Condition, has_field, read_filter
 from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
 from app.errors import NotFoundError
 
@@ -31,6 +33,11 @@ class Shown:
     label: str | None
     fields: dict[str, Any]
 
+    def group(self, field: str) -> str | None:
+        """Returns the field's value as JSON, the same for all that have the same; None where there is none."""
+        value = self.label if field == "label" else self.fields.get(field)
+        return None if value is None else json.dumps(value, sort_keys=True)
+
 
 # Written out once: every search asks this, and composing it costs more than asking.
 _SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.fields).where(
@@ -46,12 +53,20 @@ def shown(connection: Connection, ids: Sequence[int]) -> dict[int, Shown]:
     return {picture_id: Shown(key, label, fields) for picture_id, key, label, fields in found}
 
 
-def page(session: Session, *, after: int, limit: int, label: str | None) -> list[Picture]:
-    """Lists pictures by id, those after one id."""
-    query = select(Picture).where(Picture.id > after).order_by(Picture.id).limit(limit)
-    if label is not None:
-        query = query.where(Picture.label == label)
+def page(session: Session, *, after: int, limit: int, passing: Condition) -> list[Picture]:
+    """Lists pictures by id, those after one id that fulfil a condition."""
+    query = select(Picture).where(Picture.id > after, passing).order_by(Picture.id).limit(limit)
     return list(session.scalars(query))
+
+
+def unheard_of(session: Session, label: str | None, filter_: str | None) -> list[str]:
+    """Says in sentences what a label and a filter ask for that no picture has, such as a misspelt field."""
+    named = {f"the label {label!r}": Picture.label == label} if label is not None else {}
+    if filter_ is not None:
+        named |= {f"the field {name!r}": has_field(name) for name in read_filter(filter_).fields}
+    return [
+        f"No picture has {what}." for what, where in named.items() if not session.scalar(select(exists().where(where)))
+    ]
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,22 @@ def fit(
         console().print(f"{out}.safetensors, fingerprint {info.fingerprint}. Use it with LOOKALIKE_MODEL={out}.json")
 
 
+def calibrate(
+    checkpoint: Annotated[str, typer.Argument(help="The name of a network that ships, or a path.")],
+    folder: Annotated[Path, typer.Argument(help="DIR/test/CLASS/FILE or DIR/CLASS/FILE that it did not learn from.")],
+    views: Annotated[bool, typer.Option("--views", help="No labels: views of one picture belong together.")] = False,
+) -> None:
+    """Find out what a network's distances mean, as `similarity` from 0 to 1; codes stay as they are."""
+    with errors_as_sentences():
+        from models.calibrate import recalibrate
+
+        found = recalibrate(checkpoint, folder, views=views)
+        console().print(
+            f"Half as likely as not at distance {found.features.midpoint:.3f} and at {found.codes.midpoint:.1f} bits; "
+            f"calibration error {found.error:.3f}. Restart the service to use it."
+        )
+
+
 def list_models() -> None:
     """List the networks that ship."""
     with errors_as_sentences():

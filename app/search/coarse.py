@@ -124,6 +124,14 @@ class CodeTable:
             return None
         return columns.codes[rows[0], : self._bytes].copy(), columns.candidates(rows, np.zeros(1, np.int32))
 
+    def codes(self, ids: Ids) -> Code:
+        """Returns the codes of pictures, `(n, bits / 8)`; zeros for those that are gone."""
+        columns = self._columns
+        rows, known = columns.rows(ids)
+        codes = np.zeros((len(ids), self._bytes), np.uint8)
+        codes[known] = columns.codes[rows, : self._bytes]
+        return codes
+
     def hamming(self, code: Code, ids: Ids) -> NDArray[np.int32]:
         """Counts the bits in which a code differs from those of pictures; `(n,)`, -1 for those that are gone."""
         columns = self._columns

@@ -56,11 +56,24 @@ class DecodeLimits:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A part of an upright picture: its upper left corner, and its size, in pixels of the whole picture."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.x},{self.y},{self.width},{self.height}"
+
+
+@dataclass(frozen=True)
 class Picture:
     """A decoded picture.
 
     Attributes:
-        image: RGB, upright, without metadata; smaller than `width` × `height` where that loses nothing.
+        image: RGB, upright, without metadata, the crop alone; smaller than it was where that loses nothing.
         width: of the whole upright picture, in pixels.
         height: of the whole upright picture, in pixels.
         media_type: what the bytes were, whatever anybody called them.
@@ -81,13 +94,14 @@ class _Format:
     still: Callable[[bytes], bytes] = bytes
 
 
-def decode(data: bytes, limits: DecodeLimits, side: int | None = None) -> Picture:
-    """Decode a picture; the same bytes and side give the same pixels.
+def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Crop | None = None) -> Picture:
+    """Decode a picture; the same arguments give the same pixels.
 
     Args:
         data: a whole JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC file.
         limits: what is too large.
         side: the shorter side that the caller will resize to, at least 1. JPEGs may then come reduced.
+        crop: the part that is wanted; None for all of it.
 
     Raises:
         PictureRefusedError: the bytes are no picture that can be used. Nothing else is raised for any bytes.
@@ -95,7 +109,7 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None) -> Pictur
     check_bytes(len(data), limits)
     kind = _recognise(data)
     try:
-        return _decode(kind, data, limits, side)
+        return _decode(kind, data, limits, side, crop)
     except PictureRefusedError:
         raise
     # Decoders give up in every way there is (OSError, SyntaxError, struct.error, MemoryError, …) and promise
@@ -117,15 +131,16 @@ def thumbnail(image: Image.Image, side: int = 320) -> bytes:
     return buffer.getvalue()
 
 
-def _decode(kind: _Format, data: bytes, limits: DecodeLimits, side: int | None) -> Picture:
+def _decode(kind: _Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None) -> Picture:
     image = kind.decoder(BytesIO(kind.still(data)))
     _check_pixels(image.size, limits)
     _check_effort(image, data, limits)
-    full = _load(image, side)
+    full = _load(image, _side_of_all(side, crop, min(image.size)))
     _check_pixels(image.size, limits)
     orientation = _orientation(image.info.get("exif") or b"")
     width, height = full[::-1] if orientation in SIDEWAYS else full
-    return Picture(_upright(_to_rgb(image), orientation), width, height, kind.media_type)
+    upright = _upright(_to_rgb(image), orientation)
+    return Picture(upright if crop is None else _cut(upright, crop, width, height), width, height, kind.media_type)
 
 
 def check_bytes(size: int, limits: DecodeLimits) -> None:
@@ -177,6 +192,26 @@ def _load(image: ImageFile.ImageFile, side: int | None) -> tuple[int, int]:
     image.draft(None, (round(ENOUGH * side), round(ENOUGH * side)))
     image.load()
     return declared
+
+
+def _side_of_all(side: int | None, crop: Crop | None, shorter: int) -> int | None:
+    """Returns the shorter side that all of a picture needs to have for the crop to have the side that is wanted."""
+    if side is None or crop is None:
+        return side
+    return -(-side * shorter // max(min(crop.width, crop.height), 1))
+
+
+def _cut(upright: Image.Image, crop: Crop, width: int, height: int) -> Image.Image:
+    """Returns a crop of a picture of so many pixels, which may have come reduced."""
+    right, lower = crop.x + crop.width, crop.y + crop.height
+    if not (0 <= crop.x < right <= width and 0 <= crop.y < lower <= height):
+        reason = f"The crop {crop} (x, y, width, height) does not lie within the {width:,} × {height:,} pixels."
+        raise PictureRefusedError("crop_outside", reason)
+    across, down = upright.width / width, upright.height / height
+    corner = int(crop.x * across), int(crop.y * down)
+    # At least a pixel, whatever is left of a narrow one.
+    end = max(round(right * across), corner[0] + 1), max(round(lower * down), corner[1] + 1)
+    return upright.crop((*corner, *end))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -53,6 +53,10 @@ class Index(Protocol):
         """Returns a picture's code `(bits / 8,)` and F7 `(d,)`, or None."""
         ...
 
+    def codes(self, ids: Ids) -> NDArray[np.uint8]:
+        """Returns the codes of pictures, `(n, bits / 8)`; zeros for those that are gone."""
+        ...
+
 
 class Vectors(Protocol):
     """Where F7 lies."""
@@ -130,6 +134,10 @@ class LocalIndex:
             return None
         slots = found[1].slots
         return found[0], self._vectors.rows(slots)[slots[0]].astype(np.float32)
+
+    def codes(self, ids: Ids) -> NDArray[np.uint8]:
+        """Returns the codes of pictures, `(n, bits / 8)`; zeros for those that are gone."""
+        return self._codes.codes(ids)
 
     def _order(self, feature: Feature, candidates: Candidates, k: int) -> tuple[Rows, Distances]:
         """Returns which candidates are nearest, and their distances; those behind the end of the file come last."""

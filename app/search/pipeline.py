@@ -4,9 +4,9 @@
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Generic, Protocol, TypeVar
 
@@ -14,14 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.errors import NotFoundError
+from app.errors import InvalidInputError, NotFoundError
 from app.search.encode import Encoder
 from app.search.index import Code, Feature, Index
 from app.search.prepare import Preparer
 from app.search.types import Candidates, Match, Mode, SearchOptions, Subset
+from models.similarity import Curve, Similarity
 
-Row = TypeVar("Row")
-RowCo = TypeVar("RowCo", covariant=True)
+# So many times as many are looked at where several of a group were found.
+_FURTHER = 4
+
+
+class Grouped(Protocol):
+    """What is known of a picture, as far as grouping goes."""
+
+    def group(self, field: str) -> Hashable:
+        """Returns what pictures of one group have in common; None where the picture has no such field."""
+        ...
+
+
+Row = TypeVar("Row", bound=Grouped)
+RowCo = TypeVar("RowCo", bound=Grouped, covariant=True)
 
 
 class Catalogue(Protocol[RowCo]):
@@ -62,6 +75,21 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """Why a match is where it is.
+
+    Attributes:
+        coarse_rank: its place among the candidates by code, from 1; None where codes played no part.
+        code: its binary code, `(bits / 8,)` uint8.
+        bits: which bits differ from the query's, ascending, the first bit of the first byte being 0.
+    """
+
+    coarse_rank: int | None
+    code: Code
+    bits: list[int]
+
+
+@dataclass(frozen=True)
 class Answer(Generic[Row]):
     """What a search found.
 
@@ -70,6 +98,7 @@ class Answer(Generic[Row]):
         pool_size: candidates that the ranking step looked at.
         catalogue_size: pictures that could have been found.
         matches: ranked, with what the catalogue knows of each.
+        explanations: one for each match, where they were asked for.
         timings: milliseconds by step.
     """
 
@@ -78,14 +107,23 @@ class Answer(Generic[Row]):
     pool_size: int
     catalogue_size: int
     matches: list[tuple[Match, Row]]
+    explanations: list[Explanation]
     timings: dict[str, float]
 
 
 class Searcher(Generic[Row]):
     """Answers searches over one catalogue with one network."""
 
-    def __init__(self, prepare: Preparer, encoder: Encoder, catalogue: Catalogue[Row], pool: int) -> None:
-        self._prepare, self._encoder, self._catalogue, self._pool = prepare, encoder, catalogue, pool
+    def __init__(
+        self,
+        prepare: Preparer,
+        encoder: Encoder,
+        catalogue: Catalogue[Row],
+        pool: int,
+        similarity: Similarity | None = None,
+    ) -> None:
+        self._prepare, self._encoder, self._catalogue = prepare, encoder, catalogue
+        self._pool, self._similarity = pool, similarity
 
     def by_picture(self, data: bytes, options: SearchOptions) -> Answer[Row]:
         """Finds what looks like an uploaded picture.
@@ -93,9 +131,9 @@ class Searcher(Generic[Row]):
         Raises:
             PictureRefusedError: the bytes are not a picture that can be used.
         """
-        timings = Timings()
+        timings, _ = Timings(), self._curve(options)
         with timings.step("decode"):
-            picture = self._prepare(data)
+            picture = self._prepare(data, crop=options.crop)
         encoding = self._encoder.encode_one(picture.image)
         # While the network is at work, the catalogue is asked.
         with timings.step("catalogue"):
@@ -133,30 +171,85 @@ class Searcher(Generic[Row]):
         options: SearchOptions,
         timings: Timings,
     ) -> Answer[Row]:
-        with timings.step("coarse"):
-            candidates = coarse(index, code, options, self._pool, among)
-        with timings.step("fine"):
-            matches = fine(index, code, feature, candidates, options)
-        with timings.step("catalogue"):
-            rows = self._catalogue.rows([match.id for match in matches])
-        found = [(match, rows[match.id]) for match in matches if match.id in rows]
-        return Answer(code, options, len(candidates), len(index), found, timings.total())
+        curve, asked = self._curve(options), options.k
+        while True:
+            with timings.step("coarse"):
+                candidates = coarse(index, code, options, self._pool, asked, among)
+            with timings.step("fine"):
+                ranked = fine(index, code, feature, candidates, options, asked)
+            with timings.step("catalogue"):
+                rows = self._catalogue.rows([match.id for match in ranked])
+            similar = list(similar_enough(ranked, curve, options.min_similarity))
+            found = [(match, rows[match.id]) for match in similar if match.id in rows]
+            if options.group is not None:
+                found = first_of_each(found, options.group)[: options.k]
+            if options.group is None or len(found) == options.k or len(similar) < asked:
+                break
+            # Several of a group were among them: there are fewer groups than were asked for.
+            asked *= _FURTHER
+        explanations = explain(index, code, candidates, found, options) if options.explain else []
+        return Answer(code, options, len(candidates), len(index), found, explanations, timings.total())
+
+    def _curve(self, options: SearchOptions) -> Curve | None:
+        """Returns what the distances mean that rank the matches."""
+        if self._similarity is None:
+            if options.min_similarity is not None:
+                reason = "the network in use was never calibrated, so nobody knows; `lookalike calibrate` does it"
+                raise InvalidInputError("min_similarity", reason)
+            return None
+        return self._similarity.codes if options.mode is Mode.BCS else self._similarity.features
 
 
-def coarse(index: Index, code: Code, options: SearchOptions, pool: int, among: Subset | None) -> Candidates:
-    """Chooses the candidates: the pool for `hds`, the answer itself for `bcs`, everything for `es`.
+def similar_enough(ranked: list[Match], curve: Curve | None, least: float | None) -> Iterator[Match]:
+    """Says of each match how similar it is; ends where they are no longer similar enough."""
+    for match in ranked:
+        similarity = curve(match.distance) if curve is not None else None
+        if least is not None and similarity is not None and similarity < least:
+            return
+        yield replace(match, similarity=similarity)
+
+
+def coarse(index: Index, code: Code, options: SearchOptions, pool: int, k: int, among: Subset | None) -> Candidates:
+    """Chooses the candidates: the pool for `hds`, the k of the answer itself for `bcs`, everything for `es`.
 
     `pool` is how many suit the network, for a search that does not say.
     """
     if options.mode is Mode.ES:
         return index.everything(among)
-    limit = options.pool_limit(pool) if options.mode is Mode.HDS else options.k
+    limit = options.pool_limit(pool) if options.mode is Mode.HDS else k
     return index.candidates(code, limit, options.radius, among)
 
 
-def fine(index: Index, code: Code, feature: Feature, candidates: Candidates, options: SearchOptions) -> list[Match]:
-    """Orders the candidates by F7; `bcs` keeps the order of the codes."""
+def first_of_each(found: list[tuple[Match, Row]], field: str) -> list[tuple[Match, Row]]:
+    """Keeps the best match of each group; a picture that belongs to none stands for itself."""
+    best: dict[Hashable, tuple[Match, Row]] = {}
+    for match, row in found:
+        group = row.group(field)
+        best.setdefault(("alone", match.id) if group is None else ("group", group), (match, row))
+    return list(best.values())
+
+
+def explain(
+    index: Index, code: Code, candidates: Candidates, found: Sequence[tuple[Match, object]], options: SearchOptions
+) -> list[Explanation]:
+    """Says for each match where its code put it, and which bits differ."""
+    codes = index.codes(np.array([match.id for match, _ in found], np.int64))
+    places = {int(picture_id): place for place, picture_id in enumerate(candidates.ids, 1)}
+    return [
+        Explanation(
+            None if options.mode is Mode.ES else places[match.id],
+            own,
+            np.flatnonzero(np.unpackbits(own ^ code)).tolist(),
+        )
+        for (match, _), own in zip(found, codes, strict=True)
+    ]
+
+
+def fine(
+    index: Index, code: Code, feature: Feature, candidates: Candidates, options: SearchOptions, k: int
+) -> list[Match]:
+    """Orders the candidates by F7 and keeps k; `bcs` keeps the order of the codes."""
     if options.mode is Mode.BCS:
         pairs = zip(candidates.ids.tolist(), candidates.hamming.tolist(), strict=True)
         return [Match(picture_id, float(hamming), hamming) for picture_id, hamming in pairs]
-    return index.rank(feature, code, candidates, options.k)
+    return index.rank(feature, code, candidates, k)

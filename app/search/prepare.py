@@ -6,7 +6,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from app.search.decode import DecodeLimits, decode
+from app.search.decode import Crop, DecodeLimits, decode
 from app.search.decode import thumbnail as shrunk
 
 
@@ -32,8 +32,8 @@ class Prepared:
 class Preparer(Protocol):
     """Prepares pictures for one network. Safe for many threads."""
 
-    def __call__(self, data: bytes, *, thumbnail: bool = False) -> Prepared:
-        """Decodes a picture.
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
+        """Decodes a picture, or a crop of it.
 
         Raises:
             PictureRefusedError: the bytes are no picture that can be used.
@@ -47,8 +47,8 @@ class InProcess:
     def __init__(self, side: int, reduce: Callable[[Image.Image], Image.Image], limits: DecodeLimits) -> None:
         self._side, self._reduce, self._limits = side, reduce, limits
 
-    def __call__(self, data: bytes, *, thumbnail: bool = False) -> Prepared:
-        """Decodes a picture."""
-        picture = decode(data, self._limits, self._side)
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
+        """Decodes a picture, or a crop of it."""
+        picture = decode(data, self._limits, self._side, crop)
         small = shrunk(picture.image) if thumbnail else b""
         return Prepared(self._reduce(picture.image), small, picture.width, picture.height, picture.media_type)

@@ -13,19 +13,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from PIL import Image
 
 from app.errors import PictureRefusedError, UnavailableError
-from app.search.decode import MEDIA_TYPES, DecodeLimits, check_bytes
+from app.search.decode import MEDIA_TYPES, Crop, DecodeLimits, check_bytes
 from app.search.prepare import Prepared
 from models.preprocess import Preprocess
 
 PROGRAM = (sys.executable, "-m", "app.search.sandboxed")
 READY = b"ready"
-REQUEST, REPLY = struct.Struct(">?Q"), struct.Struct(">I")
+# Whether a thumbnail is wanted; a crop, of no width for none; the length of the picture.
+REQUEST, REPLY = struct.Struct(">?4IQ"), struct.Struct(">I")
+NO_CROP = Crop(0, 0, 0, 0)
 _START_S = 60.0
 _LARGEST_HEADER, _LARGEST_THUMBNAIL = 4096, 1_000_000
 # What Python and the decoders take, and what a pixel costs at most on its way through them.
@@ -65,8 +67,8 @@ class Sandbox:
         for _ in range(processes):
             self._idle.put(_Process(program, job))
 
-    def __call__(self, data: bytes, *, thumbnail: bool = False) -> Prepared:
-        """Decodes a picture.
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
+        """Decodes a picture, or a crop of it.
 
         Raises:
             PictureRefusedError: the bytes are no picture that can be used.
@@ -75,7 +77,7 @@ class Sandbox:
         check_bytes(len(data), self._job.limits)
         process = self._idle.get()
         try:
-            return process.ask(data, thumbnail=thumbnail, seconds=self._seconds)
+            return process.ask(data, thumbnail, crop, self._seconds)
         except BaseException as error:
             # After a refusal the process waits for the next picture; after anything else nobody knows what it does.
             if type(error) is not PictureRefusedError:
@@ -116,14 +118,14 @@ class _Process:
                 stderr=subprocess.DEVNULL,
             )
 
-    def ask(self, data: bytes, *, thumbnail: bool, seconds: float) -> Prepared:
+    def ask(self, data: bytes, thumbnail: bool, crop: Crop | None, seconds: float) -> Prepared:
         """Has one picture prepared."""
         if not self._ready:
             self._wait_until_ready()
         until = time.monotonic() + seconds
         try:
             self._socket.settimeout(seconds)
-            self._socket.sendall(REQUEST.pack(thumbnail, len(data)))
+            self._socket.sendall(REQUEST.pack(thumbnail, *astuple(crop or NO_CROP), len(data)))
             self._socket.sendall(data)
             return self._prepared(until)
         except TimeoutError as error:

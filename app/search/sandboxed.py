@@ -13,9 +13,9 @@ from pathlib import Path
 from PIL import Image
 
 from app.errors import PictureRefusedError
-from app.search.decode import DecodeLimits
+from app.search.decode import Crop, DecodeLimits
 from app.search.prepare import InProcess, Preparer
-from app.search.sandbox import READY, REPLY, REQUEST
+from app.search.sandbox import NO_CROP, READY, REPLY, REQUEST
 from models.preprocess import Preprocess
 
 _OPEN_FILES = 64
@@ -31,16 +31,17 @@ def main() -> None:
         stream.write(READY)
         stream.flush()
         while head := stream.read(REQUEST.size):
-            thumbnail, length = REQUEST.unpack(head)
-            for part in answer(prepare, stream.read(length), thumbnail=thumbnail):
+            thumbnail, *box, length = REQUEST.unpack(head)
+            crop = Crop(*box)
+            for part in answer(prepare, stream.read(length), thumbnail, None if crop == NO_CROP else crop):
                 stream.write(part)
             stream.flush()
 
 
-def answer(prepare: Preparer, data: bytes, *, thumbnail: bool) -> list[bytes]:
+def answer(prepare: Preparer, data: bytes, thumbnail: bool, crop: Crop | None) -> list[bytes]:
     """Prepares a picture; returns the parts of the answer."""
     try:
-        made = prepare(data, thumbnail=thumbnail)
+        made = prepare(data, thumbnail=thumbnail, crop=crop)
     except PictureRefusedError as error:
         return _headed({"code": error.code, "reason": error.reason})
     header: dict[str, int | str] = {

@@ -6,6 +6,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from app.search.decode import Crop
+
 Ids = NDArray[np.int64]
 
 
@@ -28,6 +30,11 @@ class SearchOptions:
             radius either, for what suits the network.
         radius: the largest Hamming distance of a candidate; None for no limit but the pool.
         label: only pictures with this label.
+        filter: only pictures that pass this filter, as JSON text.
+        crop: the part of the query that is searched with; None for all of it.
+        min_similarity: only matches that are so similar, 0 to 1; None for all.
+        group: only the best match of those whose metadata has the same in this field; None for all.
+        explain: whether to say why each match is where it is.
     """
 
     k: int = 10
@@ -35,6 +42,11 @@ class SearchOptions:
     pool: int | None = None
     radius: int | None = None
     label: str | None = None
+    filter: str | None = None
+    crop: Crop | None = None
+    min_similarity: float | None = None
+    group: str | None = None
+    explain: bool = False
 
     def pool_limit(self, usual: int) -> int | None:
         """Returns how many candidates there may be, given the network's usual pool; None for all in the radius."""
@@ -113,11 +125,16 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Match:
-    """One ranked picture: its id, the distance that ranked it, and the bits that differ.
+    """One ranked picture.
 
-    The distance is L2 on F7 for `hds` and `es`, and the Hamming distance for `bcs`.
+    Attributes:
+        id: of the picture.
+        distance: what ranked it: L2 on F7 for `hds` and `es`, and the Hamming distance for `bcs`.
+        hamming: bits in which its code differs from the query's.
+        similarity: what the distance means, 0 to 1 (`models/similarity.py`); None where nobody knows.
     """
 
     id: int
     distance: float
     hamming: int
+    similarity: float | None = None

@@ -58,6 +58,7 @@ def test_the_cursor_goes_through_the_whole_catalogue_in_order(client: TestClient
     assert pages(client) == [ids]
     assert pages(client, limit=2, label="odd") == [ids[1:5:2], ids[5::2]]
     assert pages(client, label="nobody's") == [[]]
+    assert pages(client, limit=2, filter='{"label": {"$ne": "even"}}') == [ids[1:5:2], ids[5::2]]
 
 
 def test_a_page_is_not_upset_by_what_is_deleted_and_added_meanwhile(client: TestClient) -> None:
@@ -71,7 +72,7 @@ def test_a_page_is_not_upset_by_what_is_deleted_and_added_meanwhile(client: Test
 
 
 def test_an_empty_catalogue_has_one_empty_page(client: TestClient) -> None:
-    assert client.get("/images").json() == {"items": [], "next_cursor": None}
+    assert client.get("/images").json() == {"items": [], "next_cursor": None, "notes": []}
 
 
 def test_what_is_left_out_of_a_description_stays(client: TestClient) -> None:

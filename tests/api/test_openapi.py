@@ -23,6 +23,8 @@ PATHS = {
     "/healthz": {"get"},
     "/readyz": {"get"},
     "/metrics": {"get"},
+    "/facets": {"get"},
+    "/search/batch": {"post"},
     "/session": {"post", "delete"},
 }
 
@@ -86,7 +88,18 @@ def test_whatever_takes_parameters_says_that_it_may_refuse_them(schema: dict[str
 
 def test_every_parameter_with_bounds_shows_them(schema: dict[str, Any]) -> None:
     parameters = {item["name"]: item["schema"] for item in schema["paths"]["/search"]["post"]["parameters"]}
-    assert set(parameters) == {"k", "mode", "pool", "radius", "label"}
+    assert set(parameters) == {
+        "k",
+        "mode",
+        "pool",
+        "radius",
+        "label",
+        "filter",
+        "min_similarity",
+        "group",
+        "explain",
+        "crop",
+    }
     assert (parameters["k"]["default"], parameters["k"]["minimum"]) == (10, 1)
     assert parameters["mode"]["default"] == "hds"
     assert schema["components"]["schemas"]["Mode"]["enum"] == ["hds", "bcs", "es"]

@@ -1,5 +1,6 @@
 """Searching over HTTP, compared with brute force over everything."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from tests.pictures import encoded
 
 Rows = NDArray[np.int64]
 
-COUNT = 200
+COUNT, GROUPED = 200, 150
 LABELS = ("boots", "hats", None)
 QUERIES = (0, 57, 1000, 1001)
 
@@ -77,7 +78,11 @@ def truth(postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFac
 def filled(client: TestClient) -> Truth:
     drawings = [drawing(seed) for seed in range(COUNT)]
     labels = [LABELS[number % 3] for number in range(COUNT)]
-    about = [{"key": f"key {number}", "label": label} for number, label in enumerate(labels)]
+    about: list[dict[str, Any]] = [
+        {"key": f"key {number}", "label": label, "price": number} for number, label in enumerate(labels)
+    ]
+    for number, said in enumerate(about[:GROUPED]):
+        said["product"] = {"number": number % 12}
     items = index(client, *(encoded(image, "PNG") for image in drawings), metadata=about)
     made = FakeEncoder().encode_many(drawings)
     ids = np.array([item["id"] for item in items], np.int64)
@@ -167,6 +172,107 @@ def test_a_label_bounds_what_is_searched(truth: Truth, mode: str, label: str) ->
 def test_a_label_that_nobody_has_finds_nothing(truth: Truth, mode: str) -> None:
     answer = truth.search(3, mode=mode, label="nobody's")
     assert (answer["results"], answer["pool_size"], answer["catalogue_size"]) == ([], 0, COUNT)
+
+
+@pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
+@pytest.mark.parametrize("most", [3, 30, 150])
+def test_a_filter_bounds_what_is_searched(truth: Truth, mode: str, most: int) -> None:
+    filter_ = {"price": {"$lt": most}, "$or": [{"label": "boots"}, {"label": {"$exists": False}}]}
+    answer = truth.search(3, mode=mode, filter=json.dumps(filter_), k=30)
+    rows = np.flatnonzero((np.arange(COUNT) < most) & (truth.labels != "hats"))
+    (expect_codes if mode == "bcs" else expect_vectors)(truth, answer, 3, rows, 30)
+    assert answer["notes"] == []
+
+
+def test_a_crop_is_searched_with(truth: Truth) -> None:
+    wide = Image.new("RGB", (64, 40), "green")
+    wide.paste(drawing(57), (30, 20))
+    files = {"image": encoded(wide, "PNG")}
+    cropped = truth.client.post("/search", params={"crop": "30,20,16,16"}, files=files).json()
+    assert cropped["results"] == truth.search(57)["results"]
+    assert truth.client.post("/search", files=files).json()["results"] != cropped["results"]
+
+
+@pytest.mark.parametrize("crop", ["60,0,10,10", "0,0,0,5", "a,b,c,d", "1,2,3", "-1,0,5,5", "0,0,9999999999,1"])
+def test_a_crop_that_cannot_be_used_is_refused(truth: Truth, crop: str) -> None:
+    files = {"image": encoded(Image.new("RGB", (64, 40), "green"), "PNG")}
+    answer = truth.client.post("/search", params={"crop": crop}, files=files)
+    assert answer.status_code == 422
+    assert "crop" in answer.json()["detail"]
+
+
+def test_several_queries_are_answered_as_one_by_one(truth: Truth) -> None:
+    files = [("images", encoded(drawing(seed), "PNG")) for seed in QUERIES]
+    files.insert(2, ("images", b"not a picture"))
+    items = truth.client.post("/search/batch", params={"k": 7, "label": "boots"}, files=files).json()["items"]
+    assert "not a picture in a format read here" in items.pop(2)["error"]
+    assert [item["answer"]["results"] for item in items] == [
+        truth.search(seed, k=7, label="boots")["results"] for seed in QUERIES
+    ]
+
+
+def test_a_batch_has_an_end(truth: Truth) -> None:
+    files = [("images", encoded(drawing(1), "PNG"))] * 33
+    assert truth.client.post("/search/batch", files=files).status_code == 422
+    assert truth.client.post("/search/batch", files=[]).status_code == 422
+
+
+@pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
+@pytest.mark.parametrize("k", [1, 5, 20, 100])
+def test_a_group_shows_its_best_match_alone(truth: Truth, mode: str, k: int) -> None:
+    everything = truth.search(3, mode=mode, pool=COUNT, k=COUNT)["results"]
+    best, seen = [], set()
+    for match in everything:
+        product = match["metadata"].get("product", {"alone": match["id"]})
+        if str(product) not in seen:
+            best.append(match)
+        seen.add(str(product))
+    assert truth.search(3, mode=mode, pool=COUNT, k=k, group="product")["results"] == best[:k]
+    assert len(best) == 12 + COUNT - GROUPED
+
+
+def test_a_group_may_be_the_label(truth: Truth) -> None:
+    found = truth.search(3, k=50, group="label")["results"]
+    assert [match["label"] for match in found].count("boots") == 1
+    assert [match["label"] for match in found].count("hats") == 1
+
+
+@pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
+def test_an_explanation_tells_rank_by_code_and_the_bits_that_differ(truth: Truth, mode: str) -> None:
+    answer = truth.search(57, mode=mode, k=30, explain=True)
+    order = truth.ids[nearest_codes(truth, 57, np.arange(COUNT), None)].tolist()
+    code = np.frombuffer(bytes.fromhex(answer["code"]), np.uint8)
+    for match in answer["results"]:
+        explained = match["explanation"]
+        own = np.frombuffer(bytes.fromhex(explained["code"]), np.uint8)
+        assert explained["bits"] == np.flatnonzero(np.unpackbits(own ^ code)).tolist()
+        assert len(explained["bits"]) == match["hamming"]
+        assert explained["coarse_rank"] == (None if mode == "es" else order.index(match["id"]) + 1)
+    assert all(match["explanation"] is None for match in truth.search(57, mode=mode)["results"])
+
+
+def test_label_and_filter_must_both_pass(truth: Truth) -> None:
+    answer = truth.search(3, label="hats", filter='{"price": {"$gte": 100}}', k=100)
+    rows = np.flatnonzero((np.arange(COUNT) >= 100) & (truth.labels == "hats"))
+    expect_vectors(truth, answer, 3, rows, 100)
+
+
+def test_a_filter_that_lets_nothing_through_says_what_no_picture_has(truth: Truth) -> None:
+    assert truth.search(3, filter='{"price": -5}')["notes"] == []
+    answer = truth.search(3, label="nobody's", filter='{"prize": 5}')
+    assert answer["results"] == []
+    assert answer["notes"] == ['No picture has the label "nobody\'s".', "No picture has the field 'prize'."]
+
+
+def test_what_is_no_filter_is_refused(truth: Truth) -> None:
+    for method, path, files in (
+        ("POST", "/search", {"image": encoded(drawing(1), "PNG")}),
+        ("GET", "/images", None),
+        ("GET", "/images/1/similar", None),
+    ):
+        answer = truth.client.request(method, path, params={"filter": '{"price": {"$near": 5}}'}, files=files)
+        assert answer.status_code == 422
+        assert "price.$near is not known here" in answer.json()["detail"]
 
 
 def test_a_radius_without_anybody_in_it_finds_nothing(client: TestClient) -> None:

@@ -1,6 +1,8 @@
 """Filters against the database, asked anew and kept in step."""
 
+import json
 from contextlib import ExitStack
+from itertools import product
 
 import numpy as np
 from sqlalchemy import event, select
@@ -23,9 +25,9 @@ def add(service: Service, key: str, label: str | None) -> int:
     return added.id
 
 
-def passing(service: Service, label: str | None) -> list[int] | None:
+def passing(service: Service, label: str | None, filter_: str | None = None) -> list[int] | None:
     service.follower.current()
-    subset = service.follower.matching(SearchOptions(label=label))
+    subset = service.follower.matching(SearchOptions(label=label, filter=filter_))
     return None if subset is None else subset.ids.tolist()
 
 
@@ -49,8 +51,9 @@ def test_filters_stay_in_step_with_every_change_of_any_process(settings: Setting
                 writer.ingest.delete(ids.pop(rng.integers(len(ids))))
             for name in LABELS[:3]:
                 assert name is not None
-                for service in (one, two):
-                    found = passing(service, name)
+                asked: tuple[tuple[str | None, str | None], ...] = ((name, None), (None, json.dumps({"label": name})))
+                for service, filters in product((one, two), asked):
+                    found = passing(service, *filters)
                     # One that was deleted may still be among them: the index no longer finds it.
                     assert [one_id for one_id in found or [] if one_id in ids] == expected(one, name)
     assert ids

@@ -6,13 +6,13 @@ import time
 
 from app.errors import PictureRefusedError
 from app.search import prepare, sandboxed
-from app.search.decode import DecodeLimits, Picture, decode
+from app.search.decode import Crop, DecodeLimits, Picture, decode
 from app.search.sandbox import REPLY
 
 ANSWERS = {b"lies  ": [REPLY.pack(3), b"{}!"], b"floods": [REPLY.pack(2**32 - 1), b"x" * 10_000]}
 
 
-def harmful(data: bytes, limits: DecodeLimits, side: int | None = None) -> Picture:
+def harmful(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Crop | None = None) -> Picture:
     """Decodes, unless the bytes say otherwise."""
     harm, kept = data[:6], []
     match harm:
@@ -34,7 +34,7 @@ def harmful(data: bytes, limits: DecodeLimits, side: int | None = None) -> Pictu
             raise PictureRefusedError("told", str(sorted(os.environ)))
         case _:
             pass
-    return decode(data, limits, side)
+    return decode(data, limits, side, crop)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
 from app.errors import PictureRefusedError
-from app.search.decode import DecodeLimits, Picture, decode, thumbnail
+from app.search.decode import Crop, DecodeLimits, Picture, decode, thumbnail
 from tests.hostile import chunk, gif, png, with_exif
 from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format, gradient
 
@@ -101,6 +101,35 @@ def test_a_reduced_picture_is_upright_and_knows_its_whole_size() -> None:
 )
 def test_a_jpeg_is_reduced_to_no_less_than_a_quarter_more_than_the_side(side: int, shorter: int) -> None:
     assert min(decode(encoded(gradient(640, 480)), LIMITS, side).image.size) == shorter
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_crop_is_that_part_of_the_upright_picture(kind: str, orientation: int) -> None:
+    whole, crop = gradient(640, 480), Crop(100, 60, 300, 200)
+    picture = decode(encoded(whole, kind, orientation), LIMITS, crop=crop)
+    assert (picture.width, picture.height) == (640, 480)
+    assert difference(picture.image, whole.crop((100, 60, 400, 260))) < 2
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("crop", [Crop(2000, 1000, 1000, 1500), Crop(0, 0, 4000, 3000), Crop(3999, 0, 1, 3000)])
+def test_a_crop_of_a_reduced_jpeg_is_the_same_part_and_keeps_its_detail(crop: Crop, orientation: int) -> None:
+    whole, side = gradient(4000, 3000), 224
+    cut = decode(encoded(whole, "JPEG", orientation), LIMITS, side, crop).image
+    right = whole.crop((crop.x, crop.y, crop.x + crop.width, crop.y + crop.height))
+    assert min(cut.size) >= min(side, crop.width, crop.height)
+    assert difference(cut.resize((64, 64)), right.resize((64, 64))) < 3
+
+
+@pytest.mark.parametrize(
+    "crop", [Crop(0, 0, 65, 48), Crop(64, 0, 1, 1), Crop(10, 40, 5, 9), Crop(10, 10, 0, 5), Crop(5, 5, 5, 0)]
+)
+@pytest.mark.parametrize("side", [None, 8])
+def test_a_crop_outside_the_picture_is_refused_with_both_sizes(crop: Crop, side: int | None) -> None:
+    with pytest.raises(PictureRefusedError, match=f"{crop} .* does not lie within the 64 × 48 pixels") as refused:
+        decode(FILES["JPEG"], LIMITS, side, crop)
+    assert refused.value.code == "crop_outside"
 
 
 def test_reducing_does_not_show_after_the_resize() -> None:

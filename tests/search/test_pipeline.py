@@ -32,13 +32,22 @@ FIRST_ID = 1000
 USUAL_POOL = 40
 
 
+class Key(str):
+    """What is known of a picture; pictures of one maker belong together."""
+
+    __slots__ = ()
+
+    def group(self, field: str) -> str | None:
+        return self[:3] if field == "maker" else None
+
+
 @dataclass
 class Shelf:
     """A catalogue in memory: picture i has id `FIRST_ID` + i, and what is known of it is its key."""
 
     index: LocalIndex
     labels: list[str]
-    keys: dict[int, str]
+    keys: dict[int, Key]
     asked: list[Sequence[int]] = field(default_factory=list)
 
     def current(self) -> Index:
@@ -50,7 +59,7 @@ class Shelf:
         ids = [FIRST_ID + at for at, label in enumerate(self.labels) if label == options.label]
         return Subset(np.array(ids, np.int64))
 
-    def rows(self, ids: Sequence[int]) -> Mapping[int, str]:
+    def rows(self, ids: Sequence[int]) -> Mapping[int, Key]:
         self.asked.append(ids)
         return {picture_id: self.keys[picture_id] for picture_id in reversed(ids) if picture_id in self.keys}
 
@@ -59,7 +68,7 @@ class Shelf:
 class World:
     """Everything that a search needs, and everything that brute force needs to check it."""
 
-    searcher: Searcher[str]
+    searcher: Searcher[Key]
     shelf: Shelf
     encoder: Encoder
     encoded: Encoded
@@ -77,7 +86,7 @@ class World:
             pool = sorted(pool, key=lambda at: (exact[at], at))
         return [FIRST_ID + at for at in pool[: options.k]]
 
-    def check(self, answer: Answer[str], query: Encoded) -> None:
+    def check(self, answer: Answer[Key], query: Encoded) -> None:
         """Compares an answer with brute force, allowing equal distances to change places."""
         code, feature, options = query.codes[0], query.features[0], answer.options
         np.testing.assert_array_equal(answer.code, code)
@@ -109,7 +118,7 @@ def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World
         index.add(
             Entries(FIRST_ID + np.arange(len(PICTURES)), encoded.codes, slots, vectors.write(slots, encoded.features))
         )
-        keys = {FIRST_ID + at: picture.key for at, picture in enumerate(PICTURES)}
+        keys = {FIRST_ID + at: Key(picture.key) for at, picture in enumerate(PICTURES)}
         shelf = Shelf(index, [picture.label for picture in PICTURES], keys)
         yield World(Searcher(in_process(encoder), encoder, shelf, USUAL_POOL), shelf, encoder, encoded)
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from app.errors import PictureRefusedError, UnavailableError
-from app.search.decode import DecodeLimits
+from app.search.decode import Crop, DecodeLimits
 from app.search.prepare import InProcess
 from app.search.sandbox import Job, Sandbox
 from models.preprocess import Preprocess
@@ -41,6 +41,9 @@ def test_it_prepares_as_this_process_would() -> None:
             np.testing.assert_array_equal(np.asarray(there.image), np.asarray(expected.image))
             assert (there.width, there.height, there.media_type) == (expected.width, expected.height, "image/png")
             assert there.thumbnail == b""
+        crop = Crop(100, 50, 120, 90)
+        there, expected = sandbox(PICTURE, crop=crop), here(PICTURE, crop=crop)
+        np.testing.assert_array_equal(np.asarray(there.image), np.asarray(expected.image))
         assert sandbox(PICTURE, thumbnail=True).thumbnail == here(PICTURE, thumbnail=True).thumbnail != b""
 
 

@@ -1,0 +1,56 @@
+"""What can be filtered by, counted over HTTP."""
+
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from tests.api.test_index import index, picture
+
+SAID: list[dict[str, Any]] = [
+    {"label": "boots", "price": 10, "colour": "red", "sale": True},
+    {"label": "boots", "price": 20.5, "colour": "red", "sizes": [1, 2]},
+    {"label": "hats", "price": -3, "colour": "blue", "sizes": [1]},
+    {"colour": 7, "<b>": "x"},
+]
+
+
+def facets(client: TestClient, **parameters: str) -> dict[str, Any]:
+    answer = client.get("/facets", params=parameters)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_labels_and_fields_are_counted(client: TestClient) -> None:
+    index(client, *(picture(number) for number in range(4)), metadata=SAID)
+    found = facets(client)
+    assert found["labels"] == [{"value": "boots", "pictures": 2}, {"value": "hats", "pictures": 1}]
+    fields = {field.pop("name"): field for field in found["fields"]}
+    assert list(fields) == ["colour", "price", "sizes", "<b>", "sale"]
+    once = {"pictures": 1}
+    assert fields["price"] == {
+        "kind": "number",
+        "pictures": 3,
+        "values": [{"value": value, **once} for value in (-3, 10, 20.5)],
+        "distinct": 3,
+        "least": -3,
+        "most": 20.5,
+    }
+    assert (fields["colour"]["kind"], fields["colour"]["pictures"], fields["colour"]["values"]) == ("other", 4, [])
+    assert (fields["sizes"]["kind"], fields["sizes"]["distinct"], fields["sizes"]["values"]) == ("other", 2, [])
+    assert fields["sale"]["values"] == [{"value": True, **once}]
+    assert fields["<b>"]["values"] == [{"value": "x", **once}]
+
+
+def test_only_what_passes_is_counted_and_changes_are_seen(client: TestClient) -> None:
+    items = index(client, *(picture(number) for number in range(4)), metadata=SAID)
+    found = facets(client, label="boots", filter='{"price": {"$gt": 15}}')
+    assert found["labels"] == [{"value": "boots", "pictures": 1}]
+    assert [field["name"] for field in found["fields"]] == ["colour", "price", "sizes"]
+    client.patch(f"/images/{items[0]['id']}", json={"label": "shoes"})
+    assert {count["value"] for count in facets(client)["labels"]} == {"boots", "hats", "shoes"}
+    assert facets(client, label="shoes")["fields"][0]["pictures"] == 1
+
+
+def test_an_empty_catalogue_has_nothing_to_filter_by(client: TestClient) -> None:
+    assert facets(client) == {"labels": [], "fields": []}
