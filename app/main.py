@@ -18,7 +18,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from app.api import facets, images, index, search, session, system
+from app.api import duplicates, facets, images, index, search, session, system
 from app.api.access import Access, Doorkeeper
 from app.api.limits import Admission, BodyLimit, FixedHeaders
 from app.api.metrics import Metrics
@@ -96,8 +96,8 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         add_cors(app, settings.cors_origins)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
     add_exception_handlers(app)
-    for router in (search.router, index.router, images.router, facets.router, system.router, session.router):
-        app.include_router(router)
+    for part in (search, index, images, facets, duplicates, system, session):
+        app.include_router(part.router)
     add_page(app)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app

@@ -4,16 +4,20 @@ Run it as `lookalike calibrate CHECKPOINT DIR`. Codes and F7 stay as they are, a
 """
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
 from models.augment import augment
 from models.checkpoint import load
-from models.dataset import TEST, TRAIN, LabelledFiles, load_pictures, read_splits, read_unlabelled
+from models.codes import Floats
+from models.dataset import TEST, TRAIN, LabelledFiles, Loaded, load_pictures, read_splits, read_unlabelled
 from models.description import find, write_info
-from models.encode import BATCH, encoder
+from models.encode import BATCH, Encode, encoder
 from models.errors import DatasetError
 from models.network import LatentHashNet
 from models.similarity import Similarity, calibrate
@@ -49,8 +53,13 @@ def recalibrate(checkpoint: str | Path, folder: Path, *, views: bool = False) ->
 def on_labels(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
     """Calibrates a network: two pictures of one label belong together."""
     loaded = load_pictures(_some(files), network.preprocess)
-    codes, features = encoder(network, len(loaded.labels))(loaded.pictures)
-    return calibrate(codes, features, loaded.labels, "one label")
+    return on_loaded(encoder(network, 2 * len(loaded.labels)), loaded)
+
+
+def on_loaded(run: Encode, loaded: Loaded) -> Similarity | None:
+    """Calibrates a network on pictures in memory, of the size that it reads: those of one label belong together."""
+    codes, features = run(loaded.pictures)
+    return calibrate(codes, features, loaded.labels, "one label", _of_copies(run, loaded.pictures, features))
 
 
 def on_views(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
@@ -64,8 +73,23 @@ def on_views(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
     ]
     same = whole.resized(size).pictures
     pictures = np.concatenate([same, torch.cat(views).round().to(torch.uint8).numpy()])
-    codes, features = encoder(network, len(pictures))(pictures)
-    return calibrate(codes, features, np.tile(np.arange(len(same)), 2), "two views")
+    run = encoder(network, len(pictures))
+    codes, features = run(pictures)
+    copies = _of_copies(run, same, features[: len(same)])
+    return calibrate(codes, features, np.tile(np.arange(len(same)), 2), "two views", copies)
+
+
+def _of_copies(run: Encode, pictures: NDArray[np.uint8], features: Floats) -> float:
+    """Returns how far apart pictures and poor copies of them are, but for the farthest hundredth."""
+    _, copied = run(np.stack([_poor_copy(Image.fromarray(picture)) for picture in pictures]))
+    return float(np.percentile(np.linalg.norm(copied - features, axis=1), 99))
+
+
+def _poor_copy(image: Image.Image) -> NDArray[np.uint8]:
+    """Scales a picture to half, saves it as a JPEG, and scales it back."""
+    saved = BytesIO()
+    image.reduce(2).save(saved, "JPEG", quality=60)
+    return np.asarray(Image.open(saved).resize(image.size, Image.Resampling.BILINEAR))
 
 
 def _some(files: LabelledFiles) -> LabelledFiles:

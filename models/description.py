@@ -110,7 +110,7 @@ def read_info(path: Path) -> CheckpointInfo:
 def _similarity(raw: dict[str, Any] | None) -> Similarity | None:
     if raw is None:
         return None
-    return Similarity(raw["pairs"], Curve(**raw["features"]), Curve(**raw["codes"]), raw["error"])
+    return Similarity(raw["pairs"], Curve(**raw["features"]), Curve(**raw["codes"]), raw["copies"], raw["error"])
 
 
 def read_weights(path: Path, info: CheckpointInfo) -> Weights:

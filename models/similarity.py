@@ -45,6 +45,8 @@ class Similarity:
         pairs: which pairs of pictures belong together.
         features: by L2 on F7, scaled as the network says.
         codes: by Hamming distance.
+        copies: the distance on F7 within which 99 of 100 pictures have a copy of themselves that was scaled to half
+            and saved as a JPEG of quality 60: what is nearer is as good as the same picture.
         error: mean difference between the similarity and the share of pairs that belong together, over ten bins of
             pairs that were not calibrated on (the expected calibration error); of `features`.
     """
@@ -52,11 +54,12 @@ class Similarity:
     pairs: Pairs
     features: Curve
     codes: Curve
+    copies: float
     error: float
 
 
 def calibrate(
-    codes: Codes, features: Floats, groups: NDArray[np.int64], pairs: Pairs, seed: int = 0
+    codes: Codes, features: Floats, groups: NDArray[np.int64], pairs: Pairs, copies: float, seed: int = 0
 ) -> Similarity | None:
     """Calibrates a network on pictures that it was not trained on.
 
@@ -65,6 +68,7 @@ def calibrate(
         features: `(n, d)` float32, scaled as the network says.
         groups: `(n,)`; pictures of one group belong together.
         pairs: what the groups are.
+        copies: see `Similarity`.
         seed: of the choice of pairs.
 
     Returns:
@@ -80,7 +84,7 @@ def calibrate(
     fitted, judged = slice(0, None, 2), slice(1, None, 2)
     curve = fit_curve(apart[fitted], together[fitted])
     error = calibration_error(np.array([curve(distance) for distance in apart[judged]]), together[judged])
-    return Similarity(pairs, curve, fit_curve(bits[fitted], together[fitted]), error)
+    return Similarity(pairs, curve, fit_curve(bits[fitted], together[fitted]), copies, error)
 
 
 def fit_curve(distances: Doubles, together: NDArray[np.bool_]) -> Curve:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from models import checkpoint
 from models.backbones import BACKBONES
+from models.calibrate import on_loaded
 from models.dataset import Loaded
 from models.description import CheckpointInfo, FeatureNorm
 from models.devices import autocast, average, keep_freed_memory, pick_device, process_group
@@ -32,7 +33,6 @@ from models.losses import loss
 from models.metrics import accuracy, retrieval
 from models.network import LatentHashNet
 from models.recipe import Recipe, epochs_for
-from models.similarity import calibrate
 from models.state import State, keep, resting, resume, start
 from models.train_data import Data, batches, read, seed_of
 
@@ -194,8 +194,7 @@ def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInf
         "held_out_pictures": len(data.held_out.labels),
         "held_out_retrieval": measured[best],
     }
-    codes, features = encoder(network, len(data.held_out.labels))(data.held_out.pictures)
-    similarity = calibrate(codes, features, data.held_out.labels, "one label")
+    similarity = on_loaded(encoder(network, 2 * len(data.held_out.labels)), data.held_out)
     described = checkpoint.describe(network, out.name, data.classes)
     return replace(described, pool=pool, similarity=similarity, training=about, metrics=found)
 

@@ -7,6 +7,7 @@ from fastapi import Depends, Path, Query, Request
 
 from app.catalogue.conditions import read_filter
 from app.catalogue.queries import unheard_of
+from app.errors import InvalidInputError
 from app.lifespan import Service
 from app.search.types import Mode, SearchOptions
 
@@ -16,6 +17,7 @@ MAX_BITS = 4096
 MAX_ID = 2**63 - 1
 MAX_FILTER = 8192
 PictureId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
+Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")]
 Label = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$", description="Only pictures with this label.")]
 
 
@@ -94,6 +96,19 @@ async def get_search_options(
         group=group,
         explain=explain,
     )
+
+
+def after(cursor: str | None) -> int:
+    """Returns the id after which a page begins.
+
+    Raises:
+        InvalidInputError: it is no cursor.
+    """
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit()) or int(cursor) > MAX_ID:
+        raise InvalidInputError("cursor", "is not a next_cursor of an earlier page")
+    return int(cursor)
 
 
 def notes(service: Service, label: str | None, filter_: str | None) -> list[str]:

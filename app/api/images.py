@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.dependencies import MAX_ID, FilterDep, Label, PictureId, ServiceDep, notes
+from app.api.dependencies import Cursor, FilterDep, Label, PictureId, ServiceDep, after, notes
 from app.api.schemas import PROBLEM, PictureOut, PicturePage, PicturePatch
 from app.catalogue import queries
 from app.catalogue.changes import Given
@@ -63,13 +63,13 @@ class OpenFileResponse(StreamingResponse):
 def list_images(
     service: ServiceDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")] = None,
+    cursor: Cursor = None,
     label: Label | None = None,
     filter_: FilterDep = None,
 ) -> PicturePage:
     """Lists pictures in the order in which they were added."""
     with service.database.asking() as session:
-        found = queries.page(session, after=_after(cursor), limit=limit + 1, passing=passes(label, filter_))
+        found = queries.page(session, after=after(cursor), limit=limit + 1, passing=passes(label, filter_))
     more = str(found[limit - 1].id) if len(found) > limit else None
     return PicturePage(
         items=[PictureOut.of(picture) for picture in found[:limit]],
@@ -148,11 +148,3 @@ def _storable(field: str, value: Json) -> Json:
         return check_json(value)
     except ValueError as error:
         raise InvalidInputError(field, str(error)) from error
-
-
-def _after(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not (cursor.isascii() and cursor.isdigit()) or int(cursor) > MAX_ID:
-        raise InvalidInputError("cursor", "is not a next_cursor of an earlier page")
-    return int(cursor)

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.problems import Problem
+from app.catalogue.queries import Shown
 from app.catalogue.tables import Picture
 from app.search.pipeline import Explanation
-from app.search.types import Mode
+from app.search.types import Match, Mode
 
 PROBLEM: dict[str, Any] = {"model": Problem}
 Metadata = dict[str, Any]
@@ -86,6 +87,21 @@ class MatchOut(BaseModel):
     image_url: str
     thumbnail_url: str
     explanation: ExplanationOut | None = Field(default=None, description="With `explain=true`.")
+
+    @classmethod
+    def of(cls, match: Match, picture: Shown, explanation: Explanation | None = None) -> "MatchOut":
+        """Shows a match, and what the catalogue knows of it."""
+        return cls(
+            id=match.id,
+            key=picture.key,
+            distance=match.distance,
+            hamming=match.hamming,
+            similarity=None if match.similarity is None else round(match.similarity, 4),
+            label=picture.label,
+            metadata=picture.fields,
+            **urls(match.id),
+            explanation=None if explanation is None else ExplanationOut.of(explanation),
+        )
 
 
 class SearchOut(BaseModel):
@@ -197,6 +213,21 @@ class ModelOut(BaseModel):
     bits: int
     feature_dim: int
     feature_norm: str
+
+
+class DuplicateGroupOut(BaseModel):
+    """Pictures that are as good as the same."""
+
+    picture: MatchOut = Field(description="The oldest of them.")
+    duplicates: list[MatchOut] = Field(description="The others, the nearest to it first.")
+
+
+class DuplicatesOut(BaseModel):
+    """What a part of the catalogue holds twice."""
+
+    groups: list[DuplicateGroupOut]
+    distance: float = Field(description="How far apart on F7 the pictures of a group are at most.")
+    next_cursor: str | None = Field(description="Give this as `cursor` for the next part; null on the last one.")
 
 
 class CountOut(BaseModel):

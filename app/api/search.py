@@ -10,7 +10,7 @@ from fastapi import APIRouter, File, Query, UploadFile
 
 from app.api.dependencies import PictureId, SearchOptionsDep, ServiceDep, ThreadsDep, notes
 from app.api.metrics import Metrics, MetricsDep
-from app.api.schemas import PROBLEM, BatchItemOut, BatchOut, ExplanationOut, MatchOut, SearchOut, urls
+from app.api.schemas import PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
 from app.catalogue.queries import Shown
 from app.errors import PictureRefusedError
 from app.lifespan import Service
@@ -104,17 +104,7 @@ def _show(service: Service, answer: Answer[Shown]) -> SearchOut:
         pool_size=answer.pool_size,
         catalogue_size=answer.catalogue_size,
         results=[
-            MatchOut(
-                id=match.id,
-                key=picture.key,
-                distance=match.distance,
-                hamming=match.hamming,
-                similarity=None if match.similarity is None else round(match.similarity, 4),
-                label=picture.label,
-                metadata=picture.fields,
-                **urls(match.id),
-                explanation=ExplanationOut.of(explanation) if explanation else None,
-            )
+            MatchOut.of(match, picture, explanation)
             for (match, picture), explanation in zip_longest(answer.matches, answer.explanations)
         ],
         notes=notes(service, answer.options.label, answer.options.filter) if not answer.matches else [],

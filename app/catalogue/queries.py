@@ -59,6 +59,11 @@ def page(session: Session, *, after: int, limit: int, passing: Condition) -> lis
     return list(session.scalars(query))
 
 
+def ids_after(session: Session, after: int, limit: int) -> list[int]:
+    """Lists ids of pictures, those after one id."""
+    return list(session.scalars(select(Picture.id).where(Picture.id > after).order_by(Picture.id).limit(limit)))
+
+
 def unheard_of(session: Session, label: str | None, filter_: str | None) -> list[str]:
     """Says in sentences what a label and a filter ask for that no picture has, such as a misspelt field."""
     named = {f"the label {label!r}": Picture.label == label} if label is not None else {}

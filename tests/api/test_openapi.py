@@ -24,6 +24,8 @@ PATHS = {
     "/readyz": {"get"},
     "/metrics": {"get"},
     "/facets": {"get"},
+    "/duplicates": {"get"},
+    "/images/{picture_id}/duplicates": {"get"},
     "/search/batch": {"post"},
     "/session": {"post", "delete"},
 }

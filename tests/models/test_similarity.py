@@ -58,7 +58,7 @@ def test_groups_are_told_apart_by_features_and_by_codes() -> None:
     groups = rng.integers(0, 10, 400)
     features = (rng.normal(size=(10, 16))[groups] + 0.2 * rng.normal(size=(400, 16))).astype(np.float32)
     codes = np.packbits(features @ rng.normal(size=(16, 64)) > 0, axis=1)
-    found = calibrate(codes, features, groups, "one label")
+    found = calibrate(codes, features, groups, "one label", 0.5)
     assert found is not None
     assert found.pairs == "one label"
     assert found.error < 0.02
@@ -73,4 +73,4 @@ def test_groups_are_told_apart_by_features_and_by_codes() -> None:
 @pytest.mark.parametrize("groups", [np.zeros(20, np.int64), np.arange(20)])
 def test_without_both_kinds_of_pairs_nobody_knows(groups: NDArray[np.int64]) -> None:
     codes, features = np.zeros((20, 8), np.uint8), np.zeros((20, 4), np.float32)
-    assert calibrate(codes, features, groups, "two views") is None
+    assert calibrate(codes, features, groups, "two views", 0.5) is None

@@ -1,0 +1,84 @@
+"""What is in the catalogue twice: `GET /duplicates`, `GET /images/{id}/duplicates`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.api.dependencies import Cursor, PictureId, ServiceDep, after
+from app.api.schemas import PROBLEM, DuplicateGroupOut, DuplicatesOut, MatchOut
+from app.catalogue import queries
+from app.errors import InvalidInputError, NotFoundError
+from app.lifespan import Service
+from app.search.duplicates import duplicates, groups
+from app.search.pipeline import similar_enough
+from app.search.types import Match
+
+router = APIRouter(
+    tags=["catalogue"],
+    responses={
+        404: {"description": "There is no such picture.", **PROBLEM},
+        422: {"description": "A parameter cannot be used.", **PROBLEM},
+        503: {"description": "Not now; see Retry-After.", **PROBLEM},
+    },
+)
+
+Distance = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        le=1e6,
+        description="How far apart on F7 two pictures may be; by default as far as a picture is from a poor copy of "
+        "itself, which the network's calibration knows.",
+    ),
+]
+
+
+@router.get("/images/{picture_id}/duplicates", operation_id="duplicates_of", summary="Is this one there twice?")
+def duplicates_of(picture_id: PictureId, service: ServiceDep, distance: Distance = None) -> list[MatchOut]:
+    """Finds the pictures that are as good as the same as one of the catalogue, the nearest first."""
+    found = duplicates(service.follower.current(), picture_id, _distance(service, distance), service.network.pool)
+    if found is None:
+        raise NotFoundError("picture", picture_id)
+    return _show(service, found)
+
+
+@router.get("/duplicates", operation_id="duplicates", summary="What is there twice?")
+def duplicates_in_catalogue(
+    service: ServiceDep,
+    limit: Annotated[int, Query(ge=1, le=1000, description="How many pictures to look at.")] = 200,
+    cursor: Cursor = None,
+    distance: Distance = None,
+) -> DuplicatesOut:
+    """Looks through the catalogue, page by page, for pictures that are as good as the same.
+
+    Each group stands under its oldest picture. A page without groups is not the last unless `next_cursor` is null.
+    """
+    within, index = _distance(service, distance), service.follower.current()
+    with service.database.asking() as session:
+        ids = queries.ids_after(session, after(cursor), limit)
+    found = list(groups(index, ids, within, service.network.pool))
+    shown = {match.id: match for match in _show(service, [Match(oldest, 0.0, 0) for oldest, _ in found])}
+    return DuplicatesOut(
+        groups=[
+            DuplicateGroupOut(picture=shown[oldest], duplicates=_show(service, matches))
+            for oldest, matches in found
+            if oldest in shown
+        ],
+        distance=within,
+        next_cursor=str(ids[-1]) if len(ids) == limit else None,
+    )
+
+
+def _distance(service: Service, given: float | None) -> float:
+    if given is not None:
+        return given
+    if service.network.similarity is None:
+        reason = "is wanted, because the network in use was never calibrated; `lookalike calibrate` does it"
+        raise InvalidInputError("distance", reason)
+    return service.network.similarity.copies
+
+
+def _show(service: Service, matches: list[Match]) -> list[MatchOut]:
+    rows, known = service.follower.rows([match.id for match in matches]), service.network.similarity
+    similar = similar_enough(matches, None if known is None else known.features, None)
+    return [MatchOut.of(match, rows[match.id]) for match in similar if match.id in rows]

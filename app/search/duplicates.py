@@ -1,0 +1,32 @@
+"""Pictures that are as good as the same: scaled, saved anew, or added twice.
+
+How near that is, the network's calibration says (`copies` in `models/similarity.py`). Candidates are those of a usual
+search, so a picture with more duplicates than a pool holds is told the nearest of them.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from app.search.index import Index
+from app.search.types import Match
+
+
+def duplicates(index: Index, picture_id: int, distance: float, pool: int) -> list[Match] | None:
+    """Returns the pictures within a distance of one, itself left out, the nearest first; None where it is not there."""
+    found = index.find(picture_id)
+    if found is None:
+        return None
+    code, feature = found
+    ranked = index.rank(feature, code, index.candidates(code, pool, None, None), pool)
+    return [match for match in ranked if match.distance <= distance and match.id != picture_id]
+
+
+def groups(index: Index, ids: Iterable[int], distance: float, pool: int) -> Iterator[tuple[int, list[Match]]]:
+    """Yields those of some pictures that have duplicates with larger ids and none with smaller, and their duplicates.
+
+    So each group of pictures that are all alike comes once, under its oldest, and a catalogue can be looked through
+    part by part.
+    """
+    for picture_id in ids:
+        matches = duplicates(index, picture_id, distance, pool)
+        if matches and min(match.id for match in matches) > picture_id:
+            yield picture_id, matches
