@@ -35,7 +35,7 @@ _OUTSIDE = 0.1
 # The lists next to a query are looked at until so many times the rows that are wanted are seen.
 _FIRST_LOOK = 4
 # Up to one of so many rows that pass a filter, the codes of those rows are copied and scanned alone.
-_GATHERED = 3
+_GATHERED = 8
 # Where more than one of so many codes is wanted, all distances are sorted: keeping the nearest takes much memory.
 _SORTED = 64
 
@@ -161,7 +161,7 @@ class CodeTable:
 
 @dataclass(frozen=True)
 class _Found:
-    """Rows `(n,)` and their distances `(n,)` ascending, ties by id; `seen` counts all that were looked at."""
+    """Rows `(n,)` and their distances `(n,)`, ascending unless said; `seen` counts all that were looked at."""
 
     distances: NDArray[np.int32]
     rows: NDArray[np.int64]
@@ -183,18 +183,19 @@ def _nearest(columns: Columns, query: Code, pool: int | None, radius: int | None
     rest = _scan(columns, query, slice(columns.lists.end, columns.count), wanted, farthest, allowed)
     if not columns.lists.end:
         return rest
-    near = columns.lists.near(query)
-    first = near.holding(_FIRST_LOOK * wanted, farthest) if wanted < columns.count else 0
-    found = _scan_lists(columns, query, near.runs(0, first), wanted, farthest, allowed, rest)
-    if len(found.rows) == wanted:
-        # As far as the worst so far, and not less far: a tie is broken by id.
-        farthest = int(found.distances[-1])
-    last = near.within(farthest)
-    if near.count(first, last) < columns.count * _WORTH_KEEPING:
-        return _scan_lists(columns, query, near.runs(first, last), wanted, farthest, allowed, found)
-    listed = slice(0, columns.lists.end)
-    everything = _with_ties(lambda asked: _scan(columns, query, listed, asked, farthest, allowed), wanted)
-    return _merged(columns.ids, [rest, everything], wanted)
+    near, few = columns.lists.near(query), columns.count * _WORTH_KEEPING
+    # Where few rows pass, so many more hold enough of them.
+    share = 1.0 if allowed is None else max(np.count_nonzero(allowed), 1) / columns.count
+    first = near.holding(int(_FIRST_LOOK * wanted / share), farthest)
+    if near.count(0, first) < few:
+        found = _scan_lists(columns, query, near.runs(0, first), wanted, farthest, allowed, rest)
+        if len(found.rows) == wanted:
+            # As far as the worst so far, and not less far: a tie is broken by id.
+            farthest = int(found.distances[-1])
+        last = near.within(farthest)
+        if near.count(first, last) < few:
+            return _scan_lists(columns, query, near.runs(first, last), wanted, farthest, allowed, found)
+    return _merged(columns.ids, [rest, _scan_listed(columns, query, wanted, farthest, allowed)], wanted)
 
 
 def _scan(columns: Columns, query: Code, run: slice, wanted: int, farthest: int, allowed: Mask | None) -> _Found:
@@ -234,12 +235,23 @@ def _scan_lists(
     else:
         rows = rows[allowed[rows]]
         codes = columns.codes.take(rows, axis=0)
+    return _merged(columns.ids, [before, _measured(query, codes, rows, farthest)], wanted)
 
-    def scan(asked: int) -> _Found:
-        distances, at = _flat(codes, query, asked, farthest)
-        return _Found(distances, rows[at], len(rows))
 
-    return _merged(columns.ids, [before, _with_ties(scan, wanted)], wanted)
+def _scan_listed(columns: Columns, query: Code, wanted: int, farthest: int, allowed: Mask | None) -> _Found:
+    """Finds at least the nearest of all rows in lists."""
+    listed = slice(0, columns.lists.end)
+    if allowed is not None and np.count_nonzero(allowed[listed]) <= listed.stop // _GATHERED:
+        rows = np.flatnonzero(allowed[listed])
+        return _measured(query, columns.codes.take(rows, axis=0), rows, farthest)
+    return _with_ties(lambda asked: _scan(columns, query, listed, asked, farthest, allowed), wanted)
+
+
+def _measured(query: Code, codes: Code, rows: NDArray[np.int64], farthest: int) -> _Found:
+    """Measures some rows, whose codes these are, and keeps those that are near enough; in no order."""
+    distances = code_distances(query, codes)
+    near = np.flatnonzero(distances <= farthest)
+    return _Found(distances[near], rows[near], len(rows))
 
 
 def _with_ties(scan: Callable[[int], _Found], wanted: int) -> _Found:
@@ -267,12 +279,18 @@ def _flat(codes: Code, query: Code, wanted: int, farthest: int) -> tuple[NDArray
 
 
 def _merged(ids: Ids, parts: list[_Found], wanted: int) -> _Found:
+    """Puts what was found together: the nearest by (distance, id). Where codes are alike, thousands may be as near."""
     distances = np.concatenate([part.distances for part in parts])
     rows = np.concatenate([part.rows for part in parts])
     if len(rows) > wanted:
-        kept = np.flatnonzero(distances <= np.partition(distances, wanted - 1)[wanted - 1])
+        edge = int(np.searchsorted(np.cumsum(np.bincount(distances)), wanted))
+        nearer, at_edge = np.flatnonzero(distances < edge), np.flatnonzero(distances == edge)
+        missing = wanted - len(nearer)
+        if missing < len(at_edge):
+            at_edge = at_edge[np.argpartition(ids[rows[at_edge]], missing)[:missing]]
+        kept = np.concatenate([nearer, at_edge])
         distances, rows = distances[kept], rows[kept]
-    order = np.lexsort((ids[rows], distances))[:wanted]
+    order = np.lexsort((ids[rows], distances))
     return _Found(distances[order], rows[order], sum(part.seen for part in parts))
 
 

@@ -100,6 +100,7 @@ class Answer(Generic[Row]):
         matches: ranked, with what the catalogue knows of each.
         explanations: one for each match, where they were asked for.
         timings: milliseconds by step.
+        model: fingerprint of the network that answered.
     """
 
     code: NDArray[np.uint8]
@@ -109,6 +110,7 @@ class Answer(Generic[Row]):
     matches: list[tuple[Match, Row]]
     explanations: list[Explanation]
     timings: dict[str, float]
+    model: str = ""
 
 
 class Searcher(Generic[Row]):
