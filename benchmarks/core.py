@@ -59,9 +59,11 @@ def measure(results: Results, made: Made, folder: Path, say: Say) -> None:
             index, codes = fill(made, vectors)
             query_codes, queries = made.queries(QUERIES)
             check(index, codes, query_codes)
-            ways = calls(index, vectors, codes, query_codes, queries, team)
+            ways = calls(index, vectors, codes, query_codes, queries)
             say("searching")
             timings = side_by_side(ways)
+            say(f"searching, {AT_ONCE} at once")
+            timings |= side_by_side(batches(ways, vectors, codes, queries, team), least=3, seconds=1.0, warm_up=1)
     finally:
         path.unlink(missing_ok=True)
     headline = (made.dim, made.bits, made.spread) == HEADLINE
@@ -109,14 +111,7 @@ def check(index: LocalIndex, codes: Codes, queries: Codes) -> None:
         np.testing.assert_array_equal(found.hamming, flat[expected])
 
 
-def calls(
-    index: LocalIndex,
-    vectors: VectorFile,
-    codes: Codes,
-    query_codes: Codes,
-    queries: Floats,
-    team: ThreadPoolExecutor,
-) -> dict[str, Call]:
+def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Codes, queries: Floats) -> dict[str, Call]:
     """Names the ways to search, the two steps by themselves, and their limits."""
     everything = np.asarray(vectors.rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
     pools = [index.candidates(code, DEFAULT_POOL, None, None) for code in query_codes]
@@ -144,32 +139,15 @@ def calls(
 
         return search
 
-    def es(threads: int, asked: int = 1) -> Call:
-        def search(turn: int) -> object:
-            at = turn * asked % QUERIES
-            faiss.omp_set_num_threads(threads)
-            found = faiss.knn(queries[at : at + asked], everything, K)
-            # The index has told this thread once, and relies on it.
-            faiss.omp_set_num_threads(1)
-            return found
-
-        return search
-
-    def at_once(way: Call) -> Call:
-        return lambda turn: list(team.map(way, range(turn, turn + AT_ONCE)))
-
     def fine(turn: int) -> object:
         at = turn % QUERIES
         return index.rank(queries[at], query_codes[at], pools[at], K)
 
     return {
-        "es": es(1),
-        "es, all cores": es(cores()),
-        f"es, {AT_ONCE} at once": es(cores(), AT_ONCE),
+        "es": exhaustive(queries, everything, 1),
+        "es, all cores": exhaustive(queries, everything, cores()),
         "bcs": bcs,
-        f"bcs, {AT_ONCE} at once": at_once(bcs),
         **{f"hds, pool {pool:,}": hds(pool) for pool in POOLS},
-        f"hds, pool 1,000, {AT_ONCE} at once": at_once(hds(DEFAULT_POOL)),
         **{f"hds, pool 1,000, {share:.0%} pass": filtered(some) for share, some in subsets.items()},
         "coarse, pool 1,000": lambda turn: index.candidates(query_codes[turn % QUERIES], DEFAULT_POOL, None, None),
         "limit: codes read once": read_all(words),
@@ -178,3 +156,32 @@ def calls(
             queries[turn % QUERIES], everything, pools[turn % QUERIES].slots
         ),
     }
+
+
+def batches(
+    ways: dict[str, Call], vectors: VectorFile, codes: Codes, queries: Floats, team: ThreadPoolExecutor
+) -> dict[str, Call]:
+    """Names the ways to answer several queries at once."""
+    everything = np.asarray(vectors.rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
+
+    def shared_out(way: Call) -> Call:
+        return lambda turn: list(team.map(way, range(turn * AT_ONCE, (turn + 1) * AT_ONCE)))
+
+    return {
+        f"es, {AT_ONCE} at once": exhaustive(queries, everything, cores(), AT_ONCE),
+        **{f"{way}, {AT_ONCE} at once": shared_out(ways[way]) for way in ("bcs", "hds, pool 1,000")},
+    }
+
+
+def exhaustive(queries: Floats, everything: Floats, threads: int, asked: int = 1) -> Call:
+    """Returns a call that searches everything with so many queries, in so many threads."""
+
+    def search(turn: int) -> object:
+        at = turn * asked % QUERIES
+        faiss.omp_set_num_threads(threads)
+        found = faiss.knn(queries[at : at + asked], everything, K)
+        # The index has told this thread once, and relies on it.
+        faiss.omp_set_num_threads(1)
+        return found
+
+    return search

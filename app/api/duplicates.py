@@ -27,8 +27,8 @@ Distance = Annotated[
     Query(
         ge=0,
         le=1e6,
-        description="How far apart on F7 two pictures may be; by default as far as a picture is from a poor copy of "
-        "itself, which the network's calibration knows.",
+        description="How far apart on F7 two pictures may be; by default as far as a picture is from a copy of "
+        "itself that was saved anew, which the network's calibration knows.",
     ),
 ]
 

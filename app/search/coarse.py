@@ -185,7 +185,7 @@ def _nearest(columns: Columns, query: Code, pool: int | None, radius: int | None
         return rest
     near, few = columns.lists.near(query), columns.count * _WORTH_KEEPING
     # Where few rows pass, so many more hold enough of them.
-    share = 1.0 if allowed is None else max(np.count_nonzero(allowed), 1) / columns.count
+    share = 1.0 if allowed is None else max(int(np.count_nonzero(allowed)), 1) / columns.count
     first = near.holding(int(_FIRST_LOOK * wanted / share), farthest)
     if near.count(0, first) < few:
         found = _scan_lists(columns, query, near.runs(0, first), wanted, farthest, allowed, rest)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.catalogue.vectors import VectorFile
 from app.demo import demo_pictures
-from app.errors import NotFoundError, PictureRefusedError
+from app.errors import InvalidInputError, NotFoundError, PictureRefusedError
 from app.search.decode import DecodeLimits
 from app.search.encode import BatchingEncoder, Encoder
 from app.search.index import Index, LocalIndex
@@ -25,6 +25,7 @@ from app.search.types import Encoded, Entries, Mode, SearchOptions, Subset
 from models.backbones import BACKBONES
 from models.codes import hamming
 from models.network import LatentHashNet
+from models.similarity import Curve, Similarity
 from tests.fakes import BITS, FEATURE_DIM, FakeEncoder
 
 PICTURES = list(islice(demo_pictures(), 60))
@@ -33,12 +34,12 @@ USUAL_POOL = 40
 
 
 class Key(str):
-    """What is known of a picture; pictures of one maker belong together."""
+    """What is known of a picture; those of one maker belong together."""
 
     __slots__ = ()
 
     def group(self, field: str) -> str | None:
-        return self[:3] if field == "maker" else None
+        return self[-1] if field == "maker" else None
 
 
 @dataclass
@@ -273,3 +274,33 @@ def test_an_empty_catalogue_answers_with_nothing(tmp_path: Path, mode: Mode) -> 
         searcher = Searcher(in_process(FakeEncoder()), FakeEncoder(), shelf, USUAL_POOL)
         answer = searcher.by_picture(png(0), SearchOptions(mode=mode))
     assert (answer.matches, answer.pool_size, answer.catalogue_size) == ([], 0, 0)
+
+
+KNOWN = Similarity("two views", Curve(1.0, 4.0), Curve(8.0, 3.0), 0.1, 0.0)
+
+
+@pytest.fixture
+def calibrated(cheap: World) -> Searcher[Key]:
+    return Searcher(in_process(cheap.encoder), cheap.encoder, cheap.shelf, USUAL_POOL, KNOWN)
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("group", [None, "maker"])
+def test_matches_end_where_they_are_not_similar_enough(
+    cheap: World, calibrated: Searcher[Key], mode: Mode, group: str | None
+) -> None:
+    curve = KNOWN.codes if mode is Mode.BCS else KNOWN.features
+    asked = SearchOptions(k=40, mode=mode, group=group)
+    everything = calibrated.by_id(FIRST_ID + 7, asked).matches
+    assert [match.similarity for match, _ in everything] == [curve(match.distance) for match, _ in everything]
+    least = sorted(match.similarity or 0 for match, _ in everything)[len(everything) // 2]
+    cut = calibrated.by_id(FIRST_ID + 7, replace(asked, min_similarity=least)).matches
+    assert cut == [(match, key) for match, key in everything if (match.similarity or 0) >= least]
+    assert 0 < len(cut) < len(everything)
+    plain = cheap.searcher.by_id(FIRST_ID + 7, asked).matches
+    assert [(match.id, match.similarity) for match, _ in plain] == [(match.id, None) for match, _ in everything]
+
+
+def test_a_network_that_was_never_calibrated_says_so_before_any_work(cheap: World) -> None:
+    with pytest.raises(InvalidInputError, match="never calibrated"):
+        cheap.searcher.by_picture(b"not even a picture", SearchOptions(min_similarity=0.5))

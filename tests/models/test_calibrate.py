@@ -1,0 +1,51 @@
+"""A checkpoint that finds out what its distances mean."""
+
+from pathlib import Path
+
+import pytest
+
+from models.calibrate import recalibrate
+from models.description import read_info
+from models.errors import DatasetError
+from models.fit import Fit, fit
+from tests.models.folders import coloured_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return coloured_folder(tmp_path_factory.mktemp("calibrate") / "pictures")
+
+
+@pytest.fixture
+def checkpoint(folder: Path, tmp_path: Path) -> Path:
+    fit(folder, tmp_path / "mine", Fit(bits=16, size=32))
+    return tmp_path / "mine.json"
+
+
+def test_a_network_without_labels_is_calibrated_on_views(checkpoint: Path, folder: Path) -> None:
+    made = read_info(checkpoint).similarity
+    assert made is not None
+    assert made.pairs == "two views"
+    assert made.features(0) == made.codes(0) == 1
+    assert made.copies > 0
+    again = recalibrate(checkpoint, folder, views=True)
+    assert (again.pairs, read_info(checkpoint).similarity) == ("two views", again)
+
+
+def test_labels_calibrate_anew_and_change_no_fingerprint(checkpoint: Path, folder: Path) -> None:
+    before = read_info(checkpoint)
+    found = recalibrate(checkpoint, folder)
+    after = read_info(checkpoint)
+    assert found.pairs == "one label"
+    assert (after.similarity, after.fingerprint) == (found, before.fingerprint)
+    assert found.features(0.1) > found.features(1.0)
+
+
+def test_a_folder_of_one_class_is_refused_with_a_sentence(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+    before = checkpoint.read_bytes()
+    one = tmp_path / "one"
+    one.mkdir()
+    (one / "red").symlink_to(next(path for path in folder.iterdir() if path.is_dir()))
+    with pytest.raises(DatasetError, match="no two pictures that belong together, or none that do not"):
+        recalibrate(checkpoint, one)
+    assert checkpoint.read_bytes() == before
