@@ -1,12 +1,9 @@
-/**
- * The service's public API, as functions that return its answers.
- *
- * Every failure becomes a `ReadableError`, except that an aborted request stays an `AbortError`. Knows
- * nothing of the page.
- */
+/** The service's public API, as functions that return its answers. Knows nothing of the page. */
 
-import { ReadableError } from "./errors.js";
-import { askForKey } from "./key.js";
+import { toParameters } from "./asked.js";
+import { request, requestJson } from "./http.js";
+
+/** @import { Asked } from "./asked.js" */
 
 /**
  * @typedef {object} Picture
@@ -14,45 +11,90 @@ import { askForKey } from "./key.js";
  * @property {string} key
  * @property {string | null} label
  * @property {Record<string, unknown>} metadata
+ * @property {number} width of the upright picture, in pixels
+ * @property {number} height
  * @property {string} image_url
  * @property {string} thumbnail_url
  */
 
-/** @typedef {Picture & {distance: number, hamming: number}} Match */
+/** @typedef {{coarse_rank: number | null, code: string, bits: number[]}} Explanation */
+
+/**
+ * @typedef {object} Found
+ * @property {number} distance
+ * @property {number} hamming
+ * @property {number | null} similarity
+ * @property {Explanation} explanation
+ */
+
+/** @typedef {Picture & Found} Match */
 
 /**
  * @typedef {object} Answer
  * @property {string} mode
+ * @property {string} code of the query, hexadecimal
+ * @property {number} pool_size
  * @property {number} catalogue_size
  * @property {Match[]} results
+ * @property {string[]} notes
  * @property {Record<string, number>} timings_ms
  */
 
-/** @typedef {{title?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
+/** @typedef {{value: string | number | boolean, pictures: number}} Count */
 
-const RESULTS = 24;
+/**
+ * @typedef {object} Field
+ * @property {string} name
+ * @property {"text" | "number" | "boolean" | "other"} kind
+ * @property {Count[]} values the most frequent
+ * @property {number} distinct
+ * @property {number | null} least
+ * @property {number | null} most
+ */
+
+/** @typedef {{items: Picture[], next_cursor: string | null, notes: string[]}} PicturePage */
+
+/** @typedef {{status: "created" | "updated" | "unchanged" | "rejected", error: string | null}} Added */
+
+/** @typedef {{label: string | null, metadata: Record<string, unknown>}} Patch */
+
+const MOST_RESULTS = 1000;
 
 /**
  * @param {Blob} file
- * @param {string} mode
+ * @param {string | null} crop
+ * @param {Asked} asked
  * @param {AbortSignal} signal
  * @returns {Promise<Answer>}
  */
-export function searchByFile(file, mode, signal) {
+export function searchByFile(file, crop, asked, signal) {
+  const parameters = toParameters(asked);
+  parameters.set("explain", "true");
+  if (crop) parameters.set("crop", crop);
   const body = new FormData();
   body.append("image", file);
-  return request(`/search?k=${RESULTS}&mode=${mode}`, { method: "POST", body, signal });
+  return requestJson(`/search?${parameters}`, { method: "POST", body, signal });
 }
 
 /**
  * @param {string} id
- * @param {string} mode
+ * @param {Asked} asked
  * @param {AbortSignal} signal
  * @returns {Promise<Answer>}
  */
-export function searchById(id, mode, signal) {
-  const withItself = RESULTS + 1;
-  return request(`/images/${id}/similar?k=${withItself}&mode=${mode}`, { signal });
+export function searchById(id, asked, signal) {
+  const parameters = toParameters(asked);
+  parameters.set("explain", "true");
+  return requestJson(`/images/${id}/similar?${parameters}`, { signal });
+}
+
+/**
+ * Asks for one result more: the picture itself, which is found first.
+ *
+ * @param {Asked} asked
+ */
+export function withItself(asked) {
+  return asked.k === MOST_RESULTS ? asked : { ...asked, k: asked.k + 1 };
 }
 
 /**
@@ -61,15 +103,37 @@ export function searchById(id, mode, signal) {
  * @returns {Promise<Picture>}
  */
 export function getPicture(id, signal) {
-  return request(`/images/${id}`, { signal });
+  return requestJson(`/images/${id}`, { signal });
 }
 
 /**
+ * @param {Picture} picture
  * @param {AbortSignal} signal
- * @returns {Promise<{items: Picture[]}>}
  */
-export function listPictures(signal) {
-  return request(`/images?limit=${RESULTS}`, { signal });
+export async function getOriginal({ image_url: url }, signal) {
+  const response = await request(url, { signal });
+  return response.blob();
+}
+
+/**
+ * @param {Asked} asked whose label and filter say which
+ * @param {number} limit
+ * @param {string | null} cursor
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<PicturePage>}
+ */
+export function listPictures({ label, filter }, limit, cursor, signal) {
+  return requestJson(`/images?${given({ limit, cursor, label, filter })}`, { signal });
+}
+
+/**
+ * @param {string | null} label
+ * @param {string | null} filter
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{labels: Count[], fields: Field[]}>}
+ */
+export function getFacets(label, filter, signal) {
+  return requestJson(`/facets?${given({ label, filter })}`, { signal });
 }
 
 /**
@@ -77,52 +141,40 @@ export function listPictures(signal) {
  * @returns {Promise<{images: number}>}
  */
 export function getStats(signal) {
-  return request("/stats", { signal });
+  return requestJson("/stats", { signal });
 }
 
 /**
- * Shows the service a key, which the browser then keeps in a cookie.
- *
- * @param {string} key
+ * @param {{file: File, about: Record<string, unknown>}[]} pictures
+ * @returns {Promise<Added[]>} what became of each
  */
-async function openSession(key) {
+export async function addPictures(pictures) {
+  const body = new FormData();
+  body.append("metadata", JSON.stringify(pictures.map(({ about }) => about)));
+  for (const { file } of pictures) body.append("images", file);
+  const { items } = await requestJson("/index", { method: "POST", body });
+  return items;
+}
+
+/**
+ * @param {number} id
+ * @param {Partial<Patch>} patch where null in the metadata takes a field away
+ */
+export function describePicture(id, patch) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  const response = await reach("/session", { method: "POST", body: JSON.stringify({ key }), headers });
-  if (!response.ok) throw new ReadableError(await problemSentence(response));
+  return requestJson(`/images/${id}`, { method: "PATCH", body: JSON.stringify(patch), headers });
+}
+
+/** @param {number} id */
+export function deletePicture(id) {
+  return request(`/images/${id}`, { method: "DELETE" });
 }
 
 /**
- * @param {string} path
- * @param {RequestInit} init
+ * @param {Record<string, string | number | null>} values
+ * @returns {URLSearchParams} of those that are not null
  */
-async function request(path, init) {
-  const response = await reach(path, init);
-  if (response.status === 401) {
-    await askForKey(openSession);
-    return request(path, init);
-  }
-  if (!response.ok) throw new ReadableError(await problemSentence(response));
-  return response.json();
-}
-
-/**
- * @param {string} path
- * @param {RequestInit} init
- */
-async function reach(path, init) {
-  try {
-    return await fetch(path, { headers: { Accept: "application/json" }, ...init });
-  } catch (error) {
-    if (init.signal?.aborted) throw error;
-    throw new ReadableError("The service does not answer. Is it still running?");
-  }
-}
-
-/** @param {Response} response */
-async function problemSentence(response) {
-  /** @type {Problem} */
-  const problem = await response.json().catch(() => ({}));
-  const sentence = problem.detail || problem.title || `The service answered with status ${response.status}.`;
-  const more = (problem.errors ?? []).filter(({ reason }) => !sentence.includes(reason));
-  return [sentence, ...more.map(({ field, reason }) => `${field}: ${reason}`)].join(" ");
+function given(values) {
+  const entries = Object.entries(values).filter(([, value]) => value !== null);
+  return new URLSearchParams(entries.map(([name, value]) => [name, String(value)]));
 }

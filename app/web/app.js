@@ -6,55 +6,55 @@
  * with one of them falls back to the start when the page was loaded anew.
  */
 
+import { AddPanel } from "./addpanel.js";
+import { USUAL } from "./asked.js";
+import { PAGE, startView } from "./browse.js";
+import { byId } from "./dom.js";
+import { openDelete, openEdit } from "./edit.js";
 import { ReadableError } from "./errors.js";
 import { listenForPictures } from "./intake.js";
-import { queryPanel, trailLinks } from "./panel.js";
-import { isSearch, readRoute, routeUrl, toMode, trailTo } from "./route.js";
-import { pictureView, startView, toUpload, uploadView } from "./views.js";
+import { Journey } from "./journey.js";
+import { QueryPanel } from "./panel.js";
+import { announce, placeView, say, showBusy } from "./place.js";
+import { NOTHING, isSearch, readRoute, routeUrl } from "./route.js";
+import { Tools } from "./tools.js";
+import { pictureView, uploadView } from "./views.js";
 
-/** @import { Route, Step, UrlOf } from "./route.js" */
-/** @import { Upload, View } from "./views.js" */
-
-/** @typedef {"push" | "replace" | "restore"} Entry what becomes of the history entry */
-
-const MODE_HINTS = {
-  hds: "Short codes find the candidates, features put them in order.",
-  bcs: "Only the short codes are compared.",
-  es: "Features are compared with every picture.",
-};
-
-/** @param {string} id */
-function byId(id) {
-  return /** @type {HTMLElement} */ (document.getElementById(id));
-}
-
-/** @param {string} sentence */
-function say(sentence) {
-  byId("message").textContent = sentence;
-  if (sentence) byId("message").scrollIntoView({ block: "nearest" });
-}
-
-/** @param {boolean} busy */
-function showBusy(busy) {
-  document.body.classList.toggle("busy", busy);
-  byId("results").ariaBusy = String(busy);
-  byId("status").textContent = busy ? "Searching…" : "";
-}
+/** @import { Picture } from "./api.js" */
+/** @import { Asked } from "./asked.js" */
+/** @import { Given } from "./files.js" */
+/** @import { Entry } from "./journey.js" */
+/** @import { Route, UrlOf } from "./route.js" */
+/** @import { View } from "./views.js" */
 
 class Page {
-  /** @type {Route} */
+  /** @type {Route} what is shown */
   route = readRoute("");
-  /** @type {Step[]} the searches up to the shown one, itself included */
-  walked = [];
-  /** @type {Map<string, Upload>} kept until the page closes, for going back */
-  uploads = new Map();
+  /** @type {Route} what is shown, or will be once it is there */
+  next = this.route;
+  /** @type {View | null} */
+  view = null;
+  journey = new Journey();
+  /** @type {AddPanel | null} */
+  adding = null;
   running = new AbortController();
+  /** @type {Entry | null} what becomes of the history entry of what is on its way */
+  coming = null;
+  tools = new Tools((change) => this.ask(change));
+  panel = new QueryPanel(byId("query"), {
+    crop: (crop) => this.open({ ...this.next, crop }, "replace"),
+    add: (file) => this.add([{ file, path: "" }], 0),
+    edit: (picture) => openEdit(picture, () => this.again("Saved.")),
+    remove: (picture) => openDelete(picture, () => this.leave(picture)),
+  });
 
   start() {
-    const input = /** @type {HTMLInputElement} */ (byId("file"));
-    listenForPictures(byId("choose"), input, (file) => this.openFile(file), say);
+    listenForPictures({
+      search: (file) => this.openFile(file),
+      add: (pictures, leftOut) => this.add(pictures, leftOut),
+      refuse: say,
+    });
     document.addEventListener("click", (event) => this.follow(event));
-    byId("modes").addEventListener("change", (event) => this.changeMode(event));
     addEventListener("popstate", () => this.open(readRoute(location.search), "restore"));
     history.scrollRestoration = "manual"; // the browser would scroll before the results are there
     this.open(readRoute(location.search), "restore");
@@ -62,15 +62,40 @@ class Page {
 
   /** @param {File} file */
   openFile(file) {
-    const upload = Date.now().toString(36);
-    this.uploads.set(upload, toUpload(file));
-    this.open({ id: null, upload, mode: this.route.mode }, "push");
+    const upload = this.journey.keep(file);
+    this.open({ ...NOTHING, upload, asked: this.next.asked }, "push");
   }
 
-  /** @param {Event} event */
-  changeMode(event) {
-    const mode = toMode(/** @type {HTMLInputElement} */ (event.target).value);
-    this.open({ ...this.route, mode }, "replace");
+  /** @param {Partial<Asked>} change */
+  ask(change) {
+    this.open({ ...this.next, asked: { ...this.next.asked, ...change } }, "replace");
+  }
+
+  /**
+   * @param {Given[]} pictures
+   * @param {number} leftOut
+   */
+  add(pictures, leftOut) {
+    if (this.adding?.running) return say("Others are on their way. Please wait for them, or stop them.");
+    say("");
+    this.adding = new AddPanel(byId("adding"), pictures, leftOut, () => this.again(""));
+  }
+
+  /**
+   * Shows the same anew, because the catalogue is another.
+   *
+   * @param {string} sentence
+   */
+  async again(sentence) {
+    await this.open(this.next, "replace");
+    announce(sentence);
+  }
+
+  /** @param {Picture} picture that is no more */
+  async leave({ id }) {
+    this.journey.deleted.add(String(id));
+    await this.open({ ...NOTHING, asked: this.next.asked }, "replace");
+    announce("Deleted.");
   }
 
   /**
@@ -81,41 +106,47 @@ class Page {
   follow(event) {
     const link = /** @type {Element} */ (event.target).closest("a");
     const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
-    if (!link || modified || link.origin !== location.origin || link.pathname !== "/") return;
+    if (!link || link.target || modified || link.origin !== location.origin || link.pathname !== "/") return;
     event.preventDefault();
     this.open(readRoute(link.search), "push");
   }
 
   /**
    * @param {Route} route
-   * @param {Entry} entry
+   * @param {Entry} wanted
    */
-  async open(route, entry) {
+  async open(route, wanted) {
+    // What is changed before it is there is still new.
+    const entry = wanted === "replace" && this.coming === "push" ? "push" : wanted;
+    this.coming = entry;
     this.running.abort();
     this.running = new AbortController();
+    this.next = route;
     const { signal } = this.running;
     say("");
     showBusy(true);
     try {
-      const view = await this.load(route, signal);
+      const view = await this.load(route, entry, signal);
       if (!signal.aborted) this.show(view, route, entry);
     } catch (error) {
       if (!signal.aborted) await this.fail(error, route, entry);
     }
-    if (!signal.aborted) showBusy(false);
+    if (signal.aborted) return;
+    this.coming = null;
+    showBusy(false);
   }
 
   /**
    * @param {Route} route
+   * @param {Entry} entry
    * @param {AbortSignal} signal
    */
-  async load(route, signal) {
-    const { id, upload, mode } = route;
-    const urlOf = urlsIn(route);
-    if (id) return pictureView(id, mode, urlOf, signal);
-    if (!upload) return startView(urlOf, signal);
-    const held = this.uploads.get(upload);
-    if (held) return uploadView(held, mode, urlOf, signal);
+  async load({ id, upload, crop, asked }, entry, signal) {
+    const urlOf = urlsIn(asked);
+    if (id) return pictureView(id, crop, asked, urlOf, signal);
+    if (!upload) return startView(asked, shownBefore(entry), urlOf, rememberShown, signal);
+    const held = this.journey.uploads.get(upload);
+    if (held) return uploadView(held, crop, asked, urlOf, signal);
     throw new ReadableError(
       "A picture of your own is not kept when this page is left. Please choose it again.",
     );
@@ -127,79 +158,59 @@ class Page {
    * @param {Entry} entry
    */
   show(view, route, entry) {
-    const trail = this.record(route, entry);
-    const { id, upload } = route;
-    this.walked = view.query
-      ? [...trail, { id, upload, title: view.query.title, thumbnail: view.query.thumbnail }]
-      : [];
+    const trail = this.journey.arrive(route, view.query, entry);
     this.route = route;
-    place(view, route, trail);
+    this.view = view;
+    placeView(view, trail, urlsIn(route.asked));
+    this.showControls();
     if (entry === "push") byId("heading").focus({ preventScroll: true });
     if (entry !== "replace") scrollTo(0, history.state?.scroll ?? 0);
   }
 
-  /**
-   * Writes the history entry of a view.
-   *
-   * @param {Route} route
-   * @param {Entry} entry
-   * @returns {Step[]} its trail
-   */
-  record(route, entry) {
-    if (entry === "push") {
-      const trail = trailTo(this.walked, route);
-      history.replaceState({ ...history.state, scroll: scrollY }, "");
-      history.pushState({ trail }, "", routeUrl(route));
-      return trail;
-    }
-    if (entry === "replace") history.replaceState(history.state, "", routeUrl(route));
-    /** @type {Step[]} */
-    const trail = history.state?.trail ?? [];
-    return trail.filter(({ upload }) => !upload || this.uploads.has(upload));
+  /** Sets every control to what is shown, after a failure too. */
+  showControls() {
+    const { view, route } = this;
+    if (!view) return;
+    if (view.query && view.answer) this.panel.show(view.query, view.answer, route);
+    else this.panel.clear();
+    this.tools.show(route.asked, view);
   }
 
   /**
+   * Says what went wrong. An address that cannot be shown falls back: to the start, then to all of it.
+   *
    * @param {unknown} error
    * @param {Route} route
    * @param {Entry} entry
    */
   async fail(error, route, entry) {
     if (!(error instanceof ReadableError)) console.error(error);
+    this.next = this.route;
+    const narrowed = route.asked.label !== null || route.asked.filter !== null;
     if (entry === "restore" && isSearch(route))
-      await this.open({ ...route, id: null, upload: null }, "restore");
-    showMode(this.route);
+      await this.open({ ...NOTHING, asked: route.asked }, "restore");
+    else if (entry === "restore" && narrowed) await this.open({ ...NOTHING, asked: USUAL }, "restore");
+    else this.showControls();
     say(error instanceof ReadableError ? error.message : "This page has a fault. Please load it again.");
   }
 }
 
 /**
- * @param {Route} route
+ * @param {Asked} asked
  * @returns {UrlOf}
  */
-function urlsIn({ mode }) {
-  return ({ id, upload }) => routeUrl({ id, upload, mode });
+function urlsIn(asked) {
+  return (source) => routeUrl({ ...source, asked });
 }
 
-/**
- * @param {View} view
- * @param {Route} route
- * @param {Step[]} trail
- */
-function place({ heading, note, pictures, query, answer }, route, trail) {
-  document.body.dataset.view = query ? "search" : "start";
-  document.title = query ? `${query.title} – Lookalike` : "Lookalike";
-  byId("heading").textContent = heading;
-  byId("note").textContent = note;
-  byId("pictures").replaceChildren(pictures);
-  byId("query").replaceChildren(...(query && answer ? queryPanel(query, answer) : []));
-  byId("trail").replaceChildren(...(query ? trailLinks(trail, urlsIn(route)) : []));
-  showMode(route);
+/** @param {Entry} entry */
+function shownBefore(entry) {
+  return entry === "restore" ? (history.state?.shown ?? PAGE) : PAGE;
 }
 
-/** @param {Route} route */
-function showMode({ mode }) {
-  /** @type {HTMLInputElement} */ (document.querySelector(`#modes [value=${mode}]`)).checked = true;
-  byId("mode-hint").textContent = MODE_HINTS[mode];
+/** @param {number} shown */
+function rememberShown(shown) {
+  history.replaceState({ ...history.state, shown }, "");
 }
 
 new Page().start();

@@ -5,14 +5,54 @@
  */
 
 /**
- * @param {string} tag
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
  * @param {Record<string, unknown>} [properties]
  * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function el(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
+  const element = document.createElement(tag);
+  Object.assign(element, properties);
   element.append(...children);
   return element;
+}
+
+/**
+ * @param {string} text
+ * @param {() => void} act
+ * @param {Record<string, unknown>} [properties]
+ */
+export function button(text, act, properties = {}) {
+  const made = el("button", { type: "button", ...properties }, text);
+  made.addEventListener("click", act);
+  return made;
+}
+
+/**
+ * Draws a part of the page anew; the control that had the focus keeps it, known by its name and value.
+ *
+ * @param {Element} part
+ * @param {...(Node | string)} children
+ */
+export function redraw(part, ...children) {
+  const focused = document.activeElement;
+  const held = focused instanceof HTMLInputElement && part.contains(focused) ? focused : null;
+  part.replaceChildren(...children);
+  const again = held && [...part.querySelectorAll("input")].find((one) => nameOf(one) === nameOf(held));
+  if (!again) return;
+  if (held.type === "number") again.value = held.value; // half typed, perhaps
+  again.focus();
+}
+
+/** @param {HTMLInputElement} control */
+function nameOf({ name, type, value }) {
+  return type === "checkbox" ? `${name}=${value}` : name;
+}
+
+/** @param {string} id */
+export function byId(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
 }
 
 /**
@@ -25,7 +65,8 @@ export function image(src, alt) {
   const img = el("img", { alt, decoding: "async", draggable: false });
   const replace = () => Object.assign(img, { src: "/web/icon.svg", className: "missing" });
   img.addEventListener("error", replace, { once: true });
-  return Object.assign(img, { src });
+  img.src = src;
+  return img;
 }
 
 /**
@@ -36,6 +77,11 @@ export function image(src, alt) {
 export function measured(value) {
   const digits = value < 10 ? 2 : value < 100 ? 1 : 0;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** @param {number} similarity 0 to 1 */
+export function percent(similarity) {
+  return `${Math.round(100 * similarity)}%`;
 }
 
 /** @param {number} value */

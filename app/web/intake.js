@@ -1,65 +1,79 @@
 /**
- * The three ways in which a person hands a picture over: choosing, dropping, pasting.
+ * The ways in which a person hands pictures over: choosing, photographing, dropping, pasting.
  *
- * Gives the file on and judges only what the browser already knows of it; the service decides whether it is a
- * picture.
+ * One picture is to search with; several, or a folder, are to be added.
  */
 
-/** @typedef {(file: File) => void} OnFile */
+import { byId } from "./dom.js";
+import { fromDrop, fromList, mayBePicture } from "./files.js";
 
-/** @typedef {(sentence: string) => void} OnRefusal */
+/** @import { Given } from "./files.js" */
 
 /**
- * @param {HTMLElement} button
- * @param {HTMLInputElement} input the file input behind the button
- * @param {OnFile} onFile
- * @param {OnRefusal} onRefusal
+ * What becomes of what is handed over.
+ *
+ * @typedef {object} Takers
+ * @property {(file: File) => void} search
+ * @property {(pictures: Given[], leftOut: number) => void} add
+ * @property {(sentence: string) => void} refuse
  */
-export function listenForPictures(button, input, onFile, onRefusal) {
-  listenForChoice(button, input, (files) => offer(files, "Nothing was chosen.", onFile, onRefusal));
-  listenForDrop((files) => offer(files, "There was no picture in what you dropped.", onFile, onRefusal));
+
+/** @param {Takers} takers */
+export function listenForPictures(takers) {
+  listenForChoice("choose", "file", (given) => offer(given, "Nothing was chosen.", takers));
+  listenForChoice("photograph", "camera", (given) => offer(given, "No picture was taken.", takers));
+  listenForChoice("add-pictures", "several", (given) => offerToAdd(given, "Nothing was chosen.", takers));
+  listenForChoice("add-folder", "folder", (given) => offerToAdd(given, "The folder is empty.", takers));
+  listenForDrop((given) => offer(given, "There was no picture in what you dropped.", takers), takers);
   document.addEventListener("paste", (event) => {
-    offer(event.clipboardData?.files, "There is no picture on the clipboard.", onFile, onRefusal);
+    const given = fromList(event.clipboardData?.files);
+    if (given.length || !isTyping(event.target))
+      offer(given, "There is no picture on the clipboard.", takers);
   });
 }
 
 /**
- * @param {FileList | null | undefined} files
+ * @param {Given[]} given
  * @param {string} nothing the sentence for no files at all
- * @param {OnFile} onFile
- * @param {OnRefusal} onRefusal
+ * @param {Takers} takers
  */
-function offer(files, nothing, onFile, onRefusal) {
-  const given = [...(files ?? [])];
-  const picture = given.find(mayBePicture);
-  if (picture) onFile(picture);
-  else onRefusal(given.length ? `${given[0].name} is not a picture.` : nothing);
+function offer(given, nothing, takers) {
+  const pictures = given.filter(mayBePicture);
+  if (pictures.length === 1 && !given.some(({ path }) => path)) takers.search(pictures[0].file);
+  else offerToAdd(given, nothing, takers);
 }
 
 /**
- * Browsers leave the type of formats that they do not know empty, HEIC for one.
- *
- * @param {File} file
+ * @param {Given[]} given
+ * @param {string} nothing
+ * @param {Takers} takers
  */
-function mayBePicture(file) {
-  return file.type === "" || file.type.startsWith("image/");
+function offerToAdd(given, nothing, { add, refuse }) {
+  const pictures = given.filter(mayBePicture);
+  if (pictures.length) add(pictures, given.length - pictures.length);
+  else if (given.length > 1) refuse(`None of these ${given.length} files is a picture.`);
+  else refuse(given.length ? `${given[0].file.name} is not a picture.` : nothing);
 }
 
 /**
- * @param {HTMLElement} button
- * @param {HTMLInputElement} input
- * @param {(files: FileList | null) => void} onFiles
+ * @param {string} button
+ * @param {string} input behind the button
+ * @param {(given: Given[]) => void} onGiven
  */
-function listenForChoice(button, input, onFiles) {
-  button.addEventListener("click", () => input.click());
-  input.addEventListener("change", () => {
-    onFiles(input.files);
-    input.value = ""; // so that choosing the same file again is a change again
+function listenForChoice(button, input, onGiven) {
+  const field = /** @type {HTMLInputElement} */ (byId(input));
+  byId(button).addEventListener("click", () => field.click());
+  field.addEventListener("change", () => {
+    onGiven(fromList(field.files));
+    field.value = ""; // so that choosing the same file again is a change again
   });
 }
 
-/** @param {(files: FileList | undefined) => void} onFiles */
-function listenForDrop(onFiles) {
+/**
+ * @param {(given: Given[]) => void} onGiven
+ * @param {Takers} takers
+ */
+function listenForDrop(onGiven, { refuse }) {
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     showDropTarget(event.dataTransfer?.types.includes("Files") ?? false);
@@ -70,8 +84,13 @@ function listenForDrop(onFiles) {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     showDropTarget(false);
-    onFiles(event.dataTransfer?.files);
+    if (event.dataTransfer) fromDrop(event.dataTransfer).then(onGiven, (error) => refuse(error.message));
   });
+}
+
+/** @param {EventTarget | null} target */
+function isTyping(target) {
+  return target instanceof Element && target.closest("input, textarea") !== null;
 }
 
 /** @param {boolean} shown */

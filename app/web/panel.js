@@ -1,12 +1,15 @@
 /**
- * What stands around the tiles: the picture searched with, the time it took, the trail, the words for an
- * empty catalogue.
+ * The panel of what was searched with: the picture and the part of it that counts, its words, what can be done
+ * with it, and the time that the search took.
+ *
+ * While the picture stays the same so does its element, or a hand that moves the box would lose it.
  */
 
-import { counted, el, image, milliseconds, plain } from "./dom.js";
+import { Cropper } from "./cropper.js";
+import { button, counted, el, milliseconds, plain } from "./dom.js";
 
-/** @import { Answer } from "./api.js" */
-/** @import { Step, UrlOf } from "./route.js" */
+/** @import { Answer, Picture } from "./api.js" */
+/** @import { Source } from "./route.js" */
 
 /**
  * What was searched with.
@@ -16,26 +19,74 @@ import { counted, el, image, milliseconds, plain } from "./dom.js";
  * @property {string} subtitle
  * @property {string} thumbnail
  * @property {string} original
- * @property {Record<string, unknown>} metadata
+ * @property {Picture | null} picture of the catalogue
+ * @property {File | null} file
+ */
+
+/**
+ * What the panel's controls do.
+ *
+ * @typedef {object} Actions
+ * @property {(crop: string | null) => void} crop
+ * @property {(file: File) => void} add
+ * @property {(picture: Picture) => void} edit
+ * @property {(picture: Picture) => void} remove
  */
 
 const STAGES = ["decode", "encode", "coarse", "fine", "catalogue"];
 
+export class QueryPanel {
+  /** @type {{of: string, cropper: Cropper} | null} */
+  shown = null;
+
+  /**
+   * @param {HTMLElement} root
+   * @param {Actions} actions
+   */
+  constructor(root, actions) {
+    this.root = root;
+    this.actions = actions;
+    this.rest = el("div", { className: "beside" });
+  }
+
+  clear() {
+    this.shown?.cropper.settling.stop();
+    this.shown = null;
+    this.root.replaceChildren();
+  }
+
+  /**
+   * @param {Query} query
+   * @param {Answer} answer
+   * @param {Source} source
+   */
+  show(query, answer, { id, upload, crop }) {
+    const of = id ?? `upload ${upload}`;
+    if (this.shown?.of !== of) {
+      this.clear();
+      const cropper = new Cropper(query.thumbnail, query.title, query.picture, this.actions.crop);
+      this.shown = { of, cropper };
+      this.root.append(cropper.element, this.rest);
+    }
+    this.shown.cropper.show(crop);
+    this.rest.replaceChildren(words(query, this.actions), timing(answer));
+  }
+}
+
 /**
  * @param {Query} query
- * @param {Answer} answer
+ * @param {Actions} actions
  */
-export function queryPanel(query, answer) {
-  const original = el("a", { href: query.original, target: "_blank", title: "Open the whole picture" });
-  original.append(image(query.thumbnail, `The picture searched with: ${query.title}`));
-  const words = el(
-    "div",
-    { className: "words" },
-    el("p", { className: "title" }, query.title),
-    el("p", { className: "key" }, query.subtitle),
-    factList(query.metadata),
-  );
-  return [original, words, timing(answer)];
+function words({ title, subtitle, original, picture, file }, { add, edit, remove }) {
+  const whole = el("a", { href: original, target: "_blank", className: "light" }, "Open the whole picture");
+  const controls = el("p", { className: "controls" }, whole);
+  if (file) controls.append(button("Add it to the catalogue", () => add(file), { className: "light" }));
+  if (picture) {
+    controls.append(button("Edit", () => edit(picture), { className: "light" }));
+    controls.append(button("Delete", () => remove(picture), { className: "light" }));
+  }
+  const name = [el("p", { className: "title" }, title), el("p", { className: "key" }, subtitle)];
+  return el("div", { className: "words" }, ...name, factList(picture?.metadata ?? {}), controls);
 }
 
 /** @param {Record<string, unknown>} metadata */
@@ -74,33 +125,4 @@ function part(stage, timings) {
   const segment = el("span", { className: stage });
   segment.style.flexGrow = String(timings[stage]);
   return segment;
-}
-
-/**
- * @param {Step[]} steps
- * @param {UrlOf} urlOf
- */
-export function trailLinks(steps, urlOf) {
-  const links = steps.map((step) => {
-    return el("a", { href: urlOf(step), title: step.title }, image(step.thumbnail, `Back to ${step.title}`));
-  });
-  return [el("a", { href: "/" }, "Start"), ...links];
-}
-
-/** How to fill an empty catalogue. */
-export function emptyCatalogue() {
-  const command = `curl -F images=@boots.jpg -F 'metadata=[{"label": "boots"}]' ${location.origin}/index`;
-  return el(
-    "div",
-    { className: "empty" },
-    el("p", {}, "Put the first picture in with one command:"),
-    el("pre", {}, el("code", {}, command)),
-    el(
-      "p",
-      {},
-      "More ways, many pictures at once among them, are in the ",
-      el("a", { href: "/docs" }, "API docs"),
-      ".",
-    ),
-  );
 }

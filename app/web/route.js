@@ -1,19 +1,26 @@
 /**
- * What the page shows, as its address says it: `/`, `/?id=17`, `/?upload=…`, each with a `mode` if it is not
- * `hds`.
+ * What the page shows, as its address says it: `/`, `/?id=17`, `/?upload=…`, with the part of the picture that is
+ * searched with and what else is asked for.
  *
  * Also the trail: the searches that led to this one. Knows nothing of the DOM or the API.
  */
 
-/** @typedef {"hds" | "bcs" | "es"} Mode */
+import { readAsked, unusual } from "./asked.js";
 
-/** @typedef {{id: string | null, upload: string | null, mode: Mode}} Route */
+/** @import { Asked } from "./asked.js" */
 
-/** @typedef {{id: string | null, upload: string | null, title: string, thumbnail: string}} Step */
+/** @typedef {{id: string | null, upload: string | null, crop: string | null}} Source what is searched with */
 
-/** @typedef {(query: {id: string | null, upload: string | null}) => string} UrlOf the mode stays as it is */
+/** @typedef {Source & {asked: Asked}} Route */
+
+/** @typedef {Source & {title: string, thumbnail: string}} Step */
+
+/** @typedef {(source: Source) => string} UrlOf what is asked for stays as it is */
 
 const LONGEST_TRAIL = 8;
+
+/** @type {Source} */
+export const NOTHING = { id: null, upload: null, crop: null };
 
 /**
  * @param {string} search the address from its question mark on
@@ -22,39 +29,33 @@ const LONGEST_TRAIL = 8;
 export function readRoute(search) {
   const given = new URLSearchParams(search);
   const id = given.get("id") ?? "";
-  return { id: /^\d+$/.test(id) ? id : null, upload: given.get("upload"), mode: toMode(given.get("mode")) };
+  const source = { id: /^\d+$/.test(id) ? id : null, upload: given.get("upload"), crop: given.get("crop") };
+  return { ...source, asked: readAsked(given) };
 }
 
 /**
  * @param {Route} route
  * @returns {string}
  */
-export function routeUrl({ id, upload, mode }) {
+export function routeUrl({ id, upload, crop, asked }) {
   const parts = new URLSearchParams();
   if (id) parts.set("id", id);
   else if (upload) parts.set("upload", upload);
-  if (mode !== "hds") parts.set("mode", mode);
+  if (crop && (id || upload)) parts.set("crop", crop);
+  for (const [name, value] of unusual(asked)) parts.set(name, value);
   return `/${parts.toString() && "?"}${parts}`;
 }
 
-/**
- * @param {string | null} name
- * @returns {Mode}
- */
-export function toMode(name) {
-  return name === "bcs" || name === "es" ? name : "hds";
-}
-
-/** @param {Route} route */
+/** @param {Source} source */
 export function isSearch({ id, upload }) {
   return id !== null || upload !== null;
 }
 
 /**
- * The trail that leads to a search: the steps so far, cut where they have been at that search before.
+ * The trail that leads to a search: the steps so far, cut where they have been at that picture before.
  *
  * @param {Step[]} walked
- * @param {Route} next
+ * @param {Source} next
  * @returns {Step[]}
  */
 export function trailTo(walked, next) {

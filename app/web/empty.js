@@ -1,0 +1,18 @@
+/** How to fill an empty catalogue. */
+
+import { el } from "./dom.js";
+
+export function emptyCatalogue() {
+  const command = `curl -F images=@boots.jpg -F 'metadata=[{"label": "boots"}]' ${location.origin}/index`;
+  return el(
+    "div",
+    { className: "empty" },
+    el(
+      "p",
+      {},
+      "Drop pictures or a whole folder on this page, or put the first picture in with one command:",
+    ),
+    el("pre", {}, el("code", {}, command)),
+    el("p", {}, "More ways are in the ", el("a", { href: "/docs" }, "API docs"), "."),
+  );
+}

@@ -1,0 +1,42 @@
+"""Browsing the catalogue from the start page."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.web.steps import open_start, shown_ids
+
+
+def test_the_whole_catalogue_can_be_leafed_through(page: Page) -> None:
+    page.goto("/?label=boot")
+    expect(page.locator(".tile")).to_have_count(24)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".tile")).to_have_count(30)
+    expect(page.locator(".tile").nth(24)).to_be_focused()
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+    assert len(set(shown_ids(page))) == 30
+
+
+def test_coming_back_shows_as_many_as_before(page: Page) -> None:
+    open_start(page)
+    for count in (48, 72):
+        page.get_by_role("button", name="Show more").click()
+        expect(page.locator(".tile")).to_have_count(count)
+    ids = shown_ids(page)
+    page.locator(".tile").nth(60).click()
+    expect(page.locator("#heading")).to_have_text("Most alike first")
+    page.go_back()
+    expect(page.locator("#heading")).to_have_text("Try one of these")
+    assert shown_ids(page) == ids
+    assert page.evaluate("scrollY") > 300
+
+
+def test_a_page_that_does_not_come_is_told_beside_the_button(page: Page) -> None:
+    open_start(page)
+    page.route("**/images?*cursor=*", lambda route: route.abort())
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".browser").get_by_role("alert")).to_contain_text("does not answer")
+    page.unroute("**/images?*cursor=*")
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".tile")).to_have_count(48)
+    expect(page).to_have_url(re.compile(r"/$"))

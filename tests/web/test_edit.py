@@ -1,0 +1,124 @@
+"""Changing and deleting a picture of the catalogue on the page."""
+
+import re
+
+import httpx2
+from playwright.sync_api import Locator, Page, expect
+
+from tests.web.conftest import AddPicture
+from tests.web.steps import shown_ids
+
+
+def open_edit(page: Page, picture_id: str) -> Locator:
+    page.goto(f"/?id={picture_id}")
+    page.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    return dialog
+
+
+def metadata(catalogue: httpx2.Client, picture_id: str) -> dict[str, object]:
+    found: dict[str, object] = catalogue.get(f"/images/{picture_id}").json()["metadata"]
+    return found
+
+
+def test_label_and_fields_are_changed_added_and_taken_away(
+    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
+) -> None:
+    picture_id = add_picture(key="own", label="boots", price=20, colour="red", sizes=[1, 2])
+    dialog = open_edit(page, picture_id)
+    dialog.get_by_label("Label").fill("hats")
+    dialog.get_by_label("Value of price").fill("19.5")
+    dialog.get_by_role("button", name="Remove colour").click()
+    dialog.get_by_role("button", name="Add a field").click()
+    page.keyboard.type("season")
+    page.keyboard.press("Tab")
+    page.keyboard.type("autumn")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#query .title")).to_have_text("hats")
+    expect(page.locator("#query dl")).to_contain_text("autumn")
+    assert metadata(catalogue, picture_id) == {"price": 19.5, "sizes": [1, 2], "season": "autumn"}
+
+
+def test_values_keep_their_kind(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
+    before = {
+        "code": "0012",
+        "text": "42",
+        "flag": "true",
+        "yes": True,
+        "nested": {"a": [1, "1"]},
+        "empty": "",
+        "n": 1.0,
+    }
+    picture_id = add_picture(key="own", **before)
+    dialog = open_edit(page, picture_id)
+    dialog.get_by_role("button", name="Add a field").click()
+    page.keyboard.type("ean")
+    page.keyboard.press("Tab")
+    page.keyboard.type("12345678901234567890")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    assert metadata(catalogue, picture_id) == before | {"ean": "12345678901234567890"}
+
+
+def test_a_field_is_renamed_and_the_label_taken_away(
+    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
+) -> None:
+    picture_id = add_picture(key="own", label="boots", color="red")
+    dialog = open_edit(page, picture_id)
+    dialog.get_by_label("Label").fill("")
+    dialog.get_by_label("Field").fill("colour")
+    page.keyboard.press("Enter")
+    expect(page.locator("#query .title")).to_have_text("own")
+    assert metadata(catalogue, picture_id) == {"colour": "red"}
+
+
+def test_what_cannot_be_saved_says_why_and_loses_nothing(page: Page, add_picture: AddPicture) -> None:
+    dialog = open_edit(page, add_picture(key="own", colour="red"))
+    dialog.get_by_role("button", name="Add a field").click()
+    fields, trouble = dialog.get_by_role("textbox", name="Field", exact=True), dialog.get_by_role("alert")
+    dialog.get_by_label("Value of the new field").fill("blue")
+    dialog.get_by_role("button", name="Save").click()
+    expect(trouble).to_have_text("Please give the field with the value blue a name.")
+    fields.last.fill("colour")
+    dialog.get_by_role("button", name="Save").click()
+    expect(trouble).to_have_text("There are two fields with the name colour.")
+    fields.last.fill("second")
+    page.route("**/images/*", lambda route: route.abort() if route.request.method == "PATCH" else route.continue_())
+    dialog.get_by_role("button", name="Save").click()
+    expect(trouble).to_contain_text("does not answer")
+    expect(fields.last).to_have_value("second")
+
+
+def test_deleting_asks_first_and_leads_to_the_start(
+    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
+) -> None:
+    picture_id = add_picture(key="own", label="boots")
+    page.goto(f"/?id={picture_id}")
+    page.get_by_role("button", name="Delete").click()
+    dialog = page.get_by_role("dialog", name="Delete boots own?")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    assert catalogue.get(f"/images/{picture_id}").status_code == 200
+    page.get_by_role("button", name="Delete").click()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.locator("#heading")).to_have_text("Try one of these")
+    expect(page).to_have_url(re.compile(r"/$"))
+    assert catalogue.get(f"/images/{picture_id}").status_code == 404
+
+
+def test_a_deleted_picture_is_on_no_trail(page: Page, add_picture: AddPicture) -> None:
+    first, second = add_picture(key="own-1", n=1), add_picture(key="own-2", n=2)
+    page.goto(f"/?id={first}")
+    expect(page.locator(".tile").first).to_have_attribute("data-id", second)
+    page.locator(".tile").first.click()
+    expect(page.locator("#trail a")).to_have_count(2)
+    page.locator("#trail a").nth(1).click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#heading")).to_have_text("Try one of these")
+    page.go_back()
+    expect(page).to_have_url(re.compile(rf"id={second}$"))
+    expect(page.locator("#trail a")).to_have_text(["Start"])
+    assert first not in shown_ids(page)

@@ -1,0 +1,208 @@
+"""Filters on the page: what can be chosen, what they do, and where they are kept."""
+
+import json
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.web.conftest import AddPicture
+from tests.web.steps import chips, open_search, open_start, search_with_tile, shown_ids
+
+
+def open_filters(page: Page) -> None:
+    page.get_by_role("button", name="Filter", exact=True).click()
+    expect(page.locator("#filters fieldset").first).to_be_visible()
+
+
+def field(page: Page, name: str) -> Locator:
+    return page.locator("#filters").get_by_role("group", name=name, exact=True)
+
+
+def choose(page: Page, name: str, value: str) -> None:
+    field(page, name).get_by_role("checkbox", name=re.compile(rf"^{value} ")).check()
+    expect(page.locator(".chip").filter(has_text=f"{name}: {value}")).to_be_visible()
+
+
+def asked(page: Page) -> dict[str, object]:
+    """The filter in the address."""
+    given = parse_qs(urlsplit(page.url).query).get("filter")
+    return json.loads(given[0]) if given else {}
+
+
+def patterns(page: Page) -> set[str]:
+    ids = shown_ids(page)
+    return {page.request.get(f"/images/{picture_id}").json()["metadata"]["pattern"] for picture_id in ids}
+
+
+def labels(page: Page) -> set[str]:
+    return set(page.locator(".tile .label").all_inner_texts())
+
+
+def test_a_label_narrows_the_start_a_search_and_the_way_on(page: Page) -> None:
+    open_start(page)
+    open_filters(page)
+    choose(page, "label", "boot")
+    expect(page.locator("#heading")).to_have_text("What passes your filters")
+    assert labels(page) == {"boot"}
+    assert page.url.endswith("/?label=boot")
+    page.locator(".tile").first.click()
+    expect(page.locator("#heading")).to_have_text("Most alike first")
+    assert labels(page) == {"boot"}
+    page.locator(".tile").first.click()
+    expect(page.locator("#trail a")).to_have_count(2)
+    assert (labels(page), chips(page)) == ({"boot"}, ["label: boot"])
+
+
+def test_counts_say_what_another_choice_would_bring(page: Page) -> None:
+    open_start(page)
+    open_filters(page)
+    expect(field(page, "label")).to_contain_text(re.compile(r"boot\s*30"))
+    choose(page, "label", "boot")
+    expect(field(page, "label")).to_contain_text(re.compile(r"hat\s*30"))
+    total = sum(int(count) for count in field(page, "pattern").locator(".count").all_inner_texts())
+    assert total == 30
+
+
+def test_values_of_one_field_widen_and_fields_narrow(page: Page) -> None:
+    open_search(page)
+    open_filters(page)
+    choose(page, "label", "boot")
+    choose(page, "label", "hat")
+    expect(page).to_have_url(re.compile("filter="))
+    assert asked(page) == {"label": {"$in": ["boot", "hat"]}}
+    choose(page, "pattern", "plain")
+    assert labels(page) <= {"boot", "hat"}
+    assert patterns(page) == {"plain"}
+
+
+def test_numbers_are_filtered_from_and_to(page: Page) -> None:
+    open_search(page)
+    open_filters(page)
+    field(page, "price").get_by_label("from").fill("20")
+    page.keyboard.press("Tab")
+    expect(page.locator(".chip")).to_have_text("price: from 20")
+    field(page, "price").get_by_label("to").fill("30.5")
+    page.keyboard.press("Enter")
+    expect(page.locator(".chip")).to_have_text("price: 20 to 30.5")
+    assert asked(page) == {"price": {"$gte": 20, "$lte": 30.5}}
+    ids = shown_ids(page)
+    prices = [page.request.get(f"/images/{picture_id}").json()["metadata"]["price"] for picture_id in ids]
+    assert prices
+    assert all(20 <= price <= 30.5 for price in prices)
+
+
+def test_a_range_that_holds_nothing_is_told_beside_it(page: Page) -> None:
+    open_search(page)
+    open_filters(page)
+    results = shown_ids(page)
+    field(page, "price").get_by_label("from").fill("30")
+    field(page, "price").get_by_label("to").fill("20")
+    page.keyboard.press("Tab")
+    expect(field(page, "price").get_by_role("alert")).to_have_text("Nothing is at least 30 and at most 20.")
+    assert len(shown_ids(page)) == len(results)
+
+
+def test_chips_are_taken_away_one_by_one_and_all_at_once(page: Page) -> None:
+    address = "&label=boot&filter=" + json.dumps({"pattern": {"$in": ["plain", "dots"]}, "price": {"$lte": 100}})
+    open_search(page, address)
+    expect(page.locator(".chip")).to_have_text(["label: boot", "pattern: plain", "pattern: dots", "price: up to 100"])
+    page.get_by_role("button", name="Take away: pattern: plain").click()
+    expect(page.locator(".chip")).to_have_text(["label: boot", "pattern: dots", "price: up to 100"])
+    expect(page.get_by_role("button", name="Take away: pattern: dots")).to_be_focused()
+    page.get_by_role("button", name="Take all away").click()
+    expect(page.locator(".chip")).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"\?id=\d+$"))
+
+
+def test_a_filter_written_by_hand_is_kept_and_can_be_taken_away(page: Page) -> None:
+    open_search(page, "&filter=" + json.dumps({"$or": [{"pattern": "dots"}, {"price": {"$gt": 90}}]}))
+    assert chips(page) == ['$or: [{"pattern":"dots"},{"price":{"$gt":90}}]']
+    few = len(shown_ids(page))
+    page.locator(".chip").click()
+    expect(page.locator(".chip")).to_have_count(0)
+    assert 0 < few <= len(shown_ids(page))
+
+
+@pytest.mark.parametrize("filter_", ["{", '{"price": {"$around": 3}}', "[1]"])
+def test_a_filter_that_cannot_be_read_is_told_and_left_out(page: Page, filter_: str) -> None:
+    page.goto(f"/?filter={filter_}")
+    expect(page.locator("#message")).to_contain_text("filter")
+    expect(page.locator(".tile")).to_have_count(24)
+
+
+def test_where_nothing_is_found_the_filters_say_why(page: Page) -> None:
+    open_search(page, '&filter={"colur": "red"}')
+    expect(page.locator("#heading")).to_have_text("Nothing else was found")
+    expect(page.locator("#notes")).to_have_text("No picture has the field 'colur'.")
+    page.locator(".chip").click()
+    expect(page.locator(".tile")).to_have_count(24)
+    expect(page.locator("#notes")).to_be_empty()
+    page.goto("/?label=unheard")
+    expect(page.locator("#heading")).to_have_text("No picture passes your filters")
+    expect(page.locator("#notes")).to_have_text("No picture has the label 'unheard'.")
+
+
+def test_the_focus_stays_where_a_choice_was_made(page: Page) -> None:
+    open_search(page)
+    open_filters(page)
+    box = field(page, "pattern").get_by_role("checkbox").nth(1)
+    box.focus()
+    page.keyboard.press("Space")
+    expect(page.locator(".chip")).to_have_count(1)
+    expect(box).to_be_focused()
+    expect(box).to_be_checked()
+
+
+def test_long_lists_unfold_and_yes_or_no_can_be_chosen(page: Page, add_picture: AddPicture) -> None:
+    add_picture(key="own-1", sold=True)
+    add_picture(key="own-2", sold=False)
+    open_start(page)
+    open_filters(page)
+    expect(field(page, "label").get_by_role("checkbox")).to_have_count(8)
+    field(page, "label").get_by_role("button", name="All 12 values").click()
+    expect(field(page, "label").get_by_role("checkbox")).to_have_count(12)
+    choose(page, "sold", "true")
+    expect(page.locator(".tile")).to_have_count(1)
+    assert asked(page) == {"sold": {"$in": [True]}}
+
+
+def test_filters_hold_for_an_upload_and_when_the_page_is_loaded_again(page: Page) -> None:
+    open_start(page)
+    open_filters(page)
+    choose(page, "label", "mug")
+    page.locator(".tile").first.click()
+    expect(page.locator("#heading")).to_have_text("Most alike first")
+    results = shown_ids(page)
+    page.reload()
+    expect(page.locator("#query img")).to_be_visible()
+    assert (shown_ids(page), chips(page)) == (results, ["label: mug"])
+
+
+def test_hostile_names_and_values_are_shown_as_text(page: Page, add_picture: AddPicture) -> None:
+    hostile = '<img src=x onerror="document.title=1">'
+    picture_id = add_picture(key=f"key {hostile}", label=hostile, **{hostile: hostile})
+    page.goto("/")
+    open_filters(page)
+    choose_hostile = field(page, hostile).get_by_role("checkbox")
+    choose_hostile.check()
+    expect(page.locator(".chip")).to_have_text(f"{hostile}: {hostile}")
+    page.goto(f"/?id={picture_id}")
+    expect(page.locator("#query .title")).to_have_text(hostile)
+    page.get_by_role("button", name="Edit").click()
+    expect(page.get_by_role("dialog")).to_contain_text(hostile)
+    assert page.locator("img[src='x']").count() == 0
+    assert page.title() != "1"
+
+
+def test_a_search_from_filters_leads_back_to_them(page: Page) -> None:
+    page.goto("/?label=hat")
+    expect(page.locator("#heading")).to_have_text("What passes your filters")
+    page.locator(".tile").first.click()
+    expect(page.locator("#heading")).to_have_text("Most alike first")
+    page.locator("#trail a").first.click()
+    expect(page.locator("#heading")).to_have_text("What passes your filters")
+    page.get_by_role("link", name="Lookalike").click()
+    expect(page.locator("#heading")).to_have_text("Try one of these")
+    search_with_tile(page, 0)
