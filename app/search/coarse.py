@@ -6,16 +6,16 @@ pictures are only marked. Knows nothing of vectors, SQL or HTTP.
 """
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.search.columns import Columns, copied, empty
-from app.search.kernels import code_distances, nearest_codes
+from app.search.kernels import code_distances
 from app.search.lists import arrange
+from app.search.nearest import WORTH_COPYING, nearest
 from app.search.types import Candidates, Entries, Ids, Subset
 
 Code = NDArray[np.uint8]
@@ -27,17 +27,10 @@ _WORD = 8
 _FEW = 1000
 # Fewer codes than this are read faster than chosen from.
 _MANY = 50_000
-# Lists are kept if searches for so many look at less than this share of all codes; one that would look at more scans
-# everything where it lies, which is faster than copying so much.
-_USUAL_POOL, _WORTH_KEEPING, _TRIALS = 1000, 0.25, 32
+# Lists are kept if searches for so many look at few enough codes.
+_USUAL_POOL, _TRIALS = 1000, 32
 # Past this share of codes outside the lists, which every search looks at, the table is put in order again.
 _OUTSIDE = 0.1
-# The lists next to a query are looked at until so many times the rows that are wanted are seen.
-_FIRST_LOOK = 4
-# Up to one of so many rows that pass a filter, the codes of those rows are copied and scanned alone.
-_GATHERED = 8
-# Where more than one of so many codes is wanted, all distances are sorted: keeping the nearest takes much memory.
-_SORTED = 64
 
 
 class CodeTable:
@@ -90,7 +83,7 @@ class CodeTable:
             return
         order, lists = arrange(now.codes[: now.count])
         arranged = copied(now, order, now.count, lists)
-        if _share_seen(arranged) > _WORTH_KEEPING:
+        if _share_seen(arranged) > WORTH_COPYING:
             self._flat_until = 2 * now.count
             return
         with self._changing:
@@ -106,7 +99,7 @@ class CodeTable:
             among: only these pictures; None for all.
         """
         columns = self._columns
-        found = _nearest(columns, self._pad(code), pool, radius, self._allowed(columns, among))
+        found = nearest(columns, self._pad(code), pool, radius, self._allowed(columns, among))
         return columns.candidates(found.rows, found.distances)
 
     def everything(self, among: Subset | None = None) -> Candidates:
@@ -159,143 +152,8 @@ class CodeTable:
         return padded
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Rows `(n,)` and their distances `(n,)`, ascending unless said; `seen` counts all that were looked at."""
-
-    distances: NDArray[np.int32]
-    rows: NDArray[np.int64]
-    seen: int
-
-    def first(self, most: int) -> "_Found":
-        return replace(self, distances=self.distances[:most], rows=self.rows[:most])
-
-
-_NOTHING = _Found(np.zeros(0, np.int32), np.zeros(0, np.int64), 0)
-
-
-def _nearest(columns: Columns, query: Code, pool: int | None, radius: int | None, allowed: Mask | None) -> _Found:
-    """Looks at the rows in no list, at the lists next to the query, and at the lists that may hold a nearer code."""
-    wanted = columns.count if pool is None else min(pool, columns.count)
-    farthest = 8 * len(query) if radius is None else radius
-    if not wanted:
-        return _NOTHING
-    rest = _scan(columns, query, slice(columns.lists.end, columns.count), wanted, farthest, allowed)
-    if not columns.lists.end:
-        return rest
-    near, few = columns.lists.near(query), columns.count * _WORTH_KEEPING
-    # Where few rows pass, so many more hold enough of them.
-    share = 1.0 if allowed is None else max(int(np.count_nonzero(allowed)), 1) / columns.count
-    first = near.holding(int(_FIRST_LOOK * wanted / share), farthest)
-    if near.count(0, first) < few:
-        found = _scan_lists(columns, query, near.runs(0, first), wanted, farthest, allowed, rest)
-        if len(found.rows) == wanted:
-            # As far as the worst so far, and not less far: a tie is broken by id.
-            farthest = int(found.distances[-1])
-        last = near.within(farthest)
-        if near.count(first, last) < few:
-            return _scan_lists(columns, query, near.runs(first, last), wanted, farthest, allowed, found)
-    return _merged(columns.ids, [rest, _scan_listed(columns, query, wanted, farthest, allowed)], wanted)
-
-
-def _scan(columns: Columns, query: Code, run: slice, wanted: int, farthest: int, allowed: Mask | None) -> _Found:
-    """Finds the nearest of a run of rows whose ids ascend, leaving out those that are not allowed."""
-    codes, size = columns.codes[run], run.stop - run.start
-    passing = size if allowed is None else int(np.count_nonzero(allowed[run]))
-    if allowed is None or passing == size:
-        distances, rows = _flat(codes, query, wanted, farthest)
-        return _Found(distances, rows + run.start, size)
-    if passing > size // _GATHERED:
-        # Most may pass: some more than are wanted hold enough of them, unless the others are all nearer.
-        asked = min(size, wanted * size // passing * 5 // 4 + 64)
-        distances, rows = _flat(codes, query, asked, farthest)
-        good = allowed[run][rows]
-        if len(rows) < asked or np.count_nonzero(good) >= min(wanted, passing):
-            return _Found(distances[good], rows[good] + run.start, size).first(wanted)
-    among = np.flatnonzero(allowed[run])
-    distances, rows = _flat(codes.take(among, axis=0), query, wanted, farthest)
-    return _Found(distances, among[rows] + run.start, size)
-
-
-def _scan_lists(
-    columns: Columns,
-    query: Code,
-    runs: list[slice],
-    wanted: int,
-    farthest: int,
-    allowed: Mask | None,
-    before: _Found,
-) -> _Found:
-    """Finds the nearest of what was found before and of some lists, whose codes are copied to be scanned at once."""
-    if not runs:
-        return before
-    rows = np.concatenate([np.arange(run.start, run.stop) for run in runs])
-    if allowed is None:
-        codes = np.concatenate([columns.codes[run] for run in runs])
-    else:
-        rows = rows[allowed[rows]]
-        codes = columns.codes.take(rows, axis=0)
-    return _merged(columns.ids, [before, _measured(query, codes, rows, farthest)], wanted)
-
-
-def _scan_listed(columns: Columns, query: Code, wanted: int, farthest: int, allowed: Mask | None) -> _Found:
-    """Finds at least the nearest of all rows in lists."""
-    listed = slice(0, columns.lists.end)
-    if allowed is not None and np.count_nonzero(allowed[listed]) <= listed.stop // _GATHERED:
-        rows = np.flatnonzero(allowed[listed])
-        return _measured(query, columns.codes.take(rows, axis=0), rows, farthest)
-    return _with_ties(lambda asked: _scan(columns, query, listed, asked, farthest, allowed), wanted)
-
-
-def _measured(query: Code, codes: Code, rows: NDArray[np.int64], farthest: int) -> _Found:
-    """Measures some rows, whose codes these are, and keeps those that are near enough; in no order."""
-    distances = code_distances(query, codes)
-    near = np.flatnonzero(distances <= farthest)
-    return _Found(distances[near], rows[near], len(rows))
-
-
-def _with_ties(scan: Callable[[int], _Found], wanted: int) -> _Found:
-    """Asks a scan of rows whose ids do not ascend for the nearest, and for all others that are as far as the last."""
-    asked = 2 * wanted
-    while True:
-        found = scan(asked)
-        # Which of those at the largest distance come is chance, unless there is one farther.
-        if len(found.rows) < asked or found.distances[-1] > found.distances[wanted - 1]:
-            return found
-        asked *= 4
-
-
-def _flat(codes: Code, query: Code, wanted: int, farthest: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Scans codes `(n, width)`: the nearest, none farther than a limit, ties by position."""
-    if wanted * _SORTED < len(codes):
-        distances, rows = nearest_codes(query, codes, wanted)
-        within = int(np.searchsorted(distances, farthest, side="right"))
-        return distances[:within], rows[:within]
-    distances = code_distances(query, codes)
-    rows = np.flatnonzero(distances <= farthest)
-    # NumPy sorts 16 bits by radix, which is many times as fast.
-    rows = rows[np.argsort(distances[rows].astype(np.uint16), kind="stable")[:wanted]]
-    return distances[rows], rows
-
-
-def _merged(ids: Ids, parts: list[_Found], wanted: int) -> _Found:
-    """Puts what was found together: the nearest by (distance, id). Where codes are alike, thousands may be as near."""
-    distances = np.concatenate([part.distances for part in parts])
-    rows = np.concatenate([part.rows for part in parts])
-    if len(rows) > wanted:
-        edge = int(np.searchsorted(np.cumsum(np.bincount(distances)), wanted))
-        nearer, at_edge = np.flatnonzero(distances < edge), np.flatnonzero(distances == edge)
-        missing = wanted - len(nearer)
-        if missing < len(at_edge):
-            at_edge = at_edge[np.argpartition(ids[rows[at_edge]], missing)[:missing]]
-        kept = np.concatenate([nearer, at_edge])
-        distances, rows = distances[kept], rows[kept]
-    order = np.lexsort((ids[rows], distances))
-    return _Found(distances[order], rows[order], sum(part.seen for part in parts))
-
-
 def _share_seen(columns: Columns) -> float:
     """Returns how much of all codes searches look at, for codes of the table as queries."""
     queries = columns.codes[np.linspace(0, columns.count - 1, _TRIALS).astype(np.int64)]
-    seen = [_nearest(columns, query, _USUAL_POOL, None, None).seen for query in queries]
+    seen = [nearest(columns, query, _USUAL_POOL, None, None).seen for query in queries]
     return float(np.mean(seen)) / columns.count

@@ -284,7 +284,8 @@ def test_searches_during_changes_see_only_what_was_there() -> None:
 @pytest.fixture
 def every_order_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists of few rows, kept however little they help, and not given up for a scan of everything."""
-    monkeypatch.setattr("app.search.coarse._WORTH_KEEPING", 2)
+    monkeypatch.setattr("app.search.coarse.WORTH_COPYING", 2)
+    monkeypatch.setattr("app.search.nearest.WORTH_COPYING", 2)
     monkeypatch.setattr("app.search.lists._ROWS_A_LIST", 60)
 
 
@@ -302,7 +303,7 @@ def test_in_order_nearest_is_brute_force_through_every_change(
     bits: int, groups: int, given_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if given_up:
-        monkeypatch.setattr("app.search.coarse._FIRST_LOOK", 1)
+        monkeypatch.setattr("app.search.nearest._FIRST_LOOK", 1)
     rng = np.random.default_rng(groups)
     versions, table, reference = Versions(bits, rng, 1), CodeTable(bits), Reference()
     versions.codes = grouped(bits, rng, groups, 4000 // groups)
@@ -318,11 +319,11 @@ def test_in_order_nearest_is_brute_force_through_every_change(
         if step % 4 == 0:
             table.put_in_order()
         if given_up:
-            monkeypatch.setattr("app.search.coarse._WORTH_KEEPING", (2, 0.1)[step % 4 > 0])
+            monkeypatch.setattr("app.search.nearest.WORTH_COPYING", (2, 0.1)[step % 4 > 0])
         for _ in range(4):
             code = near(versions.codes[rng.integers(len(versions.codes))], rng)
             pool, radius = LIMITS[rng.integers(len(LIMITS))], (None, 0, 3, bits // 3)[rng.integers(4)]
-            among = (None, some_ids(rng, 1000, 7000), some_ids(rng, 7000, 7000))[rng.integers(3)]
+            among = (None, *(some_ids(rng, size, 7000) for size in (200, 1000, 7000)))[rng.integers(4)]
             found = rows(table.nearest(code, pool, radius, subset(among)))
             assert found == reference.nearest(code, pool, radius, among)
         some = some_ids(rng, 50, 7000)
