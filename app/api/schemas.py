@@ -96,7 +96,7 @@ class MatchOut(BaseModel):
             key=picture.key,
             distance=match.distance,
             hamming=match.hamming,
-            similarity=None if match.similarity is None else round(match.similarity, 4),
+            similarity=None if match.similarity is None else round(match.similarity, 6),
             label=picture.label,
             metadata=picture.fields,
             **urls(match.id),
@@ -204,17 +204,6 @@ class PicturePatch(BaseModel):
     metadata: Metadata | None = None
 
 
-class ModelOut(BaseModel):
-    """The network in use."""
-
-    name: str
-    fingerprint: str
-    backbone: str
-    bits: int
-    feature_dim: int
-    feature_norm: str
-
-
 class DuplicateGroupOut(BaseModel):
     """Pictures that are as good as the same."""
 
@@ -262,31 +251,6 @@ class FacetsOut(BaseModel):
 
     labels: list[CountOut] = Field(description="At most 50.")
     fields: list[FieldOut] = Field(description="At most 50.")
-
-
-class StatsOut(BaseModel):
-    """The catalogue in numbers."""
-
-    images: int
-    labels: int
-    model: ModelOut
-    seq: int = Field(description="Number of the last change.")
-    applied_seq: int = Field(description="The last change that the answering process has in its index.")
-    bytes: dict[str, int] = Field(description="Originals, vectors on disk, codes in memory.")
-    version: str
-
-
-class HealthOut(BaseModel):
-    """A sign of life."""
-
-    status: Literal["alive"] = "alive"
-
-
-class ReadyOut(BaseModel):
-    """Whether searches can be answered."""
-
-    status: Literal["ready"] = "ready"
-    images: int
 
 
 def urls(picture_id: int) -> dict[str, str]:

@@ -79,9 +79,13 @@ export function measured(value) {
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** @param {number} similarity 0 to 1 */
+/**
+ * Only what is the same is 100 % similar.
+ *
+ * @param {number} similarity 0 to 1
+ */
 export function percent(similarity) {
-  return `${Math.round(100 * similarity)}%`;
+  return `${similarity === 1 ? 100 : Math.min(Math.round(100 * similarity), 99)}%`;
 }
 
 /** @param {number} value */
