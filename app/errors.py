@@ -117,6 +117,18 @@ class UnavailableError(LookalikeError):
         self.retry_after = retry_after
 
 
+class CatalogueMovedError(UnavailableError):
+    """The catalogue uses another network than the one that was about to answer.
+
+    Attributes:
+        generation_id: what it uses now; None for nothing at all.
+    """
+
+    def __init__(self, generation_id: int | None) -> None:
+        super().__init__("The catalogue now uses another network. Restart the service to use it.")
+        self.generation_id = generation_id
+
+
 class OverloadedError(UnavailableError):
     """As many requests are under way as the service takes."""
 

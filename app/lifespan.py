@@ -5,54 +5,95 @@
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.catalogue import generations
+from app.catalogue import generations, queries
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
 from app.catalogue.embedded import embedded_postgres
 from app.catalogue.facets import FacetCounts
 from app.catalogue.follower import Follower
 from app.catalogue.pictures import PictureFiles
-from app.catalogue.queries import Shown
 from app.catalogue.schema import require_current, upgrade
 from app.catalogue.tables import Generation
 from app.catalogue.vectors import VectorFile, vector_type
+from app.errors import LookalikeError
+from app.handover import Handover
 from app.ingest.add import Ingest
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
+from app.quality.content import Content, read_content
 from app.search.decode import DecodeLimits
 from app.search.encode import Encoder, open_encoder
 from app.search.index import LocalIndex
 from app.search.pipeline import Searcher
 from app.search.prepare import InProcess, Preparer
 from app.search.sandbox import Job, Sandbox
+from app.serving import Additions, OpenGeneration, Pictures, Searches
 from app.settings import Settings
-from models.description import CheckpointInfo, find
+from models.description import CheckpointInfo, find, read_info
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Service:
-    """Everything that lives as long as the service."""
+    """Everything that lives as long as the service.
+
+    What belongs to the network goes over to another when the catalogue does: `searcher`, `ingest` and `prepare` by
+    themselves, what `handover.current` holds for as long as nobody has to go over.
+    """
 
     settings: Settings
-    network: CheckpointInfo
     database: Database
     disk: Disk
     files: PictureFiles
-    vectors: VectorFile
-    prepare: Preparer
-    index: LocalIndex
-    follower: Follower
     facets: FacetCounts
-    searcher: Searcher[Shown]
-    encodings: Encodings
-    ingest: Ingest
+    handover: Handover[OpenGeneration]
+    searcher: Searches
+    ingest: Additions
+    prepare: Pictures
+
+    @property
+    def network(self) -> CheckpointInfo:
+        """The network in use."""
+        return self.handover.current.network
+
+    @property
+    def vectors(self) -> VectorFile:
+        """Its F7."""
+        return self.handover.current.vectors
+
+    @property
+    def index(self) -> LocalIndex:
+        """Its codes."""
+        return self.handover.current.index
+
+    @property
+    def follower(self) -> Follower:
+        """What keeps them in step with the truth."""
+        return self.handover.current.follower
+
+    @property
+    def encodings(self) -> Encodings:
+        """What makes new ones."""
+        return self.handover.current.encodings
+
+
+@dataclass(frozen=True)
+class OpenNetwork:
+    """A network that runs, and what prepares pictures for it."""
+
+    info: CheckpointInfo
+    encoder: Encoder
+    prepare: Preparer
+
+
+# Opens a network by what the catalogue calls it, as `open_network` does.
+Networks = Callable[[Settings, str], AbstractContextManager[OpenNetwork]]
 
 
 @contextmanager
@@ -62,14 +103,19 @@ def open_service(settings: Settings) -> Iterator[Service]:
     Raises:
         LookalikeError: something cannot be opened; the text says what to do.
     """
-    with ExitStack() as stack:
-        database = stack.enter_context(open_database(settings))
+    with open_database(settings) as database:
         with database.asking() as session:
             path = find(generations.model_for(session, settings.model))
-        encoder, network = open_encoder(path, settings.device, settings.precision, network_cache(settings.data_dir))
-        stack.enter_context(closing(encoder))
-        prepare = stack.enter_context(closing(open_sandbox(settings, network)))
-        yield stack.enter_context(assemble(settings, database, encoder, network, path, prepare))
+        with over(settings, database, path, open_network(settings, path), open_network) as service:
+            yield service
+
+
+@contextmanager
+def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
+    """Opens a checkpoint, and starts the processes that decode pictures for it."""
+    encoder, info = open_encoder(checkpoint, settings.device, settings.precision, network_cache(settings.data_dir))
+    with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
+        yield OpenNetwork(info, encoder, prepare)
 
 
 @contextmanager
@@ -93,36 +139,88 @@ def assemble(
     encoder: Encoder,
     network: CheckpointInfo,
     path: Path,
-    prepare: Preparer | None = None,
+    networks: Networks = open_network,
 ) -> Iterator[Service]:
-    """Builds the service from a database and a network, and reads the index in.
+    """Builds the service from a database and a network that is open, without a sandbox; `networks` opens others."""
+    prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
+    first = nullcontext(OpenNetwork(network, encoder, prepare))
+    with over(settings, database, path, first, networks) as service:
+        yield service
 
-    Without a sandbox, `prepare`, pictures are decoded in this process.
-    """
-    prepare = prepare or InProcess(encoder.size, encoder.prepare, limits_of(settings))
-    with database.begin() as session:
-        generation = generations.adopt(session, network, path, settings.vectors)
+
+@contextmanager
+def over(
+    settings: Settings,
+    database: Database,
+    path: Path,
+    network: AbstractContextManager[OpenNetwork],
+    networks: Networks,
+) -> Iterator[Service]:
+    """Builds the service from a database and a checkpoint's network, and reads the index in."""
     disk = Disk()
     files = PictureFiles(settings.data_dir / "pictures", disk)
-    with closing(open_vectors(settings.data_dir, generation, disk)) as vectors:
-        index = LocalIndex(network.bits, vectors)
-        follower = Follower(database, index, generation.id, network.bits)
-        searcher = Searcher(prepare, encoder, follower, network.pool, network.similarity)
-        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
-        ingest = Ingest(database, files, encodings, disk)
-        searcher.warm_up()
-        log.info("%d pictures, network %s (%s)", len(index), network.name, network.fingerprint)
+
+    @contextmanager
+    def first() -> Iterator[OpenGeneration]:
+        with network as opened:
+            with database.begin() as session:
+                generation = generations.adopt(session, opened.info, path, settings.vectors)
+            with open_generation(settings, database, disk, files, opened, generation) as answering:
+                yield answering
+
+    @contextmanager
+    def following(generation_id: int) -> Iterator[OpenGeneration]:
+        with database.asking() as session:
+            generation = generations.by_id(session, generation_id)
+        with (
+            networks(settings, generation.model) as opened,
+            open_generation(settings, database, disk, files, opened, generation, ahead=True) as answering,
+        ):
+            yield answering
+
+    with closing(Handover(first(), following)) as handover:
         yield Service(
             settings=settings,
-            network=network,
             database=database,
             disk=disk,
             files=files,
-            vectors=vectors,
+            facets=FacetCounts(),
+            handover=handover,
+            searcher=Searches(handover),
+            ingest=Additions(handover),
+            prepare=Pictures(handover),
+        )
+
+
+@contextmanager
+def open_generation(
+    settings: Settings,
+    database: Database,
+    disk: Disk,
+    files: PictureFiles,
+    network: OpenNetwork,
+    generation: Generation,
+    *,
+    ahead: bool = False,
+) -> Iterator[OpenGeneration]:
+    """Puts together what answers with one network; `ahead` of the catalogue's move to it, if that is still to come."""
+    info, encoder, prepare = network.info, network.encoder, network.prepare
+    generations.require_same(generation, info)
+    with closing(open_vectors(settings.data_dir, generation, disk)) as vectors:
+        index = LocalIndex(info.bits, vectors)
+        follower = Follower(database, index, generation.id, info.bits, ahead=ahead)
+        searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity)
+        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
+        ingest = Ingest(database, files, encodings, disk)
+        searcher.warm_up()
+        log.info("%d pictures, network %s (%s)", len(index), info.name, info.fingerprint)
+        yield OpenGeneration(
+            generation_id=generation.id,
+            network=info,
             prepare=prepare,
+            vectors=vectors,
             index=index,
             follower=follower,
-            facets=FacetCounts(),
             searcher=searcher,
             encodings=encodings,
             ingest=ingest,
@@ -136,17 +234,35 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
     Raises:
         LookalikeError: something cannot be opened; the text says what to do.
     """
-    with ExitStack() as stack:
-        database, path = stack.enter_context(open_database(settings)), find(model)
-        encoder, network = open_encoder(path, settings.device, settings.precision, network_cache(settings.data_dir))
-        stack.enter_context(closing(encoder))
+    path = find(model)
+    with open_database(settings) as database, open_network(settings, path) as network:
         with database.begin() as session:
-            generation = generations.find_or_create(session, network, path, settings.vectors)
-        vectors = stack.enter_context(closing(open_vectors(settings.data_dir, generation)))
-        files = PictureFiles(settings.data_dir / "pictures")
-        prepare = stack.enter_context(closing(open_sandbox(settings, network)))
-        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
-        yield Reencode(database, files, encodings), network
+            generation = generations.find_or_create(session, network.info, path, settings.vectors)
+        with closing(open_vectors(settings.data_dir, generation)) as vectors:
+            encodings = Encodings(database, network.prepare, network.encoder, vectors, generation.id)
+            yield Reencode(database, PictureFiles(settings.data_dir / "pictures"), encodings), network.info
+
+
+@contextmanager
+def open_content(settings: Settings) -> Iterator[tuple[Content, VectorFile, CheckpointInfo]]:
+    """Opens the catalogue as it is now, to look at; the service may run meanwhile.
+
+    Raises:
+        LookalikeError: there is nothing in it, or something cannot be opened; the text says what to do.
+    """
+    with open_database(settings) as database:
+        with database.snapshot() as session:
+            generation = queries.generation_in_use(session)
+            if generation is None:
+                raise LookalikeError("The catalogue is empty. `lookalike index FOLDER` fills it.")
+            content = read_content(session, generation)
+        with closing(open_vectors(settings.data_dir, generation)) as vectors:
+            yield content, vectors, read_info(find(generation.model))
+
+
+def report_folder(settings: Settings) -> Path:
+    """Returns where `lookalike report` leaves its page, and the service finds it."""
+    return settings.data_dir / "report"
 
 
 def limits_of(settings: Settings) -> DecodeLimits:

@@ -18,13 +18,15 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from app.api import duplicates, facets, images, index, search, session, system
+from app.api import duplicates, facets, images, index, jobs, quality, search, session, system
 from app.api.access import Access, Doorkeeper
-from app.api.limits import Admission, BodyLimit, FixedHeaders
+from app.api.archives import BodyLimits, Bound
+from app.api.limits import Admission, FixedHeaders
 from app.api.metrics import Metrics
 from app.api.openapi import describe
 from app.api.problems import add_exception_handlers
 from app.demo.fill import fill_if_empty
+from app.handover import Watch
 from app.lifespan import Service, open_service
 from app.settings import Settings
 
@@ -51,6 +53,7 @@ class State(TypedDict):
     service: Service
     threads: Executor
     doorkeeper: Doorkeeper
+    jobs: jobs.Jobs
 
 
 class Opener(Protocol):
@@ -72,8 +75,17 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         try:
             service.disk.when_it_fails(partial(loop.call_soon_threadsafe, end_soon))
             await to_thread.run_sync(fill_if_empty, service)
-            with ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads:
-                yield {"service": service, "threads": threads, "doorkeeper": Doorkeeper(service.database)}
+            with (
+                ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads,
+                Watch(service.database, service.handover),
+                jobs.open_jobs(service) as opened,
+            ):
+                yield {
+                    "service": service,
+                    "threads": threads,
+                    "doorkeeper": Doorkeeper(service.database),
+                    "jobs": opened,
+                }
         finally:
             await to_thread.run_sync(manager.__exit__, None, None, None)
 
@@ -89,14 +101,18 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         },
     )
     app.state.metrics = Metrics()
-    app.add_middleware(BodyLimit, limit=settings.max_request_bytes, seconds=settings.max_request_seconds)
+    app.add_middleware(
+        BodyLimits,
+        usual=Bound(settings.max_request_bytes, settings.max_request_seconds),
+        archives=Bound(settings.max_job_bytes, settings.max_job_seconds),
+    )
     app.add_middleware(Admission, limit=settings.max_requests)
     app.add_middleware(Access, required=settings.auth == "auto", rate=settings.rate, origins=settings.cors_origins)
     if settings.cors_origins:
         add_cors(app, settings.cors_origins)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
     add_exception_handlers(app)
-    for part in (search, index, images, facets, duplicates, system, session):
+    for part in (search, index, jobs, images, facets, duplicates, quality, system, session):
         app.include_router(part.router)
     add_page(app)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it

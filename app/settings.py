@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     model: str | None = Field(
         None, description="A checkpoint that ships, by name, or the path of one; without it, the catalogue's own."
     )
+    pool: int | None = Field(
+        None,
+        gt=0,
+        description="Candidates of a search that does not say how many; without it, as many as suit the network. "
+        "`lookalike report` says which suit the catalogue.",
+    )
     demo: Literal["auto", "off"] = Field("auto", description="Whether an empty catalogue is filled with drawings.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
     precision: Literal["f32", "bf16"] = Field(
@@ -60,6 +66,14 @@ class Settings(BaseSettings):
     decoders: int | None = Field(
         None, gt=0, description="Pictures decoded at a time, by all workers together; without it, one for each core."
     )
+
+    max_job_bytes: int = Field(10_000 * MEGABYTE, gt=0, description="The largest archive of `POST /jobs`, in bytes.")
+    max_job_seconds: float = Field(3600.0, gt=0, description="The longest that such an archive may take to arrive.")
+    max_job_entries: int = Field(500_000, gt=0, description="The most files in such an archive.")
+    url: str | None = Field(
+        None, description="A running service that `lookalike index` fills; without it, it fills the data folder."
+    )
+    api_key: str | None = Field(None, description="The API key that `lookalike index` shows that service.")
 
     @field_validator("rate")
     @classmethod

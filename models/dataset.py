@@ -7,7 +7,7 @@ network does.
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,6 +57,10 @@ class LabelledFiles:
     def subset(self, indices: NDArray[np.int64]) -> "LabelledFiles":
         """Returns the pictures at these positions."""
         return LabelledFiles(self.classes, tuple(self.paths[i] for i in indices), self.labels[indices])
+
+
+# The splits of a data set by name: `train`, and `validation` and `test` where there are such.
+Splits = Mapping[str, LabelledFiles]
 
 
 def read_splits(folder: Path) -> dict[str, LabelledFiles]:

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 # Of text and axes. A page may put its own colour in the place of this one.
 INK = "#1f1c2b"
@@ -63,6 +63,22 @@ def bits_plot(ones: list[float]) -> str:
         counts, _, _ = axes.hist(ones, bins=20, range=(0, 1), color=_COLOURS["hds"], rwidth=0.86)
         axes.set_ylim(0, float(max(counts)) * 1.05)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        return _svg(figure)
+
+
+def recall_time_plot(milliseconds: list[float], recall: list[float], pools: list[int], wanted: float) -> str:
+    """Draws how much is found over how long it takes, a point for each pool, beside what is wanted."""
+    with rc_context(_STYLE):
+        figure, axes = _axes("milliseconds of both steps", "recall@10")
+        _line(axes, "hds", milliseconds, recall)
+        axes.axhline(wanted, color=INK, alpha=0.35, linewidth=1)
+        for x, y, pool in zip(milliseconds, recall, pools, strict=True):
+            axes.annotate(f"{pool:,}", (x, y), xytext=(4, -13), textcoords="offset points", fontsize=9)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.minorticks_off()
+        axes.set_ylim(0, 1.05)
         return _svg(figure)
 
 

@@ -5,6 +5,7 @@ Knows nothing of networks; `models/evaluate.py` calls it.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ def write(found: dict[str, Any], samples: list[Sample], out: Path) -> None:
     files |= {f"results_{mode}.webp": picture for mode, picture in sheets.items()}
     files["metrics.json"] = (json.dumps(found, indent=2, allow_nan=False) + "\n").encode()
     files["report.html"] = page(found, drawn, sheets).encode()
+    write_files(files, out)
+
+
+def write_files(files: Mapping[str, bytes], out: Path) -> None:
+    """Writes files by name into a folder that is there, each whole or not at all.
+
+    Raises:
+        ModelError: one cannot be written.
+    """
     try:
         for name, content in files.items():
             _replace(out / name, content)

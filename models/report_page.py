@@ -4,13 +4,11 @@ Light and dark follow the reader's system. Everything that a picture or plot sho
 """
 
 import base64
-import re
-from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from models.plots import INK, LABELS
-from models.report_style import STYLE
+from models.plots import LABELS
+from models.report_parts import beside, document, header, number, percent, plot, section, table, terms
 
 _MEANING = {
     "es": "exhaustive search: F7 alone, over everything",
@@ -41,8 +39,6 @@ _DEFINITIONS = (
     ("Distances", "L2 by float32 matrix products, to rank by."),
 )
 
-Cells = Iterable[str]
-
 
 def page(found: dict[str, Any], drawn: dict[str, str], sheets: dict[str, bytes]) -> str:
     """Returns the page.
@@ -52,7 +48,6 @@ def page(found: dict[str, Any], drawn: dict[str, str], sheets: dict[str, bytes])
         drawn: SVG by name: `precision`, `recall`, `bits`.
         sheets: WebP by mode.
     """
-    name = escape(found["checkpoint"]["name"])
     sections = [
         _summary(found),
         _retrieval(found, drawn),
@@ -62,22 +57,16 @@ def page(found: dict[str, Any], drawn: dict[str, str], sheets: dict[str, bytes])
         _results(sheets),
         _about(found),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}: evaluation</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"{''.join(sections)}</main>\n</body>\n</html>\n"
-    )
+    return document(f"{found['checkpoint']['name']}: evaluation", "".join(sections))
 
 
 def _summary(found: dict[str, Any]) -> str:
     checkpoint, data = found["checkpoint"], found["data"]
     best = _at_ten(found["modes"]["hds"])
-    figures = [(_percent(found["accuracy"]), "accuracy of F8")] if found["accuracy"] is not None else []
-    figures += [(_percent(found["modes"]["hds"]["precision"][best]), f"precision@{best}, HDS")]
-    figures += [(_number(found["modes"]["hds"]["map"]), "mAP, HDS")]
-    figures += [(_number(found["modes"]["bcs"]["map"]), "mAP, codes alone")]
-    tiles = "".join(f"<div><dd>{value}</dd><dt>{label}</dt></div>" for value, label in figures)
+    figures = [(percent(found["accuracy"]), "accuracy of F8")] if found["accuracy"] is not None else []
+    figures += [(percent(found["modes"]["hds"]["precision"][best]), f"precision@{best}, HDS")]
+    figures += [(number(found["modes"]["hds"]["map"]), "mAP, HDS")]
+    figures += [(number(found["modes"]["bcs"]["map"]), "mAP, codes alone")]
     asked = "test pictures" if data["queries_from"] == "test" else "held-out pictures"
     told = (
         f"<p><code>{escape(checkpoint['fingerprint'])}</code>, {escape(checkpoint['backbone'])}, "
@@ -85,42 +74,42 @@ def _summary(found: dict[str, Any]) -> str:
         f"<b>{escape(data['folder'])}</b> searched among {data['database']:,} in {len(data['classes'])} classes.</p>"
     )
     missing = f"<p>{escape(found['accuracy_missing'])}</p>" if found["accuracy"] is None else ""
-    return f'<header><h1>{escape(checkpoint["name"])}</h1>{told}<dl class="tiles">{tiles}</dl>{missing}</header>\n'
+    return header(checkpoint["name"], told, figures, missing)
 
 
 def _retrieval(found: dict[str, Any], drawn: dict[str, str]) -> str:
     modes = found["modes"]
     extra = (
-        f"<p>Ties broken at random, codes alone have an mAP of {_number(modes['bcs']['map_tie_aware'])}. Within "
-        f"Hamming radius 2 their precision is {_number(modes['bcs']['precision_radius_2'])}; "
-        f"{_percent(modes['bcs']['empty_radius_2'])} of the queries find nothing there.</p>"
+        f"<p>Ties broken at random, codes alone have an mAP of {number(modes['bcs']['map_tie_aware'])}. Within "
+        f"Hamming radius 2 their precision is {number(modes['bcs']['precision_radius_2'])}; "
+        f"{percent(modes['bcs']['empty_radius_2'])} of the queries find nothing there.</p>"
     )
     missing = "".join(f"<p>{LABELS[mode]}: {escape(why)}</p>" for mode, why in found["modes_missing"].items())
-    legend = "".join(f"<div><dt>{LABELS[mode]}</dt><dd>{_MEANING[mode]}</dd></div>" for mode in modes)
-    figures = _plot(drawn["precision"], "Precision at k results") + _plot(drawn["recall"], "Precision by recall")
-    table = _modes_table("Retrieval by mode", modes) + _recall_table(modes)
-    return _section("Retrieval", f'<dl>{legend}</dl><div class="pair">{figures}</div>{table}{extra}{missing}')
+    legend = terms((LABELS[mode], _MEANING[mode]) for mode in modes)
+    figures = beside(plot(drawn["precision"], "Precision at k results"), plot(drawn["recall"], "Precision by recall"))
+    tables = _modes_table("Retrieval by mode", modes) + _recall_table(modes)
+    return section("Retrieval", f"{legend}{figures}{tables}{extra}{missing}")
 
 
 def _modes_table(caption: str, modes: dict[str, Any]) -> str:
     ks = list(next(iter(modes.values()))["precision"])
     head = ["mode", *(f"P@{k}" for k in ks), "mAP@1000", "mAP"]
     rows = [
-        [LABELS[mode], *(_number(found["precision"][k]) for k in ks), _number(found["map_1000"]), _number(found["map"])]
+        [LABELS[mode], *(number(found["precision"][k]) for k in ks), number(found["map_1000"]), number(found["map"])]
         for mode, found in modes.items()
     ]
-    return _table(caption, head, rows)
+    return table(caption, head, rows)
 
 
 def _recall_table(modes: dict[str, Any]) -> str:
     curves = [found["precision_by_recall"] for found in modes.values()]
     last = len(curves[0]) - 1
     rows = [
-        [f"{step / last:.2f}", *(_number(value) for value in values)]
+        [f"{step / last:.2f}", *(number(value) for value in values)]
         for step, values in enumerate(zip(*curves, strict=True))
     ]
-    table = _table("Precision by recall", ["recall", *(LABELS[mode] for mode in modes)], rows)
-    return f"<details><summary>Precision by recall in numbers</summary>{table}</details>"
+    numbers = table("Precision by recall", ["recall", *(LABELS[mode] for mode in modes)], rows)
+    return f"<details><summary>Precision by recall in numbers</summary>{numbers}</details>"
 
 
 def _norms(norms: dict[str, Any]) -> str:
@@ -129,39 +118,37 @@ def _norms(norms: dict[str, Any]) -> str:
     rows = [
         [
             f"{norm} (the checkpoint's)" if norm == norms["used"] else norm,
-            *(_number(norms[norm][mode]["precision"][k]) for mode in ("es", "hds")),
-            *(_number(norms[norm][mode]["map"]) for mode in ("es", "hds")),
+            *(number(norms[norm][mode]["precision"][k]) for mode in ("es", "hds")),
+            *(number(norms[norm][mode]["map"]) for mode in ("es", "hds")),
         ]
         for norm in ("raw", "unit")
     ]
     why = "Whether to compare F7 as it is, or at length one. The better one belongs in the checkpoint."
-    return _section("Raw or unit F7", f"<p>{why}</p>" + _table("Norms of F7", head, rows))
+    return section("Raw or unit F7", f"<p>{why}</p>" + table("Norms of F7", head, rows))
 
 
-def _codes(health: dict[str, Any], plot: str) -> str:
+def _codes(health: dict[str, Any], drawn: str) -> str:
     rows = [
         ["dead bits (99.5% alike or more)", f"{health['dead']} of {health['bits']}"],
         ["nearly dead bits (more than 95%)", str(health["nearly_dead"])],
-        ["entropy of a bit (1 is best)", _number(health["entropy"])],
-        ["correlation between bits (0 is best)", _number(health["correlation"])],
+        ["entropy of a bit (1 is best)", number(health["entropy"])],
+        ["correlation between bits (0 is best)", number(health["correlation"])],
         ["distinct codes", f"{health['distinct']:,} of {health['pictures']:,} pictures"],
         ["pictures that share a code with another class", f"{health['colliding']:,}"],
     ]
-    figure = _plot(plot, "How often bits are 1: those at the edges say little")
-    return _section(
-        "Codes", f'<div class="pair">{figure}{_table("Health of the codes", ["measure", "value"], rows)}</div>'
-    )
+    figure = plot(drawn, "How often bits are 1: those at the edges say little")
+    return section("Codes", beside(figure, table("Health of the codes", ["measure", "value"], rows)))
 
 
 def _unseen(unseen: dict[str, Any] | None) -> str:
     if unseen is None:
         why = "Not measured: left out, or fewer than two classes that training did not have."
-        return _section("Unseen classes", f"<p>{why}</p>")
+        return section("Unseen classes", f"<p>{why}</p>")
     told = (
         f"<p>{unseen['queries']:,} queries among {unseen['database']:,} pictures of classes that the checkpoint was "
         f"not trained on: {escape(', '.join(unseen['classes']))}.</p>"
     )
-    return _section("Unseen classes", told + _modes_table("Retrieval among unseen classes", unseen["modes"]))
+    return section("Unseen classes", told + _modes_table("Retrieval among unseen classes", unseen["modes"]))
 
 
 def _results(sheets: dict[str, bytes]) -> str:
@@ -172,51 +159,18 @@ def _results(sheets: dict[str, bytes]) -> str:
         for mode, picture in sheets.items()
     )
     told = "<p>The query at the left; green is the same class, red with a cross is another.</p>"
-    return _section("What queries found", f'{told}<div class="pair">{figures}</div>')
+    return section("What queries found", told + beside(figures))
 
 
 def _about(found: dict[str, Any]) -> str:
     data, seconds = found["data"], found["seconds"]
     names = ", ".join(escape(path) for path in data["unreadable"])
     left_out = f"<p>{len(data['unreadable'])} unreadable files were left out: {names}.</p>" if names else ""
-    terms = "".join(f"<div><dt>{term}</dt><dd>{escape(text)}</dd></div>" for term, text in _DEFINITIONS)
     took = f"<p>Pool of {data['pool']:,}. Encoding took {seconds['encoding']:.0f} s, all {seconds['total']:.0f} s.</p>"
-    return _section("How it was measured", f"<dl>{terms}</dl>{took}{left_out}")
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>{content}</section>\n"
-
-
-def _table(caption: str, head: Cells, rows: Iterable[Cells]) -> str:
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    # A region that can be scrolled has to be reachable by keyboard, and then needs a name.
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _plot(svg: str, caption: str) -> str:
-    """Puts a plot into the page in the page's own colour, without what only a file of its own needs."""
-    inline = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg[svg.index("<svg") :]).replace(INK, "currentColor")
-    inline = inline.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{inline}</figure>"
+    return section("How it was measured", f"{terms(_DEFINITIONS)}{took}{left_out}")
 
 
 def _at_ten(found: dict[str, Any]) -> str:
     """Returns 10, or the most that precision was measured at in a smaller database."""
     best: str = max((k for k in found["precision"] if int(k) <= 10), key=int)  # noqa: PLR2004 - a page of results
     return best
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.1%}"

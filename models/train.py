@@ -24,7 +24,7 @@ from torch import Tensor
 from models import checkpoint
 from models.backbones import BACKBONES
 from models.calibrate import on_loaded
-from models.dataset import Loaded
+from models.dataset import Loaded, Splits
 from models.description import CheckpointInfo, FeatureNorm
 from models.devices import autocast, average, keep_freed_memory, pick_device, process_group
 from models.encode import encoder
@@ -71,25 +71,27 @@ def ignore(_note: str) -> None:
     """Notes nothing."""
 
 
-def train(folder: Path, out: Path, recipe: Recipe, report: Report = silent, note: Note = ignore) -> CheckpointInfo:
-    """Trains on `folder` and writes the checkpoint `out` (a path without suffix).
+def train(
+    source: Path | Splits, out: Path, recipe: Recipe, report: Report = silent, note: Note = ignore
+) -> CheckpointInfo:
+    """Trains on labelled pictures and writes the checkpoint `out` (a path without suffix).
 
     Args:
-        folder: `DIR/CLASS/FILE`, or `DIR/SPLIT/CLASS/FILE`.
+        source: `DIR/CLASS/FILE` or `DIR/SPLIT/CLASS/FILE`, or files by split.
         out: the checkpoint to be.
         recipe: how.
         report: hears of every step.
         note: hears what the person should know of the data, once, before training.
 
     Raises:
-        DatasetError: the folder cannot be used.
+        DatasetError: there is nothing to learn from.
         CheckpointError: what an interrupted run left belongs to another recipe.
     """
     require_size(recipe)
     keep_freed_memory()
     with process_group() as (rank, _):
         report, note = (report, note) if rank == 0 else (silent, ignore)
-        data = read(folder, recipe)
+        data = read(source, recipe)
         for sentence in data.notes:
             note(sentence)
         state = start(recipe, data.classes, pick_device())

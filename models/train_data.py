@@ -12,7 +12,17 @@ from torch import Tensor, distributed
 
 from models.augment import augment
 from models.backbones import BACKBONES
-from models.dataset import HELD_OUT, TRAIN, VALIDATION, LabelledFiles, Loaded, hold_out, load_pictures, read_splits
+from models.dataset import (
+    HELD_OUT,
+    TRAIN,
+    VALIDATION,
+    LabelledFiles,
+    Loaded,
+    Splits,
+    hold_out,
+    load_pictures,
+    read_splits,
+)
 from models.errors import DatasetError
 from models.recipe import Recipe
 
@@ -33,19 +43,19 @@ class Data:
         return {"classes": list(self.classes), "pictures": [len(some) for some in pictures], "checksum": checksum}
 
 
-def read(folder: Path, recipe: Recipe) -> Data:
+def read(source: Path | Splits, recipe: Recipe) -> Data:
     """Decodes the pictures: `validation` is held out where there is one, else a tenth of `train`.
 
     Raises:
-        DatasetError: the folder cannot be used.
+        DatasetError: there is nothing to learn from.
     """
-    splits = read_splits(folder)
+    splits, name = (read_splits(source), source) if isinstance(source, Path) else (source, "This data set")
     files = splits[TRAIN]
     if len(files.classes) == 1:
-        raise DatasetError(f"{folder} has one class, {files.classes[0]}; learning to tell apart wants two or more.")
+        raise DatasetError(f"{name} has one class, {files.classes[0]}; learning to tell apart wants two or more.")
     training, held_out = (files, splits[VALIDATION]) if VALIDATION in splits else hold_out(files, HELD_OUT, recipe.seed)
     if not len(held_out):
-        raise DatasetError(f"{folder} has one picture of each class; training wants another of each to judge by.")
+        raise DatasetError(f"{name} has one picture of each class; training wants another of each to judge by.")
     # Training pictures come a little larger than the network reads, to cut from.
     preprocess = BACKBONES[recipe.backbone].preprocess
     loaded = load_pictures(training, replace(preprocess, size=round(recipe.cut * 1.25)))

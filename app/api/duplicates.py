@@ -8,10 +8,10 @@ from app.api.dependencies import Cursor, PictureId, ServiceDep, after
 from app.api.schemas import PROBLEM, DuplicateGroupOut, DuplicatesOut, MatchOut
 from app.catalogue import queries
 from app.errors import InvalidInputError, NotFoundError
-from app.lifespan import Service
 from app.search.duplicates import duplicates, groups
 from app.search.pipeline import similar_enough
 from app.search.types import Match
+from app.serving import OpenGeneration
 
 router = APIRouter(
     tags=["catalogue"],
@@ -36,10 +36,14 @@ Distance = Annotated[
 @router.get("/images/{picture_id}/duplicates", operation_id="duplicates_of", summary="Is this one there twice?")
 def duplicates_of(picture_id: PictureId, service: ServiceDep, distance: Distance = None) -> list[MatchOut]:
     """Finds the pictures that are as good as the same as one of the catalogue, the nearest first."""
-    found = duplicates(service.follower.current(), picture_id, _distance(service, distance), service.network.pool)
-    if found is None:
-        raise NotFoundError("picture", picture_id)
-    return _show(service, found)
+
+    def look(now: OpenGeneration) -> list[MatchOut]:
+        found = duplicates(now.follower.current(), picture_id, _distance(now, distance), now.network.pool)
+        if found is None:
+            raise NotFoundError("picture", picture_id)
+        return _show(now, found)
+
+    return service.handover.do(look)
 
 
 @router.get("/duplicates", operation_id="duplicates", summary="What is there twice?")
@@ -53,32 +57,36 @@ def duplicates_in_catalogue(
 
     Each group stands under its oldest picture. A page without groups is not the last unless `next_cursor` is null.
     """
-    within, index = _distance(service, distance), service.follower.current()
-    with service.database.asking() as session:
-        ids = queries.ids_after(session, after(cursor), limit)
-    found = list(groups(index, ids, within, service.network.pool))
-    shown = {match.id: match for match in _show(service, [Match(oldest, 0.0, 0) for oldest, _ in found])}
-    return DuplicatesOut(
-        groups=[
-            DuplicateGroupOut(picture=shown[oldest], duplicates=_show(service, matches))
-            for oldest, matches in found
-            if oldest in shown
-        ],
-        distance=within,
-        next_cursor=str(ids[-1]) if len(ids) == limit else None,
-    )
+
+    def look(now: OpenGeneration) -> DuplicatesOut:
+        within, index = _distance(now, distance), now.follower.current()
+        with service.database.asking() as session:
+            ids = queries.ids_after(session, after(cursor), limit)
+        found = list(groups(index, ids, within, now.network.pool))
+        shown = {match.id: match for match in _show(now, [Match(oldest, 0.0, 0) for oldest, _ in found])}
+        return DuplicatesOut(
+            groups=[
+                DuplicateGroupOut(picture=shown[oldest], duplicates=_show(now, matches))
+                for oldest, matches in found
+                if oldest in shown
+            ],
+            distance=within,
+            next_cursor=str(ids[-1]) if len(ids) == limit else None,
+        )
+
+    return service.handover.do(look)
 
 
-def _distance(service: Service, given: float | None) -> float:
+def _distance(now: OpenGeneration, given: float | None) -> float:
     if given is not None:
         return given
-    if service.network.similarity is None:
+    if now.network.similarity is None:
         reason = "is wanted, because the network in use was never calibrated; `lookalike calibrate` does it"
         raise InvalidInputError("distance", reason)
-    return service.network.similarity.copies
+    return now.network.similarity.copies
 
 
-def _show(service: Service, matches: list[Match]) -> list[MatchOut]:
-    rows, known = service.follower.rows([match.id for match in matches]), service.network.similarity
+def _show(now: OpenGeneration, matches: list[Match]) -> list[MatchOut]:
+    rows, known = now.follower.rows([match.id for match in matches]), now.network.similarity
     similar = similar_enough(matches, None if known is None else known.features, None)
     return [MatchOut.of(match, rows[match.id]) for match in similar if match.id in rows]

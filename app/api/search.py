@@ -98,7 +98,7 @@ async def _search(
 
 def _show(service: Service, answer: Answer[Shown]) -> SearchOut:
     return SearchOut(
-        model=service.network.fingerprint,
+        model=answer.model,
         code=answer.code.tobytes().hex(),
         mode=answer.options.mode,
         pool_size=answer.pool_size,

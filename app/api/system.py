@@ -7,8 +7,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.dependencies import ServiceDep
 from app.api.metrics import MetricsDep
-from app.api.schemas import PROBLEM, HealthOut, ModelOut, ReadyOut, StatsOut
-from app.catalogue import queries
+from app.api.schemas import PROBLEM
+from app.api.system_schemas import HealthOut, ModelOut, MovingOut, ReadyOut, StatsOut
+from app.catalogue import generations, queries
+from app.catalogue.generations import Filling
+from app.catalogue.queries import Totals
+from app.serving import OpenGeneration
 
 router = APIRouter(tags=["system"], responses={503: {"description": "Not now; see Retry-After.", **PROBLEM}})
 
@@ -17,18 +21,23 @@ router = APIRouter(tags=["system"], responses={503: {"description": "Not now; se
 def stats(service: ServiceDep) -> StatsOut:
     """Counts pictures, changes and bytes."""
     with service.database.asking() as session:
-        totals = queries.totals(session)
-    model = {name: getattr(service.network, name) for name in ModelOut.model_fields}
+        totals, filling = queries.totals(session), generations.being_filled(session)
+    return service.handover.do(lambda now: _stats(now, totals, filling))
+
+
+def _stats(now: OpenGeneration, totals: Totals, filling: Filling | None) -> StatsOut:
+    model = {name: getattr(now.network, name) for name in ModelOut.model_fields}
     return StatsOut(
         images=totals.images,
         labels=totals.labels,
         model=ModelOut(**model),
+        moving=None if filling is None else MovingOut(**vars(filling)),
         seq=totals.seq,
-        applied_seq=service.follower.seq,
+        applied_seq=now.follower.seq,
         bytes={
             "originals": totals.original_bytes,
-            "vectors": service.vectors.bytes_on_disk,
-            "codes": service.index.bytes_in_use,
+            "vectors": now.vectors.bytes_on_disk,
+            "codes": now.index.bytes_in_use,
         },
         version=version("lookalike"),
     )
@@ -44,7 +53,7 @@ async def healthz() -> HealthOut:
 def readyz(service: ServiceDep) -> ReadyOut:
     """Asks the database and brings the index up to date."""
     service.disk.require()
-    return ReadyOut(images=len(service.follower.current()))
+    return ReadyOut(images=service.handover.do(lambda now: len(now.follower.current())))
 
 
 @router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)

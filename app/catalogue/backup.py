@@ -22,8 +22,8 @@ from typing import Any
 from psycopg import Connection as Driver
 from sqlalchemy import Connection, delete, func, select
 
-from app.catalogue.changes import BACKUP_LOCK
 from app.catalogue.database import Database
+from app.catalogue.locks import Lock
 from app.catalogue.pictures import PictureFiles
 from app.catalogue.schema import revision
 from app.catalogue.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Generation, Picture
@@ -96,7 +96,7 @@ def restore(database: Database, data_dir: Path, source: Path, report: Report) ->
 def held(database: Database) -> Iterator[None]:
     """Keeps originals from being deleted, in every process, for the length of the block."""
     with database.connection() as connection:
-        connection.execute(select(func.pg_advisory_xact_lock(BACKUP_LOCK)))
+        connection.execute(select(func.pg_advisory_xact_lock(Lock.BACKUP.value)))
         yield
 
 

@@ -13,11 +13,9 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
+from app.catalogue.locks import Lock
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Generation, Picture
-from app.errors import NotFoundError
-
-# Any number that nobody else locks: a backup holds it, and as long as it does no original is deleted.
-BACKUP_LOCK = 7_164_204
+from app.errors import CatalogueMovedError, NotFoundError
 
 Status = Literal["created", "updated", "unchanged"]
 
@@ -99,11 +97,12 @@ def put_pictures(session: Session, generation_id: int, puts: Sequence[Put]) -> l
     """Creates or updates pictures, in order, as one change.
 
     Raises:
-        CatalogueChangedError: another network is in use by now, or a picture whose bytes were to be kept is gone.
+        CatalogueMovedError: another network is in use by now.
+        CatalogueChangedError: a picture whose bytes were to be kept is gone.
     """
     seq, in_use = advance(session)
     if in_use != generation_id:
-        raise CatalogueChangedError
+        raise CatalogueMovedError(in_use)
     known = _known(session, [put.key for put in puts])
     applied = [(_apply(session, known, put, seq), put.encoding) for put in puts]
     session.flush()
@@ -159,7 +158,7 @@ def describe_picture(session: Session, picture_id: int, given: Given) -> Picture
 
 def must_stay(session: Session, sha256: str) -> bool:
     """Tells, with the catalogue held, whether an original is needed: by a picture, or by a backup under way."""
-    if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(BACKUP_LOCK))).one():
+    if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(Lock.BACKUP.value))).one():
         return True
     session.execute(select(CatalogueState.seq).with_for_update()).one()
     return session.scalar(select(Picture.id).where(Picture.sha256 == sha256).limit(1)) is not None

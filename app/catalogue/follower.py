@@ -17,7 +17,7 @@ from app.catalogue.database import Database
 from app.catalogue.filters import Filters
 from app.catalogue.queries import Shown, shown
 from app.catalogue.tables import CatalogueState, Deletion, Encoding
-from app.errors import UnavailableError
+from app.errors import CatalogueMovedError
 from app.search.index import Index
 from app.search.types import Entries, Ids, SearchOptions, Subset
 
@@ -25,10 +25,14 @@ _STATE = select(CatalogueState.seq, CatalogueState.generation_id)
 
 
 class Follower:
-    """The catalogue as searches see it; `seq` is the last change that the index has."""
+    """The catalogue as searches see it; `seq` is the last change that the index has.
 
-    def __init__(self, database: Database, index: Index, generation_id: int, bits: int) -> None:
+    `ahead` of the catalogue's move to its generation it follows what is there already, until it takes over.
+    """
+
+    def __init__(self, database: Database, index: Index, generation_id: int, bits: int, *, ahead: bool = False) -> None:
         self._database, self._index, self._generation_id, self._bits = database, index, generation_id, bits
+        self._ahead = ahead
         self._filters = Filters()
         self._applying = threading.Lock()
         self.seq = -1
@@ -37,11 +41,16 @@ class Follower:
         """Returns the index with every change that was committed before this call.
 
         Raises:
-            UnavailableError: the database cannot be asked, or the catalogue has moved to another network.
+            UnavailableError: the database cannot be asked.
+            CatalogueMovedError: the catalogue has moved to another network.
         """
         if self._latest() > self.seq:
             self._catch_up()
         return self._index
+
+    def take_over(self) -> None:
+        """Answers from now on, and only while the catalogue uses its generation."""
+        self._ahead = False
 
     def matching(self, options: SearchOptions) -> Subset | None:
         """Returns the pictures that the options' filters let through; None for all."""
@@ -64,15 +73,15 @@ class Follower:
                 return
             if self.seq >= 0:
                 self._index.remove(_deleted(session, self.seq))
-            entries = _encoded(session, self._generation_id, self.seq, self._bits // 8)
+            entries = encoded(session, self._generation_id, self.seq, self._bits // 8)
             if len(entries.ids):
                 self._index.add(entries)
             self.seq = latest
 
     def _state(self, asked: Connection | Session) -> int:
         seq, generation_id = asked.execute(_STATE).one()
-        if generation_id != self._generation_id:
-            raise UnavailableError("The catalogue now uses another network. Restart the service to use it.")
+        if generation_id != self._generation_id and not self._ahead:
+            raise CatalogueMovedError(generation_id)
         latest: int = seq
         return latest
 
@@ -82,7 +91,8 @@ def _deleted(session: Session, after: int) -> Ids:
     return ids
 
 
-def _encoded(session: Session, generation_id: int, after: int, code_bytes: int) -> Entries:
+def encoded(session: Session, generation_id: int, after: int, code_bytes: int) -> Entries:
+    """Returns what a generation has encoded after a change."""
     rows = bulk.fetch(
         session,
         Encoding.picture_id,

@@ -1,14 +1,16 @@
 """Which network the catalogue is encoded by. Codes of different networks are never compared."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 from app.catalogue import queries
-from app.catalogue.tables import CatalogueState, Generation
+from app.catalogue.presence import Role, held_by
+from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
 from app.catalogue.vectors import VectorType
-from app.errors import ModelMismatchError
+from app.errors import ModelMismatchError, NotFoundError
 from models.description import PRETRAINED, CheckpointInfo
 
 DEFAULT_MODEL = "general"
@@ -74,6 +76,67 @@ def switch(session: Session, generation_id: int) -> None:
     state = session.scalars(select(CatalogueState).with_for_update()).one()
     state.generation_id = generation_id
     state.seq += 1
+
+
+def by_id(session: Session, generation_id: int) -> Generation:
+    """Returns a generation.
+
+    Raises:
+        NotFoundError: there is no such generation.
+    """
+    found = session.get(Generation, generation_id)
+    if found is None:
+        raise NotFoundError("generation", generation_id)
+    return found
+
+
+def require_same(generation: Generation, network: CheckpointInfo) -> None:
+    """Finds out whether a network is the one that a generation is of.
+
+    Raises:
+        ModelMismatchError: the checkpoint is another by now.
+    """
+    if generation.fingerprint != network.fingerprint:
+        raise ModelMismatchError(
+            f"{generation.model} holds another network by now ({network.fingerprint}) than the one that encoded the "
+            f"catalogue ({generation.fingerprint}). Put that one back."
+        )
+
+
+def uses(session: Session, path: Path) -> bool:
+    """Tells whether a checkpoint belongs to a generation, in use or left as a way back."""
+    return session.scalar(select(Generation.id).where(Generation.model == _address(path)).limit(1)) is not None
+
+
+def id_in_use(asked: Connection | Session) -> int | None:
+    """Returns the id of the generation that searches use; None in a new catalogue."""
+    return asked.execute(select(CatalogueState.generation_id)).scalar_one()
+
+
+@dataclass(frozen=True)
+class Filling:
+    """A generation that somebody encodes the catalogue for just now, and how far that is."""
+
+    fingerprint: str
+    model: str
+    done: int
+    total: int
+
+
+def being_filled(session: Session) -> Filling | None:
+    """Returns what the catalogue is about to move to, if somebody is at it."""
+    for generation_id in held_by(session, Role.FILLING):
+        generation = session.get(Generation, generation_id)
+        if generation is not None and generation_id != id_in_use(session):
+            done, total = progress(session, generation_id)
+            return Filling(generation.fingerprint, generation.model, done, total)
+    return None
+
+
+def progress(session: Session, generation_id: int) -> tuple[int, int]:
+    """Counts the pictures that a generation has encoded, and all."""
+    done = select(func.count()).where(Encoding.generation_id == generation_id)
+    return session.scalars(done).one(), session.scalars(select(func.count(Picture.id))).one()
 
 
 def _address(path: Path) -> str:

@@ -11,10 +11,8 @@ from sqlalchemy import Connection, text
 
 import migrations
 from app.catalogue.database import Database
+from app.catalogue.locks import Lock
 from app.errors import LookalikeError
-
-# Any number that nobody else locks: several processes may start at once, and one migrates.
-_LOCK = 7_164_203
 
 
 def upgrade(database: Database) -> None:
@@ -24,7 +22,7 @@ def upgrade(database: Database) -> None:
         LookalikeError: it has seen one that this version does not know.
     """
     with database.connection() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": Lock.MIGRATE.value})
         try:
             command.upgrade(config(connection), "head")
         except CommandError as error:

@@ -1,49 +1,13 @@
-"""Commands over the catalogue: fill it, search it, count it."""
+"""Commands over the catalogue: search it, count it, keep it."""
 
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, counting, errors_as_sentences, fail, progress_bar
+from app.cli.terminal import console, counting, errors_as_sentences, fail
 from app.settings import Settings
-
-_CHUNK = 64
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
-
-
-def index(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="A folder of pictures; those in subfolders get their folder's name as label."),
-    ],
-) -> None:
-    """Put a folder of pictures into the catalogue. Run it again at will: what is there already stays as it is."""
-    with errors_as_sentences():
-        from app.ingest.folder import uploads
-        from app.lifespan import open_service
-
-        if not folder.is_dir():
-            fail(f"{folder} is not a folder.")
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-        counts: Counter[str] = Counter()
-        with open_service(Settings()) as service, progress_bar() as bar:
-            task = bar.add_task("indexing", total=len(paths))
-            for some in _chunks(paths):
-                read, unreadable = uploads(folder, some)
-                results = dict(zip(read, service.ingest.add(list(read.values())), strict=True))
-                problems = unreadable | {path: added.error for path, added in results.items() if added.error}
-                for path, problem in problems.items():
-                    bar.console.print(f"{path}: {problem}", markup=False)
-                counts.update(added.status for added in results.values())
-                counts["rejected"] += len(unreadable)
-                bar.advance(task, len(some))
-        console().print(
-            ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing to index"
-        )
 
 
 def search(
@@ -92,13 +56,13 @@ def demo() -> None:
 def reencode(
     model: Annotated[str, typer.Argument(help="The network to move to: one that ships, by name, or a path.")],
 ) -> None:
-    """Move the catalogue to another network. Searches go on meanwhile; restart the service afterwards."""
+    """Move the catalogue to another network. Searches go on meanwhile, and running services go over by themselves."""
     with errors_as_sentences():
         from app.lifespan import open_reencode
 
         with open_reencode(Settings(), model) as (run, network), counting("encoding") as report:
             run.run(report)
-        console().print(f"The catalogue uses {network.name} ({network.fingerprint}). Restart a running service.")
+        console().print(f"The catalogue and all running services use {network.name} ({network.fingerprint}).")
 
 
 def check(
@@ -166,7 +130,3 @@ def migrate() -> None:
             url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
             upgrade(stack.enter_context(closing(Database(url))))
         console().print("The database is up to date.")
-
-
-def _chunks(paths: list[Path]) -> Iterator[list[Path]]:
-    return (paths[first : first + _CHUNK] for first in range(0, len(paths), _CHUNK))

@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import bench, catalogue, evaluation, keys, serve, training
+from app.cli import bench, catalogue, duplicates, evaluation, index, keys, quality, serve, training
 from app.cli.terminal import warn_of_misspelt_settings
 
 app = typer.Typer(
@@ -12,15 +12,17 @@ app = typer.Typer(
 )
 app.callback()(warn_of_misspelt_settings)
 app.command()(serve.serve)
-app.command()(catalogue.index)
+app.command()(index.index)
 app.command()(catalogue.search)
 app.command()(catalogue.stats)
 app.command()(catalogue.demo)
+app.command()(duplicates.duplicates)
 app.command()(catalogue.check)
 app.command()(catalogue.backup)
 app.command()(catalogue.restore)
 app.command()(catalogue.migrate)
 app.command()(catalogue.reencode)
+app.command()(quality.report)
 app.command()(training.train)
 app.command()(training.fit)
 app.command()(training.calibrate)

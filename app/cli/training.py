@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -10,6 +10,7 @@ from rich.table import Table
 from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
 
 if TYPE_CHECKING:
+    from models.dataset import Splits
     from models.train import Progress
 
 
@@ -21,12 +22,19 @@ class Method(StrEnum):
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(help="DIR/CLASS/FILE, or DIR/train/CLASS/FILE and DIR/test/CLASS/FILE.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="DIR/CLASS/FILE, or DIR/train/CLASS/FILE and DIR/test/CLASS/FILE.")
+    ] = None,
+    catalogue: Annotated[
+        bool, typer.Option("--catalogue", help="Learn from the catalogue's labels, and compare with its network.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes: a path without suffix.")] = Path("runs/model"),
-    backbone: Annotated[str, typer.Option(help="efficientnet_lite0, alexnet or small.")] = "efficientnet_lite0",
-    bits: Annotated[int, typer.Option(help="Bits of a code, a multiple of 8.")] = 128,
+    backbone: Annotated[
+        str | None, typer.Option(help="efficientnet_lite0 (if nothing else is said), alexnet or small.")
+    ] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits of a code, a multiple of 8; 128.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures; as many as they need.")] = None,
-    size: Annotated[int, typer.Option(min=16, help="Side of the pictures, in pixels.")] = 192,
+    size: Annotated[int | None, typer.Option(min=16, help="Side of the pictures, in pixels; 192.")] = None,
     push: Annotated[float, typer.Option(min=0, help="Weight of the term that drives activations to 0 or 1.")] = 0.0,
     balance: Annotated[float, typer.Option(min=0, help="Weight of the term that balances each bit.")] = 0.0,
     mirror: Annotated[bool, typer.Option(help="Learn from mirrored pictures too; not for digits and letters.")] = True,
@@ -43,42 +51,56 @@ def train(
     seed: Annotated[int, typer.Option(help="Where all randomness starts.")] = 0,
 ) -> None:
     """Teach a network the labels of your pictures. Stopped, the same command goes on where it was."""
+    given: dict[str, Any] = {
+        "backbone": backbone,
+        "bits": bits,
+        "epochs": epochs,
+        "size": size,
+        "push": push,
+        "balance": balance,
+        "mirror": mirror,
+        "imagenet": imagenet,
+        "start": start,
+        "frozen": frozen,
+        "rate": rate,
+        "least_area": least_area,
+        "batch": batch,
+        "seed": seed,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if (folder is None) != catalogue:
+        fail("Name a folder of labelled pictures, or say --catalogue.")
     with errors_as_sentences():
-        from models.recipe import Recipe
-        from models.train import train as run
+        if folder is not None:
+            _run(folder, out, chosen)
+            console().print(f"Use it with LOOKALIKE_MODEL={out}.json", soft_wrap=True)
+        else:
+            from app.cli.improving import improve
 
-        recipe = Recipe(
-            backbone=backbone,
-            bits=bits,
-            epochs=epochs,
-            size=size,
-            push=push,
-            balance=balance,
-            mirror=mirror,
-            imagenet=imagenet,
-            start=start,
-            frozen=frozen,
-            rate=rate,
-            least_area=least_area,
-            batch=batch,
-            seed=seed,
-        )
-        with progress_bar() as bar:
-            task = bar.add_task("decoding", total=None)
+            improve(out, chosen, _run)
 
-            def report(progress: "Progress") -> None:
-                done = (progress.epoch - 1) * progress.steps + progress.step
-                if progress.accuracy is None:
-                    what = f"epoch {progress.epoch}, loss {progress.loss:.3f}"
-                    bar.update(task, total=progress.epochs * progress.steps, completed=done, description=what)
-                else:
-                    bar.console.print(f"epoch {progress.epoch}: accuracy {progress.accuracy:.3f} on held-out pictures")
 
-            try:
-                info = run(folder, out, recipe, report, lambda note: bar.console.print(note, markup=False))
-            except KeyboardInterrupt:
-                fail("Stopped. The same command goes on from the last whole epoch.")
-        console().print(f"{out}.safetensors, fingerprint {info.fingerprint}. Use it with LOOKALIKE_MODEL={out}.json")
+def _run(source: "Path | Splits", out: Path, chosen: dict[str, Any]) -> None:
+    """Trains, shows how far it is, and says what came of it."""
+    from models.recipe import Recipe
+    from models.train import train as run
+
+    with progress_bar() as bar:
+        task = bar.add_task("decoding", total=None)
+
+        def report(progress: "Progress") -> None:
+            done = (progress.epoch - 1) * progress.steps + progress.step
+            if progress.accuracy is None:
+                what = f"epoch {progress.epoch}, loss {progress.loss:.3f}"
+                bar.update(task, total=progress.epochs * progress.steps, completed=done, description=what)
+            else:
+                bar.console.print(f"epoch {progress.epoch}: accuracy {progress.accuracy:.3f} on held-out pictures")
+
+        try:
+            info = run(source, out, Recipe(**chosen), report, lambda note: bar.console.print(note, markup=False))
+        except KeyboardInterrupt:
+            fail("Stopped. The same command goes on from the last whole epoch.")
+    console().print(f"{out}.safetensors, fingerprint {info.fingerprint}.", soft_wrap=True)
 
 
 def fit(

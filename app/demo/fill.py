@@ -7,6 +7,7 @@ from itertools import islice
 from sqlalchemy import text
 
 from app.catalogue import queries
+from app.catalogue.locks import Lock
 from app.demo.catalogue import DemoPicture, demo_pictures
 from app.ingest.add import Upload
 from app.lifespan import Service
@@ -14,8 +15,6 @@ from app.lifespan import Service
 log = logging.getLogger(__name__)
 
 _BATCH = 32
-# Any number that nobody else locks: of several workers that start at once, one draws.
-_LOCK = 7_164_204
 
 
 def fill_if_empty(service: Service) -> int:
@@ -23,7 +22,7 @@ def fill_if_empty(service: Service) -> int:
     if service.settings.demo == "off":
         return 0
     with service.database.begin() as session:
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": Lock.DEMO.value})
         if not queries.is_empty(session):
             return 0
         log.info("the catalogue is empty: drawing a demo into it, once (LOOKALIKE_DEMO=off leaves it empty)")

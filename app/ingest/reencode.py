@@ -1,23 +1,33 @@
 """Moves a catalogue to another network: its generation fills beside the one in use, then one transaction switches.
 
-Searches go on meanwhile. Stopped, it goes on where it was; pictures that were added or replaced while it ran are
-caught up with before the switch, which holds the catalogue and looks once more. The old generation stays, so moving
-back encodes only what is new since.
+Searches and changes go on meanwhile. Pictures that were added or replaced while it ran are caught up with. When
+little is missing, every process that serves is asked to open the new generation; once all have, the switch holds the
+catalogue, encodes the last few and is done: searches go on even then, additions wait that long. Stopped, it goes on
+where it was. The old generation stays, so moving back encodes only what is new since.
 """
 
+import os
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, exists, select
+from sqlalchemy.orm import Session
 
 from app.catalogue import changes, generations
+from app.catalogue.changes import NewEncoding
 from app.catalogue.database import Database
 from app.catalogue.pictures import PictureFiles
+from app.catalogue.presence import Presence, Role, held_by, presence
 from app.catalogue.tables import Encoding, Picture
-from app.errors import DamagedOriginalError, PictureRefusedError
+from app.errors import DamagedOriginalError, LookalikeError, PictureRefusedError
 from app.ingest.encodings import Encodings
 
 _AT_A_TIME = 64
+# So long the others may take to open the network; converting a large one is the longest part of it.
+PATIENCE_S = 180.0
+_LOOK_AGAIN_S = 0.5
 
 Report = Callable[[int, int], None]
 
@@ -27,50 +37,97 @@ class Reencode:
 
     def __init__(self, database: Database, files: PictureFiles, encodings: Encodings) -> None:
         self._database, self._files, self._encodings = database, files, encodings
+        self._generation_id = encodings.generation_id
 
-    def run(self, report: Report) -> None:
+    def run(self, report: Report, patience: float = PATIENCE_S) -> None:
         """Encodes what is missing, then switches; `report` hears how many of how many are done.
 
         Raises:
             DamagedOriginalError: an original is missing or cannot be read.
+            LookalikeError: a process that serves cannot open the network, or takes longer than `patience` seconds.
         """
-        while not self._switched():
-            while some := self._missing():
-                self._encode(some)
-                report(*self._progress())
+        with presence(self._database) as present:
+            present.hold_only(Role.FILLING, {self._generation_id})
+            self._fill(report)
+            present.hold_only(Role.WANTED, {self._generation_id})
+            self._wait_for_others(present, report, patience)
+            while not self._switched():
+                self._fill(report)
 
-    def _missing(self) -> Sequence[Picture]:
+    def _fill(self, report: Report) -> None:
+        """Encodes what this generation lacks, in the order of ids; what comes meanwhile may be left for later."""
         with self._database.asking() as session:
-            return session.scalars(_without_encoding(self._encodings.generation_id).limit(_AT_A_TIME)).all()
+            done, total = generations.progress(session, self._generation_id)
+        last, more = 0, True
+        while more:
+            with self._database.asking() as session:
+                some = self._missing(session, last)
+            self._keep(self._encoded(some))
+            # Fewer are all: whoever adds all the time must not keep this from ending.
+            more = len(some) == _AT_A_TIME
+            done, last = done + len(some), max([last, *(picture.id for picture in some)])
+            report(done, max(done, total))
 
-    def _encode(self, pictures: Sequence[Picture]) -> None:
-        made = self._encodings.make([self._prepared(picture) for picture in pictures])
-        with self._database.begin() as session:
-            encoded = list(zip(pictures, made, strict=True))
-            changes.put_encodings(session, self._encodings.generation_id, encoded)
+    def _missing(self, session: Session, after: int) -> Sequence[Picture]:
+        missing = _without_encoding(self._generation_id).where(Picture.id > after)
+        return session.scalars(missing.order_by(Picture.id).limit(_AT_A_TIME)).all()
 
-    def _prepared(self, picture: Picture) -> Image.Image:
+    def _encoded(self, pictures: Sequence[Picture]) -> list[tuple[Picture, NewEncoding]]:
+        with ThreadPoolExecutor(os.cpu_count()) as cores:
+            images = list(cores.map(self._prepared, pictures))
+        ready = [(one, image) for one, image in zip(pictures, images, strict=True) if image is not None]
+        made = self._encodings.make([image for _, image in ready])
+        return [(picture, new) for (picture, _), new in zip(ready, made, strict=True)]
+
+    def _keep(self, encoded: list[tuple[Picture, NewEncoding]]) -> None:
+        if encoded:
+            with self._database.begin() as session:
+                changes.put_encodings(session, self._generation_id, encoded)
+
+    def _prepared(self, picture: Picture) -> Image.Image | None:
+        """Returns what the network reads of a picture; None if it was deleted or replaced meanwhile."""
         try:
             data = self._files.original(picture.sha256).read_bytes()
             return self._encodings.prepare(data).image
         except (OSError, PictureRefusedError) as error:
+            if not self._still_there(picture):
+                return None
             raise DamagedOriginalError(picture.id, picture.key) from error
 
-    def _progress(self) -> tuple[int, int]:
+    def _still_there(self, picture: Picture) -> bool:
         with self._database.asking() as session:
-            done = select(func.count()).where(Encoding.generation_id == self._encodings.generation_id)
-            return session.scalars(done).one(), session.scalars(select(func.count(Picture.id))).one()
+            return session.scalar(select(Picture.sha256).where(Picture.id == picture.id)) == picture.sha256
+
+    def _wait_for_others(self, present: Presence, report: Report, patience: float) -> None:
+        """Waits until every process that serves can answer with this generation, and keeps it filled meanwhile."""
+        until = time.monotonic() + patience
+        while waiting := _without(self._generation_id, held_by(present.connection, Role.OPEN)):
+            if time.monotonic() > until:
+                raise LookalikeError(
+                    f"{waiting} of the running services cannot open the network yet, so the catalogue stays with the "
+                    "one that it uses. Their logs say why. What was encoded is kept: repeat the command when they "
+                    "can, or after stopping them."
+                )
+            time.sleep(_LOOK_AGAIN_S)
+            self._fill(report)
 
     def _switched(self) -> bool:
-        """Switches if nothing is missing, with the catalogue held so that nothing can come in between."""
+        """Switches if little is missing, with the catalogue held so that nothing can come in between."""
         with self._database.begin() as session:
             changes.advance(session)
-            if session.scalar(_without_encoding(self._encodings.generation_id).limit(1)) is not None:
+            missing = self._missing(session, 0)
+            if len(missing) == _AT_A_TIME:
                 return False
-            generations.switch(session, self._encodings.generation_id)
+            changes.put_encodings(session, self._generation_id, self._encoded(missing))
+            generations.switch(session, self._generation_id)
             return True
 
 
 def _without_encoding(generation_id: int) -> Select[Picture]:
-    encoded = select(Encoding.picture_id).where(Encoding.generation_id == generation_id)
-    return select(Picture).where(Picture.id.not_in(encoded)).order_by(Picture.id)
+    encoded = exists().where(Encoding.generation_id == generation_id, Encoding.picture_id == Picture.id)
+    return select(Picture).where(~encoded)
+
+
+def _without(generation_id: int, openers: dict[int, set[int]]) -> int:
+    """Counts the processes that serve and have not opened a generation."""
+    return len(set[int]().union(*openers.values()) - openers.get(generation_id, set()))

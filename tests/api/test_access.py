@@ -15,10 +15,12 @@ from app.errors import InvalidInputError, NotFoundError
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import open_with_fake
+from tests.ingest.archives import zipped
 from tests.pictures import corners, encoded
 
 LOCAL = "http://127.0.0.1:8000"
 PICTURE = encoded(corners(60, 40), "PNG")
+ARCHIVE = zipped({"one.png": PICTURE})
 
 Open = Callable[..., TestClient]
 
@@ -85,9 +87,9 @@ def test_a_wrong_key_is_none(opened: Open, database: Database, wrong: str) -> No
 @pytest.mark.parametrize(
     ("scope", "allowed"),
     [
-        (Scope.SEARCH, {"search", "read"}),
-        (Scope.WRITE, {"write"}),
-        (Scope.ADMIN, {"search", "read", "write", "metrics"}),
+        (Scope.SEARCH, {"search", "read", "watch"}),
+        (Scope.WRITE, {"write", "send"}),
+        (Scope.ADMIN, {"search", "read", "write", "send", "watch", "metrics"}),
     ],
 )
 def test_a_key_is_for_what_it_says(opened: Open, database: Database, scope: Scope, allowed: set[str]) -> None:
@@ -96,6 +98,8 @@ def test_a_key_is_for_what_it_says(opened: Open, database: Database, scope: Scop
         "search": client.post("/search", files={"image": PICTURE}, headers=headers).status_code,
         "read": client.get("/images", headers=headers).status_code,
         "write": client.post("/index", files={"images": PICTURE}, headers=headers).status_code,
+        "send": client.post("/jobs", content=ARCHIVE, headers=headers).status_code,
+        "watch": client.get("/jobs", headers=headers).status_code,
         "metrics": client.get("/metrics", headers=headers).status_code,
     }
     assert {name for name, status in statuses.items() if status < 300} == allowed

@@ -26,8 +26,13 @@ PATHS = {
     "/facets": {"get"},
     "/duplicates": {"get"},
     "/images/{picture_id}/duplicates": {"get"},
+    "/report": {"get"},
     "/search/batch": {"post"},
     "/session": {"post", "delete"},
+    "/jobs": {"get", "post"},
+    "/jobs/{job_id}": {"get"},
+    "/jobs/{job_id}/cancel": {"post"},
+    "/jobs/{job_id}/events": {"get"},
 }
 
 

@@ -16,7 +16,7 @@ from app.catalogue.database import Database
 from app.catalogue.follower import Follower
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Picture
 from app.catalogue.vectors import VectorFile
-from app.errors import NotFoundError
+from app.errors import CatalogueMovedError, NotFoundError
 from app.search.index import LocalIndex
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
@@ -200,7 +200,7 @@ def test_a_picture_that_is_not_there_cannot_be_changed(
 
 def test_what_was_prepared_for_another_network_is_refused(catalogue: Catalogue) -> None:
     before = catalogue.seq()
-    with pytest.raises(CatalogueChangedError):
+    with pytest.raises(CatalogueMovedError):
         replace(catalogue, generation_id=catalogue.generation_id + 1).put(new("one"))
     assert (catalogue.seq(), catalogue.pictures()) == (before, [])
 

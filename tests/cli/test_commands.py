@@ -59,16 +59,17 @@ def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     """A catalogue that was filled from the folder."""
     data = tmp_path_factory.mktemp("commands") / "data"
     result = run(data, "index", str(folder))
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, "something was refused"
     assert "3 created" in said(result)
-    assert "1 rejected" in said(result)
+    assert "2 rejected" in said(result)
     assert "broken.jpg: This is not a picture" in said(result)
+    assert "gone.png: There is no such file." in said(result)
     return data
 
 
 def test_indexing_a_folder_again_changes_nothing(data: Path, folder: Path) -> None:
     result = run(data, "index", str(folder))
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert "3 unchanged" in said(result)
     assert "created" not in said(result)
 
@@ -110,7 +111,7 @@ def test_migrating_makes_the_tables_and_may_be_done_again(data: Path, database_u
 
 
 def test_what_cannot_be_is_said_in_a_sentence(data: Path, folder: Path) -> None:
-    assert "is not a folder" in failed(run(data, "index", str(folder / "loose.JPG")))
+    assert "is not there" in failed(run(data, "index", str(folder / "nowhere")))
     assert "is not a file" in failed(run(data, "search", str(folder)))
     assert "not a picture" in failed(run(data, "search", str(folder / "notes.txt")))
     assert "LOOKALIKE_PORT" in failed(run(data, "stats", LOOKALIKE_PORT="a thousand"))

@@ -1,13 +1,19 @@
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import replace
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 from PIL import Image
 
 from app.catalogue import generations
 from app.catalogue.database import Database
-from app.errors import DamagedOriginalError, ModelMismatchError, UnavailableError
+from app.catalogue.pictures import PictureFiles
+from app.catalogue.presence import Role, presence
+from app.errors import DamagedOriginalError, LookalikeError, ModelMismatchError, UnavailableError
 from app.ingest.add import Upload
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
@@ -15,41 +21,45 @@ from app.lifespan import Service, assemble, limits_of, open_vectors
 from app.search.prepare import InProcess
 from app.search.types import Encoded, SearchOptions
 from app.settings import Settings
+from models.description import CheckpointInfo
+from tests.crash.ledger import Ledger, drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.ingest.networks import OTHER_CHECKPOINT, OTHER_NETWORK, OtherEncoder, fake_networks
+from tests.ingest.server import serving
 from tests.pictures import encoded, gradient
-
-OTHER_NETWORK = replace(FAKE_NETWORK, name="other", fingerprint="0123456789abcdef")
-OTHER_CHECKPOINT = FAKE_CHECKPOINT.with_name("other.json")
-
-
-class OtherEncoder(FakeEncoder):
-    """Encodes like the fake, with every bit turned and F7 the other way round; remembers how much it did."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pictures = 0
-
-    def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
-        self.pictures += len(images)
-        plain = super().encode_many(images)
-        return Encoded(~plain.codes, plain.features[:, ::-1].copy())
 
 
 def pictures(*sizes: int) -> list[Upload]:
     return [Upload(encoded(gradient(size, 40)), f"key-{size}", {}) for size in sizes]
 
 
-def move(service: Service, encoder: OtherEncoder) -> list[tuple[int, int]]:
-    """Moves the catalogue to the other network; returns what the report heard."""
+def move(
+    service: Service, encoder: FakeEncoder, network: CheckpointInfo = OTHER_NETWORK, patience: float = 60
+) -> list[tuple[int, int]]:
+    """Moves the catalogue to another network; returns what the report heard."""
     heard: list[tuple[int, int]] = []
-    with service.database.begin() as session:
-        generation = generations.find_or_create(session, OTHER_NETWORK, OTHER_CHECKPOINT)
-    with closing(open_vectors(service.settings.data_dir, generation)) as vectors:
-        prepare = InProcess(encoder.size, encoder.prepare, limits_of(service.settings))
-        encodings = Encodings(service.database, prepare, encoder, vectors, generation.id)
-        run = Reencode(service.database, service.files, encodings)
-        run.run(lambda done, total: heard.append((done, total)))
+
+    def report(done: int, total: int) -> None:
+        heard.append((done, total))
+
+    move_to(service.settings, service.database, encoder, network, report, patience)
     return heard
+
+
+def move_to(
+    settings: Settings,
+    database: Database,
+    encoder: FakeEncoder,
+    network: CheckpointInfo,
+    report: Callable[[int, int], None],
+    patience: float = 60,
+) -> None:
+    with database.begin() as session:
+        generation = generations.find_or_create(session, network, Path(f"{network.name}.json"))
+    with closing(open_vectors(settings.data_dir, generation)) as vectors:
+        prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
+        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
+        Reencode(database, PictureFiles(settings.data_dir / "pictures"), encodings).run(report, patience)
 
 
 def test_after_the_move_the_other_network_finds_every_picture(
@@ -65,11 +75,54 @@ def test_after_the_move_the_other_network_finds_every_picture(
             assert (first.id, first.distance, first.hamming) == (picture_id, 0.0, 0)
 
 
-def test_a_service_with_the_old_network_says_that_it_must_be_restarted(service: Service) -> None:
+def test_a_service_that_cannot_open_the_new_network_says_what_to_do(service: Service) -> None:
     service.ingest.add(pictures(50))
     move(service, OtherEncoder())
-    with pytest.raises(UnavailableError, match="Restart the service"):
+    with pytest.raises(UnavailableError, match=r"There is no checkpoint .*other\.json.*`lookalike reencode`"):
         service.searcher.by_id(1, SearchOptions())
+
+
+def test_a_service_goes_over_with_the_catalogue_and_back(settings: Settings, database: Database) -> None:
+    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks) as service:
+        service.ingest.add(pictures(50, 51, 52))
+        for encoder, network in ((OtherEncoder(), OTHER_NETWORK), (FakeEncoder(), FAKE_NETWORK)):
+            move(service, encoder, network)
+            (first, _), *_ = service.searcher.by_picture(pictures(51)[0].data, SearchOptions()).matches
+            assert (first.id, first.distance, first.hamming) == (2, 0.0, 0)
+            assert service.network.fingerprint == network.fingerprint
+            assert service.ingest.add(pictures(51))[0].status == "unchanged"
+
+
+def test_an_addition_that_the_move_overtakes_is_encoded_by_the_new_network(
+    settings: Settings, database: Database
+) -> None:
+    overtaking = list[Callable[[], object]]()
+
+    class Overtaken(FakeEncoder):
+        def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
+            if overtaking:
+                overtaking.pop()()
+            return super().encode_many(images)
+
+    with assemble(settings, database, Overtaken(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks) as service:
+        overtaking.append(lambda: move(service, OtherEncoder()))
+        (added,) = service.ingest.add(pictures(50))
+        answer = service.searcher.by_picture(pictures(50)[0].data, SearchOptions(k=1))
+        assert answer.model == OTHER_NETWORK.fingerprint
+        assert (answer.matches[0][0].id, answer.matches[0][0].distance) == (added.id, 0.0)
+
+
+def test_nothing_moves_while_a_running_service_cannot(service: Service, database: Database) -> None:
+    service.ingest.add(pictures(50))
+    in_use = service.handover.current.generation_id
+    with presence(database) as somebody:
+        somebody.hold_only(Role.OPEN, {in_use})
+        with pytest.raises(LookalikeError, match="1 of the running services cannot open the network"):
+            move(service, OtherEncoder(), patience=0.1)
+    assert len(service.searcher.by_id(1, SearchOptions()).matches) == 1
+    rest = OtherEncoder()
+    move(service, rest)
+    assert rest.pictures == 0
 
 
 def test_starting_with_the_old_network_says_how_to_go_back(
@@ -141,3 +194,70 @@ def test_a_damaged_original_is_named(service: Service) -> None:
     service.files.original(original).write_bytes(b"\xff\xd8\xff\xe0 no longer a picture")
     with pytest.raises(DamagedOriginalError, match=r"picture 1 \(key-50\)"):
         move(service, OtherEncoder())
+
+
+def test_a_picture_that_is_deleted_while_it_is_about_to_be_encoded_stops_nothing(service: Service) -> None:
+    class Deleting(OtherEncoder):
+        def prepare(self, image: Image.Image) -> Image.Image:
+            with gone:
+                if deleted:
+                    service.ingest.delete(deleted.pop())
+            return super().prepare(image)
+
+    gone, deleted = threading.Lock(), [3, 2]
+    service.ingest.add(pictures(*range(50, 60)))
+    heard = move(service, Deleting())
+    assert heard[-1][0] >= 8
+
+
+def test_nobody_notices_a_move_there_and_back(settings: Settings, database: Database) -> None:
+    """Two processes, and threads that add, delete and search: not one error, and nothing acknowledged is missing."""
+    ledger, errors, codes = Ledger(), list[BaseException](), set[int]()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(serving(settings)) for _ in range(2)]
+        for client in clients:
+            client.event_hooks = {"response": [lambda answer: codes.add(answer.status_code)]}
+        ledger.add(clients[0], 100)
+        ending = threading.Event()
+
+        def repeat(client: httpx2.Client, call: Callable[[httpx2.Client], None]) -> None:
+            try:
+                while not ending.is_set():
+                    call(client)
+            except BaseException as error:
+                errors.append(error)
+
+        def add_here_and_look_there(client: httpx2.Client) -> None:
+            ledger.add(client, 2)
+            ledger.search(clients[0] if client is clients[1] else clients[1])
+
+        calls = (add_here_and_look_there, ledger.search, ledger.delete)
+        threads = [threading.Thread(target=repeat, args=(client, call)) for client in clients for call in calls]
+        for thread in threads:
+            thread.start()
+        moving = list[Any]()
+
+        def report(_done: int, _total: int) -> None:
+            moving.append(clients[0].get("/stats").json()["moving"])
+
+        try:
+            for encoder, network in ((OtherEncoder(), OTHER_NETWORK), (FakeEncoder(), FAKE_NETWORK)):
+                time.sleep(1)
+                move_to(settings, database, encoder, network, report)
+                for client in clients:
+                    answer = client.post("/search", files={"image": drawing(1)}).json()
+                    assert answer["model"] == network.fingerprint
+                assert moving[0]["fingerprint"] == network.fingerprint
+                moving.clear()
+            time.sleep(1)
+        finally:
+            ending.set()
+            for thread in threads:
+                thread.join()
+        assert errors == []
+        assert codes <= {200, 201, 204, 404}, codes
+        assert not ledger.unknown
+        assert len(ledger.stored) + len(ledger.deleted) > 120
+        assert len(ledger.deleted) > 10
+        for client in clients:
+            ledger.check(client, most=15)

@@ -1,0 +1,294 @@
+"""Jobs: archives of pictures that go into the catalogue in the background, `POST /jobs`."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Literal, cast
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.api.archives import FIELD, archive_of
+from app.api.dependencies import MAX_ID, ServiceDep
+from app.api.schemas import PROBLEM
+from app.catalogue.tables import Job
+from app.errors import InvalidInputError, OverloadedError, UnavailableError
+from app.ingest import jobs as rows
+from app.ingest.archive import is_archive
+from app.ingest.archive_members import ArchiveLimits
+from app.ingest.job_files import Arrival, JobFiles
+from app.ingest.job_runner import JobRunner
+from app.lifespan import Service
+
+router = APIRouter(
+    tags=["jobs"],
+    responses={
+        404: {"description": "There is no such job.", **PROBLEM},
+        422: {"description": "A parameter or the archive cannot be used.", **PROBLEM},
+        503: {"description": "Not now; see Retry-After.", **PROBLEM},
+    },
+)
+
+# Each takes one of the requests that a process admits, for as long as it lasts.
+ARRIVING, WATCHING = "arriving", "watching"
+MOST = {ARRIVING: 4, WATCHING: 16}
+# Bytes that go to the disk at a time; and how often whoever watches a job hears of it.
+BLOCK, EVERY_S, SILENCE_S = 1 << 20, 0.5, 15.0
+# Unpacked, an archive of pictures is hardly larger than packed; one that is much larger is none.
+_UNPACKED = 4
+
+JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
+EVENT_STREAM = "text/event-stream"
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+BODY = {
+    "required": True,
+    "content": {
+        "application/zip": BINARY,
+        "application/x-tar": BINARY,
+        "application/gzip": BINARY,
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: {**BINARY["schema"]}}}
+        },
+    },
+}
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Server-sent events, each a job as JSON.", "content": {EVENT_STREAM: {}}}
+}
+
+
+EXAMPLE: dict[str, Any] = {
+    "id": 1,
+    "state": "running",
+    "bytes": 73400320,
+    "total": 1200,
+    "done": 640,
+    "created": 631,
+    "updated": 0,
+    "unchanged": 8,
+    "rejected": 1,
+    "created_at": "2026-11-21T12:00:00Z",
+    "updated_at": "2026-11-21T12:00:09Z",
+}
+REFUSED: dict[str, Any] = {
+    "name": "hats/17.jpg",
+    "key": "hats/17.jpg",
+    "reason": "The picture is damaged: it ends too soon.",
+}
+
+
+class JobOut(BaseModel):
+    """An archive on its way into the catalogue."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": EXAMPLE})
+
+    id: int
+    state: Literal["running", "done", "failed", "cancelled"] = Field(
+        description="`running` also while it waits for the jobs before it."
+    )
+    bytes: int = Field(description="Of the archive.")
+    total: int | None = Field(description="How many entries there are; null until they are counted.")
+    done: int = Field(description="How many of them are settled.")
+    created: int
+    updated: int
+    unchanged: int
+    rejected: int
+    error: str | None = Field(default=None, description="Why it failed, or what it waits for.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class RejectionOut(BaseModel):
+    """An entry that could not be used."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str = Field(description="Its path in the archive.")
+    key: str
+    reason: str
+
+
+class JobDetails(JobOut):
+    """A job, and what of it could not be used."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {**EXAMPLE, "rejections": [REFUSED]}})
+
+    rejections: list[RejectionOut] = Field(description=f"The first {rows.MOST_REASONS:,}, in the archive's order.")
+
+
+class JobPage(BaseModel):
+    """Some jobs, and where the next ones begin."""
+
+    items: list[JobOut]
+    next_cursor: str | None = Field(description="Give this as `cursor` for the next page; null on the last one.")
+
+
+@dataclass
+class Jobs:
+    """What a process has for jobs: the archives' folder, the runner, and how many requests are at it."""
+
+    files: JobFiles
+    runner: JobRunner
+    busy: Counter[str] = field(default_factory=Counter)
+
+    def require_place(self, what: str) -> None:
+        """Refuses another request where as many as there may be are under way.
+
+        Raises:
+            OverloadedError: they are.
+        """
+        if self.busy[what] >= MOST[what]:
+            raise OverloadedError
+
+    @contextmanager
+    def place(self, what: str) -> Iterator[None]:
+        """Takes a place for the length of the block."""
+        self.require_place(what)
+        self.busy[what] += 1
+        try:
+            yield
+        finally:
+            self.busy[what] -= 1
+
+
+@contextmanager
+def open_jobs(service: Service) -> Iterator[Jobs]:
+    """Works through jobs, those of earlier runs first, for the length of the block."""
+    settings = service.settings
+    files = JobFiles(settings.data_dir / "jobs", service.disk)
+    limits = ArchiveLimits(settings.max_picture_bytes, settings.max_job_entries, _UNPACKED * settings.max_job_bytes)
+    with JobRunner(service.database, files, service.ingest, limits) as runner:
+        yield Jobs(files, runner)
+
+
+async def get_jobs(request: Request) -> Jobs:
+    """Returns what this process has for jobs."""
+    return cast("Jobs", request.state.jobs)
+
+
+JobsDep = Annotated[Jobs, Depends(get_jobs)]
+
+
+@router.post(
+    "/jobs",
+    operation_id="start_job",
+    status_code=202,
+    summary="Send an archive of pictures",
+    openapi_extra={"requestBody": BODY},
+    responses={413: {"description": "The archive is too large.", **PROBLEM}},
+)
+async def start_job(request: Request, response: Response, service: ServiceDep, jobs: JobsDep) -> JobOut:
+    """Takes a zip or tar archive, plain or gzipped, and puts its pictures into the catalogue in the background.
+
+    The archive is the body, or the file `archive` of a form. A picture's key is its path in the archive, its label the
+    name of its folder, unless a table `metadata.csv` or `metadata.jsonl` at the top says otherwise: its column `file`
+    names a picture, `key` and `label` are the catalogue's, all others become metadata. Jobs are worked through one
+    after the other. When the answer comes the archive is kept for good, and the job goes on even after a crash.
+    """
+    with jobs.place(ARRIVING):
+        declared = request.headers.get("content-length", "")
+        arrival = await to_thread.run_sync(jobs.files.arrive, int(declared) if declared.isdigit() else None)
+        with arrival:
+            await _receive(request, arrival)
+            job = await to_thread.run_sync(_keep, service, arrival)
+    jobs.runner.wake()
+    response.headers["Location"] = f"/jobs/{job.id}"
+    return JobOut.model_validate(job)
+
+
+@router.get("/jobs", operation_id="list_jobs", summary="All jobs, the latest first")
+def list_jobs(
+    service: ServiceDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    cursor: Annotated[int | None, Query(ge=1, le=MAX_ID, description="`next_cursor` of the page before.")] = None,
+) -> JobPage:
+    """Lists jobs, with how far they are."""
+    with service.database.asking() as session:
+        found = rows.list_jobs(session, before=cursor, limit=limit + 1)
+    more = str(found[limit - 1].id) if len(found) > limit else None
+    return JobPage(items=[JobOut.model_validate(job) for job in found[:limit]], next_cursor=more)
+
+
+@router.get("/jobs/{job_id}", operation_id="get_job", summary="How far is it?")
+def get_job(job_id: JobId, service: ServiceDep) -> JobDetails:
+    """Returns a job, with what of it could not be used, and why."""
+    with service.database.asking() as session:
+        job, refused = rows.find_job(session, job_id), rows.rejections(session, job_id)
+    return JobDetails(
+        **JobOut.model_validate(job).model_dump(), rejections=[RejectionOut.model_validate(one) for one in refused]
+    )
+
+
+@router.post("/jobs/{job_id}/cancel", operation_id="cancel_job", summary="Stop a job")
+def cancel_job(job_id: JobId, service: ServiceDep) -> JobOut:
+    """Stops a job; a few pictures that are under way may still come in, and what came in stays.
+
+    A job that has ended stays as it is, so cancelling it again changes nothing.
+    """
+    with service.database.begin() as session:
+        return JobOut.model_validate(rows.cancel(session, job_id))
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    operation_id="watch_job",
+    summary="Hear how far it is",
+    responses=EVENTS,
+    response_class=StreamingResponse,
+)
+async def watch_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> StreamingResponse:
+    """Tells of a job whenever something changes, as server-sent events, until it has ended."""
+    jobs.require_place(WATCHING)
+    first = await to_thread.run_sync(_job, service, job_id)
+    return StreamingResponse(_events(service, jobs, first), media_type=EVENT_STREAM)
+
+
+def _keep(service: Service, arrival: Arrival) -> Job:
+    arrival.complete()
+    if not is_archive(arrival.path):
+        raise InvalidInputError(FIELD, "is neither a zip nor a tar archive, plain or gzipped")
+    name = arrival.keep()
+    with service.database.begin() as session:
+        return rows.create_job(session, name, arrival.size)
+
+
+async def _receive(request: Request, arrival: Arrival) -> None:
+    """Writes what arrives, block by block and beside the loop that others wait for."""
+    block = bytearray()
+    async for data in archive_of(request):
+        block += data
+        if len(block) >= BLOCK:
+            await to_thread.run_sync(arrival.write, bytes(block))
+            block.clear()
+    await to_thread.run_sync(arrival.write, bytes(block))
+
+
+def _job(service: Service, job_id: int) -> JobOut:
+    with service.database.asking() as session:
+        return JobOut.model_validate(rows.find_job(session, job_id))
+
+
+async def _events(service: Service, jobs: Jobs, job: JobOut) -> AsyncIterator[str]:
+    """Yields a job whenever it has changed; a comment now and then keeps the connection from looking dead."""
+    with jobs.place(WATCHING):
+        yield _event(job)
+        silent = 0.0
+        while job.state == "running" and not jobs.runner.ending:
+            await asyncio.sleep(EVERY_S)
+            try:
+                before, job = job, await to_thread.run_sync(_job, service, job.id)
+            except UnavailableError:
+                return  # whoever watches comes again
+            silent = silent + EVERY_S if job == before and silent < SILENCE_S else 0.0
+            if job != before:
+                yield _event(job)
+            elif not silent:
+                yield ": still here\n\n"
+
+
+def _event(job: JobOut) -> str:
+    return f"data: {job.model_dump_json()}\n\n"

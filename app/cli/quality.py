@@ -1,0 +1,37 @@
+"""`lookalike report`: how good the catalogue's search is, in numbers and as a page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli.terminal import console, counting, errors_as_sentences
+from app.settings import Settings
+
+
+def report(
+    out: Annotated[
+        Path | None, typer.Option(help="Where report.html and report.json go; the data folder, unless given.")
+    ] = None,
+    queries: Annotated[int, typer.Option(min=10, max=100_000, help="How many pictures ask.")] = 500,
+) -> None:
+    """Measure how good the search over your own pictures is, and which settings suit them. The service may run."""
+    with errors_as_sentences():
+        from app.lifespan import open_content, report_folder
+        from app.quality.page import write
+        from app.quality.report import measure
+
+        settings = Settings()
+        with open_content(settings) as (content, vectors, network), counting("searching") as heard:
+            found = measure(content, vectors, network, settings.pool or network.pool, queries, heard)
+        page = write(found, out or report_folder(settings))
+        table = Table("pool", "recall@10", "precision@10", "milliseconds")
+        for one in found["pools"]:
+            precision = "" if one["precision"] is None else f"{one['precision']:.3f}"
+            name = f"{one['pool']}{' (in use)' if one['pool'] == found['pool'] else ''}"
+            table.add_row(name, f"{one['recall']:.3f}", precision, f"{one['milliseconds']:.2f}")
+        console().print(table)
+        advice = found["advice"]
+        console().print(f"Recommended: a pool of {advice['pool']}. {advice['why']}", markup=False, soft_wrap=True)
+        console().print(str(page), markup=False, soft_wrap=True)

@@ -1,0 +1,53 @@
+"""One call as a method of both clients: `Lookalike` waits for its result, `AsyncLookalike` awaits it."""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Union, overload
+
+from app.client import operations
+from app.client.requests import Steps
+
+if TYPE_CHECKING:
+    from app.client.asynchronous import AsyncLookalike
+    from app.client.synchronous import Lookalike
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Operation(Generic[P, T]):
+    """A method whose parameters are those of the call that it makes."""
+
+    def __init__(self, call: Callable[P, Steps[T]]) -> None:
+        self._call = call
+        self.__doc__, self.__wrapped__ = call.__doc__, call
+
+    @overload
+    def __get__(self, client: None, owner: type) -> "Operation[P, T]": ...
+    @overload
+    def __get__(self, client: "Lookalike", owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: "AsyncLookalike", owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, client: Union["Lookalike", "AsyncLookalike", None], owner: type) -> Any:
+        """Returns the call, made by a client as a client makes it."""
+        return self if client is None else client.making(self._call)
+
+
+class Operations:
+    """What both clients can do."""
+
+    search = Operation(operations.search)
+    search_many = Operation(operations.search_many)
+    similar = Operation(operations.similar)
+    add = Operation(operations.add)
+    get = Operation(operations.get)
+    page = Operation(operations.page)
+    describe = Operation(operations.describe)
+    delete = Operation(operations.delete)
+    original = Operation(operations.original)
+    thumbnail = Operation(operations.thumbnail)
+    facets = Operation(operations.facets)
+    stats = Operation(operations.stats)
+    send_archive = Operation(operations.send_archive)
+    get_job = Operation(operations.get_job)
+    list_jobs = Operation(operations.list_jobs)
+    cancel_job = Operation(operations.cancel_job)

@@ -1,0 +1,106 @@
+"""From entries to a catalogue: many chunks, several of them under way at once.
+
+While one chunk is in the network another one is decoded and a third one waits for the disk, so that no core is idle.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from app.ingest.add import Added, Upload
+from app.ingest.entries import Entry, UnusableError, check, sentence, unusable
+
+# What one chunk, and so one commit, holds at most; several are in memory at once.
+PICTURES, BYTES = 64, 32_000_000
+
+
+class Target(Protocol):
+    """A catalogue to fill: this process's own, `app.ingest.add.Ingest`, or one behind HTTP."""
+
+    def add(self, uploads: Sequence[Upload]) -> list[Added]:
+        """Puts pictures into the catalogue; when this returns they are there for good."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an entry; `reason` says why it was rejected."""
+
+    name: str
+    key: str
+    status: Literal["created", "updated", "unchanged", "rejected"]
+    reason: str | None = None
+
+
+def fill(entries: Iterable[Entry], target: Target) -> Iterator[list[Outcome]]:
+    """Adds entries; yields what became of each, chunk by chunk and in their order.
+
+    Raises:
+        LookalikeError: the target cannot be used; what was yielded is there, and the rest may be added again.
+    """
+    most = (os.cpu_count() or 1) + 1
+    waiting: deque[Future[list[Outcome]]] = deque()
+    threads = ThreadPoolExecutor(most, "fill")
+    try:
+        for chunk in chunks(entries):
+            waiting.append(threads.submit(_add, chunk, target))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def unique(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Refuses entries whose key another one before them has: they would replace each other at every run."""
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.key in seen:
+            yield unusable(entry.name, f"Something before it has the key {entry.key} already.", entry.key)
+        else:
+            seen.add(entry.key)
+            yield entry
+
+
+def chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Gathers entries, as many as should be in memory and in one commit."""
+    some, size = list[Entry](), 0
+    for entry in entries:
+        if some and (len(some) == PICTURES or size + entry.size > BYTES):
+            yield some
+            some, size = [], 0
+        some.append(entry)
+        size += entry.size
+    if some:
+        yield some
+
+
+def _add(entries: Sequence[Entry], target: Target) -> list[Outcome]:
+    read = [(entry, _upload(entry)) for entry in entries]
+    uploads = [upload for _, upload in read if isinstance(upload, Upload)]
+    added = iter(target.add(uploads) if uploads else ())
+    return [
+        _outcome(entry, next(added)) if isinstance(upload, Upload) else _refusal(entry, upload)
+        for entry, upload in read
+    ]
+
+
+def _upload(entry: Entry) -> Upload | str:
+    """Reads an entry; returns why not where it cannot be."""
+    try:
+        check(entry)
+        return Upload(entry.read(), entry.key, entry.given)
+    except (OSError, UnusableError) as error:
+        return sentence(error)
+
+
+def _outcome(entry: Entry, added: Added) -> Outcome:
+    return Outcome(entry.name, entry.key, added.status, added.error)
+
+
+def _refusal(entry: Entry, reason: str) -> Outcome:
+    return Outcome(entry.name, entry.key, "rejected", reason)

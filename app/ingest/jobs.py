@@ -1,0 +1,142 @@
+"""Jobs as rows: what became of an archive that somebody sent, and how far it is."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from app.catalogue.database import Database
+from app.catalogue.locks import Lock
+from app.catalogue.tables import Job, Rejection
+from app.errors import NotFoundError
+from app.ingest.fill import Outcome
+
+State = Literal["running", "done", "failed", "cancelled"]
+
+# The first so many are kept; an archive of other things than pictures has reasons without end.
+MOST_REASONS = 1000
+
+
+class NotMineError(Exception):
+    """Somebody else goes on with a job that this process was at work on."""
+
+
+def create_job(session: Session, archive: str, size: int) -> Job:
+    """Writes down that an archive is to be worked through."""
+    job = Job(archive=archive, bytes=size)
+    session.add(job)
+    session.flush()
+    session.refresh(job)
+    return job
+
+
+def find_job(session: Session, job_id: int) -> Job:
+    """Returns a job.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFoundError("job", job_id)
+    return job
+
+
+def list_jobs(session: Session, *, before: int | None, limit: int) -> Sequence[Job]:
+    """Lists jobs, the latest first, those before one id."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    return session.scalars(query if before is None else query.where(Job.id < before)).all()
+
+
+def rejections(session: Session, job_id: int) -> Sequence[Rejection]:
+    """Lists what of a job could not be used, in the archive's order."""
+    return session.scalars(select(Rejection).where(Rejection.job_id == job_id).order_by(Rejection.place)).all()
+
+
+def cancel(session: Session, job_id: int) -> Job:
+    """Has a job stop, if it has not ended by itself.
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    session.execute(update(Job).where(Job.id == job_id, Job.state == "running").values(state="cancelled", error=None))
+    return find_job(session, job_id)
+
+
+def next_job(session: Session) -> Job | None:
+    """Returns the job that has waited longest."""
+    return session.scalar(select(Job).where(Job.state == "running").order_by(Job.id).limit(1))
+
+
+def archives_in_use(session: Session) -> set[str]:
+    """Returns the archives that jobs still need."""
+    return set(session.scalars(select(Job.archive).where(Job.state == "running")))
+
+
+def set_total(session: Session, job_id: int, total: int) -> None:
+    """Writes down how many entries there are."""
+    session.execute(update(Job).where(Job.id == job_id).values(total=total))
+
+
+def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome]) -> bool:
+    """Counts what became of the entries after the first `done`; tells whether the job shall go on.
+
+    Raises:
+        NotMineError: somebody else has counted meanwhile.
+    """
+    counts = Counter[str](outcome.status for outcome in outcomes)
+    counted = (
+        update(Job)
+        .where(Job.id == job_id, Job.done == done)
+        .values(done=Job.done + len(outcomes), error=None, **{name: _more(name, counts) for name in counts})
+        .returning(Job.state, Job.rejected)
+    )
+    found = session.execute(counted).one_or_none()
+    if found is None:
+        raise NotMineError
+    state, rejected = found
+    refused = [(place, one) for place, one in enumerate(outcomes, done) if one.reason is not None]
+    kept = refused[: max(MOST_REASONS - (rejected - len(refused)), 0)]
+    if kept:
+        session.execute(insert(Rejection), [_rejection(job_id, place, one) for place, one in kept])
+    return bool(state == "running")
+
+
+def end(session: Session, job_id: int, state: State, error: str | None = None) -> None:
+    """Writes down how a job ended, unless somebody has cancelled it."""
+    ended = update(Job).where(Job.id == job_id, Job.state == "running")
+    session.execute(ended.values(state=state, error=error, total=func.coalesce(Job.total, Job.done)))
+
+
+def wait_for(session: Session, job_id: int, reason: str) -> None:
+    """Writes down what keeps a job from going on."""
+    session.execute(update(Job).where(Job.id == job_id, Job.state == "running").values(error=reason))
+
+
+@contextmanager
+def turn(database: Database) -> Iterator[bool]:
+    """Tells whether this process is the one to work through the jobs, for the length of the block.
+
+    The turn goes with the connection, so a process that is killed has it no longer.
+    """
+    with database.asking_in_sql() as connection:
+        # Back in the pool it would keep the turn.
+        connection.detach()
+        yield bool(connection.scalar(text("SELECT pg_try_advisory_lock(:turn)"), {"turn": Lock.JOBS.value}))
+
+
+def _more(name: str, counts: Counter[str]) -> object:
+    return getattr(Job, name) + counts[name]
+
+
+def _rejection(job_id: int, place: int, outcome: Outcome) -> dict[str, object]:
+    words = {"name": outcome.name, "key": outcome.key, "reason": outcome.reason or ""}
+    # PostgreSQL keeps no NUL character, and this may be what the entry was refused for.
+    return {"job_id": job_id, "place": place, **{name: _storable(value) for name, value in words.items()}}
+
+
+def _storable(words: str) -> str:
+    return words.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

@@ -1,0 +1,1 @@
+"""How good a catalogue's search is, and how it can get better."""

@@ -1,0 +1,84 @@
+"""What a report looks at: the catalogue as the generation in use has it, at one moment."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import LargeBinary, func, literal, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import Session
+
+from app.catalogue.follower import encoded
+from app.catalogue.tables import Generation, Picture
+from app.catalogue.vectors import VectorFile
+from app.search.types import Entries
+
+Labels = NDArray[np.int64]
+Features = NDArray[np.float32]
+
+NO_LABEL = -1
+# Rows of F7 that are looked at together: some tens of megabytes.
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Content:
+    """Pictures with what the network made of them; row i of every array is one picture, in the order of ids.
+
+    Attributes:
+        entries: codes, and where F7 lies.
+        labels: `(n,)`, an index into `names` each, or `NO_LABEL`.
+        names: the labels there are.
+    """
+
+    entries: Entries
+    labels: Labels
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Content":
+        """Returns the pictures that are chosen, `(n,)` bool."""
+        return Content(self.entries.take(chosen), self.labels[chosen], self.names)
+
+    def features(self, vectors: VectorFile, rows: NDArray[np.int64]) -> Features:
+        """Reads the F7 of some rows, `(m, d)`."""
+        slots = self.entries.slots[rows]
+        return vectors.rows(slots)[slots].astype(np.float32)
+
+
+def read_content(session: Session, generation: Generation) -> Content:
+    """Reads what a generation has; `session` sees one moment."""
+    entries = encoded(session, generation.id, after=-1, code_bytes=generation.bits // 8)
+    labels, names = np.full(len(entries.ids), NO_LABEL, np.int64), list[str]()
+    for name, ids in _labelled(session):
+        at = np.searchsorted(entries.ids, ids)
+        at = at[np.isin(ids, entries.ids, assume_unique=True)]
+        labels[at] = len(names)
+        names.append(name)
+    return Content(entries, labels, tuple(names))
+
+
+def intact(content: Content, vectors: VectorFile) -> Content:
+    """Leaves out pictures whose vectors are not what was written."""
+    entries, good = content.entries, np.zeros(len(content), np.bool_)
+    for some in blocks(len(content)):
+        good[some] = vectors.intact(entries.slots[some], entries.checksums[some])
+    return content if good.all() else content.take(good)
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Splits so many rows into parts that fit into memory."""
+    return (slice(first, min(first + _BLOCK, count)) for first in range(0, count, _BLOCK))
+
+
+def _labelled(session: Session) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Yields every label with the ids of its pictures, packed by PostgreSQL: rows one by one would take seconds."""
+    packed = func.string_agg(
+        func.int8send(Picture.id, type_=LargeBinary), aggregate_order_by(literal(b"", LargeBinary), Picture.id)
+    )
+    rows = select(Picture.label, packed).where(Picture.label.is_not(None)).group_by(Picture.label)
+    for name, ids in session.execute(rows.order_by(Picture.label)):
+        yield str(name), np.frombuffer(ids, ">i8").astype(np.int64)

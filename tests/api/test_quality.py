@@ -1,0 +1,19 @@
+"""The report that the command line wrote, as the service shows it."""
+
+from fastapi.testclient import TestClient
+
+from app.lifespan import report_folder
+from app.settings import Settings
+
+
+def test_a_report_is_shown_once_there_is_one(client: TestClient, settings: Settings) -> None:
+    missing = client.get("/report")
+    assert missing.status_code == 404
+    assert missing.json()["detail"] == "There is no report yet. `lookalike report` writes one."
+    report_folder(settings).mkdir(parents=True)
+    (report_folder(settings) / "report.html").write_text("<!doctype html><title>How good?</title>")
+    shown = client.get("/report")
+    assert shown.status_code == 200
+    assert shown.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in shown.headers["content-security-policy"]
+    assert "How good?" in shown.text

@@ -1,0 +1,195 @@
+"""`lookalike index`: every kind of source, here and behind HTTP, stopped and gone on with."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.cli.main import app as commands
+from tests.conftest import free_port
+from tests.crash.ledger import drawing
+from tests.ingest.archives import gzipped, zipped
+
+# OpenVINO converts through it.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
+
+
+def run(data: Path, *words: str, **variables: str) -> Result:
+    environment = {"LOOKALIKE_DATA_DIR": str(data), "LOOKALIKE_URL": None, "LOOKALIKE_API_KEY": None}
+    return CliRunner().invoke(commands, ["index", *words], env={**environment, **variables})
+
+
+def said(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+def summary(result: Result) -> str:
+    return result.stdout.strip()
+
+
+def rows_of(report: Path) -> list[dict[str, str]]:
+    with report.open() as file:
+        return list(csv.DictReader(file)) if report.suffix == ".csv" else list(map(json.loads, file))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("index") / "data"
+
+
+@pytest.fixture
+def remote(server_url: str) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=server_url, timeout=60) as client:
+        yield client
+
+
+def listed(client: httpx2.Client, prefix: str) -> dict[str, tuple[str | None, dict[str, object]]]:
+    items = client.get("/images", params={"limit": 1000}).json()["items"]
+    return {item["key"]: (item["label"], item["metadata"]) for item in items if item["key"].startswith(prefix)}
+
+
+def test_many_sources_go_in_at_once(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder" / "hats").mkdir(parents=True)
+    (tmp_path / "folder" / "hats" / "1.png").write_bytes(drawing(1))
+    (tmp_path / "pictures.zip").write_bytes(zipped({"boots/2.png": drawing(2)}))
+    (tmp_path / "pictures.tar.gz").write_bytes(
+        gzipped({"3.png": drawing(3), "metadata.csv": b"file,key\n3.png,three\n"})
+    )
+    (tmp_path / "4.png").write_bytes(drawing(4))
+    (tmp_path / "table.csv").write_text("file,key,label,price\nfolder/hats/1.png,five,shoes,3\n")
+    names = ("folder", "pictures.zip", "pictures.tar.gz", "4.png", "table.csv")
+    result = run(data, *(str(tmp_path / name) for name in names))
+    assert result.exit_code == 0, result.output
+    assert summary(result) == "5 created"
+    again = run(data, *(str(tmp_path / name) for name in names))
+    assert (again.exit_code, summary(again)) == (0, "5 unchanged")
+
+
+@pytest.mark.parametrize("name", ["refused.csv", "refused.jsonl"])
+def test_what_was_refused_is_printed_and_written_down(data: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"not a picture")
+    (tmp_path / "good.png").write_bytes(drawing(6))
+    table, report = tmp_path / "table.csv", tmp_path / name
+    table.write_text("file,key\nbroken.jpg,a\ngood.png,b\ngone.jpg,c\ngood.png,b\n")
+    result = run(data, str(table), "--report", str(report))
+    assert result.exit_code == 1
+    rows = rows_of(report)
+    assert [(row["key"], row["reason"].split()[0]) for row in rows] == [
+        ("a", "This"),
+        ("c", "There"),
+        ("b", "Something"),
+    ]
+    assert all(row["reason"] in said(result) for row in rows)
+    assert all(f"line {line}" in row["name"] for line, row in zip((2, 4, 5), rows, strict=True))
+
+
+def test_an_empty_folder_is_nothing_to_index(data: Path, tmp_path: Path) -> None:
+    result = run(data, str(tmp_path))
+    assert (result.exit_code, summary(result)) == (0, "nothing to index")
+
+
+def test_of_a_damaged_archive_what_came_before_goes_in(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.tar.gz"
+    whole = gzipped({f"half/{at}.png": drawing(100 + at) for at in range(20)})
+    path.write_bytes(whole[: len(whole) // 2])
+    result = run(data, str(path))
+    assert result.exit_code == 1
+    assert "1 rejected" in said(result)
+    assert "created" in said(result)
+    assert "The archive is damaged" in said(result)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "nowhere: is not there"),
+        (["table.csv"], "has no column 'file'"),
+        (["words.txt"], "is neither a folder, an archive"),
+        (["folder", "--report", "nowhere/report.csv"], "--report: nowhere/report.csv cannot be written"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("name\nx\n")
+    (tmp_path / "words.txt").write_text("words")
+    (tmp_path / "folder").mkdir()
+    result = run(tmp_path / "data", *words)
+    assert result.exit_code == 1
+    assert sentence in said(result)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_running_service_is_filled_over_http(remote: httpx2.Client, tmp_path: Path) -> None:
+    folder = tmp_path / "boots"
+    folder.mkdir()
+    for at in range(70):
+        (folder / f"remote-{at:02}.png").write_bytes(drawing(200 + at))
+    (tmp_path / "table.csv").write_text("file,key,price\nboots/remote-00.png,remote-extra,3\n")
+    words = (str(folder), str(tmp_path / "table.csv"))
+    first = run(tmp_path / "data", *words, LOOKALIKE_URL=str(remote.base_url))
+    assert (first.exit_code, summary(first)) == (0, "71 created")
+    again = run(tmp_path / "data", *words, "--url", str(remote.base_url))
+    assert (again.exit_code, summary(again)) == (0, "71 unchanged")
+    there = listed(remote, "remote-")
+    assert len(there) == 71
+    assert there["remote-extra"] == (None, {"price": 3})
+    assert not (tmp_path / "data").exists(), "nothing of this machine's was opened"
+
+
+def test_a_service_that_is_not_there_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.cli.index._TRIES", 2)
+    (tmp_path / "1.png").write_bytes(drawing(1))
+    result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", f"http://127.0.0.1:{free_port()}")
+    assert result.exit_code == 1
+    assert "Is the service running there?" in said(result)
+
+
+def test_a_key_that_is_not_known_is_said_in_a_sentence(tmp_path: Path) -> None:
+    """The check itself is the server's; here it is enough that its words arrive."""
+    (tmp_path / "1.png").write_bytes(drawing(1))
+    port = free_port()
+    answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/problem+json\r\nContent-Length: 41\r\n\r\n"
+    body = b'{"detail": "The key is not known here."} '
+    program = (
+        f"import socket; s = socket.create_server(('127.0.0.1', {port})); c, _ = s.accept(); "
+        f"c.recv(65536); c.sendall({answer + body!r}); c.recv(65536)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program]) as server:
+        time.sleep(0.5)
+        words = (str(tmp_path / "1.png"), "--url", f"http://127.0.0.1:{port}", "--key", "lk_1_x")
+        result = run(tmp_path / "data", *words)
+        server.kill()
+    assert result.exit_code == 1
+    assert "The key is not known here." in said(result)
+
+
+@pytest.mark.timeout(300)
+def test_killed_and_run_again_it_goes_on(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for at in range(400):
+        (folder / f"killed-{at:03}.png").write_bytes(drawing(1000 + at))
+    command = [sys.executable, "-m", "app.cli.main", "index", str(folder)]
+    environment = os.environ | {"LOOKALIKE_DATA_DIR": str(data)}
+    originals = data / "pictures" / "originals"
+    before = len(list(originals.rglob("*")))
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        while len(list(originals.rglob("*"))) < before + 100 and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+    result = run(data, str(folder))
+    assert result.exit_code == 0, result.output
+    counts = {status: int(count) for count, status in (part.split() for part in summary(result).split(", "))}
+    assert sum(counts.values()) == 400
+    assert counts["created"] > 0
+    assert summary(run(data, str(folder))) == "400 unchanged"

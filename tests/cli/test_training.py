@@ -1,0 +1,64 @@
+"""Learning from a catalogue: train, compare, move there, report, and move back, as a person does it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.description import read_info
+from tests.cli.test_commands import failed, run, said
+from tests.models.folders import coloured_folder
+
+# OpenVINO converts through it.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
+
+QUICKLY = ("--backbone", "small", "--no-imagenet", "--bits", "16", "--size", "24", "--epochs", "3", "--batch", "8")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalogue of pictures in three colours, which are their labels."""
+    data = tmp_path_factory.mktemp("training") / "data"
+    folder = coloured_folder(tmp_path_factory.mktemp("colours"), per_class=40)
+    result = run(data, "index", str(folder))
+    assert "120 created" in said(result), result.output
+    return data
+
+
+def test_a_catalogue_is_learnt_from_compared_moved_and_moved_back(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "colours"
+    trained = run(data, "train", "--catalogue", "--out", str(out), *QUICKLY)
+    assert trained.exit_code == 0, trained.output
+    assert "of 10 results" in said(trained).lower()
+    assert "that it did not learn from" in said(trained)
+    assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
+    assert sorted(path.name for path in out.parent.iterdir()) == ["colours.json", "colours.safetensors"]
+    moved = run(data, "reencode", str(out))
+    assert moved.exit_code == 0, moved.output
+    assert "network" in said(run(data, "stats"))
+    again = run(data, "train", "--catalogue", "--out", str(out), *QUICKLY)
+    assert "Name another place with --out" in failed(again)
+    reported = run(data, "report", "--queries", "50", "--out", str(tmp_path / "report"))
+    assert reported.exit_code == 0, reported.output
+    assert "Recommended: a pool of" in said(reported)
+    found = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert (found["network"]["name"], found["catalogue"]["labels"], found["queries"]) == ("colours", 3, 50)
+    assert found["precision"]["exact"] > 0.9
+    back = run(data, "reencode", "general")
+    assert "use general" in said(back)
+
+
+def test_a_report_without_a_folder_goes_where_the_service_finds_it(data: Path) -> None:
+    result = run(data, "report", LOOKALIKE_POOL="50")
+    assert result.exit_code == 0, result.output
+    assert json.loads((data / "report" / "report.json").read_text())["pool"] == 50
+    assert (data / "report" / "report.html").exists()
+
+
+def test_what_cannot_be_learnt_from_is_said_in_a_sentence(tmp_path: Path, database_url: str) -> None:
+    assert "Name a folder" in failed(run(tmp_path, "train"))
+    assert "Name a folder" in failed(run(tmp_path, "train", str(tmp_path), "--catalogue"))
+    run(tmp_path, "migrate", LOOKALIKE_DATABASE_URL=database_url)
+    empty = run(tmp_path, "train", "--catalogue", LOOKALIKE_DATABASE_URL=database_url)
+    assert "The catalogue has no labels" in failed(empty)
+    assert "The catalogue is empty" in failed(run(tmp_path, "report", LOOKALIKE_DATABASE_URL=database_url))

@@ -1,0 +1,167 @@
+"""Filling a catalogue from sources: everything goes in once, in order, and what does not says why."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from app.errors import InvalidInputError, UnavailableError
+from app.ingest.add import Added, Upload
+from app.ingest.archive_members import ArchiveLimits
+from app.ingest.entries import Entry, UnusableError
+from app.ingest.fill import BYTES, PICTURES, Outcome, chunks, fill, unique
+from app.ingest.folder import Folder
+from app.ingest.source import open_source
+from app.lifespan import Service
+from tests.crash.ledger import drawing
+from tests.pictures import encoded, gradient
+
+LIMITS = ArchiveLimits(20_000_000)
+
+
+def entry(key: str, data: bytes = b"x", label: str | None = None) -> Entry:
+    return Entry(key, key, {} if label is None else {"label": label}, len(data), lambda: data)
+
+
+def filled(service: Service, path: Path) -> list[Outcome]:
+    return [outcome for some in fill(unique(open_source(path, LIMITS)), service.ingest) for outcome in some]
+
+
+def test_a_folder_goes_in_and_again_changes_nothing(service: Service, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    for at in range(150):
+        path = folder / f"label {at % 3}" / f"{at}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(drawing(at))
+    (folder / "broken.jpg").write_bytes(b"not a picture")
+    outcomes = filled(service, folder)
+    assert len(outcomes) == 151
+    assert [outcome.key for outcome in outcomes if outcome.status == "rejected"] == ["broken.jpg"]
+    assert len(service.follower.current()) == 150
+    again = filled(service, folder)
+    assert {outcome.status for outcome in again} == {"unchanged", "rejected"}
+    assert [outcome.key for outcome in again] == [outcome.key for outcome in outcomes]
+
+
+def test_people_s_folders_hold_all_sorts_of_things(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "loop").symlink_to(folder)
+    (folder / "itself.jpg").symlink_to(folder / "itself.jpg")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "linked.png").symlink_to(folder / "one.png")
+    (folder / "one.png").write_bytes(encoded(gradient(), "PNG"))
+    (folder / "folder.png").mkdir()
+    (folder / os.fsdecode(b"caf\xe9.gif")).write_bytes(b"GIF")
+    (folder / "pipe.jpg").touch()
+    (folder / "pipe.jpg").unlink()
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "notes.txt").write_text("no picture")
+    found = {one.key: read(one) for one in Folder(folder, 10_000)}
+    assert found.pop("one.png") == found.pop("linked.png") == encoded(gradient(), "PNG")
+    assert found == {
+        "caf\N{REPLACEMENT CHARACTER}.gif": b"GIF",
+        "gone.png": "There is no such file.",
+        "itself.jpg": "It cannot be read: Too many levels of symbolic links.",
+        "pipe.jpg": "This is not a file.",
+    }
+
+
+def read(one: Entry) -> bytes | str:
+    try:
+        return one.read()
+    except UnusableError as error:
+        return str(error)
+
+
+def test_a_key_that_comes_twice_is_refused_the_second_time() -> None:
+    first, second = unique([entry("a", b"1"), entry("a", b"2")])
+    assert first.read() == b"1"
+    with pytest.raises(UnusableError, match="the key a already"):
+        second.read()
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (entry("k" * 513), "key is longer than 512"),
+        (entry("a", label="l" * 513), "label is longer than 512"),
+        (entry("a\0b"), "NUL"),
+        (Entry("a", "a", {"fields": {"price": float("nan")}}, 1, lambda: b"x"), "not finite"),
+    ],
+)
+def test_what_the_catalogue_cannot_keep_is_refused_alone(service: Service, bad: Entry, reason: str) -> None:
+    good = entry("good", drawing(1))
+    outcomes = [outcome for some in fill([bad, good], service.ingest) for outcome in some]
+    assert [outcome.status for outcome in outcomes] == ["rejected", "created"]
+    assert reason in str(outcomes[0].reason)
+
+
+def test_chunks_hold_so_many_and_so_much() -> None:
+    assert [len(chunk) for chunk in chunks(entry(str(at)) for at in range(PICTURES + 1))] == [PICTURES, 1]
+    large = [Entry(str(at), str(at), {}, BYTES // 2, lambda: b"") for at in range(5)]
+    assert [len(chunk) for chunk in chunks(large)] == [2, 2, 1]
+    assert list(chunks([])) == []
+
+
+class Slow:
+    """A target that counts how many are at it at once, and gives up where it is told to."""
+
+    def __init__(self, fatal: int | None = None) -> None:
+        self.now = self.most = self.calls = 0
+        self._fatal, self._lock = fatal, threading.Lock()
+
+    def add(self, uploads: Sequence[Upload]) -> list[Added]:
+        with self._lock:
+            self.now, self.calls = self.now + 1, self.calls + 1
+            self.most, number = max(self.most, self.now), self.calls
+        time.sleep(0.02)
+        with self._lock:
+            self.now -= 1
+        if number == self._fatal:
+            raise UnavailableError("The disk that holds the pictures is full.")
+        return [Added(1, str(upload.key), "created") for upload in uploads]
+
+
+def test_several_chunks_are_under_way_and_few_are_read_ahead() -> None:
+    target, ahead = Slow(), 0
+
+    def many() -> Iterator[Entry]:
+        nonlocal ahead
+        for at in range(PICTURES * 20):
+            ahead += 1
+            yield entry(str(at))
+
+    done = 0
+    for some in fill(many(), target):
+        done += len(some)
+        assert ahead - done <= PICTURES * ((os.cpu_count() or 1) + 3)
+    assert done == PICTURES * 20
+    assert target.most > 1
+
+
+def test_a_target_that_gives_up_ends_it_and_leaves_no_thread_at_work() -> None:
+    target = Slow(fatal=3)
+    with pytest.raises(UnavailableError, match="full"):
+        list(fill((entry(str(at)) for at in range(PICTURES * 20)), target))
+    assert target.now == 0
+    assert target.calls < 10
+
+
+def test_what_is_at_a_path_is_found_out_or_said(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("words")
+    for path, reason in (("gone", "is not there"), ("words.txt", "neither a folder, an archive")):
+        with pytest.raises(InvalidInputError, match=reason):
+            open_source(tmp_path / path, LIMITS)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InvalidInputError, match="neither a file nor a folder"):
+        open_source(tmp_path / "pipe", LIMITS)
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    with pytest.raises(InvalidInputError):
+        open_source(tmp_path / "itself", LIMITS)
+    (tmp_path / "one.JPG").write_bytes(b"1")
+    (one,) = open_source(tmp_path / "one.JPG", LIMITS)
+    assert (one.key, one.given, one.read()) == ("one.JPG", {}, b"1")

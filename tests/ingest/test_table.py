@@ -1,0 +1,98 @@
+"""Tables of files: what a cell means, and what is wrong with a row."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import InvalidInputError
+from app.ingest.entries import UnusableError
+from app.ingest.table import Listed, table_at
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "table.csv"
+
+
+def fields(path: Path, text: str) -> list[dict[str, Any]]:
+    path.write_text(text)
+    return [row.given.get("fields", {}) for row in table_at(path)]
+
+
+def test_a_column_of_plain_numbers_is_numbers(path: Path) -> None:
+    rows = fields(path, "file,price,count,zip,code,mixed\na,89.5,3,01234,1e5,3\nb,-1,40000,99999,2e5,three\nc,,,,,\n")
+    assert rows == [
+        {"price": 89.5, "count": 3, "zip": "01234", "code": "1e5", "mixed": "3"},
+        {"price": -1, "count": 40000, "zip": "99999", "code": "2e5", "mixed": "three"},
+        {},
+    ]
+    assert type(rows[0]["count"]) is int
+
+
+def test_a_column_of_true_and_false_is_that_and_long_numbers_are_names(path: Path) -> None:
+    rows = fields(path, "file,new,maybe,serial\na,true,true,1234567890123456\nb,false,perhaps,7\n")
+    assert rows[0] == {"new": True, "maybe": "true", "serial": "1234567890123456"}
+    assert rows[1] == {"new": False, "maybe": "perhaps", "serial": "7"}
+
+
+def test_keys_and_labels_are_text_whatever_they_look_like(path: Path) -> None:
+    path.write_text("file,key,label\n1.jpg,17,3\n2.jpg,,\n")
+    first, second = table_at(path)
+    assert (first.file, first.key, first.given) == ("1.jpg", "17", {"label": "3"})
+    assert (second.file, second.key, second.given) == ("2.jpg", "2.jpg", {})
+
+
+def test_what_spreadsheets_write_is_read(path: Path) -> None:
+    path.write_bytes('\ufefffile,title\r\n"a, b.jpg","two\nlines, ""quoted"""\r\n'.encode())
+    (row,) = table_at(path)
+    assert (row.file, row.given) == ("a, b.jpg", {"fields": {"title": 'two\nlines, "quoted"'}})
+
+
+def test_rows_that_are_too_long_or_too_short_do_no_harm(path: Path) -> None:
+    assert fields(path, "file,a,b\nx.jpg,1\ny.jpg,2,3,4,5\n") == [{"a": 1}, {"a": 2, "b": 3}]
+
+
+def test_a_table_without_its_column_is_refused(path: Path) -> None:
+    for words in ("", "name,label\na,b\n"):
+        path.write_text(words)
+        with pytest.raises(InvalidInputError, match="no column 'file'"):
+            list(table_at(path))
+    path.write_bytes(b"file,label\na.jpg,caf\xe9\n")
+    with pytest.raises(InvalidInputError, match="cannot be read as a table"):
+        list(table_at(path))
+
+
+def test_json_lines_say_what_values_are(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl"
+    rows: list[object] = [
+        {"file": "a.jpg", "key": "one", "price": 3, "tags": ["x"], "gone": None},
+        {"file": 3},
+        {"key": "no file"},
+        [],
+    ]
+    path.write_text("\n\n".join(map(json.dumps, rows)) + '\n{"file": NaN}\nnothing\n')
+    first, *bad = table_at(path)
+    assert (first.key, first.given) == ("one", {"fields": {"price": 3, "tags": ["x"]}})
+    said = [(row.line, row.problem) for row in bad]
+    assert [line for line, _ in said] == [3, 5, 7, 8, 9]
+    words = ["file is not text", "names no file", "not a JSON object", "not JSON", "not JSON"]
+    assert all(word in str(problem) for word, (_, problem) in zip(words, said, strict=True))
+
+
+def test_files_are_looked_for_beside_the_table(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "one.jpg").write_bytes(b"1")
+    (tmp_path / "large.jpg").write_bytes(bytes(101))
+    path = tmp_path / "table.csv"
+    path.write_text("file,label\npictures/one.jpg,boots\ngone.jpg,hats\npictures,x\nlarge.jpg,y\nnul\0.jpg,z\n")
+    source = Listed(path, 100)
+    there, *refused = list(source)
+    assert source.count() == 5
+    assert (there.key, there.given, there.read()) == ("pictures/one.jpg", {"label": "boots"}, b"1")
+    reasons = ["no such file", "not a file", "more than 100 bytes", "NUL"]
+    for entry, reason in zip(refused, reasons, strict=True):
+        with pytest.raises(UnusableError, match=reason):
+            entry.read()
+    assert "line 3: gone.jpg" in refused[0].name

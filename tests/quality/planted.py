@@ -1,0 +1,42 @@
+"""A catalogue whose truth is known: vectors around a few centres, and codes that know them well or badly."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.catalogue.vectors import VectorFile
+from app.quality.content import Content
+from app.search.types import Entries
+from models.codes import binarise
+
+DIM, BITS = 24, 32
+
+
+def around_centres(count: int, centres: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Vectors `(count, DIM)` and which centre each is near to."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, centres, count)
+    spread = rng.normal(size=(count, DIM))
+    return (6 * rng.normal(size=(centres, DIM))[labels] + spread).astype(np.float32), labels
+
+
+def codes_of(features: NDArray[np.float32], bits: int = BITS) -> NDArray[np.uint8]:
+    """The sign of random projections: near vectors have near codes."""
+    planes = np.random.default_rng(1).normal(size=(features.shape[1], bits))
+    return binarise((features @ planes > 0).astype(np.float32))
+
+
+@contextmanager
+def planted(
+    folder: Path, features: NDArray[np.float32], codes: NDArray[np.uint8], labels: NDArray[np.int64], names: int
+) -> Iterator[tuple[Content, VectorFile]]:
+    """Writes vectors down, and yields the catalogue that they would be."""
+    with closing(VectorFile(folder / "planted.f32", features.shape[1])) as vectors:
+        ids = np.arange(1, len(features) + 1)
+        slots = np.random.default_rng(2).permutation(len(features))
+        checksums = vectors.write(slots, features)
+        entries = Entries(ids, codes, slots.astype(np.int64), checksums)
+        yield Content(entries, labels, tuple(f"label {at}" for at in range(names))), vectors
