@@ -19,8 +19,9 @@ REFUSALS = {
     "403": {"description": "The key is not for this.", "content": _PROBLEM},
     "429": {"description": "The key asks too often; see Retry-After.", "content": _PROBLEM},
 }
+TOO_LONG = {"400": {"description": "The address and the headers are too long.", "content": _PROBLEM}}
 UNREADABLE = {
-    "400": {"description": "The body cannot be read.", "content": _PROBLEM},
+    "400": {"description": "The body cannot be read, or the head is too long.", "content": _PROBLEM},
     "408": {"description": "The request took too long to arrive.", "content": _PROBLEM},
     "413": {"description": "The request is too large.", "content": _PROBLEM},
 }
@@ -44,6 +45,8 @@ def _amended(schema: dict[str, Any]) -> dict[str, Any]:
         for operation in operations.values():
             if "requestBody" in operation:
                 operation["responses"] = dict(sorted((UNREADABLE | operation["responses"]).items()))
+            elif operation.get("parameters"):
+                operation["responses"] = dict(sorted((TOO_LONG | operation["responses"]).items()))
             _errors_are_problems(operation["responses"])
             if not is_open(path):
                 operation["security"] = [{"key": []}, {}]

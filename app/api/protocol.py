@@ -4,9 +4,12 @@ Uvicorn waits for a head as long as it takes to come, and keeps as many headers 
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.api.problems import problem_response
 
 HEAD_SECONDS, HEAD_BYTES = 10.0, 65_536
 
@@ -37,7 +40,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._head_bytes = None
-                self.send_400_response("The head of the request is too large.")
+                self.send_400_response("The head of the request, its address included, is too large.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no request that anything else could answer."""
+        problem = problem_response(HTTPStatus.BAD_REQUEST, msg)
+        headers = [*self.server_state.default_headers, *problem.raw_headers, (b"connection", b"close")]
+        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers), b"", b""]
+        self.transport.write(b"\r\n".join(lines) + problem.body)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Starts waiting for the rest of a head."""

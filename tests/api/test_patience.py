@@ -82,6 +82,8 @@ def test_a_head_without_end_is_refused(port: int) -> None:
         connection.sendall(HEAD + b"X-Filler: " + b"x" * 200_000)
         _, said = closed_after(connection)
     assert said.startswith(b"HTTP/1.1 400")
+    assert b"content-type: application/problem+json" in said
+    assert b"The head of the request, its address included, is too large." in said
 
 
 def test_a_body_that_comes_byte_by_byte_is_answered_408(port: int) -> None:
