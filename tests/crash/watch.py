@@ -4,8 +4,9 @@ from pathlib import Path
 
 
 def family(process: int) -> list[int]:
-    """Returns a process and all that descend from it."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    """Returns a process and all that descend from it, whichever of its threads started them."""
+    threads = Path(f"/proc/{process}/task").iterdir()
+    children = [child for thread in threads for child in _read(thread / "children").split()]
     return [process, *(one for child in children for one in family(int(child)))]
 
 
@@ -17,6 +18,13 @@ def resident(process: int) -> int:
 def descriptors(process: int) -> int:
     """Returns how many files and connections they have open."""
     return sum(len(list(Path(f"/proc/{one}/fd").iterdir())) for one in family(process))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # the thread has ended, and its children are another's
 
 
 def _proportional(process: int) -> int:

@@ -24,6 +24,11 @@ def catalogue_picture(page: Page) -> tuple[str, str]:
     return str(picture["id"]), picture["image_url"]
 
 
+def catalogue_size(page: Page) -> int:
+    """How many pictures there are; other tests may have added some."""
+    return int(page.request.get("/stats").json()["images"])
+
+
 def picture_file(page: Page, url: str) -> FilePayload:
     answer = page.request.get(url)
     return {"name": "given.jpg", "mimeType": answer.headers["content-type"], "buffer": answer.body()}

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.web.steps import chips, open_search, open_start, search_with_file, shown_ids
+from tests.web.steps import catalogue_size, chips, open_search, open_start, search_with_file, shown_ids
 
 
 def open_ways(page: Page) -> None:
@@ -41,7 +41,9 @@ def test_fewer_results_are_shown_at_once_and_kept_in_the_address(page: Page) -> 
     expect(page.locator(".tile")).to_have_count(12)
     assert parameters(page) == {"id": picture_id, "k": "12"}
     assert chips(page) == ["12 results"]
-    expect(page.locator(".effect")).to_have_text(re.compile(r"^13 pictures found among 360 candidates of 360, in "))
+    size = catalogue_size(page)
+    found = re.compile(rf"^13 pictures found among {size} candidates of {size}, in ")
+    expect(page.locator(".effect")).to_have_text(found)
     slide(page, "Results", "ArrowRight")
     expect(page.locator(".tile")).to_have_count(24)
     assert parameters(page) == {"id": picture_id}
@@ -57,7 +59,7 @@ def test_pool_and_radius_say_how_many_candidates_are_left(page: Page) -> None:
     expect(page.locator(".tile")).to_have_count(9)
     page.get_by_role("button", name="Take away: at most 10 candidates").click()
     slide(page, "Radius", "Home")
-    expect(page.locator(".effect")).to_contain_text(re.compile(r"among \d candidates? of 360"))
+    expect(page.locator(".effect")).to_contain_text(re.compile(rf"among \d candidates? of {catalogue_size(page)}"))
     assert parameters(page)["radius"] == "0"
     slide(page, "Radius", "End")
     expect(page.locator(".tile")).to_have_count(24)

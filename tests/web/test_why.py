@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.web.steps import open_search
+from tests.web.steps import catalogue_size, open_search
 
 
 def open_why(page: Page, place: int) -> Locator:
@@ -29,7 +29,7 @@ def test_it_shows_both_pictures_the_bits_that_differ_and_both_places(page: Page)
         match["thumbnail_url"],
     ]
     sums = said(dialog)
-    assert sums["Place by code"] == f"{match['explanation']['coarse_rank']} of 360"
+    assert sums["Place by code"] == f"{match['explanation']['coarse_rank']} of {catalogue_size(page)}"
     assert sums["Place by features"] == str(place)
     assert float(sums["Distance"]) == round(match["distance"], 2)
     assert ("Similarity" in sums) == (match["similarity"] is not None)
