@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 from app.api.dependencies import Cursor, PictureId, ServiceDep, after
 from app.api.schemas import PROBLEM, DuplicateGroupOut, DuplicatesOut, MatchOut
 from app.catalogue import queries
-from app.errors import InvalidInputError, NotFoundError
-from app.search.duplicates import duplicates, groups
+from app.errors import NotFoundError
+from app.search.duplicates import distance_of, duplicates, groups
 from app.search.pipeline import similar_enough
 from app.search.types import Match
 from app.serving import OpenGeneration
@@ -38,7 +38,9 @@ def duplicates_of(picture_id: PictureId, service: ServiceDep, distance: Distance
     """Finds the pictures that are as good as the same as one of the catalogue, the nearest first."""
 
     def look(now: OpenGeneration) -> list[MatchOut]:
-        found = duplicates(now.follower.current(), picture_id, _distance(now, distance), now.network.pool)
+        found = duplicates(
+            now.follower.current(), picture_id, distance_of(now.network.similarity, distance), now.network.pool
+        )
         if found is None:
             raise NotFoundError("picture", picture_id)
         return _show(now, found)
@@ -59,7 +61,7 @@ def duplicates_in_catalogue(
     """
 
     def look(now: OpenGeneration) -> DuplicatesOut:
-        within, index = _distance(now, distance), now.follower.current()
+        within, index = distance_of(now.network.similarity, distance), now.follower.current()
         with service.database.asking() as session:
             ids = queries.ids_after(session, after(cursor), limit)
         found = list(groups(index, ids, within, now.network.pool))
@@ -75,15 +77,6 @@ def duplicates_in_catalogue(
         )
 
     return service.handover.do(look)
-
-
-def _distance(now: OpenGeneration, given: float | None) -> float:
-    if given is not None:
-        return given
-    if now.network.similarity is None:
-        reason = "is wanted, because the network in use was never calibrated; `lookalike calibrate` does it"
-        raise InvalidInputError("distance", reason)
-    return now.network.similarity.copies
 
 
 def _show(now: OpenGeneration, matches: list[Match]) -> list[MatchOut]:

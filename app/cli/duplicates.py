@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
+from app.cli.terminal import console, errors_as_sentences, progress_bar
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,12 +22,10 @@ def duplicates(
     """List pictures that are as good as the same: scaled, saved anew, or added twice."""
     with errors_as_sentences():
         from app.lifespan import open_service
+        from app.search.duplicates import distance_of
 
         with open_service(Settings()) as service, progress_bar() as bar:
-            known = service.network.similarity
-            if distance is None and known is None:
-                fail(f"{service.network.name} was never calibrated: give --distance, or run `lookalike calibrate`.")
-            within = known.copies if distance is None and known is not None else distance or 0.0
+            within = distance_of(service.network.similarity, distance)
             task, groups = bar.add_task("looking", total=len(service.follower.current())), 0
             for looked_at, lines in _parts(service, within):
                 for line in lines:

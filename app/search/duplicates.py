@@ -6,8 +6,24 @@ search, so a picture with more duplicates than a pool holds is told the nearest 
 
 from collections.abc import Iterable, Iterator
 
+from app.errors import InvalidInputError
 from app.search.index import Index
 from app.search.types import Match
+from models.similarity import Similarity
+
+
+def distance_of(similarity: Similarity | None, given: float | None) -> float:
+    """Returns how far apart duplicates may be: as somebody says, or as the network's calibration does.
+
+    Raises:
+        InvalidInputError: neither says anything.
+    """
+    if given is not None:
+        return given
+    if similarity is None:
+        reason = "is wanted, because the network in use was never calibrated; `lookalike calibrate` does it"
+        raise InvalidInputError("distance", reason)
+    return similarity.copies
 
 
 def duplicates(index: Index, picture_id: int, distance: float, pool: int) -> list[Match] | None:

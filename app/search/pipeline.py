@@ -133,7 +133,8 @@ class Searcher(Generic[Row]):
         Raises:
             PictureRefusedError: the bytes are not a picture that can be used.
         """
-        timings, _ = Timings(), self._curve(options)
+        self._require_calibration(options)
+        timings = Timings()
         with timings.step("decode"):
             picture = self._prepare(data, crop=options.crop)
         encoding = self._encoder.encode_one(picture.image)
@@ -156,6 +157,7 @@ class Searcher(Generic[Row]):
         Raises:
             NotFoundError: there is no such picture.
         """
+        self._require_calibration(options)
         timings = Timings()
         with timings.step("catalogue"):
             index, among = self._catalogue.current(), self._catalogue.matching(options)
@@ -173,7 +175,7 @@ class Searcher(Generic[Row]):
         options: SearchOptions,
         timings: Timings,
     ) -> Answer[Row]:
-        curve, asked = self._curve(options), options.k
+        curve, asked = self._curve(options.mode), options.k
         while True:
             with timings.step("coarse"):
                 candidates = coarse(index, code, options, self._pool, asked, among)
@@ -192,14 +194,17 @@ class Searcher(Generic[Row]):
         explanations = explain(index, code, candidates, found, options) if options.explain else []
         return Answer(code, options, len(candidates), len(index), found, explanations, timings.total())
 
-    def _curve(self, options: SearchOptions) -> Curve | None:
-        """Returns what the distances mean that rank the matches."""
+    def _curve(self, mode: Mode) -> Curve | None:
+        """Returns what the distances mean that rank the matches; None where nobody knows."""
         if self._similarity is None:
-            if options.min_similarity is not None:
-                reason = "the network in use was never calibrated, so nobody knows; `lookalike calibrate` does it"
-                raise InvalidInputError("min_similarity", reason)
             return None
-        return self._similarity.codes if options.mode is Mode.BCS else self._similarity.features
+        return self._similarity.codes if mode is Mode.BCS else self._similarity.features
+
+    def _require_calibration(self, options: SearchOptions) -> None:
+        """Refuses before any work what an uncalibrated network cannot answer."""
+        if options.min_similarity is not None and self._similarity is None:
+            reason = "the network in use was never calibrated, so nobody knows; `lookalike calibrate` does it"
+            raise InvalidInputError("min_similarity", reason)
 
 
 def similar_enough(ranked: list[Match], curve: Curve | None, least: float | None) -> Iterator[Match]:
