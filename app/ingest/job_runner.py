@@ -91,7 +91,7 @@ class JobRunner:
             ended = "failed", str(error)
         except FileNotFoundError:
             ended = "failed", "The archive is gone from the data folder. Send it again."
-        except Exception:
+        except Exception:  # whoever sent it must hear of it, whatever it is, and the jobs behind it must go on
             log.exception("job %d failed", job.id)
             ended = "failed", "Something went wrong here; the server's log says what."
         if ended is not None:
