@@ -122,7 +122,11 @@ def precision_by_recall(relevant: Relevance, cuts: NDArray[np.int64] | None = No
             the order within ties does not count; anywhere by default.
     """
     cuts = np.arange(1, len(relevant) + 1) if cuts is None else cuts
-    hits = np.cumsum(relevant)[cuts - 1]
+    return interpolated(np.cumsum(relevant, dtype=np.int64)[cuts - 1], cuts)
+
+
+def interpolated(hits: NDArray[np.int64], cuts: NDArray[np.int64]) -> Doubles:
+    """Interpolates precision at recall 0, 0.05, … 1, given how many are relevant `(c,)` at each cut `(c,)`."""
     if not hits[-1]:
         return np.zeros(RECALL_STEPS + 1)
     best = np.maximum.accumulate((hits / cuts)[::-1])[::-1]
