@@ -1,0 +1,17 @@
+"""LSH: Charikar: Similarity Estimation Techniques from Rounding Algorithms, STOC 2002, section 3.
+
+Random hyperplanes: two vectors differ in a bit with probability θ/π, θ being the angle between them.
+"""
+
+from models.baselines.hyperplanes import OneABit
+from models.baselines.method import Labels
+from models.codes import Floats
+from models.itq import lsh
+
+
+class LocalitySensitiveHashing(OneABit):
+    """Angles are seen from the mean, since features that are never negative all lie in one corner."""
+
+    def fit(self, features: Floats, labels: Labels | None = None) -> None:  # noqa: ARG002 - the protocol's
+        """Draws the hyperplanes; of features `(n, d)` only the mean is learnt."""
+        self.learn(lsh, features)

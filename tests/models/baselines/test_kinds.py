@@ -1,0 +1,84 @@
+"""What holds for every method: the protocol, and the order in which published figures put them."""
+
+import numpy as np
+import pytest
+
+from models.baselines.kinds import KINDS
+from models.baselines.method import MethodError, evenly, packed, pairs
+from tests.models.baselines.toy import bits_of, mean_precision, toy
+
+SUPERVISED = sorted(name for name, kind in KINDS.items() if kind.learns != "no labels")
+
+
+@pytest.fixture(scope="module")
+def precisions() -> dict[str, float]:
+    return {name: mean_precision(kind.make(16, 0), 16) for name, kind in KINDS.items()}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_codes_are_as_long_as_asked_for_and_the_same_every_time(name: str) -> None:
+    data, others = toy(), toy(50, seed=1)
+    made = []
+    for _ in range(2):
+        method = KINDS[name].make(12, 3)
+        method.fit(data.features, data.labels)
+        made.append(method.codes(others.features))
+    assert made[0].shape == (50, 2)
+    assert made[0].dtype == np.uint8
+    np.testing.assert_array_equal(made[0], made[1])
+    assert not np.unpackbits(made[0], axis=1)[:, 12:].any()
+    assert len(np.unique(bits_of(made[0], 12), axis=0)) > 1
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_codes_before_learning_are_refused(name: str) -> None:
+    with pytest.raises(MethodError, match="call fit first"):
+        KINDS[name].make(8, 0).codes(toy(10).features)
+
+
+@pytest.mark.parametrize("name", SUPERVISED)
+def test_without_labels_those_that_need_them_say_so(name: str) -> None:
+    data = toy(100)
+    with pytest.raises(MethodError, match=f"{KINDS[name].title}.* learns from labels, and these pictures have none"):
+        KINDS[name].make(8, 0).fit(data.features)
+    with pytest.raises(MethodError, match="are of one"):
+        KINDS[name].make(8, 0).fit(data.features, np.zeros(100, np.int64))
+
+
+@pytest.mark.parametrize("name", ["sh", "itq"])
+def test_more_bits_than_dimensions_are_refused_by_those_that_look_along_axes(name: str) -> None:
+    data = toy(100)
+    with pytest.raises(MethodError, match=r"25 bits.*24"):
+        KINDS[name].make(25, 0).fit(data.features)
+    with pytest.raises(MethodError, match=r"(more than 16 pictures; there are 12)"):
+        KINDS[name].make(16, 0).fit(data.features[:12])
+
+
+def test_labels_help_as_published_figures_say(precisions: dict[str, float]) -> None:
+    """Every method with labels ranks above every one without; ours above those that see pairs of a few."""
+    without = max(precisions[name] for name in KINDS if name not in SUPERVISED)
+    assert min(precisions[name] for name in SUPERVISED) > without + 0.05, precisions
+    assert precisions["ours"] > max(precisions[name] for name in ("bre", "mlh")), precisions
+    assert precisions["ours"] > 0.9, precisions
+
+
+def test_pictures_are_chosen_evenly_from_classes() -> None:
+    labels = np.repeat([0, 1, 2], [100, 50, 4])
+    chosen = evenly(labels, 30, 0)
+    assert len(set(chosen.tolist())) == 30
+    assert np.bincount(labels[chosen]).tolist() == [13, 13, 4]
+    assert sorted(evenly(labels, 1000, 0).tolist()) == list(range(154))
+    assert not np.array_equal(chosen, evenly(labels, 30, 1))
+
+
+def test_half_of_the_pairs_are_of_one_class() -> None:
+    labels = np.repeat(np.arange(10), 30)
+    left, right = pairs(labels, 4000, np.random.default_rng(0))
+    same = labels[left] == labels[right]
+    assert same[::2].all()
+    assert same[1::2].mean() == pytest.approx(0.1, abs=0.03)
+    assert len(np.unique(right)) == 300
+
+
+def test_bits_fill_bytes_from_the_left_with_zeros_behind() -> None:
+    np.testing.assert_array_equal(packed(np.array([[1.0, -1, 0, 2, -3, 1, 1, 1, 5, -1]])), [[0b10010111, 0b10000000]])

@@ -1,0 +1,129 @@
+"""KSH, MLH and BRE: what each makes small, against brute force where that can be had."""
+
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+
+from models.baselines import bre, ksh, mlh
+from models.baselines.kernel import Kernel
+from models.baselines.method import pairs
+from tests.models.baselines.toy import toy
+
+
+def test_a_kernel_is_one_at_its_anchor_before_it_is_centred() -> None:
+    features = toy(50).features
+    kernel = Kernel.of(features[:10], features)
+    np.testing.assert_allclose(kernel(features).mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(np.diag(kernel(features[:10]) + kernel.mean), 1, atol=1e-5)
+    slow = np.square(features[:, None] - features[None, :10]).sum(axis=2)
+    np.testing.assert_allclose(kernel(features) + kernel.mean, np.exp(-slow / (2 * slow.mean())), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def near() -> tuple[ksh.Reals, ksh.Reals]:
+    """A kernel `(120, 20)` of labelled pictures and their similarities."""
+    data = toy(120)
+    kernel = Kernel.of(data.features[:20], data.features)
+    same = data.labels[:, None] == data.labels
+    return kernel(data.features).astype(np.float64), np.where(same, 1.0, -1.0)
+
+
+def test_ksh_relaxes_to_the_best_of_all_directions(near: tuple[ksh.Reals, ksh.Reals]) -> None:
+    kernel, similar = near
+    root = np.linalg.cholesky(kernel.T @ kernel + np.eye(20) * 1e-9).astype(np.float64)
+    best = ksh.leading(kernel, similar, root)
+    assert np.square(kernel @ best).sum() == pytest.approx(120, rel=1e-3)
+    value = ksh.gain(kernel @ best, similar)
+    for other in np.random.default_rng(0).normal(size=(200, 20)):
+        scaled = other * np.sqrt(120) / np.linalg.norm(kernel @ other)
+        assert ksh.gain(kernel @ scaled, similar) <= value * (1 + 1e-6)
+
+
+def test_ksh_climbs(near: tuple[ksh.Reals, ksh.Reals]) -> None:
+    kernel, similar = near
+    start = np.random.default_rng(0).normal(size=20)
+    end = ksh.climb(kernel, similar, start)
+    assert ksh.gain(np.tanh(kernel @ end / 2), similar) > ksh.gain(np.tanh(kernel @ start / 2), similar)
+    nowhere = np.zeros(20)
+    np.testing.assert_array_equal(ksh.climb(kernel, similar, nowhere), nowhere)
+
+
+def test_every_bit_of_ksh_brings_inner_products_nearer_to_the_similarities(
+    near: tuple[ksh.Reals, ksh.Reals],
+) -> None:
+    kernel, similar = near
+    codes = ksh.signs(kernel @ ksh.greedy(kernel, similar, 8))
+    left = [np.square(8 * similar - codes[:, :count] @ codes[:, :count].T).sum() for count in range(9)]
+    assert all(after < before for before, after in pairwise(left)), left
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_mlh_finds_the_loss_adjusted_codes_that_brute_force_finds(same: bool) -> None:
+    rng, bits, radius = np.random.default_rng(0), 4, 2.0
+    every = np.array(list(product([0, 1], repeat=bits)))
+    for _ in range(40):
+        u, v = rng.normal(size=(2, 1, bits)).astype(np.float32)
+        losses = mlh.hinge(bits, np.array([same]), radius)[0]
+
+        def value(g: np.typing.NDArray[np.generic], h: np.typing.NDArray[np.generic]) -> float:
+            return float(losses[(g != h).sum()] + g @ u[0] + h @ v[0])  # noqa: B023 - used at once
+
+        g, h = mlh.loss_adjusted(u, v, np.array([same]), radius)
+        best = max(value(one, other) for one in every for other in every)
+        assert value(g[0].astype(int), h[0].astype(int)) == pytest.approx(best, abs=1e-5)
+
+
+def test_mlh_punishes_distance_within_classes_and_nearness_between() -> None:
+    losses = mlh.hinge(4, np.array([True, False]), 2.0)
+    np.testing.assert_array_equal(losses, [[0, 0, 1, 2, 3], [3, 2, 1, 0, 0]])
+
+
+def test_mlh_learns_codes_that_lose_less_than_those_it_starts_from() -> None:
+    data, bits = toy(300), 16
+    left, right = pairs(data.labels, 2000, np.random.default_rng(5))
+    same = data.labels[left] == data.labels[right]
+    lost = []
+    for steps in (0, mlh.PAIRS_A_PICTURE):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mlh, "PAIRS_A_PICTURE", steps)
+            method = mlh.MinimalLossHashing(bits)
+            method.fit(data.features, data.labels)
+        codes = np.unpackbits(method.codes(data.features), axis=1)[:, :bits]
+        distances = (codes[left] != codes[right]).sum(axis=1)
+        lost.append(mlh.hinge(bits, same, bits * mlh.RADIUS)[np.arange(2000), distances].mean())
+    assert lost[1] < 0.9 * lost[0], lost
+
+
+def test_bre_changes_a_weight_to_the_best_of_all_values() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        projected, near = rng.normal(size=(2, 12))
+        between = rng.integers(0, 12, (2, 40))
+        costs = rng.normal(size=40)
+
+        def cost(
+            change: float, projected: bre.Doubles = projected, near: bre.Doubles = near, costs: bre.Doubles = costs
+        ) -> float:
+            ones = projected + change * near > 0
+            return float(costs[ones[between[0]] != ones[between[1]]].sum())  # noqa: B023 - used at once
+
+        flips = np.sort(-projected / near)
+        every = [flips[0] - 1, *((flips[:-1] + flips[1:]) / 2), flips[-1] + 1]
+        found = bre.best_change(projected, near, (between[0], between[1]), costs)
+        assert cost(found) == pytest.approx(min(cost(change) for change in every))
+
+
+def test_no_sweep_of_bre_makes_distances_worse() -> None:
+    data, rng = toy(150), np.random.default_rng(0)
+    between = pairs(data.labels, 3000, rng)
+    wanted = (data.labels[between[0]] != data.labels[between[1]]).astype(np.float64)
+    kernel = Kernel.of(data.features, data.features)
+    embedding = bre.Embedding(kernel(data.features).astype(np.float64), between, wanted, 8, rng)
+    errors = [embedding.error()]
+    for _ in range(3):
+        embedding.sweep()
+        errors.append(embedding.error())
+    assert all(after <= before + 1e-9 for before, after in pairwise(errors)), errors
+    assert errors[-1] < 0.7 * errors[0], errors
+    np.testing.assert_allclose(embedding.projected, kernel(data.features) @ embedding.weights, atol=1e-4)
