@@ -17,7 +17,7 @@ LABELS = {"es": "ES", "hds": "HDS", "bcs": "BCS", "imagenet": "ImageNet F7"}
 _COLOURS = {"es": "#2b8f89", "hds": "#7a6ff0", "bcs": "#c07a20", "imagenet": "#d0527f"}
 _DASHES = {"es": "-", "hds": "--", "bcs": "-.", "imagenet": ":"}
 _MARKS = {"es": "o", "hds": "s", "bcs": "^", "imagenet": "D"}
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lookalike",
     "font.family": "sans-serif",
@@ -33,8 +33,8 @@ _STYLE: dict[Any, Any] = {
 
 def precision_plot(modes: dict[str, Any]) -> str:
     """Draws precision at k results, the paper's figures 4 to 6."""
-    with rc_context(_STYLE):
-        figure, axes = _axes("results looked at (k)", "precision@k")
+    with rc_context(STYLE):
+        figure, axes = new_axes("results looked at (k)", "precision@k")
         for mode, found in modes.items():
             _line(axes, mode, [int(k) for k in found["precision"]], list(found["precision"].values()))
         ticks = [int(k) for k in next(iter(modes.values()))["precision"]]
@@ -42,34 +42,34 @@ def precision_plot(modes: dict[str, Any]) -> str:
         axes.set_xticks(ticks, [str(k) for k in ticks])
         axes.minorticks_off()
         axes.legend()
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def recall_plot(modes: dict[str, Any]) -> str:
     """Draws interpolated precision over recall."""
-    with rc_context(_STYLE):
-        figure, axes = _axes("recall", "precision")
+    with rc_context(STYLE):
+        figure, axes = new_axes("recall", "precision")
         for mode, found in modes.items():
             values = found["precision_by_recall"]
             _line(axes, mode, [step / (len(values) - 1) for step in range(len(values))], values)
         axes.legend()
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def bits_plot(ones: list[float]) -> str:
     """Draws how many bits are 1 for which share of the pictures; good bits stand in the middle."""
-    with rc_context(_STYLE):
-        figure, axes = _axes("share of pictures in which a bit is 1", "bits")
+    with rc_context(STYLE):
+        figure, axes = new_axes("share of pictures in which a bit is 1", "bits")
         counts, _, _ = axes.hist(ones, bins=20, range=(0, 1), color=_COLOURS["hds"], rwidth=0.86)
         axes.set_ylim(0, float(max(counts)) * 1.05)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def recall_time_plot(milliseconds: list[float], recall: list[float], pools: list[int], wanted: float) -> str:
     """Draws how much is found over how long it takes, a point for each pool, beside what is wanted."""
-    with rc_context(_STYLE):
-        figure, axes = _axes("milliseconds of both steps", "recall@10")
+    with rc_context(STYLE):
+        figure, axes = new_axes("milliseconds of both steps", "recall@10")
         _line(axes, "hds", milliseconds, recall)
         axes.axhline(wanted, color=INK, alpha=0.35, linewidth=1)
         for x, y, pool in zip(milliseconds, recall, pools, strict=True):
@@ -79,10 +79,11 @@ def recall_time_plot(milliseconds: list[float], recall: list[float], pools: list
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.minorticks_off()
         axes.set_ylim(0, 1.05)
-        return _svg(figure)
+        return as_svg(figure)
 
 
-def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+def new_axes(x: str, y: str) -> tuple[Figure, Axes]:
+    """Returns an empty plot with these words at its axes, y from 0 to 1; for use inside `rc_context(STYLE)`."""
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
@@ -96,7 +97,8 @@ def _line(axes: Axes, mode: str, x: list[Any], y: list[float]) -> None:
     line.set(linestyle=_DASHES[mode], marker=_MARKS[mode])
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """Returns a plot as SVG, the same for the same numbers."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(file, format="svg", transparent=True, metadata=nothing)

@@ -123,7 +123,7 @@ def test_one_module_of_the_service_touches_the_network() -> None:
 
 
 def test_training_is_imported_only_when_somebody_trains() -> None:
-    heavy = ("models.train", "models.fit", "models.evaluate")
+    heavy = ("models.train", "models.fit", "models.evaluate", "models.compare")
     assert found(("app",), heavy, but=("app.cli",)) == set()
     assert [
         one for one in IMPORTS if within(one.importer, ("app",)) and within(one.imported, heavy) and one.at_once

@@ -2,7 +2,7 @@
 
 import typer
 
-from app.cli import bench, catalogue, duplicates, evaluation, index, keys, quality, serve, training
+from app.cli import bench, catalogue, comparison, duplicates, evaluation, index, keys, quality, serve, training
 from app.cli.terminal import warn_of_misspelt_settings
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command()(training.train)
 app.command()(training.fit)
 app.command()(training.calibrate)
 app.command()(evaluation.evaluate)
+app.command()(comparison.compare)
 app.command()(bench.bench)
 app.command("models")(training.list_models)
 app.add_typer(keys.app, name="keys")

@@ -1,0 +1,84 @@
+"""`lookalike compare`: the paper's method beside those that it was measured against, on one's own pictures."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
+
+
+def compare(
+    folder: Annotated[Path, typer.Argument(help="DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, or DIR/CLASS/FILE.")],
+    methods: Annotated[
+        str | None, typer.Option(help="Which, with commas between: lsh,sh,itq,ksh,mlh,bre,cnnh,cnnh+,ours,ssdh.")
+    ] = None,
+    bits: Annotated[str, typer.Option(help="How long codes are, with commas between.")] = "12,24,32,48,128",
+    out: Annotated[Path, typer.Option(help="Where metrics.json, plots and report.html go.")] = Path("comparison"),
+    network: Annotated[str, typer.Option(help="Whose F7 all methods read: one that ships, or a path.")] = "general",
+    size: Annotated[
+        int | None, typer.Option(min=32, help="Side of the pictures that it reads, in pixels; its own.")
+    ] = None,
+    trained: Annotated[
+        list[str] | None, typer.Option(help="A checkpoint that learnt end to end, to stand beside; may be repeated.")
+    ] = None,
+    growth: Annotated[bool, typer.Option(help="Time learning from more and more pictures too.")] = True,
+    keep: Annotated[Path | None, typer.Option(help="Where F7 is kept for another time; the folder of --out.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Where all randomness starts.")] = 0,
+) -> None:
+    """Compare ways to make codes on your labelled pictures: the same features, queries and seeds for all."""
+    with errors_as_sentences():
+        from models.baselines.kinds import KINDS
+        from models.compare import Choices
+        from models.compare import compare as run
+
+        choices = Choices(
+            methods=tuple(KINDS) if methods is None else tuple(name.strip().lower() for name in methods.split(",")),
+            bits=_numbers(bits),
+            network=network,
+            size=size,
+            trained=tuple(trained or ()),
+            growth=growth,
+            keep=keep,
+            seed=seed,
+        )
+        with progress_bar() as bar:
+            task = bar.add_task("reading", total=None)
+
+            def report(what: str, done: int, total: int) -> None:
+                if bar.tasks[task].description != what:
+                    bar.reset(task, description=what, total=total)
+                bar.update(task, completed=done)
+
+            try:
+                found = run(folder, out, choices, report)
+            except KeyboardInterrupt:
+                fail("Stopped. What was encoded is kept; the same command goes on from there.")
+    _show(found)
+    console().print(f"{out / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _numbers(given: str) -> tuple[int, ...]:
+    from models.errors import RecipeError
+
+    try:
+        return tuple(sorted({int(part) for part in given.split(",")}))
+    except ValueError as error:
+        raise RecipeError(f"--bits is a list of whole numbers like 12,24,48, not {given}.") from error
+
+
+def _show(found: dict[str, Any]) -> None:
+    """Prints the mAP of every method and what learning took, and what could not be done."""
+    lengths = [str(bits) for bits in found["bits"]]
+    table = Table("mAP", *(f"{bits} bits" for bits in lengths), "learning")
+    for method in found["methods"].values():
+        cells = [f"{method['bits'][bits]['map']:.4f}" if bits in method["bits"] else "–" for bits in lengths]
+        taken = [scores["seconds"] for scores in method["bits"].values() if scores["seconds"] is not None]
+        table.add_row(method["title"], *cells, f"{sum(taken):.1f} s" if taken else "")
+    console().print(table)
+    for method in found["methods"].values():
+        for why in dict.fromkeys(method["refused"].values()):
+            console().print(f"{method['title']}: {why}", markup=False)
+    if left_out := found["data"]["unreadable"]:
+        console().print(f"{left_out} unreadable files were left out.")

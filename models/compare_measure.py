@@ -1,0 +1,104 @@
+"""Each method at each number of bits: how well its codes search, and what learning them costs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import counted
+from models.baselines.kinds import KINDS, Kind
+from models.baselines.method import Method, evenly
+from models.codes import Codes
+from models.compare_data import Side
+from models.cost import measured
+from models.errors import ModelError
+from models.evaluate_search import KS, RADIUS
+
+# How many pictures training is timed with; pair-based methods go no further once they took so many seconds.
+SIZES, ENOUGH_SECONDS = (500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000), 10.0
+
+Relevant = Sequence[NDArray[np.int64]]
+# What goes wrong inside a method is told beside the others' results, which it must not cost.
+FAILURES = (ModelError, MemoryError, np.linalg.LinAlgError)
+
+
+class Comparison:
+    """The data that all methods are measured on.
+
+    Args:
+        database: what is learnt from, and searched.
+        queries: what asks.
+        relevant: what each query should find.
+        labelled: whether methods may see the database's labels.
+        seed: where all randomness starts.
+    """
+
+    def __init__(self, database: Side, queries: Side, relevant: Relevant, *, labelled: bool, seed: int) -> None:
+        self.database, self.queries, self.relevant, self.seed = database, queries, relevant, seed
+        self.labels = database.labels if labelled else None
+
+    def method(self, name: str, bits: Sequence[int], told: Callable[[int], None]) -> dict[str, Any]:
+        """Measures a method at each number of bits; `told` hears before each."""
+        kind = KINDS[name]
+        pictures = len(self.database.labels)
+        found: dict[str, Any] = {
+            "title": kind.title,
+            "learns": kind.learns,
+            "pictures": pictures if kind.most is None else min(kind.most, pictures),
+            "bits": {},
+            "refused": {},
+        }
+        for count in bits:
+            told(count)
+            try:
+                found["bits"][str(count)] = self._measure(kind, count)
+            except FAILURES as error:
+                found["refused"][str(count)] = str(error) or "There is not enough memory."
+        return found
+
+    def _measure(self, kind: Kind, bits: int) -> dict[str, Any]:
+        method = kind.make(bits, self.seed)
+        with measured() as learning:
+            method.fit(self.database.features, self.labels)
+        with measured() as coding:
+            database, queries = (method.codes(side.features) for side in (self.database, self.queries))
+        costs = {"seconds": learning.seconds, "memory": learning.memory, "coding_seconds": coding.seconds}
+        return self.scores(database, queries, bits) | costs
+
+    def scores(self, database: Codes, queries: Codes, bits: int) -> dict[str, Any]:
+        """Measures codes `(n, bytes)` of both sides."""
+        found = counted.count(queries, database, self.relevant, bits)
+        ks = [k for k in KS if k <= len(database)]
+        precision = counted.precision_at(found, ks).mean(axis=0)
+        return {
+            "map": float(counted.average_precision(found).mean()),
+            "precision": {str(k): float(value) for k, value in zip(ks, precision, strict=True)},
+            "precision_radius_2": float(counted.precision_within(found, RADIUS).mean()),
+            "precision_by_recall": counted.precision_by_recall(found).tolist(),
+        }
+
+    def growth(self, name: str, bits: int, told: Callable[[int], None]) -> list[dict[str, Any]]:
+        """Times learning from more and more pictures; pair-based methods then look at all pairs of those."""
+        kind = KINDS[name]
+        if self.labels is None:
+            return []
+        found: list[dict[str, Any]] = []
+        for size in sizes(len(self.labels)):
+            told(size)
+            method: Method = kind.make(bits, self.seed) if kind.most is None else kind.make(bits, self.seed, size)
+            chosen = evenly(self.labels, size, self.seed)
+            try:
+                with measured() as cost:
+                    method.fit(self.database.features[chosen], self.labels[chosen])
+            except FAILURES:
+                break
+            found.append({"pictures": size, "seconds": cost.seconds, "memory": cost.memory})
+            if kind.most is not None and cost.seconds > ENOUGH_SECONDS:
+                break
+        return found
+
+
+def sizes(pictures: int) -> list[int]:
+    """Returns how many pictures to learn from, up to all that there are."""
+    return [size for size in SIZES if size < pictures] + [pictures]

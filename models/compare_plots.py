@@ -1,0 +1,103 @@
+"""A comparison's plots, as SVG on nothing: the paper's three, and what learning costs by the number of pictures.
+
+A method keeps its colour, dash and mark in all of them.
+"""
+
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+
+from models.plots import STYLE, as_svg, new_axes
+
+# Methods without labels in greys, pair-based ones in blues and greens, those that learn from labels warm.
+_LOOKS = {
+    "lsh": ("#8a8694", ":", "v"),
+    "sh": ("#6f6a7d", ":", "<"),
+    "itq": ("#55506a", ":", ">"),
+    "bre": ("#4f9bd9", "--", "v"),
+    "mlh": ("#2f6fb0", "--", "^"),
+    "ksh": ("#2b8f89", "--", "D"),
+    "cnnh": ("#5aa354", "-.", "s"),
+    "cnnh+": ("#2f7d3b", "-.", "P"),
+    "ssdh": ("#c07a20", "-", "X"),
+    "ours": ("#d0427f", "-", "o"),
+}
+_OTHER = ("#7a6ff0", "-", "*")
+
+
+def draw(found: dict[str, Any]) -> dict[str, str]:
+    """Returns SVG by name: `precision`, `map`, `recall`, and `cost` where it was measured."""
+    plotted = {
+        name: scores for name, method in found["methods"].items() if (scores := shown(method, found["plotted_bits"]))
+    }
+    titles = {name: method["title"] for name, method in found["methods"].items()}
+    with rc_context(STYLE):
+        drawn = {
+            "precision": _precision(plotted, titles),
+            "map": _map(found["methods"], titles),
+            "recall": _recall(plotted, titles),
+        }
+        if found["growth"]:
+            drawn["cost"] = _cost(found["growth"], titles)
+    return drawn
+
+
+def shown(method: dict[str, Any], bits: int) -> dict[str, Any] | None:
+    """Returns a method's scores at so many bits; a network's own where it has others, None where there are none."""
+    if method["pictures"] is None:
+        return next(iter(method["bits"].values()))  # type: ignore[no-any-return]  # what JSON holds
+    return method["bits"].get(str(bits))  # type: ignore[no-any-return]  # what JSON holds
+
+
+def _precision(plotted: dict[str, Any], titles: dict[str, str]) -> str:
+    figure, axes = new_axes("results looked at (k)", "precision@k")
+    for name, scores in plotted.items():
+        _line(axes, name, titles, [int(k) for k in scores["precision"]], list(scores["precision"].values()))
+    axes.set_xscale("log")
+    ticks = sorted({int(k) for scores in plotted.values() for k in scores["precision"]})
+    axes.set_xticks(ticks, [str(k) for k in ticks])
+    axes.minorticks_off()
+    _legend(axes)
+    return as_svg(figure)
+
+
+def _map(methods: dict[str, Any], titles: dict[str, str]) -> str:
+    figure, axes = new_axes("bits", "mAP")
+    for name, method in methods.items():
+        if method["bits"]:
+            bits = [int(bits) for bits in method["bits"]]
+            _line(axes, name, titles, bits, [scores["map"] for scores in method["bits"].values()])
+    _legend(axes)
+    return as_svg(figure)
+
+
+def _recall(plotted: dict[str, Any], titles: dict[str, str]) -> str:
+    figure, axes = new_axes("recall", "precision")
+    for name, scores in plotted.items():
+        values = scores["precision_by_recall"]
+        _line(axes, name, titles, [step / (len(values) - 1) for step in range(len(values))], values)
+    _legend(axes)
+    return as_svg(figure)
+
+
+def _cost(growth: dict[str, Any], titles: dict[str, str]) -> str:
+    figure, axes = new_axes("pictures learnt from", "seconds")
+    for name, times in growth.items():
+        _line(axes, name, titles, [time["pictures"] for time in times], [time["seconds"] for time in times])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.autoscale()
+    _legend(axes)
+    return as_svg(figure)
+
+
+def _line(axes: Axes, name: str, titles: dict[str, str], x: list[Any], y: list[float]) -> None:
+    colour, dash, mark = _LOOKS.get(name, _OTHER)
+    (line,) = axes.plot(x, y, label=titles[name], color=colour, linewidth=1.6, markersize=4)
+    line.set(linestyle=dash, marker=mark)
+
+
+def _legend(axes: Axes) -> None:
+    if axes.lines:
+        axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
