@@ -76,29 +76,22 @@ def compare(folder: Path, out: Path, choices: Choices, progress: Progress = sile
     begun = time.monotonic()
     require_known(choices)
     report.require_writable(out)
-    trained = [load(checkpoint)[1] for checkpoint in choices.trained]
-    files = read_files(folder, choices.seed)
-    info, database, queries = seen_by(choices.network, choices.size, files, choices.keep or out, progress)
+    files, keep = read_files(folder, choices.seed), choices.keep or out
+    info, database, queries = seen_by(choices.network, choices.size, files, keep, progress)
     relevant = relevant_pictures(database, queries, files.labelled)
     comparison = Comparison(database, queries, relevant, labelled=files.labelled, seed=choices.seed)
     encoding = time.monotonic() - begun
-    methods = {
-        name: comparison.method(name, choices.bits, at(progress, f"{name}, {{}} bits")) for name in choices.methods
-    }
     plotted = PLOTTED if PLOTTED in choices.bits else max(choices.bits)
-    growth = {
-        name: comparison.growth(name, plotted, at(progress, f"{name}, learning from {{:,}}"))
-        for name in choices.methods
-        if choices.growth and KINDS[name].learns != "no labels"
-    }
-    for checkpoint, described in zip(choices.trained, trained, strict=True):
-        _, searched, asking = seen_by(checkpoint, None, files, choices.keep or out, progress)
-        methods[f"network {described.name}"] = end_to_end(described, comparison, searched, asking)
+    methods = {name: comparison.method(name, choices.bits, at(progress, f"{name}, {{}} bits")) for name in choices.methods}
+    growth = grown(comparison, choices, plotted, progress)
+    for checkpoint in choices.trained:
+        own, searched, asking = seen_by(checkpoint, None, files, keep, progress)
+        methods[f"network {own.name}"] = end_to_end(own, comparison, searched, asking)
     found: dict[str, Any] = {
         "methods": methods,
         "bits": list(choices.bits),
         "plotted_bits": plotted,
-        "growth": {name: times for name, times in growth.items() if times},
+        "growth": growth,
         "network": about(info, choices.size),
         "data": data(folder, files, database, queries),
         "seed": choices.seed,
@@ -113,11 +106,14 @@ def require_known(choices: Choices) -> None:
 
     Raises:
         RecipeError: a method is unknown, or there can be no codes so long.
+        CheckpointError: a network cannot be used.
     """
     if odd := [name for name in choices.methods if name not in KINDS]:
         raise RecipeError(f"There is no method {', '.join(odd)}; there are {', '.join(KINDS)}.")
     if not choices.methods or not choices.bits or not all(1 <= bits <= MOST_BITS for bits in choices.bits):
         raise RecipeError(f"Compare one method or more, with codes of 1 to {MOST_BITS} bits.")
+    for checkpoint in (choices.network, *choices.trained):
+        load(checkpoint)
 
 
 def seen_by(
@@ -139,6 +135,15 @@ def seen_by(
         for some in (files.database, files.queries)
     )
     return info, database, queries
+
+
+def grown(comparison: Comparison, choices: Choices, bits: int, progress: Progress) -> dict[str, Any]:
+    """Times learning from more and more pictures, by method; those that learn from no labels cost next to nothing."""
+    if not choices.growth:
+        return {}
+    asked = [name for name in choices.methods if KINDS[name].learns != "no labels"]
+    times = {name: comparison.growth(name, bits, at(progress, f"{name}, learning from {{:,}}")) for name in asked}
+    return {name: taken for name, taken in times.items() if taken}
 
 
 def end_to_end(info: CheckpointInfo, comparison: Comparison, database: Side, queries: Side) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def read_files(folder: Path, seed: int) -> Files:
     Raises:
         DatasetError: there is nothing to search, or nothing to ask.
     """
+    # What is no folder at all, `read_splits` says best.
     labelled = not folder.is_dir() or any(path.is_dir() for path in folder.iterdir() if path.name[0] != ".")
     splits = read_splits(folder) if labelled else {TRAIN: read_unlabelled(folder, MOST_UNLABELLED, seed)}
     if TEST in splits:

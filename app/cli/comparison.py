@@ -34,7 +34,7 @@ def compare(
         from models.compare import compare as run
 
         choices = Choices(
-            methods=tuple(KINDS) if methods is None else tuple(name.strip().lower() for name in methods.split(",")),
+            methods=tuple(dict.fromkeys(name.strip().lower() for name in (methods or ",".join(KINDS)).split(","))),
             bits=_numbers(bits),
             network=network,
             size=size,
