@@ -32,7 +32,8 @@ def duplicates(
                     bar.console.print(line, markup=False, highlight=False)
                 groups += len(lines)
                 bar.advance(task, looked_at)
-        console().print(f"{groups or 'no'} groups of pictures within {within:.3f} of each other")
+        found = "1 group" if groups == 1 else f"{groups or 'no'} groups"
+        console().print(f"{found} of pictures within {within:.3f} of each other")
 
 
 def _parts(service: "Service", within: float) -> Iterator[tuple[int, list[str]]]:
