@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTHON := python3 python3.11 python3.12 python3.13
 ARGS :=
 
-.PHONY: help serve demo test lint audit check torture bench
+.PHONY: help serve demo test lint audit check docs screenshots torture bench
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -31,6 +31,13 @@ audit: $(VENV)/installed-dev ## Ask the package index for known weaknesses of th
 	@$(BIN)/python -m tests.audit
 
 check: lint audit test ## All checks: style, types, dependencies, tests
+
+docs: $(VENV)/installed-dev ## Write the documentation as a site into build/docs
+	$(BIN)/python -m tests.docs.generate
+	$(BIN)/mkdocs build
+
+screenshots: $(VENV)/installed-dev ## Make the documentation's screenshots anew, in Chromium
+	REQUIRE_BROWSER=1 KEEP_SCREENSHOTS=1 $(BIN)/pytest tests/web/test_screenshots.py
 
 # The fuzzer has wheels for Linux on x86-64 alone.
 torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for hours; ARGS="-k kills" picks one

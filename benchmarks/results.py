@@ -102,7 +102,7 @@ class Results:
             for side in ("top", "right"):
                 axes.spines[side].set_visible(False)
             drawn = io.StringIO()
-            figure.savefig(drawn, format="svg", metadata={"Date": None}, transparent=True)
+            figure.savefig(drawn, format="svg", metadata={"Date": None})
         return drawn.getvalue()
 
 

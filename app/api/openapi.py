@@ -53,7 +53,8 @@ def _amended(schema: dict[str, Any]) -> dict[str, Any]:
                 operation["responses"] |= REFUSALS
     for body in schema["components"]["schemas"].values():
         for field in body.get("properties", {}).values():
-            _files_can_be_chosen(field)
+            _files_are_binary(field)
+            _files_are_binary(field.get("items", {}))
     return schema
 
 
@@ -65,8 +66,7 @@ def _errors_are_problems(responses: dict[str, Any]) -> None:
             content[MEDIA_TYPE] = content.pop("application/json")
 
 
-def _files_can_be_chosen(field: dict[str, Any]) -> None:
-    """Marks lists of files as Swagger UI knows them; without it, it shows boxes for text."""
-    items = field.get("items", {})
-    if items.get("contentMediaType") == "application/octet-stream":
-        items["format"] = "binary"
+def _files_are_binary(field: dict[str, Any]) -> None:
+    """Marks files as Swagger UI and generators of clients know them; without it, they take them for text."""
+    if field.get("contentMediaType") == "application/octet-stream":
+        field["format"] = "binary"

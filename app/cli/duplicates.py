@@ -29,10 +29,11 @@ def duplicates(
             task, groups = bar.add_task("looking", total=len(service.follower.current())), 0
             for looked_at, lines in _parts(service, within):
                 for line in lines:
-                    bar.console.print(line, markup=False, highlight=False)
+                    console().print(line, markup=False, highlight=False, soft_wrap=True)
                 groups += len(lines)
                 bar.advance(task, looked_at)
-        console().print(f"{groups or 'no'} groups of pictures within {within:.3f} of each other")
+        found = "1 group" if groups == 1 else f"{groups or 'no'} groups"
+        console().print(f"{found} of pictures within {within:.3f} of each other")
 
 
 def _parts(service: "Service", within: float) -> Iterator[tuple[int, list[str]]]:

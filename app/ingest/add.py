@@ -134,12 +134,18 @@ class Ingest:
 
     def _encode(self, items: Sequence[_Item]) -> None:
         """Encodes pictures and puts originals, thumbnails and vectors on disk."""
+        # The network works while the disk is waited for.
+        with ThreadPoolExecutor(1) as disk:
+            stored = disk.submit(self._store, items)
+            made = self._encodings.make([item.image for item in items if item.image is not None])
+            stored.result()
+        for item, encoding in zip(items, made, strict=True):
+            item.encoding = encoding
+
+    def _store(self, items: Sequence[_Item]) -> None:
         self._files.store({item.sha256: item.upload.data for item in items})
         for item in items:
             self._files.store_thumbnail(item.sha256, item.thumbnail)
-        made = self._encodings.make([item.image for item in items if item.image is not None])
-        for item, encoding in zip(items, made, strict=True):
-            item.encoding = encoding
 
     def _commit(self, items: Sequence[_Item]) -> list[Done]:
         """Makes everything visible at once; this is the commit point."""

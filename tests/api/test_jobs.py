@@ -1,102 +1,19 @@
-"""`POST /jobs`: archives go in in the background, once, whatever happens meanwhile."""
+"""`POST /jobs`: archives go in in the background."""
 
 import json
-import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
 
-import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
 from app.api import jobs as api
-from app.catalogue.database import Database
-from app.errors import UnavailableError
-from app.ingest import job_files, job_runner
-from app.ingest.add import Added, Ingest, Upload
-from app.ingest.jobs import turn
-from app.main import create_app
+from app.ingest import job_files
 from app.settings import Settings
-from tests.conftest import open_with_fake
-from tests.crash.ledger import drawing, serving
+from tests.api.job_steps import Gate, counts, ended, job, keys, left, opened, pictures, send, when
+from tests.crash.ledger import drawing
 from tests.ingest.archives import gzipped, tarred, zipped
-
-ENDED = ("done", "failed", "cancelled")
-
-
-def pictures(count: int) -> dict[str, bytes]:
-    return {f"folder/{at:04}.png": drawing(at) for at in range(count)}
-
-
-def send(client: TestClient | httpx2.Client, archive: bytes) -> int:
-    answer = client.post("/jobs", content=archive)
-    assert answer.status_code == 202, answer.text
-    job_id: int = answer.json()["id"]
-    assert answer.headers["location"] == f"/jobs/{job_id}"
-    return job_id
-
-
-def job(client: TestClient | httpx2.Client, job_id: int) -> dict[str, Any]:
-    answer = client.get(f"/jobs/{job_id}")
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def ended(client: TestClient | httpx2.Client, job_id: int, seconds: float = 60) -> dict[str, Any]:
-    """The job, once it has ended."""
-    return when(client, job_id, lambda now: now["state"] in ENDED, seconds)
-
-
-def when(
-    client: TestClient | httpx2.Client, job_id: int, so: Callable[[dict[str, Any]], bool], seconds: float = 60
-) -> dict[str, Any]:
-    until = time.monotonic() + seconds
-    while not so(now := job(client, job_id)):
-        assert time.monotonic() < until, now
-        time.sleep(0.02)
-    return now
-
-
-def counts(now: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(now[name] for name in ("total", "done", "created", "updated", "unchanged", "rejected"))
-
-
-def keys(client: TestClient | httpx2.Client) -> list[str]:
-    return [item["key"] for item in client.get("/images", params={"limit": 1000}).json()["items"]]
-
-
-def left(settings: Settings) -> list[Path]:
-    folder = settings.data_dir / "jobs"
-    return list(folder.iterdir()) if folder.exists() else []
-
-
-@contextmanager
-def opened(settings: Settings, **changes: object) -> Iterator[TestClient]:
-    app = create_app(settings.model_copy(update=changes), open_with_fake)
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
-
-
-class Gate:
-    """Lets additions through while it is open."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.open, self.calls = threading.Event(), 0
-        plain = Ingest.add
-
-        def add(ingest: Ingest, uploads: Sequence[Upload]) -> list[Added]:
-            self.calls += 1
-            assert self.open.wait(30)
-            return plain(ingest, uploads)
-
-        monkeypatch.setattr(Ingest, "add", add)
 
 
 @pytest.mark.parametrize("made", [zipped, tarred, gzipped])
@@ -235,15 +152,6 @@ def test_more_files_than_are_taken_fail_the_job_before_anything_goes_in(settings
         assert left(settings) == []
 
 
-def test_of_a_damaged_archive_what_came_before_goes_in(client: TestClient) -> None:
-    whole = tarred(pictures(100))
-    now = ended(client, send(client, whole[: len(whole) // 2]))
-    assert now["state"] == "failed"
-    assert "damaged" in now["error"]
-    assert 30 < now["created"] < 60
-    assert len(keys(client)) == now["created"]
-
-
 def test_a_job_can_be_cancelled_twice(client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     job_id = send(client, zipped(pictures(1000)))
@@ -264,108 +172,9 @@ def test_a_job_can_be_cancelled_twice(client: TestClient, settings: Settings, mo
     assert client.post(f"/jobs/{done['id']}/cancel").json()["state"] == "done", "too late"
 
 
-def test_a_restart_goes_on_where_the_job_was(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
-    with opened(settings) as client:
-        job_id = send(client, zipped(pictures(600)))
-        when(client, job_id, lambda _: gate.calls > 0)
-        # It ends with the service: what is under way is finished, the rest is left.
-        threading.Timer(0.5, gate.open.set).start()
-    with opened(settings) as client:
-        now = ended(client, job_id)
-    assert counts(now) == (600, 600, 600, 0, 0, 0), "nothing was added twice"
-
-
-def test_only_whoever_has_the_turn_works_and_the_others_go_on(
-    client: TestClient, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.05)
-    with turn(database) as mine, turn(database) as other:
-        assert (mine, other) == (True, False)
-        job_id = send(client, zipped(pictures(10)))
-        time.sleep(0.5)
-        assert job(client, job_id)["done"] == 0
-        assert client.post("/index", files={"images": drawing(99)}).status_code == 201
-        assert client.post("/search", files={"image": drawing(99)}).status_code == 200
-    assert ended(client, job_id)["state"] == "done"
-
-
-def test_two_processes_never_work_on_one_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.01)
-    with opened(settings) as one, opened(settings) as other:
-        ids = [send(client, zipped(pictures(130))) for client in (one, other, one)]
-        found = [counts(ended(client, job_id)) for client, job_id in zip((other, one, other), ids, strict=True)]
-    assert found == [(130, 130, 130, 0, 0, 0), (130, 130, 0, 0, 130, 0), (130, 130, 0, 0, 130, 0)]
-
-
-def test_a_job_waits_for_what_may_come_back_and_says_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.05)
-    gate = Gate(monkeypatch)
-    gate.open.set()
-    with monkeypatch.context() as patched:
-        patched.setattr(Ingest, "add", full)
-        job_id = send(client, zipped(pictures(10)))
-        now = when(client, job_id, lambda now: now["error"] is not None)
-        assert (now["state"], now["error"]) == ("running", "The disk that holds the pictures is full.")
-    assert (ended(client, job_id)["state"], job(client, job_id)["error"]) == ("done", None)
-
-
-def full(*_: object) -> list[Added]:
-    raise UnavailableError("The disk that holds the pictures is full.", retry_after=1)
-
-
-def test_a_bug_fails_its_job_and_not_the_next(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(Ingest, "add", lambda *_: 1 / 0)
-        now = ended(client, send(client, zipped(pictures(1))))
-    assert (now["state"], now["error"]) == ("failed", "Something went wrong here; the server's log says what.")
-    assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
-
-
 def test_few_may_send_or_watch_at_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = send(client, zipped(pictures(1)))
     monkeypatch.setattr(api, "MOST", {api.ARRIVING: 0, api.WATCHING: 0})
     assert client.post("/jobs", content=b"x").status_code == 503
     assert client.get(f"/jobs/{job_id}/events").status_code == 503
     assert client.get(f"/jobs/{job_id}").status_code == 200
-
-
-def test_what_a_crash_left_behind_is_swept_up(settings: Settings, client: TestClient) -> None:
-    folder = settings.data_dir / "jobs"
-    folder.mkdir(parents=True)
-    old, young = folder / ".old", folder / ".young"
-    for path in (old, young):
-        path.write_bytes(b"half an archive")
-    os.utime(old, (0, 0))
-    ended(client, send(client, zipped(pictures(1))))
-    until = time.monotonic() + 10
-    while old.exists():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    assert left(settings) == [young]
-
-
-def has_gone_on(since: int, now: Mapping[str, Any]) -> bool:
-    return bool(now["done"] > since or now["state"] == "done")
-
-
-@pytest.mark.timeout(300)
-def test_a_kill_costs_no_picture_and_no_job(tmp_path: Path) -> None:
-    data_dir, archive = tmp_path / "data", zipped(pictures(1500))
-    with serving(data_dir) as (client, process, _):
-        job_id = send(client, archive)
-        when(client, job_id, lambda now: now["done"] > 100)
-        process.kill()
-    for _ in range(2):
-        with serving(data_dir) as (client, process, _):
-            before = job(client, job_id)["done"]
-            assert before > 0
-            when(client, job_id, partial(has_gone_on, before))
-            process.kill()
-    with serving(data_dir) as (client, process, _):
-        now = ended(client, job_id)
-        assert now["state"] == "done"
-        assert (now["total"], now["done"], now["created"] + now["unchanged"], now["rejected"]) == (1500, 1500, 1500, 0)
-        assert client.get("/stats").json()["images"] == 1500
-        process.terminate()
-        process.wait(60)

@@ -123,3 +123,10 @@ def test_every_example_is_one(schema: dict[str, Any]) -> None:
             assert not [error.message for error in validator(rules).iter_errors(example)], item
             checked += 1
     assert checked >= 3
+
+
+def test_generators_know_files_from_text(schema: dict[str, Any]) -> None:
+    bodies = schema["components"]["schemas"]
+    assert bodies["Body_search"]["properties"]["image"]["format"] == "binary"
+    assert bodies["Body_index"]["properties"]["images"]["items"]["format"] == "binary"
+    assert bodies["Body_index"]["properties"]["metadata"].get("format") != "binary"

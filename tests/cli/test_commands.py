@@ -89,6 +89,23 @@ def test_stats_count_the_catalogue(data: Path) -> None:
     assert f"network {DEFAULT_MODEL}" in said(result)
 
 
+def test_pictures_that_are_as_good_as_the_same_are_listed_together(tmp_path: Path) -> None:
+    pictures, data = tmp_path / "pictures", tmp_path / "data"
+    pictures.mkdir()
+    one, other = (picture.image.convert("RGB") for picture in islice(demo_pictures(), 2))
+    (pictures / "boot.png").write_bytes(encoded(one, "PNG"))
+    (pictures / "again.jpg").write_bytes(encoded(one, "JPEG"))
+    (pictures / "other.png").write_bytes(encoded(other, "PNG"))
+    assert run(data, "index", str(pictures)).exit_code == 0
+    result = run(data, "duplicates")
+    assert result.exit_code == 0, result.output
+    (group,) = [line for line in result.stdout.splitlines() if ": " in line]
+    assert set(group.replace(":", "").split()) >= {"boot.png", "again.jpg"}
+    assert "other.png" not in said(result)
+    assert "1 group of pictures" in said(result)
+    assert "no groups of pictures within 0.000" in said(run(data, "duplicates", "--distance", "0"))
+
+
 def test_the_demo_stays_out_of_a_catalogue_that_has_pictures(data: Path) -> None:
     assert "stays out" in said(run(data, "demo"))
     assert "3 pictures," in said(run(data, "stats"))

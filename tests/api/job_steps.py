@@ -1,0 +1,89 @@
+"""What tests do with jobs: send them, look at them, hold them up."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+
+from app.ingest.add import Added, Ingest, Upload
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import open_with_fake
+from tests.crash.ledger import drawing
+
+ENDED = ("done", "failed", "cancelled")
+
+
+def pictures(count: int) -> dict[str, bytes]:
+    return {f"folder/{at:04}.png": drawing(at) for at in range(count)}
+
+
+def send(client: TestClient | httpx2.Client, archive: bytes) -> int:
+    answer = client.post("/jobs", content=archive)
+    assert answer.status_code == 202, answer.text
+    job_id: int = answer.json()["id"]
+    assert answer.headers["location"] == f"/jobs/{job_id}"
+    return job_id
+
+
+def job(client: TestClient | httpx2.Client, job_id: int) -> dict[str, Any]:
+    answer = client.get(f"/jobs/{job_id}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def ended(client: TestClient | httpx2.Client, job_id: int, seconds: float = 60) -> dict[str, Any]:
+    """The job, once it has ended."""
+    return when(client, job_id, lambda now: now["state"] in ENDED, seconds)
+
+
+def when(
+    client: TestClient | httpx2.Client, job_id: int, so: Callable[[dict[str, Any]], bool], seconds: float = 60
+) -> dict[str, Any]:
+    until = time.monotonic() + seconds
+    while not so(now := job(client, job_id)):
+        assert time.monotonic() < until, now
+        time.sleep(0.02)
+    return now
+
+
+def counts(now: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(now[name] for name in ("total", "done", "created", "updated", "unchanged", "rejected"))
+
+
+def keys(client: TestClient | httpx2.Client) -> list[str]:
+    return [item["key"] for item in client.get("/images", params={"limit": 1000}).json()["items"]]
+
+
+def left(settings: Settings) -> list[Path]:
+    folder = settings.data_dir / "jobs"
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+@contextmanager
+def opened(settings: Settings, **changes: object) -> Iterator[TestClient]:
+    app = create_app(settings.model_copy(update=changes), open_with_fake)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+class Gate:
+    """Lets additions through while it is open."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.open, self.calls = threading.Event(), 0
+        plain = Ingest.add
+
+        def add(ingest: Ingest, uploads: Sequence[Upload]) -> list[Added]:
+            self.calls += 1
+            assert self.open.wait(30)
+            return plain(ingest, uploads)
+
+        monkeypatch.setattr(Ingest, "add", add)
