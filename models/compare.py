@@ -17,6 +17,7 @@ from models.baselines.kinds import KINDS
 from models.checkpoint import load
 from models.compare_data import Files, Side, encoded, read_files, relevant_pictures
 from models.compare_measure import Comparison
+from models.compare_unfinished import Unfinished, identity
 from models.description import CheckpointInfo
 from models.encode_files import ready
 from models.errors import RecipeError
@@ -24,6 +25,7 @@ from models.errors import RecipeError
 Progress = Callable[[str, int, int], None]
 # The paper's plots are of 48 bits.
 PLOTTED, MOST_BITS = 48, 1024
+UNFINISHED = "unfinished.json"
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
@@ -79,10 +81,13 @@ def compare(folder: Path, out: Path, choices: Choices, progress: Progress = sile
     files, keep = read_files(folder, choices.seed), choices.keep or out
     info, database, queries = seen_by(choices.network, choices.size, files, keep, progress)
     relevant = relevant_pictures(database, queries, files.labelled)
-    comparison = Comparison(database, queries, relevant, labelled=files.labelled, seed=choices.seed)
+    unfinished = Unfinished(out / UNFINISHED, identity(database, queries, labelled=files.labelled, seed=choices.seed))
+    comparison = Comparison(database, queries, relevant, unfinished, labelled=files.labelled, seed=choices.seed)
     encoding = time.monotonic() - begun
     plotted = PLOTTED if PLOTTED in choices.bits else max(choices.bits)
-    methods = {name: comparison.method(name, choices.bits, at(progress, f"{name}, {{}} bits")) for name in choices.methods}
+    methods = {
+        name: comparison.method(name, choices.bits, at(progress, f"{name}, {{}} bits")) for name in choices.methods
+    }
     growth = grown(comparison, choices, plotted, progress)
     for checkpoint in choices.trained:
         own, searched, asking = seen_by(checkpoint, None, files, keep, progress)
@@ -98,6 +103,7 @@ def compare(folder: Path, out: Path, choices: Choices, progress: Progress = sile
         "seconds": {"encoding": encoding, "total": time.monotonic() - begun},
     }
     compare_page.write(found, out)
+    unfinished.done()
     return found
 
 

@@ -1,6 +1,7 @@
 """Each method at each number of bits: how well its codes search, and what learning them costs."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ from numpy.typing import NDArray
 
 from models import counted
 from models.baselines.kinds import KINDS, Kind
-from models.baselines.method import Method, evenly
+from models.baselines.method import Labels, evenly
 from models.codes import Codes
 from models.compare_data import Side
+from models.compare_unfinished import Unfinished
 from models.cost import measured
 from models.errors import ModelError
 from models.evaluate_search import KS, RADIUS
@@ -32,11 +34,14 @@ class Comparison:
         relevant: what each query should find.
         labelled: whether methods may see the database's labels.
         seed: where all randomness starts.
+        unfinished: what was measured before a comparison was stopped.
     """
 
-    def __init__(self, database: Side, queries: Side, relevant: Relevant, *, labelled: bool, seed: int) -> None:
+    def __init__(
+        self, database: Side, queries: Side, relevant: Relevant, unfinished: Unfinished, *, labelled: bool, seed: int
+    ) -> None:
         self.database, self.queries, self.relevant, self.seed = database, queries, relevant, seed
-        self.labels = database.labels if labelled else None
+        self.labels, self.unfinished = database.labels if labelled else None, unfinished
 
     def method(self, name: str, bits: Sequence[int], told: Callable[[int], None]) -> dict[str, Any]:
         """Measures a method at each number of bits; `told` hears before each."""
@@ -52,7 +57,9 @@ class Comparison:
         for count in bits:
             told(count)
             try:
-                found["bits"][str(count)] = self._measure(kind, count)
+                found["bits"][str(count)] = self.unfinished.measure(
+                    f"{name}, {count} bits", partial(self._measure, kind, count)
+                )
             except FAILURES as error:
                 found["refused"][str(count)] = str(error) or "There is not enough memory."
         return found
@@ -86,17 +93,21 @@ class Comparison:
         found: list[dict[str, Any]] = []
         for size in sizes(len(self.labels)):
             told(size)
-            method: Method = kind.make(bits, self.seed) if kind.most is None else kind.make(bits, self.seed, size)
-            chosen = evenly(self.labels, size, self.seed)
+            timed = partial(self._timed, kind, bits, size, self.labels)
             try:
-                with measured() as cost:
-                    method.fit(self.database.features[chosen], self.labels[chosen])
+                found.append(self.unfinished.measure(f"{name}, {bits} bits, {size} pictures", timed))
             except FAILURES:
                 break
-            found.append({"pictures": size, "seconds": cost.seconds, "memory": cost.memory})
-            if kind.most is not None and cost.seconds > ENOUGH_SECONDS:
+            if kind.most is not None and found[-1]["seconds"] > ENOUGH_SECONDS:
                 break
         return found
+
+    def _timed(self, kind: Kind, bits: int, pictures: int, labels: Labels) -> dict[str, Any]:
+        method = kind.make(bits, self.seed) if kind.most is None else kind.make(bits, self.seed, pictures)
+        chosen = evenly(labels, pictures, self.seed)
+        with measured() as cost:
+            method.fit(self.database.features[chosen], labels[chosen])
+        return {"pictures": pictures, "seconds": cost.seconds, "memory": cost.memory}
 
 
 def sizes(pictures: int) -> list[int]:

@@ -54,7 +54,7 @@ def compare(
             try:
                 found = run(folder, out, choices, report)
             except KeyboardInterrupt:
-                fail("Stopped. What was encoded is kept; the same command goes on from there.")
+                fail("Stopped. What was encoded and measured is kept; the same command goes on from there.")
     _show(found)
     console().print(f"{out / 'report.html'}", markup=False, soft_wrap=True)
 

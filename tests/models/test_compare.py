@@ -18,6 +18,7 @@ from models.codes import hamming
 from models.compare import Choices, compare
 from models.compare_data import Side, encoded, read_files, relevant_pictures
 from models.compare_measure import Comparison, sizes
+from models.compare_unfinished import Unfinished
 from models.cost import measured
 from models.errors import CheckpointError, DatasetError, ModelError, RecipeError
 from models.metrics import tie_aware_average_precision
@@ -182,7 +183,7 @@ def test_nearest_pictures_are_those_of_brute_force() -> None:
     assert compare_data.NEIGHBOURS > 30
 
 
-def test_a_method_that_fails_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_that_fails_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data, others = toy(100), toy(20, seed=1)
     database, queries = (
         Side(side.features, side.labels, np.empty((len(side.labels), 1), np.uint8), 0) for side in (data, others)
@@ -192,7 +193,8 @@ def test_a_method_that_fails_costs_the_others_nothing(monkeypatch: pytest.Monkey
         raise MemoryError
 
     monkeypatch.setitem(KINDS, "lsh", replace(KINDS["lsh"], make=no_room))
-    comparison = Comparison(database, queries, relevant_pictures(database, queries, True), labelled=True, seed=0)
+    relevant, unfinished = relevant_pictures(database, queries, True), Unfinished(tmp_path / "unfinished.json", 0)
+    comparison = Comparison(database, queries, relevant, unfinished, labelled=True, seed=0)
     assert comparison.method("lsh", (8,), lambda _: None)["refused"] == {"8": "There is not enough memory."}
     assert comparison.method("itq", (8,), lambda _: None)["bits"]
 
