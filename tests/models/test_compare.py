@@ -18,7 +18,7 @@ from models.codes import hamming
 from models.compare import Choices, compare
 from models.compare_data import Side, encoded, read_files, relevant_pictures
 from models.compare_measure import Comparison, sizes
-from models.compare_unfinished import Unfinished
+from models.compare_unfinished import Unfinished, identity
 from models.cost import measured
 from models.errors import CheckpointError, DatasetError, ModelError, RecipeError
 from models.metrics import tie_aware_average_precision
@@ -45,7 +45,7 @@ def compared(
 ) -> tuple[dict[str, Any], Path, Heard]:
     out, heard = tmp_path_factory.mktemp("out") / "comparison", list[tuple[str, int, int]]()
     path = str(checkpoint_path)
-    choices = Choices(bits=(4, 12, 48), network=path, trained=(path,))
+    choices = Choices(bits=(12, 48), network=path, trained=(path,))
     return compare(folder, out, choices, lambda *step: heard.append(step)), out, heard
 
 
@@ -55,7 +55,7 @@ def test_every_method_is_measured_and_written(compared: tuple[dict[str, Any], Pa
     assert list(found["methods"]) == [*KINDS, "network tiny"]
     names = {path.name for path in out.iterdir() if path.suffix != ".npz"}
     assert names == {"metrics.json", "report.html", "precision.svg", "map.svg", "recall.svg", "cost.svg"}
-    assert list(found["methods"]["ours"]["bits"]) == ["4", "12", "48"]
+    assert list(found["methods"]["ours"]["bits"]) == ["12", "48"]
     assert list(found["methods"]["network tiny"]["bits"]) == ["16"]
     assert found["data"]["queries_from"] == "test"
     assert (found["data"]["database"], found["data"]["queries"], found["data"]["unreadable"]) == (27, 9, 1)
@@ -128,6 +128,51 @@ def test_a_second_comparison_encodes_nothing(
     assert again["methods"]["lsh"]["bits"]["12"]["map"] == found["methods"]["lsh"]["bits"]["12"]["map"]
     assert again["plotted_bits"] == 12
     assert not (tmp_path / "again" / "cost.svg").exists()
+
+
+def test_a_stopped_comparison_goes_on_where_it_was(checkpoint_path: Path, folder: Path, tmp_path: Path) -> None:
+    choices = Choices(("lsh", "itq"), (8, 12), str(checkpoint_path), keep=tmp_path)
+
+    def stopped(what: str, _done: int, _total: int) -> None:
+        if what == "itq, 12 bits":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(folder, tmp_path / "out", choices, stopped)
+    path = tmp_path / "out" / "unfinished.json"
+    kept = json.loads(path.read_text())["measured"]
+    assert list(kept) == ["lsh, 8 bits", "lsh, 12 bits", "itq, 8 bits"]
+    found = compare(folder, tmp_path / "out", choices)
+    assert found["methods"]["lsh"]["bits"]["12"] == kept["lsh, 12 bits"]
+    assert list(found["methods"]["itq"]["bits"]) == ["8", "12"]
+    assert not path.exists()
+
+
+def test_what_was_measured_on_other_pictures_is_measured_anew(tmp_path: Path) -> None:
+    path = tmp_path / "unfinished.json"
+    first = Unfinished(path, 1)
+    assert first.measure("lsh", lambda: {"map": 0.5}) == {"map": 0.5}
+    assert Unfinished(path, 1).measure("lsh", lambda: {"map": 0.6}) == {"map": 0.5}
+    assert Unfinished(path, 2).measure("lsh", lambda: {"map": 0.7}) == {"map": 0.7}
+    path.write_bytes(path.read_bytes()[:20])
+    assert Unfinished(path, 2).measured == {}
+
+
+def test_pictures_labels_and_seeds_tell_comparisons_apart() -> None:
+    sides = [
+        Side(data.features, data.labels, np.empty((len(data.labels), 1), np.uint8), 0)
+        for data in (toy(30), toy(10, seed=1))
+    ]
+    other = replace(sides[0], labels=1 - sides[0].labels)
+    names = [
+        identity(*sides, labelled=True, seed=0),
+        identity(*sides, labelled=False, seed=0),
+        identity(*sides, labelled=True, seed=1),
+        identity(other, sides[1], labelled=True, seed=0),
+        identity(*reversed(sides), labelled=True, seed=0),
+    ]
+    assert len(set(names)) == 5
+    assert names[0] == identity(*sides, labelled=True, seed=0)
 
 
 def test_changed_pictures_and_damaged_files_are_encoded_anew(checkpoint_path: Path, tmp_path: Path) -> None:
