@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MOST_LINES = 300
+# A method of the comparison is read beside its paper.
+MOST_LINES_OF_A_METHOD = 150
 HTTP = ("fastapi", "starlette", "fastapi_offline", "uvicorn")
 SQL = ("sqlalchemy", "psycopg", "alembic")
 NETWORK = ("torch", "torchvision", "timm", "openvino", "safetensors", "models.network", "models.backbones")
@@ -151,6 +153,9 @@ def test_tables_are_declared_in_one_place() -> None:
 def test_no_file_is_too_long_to_read() -> None:
     lengths = {module_name(path): len(path.read_text().splitlines()) for path in sources("app", "models")}
     assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+    methods = {name: lines for name, lines in lengths.items() if name.startswith("models.baselines.")}
+    assert len(methods) > 10
+    assert {name: lines for name, lines in methods.items() if lines > MOST_LINES_OF_A_METHOD} == {}
 
 
 def test_every_module_says_what_it_is() -> None:
