@@ -1,7 +1,8 @@
 """CNNH: Xia, Pan, Lai, Liu, Yan: Supervised Hashing for Image Retrieval via Image Representation Learning.
 
 AAAI 2014. Stage 1 factorises similarities into codes: ‖S − HHᵀ/bits‖² is made small over H between −1 and 1 (eq. 1),
-an entry at a time by Newton steps. Stage 2 teaches a network those codes, in CNNH+ (`cnnh_plus.py`) the classes too.
+an entry at a time by Newton steps. Stage 2 teaches a network those codes; CNNH+ (`cnnh_plus.py`) has it learn the
+classes too, one output each, that of a picture's own class being 1 and the others −1.
 
 The paper's network reads pixels; what learns here, and what stays as it is, says `descent.py`.
 """
@@ -44,26 +45,24 @@ class FactorisedCodes:
         """
         labels = known(labels, self.name)
         chosen = evenly(labels, self.most, self.seed)
-        codes = factorise(labels[chosen], self.bits, np.random.default_rng(self.seed))
-        self._network = self._regress(features[chosen], labels[chosen], np.where(codes > 0, 1, -1).astype(np.float32))
+        told = factorise(labels[chosen], self.bits, np.random.default_rng(self.seed)) > 0
+        if self.classes:
+            told = np.hstack([told, labels[chosen][:, None] == np.unique(labels)])
+        self._network = self._regress(features[chosen], np.where(told, np.float32(1), np.float32(-1)))
 
     @torch.inference_mode()
     def codes(self, features: Floats) -> Codes:
         """Returns the signs of what the network says of features `(n, d)`."""
         return packed(fitted(self._network)(torch.from_numpy(features))[:, : self.bits].numpy())
 
-    def _regress(self, features: Floats, labels: Labels, codes: Floats) -> nn.Sequential:
-        network = layers(features, self.bits + (int(labels.max()) + 1 if self.classes else 0), self.seed)
-        pictures, wanted, targets = (torch.from_numpy(array) for array in (features, codes, labels))
+    def _regress(self, features: Floats, told: Floats) -> nn.Sequential:
+        network = layers(features, told.shape[1], self.seed)
+        pictures, wanted = torch.from_numpy(features), torch.from_numpy(told)
 
-        def of(chosen: Tensor) -> Tensor:
-            said = network(pictures[chosen])
-            loss = (torch.tanh(said[:, : self.bits]) - wanted[chosen]).square().mean()
-            if self.classes:
-                loss = loss + nn.functional.cross_entropy(said[:, self.bits :], targets[chosen])
-            return loss
+        def loss(chosen: Tensor) -> Tensor:
+            return (torch.tanh(network(pictures[chosen])) - wanted[chosen]).square().mean()
 
-        descend(network, len(labels), of, self.descent, self.seed)
+        descend(network, len(told), loss, self.descent, self.seed)
         return network
 
 
