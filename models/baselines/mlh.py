@@ -18,7 +18,7 @@ Bits = NDArray[np.bool_]
 
 # As in the paper's experiments: labelled pictures, pairs a step, momentum.
 LABELLED, BATCH, MOMENTUM = 1000, 100, 0.9
-# Of the steps, falling to zero. The paper chooses such numbers by validation; of 0.03 to 10 this one finds most by F7.
+# Of the steps, falling to zero. The paper chooses such numbers by validation; on F7 less finds less, and more no more.
 RATE = 3.0
 # Pairs that are looked at for each picture, half of them of one class.
 PAIRS_A_PICTURE = 200
