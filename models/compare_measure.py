@@ -107,8 +107,9 @@ class Comparison:
     def _timed(self, kind: Kind, bits: int, pictures: int, labels: Labels) -> dict[str, Any]:
         method = kind.make(bits, self.seed) if kind.most is None else kind.make(bits, self.seed, pictures)
         chosen = evenly(labels, pictures, self.seed)
+        features, told = self.database.features[chosen], labels[chosen]
         with measured() as cost:
-            method.fit(self.database.features[chosen], labels[chosen])
+            method.fit(features, told)
         return {"pictures": pictures, "seconds": cost.seconds, "memory": cost.memory}
 
 
