@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from models.plots import STYLE, as_svg, new_axes
 
@@ -88,6 +89,10 @@ def _cost(growth: dict[str, Any], titles: dict[str, str]) -> str:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.autoscale()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
+    axes.minorticks_off()
     _legend(axes)
     return as_svg(figure)
 
