@@ -1,6 +1,6 @@
 """Draws Grafana's dashboard without Grafana: its own queries, asked of a real Prometheus, as one picture.
 
-    python -m benchmarks.dashboard http://127.0.0.1:9090 docs/dashboard.png --minutes 10
+    python -m benchmarks.dashboard http://127.0.0.1:9090 docs/dashboard.png --minutes 10 --ago 1
 
 Panels stand where the dashboard puts them. What Grafana fills in is filled in here: `$__rate_interval`, and every
 service for `$instance`.
@@ -20,14 +20,14 @@ import httpx2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 DASHBOARD = Path(__file__).parents[1] / "docker" / "grafana" / "dashboards" / "lookalike.json"
 COLUMNS, CELL_IN, DPI = 24, (0.62, 0.36), 100
 RATE_INTERVAL, POINTS = "30s", 240
 UNITS = {"s": "s", "bytes": "B", "ops": "/s", "reqps": "/s"}
-MOST_IN_LEGEND = 7
+MOST_IN_LEGEND = 6
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Series:
 
 
 class Prometheus:
-    """Answers queries over the last so many minutes."""
+    """Answers queries over so many minutes, up to some minutes ago."""
 
-    def __init__(self, url: str, minutes: float) -> None:
-        self._client, self._end = httpx2.Client(base_url=url, timeout=30), time.time()
-        self._start, self._step = self._end - 60 * minutes, 60 * minutes / POINTS
+    def __init__(self, url: str, minutes: float, ago: float) -> None:
+        self._client, self.end = httpx2.Client(base_url=url, timeout=30), time.time() - 60 * ago
+        self.start, self._step = self.end - 60 * minutes, 60 * minutes / POINTS
 
     def series(self, query: str, legend: str) -> list[Series]:
         """Asks a dashboard's query; raises where Prometheus does not understand it."""
-        asked: dict[str, str | float] = {"query": filled(query), "start": self._start, "end": self._end}
+        asked: dict[str, str | float] = {"query": filled(query), "start": self.start, "end": self.end}
         asked["step"] = self._step
         answer = self._client.get("/api/v1/query_range", params=asked)
         if answer.status_code != httpx2.codes.OK:
@@ -82,6 +82,8 @@ def draw(dashboard: Mapping[str, Any], prometheus: Prometheus) -> tuple[Figure, 
         ]
         empty += not found
         (draw_number if panel["type"] == "stat" else draw_lines)(axes, panel, found)
+        if panel["type"] != "stat":
+            axes.set_xlim(prometheus.start, prometheus.end)
     return figure, empty
 
 
@@ -89,6 +91,14 @@ def place(figure: Figure, position: Mapping[str, int], lines: int) -> Axes:
     """Returns the axes of a panel, with room for its title above and its numbers around it."""
     left, top, width, height = (position[name] for name in ("x", "y", "w", "h"))
     row = height == 1
+    if not row:
+        card = (
+            (left + 0.1) / COLUMNS,
+            (lines - top - height + 0.1) / lines,
+            (width - 0.2) / COLUMNS,
+            (height - 0.2) / lines,
+        )
+        figure.add_axes(card, xticks=[], yticks=[])
     inner = (0.2, 0.0, 0.0, 0.0) if row else (1.1, 1.7, 0.4, 1.2)
     x, y = left + inner[0], lines - top - height + inner[1]
     return figure.add_axes(
@@ -126,13 +136,15 @@ def draw_number(axes: Axes, panel: Mapping[str, Any], found: list[Series]) -> No
     axes.set_title(panel["title"], fontsize=9, loc="left")
     latest = [one.values[~np.isnan(one.values)][-1] for one in found if not np.isnan(one.values).all()]
     unit = panel["fieldConfig"]["defaults"]["unit"]
-    words = [PercentFormatter(1, decimals=1)(v) if unit == "percentunit" else rounded(v, unit) for v in latest]
-    axes.text(0.5, 0.5, " · ".join(words) or "–", fontsize=17, ha="center", va="center", transform=axes.transAxes)
+    words = " · ".join(rounded(value, unit) for value in latest)
+    axes.text(0.5, 0.5, words or "–", fontsize=17, ha="center", va="center", transform=axes.transAxes)
 
 
 def rounded(value: float, unit: str) -> str:
-    """Returns a number in three digits with its unit."""
-    if not unit or unit in {"none", "short"}:
+    """Returns a number with its unit, as short as tells enough."""
+    if unit == "percentunit":
+        return f"{value:.1%}"
+    if unit not in UNITS:
         return f"{value:,.0f}"
     return EngFormatter(UNITS[unit], places=1)(value)
 
@@ -143,8 +155,10 @@ def main() -> None:
     parser.add_argument("prometheus", help="its address")
     parser.add_argument("out", type=Path, help="the picture")
     parser.add_argument("--minutes", type=float, default=10, help="how far back")
+    parser.add_argument("--ago", type=float, default=0, help="minutes between its right edge and now")
     given = parser.parse_args()
-    figure, empty = draw(json.loads(DASHBOARD.read_text()), Prometheus(given.prometheus, given.minutes))
+    prometheus = Prometheus(given.prometheus, given.minutes, given.ago)
+    figure, empty = draw(json.loads(DASHBOARD.read_text()), prometheus)
     figure.savefig(given.out)
     print(f"{given.out}: {empty} panels had nothing to show")
 
