@@ -79,13 +79,10 @@ class Observers(Observer):
             self.say(work.facts)
         self.ended(work)
 
-    @contextmanager
-    def during(self, name: str, /) -> Iterator[None]:
+    def during(self, name: str, /) -> AbstractContextManager[object]:
         """Tells that something goes on, for the length of the block."""
-        with ExitStack() as stack:
-            for observer in self._all:
-                stack.enter_context(observer.during(name))
-            yield
+        # Mostly there is one, and a search has many stages.
+        return self._all[0].during(name) if len(self._all) == 1 else self._together(name)
 
     def say(self, facts: Facts) -> None:
         """Tells what there is to say of a piece of work."""
@@ -101,3 +98,10 @@ class Observers(Observer):
         """Tells that a picture cannot be used."""
         for observer in self._all:
             observer.refused(code)
+
+    @contextmanager
+    def _together(self, name: str) -> Iterator[None]:
+        with ExitStack() as stack:
+            for observer in self._all:
+                stack.enter_context(observer.during(name))
+            yield
