@@ -25,12 +25,13 @@ from app.handover import Handover
 from app.ingest.add import Ingest
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
+from app.observers import Observers
 from app.quality.content import Content, read_content
 from app.search.decode import DecodeLimits
 from app.search.encode import Encoder, open_encoder
 from app.search.index import LocalIndex
 from app.search.pipeline import Searcher
-from app.search.prepare import InProcess, Preparer
+from app.search.prepare import InProcess, Preparer, Watched
 from app.search.sandbox import Job, Sandbox
 from app.serving import Additions, OpenGeneration, Pictures, Searches
 from app.settings import Settings
@@ -56,6 +57,7 @@ class Service:
     searcher: Searches
     ingest: Additions
     prepare: Pictures
+    observers: Observers
 
     @property
     def network(self) -> CheckpointInfo:
@@ -157,7 +159,7 @@ def over(
     networks: Networks,
 ) -> Iterator[Service]:
     """Builds the service from a database and a checkpoint's network, and reads the index in."""
-    disk = Disk()
+    disk, observers = Disk(), Observers()
     files = PictureFiles(settings.data_dir / "pictures", disk)
 
     @contextmanager
@@ -165,7 +167,7 @@ def over(
         with network as opened:
             with database.begin() as session:
                 generation = generations.adopt(session, opened.info, path, settings.vectors)
-            with open_generation(settings, database, disk, files, opened, generation) as answering:
+            with open_generation(settings, database, disk, files, observers, opened, generation) as answering:
                 yield answering
 
     @contextmanager
@@ -174,7 +176,7 @@ def over(
             generation = generations.by_id(session, generation_id)
         with (
             networks(settings, generation.model) as opened,
-            open_generation(settings, database, disk, files, opened, generation, ahead=True) as answering,
+            open_generation(settings, database, disk, files, observers, opened, generation, ahead=True) as answering,
         ):
             yield answering
 
@@ -189,6 +191,7 @@ def over(
             searcher=Searches(handover),
             ingest=Additions(handover),
             prepare=Pictures(handover),
+            observers=observers,
         )
 
 
@@ -198,25 +201,27 @@ def open_generation(
     database: Database,
     disk: Disk,
     files: PictureFiles,
+    observers: Observers,
     network: OpenNetwork,
     generation: Generation,
     *,
     ahead: bool = False,
 ) -> Iterator[OpenGeneration]:
     """Puts together what answers with one network; `ahead` of the catalogue's move to it, if that is still to come."""
-    info, encoder, prepare = network.info, network.encoder, network.prepare
+    info, encoder, prepare = network.info, network.encoder, Watched(network.prepare, observers)
     generations.require_same(generation, info)
     with closing(open_vectors(settings.data_dir, generation, disk)) as vectors:
         index = LocalIndex(info.bits, vectors)
         follower = Follower(database, index, generation.id, info.bits, ahead=ahead)
-        searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity)
+        searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity, observers)
         encodings = Encodings(database, prepare, encoder, vectors, generation.id)
-        ingest = Ingest(database, files, encodings, disk)
+        ingest = Ingest(database, files, encodings, disk, observers)
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), info.name, info.fingerprint)
         yield OpenGeneration(
             generation_id=generation.id,
             network=info,
+            encoder=encoder,
             prepare=prepare,
             vectors=vectors,
             index=index,

@@ -12,6 +12,7 @@ from app.handover import Handover
 from app.ingest.add import Added, Ingest, Upload
 from app.ingest.encodings import Encodings
 from app.search.decode import Crop
+from app.search.encode import Encoder
 from app.search.index import LocalIndex
 from app.search.pipeline import Answer, Searcher
 from app.search.prepare import Prepared, Preparer
@@ -25,6 +26,7 @@ class OpenGeneration:
 
     generation_id: int
     network: CheckpointInfo
+    encoder: Encoder
     prepare: Preparer
     vectors: VectorFile
     index: LocalIndex

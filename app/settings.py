@@ -45,6 +45,9 @@ class Settings(BaseSettings):
         "f32",
         description="How new catalogues, and those that `lookalike reencode` moves, keep F7; f16 takes half the disk.",
     )
+    log: Literal["auto", "text", "json"] = Field(
+        "auto", description="Sentences or JSON, one object a line; auto is sentences on a terminal, else JSON."
+    )
     auth: Literal["auto", "off"] = Field(
         "auto", description="auto asks for API keys as soon as there is one; off leaves that to something in front."
     )

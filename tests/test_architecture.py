@@ -138,6 +138,11 @@ def test_faiss_is_called_in_one_place() -> None:
     assert {importer for importer, _ in found(("app", "models"), ("faiss",))} == {"app.search.kernels"}
 
 
+def test_opentelemetry_is_imported_in_one_place_and_only_when_somebody_traces() -> None:
+    assert {importer for importer, _ in found(("app", "models"), ("opentelemetry",))} == {"app.api.spans"}
+    assert {one for one in IMPORTS if one.imported == "app.api.spans" and one.at_once} == set()
+
+
 def test_tables_are_declared_in_one_place() -> None:
     declaring = {
         module_name(path)

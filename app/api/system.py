@@ -5,8 +5,8 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.dependencies import ServiceDep
-from app.api.metrics import MetricsDep
+from app.api.dependencies import GaugesDep, MetricsDep, ServiceDep
+from app.api.gauges import Catalogue
 from app.api.schemas import PROBLEM
 from app.api.system_schemas import HealthOut, ModelOut, MovingOut, ReadyOut, StatsOut
 from app.catalogue import generations, queries
@@ -57,6 +57,7 @@ def readyz(service: ServiceDep) -> ReadyOut:
 
 
 @router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
-def show_metrics(service: ServiceDep, metrics: MetricsDep) -> Response:
-    """Returns this process's metrics."""
-    return Response(metrics.render(len(service.index)), media_type=CONTENT_TYPE_LATEST)
+def show_metrics(service: ServiceDep, metrics: MetricsDep, gauges: GaugesDep) -> Response:
+    """Returns what all processes of this server have done, and how the catalogue is."""
+    gauges.look()
+    return Response(metrics.render() + Catalogue(service).render(), media_type=CONTENT_TYPE_LATEST)

@@ -107,7 +107,12 @@ def totals(session: Session) -> Totals:
     images, labels, size = session.execute(
         select(func.count(Picture.id), func.count(Picture.label.distinct()), func.sum(Picture.size_bytes))
     ).one()
-    return Totals(images, labels, int(size or 0), session.scalars(select(CatalogueState.seq)).one())
+    return Totals(images, labels, int(size or 0), last_change(session))
+
+
+def last_change(session: Session) -> int:
+    """Returns the number of the last change."""
+    return session.scalars(select(CatalogueState.seq)).one()
 
 
 def is_empty(session: Session) -> bool:

@@ -6,6 +6,7 @@ it. What a crash leaves behind is an original or a slot that nobody uses. Knows 
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from app.catalogue.pictures import PictureFiles, content_hash
 from app.catalogue.tables import Picture
 from app.errors import PictureRefusedError, UnavailableError
 from app.ingest.encodings import Encodings
+from app.observers import Observers, Work
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +65,16 @@ class _Item:
 class Ingest:
     """Adds to, changes and deletes from one catalogue with one network."""
 
-    def __init__(self, database: Database, files: PictureFiles, encodings: Encodings, disk: Disk) -> None:
+    def __init__(
+        self,
+        database: Database,
+        files: PictureFiles,
+        encodings: Encodings,
+        disk: Disk,
+        observers: Observers | None = None,
+    ) -> None:
         self._database, self._files, self._encodings, self._disk = database, files, encodings, disk
+        self._observers = observers or Observers()
 
     def add(self, uploads: Sequence[Upload]) -> list[Added]:
         """Puts pictures into the catalogue; when this returns they are there for good.
@@ -75,16 +85,10 @@ class Ingest:
             UnavailableError: disk or database cannot be used; what is not acknowledged may be sent again.
         """
         self._disk.require()
-        for _ in range(_TRIES):
-            items = self._prepare(uploads)
-            usable = [item for item in items if item.refused is None]
-            self._encode([item for item in usable if item.image is not None])
-            try:
-                done = iter(self._commit(usable))
-            except CatalogueChangedError:
-                continue
-            return [_report(item, None if item.refused else next(done)) for item in items]
-        raise UnavailableError("The catalogue changed while the pictures were being added.")
+        with self._observers.work("addition") as work:
+            added = self._add(uploads, work)
+            work.facts.update(Counter(item.status for item in added))
+            return added
 
     def describe(self, picture_id: int, given: Given) -> Picture:
         """Changes what is said of a picture; a field given as None goes, those not given stay.
@@ -106,6 +110,27 @@ class Ingest:
         with self._database.begin() as session:
             sha256 = changes.delete_picture(session, picture_id)
         self._discard(sha256)
+
+    def _add(self, uploads: Sequence[Upload], work: Work) -> list[Added]:
+        for _ in range(_TRIES):
+            with work.stage("decode"):
+                items = self._prepare(uploads)
+            usable = [item for item in items if item.refused is None]
+            new = [item for item in usable if item.image is not None]
+            # The network works while the disk is waited for.
+            with ThreadPoolExecutor(1) as disk:
+                stored = disk.submit(self._store, new)
+                with work.stage("encode"):
+                    self._encode(new)
+                with work.stage("store"):
+                    stored.result()
+            try:
+                with work.stage("commit"):
+                    done = iter(self._commit(usable))
+            except CatalogueChangedError:
+                continue
+            return [_report(item, None if item.refused else next(done)) for item in items]
+        raise UnavailableError("The catalogue changed while the pictures were being added.")
 
     def _prepare(self, uploads: Sequence[Upload]) -> list[_Item]:
         """Decodes every picture whose bytes are not already there under its key."""
@@ -132,20 +157,17 @@ class Ingest:
         item.image, item.thumbnail = picture.image, picture.thumbnail
         item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
 
-    def _encode(self, items: Sequence[_Item]) -> None:
-        """Encodes pictures and puts originals, thumbnails and vectors on disk."""
-        # The network works while the disk is waited for.
-        with ThreadPoolExecutor(1) as disk:
-            stored = disk.submit(self._store, items)
-            made = self._encodings.make([item.image for item in items if item.image is not None])
-            stored.result()
-        for item, encoding in zip(items, made, strict=True):
-            item.encoding = encoding
-
     def _store(self, items: Sequence[_Item]) -> None:
+        """Puts originals and thumbnails on disk."""
         self._files.store({item.sha256: item.upload.data for item in items})
         for item in items:
             self._files.store_thumbnail(item.sha256, item.thumbnail)
+
+    def _encode(self, items: Sequence[_Item]) -> None:
+        """Encodes pictures and puts their vectors on disk."""
+        made = self._encodings.make([item.image for item in items if item.image is not None])
+        for item, encoding in zip(items, made, strict=True):
+            item.encoding = encoding
 
     def _commit(self, items: Sequence[_Item]) -> list[Done]:
         """Makes everything visible at once; this is the commit point."""
