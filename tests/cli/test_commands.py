@@ -92,9 +92,10 @@ def test_stats_count_the_catalogue(data: Path) -> None:
 def test_pictures_that_are_as_good_as_the_same_are_listed_together(tmp_path: Path) -> None:
     pictures, data = tmp_path / "pictures", tmp_path / "data"
     pictures.mkdir()
-    (pictures / "boot.png").write_bytes(encoded(gradient(), "PNG"))
-    (pictures / "again.jpg").write_bytes(encoded(gradient(), "JPEG"))
-    (pictures / "other.png").write_bytes(encoded(corners(), "PNG"))
+    one, other = (picture.image.convert("RGB") for picture in islice(demo_pictures(), 2))
+    (pictures / "boot.png").write_bytes(encoded(one, "PNG"))
+    (pictures / "again.jpg").write_bytes(encoded(one, "JPEG"))
+    (pictures / "other.png").write_bytes(encoded(other, "PNG"))
     assert run(data, "index", str(pictures)).exit_code == 0
     result = run(data, "duplicates")
     assert result.exit_code == 0, result.output
