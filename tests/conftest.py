@@ -22,6 +22,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.catalogue.postgres import connect, database_url, postgres_url
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.milvus import drop_collections, running_milvus
 
 __all__ = ["database_url", "postgres_url"]
 
@@ -54,9 +55,24 @@ def database(migrated_url: str) -> Iterator[Database]:
         yield opened
 
 
+@pytest.fixture(scope="session", autouse=True)
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Milvus for all services of the run, where LOOKALIKE_INDEX asks for one and LOOKALIKE_MILVUS_URI names none."""
+    if os.environ.get("LOOKALIKE_INDEX") != "milvus" or "LOOKALIKE_MILVUS_URI" in os.environ:
+        yield
+        return
+    with running_milvus(tmp_path_factory.mktemp("milvus")) as server, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LOOKALIKE_MILVUS_URI", server.uri)
+        yield
+
+
 @pytest.fixture
-def settings(tmp_path: Path, migrated_url: str) -> Settings:
-    return Settings(data_dir=tmp_path / "data", database_url=migrated_url, demo="off", auth="off", _env_file=None)
+def settings(tmp_path: Path, migrated_url: str) -> Iterator[Settings]:
+    data = tmp_path / "data"
+    made = Settings(data_dir=data, database_url=migrated_url, demo="off", auth="off", _env_file=None)
+    yield made
+    if made.index == "milvus" and made.milvus_uri is not None:
+        drop_collections(made.milvus_uri)
 
 
 @pytest.fixture

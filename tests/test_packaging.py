@@ -52,7 +52,9 @@ def needed_at_run_time() -> set[str]:
 def declared() -> list[Requirement]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
-    return [Requirement(line) for line in (*project["dependencies"], *extras)]
+    requirements = [Requirement(line) for line in (*project["dependencies"], *extras)]
+    # One extra takes in another by the project's own name.
+    return [requirement for requirement in requirements if requirement.name != project["name"]]
 
 
 def pin_lines() -> list[str]:

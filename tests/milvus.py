@@ -1,0 +1,58 @@
+"""A real Milvus for tests: milvus-lite as a server that any number of processes can use, and that can be killed."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class MilvusServer:
+    """A server with an address and a file of its own; started again, it has what it had."""
+
+    folder: Path
+    port: int
+    _process: Any = None
+
+    @property
+    def uri(self) -> str:
+        """What a client is told."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts it, and waits until it listens."""
+        # Seconds, which the many tests without Milvus need not wait.
+        from milvus_lite.server import Server
+
+        self._process = Server(str(self.folder / "lite.db"), f"127.0.0.1:{self.port}")
+        assert self._process.start()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._process._p.kill()
+        self._process.stop()
+
+
+@contextmanager
+def running_milvus(folder: Path) -> Iterator[MilvusServer]:
+    """Runs a server for the length of the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        server = MilvusServer(folder, probe.getsockname()[1])
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def drop_collections(uri: str) -> None:
+    """Takes away what a test has left."""
+    import pymilvus
+
+    with closing(pymilvus.MilvusClient(uri, alias="cleaner")) as client:
+        for name in client.list_collections():
+            if name.startswith("lookalike_"):
+                client.drop_collection(name)
