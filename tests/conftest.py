@@ -55,15 +55,30 @@ def database(migrated_url: str) -> Iterator[Database]:
         yield opened
 
 
-@pytest.fixture(scope="session", autouse=True)
-def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Milvus for all services of the run, where LOOKALIKE_INDEX asks for one and LOOKALIKE_MILVUS_URI names none."""
-    if os.environ.get("LOOKALIKE_INDEX") != "milvus" or "LOOKALIKE_MILVUS_URI" in os.environ:
-        yield
+@pytest.fixture(scope="session")
+def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Milvus for all tests: the one that LOOKALIKE_MILVUS_URI names, or milvus-lite."""
+    if uri := os.environ.get("LOOKALIKE_MILVUS_URI"):
+        yield uri
         return
-    with running_milvus(tmp_path_factory.mktemp("milvus")) as server, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LOOKALIKE_MILVUS_URI", server.uri)
+    with running_milvus(tmp_path_factory.mktemp("milvus")) as server:
+        yield server.uri
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_run_in_milvus(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where LOOKALIKE_INDEX asks for it, tells every service of the run where Milvus is."""
+    with pytest.MonkeyPatch.context() as environment:
+        if os.environ.get("LOOKALIKE_INDEX") == "milvus":
+            environment.setenv("LOOKALIKE_MILVUS_URI", request.getfixturevalue("milvus_uri"))
         yield
+
+
+@pytest.fixture
+def in_milvus(settings: Settings, milvus_uri: str) -> Iterator[Settings]:
+    """The settings of a service whose catalogue is in Milvus, whatever the run's are."""
+    yield settings.model_copy(update={"index": "milvus", "milvus_uri": milvus_uri})
+    drop_collections(milvus_uri)
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """A real Milvus for tests: milvus-lite as a server that any number of processes can use, and that can be killed."""
 
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,16 @@ class MilvusServer:
 
         self._process = Server(str(self.folder / "lite.db"), f"127.0.0.1:{self.port}")
         assert self._process.start()
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.05)
 
     def kill(self) -> None:
         """Ends it at once."""
-        self._process._p.kill()
+        if self._process._p is not None:
+            self._process._p.kill()
         self._process.stop()
 
 

@@ -223,7 +223,7 @@ def _matches(parts: list[Found], known: Candidates, k: int) -> list[Match]:
     rows, still = _places(known.ids, ids)
     order = np.lexsort((ids, squared))
     order = order[still[order]][:k]
-    values = np.sqrt(np.maximum(squared[order], 0))
+    values = np.sqrt(np.maximum(squared[order], 0).astype(np.float32))
     rank = zip(ids[order].tolist(), values.tolist(), known.hamming[rows[order]].tolist(), strict=True)
     return [Match(*row) for row in rank]
 

@@ -1,46 +1,26 @@
 """Bringing Milvus in line with the truth, over real services in a Milvus that loses and keeps too much."""
 
+from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from PIL import Image
 from sqlalchemy import select
 
 from app.catalogue import changes
-from app.catalogue.database import Database
 from app.catalogue.tables import Picture
 from app.errors import LookalikeError, UnavailableError
 from app.ingest.add import Upload
 from app.ingest.sync import Sync, Synced
-from app.lifespan import Service, assemble
-from app.search import milvus
+from app.lifespan import Service
 from app.search.milvus import MilvusIndex
 from app.search.types import Encoded, Mode, SearchOptions
 from app.settings import Settings
-from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM, FakeEncoder
-from tests.milvus import MilvusServer, running_milvus
-from tests.pictures import encoded
+from tests.catalogue.test_follower import opened, picture
+from tests.fakes import BITS, FEATURE_DIM
 
 PICTURES = 12
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
-    with running_milvus(tmp_path_factory.mktemp("milvus")) as running:
-        yield running
-
-
-@pytest.fixture
-def in_milvus(settings: Settings, server: MilvusServer) -> Settings:
-    return settings.model_copy(update={"index": "milvus", "milvus_uri": server.uri})
-
-
-def opened(settings: Settings, stack: ExitStack) -> Service:
-    """The service as a replica of its own has it."""
-    database = stack.enter_context(closing(Database(str(settings.database_url))))
-    return stack.enter_context(assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT))
 
 
 @pytest.fixture
@@ -49,11 +29,6 @@ def service(in_milvus: Settings) -> Iterator[Service]:
         service = opened(in_milvus, stack)
         service.ingest.add([Upload(picture(at), f"key {at}", {}) for at in range(PICTURES)])
         yield service
-
-
-def picture(seed: int) -> bytes:
-    colours = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
-    return encoded(Image.fromarray(colours).resize((16, 16), Image.Resampling.NEAREST), "PNG")
 
 
 def index_of(service: Service) -> MilvusIndex:
@@ -129,19 +104,15 @@ def test_what_an_addition_leaves_that_does_not_get_as_far_as_its_commit_is_clear
     assert slots(service) == before
 
 
-def test_what_replacements_and_deletions_leave_is_cleared_by_the_service_in_time(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_replacements_and_deletions_leave_is_cleared_by_the_service_in_time(service: Service) -> None:
     before = slots(service)
     service.ingest.add([Upload(picture(200), "key 3", {})])
     assert len(slots(service)) == PICTURES + 1, "a search may still be about to rank it"
-    monkeypatch.setattr(milvus, "_STILL_READ_S", -1.0)
-    first = next(row.id for _, row in [(0, found(service, "key 5"))])
-    service.ingest.delete(first)
-    assert len(slots(service)) == PICTURES, "one more is left from the replacement"
-    index_of(service)._left.append((0.0, sorted(before - slots(service))))
-    monkeypatch.undo()
-    assert len(service.index) == PICTURES
+    # A minute later.
+    index_of(service)._left = deque((0.0, left) for _, left in index_of(service)._left)
+    service.ingest.delete(found(service, "key 5").id)
+    assert len(slots(service)) == PICTURES, "what was replaced is gone, and what was deleted is still there"
+    assert len(before - slots(service)) == 1
 
 
 def found(service: Service, key: str) -> Picture:

@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from app.catalogue.vectors import VectorFile, VectorType
+from app.errors import LookalikeError
 from app.search import milvus
 from app.search.index import Index, LocalIndex
 from app.search.milvus import MilvusIndex
 from app.search.milvus_collection import Collection
 from app.search.types import Encoded, Entries, Ids, Match, Subset
 from models.codes import hamming
-from tests.milvus import MilvusServer, running_milvus
 
 # Few bits, so that many are as near as others.
 COUNT, BITS, DIM = 500, 16, 24
@@ -139,12 +139,6 @@ class World:
         return [(at, distance) for distance, at in sorted(measured)[:k]]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
-    with running_milvus(tmp_path_factory.mktemp("milvus")) as running:
-        yield running
-
-
 def drawn(seed: int, size: int) -> Encoded:
     rng = np.random.default_rng(seed)
     return Encoded(rng.integers(0, 256, (size, BITS // 8), np.uint8), rng.normal(size=(size, DIM)).astype(np.float32))
@@ -154,10 +148,22 @@ def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.Fixture
     catalogue = Catalogue()
     if kind == "local":
         return LocalIndex(BITS, VectorFile(folder / "vectors", DIM, vectors)), catalogue
-    uri = request.getfixturevalue("server").uri
-    collection = Collection(uri, f"test_{next(NUMBERS)}", BITS, DIM, half=vectors == "f16")
-    collection.make()
+    name = f"lookalike_test_{next(NUMBERS)}"
+    collection = Collection(request.getfixturevalue("milvus_uri"), name, BITS, DIM, half=vectors == "f16")
+    request.addfinalizer(lambda: drop(collection))
+    try:
+        collection.make()
+    except LookalikeError as refused:
+        if "float16" not in str(refused):
+            raise
+        collection.close()
+        pytest.skip(str(refused))
     return MilvusIndex(collection, Truth(catalogue)), catalogue
+
+
+def drop(collection: Collection) -> None:
+    with closing(Collection(collection.uri, collection.name, BITS, DIM)) as once_more:
+        once_more.drop()
 
 
 @pytest.fixture(params=["local", "milvus"])
