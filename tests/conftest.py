@@ -78,7 +78,7 @@ def whole_run_in_milvus(request: pytest.FixtureRequest) -> Iterator[None]:
 def in_milvus(settings: Settings, milvus_uri: str) -> Iterator[Settings]:
     """The settings of a service whose catalogue is in Milvus, whatever the run's are."""
     yield settings.model_copy(update={"index": "milvus", "milvus_uri": milvus_uri})
-    drop_collections(milvus_uri)
+    drop_collections(milvus_uri, str(settings.database_url))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def settings(tmp_path: Path, migrated_url: str) -> Iterator[Settings]:
     made = Settings(data_dir=data, database_url=migrated_url, demo="off", auth="off", _env_file=None)
     yield made
     if made.index == "milvus" and made.milvus_uri is not None:
-        drop_collections(made.milvus_uri)
+        drop_collections(made.milvus_uri, migrated_url)
 
 
 @pytest.fixture

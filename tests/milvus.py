@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.catalogue.database import Database
+from app.catalogue.slots import catalogue_name
+
 
 @dataclass
 class MilvusServer:
@@ -55,11 +58,13 @@ def running_milvus(folder: Path) -> Iterator[MilvusServer]:
         server.kill()
 
 
-def drop_collections(uri: str) -> None:
-    """Takes away what a test has left."""
+def drop_collections(uri: str, database_url: str) -> None:
+    """Takes away what the catalogue in a database has left."""
     import pymilvus
 
+    with closing(Database(database_url)) as database, database.asking() as session:
+        mine = catalogue_name(session)
     with closing(pymilvus.MilvusClient(uri, alias="cleaner")) as client:
         for name in client.list_collections():
-            if name.startswith("lookalike_"):
+            if name.startswith(mine):
                 client.drop_collection(name)

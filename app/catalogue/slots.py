@@ -57,11 +57,16 @@ def has_encodings(session: Session, generation_id: int) -> bool:
 
 
 def collection_name(session: Session, generation: Generation) -> str:
-    """Returns what a generation's collection is called in Milvus, where other catalogues may be too.
+    """Returns what a generation's collections in Milvus are called."""
+    return f"{catalogue_name(session)}{generation.id}"
+
+
+def catalogue_name(session: Session) -> str:
+    """Returns what the names of all of a catalogue's collections begin with, where others may be too.
 
     A catalogue that was copied to another database counts as another: two that added to one collection would give out
     the same slots.
     """
-    asked = "SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database())"
-    cluster, database = session.execute(text(f"{asked} FROM pg_control_system()")).one()
-    return f"lookalike_{cluster}_{database}_{generation.id}"
+    database = select(text("oid")).select_from(text("pg_database")).where(text("datname = current_database()"))
+    cluster = select(text("system_identifier")).select_from(text("pg_control_system()"))
+    return f"lookalike_{session.execute(cluster).scalar_one()}_{session.execute(database).scalar_one()}_"

@@ -117,7 +117,7 @@ class Index(Protocol):
 
     @property
     def bytes_in_use(self) -> int:
-        """Bytes of this process's memory."""
+        """Bytes of memory that the codes take, wherever they are."""
         ...
 
     @property

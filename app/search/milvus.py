@@ -62,13 +62,13 @@ class MilvusIndex:
 
     @property
     def bytes_in_use(self) -> int:
-        """Nothing of it is in this process."""
-        return 0
+        """Bytes that the codes take in Milvus, at least; nothing of them is in this process."""
+        return self._count * self.collection.code_bytes
 
     @property
     def bytes_kept(self) -> int:
-        """Bytes of the pictures' codes and F7 in Milvus, at least."""
-        return self._count * self.collection.row_bytes
+        """Bytes that F7 takes in Milvus, at least."""
+        return self._count * self.collection.vector_bytes
 
     def close(self) -> None:
         """Closes the connection."""
@@ -223,7 +223,7 @@ def _matches(parts: list[Found], known: Candidates, k: int) -> list[Match]:
     rows, still = _places(known.ids, ids)
     order = np.lexsort((ids, squared))
     order = order[still[order]][:k]
-    values = np.sqrt(np.maximum(squared[order], 0).astype(np.float32))
+    values = np.sqrt(np.maximum(squared[order], 0))
     rank = zip(ids[order].tolist(), values.tolist(), known.hamming[rows[order]].tolist(), strict=True)
     return [Match(*row) for row in rank]
 

@@ -82,9 +82,14 @@ class Collection:
         return self._connection
 
     @property
-    def row_bytes(self) -> int:
-        """Bytes of a picture's code and F7."""
-        return self._bits // 8 + self.dim * self._dtype.itemsize
+    def code_bytes(self) -> int:
+        """Bytes of a picture's code."""
+        return self._bits // 8
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of a picture's F7."""
+        return self.dim * self._dtype.itemsize
 
     def exists(self) -> bool:
         """Tells whether Milvus has them."""
@@ -109,11 +114,16 @@ class Collection:
 
     def _require_halves(self) -> None:
         """Refuses a Milvus that takes float16 and finds none of it."""
-        with self._translated():
+        import grpc
+
+        try:
             version = str(self._client.get_server_version(timeout=_SEARCH_S)).removeprefix("v")
+        except grpc.RpcError:
+            # milvus-lite has no version to tell.
+            return
         if version.startswith(_WITHOUT_HALVES):
             raise LookalikeError(
-                f"Milvus {version} cannot keep F7 as float16: LOOKALIKE_VECTORS=f32, or use Milvus 2.4."
+                f"Milvus {version} cannot keep float16: LOOKALIKE_VECTORS=f32, or Milvus 2.4 or newer."
             )
 
     def _make_one(self, field: Field, kind: Any, dim: int, index: str, metric: dict[str, str]) -> None:
