@@ -95,13 +95,15 @@ def open_in_milvus(database: Database, generation: Generation, places: Places, *
     # Only where it is chosen: with its client come half a second and a hundred megabytes.
     from app.search.milvus import MilvusIndex
     from app.search.milvus_collection import Collection
+    from app.search.milvus_connection import Connection
 
     if places.milvus_uri is None:
         raise LookalikeError("The catalogue's index is in Milvus: LOOKALIKE_MILVUS_URI has to say where that is.")
     with database.asking() as session:
         name, filled = collection_name(session, generation), has_encodings(session, generation.id)
     half = vector_type(generation.vectors) == "f16"
-    collection = Collection(places.milvus_uri, name, generation.bits, generation.feature_dim, half=half)
+    connection = Connection(places.milvus_uri)
+    collection = Collection(connection, name, generation.bits, generation.feature_dim, half=half)
     try:
         if filled and not anew and not collection.exists():
             raise collection.lost()

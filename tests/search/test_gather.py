@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.search.gather import Gathering, Hits
@@ -44,6 +44,7 @@ class Engine:
         return [int(picture_id) for picture_id in found.ids]
 
 
+@settings(deadline=None)
 @given(
     count=st.integers(0, 200),
     distances=st.integers(1, 40),

@@ -16,6 +16,7 @@ from app.search import milvus
 from app.search.index import Index, LocalIndex
 from app.search.milvus import MilvusIndex
 from app.search.milvus_collection import Collection
+from app.search.milvus_connection import Connection
 from app.search.types import Encoded, Entries, Ids, Match, Subset
 from models.codes import hamming
 
@@ -149,8 +150,9 @@ def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.Fixture
     if kind == "local":
         return LocalIndex(BITS, VectorFile(folder / "vectors", DIM, vectors)), catalogue
     name = f"lookalike_test_{next(NUMBERS)}"
-    collection = Collection(request.getfixturevalue("milvus_uri"), name, BITS, DIM, half=vectors == "f16")
-    request.addfinalizer(lambda: drop(collection))
+    uri: str = request.getfixturevalue("milvus_uri")
+    collection = Collection(Connection(uri), name, BITS, DIM, half=vectors == "f16")
+    request.addfinalizer(lambda: drop(uri, name))
     try:
         collection.make()
     except LookalikeError as refused:
@@ -161,9 +163,9 @@ def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.Fixture
     return MilvusIndex(collection, Truth(catalogue)), catalogue
 
 
-def drop(collection: Collection) -> None:
-    with closing(Collection(collection.uri, collection.name, BITS, DIM)) as once_more:
-        once_more.drop()
+def drop(uri: str, name: str) -> None:
+    with closing(Collection(Connection(uri), name, BITS, DIM)) as collection:
+        collection.drop()
 
 
 @pytest.fixture(params=["local", "milvus"])
