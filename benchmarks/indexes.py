@@ -9,6 +9,7 @@ answers are compared. The rows say which Milvus it was.
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -71,8 +72,7 @@ def run(options: Options, say: Say) -> Results:
             indexes[kind] = stack.enter_context(closing(filled(results, kind, database, places, made)))
         say("searching")
         compare(results, indexes, made)
-        for kind, one in indexes.items():
-            results.value(f"{kind}: memory of the process, a picture", one.index.bytes_in_use / pictures, "bytes")
+        results.value("local: memory of each process", indexes["local"].index.bytes_in_use / 1e6, "MB")
         if server is not None:
             results.value("milvus-lite: memory of its process", resident(server) / 1e6, "MB")
     return results
@@ -175,6 +175,8 @@ def milvus(folder: Path) -> Iterator[tuple[str, Any]]:
     if uri := os.environ.get("LOOKALIKE_MILVUS_URI"):
         yield uri, None
         return
+    # It finds its own version that way.
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
     lite = import_module("milvus_lite.server")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

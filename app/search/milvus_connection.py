@@ -7,6 +7,7 @@ that goes wrong between here and Milvus leaves as `UnavailableError`.
 import logging
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -135,6 +136,8 @@ def _pymilvus() -> Any:
         raise LookalikeError(
             "The index is in Milvus, and its client is not installed: pip install 'lookalike[milvus]'."
         ) from error
+    # milvus-lite finds its own version that way.
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
     # Everything that it would log it raises as well, and we say it once.
     for name in ("pymilvus", "pymilvus.milvus_client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
