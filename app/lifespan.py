@@ -19,17 +19,19 @@ from app.catalogue.follower import Follower
 from app.catalogue.pictures import PictureFiles
 from app.catalogue.schema import require_current, upgrade
 from app.catalogue.tables import Generation
-from app.catalogue.vectors import VectorFile, vector_type
+from app.catalogue.vectors import VectorFile
 from app.errors import LookalikeError
 from app.handover import Handover
+from app.indexes import Places, open_in_milvus, open_index, vectors_of
 from app.ingest.add import Ingest
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
+from app.ingest.sync import Sync
 from app.observers import Observers
 from app.quality.content import Content, read_content
 from app.search.decode import DecodeLimits
 from app.search.encode import Encoder, open_encoder
-from app.search.index import LocalIndex
+from app.search.index import Index
 from app.search.pipeline import Searcher
 from app.search.prepare import InProcess, Preparer, Watched
 from app.search.sandbox import Job, Sandbox
@@ -65,13 +67,8 @@ class Service:
         return self.handover.current.network
 
     @property
-    def vectors(self) -> VectorFile:
-        """Its F7."""
-        return self.handover.current.vectors
-
-    @property
-    def index(self) -> LocalIndex:
-        """Its codes."""
+    def index(self) -> Index:
+        """Its codes and F7."""
         return self.handover.current.index
 
     @property
@@ -166,7 +163,7 @@ def over(
     def first() -> Iterator[OpenGeneration]:
         with network as opened:
             with database.begin() as session:
-                generation = generations.adopt(session, opened.info, path, settings.vectors)
+                generation = generations.adopt(session, opened.info, path, settings.vectors, settings.index)
             with open_generation(settings, database, disk, files, observers, opened, generation) as answering:
                 yield answering
 
@@ -210,11 +207,10 @@ def open_generation(
     """Puts together what answers with one network; `ahead` of the catalogue's move to it, if that is still to come."""
     info, encoder, prepare = network.info, network.encoder, Watched(network.prepare, observers)
     generations.require_same(generation, info)
-    with closing(open_vectors(settings.data_dir, generation, disk)) as vectors:
-        index = LocalIndex(info.bits, vectors)
+    with closing(open_index(database, generation, places(settings), disk)) as index:
         follower = Follower(database, index, generation.id, info.bits, ahead=ahead)
         searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity, observers)
-        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
+        encodings = Encodings(database, prepare, encoder, index, generation.id)
         ingest = Ingest(database, files, encodings, disk, observers)
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), info.name, info.fingerprint)
@@ -223,7 +219,6 @@ def open_generation(
             network=info,
             encoder=encoder,
             prepare=prepare,
-            vectors=vectors,
             index=index,
             follower=follower,
             searcher=searcher,
@@ -242,10 +237,27 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
     path = find(model)
     with open_database(settings) as database, open_network(settings, path) as network:
         with database.begin() as session:
-            generation = generations.find_or_create(session, network.info, path, settings.vectors)
-        with closing(open_vectors(settings.data_dir, generation)) as vectors:
-            encodings = Encodings(database, network.prepare, network.encoder, vectors, generation.id)
+            generation = generations.find_or_create(session, network.info, path, settings.vectors, settings.index)
+        with closing(open_index(database, generation, places(settings))) as index:
+            encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
             yield Reencode(database, PictureFiles(settings.data_dir / "pictures"), encodings), network.info
+
+
+@contextmanager
+def open_sync(settings: Settings) -> Iterator[Sync]:
+    """Opens what bringing Milvus in line with the catalogue needs; a collection that is lost is made anew, empty."""
+    with open_database(settings) as database:
+        with database.asking() as session:
+            generation = queries.generation_in_use(session)
+        if generation is None or generation.index != "milvus":
+            raise LookalikeError("The index is not in Milvus but in files; `lookalike check --repair` mends those.")
+        with (
+            open_network(settings, find(generation.model)) as network,
+            closing(open_in_milvus(database, generation, places(settings), anew=True)) as index,
+        ):
+            generations.require_same(generation, network.info)
+            encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
+            yield Sync(database, PictureFiles(settings.data_dir / "pictures"), index, encodings)
 
 
 @contextmanager
@@ -261,7 +273,7 @@ def open_content(settings: Settings) -> Iterator[tuple[Content, VectorFile, Chec
             if generation is None:
                 raise LookalikeError("The catalogue is empty. `lookalike index FOLDER` fills it.")
             content = read_content(session, generation)
-        with closing(open_vectors(settings.data_dir, generation)) as vectors:
+        with vectors_of(database, generation, places(settings), content.entries.slots) as vectors:
             yield content, vectors, read_info(find(generation.model))
 
 
@@ -287,7 +299,6 @@ def network_cache(data_dir: Path) -> Path:
     return data_dir / "networks"
 
 
-def open_vectors(data_dir: Path, generation: Generation, disk: Disk | None = None) -> VectorFile:
-    """Opens the file with a generation's vectors."""
-    kind = vector_type(generation.vectors)
-    return VectorFile(data_dir / "vectors" / f"{generation.id}.{kind}", generation.feature_dim, kind, disk)
+def places(settings: Settings) -> Places:
+    """Returns where indexes may be."""
+    return Places(settings.data_dir, settings.milvus_uri)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from limits import parse
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEGABYTE = 1_000_000
@@ -48,6 +48,16 @@ class Settings(BaseSettings):
     log: Literal["auto", "text", "json"] = Field(
         "auto", description="Sentences or JSON, one object a line; auto is sentences on a terminal, else JSON."
     )
+    index: Literal["local", "milvus"] = Field(
+        "local",
+        description="Where new catalogues, and those that `lookalike reencode` moves, keep codes and F7: in this "
+        "machine's files and memory, or in Milvus.",
+    )
+    milvus_uri: str | None = Field(
+        None,
+        validate_default=True,
+        description="Where Milvus is: http://host:19530, or for one process alone the path of a file.",
+    )
     auth: Literal["auto", "off"] = Field(
         "auto", description="auto asks for API keys as soon as there is one; off leaves that to something in front."
     )
@@ -77,6 +87,19 @@ class Settings(BaseSettings):
         None, description="A running service that `lookalike index` fills; without it, it fills the data folder."
     )
     api_key: str | None = Field(None, description="The API key that `lookalike index` shows that service.")
+
+    @field_validator("milvus_uri")
+    @classmethod
+    def _milvus_can_be_used(cls, uri: str | None, others: ValidationInfo) -> str | None:
+        if uri is None and others.data.get("index") == "milvus":
+            raise ValueError("has to say where Milvus is: http://host:19530")
+        if uri is None or "://" in uri:
+            return uri
+        if not uri.endswith(".db"):
+            raise ValueError("is neither an address (http://host:19530) nor a file for milvus-lite (milvus.db)")
+        if others.data.get("workers", 1) > 1:
+            raise ValueError("is a file, which only one process can use; for LOOKALIKE_WORKERS, name a Milvus server")
+        return uri
 
     @field_validator("rate")
     @classmethod

@@ -143,6 +143,15 @@ def test_opentelemetry_is_imported_in_one_place_and_only_when_somebody_traces() 
     assert {one for one in IMPORTS if one.imported == "app.api.spans" and one.at_once} == set()
 
 
+def test_milvus_is_known_in_one_place_and_only_where_it_is_chosen() -> None:
+    assert {importer for importer, _ in found(("app", "models"), ("pymilvus", "grpc"))} == {
+        "app.search.milvus_connection"
+    }
+    of_it = ("pymilvus", "grpc", "app.search.milvus", "app.search.milvus_collection", "app.search.milvus_connection")
+    at_once = {one.importer for one in IMPORTS if within(one.imported, of_it) and one.at_once}
+    assert at_once == {"app.search.milvus", "app.search.milvus_collection"}
+
+
 def test_tables_are_declared_in_one_place() -> None:
     declaring = {
         module_name(path)

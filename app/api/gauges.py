@@ -40,8 +40,10 @@ class Gauges:
         self._applied = self._gauge(
             "applied_seq", "The last change that the index of the process furthest behind has.", "livemin"
         )
-        self._codes = self._gauge("codes_bytes", "Memory that codes take, in all processes.", "livesum")
-        self._vectors = self._gauge("vectors_bytes", "Bytes of F7 on disk.", "livemostrecent")
+        self._codes = self._gauge(
+            "codes_bytes", "Bytes of memory that codes take in each process, or in Milvus.", "livemostrecent"
+        )
+        self._vectors = self._gauge("vectors_bytes", "Bytes of F7, wherever it is kept.", "livemostrecent")
         self._waiting = self._gauge("encoder_waiting_pictures", "Pictures that wait for the network.", "livesum")
         self._connections = self._gauge("database_connections", "Connections to the database in use.", "livesum")
         self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
@@ -64,7 +66,7 @@ class Gauges:
         self._images.set(len(now.index))
         self._applied.set(now.follower.seq)
         self._codes.set(now.index.bytes_in_use)
-        self._vectors.set(now.vectors.bytes_on_disk)
+        self._vectors.set(now.index.bytes_kept)
         self._waiting.set(now.encoder.waiting)
         self._connections.set(pool.checkedout() if isinstance(pool, QueuePool) else 0)
 

@@ -36,7 +36,7 @@ def _stats(now: OpenGeneration, totals: Totals, filling: Filling | None) -> Stat
         applied_seq=now.follower.seq,
         bytes={
             "originals": totals.original_bytes,
-            "vectors": now.vectors.bytes_on_disk,
+            "vectors": now.index.bytes_kept,
             "codes": now.index.bytes_in_use,
         },
         version=version("lookalike"),
@@ -51,9 +51,15 @@ async def healthz() -> HealthOut:
 
 @router.get("/readyz", operation_id="readyz", summary="Can searches be answered?")
 def readyz(service: ServiceDep) -> ReadyOut:
-    """Asks the database and brings the index up to date."""
+    """Asks the database and the index, and brings the index up to date."""
     service.disk.require()
-    return ReadyOut(images=service.handover.do(lambda now: len(now.follower.current())))
+    return ReadyOut(images=service.handover.do(_ready))
+
+
+def _ready(now: OpenGeneration) -> int:
+    index = now.follower.current()
+    index.require()
+    return len(index)
 
 
 @router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)

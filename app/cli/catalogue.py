@@ -9,6 +9,9 @@ from rich.table import Table
 from app.cli.terminal import console, counting, errors_as_sentences, fail
 from app.settings import Settings
 
+# So many of what could not be mended are named; `lookalike check` names all.
+_NAMED = 20
+
 
 def search(
     picture: Annotated[Path, typer.Argument(help="A picture file.")],
@@ -75,7 +78,7 @@ def check(
         from app.lifespan import open_service
 
         with open_service(Settings(demo="off")) as service, counting("looking") as report:
-            looking = Check(service.database, service.files, service.vectors, service.encodings)
+            looking = Check(service.database, service.files, service.index, service.encodings)
             found = looking.run(sample, report)
             left = looking.repair(found) if repair else found
         for finding in found:
@@ -86,6 +89,22 @@ def check(
             again = "Add those pictures again, or delete them."
             fail(f"{len(left)} of {len(found)} findings remain. {again if repair else mend}")
         console().print("All is well." if not found else "All is well again.")
+
+
+def sync() -> None:
+    """Bring Milvus in line with the catalogue: encode what is missing there, clear away what is nobody's.
+
+    The service may run meanwhile, unless Milvus has lost everything.
+    """
+    with errors_as_sentences():
+        from app.lifespan import open_sync
+
+        with open_sync(Settings()) as run, counting("looking") as report:
+            done = run.run(report)
+        console().print(f"{done.encoded} pictures encoded anew, {done.cleared} slots cleared.")
+        if done.lost:
+            named = ", ".join(done.lost[:_NAMED])
+            fail(f"The originals of {len(done.lost)} pictures are missing or damaged: {named}. Add them again.")
 
 
 def backup(

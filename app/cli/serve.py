@@ -83,11 +83,14 @@ def _require_keys(settings: Settings, database: "Database") -> None:
 
 
 def _require_network(settings: Settings, database: "Database") -> None:
-    """Finds out now, and not in a worker, that the network is missing or is not the catalogue's."""
+    """Finds out now, and not in a worker, that the network is missing or not the catalogue's, or that Milvus is."""
     from app.catalogue import generations
+    from app.indexes import open_index
+    from app.lifespan import places
     from models.description import find, read_info
 
     with database.begin() as session:
         path = find(generations.model_for(session, settings.model))
-        generations.adopt(session, read_info(path), path, settings.vectors)
+        generation = generations.adopt(session, read_info(path), path, settings.vectors, settings.index)
+    open_index(database, generation, places(settings)).close()
     database.engine.dispose()

@@ -108,8 +108,10 @@ class Ingest:
         """
         self._disk.require()
         with self._database.begin() as session:
+            left = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
             sha256 = changes.delete_picture(session, picture_id)
         self._discard(sha256)
+        self._encodings.discard(left)
 
     def _add(self, uploads: Sequence[Upload], work: Work) -> list[Added]:
         for _ in range(_TRIES):
@@ -172,13 +174,16 @@ class Ingest:
     def _commit(self, items: Sequence[_Item]) -> list[Done]:
         """Makes everything visible at once; this is the commit point."""
         puts = [Put(item.key, item.upload.given, item.facts, item.encoding) for item in items]
+        encoded = Picture.key.in_([item.key for item in items if item.encoding is not None])
         with self._database.begin() as session:
+            left = queries.slots(session, self._encodings.generation_id, encoded)
             done = changes.put_pictures(session, self._encodings.generation_id, puts)
             # With the catalogue held nobody discards: an original that went since it was stored comes back.
             self._files.store({item.sha256: item.upload.data for item in items if item.facts is not None})
         for result in done:
             if result.replaced is not None:
                 self._discard(result.replaced)
+        self._encodings.discard(left)
         return done
 
     def _discard(self, sha256: str) -> None:

@@ -16,9 +16,9 @@ from app.catalogue import changes
 from app.catalogue.database import Database
 from app.catalogue.pictures import PictureFiles, content_hash
 from app.catalogue.tables import Encoding, Picture
-from app.catalogue.vectors import VectorFile
 from app.errors import PictureRefusedError
 from app.ingest.encodings import Encodings
+from app.search.index import Index
 
 Kind = Literal["original", "encoding", "vector", "code", "file"]
 WHAT = {
@@ -51,8 +51,8 @@ class Finding:
 class Check:
     """Checks one catalogue, as its generation in use has it."""
 
-    def __init__(self, database: Database, files: PictureFiles, vectors: VectorFile, encodings: Encodings) -> None:
-        self._database, self._files, self._vectors, self._encodings = database, files, vectors, encodings
+    def __init__(self, database: Database, files: PictureFiles, index: Index, encodings: Encodings) -> None:
+        self._database, self._files, self._index, self._encodings = database, files, index, encodings
 
     def run(self, sample: int, report: Report) -> list[Finding]:
         """Looks at everything, and encodes a sample anew; `report` hears how many pictures of how many are done."""
@@ -112,7 +112,7 @@ class Check:
         yield from (Finding("encoding", picture.key, picture.id) for picture, encoding in rows if encoding is None)
         slots = np.array([encoding.slot for _, encoding in encoded], np.int64)
         sums = np.array([encoding.checksum for _, encoding in encoded], np.uint32)
-        for (picture, _), good in zip(encoded, self._vectors.intact(slots, sums), strict=True):
+        for (picture, _), good in zip(encoded, self._index.intact(slots, sums), strict=True):
             if not good:
                 yield Finding("vector", picture.key, picture.id)
 

@@ -15,9 +15,9 @@ from PIL import Image
 from app.errors import InvalidInputError, NotFoundError
 from app.observers import Observers, Work
 from app.search.encode import Encoder
-from app.search.index import Code, Feature, Index
+from app.search.index import Code, Feature, Index, Ranked
 from app.search.prepare import Preparer
-from app.search.types import Candidates, Match, Mode, SearchOptions, Subset
+from app.search.types import NO_CANDIDATES, Candidates, Match, Mode, SearchOptions, Subset
 from models.similarity import Curve, Similarity
 
 # So many times as many are looked at where several of a group were found.
@@ -163,10 +163,10 @@ class Searcher(Generic[Row]):
             with work.stage("coarse"):
                 candidates = coarse(index, code, options, self._pool, asked, among)
             with work.stage("fine"):
-                ranked = fine(index, code, feature, candidates, options, asked)
+                ranked = fine(index, code, feature, candidates, options, asked, among)
             with work.stage("catalogue"):
-                rows = self._catalogue.rows([match.id for match in ranked])
-            similar = list(similar_enough(ranked, curve, options.min_similarity))
+                rows = self._catalogue.rows([match.id for match in ranked.matches])
+            similar = list(similar_enough(ranked.matches, curve, options.min_similarity))
             found = [(match, rows[match.id]) for match in similar if match.id in rows]
             if options.group is not None:
                 found = first_of_each(found, options.group)[: options.k]
@@ -175,8 +175,8 @@ class Searcher(Generic[Row]):
             # Several of a group were among them: there are fewer groups than were asked for.
             asked *= _FURTHER
         explanations = explain(index, code, candidates, found, options) if options.explain else []
-        work.facts.update(mode=options.mode.value, candidates=len(candidates), matches=len(found))
-        return Answer(code, options, len(candidates), len(index), found, explanations, work.total())
+        work.facts.update(mode=options.mode.value, candidates=ranked.looked_at, matches=len(found))
+        return Answer(code, options, ranked.looked_at, len(index), found, explanations, work.total())
 
     def _curve(self, mode: Mode) -> Curve | None:
         """Returns what the distances mean that rank the matches; None where nobody knows."""
@@ -201,12 +201,12 @@ def similar_enough(ranked: list[Match], curve: Curve | None, least: float | None
 
 
 def coarse(index: Index, code: Code, options: SearchOptions, pool: int, k: int, among: Subset | None) -> Candidates:
-    """Chooses the candidates: the pool for `hds`, the k of the answer itself for `bcs`, everything for `es`.
+    """Chooses the candidates: the pool for `hds`, the k of the answer itself for `bcs`; none for `es`, which asks all.
 
     `pool` is how many suit the network, for a search that does not say.
     """
     if options.mode is Mode.ES:
-        return index.everything(among)
+        return NO_CANDIDATES
     limit = options.pool_limit(pool) if options.mode is Mode.HDS else k
     return index.candidates(code, limit, options.radius, among)
 
@@ -237,10 +237,18 @@ def explain(
 
 
 def fine(
-    index: Index, code: Code, feature: Feature, candidates: Candidates, options: SearchOptions, k: int
-) -> list[Match]:
-    """Orders the candidates by F7 and keeps k; `bcs` keeps the order of the codes."""
+    index: Index,
+    code: Code,
+    feature: Feature,
+    candidates: Candidates,
+    options: SearchOptions,
+    k: int,
+    among: Subset | None,
+) -> Ranked:
+    """Orders the candidates by F7, or for `es` all pictures, and keeps k; `bcs` keeps the order of the codes."""
+    if options.mode is Mode.ES:
+        return index.rank_all(feature, code, k, among)
     if options.mode is Mode.BCS:
         pairs = zip(candidates.ids.tolist(), candidates.hamming.tolist(), strict=True)
-        return [Match(picture_id, float(hamming), hamming) for picture_id, hamming in pairs]
-    return index.rank(feature, code, candidates, k)
+        return Ranked([Match(picture_id, float(hamming), hamming) for picture_id, hamming in pairs], len(candidates))
+    return Ranked(index.rank(feature, code, candidates, k), len(candidates))

@@ -64,6 +64,8 @@ def found(client: TestClient, data: bytes) -> list[tuple[int, float]]:
 
 @pytest.mark.parametrize("full", [pictures_full, pictures_full_at_the_sync, vectors_full])
 def test_a_full_disk_refuses_writes_alone(client: TestClient, monkeypatch: pytest.MonkeyPatch, full: Full) -> None:
+    if full is vectors_full and os.environ.get("LOOKALIKE_INDEX") == "milvus":
+        pytest.skip("the vectors are on Milvus' disk")
     assert add(client, FIRST)[0] == 201
     with monkeypatch.context() as patch:
         full(patch)

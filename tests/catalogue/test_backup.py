@@ -51,7 +51,7 @@ def check_all(elsewhere: Settings, numbers: range) -> None:
         closing(Database(str(elsewhere.database_url))) as database,
         assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
     ):
-        assert Check(database, service.files, service.vectors, service.encodings).run(100, lambda *_: None) == []
+        assert Check(database, service.files, service.index, service.encodings).run(100, lambda *_: None) == []
         assert len(service.follower.current()) == len(numbers)
         for one in numbers:
             match, shown = service.searcher.by_picture(drawing(one), SearchOptions(k=1)).matches[0]
@@ -99,7 +99,7 @@ def test_it_is_of_one_moment_while_others_add_and_delete(service: Service, elsew
         closing(Database(str(elsewhere.database_url))) as database,
         assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as copy,
     ):
-        assert Check(database, copy.files, copy.vectors, copy.encodings).run(100, lambda *_: None) == []
+        assert Check(database, copy.files, copy.index, copy.encodings).run(100, lambda *_: None) == []
         assert 30 <= len(copy.follower.current()) <= 31
 
 

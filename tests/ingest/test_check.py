@@ -13,8 +13,10 @@ from app.catalogue.pictures import content_hash
 from app.ingest.add import Upload
 from app.ingest.check import Check, Finding
 from app.lifespan import Service
+from app.search.index import LocalIndex
 from app.search.types import SearchOptions
 from tests.pictures import encoded, gradient
+from tests.vectors import vector_file
 
 UPLOADS = [Upload(encoded(gradient(40 + at, 40)), f"key-{at}", {}) for at in range(12)]
 
@@ -26,12 +28,13 @@ def filled(service: Service) -> Service:
 
 
 def checking(service: Service) -> Check:
-    return Check(service.database, service.files, service.vectors, service.encodings)
+    return Check(service.database, service.files, service.index, service.encodings)
 
 
 def look(service: Service, sample: int = 1000) -> list[Finding]:
     # What a process has seen to be right it does not look at again.
-    service.vectors._checked[:] = False
+    if isinstance(service.index, LocalIndex):
+        vector_file(service)._checked[:] = False
     return checking(service).run(sample, lambda *_: None)
 
 
@@ -57,8 +60,9 @@ def test_a_sound_catalogue_has_no_findings(filled: Service) -> None:
 
 
 def test_a_damaged_vector_is_found_and_made_anew(filled: Service) -> None:
-    with filled.vectors.path.open("r+b") as file:
-        file.seek(3 * filled.vectors.dim * 4 + 7)
+    vectors = vector_file(filled)
+    with vectors.path.open("r+b") as file:
+        file.seek(3 * vectors.dim * 4 + 7)
         file.write(b"\xff\xff")
     (finding,) = look(filled)
     assert (finding.kind, finding.name) == ("vector", "key-3")

@@ -19,6 +19,7 @@ from app.search.prepare import InProcess
 from models.dataset import TRAIN
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_NETWORK, FakeEncoder
+from tests.vectors import vector_file
 
 
 def add(service: Service, label: str | None, numbers: range) -> None:
@@ -128,7 +129,7 @@ def test_the_network_in_use_is_judged_by_what_the_catalogue_has_of_it(service: S
     generation_id = service.handover.current.generation_id
     with service.database.snapshot() as session:
         content = read_content(session, generations.by_id(session, generation_id))
-        before = in_use(session, found, content, service.vectors, FAKE_NETWORK, 50)
+        before = in_use(session, found, content, vector_file(service), FAKE_NETWORK, 50)
     assert (content.labels != NO_LABEL).all()
     paths = [service.files.original(sha256) for sha256, _ in before.pictures.pairs]
     again, rows = encode(paths, prepare, encoder, 50, lambda *_: None)
