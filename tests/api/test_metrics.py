@@ -19,8 +19,8 @@ from app.catalogue.database import Database
 from app.ingest import jobs
 from app.main import create_app
 from app.settings import Settings
+from tests.api.job_steps import ended, send
 from tests.api.test_index import BROKEN, index, picture
-from tests.api.test_jobs import ended, send
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
 from tests.ingest.archives import zipped
