@@ -47,6 +47,7 @@ def serve(
         with open_database(settings) as database:
             _require_keys(settings, database)
             _require_network(settings, database)
+            _require_pictures(settings)
             _run(settings)
 
 
@@ -93,3 +94,10 @@ def _require_network(settings: Settings, database: "Database") -> None:
         path = find(generations.model_for(session, settings.model))
         generations.adopt(session, read_info(path), path, settings.vectors)
     database.engine.dispose()
+
+
+def _require_pictures(settings: Settings) -> None:
+    """Finds out now, and not in a worker, that the bucket is missing or refuses the key."""
+    from app.catalogue.picture_store import open_pictures
+
+    open_pictures(settings.pictures, settings.data_dir)

@@ -17,7 +17,8 @@ from app.catalogue import changes, queries
 from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, PictureFacts, Put
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
-from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.picture_store import PictureStore
+from app.catalogue.pictures import content_hash
 from app.catalogue.tables import Picture
 from app.errors import PictureRefusedError, UnavailableError
 from app.ingest.encodings import Encodings
@@ -63,7 +64,7 @@ class _Item:
 class Ingest:
     """Adds to, changes and deletes from one catalogue with one network."""
 
-    def __init__(self, database: Database, files: PictureFiles, encodings: Encodings, disk: Disk) -> None:
+    def __init__(self, database: Database, files: PictureStore, encodings: Encodings, disk: Disk) -> None:
         self._database, self._files, self._encodings, self._disk = database, files, encodings, disk
 
     def add(self, uploads: Sequence[Upload]) -> list[Added]:
@@ -72,7 +73,7 @@ class Ingest:
         A picture that cannot be used is reported and costs the others nothing.
 
         Raises:
-            UnavailableError: disk or database cannot be used; what is not acknowledged may be sent again.
+            UnavailableError: disk, bucket or database cannot be used; what is not acknowledged may be sent again.
         """
         self._disk.require()
         for _ in range(_TRIES):
@@ -133,10 +134,9 @@ class Ingest:
         item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
 
     def _encode(self, items: Sequence[_Item]) -> None:
-        """Encodes pictures and puts originals, thumbnails and vectors on disk."""
+        """Encodes pictures and stores originals, thumbnails and vectors."""
         self._files.store({item.sha256: item.upload.data for item in items})
-        for item in items:
-            self._files.store_thumbnail(item.sha256, item.thumbnail)
+        self._files.store_thumbnails({item.sha256: item.thumbnail for item in items})
         made = self._encodings.make([item.image for item in items if item.image is not None])
         for item, encoding in zip(items, made, strict=True):
             item.encoding = encoding
@@ -163,7 +163,7 @@ class Ingest:
                 if not changes.must_stay(session, sha256):
                     self._files.remove(sha256)
         except (UnavailableError, OSError) as error:
-            log.warning("the original %s is left on disk, unused: %s", sha256, error)
+            log.warning("the original %s is left where it is, unused: %s", sha256, error)
 
 
 def _item(upload: Upload) -> _Item:
