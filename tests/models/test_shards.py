@@ -1,7 +1,7 @@
 """Pictures in tar archives: what is found, in what order they come, what is refused, and training on them."""
 
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +28,15 @@ from tests.pictures import encoded, gradient
 PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
 RECIPE = Recipe(backbone="small", imagenet=False, bits=16, size=24, epochs=2, batch=8, average=0.6, rate=0.1)
 EACH, IN_AN_ARCHIVE = 40, 8
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """On busy cores threads that wait for each other at every layer take many times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def nobody(_done: int, _total: int) -> None:
@@ -242,7 +251,6 @@ def test_training_learns_from_archives(packed: Path, tmp_path: Path) -> None:
 def test_a_run_that_was_stopped_within_an_epoch_goes_on_from_there_to_the_same_weights(
     packed: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.set_num_threads(1)
     monkeypatch.setattr(training, "SAVED_EVERY", 4)
     whole = train(packed, tmp_path / "whole", RECIPE)
     with pytest.raises(KeyboardInterrupt):
