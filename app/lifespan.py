@@ -16,7 +16,7 @@ from app.catalogue.disk import Disk
 from app.catalogue.embedded import embedded_postgres
 from app.catalogue.facets import FacetCounts
 from app.catalogue.follower import Follower
-from app.catalogue.pictures import PictureFiles
+from app.catalogue.picture_store import PictureStore, open_pictures
 from app.catalogue.schema import require_current, upgrade
 from app.catalogue.tables import Generation
 from app.catalogue.vectors import VectorFile
@@ -53,7 +53,7 @@ class Service:
     settings: Settings
     database: Database
     disk: Disk
-    files: PictureFiles
+    files: PictureStore
     facets: FacetCounts
     handover: Handover[OpenGeneration]
     searcher: Searches
@@ -157,7 +157,7 @@ def over(
 ) -> Iterator[Service]:
     """Builds the service from a database and a checkpoint's network, and reads the index in."""
     disk, observers = Disk(), Observers()
-    files = PictureFiles(settings.data_dir / "pictures", disk)
+    files = open_pictures(settings.pictures, settings.data_dir, disk)
 
     @contextmanager
     def first() -> Iterator[OpenGeneration]:
@@ -197,7 +197,7 @@ def open_generation(
     settings: Settings,
     database: Database,
     disk: Disk,
-    files: PictureFiles,
+    files: PictureStore,
     observers: Observers,
     network: OpenNetwork,
     generation: Generation,
@@ -240,7 +240,7 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
             generation = generations.find_or_create(session, network.info, path, settings.vectors, settings.index)
         with closing(open_index(database, generation, places(settings))) as index:
             encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
-            yield Reencode(database, PictureFiles(settings.data_dir / "pictures"), encodings), network.info
+            yield Reencode(database, open_pictures(settings.pictures, settings.data_dir), encodings), network.info
 
 
 @contextmanager
@@ -257,7 +257,7 @@ def open_sync(settings: Settings) -> Iterator[Sync]:
         ):
             generations.require_same(generation, network.info)
             encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
-            yield Sync(database, PictureFiles(settings.data_dir / "pictures"), index, encodings)
+            yield Sync(database, open_pictures(settings.pictures, settings.data_dir), index, encodings)
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from limits import parse
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.catalogue.picture_store import bucket_and_prefix
+
 MEGABYTE = 1_000_000
 
 
@@ -26,6 +28,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="Where pictures, vectors and the embedded database live.")
     database_url: str | None = Field(
         None, description="A PostgreSQL to use (postgresql+psycopg://…); without it the service runs its own."
+    )
+    pictures: str | None = Field(
+        None, description="A bucket for originals and thumbnails (s3://…); without it they are in the data folder."
     )
     model: str | None = Field(
         None, description="A checkpoint that ships, by name, or the path of one; without it, the catalogue's own."
@@ -107,6 +112,13 @@ class Settings(BaseSettings):
         if rate:
             parse(rate)
         return rate
+
+    @field_validator("pictures")
+    @classmethod
+    def _pictures_are_in_a_bucket(cls, pictures: str | None) -> str | None:
+        if pictures:
+            bucket_and_prefix(pictures)
+        return pictures or None
 
 
 def misspelt(variables: Iterable[str]) -> list[str]:

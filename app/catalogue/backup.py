@@ -3,7 +3,7 @@
     DIR/manifest.json     written last: without it the backup is not whole
     DIR/tables/NAME       rows, in PostgreSQL's binary COPY format
     DIR/vectors/          F7 of every generation
-    DIR/pictures/         originals; thumbnails are made again when somebody looks
+    DIR/pictures/         originals, from wherever they are kept; thumbnails are made again when somebody looks
 
 Slots are written once and originals never change, so files may be copied after the moment that the rows are of. What
 must not happen meanwhile is that an original goes: deletions leave it while a backup holds its lock. Taken again into
@@ -13,7 +13,8 @@ the same folder, a backup copies only originals that are new.
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from app.catalogue.database import Database
 from app.catalogue.locks import Lock
+from app.catalogue.picture_store import PictureStore
 from app.catalogue.pictures import PictureFiles
 from app.catalogue.schema import revision
 from app.catalogue.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Generation, Picture
@@ -33,11 +35,13 @@ from app.errors import LookalikeError
 TABLES: tuple[type[Base], ...] = (Generation, CatalogueState, Picture, Encoding, Deletion, ApiKey)
 WITH_NUMBERS = (Generation, Picture, ApiKey)
 MANIFEST = "manifest.json"
+# Originals copied at a time.
+_AT_A_TIME = 16
 
 Report = Callable[[int, int], None]
 
 
-def backup(database: Database, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:
+def backup(database: Database, pictures: PictureStore, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:
     """Writes a backup; returns its manifest.
 
     Raises:
@@ -52,7 +56,7 @@ def backup(database: Database, data_dir: Path, target: Path, report: Report) -> 
         for table in TABLES:
             _write_rows(connection, table, target / "tables" / table.__tablename__)
         hashes = session.scalars(select(Picture.sha256).distinct()).all()
-        _copy_originals(PictureFiles(data_dir / "pictures"), PictureFiles(target / "pictures"), hashes, report)
+        _copy_out(pictures, PictureFiles(target / "pictures"), hashes, report)
         (data_dir / "vectors").mkdir(parents=True, exist_ok=True)
         shutil.copytree(data_dir / "vectors", target / "vectors", dirs_exist_ok=True)
         manifest = {
@@ -66,7 +70,7 @@ def backup(database: Database, data_dir: Path, target: Path, report: Report) -> 
     return manifest
 
 
-def restore(database: Database, data_dir: Path, source: Path, report: Report) -> dict[str, Any]:
+def restore(database: Database, pictures: PictureStore, data_dir: Path, source: Path, report: Report) -> dict[str, Any]:
     """Puts a backup into an empty catalogue; returns its manifest.
 
     Raises:
@@ -80,8 +84,7 @@ def restore(database: Database, data_dir: Path, source: Path, report: Report) ->
             )
         if connection.scalar(select(Picture.id).limit(1)) is not None:
             raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
-        hashes = list(PictureFiles(source / "pictures").hashes())
-        _copy_originals(PictureFiles(source / "pictures"), PictureFiles(data_dir / "pictures"), hashes, report)
+        _copy_in(PictureFiles(source / "pictures"), pictures, report)
         shutil.copytree(source / "vectors", data_dir / "vectors", dirs_exist_ok=True)
         for table in reversed(TABLES):
             connection.execute(delete(table))
@@ -108,20 +111,37 @@ def _manifest(source: Path) -> dict[str, Any]:
     return manifest
 
 
-def _copy_originals(source: PictureFiles, target: PictureFiles, hashes: Any, report: Report) -> None:
-    for done, sha256 in enumerate(hashes, 1):
+def _copy_out(source: PictureStore, target: PictureFiles, hashes: Sequence[str], report: Report) -> None:
+    """Copies originals that the folder has not; they are synced with everything else at the end."""
+
+    def copy(sha256: str) -> None:
         path = target.original(sha256)
         if not path.exists():
+            data = _original(source, sha256)
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{sha256}")
-            try:
-                shutil.copyfile(source.original(sha256), temporary)
-            except FileNotFoundError as error:
-                raise LookalikeError(
-                    f"The original {sha256} is missing. `lookalike check` says whose it is."
-                ) from error
+            temporary.write_bytes(data)
             temporary.replace(path)
-        report(done, len(hashes))
+
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        for first in range(0, len(hashes), _AT_A_TIME):
+            list(threads.map(copy, hashes[first : first + _AT_A_TIME]))
+            report(min(first + _AT_A_TIME, len(hashes)), len(hashes))
+
+
+def _copy_in(source: PictureFiles, target: PictureStore, report: Report) -> None:
+    hashes = list(source.hashes())
+    for first in range(0, len(hashes), _AT_A_TIME):
+        some = hashes[first : first + _AT_A_TIME]
+        target.store({sha256: source.read(sha256) for sha256 in some})
+        report(first + len(some), len(hashes))
+
+
+def _original(source: PictureStore, sha256: str) -> bytes:
+    try:
+        return source.read(sha256)
+    except FileNotFoundError as error:
+        raise LookalikeError(f"The original {sha256} is missing. `lookalike check` says whose it is.") from error
 
 
 def _columns(table: type[Base]) -> str:

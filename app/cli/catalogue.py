@@ -113,11 +113,13 @@ def backup(
     """Copy the catalogue into a folder, as of one moment. The service may run meanwhile."""
     with errors_as_sentences():
         from app.catalogue.backup import backup as run
+        from app.catalogue.picture_store import open_pictures
         from app.lifespan import open_database
 
         settings = Settings()
         with open_database(settings) as database, counting("copying originals") as report:
-            manifest = run(database, settings.data_dir, target, report)
+            pictures = open_pictures(settings.pictures, settings.data_dir)
+            manifest = run(database, pictures, settings.data_dir, target, report)
         console().print(f"{manifest['pictures']} pictures, seq {manifest['seq']}, in {target}", soft_wrap=True)
 
 
@@ -127,11 +129,13 @@ def restore(
     """Put a backup into an empty catalogue, while no service runs on it."""
     with errors_as_sentences():
         from app.catalogue.backup import restore as run
+        from app.catalogue.picture_store import open_pictures
         from app.lifespan import open_database
 
         settings = Settings()
         with open_database(settings) as database, counting("copying originals") as report:
-            manifest = run(database, settings.data_dir, source, report)
+            pictures = open_pictures(settings.pictures, settings.data_dir)
+            manifest = run(database, pictures, settings.data_dir, source, report)
         console().print(f"{manifest['pictures']} pictures are back. `lookalike check` looks at every one of them.")
 
 

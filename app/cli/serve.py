@@ -42,6 +42,7 @@ def serve(
         with open_database(settings) as database:
             _require_keys(settings, database)
             _require_network(settings, database)
+            _require_pictures(settings)
             with shared_folder() if settings.workers > 1 else nullcontext():
                 _run(settings)
 
@@ -94,3 +95,10 @@ def _require_network(settings: Settings, database: "Database") -> None:
         generation = generations.adopt(session, read_info(path), path, settings.vectors, settings.index)
     open_index(database, generation, places(settings)).close()
     database.engine.dispose()
+
+
+def _require_pictures(settings: Settings) -> None:
+    """Finds out now, and not in a worker, that the bucket is missing or refuses the key."""
+    from app.catalogue.picture_store import open_pictures
+
+    open_pictures(settings.pictures, settings.data_dir)

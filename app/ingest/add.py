@@ -18,7 +18,8 @@ from app.catalogue import changes, queries
 from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, PictureFacts, Put
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
-from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.picture_store import PictureStore
+from app.catalogue.pictures import content_hash
 from app.catalogue.tables import Picture
 from app.errors import PictureRefusedError, UnavailableError
 from app.ingest.encodings import Encodings
@@ -68,7 +69,7 @@ class Ingest:
     def __init__(
         self,
         database: Database,
-        files: PictureFiles,
+        files: PictureStore,
         encodings: Encodings,
         disk: Disk,
         observers: Observers | None = None,
@@ -82,7 +83,7 @@ class Ingest:
         A picture that cannot be used is reported and costs the others nothing.
 
         Raises:
-            UnavailableError: disk or database cannot be used; what is not acknowledged may be sent again.
+            UnavailableError: disk, bucket or database cannot be used; what is not acknowledged may be sent again.
         """
         self._disk.require()
         with self._observers.work("addition") as work:
@@ -160,13 +161,12 @@ class Ingest:
         item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
 
     def _store(self, items: Sequence[_Item]) -> None:
-        """Puts originals and thumbnails on disk."""
+        """Stores originals and thumbnails."""
         self._files.store({item.sha256: item.upload.data for item in items})
-        for item in items:
-            self._files.store_thumbnail(item.sha256, item.thumbnail)
+        self._files.store_thumbnails({item.sha256: item.thumbnail for item in items})
 
     def _encode(self, items: Sequence[_Item]) -> None:
-        """Encodes pictures and puts their vectors on disk."""
+        """Encodes pictures and stores their vectors."""
         made = self._encodings.make([item.image for item in items if item.image is not None])
         for item, encoding in zip(items, made, strict=True):
             item.encoding = encoding
@@ -196,7 +196,7 @@ class Ingest:
                 if not changes.must_stay(session, sha256):
                     self._files.remove(sha256)
         except (UnavailableError, OSError) as error:
-            log.warning("the original %s is left on disk, unused: %s", sha256, error)
+            log.warning("the original %s is left where it is, unused: %s", sha256, error)
 
 
 def _item(upload: Upload) -> _Item:

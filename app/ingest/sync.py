@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import changes, generations
 from app.catalogue.database import Database
-from app.catalogue.pictures import PictureFiles
+from app.catalogue.picture_store import PictureStore
 from app.catalogue.tables import Encoding, Generation, Picture
 from app.errors import PictureRefusedError
 from app.ingest.encodings import Encodings
@@ -47,7 +47,7 @@ class Synced:
 class Sync:
     """Works on one generation that is in Milvus."""
 
-    def __init__(self, database: Database, files: PictureFiles, index: "MilvusIndex", encodings: Encodings) -> None:
+    def __init__(self, database: Database, files: PictureStore, index: "MilvusIndex", encodings: Encodings) -> None:
         self._database, self._files, self._encodings = database, files, encodings
         self._collection, self._truth = index.collection, index.truth
 
@@ -99,7 +99,7 @@ class Sync:
     def _prepared(self, picture: Picture) -> Image.Image | None:
         """Returns what the network reads of a picture; None where its original is missing or damaged."""
         try:
-            return self._encodings.prepare(self._files.original(picture.sha256).read_bytes()).image
+            return self._encodings.prepare(self._files.read(picture.sha256)).image
         except (OSError, PictureRefusedError):
             return None
 

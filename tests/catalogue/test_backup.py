@@ -12,6 +12,7 @@ from sqlalchemy import make_url, text
 from app.catalogue.backup import backup, held, restore
 from app.catalogue.database import Database
 from app.catalogue.keys import Scope, create_key, find_key
+from app.catalogue.picture_store import open_pictures
 from app.errors import LookalikeError
 from app.ingest.add import Upload
 from app.ingest.check import Check
@@ -38,12 +39,13 @@ def add(service: Service, *numbers: int) -> None:
 
 
 def save(service: Service, folder: Path) -> dict[str, object]:
-    return backup(service.database, service.settings.data_dir, folder, lambda *_: None)
+    return backup(service.database, service.files, service.settings.data_dir, folder, lambda *_: None)
 
 
 def restored(elsewhere: Settings, folder: Path) -> None:
     with closing(Database(str(elsewhere.database_url))) as database:
-        restore(database, elsewhere.data_dir, folder, lambda *_: None)
+        pictures = open_pictures(elsewhere.pictures, elsewhere.data_dir)
+        restore(database, pictures, elsewhere.data_dir, folder, lambda *_: None)
 
 
 def check_all(elsewhere: Settings, numbers: range) -> None:
@@ -108,10 +110,10 @@ def test_no_original_goes_while_a_backup_holds(service: Service) -> None:
     (original,) = service.files.hashes()
     with held(service.database):
         service.ingest.delete(1)
-        assert service.files.original(original).exists()
+        assert service.files.exists(original)
     add(service, 1)
     service.ingest.delete(2)
-    assert not service.files.original(original).exists()
+    assert not service.files.exists(original)
 
 
 def test_new_pictures_are_numbered_after_those_that_came_back(

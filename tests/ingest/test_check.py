@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.catalogue.pictures import content_hash
+from app.catalogue.pictures import PictureFiles, content_hash
 from app.ingest.add import Upload
 from app.ingest.check import Check, Finding
 from app.lifespan import Service
@@ -44,7 +44,11 @@ def run_sql(service: Service, statement: str) -> None:
 
 
 def original(service: Service, key: int) -> Path:
-    return service.files.original(content_hash(UPLOADS[key].data))
+    return files_of(service).original(content_hash(UPLOADS[key].data))
+
+
+def files_of(service: Service) -> PictureFiles:
+    return PictureFiles(service.settings.data_dir / "pictures")
 
 
 def found_again(service: Service) -> None:
@@ -109,7 +113,7 @@ def test_a_lost_original_is_named_and_cannot_be_mended(filled: Service, missing:
 
 
 def test_a_file_that_nobody_uses_goes_once_it_is_old(filled: Service) -> None:
-    stray = filled.files.original("0" * 64)
+    stray = files_of(filled).original("0" * 64)
     stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"left by a crash")
     assert look(filled) == []

@@ -192,7 +192,9 @@ def test_moving_back_encodes_only_what_is_new_since(service: Service, settings: 
 def test_a_damaged_original_is_named(service: Service) -> None:
     service.ingest.add(pictures(50))
     original = next(iter(service.files.hashes()))
-    service.files.original(original).write_bytes(b"\xff\xd8\xff\xe0 no longer a picture")
+    PictureFiles(service.settings.data_dir / "pictures").original(original).write_bytes(
+        b"\xff\xd8\xff\xe0 no longer a picture"
+    )
     with pytest.raises(DamagedOriginalError, match=r"picture 1 \(key-50\)"):
         move(service, OtherEncoder())
 

@@ -130,7 +130,7 @@ def test_a_database_turned_back_in_time_does_not_meet_what_came_after(service: S
 
 def test_pictures_without_originals_are_named_and_stop_nothing(service: Service) -> None:
     index_of(service).collection.delete(sorted(slots(service)))
-    service.files.original(found(service, "key 4").sha256).unlink()
+    service.files.remove(found(service, "key 4").sha256)
     done = sync(service)
     assert (done.encoded, done.lost) == (PICTURES - 1, ["key 4"])
     all_are_found(service, but=4)
