@@ -12,7 +12,7 @@ MOST_LINES = 300
 HTTP = ("fastapi", "starlette", "fastapi_offline", "uvicorn")
 SQL = ("sqlalchemy", "psycopg", "alembic")
 NETWORK = ("torch", "torchvision", "timm", "openvino", "safetensors", "models.network", "models.backbones")
-SETTINGS_READ_BY = ("app.main", "app.lifespan", "app.cli", "migrations.env")
+SETTINGS_READ_BY = ("app.main", "app.lifespan", "app.upkeep", "app.cli", "migrations.env")
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,19 @@ def test_the_reader_of_imports_sees_what_is_known_to_be_there() -> None:
         (("app.search",), (*HTTP, *SQL)),
         (
             ("app.search",),
-            ("app.catalogue", "app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.main"),
+            ("app.catalogue", "app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.upkeep", "app.main"),
         ),
-        (("app.catalogue",), ("app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.main")),
+        (
+            ("app.catalogue",),
+            ("app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.upkeep", "app.main"),
+        ),
         (("app.ingest",), ("app.api", "app.cli", "app.main")),
         (("app.quality",), ("app.api", "app.cli", "app.main", "app.lifespan")),
         (("app.catalogue", "app.ingest", "app.quality", "app.client"), HTTP),
-        (("app.client",), ("app.search", "app.catalogue", "app.ingest", "app.api", "app.cli", "app.lifespan", *SQL)),
+        (
+            ("app.client",),
+            ("app.search", "app.catalogue", "app.ingest", "app.api", "app.cli", "app.lifespan", "app.upkeep", *SQL),
+        ),
         (("app.api",), ("app.cli",)),
         (("app.errors",), ("app", "models", *HTTP, *SQL)),
         (("app", "models", "migrations"), ("tests",)),

@@ -61,7 +61,7 @@ def reencode(
 ) -> None:
     """Move the catalogue to another network. Searches go on meanwhile, and running services go over by themselves."""
     with errors_as_sentences():
-        from app.lifespan import open_reencode
+        from app.upkeep import open_reencode
 
         with open_reencode(Settings(), model) as (run, network), counting("encoding") as report:
             run.run(report)
@@ -97,7 +97,7 @@ def sync() -> None:
     The service may run meanwhile, unless Milvus has lost everything.
     """
     with errors_as_sentences():
-        from app.lifespan import open_sync
+        from app.upkeep import open_sync
 
         with open_sync(Settings()) as run, counting("looking") as report:
             done = run.run(report)

@@ -18,12 +18,13 @@ from app.indexes import open_index
 from app.ingest.add import Upload
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
-from app.lifespan import Service, assemble, limits_of, open_sync, places
+from app.lifespan import Service, assemble, limits_of, places
 from app.search.index import LocalIndex
 from app.search.milvus import MilvusIndex
 from app.search.prepare import InProcess
 from app.search.types import Match, Mode, SearchOptions
 from app.settings import Settings
+from app.upkeep import open_sync
 from tests.catalogue.test_follower import add, agree, answer, ids, opened, picture
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.networks import fake_networks
