@@ -1,13 +1,15 @@
 """A catalogue in a folder: taken while the service runs, as of one moment, and put back into an empty one.
 
     DIR/manifest.json     written last: without it the backup is not whole
-    DIR/tables/NAME       rows, in PostgreSQL's binary COPY format
+    DIR/tables/NAME       rows, in PostgreSQL's binary COPY format; the manifest names their columns
     DIR/vectors/          F7 of every generation
     DIR/pictures/         originals, from wherever they are kept; thumbnails are made again when somebody looks
 
 Slots are written once and originals never change, so files may be copied after the moment that the rows are of. What
 must not happen meanwhile is that an original goes: deletions leave it while a backup holds its lock. Taken again into
 the same folder, a backup copies only originals that are new.
+
+A backup of an earlier version is put into that version's tables, which are then brought to this one's.
 """
 
 import json
@@ -18,16 +20,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Connection as Driver
-from sqlalchemy import Connection, delete, func, select
+from psycopg import sql
+from sqlalchemy import Connection, delete, func, inspect, select
 
 from app.catalogue.database import Database
 from app.catalogue.locks import Lock
 from app.catalogue.picture_store import PictureStore
 from app.catalogue.pictures import PictureFiles
-from app.catalogue.schema import revision
+from app.catalogue.schema import revision, with_tables_of
 from app.catalogue.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Generation, Picture
 from app.errors import LookalikeError
 
@@ -53,8 +56,9 @@ def backup(database: Database, pictures: PictureStore, data_dir: Path, target: P
     (target / MANIFEST).unlink(missing_ok=True)
     with held(database), database.snapshot() as session:
         connection = session.connection()
-        for table in TABLES:
-            _write_rows(connection, table, target / "tables" / table.__tablename__)
+        columns = {table.__tablename__: _columns(connection, table.__tablename__) for table in TABLES}
+        for name, its in columns.items():
+            _write_rows(connection, name, its, target / "tables" / name)
         hashes = session.scalars(select(Picture.sha256).distinct()).all()
         _copy_out(pictures, PictureFiles(target / "pictures"), hashes, report)
         (data_dir / "vectors").mkdir(parents=True, exist_ok=True)
@@ -62,6 +66,7 @@ def backup(database: Database, pictures: PictureStore, data_dir: Path, target: P
         manifest = {
             "version": version("lookalike"),
             "revision": revision(connection),
+            "columns": columns,
             "seq": session.scalars(select(CatalogueState.seq)).one(),
             "pictures": session.scalars(select(func.count(Picture.id))).one(),
         }
@@ -74,22 +79,20 @@ def restore(database: Database, pictures: PictureStore, data_dir: Path, source: 
     """Puts a backup into an empty catalogue; returns its manifest.
 
     Raises:
-        LookalikeError: the backup is not whole, of another version's tables, or the catalogue is not empty.
+        LookalikeError: the backup is not whole, of a version that this one does not know, or the catalogue is not
+            empty.
     """
     manifest = _manifest(source)
     with database.connection() as connection:
-        if manifest["revision"] != revision(connection):
-            raise LookalikeError(
-                f"The backup has version {manifest['version']}'s tables. Restore it with that version, then update."
-            )
         if connection.scalar(select(Picture.id).limit(1)) is not None:
             raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
         _copy_in(PictureFiles(source / "pictures"), pictures, report)
         shutil.copytree(source / "vectors", data_dir / "vectors", dirs_exist_ok=True)
         for table in reversed(TABLES):
             connection.execute(delete(table))
-        for table in TABLES:
-            _read_rows(connection, table, source / "tables" / table.__tablename__)
+        with with_tables_of(connection, manifest["revision"]):
+            for name, its in manifest["columns"].items():
+                _read_rows(connection, name, its, source / "tables" / name)
         for table in WITH_NUMBERS:
             _go_on_counting(connection, table)
     return manifest
@@ -108,6 +111,8 @@ def _manifest(source: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((source / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         raise LookalikeError(f"{source} is not a whole backup: it has no {MANIFEST}.") from error
+    if "columns" not in manifest:
+        raise LookalikeError(f"{source} is of version {manifest['version']}. Restore it with that, then update.")
     return manifest
 
 
@@ -144,22 +149,28 @@ def _original(source: PictureStore, sha256: str) -> bytes:
         raise LookalikeError(f"The original {sha256} is missing. `lookalike check` says whose it is.") from error
 
 
-def _columns(table: type[Base]) -> str:
-    return ", ".join(column.name for column in table.__table__.columns)
+def _columns(connection: Connection, table: str) -> list[str]:
+    return [column["name"] for column in inspect(connection).get_columns(table)]
 
 
-def _write_rows(connection: Connection, table: type[Base], path: Path) -> None:
-    statement = f"COPY {table.__tablename__} ({_columns(table)}) TO STDOUT (FORMAT BINARY)"
+def _write_rows(connection: Connection, table: str, columns: Sequence[str], path: Path) -> None:
+    statement = _copy(table, columns, "TO STDOUT")
     with path.open("wb") as file, _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
         for block in copy:
             file.write(block)
 
 
-def _read_rows(connection: Connection, table: type[Base], path: Path) -> None:
-    statement = f"COPY {table.__tablename__} ({_columns(table)}) FROM STDIN (FORMAT BINARY)"
+def _read_rows(connection: Connection, table: str, columns: Sequence[str], path: Path) -> None:
+    statement = _copy(table, columns, "FROM STDIN")
     with path.open("rb") as file, _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
         while block := file.read(1 << 20):
             copy.write(block)
+
+
+def _copy(table: str, columns: Sequence[str], direction: LiteralString) -> sql.Composed:
+    """Returns the statement; names come from the backup's manifest, and are quoted."""
+    named = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL("COPY {} ({}) {} (FORMAT BINARY)").format(sql.Identifier(table), named, sql.SQL(direction))
 
 
 def _go_on_counting(connection: Connection, table: type[Base]) -> None:

@@ -7,12 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import make_url, text
 
 from app.catalogue.backup import backup, held, restore
 from app.catalogue.database import Database
 from app.catalogue.keys import Scope, create_key, find_key
 from app.catalogue.picture_store import open_pictures
+from app.catalogue.schema import config
 from app.errors import LookalikeError
 from app.ingest.add import Upload
 from app.ingest.check import Check
@@ -22,6 +24,9 @@ from app.settings import Settings
 from tests.catalogue.postgres import connect
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+
+# The migration that 0.1.0 ended with.
+EARLIER = "jobs"
 
 
 @pytest.fixture
@@ -125,6 +130,16 @@ def test_new_pictures_are_numbered_after_those_that_came_back(
     check_all(elsewhere, range(5))
 
 
+def test_a_backup_of_an_earlier_version_comes_back(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+    add(service, *range(5))
+    with service.database.connection() as connection:
+        command.downgrade(config(connection), EARLIER)
+    manifest = save(service, tmp_path / "backup")
+    assert manifest["revision"] == EARLIER
+    restored(elsewhere, tmp_path / "backup")
+    check_all(elsewhere, range(5))
+
+
 def test_what_is_no_whole_backup_is_not_restored(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, 1)
     save(service, tmp_path / "backup")
@@ -134,7 +149,10 @@ def test_what_is_no_whole_backup_is_not_restored(service: Service, elsewhere: Se
     with pytest.raises(LookalikeError, match="not a whole backup"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(json.dumps(json.loads(whole) | {"revision": "another"}))
-    with pytest.raises(LookalikeError, match="Restore it with that version"):
+    with pytest.raises(LookalikeError, match="Use a newer one"):
+        restored(elsewhere, tmp_path / "backup")
+    manifest.write_text(json.dumps({name: value for name, value in json.loads(whole).items() if name != "columns"}))
+    with pytest.raises(LookalikeError, match="Restore it with that, then update"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(whole)
     restored(elsewhere, tmp_path / "backup")
