@@ -25,7 +25,7 @@ from tests.catalogue.postgres import connect
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
-# The migration that 0.1.0 ended with.
+# The migration that 0.2.0 ended with.
 EARLIER = "jobs"
 
 
