@@ -117,7 +117,7 @@ def pack(
         with counting("packing") as report:
             packed = run(folder, out, report, side, pictures)
         for path in packed.unreadable:
-            console().print(f"{path} cannot be read as a picture and is left out.", markup=False)
+            console().print(f"{path} cannot be read as a picture and is left out.", markup=False, soft_wrap=True)
         console().print(f"{packed.pictures} pictures in {packed.archives} archives in {out}", soft_wrap=True)
 
 
