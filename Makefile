@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 # Looked through in this order; `make PYTHON=/path/to/python3 …` names one.
 PYTHON := python3 python3.11 python3.12 python3.13
 ARGS :=
+# `make test INDEX=milvus` runs the tests with codes and vectors in Milvus; LOOKALIKE_MILVUS_URI names one, else
+# milvus-lite is started.
+INDEX := local
 
 .PHONY: help serve demo test lint audit check docs screenshots torture bench
 
@@ -20,7 +23,7 @@ demo: $(VENV)/installed ## Fill an empty catalogue with the demo pictures
 	@exec $(BIN)/lookalike demo $(ARGS)
 
 test: $(VENV)/installed-dev ## Run the tests; ARGS="tests/search -x" passes options
-	$(BIN)/pytest $(ARGS)
+	LOOKALIKE_INDEX=$(INDEX) $(BIN)/pytest $(ARGS)
 
 lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/ruff check .
@@ -42,7 +45,7 @@ screenshots: $(VENV)/installed-dev ## Make the documentation's screenshots anew,
 # The fuzzer has wheels for Linux on x86-64 alone.
 torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for hours; ARGS="-k kills" picks one
 	TORTURE_KILLS=200 TORTURE_ROWS=100000 TORTURE_CUTS=2000 TORTURE_POINTS=all \
-	TORTURE_EXAMPLES=1000 TORTURE_CUT_STEPS=100 TORTURE_SOAK_SECONDS=7200 \
+	TORTURE_EXAMPLES=1000 TORTURE_CUT_STEPS=100 TORTURE_REPLICA_KILLS=20 TORTURE_SOAK_SECONDS=7200 \
 	$(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
 	$(BIN)/python -m tests.crash.fuzz_decode 600
 
@@ -50,6 +53,7 @@ torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for h
 bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results go to benchmarks/data
 	$(BIN)/lookalike bench core --pictures 100000 --floats 4096 --bits 128 --json benchmarks/data/core.json
 	$(BIN)/lookalike bench growth --pictures 100000 --json benchmarks/data/growth.json
+	$(BIN)/lookalike bench indexes --json benchmarks/data/indexes.json
 	$(BIN)/lookalike bench service --pictures 100000 --json benchmarks/data/service.json
 	$(BIN)/lookalike bench peers --pictures 20000 --json benchmarks/data/peers.json
 	$(BIN)/lookalike bench encode --json benchmarks/data/encode.json

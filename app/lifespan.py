@@ -10,31 +10,29 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.catalogue import generations, queries
+from app.catalogue import generations
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
 from app.catalogue.embedded import embedded_postgres
 from app.catalogue.facets import FacetCounts
 from app.catalogue.follower import Follower
-from app.catalogue.pictures import PictureFiles
+from app.catalogue.picture_store import PictureStore, open_pictures
 from app.catalogue.schema import require_current, upgrade
 from app.catalogue.tables import Generation
-from app.catalogue.vectors import VectorFile, vector_type
-from app.errors import LookalikeError
 from app.handover import Handover
+from app.indexes import Places, open_index
 from app.ingest.add import Ingest
 from app.ingest.encodings import Encodings
-from app.ingest.reencode import Reencode
-from app.quality.content import Content, read_content
+from app.observers import Observers
 from app.search.decode import DecodeLimits
 from app.search.encode import Encoder, open_encoder
-from app.search.index import LocalIndex
+from app.search.index import Index
 from app.search.pipeline import Searcher
-from app.search.prepare import InProcess, Preparer
+from app.search.prepare import InProcess, Preparer, Watched
 from app.search.sandbox import Job, Sandbox
 from app.serving import Additions, OpenGeneration, Pictures, Searches
 from app.settings import Settings
-from models.description import CheckpointInfo, find, read_info
+from models.description import CheckpointInfo, find
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +48,13 @@ class Service:
     settings: Settings
     database: Database
     disk: Disk
-    files: PictureFiles
+    files: PictureStore
     facets: FacetCounts
     handover: Handover[OpenGeneration]
     searcher: Searches
     ingest: Additions
     prepare: Pictures
+    observers: Observers
 
     @property
     def network(self) -> CheckpointInfo:
@@ -63,13 +62,8 @@ class Service:
         return self.handover.current.network
 
     @property
-    def vectors(self) -> VectorFile:
-        """Its F7."""
-        return self.handover.current.vectors
-
-    @property
-    def index(self) -> LocalIndex:
-        """Its codes."""
+    def index(self) -> Index:
+        """Its codes and F7."""
         return self.handover.current.index
 
     @property
@@ -157,15 +151,15 @@ def over(
     networks: Networks,
 ) -> Iterator[Service]:
     """Builds the service from a database and a checkpoint's network, and reads the index in."""
-    disk = Disk()
-    files = PictureFiles(settings.data_dir / "pictures", disk)
+    disk, observers = Disk(), Observers()
+    files = open_pictures(settings.pictures, settings.data_dir, disk)
 
     @contextmanager
     def first() -> Iterator[OpenGeneration]:
         with network as opened:
             with database.begin() as session:
-                generation = generations.adopt(session, opened.info, path, settings.vectors)
-            with open_generation(settings, database, disk, files, opened, generation) as answering:
+                generation = generations.adopt(session, opened.info, path, settings.vectors, settings.index)
+            with open_generation(settings, database, disk, files, observers, opened, generation) as answering:
                 yield answering
 
     @contextmanager
@@ -174,7 +168,7 @@ def over(
             generation = generations.by_id(session, generation_id)
         with (
             networks(settings, generation.model) as opened,
-            open_generation(settings, database, disk, files, opened, generation, ahead=True) as answering,
+            open_generation(settings, database, disk, files, observers, opened, generation, ahead=True) as answering,
         ):
             yield answering
 
@@ -189,6 +183,7 @@ def over(
             searcher=Searches(handover),
             ingest=Additions(handover),
             prepare=Pictures(handover),
+            observers=observers,
         )
 
 
@@ -197,67 +192,34 @@ def open_generation(
     settings: Settings,
     database: Database,
     disk: Disk,
-    files: PictureFiles,
+    files: PictureStore,
+    observers: Observers,
     network: OpenNetwork,
     generation: Generation,
     *,
     ahead: bool = False,
 ) -> Iterator[OpenGeneration]:
     """Puts together what answers with one network; `ahead` of the catalogue's move to it, if that is still to come."""
-    info, encoder, prepare = network.info, network.encoder, network.prepare
+    info, encoder, prepare = network.info, network.encoder, Watched(network.prepare, observers)
     generations.require_same(generation, info)
-    with closing(open_vectors(settings.data_dir, generation, disk)) as vectors:
-        index = LocalIndex(info.bits, vectors)
+    with closing(open_index(database, generation, places(settings), disk)) as index:
         follower = Follower(database, index, generation.id, info.bits, ahead=ahead)
-        searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity)
-        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
-        ingest = Ingest(database, files, encodings, disk)
+        searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity, observers)
+        encodings = Encodings(database, prepare, encoder, index, generation.id)
+        ingest = Ingest(database, files, encodings, disk, observers)
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), info.name, info.fingerprint)
         yield OpenGeneration(
             generation_id=generation.id,
             network=info,
+            encoder=encoder,
             prepare=prepare,
-            vectors=vectors,
             index=index,
             follower=follower,
             searcher=searcher,
             encodings=encodings,
             ingest=ingest,
         )
-
-
-@contextmanager
-def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, CheckpointInfo]]:
-    """Opens what moving the catalogue to another network needs.
-
-    Raises:
-        LookalikeError: something cannot be opened; the text says what to do.
-    """
-    path = find(model)
-    with open_database(settings) as database, open_network(settings, path) as network:
-        with database.begin() as session:
-            generation = generations.find_or_create(session, network.info, path, settings.vectors)
-        with closing(open_vectors(settings.data_dir, generation)) as vectors:
-            encodings = Encodings(database, network.prepare, network.encoder, vectors, generation.id)
-            yield Reencode(database, PictureFiles(settings.data_dir / "pictures"), encodings), network.info
-
-
-@contextmanager
-def open_content(settings: Settings) -> Iterator[tuple[Content, VectorFile, CheckpointInfo]]:
-    """Opens the catalogue as it is now, to look at; the service may run meanwhile.
-
-    Raises:
-        LookalikeError: there is nothing in it, or something cannot be opened; the text says what to do.
-    """
-    with open_database(settings) as database:
-        with database.snapshot() as session:
-            generation = queries.generation_in_use(session)
-            if generation is None:
-                raise LookalikeError("The catalogue is empty. `lookalike index FOLDER` fills it.")
-            content = read_content(session, generation)
-        with closing(open_vectors(settings.data_dir, generation)) as vectors:
-            yield content, vectors, read_info(find(generation.model))
 
 
 def report_folder(settings: Settings) -> Path:
@@ -282,7 +244,6 @@ def network_cache(data_dir: Path) -> Path:
     return data_dir / "networks"
 
 
-def open_vectors(data_dir: Path, generation: Generation, disk: Disk | None = None) -> VectorFile:
-    """Opens the file with a generation's vectors."""
-    kind = vector_type(generation.vectors)
-    return VectorFile(data_dir / "vectors" / f"{generation.id}.{kind}", generation.feature_dim, kind, disk)
+def places(settings: Settings) -> Places:
+    """Returns where indexes may be."""
+    return Places(settings.data_dir, settings.milvus_uri)

@@ -21,10 +21,15 @@ from fastapi_offline import FastAPIOffline
 from app.api import duplicates, facets, images, index, jobs, quality, search, session, system
 from app.api.access import Access, Doorkeeper
 from app.api.archives import BodyLimits, Bound
+from app.api.gauges import Gauges
 from app.api.limits import Admission, FixedHeaders
 from app.api.metrics import Metrics
+from app.api.metrics_files import VARIABLE as METRICS_FOLDER
+from app.api.observed import Observed
 from app.api.openapi import describe
 from app.api.problems import add_exception_handlers
+from app.api.request_id import HEADER as REQUEST_ID
+from app.api.tracing import open_tracing
 from app.demo.fill import fill_if_empty
 from app.handover import Watch
 from app.lifespan import Service, open_service
@@ -54,6 +59,7 @@ class State(TypedDict):
     threads: Executor
     doorkeeper: Doorkeeper
     jobs: jobs.Jobs
+    gauges: Gauges
 
 
 class Opener(Protocol):
@@ -67,6 +73,8 @@ class Opener(Protocol):
 def create_app(settings: Settings | None = None, opener: Opener = open_service) -> FastAPI:
     """Builds the application; what it holds is opened when the server starts and closed when it ends."""
     settings = settings or Settings()
+    folder = os.environ.get(METRICS_FOLDER)
+    metrics, tracing = Metrics(Path(folder) if folder else None), open_tracing(os.environ)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
@@ -75,7 +83,11 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         try:
             service.disk.when_it_fails(partial(loop.call_soon_threadsafe, end_soon))
             await to_thread.run_sync(fill_if_empty, service)
+            service.observers.add(metrics)
+            if tracing is not None:
+                service.observers.add(tracing)
             with (
+                Gauges(metrics.registry, service) as gauges,
                 ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads,
                 Watch(service.database, service.handover),
                 jobs.open_jobs(service) as opened,
@@ -85,9 +97,12 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                     "threads": threads,
                     "doorkeeper": Doorkeeper(service.database),
                     "jobs": opened,
+                    "gauges": gauges,
                 }
         finally:
             await to_thread.run_sync(manager.__exit__, None, None, None)
+            if tracing is not None:
+                await to_thread.run_sync(tracing.close)
 
     app: FastAPI = FastAPIOffline(
         title="Lookalike",
@@ -100,7 +115,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
             "max_part_size": settings.max_field_bytes,
         },
     )
-    app.state.metrics = Metrics()
+    app.state.metrics = metrics
     app.add_middleware(
         BodyLimits,
         usual=Bound(settings.max_request_bytes, settings.max_request_seconds),
@@ -110,6 +125,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.add_middleware(Access, required=settings.auth == "auto", rate=settings.rate, origins=settings.cors_origins)
     if settings.cors_origins:
         add_cors(app, settings.cors_origins)
+    app.add_middleware(Observed, metrics=metrics, tracer=tracing)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
     add_exception_handlers(app)
     for part in (search, index, jobs, images, facets, duplicates, quality, system, session):
@@ -130,7 +146,8 @@ def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type"],
+        allow_headers=["Authorization", "Content-Type", REQUEST_ID],
+        expose_headers=[REQUEST_ID],
     )
 
 

@@ -7,12 +7,12 @@ from app.catalogue.changes import Given
 from app.catalogue.follower import Follower
 from app.catalogue.queries import Shown
 from app.catalogue.tables import Picture
-from app.catalogue.vectors import VectorFile
 from app.handover import Handover
 from app.ingest.add import Added, Ingest, Upload
 from app.ingest.encodings import Encodings
 from app.search.decode import Crop
-from app.search.index import LocalIndex
+from app.search.encode import Encoder
+from app.search.index import Index
 from app.search.pipeline import Answer, Searcher
 from app.search.prepare import Prepared, Preparer
 from app.search.types import SearchOptions
@@ -21,13 +21,13 @@ from models.description import CheckpointInfo
 
 @dataclass(frozen=True)
 class OpenGeneration:
-    """A generation that can answer: its network, vectors and index, and what works with them."""
+    """A generation that can answer: its network and index, and what works with them."""
 
     generation_id: int
     network: CheckpointInfo
+    encoder: Encoder
     prepare: Preparer
-    vectors: VectorFile
-    index: LocalIndex
+    index: Index
     follower: Follower
     searcher: Searcher[Shown]
     encodings: Encodings

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from limits import parse
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.catalogue.picture_store import bucket_and_prefix
 
 MEGABYTE = 1_000_000
 
@@ -26,6 +28,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="Where pictures, vectors and the embedded database live.")
     database_url: str | None = Field(
         None, description="A PostgreSQL to use (postgresql+psycopg://…); without it the service runs its own."
+    )
+    pictures: str | None = Field(
+        None, description="A bucket for originals and thumbnails (s3://…); without it they are in the data folder."
     )
     model: str | None = Field(
         None, description="A checkpoint that ships, by name, or the path of one; without it, the catalogue's own."
@@ -44,6 +49,19 @@ class Settings(BaseSettings):
     vectors: Literal["f32", "f16"] = Field(
         "f32",
         description="How new catalogues, and those that `lookalike reencode` moves, keep F7; f16 takes half the disk.",
+    )
+    log: Literal["auto", "text", "json"] = Field(
+        "auto", description="Sentences or JSON, one object a line; auto is sentences on a terminal, else JSON."
+    )
+    index: Literal["local", "milvus"] = Field(
+        "local",
+        description="Where new catalogues, and those that `lookalike reencode` moves, keep codes and F7: in this "
+        "machine's files and memory, or in Milvus.",
+    )
+    milvus_uri: str | None = Field(
+        None,
+        validate_default=True,
+        description="Where Milvus is: http://host:19530, or for one process alone the path of a file.",
     )
     auth: Literal["auto", "off"] = Field(
         "auto", description="auto asks for API keys as soon as there is one; off leaves that to something in front."
@@ -75,12 +93,32 @@ class Settings(BaseSettings):
     )
     api_key: str | None = Field(None, description="The API key that `lookalike index` shows that service.")
 
+    @field_validator("milvus_uri")
+    @classmethod
+    def _milvus_can_be_used(cls, uri: str | None, others: ValidationInfo) -> str | None:
+        if uri is None and others.data.get("index") == "milvus":
+            raise ValueError("has to say where Milvus is: http://host:19530")
+        if uri is None or "://" in uri:
+            return uri
+        if not uri.endswith(".db"):
+            raise ValueError("is neither an address (http://host:19530) nor a file for milvus-lite (milvus.db)")
+        if others.data.get("workers", 1) > 1:
+            raise ValueError("is a file, which only one process can use; for LOOKALIKE_WORKERS, name a Milvus server")
+        return uri
+
     @field_validator("rate")
     @classmethod
     def _rate_can_be_read(cls, rate: str | None) -> str | None:
         if rate:
             parse(rate)
         return rate
+
+    @field_validator("pictures")
+    @classmethod
+    def _pictures_are_in_a_bucket(cls, pictures: str | None) -> str | None:
+        if pictures:
+            bucket_and_prefix(pictures)
+        return pictures or None
 
 
 def misspelt(variables: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Puts a made catalogue into a real one: rows in PostgreSQL, F7 in the vector file, no pictures.
+"""Puts a made catalogue into a real one: rows in PostgreSQL, F7 in the index, no pictures.
 
 The way of the service would take hours for a million pictures, most of it for encoding. Rows go in as PostgreSQL's
 own binary format, block by block, and look as the service would have written them.
@@ -13,7 +13,8 @@ from psycopg import Connection, Cursor
 from sqlalchemy import text
 
 from app.catalogue.database import Database
-from app.catalogue.vectors import VectorFile
+from app.search.index import Index
+from app.search.types import Encoded
 from benchmarks.made import Made
 from models.codes import Codes
 
@@ -39,9 +40,10 @@ class Filling:
 
     database: Database
     generation_id: int
-    vectors: VectorFile
+    index: Index
     made: Made
     count: int = 0
+    moment: int = 0
 
     def up_to(self, pictures: int) -> None:
         """Adds pictures until there are so many; `made` has at least as many."""
@@ -54,7 +56,7 @@ class Filling:
             with driver.cursor() as cursor:
                 self._encodings(cursor, first, pictures)
             connection.execute(text("UPDATE generations SET next_slot = :next"), {"next": pictures})
-            connection.execute(text("UPDATE catalogue SET seq = seq + 1"))
+            connection.execute(text("UPDATE catalogue SET seq = seq + 1, moment = :moment"), {"moment": self.moment})
         with self.database.asking() as session:
             session.execute(text("VACUUM ANALYZE"))
         self.count = pictures
@@ -67,8 +69,9 @@ class Filling:
                     break
                 here = slice(max(first - start, 0), last - start)
                 slots = np.arange(start, start + len(codes))[here]
-                checksums = self.vectors.write(slots, features[here])
-                copy.write(_rows(self.generation_id, slots, codes[here], checksums).tobytes())
+                kept = self.index.keep(slots, Encoded(codes[here], features[here]))
+                self.moment = max(self.moment, kept.moment)
+                copy.write(_rows(self.generation_id, slots, codes[here], kept.checksums).tobytes())
             copy.write(_END)
 
 

@@ -45,7 +45,7 @@ def run(options: Options, say: Say) -> Results:
             generation_id = generations.adopt(session, _network(dim, bits), Path("made.json")).id
         vectors = stack.enter_context(closing(VectorFile(folder / "vectors.f32", dim)))
         made = Made(largest, dim, bits)
-        filling = Filling(database, generation_id, vectors, made)
+        filling = Filling(database, generation_id, LocalIndex(bits, vectors), made)
         codes, features = made.queries(QUERIES)
         for size in sorted({min(size, largest) for size in SIZES}):
             if lack := lack_of_room(folder, (size - filling.count) * (4 * dim + _ROW_BYTES)):
@@ -54,14 +54,14 @@ def run(options: Options, say: Say) -> Results:
             say(f"filling a catalogue up to {size:,} pictures")
             filling.up_to(size)
             say("starting and searching")
-            measure(results, filling, codes, features)
+            measure(results, filling, vectors, codes, features)
     return results
 
 
-def measure(results: Results, filling: Filling, query_codes: Codes, queries: Floats) -> None:
+def measure(results: Results, filling: Filling, vectors: VectorFile, query_codes: Codes, queries: Floats) -> None:
     """Opens an index as a start does, and searches it."""
     bits, size = filling.made.bits, f"{filling.count:,} pictures"
-    index = LocalIndex(bits, filling.vectors)
+    index = LocalIndex(bits, vectors)
     follower = Follower(filling.database, index, filling.generation_id, bits)
     started = time.perf_counter()
     follower.current()

@@ -26,7 +26,8 @@ import numpy as np
 
 from app.catalogue import generations
 from app.demo.catalogue import demo_pictures
-from app.lifespan import network_cache, open_database, open_sandbox, open_vectors
+from app.indexes import open_index
+from app.lifespan import network_cache, open_database, open_sandbox, places
 from app.search.decode import DecodeLimits
 from app.search.encode import BATCH, BatchingEncoder, open_encoder
 from app.search.prepare import InProcess
@@ -86,9 +87,9 @@ def fill(settings: Settings, info: CheckpointInfo, pictures: int) -> None:
     with open_database(settings) as database:
         with database.begin() as session:
             generation = generations.adopt(session, info, find(MODEL))
-        with closing(open_vectors(settings.data_dir, generation)) as vectors:
+        with closing(open_index(database, generation, places(settings))) as index:
             made = Made(pictures, info.feature_dim, info.bits)
-            Filling(database, generation.id, vectors, made).up_to(pictures)
+            Filling(database, generation.id, index, made).up_to(pictures)
 
 
 def jpegs(count: int) -> Pictures:

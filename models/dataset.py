@@ -7,8 +7,10 @@ network does.
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -39,26 +41,30 @@ SPLIT_NAMES |= {TEST: TEST, "testing": TEST}
 
 @dataclass(frozen=True)
 class LabelledFiles:
-    """Pictures on disk with their class.
+    """Pictures with their class.
 
     Attributes:
         classes: names, in the order of the labels.
         paths: one a picture.
         labels: `(n,)` int64, an index into `classes` each.
+        read: returns a picture's bytes by its path, which is on disk if nothing else is said.
     """
 
     classes: tuple[str, ...]
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
+    read: Callable[[Path], bytes] = Path.read_bytes
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def subset(self, indices: NDArray[np.int64]) -> "LabelledFiles":
         """Returns the pictures at these positions."""
-        return LabelledFiles(self.classes, tuple(self.paths[i] for i in indices), self.labels[indices])
+        return replace(self, paths=tuple(self.paths[i] for i in indices), labels=self.labels[indices])
 
 
+# Pictures `(b, side, side, 3)` uint8 and their labels `(b,)` int64.
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 # The splits of a data set by name: `train`, and `validation` and `test` where there are such.
 Splits = Mapping[str, LabelledFiles]
 
@@ -97,29 +103,36 @@ def read_unlabelled(folder: Path, most: int, seed: int) -> LabelledFiles:
 
 
 def hold_out(files: LabelledFiles, share: float, seed: int) -> tuple[LabelledFiles, LabelledFiles]:
-    """Splits off a share of every class, at least one picture of each that has two; returns (rest, held out).
+    """Splits off a share of every class; returns (rest, held out)."""
+    rest, held = held_out(files.labels, share, seed)
+    return files.subset(rest), files.subset(held)
+
+
+def held_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Splits off a share of every class, at least one of each that has two; returns positions (rest, held out).
 
     Of large sets a smaller share is enough: what is held out is not learnt from.
     """
-    share = min(share, ENOUGH_HELD_OUT / max(len(files), 1))
+    share = min(share, ENOUGH_HELD_OUT / max(len(labels), 1))
     rng = np.random.default_rng(seed)
     held: list[int] = []
-    for label in range(len(files.classes)):
-        members = rng.permutation(np.flatnonzero(files.labels == label))
+    for label in range(int(labels.max(initial=-1)) + 1):
+        members = rng.permutation(np.flatnonzero(labels == label))
         held.extend(members[: max(round(len(members) * share), 1) if len(members) > 1 else 0].tolist())
-    chosen = np.zeros(len(files), dtype=bool)
+    chosen = np.zeros(len(labels), dtype=bool)
     chosen[held] = True
-    return files.subset(np.flatnonzero(~chosen)), files.subset(np.flatnonzero(chosen))
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def open_rgb(path: Path) -> Image.Image:
-    """Opens a picture upright, as RGB, transparency on white.
+def open_rgb(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Image.Image:
+    """Opens a picture upright, as RGB, transparency on white; `read` gives its bytes.
 
     Raises:
         OSError: it cannot be read as a picture.
     """
+    data = read(path)
     try:
-        with Image.open(path) as opened:
+        with Image.open(BytesIO(data)) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.has_transparency_data:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
@@ -142,6 +155,23 @@ class Loaded:
     pictures: NDArray[np.uint8]
     labels: NDArray[np.int64]
     unreadable: tuple[Path, ...]
+
+    @property
+    def replaced(self) -> int:
+        """None: what could not be read was left out before."""
+        return 0
+
+    def checksum(self) -> int:
+        """Tells these pictures from others."""
+        return zlib.crc32(np.ascontiguousarray(self.pictures).data)
+
+    def order(self, seed: int) -> NDArray[np.int64]:
+        """Draws an order of all pictures, `(n,)`."""
+        return np.random.default_rng(seed).permutation(len(self.labels))
+
+    def stream(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
+        """Yields lists of pictures by their positions."""
+        return ((self.pictures[rows], self.labels[rows]) for rows in parts)
 
     def at_most(self, count: int, seed: int) -> "Loaded":
         """Returns so many of the pictures, or all, in random order."""
@@ -170,7 +200,7 @@ def load_pictures(
     unreadable: list[Path] = []
     for position, path in enumerate(files.paths):
         try:
-            picture = prepare(open_rgb(path))
+            picture = prepare(open_rgb(path, files.read))
             if pictures is None:
                 pictures = room_for(len(files), picture.shape)
             pictures[len(kept)] = picture

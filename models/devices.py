@@ -7,11 +7,14 @@ one process. Norms' statistics are of each process's share, and averaged at the 
 import ctypes
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
+
+Result = TypeVar("Result")
 
 
 def pick_device() -> torch.device:
@@ -55,6 +58,8 @@ def process_group() -> Iterator[tuple[int, int]]:
     if "WORLD_SIZE" not in os.environ:
         yield 0, 1
         return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(pick_device())
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield distributed.get_rank(), distributed.get_world_size()
@@ -63,10 +68,52 @@ def process_group() -> Iterator[tuple[int, int]]:
 
 
 def average(tensors: Iterable[Tensor | None]) -> None:
-    """Gives every process the mean of these tensors over all processes; nothing where there is only one."""
+    """Gives every process the mean of these tensors over all processes; nothing where there is only one.
+
+    They travel as one piece: between hosts each piece costs a round trip, however small it is.
+    """
     if not distributed.is_initialized():
         return
-    for tensor in tensors:
-        if tensor is not None and tensor.is_floating_point():
-            distributed.all_reduce(tensor)
-            tensor.div_(distributed.get_world_size())
+    found = [tensor for tensor in tensors if tensor is not None and tensor.is_floating_point()]
+    if not found:
+        return
+    together = torch.cat([tensor.reshape(-1) for tensor in found])
+    distributed.all_reduce(together)
+    together.div_(distributed.get_world_size())
+    for tensor, mean in zip(found, torch.split(together, [tensor.numel() for tensor in found]), strict=True):
+        tensor.copy_(mean.view(tensor.shape))
+
+
+def average_number(number: float, device: torch.device) -> float:
+    """Returns the mean of all processes' numbers."""
+    if not distributed.is_initialized():
+        return number
+    mean = torch.tensor([number], dtype=torch.float64, device=device)
+    average([mean])
+    return float(mean)
+
+
+def share() -> tuple[int, int]:
+    """Returns this process's rank, and how many processes there are."""
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+
+
+def same_everywhere(number: int, device: torch.device) -> bool:
+    """Tells whether all processes have the same number."""
+    if not distributed.is_initialized():
+        return True
+    mine = torch.tensor([number], dtype=torch.int64, device=device)
+    all_of_them = [torch.empty_like(mine) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(all_of_them, mine)
+    return all(int(other) == number for other in all_of_them)
+
+
+def first_alone(work: Callable[[], Result]) -> Result:
+    """Has the first process do something, and after it the others, who find it done."""
+    rank, _ = share()
+    if rank and distributed.is_initialized():
+        distributed.barrier()
+    result = work()
+    if not rank and distributed.is_initialized():
+        distributed.barrier()
+    return result

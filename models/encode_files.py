@@ -102,7 +102,7 @@ def decode(files: LabelledFiles, positions: range, preprocess: Preprocess) -> tu
     pictures: dict[int, NDArray[np.uint8]] = {}
     for position in positions:
         try:
-            pictures[position] = preprocess(open_rgb(files.paths[position]))
+            pictures[position] = preprocess(open_rgb(files.paths[position], files.read))
         except OSError:
             continue
     return list(pictures), np.array(list(pictures.values()), np.uint8).reshape(-1, preprocess.size, preprocess.size, 3)

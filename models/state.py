@@ -1,6 +1,7 @@
 """What training changes, and how it survives being stopped.
 
-The whole state goes to disk after every epoch, as safetensors, so that the same command goes on where it was.
+The whole state goes to disk after every epoch, and within long ones every so many steps, as safetensors, so that the
+same command goes on where it was.
 """
 
 import json
@@ -17,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from models.backbones import BACKBONES
 from models.checkpoint import load
+from models.devices import average, average_number
 from models.errors import CheckpointError
 from models.network import LatentHashNet
 from models.recipe import Recipe
@@ -26,13 +28,20 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class State:
-    """The network, its averaged copy, the momentum, and the best averaged weights so far."""
+    """The network, its averaged copy, the momentum, the best averaged weights so far, and how far an epoch is.
+
+    Attributes:
+        step: steps of the present epoch that are over.
+        total_loss: the sum of their losses.
+    """
 
     network: LatentHashNet
     averaged: AveragedModel
     optimizer: torch.optim.SGD
     best: Tensors = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    step: int = 0
+    total_loss: float = 0.0
 
     @property
     def epoch(self) -> int:
@@ -44,6 +53,12 @@ class State:
         if accuracy >= max((past["accuracy"] for past in self.history), default=0.0):
             self.best = {name: value.clone() for name, value in self.averaged.module.state_dict().items()}
         self.history.append({"loss": loss, "accuracy": accuracy})
+        self.step, self.total_loss = 0, 0.0
+
+    def even_out(self) -> None:
+        """Gives every process the mean of what each gathers of its share: the norms' statistics, and the losses."""
+        average([*self.network.buffers(), *self.averaged.module.buffers()])
+        self.total_loss = average_number(self.total_loss, next(self.network.parameters()).device)
 
     def over(self, epochs: int, patience: int) -> bool:
         """Tells whether training has taken all its epochs, or has stopped getting better."""
@@ -119,7 +134,8 @@ def keep(state: State, path: Path, recipe: Recipe, data: dict[str, Any]) -> None
         "momentum": momentum,
     }
     tensors = {f"{part}/{name}": value.contiguous() for part, named in parts.items() for name, value in named.items()}
-    about = {"recipe": asdict(recipe), "data": data, "history": state.history}
+    place = {"step": state.step, "total_loss": state.total_loss}
+    about = {"recipe": asdict(recipe), "data": data, "history": state.history} | place
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, {"about": json.dumps(about)})
     temporary.replace(path)
@@ -147,6 +163,8 @@ def resume(state: State, path: Path, recipe: Recipe, data: dict[str, Any]) -> No
     for name, parameter in moving(state.network):
         state.optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name].to(device)
     state.best, state.history = parts["best"], about["history"]
+    # A version that kept whole epochs alone says nothing of steps.
+    state.step, state.total_loss = about.get("step", 0), about.get("total_loss", 0.0)
 
 
 def _take_over(network: LatentHashNet, classes: tuple[str, ...], start: str) -> None:

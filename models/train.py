@@ -1,7 +1,8 @@
 """Fine-tunes a network on a folder of labelled folders: class labels alone make the codes.
 
-Run it as `lookalike train DIR` or `python -m models.train DIR`, in several processes with `torchrun`. Stopped, the
-same command goes on from the last whole epoch, to the same result: every epoch draws from its own seed.
+Run it as `lookalike train DIR` or `python -m models.train DIR`, in several processes with `torchrun`; DIR may hold tar
+archives in place of folders (`models/shards.py`). Stopped, the same command goes on from the last whole epoch, in long
+ones from the last thousand steps, to the same result: every step draws from its own seed.
 
 The recipe follows the paper's section 3.2 (SGD with momentum, softmax loss on F8 over H, new layers faster than
 old ones) with what fine-tuning has learnt since: warm-up and cosine rates, label smoothing, averaged weights, early
@@ -9,10 +10,13 @@ layers left as they are.
 """
 
 import argparse
+import json
 import math
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ from models.backbones import BACKBONES
 from models.calibrate import on_loaded
 from models.dataset import Loaded, Splits
 from models.description import CheckpointInfo, FeatureNorm
-from models.devices import autocast, average, keep_freed_memory, pick_device, process_group
+from models.devices import autocast, average, keep_freed_memory, pick_device, process_group, same_everywhere
 from models.encode import encoder
 from models.errors import DatasetError, RecipeError
 from models.losses import loss
@@ -34,10 +38,12 @@ from models.metrics import accuracy, retrieval
 from models.network import LatentHashNet
 from models.recipe import Recipe, epochs_for
 from models.state import State, keep, resting, resume, start
-from models.train_data import Data, batches, read, seed_of
+from models.train_data import Data, Pictures, batches, read, seed_of
 
 # The state beside the checkpoint holds weights, averages, the best and the momentum as float32; then float16 weights.
 BYTES_A_WEIGHT = 18
+# Steps after which the state goes to disk within an epoch.
+SAVED_EVERY = 1000
 # Enough to tell which norm of F7 and which pool rank better, without encoding a large set once more.
 JUDGED_AMONG = 5000
 # Where codes rank better than F7 a small pool is better than a large one; of equals the larger wins.
@@ -61,6 +67,7 @@ Way = tuple[FeatureNorm, int]
 Measured = dict[str, dict[str, float]]
 Report = Callable[[Progress], None]
 Note = Callable[[str], None]
+Save = Callable[[], None]
 
 
 def silent(_progress: Progress) -> None:
@@ -69,6 +76,10 @@ def silent(_progress: Progress) -> None:
 
 def ignore(_note: str) -> None:
     """Notes nothing."""
+
+
+def do_nothing() -> None:
+    """Saves nothing: one process does that for all."""
 
 
 def train(
@@ -97,19 +108,33 @@ def train(
         state = start(recipe, data.classes, pick_device())
         require_space(out, BYTES_A_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
         unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
-        resume(state, unfinished, recipe, data.identity())
-        epochs = epochs_for(recipe, len(data.training.labels))
-        while not state.over(epochs, recipe.patience):
-            mean_loss = run_epoch(state, data.training, recipe, epochs, report)
-            state.judge(mean_loss, accuracy(logits(state, data.held_out.pictures), data.held_out.labels))
-            if rank == 0:
-                keep(state, unfinished, recipe, data.identity())
-            report(Progress(state.epoch, epochs, 0, 0, mean_loss, state.history[-1]["accuracy"]))
+        identity = data.identity()
+        resume(state, unfinished, recipe, identity)
+        require_same(state, identity)
+        save = partial(keep, state, unfinished, recipe, identity) if rank == 0 else do_nothing
+        take_epochs(state, data, recipe, report, save)
+        if more := data.training.replaced:
+            note(f"{more} pictures could not be read on the way, and others stood in for them.")
         info = finish(state, data, recipe, out)
         if rank == 0:
             info = checkpoint.save(state.network, info, out.parent)
             unfinished.unlink(missing_ok=True)
         return info
+
+
+def require_same(state: State, identity: dict[str, Any]) -> None:
+    """Finds out that all processes learn from the same pictures and begin at the same place.
+
+    Raises:
+        DatasetError: they do not.
+    """
+    device = next(state.network.parameters()).device
+    place = zlib.crc32(json.dumps([identity, state.history, state.step]).encode())
+    if not same_everywhere(place, device):
+        raise DatasetError(
+            "The processes do not see the same pictures, or the same unfinished run. Each host must read one data set, "
+            "and --out must name a folder that all of them share."
+        )
 
 
 def require_size(recipe: Recipe) -> None:
@@ -141,23 +166,35 @@ def require_space(out: Path, needed: int) -> None:
         raise DatasetError(f"{out.parent} has {free:,} bytes left; training wants {needed:,}.")
 
 
-def run_epoch(state: State, loaded: Loaded, recipe: Recipe, epochs: int, report: Report) -> float:
-    """Takes one pass over the pictures in an order of the epoch's own; returns the mean loss."""
-    # Dropout draws from torch's own generator.
-    torch.manual_seed(seed_of(recipe, state.epoch))
+def take_epochs(state: State, data: Data, recipe: Recipe, report: Report, save: Save) -> None:
+    """Trains until enough epochs are over, or they no longer help; `save` is called where a run can go on from."""
+    epochs = epochs_for(recipe, len(data.training.labels))
+    while not state.over(epochs, recipe.patience):
+        mean_loss = run_epoch(state, data.training, recipe, epochs, report, save)
+        state.judge(mean_loss, accuracy(logits(state, data.held_out.pictures), data.held_out.labels))
+        save()
+        report(Progress(state.epoch, epochs, 0, 0, mean_loss, state.history[-1]["accuracy"]))
+
+
+def run_epoch(state: State, pictures: Pictures, recipe: Recipe, epochs: int, report: Report, save: Save) -> float:
+    """Takes what is left of one pass over the pictures, in an order of the epoch's own; returns the mean loss."""
     state.network.train()
     for module in resting(state.network, recipe):
         module.eval()
-    losses: list[float] = []
-    steps = max(len(loaded.labels) // recipe.batch, 1)
-    for step, (pictures, labels) in enumerate(batches(loaded, recipe, state.epoch)):
+    steps = max(len(pictures.labels) // recipe.batch, 1)
+    for some, labels in batches(pictures, recipe, state.epoch, state.step):
+        # Dropout draws from torch's own generator.
+        torch.manual_seed(seed_of(recipe, state.epoch, state.step + 1))
         for group in state.optimizer.param_groups:
-            group["lr"] = group["share"] * rate((state.epoch + step / steps) / epochs, recipe)
-        losses.append(take_step(state, pictures, labels, recipe))
-        report(Progress(state.epoch + 1, epochs, step + 1, steps, losses[-1]))
-    mean_loss = torch.tensor(losses).mean()
-    average([mean_loss, *state.averaged.module.buffers()])
-    return float(mean_loss)
+            group["lr"] = group["share"] * rate((state.epoch + state.step / steps) / epochs, recipe)
+        loss_now = take_step(state, some, labels, recipe)
+        state.step, state.total_loss = state.step + 1, state.total_loss + loss_now
+        report(Progress(state.epoch + 1, epochs, state.step, steps, loss_now))
+        if state.step % SAVED_EVERY == 0:
+            state.even_out()
+            save()
+    state.even_out()
+    return state.total_loss / state.step
 
 
 def take_step(state: State, pictures: Tensor, labels: Tensor, recipe: Recipe) -> float:
@@ -219,11 +256,12 @@ def logits(state: State, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def main() -> None:
     """`python -m models.train DIR --out CHECKPOINT`, for `torchrun`; people use `lookalike train`."""
-    parser = argparse.ArgumentParser(description="Train on a folder of labelled folders.")
+    parser = argparse.ArgumentParser(description="Train on a folder of labelled folders, or of tar archives.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/model"))
     for name in ("bits", "size", "epochs", "batch", "frozen", "seed"):
         parser.add_argument(f"--{name}", type=int)
+    parser.add_argument("--rate", type=float)
     parser.add_argument("--backbone", choices=sorted(BACKBONES))
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     info = train(options.pop("folder"), options.pop("out"), Recipe(**options), tell, print)
@@ -231,7 +269,9 @@ def main() -> None:
 
 
 def tell(progress: Progress) -> None:
-    """Prints a line an epoch."""
+    """Prints a line an epoch, and one every hundred steps."""
+    if progress.step and progress.step % 100 == 0:
+        print(f"step {progress.step}/{progress.steps} loss {progress.loss:.3f}", flush=True)  # noqa: T201 - as below
     if progress.accuracy is not None:
         line = f"epoch {progress.epoch}/{progress.epochs} loss {progress.loss:.3f} accuracy {progress.accuracy:.4f}"
         print(line, flush=True)  # noqa: T201 - a program's answer

@@ -1,54 +1,94 @@
-"""What training learns from: pictures in memory, what is held out to judge by, and batches of random cuts."""
+"""What training learns from: pictures in memory or in archives, what is held out, and batches of random cuts."""
 
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from numpy.typing import NDArray
+from torch import Tensor
 
-from models.augment import augment
+from models.augment import draw, view
 from models.backbones import BACKBONES
 from models.dataset import (
     HELD_OUT,
     TRAIN,
     VALIDATION,
+    Batch,
     LabelledFiles,
     Loaded,
     Splits,
+    held_out,
     hold_out,
     load_pictures,
     read_splits,
 )
-from models.errors import DatasetError
+from models.devices import first_alone, share
+from models.errors import DatasetError, RecipeError
 from models.recipe import Recipe
+from models.shard_index import read_index
+from models.shards import Shards, read_class_names, shards_in
+
+
+class Pictures(Protocol):
+    """What an epoch passes over: `Loaded` in memory, `Shards` in archives."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """One a picture, `(n,)`."""
+        ...
+
+    @property
+    def replaced(self) -> int:
+        """How many turned out on the way to be no pictures, so that others stood in for them."""
+        ...
+
+    def checksum(self) -> int:
+        """Tells these pictures from others."""
+        ...
+
+    def order(self, seed: int) -> NDArray[np.int64]:
+        """Draws an order of all pictures, `(n,)`."""
+        ...
+
+    def stream(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
+        """Yields lists of pictures by their positions."""
+        ...
+
+    def at_most(self, count: int, seed: int) -> Loaded:
+        """Returns so many of the pictures in memory, or all, chosen at random."""
+        ...
 
 
 @dataclass(frozen=True)
 class Data:
-    """What to train on and what to judge by, in memory, and what the person should know of it."""
+    """What to train on and what to judge by, and what the person should know of it."""
 
     classes: tuple[str, ...]
-    training: Loaded
+    training: Pictures
     held_out: Loaded
     notes: tuple[str, ...]
 
     def identity(self) -> dict[str, Any]:
         """Tells this data from other data: the classes, how many pictures, and a checksum of them."""
-        pictures = (self.training.pictures, self.held_out.pictures)
-        checksum = [zlib.crc32(np.ascontiguousarray(some).data) for some in pictures]
-        return {"classes": list(self.classes), "pictures": [len(some) for some in pictures], "checksum": checksum}
+        parts = (self.training, self.held_out)
+        return {
+            "classes": list(self.classes),
+            "pictures": [len(some.labels) for some in parts],
+            "checksum": [some.checksum() for some in parts],
+        }
 
 
 def read(source: Path | Splits, recipe: Recipe) -> Data:
-    """Decodes the pictures: `validation` is held out where there is one, else a tenth of `train`.
+    """Reads what to learn from: `validation` is held out where there is one, else a tenth of `train`.
 
     Raises:
         DatasetError: there is nothing to learn from.
     """
+    if isinstance(source, Path) and shards_in(source):
+        return read_shards(source, recipe)
     splits, name = (read_splits(source), source) if isinstance(source, Path) else (source, "This data set")
     files = splits[TRAIN]
     if len(files.classes) == 1:
@@ -63,6 +103,30 @@ def read(source: Path | Splits, recipe: Recipe) -> Data:
     return Data(files.classes, loaded, judges, notes(files, (*loaded.unreadable, *judges.unreadable)))
 
 
+def read_shards(folder: Path, recipe: Recipe) -> Data:
+    """Finds out what a folder of archives holds; only what is held out is read into memory.
+
+    Raises:
+        DatasetError: there is nothing to learn from.
+    """
+    apart = shards_in(folder, VALIDATION)
+    index, judged = first_alone(lambda: (read_index(shards_in(folder)), read_index(apart) if apart else None))
+    classes = read_class_names(folder, max(int(some.labels.max()) for some in (index, judged) if some))
+    if len(classes) == 1:
+        raise DatasetError(f"{folder} has one class, {classes[0]}; learning to tell apart wants two or more.")
+    preprocess = BACKBONES[recipe.backbone].preprocess
+    training = Shards(index, replace(preprocess, size=round(recipe.cut * 1.25)))
+    judges = Shards(index, replace(preprocess, size=recipe.size))
+    if judged is not None:
+        judges = Shards(judged, judges.prepare)
+    else:
+        rest, held = held_out(index.labels, HELD_OUT, recipe.seed)
+        training, judges = training.subset(rest), judges.subset(held)
+    if not len(judges.labels):
+        raise DatasetError(f"{folder} has one picture of each class; training wants another of each to judge by.")
+    return Data(classes, training, judges.loaded(), training.notes(len(classes)))
+
+
 def notes(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, ...]:
     """Says what a person should know of their data before they trust the result."""
     counts = np.bincount(files.labels, minlength=len(files.classes))
@@ -73,19 +137,33 @@ def notes(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, ...]
     return tuple(found)
 
 
-def seed_of(recipe: Recipe, epoch: int) -> int:
-    """Returns where an epoch's randomness starts, whatever came before it."""
-    return recipe.seed * 100_003 + epoch
+def seed_of(recipe: Recipe, epoch: int, step: int = 0) -> int:
+    """Returns where the randomness of an epoch, or of its `step`th step, starts, whatever came before it."""
+    return ((recipe.seed * 100_003 + epoch) * 1_000_003 + step) % 2**63
 
 
-def batches(loaded: Loaded, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields this process's share of batches, pictures `(b, size, size, 3)` and labels `(b,)`, all equally long."""
-    generator = torch.Generator().manual_seed(seed_of(recipe, epoch))
-    order = torch.randperm(len(loaded.labels), generator=generator).numpy()
-    whole = max(len(order) // recipe.batch * recipe.batch, min(len(order), recipe.batch))
-    rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
-    for first in range(0, whole, recipe.batch):
-        chosen = order[first : first + recipe.batch]
-        pictures = torch.from_numpy(loaded.pictures[chosen])
-        cuts = augment(pictures, recipe.cut, generator, recipe.least_area, mirror=recipe.mirror)
-        yield cuts[rank::world], torch.from_numpy(loaded.labels[chosen])[rank::world]
+def batches(pictures: Pictures, recipe: Recipe, epoch: int, begin: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields this process's share of an epoch's batches, from the `begin`th on, all equally long.
+
+    What a batch holds, and how it is cut, depends on the seed alone, and not on how many processes share it.
+
+    Yields:
+        pictures `(b, size, size, 3)` float32 and labels `(b,)` int64.
+
+    Raises:
+        RecipeError: a batch cannot be divided among the processes.
+    """
+    rank, world = share()
+    if recipe.batch % world or len(pictures.labels) < world:
+        raise RecipeError(
+            f"A batch of {recipe.batch} out of {len(pictures.labels):,} pictures cannot be divided among {world} "
+            "processes. Choose another --batch, or fewer processes."
+        )
+    order = pictures.order(seed_of(recipe, epoch))
+    length = min(recipe.batch, len(order) // world * world)
+    firsts = range(begin * length, len(order) // length * length, length)
+    shares = (order[first : first + length][rank::world] for first in firsts)
+    for step, (found, labels) in enumerate(pictures.stream(shares), begin + 1):
+        generator = torch.Generator().manual_seed(seed_of(recipe, epoch, step))
+        views = draw(length, generator, recipe.least_area, mirror=recipe.mirror).share(rank, world)
+        yield view(torch.from_numpy(found), recipe.cut, views), torch.from_numpy(labels)

@@ -22,6 +22,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.catalogue.postgres import connect, database_url, postgres_url
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.milvus import drop_collections, running_milvus
 
 __all__ = ["database_url", "postgres_url"]
 
@@ -54,9 +55,39 @@ def database(migrated_url: str) -> Iterator[Database]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Milvus for all tests: the one that LOOKALIKE_MILVUS_URI names, or milvus-lite."""
+    if uri := os.environ.get("LOOKALIKE_MILVUS_URI"):
+        yield uri
+        return
+    with running_milvus(tmp_path_factory.mktemp("milvus")) as server:
+        yield server.uri
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_run_in_milvus(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where LOOKALIKE_INDEX asks for it, tells every service of the run where Milvus is."""
+    with pytest.MonkeyPatch.context() as environment:
+        if os.environ.get("LOOKALIKE_INDEX") == "milvus":
+            environment.setenv("LOOKALIKE_MILVUS_URI", request.getfixturevalue("milvus_uri"))
+        yield
+
+
 @pytest.fixture
-def settings(tmp_path: Path, migrated_url: str) -> Settings:
-    return Settings(data_dir=tmp_path / "data", database_url=migrated_url, demo="off", auth="off", _env_file=None)
+def in_milvus(settings: Settings, milvus_uri: str) -> Iterator[Settings]:
+    """The settings of a service whose catalogue is in Milvus, whatever the run's are."""
+    yield settings.model_copy(update={"index": "milvus", "milvus_uri": milvus_uri})
+    drop_collections(milvus_uri, str(settings.database_url))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, migrated_url: str) -> Iterator[Settings]:
+    data = tmp_path / "data"
+    made = Settings(data_dir=data, database_url=migrated_url, demo="off", auth="off", _env_file=None)
+    yield made
+    if made.index == "milvus" and made.milvus_uri is not None:
+        drop_collections(made.milvus_uri, migrated_url)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ FAKE_CHECKPOINT = Path("fake.json")
 class FakeEncoder:
     """F7 is the picture at 4×4 pixels; the code is the sign of random projections of it."""
 
-    size = SIDE
+    size, waiting = SIDE, 0
 
     def __init__(self) -> None:
         self._planes = np.random.default_rng(7).normal(size=(FEATURE_DIM, BITS)).astype(np.float32)

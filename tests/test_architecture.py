@@ -14,7 +14,7 @@ MOST_LINES_OF_A_METHOD = 150
 HTTP = ("fastapi", "starlette", "fastapi_offline", "uvicorn")
 SQL = ("sqlalchemy", "psycopg", "alembic")
 NETWORK = ("torch", "torchvision", "timm", "openvino", "safetensors", "models.network", "models.backbones")
-SETTINGS_READ_BY = ("app.main", "app.lifespan", "app.cli", "migrations.env")
+SETTINGS_READ_BY = ("app.main", "app.lifespan", "app.upkeep", "app.cli", "migrations.env")
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,19 @@ def test_the_reader_of_imports_sees_what_is_known_to_be_there() -> None:
         (("app.search",), (*HTTP, *SQL)),
         (
             ("app.search",),
-            ("app.catalogue", "app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.main"),
+            ("app.catalogue", "app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.upkeep", "app.main"),
         ),
-        (("app.catalogue",), ("app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.main")),
+        (
+            ("app.catalogue",),
+            ("app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.upkeep", "app.main"),
+        ),
         (("app.ingest",), ("app.api", "app.cli", "app.main")),
         (("app.quality",), ("app.api", "app.cli", "app.main", "app.lifespan")),
         (("app.catalogue", "app.ingest", "app.quality", "app.client"), HTTP),
-        (("app.client",), ("app.search", "app.catalogue", "app.ingest", "app.api", "app.cli", "app.lifespan", *SQL)),
+        (
+            ("app.client",),
+            ("app.search", "app.catalogue", "app.ingest", "app.api", "app.cli", "app.lifespan", "app.upkeep", *SQL),
+        ),
         (("app.api",), ("app.cli",)),
         (("app.errors",), ("app", "models", *HTTP, *SQL)),
         (("app", "models", "migrations"), ("tests",)),
@@ -138,6 +144,20 @@ def test_settings_are_read_at_the_roots() -> None:
 
 def test_faiss_is_called_in_one_place() -> None:
     assert {importer for importer, _ in found(("app", "models"), ("faiss",))} == {"app.search.kernels"}
+
+
+def test_opentelemetry_is_imported_in_one_place_and_only_when_somebody_traces() -> None:
+    assert {importer for importer, _ in found(("app", "models"), ("opentelemetry",))} == {"app.api.spans"}
+    assert {one for one in IMPORTS if one.imported == "app.api.spans" and one.at_once} == set()
+
+
+def test_milvus_is_known_in_one_place_and_only_where_it_is_chosen() -> None:
+    assert {importer for importer, _ in found(("app", "models"), ("pymilvus", "grpc"))} == {
+        "app.search.milvus_connection"
+    }
+    of_it = ("pymilvus", "grpc", "app.search.milvus", "app.search.milvus_collection", "app.search.milvus_connection")
+    at_once = {one.importer for one in IMPORTS if within(one.imported, of_it) and one.at_once}
+    assert at_once == {"app.search.milvus", "app.search.milvus_collection"}
 
 
 def test_tables_are_declared_in_one_place() -> None:

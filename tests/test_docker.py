@@ -1,19 +1,34 @@
 """The container files, as far as they can be checked without an engine."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
+
+from app.settings import misspelt
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
+CUDA = ROOT / "docker" / "cuda.yml"
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
+OURS = ("migrate", "app", "replica")
+PROFILES = {
+    "default": {"app"},
+    "scale": {"replica", "proxy", "milvus", "etcd", "objects", "buckets"},
+    "observe": {"prometheus", "grafana"},
+}
+PUBLISHED = {"app": "8000", "proxy": "8080", "prometheus": "9090", "grafana": "3000"}
+# A release, not a name that moves on: v1.2.3, 18.4, 3.2.22-alpine, RELEASE.2024-05-28T17-19-04Z.
+RELEASE = re.compile(r"[\w./-]+:(v?\d+\.\d+(\.\d+)?(-\w+)?|RELEASE\.[\dTZ-]+)")
 
 
-def compose() -> dict[str, Any]:
-    loaded: dict[str, Any] = YAML(typ="safe").load(COMPOSE)
+def compose(path: Path = COMPOSE) -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(path)
     return loaded
 
 
@@ -33,24 +48,73 @@ def instructions(stage: list[str], name: str) -> list[str]:
     return [line.removeprefix(f"{name} ") for line in stage if line.startswith(f"{name} ")]
 
 
-def test_compose_file_follows_the_compose_specification() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+@pytest.mark.parametrize("path", [COMPOSE, CUDA], ids=lambda path: path.name)
+def test_compose_files_follow_the_compose_specification(path: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]
     checked = subprocess.run(command, check=False, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_app_waits_for_the_migration_and_the_migration_for_the_database() -> None:
+def test_each_profile_has_its_services_and_all_have_the_database_and_its_migration() -> None:
+    found = {name: set(service.get("profiles", [])) for name, service in compose()["services"].items()}
+    assert {name for name, profiles in found.items() if not profiles} == {"database", "migrate"}
+    for profile, names in PROFILES.items():
+        assert {name for name, profiles in found.items() if profile in profiles} == names
+
+
+def test_nothing_waits_for_what_its_profile_does_not_start() -> None:
+    services = compose()["services"]
+    for name, service in services.items():
+        for needed in service.get("depends_on", {}):
+            assert set(services[needed].get("profiles", service.get("profiles", []))) >= set(
+                service.get("profiles", [])
+            )
+            assert needed in services, (name, needed)
+
+
+def test_what_is_waited_for_until_it_is_healthy_can_say_so() -> None:
+    services = compose()["services"]
+    for service in services.values():
+        waiting = service.get("depends_on", {})
+        for needed, how in waiting.items() if isinstance(waiting, dict) else ():
+            assert how["condition"] != "service_healthy" or "healthcheck" in services[needed], needed
+
+
+@pytest.mark.parametrize("name", ["app", "replica"])
+def test_it_waits_for_the_migration_and_the_migration_for_the_database(name: str) -> None:
     services = compose()["services"]
     assert services["migrate"]["command"] == ["migrate"]
     assert services["migrate"]["depends_on"]["database"]["condition"] == "service_healthy"
-    assert services["app"]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
-    assert "healthcheck" in services["database"]
+    assert services[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
 
 
-def test_migration_and_app_are_one_image_over_one_database() -> None:
-    migrate, app = compose()["services"]["migrate"], compose()["services"]["app"]
-    assert migrate["image"] == app["image"]
-    assert migrate["environment"].items() <= app["environment"].items()
+@pytest.mark.parametrize("name", ["app", "replica"])
+def test_the_migration_and_it_are_one_image_over_one_database(name: str) -> None:
+    migrate, serving = compose()["services"]["migrate"], compose()["services"][name]
+    assert migrate["image"] == serving["image"]
+    assert migrate["environment"].items() <= serving["environment"].items()
+
+
+def test_replicas_share_milvus_and_a_bucket_that_is_made_before() -> None:
+    services = compose()["services"]
+    replica = services["replica"]
+    assert replica["deploy"]["replicas"] == 2
+    assert "ports" not in replica, "the proxy is what is asked"
+    environment = replica["environment"]
+    assert environment["LOOKALIKE_INDEX"] == "milvus"
+    assert environment["LOOKALIKE_MILVUS_URI"] == "http://milvus:19530"
+    bucket = environment["LOOKALIKE_PICTURES"].removeprefix("s3://").split("/")[0]
+    assert f"objects/{bucket}" in services["buckets"]["command"][0]
+    assert environment["AWS_ENDPOINT_URL"] == "http://objects:9000"
+    assert environment["AWS_ACCESS_KEY_ID"] == services["objects"]["environment"]["MINIO_ROOT_USER"]
+    for name, key in (("objects", "MINIO_ROOT_PASSWORD"), ("milvus", "MINIO_SECRET_ACCESS_KEY")):
+        assert services[name]["environment"][key] == environment["AWS_SECRET_ACCESS_KEY"] == "${S3_PASSWORD:-}"
+
+
+def test_every_setting_that_is_given_is_one() -> None:
+    for name in OURS:
+        given = {key for key in compose()["services"][name]["environment"] if key.startswith("LOOKALIKE_")}
+        assert misspelt(given) == []
 
 
 def test_no_password_is_written_down_and_a_missing_one_is_an_error() -> None:
@@ -61,24 +125,69 @@ def test_no_password_is_written_down_and_a_missing_one_is_an_error() -> None:
 
 def test_what_runs_our_code_can_write_to_its_volume_and_tmp_only() -> None:
     services = compose()["services"]
-    for service in (services["migrate"], services["app"]):
+    for service in (services[name] for name in OURS):
         assert service["read_only"] is True
         assert service["tmpfs"] == ["/tmp"]  # noqa: S108 – the container's
         assert service["cap_drop"] == ["ALL"]
     assert services["app"]["volumes"] == ["data:/data"]
+    assert services["replica"]["volumes"] == ["replicas:/data"]
 
 
-def test_only_the_app_is_reached_from_outside_and_only_from_this_machine() -> None:
-    ports = {name: service.get("ports", []) for name, service in compose()["services"].items()}
-    assert [name for name, published in ports.items() if published] == ["app"]
-    assert all(port.startswith("127.0.0.1:") for port in ports["app"])
+def test_few_are_reached_from_outside_and_only_from_this_machine() -> None:
+    ports = {name: service["ports"] for name, service in compose()["services"].items() if "ports" in service}
+    assert set(ports) == set(PUBLISHED)
+    for name, (port,) in ports.items():
+        assert port.startswith("127.0.0.1:"), name
+        assert port.endswith(f":{PUBLISHED[name]}"), name
 
 
 def test_images_from_elsewhere_are_pinned_to_a_release() -> None:
-    assert compose()["services"]["database"]["image"].startswith("postgres:18.")
+    images = {service["image"] for name, service in compose()["services"].items() if name not in OURS}
+    assert len(images) == 7
+    for image in images:
+        assert RELEASE.fullmatch(image), image
+    assert any(image.startswith("postgres:18.") for image in images)
     base = instructions(DOCKERFILE.read_text().splitlines(), "ARG")[0]
     assert base == "PYTHON_IMAGE=python:3.11-slim-bookworm"
     assert all(stage[0].startswith("FROM ${PYTHON_IMAGE}") for stage in stages())
+
+
+def test_the_image_is_for_cpus_unless_somebody_asks_for_cuda() -> None:
+    arguments = instructions(stages()[0], "ARG")
+    assert "DEVICE=cpu" in arguments
+    services = compose()["services"]
+    cuda = compose(CUDA)["services"]
+    for name in OURS:
+        assert services[name]["build"]["args"]["DEVICE"] == "cpu"
+        assert cuda[name]["build"]["args"]["DEVICE"] == "cuda"
+        assert cuda[name]["image"] != services[name]["image"]
+    for name in ("app", "replica"):
+        (device,) = cuda[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+
+
+def test_the_image_brings_what_its_profiles_want() -> None:
+    """Traces are a setting away, and replicas want the clients of Milvus and S3."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    default = compose()["services"]["app"]["build"]["args"]["EXTRAS"]
+    named = default.removeprefix("${EXTRAS-").removesuffix("}").split()
+    assert set(named) == {"milvus", "otel", "s3"}
+    assert set(named) <= set(extras)
+
+
+def refusal(**arguments: str) -> str | None:
+    """What the first step of the build says; None if it goes on."""
+    (check,) = [line for line in instructions(stages()[0], "RUN") if line.startswith("if [")]
+    script = check[: check.index("&& python")]
+    given = {"DEVICE": "cpu", "TORCH_INDEX": "", **arguments}
+    done = subprocess.run(["sh", "-c", script], env=given, check=False, capture_output=True, text=True)
+    return done.stderr if done.returncode else None
+
+
+def test_nobody_gets_gigabytes_by_accident() -> None:
+    assert "TORCH_INDEX" in str(refusal())
+    assert refusal(TORCH_INDEX="an address") is None
+    assert refusal(DEVICE="cuda") is None
 
 
 def test_the_image_does_not_run_as_root() -> None:

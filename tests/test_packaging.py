@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("app", "migrations", "models")
 BUILD = "from setuptools.build_meta import build_sdist, build_wheel; build_sdist('dist'); build_wheel('dist')"
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*")
-ADDRESS = re.compile(r"https?://(?!127\.0\.0\.1|localhost)|file://|--(extra-)?index-url|--find-links")
+# A name without a dot, and with a port, is another container's.
+ADDRESS = re.compile(
+    r"https?://(?!127\.0\.0\.1|localhost|0\.0\.0\.0|[a-z]+:\d)|file://|--(extra-)?index-url|--find-links"
+)
 TOOLING = (
     "Makefile",
     "constraints.txt",
@@ -52,7 +55,9 @@ def needed_at_run_time() -> set[str]:
 def declared() -> list[Requirement]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
-    return [Requirement(line) for line in (*project["dependencies"], *extras)]
+    requirements = [Requirement(line) for line in (*project["dependencies"], *extras)]
+    # One extra takes in another by the project's own name.
+    return [requirement for requirement in requirements if requirement.name != project["name"]]
 
 
 def pin_lines() -> list[str]:

@@ -5,6 +5,8 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Path, Query, Request
 
+from app.api.gauges import Gauges
+from app.api.metrics import Metrics
 from app.catalogue.conditions import read_filter
 from app.catalogue.queries import unheard_of
 from app.errors import InvalidInputError
@@ -24,6 +26,16 @@ Label = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$", description=
 async def get_service(request: Request) -> Service:
     """Returns the service that the application's lifespan opened."""
     return cast("Service", request.state.service)
+
+
+async def get_metrics(request: Request) -> Metrics:
+    """Returns the application's metrics."""
+    return cast("Metrics", request.app.state.metrics)
+
+
+async def get_gauges(request: Request) -> Gauges:
+    """Returns what looks how this process is."""
+    return cast("Gauges", request.state.gauges)
 
 
 async def get_threads(request: Request) -> Executor:
@@ -120,5 +132,7 @@ def notes(service: Service, label: str | None, filter_: str | None) -> list[str]
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]
+MetricsDep = Annotated[Metrics, Depends(get_metrics)]
+GaugesDep = Annotated[Gauges, Depends(get_gauges)]
 ThreadsDep = Annotated[Executor, Depends(get_threads)]
 SearchOptionsDep = Annotated[SearchOptions, Depends(get_search_options)]

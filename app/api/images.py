@@ -1,11 +1,9 @@
 """The pictures of the catalogue: list, look at, describe, delete."""
 
-import os
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path as FilePath
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
@@ -16,11 +14,14 @@ from app.api.schemas import PROBLEM, PictureOut, PicturePage, PicturePatch
 from app.catalogue import queries
 from app.catalogue.changes import Given
 from app.catalogue.conditions import passes
+from app.catalogue.picture_store import OpenPicture
 from app.catalogue.tables import Picture
-from app.errors import InvalidInputError, NotFoundError
+from app.errors import InvalidInputError, NotFoundError, UnavailableError
 from app.lifespan import Service
 from app.search.decode import THUMBNAIL_MEDIA_TYPE
 from app.storable import Json, check_json
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(
     tags=["catalogue"],
@@ -30,8 +31,6 @@ router = APIRouter(
         503: {"description": "Not now; see Retry-After.", **PROBLEM},
     },
 )
-
-CHUNK_BYTES = 65_536
 
 IfNoneMatch = Annotated[str | None, Header()]
 IMAGE: dict[int | str, dict[str, Any]] = {
@@ -43,20 +42,23 @@ IMAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
-class OpenFileResponse(StreamingResponse):
-    """Sends a file that is open already, so that it arrives whole even if it is deleted meanwhile."""
+class PictureResponse(StreamingResponse):
+    """Sends a picture that is open already, so that it arrives whole even if it is deleted meanwhile."""
 
-    def __init__(self, file: BinaryIO, headers: Mapping[str, str], media_type: str) -> None:
-        self._file = file
-        length = {"Content-Length": str(os.fstat(file.fileno()).st_size)}
-        super().__init__(
-            iter(partial(file.read, CHUNK_BYTES), b""), headers={**headers, **length}, media_type=media_type
-        )
+    def __init__(self, picture: OpenPicture, headers: Mapping[str, str], media_type: str) -> None:
+        self._picture = picture
+        length = {"Content-Length": str(picture.size)}
+        super().__init__(picture.chunks, headers={**headers, **length}, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it, and closes it even if nobody takes it."""
-        with self._file:
+        try:
             await super().__call__(scope, receive, send)
+        except UnavailableError as error:
+            # The status is out already. Ending here, short of the length that was promised, breaks the connection.
+            log.warning("a picture was cut off on its way out: %s", error)
+        finally:
+            self._picture.close()
 
 
 @router.get("/images", operation_id="list_images", summary="The catalogue, page by page")
@@ -105,20 +107,22 @@ def delete_image(picture_id: PictureId, service: ServiceDep) -> None:
 def get_original(picture_id: PictureId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
     """Returns the bytes that were added."""
     picture = _picture(service, picture_id)
+    headers = _headers(picture.sha256)
+    if if_none_match == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
     with _present(picture_id):
-        return _file(service.files.original(picture.sha256), picture.media_type, picture.sha256, if_none_match)
+        return PictureResponse(service.files.open(picture.sha256), headers, picture.media_type)
 
 
 @router.get("/images/{picture_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
 def get_thumbnail(picture_id: PictureId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
     """Returns a small picture, upright and without metadata."""
     sha256 = _picture(service, picture_id).sha256
-    path = service.files.thumbnail(sha256)
+    headers = _headers(sha256)
+    if if_none_match == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
     with _present(picture_id):
-        if not path.exists():
-            original = service.files.original(sha256).read_bytes()
-            service.files.store_thumbnail(sha256, service.prepare(original, thumbnail=True).thumbnail)
-        return _file(path, THUMBNAIL_MEDIA_TYPE, sha256, if_none_match)
+        return Response(_thumbnail(service, sha256), headers=headers, media_type=THUMBNAIL_MEDIA_TYPE)
 
 
 def _picture(service: Service, picture_id: int) -> Picture:
@@ -128,19 +132,26 @@ def _picture(service: Service, picture_id: int) -> Picture:
 
 @contextmanager
 def _present(picture_id: int) -> Iterator[None]:
-    """Says that a picture is not there when its file is not: it is damaged, or somebody deletes it just now."""
+    """Says that a picture is not there when its original is not: that is lost, or somebody deletes it just now."""
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFoundError("original on disk of picture", picture_id) from error
+        raise NotFoundError("stored original of picture", picture_id) from error
 
 
-def _file(path: FilePath, media_type: str, sha256: str, if_none_match: str | None) -> Response:
+def _thumbnail(service: Service, sha256: str) -> bytes:
+    """Reads a thumbnail, and makes it again if it is not there."""
+    try:
+        return service.files.read_thumbnail(sha256)
+    except FileNotFoundError:
+        made = service.prepare(service.files.read(sha256), thumbnail=True).thumbnail
+        service.files.store_thumbnails({sha256: made})
+        return made
+
+
+def _headers(sha256: str) -> dict[str, str]:
     # The address stays when a picture is replaced, so browsers ask each time whether theirs is the one.
-    headers = {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache"}
-    if if_none_match == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    return OpenFileResponse(path.open("rb"), media_type=media_type, headers=headers)
+    return {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache"}
 
 
 def _storable(field: str, value: Json) -> Json:

@@ -7,7 +7,6 @@ from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import TypeAdapter, ValidationError
 
 from app.api.dependencies import ServiceDep
-from app.api.metrics import MetricsDep
 from app.api.schemas import PROBLEM, Described, IndexOut, ItemOut
 from app.catalogue.changes import Given
 from app.errors import InvalidInputError
@@ -36,7 +35,6 @@ DESCRIBED = TypeAdapter(list[Described])
 def index(
     images: Annotated[list[UploadFile], File(description="One or more pictures.", min_length=1)],
     service: ServiceDep,
-    metrics: MetricsDep,
     metadata: Annotated[
         str,
         Form(
@@ -56,7 +54,6 @@ def index(
         pairs = zip(images[first : first + CHUNK], described[first : first + CHUNK], strict=True)
         added = service.ingest.add([_upload(image.file.read(), about) for image, about in pairs])
         items.extend(ItemOut(**vars(item)) for item in added)
-    metrics.count_added([item.status for item in items])
     return IndexOut(items=items)
 
 

@@ -1,52 +1,115 @@
-"""Prometheus metrics of one process."""
+"""Prometheus metrics: what this server has done since it started, counted by all of its worker processes together.
 
-from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
-from typing import Annotated, cast
+Where there are several, each counts in files of its own in one folder (`metrics_files.py`), and whichever is asked
+adds all of them up. What is, rather than what was done, is in `gauges.py`.
+"""
 
-from fastapi import Depends, Request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from app.api.metrics_files import forget_the_dead
+from app.observers import Observer, Work
 
 # Seconds: a fast machine decodes in one millisecond, an exhaustive search over millions takes one second.
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+PICTURES = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000)
+# What a label may say. Anything else counts as `other`: labels that anybody could make up would have no end.
+OTHER = "other"
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST")
+PICTURE_CODES = ("empty", "too_many_bytes", "too_many_pixels", "unknown_format", "damaged", "crop_outside")
+STATUSES = ("created", "updated", "unchanged", "rejected")
 
 
-class Metrics:
-    """What this process counts; one a application."""
+class Metrics(Observer):
+    """What this process counts; one a application.
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._searches = Counter("lookalike_searches", "Searches answered.", ["mode"], registry=self.registry)
-        self._stages = Histogram(
-            "lookalike_search_stage_seconds",
-            "Time of each stage of a search.",
-            ["stage"],
-            buckets=BUCKETS,
+    Args:
+        folder: where all processes of the server count together; None where this one is alone.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.registry, self._folder = CollectorRegistry(), folder
+        self._answered = self._counter("http_requests", "Requests answered.", "method", "route", "status")
+        self._took = self._histogram("http_request_seconds", "Time from head to answer.", SECONDS, "method", "route")
+        self._refusals = self._counter("requests_refused", "Requests refused, by reason.", "reason")
+        self._inside = Gauge(
+            "lookalike_http_requests_in_progress",
+            "Requests under way.",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
-        self._added = Counter("lookalike_index_items", "Pictures by outcome.", ["status"], registry=self.registry)
-        self._images = Gauge("lookalike_images", "Pictures that can be found.", registry=self.registry)
+        self._pictures_refused = self._counter("pictures_refused", "Pictures that cannot be used, by reason.", "reason")
+        self._searches = self._counter("searches", "Searches answered.", "mode")
+        self._search = self._histogram("search_seconds", "Time of a search.", SECONDS, "mode")
+        self._search_stages = self._histogram(
+            "search_stage_seconds", "Time of each stage of a search.", SECONDS, "stage"
+        )
+        self._candidates = self._histogram("search_candidates", "Pictures in the pool of a search.", PICTURES, "mode")
+        self._items = self._counter("index_items", "Pictures that were sent to be added, by outcome.", "status")
+        self._addition = self._histogram("addition_seconds", "Time of one commit's worth of additions.", SECONDS)
+        self._addition_stages = self._histogram(
+            "addition_stage_seconds", "Time of each stage of an addition.", SECONDS, "stage"
+        )
 
-    def count_search(self, mode: str, timings_ms: Mapping[str, float]) -> None:
-        """Counts a search and its stages."""
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Counts a request as under way, for the length of the block."""
+        self._inside.inc()
+        try:
+            yield
+        finally:
+            self._inside.dec()
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts a request that was answered; `route` is a path with its parameters' names."""
+        method = method if method in METHODS else OTHER
+        self._answered.labels(method, route, str(status)).inc()
+        self._took.labels(method, route).observe(seconds)
+
+    def refused_request(self, reason: str) -> None:
+        """Counts a request that was refused for one of `app.api.problems.REASONS`."""
+        self._refusals.labels(reason).inc()
+
+    def refused(self, code: str) -> None:
+        """Counts a picture that cannot be used."""
+        self._pictures_refused.labels(code if code in PICTURE_CODES else OTHER).inc()
+
+    def ended(self, work: Work) -> None:
+        """Counts a search or an addition, and its stages."""
+        if work.name == "search":
+            self._count_search(work, str(work.facts["mode"]))
+        elif work.name == "addition":
+            self._count_addition(work)
+
+    def render(self) -> bytes:
+        """Returns in Prometheus' text format what all processes counted."""
+        if self._folder is None:
+            return generate_latest(self.registry)
+        forget_the_dead(self._folder)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, str(self._folder))  # type: ignore[no-untyped-call]  # theirs is untyped
+        return generate_latest(together)
+
+    def _count_search(self, work: Work, mode: str) -> None:
         self._searches.labels(mode).inc()
-        for stage, milliseconds in timings_ms.items():
-            self._stages.labels(stage).observe(milliseconds / 1000)
+        self._search.labels(mode).observe(work.total()["total"] / 1000)
+        self._candidates.labels(mode).observe(int(work.facts["candidates"]))
+        for stage, milliseconds in work.stages.items():
+            self._search_stages.labels(stage).observe(milliseconds / 1000)
 
-    def count_added(self, statuses: Sequence[str]) -> None:
-        """Counts what became of some pictures."""
-        for status, count in Tally(statuses).items():
-            self._added.labels(status).inc(count)
+    def _count_addition(self, work: Work) -> None:
+        for status in STATUSES:
+            self._items.labels(status).inc(int(work.facts.get(status, 0)))
+        self._addition.observe(work.total()["total"] / 1000)
+        for stage, milliseconds in work.stages.items():
+            self._addition_stages.labels(stage).observe(milliseconds / 1000)
 
-    def render(self, images: int) -> bytes:
-        """Returns everything in Prometheus' text format."""
-        self._images.set(images)
-        return generate_latest(self.registry)
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"lookalike_{name}", about, labels, registry=self.registry)
 
-
-async def get_metrics(request: Request) -> Metrics:
-    """Returns the application's metrics."""
-    return cast("Metrics", request.app.state.metrics)
-
-
-MetricsDep = Annotated[Metrics, Depends(get_metrics)]
+    def _histogram(self, name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"lookalike_{name}", about, labels, registry=self.registry, buckets=buckets)

@@ -10,12 +10,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
+from starlette.types import Receive, Scope, Send
 
 from app.errors import (
     ForbiddenError,
     InvalidInputError,
     LookalikeError,
     NotFoundError,
+    OverloadedError,
     PictureRefusedError,
     TooLargeError,
     TooManyRequestsError,
@@ -38,6 +40,22 @@ STATUS = {
     TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+# In a word, for metrics; the first that fits.
+REASONS: dict[type[LookalikeError], str] = {
+    PictureRefusedError: "picture",
+    InvalidInputError: "invalid",
+    NotFoundError: "not_found",
+    TooLargeError: "too_large",
+    UnauthorisedError: "unauthorised",
+    ForbiddenError: "forbidden",
+    TooManyRequestsError: "rate",
+    TooSlowError: "too_slow",
+    OverloadedError: "overloaded",
+    UnavailableError: "unavailable",
+    LookalikeError: "conflict",
+}
+# Where a request's state says why it was refused.
+REFUSED = "refused"
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 TOO_LARGE = ("too_many_bytes", "too_many_pixels")
 
@@ -64,21 +82,42 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.add_exception_handler(LookalikeError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_bug)
+
+
+class ProblemResponse(JSONResponse):
+    """An answer that says what went wrong, and leaves why in the request's state."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, problem: Problem, reason: str, headers: dict[str, str]) -> None:
+        super().__init__(problem.model_dump(), problem.status, headers)
+        self._reason = reason
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        scope.setdefault("state", {})[REFUSED] = self._reason
+        await super().__call__(scope, receive, send)
 
 
 def problem_response(
     status: HTTPStatus,
     detail: str,
+    reason: str,
     errors: list[FieldError] | None = None,
     headers: dict[str, str] | None = None,
-) -> JSONResponse:
-    """Builds a problem's response."""
+) -> ProblemResponse:
+    """Builds a problem's response; `reason` is why, in a word."""
     problem = Problem(title=status.phrase, status=status, detail=detail, errors=errors or [])
-    return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
+    return ProblemResponse(problem, reason, headers or {})
 
 
-def respond(error: LookalikeError) -> JSONResponse:
+def bug_response() -> ProblemResponse:
+    """Answers what nobody foresaw."""
+    detail = "Something went wrong here; the server's log says what."
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, detail, "bug")
+
+
+def respond(error: LookalikeError) -> ProblemResponse:
     """Turns one of the project's own errors into its response."""
     status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), HTTPStatus.CONFLICT)
     fields: list[FieldError] = []
@@ -96,30 +135,33 @@ def respond(error: LookalikeError) -> JSONResponse:
             headers = {"Retry-After": str(error.retry_after)}
         case _:
             pass
-    return problem_response(status, str(error), fields, headers)
+    reason = next(word for kind, word in REASONS.items() if isinstance(error, kind))
+    return problem_response(status, str(error), reason, fields, headers)
 
 
 async def _on_error(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, UnavailableError):
         log.warning("unavailable: %s", error)
-    return respond(error) if isinstance(error, LookalikeError) else await _on_bug(_request, error)
+    if not isinstance(error, LookalikeError):
+        raise error
+    return respond(error)
 
 
 async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     found = error.errors() if isinstance(error, RequestValidationError) else []
     fields = [FieldError(field=_field(item["loc"]), reason=str(item["msg"])) for item in found]
     detail = "; ".join(f"{field.field}: {field.reason}" for field in fields)
-    return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, fields)
+    return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, REASONS[InvalidInputError], fields)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
-        return await _on_bug(request, error)
+        raise error
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods(request)):
         headers["Allow"] = ", ".join(methods)
-    return problem_response(status, str(error.detail), headers=headers)
+    return problem_response(status, str(error.detail), _word(status), headers=headers)
 
 
 def _methods(request: Request) -> list[str]:
@@ -130,9 +172,9 @@ def _methods(request: Request) -> list[str]:
     return [method for method, way in ways.items() if any(route.matches(way)[0] == Match.FULL for route in routes)]
 
 
-async def _on_bug(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here; the server's log says what.")
+def _word(status: HTTPStatus) -> str:
+    """Returns a status in a word, as a reason."""
+    return status.phrase.lower().replace(" ", "_")
 
 
 def _field(location: Sequence[str | int]) -> str:

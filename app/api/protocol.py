@@ -4,12 +4,16 @@ Uvicorn waits for a head as long as it takes to come, and keeps as many headers 
 """
 
 import asyncio
+import logging
 from http import HTTPStatus
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.problems import problem_response
+from app.api.request_id import HEADER, new_id
+
+log = logging.getLogger(__name__)
 
 HEAD_SECONDS, HEAD_BYTES = 10.0, 65_536
 
@@ -44,8 +48,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuses what is no request that anything else could answer."""
-        problem = problem_response(HTTPStatus.BAD_REQUEST, msg)
-        headers = [*self.server_state.default_headers, *problem.raw_headers, (b"connection", b"close")]
+        problem = problem_response(HTTPStatus.BAD_REQUEST, msg, "bad_request")
+        request_id = new_id()
+        log.warning("a request that cannot be read: %s [%s]", msg, request_id)
+        own = [(HEADER.lower().encode(), request_id.encode()), (b"connection", b"close")]
+        headers = [*self.server_state.default_headers, *problem.raw_headers, *own]
         lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers), b"", b""]
         self.transport.write(b"\r\n".join(lines) + problem.body)
         self.transport.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import Executor
+from contextvars import copy_context
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Annotated, Any
@@ -9,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Query, UploadFile
 
 from app.api.dependencies import PictureId, SearchOptionsDep, ServiceDep, ThreadsDep, notes
-from app.api.metrics import Metrics, MetricsDep
 from app.api.schemas import PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
 from app.catalogue.queries import Shown
 from app.errors import PictureRefusedError
@@ -34,7 +34,6 @@ async def search(
     image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC.")],
     options: SearchOptionsDep,
     service: ServiceDep,
-    metrics: MetricsDep,
     threads: ThreadsDep,
     crop: Annotated[
         str | None,
@@ -48,7 +47,7 @@ async def search(
     """Finds the pictures of the catalogue that look most like the uploaded one, the nearest first."""
     if crop is not None:
         options = replace(options, crop=Crop(*map(int, crop.split(","))))
-    return await _search(image, options, service, metrics, threads)
+    return await _search(image, options, service, threads)
 
 
 @router.post("/search/batch", operation_id="search_batch", summary="What looks like each of these pictures?")
@@ -56,14 +55,13 @@ async def search_batch(
     images: Annotated[list[UploadFile], File(description="Up to 32 pictures.", min_length=1, max_length=MOST_QUERIES)],
     options: SearchOptionsDep,
     service: ServiceDep,
-    metrics: MetricsDep,
     threads: ThreadsDep,
 ) -> BatchOut:
     """Searches with several pictures at once; one that cannot be used costs the others nothing."""
 
     async def one(image: UploadFile) -> BatchItemOut:
         try:
-            return BatchItemOut(answer=await _search(image, options, service, metrics, threads))
+            return BatchItemOut(answer=await _search(image, options, service, threads))
         except PictureRefusedError as refused:
             return BatchItemOut(error=refused.reason)
 
@@ -75,25 +73,19 @@ def similar(
     picture_id: PictureId,
     options: SearchOptionsDep,
     service: ServiceDep,
-    metrics: MetricsDep,
 ) -> SearchOut:
     """Finds the pictures that look most like one of the catalogue, which comes first itself."""
-    answer = service.searcher.by_id(picture_id, options)
-    metrics.count_search(options.mode, answer.timings)
-    return _show(service, answer)
+    return _show(service, service.searcher.by_id(picture_id, options))
 
 
-async def _search(
-    image: UploadFile, options: SearchOptions, service: Service, metrics: Metrics, threads: Executor
-) -> SearchOut:
+async def _search(image: UploadFile, options: SearchOptions, service: Service, threads: Executor) -> SearchOut:
     data = await image.read()
 
     def work() -> SearchOut:
-        answer = service.searcher.by_picture(data, options)
-        metrics.count_search(options.mode, answer.timings)
-        return _show(service, answer)
+        return _show(service, service.searcher.by_picture(data, options))
 
-    return await asyncio.get_running_loop().run_in_executor(threads, work)
+    # What is known of the request goes along into the thread.
+    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)
 
 
 def _show(service: Service, answer: Answer[Shown]) -> SearchOut:

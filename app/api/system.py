@@ -5,8 +5,8 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.dependencies import ServiceDep
-from app.api.metrics import MetricsDep
+from app.api.dependencies import GaugesDep, MetricsDep, ServiceDep
+from app.api.gauges import Catalogue
 from app.api.schemas import PROBLEM
 from app.api.system_schemas import HealthOut, ModelOut, MovingOut, ReadyOut, StatsOut
 from app.catalogue import generations, queries
@@ -36,7 +36,7 @@ def _stats(now: OpenGeneration, totals: Totals, filling: Filling | None) -> Stat
         applied_seq=now.follower.seq,
         bytes={
             "originals": totals.original_bytes,
-            "vectors": now.vectors.bytes_on_disk,
+            "vectors": now.index.bytes_kept,
             "codes": now.index.bytes_in_use,
         },
         version=version("lookalike"),
@@ -51,12 +51,19 @@ async def healthz() -> HealthOut:
 
 @router.get("/readyz", operation_id="readyz", summary="Can searches be answered?")
 def readyz(service: ServiceDep) -> ReadyOut:
-    """Asks the database and brings the index up to date."""
+    """Asks the database and the index, and brings the index up to date."""
     service.disk.require()
-    return ReadyOut(images=service.handover.do(lambda now: len(now.follower.current())))
+    return ReadyOut(images=service.handover.do(_ready))
+
+
+def _ready(now: OpenGeneration) -> int:
+    index = now.follower.current()
+    index.require()
+    return len(index)
 
 
 @router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
-def show_metrics(service: ServiceDep, metrics: MetricsDep) -> Response:
-    """Returns this process's metrics."""
-    return Response(metrics.render(len(service.index)), media_type=CONTENT_TYPE_LATEST)
+def show_metrics(service: ServiceDep, metrics: MetricsDep, gauges: GaugesDep) -> Response:
+    """Returns what all processes of this server have done, and how the catalogue is."""
+    gauges.look()
+    return Response(metrics.render() + Catalogue(service).render(), media_type=CONTENT_TYPE_LATEST)

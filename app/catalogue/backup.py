@@ -1,31 +1,36 @@
 """A catalogue in a folder: taken while the service runs, as of one moment, and put back into an empty one.
 
     DIR/manifest.json     written last: without it the backup is not whole
-    DIR/tables/NAME       rows, in PostgreSQL's binary COPY format
+    DIR/tables/NAME       rows, in PostgreSQL's binary COPY format; the manifest names their columns
     DIR/vectors/          F7 of every generation
-    DIR/pictures/         originals; thumbnails are made again when somebody looks
+    DIR/pictures/         originals, from wherever they are kept; thumbnails are made again when somebody looks
 
 Slots are written once and originals never change, so files may be copied after the moment that the rows are of. What
 must not happen meanwhile is that an original goes: deletions leave it while a backup holds its lock. Taken again into
 the same folder, a backup copies only originals that are new.
+
+A backup of an earlier version is put into that version's tables, which are then brought to this one's.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Connection as Driver
-from sqlalchemy import Connection, delete, func, select
+from psycopg import sql
+from sqlalchemy import Connection, delete, func, inspect, select
 
 from app.catalogue.database import Database
 from app.catalogue.locks import Lock
+from app.catalogue.picture_store import PictureStore
 from app.catalogue.pictures import PictureFiles
-from app.catalogue.schema import revision
+from app.catalogue.schema import revision, with_tables_of
 from app.catalogue.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Generation, Picture
 from app.errors import LookalikeError
 
@@ -33,11 +38,13 @@ from app.errors import LookalikeError
 TABLES: tuple[type[Base], ...] = (Generation, CatalogueState, Picture, Encoding, Deletion, ApiKey)
 WITH_NUMBERS = (Generation, Picture, ApiKey)
 MANIFEST = "manifest.json"
+# Originals copied at a time.
+_AT_A_TIME = 16
 
 Report = Callable[[int, int], None]
 
 
-def backup(database: Database, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:
+def backup(database: Database, pictures: PictureStore, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:
     """Writes a backup; returns its manifest.
 
     Raises:
@@ -49,15 +56,17 @@ def backup(database: Database, data_dir: Path, target: Path, report: Report) -> 
     (target / MANIFEST).unlink(missing_ok=True)
     with held(database), database.snapshot() as session:
         connection = session.connection()
-        for table in TABLES:
-            _write_rows(connection, table, target / "tables" / table.__tablename__)
+        columns = {table.__tablename__: _columns(connection, table.__tablename__) for table in TABLES}
+        for name, its in columns.items():
+            _write_rows(connection, name, its, target / "tables" / name)
         hashes = session.scalars(select(Picture.sha256).distinct()).all()
-        _copy_originals(PictureFiles(data_dir / "pictures"), PictureFiles(target / "pictures"), hashes, report)
+        _copy_out(pictures, PictureFiles(target / "pictures"), hashes, report)
         (data_dir / "vectors").mkdir(parents=True, exist_ok=True)
         shutil.copytree(data_dir / "vectors", target / "vectors", dirs_exist_ok=True)
         manifest = {
             "version": version("lookalike"),
             "revision": revision(connection),
+            "columns": columns,
             "seq": session.scalars(select(CatalogueState.seq)).one(),
             "pictures": session.scalars(select(func.count(Picture.id))).one(),
         }
@@ -66,27 +75,24 @@ def backup(database: Database, data_dir: Path, target: Path, report: Report) -> 
     return manifest
 
 
-def restore(database: Database, data_dir: Path, source: Path, report: Report) -> dict[str, Any]:
+def restore(database: Database, pictures: PictureStore, data_dir: Path, source: Path, report: Report) -> dict[str, Any]:
     """Puts a backup into an empty catalogue; returns its manifest.
 
     Raises:
-        LookalikeError: the backup is not whole, of another version's tables, or the catalogue is not empty.
+        LookalikeError: the backup is not whole, of a version that this one does not know, or the catalogue is not
+            empty.
     """
     manifest = _manifest(source)
     with database.connection() as connection:
-        if manifest["revision"] != revision(connection):
-            raise LookalikeError(
-                f"The backup has version {manifest['version']}'s tables. Restore it with that version, then update."
-            )
         if connection.scalar(select(Picture.id).limit(1)) is not None:
             raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
-        hashes = list(PictureFiles(source / "pictures").hashes())
-        _copy_originals(PictureFiles(source / "pictures"), PictureFiles(data_dir / "pictures"), hashes, report)
+        _copy_in(PictureFiles(source / "pictures"), pictures, report)
         shutil.copytree(source / "vectors", data_dir / "vectors", dirs_exist_ok=True)
         for table in reversed(TABLES):
             connection.execute(delete(table))
-        for table in TABLES:
-            _read_rows(connection, table, source / "tables" / table.__tablename__)
+        with with_tables_of(connection, manifest["revision"]):
+            for name, its in manifest["columns"].items():
+                _read_rows(connection, name, its, source / "tables" / name)
         for table in WITH_NUMBERS:
             _go_on_counting(connection, table)
     return manifest
@@ -105,41 +111,66 @@ def _manifest(source: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((source / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         raise LookalikeError(f"{source} is not a whole backup: it has no {MANIFEST}.") from error
+    if "columns" not in manifest:
+        raise LookalikeError(f"{source} is of version {manifest['version']}. Restore it with that, then update.")
     return manifest
 
 
-def _copy_originals(source: PictureFiles, target: PictureFiles, hashes: Any, report: Report) -> None:
-    for done, sha256 in enumerate(hashes, 1):
+def _copy_out(source: PictureStore, target: PictureFiles, hashes: Sequence[str], report: Report) -> None:
+    """Copies originals that the folder has not; they are synced with everything else at the end."""
+
+    def copy(sha256: str) -> None:
         path = target.original(sha256)
         if not path.exists():
+            data = _original(source, sha256)
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{sha256}")
-            try:
-                shutil.copyfile(source.original(sha256), temporary)
-            except FileNotFoundError as error:
-                raise LookalikeError(
-                    f"The original {sha256} is missing. `lookalike check` says whose it is."
-                ) from error
+            temporary.write_bytes(data)
             temporary.replace(path)
-        report(done, len(hashes))
+
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        for first in range(0, len(hashes), _AT_A_TIME):
+            list(threads.map(copy, hashes[first : first + _AT_A_TIME]))
+            report(min(first + _AT_A_TIME, len(hashes)), len(hashes))
 
 
-def _columns(table: type[Base]) -> str:
-    return ", ".join(column.name for column in table.__table__.columns)
+def _copy_in(source: PictureFiles, target: PictureStore, report: Report) -> None:
+    hashes = list(source.hashes())
+    for first in range(0, len(hashes), _AT_A_TIME):
+        some = hashes[first : first + _AT_A_TIME]
+        target.store({sha256: source.read(sha256) for sha256 in some})
+        report(first + len(some), len(hashes))
 
 
-def _write_rows(connection: Connection, table: type[Base], path: Path) -> None:
-    statement = f"COPY {table.__tablename__} ({_columns(table)}) TO STDOUT (FORMAT BINARY)"
+def _original(source: PictureStore, sha256: str) -> bytes:
+    try:
+        return source.read(sha256)
+    except FileNotFoundError as error:
+        raise LookalikeError(f"The original {sha256} is missing. `lookalike check` says whose it is.") from error
+
+
+def _columns(connection: Connection, table: str) -> list[str]:
+    return [column["name"] for column in inspect(connection).get_columns(table)]
+
+
+def _write_rows(connection: Connection, table: str, columns: Sequence[str], path: Path) -> None:
+    statement = _copy(table, columns, "TO STDOUT")
     with path.open("wb") as file, _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
         for block in copy:
             file.write(block)
 
 
-def _read_rows(connection: Connection, table: type[Base], path: Path) -> None:
-    statement = f"COPY {table.__tablename__} ({_columns(table)}) FROM STDIN (FORMAT BINARY)"
+def _read_rows(connection: Connection, table: str, columns: Sequence[str], path: Path) -> None:
+    statement = _copy(table, columns, "FROM STDIN")
     with path.open("rb") as file, _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
         while block := file.read(1 << 20):
             copy.write(block)
+
+
+def _copy(table: str, columns: Sequence[str], direction: LiteralString) -> sql.Composed:
+    """Returns the statement; names come from the backup's manifest, and are quoted."""
+    named = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return sql.SQL("COPY {} ({}) {} (FORMAT BINARY)").format(sql.Identifier(table), named, sql.SQL(direction))
 
 
 def _go_on_counting(connection: Connection, table: type[Base]) -> None:

@@ -40,11 +40,12 @@ class PictureFacts:
 
 @dataclass(frozen=True)
 class NewEncoding:
-    """What the network made of it; the vector is on disk, synced, at `slot`."""
+    """What the network made of it, kept at `slot` for good; it is found from a moment of the index's own time on."""
 
     slot: int
     code: bytes
     checksum: int
+    moment: int = 0
 
 
 @dataclass(frozen=True)
@@ -209,11 +210,20 @@ def _save_encodings(
 ) -> None:
     # The last one wins where a key came twice: PostgreSQL refuses to update a row twice in one statement.
     rows = {
-        picture_id: {"generation_id": generation_id, "picture_id": picture_id, "seq": seq, **vars(new)}
+        picture_id: {
+            "generation_id": generation_id,
+            "picture_id": picture_id,
+            "seq": seq,
+            "slot": new.slot,
+            "code": new.code,
+            "checksum": new.checksum,
+        }
         for picture_id, new in encodings
     }
     if not rows:
         return
+    moment = max(new.moment for _, new in encodings)
+    session.execute(update(CatalogueState).values(moment=func.greatest(CatalogueState.moment, moment)))
     upsert = postgresql.insert(Encoding).values(list(rows.values()))
     names = ("slot", "code", "checksum", "seq")
     session.execute(

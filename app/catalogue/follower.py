@@ -7,21 +7,22 @@ process.
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import Session
 
 from app.catalogue import bulk
 from app.catalogue.database import Database
 from app.catalogue.filters import Filters
 from app.catalogue.queries import Shown, shown
-from app.catalogue.tables import CatalogueState, Deletion, Encoding
+from app.catalogue.tables import CatalogueState, Deletion, Encoding, Picture
 from app.errors import CatalogueMovedError
 from app.search.index import Index
 from app.search.types import Entries, Ids, SearchOptions, Subset
 
-_STATE = select(CatalogueState.seq, CatalogueState.generation_id)
+_STATE = select(CatalogueState.seq, CatalogueState.moment, CatalogueState.generation_id)
 
 
 class Follower:
@@ -64,40 +65,66 @@ class Follower:
 
     def _latest(self) -> int:
         with self._database.asking_in_sql() as connection:
-            return self._state(connection)
+            return self._state(connection)[0]
 
     def _catch_up(self) -> None:
         with self._applying, self._database.snapshot() as session:
-            latest = self._state(session)
+            latest, moment = self._state(session)
             if latest <= self.seq:
                 return
-            if self.seq >= 0:
-                self._index.remove(_deleted(session, self.seq))
-            entries = encoded(session, self._generation_id, self.seq, self._bits // 8)
-            if len(entries.ids):
-                self._index.add(entries)
+            self._index.follow(Since(session, self._generation_id, self.seq, self._bits // 8, moment))
             self.seq = latest
 
-    def _state(self, asked: Connection | Session) -> int:
-        seq, generation_id = asked.execute(_STATE).one()
+    def _state(self, asked: Connection | Session) -> tuple[int, int]:
+        """Returns the last change, and the moment from which the index has everything up to it."""
+        seq, moment, generation_id = asked.execute(_STATE).one()
         if generation_id != self._generation_id and not self._ahead:
             raise CatalogueMovedError(generation_id)
-        latest: int = seq
-        return latest
+        return int(seq), int(moment)
 
 
-def _deleted(session: Session, after: int) -> Ids:
-    ids: Ids = bulk.fetch(session, Deletion.picture_id, Deletion.seq > after)["key"].astype(np.int64)
-    return ids
+@dataclass(frozen=True)
+class Since:
+    """What has changed after a `seq`, from -1 on everything; `session` sees one moment."""
+
+    session: Session
+    generation_id: int
+    seq: int
+    code_bytes: int
+    moment: int
+
+    def deleted(self) -> Ids:
+        """Returns the pictures that are gone; none where nobody can have heard of them."""
+        if self.seq < 0:
+            return np.zeros(0, np.int64)
+        ids: Ids = bulk.fetch(self.session, Deletion.picture_id, Deletion.seq > self.seq)["key"].astype(np.int64)
+        return ids
+
+    def entries(self) -> Entries:
+        """Returns the pictures that are new or encoded anew."""
+        return encoded(self.session, self.generation_id, self.seq, self.code_bytes)
+
+    def grown(self, newest: int) -> tuple[int, int]:
+        """Counts how many more pictures there are than up to the newest id then; returns that and the newest now.
+
+        Ids grow with `seq`. So what came and went meanwhile has a larger id, and neither adds nor takes away.
+        """
+        counted = select(func.count(), func.max(Picture.id)).where(Picture.id > newest)
+        more, last = self.session.execute(counted).one()
+        gone = select(func.count()).where(Deletion.seq > self.seq, Deletion.picture_id <= newest)
+        return more - self.session.scalars(gone).one(), max(newest, last or 0)
 
 
-def encoded(session: Session, generation_id: int, after: int, code_bytes: int) -> Entries:
-    """Returns what a generation has encoded after a change."""
+def encoded(
+    session: Session, generation_id: int, after: int, code_bytes: int, *conditions: ColumnElement[bool]
+) -> Entries:
+    """Returns what a generation has encoded after a change, where that fulfils some conditions."""
     rows = bulk.fetch(
         session,
         Encoding.picture_id,
         Encoding.generation_id == generation_id,
         Encoding.seq > after,
+        *conditions,
         numbers={"slot": Encoding.slot, "checksum": Encoding.checksum},
         binary=("code", Encoding.code, code_bytes),
     )

@@ -1,7 +1,9 @@
 """Which network the catalogue is encoded by. Codes of different networks are never compared."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
@@ -13,7 +15,10 @@ from app.catalogue.vectors import VectorType
 from app.errors import ModelMismatchError, NotFoundError
 from models.description import PRETRAINED, CheckpointInfo
 
+log = logging.getLogger(__name__)
+
 DEFAULT_MODEL = "general"
+IndexKind = Literal["local", "milvus"]
 
 
 def model_for(session: Session, asked: str | None) -> str:
@@ -22,7 +27,9 @@ def model_for(session: Session, asked: str | None) -> str:
     return asked or (in_use.model if in_use is not None else DEFAULT_MODEL)
 
 
-def adopt(session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32") -> Generation:
+def adopt(
+    session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32", index: IndexKind = "local"
+) -> Generation:
     """Returns the generation that this network fills: the one in use, or a new one in an empty catalogue.
 
     Args:
@@ -30,13 +37,14 @@ def adopt(session: Session, network: CheckpointInfo, path: Path, vectors: Vector
         network: what its checkpoint says.
         path: where that checkpoint is.
         vectors: how a new generation keeps F7.
+        index: where a new generation is kept.
 
     Raises:
         ModelMismatchError: the catalogue holds pictures that another network encoded.
     """
     session.scalars(select(CatalogueState).with_for_update()).one()
     in_use = queries.generation_in_use(session)
-    if in_use is not None and in_use.fingerprint == network.fingerprint:
+    if in_use is not None and in_use.fingerprint == network.fingerprint and _stays(session, in_use, index):
         return in_use
     if in_use is not None and not queries.is_empty(session):
         raise ModelMismatchError(
@@ -45,16 +53,38 @@ def adopt(session: Session, network: CheckpointInfo, path: Path, vectors: Vector
             f"`lookalike reencode {path.with_suffix('')}` moves the catalogue to it; without LOOKALIKE_MODEL the "
             "service uses the catalogue's own."
         )
-    generation = find_or_create(session, network, path, vectors)
+    generation = find_or_create(session, network, path, vectors, index)
     switch(session, generation.id)
     return generation
 
 
-def find_or_create(session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32") -> Generation:
-    """Returns this network's generation with such vectors, whether in use or not, and makes it where there is none."""
+def _stays(session: Session, in_use: Generation, wanted: IndexKind) -> bool:
+    """Tells whether the catalogue stays in its index: an empty one goes where the settings say."""
+    if in_use.index == wanted:
+        return True
+    if queries.is_empty(session):
+        return False
+    log.warning(
+        "the catalogue stays in its index (%s): LOOKALIKE_INDEX=%s is for new ones, and for `lookalike reencode %s`, "
+        "which moves it there while searches go on",
+        in_use.index,
+        wanted,
+        in_use.model,
+    )
+    return True
+
+
+def find_or_create(
+    session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32", index: IndexKind = "local"
+) -> Generation:
+    """Returns this network's generation in such an index, whether in use or not, and makes it where there is none."""
     # With the catalogue held, so that two who look for it do not both make it.
     session.scalars(select(CatalogueState).with_for_update()).one()
-    same = (Generation.fingerprint == network.fingerprint, Generation.vectors == vectors)
+    same = (
+        Generation.fingerprint == network.fingerprint,
+        Generation.vectors == vectors,
+        Generation.index == index,
+    )
     found = session.scalar(select(Generation).where(*same).limit(1))
     if found is not None:
         found.model = _address(path)
@@ -65,6 +95,7 @@ def find_or_create(session: Session, network: CheckpointInfo, path: Path, vector
         bits=network.bits,
         feature_dim=network.feature_dim,
         vectors=vectors,
+        index=index,
     )
     session.add(generation)
     session.flush()

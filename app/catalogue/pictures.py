@@ -1,15 +1,18 @@
-"""Originals and thumbnails on disk, by the SHA-256 of the original's bytes.
+"""Originals and thumbnails in a folder, by the SHA-256 of the original's bytes.
 
 An original is synced before it gets its name, so a name always stands for a whole picture. Thumbnails can be made
-again from originals and are not synced. Names that people give never become paths. Knows nothing of SQL.
+again from originals and are not synced.
 """
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from app.catalogue.disk import NO_SPACE, Disk
+from app.catalogue.picture_store import CHUNK_BYTES, OpenPicture, original_name, thumbnail_name
 from app.errors import UnavailableError
 
 
@@ -22,16 +25,15 @@ class PictureFiles:
     """The folder of originals and thumbnails."""
 
     def __init__(self, folder: Path, disk: Disk | None = None) -> None:
-        self._disk = disk or Disk()
-        self._originals, self._thumbnails = folder / "originals", folder / "thumbnails"
+        self._disk, self._folder = disk or Disk(), folder
 
     def original(self, sha256: str) -> Path:
         """Returns where the original with this hash is, or would be."""
-        return self._originals / sha256[:2] / sha256
+        return self._folder / original_name(sha256)
 
     def thumbnail(self, sha256: str) -> Path:
         """Returns where the thumbnail of the original with this hash is, or would be."""
-        return self._thumbnails / sha256[:2] / f"{sha256}.jpg"
+        return self._folder / thumbnail_name(sha256)
 
     def store(self, originals: Mapping[str, bytes]) -> None:
         """Writes originals by hash; when this returns they survive a power cut. Those already there stay.
@@ -55,22 +57,42 @@ class PictureFiles:
                 temporary.unlink(missing_ok=True)
             raise _explained(error) from error
 
-    def store_thumbnail(self, sha256: str, data: bytes) -> None:
-        """Writes a thumbnail, all of it or none."""
-        path = self.thumbnail(sha256)
+    def store_thumbnails(self, thumbnails: Mapping[str, bytes]) -> None:
+        """Writes thumbnails, each whole or not at all."""
         try:
-            self._write_temporary(path, data).replace(path)
+            for sha256, data in thumbnails.items():
+                path = self.thumbnail(sha256)
+                self._write_temporary(path, data).replace(path)
         except OSError as error:
             raise _explained(error) from error
 
-    def remove(self, sha256: str) -> None:
-        """Deletes an original and its thumbnail."""
-        self.original(sha256).unlink(missing_ok=True)
-        self.thumbnail(sha256).unlink(missing_ok=True)
+    def exists(self, sha256: str) -> bool:
+        """Looks for an original; see `PictureStore.exists`."""
+        return self.original(sha256).exists()
 
-    def hashes(self) -> Iterable[str]:
-        """Lists the hashes of all originals that are there."""
-        return (path.name for path in self._originals.glob("??/*") if not path.name.startswith("."))
+    def read(self, sha256: str) -> bytes:
+        """Reads an original; see `PictureStore.read`."""
+        return self.original(sha256).read_bytes()
+
+    def open(self, sha256: str) -> OpenPicture:
+        """Opens an original to be sent piece by piece; see `PictureStore.open`."""
+        file = self.original(sha256).open("rb")
+        return OpenPicture(os.fstat(file.fileno()).st_size, iter(partial(file.read, CHUNK_BYTES), b""), file.close)
+
+    def read_thumbnail(self, sha256: str) -> bytes:
+        """Reads a thumbnail; see `PictureStore.read_thumbnail`."""
+        return self.thumbnail(sha256).read_bytes()
+
+    def remove(self, sha256: str) -> None:
+        """Deletes an original and its thumbnail; see `PictureStore.remove`."""
+        # In this order: what a crash in between leaves is an original, which a check finds.
+        self.thumbnail(sha256).unlink(missing_ok=True)
+        self.original(sha256).unlink(missing_ok=True)
+
+    def hashes(self, older_than: float | None = None) -> Iterable[str]:
+        """Lists originals; see `PictureStore.hashes`."""
+        named = (path for path in self._folder.glob("originals/??/*") if not path.name.startswith("."))
+        return (path.name for path in named if older_than is None or _age(path) > older_than)
 
     def _write_temporary(self, path: Path, data: bytes) -> Path:
         if not path.parent.exists():
@@ -83,6 +105,14 @@ class PictureFiles:
             temporary.unlink(missing_ok=True)
             raise
         return temporary
+
+
+def _age(path: Path) -> float:
+    """Returns how many seconds ago a file came; none for one that went meanwhile."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _explained(error: OSError | UnavailableError) -> Exception:

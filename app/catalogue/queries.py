@@ -92,6 +92,12 @@ def known_keys(session: Session, generation_id: int, keys: Sequence[str]) -> dic
     return {key: Known(sha256, slot is not None) for key, sha256, slot in found}
 
 
+def slots(session: Session, generation_id: int, which: Condition) -> list[int]:
+    """Lists where a generation keeps the encodings of pictures that fulfil a condition."""
+    encoding = (Encoding.picture_id == Picture.id) & (Encoding.generation_id == generation_id)
+    return list(session.scalars(select(Encoding.slot).join(Picture, encoding).where(which)))
+
+
 @dataclass(frozen=True)
 class Totals:
     """The catalogue in numbers; `original_bytes` counts an original once for every picture that uses it."""
@@ -107,7 +113,12 @@ def totals(session: Session) -> Totals:
     images, labels, size = session.execute(
         select(func.count(Picture.id), func.count(Picture.label.distinct()), func.sum(Picture.size_bytes))
     ).one()
-    return Totals(images, labels, int(size or 0), session.scalars(select(CatalogueState.seq)).one())
+    return Totals(images, labels, int(size or 0), last_change(session))
+
+
+def last_change(session: Session) -> int:
+    """Returns the number of the last change."""
+    return session.scalars(select(CatalogueState.seq)).one()
 
 
 def is_empty(session: Session) -> bool:

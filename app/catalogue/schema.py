@@ -1,5 +1,7 @@
 """Brings a database to the tables of this version, by the migrations."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -48,6 +50,23 @@ def require_current(database: Database) -> None:
             f"The database is at migration {found}, and this version needs {wanted}. "
             "Make a backup, then run `lookalike migrate`."
         )
+
+
+@contextmanager
+def with_tables_of(connection: Connection, earlier: str) -> Iterator[None]:
+    """Gives an empty catalogue an earlier version's tables for the length of the block; then brings it up to this one.
+
+    Raises:
+        LookalikeError: this version does not know that one.
+    """
+    try:
+        command.downgrade(config(connection), earlier)
+    except CommandError as error:
+        raise LookalikeError(
+            f"This version does not know the tables of the backup's ({error}). Use a newer one."
+        ) from error
+    yield
+    command.upgrade(config(connection), "head")
 
 
 def revision(connection: Connection) -> str | None:

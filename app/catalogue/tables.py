@@ -39,7 +39,8 @@ class Base(DeclarativeBase):
 class Generation(Base):
     """One network's encodings of the catalogue; `next_slot` is the first row of its vector file not handed out.
 
-    `vectors` says how that file keeps F7: `f32`, or `f16` in half the space.
+    `vectors` says how F7 is kept: `f32`, or `f16` in half the space. `index` says where: `local` in that file, or in
+    `milvus`, where a slot is a primary key.
     """
 
     __tablename__ = "generations"
@@ -50,18 +51,23 @@ class Generation(Base):
     bits: Mapped[int]
     feature_dim: Mapped[int]
     vectors: Mapped[str] = mapped_column(Text, server_default="f32")
+    index: Mapped[str] = mapped_column(Text, server_default="local")
     next_slot: Mapped[int] = mapped_column(BigInteger, server_default="0")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 class CatalogueState(Base):
-    """The one row that every change locks."""
+    """The one row that every change locks.
+
+    At `moment`, of the time of the index that keeps encodings, all are found that the rows speak of.
+    """
 
     __tablename__ = "catalogue"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    moment: Mapped[int] = mapped_column(BigInteger, server_default="0")
     generation_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"))
 
 
@@ -92,7 +98,13 @@ class Encoding(Base):
     """What one generation's network made of a picture: its code, and where its F7 lies."""
 
     __tablename__ = "encodings"
-    __table_args__ = (Index("ix_encodings_generation_id_seq", "generation_id", "seq"),)
+    __table_args__ = (
+        Index("ix_encodings_generation_id_seq", "generation_id", "seq"),
+        # Whose a slot is, which Milvus does not know; and no slot is ever used twice.
+        Index(
+            "uq_encodings_generation_id_slot", "generation_id", "slot", unique=True, postgresql_include=["picture_id"]
+        ),
+    )
 
     generation_id: Mapped[int] = mapped_column(ForeignKey("generations.id"), primary_key=True)
     picture_id: Mapped[int] = mapped_column(ForeignKey("pictures.id", ondelete="CASCADE"), primary_key=True, index=True)

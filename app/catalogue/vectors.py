@@ -8,7 +8,6 @@ row's checksum the first time that it reads it. Knows nothing of SQL.
 
 import os
 import threading
-import zlib
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.catalogue.disk import NO_SPACE, Disk
 from app.errors import LookalikeError, UnavailableError
+from app.search.checksums import checksums
 
 Features = NDArray[np.float32]
 VectorType = Literal["f32", "f16"]
@@ -121,9 +121,3 @@ def vector_type(name: str) -> VectorType:
         if known == name:
             return cast("VectorType", known)
     raise LookalikeError(f"The catalogue keeps its vectors as {name}, which this version does not know.")
-
-
-def checksums(stored: Stored) -> NDArray[np.uint32]:
-    """Returns CRC-32 of each row's bytes, `(n,)` uint32."""
-    rows = np.ascontiguousarray(stored)
-    return np.fromiter((zlib.crc32(row) for row in rows), np.uint32, len(rows))

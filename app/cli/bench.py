@@ -12,7 +12,7 @@ from app.cli.terminal import console, errors_as_sentences, fail
 if TYPE_CHECKING:
     from benchmarks.results import Results
 
-NAMES = ("core", "growth", "service", "peers", "encode")
+NAMES = ("core", "growth", "indexes", "service", "peers", "encode")
 
 
 def bench(

@@ -9,6 +9,9 @@ from rich.table import Table
 from app.cli.terminal import console, counting, errors_as_sentences, fail
 from app.settings import Settings
 
+# So many of what could not be mended are named; `lookalike check` names all.
+_NAMED = 20
+
 
 def search(
     picture: Annotated[Path, typer.Argument(help="A picture file.")],
@@ -58,7 +61,7 @@ def reencode(
 ) -> None:
     """Move the catalogue to another network. Searches go on meanwhile, and running services go over by themselves."""
     with errors_as_sentences():
-        from app.lifespan import open_reencode
+        from app.upkeep import open_reencode
 
         with open_reencode(Settings(), model) as (run, network), counting("encoding") as report:
             run.run(report)
@@ -75,7 +78,7 @@ def check(
         from app.lifespan import open_service
 
         with open_service(Settings(demo="off")) as service, counting("looking") as report:
-            looking = Check(service.database, service.files, service.vectors, service.encodings)
+            looking = Check(service.database, service.files, service.index, service.encodings)
             found = looking.run(sample, report)
             left = looking.repair(found) if repair else found
         for finding in found:
@@ -88,17 +91,35 @@ def check(
         console().print("All is well." if not found else "All is well again.")
 
 
+def sync() -> None:
+    """Bring Milvus in line with the catalogue: encode what is missing there, clear away what is nobody's.
+
+    The service may run meanwhile, unless Milvus has lost everything.
+    """
+    with errors_as_sentences():
+        from app.upkeep import open_sync
+
+        with open_sync(Settings()) as run, counting("looking") as report:
+            done = run.run(report)
+        console().print(f"{done.encoded} pictures encoded anew, {done.cleared} slots cleared.")
+        if done.lost:
+            named = ", ".join(done.lost[:_NAMED])
+            fail(f"The originals of {len(done.lost)} pictures are missing or damaged: {named}. Add them again.")
+
+
 def backup(
     target: Annotated[Path, typer.Argument(help="A new folder, or one with an earlier backup.")],
 ) -> None:
     """Copy the catalogue into a folder, as of one moment. The service may run meanwhile."""
     with errors_as_sentences():
         from app.catalogue.backup import backup as run
+        from app.catalogue.picture_store import open_pictures
         from app.lifespan import open_database
 
         settings = Settings()
         with open_database(settings) as database, counting("copying originals") as report:
-            manifest = run(database, settings.data_dir, target, report)
+            pictures = open_pictures(settings.pictures, settings.data_dir)
+            manifest = run(database, pictures, settings.data_dir, target, report)
         console().print(f"{manifest['pictures']} pictures, seq {manifest['seq']}, in {target}", soft_wrap=True)
 
 
@@ -108,11 +129,13 @@ def restore(
     """Put a backup into an empty catalogue, while no service runs on it."""
     with errors_as_sentences():
         from app.catalogue.backup import restore as run
+        from app.catalogue.picture_store import open_pictures
         from app.lifespan import open_database
 
         settings = Settings()
         with open_database(settings) as database, counting("copying originals") as report:
-            manifest = run(database, settings.data_dir, source, report)
+            pictures = open_pictures(settings.pictures, settings.data_dir)
+            manifest = run(database, pictures, settings.data_dir, source, report)
         console().print(f"{manifest['pictures']} pictures are back. `lookalike check` looks at every one of them.")
 
 

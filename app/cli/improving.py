@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from models.description import CheckpointInfo
 
 Train = Callable[["Path | Splits", Path, dict[str, Any]], None]
+Read = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,11 @@ def improve(out: Path, chosen: dict[str, Any], train: Train) -> None:
     # A run that was stopped goes on with what it began with, whatever was added to the catalogue meanwhile.
     unfinished, selection = out.with_name(f"{out.name}.unfinished.safetensors"), out.with_name(f"{out.name}.data.json")
     found = _look(settings, out, kept(selection) if unfinished.exists() and selection.exists() else None)
-    source = splits(found.labelled, _originals(settings))
+    read = _originals(settings)
+    source = splits(found.labelled, read)
     keep(found.labelled, selection)
     train(source, out, recipe_for(found.network, found.model, chosen))
-    verdict = _judge(settings, out, found.labelled)
+    verdict = _judge(settings, out, found.labelled, read)
     selection.unlink(missing_ok=True)
     console().print(str(verdict), soft_wrap=True)
     if verdict.better:
@@ -66,10 +68,11 @@ def _look(settings: Settings, out: Path, begun: "Labelled | None") -> _Found:
     return _Found(labelled, read_info(find(model)), model)
 
 
-def _judge(settings: Settings, out: Path, labelled: "Labelled") -> "Verdict":
+def _judge(settings: Settings, out: Path, labelled: "Labelled", read: Read) -> "Verdict":
     """Has the held-out pictures search among the others, with the network in use and with the new one."""
-    from app.lifespan import open_content, open_database, open_network
+    from app.lifespan import open_database, open_network
     from app.quality.improve import in_use, judge
+    from app.upkeep import open_content
 
     with (
         open_content(settings) as (content, vectors, network),
@@ -78,10 +81,10 @@ def _judge(settings: Settings, out: Path, labelled: "Labelled") -> "Verdict":
     ):
         before = in_use(session, labelled, content, vectors, network, settings.pool)
     with open_network(settings, f"{out}.json") as new, counting("comparing") as report:
-        return judge(before, new.info, new.prepare, new.encoder, _originals(settings), settings.pool, report)
+        return judge(before, new.info, new.prepare, new.encoder, read, settings.pool, report)
 
 
-def _originals(settings: Settings) -> Callable[[str], Path]:
-    from app.catalogue.pictures import PictureFiles
+def _originals(settings: Settings) -> Read:
+    from app.catalogue.picture_store import open_pictures
 
-    return PictureFiles(settings.data_dir / "pictures").original
+    return open_pictures(settings.pictures, settings.data_dir).read

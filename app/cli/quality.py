@@ -18,9 +18,10 @@ def report(
 ) -> None:
     """Measure how good the search over your own pictures is, and which settings suit them. The service may run."""
     with errors_as_sentences():
-        from app.lifespan import open_content, report_folder
+        from app.lifespan import report_folder
         from app.quality.page import write
         from app.quality.report import measure
+        from app.upkeep import open_content
 
         settings = Settings()
         with open_content(settings) as (content, vectors, network), counting("searching") as heard:

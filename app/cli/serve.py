@@ -3,27 +3,22 @@
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvicorn
 
 from app.api.access import LOOPBACK
+from app.api.metrics_files import shared_folder
 from app.api.protocol import BoundedProtocol
 from app.cli.terminal import errors_as_sentences, fail
+from app.logs import configuration
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.catalogue.database import Database
-
-_LOG: dict[str, Any] = {
-    **uvicorn.config.LOGGING_CONFIG,
-    "loggers": {
-        **uvicorn.config.LOGGING_CONFIG["loggers"],
-        "app": {"handlers": ["default"], "level": "INFO", "propagate": False},
-    },
-}
 
 
 def serve(
@@ -47,7 +42,9 @@ def serve(
         with open_database(settings) as database:
             _require_keys(settings, database)
             _require_network(settings, database)
-            _run(settings)
+            _require_pictures(settings)
+            with shared_folder() if settings.workers > 1 else nullcontext():
+                _run(settings)
 
 
 def _run(settings: Settings) -> None:
@@ -60,7 +57,9 @@ def _run(settings: Settings) -> None:
             host=settings.host,
             port=settings.port,
             workers=settings.workers,
-            log_config=_LOG,
+            log_config=configuration(settings.log),
+            # Lines of our own say more: how long it took, and what the request is called.
+            access_log=False,
             timeout_graceful_shutdown=10,
             # Converting the network keeps a worker from answering; five seconds, the default, can be too few.
             timeout_worker_healthcheck=60,
@@ -85,11 +84,21 @@ def _require_keys(settings: Settings, database: "Database") -> None:
 
 
 def _require_network(settings: Settings, database: "Database") -> None:
-    """Finds out now, and not in a worker, that the network is missing or is not the catalogue's."""
+    """Finds out now, and not in a worker, that the network is missing or not the catalogue's, or that Milvus is."""
     from app.catalogue import generations
+    from app.indexes import open_index
+    from app.lifespan import places
     from models.description import find, read_info
 
     with database.begin() as session:
         path = find(generations.model_for(session, settings.model))
-        generations.adopt(session, read_info(path), path, settings.vectors)
+        generation = generations.adopt(session, read_info(path), path, settings.vectors, settings.index)
+    open_index(database, generation, places(settings)).close()
     database.engine.dispose()
+
+
+def _require_pictures(settings: Settings) -> None:
+    """Finds out now, and not in a worker, that the bucket is missing or refuses the key."""
+    from app.catalogue.picture_store import open_pictures
+
+    open_pictures(settings.pictures, settings.data_dir)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
+from app.cli.terminal import console, counting, errors_as_sentences, fail, progress_bar
 
 if TYPE_CHECKING:
     from models.dataset import Splits
@@ -23,7 +23,8 @@ class Method(StrEnum):
 
 def train(
     folder: Annotated[
-        Path | None, typer.Argument(help="DIR/CLASS/FILE, or DIR/train/CLASS/FILE and DIR/test/CLASS/FILE.")
+        Path | None,
+        typer.Argument(help="DIR/CLASS/FILE, DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, or what `pack` made."),
     ] = None,
     catalogue: Annotated[
         bool, typer.Option("--catalogue", help="Learn from the catalogue's labels, and compare with its network.")
@@ -99,8 +100,25 @@ def _run(source: "Path | Splits", out: Path, chosen: dict[str, Any]) -> None:
         try:
             info = run(source, out, Recipe(**chosen), report, lambda note: bar.console.print(note, markup=False))
         except KeyboardInterrupt:
-            fail("Stopped. The same command goes on from the last whole epoch.")
+            fail("Stopped. The same command goes on from the last whole epoch, in long ones from within it.")
     console().print(f"{out}.safetensors, fingerprint {info.fingerprint}.", soft_wrap=True)
+
+
+def pack(
+    folder: Annotated[Path, typer.Argument(help="DIR/CLASS/FILE, or DIR/train/CLASS/FILE and DIR/test/CLASS/FILE.")],
+    out: Annotated[Path, typer.Argument(help="A new folder for the archives.")],
+    side: Annotated[int, typer.Option(min=16, help="What the shorter side of larger pictures becomes.")] = 256,
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures in an archive.")] = 4000,
+) -> None:
+    """Pack labelled pictures that are too many for memory into archives that `train` reads as a stream."""
+    with errors_as_sentences():
+        from models.pack import pack as run
+
+        with counting("packing") as report:
+            packed = run(folder, out, report, side, pictures)
+        for path in packed.unreadable:
+            console().print(f"{path} cannot be read as a picture and is left out.", markup=False, soft_wrap=True)
+        console().print(f"{packed.pictures} pictures in {packed.archives} archives in {out}", soft_wrap=True)
 
 
 def fit(

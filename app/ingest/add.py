@@ -6,6 +6,7 @@ it. What a crash leaves behind is an original or a slot that nobody uses. Knows 
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from app.catalogue import changes, queries
 from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, PictureFacts, Put
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
-from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.picture_store import PictureStore
+from app.catalogue.pictures import content_hash
 from app.catalogue.tables import Picture
 from app.errors import PictureRefusedError, UnavailableError
 from app.ingest.encodings import Encodings
+from app.observers import Observers, Work
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +66,16 @@ class _Item:
 class Ingest:
     """Adds to, changes and deletes from one catalogue with one network."""
 
-    def __init__(self, database: Database, files: PictureFiles, encodings: Encodings, disk: Disk) -> None:
+    def __init__(
+        self,
+        database: Database,
+        files: PictureStore,
+        encodings: Encodings,
+        disk: Disk,
+        observers: Observers | None = None,
+    ) -> None:
         self._database, self._files, self._encodings, self._disk = database, files, encodings, disk
+        self._observers = observers or Observers()
 
     def add(self, uploads: Sequence[Upload]) -> list[Added]:
         """Puts pictures into the catalogue; when this returns they are there for good.
@@ -72,19 +83,13 @@ class Ingest:
         A picture that cannot be used is reported and costs the others nothing.
 
         Raises:
-            UnavailableError: disk or database cannot be used; what is not acknowledged may be sent again.
+            UnavailableError: disk, bucket or database cannot be used; what is not acknowledged may be sent again.
         """
         self._disk.require()
-        for _ in range(_TRIES):
-            items = self._prepare(uploads)
-            usable = [item for item in items if item.refused is None]
-            self._encode([item for item in usable if item.image is not None])
-            try:
-                done = iter(self._commit(usable))
-            except CatalogueChangedError:
-                continue
-            return [_report(item, None if item.refused else next(done)) for item in items]
-        raise UnavailableError("The catalogue changed while the pictures were being added.")
+        with self._observers.work("addition") as work:
+            added = self._add(uploads, work)
+            work.facts.update(Counter(item.status for item in added))
+            return added
 
     def describe(self, picture_id: int, given: Given) -> Picture:
         """Changes what is said of a picture; a field given as None goes, those not given stay.
@@ -104,8 +109,31 @@ class Ingest:
         """
         self._disk.require()
         with self._database.begin() as session:
+            left = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
             sha256 = changes.delete_picture(session, picture_id)
         self._discard(sha256)
+        self._encodings.discard(left)
+
+    def _add(self, uploads: Sequence[Upload], work: Work) -> list[Added]:
+        for _ in range(_TRIES):
+            with work.stage("decode"):
+                items = self._prepare(uploads)
+            usable = [item for item in items if item.refused is None]
+            new = [item for item in usable if item.image is not None]
+            # The network works while the disk is waited for.
+            with ThreadPoolExecutor(1) as disk:
+                stored = disk.submit(self._store, new)
+                with work.stage("encode"):
+                    self._encode(new)
+                with work.stage("store"):
+                    stored.result()
+            try:
+                with work.stage("commit"):
+                    done = iter(self._commit(usable))
+            except CatalogueChangedError:
+                continue
+            return [_report(item, None if item.refused else next(done)) for item in items]
+        raise UnavailableError("The catalogue changed while the pictures were being added.")
 
     def _prepare(self, uploads: Sequence[Upload]) -> list[_Item]:
         """Decodes every picture whose bytes are not already there under its key."""
@@ -132,31 +160,30 @@ class Ingest:
         item.image, item.thumbnail = picture.image, picture.thumbnail
         item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
 
+    def _store(self, items: Sequence[_Item]) -> None:
+        """Stores originals and thumbnails."""
+        self._files.store({item.sha256: item.upload.data for item in items})
+        self._files.store_thumbnails({item.sha256: item.thumbnail for item in items})
+
     def _encode(self, items: Sequence[_Item]) -> None:
-        """Encodes pictures and puts originals, thumbnails and vectors on disk."""
-        # The network works while the disk is waited for.
-        with ThreadPoolExecutor(1) as disk:
-            stored = disk.submit(self._store, items)
-            made = self._encodings.make([item.image for item in items if item.image is not None])
-            stored.result()
+        """Encodes pictures and stores their vectors."""
+        made = self._encodings.make([item.image for item in items if item.image is not None])
         for item, encoding in zip(items, made, strict=True):
             item.encoding = encoding
-
-    def _store(self, items: Sequence[_Item]) -> None:
-        self._files.store({item.sha256: item.upload.data for item in items})
-        for item in items:
-            self._files.store_thumbnail(item.sha256, item.thumbnail)
 
     def _commit(self, items: Sequence[_Item]) -> list[Done]:
         """Makes everything visible at once; this is the commit point."""
         puts = [Put(item.key, item.upload.given, item.facts, item.encoding) for item in items]
+        encoded = Picture.key.in_([item.key for item in items if item.encoding is not None])
         with self._database.begin() as session:
+            left = queries.slots(session, self._encodings.generation_id, encoded)
             done = changes.put_pictures(session, self._encodings.generation_id, puts)
             # With the catalogue held nobody discards: an original that went since it was stored comes back.
             self._files.store({item.sha256: item.upload.data for item in items if item.facts is not None})
         for result in done:
             if result.replaced is not None:
                 self._discard(result.replaced)
+        self._encodings.discard(left)
         return done
 
     def _discard(self, sha256: str) -> None:
@@ -169,7 +196,7 @@ class Ingest:
                 if not changes.must_stay(session, sha256):
                     self._files.remove(sha256)
         except (UnavailableError, OSError) as error:
-            log.warning("the original %s is left on disk, unused: %s", sha256, error)
+            log.warning("the original %s is left where it is, unused: %s", sha256, error)
 
 
 def _item(upload: Upload) -> _Item:

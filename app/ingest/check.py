@@ -3,8 +3,8 @@
 It may run beside the service: what changes while it looks is looked at again before it is reported.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +14,12 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import changes
 from app.catalogue.database import Database
-from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.picture_store import PictureStore
+from app.catalogue.pictures import content_hash
 from app.catalogue.tables import Encoding, Picture
-from app.catalogue.vectors import VectorFile
 from app.errors import PictureRefusedError
 from app.ingest.encodings import Encodings
+from app.search.index import Index
 
 Kind = Literal["original", "encoding", "vector", "code", "file"]
 WHAT = {
@@ -29,6 +30,8 @@ WHAT = {
     "file": "no picture uses this file",
 }
 _AT_A_TIME = 256
+# Originals read at a time: of a bucket's each is mostly waited for.
+_READERS = 16
 # A file this young may belong to an addition that is under way.
 _YOUNG_S = 3600
 
@@ -51,8 +54,8 @@ class Finding:
 class Check:
     """Checks one catalogue, as its generation in use has it."""
 
-    def __init__(self, database: Database, files: PictureFiles, vectors: VectorFile, encodings: Encodings) -> None:
-        self._database, self._files, self._vectors, self._encodings = database, files, vectors, encodings
+    def __init__(self, database: Database, files: PictureStore, index: Index, encodings: Encodings) -> None:
+        self._database, self._files, self._index, self._encodings = database, files, index, encodings
 
     def run(self, sample: int, report: Report) -> list[Finding]:
         """Looks at everything, and encodes a sample anew; `report` hears how many pictures of how many are done."""
@@ -99,36 +102,39 @@ class Check:
             return session.scalars(select(func.count(Picture.id))).one()
 
     def _originals(self, rows: Sequence[Row]) -> Iterator[Finding]:
-        for picture, _ in rows:
-            try:
-                right = content_hash(self._files.original(picture.sha256).read_bytes()) == picture.sha256
-            except OSError:
-                right = False
-            if not right:
-                yield Finding("original", picture.key, picture.id)
+        with ThreadPoolExecutor(_READERS) as readers:
+            sound = readers.map(self._is_sound, [picture.sha256 for picture, _ in rows])
+            for (picture, _), right in zip(rows, sound, strict=True):
+                if not right:
+                    yield Finding("original", picture.key, picture.id)
+
+    def _is_sound(self, sha256: str) -> bool:
+        try:
+            return content_hash(self._files.read(sha256)) == sha256
+        except OSError:
+            return False
 
     def _vectors_of(self, rows: Sequence[Row]) -> Iterator[Finding]:
         encoded = [(picture, encoding) for picture, encoding in rows if encoding is not None]
         yield from (Finding("encoding", picture.key, picture.id) for picture, encoding in rows if encoding is None)
         slots = np.array([encoding.slot for _, encoding in encoded], np.int64)
         sums = np.array([encoding.checksum for _, encoding in encoded], np.uint32)
-        for (picture, _), good in zip(encoded, self._vectors.intact(slots, sums), strict=True):
+        for (picture, _), good in zip(encoded, self._index.intact(slots, sums), strict=True):
             if not good:
                 yield Finding("vector", picture.key, picture.id)
 
     def _codes(self, rows: Sequence[Row]) -> Iterator[Finding]:
         for picture, encoding in rows:
             try:
-                code = self._encodings.code(self._files.original(picture.sha256).read_bytes())
+                code = self._encodings.code(self._files.read(picture.sha256))
             except (OSError, PictureRefusedError):
                 continue
             if encoding is not None and code != encoding.code:
                 yield Finding("code", picture.key, picture.id)
 
     def _unused(self, known: set[str]) -> Iterator[Finding]:
-        now = time.time()
-        for sha256 in self._files.hashes():
-            if sha256 not in known and now - self._files.original(sha256).stat().st_mtime > _YOUNG_S:
+        for sha256 in self._files.hashes(older_than=_YOUNG_S):
+            if sha256 not in known:
                 yield Finding("file", sha256)
 
     def _still(self, finding: Finding) -> bool:
@@ -146,7 +152,7 @@ class Check:
     def _encode_anew(self, ids: Sequence[int]) -> None:
         with self._database.asking() as session:
             pictures = session.scalars(select(Picture).where(Picture.id.in_(ids))).all()
-        images = [self._encodings.prepare(self._files.original(one.sha256).read_bytes()).image for one in pictures]
+        images = [self._encodings.prepare(self._files.read(one.sha256)).image for one in pictures]
         made = self._encodings.make(images)
         with self._database.begin() as session:
             changes.put_encodings(session, self._encodings.generation_id, list(zip(pictures, made, strict=True)))

@@ -1,14 +1,15 @@
-"""Makes encodings of one generation: pictures → codes and F7 → slots → vectors on disk, synced."""
+"""Makes encodings of one generation: pictures → codes and F7 → slots → kept by the index."""
 
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image
 
 from app.catalogue import changes
 from app.catalogue.changes import NewEncoding
 from app.catalogue.database import Database
-from app.catalogue.vectors import VectorFile
 from app.search.encode import Encoder
+from app.search.index import Index
 from app.search.prepare import Prepared, Preparer
 
 
@@ -16,10 +17,10 @@ class Encodings:
     """One network, and the generation that it fills."""
 
     def __init__(
-        self, database: Database, prepare: Preparer, encoder: Encoder, vectors: VectorFile, generation_id: int
+        self, database: Database, prepare: Preparer, encoder: Encoder, index: Index, generation_id: int
     ) -> None:
         self.generation_id = generation_id
-        self._database, self._prepare, self._encoder, self._vectors = database, prepare, encoder, vectors
+        self._database, self._prepare, self._encoder, self._index = database, prepare, encoder, index
 
     def prepare(self, data: bytes, *, thumbnail: bool = False) -> Prepared:
         """Decodes a picture, down to what the network reads of it.
@@ -39,18 +40,23 @@ class Encodings:
         return code
 
     def make(self, images: Sequence[Image.Image]) -> list[NewEncoding]:
-        """Encodes prepared pictures and writes their vectors; nothing of it is visible before a commit says so.
+        """Encodes prepared pictures and has the index keep them; nothing of it is visible before a commit says so.
 
         Raises:
-            UnavailableError: disk or database cannot be used.
+            UnavailableError: disk, index or database cannot be used.
         """
         if not images:
             return []
         encoded = self._encoder.encode_many(images)
         with self._database.begin() as session:
             slots = changes.reserve_slots(session, self.generation_id, len(images))
-        checksums = self._vectors.write(slots, encoded.features)
+        kept = self._index.keep(slots, encoded)
         return [
-            NewEncoding(int(slot), code.tobytes(), int(checksum))
-            for slot, code, checksum in zip(slots, encoded.codes, checksums, strict=True)
+            NewEncoding(int(slot), code.tobytes(), int(checksum), kept.moment)
+            for slot, code, checksum in zip(slots, encoded.codes, kept.checksums, strict=True)
         ]
+
+    def discard(self, slots: Sequence[int]) -> None:
+        """Lets the index know of slots that no picture has any more."""
+        if slots:
+            self._index.discard(np.array(slots, np.int64))

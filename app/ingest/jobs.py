@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import func, insert, select, text, update
@@ -69,6 +70,22 @@ def cancel(session: Session, job_id: int) -> Job:
 def next_job(session: Session) -> Job | None:
     """Returns the job that has waited longest."""
     return session.scalar(select(Job).where(Job.state == "running").order_by(Job.id).limit(1))
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """The jobs that have not ended, together; `entries` are those that are counted."""
+
+    jobs: int
+    entries: int
+    settled: int
+
+
+def under_way(session: Session) -> UnderWay:
+    """Counts the jobs that have not ended."""
+    counted = select(func.count(), func.sum(func.coalesce(Job.total, Job.done)), func.sum(Job.done))
+    running, entries, settled = session.execute(counted.where(Job.state == "running")).one()
+    return UnderWay(running, int(entries or 0), int(settled or 0))
 
 
 def archives_in_use(session: Session) -> set[str]:

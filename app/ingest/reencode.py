@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from app.catalogue import changes, generations
 from app.catalogue.changes import NewEncoding
 from app.catalogue.database import Database
-from app.catalogue.pictures import PictureFiles
+from app.catalogue.picture_store import PictureStore
 from app.catalogue.presence import Presence, Role, held_by, presence
 from app.catalogue.tables import Encoding, Picture
 from app.errors import DamagedOriginalError, LookalikeError, PictureRefusedError
@@ -35,7 +35,7 @@ Report = Callable[[int, int], None]
 class Reencode:
     """Fills one generation with one network, and switches to it."""
 
-    def __init__(self, database: Database, files: PictureFiles, encodings: Encodings) -> None:
+    def __init__(self, database: Database, files: PictureStore, encodings: Encodings) -> None:
         self._database, self._files, self._encodings = database, files, encodings
         self._generation_id = encodings.generation_id
 
@@ -87,8 +87,7 @@ class Reencode:
     def _prepared(self, picture: Picture) -> Image.Image | None:
         """Returns what the network reads of a picture; None if it was deleted or replaced meanwhile."""
         try:
-            data = self._files.original(picture.sha256).read_bytes()
-            return self._encodings.prepare(data).image
+            return self._encodings.prepare(self._files.read(picture.sha256)).image
         except (OSError, PictureRefusedError) as error:
             if not self._still_there(picture):
                 return None

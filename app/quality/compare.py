@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,26 +71,31 @@ def compare(before: Side, after: Side, labels: NDArray[np.int64], asking: NDArra
 
 
 def encode(
-    paths: Sequence[Path], prepare: Preparer, encoder: Encoder, pool: int, report: Callable[[int, int], None]
+    hashes: Sequence[str],
+    read: Callable[[str], bytes],
+    prepare: Preparer,
+    encoder: Encoder,
+    pool: int,
+    report: Callable[[int, int], None],
 ) -> tuple[Side, NDArray[np.int64]]:
-    """Encodes originals as the service would; returns what came of them, and which could be read."""
+    """Encodes originals as the service would; returns what came of them, and which of them `read` could give."""
 
-    def prepared(path: Path) -> Image.Image | None:
+    def prepared(sha256: str) -> Image.Image | None:
         try:
-            return prepare(path.read_bytes()).image
+            return prepare(read(sha256)).image
         except (OSError, PictureRefusedError):
             return None
 
     codes, features, kept = list[Codes](), list[Floats](), list[int]()
     with ThreadPoolExecutor(os.cpu_count()) as cores:
-        for first in range(0, len(paths), _AT_A_TIME):
-            images = list(cores.map(prepared, paths[first : first + _AT_A_TIME]))
+        for first in range(0, len(hashes), _AT_A_TIME):
+            images = list(cores.map(prepared, hashes[first : first + _AT_A_TIME]))
             if good := [image for image in images if image is not None]:
                 made = encoder.encode_many(good)
                 codes.append(made.codes)
                 features.append(made.features)
             kept += [first + at for at, image in enumerate(images) if image is not None]
-            report(min(first + _AT_A_TIME, len(paths)), len(paths))
+            report(min(first + _AT_A_TIME, len(hashes)), len(hashes))
     return Side(np.concatenate(codes), np.concatenate(features), pool), np.array(kept, np.int64)
 
 

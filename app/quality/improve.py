@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,15 +42,19 @@ def recipe_for(network: CheckpointInfo, model: str, chosen: dict[str, Any]) -> d
     return {"backbone": network.backbone, "bits": network.bits, "size": network.preprocess.size} | start | chosen
 
 
-def splits(found: Labelled, original: Callable[[str], Path]) -> dict[str, LabelledFiles]:
+def splits(found: Labelled, read: Callable[[str], bytes]) -> dict[str, LabelledFiles]:
     """Returns what to learn from; training holds out some of it for itself, to judge its epochs by.
+
+    Args:
+        found: the catalogue's labels.
+        read: gives an original by its hash.
 
     Raises:
         LookalikeError: nothing is left to compare by.
     """
     if not len(found.held_out()):
         raise LookalikeError("None of the labelled pictures is held out to compare by; that takes a few more of them.")
-    return {TRAIN: found.learnt_from().files(original, found.names)}
+    return {TRAIN: found.learnt_from().files(read, found.names)}
 
 
 def in_use(
@@ -73,7 +76,7 @@ def judge(
     network: CheckpointInfo,
     prepare: Preparer,
     encoder: Encoder,
-    original: Callable[[str], Path],
+    read: Callable[[str], bytes],
     pool: int | None,
     report: Callable[[int, int], None],
 ) -> Verdict:
@@ -83,7 +86,7 @@ def judge(
         LookalikeError: too many of the pictures went meanwhile.
     """
     pairs = before.pictures.pairs
-    after, kept = encode([original(sha256) for sha256, _ in pairs], prepare, encoder, pool or network.pool, report)
+    after, kept = encode([sha256 for sha256, _ in pairs], read, prepare, encoder, pool or network.pool, report)
     held_out = set(before.pictures.held_out().pairs)
     labels = np.unique([label for _, label in pairs], return_inverse=True)[1][kept]
     asking = np.array([pairs[row] in held_out for row in kept])

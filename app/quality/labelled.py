@@ -46,11 +46,12 @@ class Labelled:
         """Returns the others."""
         return Labelled(tuple(pair for pair in self.pairs if not _is_held_out(pair[0])))
 
-    def files(self, original: Callable[[str], Path], names: tuple[str, ...]) -> LabelledFiles:
-        """Returns them as training reads them, labels in the order of `names`."""
+    def files(self, read: Callable[[str], bytes], names: tuple[str, ...]) -> LabelledFiles:
+        """Returns them as training reads them, each called by its hash, labels in the order of `names`."""
         at = {name: number for number, name in enumerate(names)}
         labels: NDArray[np.int64] = np.array([at[label] for _, label in self.pairs], np.int64)
-        return LabelledFiles(names, tuple(original(sha256) for sha256, _ in self.pairs), labels)
+        paths = tuple(Path(sha256) for sha256, _ in self.pairs)
+        return LabelledFiles(names, paths, labels, lambda path: read(path.name))
 
 
 def read_labelled(session: Session) -> Labelled:

@@ -35,6 +35,11 @@ class Encoder(Protocol):
         """Side of the network's input in pixels: decoding need not give much more."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """How many pictures wait for the network."""
+        ...
+
     def prepare(self, image: Image.Image) -> Image.Image:
         """Returns what the network reads of a picture; encoding that gives the same."""
         ...
@@ -80,6 +85,11 @@ class BatchingEncoder:
     def size(self) -> int:
         """Side of the network's input in pixels."""
         return self._preprocess.size
+
+    @property
+    def waiting(self) -> int:
+        """How many pictures wait for the network."""
+        return len(self._waiting)
 
     def prepare(self, image: Image.Image) -> Image.Image:
         """Returns what the network reads of a picture; encoding that gives the same."""

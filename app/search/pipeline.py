@@ -3,10 +3,8 @@
 `Searcher` names the steps in order and times them; each is done elsewhere. Knows nothing of HTTP or SQL.
 """
 
-import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Generic, Protocol, TypeVar
 
@@ -15,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import InvalidInputError, NotFoundError
+from app.observers import Observers, Work
 from app.search.encode import Encoder
-from app.search.index import Code, Feature, Index
+from app.search.index import Code, Feature, Index, Ranked
 from app.search.prepare import Preparer
-from app.search.types import Candidates, Match, Mode, SearchOptions, Subset
+from app.search.types import NO_CANDIDATES, Candidates, Match, Mode, SearchOptions, Subset
 from models.similarity import Curve, Similarity
 
 # So many times as many are looked at where several of a group were found.
@@ -51,27 +50,6 @@ class Catalogue(Protocol[RowCo]):
     def rows(self, ids: Sequence[int]) -> Mapping[int, RowCo]:
         """Returns what is known of these pictures; deleted ones are left out."""
         ...
-
-
-@dataclass
-class Timings:
-    """Milliseconds by step."""
-
-    steps: dict[str, float] = field(default_factory=dict)
-    started: float = field(default_factory=time.perf_counter)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Times a step; one that is entered twice counts together."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.steps[name] = self.steps.get(name, 0.0) + 1000 * (time.perf_counter() - begun)
-
-    def total(self) -> dict[str, float]:
-        """Returns the steps and the total so far."""
-        return {**self.steps, "total": 1000 * (time.perf_counter() - self.started)}
 
 
 @dataclass(frozen=True)
@@ -123,9 +101,11 @@ class Searcher(Generic[Row]):
         catalogue: Catalogue[Row],
         pool: int,
         similarity: Similarity | None = None,
+        observers: Observers | None = None,
     ) -> None:
         self._prepare, self._encoder, self._catalogue = prepare, encoder, catalogue
         self._pool, self._similarity = pool, similarity
+        self._observers = observers or Observers()
 
     def by_picture(self, data: bytes, options: SearchOptions) -> Answer[Row]:
         """Finds what looks like an uploaded picture.
@@ -134,22 +114,14 @@ class Searcher(Generic[Row]):
             PictureRefusedError: the bytes are not a picture that can be used.
         """
         self._require_calibration(options)
-        timings = Timings()
-        with timings.step("decode"):
-            picture = self._prepare(data, crop=options.crop)
-        encoding = self._encoder.encode_one(picture.image)
-        # While the network is at work, the catalogue is asked.
-        with timings.step("catalogue"):
-            index, among = self._catalogue.current(), self._catalogue.matching(options)
-        with timings.step("encode"):
-            encoded = encoding.result()
-        return self._answer(index, among, encoded.codes[0], encoded.features[0], options, timings)
+        with self._observers.work("search") as work:
+            return self._by_picture(data, options, work)
 
     def warm_up(self) -> None:
         """Searches once, so that nobody's first search waits for what is made ready on first use."""
         grey = BytesIO()
         Image.new("RGB", (self._encoder.size, self._encoder.size), "grey").save(grey, "JPEG")
-        self.by_picture(grey.getvalue(), SearchOptions())
+        self._by_picture(grey.getvalue(), SearchOptions(), Work("warm-up", Observers()))
 
     def by_id(self, picture_id: int, options: SearchOptions) -> Answer[Row]:
         """Finds what looks like a picture of the catalogue.
@@ -158,13 +130,24 @@ class Searcher(Generic[Row]):
             NotFoundError: there is no such picture.
         """
         self._require_calibration(options)
-        timings = Timings()
-        with timings.step("catalogue"):
+        with self._observers.work("search") as work:
+            with work.stage("catalogue"):
+                index, among = self._catalogue.current(), self._catalogue.matching(options)
+                found = index.find(picture_id)
+            if found is None:
+                raise NotFoundError("picture", picture_id)
+            return self._answer(index, among, *found, options, work)
+
+    def _by_picture(self, data: bytes, options: SearchOptions, work: Work) -> Answer[Row]:
+        with work.stage("decode"):
+            picture = self._prepare(data, crop=options.crop)
+        encoding = self._encoder.encode_one(picture.image)
+        # While the network is at work, the catalogue is asked.
+        with work.stage("catalogue"):
             index, among = self._catalogue.current(), self._catalogue.matching(options)
-            found = index.find(picture_id)
-        if found is None:
-            raise NotFoundError("picture", picture_id)
-        return self._answer(index, among, *found, options, timings)
+        with work.stage("encode"):
+            encoded = encoding.result()
+        return self._answer(index, among, encoded.codes[0], encoded.features[0], options, work)
 
     def _answer(
         self,
@@ -173,17 +156,17 @@ class Searcher(Generic[Row]):
         code: Code,
         feature: Feature,
         options: SearchOptions,
-        timings: Timings,
+        work: Work,
     ) -> Answer[Row]:
         curve, asked = self._curve(options.mode), options.k
         while True:
-            with timings.step("coarse"):
+            with work.stage("coarse"):
                 candidates = coarse(index, code, options, self._pool, asked, among)
-            with timings.step("fine"):
-                ranked = fine(index, code, feature, candidates, options, asked)
-            with timings.step("catalogue"):
-                rows = self._catalogue.rows([match.id for match in ranked])
-            similar = list(similar_enough(ranked, curve, options.min_similarity))
+            with work.stage("fine"):
+                ranked = fine(index, code, feature, candidates, options, asked, among)
+            with work.stage("catalogue"):
+                rows = self._catalogue.rows([match.id for match in ranked.matches])
+            similar = list(similar_enough(ranked.matches, curve, options.min_similarity))
             found = [(match, rows[match.id]) for match in similar if match.id in rows]
             if options.group is not None:
                 found = first_of_each(found, options.group)[: options.k]
@@ -192,7 +175,8 @@ class Searcher(Generic[Row]):
             # Several of a group were among them: there are fewer groups than were asked for.
             asked *= _FURTHER
         explanations = explain(index, code, candidates, found, options) if options.explain else []
-        return Answer(code, options, len(candidates), len(index), found, explanations, timings.total())
+        work.facts.update(mode=options.mode.value, candidates=ranked.looked_at, matches=len(found))
+        return Answer(code, options, ranked.looked_at, len(index), found, explanations, work.total())
 
     def _curve(self, mode: Mode) -> Curve | None:
         """Returns what the distances mean that rank the matches; None where nobody knows."""
@@ -217,12 +201,12 @@ def similar_enough(ranked: list[Match], curve: Curve | None, least: float | None
 
 
 def coarse(index: Index, code: Code, options: SearchOptions, pool: int, k: int, among: Subset | None) -> Candidates:
-    """Chooses the candidates: the pool for `hds`, the k of the answer itself for `bcs`, everything for `es`.
+    """Chooses the candidates: the pool for `hds`, the k of the answer itself for `bcs`; none for `es`, which asks all.
 
     `pool` is how many suit the network, for a search that does not say.
     """
     if options.mode is Mode.ES:
-        return index.everything(among)
+        return NO_CANDIDATES
     limit = options.pool_limit(pool) if options.mode is Mode.HDS else k
     return index.candidates(code, limit, options.radius, among)
 
@@ -253,10 +237,18 @@ def explain(
 
 
 def fine(
-    index: Index, code: Code, feature: Feature, candidates: Candidates, options: SearchOptions, k: int
-) -> list[Match]:
-    """Orders the candidates by F7 and keeps k; `bcs` keeps the order of the codes."""
+    index: Index,
+    code: Code,
+    feature: Feature,
+    candidates: Candidates,
+    options: SearchOptions,
+    k: int,
+    among: Subset | None,
+) -> Ranked:
+    """Orders the candidates by F7, or for `es` all pictures, and keeps k; `bcs` keeps the order of the codes."""
+    if options.mode is Mode.ES:
+        return index.rank_all(feature, code, k, among)
     if options.mode is Mode.BCS:
         pairs = zip(candidates.ids.tolist(), candidates.hamming.tolist(), strict=True)
-        return [Match(picture_id, float(hamming), hamming) for picture_id, hamming in pairs]
-    return index.rank(feature, code, candidates, k)
+        return Ranked([Match(picture_id, float(hamming), hamming) for picture_id, hamming in pairs], len(candidates))
+    return Ranked(index.rank(feature, code, candidates, k), len(candidates))

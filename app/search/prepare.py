@@ -6,6 +6,8 @@ from typing import Protocol
 
 from PIL import Image
 
+from app.errors import PictureRefusedError
+from app.observers import Observer
 from app.search.decode import Crop, DecodeLimits, decode
 from app.search.decode import thumbnail as shrunk
 
@@ -52,3 +54,18 @@ class InProcess:
         picture = decode(data, self._limits, self._side, crop)
         small = shrunk(picture.image) if thumbnail else b""
         return Prepared(self._reduce(picture.image), small, picture.width, picture.height, picture.media_type)
+
+
+class Watched:
+    """Has an observer hear which pictures are refused."""
+
+    def __init__(self, prepare: Preparer, observer: Observer) -> None:
+        self._prepare, self._observer = prepare, observer
+
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
+        """Decodes a picture, or a crop of it."""
+        try:
+            return self._prepare(data, thumbnail=thumbnail, crop=crop)
+        except PictureRefusedError as refused:
+            self._observer.refused(refused.code)
+            raise

@@ -123,6 +123,9 @@ class Candidates:
         return Candidates(self.ids[order], self.hamming[order], self.slots[order], self.checksums[order])
 
 
+NO_CANDIDATES = Candidates(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.uint32))
+
+
 @dataclass(frozen=True)
 class Match:
     """One ranked picture.

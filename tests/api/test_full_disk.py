@@ -62,7 +62,11 @@ def found(client: TestClient, data: bytes) -> list[tuple[int, float]]:
     return [(match["id"], match["distance"]) for match in answer.json()["results"]]
 
 
-@pytest.mark.parametrize("full", [pictures_full, pictures_full_at_the_sync, vectors_full])
+# In Milvus vectors are on a disk that is not ours.
+VECTORS = [] if os.environ.get("LOOKALIKE_INDEX") == "milvus" else [vectors_full]
+
+
+@pytest.mark.parametrize("full", [pictures_full, pictures_full_at_the_sync, *VECTORS])
 def test_a_full_disk_refuses_writes_alone(client: TestClient, monkeypatch: pytest.MonkeyPatch, full: Full) -> None:
     assert add(client, FIRST)[0] == 201
     with monkeypatch.context() as patch:

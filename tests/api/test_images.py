@@ -173,4 +173,4 @@ def test_an_original_that_was_lost_is_said_to_be(client: TestClient, settings: S
     for which in ("original", "thumbnail"):
         answer = client.get(f"/images/{item['id']}/{which}")
         assert answer.status_code == 404
-        assert "original on disk" in answer.json()["detail"]
+        assert "stored original" in answer.json()["detail"]

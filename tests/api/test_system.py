@@ -11,14 +11,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
 from app.main import PAGE_POLICY
-from tests.api.test_index import BROKEN, index, picture
+from tests.api.test_index import index, picture
 from tests.catalogue.postgres import connect
 from tests.fakes import BITS, FAKE_NETWORK, FEATURE_DIM
-
-
-def metric(client: TestClient, name: str) -> float:
-    lines = client.get("/metrics").text.splitlines()
-    return next((float(line.split()[-1]) for line in lines if line.startswith(name)), 0.0)
 
 
 @pytest.fixture
@@ -77,20 +72,6 @@ def test_it_is_ready_again_when_the_database_is(
     database_gone.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
     assert client.get("/readyz").status_code == 200
     assert index(client, picture(1))[0]["status"] == "created"
-
-
-def test_metrics_count_searches_and_pictures(client: TestClient) -> None:
-    index(client, picture(1), picture(2), BROKEN)
-    client.post("/search", files={"image": picture(1)})
-    client.post("/search", params={"mode": "bcs"}, files={"image": picture(1)})
-    client.post("/search", params={"mode": "bcs"}, files={"image": BROKEN})
-    assert metric(client, "lookalike_images ") == 2
-    assert metric(client, 'lookalike_index_items_total{status="created"}') == 2
-    assert metric(client, 'lookalike_index_items_total{status="rejected"}') == 1
-    assert metric(client, 'lookalike_searches_total{mode="hds"}') == 1
-    assert metric(client, 'lookalike_searches_total{mode="bcs"}') == 1
-    assert metric(client, 'lookalike_search_stage_seconds_count{stage="total"}') == 2
-    assert client.get("/metrics").headers["content-type"].startswith("text/plain")
 
 
 class Assets(HTMLParser):

@@ -29,7 +29,7 @@ def test_a_filled_catalogue_is_what_was_made(database: Database, tmp_path: Path)
     blocks = list(made.blocks())
     codes, features = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     with closing(VectorFile(tmp_path / "made.f32", DIM)) as vectors:
-        filling = Filling(database, generation_id, vectors, made)
+        filling = Filling(database, generation_id, LocalIndex(BITS, vectors), made)
         for size in (100, 8500, PICTURES):
             filling.up_to(size)
             with database.asking() as session:

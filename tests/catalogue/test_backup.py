@@ -7,11 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import make_url, text
 
 from app.catalogue.backup import backup, held, restore
 from app.catalogue.database import Database
 from app.catalogue.keys import Scope, create_key, find_key
+from app.catalogue.picture_store import open_pictures
+from app.catalogue.schema import config
 from app.errors import LookalikeError
 from app.ingest.add import Upload
 from app.ingest.check import Check
@@ -21,6 +24,9 @@ from app.settings import Settings
 from tests.catalogue.postgres import connect
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+
+# The migration that 0.2.0 ended with.
+EARLIER = "jobs"
 
 
 @pytest.fixture
@@ -38,12 +44,13 @@ def add(service: Service, *numbers: int) -> None:
 
 
 def save(service: Service, folder: Path) -> dict[str, object]:
-    return backup(service.database, service.settings.data_dir, folder, lambda *_: None)
+    return backup(service.database, service.files, service.settings.data_dir, folder, lambda *_: None)
 
 
 def restored(elsewhere: Settings, folder: Path) -> None:
     with closing(Database(str(elsewhere.database_url))) as database:
-        restore(database, elsewhere.data_dir, folder, lambda *_: None)
+        pictures = open_pictures(elsewhere.pictures, elsewhere.data_dir)
+        restore(database, pictures, elsewhere.data_dir, folder, lambda *_: None)
 
 
 def check_all(elsewhere: Settings, numbers: range) -> None:
@@ -51,7 +58,7 @@ def check_all(elsewhere: Settings, numbers: range) -> None:
         closing(Database(str(elsewhere.database_url))) as database,
         assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
     ):
-        assert Check(database, service.files, service.vectors, service.encodings).run(100, lambda *_: None) == []
+        assert Check(database, service.files, service.index, service.encodings).run(100, lambda *_: None) == []
         assert len(service.follower.current()) == len(numbers)
         for one in numbers:
             match, shown = service.searcher.by_picture(drawing(one), SearchOptions(k=1)).matches[0]
@@ -99,7 +106,7 @@ def test_it_is_of_one_moment_while_others_add_and_delete(service: Service, elsew
         closing(Database(str(elsewhere.database_url))) as database,
         assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as copy,
     ):
-        assert Check(database, copy.files, copy.vectors, copy.encodings).run(100, lambda *_: None) == []
+        assert Check(database, copy.files, copy.index, copy.encodings).run(100, lambda *_: None) == []
         assert 30 <= len(copy.follower.current()) <= 31
 
 
@@ -108,10 +115,10 @@ def test_no_original_goes_while_a_backup_holds(service: Service) -> None:
     (original,) = service.files.hashes()
     with held(service.database):
         service.ingest.delete(1)
-        assert service.files.original(original).exists()
+        assert service.files.exists(original)
     add(service, 1)
     service.ingest.delete(2)
-    assert not service.files.original(original).exists()
+    assert not service.files.exists(original)
 
 
 def test_new_pictures_are_numbered_after_those_that_came_back(
@@ -119,6 +126,16 @@ def test_new_pictures_are_numbered_after_those_that_came_back(
 ) -> None:
     add(service, *range(5))
     save(service, tmp_path / "backup")
+    restored(elsewhere, tmp_path / "backup")
+    check_all(elsewhere, range(5))
+
+
+def test_a_backup_of_an_earlier_version_comes_back(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+    add(service, *range(5))
+    with service.database.connection() as connection:
+        command.downgrade(config(connection), EARLIER)
+    manifest = save(service, tmp_path / "backup")
+    assert manifest["revision"] == EARLIER
     restored(elsewhere, tmp_path / "backup")
     check_all(elsewhere, range(5))
 
@@ -132,7 +149,10 @@ def test_what_is_no_whole_backup_is_not_restored(service: Service, elsewhere: Se
     with pytest.raises(LookalikeError, match="not a whole backup"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(json.dumps(json.loads(whole) | {"revision": "another"}))
-    with pytest.raises(LookalikeError, match="Restore it with that version"):
+    with pytest.raises(LookalikeError, match="Use a newer one"):
+        restored(elsewhere, tmp_path / "backup")
+    manifest.write_text(json.dumps({name: value for name, value in json.loads(whole).items() if name != "columns"}))
+    with pytest.raises(LookalikeError, match="Restore it with that, then update"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(whole)
     restored(elsewhere, tmp_path / "backup")

@@ -51,14 +51,14 @@ def test_an_original_that_is_there_is_not_written_again(files: PictureFiles) -> 
 
 
 def test_a_thumbnail_is_replaced(files: PictureFiles) -> None:
-    files.store_thumbnail(FIRST, b"old")
-    files.store_thumbnail(FIRST, b"new")
+    files.store_thumbnails({FIRST: b"old"})
+    files.store_thumbnails({FIRST: b"new"})
     assert files.thumbnail(FIRST).read_bytes() == b"new"
 
 
 def test_removing_takes_original_and_thumbnail_and_may_be_done_twice(files: PictureFiles, folder: Path) -> None:
     files.store({FIRST: ONE})
-    files.store_thumbnail(FIRST, b"small")
+    files.store_thumbnails({FIRST: b"small"})
     files.remove(FIRST)
     files.remove(FIRST)
     assert everything(folder) == set()
@@ -107,7 +107,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
         with pytest.raises(UnavailableError, match="full"):
             files.store({FIRST: ONE, SECOND: TWO})
         with pytest.raises(UnavailableError, match="full"):
-            files.store_thumbnail(FIRST, TWO)
+            files.store_thumbnails({FIRST: TWO})
     assert everything(folder) == set()
     files.store({FIRST: ONE, SECOND: TWO})
     assert everything(folder) == {FIRST, SECOND}

@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from app.api.metrics_files import PREFIX
 from app.catalogue.generations import DEFAULT_MODEL
 from models.description import find
+from tests.api.test_metrics import metric
 from tests.conftest import running_server
 from tests.pictures import corners, encoded
 
@@ -59,9 +61,9 @@ class Client:
     def nearest(self, data: bytes) -> int:
         return int(self.send("/search?k=1", "image", data)["results"][0]["id"])
 
-    def has_added(self) -> bool:
-        """Whether this connection's worker has added a picture; each counts its own."""
-        return b'lookalike_index_items_total{status="created"}' in self.ask("GET", "/metrics")
+    def metric(self, name: str, /, **labels: str) -> float | None:
+        """A value of /metrics; None where it is not there."""
+        return metric(self.ask("GET", "/metrics").decode(), name, **labels)
 
 
 def processes_of(data: Path) -> dict[int, str]:
@@ -75,6 +77,11 @@ def processes_of(data: Path) -> dict[int, str]:
         except OSError:
             continue
     return found
+
+
+def workers_of(data: Path) -> list[int]:
+    """The server's worker processes, the oldest first."""
+    return sorted(pid for pid, command in processes_of(data).items() if "spawn_main" in command)
 
 
 def left_of(data: Path, processes: Iterable[int]) -> dict[int, str]:
@@ -97,6 +104,11 @@ def standing_still(processes: Iterable[int]) -> Iterator[None]:
     finally:
         for pid in processes:
             os.kill(pid, signal.SIGCONT)
+
+
+def temporary_of(data: Path) -> Path:
+    """Where the server with two workers may leave nothing."""
+    return data.with_name("temporary")
 
 
 def log_of(data: Path) -> str:
@@ -131,7 +143,8 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
 @pytest.fixture(scope="module")
 def two_workers(first_run: FirstRun) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The second start over the same folder."""
-    with running_server(first_run.data, "--workers", "2") as started:
+    temporary_of(first_run.data).mkdir()
+    with running_server(first_run.data, "--workers", "2", TMPDIR=str(temporary_of(first_run.data))) as started:
         yield started
 
 
@@ -141,7 +154,7 @@ def each_worker(
 ) -> Iterator[tuple[Client, Client]]:
     """A connection to each of the two workers: while one stands still, the other one answers."""
     url, _ = two_workers
-    workers = [pid for pid, command in processes_of(first_run.data).items() if "spawn_main" in command]
+    workers = workers_of(first_run.data)
     assert len(workers) == 2
     with closing(Client(url)) as one, closing(Client(url)) as other:
         for client, idle in zip((one, other), workers, strict=True):
@@ -181,13 +194,42 @@ def test_a_second_start_keeps_what_was_indexed(
 def test_what_one_worker_adds_and_deletes_counts_at_once_in_the_other(each_worker: tuple[Client, Client]) -> None:
     one, other = each_worker
     one.ask("DELETE", f"/images/{one.add(OTHER)}")
-    assert (one.has_added(), other.has_added()) == (True, False), "they are two"
+    one.nearest(OTHER)
+    applied = [client.json("GET", "/stats")["applied_seq"] for client in (one, other)]
+    assert applied[0] > applied[1], "they are two, and the other has had no reason to look"
     for writer, reader in ((one, other), (other, one)):
         added = writer.add(OTHER)
         assert reader.nearest(OTHER) == added
         reader.ask("DELETE", f"/images/{added}")
         assert writer.nearest(OTHER) != added
         assert reader.nearest(OTHER) != added
+
+
+def test_workers_count_together(each_worker: tuple[Client, Client]) -> None:
+    one, other = each_worker
+    before = one.metric("lookalike_searches_total", mode="hds") or 0
+    for client, searches in ((one, 2), (other, 3)):
+        for _ in range(searches):
+            client.nearest(PICTURE)
+    for client in (one, other):
+        assert client.metric("lookalike_searches_total", mode="hds") == before + 5
+        assert client.metric("lookalike_workers") == 2
+        assert client.metric("lookalike_images") == 1
+        assert client.metric("lookalike_http_requests_in_progress") == 1
+
+
+def test_a_worker_that_died_has_done_what_it_did_and_does_nothing_more(
+    first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]], each_worker: tuple[Client, Client]
+) -> None:
+    # While the first of them stood still, the other one took the first connection.
+    lives, killed = each_worker[0], workers_of(first_run.data)[0]
+    searches = lives.metric("lookalike_searches_total", mode="hds")
+    os.kill(killed, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while (now := lives.metric("lookalike_workers")) != 2 or killed in processes_of(first_run.data):
+        assert time.monotonic() < deadline, f"{now} workers"
+        time.sleep(0.2)
+    assert lives.metric("lookalike_searches_total", mode="hds") == searches
 
 
 def test_what_was_acknowledged_is_found_over_any_connection(
@@ -248,7 +290,9 @@ def test_sigterm_ends_all_workers_cleanly(
     _, server = two_workers
     processes = processes_of(first_run.data)
     assert len(processes) > 4, "the server, its workers and PostgreSQL were found"
+    assert len(list(temporary_of(first_run.data).glob(f"{PREFIX}*/counter_*.db"))) > 1, "workers count in files"
     server.terminate()
     assert server.wait(60) == 0
     assert left_of(first_run.data, processes) == {}
+    assert list(temporary_of(first_run.data).glob(f"{PREFIX}*")) == []
     assert "Traceback" not in log_of(first_run.data)

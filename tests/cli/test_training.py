@@ -48,6 +48,19 @@ def test_a_catalogue_is_learnt_from_compared_moved_and_moved_back(data: Path, tm
     assert "use general" in said(back)
 
 
+def test_pictures_are_packed_and_learnt_from(tmp_path: Path) -> None:
+    folder, packed, out = coloured_folder(tmp_path / "colours", per_class=20), tmp_path / "packed", tmp_path / "net"
+    (folder / "red" / "torn.jpg").write_bytes(b"no picture")
+    result = run(tmp_path, "pack", str(folder), str(packed), "--pictures", "20")
+    assert result.exit_code == 0, result.output
+    assert "torn.jpg cannot be read as a picture and is left out" in said(result)
+    assert "60 pictures in 4 archives" in said(result)
+    trained = run(tmp_path, "train", str(packed), "--out", str(out), *QUICKLY)
+    assert trained.exit_code == 0, trained.output
+    assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
+    assert "has archives in it" in failed(run(tmp_path, "pack", str(folder), str(packed)))
+
+
 def test_a_report_without_a_folder_goes_where_the_service_finds_it(data: Path) -> None:
     result = run(data, "report", LOOKALIKE_POOL="50")
     assert result.exit_code == 0, result.output

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 
 from app.catalogue.generations import find_or_create
-from app.lifespan import open_database, open_vectors
+from app.indexes import open_index
+from app.lifespan import open_database, places
 from app.settings import Settings
 from benchmarks.filled import Filling
 from benchmarks.made import Made
@@ -28,5 +29,5 @@ def put_a_crowd_into(data_dir: Path, rows: int) -> None:
     with open_database(settings) as database:
         with database.begin() as session:
             generation = find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT)
-        with closing(open_vectors(data_dir, generation)) as vectors:
-            Filling(database, generation.id, vectors, Crowd(rows, FEATURE_DIM, BITS)).up_to(rows)
+        with closing(open_index(database, generation, places(settings))) as index:
+            Filling(database, generation.id, index, Crowd(rows, FEATURE_DIM, BITS)).up_to(rows)

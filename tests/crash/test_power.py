@@ -139,7 +139,7 @@ def look(service: Service, stored: dict[int, int], deleted: set[int]) -> None:
     for picture_id in deleted:
         with pytest.raises(NotFoundError):
             service.searcher.by_id(picture_id, SearchOptions())
-    findings = Check(service.database, service.files, service.vectors, service.encodings).run(0, lambda *_: None)
+    findings = Check(service.database, service.files, service.index, service.encodings).run(0, lambda *_: None)
     assert findings == []
 
 
@@ -155,7 +155,7 @@ def test_a_disk_that_forgets_what_was_synced_would_be_noticed(
         monkeypatch.undo()
         disk.cut()
     with opened(settings, database) as service:
-        check = Check(service.database, service.files, service.vectors, service.encodings)
+        check = Check(service.database, service.files, service.index, service.encodings)
         assert check.run(0, lambda *_: None) != []
         for picture_id, at in stored.items():
             for match, _ in service.searcher.by_picture(drawing(at), SearchOptions()).matches:

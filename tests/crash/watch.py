@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def family(process: int) -> list[int]:
-    """Returns a process and all that descend from it, whichever of its threads started them."""
+    """Returns a process that runs and all that descend from it, whichever of its threads started them."""
     threads = Path(f"/proc/{process}/task").iterdir()
     children = [child for thread in threads for child in _read(thread / "children").split()]
     return [process, *(one for child in children for one in family(int(child)))]
@@ -17,18 +17,24 @@ def resident(process: int) -> int:
 
 def descriptors(process: int) -> int:
     """Returns how many files and connections they have open."""
-    return sum(len(list(Path(f"/proc/{one}/fd").iterdir())) for one in family(process))
+    return sum(_open(one) for one in family(process))
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return ""  # the thread has ended, and its children are another's
+        return ""  # it has ended, and its children are another's
+
+
+def _open(process: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{process}/fd").iterdir()))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # it has ended since it was listed
 
 
 def _proportional(process: int) -> int:
-    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(f"process {process} has no Pss")
+    """Returns a process's share of memory in bytes; one that has ended since it was listed has none."""
+    lines = _read(Path(f"/proc/{process}/smaps_rollup")).splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from app.api.metrics import Metrics
 from app.catalogue.conditions import COMPARISONS
 from app.client import Lookalike
 from app.main import create_app
@@ -84,12 +83,3 @@ def test_every_operator_is_told() -> None:
 def test_every_method_of_the_client_is_told() -> None:
     methods = {name for name in dir(Lookalike) if not name.startswith("_")} - {"close", "making"}
     assert column("api.md", "| method | what it does |\n") == methods
-
-
-def test_every_metric_is_told() -> None:
-    metrics = Metrics()
-    metrics.count_search("hds", {"total": 1.0})
-    metrics.count_added(["created"])
-    samples = re.findall(r"^(lookalike_\w+)", metrics.render(1).decode(), re.MULTILINE)
-    names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in samples if not name.endswith("_created")}
-    assert column("operate.md", "| metric | what it counts |\n") == names

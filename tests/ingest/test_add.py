@@ -73,8 +73,8 @@ def test_a_new_picture_is_created_with_its_facts_its_original_and_its_thumbnail(
     assert added == Added(row.id, "one", "created")
     assert (row.width, row.height, row.media_type, row.size_bytes) == (64, 48, "image/jpeg", len(data))
     assert (row.label, row.fields) == ("boots", {"price": 3})
-    assert service.files.original(row.sha256).read_bytes() == data
-    assert service.files.thumbnail(row.sha256).stat().st_size > 0
+    assert service.files.read(row.sha256) == data
+    assert service.files.read_thumbnail(row.sha256).startswith(b"\xff\xd8")
     assert nearest(service, data) == ("one", 0.0)
 
 
@@ -111,7 +111,8 @@ def test_new_bytes_replace_the_picture_and_its_files(service: Service) -> None:
     after = add(service, "one", picture(2))
     assert after == Added(before.id, "one", "updated")
     assert originals(service) == {content_hash(picture(2))}
-    assert not service.files.thumbnail(content_hash(picture(1))).exists()
+    with pytest.raises(FileNotFoundError):
+        service.files.read_thumbnail(content_hash(picture(1)))
     assert nearest(service, picture(2)) == ("one", 0.0)
     found = nearest(service, picture(1))
     assert found is not None
@@ -175,9 +176,9 @@ def test_two_keys_share_an_original_until_both_are_gone(service: Service) -> Non
     assert statuses([one, two]) == ["created", "created"]
     assert one.id is not None
     assert two.id is not None
-    shared = service.files.original(content_hash(picture(1)))
+    shared = content_hash(picture(1))
     service.ingest.delete(one.id)
-    assert shared.read_bytes() == picture(1)
+    assert service.files.read(shared) == picture(1)
     assert nearest(service, picture(1)) == ("two", 0.0)
     service.ingest.delete(two.id)
     assert files_on_disk(service) == set()
@@ -199,7 +200,7 @@ def test_a_deleted_picture_comes_back_as_a_new_one(service: Service) -> None:
     assert again.id is not None
     assert again.id > first.id
     assert nearest(service, picture(1)) == ("one", 0.0)
-    assert service.files.original(content_hash(picture(1))).read_bytes() == picture(1)
+    assert service.files.read(content_hash(picture(1))) == picture(1)
 
 
 def test_only_what_is_there_can_be_deleted(service: Service) -> None:
@@ -223,7 +224,7 @@ def full(*_: object) -> NoReturn:
         (os, "fsync", full, UnavailableError),
         (FakeEncoder, "encode_many", broken, RuntimeError),
         (PictureFiles, "store", broken, RuntimeError),
-        (PictureFiles, "store_thumbnail", broken, RuntimeError),
+        (PictureFiles, "store_thumbnails", broken, RuntimeError),
         (VectorFile, "write", broken, RuntimeError),
         (changes, "reserve_slots", broken, RuntimeError),
         (changes, "put_pictures", broken, RuntimeError),
@@ -296,7 +297,7 @@ def test_an_original_that_goes_while_a_picture_is_added_is_there_after_the_commi
 
     monkeypatch.setattr(changes, "put_pictures", discard_and_put)
     add(service, "one", picture(1))
-    assert service.files.original(content_hash(picture(1))).read_bytes() == picture(1)
+    assert service.files.read(content_hash(picture(1))) == picture(1)
 
 
 def test_what_changed_between_look_and_commit_is_prepared_again(
@@ -337,7 +338,7 @@ def test_everything_on_disk_is_synced_before_the_commit(service: Service, monkey
     def look(session: Any, generation_id: int, puts: Sequence[Put]) -> list[Done]:
         slots = np.array([made(item).slot for item in puts])
         sums = np.array([made(item).checksum for item in puts], np.uint32)
-        seen.append(bool(service.vectors.intact(slots, sums).all()) and service.files.original(sha256).exists())
+        seen.append(bool(service.index.intact(slots, sums).all()) and service.files.exists(sha256))
         return put(session, generation_id, puts)
 
     monkeypatch.setattr(changes, "put_pictures", look)

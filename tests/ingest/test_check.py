@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.catalogue.pictures import content_hash
+from app.catalogue.pictures import PictureFiles, content_hash
 from app.ingest.add import Upload
 from app.ingest.check import Check, Finding
 from app.lifespan import Service
+from app.search.index import LocalIndex
 from app.search.types import SearchOptions
 from tests.pictures import encoded, gradient
+from tests.vectors import vector_file
 
 UPLOADS = [Upload(encoded(gradient(40 + at, 40)), f"key-{at}", {}) for at in range(12)]
 
@@ -26,12 +28,13 @@ def filled(service: Service) -> Service:
 
 
 def checking(service: Service) -> Check:
-    return Check(service.database, service.files, service.vectors, service.encodings)
+    return Check(service.database, service.files, service.index, service.encodings)
 
 
 def look(service: Service, sample: int = 1000) -> list[Finding]:
     # What a process has seen to be right it does not look at again.
-    service.vectors._checked[:] = False
+    if isinstance(service.index, LocalIndex):
+        vector_file(service)._checked[:] = False
     return checking(service).run(sample, lambda *_: None)
 
 
@@ -41,7 +44,11 @@ def run_sql(service: Service, statement: str) -> None:
 
 
 def original(service: Service, key: int) -> Path:
-    return service.files.original(content_hash(UPLOADS[key].data))
+    return files_of(service).original(content_hash(UPLOADS[key].data))
+
+
+def files_of(service: Service) -> PictureFiles:
+    return PictureFiles(service.settings.data_dir / "pictures")
 
 
 def found_again(service: Service) -> None:
@@ -57,8 +64,9 @@ def test_a_sound_catalogue_has_no_findings(filled: Service) -> None:
 
 
 def test_a_damaged_vector_is_found_and_made_anew(filled: Service) -> None:
-    with filled.vectors.path.open("r+b") as file:
-        file.seek(3 * filled.vectors.dim * 4 + 7)
+    vectors = vector_file(filled)
+    with vectors.path.open("r+b") as file:
+        file.seek(3 * vectors.dim * 4 + 7)
         file.write(b"\xff\xff")
     (finding,) = look(filled)
     assert (finding.kind, finding.name) == ("vector", "key-3")
@@ -105,7 +113,7 @@ def test_a_lost_original_is_named_and_cannot_be_mended(filled: Service, missing:
 
 
 def test_a_file_that_nobody_uses_goes_once_it_is_old(filled: Service) -> None:
-    stray = filled.files.original("0" * 64)
+    stray = files_of(filled).original("0" * 64)
     stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"left by a crash")
     assert look(filled) == []

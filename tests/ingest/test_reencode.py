@@ -14,10 +14,11 @@ from app.catalogue.database import Database
 from app.catalogue.pictures import PictureFiles
 from app.catalogue.presence import Role, presence
 from app.errors import DamagedOriginalError, LookalikeError, ModelMismatchError, UnavailableError
+from app.indexes import open_index
 from app.ingest.add import Upload
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
-from app.lifespan import Service, assemble, limits_of, open_vectors
+from app.lifespan import Service, assemble, limits_of, places
 from app.search.prepare import InProcess
 from app.search.types import Encoded, SearchOptions
 from app.settings import Settings
@@ -55,10 +56,10 @@ def move_to(
     patience: float = 60,
 ) -> None:
     with database.begin() as session:
-        generation = generations.find_or_create(session, network, Path(f"{network.name}.json"))
-    with closing(open_vectors(settings.data_dir, generation)) as vectors:
+        generation = generations.find_or_create(session, network, Path(f"{network.name}.json"), index=settings.index)
+    with closing(open_index(database, generation, places(settings))) as index:
         prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
-        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
+        encodings = Encodings(database, prepare, encoder, index, generation.id)
         Reencode(database, PictureFiles(settings.data_dir / "pictures"), encodings).run(report, patience)
 
 
@@ -180,10 +181,10 @@ def test_moving_back_encodes_only_what_is_new_since(service: Service, settings: 
         moved.ingest.add([*pictures(53), Upload(encoded(gradient(200, 40)), "key-50", {})])
     encoder = OtherEncoder()
     with database.begin() as session:
-        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT)
-    with closing(open_vectors(settings.data_dir, generation)) as vectors:
+        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index)
+    with closing(open_index(database, generation, places(settings))) as index:
         prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
-        encodings = Encodings(database, prepare, encoder, vectors, generation.id)
+        encodings = Encodings(database, prepare, encoder, index, generation.id)
         Reencode(database, service.files, encodings).run(lambda *_: None)
     assert encoder.pictures == 2
 
@@ -191,7 +192,9 @@ def test_moving_back_encodes_only_what_is_new_since(service: Service, settings: 
 def test_a_damaged_original_is_named(service: Service) -> None:
     service.ingest.add(pictures(50))
     original = next(iter(service.files.hashes()))
-    service.files.original(original).write_bytes(b"\xff\xd8\xff\xe0 no longer a picture")
+    PictureFiles(service.settings.data_dir / "pictures").original(original).write_bytes(
+        b"\xff\xd8\xff\xe0 no longer a picture"
+    )
     with pytest.raises(DamagedOriginalError, match=r"picture 1 \(key-50\)"):
         move(service, OtherEncoder())
 

@@ -4,17 +4,27 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
+from safetensors.torch import load_file
 
+from models import train_data
+from models.backbones import BACKBONES
 from models.checkpoint import load
+from models.errors import RecipeError
 from models.losses import loss
 from models.network import LatentHashNet
+from models.pack import pack
 from models.preprocess import Preprocess
 from models.recipe import Recipe
+from models.train import train
 from tests.models.folders import coloured_folder
+from tests.models.plain import PLAIN, RECIPE, SAVED_EVERY
 
+ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
@@ -27,25 +37,105 @@ out.with_name(os.environ["RANK"]).write_text(json.dumps([info.training["history"
 """
 
 
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    folder = coloured_folder(tmp_path / "pictures", per_class=16)
+def run_in_two(*command: Path | str) -> "subprocess.CompletedProcess[str]":
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    finished = subprocess.run(
-        [*launcher, str(program), str(folder), str(tmp_path / "both")],
+    return subprocess.run(
+        [*launcher, *map(str, command)],
+        cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
         timeout=280,
     )
+
+
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    folder = coloured_folder(tmp_path / "pictures", per_class=16)
+    finished = run_in_two(program, folder, tmp_path / "both")
     assert finished.returncode == 0, finished.stderr
     history, metrics = json.loads((tmp_path / "0").read_text())
     assert json.loads((tmp_path / "1").read_text()) == [history, metrics]
     assert history[-1]["loss"] < history[0]["loss"]
     network, _ = load(tmp_path / "both.json")
     assert network.bits == 8
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archives")
+    coloured_folder(folder / "pictures", per_class=30)
+    pack(folder / "pictures", folder / "packed", lambda *_: None, pictures=8)
+    return folder / "packed"
+
+
+@pytest.fixture(scope="module")
+def whole(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes make of the archives when nobody stops them."""
+    out = tmp_path_factory.mktemp("whole") / "net"
+    finished = run_in_two("-m", "tests.models.plain", archives, out, "0")
+    assert finished.returncode == 0, finished.stderr
+    return out
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out.with_suffix(".safetensors"))
+
+
+def histories(out: Path) -> list[str]:
+    """What each process says of the run."""
+    return [out.with_name(f"{out.name}.history.{rank}").read_text() for rank in range(2)]
+
+
+def test_two_processes_over_archives_end_where_one_does(
+    archives: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BACKBONES, "plain", PLAIN)
+    alone = train(archives, tmp_path / "alone", RECIPE)
+    losses = [epoch["loss"] for epoch in json.loads(histories(whole)[0])]
+    assert losses == pytest.approx([epoch["loss"] for epoch in alone.training["history"]], rel=1e-5)
+    assert losses[-1] < losses[0]
+    for name, value in weights(tmp_path / "alone").items():
+        # Weights are written down as float16.
+        torch.testing.assert_close(weights(whole)[name], value, rtol=2e-3, atol=1e-4)
+
+
+def test_two_processes_that_were_stopped_within_an_epoch_end_at_the_same_weights(
+    archives: Path, whole: Path, tmp_path: Path
+) -> None:
+    command = ("-m", "tests.models.plain", archives, tmp_path / "net")
+    assert run_in_two(*command, str(SAVED_EVERY + 2)).returncode != 0
+    assert (tmp_path / "net.unfinished.safetensors").exists()
+    again = run_in_two(*command, "0")
+    assert again.returncode == 0, again.stderr
+    for name, value in weights(tmp_path / "net").items():
+        assert torch.equal(value, weights(whole)[name]), name
+    assert len({*histories(whole), *histories(tmp_path / "net")}) == 1
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKBONES, "plain", PLAIN)
+    monkeypatch.setattr(train_data, "share", lambda: (0, 2))
+    recipe = replace(RECIPE, batch=11)
+    with pytest.raises(RecipeError, match="A batch of 11 out of 81 pictures cannot be divided among 2 processes"):
+        next(train_data.batches(train_data.read(archives, recipe).training, recipe, 0))
+
+
+def test_what_the_shares_see_is_what_one_process_sees(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKBONES, "plain", PLAIN)
+    recipe = replace(RECIPE, batch=16)
+    data = train_data.read(archives, recipe)
+    alone = list(train_data.batches(data.training, recipe, 1))
+    shares = []
+    for rank in range(4):
+        monkeypatch.setattr(train_data, "share", lambda rank=rank: (rank, 4))
+        shares.append(list(train_data.batches(data.training, recipe, 1)))
+    for (pictures, labels), *parts in zip(alone, *shares, strict=True):
+        for rank, (some, its_labels) in enumerate(parts):
+            assert torch.equal(its_labels, labels[rank::4])
+            torch.testing.assert_close(some, pictures[rank::4])
 
 
 def test_the_mean_of_the_shares_gradients_is_the_gradient_of_the_batch() -> None:

@@ -19,6 +19,7 @@ from app.search.prepare import InProcess
 from models.dataset import TRAIN
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_NETWORK, FakeEncoder
+from tests.vectors import vector_file
 
 
 def add(service: Service, label: str | None, numbers: range) -> None:
@@ -65,7 +66,7 @@ def test_the_same_pictures_are_held_out_whatever_is_added(service: Service) -> N
     found = labelled(service)
     assert before <= set(found.held_out().pairs)
     assert not set(found.held_out().pairs) & set(found.learnt_from().pairs)
-    files = splits(found, Path)[TRAIN]
+    files = splits(found, service.files.read)[TRAIN]
     assert not {path.name for path in files.paths} & {sha256 for sha256, _ in found.held_out().pairs}
     assert files.classes == ("boots", "hats")
     assert [files.classes[label] for label in files.labels] == [label for _, label in found.learnt_from().pairs]
@@ -128,13 +129,13 @@ def test_the_network_in_use_is_judged_by_what_the_catalogue_has_of_it(service: S
     generation_id = service.handover.current.generation_id
     with service.database.snapshot() as session:
         content = read_content(session, generations.by_id(session, generation_id))
-        before = in_use(session, found, content, service.vectors, FAKE_NETWORK, 50)
+        before = in_use(session, found, content, vector_file(service), FAKE_NETWORK, 50)
     assert (content.labels != NO_LABEL).all()
-    paths = [service.files.original(sha256) for sha256, _ in before.pictures.pairs]
-    again, rows = encode(paths, prepare, encoder, 50, lambda *_: None)
+    hashes = [sha256 for sha256, _ in before.pictures.pairs]
+    again, rows = encode(hashes, service.files.read, prepare, encoder, 50, lambda *_: None)
     assert rows.tolist() == list(range(120))
     np.testing.assert_array_equal(before.side.codes, again.codes)
     np.testing.assert_array_equal(before.side.features, again.features)
-    verdict = judge(before, FAKE_NETWORK, prepare, encoder, service.files.original, 50, lambda *_: None)
+    verdict = judge(before, FAKE_NETWORK, prepare, encoder, service.files.read, 50, lambda *_: None)
     assert verdict.before == verdict.after
     assert verdict.queries == len(found.held_out())

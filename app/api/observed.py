@@ -1,0 +1,148 @@
+"""What is known of every request: its id, how it was answered and how long that took; in log, metrics and traces.
+
+The id is that of the header X-Request-ID where a proxy or a program sends one that can be used, and made here
+otherwise; the answer carries it, and so does every line that is logged meanwhile. An error that nobody foresaw is
+answered here, so that its answer is like any other.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.limits import ALWAYS
+from app.api.metrics import OTHER, Metrics
+from app.api.problems import REFUSED, bug_response
+from app.api.request_id import HEADER, usable_id
+from app.logs import ABOUT, REQUEST_ID
+
+log = logging.getLogger(__name__)
+
+# Nobody was there to take the answer; the number is nginx's.
+_GONE = 499
+
+
+class RequestSpan(Protocol):
+    """The span of a request that is being traced."""
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's number, as it goes into the log."""
+        ...
+
+    def answered(self, method: str, route: str, status: int) -> None:
+        """Hears how the request was answered."""
+        ...
+
+
+class Tracer(Protocol):
+    """Traces requests."""
+
+    def request(self, scope: Scope) -> AbstractContextManager[RequestSpan]:
+        """Begins the span of a request, as part of the trace that the request says it belongs to."""
+        ...
+
+
+@dataclass
+class _Answer:
+    """What is known of an answer so far."""
+
+    status: int = _GONE
+
+
+class Observed:
+    """Passes requests on, and tells what became of them."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer | None = None) -> None:
+        self._app, self._metrics, self._tracer = app, metrics, tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, answer = usable_id(Headers(scope=scope).get(HEADER)), _Answer()
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        with self._watched(scope, request_id, answer):
+            try:
+                await self._app(scope, receive, marked)
+            except Exception as error:
+                log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+                if answer.status != _GONE:
+                    # Half of the answer is out, so only the connection's end can say that something is wrong.
+                    raise
+                await bug_response()(scope, receive, marked)
+
+    @contextmanager
+    def _watched(self, scope: Scope, request_id: str, answer: _Answer) -> Iterator[None]:
+        begun = time.perf_counter()
+        with self._traced(scope) as span, self._metrics.request(), about(request_id, span):
+            try:
+                yield
+            finally:
+                seconds, route = time.perf_counter() - begun, route_of(scope)
+                self._metrics.answered(scope["method"], route, answer.status, seconds)
+                if (reason := scope.get("state", {}).get(REFUSED)) is not None:
+                    self._metrics.refused_request(reason)
+                if span is not None:
+                    span.answered(scope["method"], route, answer.status)
+                log_request(scope, route, answer.status, seconds)
+
+    def _traced(self, scope: Scope) -> AbstractContextManager[RequestSpan | None]:
+        if self._tracer is None or scope["path"] in ALWAYS:
+            return nullcontext()
+        return self._tracer.request(scope)
+
+
+@contextmanager
+def about(request_id: str, span: RequestSpan | None) -> Iterator[None]:
+    """Has every line of the log say to which request it belongs, for the length of the block."""
+    known = {REQUEST_ID: request_id} | ({"trace_id": span.trace_id} if span is not None else {})
+    before = ABOUT.set(known)
+    try:
+        yield
+    finally:
+        ABOUT.reset(before)
+
+
+def route_of(scope: Scope) -> str:
+    """Returns a request's path with the names of its parameters: of few values, whoever asks for whatever."""
+    path = getattr(scope.get("route"), "path", None)
+    if isinstance(path, str):
+        return path
+    return "/web" if scope["path"].startswith("/web/") else OTHER
+
+
+def log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
+    """Writes a line for a request; what is asked every few seconds and is well goes unmentioned."""
+    level = logging.DEBUG if scope["path"] in ALWAYS and status < 400 else logging.INFO  # noqa: PLR2004 - HTTP
+    host, port = scope.get("client") or ("-", 0)
+    path, query = _as_sent(scope.get("raw_path") or scope["path"].encode()), _as_sent(scope["query_string"])
+    line = f"{path}?{query}" if query else path
+    fields = {
+        "client": host,
+        "method": scope["method"],
+        "path": path,
+        "query": query,
+        "route": route,
+        "status": status,
+        "duration_ms": round(1000 * seconds, 3),
+    }
+    words = '%s:%s - "%s %s" %d in %.1f ms'
+    log.log(level, words, host, port, scope["method"], line, status, 1000 * seconds, extra={"fields": fields})
+
+
+def _as_sent(raw: bytes) -> str:
+    """Returns bytes of an address as text in which nothing can end a line or colour a terminal."""
+    return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in raw.decode("latin-1"))

@@ -1,0 +1,12 @@
+"""Checksums of F7, by which a vector is known that is not what was written."""
+
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def checksums(stored: NDArray[np.float32] | NDArray[np.float16]) -> NDArray[np.uint32]:
+    """Returns CRC-32 of the bytes of each row of `(n, d)`, `(n,)` uint32."""
+    rows = np.ascontiguousarray(stored)
+    return np.fromiter((zlib.crc32(row) for row in rows), np.uint32, len(rows))

@@ -1,0 +1,213 @@
+"""The index in this process beside the same in Milvus, on one made catalogue with its rows in PostgreSQL.
+
+What is timed is what a search asks of the catalogue: whether anything has changed, the pool, and the nearest of it;
+with Milvus that is one question to PostgreSQL and two to Milvus, and one to PostgreSQL between them. Milvus is the one
+that LOOKALIKE_MILVUS_URI names, or milvus-lite, started for it as a server; both indexes have the machine's cores and
+answers are compared. The rows say which Milvus it was.
+"""
+
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from app.catalogue import generations
+from app.catalogue.database import Database
+from app.catalogue.embedded import embedded_postgres
+from app.catalogue.follower import Follower
+from app.catalogue.generations import IndexKind
+from app.catalogue.schema import upgrade
+from app.indexes import Places, open_index
+from app.search.index import Index, LocalIndex
+from app.search.types import Encoded, Match, Subset
+from benchmarks.filled import Filling
+from benchmarks.made import TAUGHT, Made
+from benchmarks.measure import Call, side_by_side
+from benchmarks.options import Options, Say, lack_of_room
+from benchmarks.results import Results
+from models.codes import Codes, Floats
+from models.description import CheckpointInfo
+from models.preprocess import Preprocess
+
+PICTURES, DIM, BITS, QUERIES, POOL, K = 100_000, 1280, 128, 64, 1000, 10
+AT_ONCE, SECONDS, ADDED = 16, 10.0, 64
+# Shares of the catalogue that filters let through: by their codes here, and by asking Milvus for more.
+PASSING = (0.01, 0.2)
+_ROW_BYTES = 700
+_SAME = 1e-4
+
+
+def run(options: Options, say: Say) -> Results:
+    """Fills both with the same catalogue and asks them in turns."""
+    pictures, dim = options.pictures or PICTURES, (options.floats or (DIM,))[0]
+    bits = (options.bits or (BITS,))[0]
+    results = Results("indexes", {"pictures": pictures, "floats": dim, "bits": bits, "pool": POOL, "k": K})
+    if lack := lack_of_room(options.folder, 3 * pictures * (4 * dim + _ROW_BYTES)):
+        results.skip("indexes", lack)
+        return results
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=options.folder)))
+        folder.chmod(0o755)
+        try:
+            uri, server = stack.enter_context(milvus(folder))
+        except ImportError as missing:
+            results.skip("milvus", f"{missing.name} is not installed: pip install -e '.[bench]'")
+            return results
+        places, made = Places(folder, uri), Made(pictures, dim, bits, TAUGHT)
+        url = stack.enter_context(embedded_postgres(folder))
+        indexes: dict[IndexKind, Asked] = {}
+        for kind in ("local", "milvus"):
+            say(f"filling the index {kind} with {pictures:,} made pictures")
+            database = stack.enter_context(closing(Database(database_for(url, kind))))
+            indexes[kind] = stack.enter_context(closing(filled(results, kind, database, places, made)))
+        say("searching")
+        compare(results, indexes, made)
+        results.value("local: memory of each process", indexes["local"].index.bytes_in_use / 1e6, "MB")
+        if server is not None:
+            results.value("milvus-lite: memory of its process", resident(server) / 1e6, "MB")
+    return results
+
+
+class Asked:
+    """An index behind a follower, as a replica has it."""
+
+    def __init__(self, follower: Follower, index: Index) -> None:
+        self._follower, self.index = follower, index
+
+    def close(self) -> None:
+        """Closes the index."""
+        self.index.close()
+
+    def search(self, code: Codes, feature: Floats, among: Subset | None = None) -> list[Match]:
+        """Does what a search with both steps does."""
+        index = self._follower.current()
+        return index.rank(feature, code, index.candidates(code, POOL, None, among), K)
+
+    def coarse(self, code: Codes, _feature: Floats) -> object:
+        """Finds the pool."""
+        return self.index.candidates(code, POOL, None, None)
+
+    def exhaustive(self, code: Codes, feature: Floats) -> object:
+        """Compares F7 with that of all pictures."""
+        return self._follower.current().rank_all(feature, code, K, None)
+
+
+def filled(results: Results, kind: IndexKind, database: Database, places: Places, made: Made) -> Asked:
+    """Fills an index, opens it once more as a start does, and notes how long both take."""
+    upgrade(database)
+    with database.begin() as session:
+        generation = generations.adopt(session, _network(made.dim, made.bits), Path("made.json"), index=kind)
+    with closing(open_index(database, generation, places)) as index:
+        started = time.perf_counter()
+        Filling(database, generation.id, index, made).up_to(made.pictures)
+        results.value(f"{kind}: filling", made.pictures / (time.perf_counter() - started), "a second")
+    started = time.perf_counter()
+    index = open_index(database, generation, places)
+    follower = Follower(database, index, generation.id, made.bits)
+    follower.current()
+    results.value(f"{kind}: start", 1000 * (time.perf_counter() - started), "ms")
+    if isinstance(index, LocalIndex):
+        index.settle()
+    return Asked(follower, index)
+
+
+def compare(results: Results, indexes: dict[IndexKind, Asked], made: Made) -> None:
+    """Compares answers, then times both in turns."""
+    codes, features = made.queries(QUERIES)
+    for code, feature in zip(codes[:8], features[:8], strict=True):
+        one, two = (asked.search(code, feature) for asked in indexes.values())
+        far = [[match.distance for match in matches] for matches in (one, two)]
+        np.testing.assert_allclose(far[0], far[1], rtol=_SAME)
+    rng = np.random.default_rng(0)
+    some = {share: Subset(np.flatnonzero(rng.random(made.pictures) < share) + 1) for share in PASSING}
+    ways: dict[str, Call] = {}
+    for kind, asked in indexes.items():
+        ways[f"{kind}: search"] = _turns(asked.search, codes, features)
+        for share, among in some.items():
+            ways[f"{kind}: search, {share:.0%} pass"] = _turns(partial(asked.search, among=among), codes, features)
+        ways[f"{kind}: coarse"] = _turns(asked.coarse, codes, features)
+        ways[f"{kind}: exhaustive"] = _turns(asked.exhaustive, codes, features)
+    timings = side_by_side(ways)
+    for name, timing in timings.items():
+        results.time(name, timing)
+    results.ratio("milvus_over_local", timings["milvus: search"].median, timings["local: search"].median)
+    for kind, asked in indexes.items():
+        search = _turns(asked.search, codes, features)
+        results.value(f"{kind}: searches, {AT_ONCE} at once", rate(search), "a second")
+        slots = 10 * made.pictures + np.arange(ADDED)
+        started = time.perf_counter()
+        asked.index.keep(slots, Encoded(codes[:ADDED], features[:ADDED]))
+        results.value(f"{kind}: keeping {ADDED} pictures", 1000 * (time.perf_counter() - started), "ms")
+
+
+def rate(search: Call) -> float:
+    """Returns how many searches a second are answered while some are always under way."""
+    end, began = time.perf_counter() + SECONDS, time.perf_counter()
+
+    def client(number: int) -> int:
+        done = 0
+        while time.perf_counter() < end:
+            search(number * 7 + done)
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return sum(threads.map(client, range(AT_ONCE))) / (time.perf_counter() - began)
+
+
+@contextmanager
+def milvus(folder: Path) -> Iterator[tuple[str, Any]]:
+    """Yields the address of a Milvus, and the process of one that was started for it.
+
+    Raises:
+        ImportError: milvus-lite is not installed.
+    """
+    if uri := os.environ.get("LOOKALIKE_MILVUS_URI"):
+        yield uri, None
+        return
+    # It finds its own version that way.
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
+    lite = import_module("milvus_lite.server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    server = lite.Server(str(folder / "milvus.db"), address)
+    if not server.start():
+        raise RuntimeError("milvus-lite did not start")
+    try:
+        yield f"http://{address}", server._p
+    finally:
+        server.stop()
+
+
+def resident(process: Any) -> int:
+    """Returns the bytes of memory that a process has."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+
+
+def database_for(url: str, name: str) -> str:
+    """Makes an empty database beside another; returns its address."""
+    with closing(Database(url)) as database, database.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"CREATE DATABASE {name}")
+        made = database.engine.url.set(database=name)
+    return made.render_as_string(hide_password=False)
+
+
+def _turns(ask: Callable[[Codes, Floats], object], codes: Codes, features: Floats) -> Call:
+    return lambda turn: ask(codes[turn % QUERIES], features[turn % QUERIES])
+
+
+def _network(dim: int, bits: int) -> CheckpointInfo:
+    reads = Preprocess(32, "stretch", (0, 0, 0), (1, 1, 1))
+    return CheckpointInfo("made", "none", bits, dim, "raw", (), reads, fingerprint="made" * 4)

@@ -1,0 +1,135 @@
+"""Training over a made set of the size of the paper's Yahoo-1M: how fast the steps are, and whether memory grows.
+
+    python -m benchmarks.training make FOLDER                       archives of small drawn pictures, 116 classes
+    torchrun --nproc-per-node 2 -m benchmarks.training run FOLDER   so many steps in each process, and their memory
+
+Each class has a few pictures that come again and again: what is measured is how pictures travel, not what is learnt.
+"""
+
+import argparse
+import json
+import os
+import tarfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.options import PAPERS_SIZE
+from models.devices import keep_freed_memory, pick_device, process_group
+from models.recipe import Recipe, epochs_for
+from models.shards import CLASSES
+from models.state import start
+from models.train import Progress, run_epoch
+from models.train_data import read
+
+CLASS_COUNT, OF_EACH, IN_AN_ARCHIVE = 116, 40, 4000
+# Steps that are not looked at: threads start, caches fill, the allocator takes what it needs.
+SETTLING = 50
+
+
+class EnoughError(Exception):
+    """As many steps as were asked for are over."""
+
+
+@dataclass
+class Watch:
+    """Hears of every step, and ends the run."""
+
+    steps: int
+    times: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+    def __call__(self, _progress: Progress) -> None:
+        """Writes down when a step ended and how much memory it left.
+
+        Raises:
+            EnoughError: it was the last one.
+        """
+        self.times.append(time.perf_counter())
+        self.memory.append(resident_bytes())
+        if len(self.times) == self.steps:
+            raise EnoughError
+
+
+def resident_bytes() -> int:
+    """Returns how much memory this process has."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def make(folder: Path, pictures: int, side: int) -> None:
+    """Writes archives of so many pictures, mixed as `lookalike pack` mixes them."""
+    folder.mkdir(parents=True)
+    (folder / CLASSES).write_text("".join(f"class {number}\n" for number in range(CLASS_COUNT)))
+    rng = np.random.default_rng(0)
+    drawn = [[_drawing(rng, side) for _ in range(OF_EACH)] for _ in range(CLASS_COUNT)]
+    for number, begin in enumerate(range(0, pictures, IN_AN_ARCHIVE)):
+        with tarfile.open(folder / f"train-{number:06}.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+            for at in range(begin, min(begin + IN_AN_ARCHIVE, pictures)):
+                label = int(rng.integers(CLASS_COUNT))
+                _add(archive, f"{at:09}.jpg", drawn[label][int(rng.integers(OF_EACH))])
+                _add(archive, f"{at:09}.cls", b"%d" % label)
+
+
+def run(folder: Path, recipe: Recipe, steps: int) -> dict[str, object]:
+    """Trains for so many steps; returns what it took, of this process."""
+    watch = Watch(steps)
+    keep_freed_memory()
+    with process_group() as (rank, world):
+        began = time.perf_counter()
+        data = read(folder, recipe)
+        read_in = time.perf_counter() - began
+        state = start(recipe, data.classes, pick_device())
+        with suppress(EnoughError):
+            run_epoch(state, data.training, recipe, epochs_for(recipe, len(data.training.labels)), watch, lambda: None)
+    first, last = (int(np.median(part)) for part in (watch.memory[SETTLING : SETTLING + 20], watch.memory[-20:]))
+    return {
+        "rank": rank,
+        "processes": world,
+        "pictures": len(data.training.labels),
+        "seconds_before_the_first_step": round(read_in, 1),
+        "steps": len(watch.times),
+        "pictures_a_second": round(recipe.batch / float(np.median(np.diff(watch.times[SETTLING:]))), 1),
+        "resident_megabytes_after_settling": first // 1_000_000,
+        "resident_megabytes_at_the_end": last // 1_000_000,
+    }
+
+
+def main() -> None:
+    """Makes or runs, as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("make", "run"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pictures", type=int, default=PAPERS_SIZE)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--backbone", default="efficientnet_lite0")
+    given = parser.parse_args()
+    if given.what == "make":
+        make(given.folder, given.pictures, given.size)
+    else:
+        recipe = Recipe(backbone=given.backbone, size=given.size, batch=given.batch, bits=48)
+        print(json.dumps(run(given.folder, recipe, given.steps)), flush=True)
+
+
+def _drawing(rng: np.random.Generator, side: int) -> bytes:
+    coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    saved = BytesIO()
+    Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(saved, "JPEG", quality=85)
+    return saved.getvalue()
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, BytesIO(data))
+
+
+if __name__ == "__main__":
+    main()

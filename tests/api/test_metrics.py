@@ -1,0 +1,270 @@
+"""What Prometheus is told: requests, refusals, stages, the catalogue and long work; by all processes together."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import make_url
+
+from app.api import metrics_files
+from app.api.metrics import PICTURE_CODES, Metrics
+from app.api.metrics_files import VARIABLE, forget_the_dead, remove_abandoned, shared_folder
+from app.catalogue.database import Database
+from app.ingest import jobs
+from app.main import create_app
+from app.settings import Settings
+from tests.api.job_steps import ended, send
+from tests.api.test_index import BROKEN, index, picture
+from tests.catalogue.postgres import connect
+from tests.conftest import open_with_fake
+from tests.ingest.archives import zipped
+
+Value = float | None
+
+
+def metric(text: str, name: str, /, **labels: str) -> Value:
+    """The value of a sample, None where there is none."""
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return float(sample.value)
+    return None
+
+
+def seen(client: TestClient, name: str, /, **labels: str) -> Value:
+    return metric(client.get("/metrics").text, name, **labels)
+
+
+def test_searches_are_counted_by_mode_and_timed_by_stage(client: TestClient) -> None:
+    index(client, picture(1), picture(2))
+    for mode in ("hds", "bcs", "bcs"):
+        client.post("/search", params={"mode": mode}, files={"image": picture(1)})
+    text = client.get("/metrics").text
+    assert metric(text, "lookalike_searches_total", mode="hds") == 1
+    assert metric(text, "lookalike_searches_total", mode="bcs") == 2
+    assert metric(text, "lookalike_search_seconds_count", mode="bcs") == 2
+    assert metric(text, "lookalike_search_candidates_sum", mode="hds") == 2
+    for stage in ("decode", "encode", "coarse", "fine", "catalogue"):
+        assert metric(text, "lookalike_search_stage_seconds_count", stage=stage) == 3, stage
+
+
+def test_stages_take_no_longer_than_the_search(client: TestClient) -> None:
+    client.post("/search", files={"image": picture(1)})
+    text = client.get("/metrics").text
+    stages = [metric(text, "lookalike_search_stage_seconds_sum", stage=stage) for stage in ("decode", "encode", "fine")]
+    whole = metric(text, "lookalike_search_seconds_sum", mode="hds")
+    assert whole is not None
+    assert 0 < sum(stage for stage in stages if stage is not None) <= whole
+
+
+def test_nobodys_search_is_counted_when_the_service_starts(client: TestClient) -> None:
+    assert seen(client, "lookalike_searches_total", mode="hds") is None
+
+
+def test_additions_are_counted_whichever_way_they_come(client: TestClient) -> None:
+    index(client, picture(1), picture(2), BROKEN)
+    index(client, picture(1))
+    ended(client, send(client, zipped({"3.png": picture(3), "notes.jpg": b"none"})))
+    text = client.get("/metrics").text
+    found = {
+        status: metric(text, "lookalike_index_items_total", status=status)
+        for status in ("created", "updated", "unchanged", "rejected")
+    }
+    assert found == {"created": 3, "updated": 0, "unchanged": 1, "rejected": 2}
+    assert metric(text, "lookalike_addition_seconds_count") == 3
+    for stage in ("decode", "store", "encode", "commit"):
+        assert metric(text, "lookalike_addition_stage_seconds_count", stage=stage) == 3, stage
+
+
+def test_what_is_refused_is_counted_by_reason(client: TestClient) -> None:
+    client.post("/search", files={"image": BROKEN})
+    index(client, BROKEN, b"")
+    client.get("/images/17")
+    client.get("/nowhere")
+    client.post("/search", params={"k": 0}, files={"image": picture(1)})
+    text = client.get("/metrics").text
+    codes = {code: metric(text, "lookalike_pictures_refused_total", reason=code) for code in PICTURE_CODES}
+    assert sum(count or 0 for count in codes.values()) == 3
+    assert codes["empty"] == 1
+    reasons = {"picture": 1, "not_found": 2, "invalid": 1}
+    found = {reason: metric(text, "lookalike_requests_refused_total", reason=reason) for reason in reasons}
+    assert found == reasons
+
+
+def test_a_house_that_is_full_is_counted(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"max_requests": 1}), open_with_fake)
+    with TestClient(app) as client:
+        inside, leave = threading.Event(), threading.Event()
+
+        @app.get("/slow")
+        def slow() -> None:
+            inside.set()
+            leave.wait(30)
+
+        waiting = threading.Thread(target=client.get, args=("/slow",))
+        waiting.start()
+        assert inside.wait(30)
+        assert client.get("/images").status_code == 503
+        assert seen(client, "lookalike_http_requests_in_progress") == 2, "the slow one and this one"
+        leave.set()
+        waiting.join()
+        assert seen(client, "lookalike_requests_refused_total", reason="overloaded") == 1
+        assert seen(client, "lookalike_http_requests_in_progress") == 1
+
+
+def test_requests_are_counted_by_route_and_never_by_address(client: TestClient) -> None:
+    for number in range(1, 6):
+        client.get(f"/images/{number}")
+        client.get(f"/made/up/{number}")
+        client.request(f"ODD{number}", "/images")
+    client.get("/web/style.css")
+    text = client.get("/metrics").text
+    labels = {"method": "GET", "route": "/images/{picture_id}", "status": "404"}
+    assert metric(text, "lookalike_http_requests_total", **labels) == 5
+    assert metric(text, "lookalike_http_requests_total", method="GET", route="other", status="404") == 5
+    assert metric(text, "lookalike_http_requests_total", method="GET", route="/web", status="200") == 1
+    assert metric(text, "lookalike_http_requests_total", method="other", route="/images", status="405") == 5
+    assert metric(text, "lookalike_http_request_seconds_count", method="GET", route="/images/{picture_id}") == 5
+    assert "ODD" not in text
+    assert "made/up" not in text
+
+
+def test_what_a_decoder_says_of_a_picture_makes_no_new_label() -> None:
+    metrics = Metrics()
+    metrics.refused("made up by a picture")
+    assert metric(metrics.render().decode(), "lookalike_pictures_refused_total", reason="other") == 1
+
+
+def test_the_catalogue_and_how_far_its_index_is(client: TestClient, database: Database) -> None:
+    index(client, picture(1), picture(2))
+    behind = client.get("/metrics").text
+    assert metric(behind, "lookalike_images") == 0
+    lag = (metric(behind, "lookalike_catalogue_seq") or 0) - (metric(behind, "lookalike_applied_seq") or 0)
+    assert lag == 1
+    client.post("/search", files={"image": picture(1)})
+    text = client.get("/metrics").text
+    assert metric(text, "lookalike_images") == 2
+    assert metric(text, "lookalike_catalogue_seq") == metric(text, "lookalike_applied_seq")
+    assert metric(text, "lookalike_workers") == 1
+    assert metric(text, "lookalike_database_up") == 1
+    assert metric(text, "lookalike_network_info", name="fake", fingerprint="fa5e" * 4) == 1
+    for name in ("codes_bytes", "vectors_bytes", "disk_free_bytes"):
+        assert (metric(text, f"lookalike_{name}") or 0) > 0, name
+
+
+def test_long_work_shows_how_far_it_is(client: TestClient, database: Database) -> None:
+    assert seen(client, "lookalike_jobs_running") == 0
+    with jobs.turn(database) as mine:
+        assert mine, "so the service's own runner waits"
+        with database.begin() as session:
+            job = jobs.create_job(session, "archive", 10)
+            jobs.set_total(session, job.id, 7)
+            job.done = 3
+        text = client.get("/metrics").text
+    assert metric(text, "lookalike_jobs_running") == 1
+    assert metric(text, "lookalike_jobs_entries") == 7
+    assert metric(text, "lookalike_jobs_settled_entries") == 3
+    assert metric(text, "lookalike_reencode_pictures") == 0
+
+
+def test_without_the_database_there_are_metrics_all_the_same(
+    client: TestClient, migrated_url: str, postgres_url: str
+) -> None:
+    name = make_url(migrated_url).database
+    with connect(postgres_url) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        text = client.get("/metrics").text
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+    assert metric(text, "lookalike_database_up") == 0
+    assert metric(text, "lookalike_catalogue_seq") is None
+    assert metric(text, "lookalike_images") == 0
+
+
+def test_names_keep_to_prometheus_conventions(client: TestClient) -> None:
+    """Base units, a unit or `total` at the end, one prefix (https://prometheus.io/docs/practices/naming/)."""
+    client.post("/search", files={"image": picture(1)})
+    families = list(text_string_to_metric_families(client.get("/metrics").text))
+    assert len(families) > 20
+    for family in families:
+        assert family.name.startswith("lookalike_"), family.name
+        assert family.documentation.endswith("."), family.name
+        assert not family.name.endswith(("_ms", "_milliseconds", "_mb", "_percent", "_count")), family.name
+        if family.type == "histogram":
+            assert family.name.endswith(("_seconds", "_candidates")), family.name
+
+
+COUNT = """
+import os, sys
+from pathlib import Path
+from app.api.metrics import Metrics
+metrics = Metrics(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+metrics.refused("damaged")
+metrics.answered("GET", "/images", 200, 0.25)
+held = metrics.request()
+held.__enter__()
+print("counted", flush=True)
+sys.stdin.read()
+print(metrics.render().decode(), flush=True)
+"""
+
+
+def counting() -> "subprocess.Popen[str]":
+    """A process that has counted one refusal, one answer and a request that is under way, and waits."""
+    process = subprocess.Popen([sys.executable, "-c", COUNT], stdin=-1, stdout=-1, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "counted\n"
+    return process
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with shared_folder() as shared:
+        yield shared
+
+
+def test_processes_count_together_and_what_the_dead_were_doing_is_forgotten(folder: Path) -> None:
+    died, lives, tells = counting(), counting(), counting()
+    died.kill()
+    died.communicate()
+    text, _ = tells.communicate("")
+    lives.communicate("")
+    assert metric(text, "lookalike_pictures_refused_total", reason="damaged") == 3
+    assert metric(text, "lookalike_http_request_seconds_count", method="GET", route="/images") == 3
+    assert metric(text, "lookalike_http_request_seconds_sum", method="GET", route="/images") == 0.75
+    assert metric(text, "lookalike_http_requests_in_progress") == 2
+    assert not list(folder.glob(f"gauge_live*_{died.pid}.db"))
+
+
+def test_the_folder_is_deleted_at_the_end_and_those_of_killed_servers_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / f"{metrics_files.PREFIX}left"
+    left.mkdir()
+    (left / "lock").touch()
+    (left / "counter_1.db").write_bytes(b"")
+    os.utime(left / "lock", (0, 0))
+    with shared_folder() as first:
+        assert not left.exists()
+        assert os.environ[VARIABLE] == str(first)
+        os.utime(first / "lock", (0, 0))
+        remove_abandoned(tmp_path)
+        assert first.exists(), "somebody holds its lock"
+        with shared_folder() as same:
+            assert same == first, "workers keep to the folder that they were given"
+    assert not first.exists()
+    assert VARIABLE not in os.environ
+
+
+def test_two_who_forget_the_same_process_do_not_get_into_each_others_way(folder: Path) -> None:
+    counting().communicate("")
+    for _ in range(2):
+        forget_the_dead(folder)
+    assert list(folder.glob("counter_*.db"))

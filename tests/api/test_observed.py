@@ -1,0 +1,132 @@
+"""Every request has an id, which its answer and its lines in the log carry; an error nobody foresaw is answered."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.api.request_id import HEADER
+from app.catalogue.queries import Shown
+from app.logs import Json
+from app.main import create_app
+from app.search.pipeline import Answer
+from app.search.types import SearchOptions
+from app.serving import Searches
+from app.settings import Settings
+from tests.api.test_index import BROKEN, picture
+from tests.conftest import open_with_fake
+
+
+class Lines(logging.Handler):
+    """Keeps what the log would say, as JSON."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(Json())
+        self.found: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(json.loads(self.format(record)))
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, Any]]]:
+    log, handler = logging.getLogger("app"), Lines()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    yield handler.found
+    log.setLevel(level)
+    log.removeHandler(handler)
+
+
+def test_an_id_that_comes_along_is_taken_over(client: TestClient) -> None:
+    answer = client.get("/images", headers={HEADER: "shop-17/4f3c"})
+    assert answer.headers[HEADER] == "shop-17/4f3c"
+
+
+@pytest.mark.parametrize("given", ["", " ", "two words", "a" * 129, "line\x01end", '"quoted"', "-dash", "päth"])
+def test_an_id_that_cannot_be_used_is_replaced(client: TestClient, given: str) -> None:
+    answer = client.get("/images", headers=[(HEADER.encode(), given.encode())])
+    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers[HEADER])
+
+
+def test_every_answer_has_an_id_of_its_own(client: TestClient) -> None:
+    paths = ("/", "/healthz", "/readyz", "/images/1", "/nowhere", "/web/none", "/metrics")
+    ids = [client.get(path).headers[HEADER] for path in paths]
+    ids += [client.post("/search", files={"image": BROKEN}).headers[HEADER], client.put("/images").headers[HEADER]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_what_is_refused_before_anything_is_read_has_one_too(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"max_request_bytes": 10, "auth": "auto"}), open_with_fake)
+    with TestClient(app, base_url="http://shop.example") as client:
+        refused = client.get("/images")
+        assert (refused.status_code, len(refused.headers[HEADER])) == (403, 32)
+
+
+def test_the_log_says_of_each_request_what_it_was_and_how_long_it_took(
+    client: TestClient, lines: list[dict[str, Any]]
+) -> None:
+    client.post("/search?k=3", files={"image": picture(1)}, headers={HEADER: "abc"})
+    (line,) = [line for line in lines if line["logger"] == "app.api.observed"]
+    assert line["request_id"] == "abc"
+    assert (line["method"], line["path"], line["query"], line["route"]) == ("POST", "/search", "k=3", "/search")
+    assert (line["status"], line["level"], line["client"]) == (200, "info", "testclient")
+    assert 0 < line["duration_ms"] < 60_000
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
+
+
+def test_what_is_logged_in_a_thread_of_a_search_belongs_to_its_request(
+    client: TestClient, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Searches.by_picture
+
+    def telling(searches: Searches, data: bytes, options: SearchOptions) -> Answer[Shown]:
+        logging.getLogger("app.search").warning("at work")
+        return found(searches, data, options)
+
+    monkeypatch.setattr(Searches, "by_picture", telling)
+    client.post("/search", files={"image": picture(1)}, headers={HEADER: "abc"})
+    (line,) = [line for line in lines if line["message"] == "at work"]
+    assert line["request_id"] == "abc"
+
+
+def test_whoever_looks_whether_it_lives_goes_unmentioned_while_it_does(
+    client: TestClient, lines: list[dict[str, Any]]
+) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert client.get(path).status_code == 200
+    assert lines == []
+
+
+def test_an_address_cannot_end_a_line_of_the_log(client: TestClient, lines: list[dict[str, Any]]) -> None:
+    client.get("/images/1%0Afaked?x=%0A%1b[31m")
+    (line,) = lines
+    assert line["path"] == "/images/1%0Afaked"
+    assert "\n" not in line["message"]
+    assert "\x1b" not in line["message"]
+
+
+def test_an_error_nobody_foresaw_is_a_problem_with_an_id_and_its_traceback_is_logged(
+    settings: Settings, lines: list[dict[str, Any]]
+) -> None:
+    app = create_app(settings, open_with_fake)
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise ZeroDivisionError("of all things")
+
+    with TestClient(app) as client:
+        answer = client.get("/broken", headers={HEADER: "abc"})
+        assert client.get("/healthz").status_code == 200
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert (answer.headers[HEADER], answer.headers["x-content-type-options"]) == ("abc", "nosniff")
+    assert "of all things" not in answer.text
+    (line,) = [line for line in lines if "exception" in line]
+    assert "ZeroDivisionError: of all things" in line["exception"]
+    assert (line["request_id"], line["level"]) == ("abc", "error")

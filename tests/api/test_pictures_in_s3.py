@@ -1,0 +1,174 @@
+"""The service with its pictures in a bucket: the same answers, and what happens while the bucket is away."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import make_url
+
+from app.catalogue.backup import backup, restore
+from app.catalogue.database import Database
+from app.catalogue.picture_store import open_pictures
+from app.catalogue.pictures import content_hash
+from app.ingest.check import Check
+from app.lifespan import Service, assemble
+from app.main import create_app
+from app.settings import Settings
+from tests.api.test_index import index, picture
+from tests.catalogue.postgres import connect
+from tests.conftest import open_with_fake
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.s3 import BUCKET, S3Server, s3
+
+__all__ = ["s3"]
+
+
+@pytest.fixture
+def settings(settings: Settings, s3: S3Server) -> Settings:
+    """The same catalogue, with its pictures in a bucket."""
+    return settings.model_copy(update={"pictures": f"s3://{BUCKET}/mine"})
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False) as opened:
+        yield opened
+
+
+def search(client: TestClient, number: int) -> dict[str, object]:
+    answer = client.post("/search", files={"image": picture(number)})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, object] = answer.json()["results"][0]
+    return found
+
+
+def originals(s3: S3Server) -> set[str]:
+    return {Path(name).name for name in s3.objects() if "/originals/" in name}
+
+
+def test_what_is_added_is_served_and_deleted(client: TestClient, s3: S3Server, settings: Settings) -> None:
+    one, two = index(client, picture(1), picture(2))
+    address = f"/images/{one['id']}"
+    original = client.get(f"{address}/original")
+    assert original.content == picture(1)
+    assert original.headers["content-length"] == str(len(picture(1)))
+    thumbnail = client.get(f"{address}/thumbnail")
+    assert thumbnail.content.startswith(b"\xff\xd8")
+    seen = {"If-None-Match": original.headers["etag"]}
+    assert client.get(f"{address}/original", headers=seen).status_code == 304
+    assert search(client, 2)["id"] == two["id"]
+    assert client.delete(address).status_code == 204
+    assert client.get(f"{address}/original").status_code == 404
+    assert originals(s3) == {content_hash(picture(2))}
+    assert not (settings.data_dir / "pictures").exists(), "nothing is kept beside the bucket"
+
+
+def test_a_thumbnail_that_was_lost_is_made_again(client: TestClient, s3: S3Server) -> None:
+    (item,) = index(client, picture(1))
+    address = f"/images/{item['id']}/thumbnail"
+    first = client.get(address).content
+    (name,) = (name for name in s3.objects() if "/thumbnails/" in name)
+    s3.delete(name)
+    assert client.get(address).content == first
+    assert name in s3.objects()
+
+
+def test_while_the_bucket_is_away_searches_go_on_and_the_rest_is_503(client: TestClient, s3: S3Server) -> None:
+    (item,) = index(client, picture(1))
+    s3.stop()
+    assert search(client, 1)["id"] == item["id"]
+    assert client.get("/readyz").status_code == 200
+    assert client.get(f"/images/{item['id']}").status_code == 200
+    assert client.patch(f"/images/{item['id']}", json={"label": "boots"}).status_code == 200
+    for answer in (
+        client.get(f"/images/{item['id']}/original"),
+        client.get(f"/images/{item['id']}/thumbnail"),
+        client.post("/index", files=[("images", ("a.png", picture(2)))]),
+    ):
+        assert answer.status_code == 503, answer.text
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "cannot be reached" in answer.json()["detail"]
+    assert client.get("/stats").json()["images"] == 1
+    s3.start()
+    (again,) = index(client, picture(2))
+    assert again["status"] == "created"
+    assert client.get(f"/images/{again['id']}/original").content == picture(2)
+
+
+def test_a_bucket_that_goes_before_the_commit_leaves_nothing_to_be_found(
+    client: TestClient, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from app.catalogue import changes
+
+    put = changes.put_pictures
+
+    def put_and_stop(*given: object) -> object:
+        s3.stop()
+        return put(*given)  # type: ignore[arg-type]  # passed on as they come
+
+    with monkeypatch.context() as patched:
+        patched.setattr(changes, "put_pictures", put_and_stop)
+        answer = client.post("/index", files=[("images", ("a.png", picture(1)))])
+    assert answer.status_code == 503
+    assert client.get("/images").json()["items"] == []
+    s3.start()
+    (item,) = index(client, picture(1))
+    assert (item["status"], client.get(f"/images/{item['id']}/original").content) == ("created", picture(1))
+
+
+def checked(service: Service) -> Check:
+    return Check(service.database, service.files, service.index, service.encodings)
+
+
+def test_a_deletion_that_the_bucket_missed_is_mended_later(
+    client: TestClient, s3: S3Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = index(client, picture(1), picture(2))
+    s3.stop()
+    assert client.delete(f"/images/{one['id']}").status_code == 204, "it is gone for every search"
+    assert search(client, 1)["id"] == two["id"]
+    s3.start()
+    assert originals(s3) == {content_hash(picture(1)), content_hash(picture(2))}
+    monkeypatch.setattr("app.ingest.check._YOUNG_S", -60)
+    with open_with_fake(settings) as service:
+        (finding,) = checked(service).run(10, lambda *_: None)
+        assert (finding.kind, finding.name) == ("file", content_hash(picture(1)))
+        assert checked(service).repair([finding]) == []
+        assert checked(service).run(10, lambda *_: None) == []
+    assert originals(s3) == {content_hash(picture(2))}
+
+
+def test_a_check_that_cannot_reach_the_bucket_says_so_and_calls_nothing_lost(
+    client: TestClient, s3: S3Server, settings: Settings
+) -> None:
+    from app.errors import UnavailableError
+
+    index(client, picture(1))
+    with open_with_fake(settings) as service:
+        s3.stop()
+        with pytest.raises(UnavailableError, match="cannot be reached"):
+            checked(service).run(10, lambda *_: None)
+
+
+def test_a_backup_of_a_bucket_comes_back_into_a_folder(
+    client: TestClient, settings: Settings, tmp_path: Path, postgres_url: str, template: str
+) -> None:
+    index(client, *(picture(number) for number in range(20)))
+    with open_with_fake(settings) as service:
+        manifest = backup(service.database, service.files, settings.data_dir, tmp_path / "backup", lambda *_: None)
+    assert manifest["pictures"] == 20
+    with connect(postgres_url) as connection:
+        connection.execute(f"CREATE DATABASE in_a_folder TEMPLATE {template}")
+    url = make_url(postgres_url).set(database="in_a_folder").render_as_string(hide_password=False)
+    there = settings.model_copy(update={"pictures": None, "data_dir": tmp_path / "there", "database_url": url})
+    with closing(Database(url)) as database:
+        pictures = open_pictures(there.pictures, there.data_dir)
+        restore(database, pictures, there.data_dir, tmp_path / "backup", lambda *_: None)
+        with assemble(there, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+            assert checked(service).run(20, lambda *_: None) == []
+            assert service.files.read(content_hash(picture(3))) == picture(3)
+    with connect(postgres_url) as connection:
+        connection.execute("DROP DATABASE in_a_folder WITH (FORCE)")

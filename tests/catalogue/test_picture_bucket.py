@@ -1,0 +1,83 @@
+"""A bucket that is missing, refuses the key, or goes away: what is said, and that nothing is half done."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from app.catalogue.picture_bucket import PictureBucket
+from app.catalogue.pictures import content_hash
+from app.errors import UnavailableError
+from tests.s3 import BUCKET, S3Server, s3
+
+__all__ = ["s3"]
+
+ONE, TWO = b"the first picture", bytes(range(256)) * 8000
+FIRST, SECOND = content_hash(ONE), content_hash(TWO)
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> PictureBucket:
+    return PictureBucket(f"s3://{BUCKET}")
+
+
+def test_a_bucket_that_can_be_used_is_left_as_it_was(s3: S3Server, bucket: PictureBucket) -> None:
+    bucket.require()
+    assert s3.objects() == set()
+
+
+def test_a_bucket_that_is_missing_is_said_to_be(s3: S3Server) -> None:
+    with pytest.raises(UnavailableError, match="s3://elsewhere/here: there is no such bucket"):
+        PictureBucket("s3://elsewhere/here").require()
+
+
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_a_key_that_is_refused_is_said_to_be(s3: S3Server, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "another")
+    with pytest.raises(UnavailableError, match="refuses the key") as refused:
+        PictureBucket(f"s3://{BUCKET}").require()
+    assert "another" not in str(refused.value), "no secret in a log"
+
+
+def test_a_server_that_is_away_is_said_to_be_within_seconds(s3: S3Server, bucket: PictureBucket) -> None:
+    bucket.store({FIRST: ONE})
+    s3.stop()
+    began = time.monotonic()
+    for ask in (bucket.read, bucket.open, bucket.exists, bucket.read_thumbnail, bucket.remove):
+        with pytest.raises(UnavailableError, match="cannot be reached") as away:
+            ask(FIRST)
+        assert away.value.retry_after > 0
+    with pytest.raises(UnavailableError):
+        bucket.store({SECOND: TWO})
+    with pytest.raises(UnavailableError):
+        bucket.store_thumbnails({FIRST: b"small", SECOND: b"small"})
+    with pytest.raises(UnavailableError):
+        list(bucket.hashes())
+    assert time.monotonic() - began < 8 * 5
+    s3.start()
+    assert bucket.read(FIRST) == ONE
+    assert set(bucket.hashes()) == {FIRST}
+
+
+def test_a_bucket_that_goes_is_no_picture_that_was_lost(s3: S3Server, bucket: PictureBucket) -> None:
+    bucket.store({FIRST: ONE})
+    s3.stop()
+    (s3.folder / BUCKET).rename(s3.folder / "another")
+    s3.start()
+    with pytest.raises(UnavailableError, match="no such bucket"):
+        bucket.read(FIRST)
+    with pytest.raises(UnavailableError, match="no such bucket"):
+        bucket.store({SECOND: TWO})
+
+
+def test_a_picture_that_breaks_off_is_an_error_and_not_a_short_picture(
+    s3: S3Server, bucket: PictureBucket, tmp_path: Path
+) -> None:
+    large = b"0123456789abcdef" * 2_000_000
+    sha256 = content_hash(large)
+    bucket.store({sha256: large})
+    picture = bucket.open(sha256)
+    first = next(picture.chunks)
+    s3.stop()
+    with pytest.raises(UnavailableError):
+        assert len(first) + sum(len(chunk) for chunk in picture.chunks) < len(large)

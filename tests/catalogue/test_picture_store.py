@@ -1,0 +1,130 @@
+"""What a folder and a bucket both do, by the same tests."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from app.catalogue.picture_store import PictureStore, bucket_and_prefix, open_pictures, original_name
+from app.catalogue.pictures import content_hash
+from tests.s3 import BUCKET, S3Server, s3
+
+__all__ = ["s3"]
+
+ONE, TWO = b"the first picture", bytes(range(256)) * 4000
+FIRST, SECOND = content_hash(ONE), content_hash(TWO)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder in which the store's files can be looked at."""
+    if request.param == "folder":
+        return tmp_path / "data" / "pictures"
+    server: S3Server = request.getfixturevalue("s3")
+    return server.folder / BUCKET / "some" / "prefix"
+
+
+@pytest.fixture
+def store(kept_in: Path, tmp_path: Path) -> PictureStore:
+    location = f"s3://{BUCKET}/some/prefix" if kept_in.name == "prefix" else None
+    return open_pictures(location, tmp_path / "data")
+
+
+def everything(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def sent(store: PictureStore, sha256: str) -> bytes:
+    picture = store.open(sha256)
+    data = b"".join(picture.chunks)
+    picture.close()
+    assert len(data) == picture.size
+    return data
+
+
+def test_originals_are_kept_byte_for_byte(store: PictureStore) -> None:
+    store.store({FIRST: ONE, SECOND: TWO})
+    for sha256, data in ((FIRST, ONE), (SECOND, TWO)):
+        assert store.exists(sha256)
+        assert store.read(sha256) == data
+        assert sent(store, sha256) == data
+    assert set(store.hashes()) == {FIRST, SECOND}
+
+
+def test_both_use_the_same_names(store: PictureStore, kept_in: Path) -> None:
+    store.store({FIRST: ONE})
+    store.store_thumbnails({FIRST: b"small"})
+    assert everything(kept_in) == {original_name(FIRST), f"thumbnails/{FIRST[:2]}/{FIRST}.jpg"}
+
+
+def test_an_original_that_is_there_is_not_written_again(store: PictureStore, kept_in: Path) -> None:
+    store.store({FIRST: ONE})
+    before = (kept_in / original_name(FIRST)).stat()
+    store.store({FIRST: ONE, SECOND: TWO})
+    after = (kept_in / original_name(FIRST)).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_thumbnail_is_replaced(store: PictureStore) -> None:
+    store.store_thumbnails({FIRST: b"old", SECOND: b"another"})
+    store.store_thumbnails({FIRST: b"new"})
+    assert (store.read_thumbnail(FIRST), store.read_thumbnail(SECOND)) == (b"new", b"another")
+
+
+def test_what_is_not_there_is_said_not_to_be(store: PictureStore) -> None:
+    store.store({FIRST: ONE})
+    assert not store.exists(SECOND)
+    for ask in (store.read, store.open, store.read_thumbnail):
+        with pytest.raises(FileNotFoundError):
+            ask(SECOND)
+
+
+def test_removing_takes_original_and_thumbnail_and_may_be_done_twice(store: PictureStore, kept_in: Path) -> None:
+    store.store({FIRST: ONE, SECOND: TWO})
+    store.store_thumbnails({FIRST: b"small"})
+    store.remove(FIRST)
+    store.remove(FIRST)
+    assert not store.exists(FIRST)
+    assert everything(kept_in) == {original_name(SECOND)}
+
+
+def test_an_original_that_is_removed_while_it_is_sent_arrives_whole(store: PictureStore) -> None:
+    store.store({FIRST: ONE})
+    picture = store.open(FIRST)
+    store.remove(FIRST)
+    assert b"".join(picture.chunks) == ONE
+    picture.close()
+
+
+def test_what_is_listed_can_be_kept_to_what_is_old(store: PictureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.store({FIRST: ONE, SECOND: TWO})
+    assert list(store.hashes(older_than=3600)) == []
+    in_two_hours = time.time() + 7200
+    monkeypatch.setattr(time, "time", lambda: in_two_hours)
+    assert set(store.hashes(older_than=3600)) == set(store.hashes()) == {FIRST, SECOND}
+
+
+def test_many_are_listed_completely(store: PictureStore) -> None:
+    pictures = {content_hash(data): data for data in (b"%d" % number for number in range(1200))}
+    store.store(pictures)
+    assert sorted(store.hashes()) == sorted(pictures)
+
+
+def test_nothing_at_all_is_stored_and_listed_without_complaint(store: PictureStore) -> None:
+    store.store({})
+    store.store_thumbnails({})
+    assert list(store.hashes()) == []
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [("s3://one", ("one", "")), ("s3://one/", ("one", "")), ("s3://one/two/three/", ("one", "two/three"))],
+)
+def test_a_location_names_bucket_and_prefix(location: str, expected: tuple[str, str]) -> None:
+    assert bucket_and_prefix(location) == expected
+
+
+@pytest.mark.parametrize("location", ["", "one/two", "https://one/two", "s3://", "s3:///two", "s3://one?region=two"])
+def test_what_names_no_bucket_is_refused(location: str) -> None:
+    with pytest.raises(ValueError, match="s3://BUCKET/PREFIX"):
+        bucket_and_prefix(location)

@@ -1,0 +1,203 @@
+"""Several replicas over one database and one Milvus: what any of them acknowledged all of them find, at once."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.catalogue import generations
+from app.catalogue.changes import Given
+from app.catalogue.database import Database
+from app.errors import LookalikeError, NotFoundError, UnavailableError
+from app.indexes import open_index
+from app.ingest.add import Upload
+from app.ingest.encodings import Encodings
+from app.ingest.reencode import Reencode
+from app.lifespan import Service, assemble, limits_of, places
+from app.search.index import LocalIndex
+from app.search.milvus import MilvusIndex
+from app.search.prepare import InProcess
+from app.search.types import Match, Mode, SearchOptions
+from app.settings import Settings
+from app.upkeep import open_sync
+from tests.catalogue.test_follower import add, agree, answer, ids, opened, picture
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.ingest.networks import fake_networks
+from tests.milvus import running_milvus
+
+
+@pytest.fixture
+def replicas(in_milvus: Settings, tmp_path: Path) -> Iterator[tuple[Service, Service]]:
+    """Two that share originals, as they would by a network's file system, and nothing else."""
+    with ExitStack() as stack:
+        yield opened(in_milvus, stack), opened(in_milvus, stack)
+
+
+def test_replicas_agree_on_whatever_happened(replicas: tuple[Service, Service]) -> None:
+    one, two = replicas
+    added = [add((one, two)[at % 2], f"key {at}", at, "boots" if at % 3 else "hats") for at in range(12)]
+    assert ids(one) == ids(two) == added
+    two.ingest.delete(added[4])
+    changed = add(one, "key 7", 70)
+    assert ids(one) == ids(two) == [*added[:4], *added[5:]]
+    assert (answer(two, 70)[0][0].id, answer(two, 70)[0][0].distance) == (changed, 0.0)
+    assert answer(two, 7)[0][0].distance > 0
+    with pytest.raises(NotFoundError):
+        one.searcher.by_id(added[4], SearchOptions())
+    one.ingest.describe(added[0], Given(label="boots"))
+    assert answer(two, 0, label="boots")[0][0].id == added[0]
+    assert all(agree(one, two, seed) for seed in range(15))
+    assert len(one.index) == len(two.index) == 11
+
+
+def test_a_replica_counts_what_it_does_not_hold(replicas: tuple[Service, Service], in_milvus: Settings) -> None:
+    one, _ = replicas
+    for at in range(5):
+        add(one, f"key {at}", at)
+    with ExitStack() as stack:
+        fresh = opened(in_milvus, stack)
+        assert isinstance(fresh.index, MilvusIndex)
+        assert len(fresh.index) == 5
+        one.ingest.delete(ids(one)[0])
+        add(one, "new", 50)
+        one.ingest.delete(add(one, "brief", 51))
+        fresh.follower.current()
+        assert len(fresh.index) == 5
+
+
+def test_additions_through_all_replicas_at_once_are_all_found(replicas: tuple[Service, Service]) -> None:
+    def add_one(number: int) -> int:
+        writer, reader = replicas[number % 2], replicas[1 - number % 2]
+        new = add(writer, f"key {number}", number)
+        match = answer(reader, number, Mode.HDS)[0][0]
+        assert (match.id, match.distance, match.hamming) == (new, 0.0, 0)
+        return new
+
+    with ThreadPoolExecutor(6) as threads:
+        added = list(threads.map(add_one, range(40)))
+    assert ids(replicas[0]) == ids(replicas[1]) == sorted(added)
+
+
+def test_a_picture_that_is_replaced_over_and_over_is_found_at_every_moment(replicas: tuple[Service, Service]) -> None:
+    one, two = replicas
+    kept = add(one, "changing", 0)
+    for at in range(1, 6):
+        add(one, f"other {at}", at)
+
+    def look(_: int) -> set[int]:
+        return {match.id for match, _, _ in answer(two, 0)}
+
+    with ThreadPoolExecutor(3) as threads:
+        looking = [threads.submit(look, turn) for turn in range(30)]
+        for seed in range(100, 130):
+            add(one, "changing", seed)
+        assert all(kept in looked.result() and len(looked.result()) == 6 for looked in looking)
+
+
+def test_without_milvus_nothing_is_acknowledged_and_afterwards_all_is_well(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "milvus"
+    folder.mkdir()
+    with running_milvus(folder) as server, ExitStack() as stack:
+        in_milvus = settings.model_copy(update={"index": "milvus", "milvus_uri": server.uri})
+        service = opened(in_milvus, stack)
+        new = add(service, "one", 1)
+        server.kill()
+        for ask in (lambda: answer(service, 1), lambda: add(service, "two", 2), service.index.require):
+            with pytest.raises(UnavailableError, match="Milvus"):
+                ask()
+        with pytest.raises(LookalikeError, match="Milvus at http"):
+            opened(in_milvus, stack)
+        server.start()
+        assert answer(service, 1)[0][0].id == new
+        assert add(service, "two", 2) in ids(service)
+        service.index.require()
+
+
+def test_a_catalogue_moves_to_milvus_and_back_while_it_is_searched(in_milvus: Settings) -> None:
+    local = in_milvus.model_copy(update={"index": "local"})
+    with ExitStack() as stack:
+        database = stack.enter_context(closing(Database(str(local.database_url))))
+        service = stack.enter_context(
+            assemble(local, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks)
+        )
+        added = [add(service, f"key {at}", at) for at in range(8)]
+        assert isinstance(service.index, LocalIndex)
+        before = [answer(service, at) for at in range(8)]
+        move(service, in_milvus)
+        for at in range(8):
+            same(answer(service, at), before[at])
+        assert isinstance(service.index, MilvusIndex)
+        add(service, "new", 50)
+        move(service, local)
+        assert answer(service, 50)[0][0].distance == 0
+        assert ids(service)[:8] == added
+
+
+Found = list[tuple[Match, str, str | None]]
+
+
+def same(one: Found, two: Found) -> None:
+    """Sums of floats in another order may differ in the last digit."""
+    assert [(match.id, match.hamming, key) for match, key, _ in one] == [(m.id, m.hamming, key) for m, key, _ in two]
+    np.testing.assert_allclose([match.distance for match, *_ in one], [m.distance for m, *_ in two], rtol=1e-6)
+
+
+def move(service: Service, settings: Settings) -> None:
+    """What `lookalike reencode` does, with the fake network."""
+    encoder = FakeEncoder()
+    with service.database.begin() as session:
+        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index)
+    with closing(open_index(service.database, generation, places(settings))) as index:
+        prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
+        encodings = Encodings(service.database, prepare, encoder, index, generation.id)
+        Reencode(service.database, service.files, encodings).run(lambda *_: None)
+
+
+def test_an_empty_catalogue_goes_where_the_settings_say_and_a_filled_one_stays(
+    in_milvus: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    local = in_milvus.model_copy(update={"index": "local"})
+    with ExitStack() as stack:
+        opened(local, stack)
+    with ExitStack() as stack:
+        service = opened(in_milvus, stack)
+        assert isinstance(service.index, MilvusIndex)
+        service.ingest.add([Upload(picture(1), "one", {})])
+    with ExitStack() as stack:
+        assert isinstance(opened(local, stack).index, MilvusIndex)
+    assert "the catalogue stays in its index (milvus)" in caplog.text
+    with ExitStack() as stack, pytest.raises(LookalikeError, match="LOOKALIKE_MILVUS_URI"):
+        opened(local.model_copy(update={"milvus_uri": None}), stack)
+
+
+def test_one_file_of_milvus_lite_serves_one_process(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "lite.db"
+    in_file = settings.model_copy(update={"index": "milvus", "milvus_uri": str(file)})
+    script = "import sys, pymilvus; c = pymilvus.MilvusClient(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"open\n"
+    with ExitStack() as stack, pytest.raises(LookalikeError, match="one process at a time"):
+        opened(in_file, stack)
+    other.communicate(b"")
+    with ExitStack() as stack:
+        service = opened(in_file, stack)
+        assert answer(service, add(service, "one", 1))
+    with pytest.raises(ValueError, match="only one process"):
+        Settings(index="milvus", milvus_uri=str(file), workers=2, _env_file=None)
+    with pytest.raises(ValueError, match="neither an address"):
+        Settings(index="milvus", milvus_uri="localhost:19530", _env_file=None)
+    with pytest.raises(ValueError, match="where Milvus is"):
+        Settings(index="milvus", milvus_uri=None, _env_file=None)
+
+
+def test_there_is_nothing_to_sync_where_the_index_is_in_files(settings: Settings) -> None:
+    with pytest.raises(LookalikeError, match="check --repair"), open_sync(settings):
+        pass

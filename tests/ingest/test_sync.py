@@ -1,0 +1,136 @@
+"""Bringing Milvus in line with the truth, over real services in a Milvus that loses and keeps too much."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from app.catalogue import changes
+from app.catalogue.tables import Picture
+from app.errors import LookalikeError, UnavailableError
+from app.ingest.add import Upload
+from app.ingest.sync import Sync, Synced
+from app.lifespan import Service
+from app.search.milvus import MilvusIndex
+from app.search.types import Encoded, Mode, SearchOptions
+from app.settings import Settings
+from tests.catalogue.test_follower import opened, picture
+from tests.fakes import BITS, FEATURE_DIM
+
+PICTURES = 12
+
+
+@pytest.fixture
+def service(in_milvus: Settings) -> Iterator[Service]:
+    with ExitStack() as stack:
+        service = opened(in_milvus, stack)
+        service.ingest.add([Upload(picture(at), f"key {at}", {}) for at in range(PICTURES)])
+        yield service
+
+
+def index_of(service: Service) -> MilvusIndex:
+    assert isinstance(service.index, MilvusIndex)
+    return service.index
+
+
+def sync(service: Service, young: float = 0) -> Synced:
+    heard: list[tuple[int, int]] = []
+    run = Sync(service.database, service.files, index_of(service), service.encodings)
+    done = run.run(lambda done, total: heard.append((done, total)), young - 1)
+    assert heard[-1] == (PICTURES, PICTURES)
+    return done
+
+
+def slots(service: Service) -> set[int]:
+    """Everything that Milvus holds."""
+    return set(index_of(service).collection.kept_before(2**40, 0, None).tolist())
+
+
+def all_are_found(service: Service, *, but: int | None = None) -> None:
+    for at in range(PICTURES):
+        for mode in Mode:
+            match, row = service.searcher.by_picture(picture(at), SearchOptions(k=1, mode=mode)).matches[0]
+            if at != but:
+                assert (row.key, match.distance, match.hamming) == (f"key {at}", 0.0, 0)
+
+
+def test_where_nothing_is_wrong_nothing_is_done(service: Service) -> None:
+    assert sync(service) == Synced(0, 0, [])
+    all_are_found(service)
+
+
+def test_a_lost_collection_is_filled_again_from_the_originals(service: Service, in_milvus: Settings) -> None:
+    index_of(service).collection.drop()
+    with pytest.raises(UnavailableError, match="lookalike sync"):
+        service.searcher.by_picture(picture(0), SearchOptions())
+    with pytest.raises(UnavailableError, match="lookalike sync"):
+        service.index.require()
+    with ExitStack() as stack, pytest.raises(LookalikeError, match="lookalike sync"):
+        opened(in_milvus, stack)
+    index_of(service).collection.make()
+    assert sync(service) == Synced(PICTURES, 0, [])
+    all_are_found(service)
+    assert len(slots(service)) == PICTURES
+
+
+def test_only_what_is_missing_is_encoded_anew(service: Service) -> None:
+    there = sorted(slots(service))
+    index_of(service).collection.delete(there[2:5])
+    assert sync(service) == Synced(3, 0, [])
+    assert slots(service) >= {*there[:2], *there[5:]}
+    all_are_found(service)
+
+
+def test_what_an_addition_leaves_that_does_not_get_as_far_as_its_commit_is_cleared(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("a crash")
+
+    before = slots(service)
+    with monkeypatch.context() as patched:
+        patched.setattr(changes, "put_pictures", crash)
+        with pytest.raises(RuntimeError):
+            service.ingest.add([Upload(picture(100), "never", {})])
+    (orphan,) = slots(service) - before
+    all_are_found(service)
+    assert service.searcher.by_picture(picture(100), SearchOptions(mode=Mode.ES)).matches[0][0].distance > 0
+    assert sync(service, young=3600) == Synced(0, 0, []), "it may be about to be committed"
+    assert orphan in slots(service)
+    assert sync(service) == Synced(0, 1, [])
+    assert slots(service) == before
+
+
+def test_what_replacements_and_deletions_leave_is_cleared_by_the_service_in_time(service: Service) -> None:
+    before = slots(service)
+    service.ingest.add([Upload(picture(200), "key 3", {})])
+    assert len(slots(service)) == PICTURES + 1, "a search may still be about to rank it"
+    # A minute later.
+    index_of(service)._left = deque((0.0, left) for _, left in index_of(service)._left)
+    service.ingest.delete(found(service, "key 5").id)
+    assert len(slots(service)) == PICTURES, "what was replaced is gone, and what was deleted is still there"
+    assert len(before - slots(service)) == 1
+
+
+def found(service: Service, key: str) -> Picture:
+    with service.database.asking() as session:
+        return session.scalars(select(Picture).where(Picture.key == key)).one()
+
+
+def test_a_database_turned_back_in_time_does_not_meet_what_came_after(service: Service) -> None:
+    index_of(service).keep(
+        np.array([10**6, 10**6 + 1]),
+        Encoded(np.zeros((2, BITS // 8), np.uint8), np.zeros((2, FEATURE_DIM), np.float32)),
+    )
+    assert sync(service) == Synced(0, 2, [])
+
+
+def test_pictures_without_originals_are_named_and_stop_nothing(service: Service) -> None:
+    index_of(service).collection.delete(sorted(slots(service)))
+    service.files.remove(found(service, "key 4").sha256)
+    done = sync(service)
+    assert (done.encoded, done.lost) == (PICTURES - 1, ["key 4"])
+    all_are_found(service, but=4)

@@ -1,0 +1,44 @@
+"""A network without norms and dropout, in which a batch's gradient is the mean of its shares', and a program for it.
+
+torchrun … -m tests.models.plain FOLDER OUT STEP    trains; ends itself at that step of the second epoch, if not 0
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from models import train as training
+from models.backbones import BACKBONES, Backbone
+from models.preprocess import Preprocess
+from models.recipe import Recipe
+from models.train import Progress, train
+
+PREPROCESS = Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+RECIPE = Recipe(backbone="plain", bits=8, size=32, epochs=3, batch=12, rate=0.05, average=0.5)
+SAVED_EVERY = 3
+
+
+def build() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 5, 4), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+
+
+PLAIN = Backbone("plain", 32, 8, PREPROCESS, 0.1, build, lambda: build().state_dict())
+
+
+def main(folder: Path, out: Path, stop: int) -> None:
+    BACKBONES["plain"], training.SAVED_EVERY = PLAIN, SAVED_EVERY
+
+    def report(progress: Progress) -> None:
+        if stop and (progress.epoch, progress.step) == (2, stop):
+            raise SystemExit(9)
+
+    info = train(folder, out, RECIPE, report)
+    history = json.dumps(info.training["history"])
+    out.with_name(f"{out.name}.history.{os.environ['RANK']}").write_text(history)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

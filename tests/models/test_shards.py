@@ -1,0 +1,271 @@
+"""Pictures in tar archives: what is found, in what order they come, what is refused, and training on them."""
+
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from models import train as training
+from models.dataset import TRAIN, VALIDATION, read_splits
+from models.errors import DatasetError
+from models.pack import pack
+from models.preprocess import Preprocess
+from models.recipe import Recipe
+from models.shard_index import index_path, read_index
+from models.shards import AHEAD, MIXED, Shards, read_class_names, shards_in
+from models.train import Progress, train
+from models.train_data import batches, read
+from tests.models.folders import COLOURS, coloured_folder
+from tests.pictures import encoded, gradient
+
+PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
+RECIPE = Recipe(backbone="small", imagenet=False, bits=16, size=24, epochs=2, batch=8, average=0.6, rate=0.1)
+EACH, IN_AN_ARCHIVE = 40, 8
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """On busy cores threads that wait for each other at every layer take many times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def nobody(_done: int, _total: int) -> None:
+    """Hears nothing."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return coloured_folder(tmp_path_factory.mktemp("labelled") / "pictures", per_class=EACH)
+
+
+@pytest.fixture
+def packed(folder: Path, tmp_path: Path) -> Path:
+    pack(folder, tmp_path / "packed", nobody, pictures=IN_AN_ARCHIVE)
+    return tmp_path / "packed"
+
+
+def write(path: Path, *members: tuple[str, bytes], mode: str = "w") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]  # modes are literals there
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, BytesIO(data))
+    return path
+
+
+def opened(folder: Path) -> Shards:
+    return Shards(read_index(shards_in(folder)), PREPARE)
+
+
+def jpeg(width: int = 16) -> bytes:
+    return encoded(gradient(width, 12), "JPEG")
+
+
+def test_what_is_packed_is_what_was_in_the_folder(folder: Path, packed: Path) -> None:
+    index, files = read_index(shards_in(packed)), read_splits(folder)[TRAIN]
+    assert len(shards_in(packed)) == len(COLOURS) * EACH // IN_AN_ARCHIVE
+    names = read_class_names(packed, 2)
+    found = sorted((names[index.labels[row]], index.read(row)) for row in range(len(index)))
+    assert found == sorted(
+        (files.classes[label], path.read_bytes()) for label, path in zip(files.labels, files.paths, strict=True)
+    )
+
+
+def test_the_same_folder_gives_the_same_archives(folder: Path, packed: Path, tmp_path: Path) -> None:
+    pack(folder, tmp_path / "again", nobody, pictures=IN_AN_ARCHIVE)
+    for one, other in zip(shards_in(packed), shards_in(tmp_path / "again"), strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_large_pictures_are_made_small_and_what_is_none_is_left_out_and_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        (tmp_path / "pictures" / name / "1.png").write_bytes(encoded(gradient(600, 400), "PNG"))
+    (tmp_path / "pictures" / "a" / "2.jpg").write_bytes(b"no picture")
+    made = pack(tmp_path / "pictures", tmp_path / "packed", nobody, side=100)
+    assert (made.pictures, made.archives) == (2, 1)
+    assert [path.name for path in made.unreadable] == ["2.jpg"]
+    index = read_index(shards_in(tmp_path / "packed"))
+    for row in range(2):
+        with Image.open(BytesIO(index.read(row))) as small:
+            assert (small.format, small.size) == ("JPEG", (150, 100))
+    with pytest.raises(DatasetError, match="has archives in it"):
+        pack(tmp_path / "pictures", tmp_path / "packed", nobody)
+
+
+def test_splits_keep_apart(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        coloured_folder(tmp_path / "pictures" / split, per_class=4)
+    pack(tmp_path / "pictures", tmp_path / "packed", nobody)
+    data = read(tmp_path / "packed", RECIPE)
+    assert len(shards_in(tmp_path / "packed", VALIDATION)) == 1
+    assert (len(data.training.labels), len(data.held_out.labels)) == (12, 12)
+
+
+def test_archives_that_others_made_are_read_too(tmp_path: Path) -> None:
+    write(
+        tmp_path / "train-000.tar",
+        ("some/where/0001.JPG", jpeg(20)),
+        ("some/where/0001.json", b"{}"),
+        ("some/where/0001.cls", b"1\n"),
+        ("0002.cls", b"0"),
+        ("0002.seg.txt", b"nothing"),
+        ("0002.png", encoded(gradient(30, 20), "PNG")),
+        ("__notes__.txt", b"passed over"),
+    )
+    index = read_index(shards_in(tmp_path))
+    assert index.labels.tolist() == [1, 0]
+    assert index.read(0) == jpeg(20)
+    assert read_class_names(tmp_path, 1) == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ((("1.jpg", b"x"),), r"1 has no class; 1\.cls must hold"),
+        ((("1.jpg", b"x"), ("1.cls", b"boots")), "1 has no class"),
+        ((("1.jpg", b"x"), ("1.cls", b"-1")), "1 has no class"),
+        ((("1.txt", b"x"),), "hold no pictures"),
+        ((), "hold no pictures"),
+    ],
+)
+def test_what_has_no_class_is_refused(tmp_path: Path, members: tuple[tuple[str, bytes], ...], said: str) -> None:
+    write(tmp_path / "train-0.tar", *members)
+    with pytest.raises(DatasetError, match=said):
+        read_index(shards_in(tmp_path))
+
+
+def test_an_archive_that_is_compressed_cut_off_or_none_is_refused(tmp_path: Path) -> None:
+    whole = write(tmp_path / "a" / "train-0.tar", ("1.jpg", jpeg()), ("1.cls", b"0"))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "train-0.tar").write_bytes(whole.read_bytes()[:600])
+    write(tmp_path / "c" / "train-0.tar", ("1.jpg", jpeg()), ("1.cls", b"0"), mode="w:gz")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "train-0.tar").write_bytes(b"no archive" * 100)
+    for name in "bcd":
+        with pytest.raises(DatasetError, match=r"train-0\.tar cannot be read as a tar archive"):
+            read_index(shards_in(tmp_path / name))
+
+
+def test_a_class_without_a_name_is_refused(packed: Path) -> None:
+    (packed / "classes.txt").write_text("blue\ngreen\n")
+    with pytest.raises(DatasetError, match="names 2 classes, and the archives have class 2"):
+        read(packed, RECIPE)
+
+
+def test_where_everything_lies_is_found_out_once_and_anew_when_an_archive_changes(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = read_index(shards_in(packed))
+    assert index_path(shards_in(packed)).exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(tarfile, "open", lambda *_, **__: pytest.fail("it is known"))
+        again = read_index(shards_in(packed))
+    np.testing.assert_array_equal(first.offsets, again.offsets)
+    write(shards_in(packed)[0], ("1.jpg", jpeg()), ("1.cls", b"2"))
+    assert len(read_index(shards_in(packed))) == len(first) - IN_AN_ARCHIVE + 1
+    index_path(shards_in(packed)).write_bytes(b"damaged")
+    assert len(read_index(shards_in(packed))) == len(first) - IN_AN_ARCHIVE + 1
+
+
+def test_an_epoch_takes_every_picture_once_and_few_archives_at_a_time(packed: Path) -> None:
+    shards = opened(packed)
+    first, again, other = (shards.order(seed) for seed in (1, 1, 2))
+    assert sorted(first) == list(range(len(COLOURS) * EACH))
+    np.testing.assert_array_equal(first, again)
+    assert first.tolist() != other.tolist()
+    for begin in range(0, len(first), MIXED * IN_AN_ARCHIVE):
+        assert len(set(shards.index.shards[first[begin : begin + MIXED * IN_AN_ARCHIVE]].tolist())) <= MIXED
+
+
+def test_what_streams_is_what_was_asked_for_and_little_of_it_is_ahead(packed: Path) -> None:
+    decoded = 0
+
+    def prepare(image: Image.Image) -> NDArray[np.uint8]:
+        nonlocal decoded
+        decoded += 1
+        return PREPARE(image)
+
+    shards = replace(opened(packed), prepare=prepare)
+    rows = np.random.default_rng(0).permutation(len(shards.labels))
+    parts = [rows[begin : begin + 4] for begin in range(0, len(rows), 4)]
+    for at, (part, (pictures, labels)) in enumerate(zip(parts, shards.stream(parts), strict=True)):
+        assert decoded <= 4 * (at + AHEAD + 2)
+        np.testing.assert_array_equal(labels, shards.labels[part])
+        for row, picture in zip(part, pictures, strict=True):
+            with Image.open(BytesIO(shards.index.read(row))) as image:
+                np.testing.assert_array_equal(picture, PREPARE(image.convert("RGB")))
+
+
+def test_another_stands_in_for_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
+    good = [(f"{at}.jpg", jpeg(20 + at)) for at in range(3)]
+    members = [pair for at, one in enumerate(good) for pair in (one, (f"{at}.cls", b"%d" % at))]
+    members[2] = ("1.jpg", b"torn")
+    write(tmp_path / "train-0.tar", *members)
+    shards = opened(tmp_path)
+    ((pictures, labels),) = shards.stream([np.array([0, 1, 2])])
+    assert labels.tolist() == [0, 2, 2]
+    np.testing.assert_array_equal(pictures[1], pictures[2])
+    assert shards.unreadable == {1}
+    with pytest.raises(DatasetError, match="None of 1 pictures"):
+        list(shards.stream([np.array([1])]))
+
+
+def test_archives_that_are_not_mixed_are_mentioned(tmp_path: Path) -> None:
+    for label in range(4):
+        members = [
+            (f"{at}.{kind}", data) for at in range(6) for kind, data in (("jpg", jpeg()), ("cls", b"%d" % label))
+        ]
+        write(tmp_path / f"train-{label}.tar", *members)
+    (note,) = read(tmp_path, RECIPE).notes
+    assert "pictures of 1 classes, of 4" in note
+
+
+def stop_when(reached: Callable[[Progress], bool]) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        if reached(progress):
+            raise KeyboardInterrupt
+
+    return report
+
+
+def test_training_learns_from_archives(packed: Path, tmp_path: Path) -> None:
+    info = train(packed, tmp_path / "net", replace(RECIPE, epochs=4))
+    assert info.classes == ("blue", "green", "red")
+    assert info.metrics["held_out_accuracy"] >= 0.9
+    assert info.training["pictures"] + info.metrics["held_out_pictures"] == len(COLOURS) * EACH
+
+
+@pytest.mark.parametrize("step", [5, 11])
+def test_a_run_that_was_stopped_within_an_epoch_goes_on_from_there_to_the_same_weights(
+    packed: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVED_EVERY", 4)
+    whole = train(packed, tmp_path / "whole", RECIPE)
+    with pytest.raises(KeyboardInterrupt):
+        train(packed, tmp_path / "net", RECIPE, stop_when(lambda now: now.epoch == 2 and now.step == step))
+    seen: list[Progress] = []
+    again = train(packed, tmp_path / "net", RECIPE, seen.append)
+    assert seen[0].step == step // 4 * 4 + 1, "not from the epoch's beginning"
+    assert again.fingerprint == whole.fingerprint
+    assert again.training["history"] == whole.training["history"]
+
+
+def test_going_on_in_the_middle_gives_the_batches_that_were_still_to_come(packed: Path) -> None:
+    data = read(packed, RECIPE)
+    whole, rest = (list(batches(data.training, RECIPE, 3, begin)) for begin in (0, 5))
+    assert len(rest) == len(whole) - 5 > 0
+    for (pictures, labels), (same_pictures, same_labels) in zip(whole[5:], rest, strict=True):
+        assert torch.equal(pictures, same_pictures)
+        assert torch.equal(labels, same_labels)

@@ -1,0 +1,356 @@
+"""What every index has to do, local or in Milvus, compared with brute force."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.catalogue.vectors import VectorFile, VectorType
+from app.errors import LookalikeError
+from app.search import milvus
+from app.search.index import Index, LocalIndex
+from app.search.milvus import MilvusIndex
+from app.search.milvus_collection import Collection
+from app.search.milvus_connection import Connection
+from app.search.types import Encoded, Entries, Ids, Match, Subset
+from models.codes import hamming
+
+# Few bits, so that many are as near as others.
+COUNT, BITS, DIM = 500, 16, 24
+NUMBERS = count(1)
+
+
+@dataclass
+class Catalogue:
+    """The truth of a test: which picture has which slot; it is also what an index that follows it hears."""
+
+    rows: dict[int, tuple[bytes, int, int]] = field(default_factory=dict)
+    gone: list[int] = field(default_factory=list)
+    new: list[int] = field(default_factory=list)
+    counted: int = 0
+    moment: int = 0
+
+    def deleted(self) -> Ids:
+        return np.array(self.gone, np.int64)
+
+    def entries_of(self, ids: list[int]) -> Entries:
+        there = [picture_id for picture_id in sorted(ids) if picture_id in self.rows]
+        rows = [self.rows[picture_id] for picture_id in there]
+        codes = np.frombuffer(b"".join(code for code, _, _ in rows), np.uint8).reshape(len(rows), BITS // 8)
+        return Entries(
+            np.array(there, np.int64),
+            codes,
+            np.array([slot for _, slot, _ in rows], np.int64),
+            np.array([checksum for _, _, checksum in rows], np.uint32),
+        )
+
+    def grown(self, newest: int) -> tuple[int, int]:
+        more = len(self.rows) - self.counted
+        self.counted = len(self.rows)
+        return more, max([newest, *self.rows])
+
+
+class Heard:
+    """What has changed since somebody last followed."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue, self.moment = catalogue, catalogue.moment
+
+    def deleted(self) -> Ids:
+        return self._catalogue.deleted()
+
+    def entries(self) -> Entries:
+        return self._catalogue.entries_of(self._catalogue.new)
+
+    def grown(self, newest: int) -> tuple[int, int]:
+        return self._catalogue.grown(newest)
+
+
+class Truth:
+    """What an index that holds only slots may ask."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def pictures(self, slots: NDArray[np.int64]) -> Ids:
+        whose = {slot: picture_id for picture_id, (_, slot, _) in self._catalogue.rows.items()}
+        return np.array([whose.get(int(slot), -1) for slot in slots], np.int64)
+
+    def entries(self, ids: Ids) -> Entries:
+        return self._catalogue.entries_of(ids.tolist())
+
+
+@dataclass
+class World:
+    """An index and what it should find."""
+
+    index: Index
+    catalogue: Catalogue
+    features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    next_slot: int = 0
+
+    def keep(self, encoded: Encoded) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+        """Keeps encodings and commits nothing."""
+        slots = np.arange(self.next_slot, self.next_slot + len(encoded.codes))
+        self.next_slot += len(encoded.codes)
+        kept = self.index.keep(slots, encoded)
+        self.catalogue.moment = kept.moment
+        return slots, kept.checksums
+
+    def put(self, ids: list[int], encoded: Encoded) -> None:
+        """Adds or replaces pictures as the service does."""
+        slots, checksums = self.keep(encoded)
+        left = [self.catalogue.rows[picture_id][1] for picture_id in ids if picture_id in self.catalogue.rows]
+        for at, picture_id in enumerate(ids):
+            self.catalogue.rows[picture_id] = encoded.codes[at].tobytes(), int(slots[at]), int(checksums[at])
+            self.features[picture_id] = encoded.features[at]
+        self.follow(new=ids)
+        self.index.discard(np.array(left, np.int64))
+
+    def delete(self, picture_id: int) -> None:
+        _, slot, _ = self.catalogue.rows.pop(picture_id)
+        self.follow(gone=[picture_id])
+        self.index.discard(np.array([slot]))
+
+    def follow(self, new: list[int] | None = None, gone: list[int] | None = None) -> None:
+        self.catalogue.new, self.catalogue.gone = new or [], gone or []
+        self.index.follow(Heard(self.catalogue))
+
+    def pool(
+        self, code: NDArray[np.uint8], pool: int | None, radius: int | None, among: Subset | None
+    ) -> list[tuple[int, int]]:
+        """Ids and Hamming distances, by the definition of a pool."""
+        rows = self.catalogue.rows.items()
+        measured = [(int(hamming(code, np.frombuffer(row[0], np.uint8)[None])[0]), at) for at, row in rows]
+        near = [
+            (at, distance)
+            for distance, at in sorted(measured)
+            if (radius is None or distance <= radius) and (among is None or at in among.ids)
+        ]
+        return near[:pool]
+
+    def nearest(self, feature: NDArray[np.float32], ids: list[int], k: int) -> list[tuple[int, float]]:
+        """Ids and exact distances."""
+        measured = [(float(np.linalg.norm(self.features[at].astype(np.float64) - feature)), at) for at in ids]
+        return [(at, distance) for distance, at in sorted(measured)[:k]]
+
+
+def drawn(seed: int, size: int) -> Encoded:
+    rng = np.random.default_rng(seed)
+    return Encoded(rng.integers(0, 256, (size, BITS // 8), np.uint8), rng.normal(size=(size, DIM)).astype(np.float32))
+
+
+def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.FixtureRequest) -> tuple[Index, Catalogue]:
+    catalogue = Catalogue()
+    if kind == "local":
+        return LocalIndex(BITS, VectorFile(folder / "vectors", DIM, vectors)), catalogue
+    name = f"lookalike_test_{next(NUMBERS)}"
+    uri: str = request.getfixturevalue("milvus_uri")
+    collection = Collection(Connection(uri), name, BITS, DIM, half=vectors == "f16")
+    request.addfinalizer(lambda: drop(uri, name))
+    try:
+        collection.make()
+    except LookalikeError as refused:
+        if "float16" not in str(refused):
+            raise
+        collection.close()
+        pytest.skip(str(refused))
+    return MilvusIndex(collection, Truth(catalogue)), catalogue
+
+
+def drop(uri: str, name: str) -> None:
+    with closing(Collection(Connection(uri), name, BITS, DIM)) as collection:
+        collection.drop()
+
+
+@pytest.fixture(params=["local", "milvus"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    index, catalogue = opened(request.param, "f32", tmp_path, request)
+    with closing(index):
+        yield World(index, catalogue)
+
+
+@pytest.fixture
+def world(empty: World) -> World:
+    """A world that a test may change."""
+    fill(empty)
+    return empty
+
+
+@pytest.fixture(scope="module", params=["local", "milvus"])
+def still(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The same for tests that only look."""
+    index, catalogue = opened(request.param, "f32", tmp_path_factory.mktemp("still"), request)
+    with closing(index):
+        world = World(index, catalogue)
+        fill(world)
+        yield world
+
+
+def fill(world: World) -> None:
+    """Ids do not grow with slots, and some pictures were replaced."""
+    ids = (10 * np.random.default_rng(1).permutation(COUNT)).tolist()
+    world.put(ids, drawn(2, COUNT))
+    world.put(ids[:40], drawn(3, 40))
+
+
+SUBSETS = {
+    "all": None,
+    "none": Subset(np.zeros(0, np.int64)),
+    "few": Subset(np.arange(0, 10 * COUNT, 70)),
+    "many": Subset(np.arange(0, 10 * COUNT, 20)),
+    "unknown": Subset(np.array([5, 10, 15])),
+}
+
+
+@pytest.mark.parametrize("among", SUBSETS)
+@pytest.mark.parametrize(
+    ("pool", "radius"), [(10, None), (1, None), (120, None), (None, 3), (None, 0), (30, 5), (COUNT, None), (None, None)]
+)
+def test_the_pool_is_the_nearest_codes_ties_by_id(
+    still: World, pool: int | None, radius: int | None, among: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus, "_FEW", 100)
+    for code in drawn(4, 3).codes:
+        found = still.index.candidates(code, pool, radius, SUBSETS[among])
+        pairs = list(zip(found.ids.tolist(), found.hamming.tolist(), strict=True))
+        assert pairs == still.pool(code, pool, radius, SUBSETS[among])
+
+
+@pytest.mark.parametrize("pool", [20, 450, None])
+def test_the_pool_is_the_same_where_milvus_gives_few_at_a_time(
+    still: World, pool: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus, "MOST", 40)
+    (code,) = drawn(4, 1).codes
+    found = still.index.candidates(code, pool, None, None)
+    assert found.ids.tolist() == [picture_id for picture_id, _ in still.pool(code, pool, None, None)]
+    query = drawn(6, 1).features[0]
+    matches = still.index.rank(query, code, found, 15)
+    assert [match.id for match in matches] == [at for at, _ in still.nearest(query, found.ids.tolist(), 15)]
+
+
+@pytest.mark.parametrize("k", [1, 10, 700])
+def test_ranking_is_brute_force(still: World, k: int) -> None:
+    code, query = drawn(5, 1).codes[0], drawn(6, 1).features[0]
+    pool = still.index.candidates(code, 200, None, None)
+    check(still, still.index.rank(query, code, pool, k), still.nearest(query, pool.ids.tolist(), k), code)
+
+
+@pytest.mark.parametrize("among", SUBSETS)
+def test_the_nearest_of_all_are_brute_force(still: World, among: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(milvus, "_FEW", 100)
+    code, query = drawn(5, 1).codes[0], drawn(6, 1).features[0]
+    ids = [at for at, _ in still.pool(code, None, None, SUBSETS[among])]
+    ranked = still.index.rank_all(query, code, 12, SUBSETS[among])
+    assert ranked.looked_at >= len(ids)
+    check(still, ranked.matches, still.nearest(query, ids, 12), code)
+
+
+def check(world: World, matches: list[Match], expected: list[tuple[int, float]], code: NDArray[np.uint8]) -> None:
+    assert [match.id for match in matches] == [picture_id for picture_id, _ in expected]
+    np.testing.assert_allclose([match.distance for match in matches], [far for _, far in expected], rtol=1e-5)
+    bits = dict(world.pool(code, None, None, None))
+    assert [match.hamming for match in matches] == [bits[match.id] for match in matches]
+
+
+def test_a_picture_finds_itself_at_no_distance(still: World) -> None:
+    for picture_id in (0, 70, 4990):
+        found = still.index.find(picture_id)
+        assert found is not None
+        (match,) = still.index.rank(found[1], found[0], still.index.candidates(found[0], 5, 0, None), 1)
+        assert match == Match(picture_id, 0.0, 0)
+
+
+def test_equal_vectors_rank_by_id(world: World) -> None:
+    alike, before = drawn(7, 60), world.index.find(30)
+    assert before is not None
+    ids = [int(at) for at in np.random.default_rng(0).permutation(60) * 10 + 5]
+    world.put(ids, Encoded(np.repeat(before[0][None], 60, 0), np.repeat(alike.features[:1], 60, 0)))
+    for k in (1, 7, 60):
+        pool = world.index.candidates(before[0], None, None, None)
+        matches = world.index.rank(alike.features[0], before[0], pool, k)
+        assert [match.id for match in matches] == sorted(ids)[:k]
+        assert world.index.rank_all(alike.features[0], before[0], k, None).matches == matches
+
+
+def test_what_is_kept_and_not_committed_is_never_found(world: World) -> None:
+    """As an addition leaves it that ends before its commit."""
+    orphan = drawn(8, 30)
+    slots, checksums = world.keep(orphan)
+    assert world.index.intact(slots, checksums).all()
+    before = set(world.catalogue.rows)
+    for code, feature in zip(orphan.codes, orphan.features, strict=True):
+        pool = world.index.candidates(code, 5, None, None)
+        assert [(at, far) for at, far in zip(pool.ids, pool.hamming, strict=True)] == world.pool(code, 5, None, None)
+        assert {match.id for match in world.index.rank_all(feature, code, 5, None).matches} <= before
+    assert len(world.index) == COUNT
+
+
+def test_pictures_come_and_go(world: World) -> None:
+    gone = world.index.find(100)
+    assert gone is not None
+    world.delete(100)
+    assert (len(world.index), world.index.find(100)) == (COUNT - 1, None)
+    assert 100 not in world.index.candidates(gone[0], 10, None, None).ids
+    assert 100 not in {match.id for match in world.index.rank_all(gone[1], gone[0], 10, None).matches}
+    world.put([100], Encoded(gone[0][None], gone[1][None]))
+    assert len(world.index) == COUNT
+    assert world.index.rank_all(gone[1], gone[0], 1, None).matches == [Match(100, 0.0, 0)]
+
+
+def test_what_was_in_the_pool_is_still_ranked_when_it_has_been_replaced(world: World) -> None:
+    found = world.index.find(100)
+    assert found is not None
+    pool = world.index.candidates(found[0], 20, None, None)
+    world.put([100], drawn(9, 1))
+    assert world.index.rank(found[1], found[0], pool, 1)[0].id == 100
+
+
+def test_codes_are_those_of_the_pictures_and_zeros_for_those_that_are_gone(still: World) -> None:
+    asked = [70, 5, 0, 70, 4990]
+    codes = still.index.codes(np.array(asked))
+    for picture_id, code in zip(asked, codes, strict=True):
+        row = still.catalogue.rows.get(picture_id)
+        assert code.tobytes() == (row[0] if row else bytes(BITS // 8))
+
+
+def test_only_what_was_kept_is_intact(still: World) -> None:
+    slots = np.array([0, 3, 10**6])
+    entries = still.catalogue.entries_of(list(still.catalogue.rows))
+    at = np.array([np.flatnonzero(entries.slots == 100)[0], np.flatnonzero(entries.slots == 200)[0]])
+    assert still.index.intact(entries.slots[at], entries.checksums[at] + np.uint32(1)).tolist() == [False, False]
+    assert still.index.intact(entries.slots[at], entries.checksums[at]).tolist() == [True, True]
+    assert not still.index.intact(slots, np.zeros(3, np.uint32))[2]
+
+
+def test_an_empty_index_finds_nothing(empty: World) -> None:
+    empty.follow()
+    code, feature = drawn(0, 1).codes[0], drawn(0, 1).features[0]
+    pool = empty.index.candidates(code, 10, None, None)
+    assert len(pool) == len(empty.index) == 0
+    assert empty.index.rank(feature, code, pool, 10) == []
+    assert empty.index.rank_all(feature, code, 10, None).matches == []
+    assert empty.index.find(1) is None
+    empty.index.require()
+
+
+@pytest.mark.parametrize("kind", ["local", "milvus"])
+def test_vectors_of_half_the_space_find_the_same(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    index, catalogue = opened(kind, "f16", tmp_path, request)
+    with closing(index):
+        world, encoded = World(index, catalogue), drawn(1, 50)
+        world.put(list(range(1, 51)), encoded)
+        for at in (0, 17, 49):
+            code, feature = encoded.codes[at], encoded.features[at]
+            matches = index.rank(feature, code, index.candidates(code, None, None, None), 50)
+            assert matches[0] == Match(at + 1, 0.0, 0)
+            exact = dict(world.nearest(feature, list(range(1, 51)), 50))
+            np.testing.assert_allclose(
+                [match.distance for match in matches], [exact[match.id] for match in matches], atol=3e-3
+            )

@@ -1,0 +1,116 @@
+"""The dashboard asks for metrics and labels that exist, and Grafana finds what it is given."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+from ruamel.yaml import YAML
+
+from tests.api.test_index import BROKEN, index, picture
+
+DOCKER = Path(__file__).parents[1] / "docker"
+DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana" / "dashboards" / "lookalike.json").read_text())
+# What Prometheus itself adds.
+OWN_LABELS = {"instance", "job", "le"}
+WIDTH = 24
+
+
+def panels() -> list[dict[str, Any]]:
+    return [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+
+
+def queries() -> list[str]:
+    return [target["expr"] for panel in panels() for target in panel["targets"]]
+
+
+def names_in(query: str) -> set[str]:
+    return set(re.findall(r"\blookalike_[a-z_]+", query))
+
+
+def labels_in(query: str) -> set[str]:
+    """Labels that a query compares or groups by."""
+    compared = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", query)
+    grouped = re.findall(r"(?:by|ignoring|on)\s*\(([^)]*)\)", query)
+    return set(compared) | {label.strip() for group in grouped for label in group.split(",")}
+
+
+@pytest.fixture
+def samples(client: TestClient) -> dict[str, set[str]]:
+    """Every sample that the service has after some use, with its labels."""
+    index(client, picture(1), BROKEN)
+    client.post("/search", files={"image": picture(1)})
+    client.post("/search", files={"image": BROKEN})
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def test_every_query_names_metrics_and_labels_that_exist(samples: dict[str, set[str]]) -> None:
+    assert len(queries()) > 20
+    for query in queries():
+        names = names_in(query)
+        assert names or "up{" in query, query
+        assert names <= set(samples), names - set(samples)
+        known = set().union(*(samples[name] for name in names)) | OWN_LABELS
+        assert labels_in(query) <= known, (query, labels_in(query) - known)
+
+
+def test_what_is_of_interest_is_on_it(samples: dict[str, set[str]]) -> None:
+    shown = set().union(*(names_in(query) for query in queries()))
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
+    there = {re.sub(r"_(bucket|sum|count)$", "", name) for name in samples if not name.endswith("_created")}
+    assert there - shown == {"lookalike_network_info"}
+
+
+def test_rates_are_as_wide_as_grafana_thinks_right() -> None:
+    for query in queries():
+        assert query.count("rate(") == query.count("[$__rate_interval]"), query
+
+
+def test_everything_is_asked_of_the_chosen_source_and_service() -> None:
+    for panel in panels():
+        assert panel["datasource"]["uid"] == "${datasource}"
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}"
+            assert target["expr"].count('instance=~"$instance"') == len(re.findall(r"\blookalike_", target["expr"]))
+
+
+def test_panels_have_names_and_places_of_their_own() -> None:
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert all(panel["title"] and panel["description"] for panel in panels())
+    taken = [cell for panel in DASHBOARD["panels"] for cell in cells(panel["gridPos"])]
+    assert len(set(taken)) == len(taken)
+    assert all(column < WIDTH for column, _ in taken)
+
+
+def cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
+    for column in range(place["x"], place["x"] + place["w"]):
+        for line in range(place["y"], place["y"] + place["h"]):
+            yield column, line
+
+
+def test_grafana_is_told_where_dashboards_and_prometheus_are() -> None:
+    yaml = YAML(typ="safe")
+    compose = yaml.load(DOCKER.parent / "docker-compose.yml")["services"]
+    volumes = dict(volume.split(":")[:2] for volume in compose["grafana"]["volumes"] if volume.startswith("./"))
+    targets = {target: DOCKER.parent / source for source, target in volumes.items()}
+    assert all(path.exists() for path in targets.values())
+    provider = yaml.load(DOCKER / "grafana" / "provisioning" / "dashboards" / "lookalike.yml")["providers"][0]
+    assert targets[provider["options"]["path"]] == DOCKER / "grafana" / "dashboards"
+    assert targets["/etc/grafana/provisioning"] == DOCKER / "grafana" / "provisioning"
+    source = yaml.load(DOCKER / "grafana" / "provisioning" / "datasources" / "prometheus.yml")["datasources"][0]
+    assert source["url"] == "http://prometheus:9090"
+    scraped = yaml.load(DOCKER / "prometheus" / "prometheus.yml")
+    interval = scraped["global"]["scrape_interval"]
+    assert source["jsonData"]["timeInterval"] == interval
+    (job,) = scraped["scrape_configs"]
+    assert job["job_name"] == "lookalike", "the dashboard asks for it"
+    assert set(job["dns_sd_configs"][0]["names"]) <= set(compose)
