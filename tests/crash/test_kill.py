@@ -36,7 +36,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
         process.wait(60)
 
 
-@pytest.mark.timeout(KILLS * 30 + 300)
+@pytest.mark.timeout(KILLS * 60 + 600)
 def test_kills_lose_nothing(data_dir: Path) -> None:
     ledger, chance, starts = Ledger(), random.Random(20), []
     put_a_crowd_into(data_dir, ROWS)
