@@ -90,7 +90,7 @@ def a_little_of_everything(ledger: Ledger, client: httpx2.Client) -> None:
     ledger.delete(client)
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(4 * 3600)
 def test_an_end_at_any_point_of_a_change_loses_nothing(tmp_path: Path) -> None:
     data_dir, ledger = tmp_path / "data", Ledger()
     with serving(data_dir) as (client, _, _):
