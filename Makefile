@@ -54,6 +54,7 @@ bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results
 	$(BIN)/lookalike bench core --pictures 100000 --floats 4096 --bits 128 --json benchmarks/data/core.json
 	$(BIN)/lookalike bench growth --pictures 100000 --json benchmarks/data/growth.json
 	$(BIN)/lookalike bench indexes --json benchmarks/data/indexes.json
+	$(BIN)/lookalike bench indexes --pictures 20000 --json benchmarks/data/indexes.json
 	$(BIN)/lookalike bench service --pictures 100000 --json benchmarks/data/service.json
 	$(BIN)/lookalike bench peers --pictures 20000 --json benchmarks/data/peers.json
 	$(BIN)/lookalike bench encode --json benchmarks/data/encode.json
