@@ -169,7 +169,8 @@ def test_watching_prepares_what_is_wanted_and_goes_over_when_it_is_in_use(databa
         with database.begin() as session:
             generations.switch(session, used)
         eventually(database, Role.OPEN, {used: 1})
-    assert held(database) == {}
+    # A connection that is closed here gives its locks back a moment later.
+    eventually(database, Role.OPEN, {})
 
 
 def test_watching_outlives_a_database_that_goes_away(database: Database, migrated_url: str) -> None:

@@ -78,7 +78,9 @@ def test_a_scene_can_be_made_anew(name: str, browser: Browser, server_url: str) 
         scene(page)
         page.mouse.move(0, 0)
         expect(page.locator("body")).not_to_have_class(re.compile("busy"))
-        page.wait_for_function(DRAWN)
+        # Not `wait_for_function`: past its first look that is `eval` to the page, which its policy forbids.
+        while not page.evaluate(DRAWN):
+            page.wait_for_timeout(50)
         made = page.screenshot(animations="disabled", caret="hide")
     with Image.open(io.BytesIO(made)) as image:
         assert image.size == (viewport["width"], viewport["height"])
