@@ -152,6 +152,8 @@ def over(
 ) -> Iterator[Service]:
     """Builds the service from a database and a checkpoint's network, and reads the index in."""
     disk, observers = Disk(), Observers()
+    # With pictures and vectors elsewhere nobody else may have made it yet.
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     files = open_pictures(settings.pictures, settings.data_dir, disk)
 
     @contextmanager

@@ -12,9 +12,13 @@ from app.catalogue.backup import backup, restore
 from app.catalogue.database import Database
 from app.catalogue.picture_store import open_pictures
 from app.catalogue.pictures import content_hash
+from app.catalogue.queries import generation_in_use
+from app.indexes import open_index
 from app.ingest.check import Check
-from app.lifespan import Service, assemble
+from app.ingest.sync import Sync
+from app.lifespan import Service, assemble, places
 from app.main import create_app
+from app.search.milvus import MilvusIndex
 from app.settings import Settings
 from tests.api.test_index import index, picture
 from tests.catalogue.postgres import connect
@@ -167,7 +171,15 @@ def test_a_backup_of_a_bucket_comes_back_into_a_folder(
     with closing(Database(url)) as database:
         pictures = open_pictures(there.pictures, there.data_dir)
         restore(database, pictures, there.data_dir, tmp_path / "backup", lambda *_: None)
+        with database.asking() as session:
+            generation = generation_in_use(session)
+        assert generation is not None
+        # In Milvus a copy of a catalogue has collections of its own, and nothing in them yet.
+        open_index(database, generation, places(there), anew=True).close()
         with assemble(there, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+            if isinstance(service.index, MilvusIndex):
+                made = Sync(database, service.files, service.index, service.encodings).run(lambda *_: None)
+                assert made.encoded == 20
             assert checked(service).run(20, lambda *_: None) == []
             assert service.files.read(content_hash(picture(3))) == picture(3)
     with connect(postgres_url) as connection:
