@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from app.catalogue import generations
@@ -23,6 +24,7 @@ from app.handover import Handover
 from app.indexes import Places, open_index
 from app.ingest.add import Ingest
 from app.ingest.encodings import Encodings
+from app.ingest.leftovers import Leftovers
 from app.observers import Observers
 from app.search.decode import DecodeLimits
 from app.search.encode import Encoder, open_encoder
@@ -155,13 +157,16 @@ def over(
     # With pictures and vectors elsewhere nobody else may have made it yet.
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     files = open_pictures(settings.pictures, settings.data_dir, disk)
+    leftovers = Leftovers(settings.data_dir / "under-way", database, files)
+    leftovers.clear()
+    opening = partial(open_generation, settings, database, disk, files, observers, leftovers)
 
     @contextmanager
     def first() -> Iterator[OpenGeneration]:
         with network as opened:
             with database.begin() as session:
                 generation = generations.adopt(session, opened.info, path, settings.vectors, settings.index)
-            with open_generation(settings, database, disk, files, observers, opened, generation) as answering:
+            with opening(network=opened, generation=generation) as answering:
                 yield answering
 
     @contextmanager
@@ -170,7 +175,7 @@ def over(
             generation = generations.by_id(session, generation_id)
         with (
             networks(settings, generation.model) as opened,
-            open_generation(settings, database, disk, files, observers, opened, generation, ahead=True) as answering,
+            opening(network=opened, generation=generation, ahead=True) as answering,
         ):
             yield answering
 
@@ -196,6 +201,7 @@ def open_generation(
     disk: Disk,
     files: PictureStore,
     observers: Observers,
+    leftovers: Leftovers,
     network: OpenNetwork,
     generation: Generation,
     *,
@@ -208,7 +214,7 @@ def open_generation(
         follower = Follower(database, index, generation.id, info.bits, ahead=ahead)
         searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity, observers)
         encodings = Encodings(database, prepare, encoder, index, generation.id)
-        ingest = Ingest(database, files, encodings, disk, observers)
+        ingest = Ingest(database, files, encodings, disk, leftovers, observers)
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), info.name, info.fingerprint)
         yield OpenGeneration(

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Literal
 
 from uvicorn.logging import DefaultFormatter
@@ -17,13 +18,13 @@ from uvicorn.logging import DefaultFormatter
 Form = Literal["auto", "text", "json"]
 
 REQUEST_ID = "request_id"
-ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default={})  # noqa: B039 - a Mapping: nobody changes it
+ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 
 
 class Text(DefaultFormatter):
     """Sentences, as uvicorn writes them, and the id of the request where there is one."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         """Returns a line."""
         line = super().formatMessage(record)
         request_id = ABOUT.get().get(REQUEST_ID)

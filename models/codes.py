@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Codes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
+THRESHOLD = 0.5  # of an activation, above which its bit is 1
+
 
 def binarise(activations: Floats) -> Codes:
     """Packs activations of the latent layer into codes (Lin et al. 2015, section 3.3).
@@ -19,12 +21,12 @@ def binarise(activations: Floats) -> Codes:
         activations: `(n, bits)` in 0…1; bits is a multiple of 8.
 
     Returns:
-        `(n, bits / 8)`; a bit is 1 where the activation is above 0.5, the first unit is the highest bit of
+        `(n, bits / 8)`; a bit is 1 where the activation is above the threshold, the first unit is the highest bit of
         the first byte.
     """
     if activations.ndim != 2 or activations.shape[1] % 8:  # noqa: PLR2004 - rows and units
         raise ValueError(f"activations must be (n, multiple of 8), not {activations.shape}")
-    return np.packbits(activations > 0.5, axis=1)  # noqa: PLR2004 - the paper's threshold
+    return np.packbits(activations > THRESHOLD, axis=1)
 
 
 def unpack(codes: Codes) -> Codes:

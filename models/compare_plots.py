@@ -46,9 +46,8 @@ def draw(found: dict[str, Any]) -> dict[str, str]:
 
 def shown(method: dict[str, Any], bits: int) -> dict[str, Any] | None:
     """Returns a method's scores at so many bits; a network's own where it has others, None where there are none."""
-    if method["pictures"] is None:
-        return next(iter(method["bits"].values()))  # type: ignore[no-any-return]  # what JSON holds
-    return method["bits"].get(str(bits))  # type: ignore[no-any-return]  # what JSON holds
+    scores: dict[str, dict[str, Any]] = method["bits"]
+    return next(iter(scores.values())) if method["pictures"] is None else scores.get(str(bits))
 
 
 def _precision(plotted: dict[str, Any], titles: dict[str, str]) -> str:

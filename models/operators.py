@@ -24,16 +24,16 @@ def _extension_loads() -> bool:
     libraries = list(Path(spec.origin).parent.glob("_C*.so")) + list(Path(spec.origin).parent.glob("_C*.pyd"))
     try:
         for library in libraries:
-            torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]  # torch has no types here
+            torch.ops.load_library(str(library))
     except OSError:
         return False
     return bool(libraries)
 
 
 def _declare(definitions: tuple[str, ...]) -> torch.library.Library:
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # nor here
+    library = torch.library.Library("torchvision", "FRAGMENT")
     for definition in definitions:
-        library.define(definition)  # type: ignore[no-untyped-call]  # nor here
+        library.define(definition)
     return library
 
 

@@ -49,6 +49,9 @@ JUDGED_AMONG = 5000
 # Where codes rank better than F7 a small pool is better than a large one; of equals the larger wins.
 POOLS = (1000, 300, 100, 30)
 
+# Writes a line at once, where standard output is a file too.
+say = partial(print, flush=True)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -264,17 +267,17 @@ def main() -> None:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--backbone", choices=sorted(BACKBONES))
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
-    info = train(options.pop("folder"), options.pop("out"), Recipe(**options), tell, print)
-    print(info.name, info.fingerprint, info.metrics["held_out_accuracy"])  # noqa: T201 - a program's answer
+    info = train(options.pop("folder"), options.pop("out"), Recipe(**options), tell, say)
+    say(f"{info.name} {info.fingerprint} {info.metrics['held_out_accuracy']}")
 
 
 def tell(progress: Progress) -> None:
     """Prints a line an epoch, and one every hundred steps."""
     if progress.step and progress.step % 100 == 0:
-        print(f"step {progress.step}/{progress.steps} loss {progress.loss:.3f}", flush=True)  # noqa: T201 - as below
+        say(f"step {progress.step}/{progress.steps} loss {progress.loss:.3f}")
     if progress.accuracy is not None:
-        line = f"epoch {progress.epoch}/{progress.epochs} loss {progress.loss:.3f} accuracy {progress.accuracy:.4f}"
-        print(line, flush=True)  # noqa: T201 - a program's answer
+        epoch = f"epoch {progress.epoch}/{progress.epochs}"
+        say(f"{epoch} loss {progress.loss:.3f} accuracy {progress.accuracy:.4f}")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Metrics(Observer):
             return generate_latest(self.registry)
         forget_the_dead(self._folder)
         together = CollectorRegistry()
-        MultiProcessCollector(together, str(self._folder))  # type: ignore[no-untyped-call]  # theirs is untyped
+        MultiProcessCollector(together, str(self._folder))
         return generate_latest(together)
 
     def _count_search(self, work: Work, mode: str) -> None:

@@ -1,7 +1,7 @@
 """The folder in which the worker processes of one server count together, a file of each process for each kind.
 
-prometheus_client looks at `VARIABLE` when it is imported, so the folder has to be there before; until a worker is
-forgotten this file imports nothing of it. What a worker that died has done stays counted, what it was doing does not.
+prometheus_client looks at `VARIABLE` when it is imported, so the folder has to be there before, and this file imports
+nothing of it. What a worker that died has done stays counted, what it was doing does not.
 """
 
 import fcntl
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+from app.processes import is_alive
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "lookalike-metrics-"
@@ -53,14 +55,9 @@ def remove_abandoned(parent: Path) -> None:
 
 def forget_the_dead(folder: Path) -> None:
     """Leaves out from now on what processes that have died were doing."""
-    from prometheus_client.multiprocess import mark_process_dead
-
     for file in folder.glob("gauge_live*.db"):
-        process = int(file.stem.rpartition("_")[2])
-        if not _is_alive(process):
-            # Another worker may be asked at the same moment and find the same.
-            with suppress(FileNotFoundError):
-                mark_process_dead(process, str(folder))  # type: ignore[no-untyped-call]  # theirs is untyped
+        if not is_alive(int(file.stem.rpartition("_")[2])):
+            file.unlink(missing_ok=True)
 
 
 def _is_free(lock: IO[str]) -> bool:
@@ -68,14 +65,4 @@ def _is_free(lock: IO[str]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    return True
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -126,7 +127,7 @@ def route_of(scope: Scope) -> str:
 
 def log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
     """Writes a line for a request; what is asked every few seconds and is well goes unmentioned."""
-    level = logging.DEBUG if scope["path"] in ALWAYS and status < 400 else logging.INFO  # noqa: PLR2004 - HTTP
+    level = logging.DEBUG if scope["path"] in ALWAYS and status < HTTPStatus.BAD_REQUEST else logging.INFO
     host, port = scope.get("client") or ("-", 0)
     path, query = _as_sent(scope.get("raw_path") or scope["path"].encode()), _as_sent(scope["query_string"])
     line = f"{path}?{query}" if query else path

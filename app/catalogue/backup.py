@@ -42,6 +42,8 @@ MANIFEST = "manifest.json"
 _AT_A_TIME = 16
 
 Report = Callable[[int, int], None]
+# What `backup` and `restore` are: a database, pictures and data folder on one side, a backup's folder on the other.
+Copy = Callable[[Database, PictureStore, Path, Path, Report], dict[str, Any]]
 
 
 def backup(database: Database, pictures: PictureStore, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.catalogue.locks import Lock
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Generation, Picture
-from app.errors import CatalogueMovedError, NotFoundError
+from app.errors import CatalogueMovedError, NotFoundError, UnavailableError
 
 Status = Literal["created", "updated", "unchanged"]
 
@@ -157,10 +157,14 @@ def describe_picture(session: Session, picture_id: int, given: Given) -> Picture
     return picture
 
 
-def must_stay(session: Session, sha256: str) -> bool:
-    """Tells, with the catalogue held, whether an original is needed: by a picture, or by a backup under way."""
+def is_used(session: Session, sha256: str) -> bool:
+    """Tells, with the catalogue held, whether a picture uses an original.
+
+    Raises:
+        UnavailableError: a backup is under way, which may need any.
+    """
     if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(Lock.BACKUP.value))).one():
-        return True
+        raise UnavailableError("A backup is under way, and originals stay until it has ended.")
     session.execute(select(CatalogueState.seq).with_for_update()).one()
     return session.scalar(select(Picture.id).where(Picture.sha256 == sha256).limit(1)) is not None
 

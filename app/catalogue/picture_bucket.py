@@ -138,6 +138,9 @@ class PictureBucket:
             self._bucket.delete(thumbnail_name(sha256))
             self._bucket.delete(original_name(sha256))
 
+    def remove_unfinished(self, sha256: str, process: int) -> None:
+        """Has nothing to do: what is put is there whole or not at all."""
+
     def hashes(self, older_than: float | None = None) -> Iterator[str]:
         """Lists originals; see `PictureStore.hashes`."""
         now = time.time()

@@ -76,6 +76,10 @@ class PictureStore(Protocol):
         """Deletes an original and its thumbnail, if they are there."""
         ...
 
+    def remove_unfinished(self, sha256: str, process: int) -> None:
+        """Deletes what a process that is no more had begun to write of an original and its thumbnail."""
+        ...
+
     def hashes(self, older_than: float | None = None) -> Iterable[str]:
         """Lists the hashes of all originals, or of those that came more than so many seconds ago."""
         ...

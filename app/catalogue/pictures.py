@@ -89,6 +89,12 @@ class PictureFiles:
         self.thumbnail(sha256).unlink(missing_ok=True)
         self.original(sha256).unlink(missing_ok=True)
 
+    def remove_unfinished(self, sha256: str, process: int) -> None:
+        """Deletes half-written files; see `PictureStore.remove_unfinished`."""
+        for path in (self.original(sha256), self.thumbnail(sha256)):
+            for temporary in path.parent.glob(f".{path.name}.{process}.*"):
+                temporary.unlink(missing_ok=True)
+
     def hashes(self, older_than: float | None = None) -> Iterable[str]:
         """Lists originals; see `PictureStore.hashes`."""
         named = (path for path in self._folder.glob("originals/??/*") if not path.name.startswith("."))

@@ -1,13 +1,16 @@
 """Commands over the catalogue: search it, count it, keep it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from app.cli.terminal import console, counting, errors_as_sentences, fail
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.catalogue.backup import Copy
 
 # So many of what could not be mended are named; `lookalike check` names all.
 _NAMED = 20
@@ -113,13 +116,8 @@ def backup(
     """Copy the catalogue into a folder, as of one moment. The service may run meanwhile."""
     with errors_as_sentences():
         from app.catalogue.backup import backup as run
-        from app.catalogue.picture_store import open_pictures
-        from app.lifespan import open_database
 
-        settings = Settings()
-        with open_database(settings) as database, counting("copying originals") as report:
-            pictures = open_pictures(settings.pictures, settings.data_dir)
-            manifest = run(database, pictures, settings.data_dir, target, report)
+        manifest = _copied(run, target)
         console().print(f"{manifest['pictures']} pictures, seq {manifest['seq']}, in {target}", soft_wrap=True)
 
 
@@ -129,14 +127,19 @@ def restore(
     """Put a backup into an empty catalogue, while no service runs on it."""
     with errors_as_sentences():
         from app.catalogue.backup import restore as run
-        from app.catalogue.picture_store import open_pictures
-        from app.lifespan import open_database
 
-        settings = Settings()
-        with open_database(settings) as database, counting("copying originals") as report:
-            pictures = open_pictures(settings.pictures, settings.data_dir)
-            manifest = run(database, pictures, settings.data_dir, source, report)
+        manifest = _copied(run, source)
         console().print(f"{manifest['pictures']} pictures are back. `lookalike check` looks at every one of them.")
+
+
+def _copied(copy: "Copy", folder: Path) -> dict[str, Any]:
+    """Copies between the catalogue and a folder; returns the backup's manifest."""
+    from app.catalogue.picture_store import open_pictures
+    from app.lifespan import open_database
+
+    settings = Settings()
+    with open_database(settings) as database, counting("copying originals") as report:
+        return copy(database, open_pictures(settings.pictures, settings.data_dir), settings.data_dir, folder, report)
 
 
 def migrate() -> None:

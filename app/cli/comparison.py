@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
+from app.cli.terminal import console, errors_as_sentences, fail, steps_of
 
 
 def compare(
@@ -43,14 +43,7 @@ def compare(
             keep=keep,
             seed=seed,
         )
-        with progress_bar() as bar:
-            task = bar.add_task("reading", total=None)
-
-            def report(what: str, done: int, total: int) -> None:
-                if bar.tasks[task].description != what:
-                    bar.reset(task, description=what, total=total)
-                bar.update(task, completed=done)
-
+        with steps_of("reading") as report:
             try:
                 found = run(folder, out, choices, report)
             except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
+from app.cli.terminal import console, errors_as_sentences, fail, steps_of
 
 
 def evaluate(
@@ -23,14 +23,7 @@ def evaluate(
         from models.evaluate import evaluate as run
         from models.plots import LABELS
 
-        with progress_bar() as bar:
-            task = bar.add_task("reading", total=None)
-
-            def report(what: str, done: int, total: int) -> None:
-                if bar.tasks[task].description != what:
-                    bar.reset(task, description=what, total=total)
-                bar.update(task, completed=done)
-
+        with steps_of("reading") as report:
             try:
                 found = run(checkpoint, folder, out, unseen=unseen, progress=report)
             except KeyboardInterrupt:

@@ -59,6 +59,20 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
+@contextmanager
+def steps_of(first: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows a progress bar; yields what to tell which step is under way, and how much of how much of it is done."""
+    with progress_bar() as bar:
+        task = bar.add_task(first, total=None)
+
+        def report(what: str, done: int, total: int) -> None:
+            if bar.tasks[task].description != what:
+                bar.reset(task, description=what, total=total)
+            bar.update(task, completed=done)
+
+        yield report
+
+
 def progress_bar() -> Progress:
     """Returns a progress bar with speed and time left."""
     return Progress(

@@ -1,14 +1,16 @@
 """The way of an addition: bytes → decode → encode → originals and vectors on disk → rows in one commit.
 
 Nothing is acknowledged before the commit, and everything that the commit speaks of is on disk and synced before
-it. What a crash leaves behind is an original or a slot that nobody uses. Knows nothing of HTTP.
+it. What a crash leaves behind is a slot that nobody uses, and originals that the next start clears away
+(`leftovers.py`). Knows nothing of HTTP.
 """
 
-import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,9 +25,8 @@ from app.catalogue.pictures import content_hash
 from app.catalogue.tables import Picture
 from app.errors import PictureRefusedError, UnavailableError
 from app.ingest.encodings import Encodings
+from app.ingest.leftovers import Leftovers
 from app.observers import Observers, Work
-
-log = logging.getLogger(__name__)
 
 _TRIES = 3
 
@@ -51,11 +52,12 @@ class Added:
 
 @dataclass
 class _Item:
-    """An upload on its way; `image` is what the network reads of it."""
+    """An upload on its way; `image` is what the network reads of it, `replaces` the original that its key had."""
 
     upload: Upload
     key: str
     sha256: str
+    replaces: str | None = None
     image: Image.Image | None = None
     thumbnail: bytes = b""
     facts: PictureFacts | None = None
@@ -72,10 +74,11 @@ class Ingest:
         files: PictureStore,
         encodings: Encodings,
         disk: Disk,
-        observers: Observers | None = None,
+        leftovers: Leftovers,
+        observers: Observers,
     ) -> None:
         self._database, self._files, self._encodings, self._disk = database, files, encodings, disk
-        self._observers = observers or Observers()
+        self._leftovers, self._observers = leftovers, observers
 
     def add(self, uploads: Sequence[Upload]) -> list[Added]:
         """Puts pictures into the catalogue; when this returns they are there for good.
@@ -108,10 +111,12 @@ class Ingest:
             NotFoundError: there is no such picture.
         """
         self._disk.require()
-        with self._database.begin() as session:
-            left = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
-            sha256 = changes.delete_picture(session, picture_id)
-        self._discard(sha256)
+        with ExitStack() as noted:
+            with self._database.begin() as session:
+                left = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
+                sha256 = changes.delete_picture(session, picture_id)
+                noted.enter_context(self._leftovers.noted([sha256]))
+            self._leftovers.discard(sha256)
         self._encodings.discard(left)
 
     def _add(self, uploads: Sequence[Upload], work: Work) -> list[Added]:
@@ -120,16 +125,17 @@ class Ingest:
                 items = self._prepare(uploads)
             usable = [item for item in items if item.refused is None]
             new = [item for item in usable if item.image is not None]
-            # The network works while the disk is waited for.
-            with ThreadPoolExecutor(1) as disk:
-                stored = disk.submit(self._store, new)
-                with work.stage("encode"):
-                    self._encode(new)
-                with work.stage("store"):
-                    stored.result()
             try:
-                with work.stage("commit"):
-                    done = iter(self._commit(usable))
+                with self._leftovers.noted({sha for item in new for sha in (item.sha256, item.replaces) if sha}):
+                    # The network works while the disk is waited for.
+                    with ThreadPoolExecutor(1) as disk:
+                        stored = disk.submit(copy_context().run, self._store, new)
+                        with work.stage("encode"):
+                            self._encode(new)
+                        with work.stage("store"):
+                            stored.result()
+                    with work.stage("commit"):
+                        done = iter(self._commit(usable))
             except CatalogueChangedError:
                 continue
             return [_report(item, None if item.refused else next(done)) for item in items]
@@ -144,6 +150,7 @@ class Ingest:
         for item in items:
             there = known.get(item.key)
             if there is None or not there.encoded or there.sha256 != item.sha256:
+                item.replaces = there.sha256 if there is not None else None
                 new.append(item)
                 # What comes next under this key no longer meets what was there.
                 known.pop(item.key, None)
@@ -182,21 +189,9 @@ class Ingest:
             self._files.store({item.sha256: item.upload.data for item in items if item.facts is not None})
         for result in done:
             if result.replaced is not None:
-                self._discard(result.replaced)
+                self._leftovers.discard(result.replaced)
         self._encodings.discard(left)
         return done
-
-    def _discard(self, sha256: str) -> None:
-        """Deletes an original that no picture uses any more.
-
-        What this is called after is committed. So a failure here is no failure of that: the file stays, unused.
-        """
-        try:
-            with self._database.begin() as session:
-                if not changes.must_stay(session, sha256):
-                    self._files.remove(sha256)
-        except (UnavailableError, OSError) as error:
-            log.warning("the original %s is left where it is, unused: %s", sha256, error)
 
 
 def _item(upload: Upload) -> _Item:

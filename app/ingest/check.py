@@ -19,6 +19,7 @@ from app.catalogue.pictures import content_hash
 from app.catalogue.tables import Encoding, Picture
 from app.errors import PictureRefusedError
 from app.ingest.encodings import Encodings
+from app.ingest.leftovers import remove_unused
 from app.search.index import Index
 
 Kind = Literal["original", "encoding", "vector", "code", "file"]
@@ -79,7 +80,7 @@ class Check:
             self._encode_anew(ids[first : first + _AT_A_TIME])
         for finding in findings:
             if finding.kind == "file":
-                self._discard(finding.name)
+                remove_unused(self._database, self._files, finding.name)
         return [finding for finding in findings if finding.picture_id in lost]
 
     def _pages(self) -> Iterator[list[Row]]:
@@ -156,8 +157,3 @@ class Check:
         made = self._encodings.make(images)
         with self._database.begin() as session:
             changes.put_encodings(session, self._encodings.generation_id, list(zip(pictures, made, strict=True)))
-
-    def _discard(self, sha256: str) -> None:
-        with self._database.begin() as session:
-            if not changes.must_stay(session, sha256):
-                self._files.remove(sha256)

@@ -22,6 +22,8 @@ Positions = NDArray[np.int64]
 # As in the paper's experiments: labelled pictures, and anchors of a bit. Pairs: half of them of one class.
 LABELLED, ANCHORS, PAIRS_A_PICTURE = 1000, 50, 100
 SWEEPS = 2
+# In place of a slope nearer to 0: a bit with such a slope changes nowhere near.
+FLAT = 1e-12
 
 
 @dataclass
@@ -34,7 +36,7 @@ class BinaryReconstructiveEmbedding:
     _kernel: Kernel | None = field(default=None, init=False, repr=False)
     _weights: Floats | None = field(default=None, init=False, repr=False)
 
-    def fit(self, features: Floats, labels: Labels | None = None) -> None:
+    def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
         """Learns from pairs among at most `most` of features `(n, d)` and labels `(n,)`, equally many a class.
 
         Raises:
@@ -115,7 +117,7 @@ def best_change(projected: Doubles, near: Doubles, between: tuple[Positions, Pos
         between: positions of the pairs, `(p,)` each.
         costs: of a pair that differs, `(p,)`.
     """
-    slopes = np.where(np.abs(near) < 1e-12, 1e-12, near)  # noqa: PLR2004 - then the bit changes nowhere near
+    slopes = np.where(np.abs(near) < FLAT, FLAT, near)
     flips = -projected / slopes
     order = np.argsort(flips, kind="stable")
     places = np.empty(len(order), np.int64)

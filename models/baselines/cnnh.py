@@ -37,7 +37,7 @@ class FactorisedCodes:
     descent: Descent = HOW
     _network: nn.Sequential | None = field(default=None, init=False, repr=False)
 
-    def fit(self, features: Floats, labels: Labels | None = None) -> None:
+    def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
         """Learns from at most `most` of features `(n, d)` and labels `(n,)`, equally many a class.
 
         Raises:

@@ -13,7 +13,7 @@ from models.itq import itq
 class IterativeQuantisation(OneABit):
     """All of the work is done in `models/itq.py`."""
 
-    def fit(self, features: Floats, labels: Labels | None = None) -> None:  # noqa: ARG002 - the protocol's
+    def fit(self, features: Floats, _labels: Labels | None = None, /) -> None:
         """Finds axes and rotation from all features `(n, d)`.
 
         Raises:

@@ -33,7 +33,7 @@ class KernelSupervisedHashing:
     _kernel: Kernel | None = field(default=None, init=False, repr=False)
     _weights: Reals | None = field(default=None, init=False, repr=False)
 
-    def fit(self, features: Floats, labels: Labels | None = None) -> None:
+    def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
         """Learns from at most `most` of features `(n, d)` and labels `(n,)`, equally many a class.
 
         Raises:

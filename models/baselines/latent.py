@@ -30,7 +30,7 @@ class LatentLayer:
     name: str = "ours"
     _latent: nn.Sequential | None = field(default=None, init=False, repr=False)
 
-    def fit(self, features: Floats, labels: Labels | None = None) -> None:
+    def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
         """Learns from all features `(n, d)` and labels `(n,)`.
 
         Raises:

@@ -12,6 +12,6 @@ from models.itq import lsh
 class LocalitySensitiveHashing(OneABit):
     """Angles are seen from the mean, since features that are never negative all lie in one corner."""
 
-    def fit(self, features: Floats, labels: Labels | None = None) -> None:  # noqa: ARG002 - the protocol's
+    def fit(self, features: Floats, _labels: Labels | None = None, /) -> None:
         """Draws the hyperplanes; of features `(n, d)` only the mean is learnt."""
         self.learn(lsh, features)

@@ -19,7 +19,7 @@ class MethodError(ModelError):
 class Method(Protocol):
     """A way to make codes."""
 
-    def fit(self, features: Floats, labels: Labels | None = None) -> None:
+    def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
         """Learns from features `(n, d)` float32, and from labels `(n,)` if the method uses them.
 
         Raises:

@@ -38,7 +38,7 @@ class MinimalLossHashing:
     _mean: Floats | None = field(default=None, init=False, repr=False)
     _weights: Floats | None = field(default=None, init=False, repr=False)
 
-    def fit(self, features: Floats, labels: Labels | None = None) -> None:
+    def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
         """Learns from pairs among at most `most` of features `(n, d)` and labels `(n,)`, equally many a class.
 
         Raises:

@@ -32,7 +32,7 @@ class SpectralHashing:
     seed: int = 0
     _box: _Box | None = field(default=None, init=False, repr=False)
 
-    def fit(self, features: Floats, labels: Labels | None = None) -> None:  # noqa: ARG002 - the protocol's
+    def fit(self, features: Floats, _labels: Labels | None = None, /) -> None:
         """Lays the box around features `(n, d)` and takes its smoothest functions.
 
         Raises:

@@ -1,13 +1,15 @@
 """The service with its pictures in a bucket: the same answers, and what happens while the bucket is away."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
+from sqlalchemy.orm import Session
 
+from app.catalogue import changes
 from app.catalogue.backup import backup, restore
 from app.catalogue.database import Database
 from app.catalogue.picture_store import open_pictures
@@ -105,13 +107,11 @@ def test_while_the_bucket_is_away_searches_go_on_and_the_rest_is_503(client: Tes
 def test_a_bucket_that_goes_before_the_commit_leaves_nothing_to_be_found(
     client: TestClient, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from app.catalogue import changes
-
     put = changes.put_pictures
 
-    def put_and_stop(*given: object) -> object:
+    def put_and_stop(session: Session, generation_id: int, puts: Sequence[changes.Put]) -> list[changes.Done]:
         s3.stop()
-        return put(*given)  # type: ignore[arg-type]  # passed on as they come
+        return put(session, generation_id, puts)
 
     with monkeypatch.context() as patched:
         patched.setattr(changes, "put_pictures", put_and_stop)

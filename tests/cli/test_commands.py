@@ -13,6 +13,7 @@ import app.demo.fill
 from app.catalogue.generations import DEFAULT_MODEL
 from app.cli.main import app as commands
 from app.demo.catalogue import DemoPicture, demo_pictures
+from tests.cli.output import said
 from tests.pictures import corners, encoded, gradient
 
 # OpenVINO converts through it.
@@ -24,11 +25,6 @@ NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
 
 def run(data: Path, *words: str, **variables: str) -> Result:
     return CliRunner().invoke(commands, words, env={"LOOKALIKE_DATA_DIR": str(data), **variables})
-
-
-def said(result: Result) -> str:
-    """What a command printed, without the ends of lines that depend on the width."""
-    return " ".join(result.output.split())
 
 
 def failed(result: Result) -> str:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.main import app as commands
+from tests.cli.output import said
 from tests.conftest import free_port
 from tests.crash.ledger import drawing
 from tests.ingest.archives import gzipped, zipped
@@ -25,10 +26,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarn
 def run(data: Path, *words: str, **variables: str) -> Result:
     environment = {"LOOKALIKE_DATA_DIR": str(data), "LOOKALIKE_URL": None, "LOOKALIKE_API_KEY": None}
     return CliRunner().invoke(commands, ["index", *words], env={**environment, **variables})
-
-
-def said(result: Result) -> str:
-    return " ".join(result.output.split())
 
 
 def summary(result: Result) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from models.description import read_info
-from tests.cli.test_commands import failed, run, said
+from tests.cli.output import said
+from tests.cli.test_commands import failed, run
 from tests.models.folders import coloured_folder
 
 # OpenVINO converts through it.

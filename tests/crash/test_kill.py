@@ -1,4 +1,5 @@
-"""SIGKILL at random moments under mixed load: nothing that was acknowledged is lost, nothing deleted comes back.
+"""SIGKILL at random moments under mixed load: nothing acknowledged is lost, nothing deleted comes
+back, nothing is left lying.
 
 `TORTURE_KILLS` says how often, `TORTURE_ROWS` how many others are in the catalogue; `make torture` asks for more.
 """
@@ -17,6 +18,7 @@ import pytest
 
 from tests.crash.crowd import put_a_crowd_into
 from tests.crash.ledger import Ledger, serving
+from tests.crash.orphans import orphans_after_a_stop
 from tests.crash.server import EXIT
 
 log = logging.getLogger("torture")
@@ -53,6 +55,7 @@ def test_kills_lose_nothing(data_dir: Path) -> None:
     with serving(data_dir) as (client, _, _):
         ledger.settle(client)
         ledger.check(client)
+    assert orphans_after_a_stop(data_dir) == []
     log.warning(
         "%d kills among %d rows, %d stored, %d deleted, slowest start %.1f s",
         *(KILLS, ROWS, len(ledger.stored), len(ledger.deleted), max(starts)),
@@ -110,4 +113,5 @@ def test_an_end_at_any_point_of_a_change_loses_nothing(tmp_path: Path) -> None:
             ledger.check(client, most=12)
             process.terminate()
             process.wait(60)
+    assert orphans_after_a_stop(data_dir) == []
     assert died >= len(points) * 0.8

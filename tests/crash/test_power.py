@@ -22,6 +22,7 @@ from app.lifespan import Service, assemble
 from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.crash.ledger import drawing
+from tests.crash.orphans import orphans
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
 CUTS = int(os.environ.get("TORTURE_CUTS", "40"))
@@ -141,6 +142,7 @@ def look(service: Service, stored: dict[int, int], deleted: set[int]) -> None:
             service.searcher.by_id(picture_id, SearchOptions())
     findings = Check(service.database, service.files, service.index, service.encodings).run(0, lambda *_: None)
     assert findings == []
+    assert orphans(service.database, service.settings.data_dir) == []
 
 
 def test_a_disk_that_forgets_what_was_synced_would_be_noticed(

@@ -1,6 +1,5 @@
 """The backbones against the libraries that published them."""
 
-from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 from urllib.error import URLError
@@ -17,14 +16,7 @@ from models.errors import WeightsUnavailableError
 import timm
 import torchvision
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On busy cores threads that wait for each other at every layer take many times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def some_pictures(size: int) -> Tensor:

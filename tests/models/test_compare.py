@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app
-from models import compare_data
 from models.baselines.kinds import KINDS
 from models.checkpoint import load
 from models.codes import hamming
 from models.compare import Choices, compare
-from models.compare_data import Side, encoded, read_files, relevant_pictures
-from models.compare_measure import Comparison, sizes
-from models.compare_unfinished import Unfinished, identity
-from models.cost import measured
+from models.compare_data import encoded, read_files
 from models.errors import CheckpointError, DatasetError, ModelError, RecipeError
 from models.metrics import tie_aware_average_precision
-from tests.models.baselines.toy import toy
 from tests.models.folders import coloured_folder
-from tests.models.test_evaluate import network_of, splits_of
 
 Heard = list[tuple[str, int, int]]
-
-
-@pytest.fixture(scope="module")
-def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return network_of(tmp_path_factory.mktemp("checkpoint"))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return splits_of(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")
@@ -130,73 +113,6 @@ def test_a_second_comparison_encodes_nothing(
     assert not (tmp_path / "again" / "cost.svg").exists()
 
 
-def test_a_stopped_comparison_goes_on_where_it_was(checkpoint_path: Path, folder: Path, tmp_path: Path) -> None:
-    choices = Choices(("lsh", "itq"), (8, 12), str(checkpoint_path), keep=tmp_path)
-
-    def stopped(what: str, _done: int, _total: int) -> None:
-        if what == "itq, 12 bits":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        compare(folder, tmp_path / "out", choices, stopped)
-    path = tmp_path / "out" / "unfinished.json"
-    kept = json.loads(path.read_text())["measured"]
-    assert list(kept) == ["lsh, 8 bits", "lsh, 12 bits", "itq, 8 bits"]
-    found = compare(folder, tmp_path / "out", choices)
-    assert found["methods"]["lsh"]["bits"]["12"] == kept["lsh, 12 bits"]
-    assert list(found["methods"]["itq"]["bits"]) == ["8", "12"]
-    assert not path.exists()
-
-
-def test_what_was_measured_on_other_pictures_is_measured_anew(tmp_path: Path) -> None:
-    path = tmp_path / "unfinished.json"
-    first = Unfinished(path, 1)
-    assert first.measure("lsh", lambda: {"map": 0.5}) == {"map": 0.5}
-    assert Unfinished(path, 1).measure("lsh", lambda: {"map": 0.6}) == {"map": 0.5}
-    assert Unfinished(path, 2).measure("lsh", lambda: {"map": 0.7}) == {"map": 0.7}
-    path.write_bytes(path.read_bytes()[:20])
-    assert Unfinished(path, 2).measured == {}
-
-
-def test_pictures_labels_and_seeds_tell_comparisons_apart() -> None:
-    sides = [
-        Side(data.features, data.labels, np.empty((len(data.labels), 1), np.uint8), 0)
-        for data in (toy(30), toy(10, seed=1))
-    ]
-    other = replace(sides[0], labels=1 - sides[0].labels)
-    names = [
-        identity(*sides, labelled=True, seed=0),
-        identity(*sides, labelled=False, seed=0),
-        identity(*sides, labelled=True, seed=1),
-        identity(other, sides[1], labelled=True, seed=0),
-        identity(*reversed(sides), labelled=True, seed=0),
-    ]
-    assert len(set(names)) == 5
-    assert names[0] == identity(*sides, labelled=True, seed=0)
-
-
-def test_changed_pictures_and_damaged_files_are_encoded_anew(checkpoint_path: Path, tmp_path: Path) -> None:
-    pictures = coloured_folder(tmp_path / "pictures", per_class=4)
-    network, info = load(checkpoint_path)
-    keep, heard = tmp_path / "keep", list[int]()
-
-    def encode() -> Side:
-        files = read_files(pictures, 0).database
-        return encoded(files, network, info.fingerprint, keep, lambda done, _: heard.append(done))
-
-    first = encode()
-    np.testing.assert_array_equal(encode().features, first.features)
-    assert heard == [9]
-    (path,) = keep.iterdir()
-    path.write_bytes(path.read_bytes()[:1000])
-    np.testing.assert_array_equal(encode().features, first.features)
-    assert heard == [9, 9]
-    changed = read_files(pictures, 0).database.paths[0]
-    changed.write_bytes((pictures / "red" / "0.png").read_bytes() + b" ")
-    encode()
-    assert heard == [9, 9, 9]
-
-
 def test_without_labels_the_nearest_pictures_are_relevant_and_supervised_methods_refuse(
     checkpoint_path: Path, tmp_path: Path
 ) -> None:
@@ -214,51 +130,6 @@ def test_without_labels_the_nearest_pictures_are_relevant_and_supervised_methods
         else:
             assert "learns from labels, and these pictures have none" in method["refused"]["8"]
     assert found["growth"] == {}
-
-
-def test_nearest_pictures_are_those_of_brute_force() -> None:
-    database, queries = (
-        Side(data.features, data.labels, np.empty((len(data.labels), 1), np.uint8), 0)
-        for data in (toy(300), toy(20, seed=1))
-    )
-    found = relevant_pictures(database, queries, labelled=False)
-    for positions, query in zip(found, queries.features, strict=True):
-        distances = np.square(database.features - query).sum(axis=1)
-        assert set(positions.tolist()) == set(np.argsort(distances)[:30].tolist())
-    assert compare_data.NEIGHBOURS > 30
-
-
-def test_a_method_that_fails_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    data, others = toy(100), toy(20, seed=1)
-    database, queries = (
-        Side(side.features, side.labels, np.empty((len(side.labels), 1), np.uint8), 0) for side in (data, others)
-    )
-
-    def no_room(_bits: int, _seed: int) -> Any:
-        raise MemoryError
-
-    monkeypatch.setitem(KINDS, "lsh", replace(KINDS["lsh"], make=no_room))
-    relevant, unfinished = relevant_pictures(database, queries, True), Unfinished(tmp_path / "unfinished.json", 0)
-    comparison = Comparison(database, queries, relevant, unfinished, labelled=True, seed=0)
-    assert comparison.method("lsh", (8,), lambda _: None)["refused"] == {"8": "There is not enough memory."}
-    assert comparison.method("itq", (8,), lambda _: None)["bits"]
-
-
-def test_sizes_go_up_to_all_pictures() -> None:
-    assert sizes(27) == [27]
-    assert sizes(3068) == [500, 1000, 2000, 3068]
-    assert sizes(60_000)[-2:] == [32_000, 60_000]
-
-
-def test_memory_is_what_was_in_use_meanwhile() -> None:
-    with measured() as cost:
-        np.ones(200_000_000, np.uint8)
-    assert cost.memory is not None
-    assert cost.memory == pytest.approx(200e6, rel=0.05)
-    with measured() as little:
-        pass
-    assert little.memory is not None
-    assert little.memory < 5e6
 
 
 def test_what_cannot_be_compared_is_a_sentence_before_the_work(

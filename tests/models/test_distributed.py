@@ -149,7 +149,7 @@ def test_the_mean_of_the_shares_gradients_is_the_gradient_of_the_batch() -> None
         network.zero_grad()
         output, activations = network(pictures[chosen])
         total = loss(output, activations, labels[chosen], Recipe(push=1, balance=1))
-        total.backward()  # type: ignore[no-untyped-call]  # torch has no types here
+        total.backward()
         found = network.latent.weight.grad
         assert found is not None
         return found.clone()

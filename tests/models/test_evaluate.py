@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from app.cli.main import app
 from models.backbones import BACKBONES
-from models.checkpoint import describe, load, save
+from models.checkpoint import load
 from models.codes import Codes, Floats, hamming
 from models.dataset import LabelledFiles, open_rgb
 from models.description import read_info
@@ -25,37 +25,6 @@ from tests.models.folders import coloured_folder
 
 CLASSES = ("blue", "green", "red")
 POOL = 10
-
-
-def network_of(folder: Path, classes: tuple[str, ...] = CLASSES) -> Path:
-    """Writes a checkpoint with random weights for pictures of 32 pixels; returns its JSON's path."""
-    torch.manual_seed(0)
-    preprocess = replace(BACKBONES["efficientnet_lite0"].preprocess, size=32)
-    network = LatentHashNet("efficientnet_lite0", 16, len(classes), preprocess)
-    network.load_imagenet()
-    save(network, describe(network, "tiny", classes), folder)
-    return folder / "tiny.json"
-
-
-def splits_of(folder: Path) -> Path:
-    """Writes nine training and three test pictures a class, and one file among the former that is none."""
-    whole = coloured_folder(folder / "whole")
-    for path in sorted(whole.rglob("*.png")):
-        target = folder / ("test" if int(path.stem) < 3 else "train") / path.parent.name / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
-    (folder / "train" / "blue" / "broken.jpg").write_bytes(b"no picture")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return network_of(tmp_path_factory.mktemp("checkpoint"))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return splits_of(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module")

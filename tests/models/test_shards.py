@@ -1,7 +1,7 @@
 """Pictures in tar archives: what is found, in what order they come, what is refused, and training on them."""
 
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -29,14 +29,7 @@ PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
 RECIPE = Recipe(backbone="small", imagenet=False, bits=16, size=24, epochs=2, batch=8, average=0.6, rate=0.1)
 EACH, IN_AN_ARCHIVE = 40, 8
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """On busy cores threads that wait for each other at every layer take many times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def nobody(_done: int, _total: int) -> None:

@@ -1,7 +1,7 @@
 """Training on pictures that differ by colour: it learns, it survives being stopped, it says what it cannot use."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,14 +32,7 @@ RECIPE = Recipe(bits=16, size=48, epochs=4, batch=8, rate=1.0, average=0.6)
 # A network that learns in no time; dropout, because that draws from torch's own randomness.
 TINY = replace(RECIPE, backbone="tiny", size=32, epochs=3, rate=0.5)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """On busy cores threads that wait for each other at every layer take many times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny_network() -> nn.Module:

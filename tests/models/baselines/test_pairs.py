@@ -4,11 +4,14 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.baselines import bre, ksh, mlh
 from models.baselines.kernel import Kernel
 from models.baselines.method import pairs
 from tests.models.baselines.toy import toy
+
+Numbers = NDArray[np.number]
 
 
 def test_a_kernel_is_one_at_its_anchor_before_it_is_centred() -> None:
@@ -66,12 +69,16 @@ def test_mlh_finds_the_loss_adjusted_codes_that_brute_force_finds(same: bool) ->
         u, v = rng.normal(size=(2, 1, bits)).astype(np.float32)
         losses = mlh.hinge(bits, np.array([same]), radius)[0]
 
-        def value(g: np.typing.NDArray[np.generic], h: np.typing.NDArray[np.generic]) -> float:
-            return float(losses[(g != h).sum()] + g @ u[0] + h @ v[0])  # noqa: B023 - used at once
-
         g, h = mlh.loss_adjusted(u, v, np.array([same]), radius)
-        best = max(value(one, other) for one in every for other in every)
-        assert value(g[0].astype(int), h[0].astype(int)) == pytest.approx(best, abs=1e-5)
+        found = loss_adjusted_value(losses, (g[0], u[0]), (h[0], v[0]))
+        best = max(loss_adjusted_value(losses, (one, u[0]), (other, v[0])) for one in every for other in every)
+        assert found == pytest.approx(best, abs=1e-5)
+
+
+def loss_adjusted_value(losses: Numbers, one: tuple[Numbers, Numbers], other: tuple[Numbers, Numbers]) -> float:
+    """What loss-adjusted inference makes large, for two codes `(bits,)`, each with its projections."""
+    (g, u), (h, v) = one, other
+    return float(losses[(g != h).sum()] + g @ u + h @ v)
 
 
 def test_mlh_punishes_distance_within_classes_and_nearness_between() -> None:
@@ -101,17 +108,17 @@ def test_bre_changes_a_weight_to_the_best_of_all_values() -> None:
         projected, near = rng.normal(size=(2, 12))
         between = rng.integers(0, 12, (2, 40))
         costs = rng.normal(size=40)
-
-        def cost(
-            change: float, projected: bre.Doubles = projected, near: bre.Doubles = near, costs: bre.Doubles = costs
-        ) -> float:
-            ones = projected + change * near > 0
-            return float(costs[ones[between[0]] != ones[between[1]]].sum())  # noqa: B023 - used at once
-
         flips = np.sort(-projected / near)
         every = [flips[0] - 1, *((flips[:-1] + flips[1:]) / 2), flips[-1] + 1]
         found = bre.best_change(projected, near, (between[0], between[1]), costs)
-        assert cost(found) == pytest.approx(min(cost(change) for change in every))
+        best = min(cost(projected + change * near, between, costs) for change in every)
+        assert cost(projected + found * near, between, costs) == pytest.approx(best)
+
+
+def cost(projected: bre.Doubles, between: bre.Positions, costs: bre.Doubles) -> float:
+    """What the pairs whose bits differ cost together."""
+    ones = projected > 0
+    return float(costs[ones[between[0]] != ones[between[1]]].sum())
 
 
 def test_no_sweep_of_bre_makes_distances_worse() -> None:

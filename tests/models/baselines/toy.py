@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from models import counted
 from models.baselines.method import Labels, Method
 from models.codes import Codes, Floats
+from models.compare_data import Side
 
 CLASSES = 5
 
@@ -26,6 +27,11 @@ def toy(count: int = 600, dim: int = 24, telling: int = 6, noise: float = 3.0, s
     features = rng.normal(size=(count, dim)) * noise
     features[:, :telling] = centres[labels] + rng.normal(size=(count, telling)) * 0.7
     return Toy(features.astype(np.float32) + 1, labels.astype(np.int64))
+
+
+def side_of(data: Toy) -> Side:
+    """Toy features as what a comparison reads; nobody asks for the network's own codes."""
+    return Side(data.features, data.labels, np.empty((len(data.labels), 1), np.uint8), unreadable=0)
 
 
 def bits_of(codes: Codes, bits: int) -> NDArray[np.uint8]:

@@ -1,0 +1,23 @@
+from pathlib import Path
+
+from sqlalchemy import select
+
+from app.catalogue.database import Database
+from app.catalogue.tables import Picture
+from app.lifespan import open_database
+from app.settings import Settings
+
+
+def orphans_after_a_stop(data_dir: Path) -> list[str]:
+    """Opens the embedded database of a data folder that nobody serves, and lists files that no picture uses."""
+    with open_database(Settings(data_dir=data_dir, demo="off", _env_file=None)) as database:
+        return orphans(database, data_dir)
+
+
+def orphans(database: Database, data_dir: Path) -> list[str]:
+    """Lists originals, thumbnails and half-written files that no picture uses, and notes about them."""
+    with database.asking() as session:
+        known = set(session.scalars(select(Picture.sha256)))
+    files = [path for path in (data_dir / "pictures").rglob("*") if path.is_file()]
+    unused = [path for path in files if path.name.removesuffix(".jpg") not in known]
+    return sorted(str(path) for path in [*unused, *(data_dir / "under-way").glob("*")])

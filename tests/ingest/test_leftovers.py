@@ -1,0 +1,137 @@
+"""Work on originals that is cut off: what it leaves behind goes at the next start, and nothing else does."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from app.catalogue import changes
+from app.catalogue.database import Database
+from app.catalogue.pictures import PictureFiles, content_hash
+from app.errors import UnavailableError
+from app.ingest.add import Upload
+from app.ingest.leftovers import Leftovers
+from app.lifespan import Service
+from tests.crash.test_power import opened
+from tests.pictures import encoded, gradient
+
+PICTURE = encoded(gradient(40, 30))
+SHA = content_hash(PICTURE)
+NOTES_AND_DIES = """
+import os, signal, sys
+from pathlib import Path
+from app.ingest.leftovers import Leftovers
+with Leftovers(Path(sys.argv[1]), None, None).noted(sys.argv[2:]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def folder_of(service: Service) -> Path:
+    return service.settings.data_dir / "under-way"
+
+
+def files_of(service: Service) -> set[str]:
+    """Everything that lies where pictures do."""
+    return {path.name for path in (service.settings.data_dir / "pictures").rglob("*") if path.is_file()}
+
+
+def start_again(service: Service) -> None:
+    """A start beside the service, as that of another worker."""
+    with opened(service.settings, service.database):
+        pass
+
+
+def killed(service: Service, hashes: Sequence[str]) -> int:
+    """Has a process die while it is at work on originals; returns its number."""
+    process = subprocess.Popen([sys.executable, "-c", NOTES_AND_DIES, str(folder_of(service)), *hashes])
+    assert process.wait() == -signal.SIGKILL
+    return process.pid
+
+
+def test_work_that_ends_well_leaves_no_note(service: Service) -> None:
+    (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
+    assert added.id is not None
+    service.ingest.add([Upload(encoded(gradient(41, 30)), "one", {})])
+    assert SHA not in files_of(service)
+    service.ingest.delete(added.id)
+    assert files_of(service) == set()
+    assert list(folder_of(service).iterdir()) == []
+
+
+def test_an_original_whose_row_never_came_goes_at_the_next_start(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise UnavailableError("The database cannot be reached.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(changes, "put_pictures", away)
+        with pytest.raises(UnavailableError):
+            service.ingest.add([Upload(PICTURE, "one", {})])
+    assert SHA in files_of(service)
+    start_again(service)
+    assert files_of(service) == set()
+    assert list(folder_of(service).iterdir()) == []
+
+
+def test_an_original_that_could_not_be_deleted_goes_at_the_next_start(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
+    assert added.id is not None
+
+    def fail(*_: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PictureFiles, "remove", fail)
+        service.ingest.delete(added.id)
+    assert SHA in files_of(service)
+    start_again(service)
+    assert files_of(service) == set()
+
+
+def test_a_killed_process_leaves_nothing(service: Service) -> None:
+    files = PictureFiles(service.settings.data_dir / "pictures")
+    files.store({SHA: PICTURE})
+    files.store_thumbnails({SHA: b"small"})
+    process = killed(service, [SHA])
+    files.original(SHA).with_name(f".{SHA}.{process}.00").write_bytes(PICTURE[:10])
+    files.thumbnail(SHA).with_name(f".{SHA}.jpg.{process}.00").write_bytes(b"sm")
+    start_again(service)
+    assert files_of(service) == set()
+
+
+def test_what_a_picture_uses_stays(service: Service) -> None:
+    service.ingest.add([Upload(PICTURE, "one", {})])
+    killed(service, [SHA])
+    start_again(service)
+    assert SHA in files_of(service)
+    assert list(folder_of(service).iterdir()) == []
+
+
+def test_what_somebody_is_at_work_on_is_left_to_them(service: Service) -> None:
+    files = PictureFiles(service.settings.data_dir / "pictures")
+    with Leftovers(folder_of(service), service.database, files).noted([SHA]):
+        files.store({SHA: PICTURE})
+        start_again(service)
+        assert files_of(service) == {SHA}
+    assert list(folder_of(service).iterdir()) == []
+
+
+def test_without_room_for_a_note_work_goes_on(service: Service) -> None:
+    folder_of(service).write_bytes(b"no folder")
+    service.ingest.add([Upload(PICTURE, "one", {})])
+    assert SHA in files_of(service)
+
+
+def test_while_the_database_is_away_notes_stay(service: Service) -> None:
+    killed(service, [SHA])
+    nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    files = PictureFiles(service.settings.data_dir / "pictures")
+    Leftovers(folder_of(service), nowhere, files).clear()
+    nowhere.close()
+    assert len(list(folder_of(service).iterdir())) == 1

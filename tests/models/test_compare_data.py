@@ -1,0 +1,42 @@
+"""What comparisons are made of: F7 that is kept, and which pictures are relevant."""
+
+from pathlib import Path
+
+import numpy as np
+
+from models import compare_data
+from models.checkpoint import load
+from models.compare_data import Side, encoded, read_files, relevant_pictures
+from tests.models.baselines.toy import side_of, toy
+from tests.models.folders import coloured_folder
+
+
+def test_changed_pictures_and_damaged_files_are_encoded_anew(checkpoint_path: Path, tmp_path: Path) -> None:
+    pictures = coloured_folder(tmp_path / "pictures", per_class=4)
+    network, info = load(checkpoint_path)
+    keep, heard = tmp_path / "keep", list[int]()
+
+    def encode() -> Side:
+        files = read_files(pictures, 0).database
+        return encoded(files, network, info.fingerprint, keep, lambda done, _: heard.append(done))
+
+    first = encode()
+    np.testing.assert_array_equal(encode().features, first.features)
+    assert heard == [9]
+    (path,) = keep.iterdir()
+    path.write_bytes(path.read_bytes()[:1000])
+    np.testing.assert_array_equal(encode().features, first.features)
+    assert heard == [9, 9]
+    changed = read_files(pictures, 0).database.paths[0]
+    changed.write_bytes((pictures / "red" / "0.png").read_bytes() + b" ")
+    encode()
+    assert heard == [9, 9, 9]
+
+
+def test_nearest_pictures_are_those_of_brute_force() -> None:
+    database, queries = side_of(toy(300)), side_of(toy(20, seed=1))
+    found = relevant_pictures(database, queries, labelled=False)
+    for positions, query in zip(found, queries.features, strict=True):
+        distances = np.square(database.features - query).sum(axis=1)
+        assert set(positions.tolist()) == set(np.argsort(distances)[:30].tolist())
+    assert compare_data.NEIGHBOURS > 30
