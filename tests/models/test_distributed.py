@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models import train_data
+from models import devices, train_data
 from models.backbones import BACKBONES
 from models.checkpoint import load
 from models.errors import RecipeError
@@ -22,7 +22,7 @@ from models.preprocess import Preprocess
 from models.recipe import Recipe
 from models.train import train
 from tests.models.folders import coloured_folder
-from tests.models.plain import PLAIN, RECIPE, SAVED_EVERY
+from tests.models.plain import PLAIN, RECIPE, SAVED_EVERY, never
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -93,6 +93,7 @@ def test_two_processes_over_archives_end_where_one_does(
     archives: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
+    monkeypatch.setattr(devices, "bf16_pays", never)
     alone = train(archives, tmp_path / "alone", RECIPE)
     losses = [epoch["loss"] for epoch in json.loads(histories(whole)[0])]
     assert losses == pytest.approx([epoch["loss"] for epoch in alone.training["history"]], rel=1e-5)
