@@ -125,7 +125,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.add_middleware(Access, required=settings.auth == "auto", rate=settings.rate, origins=settings.cors_origins)
     if settings.cors_origins:
         add_cors(app, settings.cors_origins)
-    app.add_middleware(Observed, metrics=metrics, tracer=tracing)
+    app.add_middleware(Observed, metrics=metrics, tracing=tracing)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
     add_exception_handlers(app)
     for part in (search, index, jobs, images, facets, duplicates, quality, system, session):

@@ -5,11 +5,9 @@ piece of work that ends, and of the pictures that are refused. Knows nothing of 
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-
-Facts = Mapping[str, str | int]
 
 
 @dataclass
@@ -50,11 +48,8 @@ class Observer:
         """Returns what is entered when a piece of work or a stage begins, and left when it ends."""
         return nullcontext()
 
-    def say(self, facts: Facts) -> None:
-        """Hears what there is to say of the piece of work that is about to end."""
-
     def ended(self, work: Work) -> None:
-        """Hears of a piece of work that did what it was to do."""
+        """Hears of a piece of work that has done what it was to do, before what `during` returned for it is left."""
 
     def refused(self, code: str) -> None:
         """Hears of a picture that cannot be used; see `PictureRefusedError.code`."""
@@ -76,21 +71,15 @@ class Observers(Observer):
         work = Work(name, self)
         with self.during(name):
             yield work
-            self.say(work.facts)
-        self.ended(work)
+            self.ended(work)
 
     def during(self, name: str, /) -> AbstractContextManager[object]:
         """Tells that something goes on, for the length of the block."""
         # Mostly there is one, and a search has many stages.
         return self._all[0].during(name) if len(self._all) == 1 else self._together(name)
 
-    def say(self, facts: Facts) -> None:
-        """Tells what there is to say of a piece of work."""
-        for observer in self._all:
-            observer.say(facts)
-
     def ended(self, work: Work) -> None:
-        """Tells that a piece of work did what it was to do."""
+        """Tells that a piece of work has done what it was to do."""
         for observer in self._all:
             observer.ended(work)
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from app.observers import Facts, Observer, Observers, Work
+from app.observers import Observer, Observers, Work
 
 
 class Ear(Observer):
@@ -26,11 +26,8 @@ class Ear(Observer):
         finally:
             self.heard.append(f"{name}>")
 
-    def say(self, facts: Facts) -> None:
-        self.heard.append(dict(facts))
-
     def ended(self, work: Work) -> None:
-        self.heard.append(f"{work.name} ended")
+        self.heard.append((f"{work.name} ended", dict(work.facts)))
 
     def refused(self, code: str) -> None:
         self.heard.append(code)
@@ -53,7 +50,7 @@ def test_stages_are_told_inside_of_their_work(observers: Observers, ear: Ear) ->
         with work.stage("decode"):
             pass
         work.facts["matches"] = 3
-    assert ear.heard == ["<search", "<decode", "decode>", {"matches": 3}, "search>", "search ended"]
+    assert ear.heard == ["<search", "<decode", "decode>", ("search ended", {"matches": 3}), "search>"]
 
 
 def test_work_that_fails_does_not_end(observers: Observers, ear: Ear) -> None:

@@ -12,7 +12,6 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from sqlalchemy import QueuePool
 
 from app.catalogue import generations, queries
@@ -21,6 +20,7 @@ from app.errors import LookalikeError, UnavailableError
 from app.ingest import jobs
 from app.ingest.jobs import UnderWay
 from app.lifespan import Service
+from app.serving import OpenGeneration
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,10 @@ class Gauges:
 
     def look(self) -> None:
         """Notes how this process is now."""
-        now, pool = self._service.handover.current, self._service.database.engine.pool
+        self._service.handover.do(self._note)
+
+    def _note(self, now: OpenGeneration) -> None:
+        pool = self._service.database.engine.pool
         self._workers.set(1)
         self._images.set(len(now.index))
         self._applied.set(now.follower.seq)
@@ -84,7 +87,7 @@ class Gauges:
         return made
 
 
-class Catalogue(Collector):
+class Catalogue:
     """What the database and the disk say when they are asked; without the database, that it does not answer."""
 
     def __init__(self, service: Service) -> None:
@@ -92,13 +95,7 @@ class Catalogue(Collector):
 
     def render(self) -> bytes:
         """Returns it in Prometheus' text format."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return generate_latest(registry)
-
-    def describe(self) -> Iterator[Metric]:
-        """Names nothing beforehand: that would ask the database."""
-        return iter(())
+        return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
         """Asks."""
@@ -107,9 +104,9 @@ class Catalogue(Collector):
                 seq, under_way = queries.last_change(session), jobs.under_way(session)
                 filling = generations.being_filled(session)
         except UnavailableError:
-            yield _metric("database_up", "Whether the database answers.", 0)
+            yield _database_up(0)
         else:
-            yield _metric("database_up", "Whether the database answers.", 1)
+            yield _database_up(1)
             yield _metric("catalogue_seq", "The last change to the catalogue.", seq)
             yield from _of_jobs(under_way)
             yield from _of_reencoding(filling)
@@ -124,6 +121,10 @@ class Catalogue(Collector):
         )
         info.add_metric([network.name, network.fingerprint], 1)
         return info
+
+
+def _database_up(value: int) -> Metric:
+    return _metric("database_up", "Whether the database answers.", value)
 
 
 def _of_jobs(under_way: UnderWay) -> Iterator[Metric]:

@@ -34,7 +34,9 @@ class Metrics(Observer):
     def __init__(self, folder: Path | None = None) -> None:
         self.registry, self._folder = CollectorRegistry(), folder
         self._answered = self._counter("http_requests", "Requests answered.", "method", "route", "status")
-        self._took = self._histogram("http_request_seconds", "Time from head to answer.", SECONDS, "method", "route")
+        self._took = self._histogram(
+            "http_request_seconds", "Time from head to the end of the answer.", SECONDS, "method", "route"
+        )
         self._refusals = self._counter("requests_refused", "Requests refused, by reason.", "reason")
         self._inside = Gauge(
             "lookalike_http_requests_in_progress",
@@ -71,7 +73,7 @@ class Metrics(Observer):
         self._took.labels(method, route).observe(seconds)
 
     def refused_request(self, reason: str) -> None:
-        """Counts a request that was refused for one of `app.api.problems.REASONS`."""
+        """Counts a request that was refused for one of the reasons of `app.api.problems.ANSWERS`."""
         self._refusals.labels(reason).inc()
 
     def refused(self, code: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,31 +22,14 @@ from app.api.problems import REFUSED, bug_response
 from app.api.request_id import HEADER, usable_id
 from app.logs import ABOUT, REQUEST_ID
 
+if TYPE_CHECKING:
+    # Whoever traces nothing need not have OpenTelemetry.
+    from app.api.spans import RequestSpan, Tracing
+
 log = logging.getLogger(__name__)
 
 # Nobody was there to take the answer; the number is nginx's.
 _GONE = 499
-
-
-class RequestSpan(Protocol):
-    """The span of a request that is being traced."""
-
-    @property
-    def trace_id(self) -> str:
-        """The trace's number, as it goes into the log."""
-        ...
-
-    def answered(self, method: str, route: str, status: int) -> None:
-        """Hears how the request was answered."""
-        ...
-
-
-class Tracer(Protocol):
-    """Traces requests."""
-
-    def request(self, scope: Scope) -> AbstractContextManager[RequestSpan]:
-        """Begins the span of a request, as part of the trace that the request says it belongs to."""
-        ...
 
 
 @dataclass
@@ -59,8 +42,8 @@ class _Answer:
 class Observed:
     """Passes requests on, and tells what became of them."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer | None = None) -> None:
-        self._app, self._metrics, self._tracer = app, metrics, tracer
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
+        self._app, self._metrics, self._tracing = app, metrics, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on."""
@@ -100,14 +83,14 @@ class Observed:
                     span.answered(scope["method"], route, answer.status)
                 log_request(scope, route, answer.status, seconds)
 
-    def _traced(self, scope: Scope) -> AbstractContextManager[RequestSpan | None]:
-        if self._tracer is None or scope["path"] in ALWAYS:
+    def _traced(self, scope: Scope) -> "AbstractContextManager[RequestSpan | None]":
+        if self._tracing is None or scope["path"] in ALWAYS:
             return nullcontext()
-        return self._tracer.request(scope)
+        return self._tracing.request(scope)
 
 
 @contextmanager
-def about(request_id: str, span: RequestSpan | None) -> Iterator[None]:
+def about(request_id: str, span: "RequestSpan | None") -> Iterator[None]:
     """Has every line of the log say to which request it belongs, for the length of the block."""
     known = {REQUEST_ID: request_id} | ({"trace_id": span.trace_id} if span is not None else {})
     before = ABOUT.set(known)

@@ -29,30 +29,19 @@ from app.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-STATUS = {
-    PictureRefusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    NotFoundError: HTTPStatus.NOT_FOUND,
-    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    UnauthorisedError: HTTPStatus.UNAUTHORIZED,
-    ForbiddenError: HTTPStatus.FORBIDDEN,
-    TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
-    TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
-    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
-}
-# In a word, for metrics; the first that fits.
-REASONS: dict[type[LookalikeError], str] = {
-    PictureRefusedError: "picture",
-    InvalidInputError: "invalid",
-    NotFoundError: "not_found",
-    TooLargeError: "too_large",
-    UnauthorisedError: "unauthorised",
-    ForbiddenError: "forbidden",
-    TooManyRequestsError: "rate",
-    TooSlowError: "too_slow",
-    OverloadedError: "overloaded",
-    UnavailableError: "unavailable",
-    LookalikeError: "conflict",
+# The status, and why in a word, for metrics; the first that fits.
+ANSWERS: dict[type[LookalikeError], tuple[HTTPStatus, str]] = {
+    PictureRefusedError: (HTTPStatus.UNPROCESSABLE_ENTITY, "picture"),
+    InvalidInputError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
+    NotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
+    TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
+    UnauthorisedError: (HTTPStatus.UNAUTHORIZED, "unauthorised"),
+    ForbiddenError: (HTTPStatus.FORBIDDEN, "forbidden"),
+    TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, "rate"),
+    TooSlowError: (HTTPStatus.REQUEST_TIMEOUT, "too_slow"),
+    OverloadedError: (HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
+    UnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    LookalikeError: (HTTPStatus.CONFLICT, "conflict"),
 }
 # Where a request's state says why it was refused.
 REFUSED = "refused"
@@ -119,7 +108,7 @@ def bug_response() -> ProblemResponse:
 
 def respond(error: LookalikeError) -> ProblemResponse:
     """Turns one of the project's own errors into its response."""
-    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), HTTPStatus.CONFLICT)
+    status, reason = next(answer for kind, answer in ANSWERS.items() if isinstance(error, kind))
     fields: list[FieldError] = []
     headers: dict[str, str] = {}
     match error:
@@ -135,7 +124,6 @@ def respond(error: LookalikeError) -> ProblemResponse:
             headers = {"Retry-After": str(error.retry_after)}
         case _:
             pass
-    reason = next(word for kind, word in REASONS.items() if isinstance(error, kind))
     return problem_response(status, str(error), reason, fields, headers)
 
 
@@ -151,7 +139,8 @@ async def _on_invalid_request(_request: Request, error: Exception) -> JSONRespon
     found = error.errors() if isinstance(error, RequestValidationError) else []
     fields = [FieldError(field=_field(item["loc"]), reason=str(item["msg"])) for item in found]
     detail = "; ".join(f"{field.field}: {field.reason}" for field in fields)
-    return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, REASONS[InvalidInputError], fields)
+    status, reason = ANSWERS[InvalidInputError]
+    return problem_response(status, detail, reason, fields)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:

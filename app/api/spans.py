@@ -6,19 +6,20 @@ request, and the request to the trace that its header `traceparent` names (W3C T
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from opentelemetry import trace
 from opentelemetry.propagate import extract
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from app.observers import Facts, Observer
+from app.errors import CatalogueMovedError, NotFoundError, PictureRefusedError
+from app.observers import Observer, Work
 
 _NAME = "lookalike"
 _SERVER_ERRORS = 500
@@ -60,13 +61,23 @@ class Tracing(Observer):
         ) as span:
             yield RequestSpan(span)
 
-    def during(self, name: str, /) -> AbstractContextManager[object]:
+    @contextmanager
+    def during(self, name: str, /) -> Iterator[None]:
         """Makes the span of a piece of work or of a stage."""
-        return self._tracer.start_as_current_span(name)
+        with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
+            try:
+                yield
+            except (PictureRefusedError, NotFoundError, CatalogueMovedError):
+                # What was asked wrongly, and what is done again with another network, is no error.
+                raise
+            except Exception as error:
+                span.record_exception(error)
+                span.set_status(StatusCode.ERROR)
+                raise
 
-    def say(self, facts: Facts) -> None:
-        """Notes what there is to say of the piece of work."""
-        trace.get_current_span().set_attributes({f"{_NAME}.{name}": value for name, value in facts.items()})
+    def ended(self, work: Work) -> None:
+        """Notes what there is to say of a piece of work."""
+        trace.get_current_span().set_attributes({f"{_NAME}.{name}": value for name, value in work.facts.items()})
 
     def close(self) -> None:
         """Sends what has not been sent yet, if that does not take too long."""
@@ -90,7 +101,5 @@ def _exporter(name: str) -> SpanExporter:
 
 def _resource() -> Resource:
     """Returns what this process is; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES know better."""
-    named = Resource.create({"service.version": version(_NAME), "process.pid": os.getpid()})
-    if str(named.attributes["service.name"]).startswith("unknown_service"):
-        return named.merge(Resource({"service.name": _NAME}))
-    return named
+    own: dict[str, str | int] = {"service.name": _NAME, "service.version": version(_NAME), "process.pid": os.getpid()}
+    return Resource.create(own).merge(OTELResourceDetector().detect())

@@ -30,6 +30,7 @@ from app.catalogue.database import Database
 from app.catalogue.locks import Lock
 from app.catalogue.picture_store import PictureStore
 from app.catalogue.pictures import PictureFiles
+from app.catalogue.queries import last_change
 from app.catalogue.schema import revision, with_tables_of
 from app.catalogue.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Generation, Picture
 from app.errors import LookalikeError
@@ -69,7 +70,7 @@ def backup(database: Database, pictures: PictureStore, data_dir: Path, target: P
             "version": version("lookalike"),
             "revision": revision(connection),
             "columns": columns,
-            "seq": session.scalars(select(CatalogueState.seq)).one(),
+            "seq": last_change(session),
             "pictures": session.scalars(select(func.count(Picture.id))).one(),
         }
     os.sync()

@@ -8,6 +8,7 @@ Failures?*, USENIX ATC 2020). So after the first failure nothing more is written
 import errno
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,14 @@ from app.errors import UnavailableError
 log = logging.getLogger(__name__)
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def age(path: Path) -> float:
+    """Returns how many seconds ago a file was written; none for one that went meanwhile."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 class Disk:

@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session
 
 from app.catalogue.conditions import Condition, passes
-from app.catalogue.tables import CatalogueState, Picture
+from app.catalogue.queries import last_change
+from app.catalogue.tables import Picture
 
 Kind = Literal["text", "number", "boolean", "other"]
 
@@ -64,7 +65,7 @@ class FacetCounts:
 
     def of(self, session: Session, label: str | None, filter_: str | None) -> Facets:
         """Returns the facets of the pictures that have a label and pass a filter, each where it is given."""
-        asked = session.scalars(select(CatalogueState.seq)).one(), label, filter_
+        asked = last_change(session), label, filter_
         found = self._known.get(asked)
         if found is None:
             passing = passes(label, filter_)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 # Requests under way at a time for one call: each takes milliseconds of waiting and next to no work.
 _AT_A_TIME = 16
@@ -91,7 +90,7 @@ class PictureBucket:
 
         def put_missing(item: tuple[str, bytes]) -> None:
             sha256, data = item
-            if not self.exists(sha256):
+            if not self._exists(sha256):
                 self._put(original_name(sha256), data)
 
         _each(put_missing, originals.items())
@@ -99,15 +98,6 @@ class PictureBucket:
     def store_thumbnails(self, thumbnails: Mapping[str, bytes]) -> None:
         """Puts thumbnails; see `PictureStore.store_thumbnails`."""
         _each(lambda item: self._put(thumbnail_name(item[0]), item[1]), thumbnails.items())
-
-    def exists(self, sha256: str) -> bool:
-        """Asks for an original; see `PictureStore.exists`."""
-        try:
-            with self._translated():
-                self._bucket.head(original_name(sha256))
-        except FileNotFoundError:
-            return False
-        return True
 
     def read(self, sha256: str) -> bytes:
         """Gets an original; see `PictureStore.read`."""
@@ -150,6 +140,14 @@ class PictureBucket:
                     if older_than is None or now - found["last_modified"].timestamp() > older_than:
                         yield found["path"].rpartition("/")[2]
 
+    def _exists(self, sha256: str) -> bool:
+        try:
+            with self._translated():
+                self._bucket.head(original_name(sha256))
+        except FileNotFoundError:
+            return False
+        return True
+
     def _put(self, name: str, data: bytes) -> None:
         with self._translated():
             # In one request, whatever its size: of many parts a crash would leave some behind.
@@ -184,11 +182,11 @@ class PictureBucket:
             raise UnavailableError(f"{self._location} cannot be reached: {_reason(error)}.") from error
 
 
-def _each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def _each(work: Callable[[Item], object], items: Iterable[Item]) -> None:
     """Does something with all of them, several at a time; all have ended when the first failure is raised."""
     todo = list(items)
     with ThreadPoolExecutor(min(_AT_A_TIME, len(todo)) or 1, "bucket") as threads:
-        return list(threads.map(work, todo))
+        list(threads.map(work, todo))
 
 
 def _code(error: Exception) -> str:

@@ -44,10 +44,6 @@ class PictureStore(Protocol):
         """Keeps thumbnails by the hash of their originals, each whole or not at all."""
         ...
 
-    def exists(self, sha256: str) -> bool:
-        """Tells whether an original is there."""
-        ...
-
     def read(self, sha256: str) -> bytes:
         """Returns an original.
 

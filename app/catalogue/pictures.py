@@ -6,12 +6,11 @@ again from originals and are not synced.
 
 import hashlib
 import os
-import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from app.catalogue.disk import NO_SPACE, Disk
+from app.catalogue.disk import NO_SPACE, Disk, age
 from app.catalogue.picture_store import CHUNK_BYTES, OpenPicture, original_name, thumbnail_name
 from app.errors import UnavailableError
 
@@ -66,10 +65,6 @@ class PictureFiles:
         except OSError as error:
             raise _explained(error) from error
 
-    def exists(self, sha256: str) -> bool:
-        """Looks for an original; see `PictureStore.exists`."""
-        return self.original(sha256).exists()
-
     def read(self, sha256: str) -> bytes:
         """Reads an original; see `PictureStore.read`."""
         return self.original(sha256).read_bytes()
@@ -98,7 +93,7 @@ class PictureFiles:
     def hashes(self, older_than: float | None = None) -> Iterable[str]:
         """Lists originals; see `PictureStore.hashes`."""
         named = (path for path in self._folder.glob("originals/??/*") if not path.name.startswith("."))
-        return (path.name for path in named if older_than is None or _age(path) > older_than)
+        return (path.name for path in named if older_than is None or age(path) > older_than)
 
     def _write_temporary(self, path: Path, data: bytes) -> Path:
         if not path.parent.exists():
@@ -111,14 +106,6 @@ class PictureFiles:
             temporary.unlink(missing_ok=True)
             raise
         return temporary
-
-
-def _age(path: Path) -> float:
-    """Returns how many seconds ago a file came; none for one that went meanwhile."""
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def _explained(error: OSError | UnavailableError) -> Exception:

@@ -29,6 +29,7 @@ class _Found:
 
 def improve(out: Path, chosen: dict[str, Any], train: Train) -> None:
     """Trains on the catalogue's labels, says whether that finds more, and how to use it if so."""
+    from app.catalogue.picture_store import open_pictures
     from app.quality.improve import recipe_for, splits
     from app.quality.labelled import keep, kept
 
@@ -36,7 +37,7 @@ def improve(out: Path, chosen: dict[str, Any], train: Train) -> None:
     # A run that was stopped goes on with what it began with, whatever was added to the catalogue meanwhile.
     unfinished, selection = out.with_name(f"{out.name}.unfinished.safetensors"), out.with_name(f"{out.name}.data.json")
     found = _look(settings, out, kept(selection) if unfinished.exists() and selection.exists() else None)
-    read = _originals(settings)
+    read = open_pictures(settings.pictures, settings.data_dir).read
     source = splits(found.labelled, read)
     keep(found.labelled, selection)
     train(source, out, recipe_for(found.network, found.model, chosen))
@@ -82,9 +83,3 @@ def _judge(settings: Settings, out: Path, labelled: "Labelled", read: Read) -> "
         before = in_use(session, labelled, content, vectors, network, settings.pool)
     with open_network(settings, f"{out}.json") as new, counting("comparing") as report:
         return judge(before, new.info, new.prepare, new.encoder, read, settings.pool, report)
-
-
-def _originals(settings: Settings) -> Read:
-    from app.catalogue.picture_store import open_pictures
-
-    return open_pictures(settings.pictures, settings.data_dir).read

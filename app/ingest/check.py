@@ -153,7 +153,6 @@ class Check:
     def _encode_anew(self, ids: Sequence[int]) -> None:
         with self._database.asking() as session:
             pictures = session.scalars(select(Picture).where(Picture.id.in_(ids))).all()
-        images = [self._encodings.prepare(self._files.read(one.sha256)).image for one in pictures]
-        made = self._encodings.make(images)
+        again = self._encodings.of(pictures, lambda picture: self._encodings.prepared(self._files, picture.sha256))
         with self._database.begin() as session:
-            changes.put_encodings(session, self._encodings.generation_id, list(zip(pictures, made, strict=True)))
+            changes.put_encodings(session, self._encodings.generation_id, again)

@@ -1,6 +1,8 @@
 """Makes encodings of one generation: pictures → codes and F7 → slots → kept by the index."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
@@ -8,6 +10,9 @@ from PIL import Image
 from app.catalogue import changes
 from app.catalogue.changes import NewEncoding
 from app.catalogue.database import Database
+from app.catalogue.picture_store import PictureStore
+from app.catalogue.tables import Picture
+from app.errors import PictureRefusedError
 from app.search.encode import Encoder
 from app.search.index import Index
 from app.search.prepare import Prepared, Preparer
@@ -29,6 +34,13 @@ class Encodings:
             PictureRefusedError: it cannot be used.
         """
         return self._prepare(data, thumbnail=thumbnail)
+
+    def prepared(self, files: PictureStore, sha256: str) -> Image.Image | None:
+        """Returns what the network reads of a stored original; None where that is missing or damaged."""
+        try:
+            return self._prepare(files.read(sha256)).image
+        except (OSError, PictureRefusedError):
+            return None
 
     def code(self, data: bytes) -> bytes:
         """Returns the code that the network gives a picture, and keeps nothing of it.
@@ -55,6 +67,20 @@ class Encodings:
             NewEncoding(int(slot), code.tobytes(), int(checksum), kept.moment)
             for slot, code, checksum in zip(slots, encoded.codes, kept.checksums, strict=True)
         ]
+
+    def of(
+        self, pictures: Sequence[Picture], prepared: Callable[[Picture], Image.Image | None]
+    ) -> list[tuple[Picture, NewEncoding]]:
+        """Encodes pictures of the catalogue anew, but for those of which `prepared` can give nothing.
+
+        Raises:
+            UnavailableError: disk, index or database cannot be used.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as cores:
+            images = list(cores.map(prepared, pictures))
+        ready = [(picture, image) for picture, image in zip(pictures, images, strict=True) if image is not None]
+        made = self.make([image for _, image in ready])
+        return [(picture, new) for (picture, _), new in zip(ready, made, strict=True)]
 
     def discard(self, slots: Sequence[int]) -> None:
         """Lets the index know of slots that no picture has any more."""

@@ -2,11 +2,10 @@
 
 import secrets
 import shutil
-import time
 from pathlib import Path
 from types import TracebackType
 
-from app.catalogue.disk import NO_SPACE, Disk
+from app.catalogue.disk import NO_SPACE, Disk, age
 from app.errors import UnavailableError
 
 # What must stay free while an archive arrives; and how many bytes of it go between two looks.
@@ -45,7 +44,7 @@ class JobFiles:
         if not self._folder.is_dir():
             return
         for path in self._folder.iterdir():
-            if path.name not in in_use and time.time() - path.stat().st_mtime > _OLD_S:
+            if path.name not in in_use and age(path) > _OLD_S:
                 path.unlink(missing_ok=True)
 
 

@@ -6,10 +6,8 @@ catalogue, encodes the last few and is done: searches go on even then, additions
 where it was. The old generation stays, so moving back encodes only what is new since.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 from sqlalchemy import Select, exists, select
@@ -62,7 +60,7 @@ class Reencode:
         while more:
             with self._database.asking() as session:
                 some = self._missing(session, last)
-            self._keep(self._encoded(some))
+            self._keep(self._encodings.of(some, self._prepared))
             # Fewer are all: whoever adds all the time must not keep this from ending.
             more = len(some) == _AT_A_TIME
             done, last = done + len(some), max([last, *(picture.id for picture in some)])
@@ -71,13 +69,6 @@ class Reencode:
     def _missing(self, session: Session, after: int) -> Sequence[Picture]:
         missing = _without_encoding(self._generation_id).where(Picture.id > after)
         return session.scalars(missing.order_by(Picture.id).limit(_AT_A_TIME)).all()
-
-    def _encoded(self, pictures: Sequence[Picture]) -> list[tuple[Picture, NewEncoding]]:
-        with ThreadPoolExecutor(os.cpu_count()) as cores:
-            images = list(cores.map(self._prepared, pictures))
-        ready = [(one, image) for one, image in zip(pictures, images, strict=True) if image is not None]
-        made = self._encodings.make([image for _, image in ready])
-        return [(picture, new) for (picture, _), new in zip(ready, made, strict=True)]
 
     def _keep(self, encoded: list[tuple[Picture, NewEncoding]]) -> None:
         if encoded:
@@ -117,7 +108,7 @@ class Reencode:
             missing = self._missing(session, 0)
             if len(missing) == _AT_A_TIME:
                 return False
-            changes.put_encodings(session, self._generation_id, self._encoded(missing))
+            changes.put_encodings(session, self._generation_id, self._encodings.of(missing, self._prepared))
             generations.switch(session, self._generation_id)
             return True
 

@@ -5,15 +5,12 @@ meanwhile; stopped, it goes on where it was. What additions, replacements and de
 lost connection cut short does no harm until then.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -21,7 +18,6 @@ from app.catalogue import changes, generations
 from app.catalogue.database import Database
 from app.catalogue.picture_store import PictureStore
 from app.catalogue.tables import Encoding, Generation, Picture
-from app.errors import PictureRefusedError
 from app.ingest.encodings import Encodings
 
 if TYPE_CHECKING:
@@ -86,22 +82,12 @@ class Sync:
             return [(one, slot) for one, slot in session.execute(page.order_by(Picture.id).limit(_LOOKED_AT))]
 
     def _encode(self, pictures: Sequence[Picture], synced: Synced) -> None:
-        with ThreadPoolExecutor(os.cpu_count()) as cores:
-            images = list(cores.map(self._prepared, pictures))
-        ready = [(picture, image) for picture, image in zip(pictures, images, strict=True) if image is not None]
-        made = self._encodings.make([image for _, image in ready])
+        again = self._encodings.of(pictures, lambda picture: self._encodings.prepared(self._files, picture.sha256))
         with self._database.begin() as session:
-            again = [(picture, new) for (picture, _), new in zip(ready, made, strict=True)]
             changes.put_encodings(session, self._encodings.generation_id, again)
-        synced.encoded += len(ready)
-        synced.lost += [picture.key for picture, image in zip(pictures, images, strict=True) if image is None]
-
-    def _prepared(self, picture: Picture) -> Image.Image | None:
-        """Returns what the network reads of a picture; None where its original is missing or damaged."""
-        try:
-            return self._encodings.prepare(self._files.read(picture.sha256)).image
-        except (OSError, PictureRefusedError):
-            return None
+        encoded = {picture.id for picture, _ in again}
+        synced.encoded += len(encoded)
+        synced.lost += [picture.key for picture in pictures if picture.id not in encoded]
 
     def _orphans(self, moment: float) -> Iterator[list[int]]:
         """Yields slots that were filled before a moment and are nobody's."""

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
-from app.api.spans import Tracing
+from app.api.spans import Tracing, open_provider
 from app.api.tracing import open_tracing, wanted_exporter, why_not
 from app.main import create_app
 from app.settings import Settings
@@ -118,6 +118,30 @@ def test_only_what_went_wrong_here_is_an_error(
     assert traced.get("/images/17").status_code == 500
     (failed,) = memory.get_finished_spans()
     assert failed.status.status_code is StatusCode.ERROR
+
+
+def test_what_was_asked_wrongly_is_an_error_in_no_span(
+    traced: TestClient, memory: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert traced.post("/search", files={"image": BROKEN}).status_code == 422
+    spans = named(memory)
+    for name in ("decode", "search", "POST /search"):
+        assert spans[name].status.status_code is StatusCode.UNSET, name
+        assert not spans[name].events, name
+    memory.clear()
+    monkeypatch.setattr("app.search.pipeline.coarse", lambda *_: 1 / 0)
+    assert traced.post("/search", files={"image": picture(1)}).status_code == 500
+    for name in ("coarse", "search", "POST /search"):
+        assert named(memory)[name].status.status_code is StatusCode.ERROR, name
+
+
+def test_the_variables_of_opentelemetry_know_better_what_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_provider("console").resource.attributes["service.name"] == "lookalike"
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.version=ours,deployment.environment=shop")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "finder")
+    found = open_provider("console").resource.attributes
+    assert (found["service.name"], found["service.version"]) == ("finder", "ours")
+    assert found["deployment.environment"] == "shop"
 
 
 def test_whoever_looks_whether_it_lives_is_not_traced(traced: TestClient, memory: InMemorySpanExporter) -> None:

@@ -43,7 +43,7 @@ def test_a_server_that_is_away_is_said_to_be_within_seconds(s3: S3Server, bucket
     bucket.store({FIRST: ONE})
     s3.stop()
     began = time.monotonic()
-    for ask in (bucket.read, bucket.open, bucket.exists, bucket.read_thumbnail, bucket.remove):
+    for ask in (bucket.read, bucket.open, bucket.read_thumbnail, bucket.remove):
         with pytest.raises(UnavailableError, match="cannot be reached") as away:
             ask(FIRST)
         assert away.value.retry_after > 0
@@ -53,7 +53,7 @@ def test_a_server_that_is_away_is_said_to_be_within_seconds(s3: S3Server, bucket
         bucket.store_thumbnails({FIRST: b"small", SECOND: b"small"})
     with pytest.raises(UnavailableError):
         list(bucket.hashes())
-    assert time.monotonic() - began < 8 * 5
+    assert time.monotonic() - began < 7 * 5
     s3.start()
     assert bucket.read(FIRST) == ONE
     assert set(bucket.hashes()) == {FIRST}

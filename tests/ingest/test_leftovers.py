@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.catalogue import changes
+from app.catalogue.backup import held
 from app.catalogue.database import Database
 from app.catalogue.pictures import PictureFiles, content_hash
 from app.errors import UnavailableError
@@ -94,6 +96,17 @@ def test_an_original_that_could_not_be_deleted_goes_at_the_next_start(
     assert files_of(service) == set()
 
 
+def test_what_is_deleted_during_a_backup_goes_at_the_next_start(service: Service) -> None:
+    (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
+    assert added.id is not None
+    with held(service.database):
+        service.ingest.delete(added.id)
+        start_again(service)
+        assert SHA in files_of(service)
+    start_again(service)
+    assert files_of(service) == set()
+
+
 def test_a_killed_process_leaves_nothing(service: Service) -> None:
     files = PictureFiles(service.settings.data_dir / "pictures")
     files.store({SHA: PICTURE})
@@ -122,8 +135,20 @@ def test_what_somebody_is_at_work_on_is_left_to_them(service: Service) -> None:
     assert list(folder_of(service).iterdir()) == []
 
 
-def test_without_room_for_a_note_work_goes_on(service: Service) -> None:
+def test_without_a_folder_for_notes_work_goes_on(service: Service) -> None:
     folder_of(service).write_bytes(b"no folder")
+    service.ingest.add([Upload(PICTURE, "one", {})])
+    assert SHA in files_of(service)
+
+
+def test_without_room_for_a_note_work_goes_on(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Path.open
+
+    def to_a_full_disk(path: Path, mode: str = "r", buffering: int = -1) -> Any:
+        full = path.parent == folder_of(service)
+        return plain(Path("/dev/full"), "wb", buffering) if full else plain(path, mode, buffering)
+
+    monkeypatch.setattr(Path, "open", to_a_full_disk)
     service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
 
