@@ -53,7 +53,6 @@ torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for h
 bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results go to benchmarks/data
 	$(BIN)/lookalike bench core --pictures 100000 --floats 4096 --bits 128 --json benchmarks/data/core.json
 	$(BIN)/lookalike bench growth --pictures 100000 --json benchmarks/data/growth.json
-	$(BIN)/lookalike bench indexes --json benchmarks/data/indexes.json
 	$(BIN)/lookalike bench indexes --pictures 20000 --json benchmarks/data/indexes.json
 	$(BIN)/lookalike bench service --pictures 100000 --json benchmarks/data/service.json
 	$(BIN)/lookalike bench peers --pictures 20000 --json benchmarks/data/peers.json

@@ -32,7 +32,7 @@ from app.search.index import Index, LocalIndex
 from app.search.types import Encoded, Match, Subset
 from benchmarks.filled import Filling
 from benchmarks.made import TAUGHT, Made
-from benchmarks.measure import Call, side_by_side
+from benchmarks.measure import Call, memory_of, side_by_side
 from benchmarks.options import Options, Say, lack_of_room
 from benchmarks.results import Results
 from models.codes import Codes, Floats
@@ -74,7 +74,7 @@ def run(options: Options, say: Say) -> Results:
         compare(results, indexes, made)
         results.value("local: memory of each process", indexes["local"].index.bytes_in_use / 1e6, "MB")
         if server is not None:
-            results.value("milvus-lite: memory of its process", resident(server) / 1e6, "MB")
+            results.value("milvus-lite: memory of its process", memory_of(server.pid) / 1e6, "MB")
     return results
 
 
@@ -188,12 +188,6 @@ def milvus(folder: Path) -> Iterator[tuple[str, Any]]:
         yield f"http://{address}", server._p
     finally:
         server.stop()
-
-
-def resident(process: Any) -> int:
-    """Returns the bytes of memory that a process has."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
 def database_for(url: str, name: str) -> str:

@@ -69,6 +69,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_of(process: int, kind: str = "VmRSS") -> int:
+    """Returns the bytes of memory that a process has, 0 where nobody knows.
+
+    Args:
+        process: its id.
+        kind: the kernel's name for what counts: `VmRSS` for all, `RssAnon` without mapped files.
+    """
+    status = Path(f"/proc/{process}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{kind}:"))
+
+
 def machine() -> dict[str, str | int]:
     """Names the machine: processor, cores, memory, system, Python."""
     return {

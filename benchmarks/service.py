@@ -35,7 +35,7 @@ from app.search.sandbox import Sandbox
 from app.settings import Settings
 from benchmarks.filled import LABELS, Filling
 from benchmarks.made import Made
-from benchmarks.measure import Timing, cores, side_by_side
+from benchmarks.measure import Timing, cores, memory_of, side_by_side
 from benchmarks.options import PAPERS_SIZE, Options, Say, lack_of_room
 from benchmarks.results import Results
 from models.description import CheckpointInfo, find, read_info
@@ -151,9 +151,7 @@ class Server:
 
     def memory(self) -> int:
         """Returns the bytes of memory that are the process's own, without mapped files; 0 where nobody knows."""
-        status = Path(f"/proc/{self._process.pid}/status")
-        lines = status.read_text().splitlines() if status.exists() else []
-        return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+        return memory_of(self._process.pid, "RssAnon")
 
 
 @contextmanager

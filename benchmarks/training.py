@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.measure import memory_of
 from benchmarks.options import PAPERS_SIZE
 from models.devices import keep_freed_memory, pick_device, process_group
+from models.pack import add_member
 from models.recipe import Recipe, epochs_for
 from models.shards import CLASSES
 from models.state import start
@@ -30,6 +32,8 @@ from models.train_data import read
 CLASS_COUNT, OF_EACH, IN_AN_ARCHIVE = 116, 40, 4000
 # Steps that are not looked at: threads start, caches fill, the allocator takes what it needs.
 SETTLING = 50
+# There is a time between two that are looked at.
+LEAST_STEPS = SETTLING + 2
 
 
 class EnoughError(Exception):
@@ -51,15 +55,9 @@ class Watch:
             EnoughError: it was the last one.
         """
         self.times.append(time.perf_counter())
-        self.memory.append(resident_bytes())
+        self.memory.append(memory_of(os.getpid()))
         if len(self.times) == self.steps:
             raise EnoughError
-
-
-def resident_bytes() -> int:
-    """Returns how much memory this process has."""
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def make(folder: Path, pictures: int, side: int) -> None:
@@ -72,8 +70,8 @@ def make(folder: Path, pictures: int, side: int) -> None:
         with tarfile.open(folder / f"train-{number:06}.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
             for at in range(begin, min(begin + IN_AN_ARCHIVE, pictures)):
                 label = int(rng.integers(CLASS_COUNT))
-                _add(archive, f"{at:09}.jpg", drawn[label][int(rng.integers(OF_EACH))])
-                _add(archive, f"{at:09}.cls", b"%d" % label)
+                add_member(archive, f"{at:09}.jpg", drawn[label][int(rng.integers(OF_EACH))])
+                add_member(archive, f"{at:09}.cls", b"%d" % label)
 
 
 def run(folder: Path, recipe: Recipe, steps: int) -> dict[str, object]:
@@ -92,7 +90,7 @@ def run(folder: Path, recipe: Recipe, steps: int) -> dict[str, object]:
         "rank": rank,
         "processes": world,
         "pictures": len(data.training.labels),
-        "seconds_before_the_first_step": round(read_in, 1),
+        "seconds_reading": round(read_in, 1),
         "steps": len(watch.times),
         "pictures_a_second": round(recipe.batch / float(np.median(np.diff(watch.times[SETTLING:]))), 1),
         "resident_megabytes_after_settling": first // 1_000_000,
@@ -111,6 +109,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--backbone", default="efficientnet_lite0")
     given = parser.parse_args()
+    if given.what == "run" and given.steps < LEAST_STEPS:
+        parser.error(f"--steps wants {LEAST_STEPS} or more: the first {SETTLING} are not looked at.")
     if given.what == "make":
         make(given.folder, given.pictures, given.size)
     else:
@@ -123,12 +123,6 @@ def _drawing(rng: np.random.Generator, side: int) -> bytes:
     saved = BytesIO()
     Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(saved, "JPEG", quality=85)
     return saved.getvalue()
-
-
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    archive.addfile(member, BytesIO(data))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,11 @@ from models.compare_unfinished import Unfinished, identity
 from models.description import CheckpointInfo
 from models.encode_files import ready
 from models.errors import RecipeError
+from models.network import LatentHashNet
 
 Progress = Callable[[str, int, int], None]
+# A network, and what its checkpoint says of it.
+Loaded = tuple[LatentHashNet, CheckpointInfo]
 # The paper's plots are of 48 bits.
 PLOTTED, MOST_BITS = 48, 1024
 UNFINISHED = "unfinished.json"
@@ -73,13 +76,16 @@ def compare(folder: Path, out: Path, choices: Choices, progress: Progress = sile
         RecipeError: the choices make no sense.
         CheckpointError: a network cannot be used.
         DatasetError: the folder cannot be used.
-        ModelError: `out` cannot be written to.
+        ModelError: `out`, or where encodings are kept, cannot be written to.
     """
     begun = time.monotonic()
     require_known(choices)
-    report.require_writable(out)
-    files, keep = read_files(folder, choices.seed), choices.keep or out
-    info, database, queries = seen_by(choices.network, choices.size, files, keep, progress)
+    network, *trained = (load(checkpoint) for checkpoint in (choices.network, *choices.trained))
+    keep = choices.keep or out
+    for place in (out, keep):
+        report.require_writable(place)
+    files = read_files(folder, choices.seed)
+    info, database, queries = seen_by(network, choices.size, files, keep, progress)
     relevant = relevant_pictures(database, queries, files.labelled)
     unfinished = Unfinished(out / UNFINISHED, identity(database, queries, labelled=files.labelled, seed=choices.seed))
     comparison = Comparison(database, queries, relevant, unfinished, labelled=files.labelled, seed=choices.seed)
@@ -89,8 +95,8 @@ def compare(folder: Path, out: Path, choices: Choices, progress: Progress = sile
         name: comparison.method(name, choices.bits, at(progress, f"{name}, {{}} bits")) for name in choices.methods
     }
     growth = grown(comparison, choices, plotted, progress)
-    for checkpoint in choices.trained:
-        own, searched, asking = seen_by(checkpoint, None, files, keep, progress)
+    for other in trained:
+        own, searched, asking = seen_by(other, None, files, keep, progress)
         methods[f"network {own.name}"] = end_to_end(own, comparison, searched, asking)
     found: dict[str, Any] = {
         "methods": methods,
@@ -112,25 +118,22 @@ def require_known(choices: Choices) -> None:
 
     Raises:
         RecipeError: a method is unknown, or there can be no codes so long.
-        CheckpointError: a network cannot be used.
     """
     if odd := [name for name in choices.methods if name not in KINDS]:
         raise RecipeError(f"There is no method {', '.join(odd)}; there are {', '.join(KINDS)}.")
     if not choices.methods or not choices.bits or not all(1 <= bits <= MOST_BITS for bits in choices.bits):
         raise RecipeError(f"Compare one method or more, with codes of 1 to {MOST_BITS} bits.")
-    for checkpoint in (choices.network, *choices.trained):
-        load(checkpoint)
 
 
 def seen_by(
-    checkpoint: str, size: int | None, files: Files, keep: Path, progress: Progress
+    loaded: Loaded, size: int | None, files: Files, keep: Path, progress: Progress
 ) -> tuple[CheckpointInfo, Side, Side]:
     """Returns what a network makes of the database and of the queries.
 
     Raises:
         RecipeError: it cannot read pictures so small.
     """
-    network, info = load(checkpoint)
+    network, info = loaded
     if size is not None:
         if size < (smallest := BACKBONES[info.backbone].smallest):
             raise RecipeError(f"{info.backbone} reads pictures of {smallest} pixels or more, not {size}.")

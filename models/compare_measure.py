@@ -1,7 +1,8 @@
 """Each method at each number of bits: how well its codes search, and what learning them costs."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -10,12 +11,11 @@ from numpy.typing import NDArray
 
 from models import counted
 from models.baselines.kinds import KINDS, Kind
-from models.baselines.method import Labels, evenly
+from models.baselines.method import Labels, MethodError, evenly
 from models.codes import Codes
 from models.compare_data import Side
 from models.compare_unfinished import Unfinished
 from models.cost import measured
-from models.errors import ModelError
 from models.evaluate_search import KS, RADIUS
 
 # How many pictures training is timed with; pair-based methods go no further once they took so many seconds.
@@ -23,7 +23,18 @@ SIZES, ENOUGH_SECONDS = (500, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000), 3
 
 Relevant = Sequence[NDArray[np.int64]]
 # What goes wrong inside a method is told beside the others' results, which it must not cost.
-FAILURES = (ModelError, MemoryError, np.linalg.LinAlgError)
+FAILURES = (MethodError, MemoryError, np.linalg.LinAlgError)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turns what torch says of a lack of memory, a RuntimeError, into a MemoryError as numpy raises it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise MemoryError from error
 
 
 class Comparison:
@@ -65,6 +76,7 @@ class Comparison:
                 found["refused"][str(count)] = str(error) or "There is not enough memory."
         return found
 
+    @memory_errors()
     def _measure(self, kind: Kind, bits: int) -> dict[str, Any]:
         method = kind.make(bits, self.seed)
         with measured() as learning:
@@ -94,6 +106,11 @@ class Comparison:
             return []
         found: list[dict[str, Any]] = []
         for size in sizes(len(self.labels)):
+            # What learns from all pictures anyway did so when it was measured.
+            all_of_them = kind.most is None and size == len(self.labels)
+            if all_of_them and (known := self.unfinished.measured.get(f"{name}, {bits} bits")):
+                found.append({"pictures": size, "seconds": known["seconds"], "memory": known["memory"]})
+                break
             told(size)
             timed = partial(self._timed, kind, bits, size, self.labels)
             try:
@@ -104,6 +121,7 @@ class Comparison:
                 break
         return found
 
+    @memory_errors()
     def _timed(self, kind: Kind, bits: int, pictures: int, labels: Labels) -> dict[str, Any]:
         method = kind.make(bits, self.seed) if kind.most is None else kind.make(bits, self.seed, pictures)
         chosen = evenly(labels, pictures, self.seed)

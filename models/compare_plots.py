@@ -1,4 +1,4 @@
-"""A comparison's plots, as SVG on nothing: the paper's three, and what learning costs by the number of pictures.
+"""A comparison's plots, as SVG on white: the paper's three, and what learning costs by the number of pictures.
 
 A method keeps its colour, dash and mark in all of them.
 """
@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from models.plots import STYLE, as_svg, new_axes
@@ -25,6 +26,8 @@ _LOOKS = {
     "ours": ("#d0427f", "-", "o"),
 }
 _OTHER = ("#7a6ff0", "-", "*")
+# A file is shown on pages of any colour. In the report, whose ink is the page's own, the ground is its card's.
+_GROUND = '<rect width="100%" height="100%" fill="#ffffff" style="fill: var(--card, #ffffff)"/>'
 
 
 def draw(found: dict[str, Any]) -> dict[str, str]:
@@ -59,7 +62,7 @@ def _precision(plotted: dict[str, Any], titles: dict[str, str]) -> str:
     axes.set_xticks(ticks, [str(k) for k in ticks])
     axes.minorticks_off()
     _legend(axes)
-    return as_svg(figure)
+    return _on_ground(figure)
 
 
 def _map(methods: dict[str, Any], titles: dict[str, str]) -> str:
@@ -69,7 +72,7 @@ def _map(methods: dict[str, Any], titles: dict[str, str]) -> str:
             bits = [int(bits) for bits in method["bits"]]
             _line(axes, name, titles, bits, [scores["map"] for scores in method["bits"].values()])
     _legend(axes)
-    return as_svg(figure)
+    return _on_ground(figure)
 
 
 def _recall(plotted: dict[str, Any], titles: dict[str, str]) -> str:
@@ -78,7 +81,7 @@ def _recall(plotted: dict[str, Any], titles: dict[str, str]) -> str:
         values = scores["precision_by_recall"]
         _line(axes, name, titles, [step / (len(values) - 1) for step in range(len(values))], values)
     _legend(axes)
-    return as_svg(figure)
+    return _on_ground(figure)
 
 
 def _cost(growth: dict[str, Any], titles: dict[str, str]) -> str:
@@ -93,7 +96,7 @@ def _cost(growth: dict[str, Any], titles: dict[str, str]) -> str:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
     axes.minorticks_off()
     _legend(axes)
-    return as_svg(figure)
+    return _on_ground(figure)
 
 
 def _line(axes: Axes, name: str, titles: dict[str, str], x: list[Any], y: list[float]) -> None:
@@ -105,3 +108,7 @@ def _line(axes: Axes, name: str, titles: dict[str, str], x: list[Any], y: list[f
 def _legend(axes: Axes) -> None:
     if axes.lines:
         axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _on_ground(figure: Figure) -> str:
+    return as_svg(figure).replace("\n <defs>", f"\n {_GROUND}\n <defs>", 1)

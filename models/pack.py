@@ -1,7 +1,8 @@
 """Packs a folder of labelled folders into tar archives that training reads as a stream (`models/shards.py`).
 
 Run it as `lookalike pack DIR OUT`. Pictures are mixed over the archives, and made as small as training needs them:
-a data set of photographs shrinks to a tenth. The same pictures give the same archives, byte for byte.
+a data set of photographs shrinks to a tenth. The same pictures give the same archives, byte for byte. A test split is
+not packed: nothing reads archives of one.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.dataset import LabelledFiles, open_rgb, read_splits
+from models.dataset import TRAIN, VALIDATION, LabelledFiles, open_rgb, read_splits
 from models.errors import DatasetError
 from models.shard_index import read_index
 from models.shards import CLASSES, shards_in
@@ -36,8 +37,8 @@ class Packed:
     unreadable: tuple[Path, ...]
 
 
-def pack(folder: Path, out: Path, report: Report, side: int = SIDE, pictures: int = PICTURES, seed: int = 0) -> Packed:
-    """Writes the archives of every split, and the names of the classes.
+def pack(folder: Path, out: Path, report: Report, side: int = SIDE, pictures: int = PICTURES) -> Packed:
+    """Writes the archives of what training reads, `train` and `validation`, and the names of the classes.
 
     Args:
         folder: `DIR/CLASS/FILE` or `DIR/SPLIT/CLASS/FILE`.
@@ -45,20 +46,18 @@ def pack(folder: Path, out: Path, report: Report, side: int = SIDE, pictures: in
         report: hears how many pictures of how many are done.
         side: what the shorter side of larger pictures becomes, in pixels.
         pictures: how many an archive holds.
-        seed: what the mixing draws from.
 
     Raises:
         DatasetError: the folder holds no data set, or `out` holds archives.
     """
-    splits = read_splits(folder)
+    splits = {split: files for split, files in read_splits(folder).items() if split in {TRAIN, VALIDATION}}
     if out.exists() and any(out.glob("*.tar")):
         raise DatasetError(f"{out} has archives in it. Name a new folder.")
     out.mkdir(parents=True, exist_ok=True)
-    first, *_ = splits.values()
-    (out / CLASSES).write_text("".join(f"{name}\n" for name in first.classes))
+    (out / CLASSES).write_text("".join(f"{name}\n" for name in splits[TRAIN].classes))
     total, done, unreadable = sum(len(files) for files in splits.values()), 0, list[Path]()
     for split, files in splits.items():
-        mixed = files.subset(np.random.default_rng(seed).permutation(len(files)))
+        mixed = files.subset(np.random.default_rng(0).permutation(len(files)))
         for number, begin in enumerate(range(0, len(mixed), pictures)):
             some = mixed.subset(np.arange(begin, min(begin + pictures, len(mixed))))
             unreadable += _write(out / f"{split}-{number:06}.tar", some, begin, side)
@@ -66,6 +65,13 @@ def pack(folder: Path, out: Path, report: Report, side: int = SIDE, pictures: in
             report(done, total)
         read_index(shards_in(out, split))
     return Packed(total - len(unreadable), len(list(out.glob("*.tar"))), tuple(unreadable))
+
+
+def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Puts bytes into an archive; owner and time are the same for all."""
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, BytesIO(data))
 
 
 def _write(path: Path, files: LabelledFiles, begin: int, side: int) -> list[Path]:
@@ -79,8 +85,8 @@ def _write(path: Path, files: LabelledFiles, begin: int, side: int) -> list[Path
                     unreadable.append(source)
                     continue
                 kind, data = found
-                _add(archive, f"{at:09}.{kind}", data)
-                _add(archive, f"{at:09}.cls", b"%d" % files.labels[at - begin])
+                add_member(archive, f"{at:09}.{kind}", data)
+                add_member(archive, f"{at:09}.cls", b"%d" % files.labels[at - begin])
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -89,13 +95,14 @@ def _write(path: Path, files: LabelledFiles, begin: int, side: int) -> list[Path
 
 def _pictures(files: LabelledFiles, side: int) -> Iterator[tuple[Path, tuple[str, bytes] | None]]:
     with ThreadPoolExecutor(os.cpu_count()) as cores:
-        found = cores.map(lambda path: _small(path, files.read(path), side), files.paths)
+        found = cores.map(lambda path: _small(path, files.read, side), files.paths)
         yield from zip(files.paths, found, strict=True)
 
 
-def _small(path: Path, data: bytes, side: int) -> tuple[str, bytes] | None:
-    """Returns a picture's kind and bytes: its own where it is small already; None where it is none."""
+def _small(path: Path, read: Callable[[Path], bytes], side: int) -> tuple[str, bytes] | None:
+    """Returns a picture's kind and bytes: its own where it is small already; None where it cannot be read as one."""
     try:
+        data = read(path)
         image = open_rgb(path, lambda _path: data)
     except OSError:
         return None
@@ -106,9 +113,3 @@ def _small(path: Path, data: bytes, side: int) -> tuple[str, bytes] | None:
     saved = BytesIO()
     image.resize(size, Image.Resampling.LANCZOS).save(saved, "JPEG", quality=_QUALITY)
     return "jpg", saved.getvalue()
-
-
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    archive.addfile(member, BytesIO(data))

@@ -7,6 +7,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -151,4 +152,6 @@ def _keep(index: ShardIndex, kept: Path) -> None:
         )
         temporary.replace(kept)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        # Where nothing can be written nothing can be taken away either.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

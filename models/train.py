@@ -268,7 +268,9 @@ def main() -> None:
     parser.add_argument("--backbone", choices=sorted(BACKBONES))
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     info = train(options.pop("folder"), options.pop("out"), Recipe(**options), tell, say)
-    say(f"{info.name} {info.fingerprint} {info.metrics['held_out_accuracy']}")
+    # Of several processes one saves the checkpoint, which gives it its fingerprint.
+    if info.fingerprint:
+        say(f"{info.name} {info.fingerprint} {info.metrics['held_out_accuracy']}")
 
 
 def tell(progress: Progress) -> None:

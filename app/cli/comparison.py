@@ -63,7 +63,8 @@ def _numbers(given: str) -> tuple[int, ...]:
 
 def _show(found: dict[str, Any]) -> None:
     """Prints the mAP of every method and what learning took, and what could not be done."""
-    lengths = [str(bits) for bits in found["bits"]]
+    # A network of its own may have codes of another length than was asked for.
+    lengths = sorted({bits for method in found["methods"].values() for bits in method["bits"]}, key=int)
     table = Table("mAP", *(f"{bits} bits" for bits in lengths), "learning")
     for method in found["methods"].values():
         cells = [f"{method['bits'][bits]['map']:.4f}" if bits in method["bits"] else "–" for bits in lengths]

@@ -105,7 +105,13 @@ def _run(source: "Path | Splits", out: Path, chosen: dict[str, Any]) -> None:
 
 
 def pack(
-    folder: Annotated[Path, typer.Argument(help="DIR/CLASS/FILE, or DIR/train/CLASS/FILE and DIR/test/CLASS/FILE.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="DIR/CLASS/FILE, or DIR/train/CLASS/FILE and DIR/val/CLASS/FILE; a test split stays a folder, for "
+            "`evaluate`."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(help="A new folder for the archives.")],
     side: Annotated[int, typer.Option(min=16, help="What the shorter side of larger pictures becomes.")] = 256,
     pictures: Annotated[int, typer.Option(min=1, help="Pictures in an archive.")] = 4000,

@@ -80,10 +80,6 @@ class Embedding:
             self.weights[anchors, bit] = rng.normal(size=len(anchors))
         self.projected = near @ self.weights
 
-    def error(self) -> float:
-        """Returns Σ (d − d̃)²."""
-        return float(np.square(self.wanted - self._differ().mean(axis=1)).sum())
-
     def sweep(self) -> None:
         """Sets every weight once."""
         differ = self._differ()

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.baselines.descent import HOW, Descent, descend, layers
+from models.baselines.descent import descend, layers
 from models.baselines.method import Labels, evenly, fitted, known, packed
 from models.codes import Codes, Floats
 
@@ -34,7 +34,6 @@ class FactorisedCodes:
     most: int = LABELLED
     classes: bool = False
     name: str = "CNNH"
-    descent: Descent = HOW
     _network: nn.Sequential | None = field(default=None, init=False, repr=False)
 
     def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
@@ -62,7 +61,7 @@ class FactorisedCodes:
         def loss(chosen: Tensor) -> Tensor:
             return (torch.tanh(network(pictures[chosen])) - wanted[chosen]).square().mean()
 
-        descend(network, len(told), loss, self.descent, self.seed)
+        descend(network, len(told), loss, self.seed)
         return network
 
 

@@ -7,7 +7,6 @@ of them, so that what differs is what they are taught.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +16,8 @@ from models.recipe import Recipe, epochs_for
 
 # As many as the layer before the last has in the network of Xia et al.
 HIDDEN = 500
-
-
-@dataclass(frozen=True)
-class Descent:
-    """How to descend; the rate falls to zero as a cosine. Fixed features want more decay than a whole network."""
-
-    batch: int = 128
-    rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-3
-
-
-HOW = Descent()
+# The rate falls to zero as a cosine. Fixed features want more decay than a whole network.
+BATCH, RATE, MOMENTUM, WEIGHT_DECAY = 128, 0.1, 0.9, 5e-3
 
 
 class Standardised(nn.Module):
@@ -55,19 +43,17 @@ def layers(features: Floats, outputs: int, seed: int) -> nn.Sequential:
     return nn.Sequential(Standardised(features), hidden, nn.ReLU(), nn.Linear(HIDDEN, outputs))
 
 
-def descend(network: nn.Module, count: int, loss: Callable[[Tensor], Tensor], how: Descent, seed: int) -> None:
+def descend(network: nn.Module, count: int, loss: Callable[[Tensor], Tensor], seed: int) -> None:
     """Moves a network's weights so that a loss falls; `loss` is of the pictures at positions `(b,)`, of `count`.
 
     It takes as many passes over the pictures as `lookalike train` does.
     """
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.SGD(
-        network.parameters(), how.rate, how.momentum, weight_decay=how.weight_decay, nesterov=True
-    )
+    optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
     epochs = epochs_for(Recipe(), count)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, math.ceil(count / how.batch) * epochs)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, math.ceil(count / BATCH) * epochs)
     for _ in range(epochs):
-        for chosen in torch.split(torch.randperm(count, generator=generator), how.batch):
+        for chosen in torch.split(torch.randperm(count, generator=generator), BATCH):
             optimizer.zero_grad()
             torch.autograd.backward(loss(chosen))
             optimizer.step()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from models.baselines.descent import HOW, Descent, descend, layers
+from models.baselines.descent import descend, layers
 from models.baselines.method import Labels, fitted, known, packed
 from models.codes import Codes, Floats
 from models.losses import loss
@@ -26,7 +26,6 @@ class LatentLayer:
     seed: int = 0
     push: float = 0.0
     balance: float = 0.0
-    descent: Descent = HOW
     name: str = "ours"
     _latent: nn.Sequential | None = field(default=None, init=False, repr=False)
 
@@ -46,7 +45,7 @@ class LatentLayer:
             activations = latent(pictures[chosen])
             return loss(classes(activations), activations, targets[chosen], recipe)
 
-        descend(nn.ModuleList([latent, classes]), len(labels), of, self.descent, self.seed)
+        descend(nn.ModuleList([latent, classes]), len(labels), of, self.seed)
         self._latent = latent
 
     @torch.inference_mode()

@@ -15,8 +15,10 @@ from models.checkpoint import load
 from models.codes import hamming
 from models.compare import Choices, compare
 from models.compare_data import encoded, read_files
+from models.description import CheckpointInfo
 from models.errors import CheckpointError, DatasetError, ModelError, RecipeError
 from models.metrics import tie_aware_average_precision
+from models.network import LatentHashNet
 from tests.models.folders import coloured_folder
 
 Heard = list[tuple[str, int, int]]
@@ -113,6 +115,28 @@ def test_a_second_comparison_encodes_nothing(
     assert not (tmp_path / "again" / "cost.svg").exists()
 
 
+def test_every_network_is_loaded_once(
+    compared: tuple[dict[str, Any], Path, Heard],
+    checkpoint_path: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, loaded = str(checkpoint_path), list[str | Path]()
+
+    def counting(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
+        loaded.append(checkpoint)
+        return load(checkpoint)
+
+    monkeypatch.setattr("models.compare.load", counting)
+    choices = Choices(("lsh",), (12,), path, size=40, trained=(path,), growth=False, keep=compared[1])
+    found = compare(folder, tmp_path / "out", choices)
+    assert loaded == [path, path]
+    assert found["network"]["size"] == 40
+    own = compared[0]["methods"]["network tiny"]
+    assert found["methods"]["network tiny"]["bits"] == own["bits"], "it reads pictures of its own size"
+
+
 def test_without_labels_the_nearest_pictures_are_relevant_and_supervised_methods_refuse(
     checkpoint_path: Path, tmp_path: Path
 ) -> None:
@@ -155,8 +179,10 @@ def test_what_cannot_be_compared_is_a_sentence_before_the_work(
     (tmp_path / "file").touch()
     with pytest.raises(ModelError, match="file cannot be written to"):
         compare(folder, tmp_path / "file", Choices())
+    heard, choices = list[tuple[str, int, int]](), Choices(network=str(checkpoint_path), keep=tmp_path / "file")
     with pytest.raises(ModelError, match="file cannot be written to"):
-        compare(folder, tmp_path / "out", Choices(network=str(checkpoint_path), keep=tmp_path / "file"))
+        compare(folder, tmp_path / "out", choices, lambda *step: heard.append(step))
+    assert heard == []
 
 
 def test_the_command_shows_the_table_and_where_the_report_is(
@@ -173,6 +199,9 @@ def test_the_command_shows_the_table_and_where_the_report_is(
     assert "SH: SH finds 48 axes in more than 48 pictures; there are 27." in said
     assert "1 unreadable files were left out." in said
     assert (tmp_path / "out" / "report.html").is_file()
+    code, said = run("--methods", "lsh", "--bits", "12", "--trained", str(checkpoint_path))
+    assert code == 0, said
+    assert re.search("mAP.*12 bits.*16 bits", said), "the network's own are of another length than was asked for"
     code, said = run("--bits", "many")
     assert code == 1
     assert "--bits is a list of whole numbers like 12,24,48, not many." in said

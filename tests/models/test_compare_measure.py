@@ -5,25 +5,73 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from models.baselines.kinds import KINDS
+from models.baselines.latent import LatentLayer
+from models.baselines.method import Labels
+from models.codes import Floats
 from models.compare_data import relevant_pictures
 from models.compare_measure import Comparison, sizes
 from models.compare_unfinished import Unfinished
+from models.errors import ModelError
 from tests.models.baselines.toy import side_of, toy
 
 
-def test_a_method_that_fails_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def comparison_in(folder: Path) -> Comparison:
     database, queries = side_of(toy(100)), side_of(toy(20, seed=1))
+    relevant, unfinished = relevant_pictures(database, queries, True), Unfinished(folder / "unfinished.json", 0)
+    return Comparison(database, queries, relevant, unfinished, labelled=True, seed=0)
 
+
+def test_a_method_that_fails_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def no_room(_bits: int, _seed: int) -> Any:
         raise MemoryError
 
     monkeypatch.setitem(KINDS, "lsh", replace(KINDS["lsh"], make=no_room))
-    relevant, unfinished = relevant_pictures(database, queries, True), Unfinished(tmp_path / "unfinished.json", 0)
-    comparison = Comparison(database, queries, relevant, unfinished, labelled=True, seed=0)
+    comparison = comparison_in(tmp_path)
     assert comparison.method("lsh", (8,), lambda _: None)["refused"] == {"8": "There is not enough memory."}
     assert comparison.method("itq", (8,), lambda _: None)["bits"]
+
+
+class Failing(LatentLayer):
+    """Asks torch for more memory than any machine has, or fails in another way."""
+
+    def fit(self, _features: Floats, _labels: Labels | None = None, /) -> None:
+        if self.bits == 8:
+            torch.empty(10**15)
+        raise RuntimeError("something else")
+
+
+def test_a_lack_of_memory_in_torch_is_one_of_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    comparison = comparison_in(tmp_path)
+    monkeypatch.setitem(KINDS, "ours", replace(KINDS["ours"], make=Failing))
+    assert comparison.method("ours", (8,), lambda _: None)["refused"] == {"8": "There is not enough memory."}
+    assert comparison.growth("ours", 8, lambda _: None) == []
+    with pytest.raises(RuntimeError, match="something else"):
+        comparison.method("ours", (16,), lambda _: None)
+
+
+def test_results_that_cannot_be_written_are_no_methods_refusal(tmp_path: Path) -> None:
+    comparison = comparison_in(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match="nowhere cannot be written to"):
+        comparison.method("lsh", (8,), lambda _: None)
+    with pytest.raises(ModelError, match="nowhere cannot be written to"):
+        comparison.growth("ksh", 8, lambda _: None)
+
+
+def test_what_learnt_from_all_pictures_is_not_taught_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    comparison, asked = comparison_in(tmp_path), list[int]()
+    monkeypatch.setattr("models.compare_measure.SIZES", (50,))
+    for name in ("ours", "ksh"):
+        found = comparison.method(name, (8,), lambda _: None)["bits"]["8"]
+        times = comparison.growth(name, 8, asked.append)
+        assert [time["pictures"] for time in times] == [50, 100]
+        as_measured = (times[-1]["seconds"], times[-1]["memory"]) == (found["seconds"], found["memory"])
+        assert as_measured == (KINDS[name].most is None)
+    assert asked == [50, 50, 100]
+    comparison.unfinished.measured.clear()
+    assert [time["pictures"] for time in comparison.growth("ours", 8, asked.append)] == [50, 100]
 
 
 def test_sizes_go_up_to_all_pictures() -> None:

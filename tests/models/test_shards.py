@@ -1,5 +1,7 @@
 """Pictures in tar archives: what is found, in what order they come, what is refused, and training on them."""
 
+import errno
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models import train as training
-from models.dataset import TRAIN, VALIDATION, read_splits
+from models.dataset import TEST, TRAIN, VALIDATION, read_splits
 from models.errors import DatasetError
 from models.pack import pack
 from models.preprocess import Preprocess
@@ -97,10 +99,20 @@ def test_large_pictures_are_made_small_and_what_is_none_is_left_out_and_named(tm
         pack(tmp_path / "pictures", tmp_path / "packed", nobody)
 
 
+def test_a_file_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    folder = coloured_folder(tmp_path / "pictures", per_class=2)
+    (folder / "red" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    made = pack(folder, tmp_path / "packed", nobody)
+    assert made.pictures == 6
+    assert [path.name for path in made.unreadable] == ["gone.jpg"]
+
+
 def test_splits_keep_apart(tmp_path: Path) -> None:
-    for split in ("train", "val"):
+    for split in ("train", "val", "test"):
         coloured_folder(tmp_path / "pictures" / split, per_class=4)
-    pack(tmp_path / "pictures", tmp_path / "packed", nobody)
+    made = pack(tmp_path / "pictures", tmp_path / "packed", nobody)
+    assert (made.pictures, made.archives) == (24, 2)
+    assert not shards_in(tmp_path / "packed", TEST), "nothing reads archives of it"
     data = read(tmp_path / "packed", RECIPE)
     assert len(shards_in(tmp_path / "packed", VALIDATION)) == 1
     assert (len(data.training.labels), len(data.held_out.labels)) == (12, 12)
@@ -170,6 +182,20 @@ def test_where_everything_lies_is_found_out_once_and_anew_when_an_archive_change
     assert len(read_index(shards_in(packed))) == len(first) - IN_AN_ARCHIVE + 1
     index_path(shards_in(packed)).write_bytes(b"damaged")
     assert len(read_index(shards_in(packed))) == len(first) - IN_AN_ARCHIVE + 1
+
+
+def test_where_everything_lies_is_found_out_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    write(tmp_path / "train-0.tar", ("1.jpg", jpeg()), ("1.cls", b"0"))
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "savez", read_only)
+        patched.setattr(Path, "unlink", read_only)
+        assert len(read_index(shards_in(tmp_path))) == 1
+    assert not index_path(shards_in(tmp_path)).exists()
 
 
 def test_an_epoch_takes_every_picture_once_and_few_archives_at_a_time(packed: Path) -> None:

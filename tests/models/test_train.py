@@ -14,10 +14,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from models import train as training
 from models.backbones import BACKBONES, Backbone
 from models.checkpoint import load
 from models.codes import Codes, Floats
 from models.dataset import Loaded
+from models.description import CheckpointInfo
 from models.errors import CheckpointError, DatasetError, RecipeError, WeightsUnavailableError
 from models.network import LatentHashNet
 from models.preprocess import Preprocess
@@ -260,3 +262,15 @@ def test_the_small_backbone_learns_from_scratch(pictures: Path, tmp_path: Path) 
 @pytest.mark.parametrize(("least_area", "cut"), [(0.5, 160), (0.75, 175), (1.0, 192)])
 def test_the_less_a_cut_leaves_out_the_nearer_it_is_to_the_whole(least_area: float, cut: int) -> None:
     assert Recipe(size=192, least_area=least_area).cut == cut
+
+
+@pytest.mark.parametrize(("fingerprint", "said"), [("0123", "net 0123 0.5\n"), ("", "")])
+def test_of_several_processes_the_one_that_saves_says_so(
+    fingerprint: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reads, metrics = BACKBONES["tiny"].preprocess, {"held_out_accuracy": 0.5}
+    info = CheckpointInfo("net", "tiny", 8, 8, "raw", (), reads, metrics=metrics, fingerprint=fingerprint)
+    monkeypatch.setattr(training, "train", lambda *_: info)
+    monkeypatch.setattr("sys.argv", ["train", "pictures"])
+    training.main()
+    assert capsys.readouterr().out == said
