@@ -32,6 +32,13 @@ _START_S = 60.0
 _LARGEST_HEADER, _LARGEST_THUMBNAIL = 4096, 1_000_000
 # What Python and the decoders take, and what a pixel costs at most on its way through them.
 _MEMORY, _MEMORY_A_PIXEL = 500_000_000, 24
+# One thread, and what a large picture took goes back to the system at once: left to itself, glibc begins to keep it
+# once it has seen a few, hundreds of megabytes for good.
+_FRUGAL = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "8000000",
+    "MALLOC_TRIM_THRESHOLD_": "32000000",
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class _Process:
         self._program, self._side, self._ready = program, job.preprocess.size, False
         self._socket, theirs = socket.socketpair()
         # Nothing of ours but the way to our code: no passwords, no settings.
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_FRUGAL}
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - a list without a shell, and nothing in it comes from a request
                 [*program, job.to_json(), str(theirs.fileno())],

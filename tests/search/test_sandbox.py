@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from app.search.decode import Crop, DecodeLimits
 from app.search.prepare import InProcess
 from app.search.sandbox import Job, Sandbox
 from models.preprocess import Preprocess
+from tests.crash.watch import family, resident
+from tests.hostile import lies
 from tests.pictures import corners, encoded
 
 SIDE, SECONDS = 32, 2.0
@@ -79,6 +81,18 @@ def test_a_picture_that_takes_too_long_is_given_up(sandbox: Sandbox) -> None:
         sandbox(b"hang  ")
     assert SECONDS <= time.monotonic() - began < SECONDS + 5
     assert sandbox(PICTURE).media_type == "image/jpeg"
+
+
+def test_what_a_large_picture_took_goes_back_to_the_system() -> None:
+    others = set(family(os.getpid()))
+    with closing(Sandbox(Job(PREPROCESS, DecodeLimits()), 1, 60)) as sandbox:
+        sandbox(PICTURE)
+        (process,) = set(family(os.getpid())) - others
+        before = resident(process)
+        for _, data in lies():
+            with suppress(PictureRefusedError):
+                sandbox(data)
+        assert resident(process) < before + 50_000_000
 
 
 def test_what_decodes_cannot_write_files(sandbox: Sandbox, tmp_path: Path) -> None:
