@@ -1,5 +1,6 @@
 """The service with its pictures in a bucket: the same answers, and what happens while the bucket is away."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -127,8 +128,8 @@ def checked(service: Service) -> Check:
     return Check(service.database, service.files, service.index, service.encodings)
 
 
-def test_a_deletion_that_the_bucket_missed_is_mended_later(
-    client: TestClient, s3: S3Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_a_deletion_that_the_bucket_missed_is_made_up_for_at_the_next_start(
+    client: TestClient, s3: S3Server, settings: Settings
 ) -> None:
     one, two = index(client, picture(1), picture(2))
     s3.stop()
@@ -136,6 +137,18 @@ def test_a_deletion_that_the_bucket_missed_is_mended_later(
     assert search(client, 1)["id"] == two["id"]
     s3.start()
     assert originals(s3) == {content_hash(picture(1)), content_hash(picture(2))}
+    with open_with_fake(settings):
+        assert originals(s3) == {content_hash(picture(2))}
+
+
+def test_what_nobody_noted_a_check_finds_and_mends(
+    client: TestClient, s3: S3Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = index(client, picture(1), picture(2))
+    s3.stop()
+    client.delete(f"/images/{one['id']}")
+    s3.start()
+    shutil.rmtree(settings.data_dir / "under-way")
     monkeypatch.setattr("app.ingest.check._YOUNG_S", -60)
     with open_with_fake(settings) as service:
         (finding,) = checked(service).run(10, lambda *_: None)
