@@ -84,6 +84,12 @@ def test_the_page_stands_alone_and_its_plots_have_names(compared: tuple[dict[str
         assert f">{kind.title}</" in page
 
 
+def test_plots_can_be_read_on_pages_of_any_colour(compared: tuple[dict[str, Any], Path, Heard]) -> None:
+    _, out, _ = compared
+    for plot in out.glob("*.svg"):
+        assert plot.read_text().count('<rect width="100%" height="100%" fill="#ffffff"') == 1, plot.name
+
+
 def test_map_is_that_of_the_methods_codes(
     compared: tuple[dict[str, Any], Path, Heard], checkpoint_path: Path, folder: Path
 ) -> None:
