@@ -19,6 +19,7 @@ from tests.conftest import running_server
 
 log = logging.getLogger("torture")
 
+ROOT = Path(__file__).parents[2]
 EXAMPLES = os.environ.get("TORTURE_EXAMPLES")
 HOW_MANY = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "10", "--generation-deterministic"]
 # What a description cannot say makes requests that it allows and the service refuses: a text with a NUL, a file that
@@ -45,6 +46,7 @@ def test_whatever_the_description_allows_or_forbids_is_answered_as_described(tmp
             capture_output=True,
             text=True,
             cwd=tmp_path,
+            env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.crash.fuzz_hooks", "PYTHONPATH": str(ROOT)},
             check=False,
         )
         assert fuzz.returncode == 0, fuzz.stdout[-20_000:] + fuzz.stderr
