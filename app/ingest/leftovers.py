@@ -38,7 +38,9 @@ class Leftovers:
                 note = self._write(hashes, held) if hashes else None
             yield
             if note is not None:
-                note.unlink(missing_ok=True)
+                # One that stays has a start look once more.
+                with suppress(OSError):
+                    note.unlink()
 
     def discard(self, sha256: str) -> None:
         """Deletes an original that no picture uses any more.
