@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, errors_as_sentences, fail, steps_of
+from app.cli.terminal import console, errors_as_sentences, fail, step_by_step
 
 
 def compare(
@@ -43,7 +43,7 @@ def compare(
             keep=keep,
             seed=seed,
         )
-        with steps_of("reading") as report:
+        with step_by_step() as report:
             try:
                 found = run(folder, out, choices, report)
             except KeyboardInterrupt:

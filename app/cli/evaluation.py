@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, errors_as_sentences, fail, steps_of
+from app.cli.terminal import console, errors_as_sentences, fail, step_by_step
 
 
 def evaluate(
@@ -23,7 +23,7 @@ def evaluate(
         from models.evaluate import evaluate as run
         from models.plots import LABELS
 
-        with steps_of("reading") as report:
+        with step_by_step() as report:
             try:
                 found = run(checkpoint, folder, out, unseen=unseen, progress=report)
             except KeyboardInterrupt:

@@ -60,10 +60,10 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def steps_of(first: str) -> Iterator[Callable[[str, int, int], None]]:
+def step_by_step() -> Iterator[Callable[[str, int, int], None]]:
     """Shows a progress bar; yields what to tell which step is under way, and how much of how much of it is done."""
     with progress_bar() as bar:
-        task = bar.add_task(first, total=None)
+        task = bar.add_task("reading", total=None)
 
         def report(what: str, done: int, total: int) -> None:
             if bar.tasks[task].description != what:
