@@ -144,9 +144,9 @@ def test_without_a_folder_for_notes_work_goes_on(service: Service) -> None:
 def test_without_room_for_a_note_work_goes_on(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Path.open
 
-    def to_a_full_disk(path: Path, mode: str = "r", buffering: int = -1) -> Any:
+    def to_a_full_disk(path: Path, *how: Any, **further: Any) -> Any:
         full = path.parent == folder_of(service)
-        return plain(Path("/dev/full"), "wb", buffering) if full else plain(path, mode, buffering)
+        return plain(Path("/dev/full"), "wb", buffering=0) if full else plain(path, *how, **further)
 
     monkeypatch.setattr(Path, "open", to_a_full_disk)
     service.ingest.add([Upload(PICTURE, "one", {})])
