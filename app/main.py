@@ -29,6 +29,7 @@ from app.api.observed import Observed
 from app.api.openapi import describe
 from app.api.problems import add_exception_handlers
 from app.api.request_id import HEADER as REQUEST_ID
+from app.api.startup import StartupSentences
 from app.api.tracing import open_tracing
 from app.demo.fill import fill_if_empty
 from app.handover import Watch
@@ -127,6 +128,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         add_cors(app, settings.cors_origins)
     app.add_middleware(Observed, metrics=metrics, tracing=tracing)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
+    app.add_middleware(StartupSentences)
     add_exception_handlers(app)
     for part in (search, index, jobs, images, facets, duplicates, quality, system, session):
         app.include_router(part.router)

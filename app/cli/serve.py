@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from app.api.access import LOOPBACK
 from app.api.metrics_files import shared_folder
@@ -48,25 +50,43 @@ def serve(
 
 
 def _run(settings: Settings) -> None:
+    config = uvicorn.Config(
+        "app.main:create_app",
+        factory=True,
+        http=BoundedProtocol,
+        ws="none",
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_config=configuration(settings.log),
+        # Lines of our own say more: how long it took, and what the request is called.
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        # Converting the network keeps a worker from answering; five seconds, the default, can be too few.
+        timeout_worker_healthcheck=60,
+    )
     try:
-        uvicorn.run(
-            "app.main:create_app",
-            factory=True,
-            http=BoundedProtocol,
-            ws="none",
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            log_config=configuration(settings.log),
-            # Lines of our own say more: how long it took, and what the request is called.
-            access_log=False,
-            timeout_graceful_shutdown=10,
-            # Converting the network keeps a worker from answering; five seconds, the default, can be too few.
-            timeout_worker_healthcheck=60,
-        )
+        failed = workers_failed(config) if settings.workers > 1 else _server_failed(config)
     except SystemExit as ended:
-        # uvicorn has numbers of its own for what failed, and has said what; our commands end with 1.
-        raise typer.Exit(1 if ended.code else 0) from ended
+        failed = bool(ended.code)
+    if failed:
+        # uvicorn has said what failed, and has numbers of its own for it; our commands end with 1.
+        raise typer.Exit(1)
+
+
+def _server_failed(config: uvicorn.Config) -> bool:
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return not server.started
+
+
+def workers_failed(config: uvicorn.Config) -> bool:
+    """Runs workers until somebody ends them; returns whether one could not start."""
+    supervisor = Multiprocess(config, [config.bind_socket()])
+    supervisor.run()
+    # It ends them all when one cannot start, without saying so to whoever started us.
+    return any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
 
 
 def _require_keys(settings: Settings, database: "Database") -> None:

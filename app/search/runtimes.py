@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import InvalidInputError
 from models.description import CheckpointInfo, read_weights
 from models.openvino_runtime import OpenVinoRuntime, convert, openvino_package
 
@@ -82,8 +83,9 @@ def open_runtime(path: Path, info: CheckpointInfo, device: str, precision: str, 
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
+        InvalidInputError: there is no GPU that torch could use, and `cuda` was asked for.
     """
-    if device == "cuda" or (device == "auto" and _has_gpu()):
+    if _on_gpu(device):
         from models.checkpoint import load
 
         return TorchRuntime(load(path)[0], "cuda")
@@ -146,9 +148,13 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _has_gpu() -> bool:
-    if not any(path.exists() for path in _GPU_DEVICES):
+def _on_gpu(device: str) -> bool:
+    if device == "cpu" or (device == "auto" and not any(path.exists() for path in _GPU_DEVICES)):
         return False
     import torch
 
-    return torch.cuda.is_available()
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        reason = f"torch {torch.__version__} finds no GPU here; install a torch with CUDA and a driver, or set auto"
+        raise InvalidInputError("LOOKALIKE_DEVICE", reason)
+    return there

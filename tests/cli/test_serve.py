@@ -283,6 +283,15 @@ def test_a_port_in_use_is_refused_in_a_sentence(
     assert server.poll() is None
 
 
+def test_workers_that_cannot_start_are_a_failure() -> None:
+    program = (
+        "import sys, uvicorn; from app.cli.serve import workers_failed\n"
+        "config = uvicorn.Config('nothing:app', port=0, workers=2, timeout_worker_healthcheck=5)\n"
+        "sys.exit(42 if workers_failed(config) else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 42
+
+
 # The last one: it ends the server that the others share.
 def test_sigterm_ends_all_workers_cleanly(
     first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]

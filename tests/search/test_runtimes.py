@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.errors import InvalidInputError
 from app.search.runtimes import converted, kept, open_runtime
 from models.backbones import BACKBONES
 from models.checkpoint import describe, save
@@ -106,3 +107,9 @@ def test_weights_that_are_others_are_refused_though_the_network_was_kept(checkpo
             open_runtime(path, info, "cpu", "f32", cache)
     finally:
         weights.write_bytes(content)
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_said(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InvalidInputError, match=r"LOOKALIKE_DEVICE: torch .* finds no GPU here"):
+        open_runtime(*checkpoint, "cuda", "f32", Path("nowhere"))
