@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 
 from app.catalogue import generations, queries
 from app.catalogue.picture_store import open_pictures
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors import VectorFile, kept_whole
 from app.errors import LookalikeError
 from app.indexes import open_in_milvus, open_index, vectors_of
 from app.ingest.encodings import Encodings
@@ -57,7 +57,7 @@ def open_content(settings: Settings) -> Iterator[tuple[Content, VectorFile, Chec
     Raises:
         LookalikeError: there is nothing in it, or something cannot be opened; the text says what to do.
     """
-    with open_database(settings) as database:
+    with open_database(settings) as database, kept_whole(settings.data_dir / "vectors"):
         with database.snapshot() as session:
             generation = queries.generation_in_use(session)
             if generation is None:

@@ -26,6 +26,7 @@ from psycopg import Connection as Driver
 from psycopg import sql
 from sqlalchemy import Connection, delete, func, inspect, select
 
+from app.catalogue import sparse
 from app.catalogue.database import Database
 from app.catalogue.locks import Lock
 from app.catalogue.picture_store import PictureStore
@@ -33,6 +34,7 @@ from app.catalogue.pictures import PictureFiles
 from app.catalogue.queries import last_change
 from app.catalogue.schema import revision, with_tables_of
 from app.catalogue.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Generation, Picture
+from app.catalogue.vectors import kept_whole
 from app.errors import LookalikeError
 
 # Each after those that it refers to.
@@ -57,15 +59,15 @@ def backup(database: Database, pictures: PictureStore, data_dir: Path, target: P
         raise LookalikeError(f"{target} has other files in it. Name a new folder, or one with an earlier backup.")
     (target / "tables").mkdir(parents=True, exist_ok=True)
     (target / MANIFEST).unlink(missing_ok=True)
-    with held(database), database.snapshot() as session:
+    (data_dir / "vectors").mkdir(parents=True, exist_ok=True)
+    with held(database), kept_whole(data_dir / "vectors"), database.snapshot() as session:
         connection = session.connection()
         columns = {table.__tablename__: _columns(connection, table.__tablename__) for table in TABLES}
         for name, its in columns.items():
             _write_rows(connection, name, its, target / "tables" / name)
         hashes = session.scalars(select(Picture.sha256).distinct()).all()
         _copy_out(pictures, PictureFiles(target / "pictures"), hashes, report)
-        (data_dir / "vectors").mkdir(parents=True, exist_ok=True)
-        shutil.copytree(data_dir / "vectors", target / "vectors", dirs_exist_ok=True)
+        shutil.copytree(data_dir / "vectors", target / "vectors", copy_function=sparse.copy, dirs_exist_ok=True)
         manifest = {
             "version": version("lookalike"),
             "revision": revision(connection),
@@ -90,7 +92,7 @@ def restore(database: Database, pictures: PictureStore, data_dir: Path, source: 
         if connection.scalar(select(Picture.id).limit(1)) is not None:
             raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
         _copy_in(PictureFiles(source / "pictures"), pictures, report)
-        shutil.copytree(source / "vectors", data_dir / "vectors", dirs_exist_ok=True)
+        shutil.copytree(source / "vectors", data_dir / "vectors", copy_function=sparse.copy, dirs_exist_ok=True)
         for table in reversed(TABLES):
             connection.execute(delete(table))
         with with_tables_of(connection, manifest["revision"]):

@@ -2,18 +2,23 @@
 
 The file grows by whole chunks whose disk space is claimed before anything is written, and never shrinks: a full
 disk is an error of the writer, and never a fault in a reader's map. Slots are handed out by the database and
-written once. Whether a row is what was written is told by the checksum in the database; each process looks at a
-row's checksum the first time that it reads it. Knows nothing of SQL.
+written once; where rows were that nobody needs any more the file has holes, which take no space. Whether a row is what
+was written is told by the checksum in the database; each process looks at a row's checksum the first time that it
+reads it. Knows nothing of SQL.
 """
 
+import fcntl
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.catalogue import sparse
 from app.catalogue.disk import NO_SPACE, Disk
 from app.errors import LookalikeError, UnavailableError
 from app.search.checksums import checksums
@@ -44,8 +49,8 @@ class VectorFile:
 
     @property
     def bytes_on_disk(self) -> int:
-        """Bytes that the file takes."""
-        return os.fstat(self._fd).st_size
+        """Bytes that the file takes, without its holes."""
+        return sparse.bytes_on_disk(self._fd)
 
     def write(self, slots: Slots, features: Features) -> NDArray[np.uint32]:
         """Writes rows `(n, dim)` float32 at their slots and syncs them; returns their checksums `(n,)`.
@@ -84,11 +89,29 @@ class VectorFile:
             good[unseen[~right]] = False
         return good
 
+    def free(self, slots: Slots) -> bool:
+        """Gives back the disk that rows take which nobody reads any more, as far as they fill pages of it.
+
+        Returns:
+            False if nothing was done because somebody reads the file as a whole; see `kept_whole`.
+        """
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        try:
+            ordered = np.unique(slots)
+            for run in np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1):
+                sparse.free(self._fd, int(run[0]) * self._row_bytes, int(run[-1] + 1) * self._row_bytes)
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        return True
+
     def _claim(self, rows: int) -> None:
         chunks = -(-rows // CHUNK_ROWS)
-        wanted = chunks * CHUNK_ROWS * self._row_bytes
-        if wanted > os.fstat(self._fd).st_size:
-            os.posix_fallocate(self._fd, 0, wanted)
+        wanted, there = chunks * CHUNK_ROWS * self._row_bytes, os.fstat(self._fd).st_size
+        if wanted > there:
+            os.posix_fallocate(self._fd, there, wanted - there)
 
     def _write_row(self, slot: int, row: bytes) -> None:
         view, at = memoryview(row), slot * self._row_bytes
@@ -109,6 +132,18 @@ class VectorFile:
     @property
     def _row_bytes(self) -> int:
         return self._dtype.itemsize * self.dim
+
+
+@contextmanager
+def kept_whole(folder: Path) -> Iterator[None]:
+    """Has every process leave alone what no picture has any more in a folder's files, for the length of the block.
+
+    Who reads a file as it was at one moment may still need that, and looks at the catalogue only once this is entered.
+    """
+    with ExitStack() as opened:
+        for path in folder.glob("*.f*"):
+            fcntl.flock(opened.enter_context(path.open("rb")), fcntl.LOCK_SH)
+        yield
 
 
 def vector_type(name: str) -> VectorType:

@@ -13,10 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.search.coarse import CodeTable
+from app.search.discarded import Discarded
 from app.search.fine import Distances, distances, smallest
 from app.search.types import Candidates, Encoded, Entries, Ids, Match, Subset
 
 log = logging.getLogger(__name__)
+
+# So long a search may read what it found before, in whichever process.
+_STILL_READ_S = 600.0
+# Disk comes in pages, and rows that lie side by side leave fewer of them half empty.
+_FREED_AT_ONCE = 1024
 
 Code = NDArray[np.uint8]
 Feature = NDArray[np.float32]
@@ -145,6 +151,10 @@ class Vectors(Protocol):
         """Tells for each slot whether its vector is what was written."""
         ...
 
+    def free(self, slots: Slots) -> bool:
+        """Gives back the disk that these take, which nobody reads any more; False if that has to wait."""
+        ...
+
     @property
     def bytes_on_disk(self) -> int:
         """Bytes that they take."""
@@ -162,6 +172,7 @@ class LocalIndex:
         self._codes = CodeTable(bits)
         self.vectors = vectors
         self._ordering: threading.Thread | None = None
+        self._left = Discarded(_STILL_READ_S, _FREED_AT_ONCE)
 
     def __len__(self) -> int:
         return len(self._codes)
@@ -188,7 +199,14 @@ class LocalIndex:
         return Kept(self.vectors.write(slots, encoded.features))
 
     def discard(self, slots: Slots) -> None:
-        """Leaves the vectors where they are: searches under way may be reading them, and slots are never used again."""
+        """Gives back the disk that vectors take once no search can be about to read them, at a later call.
+
+        A slot is never used again. So nothing that is read or written can be in its place.
+        """
+        self._left.add(slots)
+        due = self._left.due()
+        if len(due) and not self.vectors.free(due):
+            self._left.add(due)
 
     def follow(self, changes: Changes) -> None:
         """Takes out what is gone, and puts in what is new."""

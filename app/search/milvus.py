@@ -9,8 +9,6 @@ F7 stays where it is: the fine step is Milvus' own, over the slots of the pool. 
 """
 
 import logging
-import time
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from app.errors import UnavailableError
 from app.search.checksums import checksums
+from app.search.discarded import Discarded
 from app.search.gather import END, Found, Gathering, Hits
 from app.search.index import Changes, Checksums, Code, Feature, Kept, Ranked, Slots
 from app.search.milvus_collection import MOST, Collection, Field
@@ -55,7 +54,7 @@ class MilvusIndex:
         self.collection, self.truth = collection, truth
         self._count, self._newest, self._followed, self._moment = 0, 0, 0, 0
         self._few: WeakKeyDictionary[Subset, tuple[int, Entries]] = WeakKeyDictionary()
-        self._left: deque[tuple[float, list[int]]] = deque()
+        self._left = Discarded(_STILL_READ_S)
 
     def __len__(self) -> int:
         return self._count
@@ -90,9 +89,8 @@ class MilvusIndex:
 
     def discard(self, slots: Slots) -> None:
         """Deletes what is at these slots once no search can be about to rank it, at a later call or by a sync."""
-        self._left.append((time.monotonic() + _STILL_READ_S, slots.tolist()))
-        while self._left and self._left[0][0] < time.monotonic():
-            _, old = self._left.popleft()
+        self._left.add(slots)
+        if old := self._left.due().tolist():
             try:
                 self.collection.delete(old)
             except UnavailableError as error:

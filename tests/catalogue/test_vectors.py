@@ -1,6 +1,7 @@
 """Vectors on disk: what is written is read by everybody, and nobody reads what was not written."""
 
 import errno
+import mmap
 import os
 import zlib
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import CHUNK_ROWS, VectorFile, vector_type
+from app.catalogue.vectors import CHUNK_ROWS, VectorFile, kept_whole, vector_type
 from app.errors import LookalikeError, UnavailableError
 from app.search.checksums import checksums
 
@@ -178,3 +179,60 @@ def test_a_kind_of_vectors_that_is_not_known_is_named() -> None:
     assert vector_type("f16") == "f16"
     with pytest.raises(LookalikeError, match="keeps its vectors as f8"):
         vector_type("f8")
+
+
+def test_rows_that_nobody_needs_give_their_disk_back_and_no_other_changes(path: Path) -> None:
+    rows = some(CHUNK_ROWS)
+    with closing(VectorFile(path, DIM)) as vectors:
+        checked = vectors.write(np.arange(CHUNK_ROWS), rows)
+        gone = np.arange(1000, 3000)
+        assert vectors.free(gone[::-1])
+        assert vectors.bytes_on_disk <= CHUNK_BYTES - len(gone) * DIM * 4 + 2 * mmap.PAGESIZE
+        kept = np.setdiff1d(np.arange(CHUNK_ROWS), gone)
+        assert np.array_equal(vectors.rows(kept)[kept], rows[kept])
+        assert vectors.intact(kept, checked[kept]).all()
+
+
+def test_rows_are_freed_among_others_as_far_as_they_fill_pages(path: Path) -> None:
+    slots = np.arange(CHUNK_ROWS)
+    with closing(VectorFile(path, 1280)) as vectors:
+        rows = np.random.default_rng(0).normal(size=(CHUNK_ROWS, 1280)).astype(np.float32)
+        checked = vectors.write(slots, rows)
+        before = vectors.bytes_on_disk
+        # Of four rows of five quarters of a page side by side, the first and the last have a page of their own.
+        vectors.free(slots[::2])
+        # Where its holes are a file system has to keep somewhere, too.
+        assert vectors.bytes_on_disk == pytest.approx(before - CHUNK_ROWS // 4 * mmap.PAGESIZE, rel=0.01)
+        assert vectors.intact(slots[1::2], checked[1::2]).all()
+
+
+def test_growth_leaves_holes_as_they_are(vectors: VectorFile) -> None:
+    vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
+    vectors.free(np.arange(CHUNK_ROWS))
+    assert vectors.bytes_on_disk == 0
+    vectors.write(at(CHUNK_ROWS), some(1))
+    assert vectors.bytes_on_disk == CHUNK_BYTES
+
+
+def test_slots_behind_the_end_of_the_file_take_nothing(vectors: VectorFile) -> None:
+    vectors.write(at(0), some(1))
+    assert vectors.free(at(10**9))
+    assert vectors.bytes_on_disk == CHUNK_BYTES
+
+
+def test_who_reads_a_file_as_a_whole_is_waited_for(vectors: VectorFile, path: Path) -> None:
+    checked = vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
+    with kept_whole(path.parent), kept_whole(path.parent):
+        assert not vectors.free(np.arange(CHUNK_ROWS))
+        assert vectors.intact(np.arange(CHUNK_ROWS), checked).all()
+    assert vectors.free(np.arange(CHUNK_ROWS))
+    assert vectors.bytes_on_disk == 0
+
+
+def test_where_there_are_no_holes_nothing_is_freed_and_nothing_fails(
+    vectors: VectorFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
+    monkeypatch.setattr(mmap, "MADV_REMOVE", 1 << 20)
+    assert vectors.free(np.arange(CHUNK_ROWS))
+    assert vectors.bytes_on_disk == CHUNK_BYTES

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import running_server
 from tests.crash.ledger import Ledger
-from tests.crash.watch import descriptors, resident
+from tests.crash.watch import descriptors, on_disk, resident
 from tests.hostile import lies
 from tests.pictures import encoded, gradient
 
@@ -56,7 +56,7 @@ def mixed_load(client: httpx2.Client, ledger: Ledger) -> list[Callable[[], None]
 @pytest.mark.timeout(SECONDS + 600)
 def test_nothing_grows(tmp_path: Path) -> None:
     data, ledger, ending, errors = tmp_path / "data", Ledger(), threading.Event(), list[BaseException]()
-    samples: list[tuple[float, int, int, int]] = []
+    samples: list[tuple[float, int, int, int, int]] = []
     done, temporary = 0, tmp_path / "temporary"
     temporary.mkdir()
 
@@ -80,7 +80,8 @@ def test_nothing_grows(tmp_path: Path) -> None:
         began = time.monotonic()
         while not errors and time.monotonic() - began < SECONDS:
             time.sleep(SECONDS / 120)
-            taken = resident(process.pid), descriptors(process.pid), len(list(temporary.iterdir()))
+            files = len(list(temporary.iterdir()))
+            taken = resident(process.pid), descriptors(process.pid), files, on_disk(data / "vectors")
             samples.append((time.monotonic() - began, *taken))
         ending.set()
         for thread in threads:
@@ -88,18 +89,20 @@ def test_nothing_grows(tmp_path: Path) -> None:
         assert errors == []
         ledger.check(client)
     assert "Traceback" not in (tmp_path / "data.server.log").read_text()
-    seconds, memory, opened, files = (np.array(column) for column in zip(*samples, strict=True))
+    seconds, memory, opened, left, vectors = (np.array(column) for column in zip(*samples, strict=True))
     settled, late = seconds > SECONDS / 4, seconds > SECONDS * 3 / 4
     # Medians, since a process that is just being started holds all of its parent's memory for a moment.
     early, hours = settled & (seconds <= SECONDS / 2), SECONDS / 2 / 3600
     slope = float(np.median(memory[late]) / np.median(memory[early]) - 1) / hours
     log.warning(
-        "%.1f h, %d rounds, memory %.0f to %.0f MB, %+.2f %% an hour, at most %d descriptors and %d temporary files",
+        "%.1f h, %d rounds, memory %.0f to %.0f MB, %+.2f %% an hour, at most %d descriptors, %d temporary files, "
+        "%.0f MB of vectors",
         *(SECONDS / 3600, done, memory[settled].min() / 1e6, memory[settled].max() / 1e6, slope * 100),
-        *(opened.max(), files.max()),
+        *(opened.max(), left.max(), vectors.max() / 1e6),
     )
     half = len(samples) // 2
     assert opened[half:].max() <= opened[:half].max() + 5
-    assert files[half:].max() <= files[:half].max() + 5
+    assert left[half:].max() <= left[:half].max() + 5
+    assert vectors[half:].max() <= 1.5 * vectors[:half].max()
     if SECONDS >= TELLING_S:
         assert slope < GROWTH_AN_HOUR

@@ -1,6 +1,5 @@
 """Bringing Milvus in line with the truth, over real services in a Milvus that loses and keeps too much."""
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -109,10 +108,10 @@ def test_what_replacements_and_deletions_leave_is_cleared_by_the_service_in_time
     service.ingest.add([Upload(picture(200), "key 3", {})])
     assert len(slots(service)) == PICTURES + 1, "a search may still be about to rank it"
     # A minute later.
-    index_of(service)._left = deque((0.0, left) for _, left in index_of(service)._left)
+    index_of(service)._left.patience = 0.0
     service.ingest.delete(found(service, "key 5").id)
-    assert len(slots(service)) == PICTURES, "what was replaced is gone, and what was deleted is still there"
-    assert len(before - slots(service)) == 1
+    assert len(slots(service)) == PICTURES - 1
+    assert len(before - slots(service)) == 2
 
 
 def found(service: Service, key: str) -> Picture:

@@ -1,0 +1,64 @@
+"""Files with holes are copied with them."""
+
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+
+from app.catalogue import sparse
+
+PAGE = mmap.PAGESIZE
+
+
+@pytest.fixture
+def holed(tmp_path: Path) -> Path:
+    """Data, a hole, data, a hole up to the end."""
+    path = tmp_path / "holed"
+    path.write_bytes(b"a" * 64 * PAGE + b"b" * 10)
+    with path.open("r+b") as file:
+        sparse.free(file.fileno(), PAGE, 60 * PAGE)
+        file.truncate(100 * PAGE)
+    return path
+
+
+def taken(path: Path) -> int:
+    with path.open("rb") as file:
+        return sparse.bytes_on_disk(file.fileno())
+
+
+def test_a_hole_reads_as_zeros(holed: Path) -> None:
+    there = holed.read_bytes()
+    assert there == b"a" * PAGE + bytes(59 * PAGE) + b"a" * 4 * PAGE + b"b" * 10 + bytes(36 * PAGE - 10)
+    assert taken(holed) == 6 * PAGE
+
+
+def test_a_copy_is_the_same_and_takes_as_little(holed: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    sparse.copy(str(holed), str(copy))
+    assert copy.read_bytes() == holed.read_bytes()
+    assert taken(copy) == taken(holed)
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_takes_the_place_of_what_was_there(holed: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.write_bytes(os.urandom(200 * PAGE))
+    sparse.copy(str(holed), str(copy))
+    assert copy.read_bytes() == holed.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"c", b"d" * 3 * PAGE])
+def test_files_without_holes_are_copied_too(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content)
+    sparse.copy(str(tmp_path / "file"), str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == content
+
+
+@pytest.mark.parametrize(("start", "end"), [(1, PAGE), (PAGE - 1, PAGE + 1), (PAGE, PAGE), (0, 0), (10**12, 10**13)])
+def test_what_fills_no_page_stays(start: int, end: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"e" * 4 * PAGE)
+    with path.open("r+b") as file:
+        sparse.free(file.fileno(), start, end)
+    assert path.read_bytes() == b"e" * 4 * PAGE
