@@ -97,6 +97,13 @@ def service(settings: Settings, database: Database) -> Iterator[Service]:
         yield opened
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has vectors that no picture has any more give back their disk at once."""
+    monkeypatch.setattr("app.search.index._STILL_READ_S", 0.0)
+    monkeypatch.setattr("app.search.index._FREED_AT_ONCE", 1)
+
+
 def open_with_fake(settings: Settings) -> AbstractContextManager[Service]:
     """Opens a service as `open_service` does, with the fake network."""
 

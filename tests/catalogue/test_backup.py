@@ -24,6 +24,7 @@ from app.settings import Settings
 from tests.catalogue.postgres import connect
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.vectors import vector_file
 
 # The migration that 0.2.0 ended with.
 EARLIER = "jobs"
@@ -108,6 +109,30 @@ def test_it_is_of_one_moment_while_others_add_and_delete(service: Service, elsew
     ):
         assert Check(database, copy.files, copy.index, copy.encodings).run(100, lambda *_: None) == []
         assert 30 <= len(copy.follower.current()) <= 31
+
+
+@pytest.mark.usefixtures("impatient")
+def test_it_has_the_vectors_of_its_moment_though_nobody_else_needs_them(
+    service: Service, elsewhere: Settings, tmp_path: Path
+) -> None:
+    vectors = vector_file(service)
+    add(service, *range(60))
+    before = vectors.bytes_on_disk
+    with service.database.asking() as session:
+        ids = list(session.scalars(text("SELECT id FROM pictures")))
+
+    def delete_all(*_: int) -> None:
+        while ids:
+            service.ingest.delete(ids.pop())
+
+    # Originals are copied first, and nothing is left of the pictures then.
+    backup(service.database, service.files, service.settings.data_dir, tmp_path / "backup", delete_all)
+    restored(elsewhere, tmp_path / "backup")
+    check_all(elsewhere, range(60))
+    assert vectors.bytes_on_disk == before
+    add(service, 100)
+    service.ingest.delete(61)
+    assert vectors.bytes_on_disk < before
 
 
 def test_no_original_goes_while_a_backup_holds(service: Service) -> None:

@@ -24,6 +24,7 @@ from app.search.types import SearchOptions
 from tests.catalogue.postgres import connect
 from tests.fakes import FakeEncoder
 from tests.pictures import encoded, every_format, gradient
+from tests.vectors import vector_file
 
 BROKEN = b"not a picture"
 
@@ -369,3 +370,14 @@ def test_many_at_once_each_get_a_slot_of_their_own_and_are_all_found(service: Se
         found = nearest(service, picture(number))
         assert found is not None
         assert found[1] == 0
+
+
+@pytest.mark.usefixtures("impatient")
+def test_replaced_pictures_give_back_the_disk_of_their_vectors(service: Service) -> None:
+    keys = [f"key {one}" for one in range(60)]
+    service.ingest.add([upload(key, picture(one)) for one, key in enumerate(keys)])
+    before = vector_file(service).bytes_on_disk
+    service.ingest.add([upload(key, picture(100 + one)) for one, key in enumerate(keys)])
+    assert vector_file(service).bytes_on_disk < before
+    for one, key in enumerate(keys):
+        assert nearest(service, picture(100 + one)) == (key, 0.0)

@@ -1,6 +1,7 @@
 """The local index over a real vector file: ranking against brute force, and vectors damaged on disk."""
 
 import logging
+import mmap
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors import VectorFile, kept_whole
 from app.search.index import LocalIndex
 from app.search.types import Candidates, Entries, Subset
 from models.codes import hamming
@@ -141,3 +142,34 @@ def test_pictures_come_and_go(filled: Filled) -> None:
     matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, COUNT)
     assert [match.id for match in matches] == filled.expected(filled.features[0], left_out=(0, 1))
     assert filled.index.bytes_in_use > COUNT * (BITS // 8)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_is_given_up_gives_its_disk_back_once_nobody_reads_it(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.search.index._FREED_AT_ONCE", COUNT // 2)
+    index = LocalIndex(BITS, filled.index.vectors)
+    index.add(filled.entries)
+    # Those at the first slots lie side by side.
+    first = np.argsort(filled.entries.slots)[: COUNT // 2]
+    index.remove(filled.entries.ids[first])
+    before = index.bytes_kept
+    index.discard(filled.entries.slots[first[:-1]])
+    assert index.bytes_kept == before, "too few"
+    with kept_whole(filled.path.parent):
+        index.discard(filled.entries.slots[first[-1:]])
+        assert index.bytes_kept == before, "somebody reads them all"
+    index.discard(np.zeros(0, np.int64))
+    assert index.bytes_kept <= before - COUNT // 2 * DIM * 4 + mmap.PAGESIZE
+    left = tuple(first.tolist())
+    matches = index.rank(filled.features[0], filled.entries.codes[0], index.everything(None), COUNT)
+    assert [match.id for match in matches] == filled.expected(filled.features[0], left_out=left)
+
+
+def test_what_a_search_may_still_read_stays(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.search.index._FREED_AT_ONCE", 1)
+    index = LocalIndex(BITS, filled.index.vectors)
+    before = index.bytes_kept
+    index.discard(filled.entries.slots)
+    assert index.bytes_kept == before
