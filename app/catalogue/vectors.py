@@ -11,7 +11,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -95,10 +95,15 @@ class VectorFile:
         Returns:
             False if nothing was done because somebody reads the file as a whole; see `kept_whole`.
         """
+        if not len(slots):
+            return True
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError:
+            # Where files cannot be locked nobody could be waited for, so nothing is freed.
+            return True
         try:
             ordered = np.unique(slots)
             for run in np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1):
@@ -142,7 +147,8 @@ def kept_whole(folder: Path) -> Iterator[None]:
     """
     with ExitStack() as opened:
         for path in folder.glob("*.f*"):
-            fcntl.flock(opened.enter_context(path.open("rb")), fcntl.LOCK_SH)
+            with suppress(OSError):
+                fcntl.flock(opened.enter_context(path.open("rb")), fcntl.LOCK_SH)
         yield
 
 

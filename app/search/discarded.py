@@ -12,13 +12,13 @@ Slots = NDArray[np.int64]
 
 
 class Discarded:
-    """Keeps slots for `patience` seconds, and then until there are at least so many. Safe for many threads.
+    """Keeps slots for `patience` seconds, or longer, until somebody asks. Safe for many threads.
 
     What it keeps when the process ends is forgotten, and stays where it is, unused.
     """
 
-    def __init__(self, patience: float, at_least: int = 1) -> None:
-        self.patience, self._at_least = patience, at_least
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
         self._left: deque[tuple[float, Slots]] = deque()
         self._taking = threading.Lock()
 
@@ -27,12 +27,12 @@ class Discarded:
         with self._taking:
             self._left.append((time.monotonic(), slots))
 
-    def due(self) -> Slots:
-        """Hands out those that have been here long enough, each once; none as long as they are too few."""
+    def due(self, at_least: int = 1) -> Slots:
+        """Hands out those that have been here long enough, each once; none if there are fewer than `at_least`."""
         with self._taking:
             until = time.monotonic() - self.patience
             due = list(takewhile(lambda left: left[0] <= until, self._left))
-            if sum(len(slots) for _, slots in due) < self._at_least:
+            if sum(len(slots) for _, slots in due) < at_least:
                 return np.zeros(0, np.int64)
             for _ in due:
                 self._left.popleft()

@@ -172,7 +172,7 @@ class LocalIndex:
         self._codes = CodeTable(bits)
         self.vectors = vectors
         self._ordering: threading.Thread | None = None
-        self._left = Discarded(_STILL_READ_S, _FREED_AT_ONCE)
+        self._left = Discarded(_STILL_READ_S)
 
     def __len__(self) -> int:
         return len(self._codes)
@@ -188,7 +188,8 @@ class LocalIndex:
         return self.vectors.bytes_on_disk
 
     def close(self) -> None:
-        """Closes the vector file."""
+        """Closes the vector file, without what is not needed of it."""
+        self.vectors.free(self._left.due())
         self.vectors.close()
 
     def require(self) -> None:
@@ -204,8 +205,8 @@ class LocalIndex:
         A slot is never used again. So nothing that is read or written can be in its place.
         """
         self._left.add(slots)
-        due = self._left.due()
-        if len(due) and not self.vectors.free(due):
+        due = self._left.due(_FREED_AT_ONCE)
+        if not self.vectors.free(due):
             self._left.add(due)
 
     def follow(self, changes: Changes) -> None:

@@ -1,6 +1,7 @@
 """Vectors on disk: what is written is read by everybody, and nobody reads what was not written."""
 
 import errno
+import fcntl
 import mmap
 import os
 import zlib
@@ -235,4 +236,17 @@ def test_where_there_are_no_holes_nothing_is_freed_and_nothing_fails(
     vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
     monkeypatch.setattr(mmap, "MADV_REMOVE", 1 << 20)
     assert vectors.free(np.arange(CHUNK_ROWS))
+    assert vectors.bytes_on_disk == CHUNK_BYTES
+
+
+def test_where_files_cannot_be_locked_nothing_is_freed_and_nothing_fails(
+    vectors: VectorFile, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(fd: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, f"No locks available for {fd}, {operation}")
+
+    vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with kept_whole(path.parent):
+        assert vectors.free(np.arange(CHUNK_ROWS))
     assert vectors.bytes_on_disk == CHUNK_BYTES

@@ -21,23 +21,21 @@ def test_slots_wait_until_their_time_has_come() -> None:
 
 
 def test_slots_wait_until_there_are_enough() -> None:
-    discarded = Discarded(patience=0.0, at_least=3)
+    discarded = Discarded(patience=0.0)
     discarded.add(np.array([1, 2]))
-    assert discarded.due().tolist() == []
+    assert discarded.due(3).tolist() == []
     discarded.add(np.array([3, 4]))
-    assert discarded.due().tolist() == [1, 2, 3, 4]
-    assert discarded.due().tolist() == []
+    assert discarded.due(3).tolist() == [1, 2, 3, 4]
+    assert discarded.due(3).tolist() == []
 
 
 def test_many_threads_are_given_each_slot_once() -> None:
-    discarded = Discarded(patience=0.0, at_least=5)
+    discarded = Discarded(patience=0.0)
 
     def give_up_and_take(slot: int) -> list[int]:
         discarded.add(np.array([slot]))
-        return list(discarded.due())
+        return list(discarded.due(5))
 
     with ThreadPoolExecutor(8) as threads:
         taken = [slot for some in threads.map(give_up_and_take, range(2000)) for slot in some]
-    # Four at most are too few to be handed out.
-    rest = [slot for more in range(2000, 2005) for slot in give_up_and_take(more)]
-    assert sorted([*taken, *rest])[:2000] == list(range(2000))
+    assert sorted([*taken, *discarded.due()]) == list(range(2000))

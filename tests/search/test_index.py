@@ -173,3 +173,13 @@ def test_what_a_search_may_still_read_stays(filled: Filled, monkeypatch: pytest.
     before = index.bytes_kept
     index.discard(filled.entries.slots)
     assert index.bytes_kept == before
+
+
+def test_what_is_left_in_the_end_gives_its_disk_back_then(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.search.index._STILL_READ_S", 0.0)
+    vectors = VectorFile(filled.path, DIM)
+    index, before = LocalIndex(BITS, vectors), vectors.bytes_on_disk
+    index.discard(filled.entries.slots)
+    assert vectors.bytes_on_disk == before, "too few"
+    index.close()
+    assert filled.index.bytes_kept < before
