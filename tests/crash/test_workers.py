@@ -12,7 +12,7 @@ import pytest
 
 from tests.crash.ledger import Ledger, drawing, serving
 
-PROCESSES, SECONDS = 4, 6.0
+PROCESSES, SECONDS, ENOUGH = 4, 6.0, 10
 
 
 class AnyOf:
@@ -72,12 +72,13 @@ def test_processes_agree_after_every_answer(tmp_path: Path) -> None:
         time.sleep(SECONDS / 6)
         dying.kill()
         time.sleep(SECONDS / 3)
+        # On a machine with much else to do less happens in the same time.
+        while not errors and (len(ledger.stored) <= ENOUGH or len(ledger.deleted) <= ENOUGH):
+            time.sleep(0.1)
         ending.set()
         for thread in threads:
             thread.join()
         assert errors == []
-        assert len(ledger.stored) > 10
-        assert len(ledger.deleted) > 5
         ledger.settle(everyone)
         ledger.check(everyone, most=60)
         for _, process, _ in opened[1:]:
