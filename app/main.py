@@ -35,6 +35,7 @@ from app.demo.fill import fill_if_empty
 from app.handover import Watch
 from app.lifespan import Service, open_service
 from app.settings import Settings
+from models.malloc import share_arenas
 
 # So long /readyz tells why before a process whose disk has failed ends.
 LAST_WORDS_S = 5.0
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     """Builds the application; what it holds is opened when the server starts and closed when it ends."""
     settings = settings or Settings()
     folder = os.environ.get(METRICS_FOLDER)
+    share_arenas()
     metrics, tracing = Metrics(Path(folder) if folder else None), open_tracing(os.environ)
 
     @asynccontextmanager

@@ -21,7 +21,8 @@ from PIL import Image
 
 from benchmarks.measure import memory_of
 from benchmarks.options import PAPERS_SIZE
-from models.devices import keep_freed_memory, pick_device, process_group
+from models.devices import pick_device, process_group
+from models.malloc import keep_freed_memory
 from models.pack import add_member
 from models.recipe import Recipe, epochs_for
 from models.shards import CLASSES

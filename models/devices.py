@@ -4,9 +4,7 @@ In several processes each takes its share of every batch and gradients are avera
 one process. Norms' statistics are of each process's share, and averaged at the end of an epoch.
 """
 
-import ctypes
 import os
-import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
@@ -22,19 +20,6 @@ def pick_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def keep_freed_memory() -> None:
-    """Has the C library keep what is freed, for the next step to use again.
-
-    A step frees and takes the same tens of megabytes, and glibc hands such pieces back to the kernel, which must
-    fill them with zeros anew: a fifth of a step's time on two cores. Other libraries are left alone.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        # mallopt's own names and values, from malloc.h: M_MMAP_MAX and M_TRIM_THRESHOLD.
-        library.mallopt(-4, 0)
-        library.mallopt(-1, 2**31 - 1)
 
 
 def bf16_pays(device: torch.device) -> bool:

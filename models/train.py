@@ -30,10 +30,11 @@ from models.backbones import BACKBONES
 from models.calibrate import on_loaded
 from models.dataset import Loaded, Splits
 from models.description import CheckpointInfo, FeatureNorm
-from models.devices import autocast, average, keep_freed_memory, pick_device, process_group, same_everywhere
+from models.devices import autocast, average, pick_device, process_group, same_everywhere
 from models.encode import encoder
 from models.errors import DatasetError, RecipeError
 from models.losses import loss
+from models.malloc import keep_freed_memory
 from models.metrics import accuracy, retrieval
 from models.network import LatentHashNet
 from models.recipe import Recipe, epochs_for
