@@ -75,7 +75,7 @@ def started(data: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def ready(process: subprocess.Popen[str]) -> str:
-    """What the process says as soon as it has its database."""
+    """The next line that the process says; the first is that it has its database."""
     assert process.stdout is not None
     return process.stdout.readline()
 
