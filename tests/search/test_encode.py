@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain, islice, repeat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 
 from app.demo import demo_pictures
 from app.errors import UnavailableError
-from app.search.encode import BATCH, BatchingEncoder
+from app.search.encode import BATCH, BatchingEncoder, open_encoder
 from app.search.runtimes import TorchRuntime
 from models.backbones import BACKBONES
 from models.network import LatentHashNet
@@ -231,3 +232,15 @@ def test_after_closing_nobody_hangs() -> None:
     with pytest.raises(UnavailableError):
         encoder.encode_many([picture(1)])
     assert runtime.batches == []
+
+
+def test_opening_meets_every_size_of_batch_on_every_lane_largest_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runtime = HeldRuntime(lanes=3)
+    runtime.go.set()
+    monkeypatch.setattr("app.search.encode.open_runtime", lambda *_: runtime)
+    encoder, _ = open_encoder("general", "cpu", "f32", tmp_path)
+    encoder.close()
+    sizes = [len(batch) for batch in runtime.narrow]
+    assert sizes == [size for batch in range(BATCH, 0, -1) for size in repeat(batch, 3)]
