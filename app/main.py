@@ -29,7 +29,7 @@ from app.api.observed import Observed
 from app.api.openapi import describe
 from app.api.problems import add_exception_handlers
 from app.api.request_id import HEADER as REQUEST_ID
-from app.api.startup import StartupSentences
+from app.api.sentences import Sentences
 from app.api.tracing import open_tracing
 from app.demo.fill import fill_if_empty
 from app.handover import Watch
@@ -106,6 +106,8 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
             await to_thread.run_sync(manager.__exit__, None, None, None)
             if tracing is not None:
                 await to_thread.run_sync(tracing.close)
+        # A process whose disk failed has not ended well, and whoever watches over it should start another.
+        service.disk.require()
 
     app: FastAPI = FastAPIOffline(
         title="Lookalike",
@@ -130,7 +132,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         add_cors(app, settings.cors_origins)
     app.add_middleware(Observed, metrics=metrics, tracing=tracing)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
-    app.add_middleware(StartupSentences)
+    app.add_middleware(Sentences)
     add_exception_handlers(app)
     for part in (search, index, jobs, images, facets, duplicates, quality, system, session):
         app.include_router(part.router)

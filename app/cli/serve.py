@@ -76,9 +76,10 @@ def _run(settings: Settings) -> None:
 
 def _server_failed(config: uvicorn.Config) -> bool:
     server = uvicorn.Server(config)
-    with suppress(KeyboardInterrupt):
+    # uvicorn raises the signal that ended it again when it has shut down.
+    with suppress(KeyboardInterrupt, SystemExit):
         server.run()
-    return not server.started
+    return not server.started or server.lifespan.shutdown_failed
 
 
 def workers_failed(config: uvicorn.Config) -> bool:

@@ -12,6 +12,9 @@ from app.catalogue.disk import Disk
 from app.catalogue.pictures import PictureFiles
 from app.catalogue.vectors import VectorFile
 from app.errors import UnavailableError
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import open_with_fake
 from tests.pictures import corners, encoded
 
 PICTURE = encoded(corners(60, 40), "PNG")
@@ -47,8 +50,14 @@ def test_one_failure_ends_all_writing_of_the_process(tmp_path: Path, broken: lis
 
 
 def test_searches_go_on_and_everybody_is_told_why_nothing_is_taken(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    service = TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False)
+    with pytest.raises(UnavailableError, match="failed to keep"), service as client:
+        fail_and_look(client, monkeypatch)
+
+
+def fail_and_look(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[object] = []
     first = client.post("/index", files={"images": PICTURE}).json()["items"][0]["id"]
 

@@ -283,6 +283,27 @@ def test_a_port_in_use_is_refused_in_a_sentence(
     assert server.poll() is None
 
 
+def test_a_disk_that_failed_is_a_failure(tmp_path: Path) -> None:
+    data, broken = tmp_path / "data", tmp_path / "broken"
+    # Python imports a module of this name by itself before it does anything else.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import errno, os\n"
+        "sync = os.fsync\n"
+        "def fsync(file):\n"
+        f"    if os.path.exists({str(broken)!r}):\n"
+        "        raise OSError(errno.EIO, os.strerror(errno.EIO))\n"
+        "    sync(file)\n"
+        "os.fsync = fsync\n"
+    )
+    with running_server(data, PYTHONPATH=str(tmp_path), LOOKALIKE_DEMO="off") as (url, server):
+        broken.touch()
+        with closing(Client(url)) as client, pytest.raises(AssertionError, match="failed to keep"):
+            client.add(PICTURE)
+        assert server.wait(60) == 1
+    assert "Traceback" not in log_of(data)
+    assert "failed to keep" in log_of(data)
+
+
 def test_workers_that_cannot_start_are_a_failure() -> None:
     program = (
         "import sys, uvicorn; from app.cli.serve import workers_failed\n"

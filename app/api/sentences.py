@@ -1,4 +1,4 @@
-"""Why a service cannot start, for whoever reads its log."""
+"""Why a service cannot start, or did not end well, for whoever reads its log."""
 
 import sys
 
@@ -8,19 +8,19 @@ from app.errors import LookalikeError
 from models.errors import ModelError
 
 
-class StartupSentences:
-    """Has the server log a sentence, and not a traceback, where what keeps the service from starting was foreseen."""
+class Sentences:
+    """Has the server log a sentence, and not a traceback, where what went wrong at its start or end was foreseen."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes everything on; only of a failed start it changes what the server is told."""
+        """Passes everything on; only of a failed start or end it changes what the server is told."""
 
         async def told(message: Message) -> None:
             # It is sent while the error is being handled.
             error = sys.exception()
-            if message["type"] == "lifespan.startup.failed" and isinstance(error, LookalikeError | ModelError):
+            if message["type"].endswith(".failed") and isinstance(error, LookalikeError | ModelError):
                 message = {**message, "message": str(error)}
             await send(message)
 

@@ -1,4 +1,4 @@
-"""What a server is told that cannot start."""
+"""What a server is told that cannot start, or whose disk failed."""
 
 import asyncio
 from collections.abc import MutableMapping
