@@ -123,11 +123,18 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.state.metrics = metrics
     app.add_middleware(
         BodyLimits,
-        usual=Bound(settings.max_request_bytes, settings.max_request_seconds),
+        words=Bound(settings.max_field_bytes, settings.max_request_seconds),
+        pictures=Bound(settings.max_request_bytes, settings.max_request_seconds),
         archives=Bound(settings.max_job_bytes, settings.max_job_seconds),
     )
     app.add_middleware(Admission, limit=settings.max_requests)
-    app.add_middleware(Access, required=settings.auth == "auto", rate=settings.rate, origins=settings.cors_origins)
+    app.add_middleware(
+        Access,
+        required=settings.auth == "auto",
+        rate=settings.rate,
+        hosts=settings.allowed_hosts,
+        origins=settings.cors_origins,
+    )
     if settings.cors_origins:
         add_cors(app, settings.cors_origins)
     app.add_middleware(Observed, metrics=metrics, tracing=tracing)

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         "auto", description="auto asks for API keys as soon as there is one; off leaves that to something in front."
     )
     rate: str | None = Field(None, description="How often one key may ask, such as 600/minute.")
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description='The names that the service may be called by, beside addresses: ["search.example"].'
+    )
     cors_origins: tuple[str, ...] = Field(
         (), description='Other sites whose pages may use the service: ["https://shop.example"].'
     )

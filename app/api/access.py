@@ -1,20 +1,20 @@
 """Who may do what: API keys, other people's web pages, and how often.
 
 While there are no keys, everybody who reaches the service may do everything, so it listens on loopback alone
-(`app/cli/serve.py`). From the first key on, every request but those of `OPEN` shows one: as `Authorization: Bearer`,
-or in the cookie that the page for people asks for.
+(`app/cli/serve.py`), and answers nothing else when its last key is revoked. From the first key on, every request but
+those of `OPEN` shows one: as `Authorization: Bearer`, or in the cookie that the page for people asks for.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from collections.abc import Callable, Collection
+from ipaddress import ip_address
 
 from anyio import to_thread
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.problems import respond
@@ -73,10 +73,26 @@ class Doorkeeper:
 
 
 class Access:
-    """Lets a request pass, or answers 401, 403 or 429."""
+    """Lets a request pass, or answers 401, 403 or 429.
 
-    def __init__(self, app: ASGIApp, *, required: bool, rate: str | None, origins: Sequence[str] = ()) -> None:
-        self._app, self._required, self._origins = app, required, origins
+    Args:
+        app: what is behind it.
+        required: whether keys are asked for, once there are some.
+        rate: how often one key may ask, such as `600/minute`.
+        hosts: the names that the service may be called by, beside addresses; any, where none are given.
+        origins: other sites whose pages may use the service.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        required: bool,
+        rate: str | None = None,
+        hosts: Collection[str] = (),
+        origins: Collection[str] = (),
+    ) -> None:
+        self._app, self._required, self._hosts, self._origins = app, required, hosts, origins
         self._rate: RateLimitItem | None = parse(rate) if rate else None
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
@@ -89,6 +105,7 @@ class Access:
         token = shown(headers)
         doorkeeper: Doorkeeper = scope["state"]["doorkeeper"]
         try:
+            self._require_own_name(headers)
             self._require_own_page(scope["method"], headers)
             if self._required and not is_open(scope["path"]):
                 # What is remembered needs no thread.
@@ -101,17 +118,25 @@ class Access:
             return
         await self._app(scope, receive, send)
 
+    def _require_own_name(self, headers: Headers) -> None:
+        """Refuses who calls the service by another name, such as that of a site who made it lead here."""
+        name = without_port(headers.get("host", ""))
+        if self._hosts and name not in self._hosts and not is_address(name):
+            raise ForbiddenError(
+                f"This service is not called {name!r}. If it is, name that in LOOKALIKE_ALLOWED_HOSTS."
+            )
+
     def _require_own_page(self, method: str, headers: Headers) -> None:
         """Refuses what another site's page has a visitor's browser do."""
         origin, host = headers.get("origin"), headers.get("host", "")
         if origin is None or method in READING or origin in self._origins:
             return
-        if urlsplit(origin).netloc != host:
+        if origin.partition("://")[1:] != ("://", host):
             raise ForbiddenError(f"A page of {origin} may not change or ask anything here.")
 
     def _require_key(self, scope: Scope, doorkeeper: Doorkeeper, token: str | None) -> None:
         if not doorkeeper.keys_exist():
-            require_loopback(Headers(scope=scope).get("host", ""))
+            require_loopback(scope)
             return
         key = doorkeeper.key(token) if token else None
         if key is None:
@@ -128,26 +153,41 @@ def shown(headers: Headers) -> str | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token:
         return token.strip()
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return cookie.value if cookie else None
+    # Other programs' cookies come along, and are not all as the standard's own parser wants them.
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE)
 
 
-def require_loopback(host: str) -> None:
-    """Refuses who does not call the service by a name that only this machine's own programs use.
+def require_loopback(scope: Scope) -> None:
+    """Refuses who does not come by an address, and call the service by a name, that only this machine's programs use.
 
-    Without keys that is all that keeps a page of another site from having its name resolved to this machine.
+    The address because a service that began with a key listens to others too. The name because without keys that is
+    all that keeps a page of another site from having its name resolved to this machine.
 
     Raises:
-        ForbiddenError: it is another name.
+        ForbiddenError: it is another address or name.
     """
-    if host.rpartition(":")[0] not in LOOPBACK and host not in LOOPBACK:
-        raise ForbiddenError(
-            f"Without API keys this service is for its own machine, not for {host}. Make a key with "
-            "`lookalike keys create`, or set LOOKALIKE_AUTH=off where something in front asks who comes."
-        )
+    address, _ = scope["server"] or ("nowhere", None)
+    for name in (address, without_port(Headers(scope=scope).get("host", ""))):
+        if name not in LOOPBACK:
+            raise ForbiddenError(
+                f"Without API keys this service is for its own machine, not for {name}. Make a key with "
+                "`lookalike keys create`, or set LOOKALIKE_AUTH=off where something in front asks who comes."
+            )
+
+
+def without_port(host: str) -> str:
+    """Returns the name in a `Host` header."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host
+
+
+def is_address(name: str) -> bool:
+    """Tells whether this is an IP address, which nobody can have lead elsewhere."""
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def is_open(path: str) -> bool:

@@ -14,6 +14,8 @@ from app.errors import InvalidInputError
 
 FIELD = "archive"
 FORM = "multipart/form-data"
+BRINGS_ARCHIVE = ("POST", "/jobs")
+BRING_PICTURES = (("POST", "/index"), ("POST", "/search"), ("POST", "/search/batch"))
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,17 @@ class Bound:
 
 
 class BodyLimits:
-    """Bounds bodies: those that bring an archive to `POST /jobs`, and all others."""
+    """Bounds bodies: those that bring an archive, those that bring pictures, and all others, which bring few words."""
 
-    def __init__(self, app: ASGIApp, *, usual: Bound, archives: Bound) -> None:
-        self._usual, self._archives = BodyLimit(app, **vars(usual)), BodyLimit(app, **vars(archives))
+    def __init__(self, app: ASGIApp, *, words: Bound, pictures: Bound, archives: Bound) -> None:
+        self._words = BodyLimit(app, **vars(words))
+        self._larger = dict.fromkeys(BRING_PICTURES, BodyLimit(app, **vars(pictures)))
+        self._larger[BRINGS_ARCHIVE] = BodyLimit(app, **vars(archives))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on within its bounds."""
-        brings_archive = scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/jobs")
-        await (self._archives if brings_archive else self._usual)(scope, receive, send)
+        asked = (scope["method"], scope["path"]) if scope["type"] == "http" else ("", "")
+        await self._larger.get(asked, self._words)(scope, receive, send)
 
 
 async def archive_of(request: Request) -> AsyncIterator[bytes]:

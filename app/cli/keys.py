@@ -46,9 +46,12 @@ def show() -> None:
 def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
     """Take a key back; running services stop taking it within a second."""
     with errors_as_sentences():
-        from app.catalogue.keys import revoke_key
+        from app.catalogue.keys import any_key, revoke_key
         from app.lifespan import open_database
 
         with open_database(Settings()) as database, database.begin() as session:
             revoke_key(session, name)
+            others = any_key(session)
         console().print(f"{name} is revoked.")
+        if not others:
+            console().print("It was the last key: services answer nobody but their own machine now.")

@@ -61,6 +61,33 @@ def test_without_keys_no_other_name_is_answered(opened: Open, host: str) -> None
     assert opened(auth="off").get("/stats", headers={"Host": host}).status_code == 200
 
 
+@pytest.mark.parametrize("address", ["192.168.1.7", "10.0.0.1", "nowhere"])
+def test_without_keys_no_other_address_is_answered_whatever_name_is_given(
+    opened: Open, database: Database, address: str
+) -> None:
+    client, local = opened(f"http://{address}:8000"), {"Host": "localhost:8000"}
+    assert client.get("/stats", headers=local).status_code == 403
+    key = make_key(database, Scope.SEARCH)
+    assert client.get("/stats", headers=local | bearer(key)).status_code == 200
+    with database.begin() as session:
+        revoke_key(session, "one")
+    answer = client.get("/stats", headers=local)
+    assert answer.status_code == 403
+    assert address in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("auth", ["auto", "off"])
+def test_where_names_are_given_no_other_is_answered(opened: Open, auth: str) -> None:
+    client = opened(auth=auth, allowed_hosts=("localhost", "search.example"))
+    hosts = ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "search.example", "evil.test", "evil.test:8000", ""]
+    refused = [
+        host
+        for host in hosts
+        if "is not called" in client.get("/stats", headers={"Host": host}).json().get("detail", "")
+    ]
+    assert refused == ["evil.test", "evil.test:8000", ""]
+
+
 def test_from_the_first_key_on_everybody_shows_one(opened: Open, database: Database) -> None:
     client = opened()
     key = make_key(database, Scope.SEARCH)
@@ -155,6 +182,19 @@ def test_the_page_keeps_a_key_in_a_cookie_that_scripts_cannot_read(opened: Open,
     assert client.get("/stats").status_code == 401
 
 
+@pytest.mark.parametrize("others", ['prefs={"a": "b"}', "flag", "path=/x", "a=1; lookalike=b"])
+def test_a_key_is_found_among_other_programs_cookies(opened: Open, database: Database, others: str) -> None:
+    cookies = f"{others}; {access.COOKIE}={make_key(database, Scope.SEARCH)}"
+    assert opened().get("/stats", headers={"Cookie": cookies}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/session", "/images/1"])
+def test_what_brings_no_pictures_may_not_be_large(opened: Open, path: str) -> None:
+    body = b'{"key": "' + b"x" * 1_200_000 + b'"}'
+    answer = opened().request("POST" if path == "/session" else "PATCH", path, content=body)
+    assert answer.status_code == 413
+
+
 @pytest.mark.parametrize("auth", ["auto", "off"])
 def test_another_site_s_page_cannot_write_here(opened: Open, auth: str) -> None:
     client = opened(auth=auth)
@@ -164,6 +204,7 @@ def test_another_site_s_page_cannot_write_here(opened: Open, auth: str) -> None:
     }
     assert statuses == {"https://evil.test": 403, "null": 403, "http://127.0.0.1:9": 403, LOCAL: 201}
     assert client.delete("/images/1", headers={"Origin": "https://evil.test"}).status_code == 403
+    assert client.delete("/images/1", headers={"Origin": "http://["}).status_code == 403
 
 
 def test_other_sites_may_ask_only_where_they_are_named(opened: Open) -> None:
