@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -133,7 +133,9 @@ def delete_picture(session: Session, picture_id: int) -> str:
     sha256 = session.execute(delete(Picture).where(Picture.id == picture_id).returning(Picture.sha256)).scalar()
     if sha256 is None:
         raise NotFoundError("picture", picture_id)
-    session.execute(insert(Deletion).values(picture_id=picture_id, seq=seq))
+    # A backup that came back once gave the numbers of deleted pictures to others.
+    gone = postgresql.insert(Deletion).values(picture_id=picture_id, seq=seq)
+    session.execute(gone.on_conflict_do_update(index_elements=[Deletion.picture_id], set_={"seq": seq}))
     return sha256
 
 

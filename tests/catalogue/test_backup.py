@@ -155,6 +155,70 @@ def test_new_pictures_are_numbered_after_those_that_came_back(
     check_all(elsewhere, range(5))
 
 
+def test_a_deleted_picture_s_number_is_nobody_else_s_after_a_restore(
+    service: Service, elsewhere: Settings, tmp_path: Path
+) -> None:
+    add(service, *range(5))
+    service.ingest.delete(5)
+    save(service, tmp_path / "backup")
+    restored(elsewhere, tmp_path / "backup")
+    with (
+        closing(Database(str(elsewhere.database_url))) as database,
+        assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as copy,
+    ):
+        (added,) = copy.ingest.add([Upload(drawing(9), "key-9", {})])
+        assert added.id == 6
+        copy.ingest.delete(6)
+
+
+def test_a_picture_goes_though_another_of_its_number_went_before(service: Service) -> None:
+    add(service, 1)
+    with service.database.begin() as session:
+        session.execute(text("INSERT INTO deletions (picture_id, seq) VALUES (1, 1)"))
+    service.ingest.delete(1)
+    assert len(service.follower.current()) == 0
+
+
+def test_a_backup_stays_whole_until_the_next_one_is(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    add(service, *range(5))
+    save(service, folder)
+    before = {path.name for path in folder.iterdir()}
+    add(service, 5)
+    service.ingest.delete(1)
+    originals = {
+        path: path.read_bytes() for path in (service.settings.data_dir / "pictures").rglob("*") if path.is_file()
+    }
+    for path in originals:
+        path.unlink()
+    with pytest.raises(LookalikeError, match="is missing"):
+        save(service, folder)
+    assert {path.name for path in folder.iterdir()} == before
+    restored(elsewhere, folder)
+    check_all(elsewhere, range(5))
+    for path, data in originals.items():
+        path.write_bytes(data)
+    save(service, folder)
+    assert len(before & {path.name for path in folder.iterdir()}) == 2, "the manifest, originals, and another moment"
+
+
+def test_an_original_that_a_power_cut_left_empty_is_copied_again(
+    service: Service, elsewhere: Settings, tmp_path: Path
+) -> None:
+    add(service, *range(3))
+    save(service, tmp_path / "backup")
+    cut, rotten, _ = (path for path in (tmp_path / "backup" / "pictures").rglob("*") if path.is_file())
+    cut.write_bytes(b"")
+    save(service, tmp_path / "backup")
+    whole = rotten.read_bytes()
+    rotten.write_bytes(whole[:-1] + b"?")
+    with pytest.raises(LookalikeError, match=f"{rotten.name} is damaged"):
+        restored(elsewhere, tmp_path / "backup")
+    rotten.write_bytes(whole)
+    restored(elsewhere, tmp_path / "backup")
+    check_all(elsewhere, range(3))
+
+
 def test_a_backup_of_an_earlier_version_comes_back(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, *range(5))
     with service.database.connection() as connection:
