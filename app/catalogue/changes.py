@@ -4,6 +4,7 @@ Taking a number locks the catalogue's row until the commit. So a follower that h
 up to it, ids grow with `seq`, and two writers of one key take turns.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
@@ -12,6 +13,7 @@ import numpy as np
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import flag_modified
 
 from app.catalogue.locks import Lock
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Generation, Picture
@@ -50,9 +52,14 @@ class NewEncoding:
 
 @dataclass(frozen=True)
 class Put:
-    """One picture to create or update; facts and encoding are None when its bytes are those already there."""
+    """One picture to create or update; facts and encoding are None when its bytes are those already there.
+
+    Attributes:
+        sha256: the hash of its bytes.
+    """
 
     key: str
+    sha256: str
     given: Given
     facts: PictureFacts | None
     encoding: NewEncoding | None
@@ -99,7 +106,7 @@ def put_pictures(session: Session, generation_id: int, puts: Sequence[Put]) -> l
 
     Raises:
         CatalogueMovedError: another network is in use by now.
-        CatalogueChangedError: a picture whose bytes were to be kept is gone.
+        CatalogueChangedError: a picture whose bytes were to be kept is gone, or has others.
     """
     seq, in_use = advance(session)
     if in_use != generation_id:
@@ -186,6 +193,8 @@ def _apply(session: Session, known: dict[str, Picture], put: Put, seq: int) -> t
         session.add(picture)
         return picture, "created", None
     before = picture.sha256
+    if put.facts is None and put.sha256 != before:
+        raise CatalogueChangedError
     changed = _describe(picture, put.given)
     if put.facts is not None and put.facts.sha256 != before:
         for name, value in vars(put.facts).items():
@@ -200,10 +209,17 @@ def _apply(session: Session, known: dict[str, Picture], put: Put, seq: int) -> t
 
 def _describe(picture: Picture, given: Given) -> bool:
     """Writes what is given over what is there; tells whether anything differs."""
-    before = (picture.label, picture.fields)
-    picture.label = given.get("label", picture.label)
-    picture.fields = given.get("fields", picture.fields)
-    return before != (picture.label, picture.fields)
+    label, fields = given.get("label", picture.label), given.get("fields", picture.fields)
+    # As JSON, where 1 and true differ; neither Python nor SQLAlchemy tells them apart.
+    changed = label != picture.label or _json(fields) != _json(picture.fields)
+    picture.label, picture.fields = label, fields
+    if changed:
+        flag_modified(picture, "fields")
+    return changed
+
+
+def _json(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True)
 
 
 def _forget_encodings(session: Session, picture_ids: Sequence[int]) -> None:

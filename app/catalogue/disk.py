@@ -17,6 +17,8 @@ from app.errors import UnavailableError
 log = logging.getLogger(__name__)
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# The disk is broken, gone, or was made read-only because it is.
+BROKEN = (errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE)
 
 
 def age(path: Path) -> float:
@@ -47,22 +49,45 @@ class Disk:
         if self._failure:
             raise UnavailableError(self._failure, retry_after=30)
 
-    def sync(self, fd: int) -> None:
+    def sync(self, fd: int, *, alone: bool = True) -> None:
         """Waits until what was written to a file is on the disk.
 
+        The kernel tells of a failure once for each time that the file was opened. Threads that write through one
+        descriptor therefore come here one after the other, and not `alone`: then a full disk is a failure like any
+        other, because what others wrote before may be lost with it, and they would not be told.
+
         Raises:
-            UnavailableError: it is not, and never will be; or the disk is full.
+            UnavailableError: it is not, and never will be.
+            OSError: the disk is full.
         """
         self.require()
         try:
             os.fsync(fd)
         except OSError as error:
-            if error.errno in NO_SPACE:
+            if alone and error.errno in NO_SPACE:
                 raise
-            self._failure = f"The disk failed to keep what was written ({error.strerror}); nothing more is taken."
-            log.critical("a sync failed, and nothing more is written: %s", error)
-            self._hear()
+            self._fail(error)
             self.require()
+
+    def refusal(self, error: OSError, what: str) -> UnavailableError:
+        """Returns what to tell whoever could not write because of an error; a broken disk fails for good.
+
+        Args:
+            error: what writing raised.
+            what: what the disk holds, such as `vectors`.
+        """
+        if error.errno in NO_SPACE:
+            return UnavailableError(f"The disk that holds the {what} is full.", retry_after=60)
+        if error.errno in BROKEN:
+            self._fail(error)
+            return UnavailableError(self._failure, retry_after=30)
+        return UnavailableError(f"The disk that holds the {what} cannot be written to: {error.strerror}.")
+
+    def _fail(self, error: OSError) -> None:
+        if not self._failure:
+            self._failure = f"The disk failed to keep what was written ({error.strerror}); nothing more is taken."
+            log.critical("the disk failed, and nothing more is written: %s", error)
+            self._hear()
 
     def sync_path(self, path: Path) -> None:
         """Does so for a file or folder by its path."""

@@ -11,7 +11,7 @@ the machine or container.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Requests under way at a time for one call: each takes milliseconds of waiting and next to no work.
 _AT_A_TIME = 16
@@ -87,13 +88,17 @@ class PictureBucket:
 
     def store(self, originals: Mapping[str, bytes]) -> None:
         """Puts originals that are not there; see `PictureStore.store`."""
+        _each(lambda sha256: self._put(original_name(sha256), originals[sha256]), self.missing(originals))
 
-        def put_missing(item: tuple[str, bytes]) -> None:
-            sha256, data = item
-            if not self._exists(sha256):
-                self._put(original_name(sha256), data)
+    def missing(self, hashes: Collection[str]) -> set[str]:
+        """Returns which originals are not there; see `PictureStore.missing`."""
+        there = _each(self._exists, hashes)
+        return {sha256 for sha256, exists in zip(hashes, there, strict=True) if not exists}
 
-        _each(put_missing, originals.items())
+    def set_aside(self, sha256: str) -> None:
+        """Moves a damaged original away; see `PictureStore.set_aside`."""
+        with self._translated():
+            self._bucket.rename(original_name(sha256), f"damaged/{sha256}")
 
     def store_thumbnails(self, thumbnails: Mapping[str, bytes]) -> None:
         """Puts thumbnails; see `PictureStore.store_thumbnails`."""
@@ -182,11 +187,11 @@ class PictureBucket:
             raise UnavailableError(f"{self._location} cannot be reached: {_reason(error)}.") from error
 
 
-def _each(work: Callable[[Item], object], items: Iterable[Item]) -> None:
+def _each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Does something with all of them, several at a time; all have ended when the first failure is raised."""
     todo = list(items)
     with ThreadPoolExecutor(min(_AT_A_TIME, len(todo)) or 1, "bucket") as threads:
-        list(threads.map(work, todo))
+        return list(threads.map(work, todo))
 
 
 def _code(error: Exception) -> str:

@@ -5,7 +5,7 @@ SHA-256 of the original's bytes, and `thumbnails/ab/abcd….jpg`. Names that peo
 Knows nothing of SQL.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +38,14 @@ class PictureStore(Protocol):
 
     def store(self, originals: Mapping[str, bytes]) -> None:
         """Keeps originals by hash; when this returns nothing but a deletion takes them away. Those there stay."""
+        ...
+
+    def missing(self, hashes: Collection[str]) -> set[str]:
+        """Returns which originals are not there."""
+        ...
+
+    def set_aside(self, sha256: str) -> None:
+        """Puts an original that is damaged out of the way of a good one, into `damaged/`."""
         ...
 
     def store_thumbnails(self, thumbnails: Mapping[str, bytes]) -> None:

@@ -6,11 +6,11 @@ again from originals and are not synced.
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from app.catalogue.disk import NO_SPACE, Disk, age
+from app.catalogue.disk import Disk, age
 from app.catalogue.picture_store import CHUNK_BYTES, OpenPicture, original_name, thumbnail_name
 from app.errors import UnavailableError
 
@@ -41,7 +41,7 @@ class PictureFiles:
             UnavailableError: the disk is full or has failed.
         """
         self._disk.require()
-        missing = {self.original(sha): data for sha, data in originals.items() if not self.original(sha).exists()}
+        missing = {self.original(sha): originals[sha] for sha in self.missing(originals)}
         temporaries: dict[Path, Path] = {}
         try:
             for path, data in missing.items():
@@ -49,12 +49,25 @@ class PictureFiles:
             for path, temporary in temporaries.items():
                 self._disk.sync_path(temporary)
                 temporary.replace(path)
-            for folder in {path.parent for path in missing}:
+            # Also for those already there: whoever stored them may not have come so far yet.
+            for folder in {self.original(sha).parent for sha in originals}:
                 self._disk.sync_path(folder)
         except (OSError, UnavailableError) as error:
             for temporary in temporaries.values():
                 temporary.unlink(missing_ok=True)
-            raise _explained(error) from error
+            if isinstance(error, OSError):
+                raise self._disk.refusal(error, "pictures") from error
+            raise
+
+    def missing(self, hashes: Collection[str]) -> set[str]:
+        """Returns which originals are not there; see `PictureStore.missing`."""
+        return {sha256 for sha256 in hashes if not self.original(sha256).exists()}
+
+    def set_aside(self, sha256: str) -> None:
+        """Moves a damaged original away; see `PictureStore.set_aside`."""
+        folder = self._folder / "damaged"
+        folder.mkdir(exist_ok=True)
+        self.original(sha256).rename(folder / sha256)
 
     def store_thumbnails(self, thumbnails: Mapping[str, bytes]) -> None:
         """Writes thumbnails, each whole or not at all."""
@@ -63,7 +76,7 @@ class PictureFiles:
                 path = self.thumbnail(sha256)
                 self._write_temporary(path, data).replace(path)
         except OSError as error:
-            raise _explained(error) from error
+            raise self._disk.refusal(error, "pictures") from error
 
     def read(self, sha256: str) -> bytes:
         """Reads an original; see `PictureStore.read`."""
@@ -106,9 +119,3 @@ class PictureFiles:
             temporary.unlink(missing_ok=True)
             raise
         return temporary
-
-
-def _explained(error: OSError | UnavailableError) -> Exception:
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return UnavailableError("The disk that holds the pictures is full.", retry_after=60)
-    return error

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalogue import sparse
-from app.catalogue.disk import NO_SPACE, Disk
-from app.errors import LookalikeError, UnavailableError
+from app.catalogue.disk import Disk
+from app.errors import LookalikeError
 from app.search.checksums import checksums
 
 Features = NDArray[np.float32]
@@ -41,7 +41,7 @@ class VectorFile:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._mapped: Stored = np.zeros((0, dim), self._dtype)
         self._checked = np.zeros(0, np.bool_)
-        self._mapping = threading.Lock()
+        self._mapping, self._syncing = threading.Lock(), threading.Lock()
 
     def close(self) -> None:
         """Lets the file go; maps that searches still hold stay readable until they are done."""
@@ -64,11 +64,10 @@ class VectorFile:
             self._claim(int(slots.max()) + 1)
             for slot, row in zip(slots.tolist(), stored, strict=True):
                 self._write_row(slot, row.tobytes())
-            self._disk.sync(self._fd)
+            with self._syncing:
+                self._disk.sync(self._fd, alone=False)
         except OSError as error:
-            if error.errno in NO_SPACE:
-                raise UnavailableError("The disk that holds the vectors is full.", retry_after=60) from error
-            raise
+            raise self._disk.refusal(error, "vectors") from error
         return checksums(stored)
 
     def rows(self, slots: Slots) -> Stored:

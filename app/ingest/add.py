@@ -129,7 +129,7 @@ class Ingest:
                 with self._leftovers.noted({sha for item in new for sha in (item.sha256, item.replaces) if sha}):
                     # The network works while the disk is waited for.
                     with ThreadPoolExecutor(1) as disk:
-                        stored = disk.submit(copy_context().run, self._store, new)
+                        stored = disk.submit(copy_context().run, self._store, usable)
                         with work.stage("encode"):
                             self._encode(new)
                         with work.stage("store"):
@@ -168,9 +168,13 @@ class Ingest:
         item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
 
     def _store(self, items: Sequence[_Item]) -> None:
-        """Stores originals and thumbnails."""
-        self._files.store({item.sha256: item.upload.data for item in items})
-        self._files.store_thumbnails({item.sha256: item.thumbnail for item in items})
+        """Stores originals and thumbnails, also originals that got lost of pictures that are there."""
+        new = {item.sha256: item for item in items if item.facts is not None}
+        lost = self._files.missing({item.sha256 for item in items} - set(new))
+        self._files.store(
+            {item.sha256: item.upload.data for item in items if item.sha256 in new or item.sha256 in lost}
+        )
+        self._files.store_thumbnails({sha256: item.thumbnail for sha256, item in new.items()})
 
     def _encode(self, items: Sequence[_Item]) -> None:
         """Encodes pictures and stores their vectors."""
@@ -180,13 +184,15 @@ class Ingest:
 
     def _commit(self, items: Sequence[_Item]) -> list[Done]:
         """Makes everything visible at once; this is the commit point."""
-        puts = [Put(item.key, item.upload.given, item.facts, item.encoding) for item in items]
+        puts = [Put(item.key, item.sha256, item.upload.given, item.facts, item.encoding) for item in items]
         encoded = Picture.key.in_([item.key for item in items if item.encoding is not None])
         with self._database.begin() as session:
             left = queries.slots(session, self._encodings.generation_id, encoded)
             done = changes.put_pictures(session, self._encodings.generation_id, puts)
             # With the catalogue held nobody discards: an original that went since it was stored comes back.
-            self._files.store({item.sha256: item.upload.data for item in items if item.facts is not None})
+            new = {item.sha256: item.upload.data for item in items if item.facts is not None}
+            if gone := self._files.missing(new):
+                self._files.store({sha256: new[sha256] for sha256 in gone})
         for result in done:
             if result.replaced is not None:
                 self._leftovers.discard(result.replaced)

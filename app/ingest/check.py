@@ -5,6 +5,7 @@ It may run beside the service: what changes while it looks is looked at again be
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,7 +73,10 @@ class Check:
         return [finding for finding in [*found, *self._unused(known)] if self._still(finding)]
 
     def repair(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Encodes anew and deletes what nobody uses; returns what could not be mended."""
+        """Encodes anew and deletes what nobody uses; returns what could not be mended.
+
+        Originals that are damaged make room for good ones, which come when their pictures are added again.
+        """
         lost = {finding.picture_id for finding in findings if finding.kind == "original"}
         again = {finding.picture_id for finding in findings if finding.kind in ("encoding", "vector", "code")} - lost
         ids = sorted(picture_id for picture_id in again if picture_id is not None)
@@ -81,6 +85,8 @@ class Check:
         for finding in findings:
             if finding.kind == "file":
                 remove_unused(self._database, self._files, finding.name)
+        for picture_id in lost:
+            self._set_aside(picture_id)
         return [finding for finding in findings if finding.picture_id in lost]
 
     def _pages(self) -> Iterator[list[Row]]:
@@ -149,6 +155,13 @@ class Check:
             return False
         again = {"original": self._originals, "code": self._codes}.get(finding.kind, self._vectors_of)
         return finding.kind in {one.kind for one in again([row])}
+
+    def _set_aside(self, picture_id: int | None) -> None:
+        with self._database.asking() as session:
+            picture = session.get(Picture, picture_id)
+        if picture is not None and not self._is_sound(picture.sha256):
+            with suppress(FileNotFoundError):
+                self._files.set_aside(picture.sha256)
 
     def _encode_anew(self, ids: Sequence[int]) -> None:
         with self._database.asking() as session:

@@ -7,7 +7,7 @@ pictures are only marked. Knows nothing of vectors, SQL or HTTP.
 
 import threading
 from dataclasses import replace
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,8 @@ class CodeTable:
         self._width = -(-self._bytes // _WORD) * _WORD
         self._columns = empty(self._width)
         self._changing = threading.Lock()
-        self._masks: WeakKeyDictionary[Subset, tuple[Columns, Mask]] = WeakKeyDictionary()
+        # A filter may be kept for long after its last search; the table of that time is not.
+        self._masks: WeakKeyDictionary[Subset, tuple[ReferenceType[Columns], Mask]] = WeakKeyDictionary()
         self._flat_until = _MANY
 
     def __len__(self) -> int:
@@ -137,10 +138,11 @@ class CodeTable:
         """Returns which rows a search may find, `(count,)`; None for all."""
         if among is None:
             return columns.alive[: columns.count] if columns.dead else None
-        known, mask = self._masks.get(among, (None, None))
-        if mask is None or known is not columns:
-            mask = np.isin(columns.ids[: columns.count], among.ids) & columns.alive[: columns.count]
-            self._masks[among] = columns, mask
+        made = self._masks.get(among)
+        if made is not None and made[0]() is columns:
+            return made[1]
+        mask = np.isin(columns.ids[: columns.count], among.ids) & columns.alive[: columns.count]
+        self._masks[among] = ref(columns), mask
         return mask
 
     def _pad(self, codes: Code) -> Code:

@@ -29,7 +29,14 @@ def pictures_full(patch: pytest.MonkeyPatch) -> None:
 
 
 def pictures_full_at_the_sync(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(os, "fsync", no_space)
+    sync = os.fsync
+
+    def fsync(fd: int) -> None:
+        if "/pictures/" in str(Path(f"/proc/self/fd/{fd}").readlink()):
+            no_space()
+        sync(fd)
+
+    patch.setattr(os, "fsync", fsync)
 
 
 def vectors_full(patch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Changes: what each one does, and that nobody who follows them can miss one."""
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -73,15 +74,15 @@ def catalogue(database: Database) -> Catalogue:
 
 
 def new(key: str, slot: int = 0, given: Given | None = None) -> Put:
-    return Put(key, given or {}, FACTS, NewEncoding(slot, CODE, checksum=slot + 1))
+    return Put(key, FACTS.sha256, given or {}, FACTS, NewEncoding(slot, CODE, checksum=slot + 1))
 
 
 def other(key: str, slot: int, given: Given | None = None) -> Put:
-    return Put(key, given or {}, OTHER_FACTS, NewEncoding(slot, OTHER_CODE, checksum=slot + 1))
+    return Put(key, OTHER_FACTS.sha256, given or {}, OTHER_FACTS, NewEncoding(slot, OTHER_CODE, checksum=slot + 1))
 
 
 def same(key: str, given: Given | None = None) -> Put:
-    return Put(key, given or {}, None, None)
+    return Put(key, FACTS.sha256, given or {}, None, None)
 
 
 def test_a_new_key_creates_a_picture_with_all_that_is_known_of_it(catalogue: Catalogue) -> None:
@@ -210,6 +211,28 @@ def test_bytes_that_were_to_be_kept_and_are_gone_are_asked_for_again(catalogue: 
     with pytest.raises(CatalogueChangedError):
         catalogue.put(new("one"), same("two"))
     assert (catalogue.seq(), catalogue.pictures()) == (before, []), "nothing of the change is there"
+
+
+def test_bytes_that_were_to_be_kept_and_are_others_by_now_are_asked_for_again(catalogue: Catalogue) -> None:
+    catalogue.put(new("one"))
+    catalogue.put(other("one", 1, {"label": "theirs"}))
+    with pytest.raises(CatalogueChangedError):
+        catalogue.put(same("one", {"label": "mine"}))
+    (picture,) = catalogue.pictures()
+    assert (picture.sha256, picture.label) == (OTHER_FACTS.sha256, "theirs")
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, True), (False, 0), ({"a": [1]}, {"a": [True]})])
+def test_a_value_may_change_into_another_that_python_calls_equal(
+    catalogue: Catalogue, before: object, after: object
+) -> None:
+    (done,) = catalogue.put(new("one", given={"fields": {"sale": before}}))
+    (changed,) = catalogue.put(same("one", {"fields": {"sale": after}}))
+    assert changed == Done(done.id, "updated")
+    assert json.dumps(catalogue.pictures()[0].fields) == json.dumps({"sale": after})
+    with catalogue.database.begin() as session:
+        changes.describe_picture(session, done.id, {"fields": {"sale": before}})
+    assert json.dumps(catalogue.pictures()[0].fields) == json.dumps({"sale": before})
 
 
 def test_slots_are_never_handed_out_twice(catalogue: Catalogue) -> None:

@@ -64,6 +64,23 @@ def test_an_original_that_is_there_is_not_written_again(store: PictureStore, kep
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
+def test_what_is_missing_is_told(store: PictureStore) -> None:
+    store.store({FIRST: ONE})
+    assert store.missing([FIRST, SECOND]) == {SECOND}
+    assert store.missing([]) == set()
+
+
+def test_a_damaged_original_makes_room_for_a_good_one(store: PictureStore, kept_in: Path) -> None:
+    store.store({FIRST: b"damaged"})
+    store.set_aside(FIRST)
+    assert everything(kept_in) == {f"damaged/{FIRST}"}
+    assert list(store.hashes()) == []
+    with pytest.raises(FileNotFoundError):
+        store.set_aside(FIRST)
+    store.store({FIRST: ONE})
+    assert store.read(FIRST) == ONE
+
+
 def test_a_thumbnail_is_replaced(store: PictureStore) -> None:
     store.store_thumbnails({FIRST: b"old", SECOND: b"another"})
     store.store_thumbnails({FIRST: b"new"})

@@ -4,10 +4,11 @@ import errno
 import fcntl
 import mmap
 import os
+import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_a_slot_that_was_handed_out_but_never_written_is_not_intact(vectors: Vec
     assert vectors.intact(at(1), expected).tolist() == [False]
 
 
-@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "fsync"])
+@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_said_and_costs_nothing_that_was_there(
     vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, call: str, number: int
@@ -132,10 +133,50 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_there(
     assert vectors.intact(at(CHUNK_ROWS), vectors.write(at(CHUNK_ROWS), rows[1:])).all()
 
 
-def test_any_other_error_of_the_disk_is_not_called_full(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "pwrite", failing(errno.EIO))
-    with pytest.raises(OSError, match="Input/output"):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_sync_that_others_wrote_before_fails_for_all_of_them(
+    vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The kernel tells of it once: of two threads at it, the second would hear that all is well."""
+    told = iter([OSError(number, os.strerror(number))])
+    both, arrived = threading.Barrier(2), threading.Barrier(2)
+    write = vectors._write_row
+
+    def meet(slot: int, row: bytes) -> None:
+        write(slot, row)
+        both.wait(10)
+
+    def fsync(_fd: int) -> None:
+        with suppress(threading.BrokenBarrierError):
+            arrived.wait(0.2)
+        for error in told:
+            raise error
+
+    monkeypatch.setattr(vectors, "_write_row", meet)
+    monkeypatch.setattr(os, "fsync", fsync)
+    with ThreadPoolExecutor(2) as threads:
+        writing = [threads.submit(vectors.write, at(slot), some(1)) for slot in range(2)]
+    for future in writing:
+        with pytest.raises(UnavailableError, match="failed to keep"):
+            future.result()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS])
+def test_a_broken_disk_ends_all_writing(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", failing(number))
+        with pytest.raises(UnavailableError, match="failed to keep"):
+            vectors.write(at(0), some(1))
+    with pytest.raises(UnavailableError, match="failed to keep"):
         vectors.write(at(0), some(1))
+
+
+def test_what_may_pass_is_only_refused(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", failing(errno.EAGAIN))
+        with pytest.raises(UnavailableError, match="cannot be written to"):
+            vectors.write(at(0), some(1))
+    vectors.write(at(0), some(1))
 
 
 def failing(number: int) -> object:

@@ -222,7 +222,6 @@ def full(*_: object) -> NoReturn:
     [
         (os, "pwrite", full, UnavailableError),
         (Path, "write_bytes", full, UnavailableError),
-        (os, "fsync", full, UnavailableError),
         (FakeEncoder, "encode_many", broken, RuntimeError),
         (PictureFiles, "store", broken, RuntimeError),
         (PictureFiles, "store_thumbnails", broken, RuntimeError),

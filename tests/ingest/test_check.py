@@ -110,6 +110,10 @@ def test_a_lost_original_is_named_and_cannot_be_mended(filled: Service, missing:
     left = checking(filled).repair(findings)
     assert {one.name for one in left} == {"key-7"}
     assert {one.name for one in look(filled)} == {"key-7"}
+    (added,) = filled.ingest.add([UPLOADS[7]])
+    assert (added.id, added.status) == (8, "unchanged")
+    assert look(filled) == []
+    assert path.read_bytes() == UPLOADS[7].data
 
 
 def test_a_file_that_nobody_uses_goes_once_it_is_old(filled: Service) -> None:
