@@ -200,6 +200,9 @@ class Watch:
                 # Requests say so themselves; here it is only tried again.
                 log.info("cannot look whether the catalogue moves: %s", error)
                 self._ending.wait(_EVERY_S)
+            except Exception:  # whatever it is, this process must hear of the next move
+                log.exception("cannot look whether the catalogue moves")
+                self._ending.wait(_AGAIN_S)
 
     def _look_until_it_ends(self, present: Presence) -> None:
         while True:

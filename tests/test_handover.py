@@ -183,6 +183,19 @@ def test_watching_outlives_a_database_that_goes_away(database: Database, migrate
         eventually(database, Role.OPEN, {1: 1})
 
 
+def test_watching_outlives_what_nobody_foresaw(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.handover._AGAIN_S", 0.05)
+    with closing(Truth().handover()) as handover, Watch(database, handover):
+        eventually(database, Role.OPEN, {1: 1})
+        with monkeypatch.context() as patched:
+            patched.delattr("app.handover.held_by")
+            eventually(database, Role.OPEN, {})
+        eventually(database, Role.OPEN, {1: 1})
+    assert "NameError" in caplog.text
+
+
 def held(database: Database) -> dict[int, set[int]]:
     with database.asking() as session:
         return held_by(session, Role.OPEN)

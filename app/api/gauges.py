@@ -80,6 +80,8 @@ class Gauges:
             except LookalikeError as error:
                 # Requests say so themselves; here it is only tried again.
                 log.info("cannot look how this process is: %s", error)
+            except Exception:  # whatever it is, metrics must not stand still
+                log.exception("cannot look how this process is")
 
     def _gauge(self, name: str, about: str, together: _Together) -> Gauge:
         made = Gauge(f"lookalike_{name}", about, registry=self._registry, multiprocess_mode=together)

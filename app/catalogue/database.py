@@ -4,9 +4,11 @@ Whatever goes wrong between here and PostgreSQL leaves as `UnavailableError`, so
 SQLAlchemy's exceptions.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -14,9 +16,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.errors import UnavailableError
 
+# So long somebody waits for a connection.
+_PATIENCE_S = 5
+
 
 class Database:
-    """One process's connections to PostgreSQL."""
+    """One process's connections to PostgreSQL, of which changes take no more than half.
+
+    They wait for each other, and for disk or bucket while they hold the catalogue; questions must not wait for that.
+    """
 
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self.url = url
@@ -24,12 +32,13 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_timeout=5,
+            pool_timeout=_PATIENCE_S,
             connect_args={"connect_timeout": 5, "application_name": "lookalike"},
         )
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._statements = sessionmaker(self._autocommit, expire_on_commit=False)
+        self._changing = threading.BoundedSemaphore(pool_size)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -38,8 +47,13 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """Opens a transaction that commits at the end of the block, unless the block raises."""
-        with self._translated(), self._sessions.begin() as session:
-            yield session
+        if not self._changing.acquire(timeout=_PATIENCE_S):
+            raise UnavailableError("Too many changes wait for each other.")
+        try:
+            with self._translated(), self._sessions.begin() as session:
+                yield session
+        finally:
+            self._changing.release()
 
     @contextmanager
     def asking(self) -> Iterator[Session]:
@@ -82,7 +96,7 @@ class Database:
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
             raise _unavailable(error) from error
         except DBAPIError as error:
-            if error.connection_invalidated:
+            if error.connection_invalidated or isinstance(error.orig, ReadOnlySqlTransaction):
                 raise _unavailable(error) from error
             raise
 

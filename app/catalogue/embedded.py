@@ -72,15 +72,16 @@ def _watch(data: Path, server: Server, ending: threading.Event) -> None:
     while not ending.wait(WATCH_S):
         if server.is_there():
             continue
-        with open_private(data / "postgres.start.lock") as starting:
-            fcntl.flock(starting, fcntl.LOCK_EX)
-            if ending.is_set():
-                return
-            try:
+        try:
+            with open_private(data / "postgres.start.lock") as starting:
+                fcntl.flock(starting, fcntl.LOCK_EX)
+                if ending.is_set():
+                    return
                 log.warning("the embedded PostgreSQL is gone; starting it again")
                 server.ensure_running()
-            except UnavailableError as error:
-                log.error("%s", error)
+        except (OSError, UnavailableError) as error:
+            # A disk may have room again, and be tried again.
+            log.error("%s", error)
 
 
 def _leave(server: Server, lock: int) -> None:

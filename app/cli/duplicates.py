@@ -41,8 +41,10 @@ def _parts(service: "Service", within: float) -> Iterator[tuple[int, list[str]]]
     from app.catalogue import queries
     from app.search.duplicates import groups
 
-    index, after = service.follower.current(), 0
+    after = 0
     while True:
+        # Anew for each part: vectors of pictures that went meanwhile go too, minutes later.
+        index = service.follower.current()
         with service.database.asking() as session:
             ids = queries.ids_after(session, after, _AT_A_TIME)
         if not ids:

@@ -127,16 +127,11 @@ class Ingest:
             new = [item for item in usable if item.image is not None]
             try:
                 with self._leftovers.noted({sha for item in new for sha in (item.sha256, item.replaces) if sha}):
-                    # The network works while the disk is waited for.
-                    with ThreadPoolExecutor(1) as disk:
-                        stored = disk.submit(copy_context().run, self._store, usable)
-                        with work.stage("encode"):
-                            self._encode(new)
-                        with work.stage("store"):
-                            stored.result()
+                    self._keep(usable, new, work)
                     with work.stage("commit"):
                         done = iter(self._commit(usable))
             except CatalogueChangedError:
+                self._give_up(new)
                 continue
             return [_report(item, None if item.refused else next(done)) for item in items]
         raise UnavailableError("The catalogue changed while the pictures were being added.")
@@ -167,6 +162,23 @@ class Ingest:
         item.image, item.thumbnail = picture.image, picture.thumbnail
         item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
 
+    def _keep(self, usable: Sequence[_Item], new: Sequence[_Item], work: Work) -> None:
+        """Stores originals and makes encodings: the network works while the disk is waited for."""
+        try:
+            with ThreadPoolExecutor(1) as disk:
+                stored = disk.submit(copy_context().run, self._store, usable)
+                with work.stage("encode"):
+                    self._encode(new)
+                with work.stage("store"):
+                    stored.result()
+        except BaseException:
+            self._give_up(new)
+            raise
+
+    def _give_up(self, items: Sequence[_Item]) -> None:
+        """Hears that these are certain not to have been committed, so that nobody needs their vectors."""
+        self._encodings.discard([item.encoding.slot for item in items if item.encoding is not None])
+
     def _store(self, items: Sequence[_Item]) -> None:
         """Stores originals and thumbnails, also originals that got lost of pictures that are there."""
         new = {item.sha256: item for item in items if item.facts is not None}
@@ -187,7 +199,7 @@ class Ingest:
         puts = [Put(item.key, item.sha256, item.upload.given, item.facts, item.encoding) for item in items]
         encoded = Picture.key.in_([item.key for item in items if item.encoding is not None])
         with self._database.begin() as session:
-            left = queries.slots(session, self._encodings.generation_id, encoded)
+            left = list(queries.slots(session, self._encodings.generation_id, encoded))
             done = changes.put_pictures(session, self._encodings.generation_id, puts)
             # With the catalogue held nobody discards: an original that went since it was stored comes back.
             new = {item.sha256: item.upload.data for item in items if item.facts is not None}
@@ -196,6 +208,9 @@ class Ingest:
         for result in done:
             if result.replaced is not None:
                 self._leftovers.discard(result.replaced)
+        # Of a key that came twice the last one counts.
+        last = {item.key: item.encoding.slot for item in items if item.encoding is not None}
+        left += [item.encoding.slot for item in items if item.encoding and item.encoding.slot != last[item.key]]
         self._encodings.discard(left)
         return done
 

@@ -62,7 +62,11 @@ class Encodings:
         encoded = self._encoder.encode_many(images)
         with self._database.begin() as session:
             slots = changes.reserve_slots(session, self.generation_id, len(images))
-        kept = self._index.keep(slots, encoded)
+        try:
+            kept = self._index.keep(slots, encoded)
+        except BaseException:
+            self._index.discard(slots)
+            raise
         return [
             NewEncoding(int(slot), code.tobytes(), int(checksum), kept.moment)
             for slot, code, checksum in zip(slots, encoded.codes, kept.checksums, strict=True)

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 # How often a process looks for jobs that others were sent.
 _EVERY_S = 2.0
+# How long they rest after something went wrong that nobody foresaw.
+_AGAIN_S = 10.0
 
 
 class JobRunner:
@@ -59,6 +61,9 @@ class JobRunner:
             except UnavailableError as error:
                 log.info("jobs wait: %s", error)
                 pause = error.retry_after
+            except Exception:  # whatever it is, jobs must go on some day
+                log.exception("jobs wait")
+                pause = _AGAIN_S
             self._woken.wait(pause)
             self._woken.clear()
 

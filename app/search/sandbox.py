@@ -84,12 +84,16 @@ class Sandbox:
         check_bytes(len(data), self._job.limits)
         process = self._idle.get()
         try:
-            return process.ask(data, thumbnail, crop, self._seconds)
+            try:
+                return process.ask(data, thumbnail, crop, self._seconds)
+            except _DiedError:
+                # Perhaps it was dead before, as where memory ran short. A fresh one tells whether it was the picture.
+                process = self._instead_of(process)
+                return process.ask(data, thumbnail, crop, self._seconds)
         except BaseException as error:
             # After a refusal the process waits for the next picture; after anything else nobody knows what it does.
             if type(error) is not PictureRefusedError:
-                process.end()
-                process = _Process(self._program, self._job)
+                process = self._instead_of(process)
             raise
         finally:
             self._idle.put(process)
@@ -99,12 +103,20 @@ class Sandbox:
         for _ in range(self._processes):
             self._idle.get().end()
 
+    def _instead_of(self, process: "_Process") -> "_Process":
+        process.end()
+        return _Process(self._program, self._job)
+
 
 class _LostError(PictureRefusedError):
     """A process did not survive a picture."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str = "The picture is damaged: it made its decoder fail.") -> None:
         super().__init__("damaged", reason)
+
+
+class _DiedError(_LostError):
+    """The process is no more."""
 
 
 class _Process:
@@ -137,8 +149,10 @@ class _Process:
             return self._prepared(until)
         except TimeoutError as error:
             raise _LostError(f"The picture takes longer than {seconds:g} s to decode.") from error
-        except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise _LostError("The picture is damaged: it made its decoder fail.") from error
+        except (OSError, EOFError) as error:
+            raise _DiedError from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _LostError from error
 
     def end(self) -> None:
         """Ends the process, whatever it is doing."""

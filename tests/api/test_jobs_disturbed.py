@@ -89,6 +89,21 @@ def test_a_bug_fails_its_job_and_not_the_next(client: TestClient, monkeypatch: p
     assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
 
 
+def test_jobs_outlive_what_nobody_foresaw(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_runner, "_AGAIN_S", 0.05)
+    tried = threading.Event()
+
+    def fail(*_: object) -> None:
+        tried.set()
+        raise OSError("nobody thought of this")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("app.ingest.jobs.end", fail)
+        job_id = send(client, zipped(pictures(3)))
+        assert tried.wait(30)
+    assert counts(ended(client, job_id))[1] == 3
+
+
 def test_what_a_crash_left_behind_is_swept_up(settings: Settings, client: TestClient) -> None:
     folder = settings.data_dir / "jobs"
     folder.mkdir(parents=True)

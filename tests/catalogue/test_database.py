@@ -124,6 +124,30 @@ def test_who_waits_too_long_for_a_connection_is_told(migrated_url: str, monkeypa
         database.ping()
 
 
+def test_changes_that_wait_leave_questions_their_connections(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.catalogue.database._PATIENCE_S", 0.05)
+    with closing(Database(migrated_url, pool_size=1)) as database:
+        with database.begin() as session:
+            session.execute(NEXT)
+            with pytest.raises(UnavailableError, match="Too many changes"), database.begin():
+                raise AssertionError
+            database.ping()
+        with database.begin() as session:
+            session.execute(NEXT)
+        assert seq(database) == 2
+
+
+def test_a_database_that_takes_no_changes_is_unavailable_for_them(database: Database) -> None:
+    with database.begin() as session:
+        session.execute(text("SET TRANSACTION READ ONLY"))
+        with pytest.raises(UnavailableError, match="read-only"), database._translated():
+            session.execute(NEXT)
+        session.rollback()
+    assert seq(database) == 0
+
+
 def test_a_mistake_of_ours_is_not_called_a_lost_connection(database: Database) -> None:
     with pytest.raises(ProgrammingError), database.asking() as session:
         session.execute(text("SELECT nothing FROM nowhere"))

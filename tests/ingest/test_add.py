@@ -330,6 +330,33 @@ def test_a_catalogue_that_never_stands_still_is_unavailable(service: Service, mo
     assert rows(service) == []
 
 
+@pytest.mark.parametrize("refused", ["originals", "vectors", "commit"])
+def test_slots_of_what_was_certainly_not_committed_are_given_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise CatalogueChangedError if refused == "commit" else UnavailableError("It is away.")
+
+    owner, name = {
+        "originals": (PictureFiles, "store"),
+        "vectors": (type(service.index), "keep"),
+        "commit": (changes, "put_pictures"),
+    }[refused]
+    left = list[int]()
+    monkeypatch.setattr(type(service.index), "discard", lambda _, slots: left.extend(slots.tolist()))
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, fail)
+        with pytest.raises(UnavailableError):
+            service.ingest.add([upload("one", picture(1)), upload("two", picture(2))])
+    add(service, "one", picture(1))
+    with service.database.asking() as session:
+        (used,) = session.scalars(select(Encoding.slot))
+    assert left == list(range(used))
+    left.clear()
+    service.ingest.add([upload("two", picture(2)), upload("two", picture(3))])
+    assert left == [used + 1], "of a key that came twice the last one counts"
+
+
 def test_everything_on_disk_is_synced_before_the_commit(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     put = changes.put_pictures
     data, sha256 = picture(1), content_hash(picture(1))

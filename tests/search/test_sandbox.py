@@ -1,6 +1,7 @@
 """What decodes pictures may crash, hang or eat memory: one request hears of it, and the next is served."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -60,8 +61,17 @@ def test_a_refusal_is_the_decoder_s_own(sandbox: Sandbox, data: bytes, code: str
 
 @pytest.mark.parametrize("harm", ["crash ", "abort ", "greedy"])
 def test_a_picture_that_does_harm_costs_its_own_request_alone(sandbox: Sandbox, harm: str) -> None:
-    with pytest.raises(PictureRefusedError, match="damaged"):
+    with pytest.raises(PictureRefusedError) as refused:
         sandbox(harm.encode())
+    assert refused.value.code == "damaged"
+    assert sandbox(PICTURE).media_type == "image/jpeg"
+
+
+def test_a_process_that_died_while_it_had_nothing_to_do_costs_no_picture(sandbox: Sandbox) -> None:
+    sandbox(PICTURE)
+    (process,) = sandbox._idle.queue
+    os.kill(process._process.pid, signal.SIGKILL)
+    process._process.wait()
     assert sandbox(PICTURE).media_type == "image/jpeg"
 
 
