@@ -123,7 +123,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.state.metrics = metrics
     app.add_middleware(
         BodyLimits,
-        words=Bound(settings.max_field_bytes, settings.max_request_seconds),
+        words=Bound(min(settings.max_field_bytes, settings.max_request_bytes), settings.max_request_seconds),
         pictures=Bound(settings.max_request_bytes, settings.max_request_seconds),
         archives=Bound(settings.max_job_bytes, settings.max_job_seconds),
     )

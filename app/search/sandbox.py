@@ -25,9 +25,8 @@ from models.preprocess import Preprocess
 
 PROGRAM = (sys.executable, "-m", "app.search.sandboxed")
 READY = b"ready"
-# Whether a thumbnail is wanted; a crop, of no width for none; the length of the picture.
-REQUEST, REPLY = struct.Struct(">?4IQ"), struct.Struct(">I")
-NO_CROP = Crop(0, 0, 0, 0)
+# Whether a thumbnail is wanted; whether a crop is, and which; the length of the picture.
+REQUEST, REPLY = struct.Struct(">2?4IQ"), struct.Struct(">I")
 _START_S = 60.0
 _LARGEST_HEADER, _LARGEST_THUMBNAIL = 4096, 1_000_000
 # What Python and the decoders take, and what a pixel costs at most on its way through them.
@@ -144,7 +143,9 @@ class _Process:
         until = time.monotonic() + seconds
         try:
             self._socket.settimeout(seconds)
-            self._socket.sendall(REQUEST.pack(thumbnail, *astuple(crop or NO_CROP), len(data)))
+            self._socket.sendall(
+                REQUEST.pack(thumbnail, crop is not None, *(astuple(crop) if crop else (0, 0, 0, 0)), len(data))
+            )
             self._socket.sendall(data)
             return self._prepared(until)
         except TimeoutError as error:

@@ -15,7 +15,7 @@ from PIL import Image
 from app.errors import PictureRefusedError
 from app.search.decode import Crop, DecodeLimits
 from app.search.prepare import InProcess, Preparer
-from app.search.sandbox import NO_CROP, READY, REPLY, REQUEST
+from app.search.sandbox import READY, REPLY, REQUEST
 from models.preprocess import Preprocess
 
 _OPEN_FILES = 64
@@ -31,9 +31,8 @@ def main() -> None:
         stream.write(READY)
         stream.flush()
         while head := stream.read(REQUEST.size):
-            thumbnail, *box, length = REQUEST.unpack(head)
-            crop = Crop(*box)
-            for part in answer(prepare, stream.read(length), thumbnail, None if crop == NO_CROP else crop):
+            thumbnail, cropped, *box, length = REQUEST.unpack(head)
+            for part in answer(prepare, stream.read(length), thumbnail, Crop(*box) if cropped else None):
                 stream.write(part)
             stream.flush()
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import make_url
 
 from app.api import access
 from app.api.access import Doorkeeper
@@ -14,6 +15,7 @@ from app.catalogue.keys import Scope, create_key, list_keys, revoke_key
 from app.errors import InvalidInputError, NotFoundError
 from app.main import create_app
 from app.settings import Settings
+from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
 from tests.ingest.archives import zipped
 from tests.pictures import corners, encoded
@@ -186,6 +188,25 @@ def test_the_page_keeps_a_key_in_a_cookie_that_scripts_cannot_read(opened: Open,
 def test_a_key_is_found_among_other_programs_cookies(opened: Open, database: Database, others: str) -> None:
     cookies = f"{others}; {access.COOKIE}={make_key(database, Scope.SEARCH)}"
     assert opened().get("/stats", headers={"Cookie": cookies}).status_code == 200
+
+
+def test_whoever_watches_sees_that_the_database_is_away(
+    opened: Open, database: Database, migrated_url: str, postgres_url: str
+) -> None:
+    client = opened()
+    admin, writer = make_key(database, Scope.ADMIN), make_key(database, Scope.WRITE, name="writer")
+    name = make_url(migrated_url).database
+    assert client.get("/metrics", headers=bearer(admin)).status_code == 200
+    assert client.get("/metrics", headers=bearer(writer)).status_code == 403
+    with connect(postgres_url) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        answers = [client.get("/metrics", headers=bearer(key)) for key in (admin, writer, "lk_1_no")]
+        stats = client.get("/stats", headers=bearer(admin))
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+    assert [answer.status_code for answer in answers] == [200, 403, 503]
+    assert "lookalike_database_up 0" in answers[0].text
+    assert stats.status_code == 503
 
 
 @pytest.mark.parametrize("path", ["/session", "/images/1"])

@@ -137,6 +137,7 @@ METADATA = {
     "too few": ("[]", "0 entries for 1 images"),
     "too many": ("[{}, {}]", "2 entries for 1 images"),
     "NaN": ('[{"price": NaN}]', "NaN"),
+    "a number too large for a float": (f'[{{"price": {10**400}}}]', "too large"),
     "infinite": ('[{"price": -Infinity}]', "Infinity"),
     "too large a number": ('[{"price": 1e999}]', "finite"),
     "too long a number": ('[{"price": ' + "9" * 5000 + "}]", "metadata"),

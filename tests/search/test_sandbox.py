@@ -47,6 +47,8 @@ def test_it_prepares_as_this_process_would() -> None:
         crop = Crop(100, 50, 120, 90)
         there, expected = sandbox(PICTURE, crop=crop), here(PICTURE, crop=crop)
         np.testing.assert_array_equal(np.asarray(there.image), np.asarray(expected.image))
+        with pytest.raises(PictureRefusedError, match="does not lie within"):
+            sandbox(PICTURE, crop=Crop(0, 0, 0, 0))
         assert sandbox(PICTURE, thumbnail=True).thumbnail == here(PICTURE, thumbnail=True).thumbnail != b""
 
 
