@@ -46,7 +46,7 @@ def recalibrate(checkpoint: str | Path, folder: Path, *, views: bool = False) ->
         found = on_labels(network, splits.get(TEST, splits[TRAIN]))
     if found is None:
         raise DatasetError(f"{folder} holds no two pictures that belong together, or none that do not.")
-    write_info(replace(info, similarity=found), find(checkpoint).parent)
+    write_info(replace(info, similarity=found), find(checkpoint))
     return found
 
 

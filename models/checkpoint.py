@@ -42,7 +42,7 @@ def save(network: LatentHashNet, info: CheckpointInfo, folder: Path) -> Checkpoi
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(target)
-    write_info(info, folder)
+    write_info(info, folder / f"{info.name}.json")
     return info
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models import metrics
 from models.codes import Codes, Floats
-from models.dataset import HELD_OUT, TEST, TRAIN, LabelledFiles, hold_out, read_splits, read_unlabelled
+from models.dataset import HELD_OUT, TEST, TRAIN, VALIDATION, LabelledFiles, hold_out, read_splits, read_unlabelled
 from models.encode_files import encode_files
 from models.errors import DatasetError, ModelError
 from models.network import LatentHashNet
@@ -71,8 +71,9 @@ def read_files(folder: Path, seed: int) -> Files:
     # What is no folder at all, `read_splits` says best.
     labelled = not folder.is_dir() or any(path.is_dir() for path in folder.iterdir() if path.name[0] != ".")
     splits = read_splits(folder) if labelled else {TRAIN: read_unlabelled(folder, MOST_UNLABELLED, seed)}
-    if TEST in splits:
-        return Files(splits[TRAIN], splits[TEST], "test", labelled)
+    for apart in (TEST, VALIDATION):
+        if apart in splits:
+            return Files(splits[TRAIN], splits[apart], apart, labelled)
     database, queries = hold_out(splits[TRAIN], HELD_OUT, seed)
     if not len(queries):
         raise DatasetError(f"{folder}: no class has two pictures, one to ask with and one to find.")

@@ -9,6 +9,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -57,6 +58,11 @@ class LabelledFiles:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def checksum(self) -> int:
+        """Tells these files from others, wherever they lie: their names and labels, in order."""
+        names = [(path.parent.name, path.name) for path in self.paths]
+        return zlib.crc32(repr((names, self.labels.tolist())).encode())
 
     def subset(self, indices: NDArray[np.int64]) -> "LabelledFiles":
         """Returns the pictures at these positions."""
@@ -134,6 +140,8 @@ def open_rgb(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Ima
     try:
         with Image.open(BytesIO(data)) as opened:
             image = ImageOps.exif_transpose(opened)
+            if image.mode == "I;16":  # Pillow would clip at 255; the upper of the two bytes is the brightness
+                image = Image.frombytes("L", image.size, image.tobytes()[1::2])
             if image.has_transparency_data:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
             return image.convert("RGB")
@@ -213,6 +221,14 @@ def load_pictures(
     return Loaded(pictures[: len(kept)], files.labels[kept], tuple(unreadable))
 
 
+def memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Returns the bytes of memory that this process may fill: its share of the machine's, or of its container's."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):
+        there = min(there, int(limit.read_text()))
+    return there // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def room_for(count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Makes an array for so many pictures: in memory, or where they would fill it in a file that goes with the array.
 
@@ -220,7 +236,7 @@ def room_for(count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         DatasetError: the disk has no room either.
     """
     size = count * int(np.prod(shape))
-    if size <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * SHARE_OF_MEMORY:
+    if size <= memory() * SHARE_OF_MEMORY:
         return np.empty((count, *shape), np.uint8)
     try:
         with tempfile.TemporaryFile() as file:

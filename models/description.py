@@ -61,9 +61,8 @@ class CheckpointInfo:
     fingerprint: str = ""
 
 
-def write_info(info: CheckpointInfo, folder: Path) -> None:
+def write_info(info: CheckpointInfo, target: Path) -> None:
     """Writes a checkpoint's JSON, replacing the one that is there."""
-    target = folder / f"{info.name}.json"
     temporary = target.with_suffix(".json.tmp")
     with temporary.open("w") as file:
         json.dump({"format": FORMAT, **asdict(info)}, file, indent=2)

@@ -19,7 +19,7 @@ import torch
 
 from models import metrics, report
 from models.checkpoint import load
-from models.dataset import HELD_OUT, TEST, TRAIN, LabelledFiles, hold_out, read_splits
+from models.dataset import HELD_OUT, TEST, TRAIN, VALIDATION, LabelledFiles, hold_out, read_splits
 from models.description import CheckpointInfo, FeatureNorm
 from models.encode_files import Encoded, encode_files, ready
 from models.errors import DatasetError, ModelError, WeightsUnavailableError
@@ -91,20 +91,25 @@ def evaluate(
 
 
 def sides(folder: Path, info: CheckpointInfo) -> tuple[LabelledFiles, LabelledFiles, str]:
-    """Returns database, queries and where the queries come from: `test`, or a share `held out` of every class.
+    """Returns database, queries and where the queries come from.
+
+    They are `test` or `validation` where there is such a split. Else a share of every class: the one that training
+    `held out`, if these are the files that it learnt from, or one that is `drawn`.
 
     Raises:
         DatasetError: there is nothing to search, or nothing to ask.
     """
     splits = read_splits(folder)
-    if TEST in splits:
-        return splits[TRAIN], splits[TEST], "test"
-    seed = info.training.get("recipe", {}).get("seed", 0)
-    # Training holds out the same share by the same seed, so that queries are pictures which it has not seen.
-    database, queries = hold_out(splits[TRAIN], HELD_OUT, seed)
+    for apart in (TEST, VALIDATION):
+        if apart in splits:
+            return splits[TRAIN], splits[apart], apart
+    files, seed = splits[TRAIN], info.training.get("recipe", {}).get("seed", 0)
+    # Training holds out the same share by the same seed. Of other files nobody knows which it has seen.
+    origin = "held out" if info.training.get("files") == files.checksum() else "drawn"
+    database, queries = hold_out(files, HELD_OUT, seed)
     if not len(queries):
         raise DatasetError(f"{folder}: no class has two pictures, one to ask with and one to find.")
-    return database, queries, "held out"
+    return database, queries, origin
 
 
 def unseen_labels(files: LabelledFiles, info: CheckpointInfo, wanted: bool | None) -> list[int]:

@@ -10,6 +10,12 @@ from typing import Any
 from models.plots import LABELS
 from models.report_parts import beside, document, header, number, percent, plot, section, table, terms
 
+ASKED = {
+    "test": "test pictures",
+    "validation": "validation pictures",
+    "held out": "held-out pictures",
+    "drawn": "pictures drawn at random, which it may have learnt from,",
+}
 _MEANING = {
     "es": "exhaustive search: F7 alone, over everything",
     "hds": "both steps: codes find the pool, F7 puts it in order",
@@ -67,7 +73,7 @@ def _summary(found: dict[str, Any]) -> str:
     figures += [(percent(found["modes"]["hds"]["precision"][best]), f"precision@{best}, HDS")]
     figures += [(number(found["modes"]["hds"]["map"]), "mAP, HDS")]
     figures += [(number(found["modes"]["bcs"]["map"]), "mAP, codes alone")]
-    asked = "test pictures" if data["queries_from"] == "test" else "held-out pictures"
+    asked = ASKED[data["queries_from"]]
     told = (
         f"<p><code>{escape(checkpoint['fingerprint'])}</code>, {escape(checkpoint['backbone'])}, "
         f"{checkpoint['bits']} bits, pictures of {checkpoint['size']} pixels. {data['queries']:,} {asked} of "

@@ -232,6 +232,7 @@ def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInf
     best = max(measured, key=lambda way: measured[way]["hds"]["precision"])
     network.feature_norm, pool = best
     about: dict[str, Any] = {"recipe": asdict(recipe), "pictures": len(data.training.labels), "history": state.history}
+    about |= {"files": data.files}
     found = {
         "held_out_accuracy": max(past["accuracy"] for past in state.history),
         "held_out_pictures": len(data.held_out.labels),
@@ -268,7 +269,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--backbone", choices=sorted(BACKBONES))
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
-    info = train(options.pop("folder"), options.pop("out"), Recipe(**options), tell, say)
+    folder, out = options.pop("folder"), options.pop("out")
+    if Path(f"{out}.json").exists():
+        parser.error(f"{out} is a finished network, which a catalogue may be using; name another place with --out")
+    info = train(folder, out, Recipe(**options), tell, say)
     # Of several processes one saves the checkpoint, which gives it its fingerprint.
     if info.fingerprint:
         say(f"{info.name} {info.fingerprint} {info.metrics['held_out_accuracy']}")

@@ -64,12 +64,21 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """What to train on and what to judge by, and what the person should know of it."""
+    """What to train on and what to judge by, and what the person should know of it.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        training: what is learnt from.
+        held_out: what is not.
+        notes: sentences for the person.
+        files: the checksum of the files that a share was held out of; None where it was not so.
+    """
 
     classes: tuple[str, ...]
     training: Pictures
     held_out: Loaded
     notes: tuple[str, ...]
+    files: int | None = None
 
     def identity(self) -> dict[str, Any]:
         """Tells this data from other data: the classes, how many pictures, and a checksum of them."""
@@ -100,7 +109,8 @@ def read(source: Path | Splits, recipe: Recipe) -> Data:
     preprocess = BACKBONES[recipe.backbone].preprocess
     loaded = load_pictures(training, replace(preprocess, size=round(recipe.cut * 1.25)))
     judges = load_pictures(held_out, replace(preprocess, size=recipe.size))
-    return Data(files.classes, loaded, judges, notes(files, (*loaded.unreadable, *judges.unreadable)))
+    told = notes(files, (*loaded.unreadable, *judges.unreadable))
+    return Data(files.classes, loaded, judges, told, None if VALIDATION in splits else files.checksum())
 
 
 def read_shards(folder: Path, recipe: Recipe) -> Data:

@@ -1,13 +1,14 @@
 """Pictures that are as good as the same: scaled, saved anew, or added twice.
 
 How near that is, the network's calibration says (`copies` in `models/similarity.py`). Candidates are those of a usual
-search, so a picture with more duplicates than a pool holds is told the nearest of them.
+search: the pool, and where that is full of pictures with the very code, all that have it (`pool.py`).
 """
 
 from collections.abc import Iterable, Iterator
 
 from app.errors import InvalidInputError
 from app.search.index import Index
+from app.search.pool import pool_of
 from app.search.types import Match
 from models.similarity import Similarity
 
@@ -32,7 +33,8 @@ def duplicates(index: Index, picture_id: int, distance: float, pool: int) -> lis
     if found is None:
         return None
     code, feature = found
-    ranked = index.rank(feature, code, index.candidates(code, pool, None, None), pool)
+    candidates = pool_of(index, code, pool)
+    ranked = index.rank(feature, code, candidates, len(candidates))
     return [match for match in ranked if match.distance <= distance and match.id != picture_id]
 
 

@@ -16,6 +16,7 @@ from app.errors import InvalidInputError, NotFoundError
 from app.observers import Observers, Work
 from app.search.encode import Encoder
 from app.search.index import Code, Feature, Index, Ranked
+from app.search.pool import pool_of
 from app.search.prepare import Preparer
 from app.search.types import NO_CANDIDATES, Candidates, Match, Mode, SearchOptions, Subset
 from models.similarity import Curve, Similarity
@@ -207,8 +208,9 @@ def coarse(index: Index, code: Code, options: SearchOptions, pool: int, k: int, 
     """
     if options.mode is Mode.ES:
         return NO_CANDIDATES
-    limit = options.pool_limit(pool) if options.mode is Mode.HDS else k
-    return index.candidates(code, limit, options.radius, among)
+    if options.mode is Mode.BCS:
+        return index.candidates(code, k, options.radius, among)
+    return pool_of(index, code, options.pool_limit(pool), options.radius, among)
 
 
 def first_of_each(found: list[tuple[Match, Row]], field: str) -> list[tuple[Match, Row]]:

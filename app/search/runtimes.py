@@ -56,6 +56,8 @@ class TorchRuntime:
 
         from models.network import SearchHead
 
+        # Rounded as it would be by default, F7 would differ from what a CPU makes of the same picture.
+        torch.backends.cudnn.allow_tf32 = False
         self._torch, self._device = torch, torch.device(device)
         self._head = SearchHead(network).eval().to(self._device)
         self.lanes = 1

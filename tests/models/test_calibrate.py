@@ -41,6 +41,15 @@ def test_labels_calibrate_anew_and_change_no_fingerprint(checkpoint: Path, folde
     assert found.features(0.1) > found.features(1.0)
 
 
+def test_a_checkpoint_that_was_renamed_is_the_one_that_is_calibrated(checkpoint: Path, folder: Path) -> None:
+    renamed = checkpoint.with_name("shoes.json")
+    for suffix in (".json", ".safetensors"):
+        checkpoint.with_suffix(suffix).rename(renamed.with_suffix(suffix))
+    found = recalibrate(renamed, folder)
+    assert read_info(renamed).similarity == found
+    assert not checkpoint.exists()
+
+
 def test_a_folder_of_one_class_is_refused_with_a_sentence(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
     before = checkpoint.read_bytes()
     one = tmp_path / "one"

@@ -95,7 +95,7 @@ def test_the_fingerprint_is_of_all_that_decides_a_code(
 
 def test_what_was_measured_can_be_written_later(folder: Path) -> None:
     info = read_info(folder / "net.json")
-    write_info(replace(info, metrics={"map": 0.9}), folder)
+    write_info(replace(info, metrics={"map": 0.9}), folder / f"{info.name}.json")
     assert load(folder / "net.json")[1].metrics == {"map": 0.9}
 
 

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.dataset import LabelledFiles, hold_out, load_pictures, open_rgb, read_splits, read_unlabelled, room_for
+from models.dataset import (
+    LabelledFiles,
+    hold_out,
+    load_pictures,
+    memory,
+    open_rgb,
+    read_splits,
+    read_unlabelled,
+    room_for,
+)
 from models.errors import DatasetError
 from models.preprocess import Preprocess
 from tests.pictures import encoded, gradient
@@ -134,6 +143,8 @@ def test_pictures_come_upright_and_on_white(tmp_path: Path) -> None:
     assert (clear.mode, clear.getpixel((0, 0))) == ("RGB", (255, 255, 255))
     Image.new("L", (2, 2), 7).save(tmp_path / "grey.png")
     assert open_rgb(tmp_path / "grey.png").getpixel((1, 1)) == (7, 7, 7)
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    assert open_rgb(tmp_path / "deep.png").getpixel((1, 1)) == (156, 156, 156)
 
 
 # Pillow warns of some damage, such as enormous sizes, before it goes on or gives up.
@@ -176,6 +187,17 @@ def test_more_pictures_than_memory_holds_lie_in_a_file(tmp_path: Path, monkeypat
     on_disk = load_pictures(read_splits(tmp_path)["train"], PREPARE)
     assert isinstance(on_disk.pictures, np.memmap)
     np.testing.assert_array_equal(on_disk.pictures, in_memory.pictures)
+
+
+def test_memory_is_the_container_s_and_shared_by_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    whole = memory(limit)
+    limit.write_text("max\n")
+    assert memory(limit) == whole
+    limit.write_text("1000000\n")
+    assert memory(limit) == 1_000_000
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory(limit) == 250_000
 
 
 def test_no_room_for_the_pictures_is_said_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

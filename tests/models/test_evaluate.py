@@ -13,7 +13,7 @@ from app.cli.main import app
 from models.backbones import BACKBONES
 from models.checkpoint import load
 from models.codes import Codes, Floats, hamming
-from models.dataset import LabelledFiles, open_rgb
+from models.dataset import LabelledFiles, open_rgb, read_splits
 from models.description import read_info
 from models.encode import encode
 from models.encode_files import Encoded, encode_files
@@ -170,9 +170,26 @@ def test_of_a_folder_without_splits_a_tenth_of_every_class_asks(tmp_path: Path, 
     info = read_info(checkpoint_path)
     database, queries, origin = sides(whole, info)
     assert np.bincount(queries.labels).tolist() == [2, 2, 2]
-    assert (len(database), origin) == (54, "held out")
+    assert (len(database), origin) == (54, "drawn")
     assert not set(database.paths) & set(queries.paths)
     assert sides(whole, info)[1].paths == queries.paths
+
+
+def test_queries_are_held_out_only_of_the_files_that_were_learnt_from(tmp_path: Path, checkpoint_path: Path) -> None:
+    whole = coloured_folder(tmp_path / "whole", per_class=20)
+    info = replace(read_info(checkpoint_path), training={"files": read_splits(whole)["train"].checksum()})
+    assert sides(whole, info)[2] == "held out"
+    moved = whole.rename(tmp_path / "elsewhere")
+    assert sides(moved, info)[2] == "held out"
+    next(moved.glob("red/*")).unlink()
+    assert sides(moved, info)[2] == "drawn"
+
+
+def test_pictures_for_validation_ask_where_there_are_none_for_tests(tmp_path: Path, checkpoint_path: Path) -> None:
+    coloured_folder(tmp_path / "train", per_class=5)
+    coloured_folder(tmp_path / "val", per_class=2)
+    database, queries, origin = sides(tmp_path, read_info(checkpoint_path))
+    assert (len(database), len(queries), origin) == (15, 6, "validation")
 
 
 def test_unseen_classes_may_be_demanded_or_left_out(checkpoint_path: Path, folder: Path) -> None:

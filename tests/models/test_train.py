@@ -271,6 +271,16 @@ def test_of_several_processes_the_one_that_saves_says_so(
     reads, metrics = BACKBONES["tiny"].preprocess, {"held_out_accuracy": 0.5}
     info = CheckpointInfo("net", "tiny", 8, 8, "raw", (), reads, metrics=metrics, fingerprint=fingerprint)
     monkeypatch.setattr(training, "train", lambda *_: info)
-    monkeypatch.setattr("sys.argv", ["train", "pictures"])
+    monkeypatch.setattr("sys.argv", ["train", "pictures", "--out", "nowhere"])
     training.main()
     assert capsys.readouterr().out == said
+
+
+def test_a_finished_network_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "net.json").write_text("{}")
+    monkeypatch.setattr("sys.argv", ["train", "pictures", "--out", str(tmp_path / "net")])
+    with pytest.raises(SystemExit, match="2"):
+        training.main()
+    assert "is a finished network" in capsys.readouterr().err
