@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.cli.finished import refuse_finished
 from app.cli.terminal import console, counting, fail
 from app.settings import Settings
 
@@ -36,6 +37,9 @@ def improve(out: Path, chosen: dict[str, Any], train: Train) -> None:
     settings = Settings()
     # A run that was stopped goes on with what it began with, whatever was added to the catalogue meanwhile.
     unfinished, selection = out.with_name(f"{out.name}.unfinished.safetensors"), out.with_name(f"{out.name}.data.json")
+    # Stopped while it compared, a run has left a network that nobody uses, and begins anew.
+    if not selection.exists():
+        refuse_finished(out)
     found = _look(settings, out, kept(selection) if unfinished.exists() and selection.exists() else None)
     read = open_pictures(settings.pictures, settings.data_dir).read
     source = splits(found.labelled, read)

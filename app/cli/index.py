@@ -27,10 +27,12 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.ingest.archive_members import ArchiveLimits
     from app.ingest.entries import Source
-    from app.ingest.fill import Target
+    from app.ingest.fill import Pace, Target
 
 # A service that is restarted meanwhile is waited for: some four minutes.
 _TRIES = 10
+# Requests share the way there, and each must arrive in a minute.
+_REQUESTS = 2
 
 
 def index(
@@ -80,9 +82,9 @@ def _fill(
         total = sum(source.count() for source in sources)
         if not total:
             return counts
-        with _target(settings, url, key) as target:
+        with _target(settings, url, key) as (target, pace):
             bar.reset(task, description="indexing", total=total)
-            for outcomes in fill(unique(chain.from_iterable(sources)), target):
+            for outcomes in fill(unique(chain.from_iterable(sources)), target, pace):
                 for outcome in outcomes:
                     if outcome.reason is not None:
                         bar.console.print(f"{outcome.name}: {outcome.reason}", markup=False, soft_wrap=True)
@@ -93,18 +95,21 @@ def _fill(
 
 
 @contextmanager
-def _target(settings: Settings, url: str | None, key: str | None) -> Iterator["Target"]:
+def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tuple["Target", "Pace"]]:
+    from app.ingest.fill import HERE, Pace
+
     if url is not None:
         from app.client import Lookalike, Patience
+        from app.client.portions import BYTES, PICTURES
         from app.ingest.remote import Remote
 
         with Lookalike(url, key, patience=Patience(tries=_TRIES)) as client:
-            yield Remote(client)
+            yield Remote(client), Pace(PICTURES, BYTES, _REQUESTS)
         return
     from app.lifespan import open_service
 
     with open_service(settings) as service:
-        yield service.ingest
+        yield service.ingest, HERE
 
 
 def _limits(settings: Settings) -> "ArchiveLimits":

@@ -36,7 +36,12 @@ def errors_as_sentences() -> Iterator[None]:
     except (LookalikeError, ModelError) as error:
         fail(str(error))
     except ValidationError as error:
-        fail("; ".join(f"LOOKALIKE_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors()))
+        fail("; ".join(_setting(item["loc"]) + item["msg"] for item in error.errors()))
+
+
+def _setting(place: tuple[int | str, ...]) -> str:
+    """Names the variable that a settings error is about; one that is about none in particular has no place."""
+    return f"LOOKALIKE_{str(place[0]).upper()}: " if place else ""
 
 
 def fail(sentence: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from app.cli.finished import refuse_finished
 from app.cli.terminal import console, counting, errors_as_sentences, fail, progress_bar
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def train(
         fail("Name a folder of labelled pictures, or say --catalogue.")
     with errors_as_sentences():
         if folder is not None:
+            refuse_finished(out)
             _run(folder, out, chosen)
             console().print(f"Use it with LOOKALIKE_MODEL={out}.json", soft_wrap=True)
         else:
@@ -136,6 +138,7 @@ def fit(
     method: Annotated[Method, typer.Option(help="itq learns from the pictures, lsh draws at random.")] = Method.ITQ,
 ) -> None:
     """Make a network for pictures that have no labels, in one pass over them."""
+    refuse_finished(out)
     with errors_as_sentences():
         from models.fit import Fit
         from models.fit import fit as run

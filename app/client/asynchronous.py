@@ -11,6 +11,7 @@ from app.client.errors import UnreachableError
 from app.client.operation import Operations
 from app.client.operations import Filters
 from app.client.patience import Patience
+from app.client.portions import Portion
 from app.client.requests import Reply, Request, Steps, headers, reply_of
 from app.client.results import Picture
 
@@ -30,7 +31,7 @@ class AsyncLookalike(Operations):
         patience: Patience | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self._url, self._patience = url, patience or Patience()
+        self._url, self._patience, self.portion = url, patience or Patience(), Portion()
         self._http = httpx2.AsyncClient(base_url=url, headers=headers(key), timeout=timeout, transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -81,9 +82,9 @@ class AsyncLookalike(Operations):
                 raise UnreachableError(self._url, str(outcome)) from outcome
             await asyncio.sleep(pause)
 
-    async def _try(self, request: Request) -> httpx2.Response | httpx2.TransportError:
+    async def _try(self, request: Request) -> httpx2.Response | httpx2.RequestError:
         with request.opened() as arguments:
             try:
                 return await self._http.request(**arguments)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 return error

@@ -14,7 +14,7 @@ class FieldProblem:
 
 
 class ProblemError(LookalikeError):
-    """The service refused, and said why (RFC 9457).
+    """The service refused, and said why (RFC 9457); or something else answered in its place, and `detail` says so.
 
     Attributes:
         status: of HTTP.
@@ -27,13 +27,13 @@ class ProblemError(LookalikeError):
     def __init__(
         self, status: int, title: str, detail: str, errors: tuple[FieldProblem, ...], retry_after: float | None
     ) -> None:
-        super().__init__(detail or f"The service answered {status} {title}.")
+        super().__init__(detail or f"The service answered {status} {title}".rstrip() + ".")
         self.status, self.title, self.detail = status, title, detail
         self.errors, self.retry_after = errors, retry_after
 
 
 class UnreachableError(LookalikeError):
-    """No answer came, however often the call was repeated."""
+    """No answer came that could be read, however often the call was repeated."""
 
     def __init__(self, address: str, cause: str) -> None:
         super().__init__(f"{address} does not answer: {cause}. Is the service running there?")

@@ -4,24 +4,28 @@ A call is a generator: it yields requests, is sent their replies and returns the
 reply or awaits it is not its business.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 
 from pydantic import TypeAdapter
 
 from app.client.pictures import NewPicture, PictureLike, data_of
-from app.client.requests import Parameter, Request, Steps
+from app.client.portions import TOO_MUCH, Parcel, Portion
+from app.client.problems import unreadable
+from app.client.requests import Parameter, Reply, Request, Steps
 from app.client.results import Added, Answer, BatchItem, Facets, Indexed, Job, Jobs, Page, Picture, Searched, Stats
 
+T = TypeVar("T")
 ANSWER, SEARCHED, INDEXED = TypeAdapter(Answer), TypeAdapter(Searched), TypeAdapter(Indexed)
 PICTURE, PAGE, FACETS, STATS = TypeAdapter(Picture), TypeAdapter(Page), TypeAdapter(Facets), TypeAdapter(Stats)
 JOB, JOBS = TypeAdapter(Job), TypeAdapter(Jobs)
 # What one request of many holds at most.
-QUERIES, PICTURES, BYTES = 32, 50, 32_000_000
+QUERIES = 32
 GONE = 404
 
 
@@ -68,7 +72,7 @@ def search_many(pictures: Sequence[PictureLike], **options: Unpack[SearchOptions
     for first in range(0, len(pictures), QUERIES):
         files = [("images", "picture", data_of(picture)) for picture in pictures[first : first + QUERIES]]
         reply = yield Request("POST", "/search/batch", _parameters(options), files)
-        found += reply.read(SEARCHED).items
+        found += _of_each(reply, reply.read(SEARCHED).items, len(files))
     return found
 
 
@@ -78,17 +82,15 @@ def similar(picture_id: int, **options: Unpack[SearchOptions]) -> Steps[Answer]:
     return reply.read(ANSWER)
 
 
-def add(pictures: Iterable[NewPicture]) -> Steps[list[Added]]:
+def add(portion: Portion, pictures: Iterable[NewPicture]) -> Steps[list[Added]]:
     """Adds pictures, or updates those whose key is there; says of each, in order, what became of it.
 
-    When it returns, they are stored for good and every later search finds them.
+    When it returns, they are stored for good and every later search finds them. What is too much for one request, or
+    too slow, goes in smaller ones; a picture that is refused even alone is rejected, and costs the others nothing.
     """
     added: list[Added] = []
-    for some in _requests_full(pictures):
-        about = json.dumps([picture.described() for picture, _ in some])
-        files = [("images", "picture", data) for _, data in some]
-        reply = yield Request("POST", "/index", files=files, data={"metadata": about})
-        added += reply.read(INDEXED).items
+    for some in portion.gather(map(_parcel, pictures)):
+        added += yield from _add(some, portion)
     return added
 
 
@@ -123,21 +125,19 @@ def delete(picture_id: int) -> Steps[None]:
     reply = yield Request("DELETE", f"/images/{picture_id}")
     # Where the answer to the first try was lost, the second finds nothing left to delete.
     if not (reply.repeated and reply.status == GONE):
-        reply.require()
+        reply.nothing()
 
 
 def original(picture_id: int) -> Steps[bytes]:
     """Returns the bytes that were added."""
     reply = yield Request("GET", f"/images/{picture_id}/original")
-    reply.require()
-    return reply.body
+    return reply.picture()
 
 
 def thumbnail(picture_id: int) -> Steps[bytes]:
     """Returns a small picture, a JPEG."""
     reply = yield Request("GET", f"/images/{picture_id}/thumbnail")
-    reply.require()
-    return reply.body
+    return reply.picture()
 
 
 def facets(**filters: Unpack[Filters]) -> Steps[Facets]:
@@ -186,15 +186,32 @@ def _parameters(options: Mapping[str, Any]) -> dict[str, Parameter | None]:
     return {**options, "filter": json.dumps(wanted) if wanted is not None else None}
 
 
-def _requests_full(pictures: Iterable[NewPicture]) -> Iterator[list[tuple[NewPicture, bytes]]]:
-    """Reads pictures, as many at a time as one request should hold."""
-    some, size = list[tuple[NewPicture, bytes]](), 0
-    for picture in pictures:
-        data = data_of(picture.picture)
-        if some and (len(some) == PICTURES or size + len(data) > BYTES):
-            yield some
-            some, size = [], 0
-        some.append((picture, data))
-        size += len(data)
-    if some:
-        yield some
+def _parcel(picture: NewPicture) -> Parcel:
+    return Parcel(data_of(picture.picture), picture.key, json.dumps(picture.described()))
+
+
+def _add(parcels: Sequence[Parcel], portion: Portion) -> Steps[Sequence[Added]]:
+    files = [("images", "picture", parcel.data) for parcel in parcels]
+    about = f"[{', '.join(parcel.about for parcel in parcels)}]"
+    reply = yield Request("POST", "/index", files=files, data={"metadata": about})
+    if reply.status not in TOO_MUCH:
+        return _of_each(reply, reply.read(INDEXED).items, len(parcels))
+    if len(parcels) == 1:
+        return [_rejected(parcels[0], str(reply.refusal()))]
+    portion.refused(sum(parcel.size for parcel in parcels))
+    added: list[Added] = []
+    for fewer in portion.gather(parcels):
+        added += yield from _add(fewer, portion)
+    return added
+
+
+def _rejected(parcel: Parcel, reason: str) -> Added:
+    """Says what became of a picture that no request can carry, as the service would."""
+    return Added(None, parcel.key or hashlib.sha256(parcel.data).hexdigest(), "rejected", reason)
+
+
+def _of_each(reply: Reply, items: Sequence[T], sent: int) -> Sequence[T]:
+    """Makes sure that an answer speaks of each picture that was sent."""
+    if len(items) != sent:
+        raise unreadable(reply.status, f"it speaks of {len(items)} pictures instead of {sent}")
+    return items

@@ -25,7 +25,7 @@ class Patience:
     first_pause: float = 0.5
     longest_pause: float = 60.0
 
-    def pause(self, tried: int, outcome: httpx2.Response | httpx2.TransportError) -> float | None:
+    def pause(self, tried: int, outcome: httpx2.Response | httpx2.RequestError) -> float | None:
         """Returns after how many seconds a request is sent again that was sent so often; None if it is not."""
         if tried >= self.tries:
             return None

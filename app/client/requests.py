@@ -1,6 +1,5 @@
 """A request and its answer, before and after anything of HTTP's own: what both clients send and hand back."""
 
-import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -9,10 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from app.client.errors import FieldProblem, ProblemError
-from app.client.patience import retry_after
+from app.client.errors import ProblemError
+from app.client.problems import refusal, unreadable
 
 T = TypeVar("T")
 Parameter = str | int | float | bool
@@ -60,19 +59,50 @@ class Reply:
         """Returns what the answer says.
 
         Raises:
-            ProblemError: it says what went wrong.
+            ProblemError: it says what went wrong, or nothing that can be read as that.
         """
         self.require()
-        return kind.validate_json(self.body)
+        try:
+            return kind.validate_json(self.body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise unreadable(self.status, f"{place}: {first['msg']}" if place else first["msg"]) from error
+
+    def picture(self) -> bytes:
+        """Returns the bytes of the picture that the answer is.
+
+        Raises:
+            ProblemError: it says what went wrong, or is no picture.
+        """
+        self.require()
+        kind = self.headers.get("content-type", "")
+        if not kind.lower().startswith("image/"):
+            raise unreadable(self.status, f"it should be a picture, and is {kind or 'nothing that has a name'}")
+        return self.body
+
+    def nothing(self) -> None:
+        """Makes sure that the answer says nothing but that the request was granted.
+
+        Raises:
+            ProblemError: it says what went wrong, or something else.
+        """
+        self.require()
+        if self.body:
+            raise unreadable(self.status, "it should be empty, and is not")
 
     def require(self) -> None:
-        """Makes sure that the request was granted.
+        """Makes sure that the request was granted; a redirect does not grant it, and nobody follows that.
 
         Raises:
             ProblemError: it was not.
         """
-        if self.status >= HTTPStatus.BAD_REQUEST:
-            raise problem(self)
+        if not HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise self.refusal()
+
+    def refusal(self) -> ProblemError:
+        """Returns what an answer that grants nothing says went wrong."""
+        return refusal(self.status, self.headers, self.body)
 
 
 # What a call does: it yields requests, is sent their replies, and returns a result.
@@ -87,16 +117,3 @@ def headers(key: str | None) -> dict[str, str]:
 def reply_of(response: httpx2.Response, *, repeated: bool) -> Reply:
     """Returns httpx2's answer as ours."""
     return Reply(response.status_code, response.headers, response.content, repeated)
-
-
-def problem(reply: Reply) -> ProblemError:
-    """Returns the problem that an answer describes; something in front of the service may answer in other words."""
-    try:
-        said = json.loads(reply.body)
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        said = {"detail": reply.body.decode(errors="replace").strip()[:500]}
-    errors = tuple(FieldProblem(str(one.get("field")), str(one.get("reason"))) for one in said.get("errors", ()))
-    title, detail = str(said.get("title", "")), str(said.get("detail", ""))
-    return ProblemError(reply.status, title, detail, errors, retry_after(reply.headers))

@@ -11,6 +11,7 @@ from app.client.errors import UnreachableError
 from app.client.operation import Operations
 from app.client.operations import Filters
 from app.client.patience import Patience
+from app.client.portions import Portion
 from app.client.requests import Reply, Request, Steps, headers, reply_of
 from app.client.results import Picture
 
@@ -38,7 +39,7 @@ class Lookalike(Operations):
         patience: Patience | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        self._url, self._patience = url, patience or Patience()
+        self._url, self._patience, self.portion = url, patience or Patience(), Portion()
         self._http = httpx2.Client(base_url=url, headers=headers(key), timeout=timeout, transport=transport)
 
     def __enter__(self) -> Self:
@@ -87,9 +88,9 @@ class Lookalike(Operations):
                 raise UnreachableError(self._url, str(outcome)) from outcome
             time.sleep(pause)
 
-    def _try(self, request: Request) -> httpx2.Response | httpx2.TransportError:
+    def _try(self, request: Request) -> httpx2.Response | httpx2.RequestError:
         with request.opened() as arguments:
             try:
                 return self._http.request(**arguments)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 return error

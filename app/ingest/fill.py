@@ -13,8 +13,24 @@ from typing import Literal, Protocol
 from app.ingest.add import Added, Upload
 from app.ingest.entries import Entry, UnusableError, check, sentence, unusable
 
-# What one chunk, and so one commit, holds at most; several are in memory at once.
-PICTURES, BYTES = 64, 32_000_000
+
+@dataclass(frozen=True)
+class Pace:
+    """How much is under way.
+
+    Attributes:
+        pictures: one chunk, and so one commit, holds at most so many.
+        bytes: and so much, unless one picture has more.
+        at_once: how many chunks the target is given at once; one or two more are in memory.
+    """
+
+    pictures: int
+    bytes: int
+    at_once: int
+
+
+# Of a catalogue of this process's own.
+HERE = Pace(64, 32_000_000, (os.cpu_count() or 1) + 1)
 
 
 class Target(Protocol):
@@ -35,19 +51,18 @@ class Outcome:
     reason: str | None = None
 
 
-def fill(entries: Iterable[Entry], target: Target) -> Iterator[list[Outcome]]:
+def fill(entries: Iterable[Entry], target: Target, pace: Pace = HERE) -> Iterator[list[Outcome]]:
     """Adds entries; yields what became of each, chunk by chunk and in their order.
 
     Raises:
         LookalikeError: the target cannot be used; what was yielded is there, and the rest may be added again.
     """
-    most = (os.cpu_count() or 1) + 1
     waiting: deque[Future[list[Outcome]]] = deque()
-    threads = ThreadPoolExecutor(most, "fill")
+    threads = ThreadPoolExecutor(pace.at_once, "fill")
     try:
-        for chunk in chunks(entries):
+        for chunk in chunks(entries, pace):
             waiting.append(threads.submit(_add, chunk, target))
-            if len(waiting) > most:
+            if len(waiting) > pace.at_once:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -66,11 +81,11 @@ def unique(entries: Iterable[Entry]) -> Iterator[Entry]:
             yield entry
 
 
-def chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+def chunks(entries: Iterable[Entry], pace: Pace = HERE) -> Iterator[list[Entry]]:
     """Gathers entries, as many as should be in memory and in one commit."""
     some, size = list[Entry](), 0
     for entry in entries:
-        if some and (len(some) == PICTURES or size + entry.size > BYTES):
+        if some and (len(some) == pace.pictures or size + entry.size > pace.bytes):
             yield some
             some, size = [], 0
         some.append(entry)

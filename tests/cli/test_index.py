@@ -7,7 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx2
 import pytest
@@ -168,6 +171,49 @@ def test_a_key_that_is_not_known_is_said_in_a_sentence(tmp_path: Path) -> None:
         server.kill()
     assert result.exit_code == 1
     assert "The key is not known here." in said(result)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "sentence"),
+    [
+        (301, {"Location": "https://pictures.example/index"}, "leads to https://pictures.example/index. Use that"),
+        (302, {"Location": "https://login.example/"}, "leads to https://login.example/. Use that"),
+        (200, {}, "is not one of Lookalike's"),
+    ],
+)
+def test_a_proxy_in_front_that_does_not_pass_requests_on_is_said_in_a_sentence(
+    tmp_path: Path, status: int, headers: dict[str, str], sentence: str
+) -> None:
+    (tmp_path / "1.png").write_bytes(drawing(1))
+    with proxy(status, headers) as address:
+        result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", address)
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert sentence in said(result)
+    assert "LOOKALIKE_" not in said(result), "no setting is wrong"
+
+
+@contextmanager
+def proxy(status: int, headers: dict[str, str]) -> Iterator[str]:
+    """Answers whatever is sent with a page; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            for name, value in {**headers, "Content-Type": "text/html", "Content-Length": "13"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"<html></html>")
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 @pytest.mark.timeout(300)

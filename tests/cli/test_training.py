@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
 from models.description import read_info
+from models.metrics import accuracy
 from tests.cli.output import said
 from tests.cli.test_commands import failed, run
 from tests.models.folders import coloured_folder
@@ -60,6 +62,55 @@ def test_pictures_are_packed_and_learnt_from(tmp_path: Path) -> None:
     assert trained.exit_code == 0, trained.output
     assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
     assert "has archives in it" in failed(run(tmp_path, "pack", str(folder), str(packed)))
+
+
+def stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def test_a_run_that_was_stopped_goes_on_and_one_that_is_finished_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = coloured_folder(tmp_path / "colours", per_class=20), tmp_path / "runs" / "mine"
+    train = ("train", str(folder), "--out", str(out), *QUICKLY)
+    epochs = iter([accuracy])
+
+    def judge_once(*given: Any) -> float:
+        return next(epochs, stop)(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("models.train.accuracy", judge_once)
+        assert "The same command goes on" in failed(run(tmp_path, *train))
+    assert [path.name for path in out.parent.iterdir()] == ["mine.unfinished.safetensors"]
+    gone_on = run(tmp_path, *train)
+    assert gone_on.exit_code == 0, gone_on.output
+    assert "epoch 2:" in said(gone_on)
+    assert "epoch 1:" not in said(gone_on)
+    finished = {path: path.read_bytes() for path in out.parent.iterdir()}
+    assert len(finished) == 2
+    for again in (train, ("fit", str(folder), "--out", str(out)), ("train", "--catalogue", "--out", str(out))):
+        refused = failed(run(tmp_path, *again))
+        assert f"{out} is a finished network" in refused
+        assert "Name another place with --out" in refused
+    assert {path: path.read_bytes() for path in out.parent.iterdir()} == finished
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours", "runs"], "no catalogue was opened for that"
+    for path in finished:
+        path.unlink()
+    assert run(tmp_path, *train).exit_code == 0, "its place is free again"
+
+
+def test_a_comparison_that_was_stopped_is_made_by_the_same_command(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "colours"
+    train = ("train", "--catalogue", "--out", str(out), *QUICKLY, "--epochs", "1")
+    with monkeypatch.context() as patched:
+        patched.setattr("app.cli.improving._judge", stop)
+        assert run(data, *train).exit_code != 0
+    assert out.with_suffix(".json").exists()
+    again = run(data, *train)
+    assert again.exit_code == 0, again.output
+    assert "of 10 results" in said(again).lower()
 
 
 def test_a_report_without_a_folder_goes_where_the_service_finds_it(data: Path) -> None:

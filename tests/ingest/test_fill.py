@@ -12,7 +12,7 @@ from app.errors import InvalidInputError, UnavailableError
 from app.ingest.add import Added, Upload
 from app.ingest.archive_members import ArchiveLimits
 from app.ingest.entries import Entry, UnusableError
-from app.ingest.fill import BYTES, PICTURES, Outcome, chunks, fill, unique
+from app.ingest.fill import HERE, Outcome, Pace, chunks, fill, unique
 from app.ingest.folder import Folder
 from app.ingest.source import open_source
 from app.lifespan import Service
@@ -101,8 +101,8 @@ def test_what_the_catalogue_cannot_keep_is_refused_alone(service: Service, bad: 
 
 
 def test_chunks_hold_so_many_and_so_much() -> None:
-    assert [len(chunk) for chunk in chunks(entry(str(at)) for at in range(PICTURES + 1))] == [PICTURES, 1]
-    large = [Entry(str(at), str(at), {}, BYTES // 2, lambda: b"") for at in range(5)]
+    assert [len(chunk) for chunk in chunks(entry(str(at)) for at in range(HERE.pictures + 1))] == [HERE.pictures, 1]
+    large = [Entry(str(at), str(at), {}, HERE.bytes // 2, lambda: b"") for at in range(5)]
     assert [len(chunk) for chunk in chunks(large)] == [2, 2, 1]
     assert list(chunks([])) == []
 
@@ -131,22 +131,29 @@ def test_several_chunks_are_under_way_and_few_are_read_ahead() -> None:
 
     def many() -> Iterator[Entry]:
         nonlocal ahead
-        for at in range(PICTURES * 20):
+        for at in range(HERE.pictures * 20):
             ahead += 1
             yield entry(str(at))
 
     done = 0
     for some in fill(many(), target):
         done += len(some)
-        assert ahead - done <= PICTURES * ((os.cpu_count() or 1) + 3)
-    assert done == PICTURES * 20
+        assert ahead - done <= HERE.pictures * ((os.cpu_count() or 1) + 3)
+    assert done == HERE.pictures * 20
     assert target.most > 1
+
+
+def test_a_pace_holds_whatever_the_target_could_bear() -> None:
+    target, pace = Slow(), Pace(pictures=5, bytes=3, at_once=2)
+    sizes = [len(some) for some in fill((entry(str(at)) for at in range(31)), target, pace)]
+    assert sizes == [3] * 10 + [1]
+    assert target.most == 2
 
 
 def test_a_target_that_gives_up_ends_it_and_leaves_no_thread_at_work() -> None:
     target = Slow(fatal=3)
     with pytest.raises(UnavailableError, match="full"):
-        list(fill((entry(str(at)) for at in range(PICTURES * 20)), target))
+        list(fill((entry(str(at)) for at in range(HERE.pictures * 20)), target))
     assert target.now == 0
     assert target.calls < 10
 

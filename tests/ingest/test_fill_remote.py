@@ -1,0 +1,97 @@
+"""Filling a service over HTTP whose limits, or the uplink to it, are small: all that can goes in."""
+
+import csv
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.client import Lookalike
+from app.client.portions import BYTES, PICTURES
+from app.ingest.entries import Entry
+from app.ingest.fill import Outcome, Pace, fill
+from app.ingest.remote import Remote
+from app.settings import Settings
+from tests.cli.output import said
+from tests.cli.test_index import run
+from tests.ingest.server import serving
+from tests.pictures import encoded
+
+PACE = Pace(PICTURES, BYTES, 2)
+
+
+def noise(seed: int, side: int) -> bytes:
+    """A picture of some three bytes a pixel."""
+    return encoded(Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)), "PNG")
+
+
+def entry(key: str, data: bytes) -> Entry:
+    return Entry(key, key, {}, len(data), lambda: data)
+
+
+def filled(entries: Iterable[Entry], client: Lookalike) -> list[Outcome]:
+    return [outcome for some in fill(entries, Remote(client), PACE) for outcome in some]
+
+
+class Uplink(httpx2.BaseTransport):
+    """Sends so many bytes a second, and remembers what was answered."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate, self._http = rate, httpx2.HTTPTransport()
+        self.answers: list[int] = []
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Sends a request slowly."""
+        body = request.read()
+
+        class Slow(httpx2.SyncByteStream):
+            def __iter__(stream) -> Iterator[bytes]:  # noqa: N805 - the transport is meant
+                piece = self._rate // 20
+                for first in range(0, len(body), piece):
+                    time.sleep(0.05)
+                    yield body[first : first + piece]
+
+        slow = httpx2.Request(request.method, request.url, headers=request.headers, stream=Slow())
+        response = self._http.handle_request(slow)
+        self.answers.append(response.status_code)
+        return response
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._http.close()
+
+
+def test_a_command_ends_although_the_service_takes_little_at_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, report = tmp_path / "pictures", tmp_path / "refused.csv"
+    folder.mkdir()
+    for at in range(20):
+        (folder / f"{at:02}.png").write_bytes(noise(at, 60))
+    (folder / "07-large.png").write_bytes(noise(99, 200))
+    monkeypatch.setenv("LOOKALIKE_MAX_REQUEST_BYTES", "50000")
+    with serving(settings) as service:
+        result = run(tmp_path / "none", str(folder), "--url", str(service.base_url), "--report", str(report))
+        again = run(tmp_path / "none", str(folder), "--url", str(service.base_url))
+        assert service.get("/stats").json()["images"] == 20
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "20 created, 1 rejected")
+    with report.open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["key"], "larger than 50,000 bytes" in row["reason"]) == ("07-large.png", True)
+    assert "20 unchanged, 1 rejected" in said(again)
+
+
+@pytest.mark.timeout(120)
+def test_a_slow_uplink_takes_longer_and_no_more(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_MAX_REQUEST_SECONDS", "2")
+    uplink = Uplink(rate=100_000)
+    pictures = [entry(str(at), noise(at, 115)) for at in range(12)]
+    with serving(settings) as service, Lookalike(str(service.base_url), transport=uplink) as client:
+        outcomes = filled(pictures, client)
+        assert client.stats().images == 12
+    assert [(outcome.key, outcome.status) for outcome in outcomes] == [(str(at), "created") for at in range(12)]
+    assert 408 in uplink.answers
