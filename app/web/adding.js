@@ -1,11 +1,15 @@
 /**
  * Pictures on their way into the catalogue: a few at a time, each with what became of it.
  *
+ * What is too much for the service at once, or too slow to arrive, is sent again in smaller parts. What is too much
+ * alone is not added, and keeps nothing else from it.
+ *
  * A stop lets the request under way finish, so that nobody is told that a picture was not added which was. Knows
  * nothing of the DOM.
  */
 
 import { addPictures } from "./api.js";
+import { Refusal } from "./errors.js";
 import { folderOf } from "./files.js";
 
 /** @import { Given } from "./files.js" */
@@ -17,10 +21,16 @@ import { folderOf } from "./files.js";
 /** @typedef {{fromFolders: boolean, label: string}} Labels */
 
 const PICTURES_AT_A_TIME = 8;
-const BYTES_AT_A_TIME = 50_000_000;
+// A service waits a minute for a request: so much passes a line of one megabit a second, and is worth a request.
+const BYTES_AT_A_TIME = 6_000_000;
+const BYTES_AROUND_EACH = 400; // what the request says of it
+const TOO_SLOW = 408;
+const TOO_LARGE = 413;
 
 export class Adding {
   stopping = false;
+  /** As far as this service and the way to it are known. */
+  bytesAtATime = BYTES_AT_A_TIME;
 
   /** @param {Given[]} pictures */
   constructor(pictures) {
@@ -41,8 +51,13 @@ export class Adding {
    */
   async run(labels, onChange) {
     this.stopping = false;
-    const open = this.open;
-    while (open.length && !this.stopping) await send(nextFew(open), labels, onChange);
+    let { open } = this;
+    while (open.length && !this.stopping) {
+      const few = nextFew(open, this.bytesAtATime);
+      const taken = await send(few, labels, onChange);
+      if (taken || few.length === 1) open = open.slice(few.length);
+      else this.bytesAtATime = size(few) / 2;
+    }
   }
 
   stop() {
@@ -56,23 +71,27 @@ export class Adding {
 }
 
 /**
- * @param {Item[]} open those that are taken are taken out
+ * @param {Item[]} open
+ * @param {number} most bytes, where it is more than one
  * @returns {Item[]} at least one
  */
-function nextFew(open) {
-  let [count, bytes] = [0, 0];
-  while (count < Math.min(open.length, PICTURES_AT_A_TIME)) {
-    bytes += open[count].file.size;
-    if (count && bytes > BYTES_AT_A_TIME) break;
+function nextFew(open, most) {
+  let count = 1;
+  while (count < PICTURES_AT_A_TIME && count < open.length && size(open.slice(0, count + 1)) <= most)
     count += 1;
-  }
-  return open.splice(0, count);
+  return open.slice(0, count);
+}
+
+/** @param {Item[]} items */
+function size(items) {
+  return items.reduce((bytes, { file }) => bytes + file.size + BYTES_AROUND_EACH, 0);
 }
 
 /**
  * @param {Item[]} items
  * @param {Labels} labels
  * @param {(items: Item[]) => void} onChange
+ * @returns {Promise<boolean>} false where they were too much at once
  */
 async function send(items, labels, onChange) {
   /** @param {(item: Item, place: number) => [Fate, string]} fateOf */
@@ -84,10 +103,23 @@ async function send(items, labels, onChange) {
   try {
     const added = await addPictures(items.map((item) => ({ file: item.file, about: about(item, labels) })));
     tell((_, place) => [added[place].status, added[place].error ?? ""]);
+    return true;
   } catch (error) {
+    if (isTooMuch(error)) {
+      tell(() => (items.length > 1 ? ["waiting", ""] : ["failed", error.message]));
+      return false;
+    }
     tell(() => ["failed", ""]);
     throw error;
   }
+}
+
+/**
+ * @param {unknown} error
+ * @returns {error is Refusal}
+ */
+function isTooMuch(error) {
+  return error instanceof Refusal && [TOO_SLOW, TOO_LARGE].includes(error.status);
 }
 
 /**

@@ -7,7 +7,7 @@ import { labelControls } from "./labels.js";
 /** @import { Fate, Item } from "./adding.js" */
 /** @import { Given } from "./files.js" */
 
-/** @type {Record<Fate, string>} the last four in the order in which they are summed up */
+/** @type {Record<Fate, string>} */
 const WORDS = {
   waiting: "waiting",
   sent: "sent …",
@@ -18,6 +18,7 @@ const WORDS = {
   rejected: "rejected",
 };
 const DONE = /** @type {const} */ (["created", "updated", "unchanged", "rejected"]);
+const SUMMED_UP = /** @type {const} */ ([...DONE, "failed"]);
 
 export class AddPanel {
   running = false;
@@ -111,19 +112,19 @@ export class AddPanel {
     for (const item of items) tellRow(/** @type {HTMLElement} */ (this.rows.get(item)), item);
     const { adding } = this;
     const left = adding.open.length;
-    const done = DONE.filter((fate) => adding.count(fate)).map(
-      (fate) => `${adding.count(fate)} ${WORDS[fate]}`,
-    );
-    this.summary.textContent = done.join(", ");
+    const begun = DONE.some((fate) => adding.count(fate));
+    this.summary.textContent = SUMMED_UP.filter((fate) => adding.count(fate))
+      .map((fate) => `${adding.count(fate)} ${WORDS[fate]}`)
+      .join(", ");
     Object.assign(this.bar, {
       value: adding.items.length - left - adding.count("sent"),
-      hidden: !done.length && !this.running,
+      hidden: !begun && !this.running,
     });
     this.labels.element.hidden = !left && !this.running;
     this.go.hidden = !left && !this.running;
     this.go.textContent = this.running
       ? "Stop"
-      : `Add ${done.length ? `the other ${left}` : counted(left, "picture")}`;
+      : `Add ${begun ? `the other ${left}` : counted(left, "picture")}`;
     this.away.textContent = left ? "Cancel" : "Close";
   }
 

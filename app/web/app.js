@@ -11,12 +11,13 @@ import { USUAL } from "./asked.js";
 import { PAGE, startView } from "./browse.js";
 import { byId } from "./dom.js";
 import { openDelete, openEdit } from "./edit.js";
-import { ReadableError } from "./errors.js";
+import { ReadableError, Refusal } from "./errors.js";
 import { listenForPictures } from "./intake.js";
 import { Journey } from "./journey.js";
 import { QueryPanel } from "./panel.js";
 import { announce, placeView, say, showBusy } from "./place.js";
 import { NOTHING, isSearch, readRoute, routeUrl } from "./route.js";
+import { closeSession, hasKey } from "./session.js";
 import { Tools } from "./tools.js";
 import { pictureView, uploadView } from "./views.js";
 
@@ -24,7 +25,7 @@ import { pictureView, uploadView } from "./views.js";
 /** @import { Asked } from "./asked.js" */
 /** @import { Given } from "./files.js" */
 /** @import { Entry } from "./journey.js" */
-/** @import { Route, UrlOf } from "./route.js" */
+/** @import { Route, Source, UrlOf } from "./route.js" */
 /** @import { View } from "./views.js" */
 
 class Page {
@@ -42,7 +43,7 @@ class Page {
   coming = null;
   tools = new Tools((change) => this.ask(change));
   panel = new QueryPanel(byId("query"), {
-    crop: (crop) => this.open({ ...this.next, crop }, "replace"),
+    crop: (source) => this.crop(source),
     add: (file) => this.add([{ file, path: "" }], 0),
     edit: (picture) => openEdit(picture, () => this.again("Saved.")),
     remove: (picture) => openDelete(picture, () => this.leave(picture)),
@@ -54,6 +55,7 @@ class Page {
       add: (pictures, leftOut) => this.add(pictures, leftOut),
       refuse: say,
     });
+    byId("other-key").addEventListener("click", () => this.changeKey());
     document.addEventListener("click", (event) => this.follow(event));
     addEventListener("popstate", () => this.open(readRoute(location.search), "restore"));
     history.scrollRestoration = "manual"; // the browser would scroll before the results are there
@@ -64,6 +66,16 @@ class Page {
   openFile(file) {
     const upload = this.journey.keep(file);
     this.open({ ...NOTHING, upload, asked: this.next.asked }, "push");
+  }
+
+  /**
+   * Searches with a part of the picture that is shown, unless another is on its way.
+   *
+   * @param {Source} source
+   */
+  crop(source) {
+    const { id, upload } = this.next;
+    if (source.id === id && source.upload === upload) this.open({ ...this.next, ...source }, "replace");
   }
 
   /** @param {Partial<Asked>} change */
@@ -89,6 +101,16 @@ class Page {
   async again(sentence) {
     await this.open(this.next, "replace");
     announce(sentence);
+  }
+
+  /** Gives the key back and shows the same anew, whereupon the service asks for one. */
+  async changeKey() {
+    try {
+      await closeSession();
+    } catch (error) {
+      return say(error instanceof Error ? error.message : String(error));
+    }
+    await this.open(readRoute(location.search), "restore");
   }
 
   /** @param {Picture} picture that is no more */
@@ -119,6 +141,7 @@ class Page {
     // What is changed before it is there is still new.
     const entry = wanted === "replace" && this.coming === "push" ? "push" : wanted;
     this.coming = entry;
+    if (wanted !== "replace") this.panel.drop();
     this.running.abort();
     this.running = new AbortController();
     this.next = route;
@@ -133,6 +156,7 @@ class Page {
     }
     if (signal.aborted) return;
     this.coming = null;
+    byId("other-key").hidden = !hasKey();
     showBusy(false);
   }
 
@@ -177,7 +201,8 @@ class Page {
   }
 
   /**
-   * Says what went wrong. An address that cannot be shown falls back: to the start, then to all of it.
+   * Says what went wrong. An address that cannot be shown falls back: to the start, then to all of it; not where
+   * every address is closed to whoever asks.
    *
    * @param {unknown} error
    * @param {Route} route
@@ -187,12 +212,17 @@ class Page {
     if (!(error instanceof ReadableError)) console.error(error);
     this.next = this.route;
     const narrowed = route.asked.label !== null || route.asked.filter !== null;
-    if (entry === "restore" && isSearch(route))
-      await this.open({ ...NOTHING, asked: route.asked }, "restore");
-    else if (entry === "restore" && narrowed) await this.open({ ...NOTHING, asked: USUAL }, "restore");
+    const fallsBack = entry === "restore" && !isShutOut(error);
+    if (fallsBack && isSearch(route)) await this.open({ ...NOTHING, asked: route.asked }, "restore");
+    else if (fallsBack && narrowed) await this.open({ ...NOTHING, asked: USUAL }, "restore");
     else this.showControls();
     say(error instanceof ReadableError ? error.message : "This page has a fault. Please load it again.");
   }
+}
+
+/** @param {unknown} error */
+function isShutOut(error) {
+  return error instanceof Refusal && [401, 403].includes(error.status);
 }
 
 /**

@@ -80,6 +80,12 @@ export class Cropper {
     this.draw();
   }
 
+  /** Leaves a box that has not settled: something else is asked for. */
+  drop() {
+    this.settling.stop();
+    this.gesture = null;
+  }
+
   /** @param {PointerEvent} event */
   press(event) {
     if (!this.size || event.button !== 0 || (event.pointerType === "touch" && !this.box)) return;

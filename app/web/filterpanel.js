@@ -106,7 +106,7 @@ export class FilterPanel {
     const box = el("input", { type: "checkbox", name, value: plain(value), checked });
     box.addEventListener("change", () => {
       const others = valuesOf(this.conditions[name]).filter((other) => other !== value);
-      this.change(withValues(this.conditions, name, checked ? others : [...others, value]));
+      this.change(withValues(this.conditions, name, box.checked ? [...others, value] : others));
     });
     const count = el("span", { className: "count" }, pictures.toLocaleString("en"));
     return el("label", {}, box, el("span", { className: "value" }, plain(value)), " ", count);

@@ -1,14 +1,18 @@
 /**
- * One request to the service, and what its refusals mean to a person.
+ * Requests to the service, in the person's name.
  *
- * Every failure becomes a `ReadableError`, except that an aborted request stays an `AbortError`. Where the
- * service wants a key, it is asked for once and the request sent again. Knows nothing of the page.
+ * Every failure becomes a `ReadableError`, except that an aborted request stays an `AbortError`. Where the service
+ * wants a key, or another one, it is asked for and the request sent again. Knows nothing of the page.
  */
 
-import { ReadableError } from "./errors.js";
+import { Refusal } from "./errors.js";
 import { askForKey } from "./key.js";
+import { reach, refusal } from "./reach.js";
+import { loseSign, wantsKey } from "./session.js";
 
-/** @typedef {{title?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
+const NO_KEY = "Without a key this catalogue cannot be searched.";
+const NOT_KEPT =
+  "The key was taken, and yet the service asks for one again. Does this browser keep the cookies of this page?";
 
 /**
  * @param {string} path
@@ -25,45 +29,27 @@ export async function requestJson(path, init) {
  * @param {RequestInit} init
  * @returns {Promise<Response>}
  */
-export async function request(path, init) {
-  const response = await reach(path, init);
-  if (response.status === 401) {
-    await askForKey(openSession);
-    return request(path, init);
-  }
-  if (!response.ok) throw new ReadableError(await problemSentence(response));
-  return response;
-}
-
-/**
- * Shows the service a key, which the browser then keeps in a cookie.
- *
- * @param {string} key
- */
-async function openSession(key) {
-  const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  const response = await reach("/session", { method: "POST", body: JSON.stringify({ key }), headers });
-  if (!response.ok) throw new ReadableError(await problemSentence(response));
+export function request(path, init) {
+  return send(path, init, false);
 }
 
 /**
  * @param {string} path
  * @param {RequestInit} init
+ * @param {boolean} again whether a key was taken for it
+ * @returns {Promise<Response>}
  */
-async function reach(path, init) {
-  try {
-    return await fetch(path, { headers: { Accept: "application/json" }, ...init });
-  } catch (error) {
-    if (init.signal?.aborted) throw error;
-    throw new ReadableError("The service does not answer. Is it still running?");
+async function send(path, init, again) {
+  const response = await reach(path, init);
+  if (response.ok) return response;
+  const refused = await refusal(response);
+  if (refused.status === 401) {
+    loseSign();
+    if (again) throw new Refusal(NOT_KEPT, 401);
+    if (!(await askForKey(""))) throw new Refusal(NO_KEY, 401);
+  } else {
+    const anotherKeyMay = refused.status === 403 && (await wantsKey(init.signal));
+    if (!anotherKeyMay || !(await askForKey(refused.message))) throw refused;
   }
-}
-
-/** @param {Response} response */
-async function problemSentence(response) {
-  /** @type {Problem} */
-  const problem = await response.json().catch(() => ({}));
-  const sentence = problem.detail || problem.title || `The service answered with status ${response.status}.`;
-  const more = (problem.errors ?? []).filter(({ reason }) => !sentence.includes(reason));
-  return [sentence, ...more.map(({ field, reason }) => `${field}: ${reason}`)].join(" ");
+  return send(path, init, true);
 }

@@ -4,45 +4,50 @@
  * However many requests meet the locked door, the question stands once.
  */
 
+import { byId } from "./dom.js";
 import { ReadableError } from "./errors.js";
+import { openSession } from "./session.js";
 
-/** @type {Promise<void> | null} */
+/** @type {Promise<boolean> | null} */
 let asking = null;
 
 /**
- * @param {(key: string) => Promise<void>} show tries a key; throws a `ReadableError` where it is none
- * @returns {Promise<void>} settled when a key was taken
+ * @param {string} why a sentence where there was a key already
+ * @returns {Promise<boolean>} whether a key was taken
  */
-export function askForKey(show) {
-  asking ??= ask(show).finally(() => {
+export function askForKey(why) {
+  asking ??= ask(why).finally(() => {
     asking = null;
   });
   return asking;
 }
 
 /**
- * @param {(key: string) => Promise<void>} show
- * @returns {Promise<void>}
+ * @param {string} why
+ * @returns {Promise<boolean>}
  */
-function ask(show) {
-  const dialog = /** @type {HTMLDialogElement} */ (document.getElementById("key-dialog"));
-  const input = /** @type {HTMLInputElement} */ (document.getElementById("key"));
-  const message = /** @type {HTMLElement} */ (document.getElementById("key-message"));
-  message.textContent = "";
+function ask(why) {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("key-dialog"));
+  const input = /** @type {HTMLInputElement} */ (byId("key"));
+  const message = byId("key-message");
+  message.textContent = why;
+  dialog.returnValue = "";
+  byId("no-key").onclick = () => dialog.close();
+  dialog.onsubmit = async (event) => {
+    event.preventDefault();
+    try {
+      await openSession(input.value);
+      dialog.close("taken");
+    } catch (error) {
+      message.textContent = error instanceof ReadableError ? error.message : String(error);
+      input.select();
+    }
+  };
   dialog.showModal();
-  return new Promise((resolve, reject) => {
-    dialog.onsubmit = async (event) => {
-      event.preventDefault();
-      try {
-        await show(input.value);
-        input.value = "";
-        dialog.close("taken");
-        resolve();
-      } catch (error) {
-        message.textContent = error instanceof ReadableError ? error.message : String(error);
-        input.select();
-      }
+  return new Promise((resolve) => {
+    dialog.onclose = () => {
+      input.value = "";
+      resolve(dialog.returnValue === "taken");
     };
-    dialog.oncancel = () => reject(new ReadableError("Without a key this catalogue cannot be searched."));
   });
 }

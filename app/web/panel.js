@@ -27,7 +27,7 @@ import { button, counted, el, milliseconds, plain } from "./dom.js";
  * What the panel's controls do.
  *
  * @typedef {object} Actions
- * @property {(crop: string | null) => void} crop
+ * @property {(source: Source) => void} crop
  * @property {(file: File) => void} add
  * @property {(picture: Picture) => void} edit
  * @property {(picture: Picture) => void} remove
@@ -49,8 +49,13 @@ export class QueryPanel {
     this.rest = el("div", { className: "beside" });
   }
 
+  /** Leaves what a hand has begun, because the page goes elsewhere. */
+  drop() {
+    this.shown?.cropper.drop();
+  }
+
   clear() {
-    this.shown?.cropper.settling.stop();
+    this.drop();
     this.shown = null;
     this.root.replaceChildren();
   }
@@ -64,7 +69,8 @@ export class QueryPanel {
     const of = id ?? `upload ${upload}`;
     if (this.shown?.of !== of) {
       this.clear();
-      const cropper = new Cropper(query.thumbnail, query.title, query.picture, this.actions.crop);
+      const onCrop = (/** @type {string | null} */ part) => this.actions.crop({ id, upload, crop: part });
+      const cropper = new Cropper(query.thumbnail, query.title, query.picture, onCrop);
       this.shown = { of, cropper };
       this.root.append(cropper.element, this.rest);
     }

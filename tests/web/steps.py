@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import FilePayload, Page, Route, expect
 
 
 def open_start(page: Page) -> None:
@@ -54,6 +54,17 @@ def search_with_tile(page: Page, position: int) -> str:
 def shown_ids(page: Page) -> list[str]:
     ids: list[str] = page.locator(".tile").evaluate_all("(tiles) => tiles.map((tile) => tile.dataset.id)")
     return ids
+
+
+def hold(page: Page, url: str) -> list[Route]:
+    """Keeps what is asked from now on from being answered."""
+    held: list[Route] = []
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    page.route(url, keep)
+    return held
 
 
 def chips(page: Page) -> list[str]:

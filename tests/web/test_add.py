@@ -5,10 +5,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import BrowserContext, FilePayload, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect
 
+from tests.conftest import running_server
 from tests.pictures import corners, encoded, gradient
-from tests.web.steps import open_search, open_start
+from tests.web.steps import hold, open_search, open_start
 
 DROP = """
 async (names) => {
@@ -142,12 +143,7 @@ def test_what_was_added_is_found_and_shown(page: Page) -> None:
 
 def test_a_stop_lets_the_request_under_way_finish_and_the_rest_can_follow(page: Page) -> None:
     open_start(page)
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.route("**/index", hold)
+    held = hold(page, "**/index")
     page.set_input_files("#several", files(*(f"{number}.png" for number in range(12))))
     add(page)
     expect(page.locator("[data-fate=sent]")).to_have_count(8)
@@ -171,6 +167,62 @@ def test_a_service_that_is_gone_keeps_the_rest_to_be_sent_again(page: Page) -> N
     page.unroute("**/index")
     add(page)
     expect(page.locator("#adding").get_by_role("status")).to_have_text("2 added")
+
+
+def large_files(*bytes_: int) -> list[FilePayload]:
+    """Pictures of about these sizes, all different."""
+    width = 100
+    pictures = [gradient(width, size // (3 * width) + place) for place, size in enumerate(bytes_)]
+    return [
+        {"name": f"{place}.png", "mimeType": "image/png", "buffer": encoded(picture, "PNG", compress_level=0)}
+        for place, picture in enumerate(pictures)
+    ]
+
+
+def test_what_is_too_large_keeps_nothing_else_from_being_added(browser: Browser, tmp_path: Path) -> None:
+    small = {"LOOKALIKE_DEMO": "off", "LOOKALIKE_MAX_REQUEST_BYTES": "100000"}
+    with running_server(tmp_path / "data", **small) as (url, _), browser.new_context(base_url=url) as context:
+        page = context.new_page()
+        page.goto("/")
+        page.set_input_files("#several", large_files(*[30_000] * 4, 120_000, *[30_000] * 5))
+        add(page)
+        expect(page.locator("#adding").get_by_role("status")).to_have_text("9 added, 1 not added")
+        told = fates(page)
+        assert told.pop(4).startswith("not added: The request is larger than 100,000 bytes")
+        assert told == ["added"] * 9
+        expect(page.locator("#adding .trouble")).to_be_empty()
+        page.get_by_role("button", name="Add the other 1").click()
+        expect(page.locator("#adding").get_by_role("status")).to_have_text("9 added, 1 not added")
+        assert httpx2.get(f"{url}/stats").json()["images"] == 9
+
+
+def test_a_slow_line_takes_less_at_a_time(browser: Browser, tmp_path: Path) -> None:
+    impatient = {"LOOKALIKE_DEMO": "off", "LOOKALIKE_MAX_REQUEST_SECONDS": "3"}
+    with running_server(tmp_path / "data", **impatient) as (url, _), browser.new_context(base_url=url) as context:
+        page = context.new_page()
+        page.goto("/")
+        page.set_input_files("#several", large_files(200_000, 200_000, 1_200_000, 200_000))
+        line = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000}
+        context.new_cdp_session(page).send("Network.emulateNetworkConditions", line)
+        add(page)
+        summary = page.locator("#adding").get_by_role("status")
+        expect(summary).to_have_text("3 added, 1 not added", timeout=120_000)
+        assert fates(page)[2].startswith("not added: The request did not arrive within 3 s.")
+
+
+def test_only_so_much_is_sent_at_a_time_as_a_slow_line_can_carry(page: Page) -> None:
+    open_start(page)
+    sent: list[int] = []
+
+    def take(route: Route) -> None:
+        sent.append(page.locator("[data-fate=sent]").count())
+        route.fulfill(json={"items": [{"status": "created", "error": None}] * sent[-1]})
+
+    page.route("**/index", take)
+    page.set_input_files("#several", large_files(7_000_000, *[2_500_000] * 3))
+    add(page)
+    expect(page.locator("#adding").get_by_role("status")).to_have_text("4 added")
+    assert sent == [1, 2, 1]
 
 
 def test_a_picture_that_was_searched_with_can_be_added(page: Page) -> None:

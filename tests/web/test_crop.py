@@ -7,8 +7,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.pictures import corners, encoded
 from tests.web.conftest import AddPicture
-from tests.web.steps import open_search, open_start, search_with_file, shown_ids
+from tests.web.steps import hold, open_search, open_start, search_with_file, shown_ids
 
+LONGER_THAN_A_BOX_SETTLES_MS = 1000
 CROP = re.compile(r"crop=(\d+)%2C(\d+)%2C(\d+)%2C(\d+)")
 
 
@@ -131,6 +132,25 @@ def test_the_way_on_has_no_box_and_the_way_back_has_it_again(page: Page) -> None
     expect(page.locator(".box")).to_be_hidden()
     page.locator("#trail a").nth(1).click()
     assert crop(page) == box
+
+
+BOX, TILE = ".cropper > button", "a.tile"
+
+
+@pytest.mark.parametrize("clicks", [[BOX, TILE], [TILE, BOX]])
+def test_a_box_is_not_for_the_picture_that_was_clicked_meanwhile(page: Page, clicks: list[str]) -> None:
+    open_search(page)
+    held = hold(page, "**/images/*/similar*")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("(clicks) => clicks.forEach((what) => document.querySelector(what).click())", clicks)
+    page.wait_for_timeout(LONGER_THAN_A_BOX_SETTLES_MS)
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.locator("body")).not_to_have_class(re.compile("busy"))
+    expect(page).to_have_url(re.compile(r"\?id=\d+$"))
+    expect(page.locator(".box")).to_be_hidden()
+    assert not [url for url in asked if "crop=" in url]
 
 
 def test_a_box_outside_the_picture_is_told(page: Page) -> None:

@@ -62,6 +62,60 @@ def test_values_keep_their_kind(page: Page, add_picture: AddPicture, catalogue: 
     assert metadata(catalogue, picture_id) == before | {"ean": "12345678901234567890"}
 
 
+AS_GIVEN = {"note": "line one\nline two", "windows": "one\r\ntwo", "padded": " a ", " spaced ": 1, "": "", "n": "\n"}
+
+
+def test_what_nobody_touched_stays_as_it_is(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
+    picture_id = add_picture(key="own", label="boots", **AS_GIVEN)
+    before = metadata(catalogue, picture_id)
+    assert before == AS_GIVEN
+    dialog = open_edit(page, picture_id)
+    dialog.get_by_label("Label").fill("hats")
+    with page.expect_request(lambda request: request.method == "PATCH") as sent:
+        dialog.get_by_role("button", name="Save").click()
+    assert sent.value.post_data_json == {"label": "hats"}
+    expect(page.locator("#query .title")).to_have_text("hats")
+    assert metadata(catalogue, picture_id) == before
+
+
+def test_a_label_that_nobody_touched_stays_as_it_is(
+    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
+) -> None:
+    picture_id = add_picture(key="own", label=" two\nlines ", colour="red")
+    label = catalogue.get(f"/images/{picture_id}").json()["label"]
+    dialog = open_edit(page, picture_id)
+    dialog.get_by_label("Value of colour").fill(" blue ")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    assert catalogue.get(f"/images/{picture_id}").json()["label"] == label
+    assert metadata(catalogue, picture_id) == {"colour": "blue"}
+
+
+def test_a_text_of_several_lines_is_changed_in_several_lines(
+    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
+) -> None:
+    picture_id = add_picture(key="own", **AS_GIVEN)
+    dialog = open_edit(page, picture_id)
+    dialog.get_by_label("Value of note").press("Control+End")
+    page.keyboard.press("Enter")
+    page.keyboard.type("line three")
+    dialog.get_by_label("Value of windows").press("Control+End")
+    page.keyboard.type("s")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    changed = {"note": "line one\nline two\nline three", "windows": "one\r\ntwos"}
+    assert metadata(catalogue, picture_id) == AS_GIVEN | changed
+
+
+def test_a_renamed_field_keeps_its_value(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
+    picture_id = add_picture(key="own", note="one\r\ntwo\n")
+    dialog = open_edit(page, picture_id)
+    dialog.get_by_label("Field", exact=True).fill("remark")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    assert metadata(catalogue, picture_id) == {"remark": "one\r\ntwo\n"}
+
+
 def test_a_field_is_renamed_and_the_label_taken_away(
     page: Page, add_picture: AddPicture, catalogue: httpx2.Client
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.web.conftest import AddPicture
-from tests.web.steps import chips, open_search, open_start, search_with_tile, shown_ids
+from tests.web.steps import chips, hold, open_search, open_start, search_with_tile, shown_ids
 
 
 def open_filters(page: Page) -> None:
@@ -159,6 +159,19 @@ def test_the_focus_stays_where_a_choice_was_made(page: Page) -> None:
     expect(page.locator(".chip")).to_have_count(1)
     expect(box).to_be_focused()
     expect(box).to_be_checked()
+
+
+def test_a_choice_that_is_taken_back_at_once_is_taken_back(page: Page) -> None:
+    open_start(page)
+    open_filters(page)
+    hold(page, "**/facets*")
+    box = field(page, "label").get_by_role("checkbox", name=re.compile("^boot "))
+    box.check()
+    expect(page.locator(".chip")).to_have_text("label: boot")
+    box.uncheck()
+    expect(page.locator(".chip")).to_have_count(0)
+    expect(page.locator("#heading")).to_have_text("Try one of these")
+    assert page.url.endswith("/")
 
 
 def test_long_lists_unfold_and_yes_or_no_can_be_chosen(page: Page, add_picture: AddPicture) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
 from tests.conftest import running_server
 from tests.pictures import corners, encoded
@@ -77,6 +78,109 @@ def test_who_has_no_key_reads_why_nothing_is_shown(page: Page) -> None:
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#message")).to_contain_text("Without a key")
+
+
+def test_a_key_that_is_for_something_else_is_asked_for_again_with_the_reason(page: Page, data_dir: Path) -> None:
+    writer, reader = make_key(data_dir, "only-write", "write"), make_key(data_dir, "reads", "search")
+    address = "/?id=1&label=boot"
+    page.goto(address)
+    type_key(page, writer)
+    expect(page.locator("#key-message")).to_contain_text("only-write is not for this; it wants the scope search")
+    type_key(page, reader)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#query img")).to_be_visible()
+    assert page.url.endswith(address)
+
+
+def test_who_has_no_other_key_reads_why_and_is_asked_once(page: Page, data_dir: Path) -> None:
+    dialog = page.get_by_role("dialog")
+    page.goto("/?id=1&label=boot")
+    type_key(page, make_key(data_dir, "write-alone", "write"))
+    expect(page.locator("#key-message")).to_contain_text("scope search")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#message")).to_contain_text("write-alone is not for this; it wants the scope search")
+    expect(page.locator("body")).not_to_have_class("busy")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Use another key").click()
+    type_key(page, make_key(data_dir, "found-later", "search"))
+    expect(page.locator("#query img")).to_be_visible()
+    assert page.url.endswith("/?id=1&label=boot")
+
+
+def test_pictures_are_added_with_another_key(page: Page, data_dir: Path) -> None:
+    page.goto("/")
+    type_key(page, make_key(data_dir, "looks", "search"))
+    expect(page.locator(".tile").first).to_be_visible()
+    own: FilePayload = {"name": "own.png", "mimeType": "image/png", "buffer": encoded(corners(91, 61), "PNG")}
+    page.set_input_files("#several", [own] * 2)
+    add, trouble = page.get_by_role("button", name="Add 2 pictures"), page.locator("#adding").get_by_role("alert")
+    add.click()
+    expect(page.locator("#key-message")).to_contain_text("looks is not for this; it wants the scope write")
+    page.keyboard.press("Escape")
+    expect(trouble).to_contain_text("it wants the scope write")
+    page.get_by_role("button", name=re.compile("^Add (2|the other 2)")).click()
+    type_key(page, make_key(data_dir, "adds", "search", "write"))
+    expect(page.locator(".queue .fate")).to_have_text(["added", "there already"])
+    expect(trouble).to_be_hidden()
+
+
+def test_another_key_can_be_used(page: Page, data_dir: Path) -> None:
+    first, second = make_key(data_dir, "one", "search"), make_key(data_dir, "another", "search")
+    control = page.get_by_role("button", name="Use another key")
+    page.goto("/?label=boot")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(control).to_be_hidden()
+    type_key(page, first)
+    expect(control).to_be_visible()
+    page.reload()
+    control.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert page.context.cookies() == []
+    type_key(page, second)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(control).to_be_visible()
+    assert page.url.endswith("/?label=boot")
+    assert second in [cookie["value"] for cookie in page.context.cookies()]
+
+
+def test_where_no_key_is_asked_for_none_is_offered(browser: Browser, server_url: str) -> None:
+    with browser.new_context(base_url=server_url) as context:
+        page = context.new_page()
+        page.goto("/")
+        expect(page.locator(".tile").first).to_be_visible()
+        expect(page.get_by_role("button", name="Use another key")).to_be_hidden()
+
+
+def test_a_browser_that_keeps_no_cookies_is_told_so(page: Page, data_dir: Path) -> None:
+    page.route("**/session", lambda route: route.fulfill(status=204))
+    page.goto("/?id=1&label=boot")
+    type_key(page, make_key(data_dir, "forgotten", "search"))
+    expect(page.locator("#message")).to_contain_text("Does this browser keep the cookies of this page?")
+    expect(page.locator("body")).not_to_have_class("busy")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_no_key_is_asked_for_where_none_would_help(
+    page: Page, browser: Browser, server_url: str, data_dir: Path
+) -> None:
+    page.goto("/")
+    type_key(page, make_key(data_dir, "elsewhere", "search", "write"))
+    expect(page.locator(".tile").first).to_be_visible()
+    page.route("**/search*", refuse_its_name)
+    page.set_input_files("#file", {"name": "own", "mimeType": "image/png", "buffer": encoded(corners(90, 60), "PNG")})
+    expect(page.locator("#message")).to_have_text("This service is not called so.")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    other_name = server_url.replace("127.0.0.1", "other.localhost")
+    with browser.new_context(base_url=other_name) as context:
+        page = context.new_page()
+        page.goto("/")
+        expect(page.locator("#message")).to_contain_text("Without API keys this service is for its own machine")
+        expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def refuse_its_name(route: Route) -> None:
+    """Answers as a service does, with or without a key, that something in front calls by a wrong name."""
+    route.fulfill(status=403, json={"detail": "This service is not called so."})
 
 
 def test_what_owners_write_is_shown_as_text(page: Page, url: str, data_dir: Path) -> None:

@@ -1,0 +1,50 @@
+/**
+ * The key that the browser shows the service with every request, in a cookie that no script can read.
+ *
+ * A second cookie says that there is one: it comes and goes with the first, when the browser is closed too. Knows
+ * nothing of the page.
+ */
+
+import { reach, refusal } from "./reach.js";
+
+const SIGN = "lookalike_key_given";
+
+/**
+ * Shows the service a key, which the browser then keeps.
+ *
+ * @param {string} key
+ */
+export async function openSession(key) {
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  const response = await reach("/session", { method: "POST", body: JSON.stringify({ key }), headers });
+  if (!response.ok) throw await refusal(response);
+  document.cookie = `${SIGN}=yes; path=/; samesite=strict`;
+}
+
+/** Has the browser forget the key. */
+export async function closeSession() {
+  const response = await reach("/session", { method: "DELETE" });
+  if (!response.ok) throw await refusal(response);
+  loseSign();
+}
+
+/** What the sign is of is gone, or was no key. */
+export function loseSign() {
+  document.cookie = `${SIGN}=; path=/; samesite=strict; max-age=0`;
+}
+
+/** Tells whether the page works with a key. */
+export function hasKey() {
+  return document.cookie.split("; ").includes(`${SIGN}=yes`);
+}
+
+/**
+ * Tells whether a key is all that keeps a request out: whoever comes without one is asked for it, and is not refused
+ * for the name or the page that the request comes by. A search without a picture changes nothing where it is let in.
+ *
+ * @param {AbortSignal | null} [signal]
+ */
+export async function wantsKey(signal) {
+  const response = await reach("/search", { method: "POST", credentials: "omit", signal });
+  return response.status === 401 && response.headers.get("WWW-Authenticate") === "Bearer";
+}
