@@ -32,6 +32,8 @@ from app.catalogue.embedded import embedded_postgres
 from tests.catalogue.postgres import connect
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+# Whoever starts tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_postgres(Path(sys.argv[1])) as url:
     try:
         print("ready", flush=True)
