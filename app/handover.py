@@ -200,7 +200,7 @@ class Watch:
                 # Requests say so themselves; here it is only tried again.
                 log.info("cannot look whether the catalogue moves: %s", error)
                 self._ending.wait(_EVERY_S)
-            except Exception:  # whatever it is, this process must hear of the next move
+            except Exception:  # nobody would start this thread again, and its process would miss every later move
                 log.exception("cannot look whether the catalogue moves")
                 self._ending.wait(_AGAIN_S)
 

@@ -80,7 +80,7 @@ class Gauges:
             except LookalikeError as error:
                 # Requests say so themselves; here it is only tried again.
                 log.info("cannot look how this process is: %s", error)
-            except Exception:  # whatever it is, metrics must not stand still
+            except Exception:  # nobody would start this thread again, and gauges would show old numbers unnoticed
                 log.exception("cannot look how this process is")
 
     def _gauge(self, name: str, about: str, together: _Together) -> Gauge:

@@ -54,4 +54,4 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
             others = any_key(session)
         console().print(f"{name} is revoked.")
         if not others:
-            console().print("It was the last key: services answer nobody but their own machine now.")
+            console().print("It was the last key: services that ask for keys answer nobody but their own machine now.")

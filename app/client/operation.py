@@ -33,7 +33,7 @@ class Operation(Generic[P, T]):
         """Returns the call, made by a client as a client makes it."""
         return self if client is None else client.making(self.of(client))
 
-    def of(self, client: "Operations") -> Callable[P, Steps[T]]:  # noqa: ARG002 - others differ by client
+    def of(self, client: "Operations") -> Callable[P, Steps[T]]:  # noqa: ARG002 - what overrides it needs the client
         """Returns the call as a client makes it."""
         return self._call
 

@@ -61,7 +61,7 @@ class JobRunner:
             except UnavailableError as error:
                 log.info("jobs wait: %s", error)
                 pause = error.retry_after
-            except Exception:  # whatever it is, jobs must go on some day
+            except Exception:  # nobody would start this thread again, and jobs would be taken and never worked on
                 log.exception("jobs wait")
                 pause = _AGAIN_S
             self._woken.wait(pause)

@@ -37,6 +37,18 @@ def filled(entries: Iterable[Entry], client: Lookalike) -> list[Outcome]:
     return [outcome for some in fill(entries, Remote(client), PACE) for outcome in some]
 
 
+class Slow(httpx2.SyncByteStream):
+    """A body that goes out at so many bytes a second."""
+
+    def __init__(self, body: bytes, rate: int) -> None:
+        self._body, self._piece = body, rate // 20
+
+    def __iter__(self) -> Iterator[bytes]:
+        for first in range(0, len(self._body), self._piece):
+            time.sleep(0.05)
+            yield self._body[first : first + self._piece]
+
+
 class Uplink(httpx2.BaseTransport):
     """Sends so many bytes a second, and remembers what was answered."""
 
@@ -46,16 +58,8 @@ class Uplink(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Sends a request slowly."""
-        body = request.read()
-
-        class Slow(httpx2.SyncByteStream):
-            def __iter__(stream) -> Iterator[bytes]:  # noqa: N805 - the transport is meant
-                piece = self._rate // 20
-                for first in range(0, len(body), piece):
-                    time.sleep(0.05)
-                    yield body[first : first + piece]
-
-        slow = httpx2.Request(request.method, request.url, headers=request.headers, stream=Slow())
+        stream = Slow(request.read(), self._rate)
+        slow = httpx2.Request(request.method, request.url, headers=request.headers, stream=stream)
         response = self._http.handle_request(slow)
         self.answers.append(response.status_code)
         return response
