@@ -141,7 +141,8 @@ class DamagedOriginalError(LookalikeError):
 
     def __init__(self, picture_id: int, key: str) -> None:
         super().__init__(
-            f"The original of picture {picture_id} ({key}) is missing or damaged. Add the picture again, or delete it."
+            f"The original of picture {picture_id} ({key}) is missing or damaged. Run `lookalike check --repair`, then "
+            "add the picture again, or delete it."
         )
         self.picture_id, self.key = picture_id, key
 

@@ -107,7 +107,10 @@ def sync() -> None:
         console().print(f"{done.encoded} pictures encoded anew, {done.cleared} slots cleared.")
         if done.lost:
             named = ", ".join(done.lost[:_NAMED])
-            fail(f"The originals of {len(done.lost)} pictures are missing or damaged: {named}. Add them again.")
+            fail(
+                f"The originals of {len(done.lost)} pictures are missing or damaged: {named}. Run `lookalike check "
+                "--repair`, then add them again."
+            )
 
 
 def backup(
