@@ -2,51 +2,125 @@
 
     python -m tests.upgrade.record
 
-writes tests/upgrade/VERSION.tar.xz: pictures and vectors as they lie in the folder, the database as SQL, because a
-cluster's own files are megabytes, and what a later version has to find in `expected.json`.
+writes tests/upgrade/VERSION.tar.xz:
+
+    pictures/ vectors/  as they lie in the data folder
+    jobs/               the archive of a job that has not begun
+    checkpoints/        a small network with random weights, in use; the catalogue has vectors of the default one too
+    backup/             a backup of the catalogue, taken after everything else
+    database.sql        the database as SQL, because a cluster's own files are megabytes; DATA for the folder's path
+    expected.json       what a later version has to find
 """
 
+import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
+import psycopg
+import torch
 
 from app.catalogue.embedded import embedded_postgres
 from app.catalogue.embedded_server import Server
+from app.catalogue.locks import Lock
+from models.backbones import BACKBONES
+from models.checkpoint import describe, save
+from models.network import LatentHashNet
+from models.preprocess import Preprocess
 from tests.conftest import running_server
 from tests.crash.ledger import drawing
 
 HERE = Path(__file__).parent
-DATABASE, EXPECTED = "database.sql", "expected.json"
-KEPT = ("pictures", "vectors", DATABASE, EXPECTED)
+DATABASE, EXPECTED, BACKUP, CHECKPOINT = "database.sql", "expected.json", "backup", "checkpoints/own"
+KEPT = ("pictures", "vectors", "jobs", "checkpoints", BACKUP, DATABASE, EXPECTED)
+# Stands for the data folder's path in the recorded SQL.
+DATA = "{DATA}"
+SETTINGS = {"LOOKALIKE_VECTORS": "f16", "LOOKALIKE_DEMO": "off"}
+# Pictures of the job that has not begun.
+QUEUED = {"queued/one.png": 300, "queued/two.png": 301}
 
 
 def main() -> None:
-    """Fills a data folder as people do, and packs it."""
+    """Fills a data folder as users do, and packs it."""
     with TemporaryDirectory() as folder:
+        # The embedded PostgreSQL runs as an account of its own where this runs as root.
+        Path(folder).chmod(0o755)
         data = Path(folder) / "data"
-        with running_server(data, LOOKALIKE_DEMO="off") as (url, _), httpx2.Client(base_url=url, timeout=60) as client:
-            expected = fill(client)
-        said = lookalike(data, "keys", "create", "shop", "--scope", "search", "--scope", "write")
-        expected["api_key"] = next(word for word in said.split() if word.startswith("lk_"))
+        expected = record(data)
         (data / EXPECTED).write_text(json.dumps(expected, indent=2))
-        with embedded_postgres(data) as database_url:
-            (data / DATABASE).write_text(dump(data, database_url))
         with tarfile.open(HERE / f"{version('lookalike')}.tar.xz", "w:xz") as archive:
             for name in KEPT:
                 archive.add(data / name, name)
 
 
+def record(data: Path) -> dict[str, Any]:
+    """Fills a data folder, takes a backup, and writes the SQL; returns what has to be found."""
+    with (
+        embedded_postgres(data) as database_url,
+        jobs_held(database_url),
+        running_server(data, **SETTINGS) as (url, _),
+        httpx2.Client(base_url=url, timeout=60) as client,
+    ):
+        expected = fill(client)
+        make_checkpoint(data / CHECKPOINT)
+        lookalike(data, "reencode", str(data / CHECKPOINT))
+        archive = ("queued.zip", zipped(QUEUED), "application/zip")
+        client.post("/jobs", files={"archive": archive}).raise_for_status()
+    said = lookalike(data, "keys", "create", "shop", "--scope", "search", "--scope", "write")
+    lookalike(data, "backup", str(data / BACKUP))
+    expected |= {
+        "api_key": next(word for word in said.split() if word.startswith("lk_")),
+        "queued": QUEUED,
+        "checkpoint": CHECKPOINT,
+    }
+    with embedded_postgres(data) as database_url:
+        (data / DATABASE).write_text(dump(data, database_url).replace(str(data), DATA))
+    return expected
+
+
+def make_checkpoint(path: Path) -> None:
+    """Writes a network with random weights, as a user's own checkpoint."""
+    torch.manual_seed(0)
+    preprocess = Preprocess(BACKBONES["small"].smallest, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+    network = LatentHashNet("small", 64, 3, preprocess)
+    with torch.no_grad():
+        for weights in network.parameters():
+            # Two values a tensor, so that the recording stays small.
+            weights.copy_(weights.sign() * weights.std() if weights.std() > 0 else weights)
+    save(network, describe(network, path.name, ("one", "two", "three")), path.parent)
+
+
+@contextmanager
+def jobs_held(database_url: str) -> Iterator[None]:
+    """Keeps every process from starting a job for the length of the block."""
+    with psycopg.connect(plain(database_url), autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [Lock.JOBS.value])
+        yield
+
+
+def zipped(drawings: dict[str, int]) -> bytes:
+    """Returns a zip archive of drawings."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, number in drawings.items():
+            archive.writestr(name, drawing(number))
+    return packed.getvalue()
+
+
 def lookalike(data: Path, *arguments: str) -> str:
     """Runs a command over a data folder, and returns what it says."""
     command = [sys.executable, "-m", "app.cli.main", *arguments]
-    environment = {"LOOKALIKE_DATA_DIR": str(data)}
+    environment = os.environ | SETTINGS | {"LOOKALIKE_DATA_DIR": str(data)}
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
@@ -88,9 +162,13 @@ def load(data: Path, database_url: str, statements: str) -> None:
 
 def run(data: Path, program: str, database_url: str, *options: str, statements: str = "") -> str:
     """Runs one of PostgreSQL's own programs, and returns what it says."""
-    address = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
-    command = [str(Server.of(data).programs / program), *options, f"--dbname={address}"]
+    command = [str(Server.of(data).programs / program), *options, f"--dbname={plain(database_url)}"]
     return subprocess.run(command, check=True, capture_output=True, text=True, input=statements).stdout
+
+
+def plain(database_url: str) -> str:
+    """Returns SQLAlchemy's address of a database as PostgreSQL's own programs take it."""
+    return database_url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 if __name__ == "__main__":
