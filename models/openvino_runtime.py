@@ -2,6 +2,7 @@
 
 import queue
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
 
 Pictures = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+
+# OpenVINO's binding initialises a C++ static when a process first reads a tensor. Two threads that do so at once
+# deadlock: one holds the static's guard and waits for the interpreter, the other holds the interpreter and waits for
+# the guard. Under this lock every runtime runs once before it is handed out.
+_FIRST_INFERENCE = threading.Lock()
 
 
 class OpenVinoRuntime:
@@ -32,6 +38,9 @@ class OpenVinoRuntime:
         self._wide.put(wide.create_infer_request())
         for _ in range(self.lanes):
             self._narrow.put(narrow.create_infer_request())
+        side = wide.input(0).partial_shape[1].get_length()
+        with _FIRST_INFERENCE:
+            self(np.zeros((1, side, side, 3), np.uint8))
 
     def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
         """Runs one batch on all cores: the soonest answer, as long as nothing else wants them."""
