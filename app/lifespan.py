@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from app import startup
 from app.catalogue import generations
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
@@ -99,16 +100,20 @@ def open_service(settings: Settings) -> Iterator[Service]:
     Raises:
         LookalikeError: something cannot be opened; the text says what to do.
     """
-    with open_database(settings) as database:
-        with database.asking() as session:
-            path = find(generations.model_for(session, settings.model))
-        with over(settings, database, path, open_network(settings, path), open_network) as service:
-            yield service
+    with ExitStack() as stack:
+        with supervised_start(settings):
+            database = stack.enter_context(open_database(settings))
+            with database.asking() as session:
+                path = find(generations.model_for(session, settings.model))
+            network = open_network(settings, path)
+            service = stack.enter_context(over(settings, database, path, network, open_network))
+        yield service
 
 
 @contextmanager
 def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
     """Opens a checkpoint, and starts the processes that decode pictures for it."""
+    startup.step(f"opening the network {checkpoint}")
     encoder, info = open_encoder(checkpoint, settings.device, settings.precision, network_cache(settings.data_dir))
     with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
         yield OpenNetwork(info, encoder, prepare)
@@ -118,14 +123,34 @@ def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNet
 def open_database(settings: Settings) -> Iterator[Database]:
     """Opens the database that the settings name, or starts the embedded one, with this version's tables in it."""
     with ExitStack() as stack:
-        url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
-        database = stack.enter_context(closing(Database(url)))
-        # The embedded database is the service's own; whoever keeps another one chooses when it changes.
-        if settings.database_url is None:
-            upgrade(database)
-        else:
-            require_current(database)
+        with supervised_start(settings):
+            startup.step("opening the database")
+            url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
+            database = stack.enter_context(closing(Database(url)))
+            # The embedded database is the service's own; whoever keeps another one chooses when it changes.
+            if settings.database_url is None:
+                startup.step("migrating the database", bounded=False)
+                upgrade(database)
+            else:
+                require_current(database)
         yield database
+
+
+@contextmanager
+def supervised_start(settings: Settings) -> Iterator[None]:
+    """Supervises the start of this process for the length of the block, unless it is supervised already."""
+    outermost = begin_start(settings)
+    try:
+        yield
+    finally:
+        if outermost:
+            startup.complete()
+
+
+def begin_start(settings: Settings) -> bool:
+    """Begins to supervise the start of this process until `startup.complete`; returns whether it was not before."""
+    data_dir = settings.data_dir if settings.database_url is None else None
+    return startup.begin(settings.max_start_seconds, data_dir, settings.log)
 
 
 @contextmanager
@@ -210,11 +235,13 @@ def open_generation(
     """Puts together what answers with one network; `ahead` of the catalogue's move to it, if that is still to come."""
     info, encoder, prepare = network.info, network.encoder, Watched(network.prepare, observers)
     generations.require_same(generation, info)
+    startup.step("reading the codes")
     with closing(open_index(database, generation, places(settings), disk)) as index:
         follower = Follower(database, index, generation.id, info.bits, ahead=ahead)
         searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity, observers)
         encodings = Encodings(database, prepare, encoder, index, generation.id)
         ingest = Ingest(database, files, encodings, disk, leftovers, observers)
+        startup.step("searching for the first time")
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), info.name, info.fingerprint)
         yield OpenGeneration(

@@ -18,6 +18,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
+from app import startup
 from app.api import duplicates, facets, images, index, jobs, quality, search, session, system
 from app.api.access import Access, Doorkeeper
 from app.api.archives import BodyLimits, Bound
@@ -82,10 +83,16 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         manager, loop = opener(settings), asyncio.get_running_loop()
-        service = await to_thread.run_sync(manager.__enter__)
+        try:
+            service = await to_thread.run_sync(manager.__enter__)
+        except BaseException:
+            startup.complete()
+            raise
         try:
             service.disk.when_it_fails(partial(loop.call_soon_threadsafe, end_soon))
+            startup.step("drawing the demo catalogue")
             await to_thread.run_sync(fill_if_empty, service)
+            startup.step("starting the background work")
             service.observers.add(metrics)
             if tracing is not None:
                 service.observers.add(tracing)
@@ -95,6 +102,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 Watch(service.database, service.handover),
                 jobs.open_jobs(service) as opened,
             ):
+                startup.complete()
                 yield {
                     "service": service,
                     "threads": threads,
@@ -103,6 +111,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                     "gauges": gauges,
                 }
         finally:
+            startup.complete()
             await to_thread.run_sync(manager.__exit__, None, None, None)
             if tracing is not None:
                 await to_thread.run_sync(tracing.close)

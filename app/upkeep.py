@@ -1,7 +1,7 @@
 """Opens what work on the whole catalogue needs, beside the service or without it: moving, bringing in line, looking."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from app.catalogue import generations, queries
 from app.catalogue.picture_store import open_pictures
@@ -11,7 +11,7 @@ from app.indexes import open_in_milvus, open_index, vectors_of
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
 from app.ingest.sync import Sync
-from app.lifespan import open_database, open_network, places
+from app.lifespan import open_database, open_network, places, supervised_start
 from app.quality.content import Content, read_content
 from app.settings import Settings
 from models.description import CheckpointInfo, find, read_info
@@ -25,7 +25,10 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
         LookalikeError: something cannot be opened; the text says what to do.
     """
     path = find(model)
-    with open_database(settings) as database, open_network(settings, path) as network:
+    with ExitStack() as stack:
+        with supervised_start(settings):
+            database = stack.enter_context(open_database(settings))
+            network = stack.enter_context(open_network(settings, path))
         with database.begin() as session:
             generation = generations.find_or_create(session, network.info, path, settings.vectors, settings.index)
         with closing(open_index(database, generation, places(settings))) as index:
@@ -41,10 +44,10 @@ def open_sync(settings: Settings) -> Iterator[Sync]:
             generation = queries.generation_in_use(session)
         if generation is None or generation.index != "milvus":
             raise LookalikeError("The index is not in Milvus but in files; `lookalike check --repair` mends those.")
-        with (
-            open_network(settings, find(generation.model)) as network,
-            closing(open_in_milvus(database, generation, places(settings), anew=True)) as index,
-        ):
+        with ExitStack() as stack:
+            with supervised_start(settings):
+                network = stack.enter_context(open_network(settings, find(generation.model)))
+            index = stack.enter_context(closing(open_in_milvus(database, generation, places(settings), anew=True)))
             generations.require_same(generation, network.info)
             encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
             yield Sync(database, open_pictures(settings.pictures, settings.data_dir), index, encodings)

@@ -19,8 +19,9 @@ It knows nothing of tables, nor of a server that somebody else runs.
 import fcntl
 import logging
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.catalogue.embedded_files import open_private
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 # How often a holder looks whether the server is still there.
 WATCH_S = 1.0
+# How long a server that was about to start may take to show itself.
+_STILL_STARTING_S = 2.0
 
 
 @contextmanager
@@ -55,6 +58,27 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
             ending.set()
             watching.join()
             _leave(server, lock)
+
+
+def stop_if_unused(folder: Path) -> None:
+    """Stops a data folder's PostgreSQL unless a process uses it, for one that was ended before it could.
+
+    It may have been ended while it started the server, which goes on starting by itself.
+    """
+    data = folder.resolve()
+    if not (data / "postgres.lock").exists():
+        return
+    with (
+        open_private(data / "postgres.start.lock") as starting,
+        open_private(data / "postgres.lock") as lock,
+        suppress(BlockingIOError),
+    ):
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        server, until = Server.of(data), time.monotonic() + _STILL_STARTING_S
+        while not server.is_there() and time.monotonic() < until:
+            time.sleep(0.1)
+        server.stop()
 
 
 def _join(data: Path, lock: int) -> Server:

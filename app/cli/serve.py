@@ -2,9 +2,12 @@
 
 import os
 import signal
+import socket
 import sys
+import threading
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +15,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from app import startup
 from app.api.access import LOOPBACK
 from app.api.metrics_files import shared_folder
 from app.api.protocol import BoundedProtocol
@@ -21,6 +25,9 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.catalogue.database import Database
+
+# How long requests under way may take when the service stops; and what a worker may take beyond that.
+_SHUTDOWN_S, _GRACE_S = 10, 10
 
 
 def serve(
@@ -38,10 +45,11 @@ def serve(
         # uvicorn raises the signal again when it has shut down; the default would end us before the database.
         signal.signal(ending, lambda *_: sys.exit(0))
     with errors_as_sentences():
-        from app.lifespan import open_database
+        from app.lifespan import open_database, supervised_start
 
         settings = Settings()
-        with open_database(settings) as database:
+        with supervised_start(settings), open_database(settings) as database:
+            startup.step("checking keys, network and storage")
             _require_keys(settings, database)
             _require_network(settings, database)
             _require_pictures(settings)
@@ -49,8 +57,21 @@ def serve(
                 _run(settings)
 
 
+class SupervisedConfig(uvicorn.Config):
+    """uvicorn's configuration, which keeps the start supervised once uvicorn has set its own signal handlers."""
+
+    def load(self) -> None:
+        """Loads the application, in the process that is going to serve it."""
+        from app.lifespan import begin_start
+
+        # A worker is a process of its own, with a start of its own.
+        begin_start(Settings())
+        startup.step("loading the application")
+        super().load()
+
+
 def _run(settings: Settings) -> None:
-    config = uvicorn.Config(
+    config = SupervisedConfig(
         "app.main:create_app",
         factory=True,
         http=BoundedProtocol,
@@ -61,10 +82,12 @@ def _run(settings: Settings) -> None:
         log_config=configuration(settings.log),
         # Lines of our own say more: how long it took, and what the request is called.
         access_log=False,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
         # Converting the network keeps a worker from answering; five seconds, the default, can be too few.
         timeout_worker_healthcheck=60,
     )
+    if settings.workers > 1:
+        startup.complete()
     try:
         failed = workers_failed(config) if settings.workers > 1 else _server_failed(config)
     except SystemExit as ended:
@@ -82,11 +105,33 @@ def _server_failed(config: uvicorn.Config) -> bool:
     return not server.started or server.lifespan.shutdown_failed
 
 
+class Workers(Multiprocess):
+    """uvicorn's supervisor of worker processes, which also ends those that do not end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        """Has all workers end, at once: the main loop may be waiting for the answer of one that hangs."""
+        self.signal_queue.append(number)
+        for worker in self.processes:
+            worker.process.terminate()
+        killing = threading.Timer(_SHUTDOWN_S + _GRACE_S, self._kill)
+        killing.daemon = True
+        killing.start()
+
+    def _kill(self) -> None:
+        for worker in self.processes:
+            worker.process.kill()
+
+
 def workers_failed(config: uvicorn.Config) -> bool:
-    """Runs workers until somebody ends them; returns whether one could not start."""
-    supervisor = Multiprocess(config, [config.bind_socket()])
+    """Runs workers until a signal ends them; returns whether one could not start."""
+    supervisor = Workers(config, [config.bind_socket()])
     supervisor.run()
-    # It ends them all when one cannot start, without saying so to whoever started us.
+    # It ends them all when one cannot start, and does not say so otherwise.
     return any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
 
 
