@@ -5,8 +5,10 @@ that is started anew. What comes back from such a process is not trusted: bytes 
 """
 
 import json
+import logging
 import os
 import queue
+import signal
 import socket
 import struct
 import subprocess
@@ -19,12 +21,17 @@ from typing import Any
 from PIL import Image
 
 from app.errors import PictureRefusedError, UnavailableError
+from app.search.confinement import Confinement
 from app.search.decode import MEDIA_TYPES, Crop, DecodeLimits, check_bytes
 from app.search.prepare import Prepared
 from models.preprocess import Preprocess
 
+log = logging.getLogger(__name__)
+
 PROGRAM = (sys.executable, "-m", "app.search.sandboxed")
 READY = b"ready"
+# What a process says when it is ready: that, and what confines it (`Confinement`).
+GREETING = struct.Struct(">5sB?")
 # Whether a thumbnail is wanted; whether a crop is, and which; the length of the picture.
 REQUEST, REPLY = struct.Struct(">2?4IQ"), struct.Struct(">I")
 _START_S = 60.0
@@ -70,6 +77,7 @@ class Sandbox:
     def __init__(self, job: Job, processes: int, seconds: float, program: Sequence[str] = PROGRAM) -> None:
         self._job, self._processes, self._seconds, self._program = job, processes, seconds, program
         self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
+        self._warned = False
         for _ in range(processes):
             self._idle.put(_Process(program, job))
 
@@ -84,11 +92,11 @@ class Sandbox:
         process = self._idle.get()
         try:
             try:
-                return process.ask(data, thumbnail, crop, self._seconds)
+                return self._ask(process, data, thumbnail, crop)
             except _DiedError:
                 # Perhaps it was dead before, as where memory ran short. A fresh one tells whether it was the picture.
                 process = self._instead_of(process)
-                return process.ask(data, thumbnail, crop, self._seconds)
+                return self._ask(process, data, thumbnail, crop)
         except BaseException as error:
             # After a refusal the process waits for the next picture; after anything else nobody knows what it does.
             if type(error) is not PictureRefusedError:
@@ -101,6 +109,13 @@ class Sandbox:
         """Waits for what is under way, then ends the processes."""
         for _ in range(self._processes):
             self._idle.get().end()
+
+    def _ask(self, process: "_Process", data: bytes, thumbnail: bool, crop: Crop | None) -> Prepared:
+        confinement = process.wait_until_ready()
+        if not confinement.complete and not self._warned:
+            self._warned = True
+            log.warning("%s", confinement.sentence)
+        return process.ask(data, thumbnail, crop, self._seconds)
 
     def _instead_of(self, process: "_Process") -> "_Process":
         process.end()
@@ -122,7 +137,8 @@ class _Process:
     """One process, and the socket to it."""
 
     def __init__(self, program: Sequence[str], job: Job) -> None:
-        self._program, self._side, self._ready = program, job.preprocess.size, False
+        self._program, self._side = program, job.preprocess.size
+        self._confinement: Confinement | None = None
         self._socket, theirs = socket.socketpair()
         # Nothing of ours but the way to our code: no passwords, no settings.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_FRUGAL}
@@ -137,9 +153,7 @@ class _Process:
             )
 
     def ask(self, data: bytes, thumbnail: bool, crop: Crop | None, seconds: float) -> Prepared:
-        """Has one picture prepared."""
-        if not self._ready:
-            self._wait_until_ready()
+        """Has one picture prepared, once the process is ready."""
         until = time.monotonic() + seconds
         try:
             self._socket.settimeout(seconds)
@@ -158,14 +172,25 @@ class _Process:
     def end(self) -> None:
         """Ends the process, whatever it is doing."""
         self._process.kill()
-        self._process.wait()
+        if self._process.wait() == -signal.SIGSYS:
+            log.warning("A picture made its decoder attempt a forbidden system call, and the kernel ended the process.")
         self._socket.close()
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> Confinement:
+        """Waits until the process has started; returns what confines it.
+
+        Raises:
+            UnavailableError: it does not start.
+        """
+        if self._confinement is None:
+            self._confinement = self._greeting()
+        return self._confinement
+
+    def _greeting(self) -> Confinement:
         try:
-            if self._read(len(READY), time.monotonic() + _START_S) == READY:
-                self._ready = True
-                return
+            ready, *confinement = GREETING.unpack(self._read(GREETING.size, time.monotonic() + _START_S))
+            if ready == READY:
+                return Confinement(*confinement)
         except (OSError, EOFError):
             pass
         raise UnavailableError(f"A process for decoding pictures does not start: {' '.join(self._program)}")
