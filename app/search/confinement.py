@@ -16,9 +16,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from app.errors import UnavailableError
 from app.search import landlock, system_calls
 
 _OPEN_FILES = 64
+_START_S = 60.0
 _NO_NEW_PRIVILEGES = 38
 
 
@@ -57,14 +59,17 @@ class Confinement:
 
 
 def offered() -> Confinement:
-    """Returns what is in force in processes that are confined here, by confining one.
+    """Returns what is in force in processes that are confined on this machine, by confining one.
 
     Raises:
-        subprocess.CalledProcessError: it does not start.
+        UnavailableError: it does not start.
     """
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "app.search.confinement"]
-    told = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)  # noqa: S603 - no shell, no input
+    try:
+        told = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=_START_S)  # noqa: S603 - no shell, no input
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnavailableError(f"A confined process cannot be started: {error}") from error
     return Confinement(**json.loads(told.stdout))
 
 

@@ -115,15 +115,23 @@ def restrict() -> None:
     Raises:
         OSError: the kernel has no seccomp filters, something forbids them, or this processor is not known here.
     """
-    processor = os.uname().machine
-    if processor not in _PROCESSORS:
-        raise OSError(errno.ENOSYS, f"no list of system calls for {processor}")
-    instructions = b"".join(_filter(*_PROCESSORS[processor], os.getpid()))
-    program = _Program(len(instructions) // _INSTRUCTION.size, instructions)
+    instructions = program(os.uname().machine, os.getpid())
+    filtering = _Program(len(instructions) // _INSTRUCTION.size, instructions)
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(_SECCOMP[processor], _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(program)) != 0:
+    if libc.syscall(_SECCOMP[os.uname().machine], _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(filtering)) != 0:
         failed = ctypes.get_errno()
         raise OSError(failed, os.strerror(failed))
+
+
+def program(processor: str, process: int) -> bytes:
+    """Returns the filter's instructions for a process, as the kernel reads them.
+
+    Raises:
+        OSError: the processor is not known here.
+    """
+    if processor not in _PROCESSORS:
+        raise OSError(errno.ENOSYS, f"no list of system calls for {processor}")
+    return b"".join(_filter(*_PROCESSORS[processor], process))
 
 
 def _filter(processor: int, column: int, process: int) -> Iterator[bytes]:
