@@ -13,8 +13,8 @@ from PIL import Image
 from app.errors import PictureRefusedError
 from app.search.confinement import confine
 from app.search.decode import Crop, DecodeLimits
+from app.search.decode_process import GREETING, READY, REPLY, REQUEST
 from app.search.prepare import InProcess, Preparer
-from app.search.sandbox import GREETING, READY, REPLY, REQUEST
 from models.preprocess import Preprocess
 
 
@@ -41,6 +41,8 @@ def answer(prepare: Preparer, data: bytes, thumbnail: bool, crop: Crop | None) -
         made = prepare(data, thumbnail=thumbnail, crop=crop)
     except PictureRefusedError as error:
         return _headed({"code": error.code, "reason": error.reason})
+    except MemoryError:
+        return _headed({"code": "too_much_memory", "reason": "The picture needs more memory than there is for one."})
     header: dict[str, int | str] = {
         "width": made.width,
         "height": made.height,

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import mmap
 import os
+import signal
 import socket
 import sys
 import time
@@ -17,9 +18,7 @@ from threading import Thread
 from app.errors import PictureRefusedError
 from app.search import landlock, prepare, sandboxed, system_calls
 from app.search.decode import Crop, DecodeLimits, Picture, decode
-from app.search.sandbox import REPLY
-
-ANSWERS = {b"lies  ": [REPLY.pack(3), b"{}!"], b"floods": [REPLY.pack(2**32 - 1), b"x" * 10_000]}
+from app.search.decode_process import REPLY
 
 SYSTEM_CALL = ctypes.CDLL(None, use_errno=True).syscall
 # Numbers of x86-64.
@@ -100,31 +99,56 @@ def without(means: str) -> None:
     vars({"no-landlock": landlock, "no-seccomp": system_calls}[means])["restrict"] = lacks
 
 
+def exhausts_memory(_: bytes) -> None:
+    kept = []
+    while True:
+        kept.append(bytearray(50_000_000))
+
+
+def writes(path: bytes) -> None:
+    os.write(os.open(path, os.O_WRONLY | os.O_CREAT), b"x" * 100)
+
+
+def computes(seconds: bytes) -> None:
+    until = time.process_time() + float(seconds)
+    while time.process_time() < until:
+        pass
+    raise PictureRefusedError("told", "computed")
+
+
+def tells(_: bytes) -> None:
+    raise PictureRefusedError("told", str(sorted(os.environ)))
+
+
+def tries(which: bytes) -> None:
+    what, path = which.decode().split("|")
+    raise PictureRefusedError("told", attempted(what, Path(path)))
+
+
+def answers(parts: list[bytes]) -> None:
+    """From the next picture on."""
+    vars(sandboxed)["answer"] = lambda *_args, **_options: parts
+
+
+HARMS: dict[bytes, Callable[[bytes], object]] = {
+    b"crash ": lambda _: ctypes.string_at(0),
+    b"abort ": lambda _: os.abort(),
+    b"killed": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    b"hang  ": lambda _: time.sleep(600),
+    b"spins ": computes,
+    b"greedy": exhausts_memory,
+    b"writes": writes,
+    b"lies  ": lambda _: answers([REPLY.pack(3), b"{}!"]),
+    b"floods": lambda _: answers([REPLY.pack(2**32 - 1), b"x" * 10_000]),
+    b"tells ": tells,
+    b"tries ": tries,
+}
+
+
 def harmful(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Crop | None = None) -> Picture:
     """Decodes, unless the bytes say otherwise."""
-    harm, kept = data[:6], []
-    match harm:
-        case b"crash ":
-            ctypes.string_at(0)
-        case b"abort ":
-            os.abort()
-        case b"hang  ":
-            time.sleep(600)
-        case b"greedy":
-            while True:
-                kept.append(bytearray(50_000_000))
-        case b"writes":
-            os.write(os.open(data[6:].decode(), os.O_WRONLY | os.O_CREAT), b"x" * 100)
-        case b"lies  " | b"floods":
-            # From the next picture on.
-            vars(sandboxed)["answer"] = lambda *_args, **_options: ANSWERS[harm]
-        case b"tells ":
-            raise PictureRefusedError("told", str(sorted(os.environ)))
-        case b"tries ":
-            what, path = data[6:].decode().split("|")
-            raise PictureRefusedError("told", attempted(what, Path(path)))
-        case _:
-            pass
+    if harm := HARMS.get(data[:6]):
+        harm(data[6:])
     return decode(data, limits, side, crop)
 
 
