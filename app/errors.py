@@ -28,7 +28,7 @@ class PictureRefusedError(LookalikeError):
 
     Attributes:
         code: a stable word for programs: `empty`, `too_many_bytes`, `too_many_pixels`, `unknown_format`,
-            `damaged`, `crop_outside`.
+            `damaged`, `crop_outside`, `too_slow`, `too_much_memory`.
         reason: the same for people.
     """
 
@@ -134,6 +134,10 @@ class OverloadedError(UnavailableError):
 
     def __init__(self) -> None:
         super().__init__("The service has as many requests as it can take. Try again in a moment.", retry_after=1)
+
+
+class DecodingUnavailableError(UnavailableError):
+    """Pictures cannot be decoded now, which is no fault of theirs: the machine is too busy, or no process starts."""
 
 
 class DamagedOriginalError(LookalikeError):

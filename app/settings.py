@@ -75,12 +75,17 @@ class Settings(BaseSettings):
     )
     max_picture_bytes: int = Field(20 * MEGABYTE, gt=0, description="The largest picture taken, in bytes.")
     max_picture_pixels: int = Field(50 * MEGABYTE, gt=0, description="The largest picture taken, in pixels.")
-    max_decode_seconds: float = Field(10.0, gt=0, description="The longest that decoding a picture may take.")
     max_start_seconds: float = Field(
         300.0,
         gt=0,
         description="The longest that one step of a start may take, migrations apart; past it the process logs where "
         "it stands and ends.",
+    )
+    max_decode_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="The most processor time that decoding a picture may take, in seconds; time in which the machine "
+        "is busy with something else does not count.",
     )
     max_request_bytes: int = Field(200 * MEGABYTE, gt=0, description="The largest request taken, in bytes.")
     max_request_seconds: float = Field(

@@ -11,10 +11,12 @@ from app.indexes import open_in_milvus, open_index, vectors_of
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
 from app.ingest.sync import Sync
-from app.lifespan import open_database, open_network, places, supervised_start
+from app.lifespan import open_database, open_network, open_retrying, places, supervised_start
 from app.quality.content import Content, read_content
 from app.settings import Settings
 from models.description import CheckpointInfo, find, read_info
+
+_MORE_TIME = 3
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
     with ExitStack() as stack:
         with supervised_start(settings):
             database = stack.enter_context(open_database(settings))
-            network = stack.enter_context(open_network(settings, path))
+            network = stack.enter_context(open_network(_generous(settings), path))
         with database.begin() as session:
             generation = generations.find_or_create(session, network.info, path, settings.vectors, settings.index)
         with closing(open_index(database, generation, places(settings))) as index:
@@ -46,11 +48,16 @@ def open_sync(settings: Settings) -> Iterator[Sync]:
             raise LookalikeError("The index is not in Milvus but in files; `lookalike check --repair` mends those.")
         with ExitStack() as stack:
             with supervised_start(settings):
-                network = stack.enter_context(open_network(settings, find(generation.model)))
+                network = stack.enter_context(open_retrying(_generous(settings), find(generation.model)))
             index = stack.enter_context(closing(open_in_milvus(database, generation, places(settings), anew=True)))
             generations.require_same(generation, network.info)
             encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
             yield Sync(database, open_pictures(settings.pictures, settings.data_dir), index, encodings)
+
+
+def _generous(settings: Settings) -> Settings:
+    """Leaves pictures that were accepted once more time: the same work takes longer beside other work."""
+    return settings.model_copy(update={"max_decode_seconds": _MORE_TIME * settings.max_decode_seconds})
 
 
 @contextmanager

@@ -20,7 +20,16 @@ PICTURES = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_00
 # What a label may say. Anything else counts as `other`: labels that anybody could make up would have no end.
 OTHER = "other"
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST")
-PICTURE_CODES = ("empty", "too_many_bytes", "too_many_pixels", "unknown_format", "damaged", "crop_outside")
+PICTURE_CODES = (
+    "empty",
+    "too_many_bytes",
+    "too_many_pixels",
+    "unknown_format",
+    "damaged",
+    "crop_outside",
+    "too_slow",
+    "too_much_memory",
+)
 STATUSES = ("created", "updated", "unchanged", "rejected")
 
 

@@ -75,12 +75,17 @@ def check(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
     sample: Annotated[int, typer.Option(min=0, help="How many pictures to encode anew and compare.")] = 200,
 ) -> None:
-    """Look whether rows, vectors, codes and files belong together. The service may run meanwhile."""
+    """Look whether rows, vectors, codes and files belong together. The service may run meanwhile.
+
+    The first line says what confines the processes that decode pictures on this machine.
+    """
     with errors_as_sentences():
         from app.ingest.check import Check
-        from app.lifespan import open_service
+        from app.lifespan import open_retrying, open_service
+        from app.search.confinement import offered
 
-        with open_service(Settings(demo="off")) as service, counting("looking") as report:
+        console().print(offered().sentence, soft_wrap=True)
+        with open_service(Settings(demo="off"), open_retrying) as service, counting("looking") as report:
             looking = Check(service.database, service.files, service.index, service.encodings)
             found = looking.run(sample, report)
             left = looking.repair(found) if repair else found

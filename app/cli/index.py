@@ -106,9 +106,9 @@ def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tu
         with Lookalike(url, key, patience=Patience(tries=_TRIES)) as client:
             yield Remote(client), Pace(PICTURES, BYTES, _REQUESTS)
         return
-    from app.lifespan import open_service
+    from app.lifespan import open_retrying, open_service
 
-    with open_service(settings) as service:
+    with open_service(settings, open_retrying) as service:
         yield service.ingest, HERE
 
 

@@ -19,13 +19,21 @@ from app.catalogue.database import Database
 from app.catalogue.picture_store import PictureStore
 from app.catalogue.presence import Presence, Role, held_by, presence
 from app.catalogue.tables import Encoding, Picture
-from app.errors import DamagedOriginalError, LookalikeError, PictureRefusedError
+from app.errors import DamagedOriginalError, DecodingUnavailableError, LookalikeError, PictureRefusedError
 from app.ingest.encodings import Encodings
+from app.search.retries import retried
 
 _AT_A_TIME = 64
 # So long the others may take to open the network; converting a large one is the longest part of it.
 PATIENCE_S = 180.0
 _LOOK_AGAIN_S = 0.5
+# By the code of a refusal: originals that were accepted under other limits are not damaged.
+_REMEDIES = {
+    "too_many_bytes": "Raise LOOKALIKE_MAX_PICTURE_BYTES",
+    "too_many_pixels": "Raise LOOKALIKE_MAX_PICTURE_PIXELS",
+    "too_slow": "Raise LOOKALIKE_MAX_DECODE_SECONDS",
+    "too_much_memory": "Give the command more memory",
+}
 
 Report = Callable[[int, int], None]
 
@@ -42,7 +50,9 @@ class Reencode:
 
         Raises:
             DamagedOriginalError: an original is missing or cannot be read.
-            LookalikeError: a process that serves cannot open the network, or takes longer than `patience` seconds.
+            DecodingUnavailableError: the machine is too busy to decode pictures, for minutes.
+            LookalikeError: an original is past a limit of the settings; or a process that serves cannot open the
+                network, or takes longer than `patience` seconds.
         """
         with presence(self._database) as present:
             present.hold_only(Role.FILLING, {self._generation_id})
@@ -60,7 +70,7 @@ class Reencode:
         while more:
             with self._database.asking() as session:
                 some = self._missing(session, last)
-            self._keep(self._encodings.of(some, self._prepared))
+            self._keep(self._encodings.of(some, lambda picture: retried(lambda: self._prepared(picture))))
             # Fewer are all: whoever adds all the time must not keep this from ending.
             more = len(some) == _AT_A_TIME
             done, last = done + len(some), max([last, *(picture.id for picture in some)])
@@ -82,6 +92,11 @@ class Reencode:
         except (OSError, PictureRefusedError) as error:
             if not self._still_there(picture):
                 return None
+            if isinstance(error, PictureRefusedError) and (remedy := _REMEDIES.get(error.code)):
+                raise LookalikeError(
+                    f"Picture {picture.id} ({picture.key}): {error.reason} {remedy}, or delete the picture, and repeat "
+                    "the command: what was encoded is kept."
+                ) from error
             raise DamagedOriginalError(picture.id, picture.key) from error
 
     def _still_there(self, picture: Picture) -> bool:
@@ -103,14 +118,18 @@ class Reencode:
 
     def _switched(self) -> bool:
         """Switches if little is missing, with the catalogue held so that nothing can come in between."""
-        with self._database.begin() as session:
-            changes.advance(session)
-            missing = self._missing(session, 0)
-            if len(missing) == _AT_A_TIME:
-                return False
-            changes.put_encodings(session, self._generation_id, self._encodings.of(missing, self._prepared))
-            generations.switch(session, self._generation_id)
-            return True
+        try:
+            with self._database.begin() as session:
+                changes.advance(session)
+                missing = self._missing(session, 0)
+                if len(missing) == _AT_A_TIME:
+                    return False
+                changes.put_encodings(session, self._generation_id, self._encodings.of(missing, self._prepared))
+                generations.switch(session, self._generation_id)
+                return True
+        except DecodingUnavailableError:
+            # Whatever else changes the catalogue must not wait for another try.
+            return False
 
 
 def _without_encoding(generation_id: int) -> Select[Picture]:

@@ -112,7 +112,10 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Cro
         return _decode(kind, data, limits, side, crop)
     except PictureRefusedError:
         raise
-    # Decoders give up in every way there is (OSError, SyntaxError, struct.error, MemoryError, …) and promise
+    except MemoryError as error:
+        reason = f"The {kind.name} picture needs more memory to decode than there is. Send a smaller one."
+        raise PictureRefusedError("too_much_memory", reason) from error
+    # Decoders give up in every way there is (OSError, SyntaxError, struct.error, …) and promise
     # none of them; all mean that this data does not decode. The original stays attached as the cause.
     except Exception as error:
         reason = f"The {kind.name} picture is damaged or incomplete: it cannot be decoded."

@@ -13,6 +13,7 @@ import app.demo.fill
 from app.catalogue.generations import DEFAULT_MODEL
 from app.cli.main import app as commands
 from app.demo.catalogue import DemoPicture, demo_pictures
+from app.search.confinement import offered
 from tests.cli.output import said
 from tests.pictures import corners, encoded, gradient
 
@@ -172,3 +173,9 @@ def test_a_misspelt_setting_is_told(tmp_path: Path) -> None:
 
 def test_settings_spelt_right_say_nothing(tmp_path: Path) -> None:
     assert run(tmp_path, "models", LOOKALIKE_MAX_PICTURE_BYTES="1000").stderr == ""
+
+
+def test_check_says_what_confines_decoding(data: Path) -> None:
+    result = run(data, "check", "--sample", "1")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [offered().sentence, "All is well."]

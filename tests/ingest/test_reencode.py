@@ -13,7 +13,13 @@ from app.catalogue import generations
 from app.catalogue.database import Database
 from app.catalogue.pictures import PictureFiles
 from app.catalogue.presence import Role, presence
-from app.errors import DamagedOriginalError, LookalikeError, ModelMismatchError, UnavailableError
+from app.errors import (
+    DamagedOriginalError,
+    DecodingUnavailableError,
+    LookalikeError,
+    ModelMismatchError,
+    UnavailableError,
+)
 from app.indexes import open_index
 from app.ingest.add import Upload
 from app.ingest.encodings import Encodings
@@ -197,6 +203,55 @@ def test_a_damaged_original_is_named(service: Service) -> None:
     )
     with pytest.raises(DamagedOriginalError, match=r"picture 1 \(key-50\)"):
         move(service, OtherEncoder())
+
+
+class Busy(OtherEncoder):
+    """Finds the machine too busy at so many of the pictures that it is to prepare."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures, self._one = failures, threading.Lock()
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        with self._one:
+            if self.failures:
+                self.failures -= 1
+                raise DecodingUnavailableError("The machine is too busy.")
+        return super().prepare(image)
+
+
+def test_busy_machine_does_not_stop_the_move(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.search.retries.PAUSES_S", (0.01,) * 5)
+    service.ingest.add(pictures(*range(50, 60)))
+    encoder = Busy(5)
+    assert move(service, encoder)[-1] == (10, 10)
+    assert (encoder.failures, encoder.pictures) == (0, 10)
+
+
+def test_while_the_catalogue_is_held_for_the_switch_no_picture_is_tried_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.search.retries.PAUSES_S", ())
+    service.ingest.add(pictures(50))
+    encoder = Busy(0)
+
+    def add_one(done: int, total: int) -> None:
+        """At the last moment, so that the switch has to encode it."""
+        if (done, total) == (1, 1):
+            service.ingest.add(pictures(51))
+            encoder.failures = 1
+
+    move_to(service.settings, service.database, encoder, OTHER_NETWORK, add_one)
+    assert (encoder.failures, encoder.pictures) == (0, 2)
+
+
+def test_original_past_a_limit_of_today_is_not_called_damaged(service: Service) -> None:
+    service.ingest.add(pictures(50))
+    lower = service.settings.model_copy(update={"max_picture_pixels": 100})
+    with pytest.raises(
+        LookalikeError, match=r"^Picture 1 \(key-50\): .* Raise LOOKALIKE_MAX_PICTURE_PIXELS, or delete"
+    ):
+        move_to(lower, service.database, OtherEncoder(), OTHER_NETWORK, lambda *_: None)
 
 
 def test_a_picture_that_is_deleted_while_it_is_about_to_be_encoded_stops_nothing(service: Service) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import PictureRefusedError, UnavailableError
+from app.errors import DecodingUnavailableError, PictureRefusedError
 from app.search.decode import Crop, DecodeLimits
 from app.search.prepare import InProcess
 from app.search.sandbox import Job, Sandbox
@@ -61,12 +62,23 @@ def test_a_refusal_is_the_decoder_s_own(sandbox: Sandbox, data: bytes, code: str
     assert refused.value.code == code
 
 
-@pytest.mark.parametrize("harm", ["crash ", "abort ", "greedy"])
-def test_a_picture_that_does_harm_costs_its_own_request_alone(sandbox: Sandbox, harm: str) -> None:
+@pytest.mark.parametrize(
+    ("harm", "code"), [("crash ", "damaged"), ("abort ", "damaged"), ("greedy", "too_much_memory")]
+)
+def test_a_picture_that_does_harm_costs_its_own_request_alone(sandbox: Sandbox, harm: str, code: str) -> None:
     with pytest.raises(PictureRefusedError) as refused:
         sandbox(harm.encode())
-    assert refused.value.code == "damaged"
+    assert refused.value.code == code
     assert sandbox(PICTURE).media_type == "image/jpeg"
+
+
+def test_decoder_that_the_system_kills_is_not_called_damage() -> None:
+    """As the kernel does where memory runs short."""
+    with closing(Sandbox(JOB, 1, SECONDS, (*PLANTED, "no-seccomp"))) as sandbox:
+        with pytest.raises(PictureRefusedError, match="memory") as refused:
+            sandbox(b"killed")
+        assert refused.value.code == "too_much_memory"
+        assert sandbox(PICTURE).media_type == "image/jpeg"
 
 
 def test_a_process_that_died_while_it_had_nothing_to_do_costs_no_picture(sandbox: Sandbox) -> None:
@@ -86,13 +98,50 @@ def test_a_process_that_a_picture_took_over_is_not_believed(sandbox: Sandbox, ha
     assert sandbox(PICTURE).media_type == "image/jpeg"
 
 
-def test_a_picture_that_takes_too_long_is_given_up(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("harm", [b"hang  ", b"spins 600"])
+def test_picture_that_takes_too_much_of_its_process_s_own_time_is_refused(sandbox: Sandbox, harm: bytes) -> None:
     sandbox(PICTURE)
     began = time.monotonic()
-    with pytest.raises(PictureRefusedError, match="longer than 2 s"):
-        sandbox(b"hang  ")
-    assert SECONDS <= time.monotonic() - began < SECONDS + 5
+    with pytest.raises(PictureRefusedError, match="more than 2 s of processor time") as refused:
+        sandbox(harm)
+    assert refused.value.code == "too_slow"
+    assert SECONDS <= time.monotonic() - began < SECONDS + 30
     assert sandbox(PICTURE).media_type == "image/jpeg"
+
+
+def test_picture_whose_process_seldom_gets_a_processor_is_decoded_all_the_same(sandbox: Sandbox) -> None:
+    """Longer than the limit, because the process runs for a quarter of the time only."""
+    sandbox(PICTURE)
+    (process,) = sandbox._idle.queue
+    began, ended = time.monotonic(), threading.Event()
+
+    def starve() -> None:
+        while not ended.is_set():
+            process._process.send_signal(signal.SIGSTOP)
+            time.sleep(0.3)
+            process._process.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor(1) as machine:
+        starving = machine.submit(starve)
+        with pytest.raises(PictureRefusedError) as told:
+            sandbox(b"spins 0.7")
+        ended.set()
+        starving.result()
+    assert told.value.reason == "computed"
+    assert time.monotonic() - began > SECONDS
+    assert sandbox._idle.queue[0] is process
+
+
+def test_machine_that_leaves_a_decoder_no_time_is_no_fault_of_the_picture() -> None:
+    with closing(Sandbox(JOB, 1, SECONDS, wall_seconds=3)) as sandbox:
+        sandbox(PICTURE)
+        (process,) = sandbox._idle.queue
+        process._process.send_signal(signal.SIGSTOP)
+        with pytest.raises(DecodingUnavailableError, match=r"too busy.*got 0\.0 s"):
+            sandbox(PICTURE)
+        assert process._process.returncode == -signal.SIGKILL
+        assert sandbox(PICTURE).media_type == "image/jpeg"
 
 
 def test_what_a_large_picture_took_goes_back_to_the_system() -> None:
@@ -125,7 +174,7 @@ def test_what_decodes_is_told_no_secrets(sandbox: Sandbox, monkeypatch: pytest.M
 def test_a_process_that_does_not_start_is_no_fault_of_the_picture() -> None:
     with closing(Sandbox(JOB, 1, SECONDS, (sys.executable, "-c", "raise SystemExit(3)"))) as broken:
         for _ in range(2):
-            with pytest.raises(UnavailableError, match="does not start"):
+            with pytest.raises(DecodingUnavailableError, match="does not start"):
                 broken(PICTURE)
 
 

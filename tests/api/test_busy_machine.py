@@ -1,0 +1,85 @@
+"""A machine that leaves the decoders no time is answered by 503, and costs no picture its place in the catalogue."""
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.catalogue.database import Database
+from app.lifespan import OpenNetwork, Service, limits_of, over
+from app.main import create_app
+from app.search.sandbox import Job, Sandbox
+from app.settings import Settings
+from tests.api.job_steps import counts, ended, pictures, send
+from tests.crash.ledger import drawing
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.ingest.archives import zipped
+from tests.ingest.networks import fake_networks
+
+BATCH = [("images", (f"{at}.png", drawing(at), "image/png")) for at in range(6)]
+
+
+@pytest.fixture
+def sandbox(settings: Settings) -> Iterator[Sandbox]:
+    """Real decode processes, with a short limit on the time that passes."""
+    with closing(Sandbox(Job(FAKE_NETWORK.preprocess, limits_of(settings)), 2, 2.0, wall_seconds=5.0)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(settings: Settings, sandbox: Sandbox) -> Iterator[TestClient]:
+    def opener(settings: Settings) -> AbstractContextManager[Service]:
+        @contextmanager
+        def opened() -> Iterator[Service]:
+            network = OpenNetwork(FAKE_NETWORK, FakeEncoder(), sandbox)
+            with (
+                closing(Database(str(settings.database_url))) as database,
+                over(settings, database, FAKE_CHECKPOINT, nullcontext(network), fake_networks) as service,
+            ):
+                yield service
+
+        return opened()
+
+    with TestClient(create_app(settings, opener), raise_server_exceptions=False) as client:
+        yield client
+
+
+def stop(sandbox: Sandbox) -> None:
+    """Stops every decoder, as a machine does that has no time for any of them."""
+    for process in sandbox._idle.queue:
+        process._process.send_signal(signal.SIGSTOP)
+
+
+def test_search_on_a_busy_machine_is_answered_503_with_a_time_to_try_again(
+    client: TestClient, sandbox: Sandbox
+) -> None:
+    stop(sandbox)
+    answer = client.post("/search", files={"image": drawing(1)})
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "too busy" in answer.json()["detail"]
+    assert client.post("/search", files={"image": b"text"}).status_code == 422
+    counted = re.findall(r'lookalike_pictures_refused_total{.*reason="(\w+)"', client.get("/metrics").text)
+    assert counted == ["unknown_format"]
+
+
+def test_batch_that_cannot_be_decoded_now_is_refused_as_a_whole_and_can_be_sent_again(
+    client: TestClient, sandbox: Sandbox
+) -> None:
+    stop(sandbox)
+    answer = client.post("/index", files=BATCH)
+    assert answer.status_code == 503
+    assert client.get("/stats").json()["images"] == 0
+    again = client.post("/index", files=BATCH)
+    while again.status_code == 503:  # the machine may really be as busy as that
+        again = client.post("/index", files=BATCH)
+    assert [item["status"] for item in again.json()["items"]] == ["created"] * len(BATCH)
+
+
+def test_job_waits_for_the_machine_and_rejects_nothing(client: TestClient, sandbox: Sandbox) -> None:
+    stop(sandbox)
+    now = ended(client, send(client, zipped(pictures(10))), seconds=120)
+    assert (now["state"], counts(now)) == ("done", (10, 10, 10, 0, 0, 0))
