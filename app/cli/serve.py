@@ -47,7 +47,7 @@ def serve(
 
         settings = Settings()
         with open_database(settings) as database:
-            notes = _require_keys(settings, database)
+            notes = require_keys(settings, database)
             _require_network(settings, database)
             _require_pictures(settings)
             with shared_folder() if settings.workers > 1 else nullcontext():
@@ -98,7 +98,7 @@ def workers_failed(config: uvicorn.Config) -> bool:
     return any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
 
 
-def _require_keys(settings: Settings, database: "Database") -> list[str]:
+def require_keys(settings: Settings, database: "Database") -> list[str]:
     """Refuses to listen beyond this machine while there is no key to ask for; returns warnings for the log."""
     from app.catalogue.keys import any_key
 
