@@ -36,7 +36,7 @@ METRICS, READY = "/metrics", "/readyz"
 # The page itself, its parts, the description of the API, and whether the service lives.
 OPEN = ("/", "/healthz", READY, "/openapi.json", "/session")
 OPEN_FOLDERS = ("/web/", "/docs", "/redoc", "/static-offline-docs/")
-SEARCHES = ("/search", "/search/batch")
+SEARCHES = (("POST", "/search"), ("POST", "/search/batch"))
 READING = ("GET", "HEAD", "OPTIONS")
 # Where a request's state says whether its caller may see the catalogue, on open paths that show more to such callers.
 INFORMED = "informed"
@@ -221,6 +221,6 @@ def needed_scope(method: str, path: str) -> keys.Scope:
     """Returns what a key must be for."""
     if path == METRICS:
         return keys.Scope.ADMIN
-    if method in READING or path in SEARCHES:
+    if method in READING or (method, path) in SEARCHES:
         return keys.Scope.SEARCH
     return keys.Scope.WRITE

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, cast
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.archives import FIELD, archive_of
@@ -236,7 +237,7 @@ def cancel_job(job_id: JobId, service: ServiceDep) -> JobOut:
     operation_id="watch_job",
     summary="Hear how far it is",
     responses=EVENTS,
-    response_class=EventStream,
+    response_class=StreamingResponse,
 )
 async def watch_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> EventStream:
     """Tells of a job whenever something changes, as server-sent events, until it has ended."""
