@@ -20,7 +20,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
-    TextColumn,
+    Task,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
@@ -120,10 +120,18 @@ def step_by_step() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
+class _Description(ProgressColumn):
+    """What is under way; rich's own column would read markup and break lines in it."""
+
+    def render(self, task: Task) -> Text:
+        """Shows the description."""
+        return Text(escape_controls(task.description))
+
+
 def progress_bar(*more: ProgressColumn) -> Progress:
     """Returns a progress bar with time spent and time left; `more` columns stand after the number of steps."""
     return Progress(
-        TextColumn("{task.description}", markup=False),
+        _Description(),
         BarColumn(),
         MofNCompleteColumn(),
         *more,
