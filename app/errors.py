@@ -92,14 +92,14 @@ class ForbiddenError(LookalikeError):
 
 
 class TooManyRequestsError(LookalikeError):
-    """A key asks more often than its limit.
+    """A key exceeds its rate limit.
 
     Attributes:
-        retry_after: seconds after which another try makes sense.
+        retry_after: seconds after which the next request is within the limit.
     """
 
     def __init__(self, rate: str, retry_after: int) -> None:
-        super().__init__(f"A key may ask {rate}, and this one has.")
+        super().__init__(f"Rate limit exceeded ({rate}). Retry in {retry_after} s.")
         self.retry_after = retry_after
 
 

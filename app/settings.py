@@ -3,18 +3,22 @@
 Read once at a root (the server, the command line, migrations) and passed down; nothing below reads it again.
 """
 
+import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from limits import parse
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.catalogue.picture_store import bucket_and_prefix
+from app.hosts import parse_host, parse_origin
 
 MEGABYTE = 1_000_000
+# Read by a validator of our own, whose errors say what is wrong.
+Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
@@ -67,10 +71,10 @@ class Settings(BaseSettings):
         "auto", description="auto asks for API keys as soon as there is one; off leaves that to something in front."
     )
     rate: str | None = Field(None, description="How often one key may ask, such as 600/minute.")
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Names = Field(
         (), description='The names that the service may be called by, beside addresses: ["search.example"].'
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: Names = Field(
         (), description='Other sites whose pages may use the service: ["https://shop.example"].'
     )
     max_picture_bytes: int = Field(20 * MEGABYTE, gt=0, description="The largest picture taken, in bytes.")
@@ -127,12 +131,60 @@ class Settings(BaseSettings):
             parse(rate)
         return rate
 
+    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _names_can_be_read(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if not given.strip().startswith("["):
+            return tuple(name.strip() for name in given.split(",") if name.strip())
+        try:
+            return tuple(json.loads(given))
+        except ValueError as error:
+            raise ValueError(f'is not a list such as ["search.example", "localhost"]: {error}') from error
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(_host_name, hosts)))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_sites(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(_site, origins)))
+
     @field_validator("pictures")
     @classmethod
     def _pictures_are_in_a_bucket(cls, pictures: str | None) -> str | None:
         if pictures:
             bucket_and_prefix(pictures)
         return pictures or None
+
+
+def _host_name(text: str) -> str:
+    """Returns a name as requests are compared with it.
+
+    Raises:
+        ValueError: it is not a host name.
+    """
+    host = parse_host(text)
+    if host is None:
+        raise ValueError(f"{text!r} is not a host name. Give names without scheme, path or wildcard: search.example")
+    if host.port is not None:
+        raise ValueError(f"{text!r} has a port. Leave it out: names are compared without their ports")
+    return host.name
+
+
+def _site(text: str) -> str:
+    """Returns an origin as browsers send it.
+
+    Raises:
+        ValueError: it is not an origin.
+    """
+    origin = parse_origin(text.removesuffix("/"))
+    if origin is None:
+        raise ValueError(f"{text!r} is not an origin. Give scheme and host, without a path: https://shop.example")
+    return str(origin)
 
 
 def misspelt(variables: Iterable[str]) -> list[str]:

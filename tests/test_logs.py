@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.logs import ABOUT, REQUEST_ID, Form, Json, Text, configuration
+from app.logs import ABOUT, REQUEST_ID, Form, Json, Plain, Text, configuration
 
 
 def record(message: str = "%d pictures", *given: object, **more: object) -> logging.LogRecord:
@@ -89,3 +89,29 @@ def test_everything_that_is_logged_is_of_the_form() -> None:
     assert [line["message"] for line in lines] == ["ours", "the server's", "somebody else's", "failed"]
     assert "ZeroDivisionError" in lines[-1]["exception"]
     assert done.stdout == ""
+
+
+HOSTILE = "one\nERROR:    forged\r\x1b[2J\u202e\x85two"
+
+
+@pytest.mark.usefixtures("within_a_request")
+@pytest.mark.parametrize("colours", [True, False])
+def test_a_line_of_text_is_one_line_whatever_it_says(colours: bool) -> None:
+    made = record("%s of %s", HOSTILE, HOSTILE, color_message="\x1b[1m%s\x1b[0m of %s")
+    line = Text("%(levelprefix)s %(message)s", use_colors=colours).format(made)
+    shown = "one\\nERROR:    forged\\r\\x1b[2J\\u202e\\x85two"
+    assert line.partition(" ")[2].lstrip() == f"{shown} of {shown} [abc]"
+    assert made.getMessage() == f"{HOSTILE} of {HOSTILE}", "others that format the same record are not affected"
+
+
+@pytest.mark.parametrize("form", [Text("%(message)s", use_colors=False), Plain()])
+def test_a_traceback_cannot_forge_a_line(form: logging.Formatter) -> None:
+    made = record("failed")
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    first, *rest = form.format(made).split("\n")
+    assert first == "failed"
+    assert all(line.startswith("  ") and line.isprintable() for line in rest)
+    assert any("ERROR:    forged" in line for line in rest)

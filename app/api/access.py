@@ -1,36 +1,45 @@
 """Who may do what: API keys, other people's web pages, and how often.
 
-While there are no keys, everybody who reaches the service may do everything, so it listens on loopback alone
-(`app/cli/serve.py`), and answers nothing else when its last key is revoked. From the first key on, every request but
-those of `OPEN` shows one: as `Authorization: Bearer`, or in the cookie that the page for people asks for.
+While there are no keys, every program on this machine may do everything and nothing else is answered: the service
+listens on loopback alone (`app/cli/serve.py`), and goes back to answering loopback alone when its last key is revoked.
+From the first key on, every request but those of `OPEN` shows one: as `Authorization: Bearer`, or in the cookie that
+the page for people sets.
+
+Starlette's `TrustedHostMiddleware` does not fit here: it knows no "any IP address", which `LOOKALIKE_ALLOWED_HOSTS`
+always admits, keeps the dot that may end a name, answers in plain text, and cannot depend on whether there are keys.
 """
 
+import logging
 import time
-from collections.abc import Callable, Collection
-from ipaddress import ip_address
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 from anyio import to_thread
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.local import requested_host, require_local
 from app.api.problems import respond
+from app.api.rate_limit import RateLimit
 from app.catalogue import keys
 from app.catalogue.database import Database
 from app.catalogue.keys import Key
-from app.errors import ForbiddenError, LookalikeError, TooManyRequestsError, UnauthorisedError, UnavailableError
+from app.errors import ForbiddenError, LookalikeError, UnauthorisedError, UnavailableError
+from app.hosts import address_of, parse_origin
+
+log = logging.getLogger(__name__)
 
 COOKIE = "lookalike_key"
+METRICS, READY = "/metrics", "/readyz"
 # The page itself, its parts, the description of the API, and whether the service lives.
-OPEN = ("/", "/healthz", "/readyz", "/openapi.json", "/session")
+OPEN = ("/", "/healthz", READY, "/openapi.json", "/session")
 OPEN_FOLDERS = ("/web/", "/docs", "/redoc", "/static-offline-docs/")
-METRICS = "/metrics"
-SEARCHES = ("/search", "/search/batch")
+SEARCHES = (("POST", "/search"), ("POST", "/search/batch"))
 READING = ("GET", "HEAD", "OPTIONS")
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+# Where a request's state says whether its caller may see the catalogue, on open paths that show more to such callers.
+INFORMED = "informed"
 # So long a process may believe what it last heard of a key; a revoked one works for no longer.
 BELIEVED_S = 1.0
 # Who makes up tokens must not fill the memory with them.
@@ -49,7 +58,7 @@ class Doorkeeper:
         """Tells whether there is a key at all."""
         until, answer = self._any
         if self._clock() >= until:
-            with self._database.asking() as session:
+            with self._asking() as session:
                 answer = keys.any_key(session)
             self._any = (self._clock() + BELIEVED_S, answer)
         return answer
@@ -60,21 +69,31 @@ class Doorkeeper:
             return None
         until, key = self._heard.get(token, (0.0, None))
         if self._clock() >= until:
-            with self._database.asking() as session:
+            with self._asking() as session:
                 key = keys.find_key(session, token)
             if len(self._heard) >= _MOST_REMEMBERED:
                 self._heard.clear()
             self._heard[token] = (self._clock() + BELIEVED_S, key)
         return key
 
-    def last_heard(self, token: str | None) -> Key | None:
-        """Returns the key that a token was when it was last asked for, however long ago."""
-        return self._heard.get(token or "", (0.0, None))[1]
+    def last_heard(self, token: str | None) -> tuple[bool, Key | None]:
+        """Returns whether there were keys, and the key that a token was, when either was last looked up."""
+        return self._any[1], self._heard.get(token or "", (0.0, None))[1]
 
     def knows(self, token: str | None) -> bool:
         """Tells whether the database need not be asked."""
         now = self._clock()
         return now < self._any[0] and (token is None or now < self._heard.get(token, (0.0, None))[0])
+
+    @contextmanager
+    def _asking(self) -> Iterator[Session]:
+        """Opens a session, and keeps from callers that are not identified yet where the database is."""
+        try:
+            with self._database.asking() as session:
+                yield session
+        except UnavailableError as error:
+            log.warning("API keys cannot be looked up: %s", error)
+            raise UnavailableError("The database cannot be used right now.", error.retry_after) from error
 
 
 class Access:
@@ -97,66 +116,91 @@ class Access:
         hosts: Collection[str] = (),
         origins: Collection[str] = (),
     ) -> None:
-        self._app, self._required, self._hosts, self._origins = app, required, hosts, origins
-        self._rate: RateLimitItem | None = parse(rate) if rate else None
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._app, self._required, self._hosts = app, required, frozenset(hosts)
+        self._origins = frozenset(map(parse_origin, origins))
+        self._rate = RateLimit(rate) if rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Looks at a request's head."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        token = shown(headers)
-        doorkeeper: Doorkeeper = scope["state"]["doorkeeper"]
         try:
-            self._require_own_name(headers)
-            self._require_own_page(scope["method"], headers)
-            if self._required and not is_open(scope["path"]):
-                # What is remembered needs no thread.
-                if doorkeeper.knows(token):
-                    self._require_key(scope, doorkeeper, token)
-                else:
-                    await to_thread.run_sync(self._require_key, scope, doorkeeper, token)
+            self._require_own_name(Headers(scope=scope))
+            self._require_own_page(scope["method"], Headers(scope=scope))
+            if not is_open(scope["path"]):
+                await self._require_key(scope)
+            elif scope["path"] == READY:
+                scope["state"][INFORMED] = await self._may_look(scope)
         except LookalikeError as refusal:
             await respond(refusal)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     def _require_own_name(self, headers: Headers) -> None:
-        """Refuses who calls the service by another name, such as that of a site who made it lead here."""
-        name = without_port(headers.get("host", ""))
-        if self._hosts and name not in self._hosts and not is_address(name):
+        """Refuses a request to another name, such as that of a site that was made to resolve to this machine."""
+        if not self._hosts:
+            return
+        host = requested_host(headers)
+        if host is None or not (host.name in self._hosts or address_of(host.name)):
             raise ForbiddenError(
-                f"This service is not called {name!r}. If it is, name that in LOOKALIKE_ALLOWED_HOSTS."
+                f"The host name {headers.get('host', '')!r} is not among LOOKALIKE_ALLOWED_HOSTS. Add it there if this "
+                "service is reached by it."
             )
 
     def _require_own_page(self, method: str, headers: Headers) -> None:
-        """Refuses what another site's page has a visitor's browser do."""
-        origin, host = headers.get("origin"), headers.get("host", "")
-        if origin is None or method in READING or origin in self._origins:
+        """Refuses what another site's page makes a visitor's browser do."""
+        if method in READING or (sent := headers.get("origin")) is None:
             return
-        if origin.partition("://")[1:] != ("://", host):
-            raise ForbiddenError(f"A page of {origin} may not change or ask anything here.")
+        origin, host = parse_origin(sent), requested_host(headers)
+        if origin is None or not (origin in self._origins or (host is not None and origin.is_of(host))):
+            raise ForbiddenError(
+                f"Pages of {sent!r} may not use this service. Add that origin to LOOKALIKE_CORS_ORIGINS if they should."
+            )
 
-    def _require_key(self, scope: Scope, doorkeeper: Doorkeeper, token: str | None) -> None:
+    async def _require_key(self, scope: Scope) -> None:
+        if not self._required:
+            return
+        key = await self._caller(scope)
+        if self._rate and key is not None:
+            self._rate.require(key)
+
+    async def _may_look(self, scope: Scope) -> bool:
         try:
-            if not doorkeeper.keys_exist():
-                require_loopback(scope)
-                return
-            key = doorkeeper.key(token) if token else None
-        except UnavailableError:
-            # Those who watch over the service want to see just that.
-            key = doorkeeper.last_heard(token) if scope["path"] == METRICS else None
-            if key is None:
-                raise
-        if key is None:
-            raise UnauthorisedError(shown=token is not None)
-        needed = needed_scope(scope["method"], scope["path"])
-        if not key.allows(needed):
-            raise ForbiddenError(f"The key {key.name} is not for this; it wants the scope {needed}.")
-        if self._rate and not self._limiter.hit(self._rate, str(key.id)):
-            raise TooManyRequestsError(str(self._rate), self._rate.get_expiry())
+            if self._required:
+                await self._caller(scope)
+        except LookalikeError:
+            return False
+        return True
+
+    async def _caller(self, scope: Scope) -> Key | None:
+        """Returns the key of a request that may do what it asks for; None for a local one while there are no keys."""
+        doorkeeper: Doorkeeper = scope["state"]["doorkeeper"]
+        token = shown(Headers(scope=scope))
+        # What is remembered needs no thread.
+        if doorkeeper.knows(token):
+            return _identified(scope, doorkeeper, token)
+        return await to_thread.run_sync(_identified, scope, doorkeeper, token)
+
+
+def _identified(scope: Scope, doorkeeper: Doorkeeper, token: str | None) -> Key | None:
+    try:
+        keyed = doorkeeper.keys_exist()
+        key = doorkeeper.key(token) if keyed and token else None
+    except UnavailableError:
+        # Monitoring is to see just that the database is away, so what it showed before is enough.
+        keyed, key = doorkeeper.last_heard(token)
+        if scope["path"] not in (METRICS, READY) or (keyed and key is None):
+            raise
+    if not keyed:
+        require_local(scope)
+        return None
+    if key is None:
+        raise UnauthorisedError(shown=token is not None)
+    needed = needed_scope(scope["method"], scope["path"])
+    if not key.allows(needed):
+        raise ForbiddenError(f'The key "{key.name}" lacks the scope "{needed}".')
+    return key
 
 
 def shown(headers: Headers) -> str | None:
@@ -168,39 +212,6 @@ def shown(headers: Headers) -> str | None:
     return cookie_parser(headers.get("cookie", "")).get(COOKIE)
 
 
-def require_loopback(scope: Scope) -> None:
-    """Refuses who does not come by an address, and call the service by a name, that only this machine's programs use.
-
-    The address because a service that began with a key listens to others too. The name because without keys that is
-    all that keeps a page of another site from having its name resolved to this machine.
-
-    Raises:
-        ForbiddenError: it is another address or name.
-    """
-    address, _ = scope["server"] or ("nowhere", None)
-    for name in (address, without_port(Headers(scope=scope).get("host", ""))):
-        if name not in LOOPBACK:
-            raise ForbiddenError(
-                f"Without API keys this service is for its own machine, not for {name}. Make a key with "
-                "`lookalike keys create`, or set LOOKALIKE_AUTH=off where something in front asks who comes."
-            )
-
-
-def without_port(host: str) -> str:
-    """Returns the name in a `Host` header."""
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdigit() else host
-
-
-def is_address(name: str) -> bool:
-    """Tells whether this is an IP address, which nobody can have lead elsewhere."""
-    try:
-        ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True
-
-
 def is_open(path: str) -> bool:
     """Tells whether a path is for everybody."""
     return path in OPEN or path.startswith(OPEN_FOLDERS)
@@ -210,6 +221,6 @@ def needed_scope(method: str, path: str) -> keys.Scope:
     """Returns what a key must be for."""
     if path == METRICS:
         return keys.Scope.ADMIN
-    if method in READING or path in SEARCHES:
+    if method in READING or (method, path) in SEARCHES:
         return keys.Scope.SEARCH
     return keys.Scope.WRITE

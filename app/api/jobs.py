@@ -1,11 +1,11 @@
 """Jobs: archives of pictures that go into the catalogue in the background, `POST /jobs`."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 from anyio import to_thread
@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.archives import FIELD, archive_of
 from app.api.dependencies import MAX_ID, ServiceDep
+from app.api.job_events import EventStream, events
 from app.api.schemas import PROBLEM
 from app.catalogue.tables import Job
-from app.errors import InvalidInputError, OverloadedError, UnavailableError
+from app.errors import InvalidInputError, OverloadedError
 from app.ingest import jobs as rows
 from app.ingest.archive import is_archive
 from app.ingest.archive_members import ArchiveLimits
@@ -37,13 +38,12 @@ router = APIRouter(
 # Each takes one of the requests that a process admits, for as long as it lasts.
 ARRIVING, WATCHING = "arriving", "watching"
 MOST = {ARRIVING: 4, WATCHING: 16}
-# Bytes that go to the disk at a time; and how often whoever watches a job hears of it.
-BLOCK, EVERY_S, SILENCE_S = 1 << 20, 0.5, 15.0
+# Bytes that go to the disk at a time.
+BLOCK = 1 << 20
 # Unpacked, an archive of pictures is hardly larger than packed; one that is much larger is none.
 _UNPACKED = 4
 
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
-EVENT_STREAM = "text/event-stream"
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "required": True,
@@ -57,9 +57,8 @@ BODY = {
     },
 }
 EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Server-sent events, each a job as JSON.", "content": {EVENT_STREAM: {}}}
+    200: {"description": "Server-sent events, each a job as JSON.", "content": {EventStream.media_type: {}}}
 }
-
 
 EXAMPLE: dict[str, Any] = {
     "id": 1,
@@ -240,11 +239,12 @@ def cancel_job(job_id: JobId, service: ServiceDep) -> JobOut:
     responses=EVENTS,
     response_class=StreamingResponse,
 )
-async def watch_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> StreamingResponse:
+async def watch_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> EventStream:
     """Tells of a job whenever something changes, as server-sent events, until it has ended."""
     jobs.require_place(WATCHING)
     first = await to_thread.run_sync(_job, service, job_id)
-    return StreamingResponse(_events(service, jobs, first), media_type=EVENT_STREAM)
+    told = events(first, partial(_job, service, job_id), lambda: jobs.runner.ending)
+    return EventStream(told, jobs.place(WATCHING))
 
 
 def _keep(service: Service, arrival: Arrival) -> Job:
@@ -270,25 +270,3 @@ async def _receive(request: Request, arrival: Arrival) -> None:
 def _job(service: Service, job_id: int) -> JobOut:
     with service.database.asking() as session:
         return JobOut.model_validate(rows.find_job(session, job_id))
-
-
-async def _events(service: Service, jobs: Jobs, job: JobOut) -> AsyncIterator[str]:
-    """Yields a job whenever it has changed; a comment now and then keeps the connection from looking dead."""
-    with jobs.place(WATCHING):
-        yield _event(job)
-        silent = 0.0
-        while job.state == "running" and not jobs.runner.ending:
-            await asyncio.sleep(EVERY_S)
-            try:
-                before, job = job, await to_thread.run_sync(_job, service, job.id)
-            except UnavailableError:
-                return  # whoever watches comes again
-            silent = silent + EVERY_S if job == before and silent < SILENCE_S else 0.0
-            if job != before:
-                yield _event(job)
-            elif not silent:
-                yield ": still here\n\n"
-
-
-def _event(job: JobOut) -> str:
-    return f"data: {job.model_dump_json()}\n\n"

@@ -3,6 +3,9 @@
 The id is that of the header X-Request-ID where a proxy or a program sends one that can be used, and made here
 otherwise; the answer carries it, and so does every line that is logged meanwhile. An error that nobody foresaw is
 answered here, so that its answer is like any other.
+
+A client that disconnects before its answer begins is no error of the service: its request is logged and counted as 499,
+whatever the application makes of the missing rest of a body.
 """
 
 import logging
@@ -14,12 +17,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.limits import ALWAYS
 from app.api.metrics import OTHER, Metrics
 from app.api.problems import REFUSED, bug_response
 from app.api.request_id import HEADER, usable_id
+from app.escaping import escape_controls
 from app.logs import ABOUT, REQUEST_ID
 
 if TYPE_CHECKING:
@@ -28,15 +33,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Nobody was there to take the answer; the number is nginx's.
-_GONE = 499
+# The client disconnected before its answer began; the number is nginx's.
+DISCONNECTED = 499
 
 
 @dataclass
 class _Answer:
     """What is known of an answer so far."""
 
-    status: int = _GONE
+    status: int = DISCONNECTED
+    started: bool = False
+    disconnected: bool = False
+
+    def received(self, message: Message) -> None:
+        """Notes that the client disconnected, if it did before the answer began."""
+        self.disconnected |= message["type"] == "http.disconnect" and not self.started
+
+    def sent(self, message: Message) -> None:
+        """Notes the status of an answer that there is a client for."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = DISCONNECTED if self.disconnected else message["status"]
 
 
 class Observed:
@@ -52,18 +69,25 @@ class Observed:
             return
         request_id, answer = usable_id(Headers(scope=scope).get(HEADER)), _Answer()
 
+        async def noted() -> Message:
+            message = await receive()
+            answer.received(message)
+            return message
+
         async def marked(message: Message) -> None:
+            answer.sent(message)
             if message["type"] == "http.response.start":
-                answer.status = message["status"]
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
         with self._watched(scope, request_id, answer):
             try:
-                await self._app(scope, receive, marked)
+                await self._app(scope, noted, marked)
+            except ClientDisconnect:
+                pass  # and no error: the status says it
             except Exception as error:
                 log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-                if answer.status != _GONE:
+                if answer.started:
                     # Half of the answer is out, so only the connection's end can say that something is wrong.
                     raise
                 await bug_response()(scope, receive, marked)
@@ -77,7 +101,8 @@ class Observed:
             finally:
                 seconds, route = time.perf_counter() - begun, route_of(scope)
                 self._metrics.answered(scope["method"], route, answer.status, seconds)
-                if (reason := scope.get("state", {}).get(REFUSED)) is not None:
+                reason = scope.get("state", {}).get(REFUSED)
+                if reason is not None and not answer.disconnected:
                     self._metrics.refused_request(reason)
                 if span is not None:
                     span.answered(scope["method"], route, answer.status)
@@ -112,7 +137,7 @@ def log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
     """Writes a line for a request; what is asked every few seconds and is well goes unmentioned."""
     level = logging.DEBUG if scope["path"] in ALWAYS and status < HTTPStatus.BAD_REQUEST else logging.INFO
     host, port = scope.get("client") or ("-", 0)
-    path, query = _as_sent(scope.get("raw_path") or scope["path"].encode()), _as_sent(scope["query_string"])
+    path, query = _text(scope.get("raw_path") or scope["path"].encode()), _text(scope["query_string"])
     line = f"{path}?{query}" if query else path
     fields = {
         "client": host,
@@ -127,6 +152,6 @@ def log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
     log.log(level, words, host, port, scope["method"], line, status, 1000 * seconds, extra={"fields": fields})
 
 
-def _as_sent(raw: bytes) -> str:
-    """Returns bytes of an address as text in which nothing can end a line or colour a terminal."""
-    return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in raw.decode("latin-1"))
+def _text(raw: bytes) -> str:
+    """Returns bytes of an address as text, with control characters escaped."""
+    return escape_controls(raw.decode("latin-1"))

@@ -1,10 +1,12 @@
 """For whoever runs the service: numbers, health, metrics."""
 
+import logging
 from importlib.metadata import version
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from app.api.access import INFORMED
 from app.api.dependencies import GaugesDep, MetricsDep, ServiceDep
 from app.api.gauges import Catalogue
 from app.api.schemas import PROBLEM
@@ -12,7 +14,10 @@ from app.api.system_schemas import HealthOut, ModelOut, MovingOut, ReadyOut, Sta
 from app.catalogue import generations, queries
 from app.catalogue.generations import Filling
 from app.catalogue.queries import Totals
+from app.errors import UnavailableError
 from app.serving import OpenGeneration
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["system"], responses={503: {"description": "Not now; see Retry-After.", **PROBLEM}})
 
@@ -49,11 +54,22 @@ async def healthz() -> HealthOut:
     return HealthOut()
 
 
-@router.get("/readyz", operation_id="readyz", summary="Can searches be answered?")
-def readyz(service: ServiceDep) -> ReadyOut:
-    """Asks the database and the index, and brings the index up to date."""
-    service.disk.require()
-    return ReadyOut(images=service.handover.do(_ready))
+@router.get("/readyz", operation_id="readyz", summary="Can searches be answered?", response_model_exclude_none=True)
+def readyz(request: Request, service: ServiceDep) -> ReadyOut:
+    """Asks the database and the index, and brings the index up to date.
+
+    Callers that may search get the number of pictures, or the reason why the service is not ready; others get neither.
+    """
+    informed = getattr(request.state, INFORMED)
+    try:
+        service.disk.require()
+        images = service.handover.do(_ready)
+    except UnavailableError as error:
+        if informed:
+            raise
+        log.warning("not ready: %s", error)
+        raise UnavailableError("The service is not ready; its log says why.", error.retry_after) from error
+    return ReadyOut(images=images if informed else None)
 
 
 def _ready(now: OpenGeneration) -> int:

@@ -48,4 +48,6 @@ class ReadyOut(BaseModel):
     """Whether searches can be answered."""
 
     status: Literal["ready"] = "ready"
-    images: int
+    images: int | None = Field(
+        default=None, description="Pictures in the index. Only for callers that may search: others get no number."
+    )

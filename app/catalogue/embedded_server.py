@@ -141,7 +141,7 @@ class Server:
     def failure(self, what: str) -> UnavailableError:
         """The sentence for what did not work, with the last lines of the log."""
         lines = self.log.read_text(errors="replace").splitlines()[-6:]
-        return UnavailableError("\n  ".join((f"The embedded PostgreSQL {what}. {self.log} ends with:", *lines)))
+        return UnavailableError(" | ".join((f"The embedded PostgreSQL {what}. {self.log} ends with:", *lines)))
 
 
 def _programs() -> Path:

@@ -91,7 +91,7 @@ def check(
             left = looking.repair(found) if repair else found
         for finding in found:
             mended = repair and finding not in left
-            console().print(f"{finding}{' – mended' if mended else ''}", markup=False)
+            console().print(f"{finding}{' – mended' if mended else ''}")
         if left:
             mend = "`lookalike check --repair` mends what can be mended."
             again = "Add those pictures again, or delete them."

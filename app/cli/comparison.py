@@ -49,7 +49,7 @@ def compare(
             except KeyboardInterrupt:
                 fail("Stopped. What was encoded and measured is kept; the same command goes on from there.")
     _show(found)
-    console().print(f"{out / 'report.html'}", markup=False, soft_wrap=True)
+    console().print(f"{out / 'report.html'}", soft_wrap=True)
 
 
 def _numbers(given: str) -> tuple[int, ...]:
@@ -73,6 +73,6 @@ def _show(found: dict[str, Any]) -> None:
     console().print(table)
     for method in found["methods"].values():
         for why in dict.fromkeys(method["refused"].values()):
-            console().print(f"{method['title']}: {why}", markup=False)
+            console().print(f"{method['title']}: {why}")
     if left_out := found["data"]["unreadable"]:
         console().print(f"{left_out} unreadable files were left out.")

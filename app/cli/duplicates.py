@@ -29,7 +29,7 @@ def duplicates(
             task, groups = bar.add_task("looking", total=len(service.follower.current())), 0
             for looked_at, lines in _parts(service, within):
                 for line in lines:
-                    console().print(line, markup=False, highlight=False, soft_wrap=True)
+                    console().print(line, soft_wrap=True)
                 groups += len(lines)
                 bar.advance(task, looked_at)
         found = "1 group" if groups == 1 else f"{groups or 'no'} groups"

@@ -37,4 +37,4 @@ def evaluate(
             console().print(f"accuracy {found['accuracy']:.4f}")
         if left_out := found["data"]["unreadable"]:
             console().print(f"{len(left_out)} unreadable files were left out.")
-        console().print(f"{out / 'report.html'}", markup=False, soft_wrap=True)
+        console().print(f"{out / 'report.html'}", soft_wrap=True)

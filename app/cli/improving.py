@@ -69,7 +69,7 @@ def _look(settings: Settings, out: Path, begun: "Labelled | None") -> _Found:
         labelled, notes = (begun, []) if begun else enough(read_labelled(session))
         model = generations.model_for(session, None)
     for note in notes:
-        console().print(note, markup=False)
+        console().print(note)
     return _Found(labelled, read_info(find(model)), model)
 
 

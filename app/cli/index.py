@@ -8,20 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from app.cli.terminal import console, errors_as_sentences, fail
+from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,7 +67,7 @@ def _fill(
     from app.ingest.fill import fill, unique
 
     counts: Counter[str] = Counter()
-    with refusals(report) as tell, _progress() as bar:
+    with refusals(report) as tell, progress_bar(_Speed()) as bar:
         task = bar.add_task("looking", total=None)
         total = sum(source.count() for source in sources)
         if not total:
@@ -87,7 +77,7 @@ def _fill(
             for outcomes in fill(unique(chain.from_iterable(sources)), target, pace):
                 for outcome in outcomes:
                     if outcome.reason is not None:
-                        bar.console.print(f"{outcome.name}: {outcome.reason}", markup=False, soft_wrap=True)
+                        bar.console.print(f"{outcome.name}: {outcome.reason}", soft_wrap=True)
                         tell(outcome)
                 counts.update(outcome.status for outcome in outcomes)
                 bar.advance(task, len(outcomes))
@@ -125,15 +115,3 @@ class _Speed(ProgressColumn):
         """Shows the speed, once there is one."""
         speed = f"{task.completed / task.elapsed:.0f}/s" if task.completed and task.elapsed else ""
         return Text(speed, style="progress.data.speed")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Speed(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True, highlight=False),
-    )

@@ -3,14 +3,14 @@
 import typer
 
 from app.cli import bench, catalogue, comparison, duplicates, evaluation, index, keys, quality, serve, training
-from app.cli.terminal import warn_of_misspelt_settings
+from app.cli.terminal import prepare_terminal
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Self-hosted image search: put a catalogue of pictures in, ask what looks like this one.",
 )
-app.callback()(warn_of_misspelt_settings)
+app.callback()(prepare_terminal)
 app.command()(serve.serve)
 app.command()(index.index)
 app.command()(catalogue.search)

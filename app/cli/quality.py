@@ -34,5 +34,5 @@ def report(
             table.add_row(name, f"{one['recall']:.3f}", precision, f"{one['milliseconds']:.2f}")
         console().print(table)
         advice = found["advice"]
-        console().print(f"Recommended: a pool of {advice['pool']}. {advice['why']}", markup=False, soft_wrap=True)
-        console().print(str(page), markup=False, soft_wrap=True)
+        console().print(f"Recommended: a pool of {advice['pool']}. {advice['why']}", soft_wrap=True)
+        console().print(str(page), soft_wrap=True)

@@ -1,10 +1,12 @@
 """`lookalike serve`: the server, with the embedded database around it where no other is named."""
 
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import FrameType
@@ -16,15 +18,18 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app import startup
-from app.api.access import LOOPBACK
+from app.api.local import WITHOUT_KEYS
 from app.api.metrics_files import shared_folder
 from app.api.protocol import BoundedProtocol
 from app.cli.terminal import errors_as_sentences, fail
+from app.hosts import is_loopback
 from app.logs import configuration
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.catalogue.database import Database
+
+log = logging.getLogger(__name__)
 
 # How long requests under way may take when the service stops; and what a worker may take beyond that.
 _SHUTDOWN_S, _GRACE_S = 10, 10
@@ -50,11 +55,11 @@ def serve(
         settings = Settings()
         with supervised_start(settings), open_database(settings) as database:
             startup.step("checking keys, network and storage")
-            _require_keys(settings, database)
+            notes = require_keys(settings, database)
             _require_network(settings, database)
             _require_pictures(settings)
             with shared_folder() if settings.workers > 1 else nullcontext():
-                _run(settings)
+                _run(settings, notes)
 
 
 class SupervisedConfig(uvicorn.Config):
@@ -70,7 +75,7 @@ class SupervisedConfig(uvicorn.Config):
         super().load()
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings, notes: Sequence[str]) -> None:
     config = SupervisedConfig(
         "app.main:create_app",
         factory=True,
@@ -86,6 +91,9 @@ def _run(settings: Settings) -> None:
         # Converting the network keeps a worker from answering; five seconds, the default, can be too few.
         timeout_worker_healthcheck=60,
     )
+    # The log is configured now.
+    for note in notes:
+        log.warning(note)
     if settings.workers > 1:
         startup.complete()
     try:
@@ -135,18 +143,21 @@ def workers_failed(config: uvicorn.Config) -> bool:
     return any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
 
 
-def _require_keys(settings: Settings, database: "Database") -> None:
-    """Lets nobody but this machine in while there is no key to ask for."""
+def require_keys(settings: Settings, database: "Database") -> list[str]:
+    """Refuses to listen beyond this machine while there is no key to ask for; returns warnings for the log."""
     from app.catalogue.keys import any_key
 
-    if settings.auth == "off" or settings.host in LOOPBACK:
-        return
+    if settings.auth == "off":
+        return []
     with database.asking() as session:
-        if not any_key(session):
-            fail(
-                f"Without API keys the service listens on 127.0.0.1 alone, not on {settings.host}. Make a key with "
-                "`lookalike keys create NAME`, or set LOOKALIKE_AUTH=off where something in front asks who comes."
-            )
+        if any_key(session):
+            return []
+    if not is_loopback(settings.host):
+        fail(
+            f"Without API keys the service listens on 127.0.0.1 alone, not on {settings.host}. Make a key with "
+            "`lookalike keys create NAME`, or set LOOKALIKE_AUTH=off where a proxy authenticates callers."
+        )
+    return [WITHOUT_KEYS]
 
 
 def _require_network(settings: Settings, database: "Database") -> None:

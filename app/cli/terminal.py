@@ -1,28 +1,74 @@
-"""What commands share: one console, errors as sentences, progress bars."""
+"""What commands share: one console, errors as sentences, progress bars.
 
+Commands print through `console`, `fail` and the progress bars of this module, and in no other way: keys, labels, names
+of files and sentences of a service are written by others, and only here is every string printed as it is, without
+markup and with its control characters escaped. Files for programs (`--report`) hold the same values unchanged.
+"""
+
+import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
+from pydantic_settings import SettingsError
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
+    ProgressColumn,
+    Task,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
+from rich.text import Text
 
 from app.errors import LookalikeError
+from app.escaping import escape_controls
+from app.logs import Plain
 from app.settings import misspelt
+
+
+class PlainConsole(Console):
+    """Console that prints every string as it is: no markup, no emoji codes, control characters escaped.
+
+    Line breaks within a string are escaped too: a text of several lines is printed line by line.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Returns a string as rich text: those that are printed, and those in cells of tables."""
+        return super().render_str(escape_controls(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yields the pieces that are written, with control characters escaped also where no string was rendered."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=self._printable(segment.text))
+
+    def _printable(self, text: str) -> str:
+        escaped = "\n".join(map(escape_controls, text.split("\n")))
+        # A terminal of a narrower encoding cannot show all letters.
+        return escaped.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
 def console() -> Console:
     """Returns a console for results; plain text where it is not a terminal."""
-    return Console(highlight=False)
+    return PlainConsole()
+
+
+def prepare_terminal() -> None:
+    """Prepares the terminal for any command: escapes warnings of libraries, and reports unknown settings."""
+    # Commands configure no log, so warnings go through Python's handler of last resort.
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Plain())
+    for sentence in misspelt(os.environ):
+        PlainConsole(stderr=True).print(sentence, style="yellow")
 
 
 @contextmanager
@@ -37,6 +83,8 @@ def errors_as_sentences() -> Iterator[None]:
         fail(str(error))
     except ValidationError as error:
         fail("; ".join(_setting(item["loc"]) + item["msg"] for item in error.errors()))
+    except SettingsError as error:
+        fail(str(error))
 
 
 def _setting(place: tuple[int | str, ...]) -> str:
@@ -46,14 +94,8 @@ def _setting(place: tuple[int | str, ...]) -> str:
 
 def fail(sentence: str) -> None:
     """Prints what went wrong and ends the command."""
-    Console(stderr=True, highlight=False).print(sentence, style="red", markup=False)
+    PlainConsole(stderr=True).print(sentence, style="red")
     raise typer.Exit(1)
-
-
-def warn_of_misspelt_settings() -> None:
-    """Says which LOOKALIKE_* variables are none of the settings, since a limit that nobody reads protects nobody."""
-    for sentence in misspelt(os.environ):
-        Console(stderr=True, highlight=False).print(sentence, style="yellow", markup=False)
 
 
 @contextmanager
@@ -78,13 +120,22 @@ def step_by_step() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
-def progress_bar() -> Progress:
-    """Returns a progress bar with speed and time left."""
+class _Description(ProgressColumn):
+    """What is under way; rich's own column would read markup and break lines in it."""
+
+    def render(self, task: Task) -> Text:
+        """Shows the description."""
+        return Text(escape_controls(task.description))
+
+
+def progress_bar(*more: ProgressColumn) -> Progress:
+    """Returns a progress bar with time spent and time left; `more` columns stand after the number of steps."""
     return Progress(
-        TextColumn("{task.description}"),
+        _Description(),
         BarColumn(),
         MofNCompleteColumn(),
+        *more,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=PlainConsole(stderr=True),
     )

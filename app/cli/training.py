@@ -100,7 +100,7 @@ def _run(source: "Path | Splits", out: Path, chosen: dict[str, Any]) -> None:
                 bar.console.print(f"epoch {progress.epoch}: accuracy {progress.accuracy:.3f} on held-out pictures")
 
         try:
-            info = run(source, out, Recipe(**chosen), report, lambda note: bar.console.print(note, markup=False))
+            info = run(source, out, Recipe(**chosen), report, bar.console.print)
         except KeyboardInterrupt:
             fail("Stopped. The same command goes on from the last whole epoch, in long ones from within it.")
     console().print(f"{out}.safetensors, fingerprint {info.fingerprint}.", soft_wrap=True)
@@ -125,7 +125,7 @@ def pack(
         with counting("packing") as report:
             packed = run(folder, out, report, side, pictures)
         for path in packed.unreadable:
-            console().print(f"{path} cannot be read as a picture and is left out.", markup=False, soft_wrap=True)
+            console().print(f"{path} cannot be read as a picture and is left out.", soft_wrap=True)
         console().print(f"{packed.pictures} pictures in {packed.archives} archives in {out}", soft_wrap=True)
 
 
@@ -151,7 +151,7 @@ def fit(
                 out,
                 recipe,
                 lambda done, total: bar.update(task, completed=done, total=total),
-                lambda note: bar.console.print(note, markup=False),
+                bar.console.print,
             )
         console().print(f"{out}.safetensors, fingerprint {info.fingerprint}. Use it with LOOKALIKE_MODEL={out}.json")
 

@@ -1,8 +1,9 @@
 """Who is let in: keys and their scopes, other sites' pages, and how often a key may ask."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
@@ -49,6 +50,18 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+@contextmanager
+def database_away(name: str, postgres_url: str) -> Iterator[None]:
+    """Takes a database away for the length of the block."""
+    with connect(postgres_url) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        try:
+            yield
+        finally:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+
+
 def test_without_keys_this_machine_may_do_everything(opened: Open) -> None:
     client = opened()
     assert client.get("/stats").status_code == 200
@@ -78,16 +91,32 @@ def test_without_keys_no_other_address_is_answered_whatever_name_is_given(
     assert address in answer.json()["detail"]
 
 
+OWN_HOSTS = ("localhost:8000", "LOCALHOST", "127.0.0.1:8000", "[::1]:8000", "search.example", "Search.EXAMPLE.:443")
+OTHER_HOSTS = ("evil.test", "evil.test:8000", "", "localhost@evil.test", "search.example.evil.test")
+
+
 @pytest.mark.parametrize("auth", ["auto", "off"])
 def test_where_names_are_given_no_other_is_answered(opened: Open, auth: str) -> None:
     client = opened(auth=auth, allowed_hosts=("localhost", "search.example"))
-    hosts = ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "search.example", "evil.test", "evil.test:8000", ""]
     refused = [
         host
-        for host in hosts
-        if "is not called" in client.get("/stats", headers={"Host": host}).json().get("detail", "")
+        for host in (*OWN_HOSTS, *OTHER_HOSTS)
+        if "LOOKALIKE_ALLOWED_HOSTS" in client.get("/stats", headers={"Host": host}).json().get("detail", "")
     ]
-    assert refused == ["evil.test", "evil.test:8000", ""]
+    assert refused == list(OTHER_HOSTS)
+
+
+@pytest.mark.parametrize("host", ["LOCALHOST", "localhost.", "LocalHost:8000", "[::1]", "[0:0::1]:8000", "127.0.0.1"])
+def test_without_keys_this_machine_is_answered_by_each_of_its_names(opened: Open, host: str) -> None:
+    assert opened().get("/stats", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("options", [{}, {"auth": "off", "allowed_hosts": ("localhost",)}])
+def test_a_request_that_names_two_hosts_is_refused(opened: Open, options: dict[str, object]) -> None:
+    client = opened(**options)
+    for hosts in (("localhost", "evil.test"), ("evil.test", "localhost"), ("localhost", "localhost")):
+        answer = client.get("/stats", headers=[("Host", host) for host in hosts])
+        assert answer.status_code == 403
 
 
 def test_from_the_first_key_on_everybody_shows_one(opened: Open, database: Database) -> None:
@@ -195,15 +224,11 @@ def test_whoever_watches_sees_that_the_database_is_away(
 ) -> None:
     client = opened()
     admin, writer = make_key(database, Scope.ADMIN), make_key(database, Scope.WRITE, name="writer")
-    name = make_url(migrated_url).database
     assert client.get("/metrics", headers=bearer(admin)).status_code == 200
     assert client.get("/metrics", headers=bearer(writer)).status_code == 403
-    with connect(postgres_url) as connection:
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    with database_away(str(make_url(migrated_url).database), postgres_url):
         answers = [client.get("/metrics", headers=bearer(key)) for key in (admin, writer, "lk_1_no")]
         stats = client.get("/stats", headers=bearer(admin))
-        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
     assert [answer.status_code for answer in answers] == [200, 403, 503]
     assert "lookalike_database_up 0" in answers[0].text
     assert stats.status_code == 503
@@ -224,6 +249,8 @@ def test_another_site_s_page_cannot_write_here(opened: Open, auth: str) -> None:
         for origin in ("https://evil.test", "null", "http://127.0.0.1:9", LOCAL)
     }
     assert statuses == {"https://evil.test": 403, "null": 403, "http://127.0.0.1:9": 403, LOCAL: 201}
+    own = {"Host": "Search.Example:443", "Origin": "https://search.example"}
+    assert client.delete("/images/99", headers=own).status_code == (404 if auth == "off" else 403)
     assert client.delete("/images/1", headers={"Origin": "https://evil.test"}).status_code == 403
     assert client.delete("/images/1", headers={"Origin": "http://["}).status_code == 403
 
@@ -239,9 +266,78 @@ def test_other_sites_may_ask_only_where_they_are_named(opened: Open) -> None:
     assert "access-control-allow-credentials" not in answer.headers
 
 
-def test_a_key_that_asks_too_often_waits(opened: Open, database: Database) -> None:
+def test_a_key_beyond_its_rate_is_told_when_the_next_request_is_within_it(opened: Open, database: Database) -> None:
     client = opened(rate="3/minute")
     key, other = make_key(database, Scope.SEARCH), make_key(database, Scope.SEARCH, name="other")
-    assert [client.get("/stats", headers=bearer(key)).status_code for _ in range(4)] == [200, 200, 200, 429]
-    assert int(client.get("/stats", headers=bearer(key)).headers["retry-after"]) > 0
+    began = time.time()
+    assert [client.get("/stats", headers=bearer(key)).status_code for _ in range(3)] == [200, 200, 200]
+    time.sleep(1.5)
+    refused = client.get("/stats", headers=bearer(key))
+    retry, elapsed = int(refused.headers["retry-after"]), time.time() - began
+    assert refused.status_code == 429
+    assert 60 - elapsed < retry < 60, "less than the whole window, by what has passed of it"
+    assert refused.json()["detail"] == f"Rate limit exceeded (3/minute). Retry in {retry} s."
     assert client.get("/stats", headers=bearer(other)).status_code == 200
+
+
+def test_a_request_after_retry_after_is_within_the_rate(opened: Open, database: Database) -> None:
+    client, key = opened(rate="2 per 3 second"), make_key(database, Scope.SEARCH)
+    while (answer := client.get("/stats", headers=bearer(key))).status_code == 200:
+        pass
+    assert answer.status_code == 429
+    time.sleep(int(answer.headers["retry-after"]))
+    assert client.get("/stats", headers=bearer(key)).status_code == 200
+
+
+def test_looking_whether_it_is_ready_does_not_count_against_the_rate(opened: Open, database: Database) -> None:
+    client, key = opened(rate="1/hour"), make_key(database, Scope.SEARCH)
+    assert [client.get("/readyz", headers=bearer(key)).status_code for _ in range(3)] == [200] * 3
+    assert client.get("/stats", headers=bearer(key)).status_code == 200
+
+
+def test_only_callers_that_may_search_see_the_number_of_pictures(opened: Open, database: Database) -> None:
+    client = opened()
+    assert client.get("/readyz").json() == {"status": "ready", "images": 0}
+    assert client.get("/readyz", headers={"Host": "shop.example"}).json() == {"status": "ready"}
+    assert client.get("/readyz", headers={"Via": "1.1 proxy"}).json() == {"status": "ready"}
+    searcher, writer = make_key(database, Scope.SEARCH), make_key(database, Scope.WRITE, name="writer")
+    shown = [client.get("/readyz", headers=headers).json() for headers in ({}, bearer("lk_1_no"), bearer(writer))]
+    assert shown == [{"status": "ready"}] * 3
+    assert client.get("/readyz", headers=bearer(searcher)).json() == {"status": "ready", "images": 0}
+    assert opened(auth="off").get("/readyz").json() == {"status": "ready", "images": 0}
+
+
+def test_strangers_are_not_told_where_the_database_is(
+    opened: Open, database: Database, migrated_url: str, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, key = opened(), make_key(database, Scope.SEARCH)
+    name = str(make_url(migrated_url).database)
+    assert client.get("/readyz", headers=bearer(key)).json()["images"] == 0
+    with database_away(name, postgres_url):
+        ready, informed = client.get("/readyz"), client.get("/readyz", headers=bearer(key))
+        others = [
+            client.get("/stats"),
+            client.get("/stats", headers=bearer("lk_1_no")),
+            client.post("/session", json={"key": "lk_1_no"}),
+        ]
+    assert {answer.status_code for answer in (ready, informed, *others)} == {503}
+    assert name in informed.json()["detail"]
+    for answer in (ready, *others):
+        assert name not in answer.text
+        assert int(answer.headers["retry-after"]) > 0
+    assert ready.json()["detail"] == "The service is not ready; its log says why."
+    assert name in caplog.text
+
+
+def test_monitoring_on_this_machine_sees_that_the_database_is_away_while_there_are_no_keys(
+    opened: Open, migrated_url: str, postgres_url: str
+) -> None:
+    client = opened()
+    assert client.get("/metrics").status_code == 200
+    name = str(make_url(migrated_url).database)
+    with database_away(name, postgres_url):
+        metrics, ready = client.get("/metrics"), client.get("/readyz")
+        elsewhere = client.get("/metrics", headers={"Host": "shop.example"})
+    assert (metrics.status_code, elsewhere.status_code) == (200, 403)
+    assert "lookalike_database_up 0" in metrics.text
+    assert name in ready.json()["detail"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from fastapi.testclient import TestClient
 
+from app.api import job_events
 from app.api import jobs as api
 from app.ingest import job_files
 from app.settings import Settings
@@ -73,7 +74,7 @@ def test_jobs_are_listed_the_latest_first(client: TestClient) -> None:
 
 
 def test_who_watches_a_job_hears_of_every_step(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "EVERY_S", 0.01)
+    monkeypatch.setattr(job_events, "EVERY_S", 0.01)
     job_id = send(client, zipped(pictures(100)))
     with client.stream("GET", f"/jobs/{job_id}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")

@@ -17,9 +17,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from typer import Exit
 
+from app.api.local import WITHOUT_KEYS
 from app.api.metrics_files import PREFIX
+from app.catalogue.database import Database
 from app.catalogue.generations import DEFAULT_MODEL
+from app.catalogue.keys import Scope, create_key
+from app.cli.serve import require_keys
+from app.settings import Settings
 from models.description import find
 from tests.api.test_metrics import metric
 from tests.conftest import running_server
@@ -189,6 +195,26 @@ def test_a_second_start_keeps_what_was_indexed(
         assert client.json("GET", "/stats")["images"] == 1, "no demo either"
         assert client.nearest(PICTURE) == first_run.added
         assert client.ask("GET", f"/images/{first_run.added}/original") == PICTURE
+
+
+def test_each_start_without_keys_says_in_one_line_what_that_means(
+    first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    lines = [line for line in log_of(first_run.data).splitlines() if "There are no API keys" in line]
+    assert len(lines) == 2, "one a start, not one a worker"
+    assert all("reverse proxy" in line and "lookalike keys create NAME" in line for line in lines)
+
+
+def test_keys_decide_where_a_service_listens_and_what_it_warns_of(settings: Settings, database: Database) -> None:
+    local, open_to_all = (settings.model_copy(update={"auth": "auto", "host": host}) for host in ("LOCALHOST", "::"))
+    assert require_keys(local, database) == [WITHOUT_KEYS]
+    with pytest.raises(Exit):
+        require_keys(open_to_all, database)
+    assert require_keys(settings.model_copy(update={"auth": "off", "host": "::"}), database) == []
+    with database.begin() as session:
+        create_key(session, "one", [Scope.SEARCH])
+    assert require_keys(local, database) == []
+    assert require_keys(open_to_all, database) == []
 
 
 def test_what_one_worker_adds_and_deletes_counts_at_once_in_the_other(each_worker: tuple[Client, Client]) -> None:

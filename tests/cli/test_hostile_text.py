@@ -1,0 +1,201 @@
+"""What others wrote, printed by every command: names of files, keys, labels, names of keys, sentences of a service.
+
+It may hold rich's markup, escape sequences, line breaks and bidirectional overrides; none of that reaches the terminal.
+"""
+
+import json
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+from app.cli.main import app as commands
+from app.escaping import escape_controls
+from tests.pictures import corners, encoded, gradient
+
+# OpenVINO converts through it.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
+
+HOSTILE = "[/x][red]:boom:\x1b[2J\x1b]0;title\x07\u202egpj\nFAKE\r\x9b31m\x7f"
+# As a name of a file also bytes that are no UTF-8.
+HOSTILE_NAME = f"{HOSTILE}\udce9"
+SHOWN = escape_controls(HOSTILE)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, and whether it prints what others wrote."""
+
+    words: tuple[str, ...]
+    prints: bool = True
+
+
+# What each command is given; `{hostile}` is a path with such a name that is not there, `{folder}` one that is.
+CASES = {
+    ("index",): Case(("{folder}",)),
+    ("search",): Case(("{folder}/{name}/good.png",)),
+    ("stats",): Case((), prints=False),
+    ("demo",): Case((), prints=False),
+    ("duplicates",): Case(("--distance", "100000")),
+    ("check",): Case(()),
+    ("sync",): Case((), prints=False),
+    ("backup",): Case(("{data}-{name}",)),
+    ("restore",): Case(("{hostile}",), prints=False),
+    ("migrate",): Case((), prints=False),
+    ("reencode",): Case(("{hostile}",)),
+    ("report",): Case(("--out", "{data}-{name}-report"), prints=False),
+    # It changes its process's environment and signals, so it runs in one of its own, below.
+    ("serve",): Case(("--help",), prints=False),
+    ("train",): Case(("{hostile}",)),
+    ("pack",): Case(("{folder}", "{data}-packed")),
+    ("fit",): Case(("{hostile}",)),
+    ("calibrate",): Case(("{hostile}", "{folder}")),
+    ("evaluate",): Case(("{hostile}", "{folder}")),
+    ("compare",): Case(("{hostile}",)),
+    ("bench",): Case(("{name}",)),
+    ("models",): Case((), prints=False),
+    ("keys", "create"): Case(("{name}",), prints=False),
+    ("keys", "list"): Case(()),
+    ("keys", "revoke"): Case(("{name}",)),
+}
+
+
+def every_command(command: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The names of all commands, those of groups with the group's name before them."""
+    below = getattr(command, "commands", None)
+    if not below:
+        yield before
+        return
+    for name, one in below.items():
+        yield from every_command(one, (*before, name))
+
+
+def run(data: Path, *words: str, **variables: str) -> Result:
+    environment = {"LOOKALIKE_DATA_DIR": str(data), "LOOKALIKE_DEMO": "off", "COLUMNS": "1000", "LINES": "50"}
+    return CliRunner().invoke(commands, words, env=environment | variables)
+
+
+def controls(text: str) -> set[str]:
+    """Characters that a terminal obeys, but for the ends of lines."""
+    return {
+        character
+        for character in text
+        if character != "\n" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    }
+
+
+def expect_plain(result: Result, *, prints: bool) -> None:
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    assert controls(result.output) == set()
+    assert "\nFAKE" not in result.output
+    assert not prints or SHOWN in result.output, result.output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for label, picture in ((HOSTILE_NAME, corners(60, 40)), ("other", gradient())):
+        # The name has a slash in it, so it is a folder and a name in that.
+        for file in (folder / label / "good.png", folder / label / f"{HOSTILE_NAME}.png"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encoded(picture, "PNG"))
+        (folder / label / f"{HOSTILE_NAME}.jpg").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
+    """A catalogue of hostile keys and labels, with a key of such a name; one original is damaged."""
+    data = tmp_path_factory.mktemp("hostile") / "data"
+    assert "4 created" in run(data, "index", str(folder)).output
+    assert run(data, "keys", "create", HOSTILE).exit_code == 0
+    for original in sorted((data / "pictures").rglob("*")):
+        if original.is_file() and original.read_bytes() == (folder / "other" / "good.png").read_bytes():
+            original.write_bytes(b"damaged")
+    return data
+
+
+def test_every_command_is_here() -> None:
+    assert set(every_command(get_command(commands))) == set(CASES)
+
+
+@pytest.mark.parametrize("command", CASES, ids=" ".join)
+def test_no_command_lets_others_steer_the_terminal(
+    command: tuple[str, ...], data: Path, folder: Path, tmp_path: Path
+) -> None:
+    case = CASES[command]
+    given = {"hostile": str(tmp_path / HOSTILE), "folder": str(folder), "data": str(tmp_path / "new"), "name": HOSTILE}
+    if command == ("search",):
+        given["name"] = HOSTILE_NAME
+    result = run(data, *command, *(word.format(**given) for word in case.words))
+    expect_plain(result, prints=case.prints)
+
+
+def test_a_server_that_cannot_start_says_why_as_plain_text(data: Path) -> None:
+    command = [sys.executable, "-m", "app.cli.main", "serve", "--data-dir", str(data), "--model", HOSTILE]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 1
+    assert controls(said) == set()
+    assert SHOWN in said.replace("\n", "")
+
+
+def test_a_report_for_programs_holds_names_as_they_are(data: Path, folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "refused.jsonl"
+    result = run(data, "index", str(folder), "--report", str(report))
+    expect_plain(result, prints=True)
+    names = [json.loads(line)["name"] for line in report.read_text().splitlines()]
+    assert any("\x1b[2J" in name and "[/x]" in name for name in names)
+
+
+@contextmanager
+def service_that_says(status: int, detail: str) -> Iterator[str]:
+    """A service whose every answer is this problem; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = json.dumps({"title": detail, "status": status, "detail": detail, "errors": []}).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/problem+json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = _answer  # noqa: N815 – the base class's names
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("status", [401, 422])
+def test_the_sentence_of_a_service_is_printed_as_plain_text(status: int, folder: Path, tmp_path: Path) -> None:
+    with service_that_says(status, HOSTILE) as url:
+        result = run(tmp_path / "data", "index", str(folder / "other"), "--url", url)
+    expect_plain(result, prints=True)
+
+
+def test_a_setting_that_is_refused_is_printed_as_plain_text(tmp_path: Path) -> None:
+    result = run(tmp_path, "stats", LOOKALIKE_ALLOWED_HOSTS=HOSTILE)
+    assert result.exit_code == 1
+    expect_plain(result, prints=False)
+    assert "LOOKALIKE_ALLOWED_HOSTS" in result.output
