@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,6 @@ from app.search.encode import Encoder, open_encoder
 from app.search.index import Index
 from app.search.pipeline import Searcher
 from app.search.prepare import InProcess, Preparer, Watched
-from app.search.retries import Retrying
 from app.search.sandbox import Job, Sandbox
 from app.serving import Additions, OpenGeneration, Pictures, Searches
 from app.settings import Settings
@@ -94,8 +93,8 @@ Networks = Callable[[Settings, str], AbstractContextManager[OpenNetwork]]
 
 
 @contextmanager
-def open_service(settings: Settings, networks: Networks | None = None) -> Iterator[Service]:
-    """Opens database, network and index over the data folder; `networks` opens networks, `open_network` by default.
+def open_service(settings: Settings) -> Iterator[Service]:
+    """Opens database, network and index over the data folder.
 
     Raises:
         LookalikeError: something cannot be opened; the text says what to do.
@@ -103,8 +102,7 @@ def open_service(settings: Settings, networks: Networks | None = None) -> Iterat
     with open_database(settings) as database:
         with database.asking() as session:
             path = find(generations.model_for(session, settings.model))
-        networks = networks or open_network
-        with over(settings, database, path, networks(settings, str(path)), networks) as service:
+        with over(settings, database, path, open_network(settings, path), open_network) as service:
             yield service
 
 
@@ -114,13 +112,6 @@ def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNet
     encoder, info = open_encoder(checkpoint, settings.device, settings.precision, network_cache(settings.data_dir))
     with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
         yield OpenNetwork(info, encoder, prepare)
-
-
-@contextmanager
-def open_retrying(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
-    """Opens a checkpoint for a command, which tries again where a busy machine cannot decode a picture for now."""
-    with open_network(settings, checkpoint) as network:
-        yield replace(network, prepare=Retrying(network.prepare))
 
 
 @contextmanager

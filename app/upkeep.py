@@ -11,7 +11,7 @@ from app.indexes import open_in_milvus, open_index, vectors_of
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
 from app.ingest.sync import Sync
-from app.lifespan import open_database, open_network, open_retrying, places
+from app.lifespan import open_database, open_network, places
 from app.quality.content import Content, read_content
 from app.settings import Settings
 from models.description import CheckpointInfo, find, read_info
@@ -44,7 +44,7 @@ def open_sync(settings: Settings) -> Iterator[Sync]:
         if generation is None or generation.index != "milvus":
             raise LookalikeError("The index is not in Milvus but in files; `lookalike check --repair` mends those.")
         with (
-            open_retrying(_generous(settings), find(generation.model)) as network,
+            open_network(_generous(settings), find(generation.model)) as network,
             closing(open_in_milvus(database, generation, places(settings), anew=True)) as index,
         ):
             generations.require_same(generation, network.info)
