@@ -78,14 +78,19 @@ class Service:
         """What makes new ones."""
         return self.handover.current.encodings
 
+    def interrupt(self) -> None:
+        """Ends the decoding of pictures that are under way: the service is stopping, and has waited long enough."""
+        self.handover.current.interrupt()
+
 
 @dataclass(frozen=True)
 class OpenNetwork:
-    """A network that runs, and what prepares pictures for it."""
+    """A network that runs, what prepares pictures for it, and what ends that at once, whatever it is doing."""
 
     info: CheckpointInfo
     encoder: Encoder
     prepare: Preparer
+    interrupt: Callable[[], None] = lambda: None
 
 
 # Opens a network by what the catalogue calls it, as `open_network` does.
@@ -111,7 +116,7 @@ def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNet
     """Opens a checkpoint, and starts the processes that decode pictures for it."""
     encoder, info = open_encoder(checkpoint, settings.device, settings.precision, network_cache(settings.data_dir))
     with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
-        yield OpenNetwork(info, encoder, prepare)
+        yield OpenNetwork(info, encoder, prepare, prepare.interrupt)
 
 
 @contextmanager
@@ -222,6 +227,7 @@ def open_generation(
             network=info,
             encoder=encoder,
             prepare=prepare,
+            interrupt=network.interrupt,
             index=index,
             follower=follower,
             searcher=searcher,
