@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,6 @@ from app.search.encode import Encoder, open_encoder
 from app.search.index import Index
 from app.search.pipeline import Searcher
 from app.search.prepare import InProcess, Preparer, Watched
-from app.search.retries import Retrying
 from app.search.sandbox import Job, Sandbox
 from app.serving import Additions, OpenGeneration, Pictures, Searches
 from app.settings import Settings
@@ -80,14 +79,19 @@ class Service:
         """What makes new ones."""
         return self.handover.current.encodings
 
+    def interrupt(self) -> None:
+        """Ends the decoding of pictures that are under way: the service is stopping, and has waited long enough."""
+        self.handover.current.interrupt()
+
 
 @dataclass(frozen=True)
 class OpenNetwork:
-    """A network that runs, and what prepares pictures for it."""
+    """A network that runs, what prepares pictures for it, and what ends that at once, whatever it is doing."""
 
     info: CheckpointInfo
     encoder: Encoder
     prepare: Preparer
+    interrupt: Callable[[], None] = lambda: None
 
 
 # Opens a network by what the catalogue calls it, as `open_network` does.
@@ -95,20 +99,19 @@ Networks = Callable[[Settings, str], AbstractContextManager[OpenNetwork]]
 
 
 @contextmanager
-def open_service(settings: Settings, networks: Networks | None = None) -> Iterator[Service]:
-    """Opens database, network and index over the data folder; `networks` opens networks, `open_network` by default.
+def open_service(settings: Settings) -> Iterator[Service]:
+    """Opens database, network and index over the data folder.
 
     Raises:
         LookalikeError: something cannot be opened; the text says what to do.
     """
-    networks = networks or open_network
     with ExitStack() as stack:
         with supervised_start(settings):
             database = stack.enter_context(open_database(settings))
             with database.asking() as session:
                 path = find(generations.model_for(session, settings.model))
-            network = networks(settings, str(path))
-            service = stack.enter_context(over(settings, database, path, network, networks))
+            network = open_network(settings, path)
+            service = stack.enter_context(over(settings, database, path, network, open_network))
         yield service
 
 
@@ -118,14 +121,7 @@ def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNet
     startup.step(f"opening the network {checkpoint}")
     encoder, info = open_encoder(checkpoint, settings.device, settings.precision, network_cache(settings.data_dir))
     with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
-        yield OpenNetwork(info, encoder, prepare)
-
-
-@contextmanager
-def open_retrying(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
-    """Opens a checkpoint for a command, which tries again where a busy machine cannot decode a picture for now."""
-    with open_network(settings, checkpoint) as network:
-        yield replace(network, prepare=Retrying(network.prepare))
+        yield OpenNetwork(info, encoder, prepare, prepare.interrupt)
 
 
 @contextmanager
@@ -258,6 +254,7 @@ def open_generation(
             network=info,
             encoder=encoder,
             prepare=prepare,
+            interrupt=network.interrupt,
             index=index,
             follower=follower,
             searcher=searcher,

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -40,6 +41,7 @@ from models.malloc import share_arenas
 
 # So long /readyz tells why before a process whose disk has failed ends.
 LAST_WORDS_S = 5.0
+LAST_PICTURES_S = 3.0
 WEB = Path(__file__).parent / "web"
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -88,6 +90,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         except BaseException:
             startup.complete()
             raise
+        interrupting = threading.Timer(LAST_PICTURES_S, service.interrupt)
         try:
             service.disk.when_it_fails(partial(loop.call_soon_threadsafe, end_soon))
             startup.step("drawing the demo catalogue")
@@ -110,9 +113,12 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                     "jobs": opened,
                     "gauges": gauges,
                 }
+                # What is under way may end, unless its pictures take longer than a stop may.
+                interrupting.start()
         finally:
             startup.complete()
             await to_thread.run_sync(manager.__exit__, None, None, None)
+            interrupting.cancel()
             if tracing is not None:
                 await to_thread.run_sync(tracing.close)
         # A process whose disk failed has not ended well, and whoever watches over it should start another.

@@ -1,6 +1,6 @@
 """What answers: a generation with all that works with it, and the ways to it that stay when another takes its place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from app.catalogue.changes import Given
@@ -27,6 +27,7 @@ class OpenGeneration:
     network: CheckpointInfo
     encoder: Encoder
     prepare: Preparer
+    interrupt: Callable[[], None]
     index: Index
     follower: Follower
     searcher: Searcher[Shown]

@@ -11,7 +11,7 @@ from app.indexes import open_in_milvus, open_index, vectors_of
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
 from app.ingest.sync import Sync
-from app.lifespan import open_database, open_network, open_retrying, places, supervised_start
+from app.lifespan import open_database, open_network, places, supervised_start
 from app.quality.content import Content, read_content
 from app.settings import Settings
 from models.description import CheckpointInfo, find, read_info
@@ -48,7 +48,7 @@ def open_sync(settings: Settings) -> Iterator[Sync]:
             raise LookalikeError("The index is not in Milvus but in files; `lookalike check --repair` mends those.")
         with ExitStack() as stack:
             with supervised_start(settings):
-                network = stack.enter_context(open_retrying(_generous(settings), find(generation.model)))
+                network = stack.enter_context(open_network(_generous(settings), find(generation.model)))
             index = stack.enter_context(closing(open_in_milvus(database, generation, places(settings), anew=True)))
             generations.require_same(generation, network.info)
             encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)

@@ -81,11 +81,11 @@ def check(
     """
     with errors_as_sentences():
         from app.ingest.check import Check
-        from app.lifespan import open_retrying, open_service
+        from app.lifespan import open_service
         from app.search.confinement import offered
 
         console().print(offered().sentence, soft_wrap=True)
-        with open_service(Settings(demo="off"), open_retrying) as service, counting("looking") as report:
+        with open_service(Settings(demo="off")) as service, counting("looking") as report:
             looking = Check(service.database, service.files, service.index, service.encodings)
             found = looking.run(sample, report)
             left = looking.repair(found) if repair else found

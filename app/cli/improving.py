@@ -75,7 +75,7 @@ def _look(settings: Settings, out: Path, begun: "Labelled | None") -> _Found:
 
 def _judge(settings: Settings, out: Path, labelled: "Labelled", read: Read) -> "Verdict":
     """Has the held-out pictures search among the others, with the network in use and with the new one."""
-    from app.lifespan import open_database, open_retrying
+    from app.lifespan import open_database, open_network
     from app.quality.improve import in_use, judge
     from app.upkeep import open_content
 
@@ -85,5 +85,5 @@ def _judge(settings: Settings, out: Path, labelled: "Labelled", read: Read) -> "
         database.asking() as session,
     ):
         before = in_use(session, labelled, content, vectors, network, settings.pool)
-    with open_retrying(settings, f"{out}.json") as new, counting("comparing") as report:
+    with open_network(settings, f"{out}.json") as new, counting("comparing") as report:
         return judge(before, new.info, new.prepare, new.encoder, read, settings.pool, report)

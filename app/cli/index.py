@@ -74,7 +74,7 @@ def _fill(
             return counts
         with _target(settings, url, key) as (target, pace):
             bar.reset(task, description="indexing", total=total)
-            for outcomes in fill(unique(chain.from_iterable(sources)), target, pace):
+            for outcomes in fill(unique(chain.from_iterable(sources)), target, pace, retry=True):
                 for outcome in outcomes:
                     if outcome.reason is not None:
                         bar.console.print(f"{outcome.name}: {outcome.reason}", soft_wrap=True)
@@ -96,9 +96,9 @@ def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tu
         with Lookalike(url, key, patience=Patience(tries=_TRIES)) as client:
             yield Remote(client), Pace(PICTURES, BYTES, _REQUESTS)
         return
-    from app.lifespan import open_retrying, open_service
+    from app.lifespan import open_service
 
-    with open_service(settings, open_retrying) as service:
+    with open_service(settings) as service:
         yield service.ingest, HERE
 
 

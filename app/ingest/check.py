@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from app.errors import PictureRefusedError
 from app.ingest.encodings import Encodings
 from app.ingest.leftovers import remove_unused
 from app.search.index import Index
+from app.search.retries import retried
 
 Kind = Literal["original", "encoding", "vector", "code", "file"]
 WHAT = {
@@ -133,7 +135,7 @@ class Check:
     def _codes(self, rows: Sequence[Row]) -> Iterator[Finding]:
         for picture, encoding in rows:
             try:
-                code = self._encodings.code(self._files.read(picture.sha256))
+                code = retried(partial(self._encodings.code, self._files.read(picture.sha256)))
             except (OSError, PictureRefusedError):
                 continue
             if encoding is not None and code != encoding.code:
@@ -166,6 +168,6 @@ class Check:
     def _encode_anew(self, ids: Sequence[int]) -> None:
         with self._database.asking() as session:
             pictures = session.scalars(select(Picture).where(Picture.id.in_(ids))).all()
-        again = self._encodings.of(pictures, lambda picture: self._encodings.prepared(self._files, picture.sha256))
+        again = retried(lambda: self._encodings.of_originals(self._files, pictures))
         with self._database.begin() as session:
             changes.put_encodings(session, self._encodings.generation_id, again)

@@ -35,13 +35,6 @@ class Encodings:
         """
         return self._prepare(data, thumbnail=thumbnail)
 
-    def prepared(self, files: PictureStore, sha256: str) -> Image.Image | None:
-        """Returns what the network reads of a stored original; None where that is missing or damaged."""
-        try:
-            return self._prepare(files.read(sha256)).image
-        except (OSError, PictureRefusedError):
-            return None
-
     def code(self, data: bytes) -> bytes:
         """Returns the code that the network gives a picture, and keeps nothing of it.
 
@@ -85,6 +78,21 @@ class Encodings:
         ready = [(picture, image) for picture, image in zip(pictures, images, strict=True) if image is not None]
         made = self.make([image for _, image in ready])
         return [(picture, new) for (picture, _), new in zip(ready, made, strict=True)]
+
+    def of_originals(self, files: PictureStore, pictures: Sequence[Picture]) -> list[tuple[Picture, NewEncoding]]:
+        """Encodes pictures of the catalogue from their originals, but for those that are missing or damaged.
+
+        Raises:
+            UnavailableError: disk, index or database cannot be used, or pictures cannot be decoded now.
+        """
+
+        def prepared(picture: Picture) -> Image.Image | None:
+            try:
+                return self._prepare(files.read(picture.sha256)).image
+            except (OSError, PictureRefusedError):
+                return None
+
+        return self.of(pictures, prepared)
 
     def discard(self, slots: Sequence[int]) -> None:
         """Lets the index know of slots that no picture has any more."""

@@ -4,14 +4,17 @@ While one chunk is in the network another one is decoded and a third one waits f
 """
 
 import os
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 from app.ingest.add import Added, Upload
 from app.ingest.entries import Entry, UnusableError, check, sentence, unusable
+from app.search.retries import retried
 
 
 @dataclass(frozen=True)
@@ -51,22 +54,32 @@ class Outcome:
     reason: str | None = None
 
 
-def fill(entries: Iterable[Entry], target: Target, pace: Pace = HERE) -> Iterator[list[Outcome]]:
+def fill(
+    entries: Iterable[Entry], target: Target, pace: Pace = HERE, *, retry: bool = False
+) -> Iterator[list[Outcome]]:
     """Adds entries; yields what became of each, chunk by chunk and in their order.
+
+    Args:
+        entries: what to add.
+        target: the catalogue.
+        pace: how much is under way.
+        retry: whether to try again where the machine is too busy to decode pictures.
 
     Raises:
         LookalikeError: the target cannot be used; what was yielded is there, and the rest may be added again.
     """
     waiting: deque[Future[list[Outcome]]] = deque()
-    threads = ThreadPoolExecutor(pace.at_once, "fill")
+    threads, ending = ThreadPoolExecutor(pace.at_once, "fill"), threading.Event()
+    add = partial(_retried, ending, target) if retry else target.add
     try:
         for chunk in chunks(entries, pace):
-            waiting.append(threads.submit(_add, chunk, target))
+            waiting.append(threads.submit(_add, chunk, add))
             if len(waiting) > pace.at_once:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
+        ending.set()
         threads.shutdown(cancel_futures=True)
 
 
@@ -94,10 +107,14 @@ def chunks(entries: Iterable[Entry], pace: Pace = HERE) -> Iterator[list[Entry]]
         yield some
 
 
-def _add(entries: Sequence[Entry], target: Target) -> list[Outcome]:
+def _retried(ending: threading.Event, target: Target, uploads: Sequence[Upload]) -> list[Added]:
+    return retried(lambda: target.add(uploads), sleep=ending.wait)
+
+
+def _add(entries: Sequence[Entry], add: Callable[[Sequence[Upload]], list[Added]]) -> list[Outcome]:
     read = [(entry, _upload(entry)) for entry in entries]
     uploads = [upload for _, upload in read if isinstance(upload, Upload)]
-    added = iter(target.add(uploads) if uploads else ())
+    added = iter(add(uploads) if uploads else ())
     return [
         _outcome(entry, next(added)) if isinstance(upload, Upload) else _refusal(entry, upload)
         for entry, upload in read

@@ -8,6 +8,7 @@ where it was. The old generation stays, so moving back encodes only what is new 
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from PIL import Image
 from sqlalchemy import Select, exists, select
@@ -70,7 +71,7 @@ class Reencode:
         while more:
             with self._database.asking() as session:
                 some = self._missing(session, last)
-            self._keep(self._encodings.of(some, lambda picture: retried(lambda: self._prepared(picture))))
+            self._keep(retried(partial(self._encodings.of, some, self._prepared)))
             # Fewer are all: whoever adds all the time must not keep this from ending.
             more = len(some) == _AT_A_TIME
             done, last = done + len(some), max([last, *(picture.id for picture in some)])

@@ -19,6 +19,7 @@ from app.catalogue.database import Database
 from app.catalogue.picture_store import PictureStore
 from app.catalogue.tables import Encoding, Generation, Picture
 from app.ingest.encodings import Encodings
+from app.search.retries import retried
 
 if TYPE_CHECKING:
     from app.search.milvus import MilvusIndex
@@ -82,7 +83,7 @@ class Sync:
             return [(one, slot) for one, slot in session.execute(page.order_by(Picture.id).limit(_LOOKED_AT))]
 
     def _encode(self, pictures: Sequence[Picture], synced: Synced) -> None:
-        again = self._encodings.of(pictures, lambda picture: self._encodings.prepared(self._files, picture.sha256))
+        again = retried(lambda: self._encodings.of_originals(self._files, pictures))
         with self._database.begin() as session:
             changes.put_encodings(session, self._encodings.generation_id, again)
         encoded = {picture.id for picture, _ in again}

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from PIL import Image
 from app.errors import PictureRefusedError
 from app.search.encode import Encoder
 from app.search.prepare import Preparer
+from app.search.retries import retried
 from models.codes import Codes, Floats
 from models.metrics import precision_at, rank_by_hamming, rerank, squared_distances
 
@@ -86,10 +88,13 @@ def encode(
         except (OSError, PictureRefusedError):
             return None
 
+    def decoded(cores: Executor, some: Sequence[str]) -> list[Image.Image | None]:
+        return list(cores.map(prepared, some))
+
     codes, features, kept = list[Codes](), list[Floats](), list[int]()
     with ThreadPoolExecutor(os.cpu_count()) as cores:
         for first in range(0, len(hashes), _AT_A_TIME):
-            images = list(cores.map(prepared, hashes[first : first + _AT_A_TIME]))
+            images = retried(partial(decoded, cores, hashes[first : first + _AT_A_TIME]))
             if good := [image for image in images if image is not None]:
                 made = encoder.encode_many(good)
                 codes.append(made.codes)

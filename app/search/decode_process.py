@@ -67,6 +67,9 @@ class DecodeProcess:
         program: what it runs.
         job: what it is to do, as its first argument.
         side: of what the network reads, in pixels.
+
+    Raises:
+        DecodingUnavailableError: no process can be started, as where there are too many.
     """
 
     def __init__(self, program: Sequence[str], job: str, side: int) -> None:
@@ -75,15 +78,19 @@ class DecodeProcess:
         self._socket, theirs = socket.socketpair()
         # Nothing of ours but the way to our code: no passwords, no settings.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_FRUGAL}
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - a list without a shell, and nothing in it comes from a request
-                [*program, job, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - a list without a shell, and nothing in it comes from a request
+                    [*program, job, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+        except OSError as error:
+            self._socket.close()
+            raise DecodingUnavailableError(f"A process for decoding pictures cannot be started: {error}.") from error
 
     def wait_until_ready(self) -> Confinement:
         """Waits until the process has started; returns what confines it.
@@ -123,9 +130,13 @@ class DecodeProcess:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise LostError from error
 
-    def end(self) -> None:
-        """Ends the process, whatever it is doing."""
+    def kill(self) -> None:
+        """Ends the process, whatever it is doing; the thread that waits for its answer gets an error."""
         self._process.kill()
+
+    def end(self) -> None:
+        """Ends the process and forgets it."""
+        self.kill()
         if self._process.wait() == -signal.SIGSYS:
             log.warning("A picture made its decoder attempt a forbidden system call, and the kernel ended the process.")
         self._socket.close()

@@ -1,6 +1,6 @@
-"""Decoding for work on many pictures: where one cannot be decoded for now, it waits and tries again.
+"""Trying again where pictures cannot be decoded for now, for commands that work on many of them.
 
-A service answers 503 instead and leaves the waiting to its clients.
+A service answers 503 instead, and leaves the waiting to its clients.
 """
 
 import logging
@@ -9,8 +9,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from app.errors import DecodingUnavailableError
-from app.search.decode import Crop
-from app.search.prepare import Prepared, Preparer
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +18,14 @@ PAUSES_S = (5.0, 15.0, 60.0, 180.0)
 T = TypeVar("T")
 
 
-def retried(call: Callable[[], T]) -> T:
+def retried(call: Callable[[], T], sleep: Callable[[float], object] = time.sleep) -> T:
     """Calls, and calls again after each pause while pictures cannot be decoded.
+
+    Call it in the main thread, so that Ctrl-C ends a pause, or give it a `sleep` that can be ended.
+
+    Args:
+        call: may be called several times.
+        sleep: pauses for so many seconds; returns whether to give up.
 
     Raises:
         DecodingUnavailableError: they still cannot be after the last pause.
@@ -31,16 +35,6 @@ def retried(call: Callable[[], T]) -> T:
             return call()
         except DecodingUnavailableError as error:
             log.warning("%s This command tries again in %g s.", error, pause)
-            time.sleep(pause)
+            if sleep(pause):
+                raise
     return call()
-
-
-class Retrying:
-    """A preparer that tries again where a picture cannot be decoded for now."""
-
-    def __init__(self, prepare: Preparer) -> None:
-        self._prepare = prepare
-
-    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
-        """Decodes a picture, or a crop of it; see `Preparer`."""
-        return retried(lambda: self._prepare(data, thumbnail=thumbnail, crop=crop))

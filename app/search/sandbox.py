@@ -8,10 +8,11 @@ import json
 import logging
 import queue
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from app.errors import PictureRefusedError
+from app.errors import DecodingUnavailableError, PictureRefusedError
 from app.search.decode import Crop, DecodeLimits, check_bytes
 from app.search.decode_process import DecodeProcess, DiedError
 from app.search.prepare import Prepared
@@ -63,7 +64,9 @@ class Sandbox:
         self._job, self._processes, self._program = job, processes, program
         self._seconds, self._wall_seconds = seconds, wall_seconds
         self._idle: queue.LifoQueue[DecodeProcess] = queue.LifoQueue()
-        self._warned = False
+        self._all = set[DecodeProcess]()
+        self._changing = threading.Lock()
+        self._warned = self._interrupted = False
         for _ in range(processes):
             self._idle.put(self._start())
 
@@ -84,12 +87,21 @@ class Sandbox:
                 process = self._instead_of(process)
                 return self._ask(process, data, thumbnail, crop)
         except BaseException as error:
+            if self._interrupted:
+                raise _stopping() from error
             # After a refusal the process waits for the next picture; after anything else nobody knows what it does.
             if type(error) is not PictureRefusedError:
                 process = self._instead_of(process)
             raise
         finally:
             self._idle.put(process)
+
+    def interrupt(self) -> None:
+        """Ends the processes at once: what is being decoded, and what comes later, fails as not decodable now."""
+        with self._changing:
+            self._interrupted = True
+            for process in self._all:
+                process.kill()
 
     def close(self) -> None:
         """Waits for what is under way, then ends the processes."""
@@ -104,8 +116,19 @@ class Sandbox:
         return process.ask(data, thumbnail, crop, self._seconds, self._wall_seconds)
 
     def _start(self) -> DecodeProcess:
-        return DecodeProcess(self._program, self._job.to_json(), self._job.preprocess.size)
+        with self._changing:
+            if self._interrupted:
+                raise _stopping()
+            process = DecodeProcess(self._program, self._job.to_json(), self._job.preprocess.size)
+            self._all.add(process)
+            return process
 
     def _instead_of(self, process: DecodeProcess) -> DecodeProcess:
         process.end()
+        with self._changing:
+            self._all.discard(process)
         return self._start()
+
+
+def _stopping() -> DecodingUnavailableError:
+    return DecodingUnavailableError("The service is stopping. Try again when it runs.")

@@ -2,6 +2,8 @@
 
 import re
 import signal
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 
@@ -9,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.catalogue.database import Database
+from app.errors import DecodingUnavailableError
 from app.lifespan import OpenNetwork, Service, limits_of, over
 from app.main import create_app
 from app.search.sandbox import Job, Sandbox
@@ -31,10 +34,17 @@ def sandbox(settings: Settings) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def client(settings: Settings, sandbox: Sandbox) -> Iterator[TestClient]:
+    with served(settings, sandbox) as client:
+        yield client
+
+
+def served(settings: Settings, sandbox: Sandbox) -> TestClient:
+    """Serves with the fake network and real decode processes."""
+
     def opener(settings: Settings) -> AbstractContextManager[Service]:
         @contextmanager
         def opened() -> Iterator[Service]:
-            network = OpenNetwork(FAKE_NETWORK, FakeEncoder(), sandbox)
+            network = OpenNetwork(FAKE_NETWORK, FakeEncoder(), sandbox, sandbox.interrupt)
             with (
                 closing(Database(str(settings.database_url))) as database,
                 over(settings, database, FAKE_CHECKPOINT, nullcontext(network), fake_networks) as service,
@@ -43,13 +53,13 @@ def client(settings: Settings, sandbox: Sandbox) -> Iterator[TestClient]:
 
         return opened()
 
-    with TestClient(create_app(settings, opener), raise_server_exceptions=False) as client:
-        yield client
+    return TestClient(create_app(settings, opener), raise_server_exceptions=False)
 
 
 def stop(sandbox: Sandbox) -> None:
     """Stops every decoder, as a machine does that has no time for any of them."""
     for process in sandbox._idle.queue:
+        process.wait_until_ready()
         process._process.send_signal(signal.SIGSTOP)
 
 
@@ -83,3 +93,21 @@ def test_job_waits_for_the_machine_and_rejects_nothing(client: TestClient, sandb
     stop(sandbox)
     now = ended(client, send(client, zipped(pictures(10))), seconds=120)
     assert (now["state"], counts(now)) == ("done", (10, 10, 10, 0, 0, 0))
+
+
+def test_stop_does_not_wait_for_pictures_that_take_minutes(settings: Settings) -> None:
+    program = (sys.executable, "-m", "tests.search.planted")
+    job = Job(FAKE_NETWORK.preprocess, limits_of(settings))
+    with closing(Sandbox(job, 1, 600.0, program)) as sandbox:
+        with served(settings, sandbox) as client:
+            job_id = send(client, zipped({"slow.png": b"spins 600", "quick.png": drawing(1)}))
+            deadline = time.monotonic() + 60
+            while sandbox._idle.qsize():  # until its process decodes
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            began = time.monotonic()
+        assert time.monotonic() - began < 30, "the picture would have taken ten minutes"
+        with pytest.raises(DecodingUnavailableError, match="is stopping"):
+            sandbox(drawing(1))
+    with closing(Sandbox(job, 1, 60.0)) as sandbox, served(settings, sandbox) as client:
+        assert counts(ended(client, job_id)) == (2, 2, 1, 0, 0, 1)

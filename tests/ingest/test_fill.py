@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import InvalidInputError, UnavailableError
+from app.errors import DecodingUnavailableError, InvalidInputError, UnavailableError
 from app.ingest.add import Added, Upload
 from app.ingest.archive_members import ArchiveLimits
 from app.ingest.entries import Entry, UnusableError
@@ -44,6 +44,51 @@ def test_a_folder_goes_in_and_again_changes_nothing(service: Service, tmp_path: 
     again = filled(service, folder)
     assert {outcome.status for outcome in again} == {"unchanged", "rejected"}
     assert [outcome.key for outcome in again] == [outcome.key for outcome in outcomes]
+
+
+class Busy:
+    """A catalogue whose machine is too busy to decode, for the first so many additions."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.tries, self._one = failures, 0, threading.Lock()
+        self.met = threading.Event()
+
+    def add(self, uploads: Sequence[Upload]) -> list[Added]:
+        with self._one:
+            self.tries += 1
+            self.met.set()
+            if self.tries <= self.failures:
+                raise DecodingUnavailableError("The machine is too busy.")
+        return [Added(1, str(upload.key), "created") for upload in uploads]
+
+
+def test_busy_machine_costs_no_entry_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.search.retries.PAUSES_S", (0.01,) * 3)
+    entries = [entry(str(at)) for at in range(5)]
+    outcomes = [outcome for some in fill(entries, Busy(3), Pace(2, 100, 1), retry=True) for outcome in some]
+    assert [(outcome.key, outcome.status) for outcome in outcomes] == [(str(at), "created") for at in range(5)]
+
+
+def test_without_retries_the_first_failure_is_handed_on() -> None:
+    target = Busy(1)
+    with pytest.raises(DecodingUnavailableError):
+        list(fill([entry("one")], target))
+    assert target.tries == 1
+
+
+def test_stopping_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.search.retries.PAUSES_S", (600.0,))
+    target, began = Busy(1000), time.monotonic()
+
+    def entries() -> Iterator[Entry]:
+        yield entry("one")
+        yield entry("two")
+        assert target.met.wait(60)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(fill(entries(), target, Pace(1, 100, 3), retry=True))
+    assert time.monotonic() - began < 60
 
 
 def test_people_s_folders_hold_all_sorts_of_things(tmp_path: Path) -> None:
