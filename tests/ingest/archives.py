@@ -46,7 +46,7 @@ class Raw:
 
 def raw_zip(members: Sequence[Raw], declared: int | None = None) -> bytes:
     """A zip whose end declares any number of members."""
-    body, directory = b"", b""
+    body, directory = bytearray(), bytearray()
     for member in members:
         about = struct.pack(
             "<HHHHIIIHH", 0, member.method, 0, 0, member.crc, len(member.packed), member.size, len(member.name), 0
@@ -54,8 +54,9 @@ def raw_zip(members: Sequence[Raw], declared: int | None = None) -> bytes:
         directory += struct.pack("<4sHH", b"PK\x01\x02", 20, 20) + about
         directory += struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + member.name
         body += struct.pack("<4sH", b"PK\x03\x04", 20) + about + member.name + member.packed
-    count = len(members) if declared is None else declared
-    return body + directory + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(body), 0)
+    count = (len(members) if declared is None else declared) & 0xFFFF
+    end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(body), 0)
+    return bytes(body + directory + end)
 
 
 def inflating(size: int) -> bytes:
