@@ -10,7 +10,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -41,13 +41,13 @@ class _Survey:
     Attributes:
         names: how often each name is there.
         rows: the rows of the table by the file that they name, packed.
-        problems: rows that cannot be used.
+        problems: rows that cannot be used, packed.
         damage: what keeps the archive from being read to its end, if anything does.
     """
 
     names: Counter[str] = field(default_factory=Counter)
     rows: dict[str, list[bytes]] = field(default_factory=dict)
-    problems: list[Row] = field(default_factory=list)
+    problems: list[bytes] = field(default_factory=list)
     damage: str | None = None
 
     def wants(self, name: str) -> bool:
@@ -101,7 +101,7 @@ class Archive:
                     yield from self._entries(member, rows, wanted=number > first)
         except DamagedArchiveError as error:
             yield unusable(self._told("all that comes after"), str(error))
-        for row in survey.problems:
+        for row in map(_unpacked, survey.problems):
             yield unusable(self._told(f"line {row.line} of its table"), row.problem or "", row.key)
         for row in survey.missing:
             yield unusable(self._told(f"line {row.line} of its table"), f"There is no file {row.file}.", row.key)
@@ -146,21 +146,20 @@ class Archive:
         except UnusableError as error:
             raise InvalidInputError(self._told(member.name), str(error)) from error
 
-    def _rows(self, name: str, data: bytes) -> tuple[dict[str, list[bytes]], list[Row]]:
+    def _rows(self, name: str, data: bytes) -> tuple[dict[str, list[bytes]], list[bytes]]:
         """Return the rows of a table by the file that they name, and those that cannot be used."""
 
         def opened() -> io.TextIOWrapper:
             return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
 
         kind, folder = SUFFIXES[PurePosixPath(name).suffix.lower()], PurePosixPath(name).parent
-        rows, problems = dict[str, list[bytes]](), list[Row]()
+        rows, problems = dict[str, list[bytes]](), list[bytes]()
         for row in Table(self._told(name), kind, opened, self._limits.table):
-            if row.problem is not None:
-                problems.append(row)
-            elif (packed := _packed(row)) is None:
-                problems.append(replace(row, given={}, problem="Its values lie too deep in each other."))
-            else:
+            packed, usable = _packed(row)
+            if usable:
                 rows.setdefault(plain(str(folder / row.file)), []).append(packed)
+            else:
+                problems.append(packed)
         return rows, problems
 
     def _told(self, what: str) -> str:
@@ -176,14 +175,13 @@ def _left_out() -> bytes:
     raise UnusableError("The file was left out.")
 
 
-def _packed(row: Row) -> bytes | None:
-    """Return a row in a third of the memory, for all are held at once; None if its values lie too deep."""
+def _packed(row: Row) -> tuple[bytes, bool]:
+    """Return a row in a third of the memory, for all are held at once; and whether it is usable."""
     try:
-        return json.dumps([row.line, row.file, row.key, row.given]).encode()
+        return json.dumps([row.line, row.file, row.key, row.given, row.problem]).encode(), row.problem is None
     except RecursionError:
-        return None
+        return _packed(Row(row.line, row.file, row.key, problem="Its values lie too deep in each other."))
 
 
 def _unpacked(packed: bytes) -> Row:
-    line, file, key, given = json.loads(packed)
-    return Row(line, file, key, given)
+    return Row(*json.loads(packed))

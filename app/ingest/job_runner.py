@@ -50,9 +50,13 @@ class JobRunner:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+        self._thread.join()
+
+    def end(self) -> None:
+        """Begin to end; the block's end waits for it."""
         self._ending.set()
         self._woken.set()
-        self._thread.join()
 
     @property
     def ending(self) -> bool:

@@ -116,12 +116,21 @@ class Table:
                     yield reader.line_num, dict(zip(columns, cells, strict=False))
 
     def _json_rows(self) -> Iterator[Row]:
+        # Counted before anything is made of them, as the rows of CSV are when its columns are read.
+        for _ in self._json_lines():
+            pass
+        for line, words in self._json_lines():
+            yield _json_row(line, words)
+
+    def _json_lines(self) -> Iterator[tuple[int, str]]:
+        """Yield the lines that are not blank, with their numbers."""
         with self._open() as file:
             lines = _Lines(file, self._name, self._limits)
             for line, words in enumerate(lines, 1):
-                lines.end_row(counts=bool(words.strip()))
-                if words.strip():
-                    yield _json_row(line, words)
+                is_row = not words.isspace()
+                lines.end_row(counts=is_row)
+                if is_row:
+                    yield line, words
 
     def _refusal(self, reason: str) -> InvalidInputError:
         return InvalidInputError(self._name, reason)

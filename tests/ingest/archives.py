@@ -6,7 +6,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,3 +94,16 @@ def write_endless(path: Path, gigabytes: int) -> None:
         part = packer.compress(bytes(1 << 26)) + packer.flush(zlib.Z_FULL_FLUSH)
         for _ in range(gigabytes << 4):
             file.write(part)
+
+
+# Little to send, and much to hold or to go through.
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "a zip that lies": lambda: raw_zip([Raw(b"a.jpg", inflating(400_000_000), 1000, zlib.crc32(bytes(1000)))]),
+    "a zip of many files": lambda: raw_zip([Raw(b"a", b"", 0)] * 1_200_000, declared=10),
+    "a table of many rows": lambda: zipped({"metadata.csv": b"file\n" + b"a\n" * 10_000_000}),
+    "a table of many columns": lambda: zipped({"metadata.csv": b"file" + b",x" * 400_000 + b"\n" + b"," * 400_000}),
+    "a table of one line": lambda: zipped({"metadata.jsonl": b'{"file": "' + b"a" * 90_000_000}),
+    "a table of bad rows": lambda: gzipped({"metadata.jsonl": b"x\n" * 10_000_000}),
+    "extensions of a tar": lambda: gzip.compress(extension(record(b"a", b"b") * 150_000) * 20),
+    "digits in a tar": lambda: extension(record(b"size", b"9" * 5000)) + bytes(1024),
+}

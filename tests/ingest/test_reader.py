@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ from app.ingest.reader import ReaderFailedError, ReaderKilledError
 from app.ingest.reader_protocol import LONGEST_HEADER, pack
 from app.ingest.stop import Stop, StoppedError
 from app.ingest.table_source import TableSource
-from tests.ingest.archives import Raw, extension, gzipped, inflating, raw_zip, record, tarred, write_endless, zipped
+from tests.ingest.archives import BOMBS, gzipped, tarred, write_endless, zipped
 from tests.ingest.readers import PLANTED, readers
 
 LIMITS = ArchiveLimits(1_000_000, members=100_000, bytes=10**12, table_bytes=50_000_000)
@@ -107,11 +106,15 @@ def test_refusals_are_those_of_the_archive(path: Path) -> None:
 
 
 def test_words_that_are_no_unicode_arrive(path: Path) -> None:
-    lines = b'{"file": "a.jpg", "key": "\\ud83d", "n": 1e999}\n{"file": "a.jpg", "key": "deep", "d": %b}\n'
-    nested = lines % (b"[" * 5000 + b"]" * 5000)
-    first, deep = source(path, zipped({"metadata.jsonl": nested, "a.jpg": b"1"}))
+    lines = '{"file": "a.jpg", "key": "\\ud83d", "n": 1e999}\n'
+    # Whatever a row's values lie in, it is read or refused alone.
+    lines += "".join(f'{{"file": "a.jpg", "key": "{n}", "d": {"[" * n}{"]" * n}}}\n' for n in range(1, 1000, 7))
+    first, *nested = source(path, zipped({"metadata.jsonl": lines.encode(), "a.jpg": b"1"}))
     assert (first.key, first.given) == ("\ud83d", {"fields": {"n": float("inf")}})
-    assert "not JSON" in str(read(deep))
+    answers = [read(entry) for entry in nested]
+    usable = answers.count(b"1")
+    assert 30 < usable < len(answers) == 143
+    assert all("not JSON" in str(answer) or "too deep" in str(answer) for answer in answers[usable:])
 
 
 HARM = ["crash", "abort", "busy", "greedy", "bug", "floods", "long", "nonsense", "nested", "typeless", "wrong", "given"]
@@ -170,7 +173,7 @@ def test_a_reader_has_limits_and_goes_first_where_memory_runs_out(path: Path) ->
         limits = Path(f"/proc/{process}/limits").read_text().splitlines()
         cpu = next(line.split()[3:5] for line in limits if line.startswith("Max cpu time"))
         memory = next(int(line.split()[3]) for line in limits if line.startswith("Max address space"))
-        assert cpu == ["120", "125"]
+        assert cpu == ["122", "127"], "two megabytes may take a second more"
         assert memory < 1_000_000_000
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(process, number)
@@ -228,18 +231,6 @@ def test_nothing_is_read_ahead_of_who_takes_it(path: Path) -> None:
         assert peak(process) < IDLE_BYTES
         assert sum(1 for _ in entries) == 99
         assert peak(process) < IDLE_BYTES
-
-
-BOMBS: dict[str, Callable[[], bytes]] = {
-    "a zip that lies of a size": lambda: raw_zip(
-        [Raw(b"a.jpg", inflating(200_000_000), 1000, zlib.crc32(bytes(1000)))]
-    ),
-    "a zip of many files": lambda: raw_zip([Raw(b"a", b"", 0)] * 600_000, declared=10),
-    "a table of many rows": lambda: zipped({"metadata.csv": b"file\n" + b"a\n" * 5_000_000}),
-    "a table of many columns": lambda: zipped({"metadata.csv": b"file" + b",x" * 400_000 + b"\n" + b"," * 400_000}),
-    "a table of one line": lambda: zipped({"metadata.jsonl": b'{"file": "' + b"a" * 40_000_000}),
-    "extensions of a tar": lambda: extension(record(b"a", b"b") * 150_000) * 20,
-}
 
 
 @pytest.mark.parametrize("bomb", list(BOMBS.values()), ids=list(BOMBS))
