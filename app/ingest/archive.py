@@ -157,7 +157,8 @@ class Archive:
         for row in Table(self._told(name), kind, opened, self._limits.table):
             packed, usable = _packed(row)
             if usable:
-                rows.setdefault(plain(str(folder / row.file)), []).append(packed)
+                file = row.file if row.file.startswith("/") else f"{folder}/{row.file}"
+                rows.setdefault(plain(file), []).append(packed)
             else:
                 problems.append(packed)
         return rows, problems

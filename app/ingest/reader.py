@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 PROGRAM = (sys.executable, "-P", "-m", "app.ingest.reader_worker")
 # What any file may take, and what a larger one may take beyond that. Reading and unpacking pictures is some hundred
 # times faster.
-_CPU_SECONDS, _BYTES_A_CPU_SECOND = 120, 2_000_000
+_CPU_SECONDS, _BYTES_A_CPU_SECOND = 300, 2_000_000
 # Python itself, with what it reserves and does not use.
 _MEMORY = 300_000_000
 # Processes are ended so by others: by the kernel where memory runs out, by whoever stops a service with all it started.

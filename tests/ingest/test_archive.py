@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from app.errors import InvalidInputError
 from app.ingest.archive import Archive, is_archive
-from app.ingest.archive_members import ArchiveLimits, ArchiveRefusedError
+from app.ingest.archive_members import ArchiveLimits, ArchiveRefusedError, plain
 from app.ingest.entries import Entry, UnusableError, check
 from tests.ingest.archives import Raw, extension, gzipped, inflating, raw_zip, record, tarred, zipped
 
@@ -303,6 +303,11 @@ def test_entries_that_are_not_wanted_are_named_and_not_read(made: Callable[[Mapp
         assert [entry.key for entry in entries] == keys
         assert all(read(entry) == entry.key[0].encode() for entry in entries[first:])
         assert read(entries[0]) == (b"a" if first == 0 else "The file was left out.")
+
+
+@given(st.text(st.sampled_from("a./"), max_size=12))
+def test_names_become_paths_below_the_archive(name: str) -> None:
+    assert plain(name) == PurePosixPath(name.lstrip("/")).as_posix()
 
 
 @given(st.binary(max_size=3000), st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08\0"]))

@@ -173,7 +173,7 @@ def test_a_reader_has_limits_and_goes_first_where_memory_runs_out(path: Path) ->
         limits = Path(f"/proc/{process}/limits").read_text().splitlines()
         cpu = next(line.split()[3:5] for line in limits if line.startswith("Max cpu time"))
         memory = next(int(line.split()[3]) for line in limits if line.startswith("Max address space"))
-        assert cpu == ["122", "127"], "two megabytes may take a second more"
+        assert cpu == ["302", "307"], "two megabytes may take a second more"
         assert memory < 1_000_000_000
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(process, number)
