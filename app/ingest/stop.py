@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from app.errors import LookalikeError
+from app.errors import LookalikeError, UnavailableError
 
 if TYPE_CHECKING:
     from app.ingest.add import Added, Upload
@@ -83,6 +83,12 @@ class Stoppable:
         """Add pictures.
 
         Raises:
-            StoppedError: a stop was requested, and they were not ready in time; none of them is there.
+            StoppedError: a stop was requested, and they were not ready in time; they may be added again.
         """
-        return self._target.add(uploads, self._stop)
+        try:
+            return self._target.add(uploads, self._stop)
+        except UnavailableError as error:
+            # A service that stops ends what decodes pictures; that is nothing for the job to wait for.
+            if self._stop.requested:
+                raise StoppedError from error
+            raise
