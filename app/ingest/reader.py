@@ -33,7 +33,7 @@ PROGRAM = (sys.executable, "-P", "-m", "app.ingest.reader_worker")
 _CPU_SECONDS, _BYTES_A_CPU_SECOND = 300, 2_000_000
 # Python itself, with what it reserves and does not use.
 _MEMORY = 300_000_000
-# Processes are ended so by others: by the kernel where memory runs out, by whoever stops a service with all it started.
+# Sent by others: by the kernel where memory runs out, or by a supervisor that stops a service and all its processes.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # One arena and no thread pools: what else glibc and NumPy reserve counts against the limit.
 _FRUGAL = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -1,7 +1,7 @@
 """Messages from the process that reads an archive or a table to the one that asked for it.
 
-A frame is two lengths, a header in JSON and the bytes of a file. The reading process may be in the hands of whoever
-made the archive: lengths are checked before anything is read, and no objects travel.
+A frame is two lengths, a header in JSON and the bytes of a file. The reading process may be controlled by the
+maker of the archive: lengths are checked before anything is read, and no objects travel.
 """
 
 import json
