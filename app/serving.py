@@ -10,6 +10,7 @@ from app.catalogue.tables import Picture
 from app.handover import Handover
 from app.ingest.add import Added, Ingest, Upload
 from app.ingest.encodings import Encodings
+from app.ingest.stop import Stop
 from app.search.decode import Crop
 from app.search.encode import Encoder
 from app.search.index import Index
@@ -60,9 +61,9 @@ class Additions:
     def __init__(self, handover: Handover[OpenGeneration]) -> None:
         self._handover = handover
 
-    def add(self, uploads: Sequence[Upload]) -> list[Added]:
+    def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
         """Puts pictures into the catalogue; see `Ingest.add`."""
-        return self._handover.do(lambda now: now.ingest.add(uploads))
+        return self._handover.do(lambda now: now.ingest.add(uploads, stop))
 
     def describe(self, picture_id: int, given: Given) -> Picture:
         """Changes what is said of a picture; see `Ingest.describe`."""

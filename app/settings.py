@@ -107,7 +107,7 @@ class Settings(BaseSettings):
 
     max_job_bytes: int = Field(10_000 * MEGABYTE, gt=0, description="The largest archive of `POST /jobs`, in bytes.")
     max_job_seconds: float = Field(3600.0, gt=0, description="The longest that such an archive may take to arrive.")
-    max_job_entries: int = Field(500_000, gt=0, description="The most files in such an archive.")
+    max_job_entries: int = Field(500_000, gt=0, description="The most files in such an archive, and rows of its table.")
     url: str | None = Field(
         None, description="A running service that `lookalike index` fills; without it, it fills the data folder."
     )

@@ -70,6 +70,7 @@ EXAMPLE: dict[str, Any] = {
     "updated": 0,
     "unchanged": 8,
     "rejected": 1,
+    "attempts": 1,
     "created_at": "2026-11-21T12:00:00Z",
     "updated_at": "2026-11-21T12:00:09Z",
 }
@@ -96,6 +97,10 @@ class JobOut(BaseModel):
     updated: int
     unchanged: int
     rejected: int
+    attempts: int = Field(
+        description="How often in a row it was taken up without getting further. After "
+        f"{rows.MOST_ATTEMPTS} of them that ended without a reason (a kill, a crash) it fails."
+    )
     error: str | None = Field(default=None, description="Why it failed, or what it waits for.")
     created_at: datetime
     updated_at: datetime

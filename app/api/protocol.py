@@ -82,6 +82,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop_waiting()
             self._wait()
 
+    def shutdown(self) -> None:
+        """Lets jobs, and the streams of those who watch them, end now: the server waits for streams before the rest."""
+        if (jobs := self.app_state.get("jobs")) is not None:
+            jobs.runner.end()
+        super().shutdown()
+
     def _wait(self) -> None:
         if self._patience is None:
             self._patience = self.loop.call_later(HEAD_SECONDS, self.transport.close)

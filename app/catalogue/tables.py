@@ -138,7 +138,8 @@ class Deletion(Base):
 class Job(Base):
     """An archive on its way into the catalogue; `done` says how many of its entries are settled, in their order.
 
-    `error` says why the job failed, or what keeps it waiting.
+    `attempts` says how often in a row it was taken up without getting further; `error` says why the job failed, or what
+    keeps it waiting.
     """
 
     __tablename__ = "jobs"
@@ -153,6 +154,7 @@ class Job(Base):
     updated: Mapped[int] = mapped_column(BigInteger, server_default="0")
     unchanged: Mapped[int] = mapped_column(BigInteger, server_default="0")
     rejected: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    attempts: Mapped[int] = mapped_column(server_default="0")
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(

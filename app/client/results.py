@@ -188,6 +188,7 @@ class Job:
         total: how many entries there are; None until they are counted.
         done: how many of them are settled.
         error: why it failed, or what it waits for.
+        attempts: how often in a row it was taken up without getting further.
         rejections: the first entries that could not be used; only where one job is asked for.
     """
 
@@ -203,6 +204,7 @@ class Job:
     created_at: datetime
     updated_at: datetime
     error: str | None = None
+    attempts: int = 0
     rejections: tuple[Rejection, ...] = ()
 
 

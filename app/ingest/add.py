@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from PIL import Image
@@ -26,6 +27,7 @@ from app.catalogue.tables import Picture
 from app.errors import PictureRefusedError, UnavailableError
 from app.ingest.encodings import Encodings
 from app.ingest.leftovers import Leftovers
+from app.ingest.stop import Stop
 from app.observers import Observers, Work
 
 _TRIES = 3
@@ -80,17 +82,22 @@ class Ingest:
         self._database, self._files, self._encodings, self._disk = database, files, encodings, disk
         self._leftovers, self._observers = leftovers, observers
 
-    def add(self, uploads: Sequence[Upload]) -> list[Added]:
+    def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
         """Puts pictures into the catalogue; when this returns they are there for good.
 
         A picture that cannot be used is reported and costs the others nothing.
 
+        Args:
+            uploads: the pictures.
+            stop: what may ask for an end before all of them are decoded.
+
         Raises:
+            StoppedError: it did; none of the pictures is there.
             UnavailableError: disk, bucket or database cannot be used; what is not acknowledged may be sent again.
         """
         self._disk.require()
         with self._observers.work("addition") as work:
-            added = self._add(uploads, work)
+            added = self._add(uploads, work, stop or Stop())
             work.facts.update(Counter(item.status for item in added))
             return added
 
@@ -119,10 +126,10 @@ class Ingest:
             self._leftovers.discard(sha256)
         self._encodings.discard(left)
 
-    def _add(self, uploads: Sequence[Upload], work: Work) -> list[Added]:
+    def _add(self, uploads: Sequence[Upload], work: Work, stop: Stop) -> list[Added]:
         for _ in range(_TRIES):
             with work.stage("decode"):
-                items = self._prepare(uploads)
+                items = self._prepare(uploads, stop)
             usable = [item for item in items if item.refused is None]
             new = [item for item in usable if item.image is not None]
             try:
@@ -136,7 +143,7 @@ class Ingest:
             return [_report(item, None if item.refused else next(done)) for item in items]
         raise UnavailableError("The catalogue changed while the pictures were being added.")
 
-    def _prepare(self, uploads: Sequence[Upload]) -> list[_Item]:
+    def _prepare(self, uploads: Sequence[Upload], stop: Stop) -> list[_Item]:
         """Decodes every picture whose bytes are not already there under its key."""
         items = [_item(upload) for upload in uploads]
         with self._database.asking() as session:
@@ -150,10 +157,12 @@ class Ingest:
                 # What comes next under this key no longer meets what was there.
                 known.pop(item.key, None)
         with ThreadPoolExecutor(os.cpu_count()) as cores:
-            list(cores.map(self._decode, new))
+            list(cores.map(partial(self._decode, stop), new))
+        stop.check()
         return items
 
-    def _decode(self, item: _Item) -> None:
+    def _decode(self, stop: Stop, item: _Item) -> None:
+        stop.check()
         try:
             picture = self._encodings.prepare(item.upload.data, thumbnail=True)
         except PictureRefusedError as error:

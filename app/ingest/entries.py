@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from app.catalogue.changes import Given
 from app.errors import LookalikeError
 from app.storable import check_json
+
+if TYPE_CHECKING:
+    from app.catalogue.changes import Given
 
 # Names of what else lies between people's pictures are passed over without a word.
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
@@ -33,7 +35,7 @@ class Entry:
 
     name: str
     key: str
-    given: Given
+    given: "Given"
     size: int
     read: Callable[[], bytes]
 
@@ -59,7 +61,7 @@ def unusable(name: str, reason: str, key: str | None = None) -> Entry:
     return Entry(name, key or name, {}, 0, read)
 
 
-def file_entry(path: Path, name: str, key: str, given: Given, limit: int) -> Entry:
+def file_entry(path: Path, name: str, key: str, given: "Given", limit: int) -> Entry:
     """Returns a file as an entry that is not read past a limit of bytes."""
     try:
         size = path.stat().st_size
@@ -82,7 +84,7 @@ def is_picture(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 
 
-def labelled(path: str) -> Given:
+def labelled(path: str) -> "Given":
     """Returns the name of a file's folder as its label, if it lies in one."""
     folders = PurePosixPath(path).parts[:-1]
     return {"label": folders[-1]} if folders else {}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import Literal, Protocol
 
 from app.ingest.add import Added, Upload
@@ -85,12 +86,14 @@ def fill(
 
 def unique(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Refuses entries whose key another one before them has: they would replace each other at every run."""
-    seen: set[str] = set()
+    seen: set[bytes] = set()
     for entry in entries:
-        if entry.key in seen:
+        # Keys of others may be long, and there are many of them: what is held of each has a fixed size.
+        key = blake2b(entry.key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        if key in seen:
             yield unusable(entry.name, f"Something before it has the key {entry.key} already.", entry.key)
         else:
-            seen.add(entry.key)
+            seen.add(key)
             yield entry
 
 

@@ -19,6 +19,10 @@ State = Literal["running", "done", "failed", "cancelled"]
 
 # The first so many are kept; an archive of other things than pictures has reasons without end.
 MOST_REASONS = 1000
+# Of names and keys that are too long to be used: enough to find the file by.
+_LONGEST_WORDS = 1000
+# So often in a row a job is taken up by processes that get no further with it and end without saying why.
+MOST_ATTEMPTS = 3
 
 
 class NotMineError(Exception):
@@ -93,6 +97,31 @@ def archives_in_use(session: Session) -> set[str]:
     return set(session.scalars(select(Job.archive).where(Job.state == "running")))
 
 
+def goes_on(session: Session, job_id: int) -> bool:
+    """Tell whether a job is there and has not ended."""
+    return session.scalar(select(Job.state).where(Job.id == job_id)) == "running"
+
+
+def take_up(session: Session, job_id: int, *, counts: bool) -> int:
+    """Return which attempt in a row this is to get further with a job.
+
+    Until `give_back` or `advance`, an end of this process counts as an attempt that failed.
+
+    Args:
+        session: a transaction.
+        job_id: the job.
+        counts: whether this is an attempt of its own, or one that was counted and could not be given back.
+    """
+    taken = update(Job).where(Job.id == job_id).values(attempts=Job.attempts + int(counts))
+    return session.execute(taken.returning(Job.attempts)).scalar_one()
+
+
+def give_back(session: Session, job_id: int) -> None:
+    """Have an attempt not count: work on the job ended for a reason that is not the job's."""
+    given = update(Job).where(Job.id == job_id).values(attempts=func.greatest(Job.attempts - 1, 0))
+    session.execute(given)
+
+
 def set_total(session: Session, job_id: int, total: int) -> None:
     """Writes down how many entries there are."""
     session.execute(update(Job).where(Job.id == job_id).values(total=total))
@@ -101,6 +130,8 @@ def set_total(session: Session, job_id: int, total: int) -> None:
 def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome]) -> bool:
     """Counts what became of the entries after the first `done`; tells whether the job shall go on.
 
+    Earlier attempts count no longer: whatever ends this one, the next begins further on.
+
     Raises:
         NotMineError: somebody else has counted meanwhile.
     """
@@ -108,7 +139,12 @@ def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome
     counted = (
         update(Job)
         .where(Job.id == job_id, Job.done == done)
-        .values(done=Job.done + len(outcomes), error=None, **{name: _more(name, counts) for name in counts})
+        .values(
+            done=Job.done + len(outcomes),
+            attempts=func.least(Job.attempts, 1),
+            error=None,
+            **{name: _more(name, counts) for name in counts},
+        )
         .returning(Job.state, Job.rejected)
     )
     found = session.execute(counted).one_or_none()
@@ -156,4 +192,4 @@ def _rejection(job_id: int, place: int, outcome: Outcome) -> dict[str, object]:
 
 
 def _storable(words: str) -> str:
-    return words.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    return words[:_LONGEST_WORDS].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

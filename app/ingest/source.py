@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.errors import InvalidInputError
-from app.ingest.archive import Archive, is_archive
+from app.ingest.archive import is_archive
 from app.ingest.archive_members import ArchiveLimits
+from app.ingest.archive_source import ArchiveSource
 from app.ingest.entries import Entry, Source, file_entry, is_picture, text
 from app.ingest.folder import Folder
-from app.ingest.table import SUFFIXES, Listed
+from app.ingest.table import SUFFIXES
+from app.ingest.table_source import TableSource
 
 
 class OneFile:
@@ -39,11 +41,11 @@ def open_source(path: Path, limits: ArchiveLimits) -> Source:
         if not path.is_file():
             raise InvalidInputError(name, "is not there" if not path.exists() else "is neither a file nor a folder")
         if path.suffix.lower() in SUFFIXES:
-            return Listed(path, limits.member_bytes)
+            return TableSource(path, limits.member_bytes)
         if is_picture(path.name):
             return OneFile(path, limits.member_bytes)
         if is_archive(path):
-            return Archive(path, limits, name)
+            return ArchiveSource(path, limits, name)
     except OSError as error:
         raise InvalidInputError(name, f"cannot be read: {error.strerror}") from error
     raise InvalidInputError(

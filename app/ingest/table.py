@@ -1,11 +1,13 @@
-"""A table of files and what is said of them: CSV, or JSON Lines.
+"""A table of files and their metadata: CSV, or JSON Lines.
 
 The column `file` names a file, relative to the table's folder; `key` and `label` are the catalogue's; every other
 column is metadata. Without a key, the file's name as it stands in the table is the key.
 
-CSV knows nothing but text, so a column's values say together what they are: all of them plain numbers (`-3`, `89.5`,
-but neither `007` nor `1e5`, which are rather somebody's own numbers for things), all of them `true` or `false`, or else
-text. An empty cell says nothing. JSON Lines says what each value is; null says nothing.
+CSV holds nothing but text, so the type of a column follows from all its values together: plain numbers (`-3`, `89.5`,
+but neither `007` nor `1e5`, which are rather ids), `true` and `false`, or else text. An empty cell is left out. In JSON
+Lines each value has its own type; null is left out.
+
+Rows, columns and the length of a row are bounded, so that neither memory nor time grows faster than the table.
 """
 
 import csv
@@ -13,12 +15,12 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from app.catalogue.changes import Given
 from app.errors import InvalidInputError
-from app.ingest.entries import Entry, file_entry, text, unusable
+
+if TYPE_CHECKING:
+    from app.catalogue.changes import Given
 
 FILE, KEY, LABEL = "file", "key", "label"
 SUFFIXES = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}
@@ -31,98 +33,144 @@ Reading = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
+class TableLimits:
+    """How much of a table is taken.
+
+    Attributes:
+        rows: how many rows.
+        columns: how many columns of CSV.
+        characters: the longest row, from its first line to its last.
+    """
+
+    rows: int
+    columns: int = 1000
+    characters: int = 1_000_000
+
+
+@dataclass(frozen=True)
 class Row:
-    """What a row of a table says; `problem` is why it cannot be used."""
+    """A row of a table; `problem` is why it cannot be used."""
 
     line: int
     file: str
     key: str
-    given: Given = field(default_factory=Given)
+    given: "Given" = field(default_factory=dict)  # type: ignore[assignment]  # importing Given would import SQL
     problem: str | None = None
 
 
 class Table:
-    """The rows of a table, read anew each time that somebody goes through them.
+    """The rows of a table, read again each time that they are iterated.
 
     Args:
         name: what its owner knows it by.
         kind: `csv` or `json`.
         open_: opens it from its beginning.
+        limits: what is too large.
     """
 
-    def __init__(self, name: str, kind: str, open_: Open) -> None:
-        self._name, self._kind, self._open = name, kind, open_
+    def __init__(self, name: str, kind: str, open_: Open, limits: TableLimits) -> None:
+        self._name, self._kind, self._open, self._limits = name, kind, open_, limits
         self._readings: dict[str, Reading] | None = None
 
     def __iter__(self) -> Iterator[Row]:
-        """Goes through the rows.
+        """Yield the rows.
 
         Raises:
-            InvalidInputError: this is no such table.
+            InvalidInputError: this is no such table, or larger than the limits allow.
         """
-        with self._open() as file:
-            try:
-                yield from self._csv_rows(file) if self._kind == "csv" else _json_rows(file)
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise InvalidInputError(self._name, f"cannot be read as a table: {error}") from error
+        try:
+            yield from self._csv_rows() if self._kind == "csv" else self._json_rows()
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise self._refusal(f"cannot be read as a table: {error}") from error
 
-    def _csv_rows(self, file: TextIO) -> Iterator[Row]:
+    def _csv_rows(self) -> Iterator[Row]:
         readings = self._columns()
-        for line, cells in _cells(file, self._name):
+        for line, cells in self._cells():
             said = {name: readings[name](cell) for name, cell in cells.items() if cell}
             yield _row(line, said)
 
     def _columns(self) -> dict[str, Reading]:
-        """Goes through the whole table once, to see what each column's values are."""
+        """Read the whole table once, to find the type of each column."""
         if self._readings is None:
-            with self._open() as file:
-                kinds: dict[str, set[str]] = {}
-                for _, cells in _cells(file, self._name):
-                    for name, cell in cells.items():
-                        kinds.setdefault(name, set()).update({_kind(cell)} if cell else ())
+            kinds: dict[str, set[str]] = {}
+            for _, cells in self._cells():
+                for name, cell in cells.items():
+                    kinds.setdefault(name, set()).update({_kind(cell)} if cell else ())
             self._readings = {name: _reading(name, found) for name, found in kinds.items()}
         return self._readings
 
+    def _cells(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield each row's line and its cells by column; cells beyond the last column are left out."""
+        with self._open() as file:
+            lines = _Lines(file, self._name, self._limits)
+            reader = csv.reader(lines)
+            columns = next(reader, [])
+            if len(columns) > self._limits.columns:
+                raise self._refusal(f"has more than {self._limits.columns:,} columns")
+            if FILE not in columns:
+                raise self._refusal(f"has no column {FILE!r} in its first line, which names the columns")
+            lines.end_row(counts=False)
+            for cells in reader:
+                lines.end_row(counts=bool(cells))
+                if cells:
+                    yield reader.line_num, dict(zip(columns, cells, strict=False))
 
-class Listed:
-    """The files that a table names; none larger than the limit is read."""
+    def _json_rows(self) -> Iterator[Row]:
+        # Counted before anything is made of them, as the rows of CSV are when its columns are read.
+        for _ in self._json_lines():
+            pass
+        for line, words in self._json_lines():
+            yield _json_row(line, words)
 
-    def __init__(self, path: Path, limit: int) -> None:
-        self._folder, self._limit, self._path = path.parent, limit, path
-        self._table = table_at(path)
+    def _json_lines(self) -> Iterator[tuple[int, str]]:
+        """Yield the lines that are not blank, with their numbers."""
+        with self._open() as file:
+            lines = _Lines(file, self._name, self._limits)
+            for line, words in enumerate(lines, 1):
+                is_row = not words.isspace()
+                lines.end_row(counts=is_row)
+                if is_row:
+                    yield line, words
 
-    def count(self) -> int:
-        """Returns how many rows there are."""
-        return sum(1 for _ in self._table)
-
-    def __iter__(self) -> Iterator[Entry]:
-        """Goes through the rows."""
-        for row in self._table:
-            name = f"{text(str(self._path))}, line {row.line}"
-            if row.problem is not None:
-                yield unusable(name, row.problem, row.key)
-            else:
-                yield self._entry(name, row)
-
-    def _entry(self, name: str, row: Row) -> Entry:
-        try:
-            return file_entry(self._folder / row.file, f"{name}: {row.file}", row.key, row.given, self._limit)
-        except ValueError:
-            return unusable(name, "The file's name holds a NUL character.", row.key)
+    def _refusal(self, reason: str) -> InvalidInputError:
+        return InvalidInputError(self._name, reason)
 
 
-def table_at(path: Path) -> Table:
-    """Returns the table in a file, whose kind its name tells."""
-    return Table(text(str(path)), SUFFIXES[path.suffix.lower()], lambda: path.open(encoding="utf-8-sig", newline=""))
+class _Lines:
+    """The lines of a table, with a bound on the characters of a row and on the number of rows.
 
+    Raises, when iterated:
+        InvalidInputError: a row is longer.
+    """
 
-def _cells(file: TextIO, name: str) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(file)
-    if FILE not in (reader.fieldnames or ()):
-        raise InvalidInputError(name, f"has no column {FILE!r} in its first line, which names the columns")
-    for cells in reader:
-        # What stands behind the last column is under None.
-        yield reader.line_num, {column: cell for column, cell in cells.items() if isinstance(cell, str)}
+    def __init__(self, file: TextIO, name: str, limits: TableLimits) -> None:
+        self._file, self._name, self._limits = file, name, limits
+        self._left, self._line, self._rows = limits.characters, 0, 0
+
+    def end_row(self, *, counts: bool) -> None:
+        """Begin the next row; lines without content do not count as rows.
+
+        Raises:
+            InvalidInputError: there are too many rows.
+        """
+        self._left = self._limits.characters
+        self._rows += int(counts)
+        if self._rows > self._limits.rows:
+            raise InvalidInputError(self._name, f"has more than {self._limits.rows:,} rows. Split it")
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self._line += 1
+        line = self._file.readline(self._left + 1)
+        self._left -= len(line)
+        if self._left < 0:
+            longest = f"{self._limits.characters:,} characters, the most that is read"
+            raise InvalidInputError(self._name, f"line {self._line}: the row has more than {longest}")
+        if not line:
+            raise StopIteration
+        return line
 
 
 def _kind(cell: str) -> str:
@@ -137,19 +185,14 @@ def _reading(name: str, kinds: set[str]) -> Reading:
     return {"number": json.loads, "truth": _TRUTH.__getitem__}.get(kinds.pop(), str)
 
 
-def _json_rows(file: TextIO) -> Iterator[Row]:
-    for line, words in enumerate(file, 1):
-        if not words.strip():
-            continue
-        try:
-            said = json.loads(words, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            yield Row(line, "", f"line {line}", problem=f"This is not JSON: {error}.")
-            continue
-        if isinstance(said, dict):
-            yield _row(line, {name: value for name, value in said.items() if value is not None})
-        else:
-            yield Row(line, "", f"line {line}", problem="This is not a JSON object.")
+def _json_row(line: int, words: str) -> Row:
+    try:
+        said = json.loads(words, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        return Row(line, "", f"line {line}", problem=f"This is not JSON: {error}.")
+    if not isinstance(said, dict):
+        return Row(line, "", f"line {line}", problem="This is not a JSON object.")
+    return _row(line, {name: value for name, value in said.items() if value is not None})
 
 
 def _no_constant(name: str) -> NoReturn:

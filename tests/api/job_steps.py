@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.ingest.add import Added, Ingest, Upload
+from app.ingest.stop import Stop
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import open_with_fake
@@ -81,9 +82,9 @@ class Gate:
         self.open, self.calls = threading.Event(), 0
         plain = Ingest.add
 
-        def add(ingest: Ingest, uploads: Sequence[Upload]) -> list[Added]:
+        def add(ingest: Ingest, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
             self.calls += 1
             assert self.open.wait(30)
-            return plain(ingest, uploads)
+            return plain(ingest, uploads, stop)
 
         monkeypatch.setattr(Ingest, "add", add)

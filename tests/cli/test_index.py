@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +22,7 @@ from app.cli.main import app as commands
 from tests.cli.output import said
 from tests.conftest import free_port
 from tests.crash.ledger import drawing
-from tests.ingest.archives import gzipped, zipped
+from tests.ingest.archives import Raw, gzipped, inflating, raw_zip, zipped
 
 # OpenVINO converts through it.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
@@ -105,6 +107,20 @@ def test_of_a_damaged_archive_what_came_before_goes_in(data: Path, tmp_path: Pat
     assert "1 rejected" in said(result)
     assert "created" in said(result)
     assert "The archive is damaged" in said(result)
+
+
+def test_archives_that_are_larger_than_they_look_are_refused_with_the_reason(data: Path, tmp_path: Path) -> None:
+    bomb = Raw(b"bomb.png", inflating(100_000_000), 1000)
+    good = drawing(140)
+    stored = Raw(b"good.png", good, len(good), zlib.crc32(good), zipfile.ZIP_STORED)
+    (tmp_path / "bomb.zip").write_bytes(raw_zip([bomb, stored]))
+    result = run(data, str(tmp_path / "bomb.zip"))
+    assert (result.exit_code, summary(result).splitlines()[-1]) == (1, "1 rejected, 1 created")
+    assert "unpacks to more than the 1,000 bytes that it declares" in said(result)
+    (tmp_path / "wide.csv").write_text("file" + ",x" * 1000 + "\n")
+    result = run(data, str(tmp_path / "wide.csv"))
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "wide.csv: has more than 1,000 columns" in said(result)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,13 @@
 
 import gzip
 import io
+import struct
 import tarfile
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 
 def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -27,3 +31,79 @@ def tarred(files: Mapping[str, bytes], kind: int = tarfile.PAX_FORMAT) -> bytes:
 
 def gzipped(files: Mapping[str, bytes]) -> bytes:
     return gzip.compress(tarred(files))
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A member of a zip whose directory says whatever it likes."""
+
+    name: bytes
+    packed: bytes
+    size: int
+    crc: int = 0
+    method: int = zipfile.ZIP_DEFLATED
+
+
+def raw_zip(members: Sequence[Raw], declared: int | None = None) -> bytes:
+    """A zip whose end declares any number of members."""
+    body, directory = bytearray(), bytearray()
+    for member in members:
+        about = struct.pack(
+            "<HHHHIIIHH", 0, member.method, 0, 0, member.crc, len(member.packed), member.size, len(member.name), 0
+        )
+        directory += struct.pack("<4sHH", b"PK\x01\x02", 20, 20) + about
+        directory += struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + member.name
+        body += struct.pack("<4sH", b"PK\x03\x04", 20) + about + member.name + member.packed
+    count = (len(members) if declared is None else declared) & 0xFFFF
+    end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(body), 0)
+    return bytes(body + directory + end)
+
+
+def inflating(size: int) -> bytes:
+    """Zeros of a size, deflated as a zip has them."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    step = bytes(1 << 20)
+    parts = [packer.compress(step) for _ in range(size // len(step))]
+    return b"".join([*parts, packer.compress(bytes(size % len(step))), packer.flush()])
+
+
+def extension(records: bytes) -> bytes:
+    """A PAX header of a tar, which stands before a file's own."""
+    header = tarfile.TarInfo("extension")
+    header.type, header.size = tarfile.XHDTYPE, len(records)
+    return header.tobuf(tarfile.GNU_FORMAT) + records + bytes(-len(records) % tarfile.BLOCKSIZE)
+
+
+def record(name: bytes, value: bytes) -> bytes:
+    """A record of a PAX header."""
+    words = b" " + name + b"=" + value + b"\n"
+    length = len(words) + 1
+    while len(str(length)) + len(words) != length:
+        length = len(str(length)) + len(words)
+    return str(length).encode() + words
+
+
+def write_endless(path: Path, gigabytes: int) -> None:
+    """A tar.gz of one file that takes minutes to unpack, of a megabyte a gigabyte."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    header = tarfile.TarInfo("large.bin")
+    header.size = gigabytes << 30
+    with path.open("wb") as file:
+        file.write(packer.compress(header.tobuf(tarfile.GNU_FORMAT)) + packer.flush(zlib.Z_FULL_FLUSH))
+        # After a full flush what is packed does not depend on what came before.
+        part = packer.compress(bytes(1 << 26)) + packer.flush(zlib.Z_FULL_FLUSH)
+        for _ in range(gigabytes << 4):
+            file.write(part)
+
+
+# Little to send, and much to hold or to go through.
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "a zip that lies": lambda: raw_zip([Raw(b"a.jpg", inflating(400_000_000), 1000, zlib.crc32(bytes(1000)))]),
+    "a zip of many files": lambda: raw_zip([Raw(b"a", b"", 0)] * 1_200_000, declared=10),
+    "a table of many rows": lambda: zipped({"metadata.csv": b"file\n" + b"a\n" * 10_000_000}),
+    "a table of many columns": lambda: zipped({"metadata.csv": b"file" + b",x" * 400_000 + b"\n" + b"," * 400_000}),
+    "a table of one line": lambda: zipped({"metadata.jsonl": b'{"file": "' + b"a" * 90_000_000}),
+    "a table of bad rows": lambda: gzipped({"metadata.jsonl": b"x\n" * 10_000_000}),
+    "extensions of a tar": lambda: gzip.compress(extension(record(b"a", b"b") * 150_000) * 20),
+    "digits in a tar": lambda: extension(record(b"size", b"9" * 5000)) + bytes(1024),
+}

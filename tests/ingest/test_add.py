@@ -19,6 +19,7 @@ from app.catalogue.tables import Encoding, Picture
 from app.catalogue.vectors import VectorFile
 from app.errors import NotFoundError, UnavailableError
 from app.ingest.add import Added, Ingest, Upload
+from app.ingest.stop import Stop
 from app.lifespan import Service
 from app.search.types import SearchOptions
 from tests.catalogue.postgres import connect
@@ -307,8 +308,8 @@ def test_what_changed_between_look_and_commit_is_prepared_again(
     assert first.id is not None
     deletions = iter([first.id])
 
-    def look_and_lose(ingest: Ingest, uploads: Sequence[Upload]) -> Any:
-        items = prepare(ingest, uploads)
+    def look_and_lose(ingest: Ingest, uploads: Sequence[Upload], stop: Stop) -> Any:
+        items = prepare(ingest, uploads, stop)
         for picture_id in deletions:
             service.ingest.delete(picture_id)
         return items

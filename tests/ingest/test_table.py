@@ -1,19 +1,29 @@
 """Tables of files: what a cell means, and what is wrong with a row."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.errors import InvalidInputError
 from app.ingest.entries import UnusableError
-from app.ingest.table import Listed, table_at
+from app.ingest.table import SUFFIXES, Table, TableLimits
+from app.ingest.table_source import TableSource
+
+LIMITS = TableLimits(rows=1000)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "table.csv"
+
+
+def table_at(path: Path, limits: TableLimits = LIMITS) -> Table:
+    return Table(path.name, SUFFIXES[path.suffix], lambda: path.open(encoding="utf-8-sig", newline=""), limits)
 
 
 def fields(path: Path, text: str) -> list[dict[str, Any]]:
@@ -87,7 +97,7 @@ def test_files_are_looked_for_beside_the_table(tmp_path: Path) -> None:
     (tmp_path / "large.jpg").write_bytes(bytes(101))
     path = tmp_path / "table.csv"
     path.write_text("file,label\npictures/one.jpg,boots\ngone.jpg,hats\npictures,x\nlarge.jpg,y\nnul\0.jpg,z\n")
-    source = Listed(path, 100)
+    source = TableSource(path, 100)
     there, *refused = list(source)
     assert source.count() == 5
     assert (there.key, there.given, there.read()) == ("pictures/one.jpg", {"label": "boots"}, b"1")
@@ -96,3 +106,61 @@ def test_files_are_looked_for_beside_the_table(tmp_path: Path) -> None:
         with pytest.raises(UnusableError, match=reason):
             entry.read()
     assert "line 3: gone.jpg" in refused[0].name
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_rows_are_counted_and_refused_past_the_limit(tmp_path: Path, suffix: str) -> None:
+    path, row = tmp_path / f"table{suffix}", "a.jpg" if suffix == ".csv" else '{"file": "a.jpg"}'
+    head = "file\n" if suffix == ".csv" else ""
+    for blank in ("", "\n" * 2000):
+        path.write_text(f"{head}{blank}" + f"{row}\n" * 10)
+        assert len(list(table_at(path, TableLimits(rows=10)))) == 10, "lines without content are no rows"
+        with pytest.raises(InvalidInputError, match=r"table\S+: has more than 9 rows. Split it"):
+            list(table_at(path, TableLimits(rows=9)))
+
+
+def test_a_table_with_too_many_columns_is_refused(path: Path) -> None:
+    path.write_text("file," + ",".join(map(str, range(1000))) + "\n" + "a.jpg\n" * 10)
+    with pytest.raises(InvalidInputError, match="more than 1,000 columns"):
+        list(table_at(path))
+    path.write_text("file," + ",".join(map(str, range(999))) + "\na.jpg,1\n")
+    (row,) = table_at(path)
+    assert row.given == {"fields": {"0": 1}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("table.csv", "file,text\na.jpg,b\n" + "c,d" * 40 + "\n"),
+        ("table.csv", 'file,text\na.jpg,b\nc.jpg,"' + "short line\n" * 10),
+        ("table.jsonl", '{"file": "a.jpg"}\n\n{"file": "' + "b" * 100),
+    ],
+    ids=["one line", "a quote that never ends", "JSON"],
+)
+def test_a_row_that_is_too_long_is_refused_before_it_is_in_memory(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidInputError, match=r"line \d+: the row has more than 100 characters"):
+        list(table_at(tmp_path / name, TableLimits(rows=10, characters=100)))
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1" + "0" * 5000 + ".5"])
+def test_numbers_of_thousands_of_digits_do_no_harm(tmp_path: Path, number: str) -> None:
+    (tmp_path / "table.jsonl").write_text(f'{{"file": "a.jpg", "price": {number}}}\n{{"file": "b.jpg"}}\n')
+    first, second = table_at(tmp_path / "table.jsonl")
+    assert (first.problem or "").startswith("This is not JSON") or first.given["fields"]["price"] == float("inf")
+    assert second.file == "b.jpg"
+    (tmp_path / "table.csv").write_text(f"file,price\na.jpg,{number}\n")
+    (row,) = table_at(tmp_path / "table.csv")
+    assert row.given["fields"]["price"] == number
+
+
+@given(st.text(max_size=400), st.sampled_from([".csv", ".jsonl"]))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_read_or_refused(text: str, suffix: str) -> None:
+    table = Table("t", SUFFIXES[suffix], lambda: io.StringIO("file,key,n\n" + text, newline=""), TableLimits(5, 4, 60))
+    try:
+        rows = list(table)
+    except InvalidInputError:
+        return
+    assert len(rows) <= 5
+    assert all(row.problem or row.file for row in rows)

@@ -1,0 +1,215 @@
+"""Archives made to do harm, sent as jobs: each ends with a reason or can be stopped, and the next one goes on."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.catalogue.database import Database
+from app.errors import UnavailableError
+from app.ingest import job_runner, jobs, reader
+from app.ingest.add import Added, Ingest
+from app.settings import Settings
+from tests.api.job_steps import Gate, counts, ended, job, keys, left, opened, pictures, send, when
+from tests.crash.ledger import drawing, serving
+from tests.ingest.archives import Raw, inflating, raw_zip, tarred, write_endless, zipped
+from tests.ingest.readers import PLANTED, readers
+
+# What is promised of a cancelled job and of a service that is stopped.
+ENDS_WITHIN_S = 5
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("endless") / "archive"
+    write_endless(path, 35)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "PROGRAM", PLANTED)
+    monkeypatch.setattr(job_runner, "_AFTER_KILL_S", 0.01)
+
+
+def until(so: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def attempts(client: TestClient, job_id: int) -> int:
+    return int(job(client, job_id)["attempts"])
+
+
+def test_a_cancelled_job_ends_although_its_archive_does_not(client: TestClient, endless: bytes) -> None:
+    job_id, following = send(client, endless), send(client, zipped(pictures(1)))
+    until(readers)
+    assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+    until(lambda: not readers(), ENDS_WITHIN_S)
+    assert ended(client, following)["state"] == "done"
+
+
+def test_a_service_that_stops_waits_for_no_archive(settings: Settings, endless: bytes) -> None:
+    with opened(settings) as client:
+        job_id = send(client, endless)
+        until(readers)
+        began = time.monotonic()
+    assert time.monotonic() - began < ENDS_WITHIN_S
+    assert readers() == []
+    with opened(settings) as client:
+        assert job(client, job_id)["state"] == "running", "it goes on at the next start"
+        client.post(f"/jobs/{job_id}/cancel")
+
+
+def test_a_stop_waits_a_little_for_pictures_under_way_and_not_for_all(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = Ingest._decode
+
+    def slowly(*given: object) -> None:
+        time.sleep(0.5)
+        decode(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Ingest, "_decode", slowly)
+    with opened(settings) as client:
+        job_id = send(client, zipped(pictures(500)))
+        until(readers)
+        time.sleep(1)
+        began = time.monotonic()
+    assert time.monotonic() - began < ENDS_WITHIN_S
+    with opened(settings) as client:
+        assert (attempts(client, job_id) <= 1, job(client, job_id)["state"]) == (True, "running")
+        client.post(f"/jobs/{job_id}/cancel")
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize("harm", ["crash", "bug", "nonsense"])
+def test_an_archive_that_takes_its_reader_over_fails_and_the_next_goes_on(client: TestClient, harm: str) -> None:
+    job_id = send(client, tarred({**pictures(3), f"{harm}.jpg": b"", "later.png": drawing(9)}))
+    now = ended(client, job_id)
+    assert (now["state"], now["error"]) == ("failed", "The archive made its reader fail.")
+    assert (now["created"], now["rejected"]) == (3, 1), "what came before is kept"
+    assert now["rejections"][0]["reason"] == now["error"]
+    assert ended(client, send(client, zipped({"next.png": drawing(4)})))["state"] == "done"
+    assert "later.png" not in keys(client)
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_reader_that_is_killed_again_and_again_fails_its_job(client: TestClient, settings: Settings) -> None:
+    job_id = send(client, tarred({**pictures(3), "killed.jpg": b""}))
+    following = send(client, zipped({"next.png": drawing(4)}))
+    now = ended(client, job_id)
+    assert (now["state"], now["attempts"], now["created"]) == ("failed", jobs.MOST_ATTEMPTS, 3)
+    assert "was killed, perhaps because memory ran out. That happened 3 times in a row." in now["error"]
+    assert ended(client, following)["state"] == "done"
+    until(lambda: not left(settings))
+
+
+def test_a_reader_that_is_killed_once_costs_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_runner, "_AFTER_KILL_S", 0.01)
+    gate = Gate(monkeypatch)
+    job_id = send(client, zipped(pictures(600)))
+    when(client, job_id, lambda _: gate.calls > 0)
+    (process,) = readers()
+    os.kill(process, signal.SIGKILL)
+    gate.open.set()
+    now = ended(client, job_id)
+    assert (now["state"], counts(now)) == ("done", (600, 600, 600, 0, 0, 0))
+
+
+@pytest.mark.timeout(300)
+def test_a_job_that_kills_its_service_three_times_fails_and_the_next_goes_on(tmp_path: Path, endless: bytes) -> None:
+    data_dir, job_id = tmp_path / "data", 0
+    for attempt in range(1, jobs.MOST_ATTEMPTS + 1):
+        with serving(data_dir) as (client, process, _):
+            job_id = job_id or send(client, endless)
+            now = when(client, job_id, lambda now, attempt=attempt: now["attempts"] == attempt)  # type: ignore[misc]
+            assert now["state"] == "running"
+            process.kill()
+    with serving(data_dir) as (client, process, _):
+        now = ended(client, job_id)
+        assert now["state"] == "failed"
+        assert "Given up after 3 attempts" in now["error"]
+        assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
+        process.terminate()
+        process.wait(60)
+
+
+def test_planned_stops_are_no_attempts(settings: Settings, endless: bytes) -> None:
+    with opened(settings) as client:
+        job_id = send(client, endless)
+        until(readers)
+        assert attempts(client, job_id) == 1
+    for _ in range(jobs.MOST_ATTEMPTS + 1):
+        with opened(settings) as client:
+            until(readers)
+    with opened(settings) as client:
+        assert (job(client, job_id)["state"], attempts(client, job_id) <= 1) == ("running", True)
+        client.post(f"/jobs/{job_id}/cancel")
+
+
+def test_waits_are_no_attempts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where the database is away, and the attempt cannot be given back."""
+    monkeypatch.setattr(job_runner, "_EVERY_S", 0.01)
+    tries = 0
+
+    def full(*_: object) -> list[Added]:
+        nonlocal tries
+        tries += 1
+        raise UnavailableError("The disk that holds the pictures is full.", retry_after=0)
+
+    def away(*_: object) -> None:
+        raise UnavailableError("The database cannot be used right now.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ingest, "add", full)
+        patched.setattr(jobs, "give_back", away)
+        job_id = send(client, zipped(pictures(1)))
+        until(lambda: tries > jobs.MOST_ATTEMPTS)
+        patched.undo()
+        patched.setattr(Ingest, "add", full)
+        until(lambda: tries > 3 * jobs.MOST_ATTEMPTS)
+        assert attempts(client, job_id) <= 1
+    assert ended(client, job_id)["state"] == "done"
+
+
+def test_an_attempt_that_gets_further_is_the_first_again(database: Database) -> None:
+    def stored() -> int:
+        with database.asking() as session:
+            return jobs.find_job(session, job_id).attempts
+
+    with database.begin() as session:
+        job_id = jobs.create_job(session, "archive", 1).id
+    for attempt in (1, 2, 3):
+        with database.begin() as session:
+            assert jobs.take_up(session, job_id, counts=True) == attempt
+    with database.begin() as session:
+        assert jobs.take_up(session, job_id, counts=False) == 3
+    with database.begin() as session:
+        jobs.advance(session, job_id, 0, [])
+    assert stored() == 1
+    for expected in (0, 0):
+        with database.begin() as session:
+            jobs.give_back(session, job_id)
+        assert stored() == expected
+
+
+def test_archives_that_are_larger_than_they_look_are_refused_with_the_reason(client: TestClient) -> None:
+    bomb = raw_zip([Raw(b"a/bomb.png", inflating(100_000_000), 1000)])
+    rows = zipped({"metadata.csv": b"file\n" + b"a\n" * 600_000})
+    columns = zipped({"metadata.csv": b"file" + b",a" * 100_000 + b"\n"})
+    for archive, state, reason in (
+        (bomb, "done", "more than the 1,000 bytes that it declares"),
+        (rows, "failed", "metadata.csv: has more than 500,000 rows. Split it"),
+        (columns, "failed", "metadata.csv: has more than 1,000 columns"),
+    ):
+        now = ended(client, send(client, archive))
+        assert now["state"] == state
+        assert reason in (now["error"] or now["rejections"][0]["reason"])
+    assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"

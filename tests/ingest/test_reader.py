@@ -1,0 +1,322 @@
+"""Archives and tables are read by a process that can be stopped, and whose end is a sentence."""
+
+import os
+import signal
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from app.errors import InvalidInputError, LookalikeError, UnavailableError
+from app.ingest import reader
+from app.ingest.archive_members import ArchiveLimits, ArchiveRefusedError
+from app.ingest.archive_source import ArchiveReading, ArchiveSource
+from app.ingest.entries import Entry, UnusableError
+from app.ingest.reader import ReaderFailedError, ReaderKilledError
+from app.ingest.reader_protocol import LONGEST_HEADER, pack
+from app.ingest.stop import Stop, StoppedError
+from app.ingest.table_source import TableSource
+from tests.ingest.archives import BOMBS, gzipped, tarred, write_endless, zipped
+from tests.ingest.readers import PLANTED, readers
+
+LIMITS = ArchiveLimits(1_000_000, members=100_000, bytes=10**12, table_bytes=50_000_000)
+MAKERS: list[Callable[[Mapping[str, bytes]], bytes]] = [zipped, tarred, gzipped]
+# Of a process that reads nothing; what reading takes comes on top.
+IDLE_BYTES = 60_000_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "PROGRAM", PLANTED)
+    monkeypatch.setattr(reader, "_CPU_SECONDS", 3)
+
+
+def source(path: Path, data: bytes, limits: ArchiveLimits = LIMITS) -> ArchiveSource:
+    path.write_bytes(data)
+    return ArchiveSource(path, limits, "archive")
+
+
+def read(entry: Entry) -> bytes | str:
+    try:
+        return entry.read()
+    except UnusableError as error:
+        return str(error)
+
+
+def peak(process: int) -> int:
+    """The most bytes of memory that a process ever had."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+@contextmanager
+def requested_after(seconds: float) -> Iterator[Stop]:
+    stop = Stop()
+    timer = threading.Timer(seconds, stop.request)
+    timer.start()
+    try:
+        yield stop
+    finally:
+        timer.cancel()
+
+
+@pytest.mark.parametrize("made", MAKERS, ids=["zip", "tar", "tar.gz"])
+def test_everything_arrives_in_order(path: Path, made: Callable[[Mapping[str, bytes]], bytes]) -> None:
+    files = {f"folder/{at}.jpg": os.urandom(at * 997) for at in range(100)}
+    rows = 'file,key,label,price\nfolder/1.jpg,one,boots,3\nfolder/1.jpg,"tw\no ключ",,4\ngone.jpg,g,,\n'
+    archive = source(path, made({**files, "metadata.csv": rows.encode(), "large.jpg": bytes(1_000_001)}))
+    entries = list(archive)
+    assert archive.count() == len(entries) == 103
+    found = {entry.key: read(entry) for entry in entries}
+    assert found.pop("one") == found.pop("tw\no ключ") == files["folder/1.jpg"]
+    assert found.pop("g") == "There is no file gone.jpg."
+    assert "more than 1,000,000 bytes" in str(found.pop("large.jpg"))
+    assert found == {name: data for name, data in files.items() if name != "folder/1.jpg"}
+    one, two = (entry for entry in entries if entry.name == "archive: folder/1.jpg")
+    assert (one.given, two.given) == ({"label": "boots", "fields": {"price": 3}}, {"fields": {"price": 4}})
+    assert one.read() is two.read(), "a file that several rows name travels once"
+    assert readers() == []
+
+
+def test_entries_that_are_not_wanted_come_without_bytes(path: Path) -> None:
+    archive = source(path, zipped({f"{at}.jpg": b"x" * 100 for at in range(10)}))
+    with archive.reading(7) as reading:
+        sizes = [entry.size for entry in reading]
+    assert sizes == [0] * 7 + [100] * 3
+
+
+def test_refusals_are_those_of_the_archive(path: Path) -> None:
+    with pytest.raises(ArchiveRefusedError, match="more than 5 files"):
+        source(path, tarred({f"{at}.txt": b"" for at in range(6)}), ArchiveLimits(100, members=5)).count()
+    with pytest.raises(InvalidInputError, match=r"archive: metadata.csv: has no column 'file'"):
+        source(path, zipped({"metadata.csv": b"name\n"})).count()
+    with pytest.raises(FileNotFoundError):
+        ArchiveSource(path.with_name("nowhere"), LIMITS).count()
+    assert readers() == []
+
+
+def test_words_that_are_no_unicode_arrive(path: Path) -> None:
+    lines = '{"file": "a.jpg", "key": "\\ud83d", "n": 1e999}\n'
+    # Whatever a row's values lie in, it is read or refused alone.
+    lines += "".join(f'{{"file": "a.jpg", "key": "{n}", "d": {"[" * n}{"]" * n}}}\n' for n in range(1, 1000, 7))
+    first, *nested = source(path, zipped({"metadata.jsonl": lines.encode(), "a.jpg": b"1"}))
+    assert (first.key, first.given) == ("\ud83d", {"fields": {"n": float("inf")}})
+    answers = [read(entry) for entry in nested]
+    usable = answers.count(b"1")
+    assert 30 < usable < len(answers) == 143
+    assert all("not JSON" in str(answer) or "too deep" in str(answer) for answer in answers[usable:])
+
+
+HARM = ["crash", "abort", "busy", "greedy", "bug", "floods", "long", "nonsense", "nested", "typeless", "wrong", "given"]
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize("harm", HARM)
+def test_of_an_archive_that_takes_its_reader_over_what_came_before_is_there(path: Path, harm: str) -> None:
+    archive = source(path, zipped({"one.jpg": b"1", f"{harm}.jpg": b"2", "three.jpg": b"3"}))
+    with archive.reading() as reading:
+        one, last = reading
+    assert (one.key, one.read()) == ("one.jpg", b"1")
+    assert last.key == "archive: all that comes after"
+    reasons = {"busy": "takes more than 3 s of processor time", "greedy": "MB of memory"}
+    assert reasons.get(harm, "The archive made its reader fail.") in str(read(last))
+    assert (reading.damage, reading.killed) == (read(last), False)
+    assert readers() == []
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize("harm", ["crash", "busy", "greedy", "bug", "nonsense"])
+def test_an_archive_that_cannot_even_be_counted_is_refused(path: Path, harm: str) -> None:
+    with pytest.raises(ReaderFailedError, match=r"The archive (made its reader fail|takes more than)"):
+        source(path, zipped({f"count/{harm}.jpg": b"1"})).count()
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_reader_that_is_killed_from_outside_may_be_tried_again(path: Path) -> None:
+    with pytest.raises(ReaderKilledError, match="was killed, perhaps because memory ran out"):
+        source(path, zipped({"count/killed.jpg": b"1"})).count()
+    archive = source(path, zipped({"one.jpg": b"1", "killed.jpg": b"2"}))
+    with archive.reading() as reading:
+        assert [entry.key for entry in reading] == ["one.jpg"], "nothing is said of what another try may find"
+    assert reading.killed
+    _, last = archive
+    assert "was killed" in str(read(last)), "where there is no other try, it is said"
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_reader_is_told_no_secrets_and_writes_no_files(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_DATABASE_URL", "postgresql://secret")
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(InvalidInputError) as told:
+        source(path, zipped({"count/tells.jpg": b"1"})).count()
+    assert "LOOKALIKE" not in told.value.reason
+    assert "PYTHONPATH" in told.value.reason
+    with pytest.raises(LookalikeError):
+        source(path, zipped({"count/writes.jpg": b"1"})).count()
+    assert not Path("written").exists() or Path("written").stat().st_size == 0
+
+
+def test_a_reader_has_limits_and_goes_first_where_memory_runs_out(path: Path) -> None:
+    with source(path, tarred({f"{at}.jpg": bytes(900_000) for at in range(5)})).reading():
+        (process,) = readers()
+        assert Path(f"/proc/{process}/oom_score_adj").read_text().strip() == "1000"
+        limits = Path(f"/proc/{process}/limits").read_text().splitlines()
+        cpu = next(line.split()[3:5] for line in limits if line.startswith("Max cpu time"))
+        memory = next(int(line.split()[3]) for line in limits if line.startswith("Max address space"))
+        assert cpu == ["302", "307"], "two megabytes may take a second more"
+        assert memory < 1_000_000_000
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(process, number)
+        time.sleep(0.2)
+        assert readers() == [process], "a stop of the whole group is the service's to answer"
+
+
+@pytest.mark.parametrize("wait", [0.0, 1.5])
+def test_an_endless_archive_ends_at_a_stop(path: Path, wait: float) -> None:
+    write_endless(path, 40)
+    with requested_after(wait) as stop:
+        began = time.monotonic()
+        with pytest.raises(StoppedError), ArchiveSource(path, LIMITS).reading(0, stop):
+            pass
+        assert time.monotonic() - began < wait + 5
+    assert readers() == []
+
+
+def test_an_archive_that_is_being_read_ends_at_a_stop(path: Path) -> None:
+    archive, stop = source(path, tarred({f"{at}.jpg": bytes(900_000) for at in range(20)})), Stop()
+    with archive.reading(0, stop) as reading:
+        entries = iter(reading)
+        next(entries)
+        stop.request()
+        assert len(list(entries)) < 19
+    assert (reading.damage, reading.killed) == (None, False)
+
+
+def test_a_reader_ends_when_the_other_side_does(path: Path) -> None:
+    write_endless(path, 40)
+    program = (
+        "import sys; from pathlib import Path; from app.ingest.archive_source import ArchiveSource;"
+        "from app.ingest.archive_members import ArchiveLimits;"
+        "ArchiveSource(Path(sys.argv[1]), ArchiveLimits(1000)).count()"
+    )
+    parent = os.posix_spawn(sys.executable, [sys.executable, "-c", program, str(path)], os.environ)
+    until = time.monotonic() + 30
+    while not (found := readers()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    while any(Path(f"/proc/{one}").exists() for one in found):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_nothing_is_read_ahead_of_who_takes_it(path: Path) -> None:
+    archive = source(path, tarred({f"{at}.jpg": os.urandom(900_000) for at in range(100)}))
+    with archive.reading() as reading:
+        entries = iter(reading)
+        next(entries)
+        time.sleep(1)
+        (process,) = readers()
+        assert peak(process) < IDLE_BYTES
+        assert sum(1 for _ in entries) == 99
+        assert peak(process) < IDLE_BYTES
+
+
+@pytest.mark.parametrize("bomb", list(BOMBS.values()), ids=list(BOMBS))
+def test_what_is_much_larger_than_it_looks_takes_little_memory_and_time(path: Path, bomb: Callable[[], bytes]) -> None:
+    archive = source(path, bomb())
+    began = time.monotonic()
+    with peaks() as seen:
+        try:
+            refused = [str(read(entry)) for entry in archive]
+        except LookalikeError as error:
+            refused = [str(error)]
+    assert refused[-1]
+    assert 0 < max(seen) < IDLE_BYTES + 60_000_000
+    assert time.monotonic() - began < 60
+
+
+@contextmanager
+def peaks() -> Iterator[list[int]]:
+    """Watches the processes that read during the block; yields what they took at most."""
+    seen, over = list[int](), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            for process in readers():
+                # It may have ended since it was listed.
+                with suppress(OSError, StopIteration):
+                    seen.append(peak(process))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_program_that_does_not_start_is_no_fault_of_the_archive(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for program in ((sys.executable, "-c", "raise SystemExit(3)"), ("/nowhere",)):
+        monkeypatch.setattr(reader, "PROGRAM", program)
+        with pytest.raises(UnavailableError, match=r"(does not start|can be started)"):
+            source(path, zipped({"one.jpg": b"1"})).count()
+
+
+def test_code_in_the_current_folder_is_not_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path.parent / "app").mkdir()
+    (path.parent / "app" / "__init__.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(path.parent)
+    assert source(path, zipped({"one.jpg": b"1"})).count() == 1
+
+
+def test_a_table_is_read_there_and_its_files_here(tmp_path: Path) -> None:
+    (tmp_path / "one.jpg").write_bytes(b"1")
+    path = tmp_path / "table.csv"
+    path.write_text("file,price\none.jpg,3\ngone.jpg,4\n")
+    there, gone = TableSource(path, 100)
+    assert (there.key, there.given, there.read()) == ("one.jpg", {"fields": {"price": 3}}, b"1")
+    assert read(gone) == "There is no such file."
+    path.write_text("file\n" + "a\n" * 11)
+    with pytest.raises(InvalidInputError, match=r"table.csv: has more than 10 rows"):
+        TableSource(path, 100, rows=10).count()
+
+
+def test_headers_have_a_longest() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        pack({"text": "x" * LONGEST_HEADER})
+
+
+def test_a_row_that_is_too_long_to_travel_is_refused_alone(path: Path) -> None:
+    """Column names count for each row, and control characters take six bytes each."""
+    columns = ",".join(["file", "key", *("\x01" * 900 + str(at) for at in range(990))])
+    rows = "a.jpg,short," + "\x01," * 3 + "\n" + "a.jpg,long," + ",".join(["\x01" * 900] * 990) + "\n"
+    table = f"{columns}\n{rows}".encode()
+    short, long = source(path, zipped({"metadata.csv": table, "a.jpg": b"1"}, zipfile.ZIP_STORED))
+    assert read(short) == b"1"
+    assert len(long.given["fields"]) == 990
+
+
+def test_readings_are_closed_when_they_are_left(path: Path) -> None:
+    def left_early(reading: ArchiveReading) -> None:
+        next(iter(reading))
+        raise KeyError
+
+    with (
+        pytest.raises(KeyError),
+        source(path, tarred({f"{at}.jpg": bytes(9_000) for at in range(99)})).reading() as one,
+    ):
+        left_early(one)
+    assert readers() == []
