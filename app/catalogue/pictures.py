@@ -23,6 +23,9 @@ def content_hash(data: bytes) -> str:
 class PictureFiles:
     """The folder of originals and thumbnails."""
 
+    # What failed or belonged to a process that has ended does not happen later.
+    late_s = 0.0
+
     def __init__(self, folder: Path, disk: Disk | None = None) -> None:
         self._disk, self._folder = disk or Disk(), folder
 
