@@ -3,7 +3,6 @@
 import logging
 import os
 import stat
-from io import FileIO
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -49,13 +48,13 @@ def close(path: Path) -> None:
         log.warning("%s can be read by others, and its mode cannot be changed: %s", path, error.strerror)
 
 
-def create(path: Path) -> FileIO:
-    """Opens a new file for writing, without a buffer: nothing is left to write when it is closed.
+def create(path: Path) -> int:
+    """Opens a new file for writing; returns its descriptor.
 
     Raises:
         FileExistsError: it is there.
     """
-    return FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE), "wb")
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
 
 
 def write(path: Path, data: bytes) -> None:

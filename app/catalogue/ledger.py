@@ -6,13 +6,20 @@ have to be cleaned up. Notes are not synced, and a power cut may lose them.
 """
 
 import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from app import private
+from app.catalogue.disk import age
+
+log = logging.getLogger(__name__)
+
+_OLD_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -47,30 +54,55 @@ class Ledger:
             with suppress(OSError):
                 (self._folder / name).unlink()
 
-    def settle(self, clean_up: Callable[[Note], None]) -> None:
-        """Takes each note that no work holds, and deletes it unless `clean_up` raises; other notes stay."""
+    def settle(self, clean_up: Callable[[Note], bool]) -> None:
+        """Has each note that no work holds cleaned up, and deletes it if that returns True."""
         for path in self._folder.glob("[0-9]*.*"):
-            with suppress(FileNotFoundError, BlockingIOError), ExitStack() as held:
-                # A note is locked by its writer before the folder is free.
-                with _locked(self._folder, fcntl.LOCK_EX):
-                    file = held.enter_context(path.open())
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                clean_up(Note(path.name, int(path.stem), file.read().split()))
-                path.unlink(missing_ok=True)
+            with unless_held(path) as file:
+                if file is None:
+                    continue
+                lines = file.read().decode(errors="replace").split()
+                if path.stem.isdecimal() and clean_up(Note(path.name, int(path.stem), lines)):
+                    path.unlink(missing_ok=True)
 
     def _write(self, name: str, lines: Iterable[str], held: ExitStack) -> None:
         private.make_folder(self._folder)
-        with _locked(self._folder, fcntl.LOCK_SH):
-            file = held.enter_context(private.create(self._folder / name))
-            fcntl.flock(file, fcntl.LOCK_EX)
+        file = held.enter_context(held_file(self._folder / name))
         file.write("\n".join(lines).encode())
 
 
+def held_file(path: Path) -> IO[bytes]:
+    """Makes a file and locks it for as long as it is open, which a process that is killed has no longer."""
+    while True:
+        # Without a buffer nothing is left to write when a full disk has it closed.
+        file = os.fdopen(private.create(path), "wb", buffering=0)
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        # A cleanup found it before it was locked, and deleted it.
+        file.close()
+
+
 @contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    opened = os.open(folder, os.O_RDONLY)
+def unless_held(path: Path) -> Iterator[IO[bytes] | None]:
+    """Opens a file that `held_file` made and locks it for the length of the block; yields None where work holds it.
+
+    Where files cannot be locked, what was not written for a day counts as left over.
+    """
     try:
-        fcntl.flock(opened, how)
-        yield
-    finally:
-        os.close(opened)
+        # For writing, without which NFS gives no exclusive lock.
+        file = path.open("r+b")
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            log.warning("%s is left for a later cleanup: %s", path, error.strerror)
+        yield None
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        except OSError:
+            free = age(path) > _OLD_S
+        yield file if free else None

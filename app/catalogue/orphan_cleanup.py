@@ -86,7 +86,7 @@ class OrphanCleanup:
         except UnavailableError as error:
             log.warning("unused originals are left for a later cleanup: %s", error)
 
-    def _settle(self, note: Note) -> None:
+    def _settle(self, note: Note) -> bool:
         try:
             # Work that failed in a process that is still there has removed its temporary files itself. In a container
             # that was started again this process may have the number of the one that was killed.
@@ -98,8 +98,8 @@ class OrphanCleanup:
             remove_unused(self._database, self._files, note.lines)
         except (UnavailableError, OSError) as error:
             log.warning("the originals in the note %s are left for a later cleanup: %s", note.name, error)
-            # The note stays.
-            raise BlockingIOError from error
+            return False
+        return True
 
     def _delete_due(self, limit: int | None) -> None:
         last = ""

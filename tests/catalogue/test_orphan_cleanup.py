@@ -1,5 +1,6 @@
 """Work on originals that is cut off: what it leaves behind goes at the next start, and nothing else does."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def test_without_a_folder_for_notes_work_goes_on(service: Service) -> None:
 
 
 def test_without_room_for_a_note_work_goes_on(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private, "create", lambda _: Path("/dev/full").open("wb", buffering=0))
+    monkeypatch.setattr(private, "create", lambda _: os.open("/dev/full", os.O_WRONLY))
     service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
 
