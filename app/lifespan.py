@@ -17,7 +17,7 @@ from app.catalogue.disk import Disk
 from app.catalogue.embedded import embedded_postgres
 from app.catalogue.facets import FacetCounts
 from app.catalogue.follower import Follower
-from app.catalogue.ledger import Ledger
+from app.catalogue.ledger import ledger_in
 from app.catalogue.orphan_cleanup import OrphanCleanup
 from app.catalogue.picture_store import PictureStore, open_pictures
 from app.catalogue.schema import require_current, upgrade
@@ -159,7 +159,7 @@ def over(
     disk, observers = Disk(), Observers()
     make_data_folder(settings.data_dir)
     files = open_pictures(settings.pictures, settings.data_dir, disk)
-    cleanup = OrphanCleanup(ledger_of(settings), database, files)
+    cleanup = OrphanCleanup(ledger_in(settings.data_dir), database, files)
     cleanup.settle()
     opening = partial(open_generation, settings, database, disk, files, observers, cleanup)
 
@@ -231,11 +231,6 @@ def open_generation(
             encodings=encodings,
             ingest=ingest,
         )
-
-
-def ledger_of(settings: Settings) -> Ledger:
-    """Returns the notes of unfinished work in the data folder."""
-    return Ledger(settings.data_dir / "under-way")
 
 
 def report_folder(settings: Settings) -> Path:

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -24,6 +25,7 @@ IS_ROOT = os.geteuid() == 0
 # Root starts the embedded PostgreSQL as another account; everybody else as themselves.
 USERS = [os.geteuid(), *([NOBODY] if IS_ROOT else [])]
 OTHERS = 0o077
+COMMAND = [sys.executable, "-m", "app.cli.main"]
 
 
 def mode(path: Path) -> int:
@@ -89,47 +91,53 @@ def test_a_folder_of_another_user_is_no_reason_not_to_start(
     assert "can be read by others" in caplog.text
 
 
-@contextmanager
-def served(data: Path, user: int) -> Iterator[tuple[httpx2.Client, list[str]]]:
-    """Runs the service as a user, without a umask; yields a client, and how this user's commands begin."""
-    port = free_port()
-    variables = {"LOOKALIKE_DATA_DIR": str(data), "LOOKALIKE_PORT": str(port), "LOOKALIKE_DEMO": "off", "HOME": "/tmp"}
+def as_user(user: int, data: Path) -> dict[str, Any]:
+    """How a command runs as a user, without a umask."""
+    variables = {"LOOKALIKE_DATA_DIR": str(data), "LOOKALIKE_DEMO": "off", "HOME": str(data.parent)}
     group = NOBODY if user == NOBODY else os.getegid()
-    how = {"env": os.environ | variables, "user": user, "group": group, "umask": 0}
-    command = [sys.executable, "-m", "app.cli.main"]
-    with (data.parent / "server.log").open("ab") as log:
-        process = subprocess.Popen([*command, "serve"], stdout=log, stderr=log, **how)  # type: ignore[call-overload]
+    return {"env": os.environ | variables, "user": user, "group": group, "umask": 0}
+
+
+@contextmanager
+def served(how: Mapping[str, Any], log_in: Path) -> Iterator[httpx2.Client]:
+    """Runs the service as a user; yields a client."""
+    port = free_port()
+    command = [*COMMAND, "serve", "--port", str(port)]
+    with (log_in / "server.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, **how)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process)
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            yield client, how
+            yield client
     finally:
         process.terminate()
         process.wait(60)
 
 
+def capabilities(data: Path) -> int:
+    """What the embedded PostgreSQL may do that others may not."""
+    pid = (data / "postgres" / "postmaster.pid").read_text().split()[0]
+    words = Path(f"/proc/{pid}/status").read_text().split()
+    return int(words[words.index("CapEff:") + 1], 16)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("user", USERS)
 def test_nothing_that_the_service_keeps_can_be_read_by_others(passable: Path, user: int) -> None:
-    data = passable / "data"
-    with served(data, user) as (client, how):
+    data, seen = passable / "data", set[str]()
+    how = as_user(user, data)
+    with served(how, passable) as client:
         for number in range(12):
             assert client.post("/index", files={"images": drawing(number)}).status_code == 201
         job = client.post("/jobs", content=zipped({f"{at}.png": drawing(50 + at) for at in range(40)})).json()
-        seen = set[str]()
         while client.get(f"/jobs/{job['id']}").json()["state"] == "running":
             seen |= set(open_to_others(data))
             time.sleep(0.02)
         assert client.delete("/images/1").status_code == 204
         for words in (["backup", str(passable / "backup")], ["report", "--queries", "10"]):
-            subprocess.run([sys.executable, "-m", "app.cli.main", *words], check=True, **how)  # type: ignore[call-overload]
+            subprocess.run([*COMMAND, *words], check=True, **how)
         assert seen == set()
-        assert open_to_others(data) == []
-        assert open_to_others(passable / "backup") == []
+        assert (open_to_others(data), open_to_others(passable / "backup")) == ([], [])
         assert mode(passable / "backup") == 0o700
-        assert mode(data) == (0o711 if user == 0 else 0o700)
         assert {path.name for path in data.iterdir()} >= {"networks", "pictures", "report", "under-way", "vectors"}
-        if user == 0:
-            pid = (data / "postgres" / "postmaster.pid").read_text().split()[0]
-            words_ = Path(f"/proc/{pid}/status").read_text().split()
-            assert int(words_[words_.index("CapEff:") + 1], 16) == 0, "it passes the data folder without a capability"
+        assert (mode(data), capabilities(data)) == (private.PASSABLE if user == 0 else 0o700, 0)

@@ -20,11 +20,13 @@ from app.catalogue.disk import age
 log = logging.getLogger(__name__)
 
 _OLD_S = 86_400
+# Before the path of a file, in the data folder, that is only needed while the work lasts.
+_FILE = "file:"
 
 
 @dataclass(frozen=True)
 class Note:
-    """What unfinished work left: its name, its process and its lines."""
+    """What unfinished work left: its name, its process, and its lines but for those of files."""
 
     name: str
     process: int
@@ -60,7 +62,11 @@ class Ledger:
             with unless_held(path) as file:
                 if file is None:
                     continue
-                lines = file.read().decode(errors="replace").split()
+                lines = file.read().decode(errors="replace").splitlines()
+                for line in lines:
+                    if line.startswith(_FILE):
+                        (self._folder.parent / line.removeprefix(_FILE)).unlink(missing_ok=True)
+                lines = [line for line in lines if not line.startswith(_FILE)]
                 if path.stem.isdecimal() and clean_up(Note(path.name, int(path.stem), lines)):
                     path.unlink(missing_ok=True)
 
@@ -68,6 +74,11 @@ class Ledger:
         private.make_folder(self._folder)
         file = held.enter_context(held_file(self._folder / name))
         file.write("\n".join(lines).encode())
+
+
+def ledger_in(data_dir: Path) -> Ledger:
+    """Returns the notes of a data folder."""
+    return Ledger(data_dir / "under-way")
 
 
 def held_file(path: Path) -> IO[bytes]:

@@ -125,10 +125,14 @@ def due(session: Session, limit: int, after: str = "") -> list[str]:
     return list(session.scalars(listed.order_by(Removal.sha256).limit(limit)))
 
 
-def checkpoint(session: Session, hashes: Collection[str]) -> Checkpoint:
-    """Reads what `require_stored` compares with, in one statement: a claim in between would go unnoticed."""
+def checkpoint(session: Session, hashes: Collection[str] | None) -> Checkpoint:
+    """Reads what `require_stored` compares with, of some originals or all.
+
+    It is one statement, since a claim in between would go unnoticed.
+    """
     last = select(func.coalesce(func.max(Removal.number), 0)).scalar_subquery()
-    until = select(func.max(Removal.safe_at)).where(Removal.sha256.in_(hashes)).scalar_subquery()
+    latest = select(func.max(Removal.safe_at))
+    until = (latest if hashes is None else latest.where(Removal.sha256.in_(hashes))).scalar_subquery()
     number, at, safe_at = session.execute(select(last, func.clock_timestamp(), until)).one()
     wait = 0.0 if safe_at is None else (safe_at - at).total_seconds()
     return Checkpoint(number, at, math.ceil(max(wait, 0.0)))

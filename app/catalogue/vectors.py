@@ -139,6 +139,20 @@ class VectorFile:
         return self._dtype.itemsize * self.dim
 
 
+def damaged_rows(path: Path, dim: int, kind: str, slots: Slots, expected: NDArray[np.uint32]) -> Slots:
+    """Returns the slots `(n,)` whose rows of a vector file are missing or differ from their checksums."""
+    dtype = np.dtype(np.float16 if kind == "f16" else np.float32)
+    rows = path.stat().st_size // (dim * dtype.itemsize) if path.exists() else 0
+    mapped = np.memmap(path, dtype, "r", shape=(rows, dim)) if rows else np.zeros((0, dim), dtype)
+    bad = [slots[:0]]
+    for first in range(0, len(slots), CHUNK_ROWS):
+        some, sums = slots[first : first + CHUNK_ROWS], expected[first : first + CHUNK_ROWS]
+        good = some < rows
+        good[good] = checksums(mapped[some[good]]) == sums[good]
+        bad.append(some[~good])
+    return np.concatenate(bad)
+
+
 @contextmanager
 def kept_whole(folder: Path) -> Iterator[None]:
     """Has every process leave alone what no picture has any more in a folder's files, for the length of the block.

@@ -11,9 +11,9 @@ import pytest
 
 from app import private
 from app.catalogue import changes
-from app.catalogue.backup import held
 from app.catalogue.database import Database
 from app.catalogue.ledger import Ledger
+from app.catalogue.locks import Lock, exclusively
 from app.catalogue.orphan_cleanup import OrphanCleanup
 from app.catalogue.pictures import PictureFiles, content_hash
 from app.errors import UnavailableError
@@ -28,6 +28,7 @@ NOTES_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
 from app.catalogue.ledger import Ledger
+from app.catalogue.locks import Lock, exclusively
 with Ledger(Path(sys.argv[1])).note(sys.argv[2:]):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -101,7 +102,7 @@ def test_an_original_that_could_not_be_deleted_goes_at_the_next_start(
 def test_what_is_deleted_during_a_backup_goes_at_the_next_start(service: Service) -> None:
     (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
     assert added.id is not None
-    with held(service.database):
+    with exclusively(service.database, Lock.BACKUP):
         service.ingest.delete(added.id)
         start_again(service)
         assert SHA in files_of(service)
