@@ -22,14 +22,28 @@ from tests.ingest.archives import zipped
 
 NOBODY = 65534
 IS_ROOT = os.geteuid() == 0
-# Root starts the embedded PostgreSQL as another account; everybody else as themselves.
-USERS = [os.geteuid(), *([NOBODY] if IS_ROOT else [])]
 OTHERS = 0o077
 COMMAND = [sys.executable, "-m", "app.cli.main"]
 
 
+def can_run(user: int) -> bool:
+    """Whether a user may run what is installed here, which may lie in root's home."""
+    try:
+        return subprocess.run([*COMMAND, "--help"], user=user, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+# Root starts the embedded PostgreSQL as another account; everybody else as themselves.
+USERS = [os.geteuid(), *([NOBODY] if IS_ROOT and can_run(NOBODY) else [])]
+
+
 def mode(path: Path) -> int:
-    return stat.S_IMODE(path.lstat().st_mode)
+    """The permissions of a file or folder; none of one that went meanwhile."""
+    try:
+        return stat.S_IMODE(path.lstat().st_mode)
+    except FileNotFoundError:
+        return 0
 
 
 def open_to_others(folder: Path) -> list[str]:

@@ -86,10 +86,9 @@ def _taken(database: Database, pictures: PictureStore, data_dir: Path, folder: P
         columns = {table.__tablename__: columns_of(connection, table.__tablename__) for table in TABLES}
         private.make_folder(folder / "tables")
         digests = {name: write_rows(connection, name, its, folder / "tables" / name) for name, its in columns.items()}
-        sizes = session.execute(select(Picture.sha256, Picture.size_bytes).distinct()).all()
-        _copy_out(
-            pictures, PictureFiles(folder.parent / "pictures"), [(sha256, size) for sha256, size in sizes], report
-        )
+        found = session.execute(select(Picture.sha256, Picture.size_bytes).distinct())
+        sizes = [(sha256, size) for sha256, size in found]
+        _copy_out(pictures, PictureFiles(folder.parent / "pictures"), sizes, report)
         _copy_vectors(data_dir / "vectors", folder / "vectors")
         return {
             "version": version("lookalike"),

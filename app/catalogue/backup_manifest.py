@@ -11,7 +11,7 @@ from app.errors import LookalikeError
 MANIFEST = "manifest.json"
 MOMENT = "as-of-"
 # Names become paths and SQL; nothing that this project ever wrote has others.
-_TABLE, _DIGEST = re.compile("[a-z_]{1,63}"), re.compile("[0-9a-f]{64}")
+_TABLE, _DIGEST = re.compile("[a-z_][a-z0-9_]{0,62}"), re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,9 @@ class _Restore:
         pictures, source = self.manifest.pictures, self.manifest.source
         sentences = list(lacks.files)
         if lacks.pictures:
-            what = f"{lacks.pictures} of {pictures} pictures have no intact original in {source / 'pictures'}: "
-            sentences.append(f"{what}{lacks.named}.")
+            where = source / "pictures" / "originals"
+            what = f"{lacks.pictures} of {pictures} pictures have no intact original in {where}"
+            sentences.append(f"{what}: {lacks.named}.")
         raise LookalikeError(
             " ".join(sentences) + " Nothing was restored. Take what is missing from another copy of the backup, or "
             "restore everything else with --without-missing."

@@ -50,13 +50,13 @@ class Lacking:
 
     Attributes:
         pictures: pictures without an intact original.
-        keys: of the first of them.
+        names: keys and hashes of the first of them.
         files: what is wrong with vectors, a sentence for each file.
         vectors: pictures without an intact vector, those of all generations together.
     """
 
     pictures: int = 0
-    keys: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     vectors: int = 0
 
@@ -65,9 +65,9 @@ class Lacking:
 
     @property
     def named(self) -> str:
-        """The keys of pictures without an original, as far as a sentence can name them."""
-        more = self.pictures - len(self.keys)
-        return ", ".join(self.keys) + (f" and {more} more" if more else "")
+        """The pictures without an original, as far as a sentence can name them."""
+        more = self.pictures - len(self.names)
+        return ", ".join(self.names) + (f" and {more} more" if more else "")
 
 
 def read_contents(session: Session, manifest: Manifest) -> Contents:
@@ -78,14 +78,14 @@ def read_contents(session: Session, manifest: Manifest) -> Contents:
     """
     count = session.scalars(select(func.count(Picture.id))).one()
     if count != manifest.pictures:
-        raise LookalikeError(
-            _odd(manifest, "pictures", f"it has {count} rows, and the manifest says {manifest.pictures}")
-        )
+        how = f"it has {count} rows, and the manifest says {manifest.pictures}"
+        raise LookalikeError(_odd(manifest, "pictures", how))
     if session.scalars(select(func.count()).select_from(CatalogueState)).one() != 1:
         raise LookalikeError(_odd(manifest, "catalogue", "it has not exactly one row"))
     if session.scalar(select(Picture.id).where(~Picture.sha256.regexp_match(_HASH)).limit(1)) is not None:
         raise LookalikeError(_odd(manifest, "pictures", "it has a hash that is none"))
-    sizes = {sha256: size for sha256, size in session.execute(select(Picture.sha256, Picture.size_bytes).distinct())}
+    originals = session.execute(select(Picture.sha256, Picture.size_bytes).distinct())
+    sizes = {row.sha256: row.size_bytes for row in originals}
     generations = session.scalars(select(Generation).order_by(Generation.id)).all()
     local = [one for one in generations if one.index == "local"]
     return Contents(sizes, [_vectors(session, manifest, one) for one in local], _checkpoints(session, generations))
@@ -110,7 +110,8 @@ def lacking(session: Session, contents: Contents, originals: Collection[str]) ->
     if originals:
         among = Picture.sha256 == any_(literal(sorted(originals), ARRAY(Text)))
         found.pictures = session.scalars(select(func.count(Picture.id)).where(among)).one()
-        found.keys = list(session.scalars(select(Picture.key).where(among).order_by(Picture.id).limit(_NAMED)))
+        first = session.execute(select(Picture.key, Picture.sha256).where(among).order_by(Picture.id).limit(_NAMED))
+        found.names = [f"{key} ({sha256})" for key, sha256 in first]
     for vectors in contents.vectors:
         bad = damaged_rows(vectors.path, vectors.dim, vectors.kind, vectors.slots, vectors.checksums)
         if len(bad):
