@@ -1,5 +1,6 @@
 """Folders and files that only their owner may read, whatever the process's umask is: 0700 and 0600."""
 
+import errno
 import logging
 import os
 import stat
@@ -19,7 +20,10 @@ def make_folder(path: Path) -> None:
         return
     if path.parent != path:
         make_folder(path.parent)
-    path.mkdir(FOLDER, exist_ok=True)
+    try:
+        path.mkdir(FOLDER, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
 
 
 def make_data_folder(path: Path) -> None:

@@ -76,7 +76,7 @@ def _parsed(source: Path, found: dict[str, Any]) -> Manifest:
     _require("digests", isinstance(digests, dict))
     _require("digests", all(isinstance(one, str) and _DIGEST.fullmatch(one) for one in digests.values()))
     folder = found.get("folder", ".")
-    _require("folder", isinstance(folder, str) and (folder == "." or Path(folder).name == folder != ".."))
+    _require("folder", isinstance(folder, str) and (folder == "." or Path(folder).name == folder not in ("", "..")))
     for name in ("version", "revision"):
         _require(name, isinstance(found[name], str))
     for name in ("seq", "pictures"):
