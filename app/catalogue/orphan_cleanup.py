@@ -13,11 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 
+from sqlalchemy import select
+
 from app.catalogue import changes, removals
 from app.catalogue.database import Database
 from app.catalogue.ledger import Ledger, Note
 from app.catalogue.picture_store import PictureStore
 from app.catalogue.removals import Checkpoint, Claim
+from app.catalogue.tables import Picture
 from app.errors import UnavailableError
 from app.processes import is_alive
 
@@ -76,6 +79,17 @@ class OrphanCleanup:
                 self._delete_due(_AGAIN)
         except UnavailableError as error:
             log.warning("%d unused originals are left for a later cleanup: %s", len(claims), error)
+
+    def delete_unused(self, sha256: str) -> None:
+        """Deletes an original and its thumbnail unless a picture uses them.
+
+        Raises:
+            UnavailableError: the database cannot be reached.
+        """
+        with self._database.asking() as session:
+            is_used = session.scalar(select(Picture.id).where(Picture.sha256 == sha256).limit(1)) is not None
+        if not is_used:
+            remove_unused(self._database, self._files, [sha256])
 
     def settle(self) -> None:
         """Deletes what ended or failed work left, of this folder's ledger and of all that is due in the database."""
