@@ -18,6 +18,8 @@ from app.catalogue.disk import Disk
 from app.catalogue.embedded import embedded_postgres
 from app.catalogue.facets import FacetCounts
 from app.catalogue.follower import Follower
+from app.catalogue.ledger import ledger_in
+from app.catalogue.orphan_cleanup import OrphanCleanup
 from app.catalogue.picture_store import PictureStore, open_pictures
 from app.catalogue.schema import require_current, upgrade
 from app.catalogue.tables import Generation
@@ -25,8 +27,8 @@ from app.handover import Handover
 from app.indexes import Places, open_index
 from app.ingest.add import Ingest
 from app.ingest.encodings import Encodings
-from app.ingest.leftovers import Leftovers
 from app.observers import Observers
+from app.private import make_data_folder
 from app.search.decode import DecodeLimits
 from app.search.encode import Encoder, open_encoder
 from app.search.index import Index
@@ -52,6 +54,7 @@ class Service:
     database: Database
     disk: Disk
     files: PictureStore
+    cleanup: OrphanCleanup
     facets: FacetCounts
     handover: Handover[OpenGeneration]
     searcher: Searches
@@ -184,12 +187,11 @@ def over(
 ) -> Iterator[Service]:
     """Builds the service from a database and a checkpoint's network, and reads the index in."""
     disk, observers = Disk(), Observers()
-    # With pictures and vectors elsewhere nobody else may have made it yet.
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_data_folder(settings.data_dir)
     files = open_pictures(settings.pictures, settings.data_dir, disk)
-    leftovers = Leftovers(settings.data_dir / "under-way", database, files)
-    leftovers.clear()
-    opening = partial(open_generation, settings, database, disk, files, observers, leftovers)
+    cleanup = OrphanCleanup(ledger_in(settings.data_dir), database, files)
+    cleanup.settle()
+    opening = partial(open_generation, settings, database, disk, files, observers, cleanup)
 
     @contextmanager
     def first() -> Iterator[OpenGeneration]:
@@ -215,6 +217,7 @@ def over(
             database=database,
             disk=disk,
             files=files,
+            cleanup=cleanup,
             facets=FacetCounts(),
             handover=handover,
             searcher=Searches(handover),
@@ -231,7 +234,7 @@ def open_generation(
     disk: Disk,
     files: PictureStore,
     observers: Observers,
-    leftovers: Leftovers,
+    cleanup: OrphanCleanup,
     network: OpenNetwork,
     generation: Generation,
     *,
@@ -245,7 +248,7 @@ def open_generation(
         follower = Follower(database, index, generation.id, info.bits, ahead=ahead)
         searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity, observers)
         encodings = Encodings(database, prepare, encoder, index, generation.id)
-        ingest = Ingest(database, files, encodings, disk, leftovers, observers)
+        ingest = Ingest(database, files, encodings, disk, cleanup, observers)
         startup.step("searching for the first time")
         searcher.warm_up()
         log.info("%d pictures, network %s (%s)", len(index), info.name, info.fingerprint)

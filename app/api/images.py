@@ -145,7 +145,10 @@ def _thumbnail(service: Service, sha256: str) -> bytes:
         return service.files.read_thumbnail(sha256)
     except FileNotFoundError:
         made = service.prepare(service.files.read(sha256), thumbnail=True).thumbnail
-        service.files.store_thumbnails({sha256: made})
+        with service.cleanup.track([sha256]):
+            service.files.store_thumbnails({sha256: made})
+            # Its picture may be deleted since it was looked up, and this thumbnail with it.
+            service.cleanup.delete_unused(sha256)
         return made
 
 

@@ -163,7 +163,8 @@ class Jobs:
 def open_jobs(service: Service) -> Iterator[Jobs]:
     """Works through jobs, those of earlier runs first, for the length of the block."""
     settings = service.settings
-    files = JobFiles(settings.data_dir / "jobs", service.disk)
+    files = JobFiles(settings.data_dir / "jobs", service.disk, service.database, service.cleanup)
+    files.settle()
     limits = ArchiveLimits(settings.max_picture_bytes, settings.max_job_entries, _UNPACKED * settings.max_job_bytes)
     with JobRunner(service.database, files, service.ingest, limits) as runner:
         yield Jobs(files, runner)
@@ -228,13 +229,16 @@ def get_job(job_id: JobId, service: ServiceDep) -> JobDetails:
 
 
 @router.post("/jobs/{job_id}/cancel", operation_id="cancel_job", summary="Stop a job")
-def cancel_job(job_id: JobId, service: ServiceDep) -> JobOut:
+def cancel_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> JobOut:
     """Stops a job; a few pictures that are under way may still come in, and what came in stays.
 
-    A job that has ended stays as it is, so cancelling it again changes nothing.
+    A job that has ended stays as it is, so cancelling it again changes nothing. Its archive is deleted at once.
     """
     with service.database.begin() as session:
-        return JobOut.model_validate(rows.cancel(session, job_id))
+        job = rows.cancel(session, job_id)
+    # Whatever reads it still has it open, or finds that its job was cancelled.
+    jobs.files.remove(job.archive)
+    return JobOut.model_validate(job)
 
 
 @router.get(
@@ -253,7 +257,6 @@ async def watch_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> EventS
 
 
 def _keep(service: Service, arrival: Arrival) -> Job:
-    arrival.complete()
     if not is_archive(arrival.path):
         raise InvalidInputError(FIELD, "is neither a zip nor a tar archive, plain or gzipped")
     name = arrival.keep()

@@ -1,7 +1,8 @@
 """Changes to the catalogue: each is one transaction, numbered by `seq`, visible when it commits.
 
 Taking a number locks the catalogue's row until the commit. So a follower that has seen `seq` has seen everything
-up to it, ids grow with `seq`, and two writers of one key take turns.
+up to it, ids grow with `seq`, and two writers of one key take turns. All other changes wait meanwhile: nothing waits
+for a disk or a network between taking the lock and the commit.
 """
 
 import json
@@ -17,7 +18,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from app.catalogue.locks import Lock
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Generation, Picture
-from app.errors import CatalogueMovedError, NotFoundError, UnavailableError
+from app.errors import CatalogueMovedError, NotFoundError
 
 Status = Literal["created", "updated", "unchanged"]
 
@@ -76,6 +77,10 @@ class Done:
 
 class CatalogueChangedError(Exception):
     """What a change was prepared for is no longer so; prepare it again."""
+
+
+class SwitchUnderWayError(Exception):
+    """The catalogue is being switched to another network; try again in a moment."""
 
 
 def advance(session: Session) -> tuple[int, int | None]:
@@ -166,16 +171,19 @@ def describe_picture(session: Session, picture_id: int, given: Given) -> Picture
     return picture
 
 
-def is_used(session: Session, sha256: str) -> bool:
-    """Tells, with the catalogue held, whether a picture uses an original.
+def hold(session: Session) -> None:
+    """Locks the catalogue's row until the commit, without a change; nothing else can commit a change meanwhile."""
+    session.execute(select(CatalogueState.seq).with_for_update()).one()
+
+
+def require_no_switch(session: Session) -> None:
+    """Keeps a switch to another network from beginning before the commit.
 
     Raises:
-        UnavailableError: a backup is under way, which may need any.
+        SwitchUnderWayError: one is under way, and encodes the last pictures that its network lacks.
     """
-    if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(Lock.BACKUP.value))).one():
-        raise UnavailableError("A backup is under way, and originals stay until it has ended.")
-    session.execute(select(CatalogueState.seq).with_for_update()).one()
-    return session.scalar(select(Picture.id).where(Picture.sha256 == sha256).limit(1)) is not None
+    if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(Lock.SWITCH.value))).one():
+        raise SwitchUnderWayError
 
 
 def _known(session: Session, keys: list[str]) -> dict[str, Picture]:

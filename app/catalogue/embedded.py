@@ -27,6 +27,7 @@ from pathlib import Path
 from app.catalogue.embedded_files import open_private
 from app.catalogue.embedded_server import Server
 from app.errors import UnavailableError
+from app.private import make_data_folder
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
         UnavailableError: it cannot be started; the sentence says why.
     """
     data = folder.resolve()
-    data.mkdir(parents=True, exist_ok=True)
+    make_data_folder(data)
     with open_private(data / "postgres.lock") as lock:
         server, ending = _join(data, lock), threading.Event()
         watching = threading.Thread(target=_watch, args=(data, server, ending), name="postgres", daemon=True)

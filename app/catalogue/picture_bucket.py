@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 # Requests under way at a time for one call: each takes milliseconds of waiting and next to no work.
 _AT_A_TIME = 16
-# A server that is away is found out within seconds, since the catalogue may be held meanwhile.
+# A server that is away is found out within seconds, since somebody waits for the answer.
 _CLIENT: "ClientConfig" = {
     # Only an address that begins with http:// makes use of it, and that was somebody's choice.
     "allow_http": True,
@@ -48,6 +48,8 @@ _RETRY: "RetryConfig" = {
         "base": 2,
     },
 }
+# S3 refuses a request 15 minutes after it was signed; another minute is for clocks that differ.
+_LATE_S = 960.0
 # Listing does not tell refusals from other failures by its exceptions.
 _REFUSED = re.compile("40[13] (Unauthorized|Forbidden)")
 # What a start writes and removes, to find out whether it may.
@@ -68,6 +70,8 @@ class PictureBucket:
     Args:
         location: `s3://BUCKET/PREFIX`; one catalogue has it for itself.
     """
+
+    late_s = _LATE_S
 
     def __init__(self, location: str) -> None:
         self._location = location
@@ -129,9 +133,7 @@ class PictureBucket:
     def remove(self, sha256: str) -> None:
         """Deletes an original and its thumbnail; see `PictureStore.remove`."""
         with self._translated():
-            # In this order: what a stop in between leaves is an original, which a check finds.
-            self._bucket.delete(thumbnail_name(sha256))
-            self._bucket.delete(original_name(sha256))
+            self._bucket.delete([thumbnail_name(sha256), original_name(sha256)])
 
     def remove_unfinished(self, sha256: str, process: int) -> None:
         """Has nothing to do: what is put is there whole or not at all."""

@@ -36,6 +36,11 @@ class OpenPicture:
 class PictureStore(Protocol):
     """Originals and thumbnails by hash. Whatever cannot be reached or has no room raises `UnavailableError`."""
 
+    @property
+    def late_s(self) -> float:
+        """Seconds after which a deletion that failed, or whose process has ended, is certain not to happen any more."""
+        ...
+
     def store(self, originals: Mapping[str, bytes]) -> None:
         """Keeps originals by hash; when this returns nothing but a deletion takes them away. Those there stay."""
         ...

@@ -1,7 +1,7 @@
 """Originals and thumbnails in a folder, by the SHA-256 of the original's bytes.
 
 An original is synced before it gets its name, so a name always stands for a whole picture. Thumbnails can be made
-again from originals and are not synced.
+again from originals and are not synced. Only the owner may read either.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from app import private
 from app.catalogue.disk import Disk, age
 from app.catalogue.picture_store import CHUNK_BYTES, OpenPicture, original_name, thumbnail_name
 from app.errors import UnavailableError
@@ -22,6 +23,9 @@ def content_hash(data: bytes) -> str:
 
 class PictureFiles:
     """The folder of originals and thumbnails."""
+
+    # What failed or belonged to a process that has ended does not happen later.
+    late_s = 0.0
 
     def __init__(self, folder: Path, disk: Disk | None = None) -> None:
         self._disk, self._folder = disk or Disk(), folder
@@ -66,7 +70,7 @@ class PictureFiles:
     def set_aside(self, sha256: str) -> None:
         """Moves a damaged original away; see `PictureStore.set_aside`."""
         folder = self._folder / "damaged"
-        folder.mkdir(exist_ok=True)
+        private.make_folder(folder)
         self.original(sha256).rename(folder / sha256)
 
     def store_thumbnails(self, thumbnails: Mapping[str, bytes]) -> None:
@@ -110,11 +114,11 @@ class PictureFiles:
 
     def _write_temporary(self, path: Path, data: bytes) -> Path:
         if not path.parent.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(path.parent)
             self._disk.sync_path(path.parent.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
-            temporary.write_bytes(data)
+            private.write(temporary, data)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise

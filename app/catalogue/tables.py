@@ -135,6 +135,28 @@ class Deletion(Base):
     seq: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
+class Removal(Base):
+    """An original that no picture uses and whose files are to be deleted; see `app/catalogue/removals.py`.
+
+    Attributes:
+        number: grows with each time that the row is queued or claimed.
+        owner: the note of the work that is deleting the files; None if no work is.
+        claimed_at: when the row was last queued or claimed.
+        safe_at: from when on no deletion of the files can be under way.
+        done: whether the files are deleted, or used again.
+    """
+
+    __tablename__ = "removals"
+    __table_args__ = (Index("ix_removals_done_safe_at", "done", "safe_at"),)
+
+    sha256: Mapped[str] = mapped_column(Text, primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, Identity(), index=True)
+    owner: Mapped[str | None] = mapped_column(Text)
+    claimed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    safe_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    done: Mapped[bool]
+
+
 class Job(Base):
     """An archive on its way into the catalogue; `done` says how many of its entries are settled, in their order.
 

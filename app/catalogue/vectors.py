@@ -18,6 +18,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from app import private
 from app.catalogue import sparse
 from app.catalogue.disk import Disk
 from app.errors import LookalikeError
@@ -37,8 +38,8 @@ class VectorFile:
     def __init__(self, path: Path, dim: int, kind: VectorType = "f32", disk: Disk | None = None) -> None:
         self._disk = disk or Disk()
         self.path, self.dim, self._dtype = path, dim, np.dtype(np.float16 if kind == "f16" else np.float32)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        private.make_folder(path.parent)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, private.FILE)
         self._mapped: Stored = np.zeros((0, dim), self._dtype)
         self._checked = np.zeros(0, np.bool_)
         self._mapping, self._syncing = threading.Lock(), threading.Lock()
@@ -136,6 +137,20 @@ class VectorFile:
     @property
     def _row_bytes(self) -> int:
         return self._dtype.itemsize * self.dim
+
+
+def damaged_rows(path: Path, dim: int, kind: str, slots: Slots, expected: NDArray[np.uint32]) -> Slots:
+    """Returns the slots `(n,)` whose rows of a vector file are missing or differ from their checksums."""
+    dtype = np.dtype(np.float16 if kind == "f16" else np.float32)
+    rows = path.stat().st_size // (dim * dtype.itemsize) if path.exists() else 0
+    mapped = np.memmap(path, dtype, "r", shape=(rows, dim)) if rows else np.zeros((0, dim), dtype)
+    bad = [slots[:0]]
+    for first in range(0, len(slots), CHUNK_ROWS):
+        some, sums = slots[first : first + CHUNK_ROWS], expected[first : first + CHUNK_ROWS]
+        good = some < rows
+        good[good] = checksums(mapped[some[good]]) == sums[good]
+        bad.append(some[~good])
+    return np.concatenate(bad)
 
 
 @contextmanager

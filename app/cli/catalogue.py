@@ -1,7 +1,9 @@
 """Commands over the catalogue: search it, count it, keep it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -10,7 +12,9 @@ from app.cli.terminal import console, counting, errors_as_sentences, fail
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.catalogue.backup import Copy
+    from app.catalogue.database import Database
+    from app.catalogue.picture_store import PictureStore
+    from app.catalogue.restore import Restored
 
 # So many of what could not be mended are named; `lookalike check` names all.
 _NAMED = 20
@@ -124,30 +128,57 @@ def backup(
     """Copy the catalogue into a folder, as of one moment. The service may run meanwhile."""
     with errors_as_sentences():
         from app.catalogue.backup import backup as run
+        from app.errors import LookalikeError
 
-        manifest = _copied(run, target)
+        with _catalogue() as (database, pictures, data_dir), counting("copying originals") as report:
+            try:
+                manifest = run(database, pictures, data_dir, target, report)
+            except OSError as error:
+                where = error.filename or target
+                raise LookalikeError(f"{where}: {error.strerror}. The backup was not made.") from error
         console().print(f"{manifest['pictures']} pictures, seq {manifest['seq']}, in {target}", soft_wrap=True)
 
 
 def restore(
     source: Annotated[Path, typer.Argument(help="A folder that `lookalike backup` wrote.")],
+    without_missing: Annotated[
+        bool, typer.Option("--without-missing", help="Go on where the backup lacks originals or vectors.")
+    ] = False,
 ) -> None:
     """Put a backup into an empty catalogue, while no service runs on it."""
     with errors_as_sentences():
-        from app.catalogue.backup import restore as run
+        from app.catalogue.restore import restore as run
 
-        manifest = _copied(run, source)
-        console().print(f"{manifest['pictures']} pictures are back. `lookalike check` looks at every one of them.")
+        with _catalogue() as (database, pictures, data_dir), counting("copying originals") as report:
+            found = run(database, pictures, data_dir, source, report, without_missing=without_missing)
+        for sentence in _summary(found):
+            console().print(sentence, markup=False, soft_wrap=True)
 
 
-def _copied(copy: "Copy", folder: Path) -> dict[str, Any]:
-    """Copies between the catalogue and a folder; returns the backup's manifest."""
+def _summary(found: "Restored") -> list[str]:
+    """Says what a restore brought back, and what is left to do."""
+    lacks = found.lacking
+    sentences = [f"{found.pictures} pictures are back."]
+    if lacks.pictures:
+        sentences.append(
+            f"The originals of {lacks.pictures} of them are missing: {lacks.named}. Add those pictures again, or "
+            "delete them."
+        )
+    if lacks.vectors:
+        sentences += lacks.files
+        sentences.append("`lookalike check --repair` encodes their originals again.")
+    return [*sentences, *found.checkpoints, "`lookalike check` looks at every one of them."]
+
+
+@contextmanager
+def _catalogue() -> "Iterator[tuple[Database, PictureStore, Path]]":
+    """Opens the database and the pictures of the settings' catalogue."""
     from app.catalogue.picture_store import open_pictures
     from app.lifespan import open_database
 
     settings = Settings()
-    with open_database(settings) as database, counting("copying originals") as report:
-        return copy(database, open_pictures(settings.pictures, settings.data_dir), settings.data_dir, folder, report)
+    with open_database(settings) as database:
+        yield database, open_pictures(settings.pictures, settings.data_dir), settings.data_dir
 
 
 def migrate() -> None:

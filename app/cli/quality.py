@@ -1,11 +1,12 @@
 """`lookalike report`: how good the catalogue's search is, in numbers and as a page."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from app import private
 from app.cli.terminal import console, counting, errors_as_sentences
 from app.settings import Settings
 
@@ -26,7 +27,7 @@ def report(
         settings = Settings()
         with open_content(settings) as (content, vectors, network), counting("searching") as heard:
             found = measure(content, vectors, network, settings.pool or network.pool, queries, heard)
-        page = write(found, out or report_folder(settings))
+        page = write(found, out) if out is not None else _written_privately(found, report_folder(settings))
         table = Table("pool", "recall@10", "precision@10", "milliseconds")
         for one in found["pools"]:
             precision = "" if one["precision"] is None else f"{one['precision']:.3f}"
@@ -36,3 +37,14 @@ def report(
         advice = found["advice"]
         console().print(f"Recommended: a pool of {advice['pool']}. {advice['why']}", soft_wrap=True)
         console().print(str(page), soft_wrap=True)
+
+
+def _written_privately(found: dict[str, Any], folder: Path) -> Path:
+    """Writes the report into the data folder, where only its owner may read it."""
+    from app.quality.page import write
+
+    private.make_folder(folder)
+    page = write(found, folder)
+    for file in folder.iterdir():
+        private.close(file)
+    return page

@@ -1,36 +1,50 @@
 """The way of an addition: bytes → decode → encode → originals and vectors on disk → rows in one commit.
 
 Nothing is acknowledged before the commit, and everything that the commit speaks of is on disk and synced before
-it. What a crash leaves behind is a slot that nobody uses, and originals that the next start clears away
-(`leftovers.py`). Knows nothing of HTTP.
+it. What a crash leaves behind is a slot that no picture uses, and originals that the next start deletes
+(`orphan_cleanup.py`). Knows nothing of HTTP.
 """
 
 import os
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from PIL import Image
+from sqlalchemy.orm import Session
 
-from app.catalogue import changes, queries
-from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, PictureFacts, Put
+from app.catalogue import changes, queries, removals
+from app.catalogue.changes import (
+    CatalogueChangedError,
+    Done,
+    Given,
+    NewEncoding,
+    PictureFacts,
+    Put,
+    SwitchUnderWayError,
+)
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
+from app.catalogue.orphan_cleanup import OrphanCleanup
 from app.catalogue.picture_store import PictureStore
 from app.catalogue.pictures import content_hash
+from app.catalogue.removals import Checkpoint
 from app.catalogue.tables import Picture
 from app.errors import PictureRefusedError, UnavailableError
 from app.ingest.encodings import Encodings
-from app.ingest.leftovers import Leftovers
 from app.ingest.stop import Stop
 from app.observers import Observers, Work
 
-_TRIES = 3
+_TRIES = 5
+# Seconds that an addition waits for a switch to another network; then it is answered 503.
+_PATIENCE_S = 5.0
+_LOOK_AGAIN_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,12 +68,11 @@ class Added:
 
 @dataclass
 class _Item:
-    """An upload on its way; `image` is what the network reads of it, `replaces` the original that its key had."""
+    """An upload on its way; `image` is what the network reads of it."""
 
     upload: Upload
     key: str
     sha256: str
-    replaces: str | None = None
     image: Image.Image | None = None
     thumbnail: bytes = b""
     facts: PictureFacts | None = None
@@ -76,11 +89,11 @@ class Ingest:
         files: PictureStore,
         encodings: Encodings,
         disk: Disk,
-        leftovers: Leftovers,
+        cleanup: OrphanCleanup,
         observers: Observers,
     ) -> None:
         self._database, self._files, self._encodings, self._disk = database, files, encodings, disk
-        self._leftovers, self._observers = leftovers, observers
+        self._cleanup, self._observers = cleanup, observers
 
     def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
         """Puts pictures into the catalogue; when this returns they are there for good.
@@ -118,12 +131,12 @@ class Ingest:
             NotFoundError: there is no such picture.
         """
         self._disk.require()
-        with ExitStack() as noted:
+        with self._cleanup.track() as owner:
             with self._database.begin() as session:
                 left = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
                 sha256 = changes.delete_picture(session, picture_id)
-                noted.enter_context(self._leftovers.noted([sha256]))
-            self._leftovers.discard(sha256)
+                claims = removals.claim(session, [sha256], owner, self._files.late_s)
+            self._cleanup.delete(claims)
         self._encodings.discard(left)
 
     def _add(self, uploads: Sequence[Upload], work: Work, stop: Stop) -> list[Added]:
@@ -132,11 +145,14 @@ class Ingest:
                 items = self._prepare(uploads, stop)
             usable = [item for item in items if item.refused is None]
             new = [item for item in usable if item.image is not None]
+            stored = {item.sha256 for item in new}
+            # Before anything is stored: what is deleted from now on is noticed at the commit.
+            since = self._cleanup.checkpoint(stored)
             try:
-                with self._leftovers.noted({sha for item in new for sha in (item.sha256, item.replaces) if sha}):
+                with self._cleanup.track(stored) as owner:
                     self._keep(usable, new, work)
                     with work.stage("commit"):
-                        done = iter(self._commit(usable))
+                        done = iter(self._commit(usable, since, owner))
             except CatalogueChangedError:
                 self._give_up(new)
                 continue
@@ -152,7 +168,6 @@ class Ingest:
         for item in items:
             there = known.get(item.key)
             if there is None or not there.encoded or there.sha256 != item.sha256:
-                item.replaces = there.sha256 if there is not None else None
                 new.append(item)
                 # What comes next under this key no longer meets what was there.
                 known.pop(item.key, None)
@@ -203,25 +218,40 @@ class Ingest:
         for item, encoding in zip(items, made, strict=True):
             item.encoding = encoding
 
-    def _commit(self, items: Sequence[_Item]) -> list[Done]:
-        """Makes everything visible at once; this is the commit point."""
+    def _commit(self, items: Sequence[_Item], since: Checkpoint, owner: str) -> list[Done]:
+        """Makes everything visible at once; this is the commit point.
+
+        Raises:
+            CatalogueChangedError: what was prepared is no longer so; an original may be deleted since it was stored.
+        """
         puts = [Put(item.key, item.sha256, item.upload.given, item.facts, item.encoding) for item in items]
         encoded = Picture.key.in_([item.key for item in items if item.encoding is not None])
-        with self._database.begin() as session:
+        with self._changing() as session:
             left = list(queries.slots(session, self._encodings.generation_id, encoded))
             done = changes.put_pictures(session, self._encodings.generation_id, puts)
-            # With the catalogue held nobody discards: an original that went since it was stored comes back.
-            new = {item.sha256: item.upload.data for item in items if item.facts is not None}
-            if gone := self._files.missing(new):
-                self._files.store({sha256: new[sha256] for sha256 in gone})
-        for result in done:
-            if result.replaced is not None:
-                self._leftovers.discard(result.replaced)
+            if not removals.require_stored(session, {item.sha256 for item in items if item.facts is not None}, since):
+                raise CatalogueChangedError
+            replaced = {result.replaced for result in done if result.replaced is not None}
+            claims = removals.claim(session, replaced, owner, self._files.late_s)
+        self._cleanup.delete(claims)
         # Of a key that came twice the last one counts.
         last = {item.key: item.encoding.slot for item in items if item.encoding is not None}
         left += [item.encoding.slot for item in items if item.encoding and item.encoding.slot != last[item.key]]
         self._encodings.discard(left)
         return done
+
+    @contextmanager
+    def _changing(self) -> Iterator[Session]:
+        """Opens a transaction once no switch to another network is under way; waiting holds no connection."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            with suppress(SwitchUnderWayError), self._database.begin() as session:
+                changes.require_no_switch(session)
+                yield session
+                return
+            if time.monotonic() > until:
+                raise UnavailableError("The catalogue is moving to another network; additions wait for that.")
+            time.sleep(_LOOK_AGAIN_S)
 
 
 def _item(upload: Upload) -> _Item:

@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import changes
 from app.catalogue.database import Database
+from app.catalogue.orphan_cleanup import remove_unused
 from app.catalogue.picture_store import PictureStore
 from app.catalogue.pictures import content_hash
 from app.catalogue.tables import Encoding, Picture
 from app.errors import PictureRefusedError
 from app.ingest.encodings import Encodings
-from app.ingest.leftovers import remove_unused
 from app.search.index import Index
 from app.search.retries import retried
 
@@ -84,9 +84,8 @@ class Check:
         ids = sorted(picture_id for picture_id in again if picture_id is not None)
         for first in range(0, len(ids), _AT_A_TIME):
             self._encode_anew(ids[first : first + _AT_A_TIME])
-        for finding in findings:
-            if finding.kind == "file":
-                remove_unused(self._database, self._files, finding.name)
+        unused = [finding.name for finding in findings if finding.kind == "file"]
+        remove_unused(self._database, self._files, unused)
         for picture_id in lost:
             self._set_aside(picture_id)
         return [finding for finding in findings if finding.picture_id in lost]

@@ -1,24 +1,35 @@
-"""Archives that arrive for jobs, in the data folder: each has its name only when all of it is on the disk."""
+"""Archives that arrive for jobs, in the data folder: each has its name only when all of it is on the disk.
 
+An archive is locked while it arrives, until its job is in the database. So a file that has neither a lock nor a job
+that has not ended is left over: of an upload whose process was killed, or of a job that ended or was cancelled.
+Several processes may share the folder.
+"""
+
+import logging
 import secrets
 import shutil
 from pathlib import Path
 from types import TracebackType
 
-from app.catalogue.disk import NO_SPACE, Disk, age
+from app import private
+from app.catalogue.database import Database
+from app.catalogue.disk import NO_SPACE, Disk
+from app.catalogue.ledger import held_file, unless_held
+from app.catalogue.orphan_cleanup import OrphanCleanup
 from app.errors import UnavailableError
+from app.ingest import jobs
+
+log = logging.getLogger(__name__)
 
 # What must stay free while an archive arrives; and how many bytes of it go between two looks.
 LEAST_FREE, _LOOK_EVERY = 500_000_000, 32_000_000
-# A file that no job needs and that is older is what a crash left behind.
-_OLD_S = 86_400
 
 
 class JobFiles:
     """The folder of archives."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
-        self._folder, self._disk = folder, disk
+    def __init__(self, folder: Path, disk: Disk, database: Database, cleanup: OrphanCleanup) -> None:
+        self._folder, self._disk, self._database, self._cleanup = folder, disk, database, cleanup
 
     def path(self, archive: str) -> Path:
         """Returns where an archive lies."""
@@ -31,21 +42,39 @@ class JobFiles:
             UnavailableError: there is no room for it.
         """
         self._disk.require()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(self._folder)
         require_room(self._folder, expected or 0)
         return Arrival(self._folder, self._disk)
 
     def remove(self, archive: str) -> None:
-        """Deletes an archive that is done with."""
-        self.path(archive).unlink(missing_ok=True)
+        """Deletes an archive that no job needs any more."""
+        try:
+            self.path(archive).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("the archive %s is left for a later cleanup: %s", archive, error)
 
-    def sweep(self, in_use: set[str]) -> None:
-        """Deletes what a crash left behind."""
+    def settle(self) -> None:
+        """Deletes what ended work left: archives without an upload or a job, and originals that no picture uses."""
+        self._cleanup.settle()
+        try:
+            self._delete_unused()
+        except (UnavailableError, OSError) as error:
+            log.warning("archives that no job needs are left for a later cleanup: %s", error)
+
+    def _delete_unused(self) -> None:
         if not self._folder.is_dir():
             return
-        for path in self._folder.iterdir():
-            if path.name not in in_use and age(path) > _OLD_S:
-                path.unlink(missing_ok=True)
+        there, needed = list(self._folder.iterdir()), self._needed()
+        for path in there:
+            if path.name not in needed and path.is_file():
+                with unless_held(path) as left:
+                    # A job that was committed before the upload let go of its file is in the database by now.
+                    if left is not None and path.name not in self._needed():
+                        path.unlink(missing_ok=True)
+
+    def _needed(self) -> set[str]:
+        with self._database.asking() as session:
+            return jobs.archives_in_use(session)
 
 
 class Arrival:
@@ -57,7 +86,7 @@ class Arrival:
         self.size = 0
 
     def __enter__(self) -> "Arrival":
-        self._file = self.path.open("wb")
+        self._file = held_file(self.path)
         return self
 
     def __exit__(
@@ -75,23 +104,14 @@ class Arrival:
         if self.size // _LOOK_EVERY != (self.size + len(data)) // _LOOK_EVERY:
             require_room(self._folder, 0)
         try:
-            self._file.write(data)
+            left = memoryview(data)
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             if error.errno in NO_SPACE:
                 raise _no_room() from error
             raise
         self.size += len(data)
-
-    def complete(self) -> None:
-        """Makes sure that everything that was taken can be read at `path`.
-
-        Raises:
-            UnavailableError: there is no more room.
-        """
-        try:
-            self._file.flush()
-        except OSError as error:
-            raise _no_room() from error
 
     def keep(self) -> str:
         """Gives it its name; when this returns it survives a power cut.

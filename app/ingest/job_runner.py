@@ -88,8 +88,7 @@ class JobRunner:
         with jobs.turn(self._database) as mine:
             while mine and not self.ending and (job := self._next()):
                 self._work(job)
-                with self._database.asking() as session:
-                    self._files.sweep(jobs.archives_in_use(session))
+                self._files.settle()
 
     def _next(self) -> Job | None:
         with self._database.asking() as session:

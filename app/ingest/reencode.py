@@ -1,13 +1,14 @@
 """Moves a catalogue to another network: its generation fills beside the one in use, then one transaction switches.
 
 Searches and changes go on meanwhile. Pictures that were added or replaced while it ran are caught up with. When
-little is missing, every process that serves is asked to open the new generation; once all have, the switch holds the
-catalogue, encodes the last few and is done: searches go on even then, additions wait that long. Stopped, it goes on
+little is missing, every process that serves is asked to open the new generation; once all have, the switch keeps
+additions waiting, encodes the last few and is done: searches and all other changes go on even then. Stopped, it goes on
 where it was. The old generation stays, so moving back encodes only what is new since.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from PIL import Image
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session
 from app.catalogue import changes, generations
 from app.catalogue.changes import NewEncoding
 from app.catalogue.database import Database
+from app.catalogue.locks import Lock, exclusively
 from app.catalogue.picture_store import PictureStore
 from app.catalogue.presence import Presence, Role, held_by, presence
 from app.catalogue.tables import Encoding, Picture
@@ -118,19 +120,21 @@ class Reencode:
             self._fill(report)
 
     def _switched(self) -> bool:
-        """Switches if little is missing, with the catalogue held so that nothing can come in between."""
-        try:
+        """Switches if little is missing; until it is done no picture can be added, so nothing more can be missing."""
+        with suppress(DecodingUnavailableError), exclusively(self._database, Lock.SWITCH):
+            with self._database.asking() as session:
+                missing = self._missing(session, 0)
+            if len(missing) == _AT_A_TIME:
+                return False
+            self._keep(self._encodings.of(missing, self._prepared))
             with self._database.begin() as session:
                 changes.advance(session)
-                missing = self._missing(session, 0)
-                if len(missing) == _AT_A_TIME:
+                if self._missing(session, 0):
                     return False
-                changes.put_encodings(session, self._generation_id, self._encodings.of(missing, self._prepared))
                 generations.switch(session, self._generation_id)
                 return True
-        except DecodingUnavailableError:
-            # Whatever else changes the catalogue must not wait for another try.
-            return False
+        # A machine that is too busy to decode: additions must not wait for another try.
+        return False
 
 
 def _without_encoding(generation_id: int) -> Select[Picture]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from app import private
 from app.errors import InvalidInputError
 from models.description import CheckpointInfo, read_weights
 from models.openvino_runtime import OpenVinoRuntime, convert, openvino_package
@@ -132,9 +133,11 @@ def converted(path: Path, info: CheckpointInfo, cache: Path) -> Any:
 
 def _keep(made: Path, folder: Path) -> None:
     """Copies a folder, so that it is there whole or not at all; another worker may do the same at the same time."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as name:
         copy = Path(shutil.copytree(made, Path(name) / folder.name))
+        for file in copy.iterdir():
+            private.close(file)
         shutil.rmtree(folder, ignore_errors=True)
         copy.replace(folder)
 

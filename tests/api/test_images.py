@@ -1,5 +1,6 @@
 """The pictures of the catalogue over HTTP: listed, looked at, described, deleted."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.catalogue.pictures import content_hash
+from app.catalogue.pictures import PictureFiles, content_hash
 from app.settings import Settings
 from tests.api.test_index import index, picture
 from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format
@@ -154,6 +155,24 @@ def test_a_thumbnail_is_upright_small_and_says_nothing_of_the_camera(
             found = small.convert("RGB").resize((4, 4), Image.Resampling.NEAREST)
         for colour, at in zip(CORNERS, ((0, 0), (3, 0), (0, 3), (3, 3)), strict=True):
             assert found.getpixel(at) == pytest.approx(colour, abs=12)
+
+
+def test_a_thumbnail_that_is_made_while_its_picture_is_deleted_does_not_stay(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (item,) = index(client, picture(1))
+    for file in (settings.data_dir / "pictures" / "thumbnails").rglob("*.jpg"):
+        file.unlink()
+    store = PictureFiles.store_thumbnails
+
+    def delete_and_store(files: PictureFiles, thumbnails: Mapping[str, bytes]) -> None:
+        assert client.delete(f"/images/{item['id']}").status_code == 204
+        store(files, thumbnails)
+
+    monkeypatch.setattr(PictureFiles, "store_thumbnails", delete_and_store)
+    client.get(f"/images/{item['id']}/thumbnail")
+    assert [path for path in (settings.data_dir / "pictures").rglob("*") if path.is_file()] == []
+    assert list((settings.data_dir / "under-way").iterdir()) == []
 
 
 def test_a_thumbnail_that_was_lost_is_made_again(client: TestClient, settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """Jobs go in once, whatever happens meanwhile: restarts, kills, full disks, other processes, faults."""
 
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from app.ingest import job_runner
 from app.ingest.add import Added, Ingest
 from app.ingest.jobs import turn
 from app.settings import Settings
-from tests.api.job_steps import Gate, counts, ended, job, keys, left, opened, pictures, send, when
+from tests.api.job_steps import Gate, counts, ended, job, keys, opened, pictures, send, when
 from tests.crash.ledger import drawing, serving
 from tests.ingest.archives import tarred, zipped
 
@@ -102,21 +101,6 @@ def test_jobs_outlive_what_nobody_foresaw(client: TestClient, monkeypatch: pytes
         job_id = send(client, zipped(pictures(3)))
         assert tried.wait(30)
     assert counts(ended(client, job_id))[1] == 3
-
-
-def test_what_a_crash_left_behind_is_swept_up(settings: Settings, client: TestClient) -> None:
-    folder = settings.data_dir / "jobs"
-    folder.mkdir(parents=True)
-    old, young = folder / ".old", folder / ".young"
-    for path in (old, young):
-        path.write_bytes(b"half an archive")
-    os.utime(old, (0, 0))
-    ended(client, send(client, zipped(pictures(1))))
-    until = time.monotonic() + 10
-    while old.exists():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    assert left(settings) == [young]
 
 
 def has_gone_on(since: int, now: Mapping[str, Any]) -> bool:

@@ -11,11 +11,12 @@ from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
 from app.catalogue import changes
-from app.catalogue.backup import backup, restore
+from app.catalogue.backup import backup
 from app.catalogue.database import Database
 from app.catalogue.picture_store import open_pictures
 from app.catalogue.pictures import content_hash
 from app.catalogue.queries import generation_in_use
+from app.catalogue.restore import restore
 from app.indexes import open_index
 from app.ingest.check import Check
 from app.ingest.sync import Sync

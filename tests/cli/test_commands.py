@@ -124,6 +124,31 @@ def test_migrating_makes_the_tables_and_may_be_done_again(data: Path, database_u
     assert "0 pictures" in said(run(data, "stats", LOOKALIKE_DATABASE_URL=database_url))
 
 
+def test_a_backup_comes_back_and_one_that_lacks_an_original_says_which(data: Path, tmp_path: Path) -> None:
+    backup, new = tmp_path / "backup", tmp_path / "new"
+    assert "3 pictures, seq" in said(run(data, "backup", str(backup)))
+    (lost, *_) = (path for path in (backup / "pictures").rglob("*") if path.is_file())
+    whole = lost.read_bytes()
+    lost.unlink()
+    sentence = failed(run(new, "restore", str(backup)))
+    assert "1 of 3 pictures have no intact original" in sentence
+    assert lost.name in sentence
+    assert "0 pictures" in said(run(new, "stats"))
+    result = run(new, "restore", str(backup), "--without-missing")
+    assert result.exit_code == 0, result.output
+    assert "3 pictures are back. The originals of 1 of them are missing:" in said(result)
+    assert "The catalogue is not empty" in failed(run(new, "restore", str(backup)))
+    lost.write_bytes(whole)
+    result = run(tmp_path / "newer", "restore", str(backup))
+    assert "3 pictures are back. `lookalike check` looks" in said(result)
+    assert "All is well." in said(run(tmp_path / "newer", "check"))
+
+
+def test_a_backup_that_cannot_be_written_says_so(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no folder")
+    assert "The backup was not made" in failed(run(data, "backup", str(tmp_path / "file" / "backup")))
+
+
 def test_what_cannot_be_is_said_in_a_sentence(data: Path, folder: Path) -> None:
     assert "is not there" in failed(run(data, "index", str(folder / "nowhere")))
     assert "is not a file" in failed(run(data, "search", str(folder)))

@@ -14,6 +14,7 @@ from sqlalchemy import make_url, select
 
 from app.catalogue import changes
 from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, Put
+from app.catalogue.orphan_cleanup import remove_unused
 from app.catalogue.pictures import PictureFiles, content_hash
 from app.catalogue.tables import Encoding, Picture
 from app.catalogue.vectors import VectorFile
@@ -290,10 +291,10 @@ def test_a_database_that_is_lost_before_the_commit_leaves_nothing_to_be_found(
 def test_an_original_that_goes_while_a_picture_is_added_is_there_after_the_commit(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = changes.put_pictures
+    put, once = changes.put_pictures, iter([content_hash(picture(1))])
 
     def discard_and_put(*given: Any) -> list[Done]:
-        service.files.remove(content_hash(picture(1)))
+        remove_unused(service.database, service.files, list(once))
         return put(*given)
 
     monkeypatch.setattr(changes, "put_pictures", discard_and_put)

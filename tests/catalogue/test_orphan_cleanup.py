@@ -1,21 +1,23 @@
 """Work on originals that is cut off: what it leaves behind goes at the next start, and nothing else does."""
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from app import private
 from app.catalogue import changes
-from app.catalogue.backup import held
 from app.catalogue.database import Database
+from app.catalogue.ledger import Ledger
+from app.catalogue.locks import Lock, exclusively
+from app.catalogue.orphan_cleanup import OrphanCleanup
 from app.catalogue.pictures import PictureFiles, content_hash
 from app.errors import UnavailableError
 from app.ingest.add import Upload
-from app.ingest.leftovers import Leftovers
 from app.lifespan import Service
 from tests.crash.test_power import opened
 from tests.pictures import encoded, gradient
@@ -25,8 +27,9 @@ SHA = content_hash(PICTURE)
 NOTES_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
-from app.ingest.leftovers import Leftovers
-with Leftovers(Path(sys.argv[1]), None, None).noted(sys.argv[2:]):
+from app.catalogue.ledger import Ledger
+from app.catalogue.locks import Lock, exclusively
+with Ledger(Path(sys.argv[1])).note(sys.argv[2:]):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -99,7 +102,7 @@ def test_an_original_that_could_not_be_deleted_goes_at_the_next_start(
 def test_what_is_deleted_during_a_backup_goes_at_the_next_start(service: Service) -> None:
     (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
     assert added.id is not None
-    with held(service.database):
+    with exclusively(service.database, Lock.BACKUP):
         service.ingest.delete(added.id)
         start_again(service)
         assert SHA in files_of(service)
@@ -128,7 +131,7 @@ def test_what_a_picture_uses_stays(service: Service) -> None:
 
 def test_what_somebody_is_at_work_on_is_left_to_them(service: Service) -> None:
     files = PictureFiles(service.settings.data_dir / "pictures")
-    with Leftovers(folder_of(service), service.database, files).noted([SHA]):
+    with Ledger(folder_of(service)).note([SHA]):
         files.store({SHA: PICTURE})
         start_again(service)
         assert files_of(service) == {SHA}
@@ -142,13 +145,7 @@ def test_without_a_folder_for_notes_work_goes_on(service: Service) -> None:
 
 
 def test_without_room_for_a_note_work_goes_on(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = Path.open
-
-    def to_a_full_disk(path: Path, *how: Any, **further: Any) -> Any:
-        full = path.parent == folder_of(service)
-        return plain(Path("/dev/full"), "wb", buffering=0) if full else plain(path, *how, **further)
-
-    monkeypatch.setattr(Path, "open", to_a_full_disk)
+    monkeypatch.setattr(private, "create", lambda _: os.open("/dev/full", os.O_WRONLY))
     service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
 
@@ -157,6 +154,6 @@ def test_while_the_database_is_away_notes_stay(service: Service) -> None:
     killed(service, [SHA])
     nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     files = PictureFiles(service.settings.data_dir / "pictures")
-    Leftovers(folder_of(service), nowhere, files).clear()
+    OrphanCleanup(Ledger(folder_of(service)), nowhere, files).settle()
     nowhere.close()
     assert len(list(folder_of(service).iterdir())) == 1

@@ -1,0 +1,145 @@
+"""A bucket that answers slowly, or long after its client stopped waiting: changes go on, and no original is lost."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+
+from app.catalogue import picture_bucket
+from app.catalogue.database import Database
+from app.catalogue.pictures import content_hash
+from app.main import create_app
+from app.settings import Settings
+from tests.api.test_index import index, picture
+from tests.conftest import open_with_fake
+from tests.s3 import BUCKET, S3Server, s3
+from tests.slow import SlowWire, slow_wire
+
+__all__ = ["s3"]
+
+# What changes may take while a bucket is held up for longer than that, on a busy machine.
+SOON_S = 15.0
+DELETION, QUESTION = b"?delete", b"HEAD "
+
+
+@pytest.fixture
+def wire(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowWire]:
+    with slow_wire(s3.port) as opened:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{opened.port}")
+        yield opened
+
+
+@pytest.fixture
+def in_bucket(settings: Settings, wire: SlowWire) -> Settings:
+    assert wire.port
+    return settings.model_copy(update={"pictures": f"s3://{BUCKET}/mine"})
+
+
+@pytest.fixture
+def client(in_bucket: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(in_bucket, open_with_fake), raise_server_exceptions=False) as opened:
+        yield opened
+
+
+def beside(work: Callable[[], Any]) -> threading.Thread:
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def has_original(s3: S3Server, number: int) -> bool:
+    return any(name.endswith(content_hash(picture(number))) for name in s3.objects())
+
+
+def change_everything(client: TestClient, picture_id: int) -> float:
+    """Describes a picture ten times; returns the seconds that it took."""
+    began = time.monotonic()
+    for label in range(10):
+        assert client.patch(f"/images/{picture_id}", json={"label": str(label)}).status_code == 200
+    return time.monotonic() - began
+
+
+def test_changes_go_on_while_many_deletions_wait_for_the_bucket(
+    client: TestClient, wire: SlowWire, s3: S3Server
+) -> None:
+    items = index(client, *(picture(number) for number in range(14)))
+    wire.hold(DELETION)
+    # More than there are connections to the database for changes.
+    deleting = [beside(lambda one=one: client.delete(f"/images/{one['id']}")) for one in items[:12]]  # type: ignore[misc]
+    assert wire.waiting.wait(30)
+    until = time.monotonic() + 30
+    while client.get("/stats").json()["images"] > 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert change_everything(client, items[12]["id"]) < SOON_S
+    (new,) = index(client, picture(100))
+    assert new["status"] == "created"
+    assert all(thread.is_alive() for thread in deleting), "the bucket still holds them up"
+    assert has_original(s3, 0)
+    wire.release()
+    for thread in deleting:
+        thread.join(60)
+    assert [number for number in range(12) if has_original(s3, number)] == []
+    assert all(has_original(s3, number) for number in (12, 13, 100))
+
+
+def test_changes_go_on_while_an_addition_waits_for_the_bucket(client: TestClient, wire: SlowWire) -> None:
+    (item,) = index(client, picture(1))
+    wire.hold(QUESTION)
+    adding = beside(lambda: index(client, picture(2)))
+    assert wire.waiting.wait(30)
+    assert change_everything(client, item["id"]) < SOON_S
+    assert client.delete(f"/images/{item['id']}").status_code == 204
+    assert adding.is_alive()
+    wire.release()
+    adding.join(60)
+    assert client.get("/stats").json()["images"] == 1
+
+
+def test_bytes_that_are_being_deleted_are_added_when_that_is_over(
+    client: TestClient, wire: SlowWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.catalogue.orphan_cleanup._PATIENCE_S", 0.2)
+    (item,) = index(client, picture(1))
+    wire.hold(DELETION)
+    deleting = beside(lambda: client.delete(f"/images/{item['id']}"))
+    assert wire.waiting.wait(30)
+    answer = client.post("/index", files=[("images", ("a.png", picture(1)))])
+    assert answer.status_code == 503
+    assert "being deleted" in answer.json()["detail"]
+    assert int(answer.headers["retry-after"]) > 0
+    wire.release()
+    deleting.join(60)
+    (again,) = index(client, picture(1))
+    assert client.get(f"/images/{again['id']}/original").content == picture(1)
+
+
+def test_a_deletion_that_is_carried_out_late_takes_no_original_away(
+    in_bucket: Settings, wire: SlowWire, s3: S3Server, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.catalogue.orphan_cleanup._PATIENCE_S", 0.2)
+    monkeypatch.setitem(picture_bucket._CLIENT, "timeout", timedelta(seconds=3))
+    monkeypatch.setitem(picture_bucket._RETRY, "max_retries", 0)
+    with TestClient(create_app(in_bucket, open_with_fake), raise_server_exceptions=False) as client:
+        (item,) = index(client, picture(1))
+        wire.hold(DELETION)
+        assert client.delete(f"/images/{item['id']}").status_code == 204, "it is gone for every search"
+        assert has_original(s3, 1)
+        # The request is still on its way: until S3 would refuse it for its age the same bytes must wait.
+        answer = client.post("/index", files=[("images", ("a.png", picture(1)))])
+        assert answer.status_code == 503
+        assert 0 < int(answer.headers["retry-after"]) <= 60
+        wire.release()
+        until = time.monotonic() + 30
+        while has_original(s3, 1):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        with database.connection() as connection:
+            connection.execute(text("UPDATE removals SET safe_at = now()"))
+        (again,) = index(client, picture(1))
+        assert client.get(f"/images/{again['id']}/original").content == picture(1)

@@ -1,0 +1,408 @@
+"""A backup that is not whole, damaged or in the way says so in a sentence, changes nothing, and can be tried again."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg.errors import DiskFull
+from sqlalchemy import text
+
+from app.catalogue import restore as restoring
+from app.catalogue import sparse
+from app.catalogue.database import Database
+from app.catalogue.picture_store import open_pictures
+from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.presence import Role, presence
+from app.catalogue.restore import Restored, restore
+from app.errors import LookalikeError
+from app.ingest.check import Check
+from app.lifespan import Service, assemble
+from app.settings import Settings
+from tests.catalogue.test_backup import add, check_all, elsewhere, save
+from tests.crash.ledger import drawing
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+
+__all__ = ["elsewhere"]
+
+COUNT = 12
+DIES = """
+import os, signal, sys
+from contextlib import closing
+from pathlib import Path
+from app.catalogue.database import Database
+from app.catalogue.picture_store import open_pictures
+from app.catalogue.restore import restore
+url, data, source, when = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if when == "syncing":
+    os.sync = die
+with closing(Database(url)) as database:
+    restore(database, open_pictures(None, data), data, source, die if when == "copying" else lambda *_: None)
+"""
+
+
+@pytest.fixture
+def source(service: Service, tmp_path: Path) -> Path:
+    """A backup of a dozen pictures."""
+    add(service, *range(COUNT))
+    save(service, tmp_path / "backup")
+    return tmp_path / "backup"
+
+
+def nothing(*_: int) -> None:
+    """Hears how far it is."""
+
+
+def restored(elsewhere: Settings, source: Path, *, without_missing: bool = False) -> Restored:
+    with closing(Database(str(elsewhere.database_url))) as database:
+        pictures = open_pictures(elsewhere.pictures, elsewhere.data_dir)
+        return restore(database, pictures, elsewhere.data_dir, source, nothing, without_missing=without_missing)
+
+
+def refusal(elsewhere: Settings, source: Path) -> str:
+    """The sentence with which a restore is refused; nothing is changed by it."""
+    with pytest.raises(LookalikeError) as refused:
+        restored(elsewhere, source)
+    require_empty(elsewhere)
+    return str(refused.value)
+
+
+def require_empty(elsewhere: Settings) -> None:
+    with closing(Database(str(elsewhere.database_url))) as database, database.asking() as session:
+        assert session.scalar(text("SELECT count(*) FROM pictures")) == 0
+        assert session.scalar(text("SELECT count(*) FROM catalogue")) == 1
+    assert [path for path in elsewhere.data_dir.rglob("*") if path.is_file() and path.parent.name != "under-way"] == []
+
+
+def found_by_check(elsewhere: Settings, *, repair: bool = False) -> list[tuple[str, str]]:
+    with (
+        closing(Database(str(elsewhere.database_url))) as database,
+        assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
+    ):
+        check = Check(database, service.files, service.index, service.encodings)
+        found = check.run(0, nothing)
+        if repair:
+            assert check.repair(found) == []
+            return [(one.kind, one.name) for one in check.run(0, nothing)]
+        return [(one.kind, one.name) for one in found]
+
+
+def moment(source: Path) -> Path:
+    return source / str(json.loads((source / "manifest.json").read_text())["folder"])
+
+
+def change_manifest(source: Path, **changes: Any) -> None:
+    path = source / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def original(source: Path, number: int) -> Path:
+    return PictureFiles(source / "pictures").original(content_hash(drawing(number)))
+
+
+def cut(path: Path, size: int) -> None:
+    os.truncate(path, size)
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x10
+    path.write_bytes(bytes(data))
+
+
+def test_another_folder_is_told_from_a_backup(source: Path, elsewhere: Settings, tmp_path: Path) -> None:
+    assert "nowhere is not a folder" in refusal(elsewhere, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "has no manifest.json" in refusal(elsewhere, tmp_path / "empty")
+    assert f"Name the whole one: {source}." in refusal(elsewhere, moment(source))
+    (source / "manifest.json").unlink()
+    assert "was cut off before its manifest.json was written" in refusal(elsewhere, source)
+
+
+@pytest.mark.parametrize("written", ["", "{", "[]", "null", '"text"', "[" * 100_000, "\x00", "{}"])
+def test_a_manifest_that_cannot_be_read_is_said_to_be_damaged(source: Path, elsewhere: Settings, written: str) -> None:
+    (source / "manifest.json").write_text(written)
+    assert f"{source / 'manifest.json'} is damaged" in refusal(elsewhere, source)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("folder", [7, "../backup", "..", "", "a/b", None]),
+        ("columns", [[], {}, {"pictures": []}, {"pictures; DROP TABLE": ["id"]}, {"pictures": [1]}, {"../x": ["id"]}]),
+        ("digests", [[], {"pictures": 7}, {"pictures": "abc"}]),
+        ("pictures", ["12", -1, True, 1.5]),
+        ("revision", [None, 7]),
+    ],
+)
+def test_odd_values_in_a_manifest_are_said_by_name(
+    source: Path, elsewhere: Settings, name: str, values: list[object]
+) -> None:
+    for value in values:
+        change_manifest(source, **{name: value})
+        sentence = refusal(elsewhere, source)
+        assert f"its {name} is missing or has an odd value" in sentence, (value, sentence)
+
+
+def test_a_folder_of_the_moment_that_is_missing_is_named(source: Path, elsewhere: Settings) -> None:
+    change_manifest(source, folder="as-of-another")
+    assert "as-of-another/tables/generations is missing" in refusal(elsewhere, source)
+
+
+def test_a_column_of_no_table_is_a_sentence(source: Path, elsewhere: Settings) -> None:
+    columns = json.loads((source / "manifest.json").read_text())["columns"]
+    change_manifest(source, columns=columns | {"pictures": ["of_the_future"]})
+    assert "tables/pictures is damaged" in refusal(elsewhere, source)
+
+
+def test_a_table_that_is_missing_or_cut_off_is_named(source: Path, elsewhere: Settings) -> None:
+    whole = moment(source) / "tables" / "pictures"
+    data = whole.read_bytes()
+    whole.unlink()
+    assert f"{whole} is missing" in refusal(elsewhere, source)
+    for size in (0, 10, len(data) // 2, len(data) - 2, len(data) - 1):
+        whole.write_bytes(data[:size])
+        assert f"{whole} is damaged" in refusal(elsewhere, source)
+    whole.write_bytes(data)
+    restored(elsewhere, source)
+    check_all(elsewhere, range(COUNT))
+
+
+def test_a_byte_that_changed_in_a_table_is_noticed(source: Path, elsewhere: Settings) -> None:
+    table = moment(source) / "tables" / "encodings"
+    flip(table, table.stat().st_size // 2)
+    assert f"{table} is damaged: its checksum is not the one in the manifest" in refusal(elsewhere, source)
+
+
+@pytest.mark.timeout(300)
+def test_damage_of_any_kind_in_a_backup_without_checksums_is_a_sentence_or_found_later(
+    source: Path, elsewhere: Settings
+) -> None:
+    change_manifest(source, digests={})
+    chance, refused = random.Random(11), 0
+    for name in ("pictures", "encodings", "generations", "catalogue", "deletions"):
+        table = moment(source) / "tables" / name
+        data = table.read_bytes()
+        for _ in range(8):
+            flip(table, chance.randrange(len(data)))
+            if chance.random() < 0.3:
+                cut(table, chance.randrange(len(data)))
+            try:
+                restored(elsewhere, source, without_missing=True)
+            except LookalikeError:
+                refused += 1
+                require_empty(elsewhere)
+            else:
+                empty(elsewhere)
+            table.write_bytes(data)
+    assert refused > 10
+    restored(elsewhere, source)
+    check_all(elsewhere, range(COUNT))
+
+
+def empty(elsewhere: Settings) -> None:
+    """Makes the catalogue empty again."""
+    with closing(Database(str(elsewhere.database_url))) as database, database.connection() as connection:
+        connection.execute(text("TRUNCATE pictures, encodings, deletions, api_keys, catalogue, generations CASCADE"))
+        connection.execute(text("INSERT INTO catalogue (id) VALUES (1)"))
+    shutil.rmtree(elsewhere.data_dir)
+
+
+def test_rows_that_are_fewer_than_the_manifest_says_are_not_taken_for_all(source: Path, elsewhere: Settings) -> None:
+    change_manifest(source, pictures=217)
+    assert f"it has {COUNT} rows, and the manifest says 217" in refusal(elsewhere, source)
+
+
+def test_missing_and_damaged_originals_are_named_and_the_rest_comes_back_if_wanted(
+    source: Path, elsewhere: Settings
+) -> None:
+    original(source, 3).unlink()
+    cut(original(source, 4), 10)
+    sentence = refusal(elsewhere, source)
+    assert f"2 of {COUNT} pictures have no intact original" in sentence
+    assert all(f"key-{one} ({original(source, one).name})" in sentence for one in (3, 4))
+    assert "--without-missing" in sentence
+    flip(original(source, 5), 60)
+    found = restored(elsewhere, source, without_missing=True)
+    assert (found.pictures, found.lacking.pictures) == (COUNT, 3)
+    assert [name.split()[0] for name in found.lacking.names] == ["key-3", "key-4", "key-5"]
+    assert found_by_check(elsewhere) == [("original", f"key-{one}") for one in (3, 4, 5)]
+
+
+def test_damage_that_only_reading_shows_is_refused_after_it_and_leaves_nothing(
+    source: Path, elsewhere: Settings
+) -> None:
+    for one in (2, 7):
+        flip(original(source, one), 60)
+    sentence = refusal(elsewhere, source)
+    assert f"2 of {COUNT} pictures have no intact original" in sentence
+    for one in (2, 7):
+        flip(original(source, one), 60)
+    assert restored(elsewhere, source).lacking.pictures == 0
+    check_all(elsewhere, range(COUNT))
+
+
+def test_an_original_of_an_earlier_backup_that_no_picture_uses_is_not_restored(
+    service: Service, source: Path, elsewhere: Settings
+) -> None:
+    service.ingest.delete(1)
+    save(service, source)
+    assert original(source, 0).exists()
+    restored(elsewhere, source)
+    assert not original(elsewhere.data_dir, 0).exists()
+    assert found_by_check(elsewhere) == []
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def shorten(path: Path) -> None:
+    cut(path, 5 * FAKE_NETWORK.feature_dim * 4)
+
+
+def flip_one(path: Path) -> None:
+    flip(path, 3 * FAKE_NETWORK.feature_dim * 4)
+
+
+@pytest.mark.skipif(os.environ.get("LOOKALIKE_INDEX") == "milvus", reason="vectors are not in files there")
+@pytest.mark.parametrize(
+    ("damage", "lost"), [(remove, COUNT), (shorten, COUNT - 5), (flip_one, 1)], ids=["missing", "cut off", "changed"]
+)
+def test_vectors_that_are_lacking_are_named_and_made_again_if_wanted(
+    source: Path, elsewhere: Settings, damage: Callable[[Path], None], lost: int
+) -> None:
+    (vectors,) = (moment(source) / "vectors").iterdir()
+    damage(vectors)
+    sentence = refusal(elsewhere, source)
+    assert f"{vectors} is " in sentence
+    assert "key-" in sentence
+    found = restored(elsewhere, source, without_missing=True)
+    assert (found.pictures, found.lacking.vectors, found.lacking.pictures) == (COUNT, lost, 0)
+    assert len(found_by_check(elsewhere)) == lost
+    assert found_by_check(elsewhere, repair=True) == []
+    check_all(elsewhere, range(COUNT))
+
+
+def test_vectors_of_a_kind_that_this_version_does_not_know_are_a_sentence(
+    service: Service, elsewhere: Settings, tmp_path: Path
+) -> None:
+    add(service, 1)
+    with service.database.connection() as connection:
+        connection.execute(text("UPDATE generations SET vectors = 'f8'"))
+    save(service, tmp_path / "backup")
+    assert "generations is damaged" in refusal(elsewhere, tmp_path / "backup")
+
+
+def test_a_checkpoint_that_is_not_here_is_named(source: Path, elsewhere: Settings) -> None:
+    (sentence,) = restored(elsewhere, source).checkpoints
+    assert f"({FAKE_NETWORK.fingerprint}) is not here" in sentence
+    assert "before the service starts" in sentence
+
+
+def test_of_two_at_once_the_second_is_refused(source: Path, elsewhere: Settings) -> None:
+    begun, go_on, results = threading.Event(), threading.Event(), list[Restored]()
+
+    def wait(*_: int) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    def first() -> None:
+        with closing(Database(str(elsewhere.database_url))) as database:
+            pictures = open_pictures(None, elsewhere.data_dir)
+            results.append(restore(database, pictures, elsewhere.data_dir, source, wait))
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert begun.wait(60)
+    with pytest.raises(LookalikeError, match="Another restore into this catalogue is under way"):
+        restored(elsewhere, source)
+    go_on.set()
+    thread.join()
+    assert [found.pictures for found in results] == [COUNT]
+    check_all(elsewhere, range(COUNT))
+
+
+def test_while_a_service_runs_on_the_catalogue_nothing_is_restored(source: Path, elsewhere: Settings) -> None:
+    with closing(Database(str(elsewhere.database_url))) as database, presence(database) as present:
+        present.hold_only(Role.OPEN, {1})
+        assert "A service runs on this catalogue" in refusal(elsewhere, source)
+    restored(elsewhere, source)
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def database_full(*_: object) -> None:
+    raise DiskFull("could not extend file: No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("where", "fails"),
+    [
+        ((sparse, "copy"), no_space),
+        ((Path, "write_bytes"), no_space),
+        ((restoring, "_sync"), no_space),
+        (("psycopg.Copy", "write"), database_full),
+    ],
+    ids=["vectors", "originals", "sync", "database"],
+)
+def test_a_full_disk_leaves_the_catalogue_empty_and_it_can_be_tried_again(
+    source: Path,
+    elsewhere: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[Any, str],
+    fails: Callable[..., None],
+) -> None:
+    with monkeypatch.context() as patched:
+        if isinstance(where[0], str):
+            patched.setattr(f"{where[0]}.{where[1]}", fails)
+        else:
+            patched.setattr(*where, fails)
+        with pytest.raises(LookalikeError, match=r"(?i)full|no space"):
+            restored(elsewhere, source)
+    with closing(Database(str(elsewhere.database_url))) as database, database.asking() as session:
+        assert session.scalar(text("SELECT count(*) FROM pictures")) == 0
+    assert [path for path in elsewhere.data_dir.rglob("originals/??/*") if path.is_file()] == []
+    restored(elsewhere, source)
+    check_all(elsewhere, range(COUNT))
+
+
+def test_a_backup_that_only_another_user_may_read_says_what_to_do(
+    source: Path, elsewhere: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", refuse)
+        with pytest.raises(LookalikeError, match=r"manifest\.json: Permission denied\. .*chown"):
+            restored(elsewhere, source)
+
+
+@pytest.mark.parametrize("when", ["copying", "syncing"])
+def test_a_restore_that_is_killed_leaves_nothing_and_can_be_tried_again(
+    source: Path, elsewhere: Settings, when: str
+) -> None:
+    url = str(elsewhere.database_url)
+    process = subprocess.Popen([sys.executable, "-c", DIES, url, str(elsewhere.data_dir), str(source), when])
+    assert process.wait() == -signal.SIGKILL
+    assert [path for path in elsewhere.data_dir.rglob("originals/??/*") if path.is_file()] != []
+    assert found_by_check(elsewhere) == [], "a start clears it away"
+    assert [path for path in (elsewhere.data_dir / "pictures").rglob("*") if path.is_file()] == []
+    assert [path for path in (elsewhere.data_dir / "vectors").iterdir() if path.name.startswith(".")] == []
+    assert restored(elsewhere, source).pictures == COUNT
+    check_all(elsewhere, range(COUNT))

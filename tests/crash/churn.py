@@ -1,0 +1,90 @@
+"""A process that adds and deletes pictures of the same bytes as others: `python -m tests.crash.churn`.
+
+Files are stored and deleted slowly, so that all steps of several processes meet. Whatever was added must have its
+original until this process itself deletes the picture.
+"""
+
+import logging
+import random
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import select
+
+from app.catalogue import pictures
+from app.catalogue.database import Database
+from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.tables import Picture
+from app.errors import UnavailableError
+from app.ingest.add import Upload
+from app.lifespan import Service, assemble
+from app.settings import Settings
+from tests.crash.ledger import drawing
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+
+NUMBERS = 1
+
+
+class SlowFiles(PictureFiles):
+    """Stores and deletes files slowly."""
+
+    def store(self, originals: Mapping[str, bytes]) -> None:
+        super().store(originals)
+        time.sleep(random.random() * 0.05)
+
+    def remove(self, sha256: str) -> None:
+        time.sleep(random.random() * 0.03)
+        super().remove(sha256)
+
+
+def look(service: Service, key: str) -> int | None:
+    """Returns the id of a picture, whose original must be there; None where there is none."""
+    with service.database.asking() as session:
+        found = session.execute(select(Picture.id, Picture.sha256).where(Picture.key == key)).one_or_none()
+    if found is None:
+        return None
+    assert content_hash(service.files.read(found.sha256)) == found.sha256, f"{key} has lost its original"
+    return int(found.id)
+
+
+def churn(service: Service, name: str, rounds: int) -> int:
+    """Adds and deletes; returns how many changes were refused for the moment."""
+    refused = 0
+    for _ in range(rounds):
+        number = random.randrange(NUMBERS)
+        key = f"{name}-{number}"
+        there = look(service, key)
+        try:
+            if there is not None:
+                service.ingest.delete(there)
+            else:
+                (added,) = service.ingest.add([Upload(drawing(number), key, {})])
+                assert added.status == "created", added
+                assert look(service, key) == added.id
+        except UnavailableError:
+            refused += 1
+    return refused
+
+
+def main() -> None:
+    """Takes a name, how many rounds, a data folder and a database."""
+    logging.basicConfig(level=logging.ERROR)
+    name, rounds, data_dir, url = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+    settings = Settings(data_dir=data_dir, database_url=url, demo="off", auth="off", _env_file=None)
+    pictures.PictureFiles = SlowFiles  # type: ignore[misc]
+    with (
+        closing(Database(url)) as database,
+        assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
+    ):
+        sys.stdout.write("begins\n")
+        sys.stdout.flush()
+        # All of them begin together, however long each took to start.
+        sys.stdin.readline()
+        sys.stdout.write(f"refused {churn(service, name, rounds)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Several processes add and delete pictures of the same bytes at the same time, and some are killed meanwhile.
+
+`TORTURE_CHURN` says for how many rounds each; `make torture` asks for more.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import closing
+
+import pytest
+from sqlalchemy import select
+
+from app.catalogue.database import Database
+from app.catalogue.pictures import PictureFiles
+from app.catalogue.tables import Picture, Removal
+from app.ingest.add import Upload
+from app.lifespan import assemble
+from app.settings import Settings
+from tests.crash.ledger import drawing
+from tests.crash.orphans import orphans
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+
+ROUNDS = int(os.environ.get("TORTURE_CHURN", "60"))
+KILLS = max(ROUNDS // 40, 2)
+NAMES = ("one", "two", "three")
+Process = subprocess.Popen[str]
+
+
+def begun(name: str, settings: Settings) -> Process:
+    command = [sys.executable, "-m", "tests.crash.churn", name, str(ROUNDS), str(settings.data_dir)]
+    command.append(str(settings.database_url))
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begins\n", process.communicate()
+    return process
+
+
+def together(processes: Iterable[Process]) -> None:
+    """Has processes go on that have started."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
+def require_consistent(settings: Settings, database: Database) -> None:
+    """Every picture has its original, nothing else lies there, and no deletion is left to do."""
+    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+        with service.database.asking() as session:
+            known = list(session.scalars(select(Picture.sha256)))
+            assert list(session.scalars(select(Removal.sha256).where(~Removal.done))) == []
+        assert service.files.missing(known) == set()
+    assert orphans(database, settings.data_dir) == []
+
+
+@pytest.mark.timeout(ROUNDS * 5 + 240)
+def test_no_picture_loses_its_original_to_another_one_s_deletion(settings: Settings, database: Database) -> None:
+    processes = [begun(name, settings) for name in NAMES]
+    together(processes)
+    for process in processes:
+        out, errors = process.communicate()
+        assert process.returncode == 0, errors
+        refused = int(out.split()[-1])
+        assert refused < ROUNDS // 2, "most changes go through"
+    require_consistent(settings, database)
+
+
+@pytest.mark.timeout(ROUNDS * 5 + 240)
+def test_nor_to_one_that_was_killed(settings: Settings, database: Database) -> None:
+    chance = random.Random(4)
+    processes = {name: begun(name, settings) for name in NAMES}
+    together(processes.values())
+    for _ in range(KILLS):
+        time.sleep(chance.random() * 2)
+        name = chance.choice(NAMES)
+        processes[name].kill()
+        _, errors = processes[name].communicate()
+        assert processes[name].returncode in (0, -signal.SIGKILL), errors
+        processes[name] = begun(name, settings)
+        together([processes[name]])
+    for process in processes.values():
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    require_consistent(settings, database)
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["before the files are deleted", "after"])
+def test_a_deletion_that_is_cut_off_is_carried_out_by_the_next_start(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, deleted: bool
+) -> None:
+    remove = PictureFiles.remove
+
+    def cut_off(files: PictureFiles, sha256: str) -> None:
+        if deleted:
+            remove(files, sha256)
+        raise KilledError
+
+    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+        added = service.ingest.add([Upload(drawing(one), f"key-{one}", {}) for one in range(3)])
+        assert added[0].id is not None
+        monkeypatch.setattr(PictureFiles, "remove", cut_off)
+        with pytest.raises(KilledError):
+            service.ingest.delete(added[0].id)
+        monkeypatch.undo()
+    require_consistent(settings, database)
+    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+        (again,) = service.ingest.add([Upload(drawing(0), "key-0", {})])
+        assert again.status == "created"
+    require_consistent(settings, database)
+
+
+def test_a_host_that_is_lost_with_its_folder_leaves_deletions_to_the_others(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise KilledError
+
+    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+        (added,) = service.ingest.add([Upload(drawing(1), "key-1", {})])
+        assert added.id is not None
+        monkeypatch.setattr(PictureFiles, "remove", lost)
+        with pytest.raises(KilledError):
+            service.ingest.delete(added.id)
+        monkeypatch.undo()
+    for note in (settings.data_dir / "under-way").iterdir():
+        note.unlink()
+    with closing(Database(str(settings.database_url))) as other, other.begin() as session:
+        (claim,) = session.scalars(select(Removal))
+        claim.safe_at = claim.claimed_at
+    require_consistent(settings, database)

@@ -1,0 +1,163 @@
+"""Archives that no job and no upload needs are deleted at every start and at every end of a job; all others stay."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from app.catalogue.disk import Disk
+from app.catalogue.tables import Job
+from app.ingest import jobs
+from app.ingest.job_files import JobFiles
+from app.lifespan import Service
+from app.settings import Settings
+from tests.api.job_steps import Gate, ended, left, opened, pictures, send, when
+from tests.conftest import open_with_fake
+from tests.ingest.archives import zipped
+
+ARRIVES_AND_DIES = """
+import os, signal, sys
+from pathlib import Path
+from app.catalogue.disk import Disk
+from app.ingest.job_files import JobFiles
+with JobFiles(Path(sys.argv[1]), Disk(), None, None).arrive(None) as arrival:
+    arrival.write(b"half an archive")
+    if sys.argv[2] == "kept":
+        arrival.keep()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def files_of(service: Service) -> JobFiles:
+    return JobFiles(service.settings.data_dir / "jobs", Disk(), service.database, service.cleanup)
+
+
+def killed(folder: Path, when_: str) -> None:
+    """Has a process die while an archive arrives, or before its job is in the database."""
+    process = subprocess.Popen([sys.executable, "-c", ARRIVES_AND_DIES, str(folder), when_])
+    assert process.wait() == -signal.SIGKILL
+
+
+def until(so: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("when_", ["arriving", "kept"])
+def test_an_upload_whose_process_was_killed_goes_at_the_next_start(settings: Settings, when_: str) -> None:
+    killed(settings.data_dir / "jobs", when_)
+    assert len(left(settings)) == 1
+    with opened(settings):
+        assert left(settings) == []
+
+
+def test_it_goes_when_a_job_ends(settings: Settings, client: TestClient) -> None:
+    killed(settings.data_dir / "jobs", "arriving")
+    assert len(left(settings)) == 1
+    ended(client, send(client, zipped(pictures(1))))
+    until(lambda: left(settings) == [])
+
+
+def test_an_upload_under_way_stays_while_others_start_and_end(settings: Settings, client: TestClient) -> None:
+    with open_with_fake(settings) as service, files_of(service).arrive(None) as arrival:
+        arrival.write(b"half an archive")
+        with opened(settings):
+            ended(client, send(client, zipped(pictures(1))))
+        until(lambda: left(settings) == [arrival.path])
+        arrival.write(b" and the rest")
+        name = arrival.keep()
+        files_of(service).settle()
+        assert files_of(service).path(name).read_bytes() == b"half an archive and the rest"
+        with service.database.begin() as session:
+            jobs.create_job(session, name, arrival.size)
+    with open_with_fake(settings) as service:
+        files_of(service).settle()
+        assert [path.name for path in left(settings)] == [name]
+
+
+def test_a_queued_job_s_archive_goes_when_it_is_cancelled(
+    settings: Settings, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    first = send(client, zipped(pictures(200)))
+    when(client, first, lambda _: gate.calls > 0)
+    queued = [send(client, zipped(pictures(3))) for _ in range(5)]
+    assert len(left(settings)) == 6
+    for job_id in queued:
+        assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+    assert len(left(settings)) == 1, "the first one is being worked on"
+    gate.open.set()
+    assert ended(client, first)["state"] == "done"
+    until(lambda: left(settings) == [])
+
+
+def test_a_job_that_is_cancelled_while_it_is_worked_on_leaves_nothing(
+    settings: Settings, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    job_id = send(client, zipped(pictures(300)))
+    when(client, job_id, lambda _: gate.calls > 0)
+    assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+    gate.open.set()
+    assert ended(client, send(client, zipped(pictures(3))))["state"] == "done"
+    until(lambda: left(settings) == [])
+    assert client.get(f"/jobs/{job_id}").json()["state"] == "cancelled"
+
+
+def test_cleanups_by_others_never_take_an_archive_whose_job_was_accepted(service: Service) -> None:
+    files, ending, errors = files_of(service), threading.Event(), list[BaseException]()
+
+    def clean_up() -> None:
+        try:
+            while not ending.is_set():
+                files_of(service).settle()
+        except BaseException as error:
+            errors.append(error)
+
+    cleaning = [threading.Thread(target=clean_up) for _ in range(2)]
+    for thread in cleaning:
+        thread.start()
+    for _ in range(60):
+        with files.arrive(None) as arrival:
+            arrival.write(b"an archive")
+            name = arrival.keep()
+            with service.database.begin() as session:
+                jobs.create_job(session, name, arrival.size)
+    ending.set()
+    for thread in cleaning:
+        thread.join()
+    assert errors == []
+    with service.database.asking() as session:
+        accepted = set(session.scalars(select(Job.archive)))
+    assert {path.name for path in left(service.settings)} == accepted
+    assert len(accepted) == 60
+
+
+def test_where_files_cannot_be_locked_only_what_is_old_goes(
+    settings: Settings, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError("No locks available")
+
+    killed(settings.data_dir / "jobs", "arriving")
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with files_of(service).arrive(None) as arrival:
+        arrival.write(b"half an archive")
+        files_of(service).settle()
+        assert len(left(settings)) == 2
+        for path in left(settings):
+            os.utime(path, (0, 0))
+        arrival.write(b", of which more has come just now")
+        files_of(service).settle()
+        assert left(settings) == [arrival.path]
