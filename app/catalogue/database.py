@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.catalogue.liveness import Liveness
 from app.errors import UnavailableError
 
 # So long somebody waits for a connection.
@@ -35,6 +36,8 @@ class Database:
             pool_timeout=_PATIENCE_S,
             connect_args={"connect_timeout": 5, "application_name": "lookalike"},
         )
+        self._liveness = Liveness()
+        self._liveness.watch(self.engine)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._statements = sessionmaker(self._autocommit, expire_on_commit=False)
@@ -42,6 +45,7 @@ class Database:
 
     def close(self) -> None:
         """Closes all connections."""
+        self._liveness.close()
         self.engine.dispose()
 
     @contextmanager
@@ -91,6 +95,7 @@ class Database:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        self._liveness.require()
         try:
             yield
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
