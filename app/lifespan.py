@@ -14,10 +14,11 @@ from pathlib import Path
 from app.catalogue import generations
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
-from app.catalogue.embedded import embedded_postgres
+from app.catalogue.embedded import embedded_postgres, embedded_room
 from app.catalogue.facets import FacetCounts
 from app.catalogue.follower import Follower
 from app.catalogue.picture_store import PictureStore, open_pictures
+from app.catalogue.room import Room, least_free
 from app.catalogue.schema import require_current, upgrade
 from app.catalogue.tables import Generation
 from app.handover import Handover
@@ -118,8 +119,12 @@ def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNet
 def open_database(settings: Settings) -> Iterator[Database]:
     """Opens the database that the settings name, or starts the embedded one, with this version's tables in it."""
     with ExitStack() as stack:
-        url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
-        database = stack.enter_context(closing(Database(url)))
+        if settings.database_url is None:
+            url = stack.enter_context(embedded_postgres(settings.data_dir, settings.min_free_bytes))
+            room = embedded_room(settings.data_dir, settings.min_free_bytes)
+            database = stack.enter_context(closing(Database(url, room=room)))
+        else:
+            database = stack.enter_context(closing(Database(settings.database_url)))
         # The embedded database is the service's own; whoever keeps another one chooses when it changes.
         if settings.database_url is None:
             upgrade(database)
@@ -153,9 +158,7 @@ def over(
     networks: Networks,
 ) -> Iterator[Service]:
     """Builds the service from a database and a checkpoint's network, and reads the index in."""
-    disk, observers = Disk(), Observers()
-    # With pictures and vectors elsewhere nobody else may have made it yet.
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    disk, observers = open_disk(settings), Observers()
     files = open_pictures(settings.pictures, settings.data_dir, disk)
     leftovers = Leftovers(settings.data_dir / "under-way", database, files)
     leftovers.clear()
@@ -228,6 +231,15 @@ def open_generation(
             encodings=encodings,
             ingest=ingest,
         )
+
+
+def open_disk(settings: Settings) -> Disk:
+    """Returns the data folder's disk, and makes the folder where there is none."""
+    data_dir = settings.data_dir
+    # With images and vectors elsewhere nothing else may have made it yet.
+    data_dir.mkdir(parents=True, exist_ok=True)
+    folders = (data_dir, *(data_dir / name for name in ("pictures", "vectors", "jobs")))
+    return Disk(Room(folders, least_free(data_dir, settings.min_free_bytes)))
 
 
 def report_folder(settings: Settings) -> Path:

@@ -229,7 +229,7 @@ def cancel_job(job_id: JobId, service: ServiceDep) -> JobOut:
 
     A job that has ended stays as it is, so cancelling it again changes nothing.
     """
-    with service.database.begin() as session:
+    with service.database.begin(from_reserve=True) as session:
         return JobOut.model_validate(rows.cancel(session, job_id))
 
 

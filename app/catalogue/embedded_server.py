@@ -18,18 +18,21 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
 from app.catalogue.embedded_files import make_private_folder, open_private, replace_durably, write_private
 from app.catalogue.embedded_process import clear_pid_file, is_disturbed, name_of, suspended
 from app.catalogue.embedded_root import Account, account_for
 from app.catalogue.liveness import ping
+from app.catalogue.room import SEGMENT, least_free
 from app.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,9 @@ PING_S = 10
 # A fast stop waits for the last checkpoint. An immediate one kills after five seconds what does not end by itself.
 STOP_S, KILL_S = 60, 15
 SOCKET_PATH_BYTES = 107
+_LARGEST_SETTING = 2**31 - 1
+# Log files to have in advance: one that is written to, one to go on with, and one while a checkpoint frees the first.
+SEGMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,13 @@ class Server:
     data: Path
     programs: Path
     account: Account
+    least: int
 
     @classmethod
-    def of(cls, data: Path) -> "Server":
-        """The server of a data folder."""
+    def of(cls, data: Path, least: int | None = None) -> "Server":
+        """The server of a data folder, on whose disk writes leave `least` bytes free."""
         programs = _programs()
-        return cls(data, programs, account_for(data / "postgres", programs))
+        return cls(data, programs, account_for(data / "postgres", programs), least_free(data, least))
 
     @property
     def cluster(self) -> Path:
@@ -87,10 +94,18 @@ class Server:
     @property
     def url(self) -> str:
         """Where SQLAlchemy finds it, password included."""
-        password = (self.cluster / PASSWORD_FILE).read_text()
         address = {"host": str(self.sockets), "port": str(PORT)}
-        url = URL.create("postgresql+psycopg", NAME, password, database=NAME, query=address)
+        url = URL.create("postgresql+psycopg", NAME, self._password, database=NAME, query=address)
         return url.render_as_string(hide_password=False)
+
+    @property
+    def conninfo(self) -> str:
+        """Where libpq finds it, password included."""
+        return make_conninfo(host=str(self.sockets), port=PORT, user=NAME, dbname=NAME, password=self._password)
+
+    @property
+    def _password(self) -> str:
+        return (self.cluster / PASSWORD_FILE).read_text()
 
     def ping(self) -> pq.Ping:
         """OK: it takes connections; REJECT: it is starting or stopping; NO_RESPONSE: it is not there."""
@@ -205,11 +220,24 @@ def _start(server: Server) -> None:
     clear_pid_file(server.pid_file)
     with suppress(FileNotFoundError):
         server.log.replace(server.log.with_name("postgres.log.1"))
-    settings = ("listen_addresses=", "log_min_error_statement=panic", "log_checkpoints=off")
-    options = ["-k", str(server.sockets), "-p", str(PORT), *(f"--{setting}" for setting in settings)]
+    options = ["-k", str(server.sockets), "-p", str(PORT), *(f"--{setting}" for setting in _settings(server))]
     start = ("start", "--silent", "--wait", f"--timeout={RECOVERY_S}", f"--options={shlex.join(options)}")
     if not server.run("pg_ctl", *start):
         raise server.failure("does not start")
+
+
+def _settings(server: Server) -> Iterator[str]:
+    """Yield the settings that differ from PostgreSQL's own."""
+    yield from ("listen_addresses=", "log_min_error_statement=panic", "log_checkpoints=off", "checkpoint_warning=0")
+    # The log may grow into half of what writes leave free, and keeps the files that it needs when nothing is.
+    yield f"max_wal_size={min(max(server.least // 2, 5 * SEGMENT), 32 * SEGMENT) >> 20}MB"
+    yield f"min_wal_size={SEGMENTS * SEGMENT >> 20}MB"
+    # Without this a checkpoint writes a file of its own, and the server ends where it cannot.
+    yield "max_active_replication_origins=0"
+    yield "max_logical_replication_workers=0"
+    # A query that wants a quarter of the disk for itself would fill it.
+    state = os.statvfs(server.cluster)
+    yield f"temp_file_limit={min(state.f_blocks * state.f_frsize // 4 >> 10, _LARGEST_SETTING)}kB"
 
 
 def _resume(process: int) -> str:

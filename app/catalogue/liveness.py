@@ -102,8 +102,8 @@ class Liveness:
         return state != pq.Ping.NO_RESPONSE or self.heard > began
 
 
-class _Bounded(psycopg.Connection[Any]):
-    """A connection that looks every tenth of a second whether waiting still makes sense."""
+class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives up when nothing has arrived for `TRY_S` seconds."""
 
     def wait(self, gen: PQGen[Result], interval: float = _INTERVAL_S, timeout: float | None = None) -> Result:
         """Waits for an answer; see `psycopg.Connection.wait`.
@@ -138,7 +138,7 @@ class _Bounded(psycopg.Connection[Any]):
         return waited > TRY_S
 
 
-class _Watched(_Bounded):
+class _Watched(BoundedConnection):
     """A connection that gives up once its server is silent, or its backend suspended."""
 
     liveness: Liveness | None = None
@@ -169,7 +169,7 @@ def ping(parameters: Parameters) -> pq.Ping:
         else.
     """
     try:
-        with closing(_Bounded.connect(**parameters)) as connection:
+        with closing(BoundedConnection.connect(**parameters)) as connection:
             connection.execute("SELECT 1")
     except psycopg.Error as error:
         return _response(str(error))

@@ -114,7 +114,8 @@ class PictureFiles:
             self._disk.sync_path(path.parent.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
-            temporary.write_bytes(data)
+            with self._disk.claimed(len(data)):
+                temporary.write_bytes(data)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise

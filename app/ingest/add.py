@@ -88,7 +88,8 @@ class Ingest:
         Raises:
             UnavailableError: disk, bucket or database cannot be used; what is not acknowledged may be sent again.
         """
-        self._disk.require()
+        # Beforehand, because decoding and encoding cost most.
+        self._disk.require_room()
         with self._observers.work("addition") as work:
             added = self._add(uploads, work)
             work.facts.update(Counter(item.status for item in added))
@@ -112,7 +113,7 @@ class Ingest:
         """
         self._disk.require()
         with ExitStack() as noted:
-            with self._database.begin() as session:
+            with self._database.begin(from_reserve=True) as session:
                 left = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
                 sha256 = changes.delete_picture(session, picture_id)
                 noted.enter_context(self._leftovers.noted([sha256]))

@@ -1,17 +1,14 @@
 """Archives that arrive for jobs, in the data folder: each has its name only when all of it is on the disk."""
 
 import secrets
-import shutil
 from pathlib import Path
 from types import TracebackType
 
-from app.catalogue.disk import NO_SPACE, Disk, age
-from app.errors import UnavailableError
+from app.catalogue.disk import Disk, age
 
-# What must stay free while an archive arrives; and how many bytes of it go between two looks.
-LEAST_FREE, _LOOK_EVERY = 500_000_000, 32_000_000
 # A file that no job needs and that is older is what a crash left behind.
 _OLD_S = 86_400
+_WHAT = "archives of jobs"
 
 
 class JobFiles:
@@ -32,7 +29,7 @@ class JobFiles:
         """
         self._disk.require()
         self._folder.mkdir(parents=True, exist_ok=True)
-        require_room(self._folder, expected or 0)
+        self._disk.require_room(expected or 0)
         return Arrival(self._folder, self._disk)
 
     def remove(self, archive: str) -> None:
@@ -72,14 +69,11 @@ class Arrival:
         Raises:
             UnavailableError: there is no more room.
         """
-        if self.size // _LOOK_EVERY != (self.size + len(data)) // _LOOK_EVERY:
-            require_room(self._folder, 0)
         try:
-            self._file.write(data)
+            with self._disk.claimed(len(data)):
+                self._file.write(data)
         except OSError as error:
-            if error.errno in NO_SPACE:
-                raise _no_room() from error
-            raise
+            raise self._disk.refusal(error, _WHAT) from error
         self.size += len(data)
 
     def complete(self) -> None:
@@ -91,7 +85,7 @@ class Arrival:
         try:
             self._file.flush()
         except OSError as error:
-            raise _no_room() from error
+            raise self._disk.refusal(error, _WHAT) from error
 
     def keep(self) -> str:
         """Gives it its name; when this returns it survives a power cut.
@@ -103,17 +97,3 @@ class Arrival:
         self.path.replace(self._folder / self._name)
         self._disk.sync_path(self._folder)
         return self._name
-
-
-def require_room(folder: Path, size: int) -> None:
-    """Makes sure that so many bytes fit, and leave room for the pictures and the database.
-
-    Raises:
-        UnavailableError: they do not.
-    """
-    if shutil.disk_usage(folder).free < size + LEAST_FREE:
-        raise _no_room()
-
-
-def _no_room() -> UnavailableError:
-    return UnavailableError("The disk has no room for the archive. Send a smaller one, or make room.", retry_after=60)

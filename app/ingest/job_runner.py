@@ -89,7 +89,7 @@ class JobRunner:
             log.warning("job %d: another process goes on with it", job.id)
             return
         except UnavailableError as error:
-            with suppress(UnavailableError), self._database.begin() as session:
+            with suppress(UnavailableError), self._database.begin(from_reserve=True) as session:
                 jobs.wait_for(session, job.id, str(error))
             raise
         except (ArchiveRefusedError, InvalidInputError) as error:
@@ -121,7 +121,7 @@ class JobRunner:
         return ("failed", archive.damage) if archive.damage else ("done", None)
 
     def _end(self, job: Job, state: State, error: str | None) -> None:
-        with self._database.begin() as session:
+        with self._database.begin(from_reserve=True) as session:
             jobs.end(session, job.id, state, error)
         self._files.remove(job.archive)
         log.info("job %d: %s", job.id, error or state)
