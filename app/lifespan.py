@@ -4,8 +4,7 @@
 """
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -15,26 +14,26 @@ from app import startup
 from app.catalogue import generations
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
-from app.catalogue.embedded import embedded_postgres
+from app.catalogue.embedded import embedded_postgres, embedded_room
 from app.catalogue.facets import FacetCounts
 from app.catalogue.follower import Follower
 from app.catalogue.ledger import ledger_in
 from app.catalogue.orphan_cleanup import OrphanCleanup
 from app.catalogue.picture_store import PictureStore, open_pictures
+from app.catalogue.room import Room, least_free
 from app.catalogue.schema import require_current, upgrade
 from app.catalogue.tables import Generation
 from app.handover import Handover
 from app.indexes import Places, open_index
 from app.ingest.add import Ingest
 from app.ingest.encodings import Encodings
+from app.networks import Networks, OpenNetwork, limits_of, open_network
 from app.observers import Observers
 from app.private import make_data_folder
-from app.search.decode import DecodeLimits
-from app.search.encode import Encoder, open_encoder
+from app.search.encode import Encoder
 from app.search.index import Index
 from app.search.pipeline import Searcher
-from app.search.prepare import InProcess, Preparer, Watched
-from app.search.sandbox import Job, Sandbox
+from app.search.prepare import InProcess, Watched
 from app.serving import Additions, OpenGeneration, Pictures, Searches
 from app.settings import Settings
 from models.description import CheckpointInfo, find
@@ -87,20 +86,6 @@ class Service:
         self.handover.current.interrupt()
 
 
-@dataclass(frozen=True)
-class OpenNetwork:
-    """A network that runs, what prepares pictures for it, and what ends that at once, whatever it is doing."""
-
-    info: CheckpointInfo
-    encoder: Encoder
-    prepare: Preparer
-    interrupt: Callable[[], None] = lambda: None
-
-
-# Opens a network by what the catalogue calls it, as `open_network` does.
-Networks = Callable[[Settings, str], AbstractContextManager[OpenNetwork]]
-
-
 @contextmanager
 def open_service(settings: Settings) -> Iterator[Service]:
     """Opens database, network and index over the data folder.
@@ -119,23 +104,17 @@ def open_service(settings: Settings) -> Iterator[Service]:
 
 
 @contextmanager
-def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
-    """Opens a checkpoint, and starts the processes that decode pictures for it."""
-    startup.step(f"opening the network {checkpoint}")
-    encoder, info = open_encoder(checkpoint, settings.device, settings.precision, network_cache(settings.data_dir))
-    with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
-        yield OpenNetwork(info, encoder, prepare, prepare.interrupt)
-
-
-@contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
     """Opens the database that the settings name, or starts the embedded one, with this version's tables in it."""
     with ExitStack() as stack:
         with supervised_start(settings):
             startup.step("opening the database")
-            url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
-            database = stack.enter_context(closing(Database(url)))
-            # The embedded database is the service's own; whoever keeps another one chooses when it changes.
+            url, room = settings.database_url, None
+            if url is None:
+                url = stack.enter_context(embedded_postgres(settings.data_dir, settings.min_free_bytes))
+                room = embedded_room(settings.data_dir, settings.min_free_bytes)
+            database = stack.enter_context(closing(Database(url, room=room)))
+            # The embedded database is the service's own; the owner of another one chooses when it changes.
             if settings.database_url is None:
                 startup.step("migrating the database", bounded=False)
                 upgrade(database)
@@ -186,8 +165,7 @@ def over(
     networks: Networks,
 ) -> Iterator[Service]:
     """Builds the service from a database and a checkpoint's network, and reads the index in."""
-    disk, observers = Disk(), Observers()
-    make_data_folder(settings.data_dir)
+    disk, observers = open_disk(settings), Observers()
     files = open_pictures(settings.pictures, settings.data_dir, disk)
     cleanup = OrphanCleanup(ledger_in(settings.data_dir), database, files)
     cleanup.settle()
@@ -266,26 +244,18 @@ def open_generation(
         )
 
 
+def open_disk(settings: Settings) -> Disk:
+    """Returns the data folder's disk, and makes the folder where there is none."""
+    data_dir = settings.data_dir
+    # With images and vectors elsewhere nothing else may have made it yet.
+    make_data_folder(data_dir)
+    folders = (data_dir, *(data_dir / name for name in ("pictures", "vectors", "jobs")))
+    return Disk(Room(folders, least_free(data_dir, settings.min_free_bytes)))
+
+
 def report_folder(settings: Settings) -> Path:
     """Returns where `lookalike report` leaves its page, and the service finds it."""
     return settings.data_dir / "report"
-
-
-def limits_of(settings: Settings) -> DecodeLimits:
-    """Returns the settings' limits on pictures."""
-    return DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
-
-
-def open_sandbox(settings: Settings, network: CheckpointInfo) -> Sandbox:
-    """Starts the processes that decode pictures, this worker's share of them."""
-    decoders = settings.decoders or os.cpu_count() or 1
-    job = Job(network.preprocess, limits_of(settings))
-    return Sandbox(job, max(decoders // settings.workers, 1), settings.max_decode_seconds)
-
-
-def network_cache(data_dir: Path) -> Path:
-    """Returns where networks that were converted for this machine are kept; it may be deleted at any time."""
-    return data_dir / "networks"
 
 
 def places(settings: Settings) -> Places:

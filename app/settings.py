@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     workers: int = Field(1, ge=1, le=64, description="Server processes over the one catalogue.")
     data_dir: Path = Field(Path("data"), description="Where pictures, vectors and the embedded database live.")
+    min_free_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Bytes that stay free on the data folder's disk: below that writes are refused; without it, a "
+        "twentieth of the disk, at least 64 MB and at most 1 GB.",
+    )
     database_url: str | None = Field(
         None, description="A PostgreSQL to use (postgresql+psycopg://…); without it the service runs its own."
     )

@@ -11,7 +11,8 @@ from app.indexes import open_in_milvus, open_index, vectors_of
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
 from app.ingest.sync import Sync
-from app.lifespan import open_database, open_network, places, supervised_start
+from app.lifespan import open_database, open_disk, places, supervised_start
+from app.networks import open_network
 from app.quality.content import Content, read_content
 from app.settings import Settings
 from models.description import CheckpointInfo, find, read_info
@@ -33,9 +34,10 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
             network = stack.enter_context(open_network(_generous(settings), path))
         with database.begin() as session:
             generation = generations.find_or_create(session, network.info, path, settings.vectors, settings.index)
-        with closing(open_index(database, generation, places(settings))) as index:
+        disk = open_disk(settings)
+        with closing(open_index(database, generation, places(settings), disk)) as index:
             encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
-            yield Reencode(database, open_pictures(settings.pictures, settings.data_dir), encodings), network.info
+            yield Reencode(database, open_pictures(settings.pictures, settings.data_dir, disk), encodings), network.info
 
 
 @contextmanager

@@ -27,7 +27,8 @@ import numpy as np
 from app.catalogue import generations
 from app.demo.catalogue import demo_pictures
 from app.indexes import open_index
-from app.lifespan import network_cache, open_database, open_sandbox, places
+from app.lifespan import open_database, places
+from app.networks import network_cache, open_sandbox
 from app.search.decode import DecodeLimits
 from app.search.encode import BATCH, BatchingEncoder, open_encoder
 from app.search.prepare import InProcess

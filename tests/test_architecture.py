@@ -14,7 +14,7 @@ MOST_LINES_OF_A_METHOD = 150
 HTTP = ("fastapi", "starlette", "fastapi_offline", "uvicorn")
 SQL = ("sqlalchemy", "psycopg", "alembic")
 NETWORK = ("torch", "torchvision", "timm", "openvino", "safetensors", "models.network", "models.backbones")
-SETTINGS_READ_BY = ("app.main", "app.lifespan", "app.upkeep", "app.cli", "migrations.env")
+SETTINGS_READ_BY = ("app.main", "app.lifespan", "app.networks", "app.upkeep", "app.cli", "migrations.env")
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,30 @@ def test_the_reader_of_imports_sees_what_is_known_to_be_there() -> None:
         (("app.search",), (*HTTP, *SQL)),
         (
             ("app.search",),
-            ("app.catalogue", "app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.upkeep", "app.main"),
+            (
+                "app.catalogue",
+                "app.ingest",
+                "app.api",
+                "app.cli",
+                "app.demo",
+                "app.lifespan",
+                "app.networks",
+                "app.upkeep",
+                "app.main",
+            ),
         ),
         (
             ("app.catalogue",),
-            ("app.ingest", "app.api", "app.cli", "app.demo", "app.lifespan", "app.upkeep", "app.main"),
+            (
+                "app.ingest",
+                "app.api",
+                "app.cli",
+                "app.demo",
+                "app.lifespan",
+                "app.networks",
+                "app.upkeep",
+                "app.main",
+            ),
         ),
         (("app.ingest",), ("app.api", "app.cli", "app.main")),
         (("app.quality",), ("app.api", "app.cli", "app.main", "app.lifespan")),

@@ -234,7 +234,7 @@ def cancel_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> JobOut:
 
     A job that has ended stays as it is, so cancelling it again changes nothing. Its archive is deleted at once.
     """
-    with service.database.begin() as session:
+    with service.database.begin(from_reserve=True) as session:
         job = rows.cancel(session, job_id)
     # Whatever reads it still has it open, or finds that its job was cancelled.
     jobs.files.remove(job.archive)

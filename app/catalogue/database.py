@@ -8,16 +8,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from psycopg.errors import ReadOnlySqlTransaction
-from sqlalchemy import Connection, create_engine, text
+from psycopg.errors import DiskFull, ReadOnlySqlTransaction
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.catalogue.liveness import Liveness
+from app.catalogue.room import Room
 from app.errors import UnavailableError
 
 # So long somebody waits for a connection.
 _PATIENCE_S = 5
+_WRITING = ("INSERT", "UPDATE", "DELETE")
+_FROM_RESERVE = "from_reserve"
 
 
 class Database:
@@ -26,8 +30,8 @@ class Database:
     They wait for each other, and for disk or bucket while they hold the catalogue; questions must not wait for that.
     """
 
-    def __init__(self, url: str, pool_size: int = 10) -> None:
-        self.url = url
+    def __init__(self, url: str, pool_size: int = 10, room: Room | None = None) -> None:
+        self.url, self._room = url, room
         self.engine = create_engine(
             url,
             pool_size=pool_size,
@@ -35,6 +39,10 @@ class Database:
             pool_timeout=_PATIENCE_S,
             connect_args={"connect_timeout": 5, "application_name": "lookalike"},
         )
+        self._liveness = Liveness()
+        self._liveness.watch(self.engine)
+        if room is not None:
+            event.listen(self.engine, "before_cursor_execute", self._require_room)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._statements = sessionmaker(self._autocommit, expire_on_commit=False)
@@ -42,15 +50,26 @@ class Database:
 
     def close(self) -> None:
         """Closes all connections."""
+        self._liveness.close()
         self.engine.dispose()
 
     @contextmanager
-    def begin(self) -> Iterator[Session]:
-        """Opens a transaction that commits at the end of the block, unless the block raises."""
+    def begin(self, *, from_reserve: bool = False) -> Iterator[Session]:
+        """Opens a transaction that commits at the end of the block, unless the block raises.
+
+        Args:
+            from_reserve: whether it may write on a disk that is full for others, because it makes room or ends
+                something.
+
+        Raises:
+            UnavailableError: it writes, and the disk of the embedded database is full.
+        """
         if not self._changing.acquire(timeout=_PATIENCE_S):
             raise UnavailableError("Too many changes wait for each other.")
         try:
             with self._translated(), self._sessions.begin() as session:
+                if from_reserve:
+                    session.connection(execution_options={_FROM_RESERVE: True})
                 yield session
         finally:
             self._changing.release()
@@ -89,11 +108,24 @@ class Database:
         with self.asking() as session:
             session.execute(text("SELECT 1"))
 
+    def _require_room(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        """Called before each statement; refuses one that writes where there is no room for it."""
+        if self._room is None or not statement.lstrip().startswith(_WRITING):
+            return
+        if connection.get_execution_options().get(_FROM_RESERVE):
+            self._room.require_reserve()
+        else:
+            self._room.require()
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        self._liveness.require()
         try:
             yield
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            if self._room is not None and isinstance(error, DBAPIError) and isinstance(error.orig, DiskFull):
+                # What was refused may be tried again, and a query may need a file to sort in.
+                self._room.make_some()
             raise _unavailable(error) from error
         except DBAPIError as error:
             if error.connection_invalidated or isinstance(error.orig, ReadOnlySqlTransaction):

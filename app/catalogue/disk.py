@@ -1,4 +1,4 @@
-"""Whether the disk still keeps what it is given.
+"""Whether the disk still keeps what it is given, and has room for it.
 
 A sync that failed says nothing of what was written before it, and one that is tried again may succeed without having
 written anything: the kernel forgets what it could not write (Rebello et al., *Can Applications Recover from fsync
@@ -10,8 +10,10 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from app.catalogue.room import Room
 from app.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -30,10 +32,14 @@ def age(path: Path) -> float:
 
 
 class Disk:
-    """One process's trust in its disk, until the first sync that fails."""
+    """One process's trust in its disk, until the first sync that fails.
 
-    def __init__(self) -> None:
-        self._failure = ""
+    Args:
+        room: what writes leave free; without it they go on until the disk is full.
+    """
+
+    def __init__(self, room: Room | None = None) -> None:
+        self._failure, self._room = "", room
         self._hear: Callable[[], object] = lambda: None
 
     def when_it_fails(self, hear: Callable[[], object]) -> None:
@@ -48,6 +54,24 @@ class Disk:
         """
         if self._failure:
             raise UnavailableError(self._failure, retry_after=30)
+
+    def require_room(self, size: int = 0) -> None:
+        """Refuses a write of so many bytes that do not fit.
+
+        Raises:
+            UnavailableError: they do not, or a sync has failed.
+        """
+        self.require()
+        if self._room is not None:
+            self._room.require(size)
+
+    def claimed(self, size: int) -> AbstractContextManager[None]:
+        """Sets bytes aside while they are written.
+
+        Raises:
+            UnavailableError: on entry: they do not fit.
+        """
+        return nullcontext() if self._room is None else self._room.claimed(size)
 
     def sync(self, fd: int, *, alone: bool = True) -> None:
         """Waits until what was written to a file is on the disk.

@@ -8,7 +8,7 @@ stops it, and whoever notices that it died starts it again. Each holds a shared 
 lock of a process that is killed, so a kill leaves at worst a running server, which the next start finds and its end
 stops.
 
-    data/postgres/              the cluster, with its password and its socket; nobody else may enter
+    data/postgres/              the cluster, with its password, its socket and its ballast; for its owner alone
     data/postgres.log           what the server said since its start; before that: postgres.log.1
     data/postgres.lock          held, shared, by each process that uses the server
     data/postgres.start.lock    held by the one that is starting it
@@ -24,8 +24,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from app.catalogue.ballast import Ballast
 from app.catalogue.embedded_files import open_private
 from app.catalogue.embedded_server import Server
+from app.catalogue.embedded_upkeep import Upkeep
+from app.catalogue.room import Room, least_free
 from app.errors import UnavailableError
 from app.private import make_data_folder
 
@@ -33,13 +36,18 @@ log = logging.getLogger(__name__)
 
 # How often a holder looks whether the server is still there.
 WATCH_S = 1.0
+START_LOCK = "postgres.start.lock"
 # How long a server that was about to start may take to show itself.
 _STILL_STARTING_S = 2.0
 
 
 @contextmanager
-def embedded_postgres(folder: Path) -> Iterator[str]:
+def embedded_postgres(folder: Path, least: int | None = None) -> Iterator[str]:
     """Keep a data folder's PostgreSQL running for the length of the block.
+
+    Args:
+        folder: the data folder.
+        least: bytes that writes leave free on its disk; without it a share of the disk.
 
     Yields:
         Its SQLAlchemy URL, which holds the password.
@@ -50,8 +58,10 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
     data = folder.resolve()
     make_data_folder(data)
     with open_private(data / "postgres.lock") as lock:
-        server, ending = _join(data, lock), threading.Event()
-        watching = threading.Thread(target=_watch, args=(data, server, ending), name="postgres", daemon=True)
+        server = Server.of(data, least)
+        upkeep, ending = Upkeep(server, Ballast(server.cluster, server.least)), threading.Event()
+        _join(server, upkeep, lock)
+        watching = threading.Thread(target=_watch, args=(server, upkeep, ending), name="postgres", daemon=True)
         watching.start()
         try:
             yield server.url
@@ -70,7 +80,7 @@ def stop_if_unused(folder: Path) -> None:
     if not (data / "postgres.lock").exists():
         return
     with (
-        open_private(data / "postgres.start.lock") as starting,
+        open_private(data / START_LOCK) as starting,
         open_private(data / "postgres.lock") as lock,
         suppress(BlockingIOError),
     ):
@@ -82,31 +92,50 @@ def stop_if_unused(folder: Path) -> None:
         server.stop()
 
 
-def _join(data: Path, lock: int) -> Server:
-    with open_private(data / "postgres.start.lock") as starting:
+def embedded_room(folder: Path, least: int | None = None) -> Room:
+    """Return the free space on the disk of a data folder's PostgreSQL, which gives up its ballast where there is none.
+
+    Args:
+        folder: the data folder.
+        least: bytes that writes leave free; without it a share of the disk.
+    """
+    cluster = folder / "postgres"
+    least = least_free(folder, least)
+    return Room((cluster, cluster / "pg_wal"), least, Ballast(cluster, least).give_up)
+
+
+def _join(server: Server, upkeep: Upkeep, lock: int) -> None:
+    with open_private(server.data / START_LOCK) as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_SH)
-        server = Server.of(data)
         server.ensure_created()
+        upkeep.make_room_to_start()
         server.ensure_running()
-    return server
 
 
-def _watch(data: Path, server: Server, ending: threading.Event) -> None:
-    """Starts the server again where it dies; whoever holds the lock first does, and the others find it running."""
+def _watch(server: Server, upkeep: Upkeep, ending: threading.Event) -> None:
+    """Start the server again where it dies, and look after its disk; the first to hold the lock does."""
     while not ending.wait(WATCH_S):
-        if server.is_there():
-            continue
         try:
-            with open_private(data / "postgres.start.lock") as starting:
+            with open_private(server.data / START_LOCK) as starting:
+                if server.is_there():
+                    _look_after(upkeep, starting)
+                    continue
                 fcntl.flock(starting, fcntl.LOCK_EX)
                 if ending.is_set():
                     return
                 log.warning("the embedded PostgreSQL is gone; starting it again")
+                upkeep.make_room_to_start()
                 server.ensure_running()
         except (OSError, UnavailableError) as error:
             # A disk may have room again, and be tried again.
             log.error("%s", error)
+
+
+def _look_after(upkeep: Upkeep, starting: int) -> None:
+    with suppress(BlockingIOError):
+        fcntl.flock(starting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        upkeep.look()
 
 
 def _leave(server: Server, lock: int) -> None:

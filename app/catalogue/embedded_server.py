@@ -10,6 +10,7 @@ It knows nothing of who uses the server, nor of what root needs.
 """
 
 import hashlib
+import logging
 import os
 import secrets
 import shlex
@@ -17,6 +18,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -27,17 +29,26 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
 from app.catalogue.embedded_files import make_private_folder, open_private, replace_durably, write_private
+from app.catalogue.embedded_process import clear_pid_file, is_disturbed, name_of, suspended
 from app.catalogue.embedded_root import Account, account_for
+from app.catalogue.liveness import ping
+from app.catalogue.room import SEGMENT, least_free
 from app.errors import UnavailableError
+
+log = logging.getLogger(__name__)
 
 MAJOR = "18"
 NAME = "lookalike"
 PORT = 5432
 PASSWORD_FILE = "lookalike.password"  # noqa: S105 – a file's name
 RECOVERY_S = 120
-STOP_S = 60
-DYING_S = 10
+PING_S = 10
+# A fast stop waits for the last checkpoint. An immediate one kills after five seconds what does not end by itself.
+STOP_S, KILL_S = 60, 15
 SOCKET_PATH_BYTES = 107
+_LARGEST_SETTING = 2**31 - 1
+# Log files to have in advance: one that is written to, one to go on with, and one while a checkpoint frees the first.
+SEGMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -47,17 +58,23 @@ class Server:
     data: Path
     programs: Path
     account: Account
+    least: int
 
     @classmethod
-    def of(cls, data: Path) -> "Server":
-        """The server of a data folder."""
+    def of(cls, data: Path, least: int | None = None) -> "Server":
+        """The server of a data folder, on whose disk writes leave `least` bytes free."""
         programs = _programs()
-        return cls(data, programs, account_for(data / "postgres", programs))
+        return cls(data, programs, account_for(data / "postgres", programs), least_free(data, least))
 
     @property
     def cluster(self) -> Path:
         """What PostgreSQL calls its data directory."""
         return self.data / "postgres"
+
+    @property
+    def pid_file(self) -> Path:
+        """Where the running server keeps its process number."""
+        return self.cluster / "postmaster.pid"
 
     @property
     def log(self) -> Path:
@@ -77,19 +94,27 @@ class Server:
     @property
     def url(self) -> str:
         """Where SQLAlchemy finds it, password included."""
-        password = (self.cluster / PASSWORD_FILE).read_text()
         address = {"host": str(self.sockets), "port": str(PORT)}
-        url = URL.create("postgresql+psycopg", NAME, password, database=NAME, query=address)
+        url = URL.create("postgresql+psycopg", NAME, self._password, database=NAME, query=address)
         return url.render_as_string(hide_password=False)
+
+    @property
+    def conninfo(self) -> str:
+        """Where libpq finds it, password included."""
+        return make_conninfo(host=str(self.sockets), port=PORT, user=NAME, dbname=NAME, password=self._password)
+
+    @property
+    def _password(self) -> str:
+        return (self.cluster / PASSWORD_FILE).read_text()
 
     def ping(self) -> pq.Ping:
         """OK: it takes connections; REJECT: it is starting or stopping; NO_RESPONSE: it is not there."""
-        address = make_conninfo(host=str(self.sockets), port=PORT, user=NAME, dbname=NAME, connect_timeout=10)
-        return pq.Ping(pq.PGconn.ping(os.fsencode(address)))
+        address = {"host": str(self.sockets), "port": PORT, "user": NAME, "dbname": NAME}
+        return ping({**address, "connect_timeout": PING_S})
 
     def is_there(self) -> bool:
         """Whether the server's process is there; cheap enough to ask all the time, where processes can be looked up."""
-        return _process_in(self.cluster / "postmaster.pid") == "postgres" or self.ping() != pq.Ping.NO_RESPONSE
+        return name_of(self.pid_file) == "postgres" or self.ping() != pq.Ping.NO_RESPONSE
 
     def ensure_created(self) -> None:
         """Create the cluster where there is none, and refuse one of another PostgreSQL."""
@@ -105,7 +130,13 @@ class Server:
             )
 
     def ensure_running(self) -> None:
-        """Start the server unless it runs, and wait until it takes connections."""
+        """Start the server unless it runs, and wait until it takes connections.
+
+        Raises:
+            UnavailableError: it does not start, or the one that runs is suspended.
+        """
+        if stopped := suspended(self.pid_file):
+            raise UnavailableError(f"The embedded PostgreSQL is suspended. Let it go on: {_resume(stopped)}")
         if self.sockets != self.cluster:
             make_private_folder(self.sockets, self.account.uid)
         deadline = time.monotonic() + RECOVERY_S
@@ -117,14 +148,22 @@ class Server:
             _start(self)
 
     def stop(self) -> None:
-        """Stop the server, and wait until it is gone."""
-        if self.ping() != pq.Ping.NO_RESPONSE:
-            stop = ("pg_ctl", "stop", "--silent", f"--timeout={STOP_S}", "--mode")
+        """Stop the server, and wait until it is gone; one that is suspended stops once it goes on."""
+        if stopped := suspended(self.pid_file):
+            log.warning("the embedded PostgreSQL is suspended; it ends once it goes on: %s", _resume(stopped))
+            self.run("pg_ctl", "stop", "--silent", "--no-wait", "--mode=immediate")
+        elif is_disturbed(self.pid_file):
+            # A process that is stopped would keep a fast stop waiting; an immediate one kills it.
+            self._stop("immediate", KILL_S)
+        elif self.ping() != pq.Ping.NO_RESPONSE:
             # A server that cannot finish its last checkpoint in time makes up for it when it starts.
-            _ = self.run(*stop, "fast") or self.run(*stop, "immediate")
+            _ = self._stop("fast", STOP_S) or self._stop("immediate", KILL_S)
         if self.sockets != self.cluster:
             with suppress(OSError):
                 self.sockets.rmdir()
+
+    def _stop(self, mode: str, seconds: int) -> bool:
+        return self.run("pg_ctl", "stop", "--silent", f"--mode={mode}", f"--timeout={seconds}")
 
     def run(self, program: str, *words: str, text: str = "") -> bool:
         """Run one of PostgreSQL's programs on the cluster; whether it succeeded. The log gets its output."""
@@ -178,36 +217,29 @@ def _create(server: Server) -> None:
 
 
 def _start(server: Server) -> None:
-    _clear_pid_file(server.cluster / "postmaster.pid")
+    clear_pid_file(server.pid_file)
     with suppress(FileNotFoundError):
         server.log.replace(server.log.with_name("postgres.log.1"))
-    settings = ("listen_addresses=", "log_min_error_statement=panic", "log_checkpoints=off")
-    options = ["-k", str(server.sockets), "-p", str(PORT), *(f"--{setting}" for setting in settings)]
+    options = ["-k", str(server.sockets), "-p", str(PORT), *(f"--{setting}" for setting in _settings(server))]
     start = ("start", "--silent", "--wait", f"--timeout={RECOVERY_S}", f"--options={shlex.join(options)}")
     if not server.run("pg_ctl", *start):
         raise server.failure("does not start")
 
 
-def _clear_pid_file(path: Path) -> None:
-    """Remove what would make PostgreSQL believe, after a crash, that it runs already.
+def _settings(server: Server) -> Iterator[str]:
+    """Yield the settings that differ from PostgreSQL's own."""
+    yield from ("listen_addresses=", "log_min_error_statement=panic", "log_checkpoints=off", "checkpoint_warning=0")
+    # The log may grow into half of what writes leave free, and keeps the files that it needs when nothing is.
+    yield f"max_wal_size={min(max(server.least // 2, 5 * SEGMENT), 32 * SEGMENT) >> 20}MB"
+    yield f"min_wal_size={SEGMENTS * SEGMENT >> 20}MB"
+    # Without this a checkpoint writes a file of its own, and the server ends where it cannot.
+    yield "max_active_replication_origins=0"
+    yield "max_logical_replication_workers=0"
+    # A query that wants a quarter of the disk for itself would fill it.
+    state = os.statvfs(server.cluster)
+    yield f"temp_file_limit={min(state.f_blocks * state.f_frsize // 4 >> 10, _LARGEST_SETTING)}kB"
 
-    Nobody answers on the socket, so the process that the file names is dying, or gone and its number taken: a
-    container hands out the same numbers again. A number that nobody has is left to PostgreSQL, which then
-    also looks for children that survive.
-    """
-    deadline = time.monotonic() + DYING_S
-    while (name := _process_in(path)) == "postgres" and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if name not in (None, "postgres"):
-        path.unlink()
 
-
-def _process_in(pid_file: Path) -> str | None:
-    """The name of the process that a file's first line numbers: None without one, empty when damaged."""
-    try:
-        pid = int(pid_file.read_text().partition("\n")[0])
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-    except ValueError:
-        return ""
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+def _resume(process: int) -> str:
+    """Return the command that lets a suspended server and its children go on."""
+    return f"pkill -CONT -P {process}; kill -CONT {process}"

@@ -118,7 +118,8 @@ class PictureFiles:
             self._disk.sync_path(path.parent.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
-            private.write(temporary, data)
+            with self._disk.claimed(len(data)):
+                private.write(temporary, data)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise

@@ -116,7 +116,8 @@ class VectorFile:
         chunks = -(-rows // CHUNK_ROWS)
         wanted, there = chunks * CHUNK_ROWS * self._row_bytes, os.fstat(self._fd).st_size
         if wanted > there:
-            os.posix_fallocate(self._fd, there, wanted - there)
+            with self._disk.claimed(wanted - there):
+                os.posix_fallocate(self._fd, there, wanted - there)
 
     def _write_row(self, slot: int, row: bytes) -> None:
         view, at = memoryview(row), slot * self._row_bytes

@@ -192,6 +192,8 @@ def migrate() -> None:
 
         settings = Settings()
         with ExitStack() as stack:
-            url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
+            url = settings.database_url or stack.enter_context(
+                embedded_postgres(settings.data_dir, settings.min_free_bytes)
+            )
             upgrade(stack.enter_context(closing(Database(url))))
         console().print("The database is up to date.")

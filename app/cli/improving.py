@@ -75,7 +75,8 @@ def _look(settings: Settings, out: Path, begun: "Labelled | None") -> _Found:
 
 def _judge(settings: Settings, out: Path, labelled: "Labelled", read: Read) -> "Verdict":
     """Has the held-out pictures search among the others, with the network in use and with the new one."""
-    from app.lifespan import open_database, open_network
+    from app.lifespan import open_database
+    from app.networks import open_network
     from app.quality.improve import in_use, judge
     from app.upkeep import open_content
 

@@ -49,7 +49,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
         from app.catalogue.keys import any_key, revoke_key
         from app.lifespan import open_database
 
-        with open_database(Settings()) as database, database.begin() as session:
+        with open_database(Settings()) as database, database.begin(from_reserve=True) as session:
             revoke_key(session, name)
             others = any_key(session)
         console().print(f"{name} is revoked.")

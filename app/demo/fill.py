@@ -9,6 +9,7 @@ from sqlalchemy import text
 from app.catalogue import queries
 from app.catalogue.locks import Lock
 from app.demo.catalogue import DemoPicture, demo_pictures
+from app.errors import UnavailableError
 from app.ingest.add import Upload
 from app.lifespan import Service
 
@@ -26,7 +27,11 @@ def fill_if_empty(service: Service) -> int:
         if not queries.is_empty(session):
             return 0
         log.info("the catalogue is empty: drawing a demo into it, once (LOOKALIKE_DEMO=off leaves it empty)")
-        return fill(service)
+        try:
+            return fill(service)
+        except UnavailableError as error:
+            log.warning("the demo is left out until the next start: %s", error)
+            return 0
 
 
 def fill(service: Service) -> int:

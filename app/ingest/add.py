@@ -108,7 +108,8 @@ class Ingest:
             StoppedError: it did; none of the pictures is there.
             UnavailableError: disk, bucket or database cannot be used; what is not acknowledged may be sent again.
         """
-        self._disk.require()
+        # Beforehand, because decoding and encoding cost most.
+        self._disk.require_room()
         with self._observers.work("addition") as work:
             added = self._add(uploads, work, stop or Stop())
             work.facts.update(Counter(item.status for item in added))
@@ -132,7 +133,7 @@ class Ingest:
         """
         self._disk.require()
         with self._cleanup.track() as owner:
-            with self._database.begin() as session:
+            with self._database.begin(from_reserve=True) as session:
                 left = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
                 sha256 = changes.delete_picture(session, picture_id)
                 claims = removals.claim(session, [sha256], owner, self._files.late_s)

@@ -7,13 +7,12 @@ Several processes may share the folder.
 
 import logging
 import secrets
-import shutil
 from pathlib import Path
 from types import TracebackType
 
 from app import private
 from app.catalogue.database import Database
-from app.catalogue.disk import NO_SPACE, Disk
+from app.catalogue.disk import Disk
 from app.catalogue.ledger import held_file, unless_held
 from app.catalogue.orphan_cleanup import OrphanCleanup
 from app.errors import UnavailableError
@@ -21,8 +20,7 @@ from app.ingest import jobs
 
 log = logging.getLogger(__name__)
 
-# What must stay free while an archive arrives; and how many bytes of it go between two looks.
-LEAST_FREE, _LOOK_EVERY = 500_000_000, 32_000_000
+_WHAT = "archives of jobs"
 
 
 class JobFiles:
@@ -43,7 +41,7 @@ class JobFiles:
         """
         self._disk.require()
         private.make_folder(self._folder)
-        require_room(self._folder, expected or 0)
+        self._disk.require_room(expected or 0)
         return Arrival(self._folder, self._disk)
 
     def remove(self, archive: str) -> None:
@@ -101,16 +99,13 @@ class Arrival:
         Raises:
             UnavailableError: there is no more room.
         """
-        if self.size // _LOOK_EVERY != (self.size + len(data)) // _LOOK_EVERY:
-            require_room(self._folder, 0)
         try:
-            left = memoryview(data)
-            while left:
-                left = left[self._file.write(left) :]
+            with self._disk.claimed(len(data)):
+                left = memoryview(data)
+                while left:
+                    left = left[self._file.write(left) :]
         except OSError as error:
-            if error.errno in NO_SPACE:
-                raise _no_room() from error
-            raise
+            raise self._disk.refusal(error, _WHAT) from error
         self.size += len(data)
 
     def keep(self) -> str:
@@ -123,17 +118,3 @@ class Arrival:
         self.path.replace(self._folder / self._name)
         self._disk.sync_path(self._folder)
         return self._name
-
-
-def require_room(folder: Path, size: int) -> None:
-    """Makes sure that so many bytes fit, and leave room for the pictures and the database.
-
-    Raises:
-        UnavailableError: they do not.
-    """
-    if shutil.disk_usage(folder).free < size + LEAST_FREE:
-        raise _no_room()
-
-
-def _no_room() -> UnavailableError:
-    return UnavailableError("The disk has no room for the archive. Send a smaller one, or make room.", retry_after=60)

@@ -145,7 +145,7 @@ class JobRunner:
             log.warning("job %d: another process goes on with it", job.id)
             return None
         except UnavailableError as error:
-            with suppress(UnavailableError), self._database.begin() as session:
+            with suppress(UnavailableError), self._database.begin(from_reserve=True) as session:
                 jobs.wait_for(session, job.id, str(error))
             raise
         except (ArchiveRefusedError, InvalidInputError, ReaderFailedError) as error:
@@ -182,7 +182,7 @@ class JobRunner:
             done += len(outcomes)
 
     def _end(self, job: Job, state: State, error: str | None) -> None:
-        with self._database.begin() as session:
+        with self._database.begin(from_reserve=True) as session:
             jobs.end(session, job.id, state, error)
         self._files.remove(job.archive)
         log.info("job %d: %s", job.id, error or state)

@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 
 from app.catalogue.database import Database
 from app.errors import DecodingUnavailableError
-from app.lifespan import OpenNetwork, Service, limits_of, over
+from app.lifespan import Service, over
 from app.main import create_app
+from app.networks import OpenNetwork, limits_of
 from app.search.sandbox import Job, Sandbox
 from app.settings import Settings
 from tests.api.job_steps import counts, ended, pictures, send

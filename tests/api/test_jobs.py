@@ -1,7 +1,6 @@
 """`POST /jobs`: archives go in in the background."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from app.api import job_events
 from app.api import jobs as api
-from app.ingest import job_files
+from app.catalogue import room
 from app.settings import Settings
 from tests.api.job_steps import Gate, counts, ended, job, keys, left, opened, pictures, send, when
 from tests.crash.ledger import drawing
@@ -132,14 +131,12 @@ def test_a_full_disk_is_said_before_it_is_full(
 ) -> None:
     archive = zipped({"a.png": bytes(100_000)}, 0)
     with monkeypatch.context() as patched:
-        usage = type(shutil.disk_usage("/"))
-        patched.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, job_files.LEAST_FREE + 1000))
+        least = room.least_free(settings.data_dir)
+        patched.setattr(room, "free", lambda _: least + 1000)
         answer = client.post("/jobs", content=archive)
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
-        patched.setattr(job_files, "_LOOK_EVERY", 1000)
-        free = iter([job_files.LEAST_FREE + 1, 0])
-        patched.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, next(free)))
-        assert client.post("/jobs", content=iter([archive])).status_code == 503, "nobody said how much would come"
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+        assert "The disk is full" in answer.text
+        assert client.post("/jobs", content=iter([archive])).status_code == 503, "whose size is not declared"
     assert left(settings) == []
     assert ended(client, send(client, archive))["state"] == "done"
 

@@ -18,7 +18,8 @@ from app.indexes import open_index
 from app.ingest.add import Upload
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
-from app.lifespan import Service, assemble, limits_of, places
+from app.lifespan import Service, assemble, places
+from app.networks import limits_of
 from app.search.index import LocalIndex
 from app.search.milvus import MilvusIndex
 from app.search.prepare import InProcess

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.lifespan import OpenNetwork, limits_of
+from app.networks import OpenNetwork, limits_of
 from app.search.prepare import InProcess
 from app.search.types import Encoded
 from app.settings import Settings

@@ -24,7 +24,8 @@ from app.indexes import open_index
 from app.ingest.add import Upload
 from app.ingest.encodings import Encodings
 from app.ingest.reencode import Reencode
-from app.lifespan import Service, assemble, limits_of, places
+from app.lifespan import Service, assemble, places
+from app.networks import limits_of
 from app.search.prepare import InProcess
 from app.search.types import Encoded, SearchOptions
 from app.settings import Settings

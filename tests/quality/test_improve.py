@@ -10,7 +10,8 @@ from app.catalogue import generations
 from app.catalogue.changes import Given
 from app.errors import LookalikeError
 from app.ingest.add import Upload
-from app.lifespan import Service, limits_of
+from app.lifespan import Service
+from app.networks import limits_of
 from app.quality.compare import Side, Verdict, compare, encode
 from app.quality.content import NO_LABEL, read_content
 from app.quality.improve import in_use, judge, recipe_for, splits

@@ -1,0 +1,55 @@
+"""Opens a network: the encoder, and the processes that decode images for it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app import startup
+from app.search.decode import DecodeLimits
+from app.search.encode import Encoder, open_encoder
+from app.search.prepare import Preparer
+from app.search.sandbox import Job, Sandbox
+from app.settings import Settings
+from models.description import CheckpointInfo
+
+
+@dataclass(frozen=True)
+class OpenNetwork:
+    """A network that runs, what prepares pictures for it, and what ends that at once, whatever it is doing."""
+
+    info: CheckpointInfo
+    encoder: Encoder
+    prepare: Preparer
+    interrupt: Callable[[], None] = lambda: None
+
+
+# Opens a network by what the catalogue calls it, as `open_network` does.
+Networks = Callable[[Settings, str], AbstractContextManager[OpenNetwork]]
+
+
+@contextmanager
+def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
+    """Opens a checkpoint, and starts the processes that decode pictures for it."""
+    startup.step(f"opening the network {checkpoint}")
+    encoder, info = open_encoder(checkpoint, settings.device, settings.precision, network_cache(settings.data_dir))
+    with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
+        yield OpenNetwork(info, encoder, prepare, prepare.interrupt)
+
+
+def open_sandbox(settings: Settings, network: CheckpointInfo) -> Sandbox:
+    """Starts the processes that decode pictures, this worker's share of them."""
+    decoders = settings.decoders or os.cpu_count() or 1
+    job = Job(network.preprocess, limits_of(settings))
+    return Sandbox(job, max(decoders // settings.workers, 1), settings.max_decode_seconds)
+
+
+def limits_of(settings: Settings) -> DecodeLimits:
+    """Returns the settings' limits on pictures."""
+    return DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
+
+
+def network_cache(data_dir: Path) -> Path:
+    """Returns where networks that were converted for this machine are kept; it may be deleted at any time."""
+    return data_dir / "networks"

@@ -1,0 +1,179 @@
+"""Statements wait for a slow server, and give up on one that is suspended."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from psycopg import pq
+from sqlalchemy import text
+
+from app.catalogue import liveness
+from app.catalogue.database import Database
+from app.catalogue.embedded import embedded_postgres
+from app.catalogue.embedded_server import Server
+from app.errors import UnavailableError
+
+SILENCE_S, PATIENCE_S = 0.5, 60
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "SILENCE_S", SILENCE_S)
+    monkeypatch.setattr(liveness, "TRY_S", 2)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    """A data folder whose server runs, and goes on at the end if a test has suspended it."""
+    with embedded_postgres(tmp_path):
+        yield tmp_path
+        tell(tmp_path, signal.SIGCONT)
+
+
+@pytest.fixture
+def own_database(data: Path) -> Iterator[Database]:
+    with closing(Database(Server.of(data).url)) as opened:
+        yield opened
+
+
+def processes(data: Path) -> list[int]:
+    server = int((data / "postgres" / "postmaster.pid").read_text().split()[0])
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return [server, *map(int, children)]
+
+
+def tell(data: Path, number: signal.Signals) -> None:
+    for process in processes(data):
+        os.kill(process, number)
+
+
+def ask(database: Database, statement: str = "SELECT 1") -> object:
+    with database.asking() as session:
+        return session.execute(text(statement)).scalar_one()
+
+
+def test_a_slow_statement_is_waited_for(own_database: Database) -> None:
+    assert ask(own_database, "SELECT 1 FROM pg_sleep(3)") == 1
+    own_database.ping()
+
+
+def seconds_until(succeeds: Callable[[], bool]) -> float:
+    began = time.monotonic()
+    while not succeeds():
+        assert time.monotonic() - began < PATIENCE_S
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def is_refused_at_once(database: Database) -> bool:
+    began = time.monotonic()
+    with pytest.raises(UnavailableError):
+        ask(database)
+    return time.monotonic() - began < 0.2
+
+
+def answers(database: Database) -> bool:
+    try:
+        return ask(database) == 1
+    except UnavailableError:
+        return False
+
+
+def test_a_suspended_server_fails_what_waits_refuses_what_comes_and_works_again(
+    data: Path, own_database: Database
+) -> None:
+    ask(own_database)
+    tell(data, signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(UnavailableError, match="does not answer"):
+        ask(own_database)
+    assert time.monotonic() - began < PATIENCE_S
+    seconds_until(lambda: is_refused_at_once(own_database))
+    tell(data, signal.SIGCONT)
+    seconds_until(lambda: answers(own_database))
+
+
+def test_a_server_whose_processes_cannot_be_looked_up_is_found_silent(
+    data: Path, own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "is_suspended", lambda *_: False)
+    ask(own_database)
+    tell(data, signal.SIGSTOP)
+    with pytest.raises(UnavailableError, match="does not answer"):
+        ask(own_database)
+    tell(data, signal.SIGCONT)
+    seconds_until(lambda: answers(own_database))
+
+
+def test_a_transaction_under_way_ends_when_the_server_is_suspended(data: Path, own_database: Database) -> None:
+    def suspend_halfway() -> None:
+        with own_database.begin() as session:
+            session.execute(text("CREATE TABLE half_made (id int)"))
+            tell(data, signal.SIGSTOP)
+
+    with pytest.raises(UnavailableError, match="does not answer"):
+        suspend_halfway()
+    tell(data, signal.SIGCONT)
+
+
+def test_one_suspended_backend_is_given_up_and_others_are_not(own_database: Database) -> None:
+    with own_database.asking() as other, own_database.asking() as session:
+        backend = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            with pytest.raises(Exception, match="does not answer"):
+                session.execute(text("SELECT 1"))
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        assert other.execute(text("SELECT 1")).scalar_one() == 1
+    own_database.ping()
+
+
+def test_looking_for_a_server_that_says_nothing_leaves_other_threads_running(tmp_path: Path) -> None:
+    ticks, ending = [0], threading.Event()
+
+    def tick() -> None:
+        while not ending.wait(0.01):
+            ticks[0] += 1
+
+    with closing(socket.socket(socket.AF_UNIX)) as silent:
+        silent.bind(str(tmp_path / ".s.PGSQL.5432"))
+        silent.listen()
+        other = threading.Thread(target=tick)
+        other.start()
+        state = liveness.ping({"host": str(tmp_path), "port": 5432, "user": "any", "connect_timeout": 2})
+        ending.set()
+        other.join()
+    assert state == pq.Ping.NO_RESPONSE
+    assert ticks[0] > 10
+
+
+def test_a_start_beside_a_suspended_server_says_how_to_go_on(data: Path) -> None:
+    tell(data, signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"suspended.*kill -CONT"), embedded_postgres(data):
+        pass
+    assert time.monotonic() - began < PATIENCE_S
+
+
+def test_the_last_to_leave_a_suspended_server_does_not_wait_for_it(tmp_path: Path) -> None:
+    with embedded_postgres(tmp_path):
+        before = processes(tmp_path)
+        tell(tmp_path, signal.SIGSTOP)
+        began = time.monotonic()
+    assert time.monotonic() - began < PATIENCE_S / 2
+    for process in before:
+        os.kill(process, signal.SIGCONT)
+    deadline = time.monotonic() + PATIENCE_S
+    while (tmp_path / "postgres" / "postmaster.pid").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    # What a start finds then is a server that was not shut down.
+    with embedded_postgres(tmp_path):
+        pass
