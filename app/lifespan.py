@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from app.catalogue import generations
+from app.catalogue import connections, generations
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
 from app.catalogue.embedded import embedded_postgres
@@ -19,6 +19,7 @@ from app.catalogue.facets import FacetCounts
 from app.catalogue.follower import Follower
 from app.catalogue.picture_store import PictureStore, open_pictures
 from app.catalogue.schema import require_current, upgrade
+from app.catalogue.summaries import Summaries
 from app.catalogue.tables import Generation
 from app.handover import Handover
 from app.indexes import Places, open_index
@@ -52,6 +53,7 @@ class Service:
     disk: Disk
     files: PictureStore
     facets: FacetCounts
+    summaries: Summaries
     handover: Handover[OpenGeneration]
     searcher: Searches
     ingest: Additions
@@ -99,7 +101,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     Raises:
         LookalikeError: something cannot be opened; the text says what to do.
     """
-    with open_database(settings) as database:
+    with open_database(settings, settings.max_statement_seconds) as database:
         with database.asking() as session:
             path = find(generations.model_for(session, settings.model))
         with over(settings, database, path, open_network(settings, path), open_network) as service:
@@ -115,17 +117,33 @@ def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNet
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[Database]:
-    """Opens the database that the settings name, or starts the embedded one, with this version's tables in it."""
+def open_database(settings: Settings, statement_seconds: float | None = None) -> Iterator[Database]:
+    """Opens the database that the settings name, or starts the embedded one, with this version's tables in it.
+
+    Args:
+        settings: where it is, and how many workers share it.
+        statement_seconds: how long a statement may take; None for commands, which take as long as they have to.
+
+    Raises:
+        LookalikeError: it cannot be opened, or accepts too few connections for the workers.
+    """
     with ExitStack() as stack:
-        url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir))
-        database = stack.enter_context(closing(Database(url)))
+        accepting = connections.embedded_max_connections(settings.workers)
+        url = settings.database_url or stack.enter_context(embedded_postgres(settings.data_dir, accepting))
+        database = stack.enter_context(closing(Database(url, pool_size(settings, url), statement_seconds)))
         # The embedded database is the service's own; whoever keeps another one chooses when it changes.
         if settings.database_url is None:
             upgrade(database)
         else:
             require_current(database)
         yield database
+
+
+def pool_size(settings: Settings, url: str) -> int:
+    """Returns how large this process's pool of connections may be, among those of all workers."""
+    with closing(Database(url, connections.MIN_POOL)) as probe, probe.asking() as session:
+        accepted = connections.accepted(session)
+    return connections.pool_size(accepted, settings.workers, settings.max_connections)
 
 
 @contextmanager
@@ -186,6 +204,7 @@ def over(
             disk=disk,
             files=files,
             facets=FacetCounts(),
+            summaries=Summaries(),
             handover=handover,
             searcher=Searches(handover),
             ingest=Additions(handover),
@@ -211,7 +230,9 @@ def open_generation(
     info, encoder, prepare = network.info, network.encoder, Watched(network.prepare, observers)
     generations.require_same(generation, info)
     with closing(open_index(database, generation, places(settings), disk)) as index:
-        follower = Follower(database, index, generation.id, info.bits, ahead=ahead)
+        follower = Follower(
+            database, index, generation.id, info.bits, ahead=ahead, filter_bytes=settings.max_filter_bytes
+        )
         searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity, observers)
         encodings = Encodings(database, prepare, encoder, index, generation.id)
         ingest = Ingest(database, files, encodings, disk, leftovers, observers)

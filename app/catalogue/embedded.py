@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.catalogue.embedded_files import open_private
-from app.catalogue.embedded_server import Server
+from app.catalogue.embedded_server import MAX_CONNECTIONS, Server
 from app.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,10 @@ WATCH_S = 1.0
 
 
 @contextmanager
-def embedded_postgres(folder: Path) -> Iterator[str]:
+def embedded_postgres(folder: Path, max_connections: int = MAX_CONNECTIONS) -> Iterator[str]:
     """Keep a data folder's PostgreSQL running for the length of the block.
+
+    Where it has to be started, it accepts `max_connections`; one that runs already stays as it is.
 
     Yields:
         Its SQLAlchemy URL, which holds the password.
@@ -46,7 +48,7 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
     data = folder.resolve()
     data.mkdir(parents=True, exist_ok=True)
     with open_private(data / "postgres.lock") as lock:
-        server, ending = _join(data, lock), threading.Event()
+        server, ending = _join(data, lock, max_connections), threading.Event()
         watching = threading.Thread(target=_watch, args=(data, server, ending), name="postgres", daemon=True)
         watching.start()
         try:
@@ -57,11 +59,11 @@ def embedded_postgres(folder: Path) -> Iterator[str]:
             _leave(server, lock)
 
 
-def _join(data: Path, lock: int) -> Server:
+def _join(data: Path, lock: int, max_connections: int) -> Server:
     with open_private(data / "postgres.start.lock") as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_SH)
-        server = Server.of(data)
+        server = Server.of(data, max_connections)
         server.ensure_created()
         server.ensure_running()
     return server

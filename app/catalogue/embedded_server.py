@@ -34,6 +34,7 @@ MAJOR = "18"
 NAME = "lookalike"
 PORT = 5432
 PASSWORD_FILE = "lookalike.password"  # noqa: S105 – a file's name
+MAX_CONNECTIONS = 100
 RECOVERY_S = 120
 STOP_S = 60
 DYING_S = 10
@@ -47,12 +48,13 @@ class Server:
     data: Path
     programs: Path
     account: Account
+    max_connections: int
 
     @classmethod
-    def of(cls, data: Path) -> "Server":
-        """The server of a data folder."""
+    def of(cls, data: Path, max_connections: int = MAX_CONNECTIONS) -> "Server":
+        """The server of a data folder, and how many connections it accepts when it is started here."""
         programs = _programs()
-        return cls(data, programs, account_for(data / "postgres", programs))
+        return cls(data, programs, account_for(data / "postgres", programs), max_connections)
 
     @property
     def cluster(self) -> Path:
@@ -181,7 +183,12 @@ def _start(server: Server) -> None:
     _clear_pid_file(server.cluster / "postmaster.pid")
     with suppress(FileNotFoundError):
         server.log.replace(server.log.with_name("postgres.log.1"))
-    settings = ("listen_addresses=", "log_min_error_statement=panic", "log_checkpoints=off")
+    settings = (
+        "listen_addresses=",
+        "log_min_error_statement=panic",
+        "log_checkpoints=off",
+        f"max_connections={server.max_connections}",
+    )
     options = ["-k", str(server.sockets), "-p", str(PORT), *(f"--{setting}" for setting in settings)]
     start = ("start", "--silent", "--wait", f"--timeout={RECOVERY_S}", f"--options={shlex.join(options)}")
     if not server.run("pg_ctl", *start):

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, func, select
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from app.catalogue.conditions import Condition, has_field, read_filter
+from app.catalogue.conditions import Condition
 from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
 from app.errors import NotFoundError
 
@@ -62,16 +62,6 @@ def page(session: Session, *, after: int, limit: int, passing: Condition) -> lis
 def ids_after(session: Session, after: int, limit: int) -> list[int]:
     """Lists ids of pictures, those after one id."""
     return list(session.scalars(select(Picture.id).where(Picture.id > after).order_by(Picture.id).limit(limit)))
-
-
-def unheard_of(session: Session, label: str | None, filter_: str | None) -> list[str]:
-    """Says in sentences what a label and a filter ask for that no picture has, such as a misspelt field."""
-    named = {f"the label {label!r}": Picture.label == label} if label is not None else {}
-    if filter_ is not None:
-        named |= {f"the field {name!r}": has_field(name) for name in read_filter(filter_).fields}
-    return [
-        f"No picture has {what}." for what, where in named.items() if not session.scalar(select(exists().where(where)))
-    ]
 
 
 @dataclass(frozen=True)
