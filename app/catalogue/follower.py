@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app.catalogue import bulk
 from app.catalogue.database import Database
 from app.catalogue.filters import FILTER_BYTES, Filters
-from app.catalogue.queries import Shown, shown
+from app.catalogue.queries import Shown, firsts, shown
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Picture
 from app.errors import CatalogueMovedError
 from app.search.index import Index
@@ -66,6 +66,11 @@ class Follower:
     def matching(self, options: SearchOptions) -> Subset | None:
         """Returns the pictures that the options' filters let through; None for all."""
         return self._filters.subset(self._database, options, self.seq)
+
+    def firsts(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
+        """Returns where the first picture of each group stands in `ids`; deleted ones are left out."""
+        with self._database.asking_in_sql() as connection:
+            return firsts(connection, ids, field, most)
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, Shown]:
         """Returns what is known of these pictures; deleted ones are left out."""

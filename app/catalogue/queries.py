@@ -1,16 +1,17 @@
 """Questions to the catalogue."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import ARRAY, BigInteger, Connection, Text, bindparam, case, cast, column, func, select, text
 from sqlalchemy.orm import Session
 
 from app.catalogue.conditions import Condition
 from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
 from app.errors import NotFoundError
+
+NULL = text("'null'::jsonb")
 
 
 def picture(session: Session, picture_id: int) -> Picture:
@@ -33,11 +34,6 @@ class Shown:
     label: str | None
     fields: dict[str, Any]
 
-    def group(self, field: str) -> str | None:
-        """Returns the field's value as JSON, the same for all that have the same; None where there is none."""
-        value = self.label if field == "label" else self.fields.get(field)
-        return None if value is None else json.dumps(value, sort_keys=True)
-
 
 # Written out once: every search asks this, and composing it costs more than asking.
 _SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.fields).where(
@@ -51,6 +47,23 @@ def shown(connection: Connection, ids: Sequence[int]) -> dict[int, Shown]:
         return {}
     found = connection.execute(_SHOWN, {"ids": ids})
     return {picture_id: Shown(key, label, fields) for picture_id, key, label, fields in found}
+
+
+def firsts(connection: Connection, ids: Sequence[int], field: str, most: int) -> list[int]:
+    """Returns where the first picture of each group stands in `ids`, ascending, `most` of them at most.
+
+    A group has the same in a field, `label` included; a picture without it, or with null there, is a group of its own.
+    The database groups them: ids go there as one array, and only the places come back.
+    """
+    given = func.unnest(bindparam(None, list(ids), ARRAY(BigInteger)))
+    numbered = given.table_valued(column("id", BigInteger), with_ordinality="place").render_derived()
+    # As text, because numbers that are written differently stay apart.
+    value = Picture.label if field == "label" else cast(func.nullif(Picture.fields[field], NULL), Text)
+    alone = case((value.is_(None), numbered.c.id))
+    first = func.min(numbered.c.place).label("first")
+    query = select(first).select_from(numbered).join(Picture, Picture.id == numbered.c.id)
+    places = connection.scalars(query.group_by(value, alone).order_by(first).limit(most))
+    return [place - 1 for place in places]
 
 
 def page(session: Session, *, after: int, limit: int, passing: Condition) -> list[Picture]:
