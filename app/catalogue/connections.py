@@ -52,7 +52,8 @@ def pool_size(accepted_by_server: int, workers: int, most: int | None = None) ->
     raise LookalikeError(
         f"PostgreSQL accepts {accepted_by_server} connections here, and {workers} workers need "
         f"{needed(workers) + SPARE}, with {SPARE} to spare for commands beside them. Raise its max_connections (or the "
-        "role's or the database's CONNECTION LIMIT), or lower LOOKALIKE_WORKERS."
+        "role's or the database's CONNECTION LIMIT), or lower LOOKALIKE_WORKERS. The embedded server has to end before "
+        "it accepts more: end whatever else uses the data folder."
     )
 
 

@@ -4,7 +4,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import QueuePool, make_url
 
 from app.catalogue.connections import (
     MAX_POOL,
@@ -18,6 +18,8 @@ from app.catalogue.connections import (
 from app.catalogue.database import Database
 from app.catalogue.embedded import embedded_postgres
 from app.errors import LookalikeError, UnavailableError
+from app.lifespan import open_database
+from app.settings import Settings
 from tests.catalogue.postgres import connect
 
 
@@ -58,6 +60,18 @@ def test_what_is_accepted_is_what_server_role_and_database_allow(database: Datab
         admin.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 30".encode())
         assert accepted(session) == 30
         admin.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1".encode())
+
+
+def test_a_service_opens_a_pool_that_fits_or_does_not_start(settings: Settings) -> None:
+    """Over a server of a hundred connections, of which three are reserved."""
+    with open_database(settings.model_copy(update={"workers": 5})) as database:
+        assert isinstance(database.engine.pool, QueuePool)
+        assert database.engine.pool.size() == pool_size(97, 5) == 7
+    with (
+        pytest.raises(LookalikeError, match=r"accepts 97 connections here, and 64 workers need 392"),
+        open_database(settings.model_copy(update={"workers": 64})),
+    ):
+        raise AssertionError
 
 
 def test_the_embedded_server_is_started_with_as_many_as_are_asked_for(tmp_path: Path) -> None:
