@@ -4,6 +4,8 @@ Each one's text is a sentence for a person: what is wrong and what to do. No HTT
 turns these into problem+json, and the command line prints them.
 """
 
+import math
+
 
 class LookalikeError(Exception):
     """Base of everything that the project raises on purpose."""
@@ -138,6 +140,30 @@ class OverloadedError(UnavailableError):
 
 class DecodingUnavailableError(UnavailableError):
     """Pictures cannot be decoded now, which is no fault of theirs: the machine is too busy, or no process starts."""
+
+
+class StatementTimeoutError(UnavailableError):
+    """The database worked on a statement for as long as one may take, and gave it up.
+
+    Attributes:
+        seconds: how long that is.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The database did not finish within {seconds:g} s, and what was asked was given up. Ask for less, such as "
+            "a filter with fewer comparisons, or ask again when the service is less busy. "
+            "LOOKALIKE_MAX_STATEMENT_SECONDS allows more.",
+            retry_after=math.ceil(seconds),
+        )
+        self.seconds = seconds
+
+
+class CallerLeftError(UnavailableError):
+    """The client hung up, and what the database did for it was cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__("The client left before the answer was ready.")
 
 
 class DamagedOriginalError(LookalikeError):

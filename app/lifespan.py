@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from app import startup
-from app.catalogue import generations
+from app.catalogue import connections, generations
 from app.catalogue.database import Database
 from app.catalogue.disk import Disk
 from app.catalogue.embedded import embedded_postgres, embedded_room
@@ -22,6 +22,7 @@ from app.catalogue.orphan_cleanup import OrphanCleanup
 from app.catalogue.picture_store import PictureStore, open_pictures
 from app.catalogue.room import Room, least_free
 from app.catalogue.schema import require_current, upgrade
+from app.catalogue.summaries import Summaries
 from app.catalogue.tables import Generation
 from app.handover import Handover
 from app.indexes import Places, open_index
@@ -55,6 +56,7 @@ class Service:
     files: PictureStore
     cleanup: OrphanCleanup
     facets: FacetCounts
+    summaries: Summaries
     handover: Handover[OpenGeneration]
     searcher: Searches
     ingest: Additions
@@ -95,7 +97,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     """
     with ExitStack() as stack:
         with supervised_start(settings):
-            database = stack.enter_context(open_database(settings))
+            database = stack.enter_context(open_database(settings, settings.max_statement_seconds))
             with database.asking() as session:
                 path = find(generations.model_for(session, settings.model))
             network = open_network(settings, path)
@@ -104,16 +106,26 @@ def open_service(settings: Settings) -> Iterator[Service]:
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[Database]:
-    """Opens the database that the settings name, or starts the embedded one, with this version's tables in it."""
+def open_database(settings: Settings, statement_seconds: float | None = None) -> Iterator[Database]:
+    """Opens the database that the settings name, or starts the embedded one, with this version's tables in it.
+
+    Args:
+        settings: where it is, and how many workers share it.
+        statement_seconds: how long a statement may take; None for commands, which take as long as they have to.
+
+    Raises:
+        LookalikeError: it cannot be opened, or accepts too few connections for the workers.
+    """
     with ExitStack() as stack:
         with supervised_start(settings):
             startup.step("opening the database")
-            url, room = settings.database_url, None
+            url, room, least = settings.database_url, None, settings.min_free_bytes
             if url is None:
-                url = stack.enter_context(embedded_postgres(settings.data_dir, settings.min_free_bytes))
-                room = embedded_room(settings.data_dir, settings.min_free_bytes)
-            database = stack.enter_context(closing(Database(url, room=room)))
+                accepting = connections.embedded_max_connections(settings.workers)
+                url = stack.enter_context(embedded_postgres(settings.data_dir, least, accepting))
+                room = embedded_room(settings.data_dir, least)
+            pool = pool_size(settings, url)
+            database = stack.enter_context(closing(Database(url, pool, statement_seconds, room)))
             # The embedded database is the service's own; the owner of another one chooses when it changes.
             if settings.database_url is None:
                 startup.step("migrating the database", bounded=False)
@@ -121,6 +133,13 @@ def open_database(settings: Settings) -> Iterator[Database]:
             else:
                 require_current(database)
         yield database
+
+
+def pool_size(settings: Settings, url: str) -> int:
+    """Returns how large this process's pool of connections may be, among those of all workers."""
+    with closing(Database(url, connections.MIN_POOL)) as probe, probe.asking() as session:
+        accepted = connections.accepted(session)
+    return connections.pool_size(accepted, settings.workers, settings.max_connections)
 
 
 @contextmanager
@@ -197,6 +216,7 @@ def over(
             files=files,
             cleanup=cleanup,
             facets=FacetCounts(),
+            summaries=Summaries(),
             handover=handover,
             searcher=Searches(handover),
             ingest=Additions(handover),
@@ -223,7 +243,9 @@ def open_generation(
     generations.require_same(generation, info)
     startup.step("reading the codes")
     with closing(open_index(database, generation, places(settings), disk)) as index:
-        follower = Follower(database, index, generation.id, info.bits, ahead=ahead)
+        follower = Follower(
+            database, index, generation.id, info.bits, ahead=ahead, filter_bytes=settings.max_filter_bytes
+        )
         searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity, observers)
         encodings = Encodings(database, prepare, encoder, index, generation.id)
         ingest = Ingest(database, files, encodings, disk, cleanup, observers)

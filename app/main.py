@@ -23,6 +23,7 @@ from app import startup
 from app.api import duplicates, facets, images, index, jobs, quality, search, session, system
 from app.api.access import Access, Doorkeeper
 from app.api.archives import BodyLimits, Bound
+from app.api.disconnect import CancelOnDisconnect
 from app.api.gauges import Gauges
 from app.api.limits import Admission, FixedHeaders
 from app.api.metrics import Metrics
@@ -136,6 +137,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         },
     )
     app.state.metrics = metrics
+    app.add_middleware(CancelOnDisconnect)
     app.add_middleware(
         BodyLimits,
         words=Bound(min(settings.max_field_bytes, settings.max_request_bytes), settings.max_request_seconds),

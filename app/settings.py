@@ -107,6 +107,18 @@ class Settings(BaseSettings):
     max_images_per_request: int = Field(500, gt=0, description="The most pictures in one request.")
     max_fields_per_request: int = Field(20, gt=0, description="The most other fields in one request.")
     max_field_bytes: int = Field(1024 * 1024, gt=0, description="The largest field that is no picture, in bytes.")
+    max_statement_seconds: float = Field(
+        30.0, gt=0, description="The longest that the database may work on one statement of a request."
+    )
+    max_connections: int | None = Field(
+        None,
+        gt=0,
+        description="The most connections to the database, of all workers together; without it, what PostgreSQL "
+        "accepts.",
+    )
+    max_filter_bytes: int = Field(
+        256 * MEGABYTE, gt=0, description="Memory for which pictures pass the filters used last, in each worker."
+    )
     decoders: int | None = Field(
         None, gt=0, description="Pictures decoded at a time, by all workers together; without it, one for each core."
     )

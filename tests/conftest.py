@@ -110,12 +110,16 @@ def open_with_fake(settings: Settings) -> AbstractContextManager[Service]:
     @contextmanager
     def opened() -> Iterator[Service]:
         with (
-            closing(Database(str(settings.database_url))) as database,
+            closing(opened_database(settings)) as database,
             assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
         ):
             yield service
 
     return opened()
+
+
+def opened_database(settings: Settings) -> Database:
+    return Database(str(settings.database_url), statement_seconds=settings.max_statement_seconds)
 
 
 @pytest.fixture

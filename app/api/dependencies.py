@@ -3,14 +3,14 @@
 from concurrent.futures import Executor
 from typing import Annotated, cast
 
+from anyio import to_thread
 from fastapi import Depends, Path, Query, Request
 
 from app.api.gauges import Gauges
 from app.api.metrics import Metrics
-from app.catalogue.conditions import read_filter
-from app.catalogue.queries import unheard_of
 from app.errors import InvalidInputError
 from app.lifespan import Service
+from app.search.filter import Filter, read_filter
 from app.search.types import Mode, SearchOptions
 
 MAX_K = 1000
@@ -55,14 +55,12 @@ async def get_filter(
             examples=['{"price": {"$lte": 50}, "colour": {"$in": ["red", "blue"]}}'],
         ),
     ] = None,
-) -> str | None:
-    """Returns a filter that can be read."""
-    if filter_ is not None:
-        read_filter(filter_)
-    return filter_
+) -> Filter | None:
+    """Reads a filter, beside the loop that other requests wait for."""
+    return None if filter_ is None else await to_thread.run_sync(read_filter, filter_)
 
 
-FilterDep = Annotated[str | None, Depends(get_filter)]
+FilterDep = Annotated[Filter | None, Depends(get_filter)]
 
 
 async def get_search_options(
@@ -123,12 +121,9 @@ def after(cursor: str | None) -> int:
     return int(cursor)
 
 
-def notes(service: Service, label: str | None, filter_: str | None) -> list[str]:
+def notes(service: Service, label: str | None, filter_: Filter | None) -> list[str]:
     """Says what filters that let nothing through ask for and no picture has."""
-    if label is None and filter_ is None:
-        return []
-    with service.database.asking() as session:
-        return unheard_of(session, label, filter_)
+    return service.summaries.unknown(service.database, label, filter_)
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]

@@ -70,7 +70,8 @@ def list_images(
     filter_: FilterDep = None,
 ) -> PicturePage:
     """Lists pictures in the order in which they were added."""
-    with service.database.asking() as session:
+    narrowed = label is not None or filter_ is not None
+    with service.database.scanning() if narrowed else service.database.asking() as session:
         found = queries.page(session, after=after(cursor), limit=limit + 1, passing=passes(label, filter_))
     more = str(found[limit - 1].id) if len(found) > limit else None
     return PicturePage(

@@ -13,12 +13,14 @@ from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
 from app.errors import (
+    CallerLeftError,
     ForbiddenError,
     InvalidInputError,
     LookalikeError,
     NotFoundError,
     OverloadedError,
     PictureRefusedError,
+    StatementTimeoutError,
     TooLargeError,
     TooManyRequestsError,
     TooSlowError,
@@ -39,6 +41,8 @@ ANSWERS: dict[type[LookalikeError], tuple[HTTPStatus, str]] = {
     ForbiddenError: (HTTPStatus.FORBIDDEN, "forbidden"),
     TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, "rate"),
     TooSlowError: (HTTPStatus.REQUEST_TIMEOUT, "too_slow"),
+    CallerLeftError: (HTTPStatus.SERVICE_UNAVAILABLE, "left"),
+    StatementTimeoutError: (HTTPStatus.SERVICE_UNAVAILABLE, "timeout"),
     OverloadedError: (HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
     UnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     LookalikeError: (HTTPStatus.CONFLICT, "conflict"),
@@ -128,7 +132,9 @@ def respond(error: LookalikeError) -> ProblemResponse:
 
 
 async def _on_error(_request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, UnavailableError):
+    if isinstance(error, CallerLeftError):
+        log.info("%s", error)
+    elif isinstance(error, UnavailableError):
         log.warning("unavailable: %s", error)
     if not isinstance(error, LookalikeError):
         raise error

@@ -11,7 +11,7 @@ from app.api.dependencies import GaugesDep, MetricsDep, ServiceDep
 from app.api.gauges import Catalogue
 from app.api.schemas import PROBLEM
 from app.api.system_schemas import HealthOut, ModelOut, MovingOut, ReadyOut, StatsOut
-from app.catalogue import generations, queries
+from app.catalogue import generations
 from app.catalogue.generations import Filling
 from app.catalogue.queries import Totals
 from app.errors import UnavailableError
@@ -25,8 +25,9 @@ router = APIRouter(tags=["system"], responses={503: {"description": "Not now; se
 @router.get("/stats", operation_id="stats", summary="The catalogue in numbers")
 def stats(service: ServiceDep) -> StatsOut:
     """Counts pictures, changes and bytes."""
+    totals = service.summaries.totals(service.database)
     with service.database.asking() as session:
-        totals, filling = queries.totals(session), generations.being_filled(session)
+        filling = generations.being_filled(session)
     return service.handover.do(lambda now: _stats(now, totals, filling))
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from app.catalogue.ballast import Ballast
 from app.catalogue.embedded_files import open_private
-from app.catalogue.embedded_server import Server
+from app.catalogue.embedded_server import MAX_CONNECTIONS, Server
 from app.catalogue.embedded_upkeep import Upkeep
 from app.catalogue.room import Room, least_free
 from app.errors import UnavailableError
@@ -42,12 +42,13 @@ _STILL_STARTING_S = 2.0
 
 
 @contextmanager
-def embedded_postgres(folder: Path, least: int | None = None) -> Iterator[str]:
+def embedded_postgres(folder: Path, least: int | None = None, max_connections: int = MAX_CONNECTIONS) -> Iterator[str]:
     """Keep a data folder's PostgreSQL running for the length of the block.
 
     Args:
         folder: the data folder.
         least: bytes that writes leave free on its disk; without it a share of the disk.
+        max_connections: how many connections it accepts where it has to be started; one that runs stays as it is.
 
     Yields:
         Its SQLAlchemy URL, which holds the password.
@@ -58,7 +59,7 @@ def embedded_postgres(folder: Path, least: int | None = None) -> Iterator[str]:
     data = folder.resolve()
     make_data_folder(data)
     with open_private(data / "postgres.lock") as lock:
-        server = Server.of(data, least)
+        server = Server.of(data, least, max_connections)
         upkeep, ending = Upkeep(server, Ballast(server.cluster, server.least)), threading.Event()
         _join(server, upkeep, lock)
         watching = threading.Thread(target=_watch, args=(server, upkeep, ending), name="postgres", daemon=True)

@@ -41,6 +41,7 @@ MAJOR = "18"
 NAME = "lookalike"
 PORT = 5432
 PASSWORD_FILE = "lookalike.password"  # noqa: S105 – a file's name
+MAX_CONNECTIONS = 100
 RECOVERY_S = 120
 PING_S = 10
 # A fast stop waits for the last checkpoint. An immediate one kills after five seconds what does not end by itself.
@@ -59,12 +60,20 @@ class Server:
     programs: Path
     account: Account
     least: int
+    max_connections: int
 
     @classmethod
-    def of(cls, data: Path, least: int | None = None) -> "Server":
-        """The server of a data folder, on whose disk writes leave `least` bytes free."""
+    def of(cls, data: Path, least: int | None = None, max_connections: int = MAX_CONNECTIONS) -> "Server":
+        """The server of a data folder.
+
+        Args:
+            data: the folder.
+            least: bytes that writes leave free on its disk; without it a share of the disk.
+            max_connections: how many connections the server accepts when it is started here.
+        """
         programs = _programs()
-        return cls(data, programs, account_for(data / "postgres", programs), least_free(data, least))
+        account = account_for(data / "postgres", programs)
+        return cls(data, programs, account, least_free(data, least), max_connections)
 
     @property
     def cluster(self) -> Path:
@@ -229,6 +238,7 @@ def _start(server: Server) -> None:
 def _settings(server: Server) -> Iterator[str]:
     """Yield the settings that differ from PostgreSQL's own."""
     yield from ("listen_addresses=", "log_min_error_statement=panic", "log_checkpoints=off", "checkpoint_warning=0")
+    yield f"max_connections={server.max_connections}"
     # The log may grow into half of what writes leave free, and keeps the files that it needs when nothing is.
     yield f"max_wal_size={min(max(server.least // 2, 5 * SEGMENT), 32 * SEGMENT) >> 20}MB"
     yield f"min_wal_size={SEGMENTS * SEGMENT >> 20}MB"

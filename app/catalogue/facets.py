@@ -1,20 +1,31 @@
-"""What can be filtered by: the labels and fields that pictures have, with how many have what."""
+"""What can be filtered by: the labels and fields that pictures have, with how many have what.
 
-from collections import OrderedDict
+One statement counts everything in one look at the pictures. It groups them by name and value, where PostgreSQL bounds
+its memory by `work_mem` and goes to disk beyond that, so a field that is different for each picture costs no memory
+here or there; only what is shown leaves the database.
+"""
+
 from dataclasses import dataclass
-from typing import Literal
+from itertools import groupby
+from typing import Any, Literal
 
-from sqlalchemy import Numeric, Text, case, cast, column, func, select, true
+from sqlalchemy import Numeric, Select, Text, and_, case, cast, column, false, func, literal, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.expression import CTE, FromClause, Subquery
 
 from app.catalogue.conditions import Condition, passes
+from app.catalogue.database import Database
 from app.catalogue.queries import last_change
+from app.catalogue.single_flight import Remembered
 from app.catalogue.tables import Picture
+from app.search.filter import Filter
 
 Kind = Literal["text", "number", "boolean", "other"]
 
 MOST_VALUES, MOST_FIELDS = 50, 50
+# Longer names, labels and values are counted and not shown: fifty pages of text for each field are no choice.
+LONGEST = 512
 _MOST_KNOWN = 16
 _KINDS: dict[str, Kind] = {"string": "text", "number": "number", "boolean": "boolean"}
 
@@ -35,7 +46,7 @@ class Field:
         name: of the field.
         kind: what its values are; `other` where they are lists, objects, or of several kinds.
         pictures: how many have it.
-        values: the most frequent, at most `MOST_VALUES`; none for `other`.
+        values: the most frequent that are no longer than `LONGEST`, at most `MOST_VALUES`; none for `other`.
         distinct: how many different values there are.
         least, most: of numbers.
     """
@@ -58,62 +69,113 @@ class Facets:
 
 
 class FacetCounts:
-    """Counts, and remembers what it counted for as long as nothing changes: it is a look at every picture."""
+    """Counts, once for all who ask at the same time, and remembers what it counted for as long as nothing changes."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[int, str | None, str | None], Facets] = OrderedDict()
+        # By the last change, a label and a filter.
+        self._counts: Remembered[tuple[int, str | None, Filter | None], Facets] = Remembered(_MOST_KNOWN)
 
-    def of(self, session: Session, label: str | None, filter_: str | None) -> Facets:
+    def of(self, database: Database, label: str | None, filter_: Filter | None) -> Facets:
         """Returns the facets of the pictures that have a label and pass a filter, each where it is given."""
-        asked = last_change(session), label, filter_
-        found = self._known.get(asked)
-        if found is None:
-            passing = passes(label, filter_)
-            found = self._known[asked] = Facets(_labels(session, passing), _fields(session, passing))
-            while len(self._known) > _MOST_KNOWN:
-                self._known.popitem(last=False)
-        return found
+        with database.asking() as session:
+            seq = last_change(session)
+        return self._counts.get((seq, label, filter_), lambda: _counted_now(database, passes(label, filter_)))
 
 
-def _labels(session: Session, passing: Condition) -> list[Count]:
-    pictures = func.count()
-    query = select(Picture.label, pictures).where(Picture.label.is_not(None), passing).group_by(Picture.label)
-    found = session.execute(query.order_by(pictures.desc(), Picture.label).limit(MOST_VALUES))
-    return [Count(str(label), count) for label, count in found]
+def _counted_now(database: Database, passing: Condition) -> Facets:
+    with database.scanning() as session:
+        return count(session, passing)
 
 
-def _fields(session: Session, passing: Condition) -> list[Field]:
-    name, value = column("name", Text), column("value", JSONB)
-    entry = func.jsonb_each(Picture.fields).table_valued(name, value).render_derived().lateral()
-    kind, pictures = func.jsonb_typeof(entry.c.value), func.count()
-    # CASE, because only numbers may be read as numbers.
-    number = case((kind == "number", cast(entry.c.value, Numeric)))
-    query = (
-        select(
-            entry.c.name,
-            pictures,
-            func.array_agg(func.distinct(kind), type_=ARRAY(Text)),
-            func.count(func.distinct(entry.c.value)),
-            func.min(number),
-            func.max(number),
+def count(session: Session, passing: Condition) -> Facets:
+    """Counts labels and fields of the pictures that fulfil a condition."""
+    labels, fields = list[Count](), list[Field]()
+    rows = session.execute(_statement(passing)).all()
+    for (labelled, name), group in groupby(rows, key=lambda row: (row.labelled, row.name)):
+        some = list(group)
+        values = [Count(row.value, row.pictures) for row in some if row.pictures is not None]
+        if labelled:
+            labels = values
+        else:
+            fields.append(_field(name, some[0], values))
+    # Without labels there is room for one more.
+    return Facets(labels, fields[:MOST_FIELDS])
+
+
+def _field(name: str, row: Any, values: list[Count]) -> Field:
+    only = _KINDS.get(row.kind, "other") if row.kind == row.other_kind else "other"
+    ends = (float(row.least), float(row.most)) if only == "number" else (None, None)
+    return Field(name, only, int(row.total), values, row.distinct, *ends)
+
+
+def _statement(passing: Condition) -> Select[Any]:
+    """Returns a row for each value that is shown, in the order of showing; one without a value where there is none."""
+    counted = _counted(passing)
+    fields = _most_frequent(counted)
+    shown = _shown_values(counted, fields)
+    return (
+        select(fields, shown.c.value, shown.c.pictures)
+        .select_from(fields)
+        .outerjoin(shown, true())
+        .order_by(
+            fields.c.labelled.desc(), fields.c.total.desc(), fields.c.name, shown.c.pictures.desc(), shown.c.value
         )
+    )
+
+
+def _counted(passing: Condition) -> CTE:
+    """Counts the pictures of each name and value; labels are values of a name of their own."""
+    name, value = column("name", Text), column("value", JSONB)
+    each = func.jsonb_each(Picture.fields).table_valued(name, value, name="each").render_derived()
+    of_fields = select(false().label("labelled"), each.c.name, each.c.value).correlate(Picture)
+    label = select(true(), literal("", Text), func.to_jsonb(Picture.label)).where(Picture.label.is_not(None))
+    entry = of_fields.union_all(label.correlate(Picture)).lateral("entry")
+    names = (entry.c.labelled, entry.c.name, entry.c.value)
+    return (
+        select(*names, func.count().label("pictures"))
         .select_from(Picture)
         .join(entry, true())
-        .where(passing)
-        .group_by(entry.c.name)
-        .order_by(pictures.desc(), entry.c.name)
-        .limit(MOST_FIELDS)
+        .where(passing, func.char_length(entry.c.name) <= LONGEST)
+        .group_by(*names)
+        .cte("counted")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    found = []
-    for field, count, kinds, distinct, least, most in session.execute(query).all():
-        only = _KINDS.get(kinds[0], "other") if len(kinds) == 1 else "other"
-        values = [] if only == "other" else _values(session, passing, field)
-        ends = (float(least), float(most)) if only == "number" else (None, None)
-        found.append(Field(field, only, count, values, distinct, *ends))
-    return found
 
 
-def _values(session: Session, passing: Condition, field: str) -> list[Count]:
-    value, pictures = Picture.fields[field], func.count()
-    query = select(value, pictures).where(Picture.fields.has_key(field), passing).group_by(value)
-    return [Count(*row) for row in session.execute(query.order_by(pictures.desc(), value).limit(MOST_VALUES))]
+def _most_frequent(counted: CTE) -> Subquery:
+    """Returns the labels together, and the most frequent fields."""
+    names, total = (counted.c.labelled, counted.c.name), func.sum(counted.c.pictures).label("total")
+    kind = func.jsonb_typeof(counted.c.value, type_=Text)
+    # CASE, because only numbers may be read as numbers.
+    number = case((kind == "number", cast(counted.c.value, Numeric)))
+    of_values = (
+        func.count().label("distinct"),
+        func.min(kind).label("kind"),
+        func.max(kind).label("other_kind"),
+        func.min(number).label("least"),
+        func.max(number).label("most"),
+    )
+    return (
+        select(*names, total, *of_values)
+        .group_by(*names)
+        .order_by(counted.c.labelled.desc(), total.desc(), counted.c.name)
+        .limit(1 + MOST_FIELDS)
+        .subquery("fields")
+    )
+
+
+def _shown_values(counted: CTE, fields: Subquery) -> FromClause:
+    """Returns a field's most frequent values, where all are of one kind that can be shown.
+
+    For each field apart, because the first few of many are found without sorting all.
+    """
+    one_kind = and_(fields.c.kind == fields.c.other_kind, fields.c.kind.in_(_KINDS))
+    words = counted.c.value.op("#>>")(literal([], ARRAY(Text)))
+    return (
+        select(counted.c.value, counted.c.pictures)
+        .where(one_kind, counted.c.labelled == fields.c.labelled, counted.c.name == fields.c.name)
+        .where(func.char_length(words) <= LONGEST)
+        .order_by(counted.c.pictures.desc(), counted.c.value)
+        .limit(MOST_VALUES)
+        .lateral("shown")
+    )

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import bulk
 from app.catalogue.database import Database
-from app.catalogue.filters import Filters
-from app.catalogue.queries import Shown, shown
+from app.catalogue.filters import FILTER_BYTES, Filters
+from app.catalogue.queries import Shown, firsts, shown
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Picture
 from app.errors import CatalogueMovedError
 from app.search.index import Index
@@ -29,12 +29,22 @@ class Follower:
     """The catalogue as searches see it; `seq` is the last change that the index has.
 
     `ahead` of the catalogue's move to its generation it follows what is there already, until it takes over.
+    `filter_bytes` bounds what it remembers of filters.
     """
 
-    def __init__(self, database: Database, index: Index, generation_id: int, bits: int, *, ahead: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        index: Index,
+        generation_id: int,
+        bits: int,
+        *,
+        ahead: bool = False,
+        filter_bytes: int = FILTER_BYTES,
+    ) -> None:
         self._database, self._index, self._generation_id, self._bits = database, index, generation_id, bits
         self._ahead = ahead
-        self._filters = Filters()
+        self._filters = Filters(filter_bytes, index.bytes_beside)
         self._applying = threading.Lock()
         self.seq = -1
 
@@ -55,8 +65,12 @@ class Follower:
 
     def matching(self, options: SearchOptions) -> Subset | None:
         """Returns the pictures that the options' filters let through; None for all."""
-        with self._database.asking() as session:
-            return self._filters.subset(session, options, self.seq)
+        return self._filters.subset(self._database, options, self.seq)
+
+    def firsts(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
+        """Returns where the first picture of each group stands in `ids`; deleted ones are left out."""
+        with self._database.asking_in_sql() as connection:
+            return firsts(connection, ids, field, most)
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, Shown]:
         """Returns what is known of these pictures; deleted ones are left out."""

@@ -1,16 +1,17 @@
 """Questions to the catalogue."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, func, select
+from sqlalchemy import ARRAY, BigInteger, Connection, Text, bindparam, case, cast, column, func, select, text
 from sqlalchemy.orm import Session
 
-from app.catalogue.conditions import Condition, has_field, read_filter
+from app.catalogue.conditions import Condition
 from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
 from app.errors import NotFoundError
+
+NULL = text("'null'::jsonb")
 
 
 def picture(session: Session, picture_id: int) -> Picture:
@@ -33,11 +34,6 @@ class Shown:
     label: str | None
     fields: dict[str, Any]
 
-    def group(self, field: str) -> str | None:
-        """Returns the field's value as JSON, the same for all that have the same; None where there is none."""
-        value = self.label if field == "label" else self.fields.get(field)
-        return None if value is None else json.dumps(value, sort_keys=True)
-
 
 # Written out once: every search asks this, and composing it costs more than asking.
 _SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.fields).where(
@@ -53,6 +49,23 @@ def shown(connection: Connection, ids: Sequence[int]) -> dict[int, Shown]:
     return {picture_id: Shown(key, label, fields) for picture_id, key, label, fields in found}
 
 
+def firsts(connection: Connection, ids: Sequence[int], field: str, most: int) -> list[int]:
+    """Returns where the first picture of each group stands in `ids`, ascending, `most` of them at most.
+
+    A group has the same in a field, `label` included; a picture without it, or with null there, is a group of its own.
+    The database groups them: ids go there as one array, and only the places come back.
+    """
+    given = func.unnest(bindparam(None, list(ids), ARRAY(BigInteger)))
+    numbered = given.table_valued(column("id", BigInteger), with_ordinality="place").render_derived()
+    # As text, because numbers that are written differently stay apart.
+    value = Picture.label if field == "label" else cast(func.nullif(Picture.fields[field], NULL), Text)
+    alone = case((value.is_(None), numbered.c.id))
+    first = func.min(numbered.c.place).label("first")
+    query = select(first).select_from(numbered).join(Picture, Picture.id == numbered.c.id)
+    places = connection.scalars(query.group_by(value, alone).order_by(first).limit(most))
+    return [place - 1 for place in places]
+
+
 def page(session: Session, *, after: int, limit: int, passing: Condition) -> list[Picture]:
     """Lists pictures by id, those after one id that fulfil a condition."""
     query = select(Picture).where(Picture.id > after, passing).order_by(Picture.id).limit(limit)
@@ -62,16 +75,6 @@ def page(session: Session, *, after: int, limit: int, passing: Condition) -> lis
 def ids_after(session: Session, after: int, limit: int) -> list[int]:
     """Lists ids of pictures, those after one id."""
     return list(session.scalars(select(Picture.id).where(Picture.id > after).order_by(Picture.id).limit(limit)))
-
-
-def unheard_of(session: Session, label: str | None, filter_: str | None) -> list[str]:
-    """Says in sentences what a label and a filter ask for that no picture has, such as a misspelt field."""
-    named = {f"the label {label!r}": Picture.label == label} if label is not None else {}
-    if filter_ is not None:
-        named |= {f"the field {name!r}": has_field(name) for name in read_filter(filter_).fields}
-    return [
-        f"No picture has {what}." for what, where in named.items() if not session.scalar(select(exists().where(where)))
-    ]
 
 
 @dataclass(frozen=True)

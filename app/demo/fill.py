@@ -22,7 +22,8 @@ def fill_if_empty(service: Service) -> int:
     """Draws the demo into a catalogue without pictures, unless the settings say no; returns how many were added."""
     if service.settings.demo == "off":
         return 0
-    with service.database.begin() as session:
+    # Other workers wait here for as long as one draws.
+    with service.database.begin(unlimited=True) as session:
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": Lock.DEMO.value})
         if not queries.is_empty(session):
             return 0

@@ -55,6 +55,11 @@ class CodeTable:
         return self._columns.nbytes
 
     @property
+    def mask_bytes(self) -> int:
+        """Bytes of memory that a subset's mask takes as long as the subset is kept."""
+        return self._columns.count
+
+    @property
     def wants_order(self) -> bool:
         """Tells whether `put_in_order` may be worth its while: there are many codes, too many of them in no list."""
         columns = self._columns

@@ -16,6 +16,7 @@ from app.search.coarse import CodeTable
 from app.search.discarded import Discarded
 from app.search.fine import Distances, distances, smallest
 from app.search.types import Candidates, Encoded, Entries, Ids, Match, Subset
+from app.search.vector_store import Vectors
 
 log = logging.getLogger(__name__)
 
@@ -131,37 +132,12 @@ class Index(Protocol):
         """Bytes that F7 takes where it is kept."""
         ...
 
+    def bytes_beside(self, among: Subset) -> int:
+        """Returns how much memory it keeps beside a subset, at most, once that was searched."""
+        ...
+
     def close(self) -> None:
         """Lets everything go; searches under way may fail."""
-        ...
-
-
-class Vectors(Protocol):
-    """Where F7 lies."""
-
-    def write(self, slots: Slots, features: NDArray[np.float32]) -> Checksums:
-        """Writes F7 `(n, d)` for good; returns checksums `(n,)`."""
-        ...
-
-    def rows(self, slots: Slots) -> NDArray[np.float32] | NDArray[np.float16]:
-        """Returns a matrix `(rows, d)` that holds all of these slots."""
-        ...
-
-    def intact(self, slots: Slots, expected: Checksums) -> NDArray[np.bool_]:
-        """Tells for each slot whether its vector is what was written."""
-        ...
-
-    def free(self, slots: Slots) -> bool:
-        """Gives back the disk that these take, which nobody reads any more; False if that has to wait."""
-        ...
-
-    @property
-    def bytes_on_disk(self) -> int:
-        """Bytes that they take."""
-        ...
-
-    def close(self) -> None:
-        """Lets them go."""
         ...
 
 
@@ -186,6 +162,10 @@ class LocalIndex:
     def bytes_kept(self) -> int:
         """Bytes of disk that the vectors take."""
         return self.vectors.bytes_on_disk
+
+    def bytes_beside(self, among: Subset) -> int:  # noqa: ARG002 – a mask covers all pictures, however few pass
+        """Returns the size of a mask."""
+        return self._codes.mask_bytes
 
     def close(self) -> None:
         """Closes the vector file, without what is not needed of it."""

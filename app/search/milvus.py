@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # So few pictures that pass a filter are compared here, by their codes in the truth.
 _FEW = 10_000
+# What is kept of each beside its code: id, slot and checksum.
+_ENTRY_BYTES = 20
 # Of so many found for each one wanted, some may be nobody's by now.
 _SPARE = 1.1
 # A search that is under way may rank what it found before; none takes so long.
@@ -68,6 +70,11 @@ class MilvusIndex:
     def bytes_kept(self) -> int:
         """Bytes that F7 takes in Milvus, at least."""
         return self._count * self.collection.vector_bytes
+
+    def bytes_beside(self, among: Subset) -> int:
+        """Returns the size of the codes that are kept of a small subset."""
+        few = len(among.ids) if len(among.ids) <= _FEW else 0
+        return few * (_ENTRY_BYTES + self.collection.code_bytes)
 
     def close(self) -> None:
         """Closes the connection."""

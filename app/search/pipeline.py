@@ -3,7 +3,7 @@
 `Searcher` names the steps in order and times them; each is done elsewhere. Knows nothing of HTTP or SQL.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Generic, Protocol, TypeVar
@@ -21,20 +21,12 @@ from app.search.prepare import Preparer
 from app.search.types import NO_CANDIDATES, Candidates, Match, Mode, SearchOptions, Subset
 from models.similarity import Curve, Similarity
 
-# So many times as many are looked at where several of a group were found.
-_FURTHER = 4
+# So many times as many are looked at where several of a group were found, up to the most.
+_FURTHER, MAX_GROUPED = 4, 100_000
 
 
-class Grouped(Protocol):
-    """What is known of a picture, as far as grouping goes."""
-
-    def group(self, field: str) -> Hashable:
-        """Returns what pictures of one group have in common; None where the picture has no such field."""
-        ...
-
-
-Row = TypeVar("Row", bound=Grouped)
-RowCo = TypeVar("RowCo", bound=Grouped, covariant=True)
+Row = TypeVar("Row")
+RowCo = TypeVar("RowCo", covariant=True)
 
 
 class Catalogue(Protocol[RowCo]):
@@ -46,6 +38,13 @@ class Catalogue(Protocol[RowCo]):
 
     def matching(self, options: SearchOptions) -> Subset | None:
         """Returns the pictures that the options' filters let through, as of `current` or later; None for all."""
+        ...
+
+    def firsts(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
+        """Returns where the first picture of each group stands in `ids`, ascending, `most` of them at most.
+
+        A group has the same in a field; a picture without the field is a group of its own. Deleted ones are left out.
+        """
         ...
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, RowCo]:
@@ -165,19 +164,27 @@ class Searcher(Generic[Row]):
                 candidates = coarse(index, code, options, self._pool, asked, among)
             with work.stage("fine"):
                 ranked = fine(index, code, feature, candidates, options, asked, among)
-            with work.stage("catalogue"):
-                rows = self._catalogue.rows([match.id for match in ranked.matches])
             similar = list(similar_enough(ranked.matches, curve, options.min_similarity))
-            found = [(match, rows[match.id]) for match in similar if match.id in rows]
-            if options.group is not None:
-                found = first_of_each(found, options.group)[: options.k]
-            if options.group is None or len(found) == options.k or len(similar) < asked:
+            with work.stage("catalogue"):
+                chosen = self._first_of_each(similar, options)
+            ended = len(similar) < asked or asked >= MAX_GROUPED
+            if options.group is None or len(chosen) == options.k or ended:
                 break
             # Several of a group were among them: there are fewer groups than were asked for.
-            asked *= _FURTHER
+            asked = min(asked * _FURTHER, MAX_GROUPED)
+        with work.stage("catalogue"):
+            rows = self._catalogue.rows([match.id for match in chosen])
+        found = [(match, rows[match.id]) for match in chosen if match.id in rows]
         explanations = explain(index, code, candidates, found, options) if options.explain else []
         work.facts.update(mode=options.mode.value, candidates=ranked.looked_at, matches=len(found))
         return Answer(code, options, ranked.looked_at, len(index), found, explanations, work.total())
+
+    def _first_of_each(self, matches: list[Match], options: SearchOptions) -> list[Match]:
+        """Keeps the best match of each group, where groups are asked for."""
+        if options.group is None or not matches:
+            return matches
+        places = self._catalogue.firsts([match.id for match in matches], options.group, options.k)
+        return [matches[place] for place in places]
 
     def _curve(self, mode: Mode) -> Curve | None:
         """Returns what the distances mean that rank the matches; None where nobody knows."""
@@ -211,15 +218,6 @@ def coarse(index: Index, code: Code, options: SearchOptions, pool: int, k: int, 
     if options.mode is Mode.BCS:
         return index.candidates(code, k, options.radius, among)
     return pool_of(index, code, options.pool_limit(pool), options.radius, among)
-
-
-def first_of_each(found: list[tuple[Match, Row]], field: str) -> list[tuple[Match, Row]]:
-    """Keeps the best match of each group; a picture that belongs to none stands for itself."""
-    best: dict[Hashable, tuple[Match, Row]] = {}
-    for match, row in found:
-        group = row.group(field)
-        best.setdefault(("alone", match.id) if group is None else ("group", group), (match, row))
-    return list(best.values())
 
 
 def explain(

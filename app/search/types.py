@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.search.decode import Crop
+from app.search.filter import Filter
 
 Ids = NDArray[np.int64]
 
@@ -30,7 +31,7 @@ class SearchOptions:
             radius either, for what suits the network.
         radius: the largest Hamming distance of a candidate; None for no limit but the pool.
         label: only pictures with this label.
-        filter: only pictures that pass this filter, as JSON text.
+        filter: only pictures that pass this filter.
         crop: the part of the query that is searched with; None for all of it.
         min_similarity: only matches that are so similar, 0 to 1; None for all.
         group: only the best match of those whose metadata has the same in this field; None for all.
@@ -42,7 +43,7 @@ class SearchOptions:
     pool: int | None = None
     radius: int | None = None
     label: str | None = None
-    filter: str | None = None
+    filter: Filter | None = None
     crop: Crop | None = None
     min_similarity: float | None = None
     group: str | None = None

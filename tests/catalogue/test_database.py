@@ -1,7 +1,10 @@
 """The way to the database, and what is said when there is none."""
 
+import subprocess
+import sys
 import threading
 from contextlib import closing
+from functools import partial
 
 import pytest
 from sqlalchemy import make_url, select, text, update
@@ -9,8 +12,9 @@ from sqlalchemy.exc import ProgrammingError
 
 from app.catalogue.database import Database
 from app.catalogue.tables import CatalogueState
-from app.errors import InvalidInputError, UnavailableError
+from app.errors import InvalidInputError, StatementTimeoutError, UnavailableError
 from tests.catalogue.postgres import connect
+from tests.catalogue.slow import SLEEP, running, wait_until
 
 SEQ = select(CatalogueState.seq)
 NEXT = update(CatalogueState).values(seq=CatalogueState.seq + 1)
@@ -151,6 +155,81 @@ def test_a_database_that_takes_no_changes_is_unavailable_for_them(database: Data
 def test_a_mistake_of_ours_is_not_called_a_lost_connection(database: Database) -> None:
     with pytest.raises(ProgrammingError), database.asking() as session:
         session.execute(text("SELECT nothing FROM nowhere"))
+
+
+def test_a_statement_that_takes_too_long_is_given_up(migrated_url: str) -> None:
+    with closing(Database(migrated_url, pool_size=1, statement_seconds=0.2)) as database:
+        for ask in (database.asking, database.scanning, database.begin, database.asking_in_sql):
+            with (
+                pytest.raises(StatementTimeoutError, match=r"within 0\.2 s.*LOOKALIKE_MAX_STATEMENT_SECONDS"),
+                ask() as asked,
+            ):
+                asked.execute(SLEEP)
+        database.ping()
+
+
+def test_who_waits_for_a_lock_waits_no_longer_either(migrated_url: str) -> None:
+    with closing(Database(migrated_url, pool_size=2, statement_seconds=0.2)) as database, database.begin() as holding:
+        holding.execute(NEXT)
+        with pytest.raises(StatementTimeoutError), database.begin() as waiting:
+            waiting.execute(NEXT)
+
+
+def test_work_on_the_whole_catalogue_takes_as_long_as_it_takes(migrated_url: str) -> None:
+    with closing(Database(migrated_url, pool_size=1, statement_seconds=0.2)) as database:
+        for work in (database.snapshot, database.connection, partial(database.begin, unlimited=True)):
+            with work() as asked:
+                asked.execute(text("SELECT pg_sleep(0.5)"))
+            with database.asking() as session:
+                assert session.scalar(text("SHOW statement_timeout")) == "200ms", "for the next one, it is as before"
+
+
+def test_without_a_limit_there_is_none(database: Database) -> None:
+    with database.asking() as session:
+        assert session.scalar(text("SHOW statement_timeout")) == "0"
+
+
+def test_a_statement_ends_when_its_process_is_killed(migrated_url: str) -> None:
+    program = (
+        "import sys; from app.catalogue.database import Database; from tests.catalogue.slow import SLEEP\n"
+        "with Database(sys.argv[1]).asking() as session: session.execute(SLEEP)"
+    )
+    with connect(migrated_url) as watching:
+        process = subprocess.Popen([sys.executable, "-c", program, migrated_url])
+        wait_until(lambda: running(watching, "pg_sleep") == 1, seconds=60)
+        process.kill()
+        process.wait()
+        wait_until(lambda: running(watching, "pg_sleep") == 0)
+
+
+def test_few_questions_look_through_everything_at_a_time(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.catalogue.database._PATIENCE_S", 0.05)
+    with closing(Database(migrated_url, pool_size=1)) as database:
+        with database.scanning():
+            with pytest.raises(UnavailableError, match="Too many requests look through"), database.scanning():
+                raise AssertionError
+            database.ping()
+        with database.scanning() as session:
+            session.execute(SEQ)
+
+
+def test_a_server_without_a_connection_left_is_unavailable(migrated_url: str, postgres_url: str) -> None:
+    """As PostgreSQL says it of a database; of the whole server it uses other words and the same code."""
+    name = make_url(migrated_url).database
+    with connect(postgres_url) as admin:
+        # Superusers are never refused by a limit of their own, so it is one for all others.
+        admin.execute("CREATE ROLE guest LOGIN PASSWORD 'guest' CONNECTION LIMIT 1")
+        admin.execute(f"GRANT ALL ON DATABASE {name} TO guest".encode())
+        guest = make_url(migrated_url).set(username="guest", password="guest").render_as_string(hide_password=False)  # noqa: S106
+        try:
+            with closing(Database(guest)) as database, database.asking() as one:
+                one.execute(text("SELECT 1"))
+                with pytest.raises(UnavailableError, match="too many connections") as refused:
+                    database.ping()
+                assert refused.value.retry_after > 0
+        finally:
+            admin.execute(f"REVOKE ALL ON DATABASE {name} FROM guest".encode())
+            admin.execute("DROP ROLE guest")
 
 
 def test_more_threads_than_connections_take_turns(migrated_url: str) -> None:

@@ -1,6 +1,8 @@
 """Filters against the database, asked anew and kept in step."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import product
 
@@ -8,11 +10,12 @@ import numpy as np
 from sqlalchemy import event, select
 
 from app.catalogue.changes import Given
-from app.catalogue.filters import _MOST
+from app.catalogue.filters import Filters
 from app.catalogue.tables import Picture
 from app.ingest.add import Upload
 from app.lifespan import Service
-from app.search.types import SearchOptions
+from app.search.filter import read_filter
+from app.search.types import SearchOptions, Subset
 from app.settings import Settings
 from tests.catalogue.test_follower import opened, picture
 
@@ -27,7 +30,9 @@ def add(service: Service, key: str, label: str | None) -> int:
 
 def passing(service: Service, label: str | None, filter_: str | None = None) -> list[int] | None:
     service.follower.current()
-    subset = service.follower.matching(SearchOptions(label=label, filter=filter_))
+    subset = service.follower.matching(
+        SearchOptions(label=label, filter=None if filter_ is None else read_filter(filter_))
+    )
     return None if subset is None else subset.ids.tolist()
 
 
@@ -76,11 +81,82 @@ def test_a_filter_is_asked_for_once_while_nothing_changes(service: Service) -> N
     assert len(asked) == 1, "the number of the last change alone"
 
 
-def test_filters_that_were_not_used_lately_are_forgotten(service: Service) -> None:
+class Cache:
+    """Filters over a catalogue whose index keeps some bytes beside each subset; counts what the database is asked."""
+
+    def __init__(self, service: Service, most_bytes: int, beside: int = 0) -> None:
+        self.filters = Filters(most_bytes, lambda _: beside)
+        self._database, self.asked = service.database, 0
+        event.listen(service.database.engine, "before_cursor_execute", self._count)
+
+    def _count(self, *_: object) -> None:
+        self.asked += 1
+
+    def subset(self, label: str, seq: int = 0) -> Subset:
+        found = self.filters.subset(self._database, SearchOptions(label=label), seq)
+        assert found is not None
+        return found
+
+
+def test_the_filters_used_longest_ago_are_forgotten(service: Service) -> None:
+    for number in range(3):
+        add(service, f"key {number}", f"label {number}")
+    cache = Cache(service, most_bytes=2 * 10_000, beside=7_000)
+    zero, one = cache.subset("label 0"), cache.subset("label 1")
+    assert cache.subset("label 0") is zero, "used again, so not the one that goes next"
+    cache.subset("label 2")
+    asked = cache.asked
+    assert cache.subset("label 0") is zero
+    assert cache.asked == asked
+    assert cache.subset("label 1") is not one
+    assert cache.filters.bytes_in_use <= 2 * 10_000
+
+
+def test_many_filters_take_no_more_memory_than_they_may(service: Service) -> None:
+    cache = Cache(service, most_bytes=50_000, beside=3_000)
+    for number in range(100):
+        cache.subset(f"label {number}")
+        assert cache.filters.bytes_in_use <= 50_000
+    assert cache.filters.bytes_in_use > 40_000
+
+
+def test_a_filter_that_is_larger_than_all_of_the_memory_is_used_and_not_kept(service: Service) -> None:
+    kept = add(service, "one", "boots")
+    cache = Cache(service, most_bytes=50_000, beside=60_000)
+    assert cache.subset("boots").ids.tolist() == cache.subset("boots").ids.tolist() == [kept]
+    assert (cache.asked, cache.filters.bytes_in_use) == (2, 0)
+
+
+def test_the_index_says_what_it_keeps_beside_a_filter(service: Service) -> None:
+    for number in range(5):
+        add(service, f"key {number}", "boots" if number else "hats")
+    subset = SearchOptions(label="hats")
+    service.searcher.by_picture(picture(1), subset)
+    found = service.follower.matching(subset)
+    assert found is not None
+    masks = service.index._codes._masks  # type: ignore[attr-defined]
+    assert service.index.bytes_beside(found) >= masks[found][1].nbytes > 0
+
+
+def test_one_question_answers_all_who_ask_at_the_same_time(service: Service) -> None:
     add(service, "one", "boots")
+    cache, together = Cache(service, most_bytes=50_000), threading.Barrier(12)
+
+    def ask(_: int) -> Subset:
+        together.wait()
+        return cache.subset("boots")
+
+    with ThreadPoolExecutor(12) as threads:
+        found = set(threads.map(ask, range(12)))
+    assert len(found) == 1
+    assert cache.asked == 1
+
+
+def test_a_filter_with_many_pictures_of_another_process_is_brought_up_to_date(service: Service) -> None:
+    cache = Cache(service, most_bytes=50_000)
+    before = cache.subset("boots")
+    added = add(service, "one", "boots")
     service.follower.current()
-    first = service.follower.matching(SearchOptions(label="boots"))
-    for number in range(_MOST):
-        assert service.follower.matching(SearchOptions(label=f"label {number}")) is not None
-    again = service.follower.matching(SearchOptions(label="boots"))
-    assert first is not again is not None
+    after = cache.subset("boots", service.follower.seq)
+    assert (before.ids.tolist(), after.ids.tolist()) == ([], [added])
+    assert cache.subset("boots", service.follower.seq) is after

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.catalogue.conditions import COMPARISONS
 from app.client import Lookalike
 from app.main import create_app
+from app.search.filter import COMPARISONS
 from app.settings import Settings
 from tests.docs.generate import PAGE, page
 from tests.docs.pages import ADDRESS, NAMES, code, text

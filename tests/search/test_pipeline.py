@@ -60,6 +60,10 @@ class Shelf:
         ids = [FIRST_ID + at for at, label in enumerate(self.labels) if label == options.label]
         return Subset(np.array(ids, np.int64))
 
+    def firsts(self, ids: Sequence[int], field: str, most: int) -> list[int]:
+        groups = [self.keys[picture_id].group(field) or picture_id for picture_id in ids]
+        return sorted({group: place for place, group in reversed(list(enumerate(groups)))}.values())[:most]
+
     def rows(self, ids: Sequence[int]) -> Mapping[int, Key]:
         self.asked.append(ids)
         return {picture_id: self.keys[picture_id] for picture_id in reversed(ids) if picture_id in self.keys}
@@ -299,6 +303,22 @@ def test_matches_end_where_they_are_not_similar_enough(
     assert 0 < len(cut) < len(everything)
     plain = cheap.searcher.by_id(FIRST_ID + 7, asked).matches
     assert [(match.id, match.similarity) for match, _ in plain] == [(match.id, None) for match, _ in everything]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_groups_are_looked_for_among_so_many_and_no_more(
+    cheap: World, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are five groups, so for a sixth more and more pictures are looked at."""
+
+    def makers(most: int, **options: int | str) -> list[str]:
+        monkeypatch.setattr("app.search.pipeline.MAX_GROUPED", most)
+        asked = replace(SearchOptions(mode=mode, pool=len(PICTURES)), **options)  # type: ignore[arg-type]
+        return [key[-1] for _, key in cheap.searcher.by_id(FIRST_ID, asked).matches]
+
+    nearest = makers(len(PICTURES), k=len(PICTURES))
+    for most in (6, 20, len(PICTURES)):
+        assert makers(most, k=6, group="maker") == list(dict.fromkeys(nearest[:most]))
 
 
 def test_a_network_that_was_never_calibrated_says_so_before_any_work(cheap: World) -> None:

@@ -1,0 +1,147 @@
+"""Clients that hang up, over a real socket: what the database does for them ends."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from urllib.parse import urlencode
+
+import httpx2
+import psycopg
+import pytest
+import uvicorn
+
+from app.api.protocol import BoundedProtocol
+from app.main import create_app
+from app.settings import Settings
+from tests.catalogue.postgres import connect
+from tests.catalogue.slow import running, wait_until
+from tests.conftest import free_port, open_with_fake
+from tests.pictures import corners, encoded
+
+PICTURE = encoded(corners(60, 40), "PNG")
+FILTER = json.dumps({"colour": "red"})
+SLOW = "jsonb_path_exists"
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[int]:
+    port = free_port()
+    app = create_app(settings, open_with_fake)
+    server = uvicorn.Server(uvicorn.Config(app, port=port, http=BoundedProtocol, ws="none", log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started, seconds=60)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def port(settings: Settings) -> Iterator[int]:
+    with served(settings) as listening:
+        yield listening
+
+
+@pytest.fixture
+def slowed(port: int, migrated_url: str) -> Iterator[psycopg.Connection]:
+    """A catalogue of one picture over which every filter takes as long as the table `slow` has a row."""
+    answer = httpx2.post(
+        f"http://127.0.0.1:{port}/index",
+        files={"images": PICTURE},
+        data={"metadata": '[{"colour": "red"}]'},
+        timeout=60,
+    )
+    assert answer.status_code == 201, answer.text
+    with connect(migrated_url) as connection:
+        connection.execute("CREATE TABLE public.slow AS SELECT 1 AS row")
+        connection.execute(
+            f"CREATE FUNCTION public.{SLOW}(jsonb, jsonpath, jsonb) RETURNS boolean LANGUAGE plpgsql AS "
+            "$$ BEGIN WHILE EXISTS (SELECT FROM public.slow) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN true; END $$"
+        )
+        # Connections that are opened from now on find it before PostgreSQL's own of that name.
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET search_path = public, pg_catalog".encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+            [name],
+        )
+        wait_until(lambda: httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=60).status_code == 200)
+        yield connection
+        # Whatever still runs ends, and the server with it.
+        connection.execute("DELETE FROM public.slow")
+
+
+def sent(port: int, request: str, body: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(f"{request}\r\nHost: 127.0.0.1\r\n".encode() + body)
+    return connection
+
+
+def asked(way: str) -> tuple[str, bytes]:
+    query = urlencode({"filter": FILTER})
+    if way != "/search":
+        return f"GET {way}?{query} HTTP/1.1", b"\r\n"
+    form = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + PICTURE + b"\r\n--b--\r\n"
+    head = f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(form)}\r\n\r\n"
+    return f"POST {way}?{query} HTTP/1.1", head.encode() + form
+
+
+@pytest.mark.parametrize("way", ["/facets", "/images", "/images/1/similar", "/search"])
+def test_a_client_that_hangs_up_takes_its_statement_along(port: int, slowed: psycopg.Connection, way: str) -> None:
+    connection = sent(port, *asked(way))
+    wait_until(lambda: running(slowed, SLOW) == 1)
+    time.sleep(0.2)
+    assert running(slowed, SLOW) == 1, "it goes on for as long as its client waits"
+    connection.close()
+    wait_until(lambda: running(slowed, SLOW) == 0)
+    assert httpx2.get(f"http://127.0.0.1:{port}/images/1", timeout=60).status_code == 200
+
+
+def test_whoever_waits_for_the_same_gets_it_though_another_hangs_up(port: int, slowed: psycopg.Connection) -> None:
+    def statements() -> set[int]:
+        found = slowed.execute(
+            "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() "
+            "AND datname = current_database() AND strpos(query, %s) > 0",
+            [SLOW],
+        )
+        return {pid for (pid,) in found}
+
+    leaves = sent(port, *asked("/facets"))
+    wait_until(lambda: len(statements()) == 1)
+    (first,) = statements()
+    with closing(sent(port, *asked("/facets"))) as stays:
+        leaves.close()
+        wait_until(lambda: len(statements() - {first}) == 1)
+        slowed.execute("DELETE FROM public.slow")
+        assert b" 200 OK" in stays.recv(4096)
+
+
+def test_who_left_is_no_error(port: int, slowed: psycopg.Connection, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        connection = sent(port, *asked("/facets"))
+        wait_until(lambda: running(slowed, SLOW) == 1)
+        connection.close()
+        wait_until(lambda: any('"GET /facets' in line and " 499 " in line for line in caplog.messages))
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+@pytest.fixture
+def hasty(settings: Settings) -> Settings:
+    """Settings that give a statement no time."""
+    return settings.model_copy(update={"max_statement_seconds": 0.5})
+
+
+def test_a_statement_that_takes_too_long_is_answered_with_what_to_do(
+    hasty: Settings, slowed: psycopg.Connection
+) -> None:
+    with served(hasty) as impatient:
+        answer = httpx2.get(f"http://127.0.0.1:{impatient}/facets", params={"filter": FILTER}, timeout=60)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert "a filter with fewer comparisons" in answer.json()["detail"]
+        assert running(slowed, SLOW) == 0

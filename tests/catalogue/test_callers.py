@@ -1,0 +1,97 @@
+"""A caller that leaves: what the database does for it is cancelled, and nothing else is."""
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from contextvars import copy_context
+
+import pytest
+from sqlalchemy import text, update
+
+from app.catalogue.callers import Caller, calling
+from app.catalogue.database import Database
+from app.catalogue.tables import CatalogueState
+from app.errors import CallerLeftError
+from tests.catalogue.postgres import connect
+from tests.catalogue.slow import SLEEP, running, wait_until
+
+
+def sleep(database: Database) -> None:
+    with database.asking() as session:
+        session.execute(SLEEP)
+
+
+def sleep_in_sql(database: Database) -> None:
+    with database.asking_in_sql() as connection:
+        connection.execute(SLEEP)
+
+
+@pytest.mark.parametrize("ask", [sleep, sleep_in_sql])
+def test_the_statement_of_a_caller_that_leaves_ends(database: Database, migrated_url: str, ask: object) -> None:
+    assert callable(ask)
+    with ThreadPoolExecutor(1) as threads, connect(migrated_url) as watching:
+        with calling(Caller()) as caller:
+            asked: Future[None] = threads.submit(copy_context().run, ask, database)
+        wait_until(lambda: running(watching, "pg_sleep") == 1)
+        caller.leave()
+        with pytest.raises(CallerLeftError):
+            asked.result(30)
+        assert running(watching, "pg_sleep") == 0
+    database.ping()
+
+
+def test_what_it_asks_after_that_is_refused(database: Database) -> None:
+    with calling(Caller()) as caller:
+        database.ping()
+        caller.leave()
+        with pytest.raises(CallerLeftError):
+            database.ping()
+    database.ping()
+
+
+def test_it_takes_no_other_callers_statement_along(migrated_url: str) -> None:
+    """Many callers that leave at any moment, and others whose connections are the same pool's."""
+    failed = list[BaseException]()
+    with closing(Database(migrated_url, pool_size=2)) as database, ThreadPoolExecutor(2) as leaving:
+        ending = threading.Event()
+
+        def stay() -> None:
+            while not ending.is_set():
+                try:
+                    with database.asking() as session:
+                        session.execute(text("SELECT pg_sleep(0.002)"))
+                except BaseException as error:
+                    failed.append(error)
+
+        threads = [threading.Thread(target=stay) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for number in range(60):
+            with calling(Caller()) as caller:
+                asked = leaving.submit(copy_context().run, _ask_briefly, database, number)
+            leaving.submit(caller.leave).result(30)
+            asked.exception(30)
+        ending.set()
+        for thread in threads:
+            thread.join(30)
+    assert failed == []
+
+
+def _ask_briefly(database: Database, number: int) -> None:
+    with database.asking() as session:
+        session.execute(text(f"SELECT pg_sleep({number % 10 / 1000})"))
+
+
+def test_a_change_goes_on_to_its_end(database: Database, migrated_url: str) -> None:
+    def change() -> None:
+        with database.begin() as session:
+            session.execute(update(CatalogueState).values(seq=CatalogueState.seq + 1))
+            session.execute(text("SELECT pg_sleep(1)"))
+
+    with ThreadPoolExecutor(1) as threads, connect(migrated_url) as watching:
+        with calling(Caller()) as caller:
+            changing = threads.submit(copy_context().run, change)
+        wait_until(lambda: running(watching, "pg_sleep") == 1)
+        caller.leave()
+        changing.result(30)
+        assert watching.execute("SELECT seq FROM catalogue").fetchone() == (1,)

@@ -1,0 +1,88 @@
+"""Pools that fit what PostgreSQL accepts, whatever the number of workers."""
+
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import QueuePool, make_url
+
+from app.catalogue.connections import (
+    MAX_POOL,
+    MIN_POOL,
+    SPARE,
+    accepted,
+    embedded_max_connections,
+    needed,
+    pool_size,
+)
+from app.catalogue.database import Database
+from app.catalogue.embedded import embedded_postgres
+from app.errors import LookalikeError, UnavailableError
+from app.lifespan import open_database
+from app.settings import Settings
+from tests.catalogue.postgres import connect
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, 16, 64])
+@pytest.mark.parametrize("server", [20, 97, 197, 1000])
+def test_all_workers_together_fit_or_the_start_is_refused(server: int, workers: int) -> None:
+    if needed(workers, MIN_POOL) <= server - SPARE:
+        size = pool_size(server, workers)
+        assert needed(workers, size) <= server - SPARE
+        assert size == MAX_POOL or needed(workers, size + 1) > server - SPARE
+        return
+    enough = needed(workers) + SPARE
+    with pytest.raises(LookalikeError, match=f"accepts {server} connections here, and {workers} workers need {enough}"):
+        pool_size(server, workers)
+    assert pool_size(enough, workers) == MIN_POOL, "what the sentence says is enough"
+
+
+def test_no_more_are_opened_than_the_settings_allow() -> None:
+    assert needed(5, pool_size(1000, 5, most=50)) <= 50
+    assert pool_size(20, 1, most=1000) == pool_size(20, 1), "nor more than there are"
+    with pytest.raises(LookalikeError, match="LOOKALIKE_MAX_CONNECTIONS=20 is too few for 5 workers"):
+        pool_size(1000, 5, most=20)
+
+
+@pytest.mark.parametrize("workers", [1, 4, 5, 64])
+def test_the_embedded_server_accepts_what_full_pools_open(workers: int) -> None:
+    accepts = embedded_max_connections(workers)
+    assert accepts >= 100
+    assert pool_size(accepts - 3, workers) == MAX_POOL
+
+
+def test_what_is_accepted_is_what_server_role_and_database_allow(database: Database, migrated_url: str) -> None:
+    name = make_url(migrated_url).database
+    with connect(migrated_url) as admin, database.asking() as session:
+        row = admin.execute("SHOW max_connections").fetchone()
+        assert row is not None
+        assert accepted(session) == int(row[0]) - 3, "three are reserved for superusers"
+        admin.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 30".encode())
+        assert accepted(session) == 30
+        admin.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1".encode())
+
+
+def test_a_service_opens_a_pool_that_fits_or_does_not_start(settings: Settings) -> None:
+    """Over a server of a hundred connections, of which three are reserved."""
+    with open_database(settings.model_copy(update={"workers": 5})) as database:
+        assert isinstance(database.engine.pool, QueuePool)
+        assert database.engine.pool.size() == pool_size(97, 5) == 7
+    with (
+        pytest.raises(LookalikeError, match=r"accepts 97 connections here, and 64 workers need 392"),
+        open_database(settings.model_copy(update={"workers": 64})),
+    ):
+        raise AssertionError
+
+
+def test_the_embedded_server_is_started_with_as_many_as_are_asked_for(tmp_path: Path) -> None:
+    """And where others have taken all, the next one hears that it has to wait."""
+    with embedded_postgres(tmp_path, 8) as url, ExitStack() as others:
+        taken = [others.enter_context(connect(url)) for _ in range(7)]
+        with closing(Database(url, MIN_POOL)) as database:
+            with database.asking() as session:
+                assert accepted(session) == 5
+                with pytest.raises(UnavailableError, match="too many clients") as refused:
+                    database.ping()
+                assert refused.value.retry_after > 0
+            taken.pop().close()
+            database.ping()

@@ -1,0 +1,126 @@
+"""Facets, compared with the same counts worked out in Python."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from sqlalchemy import event, insert, text
+
+from app.catalogue.conditions import passes
+from app.catalogue.database import Database
+from app.catalogue.facets import LONGEST, MOST_FIELDS, MOST_VALUES, Count, FacetCounts, Facets, Field, count
+from app.catalogue.tables import Picture
+from app.search.filter import read_filter
+
+BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
+KINDS: dict[type, str] = {str: "text", int: "number", float: "number", bool: "boolean"}
+
+
+def fill(database: Database, pictures: list[dict[str, Any]]) -> None:
+    with database.begin() as session:
+        rows = [BASE | {"key": str(number), "label": None, "fields": {}} | one for number, one in enumerate(pictures)]
+        session.execute(insert(Picture), rows)
+
+
+def counted(database: Database, label: str | None = None, filter_: str | None = None) -> Facets:
+    with database.scanning() as session:
+        return count(session, passes(label, None if filter_ is None else read_filter(filter_)))
+
+
+def expected(pictures: list[dict[str, Any]]) -> Facets:
+    labels = Counter(one["label"] for one in pictures if one.get("label") is not None)
+    names = Counter(name for one in pictures for name in one.get("fields", {}))
+    frequent = sorted(names, key=lambda name: (-names[name], name))[:MOST_FIELDS]
+    return Facets(
+        [Count(label, number) for label, number in sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:50]],
+        [field(name, [one["fields"][name] for one in pictures if name in one.get("fields", {})]) for name in frequent],
+    )
+
+
+def field(name: str, held: list[Any]) -> Field:
+    kinds = {KINDS.get(type(value), "other") for value in held}
+    distinct = {(type(value) is bool, repr(value) if isinstance(value, list) else value) for value in held}
+    kind = kinds.pop() if len(kinds) == 1 else "other"
+    if kind == "other":
+        return Field(name, "other", len(held), [], len(distinct))
+    counts = Counter(held)
+    values = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
+    ends = (float(min(held)), float(max(held))) if kind == "number" else (None, None)
+    return Field(name, kind, len(held), [Count(*value) for value in values], len(distinct), *ends)  # type: ignore[arg-type]
+
+
+def drawn(seed: int, many: int) -> list[dict[str, Any]]:
+    """Pictures with fields of every kind: few values, many, one for each picture, lists, and names in odd signs."""
+    rng = np.random.default_rng(seed)
+
+    def fields(number: int) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "sku": f"sku {number:05}",
+            "price": int(rng.integers(200)) / 4 if rng.random() < 0.5 else int(rng.integers(60)),
+            "sale": bool(rng.integers(2)),
+            "": str(rng.integers(3)),
+            "sizes": [int(rng.integers(2))],
+            "mixed": "text" if rng.random() < 0.5 else 5,
+            'odd "name" %(x)s \\ ü': f"it's {rng.integers(70)} % \\ “x”",
+        }
+        return {name: value for name, value in said.items() if rng.random() < 0.8} | {f"own {number}": number}
+
+    labels = (None, "", "boots", "hats", "it's 100 %")
+    return [{"label": labels[rng.integers(len(labels))], "fields": fields(number)} for number in range(many)]
+
+
+def test_they_are_what_counting_in_python_gives(database: Database) -> None:
+    pictures = drawn(0, 400)
+    fill(database, pictures)
+    assert counted(database) == expected(pictures)
+    some = [one for one in pictures if one["label"] == "boots" and one["fields"].get("sale") is True]
+    assert 0 < len(some) < len(pictures)
+    assert counted(database, "boots", '{"sale": true}') == expected(some)
+
+
+def test_without_labels_there_are_no_more_fields_than_with_them(database: Database) -> None:
+    pictures = [{"fields": {f"field {number:03}": number for number in range(2 * MOST_FIELDS)}}]
+    fill(database, pictures)
+    assert counted(database) == expected(pictures)
+    assert len(counted(database).fields) == MOST_FIELDS
+
+
+def test_a_field_named_as_nothing_is_not_taken_for_the_label(database: Database) -> None:
+    fill(database, [{"label": "boots", "fields": {"": "hats"}}])
+    assert counted(database) == Facets([Count("boots", 1)], [Field("", "text", 1, [Count("hats", 1)], 1)])
+
+
+def test_what_is_too_long_to_choose_is_counted_and_not_shown(database: Database) -> None:
+    short, long = "x" * LONGEST, "x" * (LONGEST + 1)
+    fill(database, [{"label": long, "fields": {"a": long, long: 1}}, {"label": short, "fields": {"a": short}}])
+    assert counted(database) == Facets([Count(short, 1)], [Field("a", "text", 2, [Count(short, 1)], 2)])
+
+
+def test_all_who_ask_at_once_have_it_counted_once(database: Database) -> None:
+    fill(database, drawn(1, 50))
+    facets, scans, together = FacetCounts(), list[str](), threading.Barrier(20)
+
+    def note(*call: Any) -> None:
+        if "jsonb_each" in call[2]:
+            scans.append(call[2])
+
+    def ask(_: int) -> Facets:
+        together.wait()
+        return facets.of(database, None, read_filter('{"sale": true}'))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    with ThreadPoolExecutor(20) as threads:
+        found = list(threads.map(ask, range(20)))
+    assert all(one is found[0] for one in found)
+    assert len(scans) == 1, "labels, fields and values together"
+
+
+def test_a_change_is_counted_again(database: Database) -> None:
+    facets = FacetCounts()
+    assert facets.of(database, None, None).labels == []
+    fill(database, [{"label": "boots"}])
+    with database.begin() as session:
+        session.execute(text("UPDATE catalogue SET seq = seq + 1"))
+    assert facets.of(database, None, None).labels == [Count("boots", 1)]

@@ -1,0 +1,60 @@
+"""Questions whose size grows with the request."""
+
+import json
+from typing import Any
+
+import numpy as np
+from sqlalchemy import insert, text
+
+from app.catalogue.database import Database
+from app.catalogue.queries import firsts
+from app.catalogue.tables import Picture
+
+BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
+# More than a statement takes as parameters of their own.
+MANY = 70_000
+
+
+def group(picture: dict[str, Any], field: str) -> str | None:
+    value = picture["label"] if field == "label" else picture["fields"].get(field)
+    return None if value is None else json.dumps(value, sort_keys=True)
+
+
+def test_the_first_of_each_group_is_found(database: Database) -> None:
+    rng = np.random.default_rng(0)
+    values = (None, 1, 1.0, "1", True, [1, 2], {"b": 1, "a": None}, {"a": None, "b": 1}, "it's 100 %")
+    pictures: list[dict[str, Any]] = [
+        {
+            "key": str(number),
+            "label": (None, "boots", "hats", "")[rng.integers(4)],
+            "fields": {"product": values[rng.integers(len(values))]} if rng.random() < 0.9 else {},
+        }
+        for number in range(60)
+    ]
+    with database.begin() as session:
+        ids = session.scalars(
+            insert(Picture).returning(Picture.id, sort_by_parameter_order=True), [BASE | one for one in pictures]
+        ).all()
+    known = dict(zip(ids, pictures, strict=True))
+    for field in ("product", "label", "nothing", 'odd "name"'):
+        asked = [*rng.permutation(np.array(ids)).tolist(), 10**9]
+        best = dict[object, int]()
+        for place, picture_id in enumerate(asked[:-1]):
+            best.setdefault(group(known[picture_id], field) or ("alone", picture_id), place)
+        for most in (3, 1000):
+            with database.asking_in_sql() as connection:
+                assert firsts(connection, asked, field, most) == sorted(best.values())[:most]
+
+
+def test_it_is_found_among_more_than_a_statement_has_parameters(database: Database) -> None:
+    with database.begin() as session:
+        session.execute(
+            text(
+                "INSERT INTO pictures (key, sha256, media_type, width, height, size_bytes, label) "
+                "SELECT n, '', '', 1, 1, 1, 'label ' || n % 3 FROM generate_series(1, :many) n"
+            ),
+            {"many": MANY},
+        )
+    with database.asking_in_sql() as connection:
+        ids = list(connection.scalars(text("SELECT id FROM pictures ORDER BY id")))
+        assert firsts(connection, ids, "label", 1000) == [0, 1, 2]

@@ -1,0 +1,105 @@
+"""Work that several threads want at once is done once."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.catalogue.callers import Caller, calling
+from app.catalogue.single_flight import Remembered, SingleFlight
+from app.errors import CallerLeftError, UnavailableError
+from tests.catalogue.slow import wait_until
+
+MANY = 8
+
+
+class Work:
+    """Work that goes on until it is let go, and counts how often it was begun."""
+
+    def __init__(self, fails: Exception | None = None) -> None:
+        self.begun, self.fails, self.go = 0, fails, threading.Event()
+
+    def __call__(self) -> int:
+        self.begun += 1
+        assert self.go.wait(30)
+        if self.fails is not None:
+            raise self.fails
+        return self.begun
+
+
+class Key:
+    """A key that counts how often it is looked up: once by each thread, and once more by the one that works."""
+
+    def __init__(self) -> None:
+        self.looked_up = 0
+
+    def __hash__(self) -> int:
+        self.looked_up += 1
+        return 1
+
+
+def test_all_who_ask_at_once_get_what_one_of_them_works_out() -> None:
+    flights, work, key = SingleFlight[Key, int](), Work(), Key()
+    with ThreadPoolExecutor(MANY) as threads:
+        asked = [threads.submit(flights.do, key, work) for _ in range(MANY)]
+        wait_until(lambda: key.looked_up == MANY + 1)
+        other = Work()
+        other.go.set()
+        assert flights.do(Key(), other) == 1
+        work.go.set()
+        assert {one.result(30) for one in asked} == {1}
+    assert flights.do(key, work) == 2, "nothing is remembered"
+
+
+def test_all_who_wait_get_the_error_as_well() -> None:
+    flights, work, key = SingleFlight[Key, int](), Work(UnavailableError("not now")), Key()
+    with ThreadPoolExecutor(MANY) as threads:
+        asked = [threads.submit(flights.do, key, work) for _ in range(MANY)]
+        wait_until(lambda: key.looked_up == MANY + 1)
+        work.go.set()
+        for one in asked:
+            with pytest.raises(UnavailableError, match="not now"):
+                one.result(30)
+    assert work.begun == 1
+
+
+def test_when_the_caller_of_the_one_at_work_leaves_another_goes_on() -> None:
+    flights, first, second, key = SingleFlight[Key, int](), Work(CallerLeftError()), Work(), Key()
+    with ThreadPoolExecutor(2) as threads:
+        left = threads.submit(flights.do, key, first)
+        wait_until(lambda: first.begun == 1)
+        stays = threads.submit(flights.do, key, second)
+        wait_until(lambda: key.looked_up == 2 + 1)
+        first.go.set()
+        second.go.set()
+        assert stays.result(30) == 1
+        with pytest.raises(CallerLeftError):
+            left.result(30)
+
+
+def test_who_waits_leaves_when_its_caller_does() -> None:
+    flights, work, caller = SingleFlight[str, int](), Work(), Caller()
+
+    def wait() -> int:
+        with calling(caller):
+            return flights.do("key", work)
+
+    with ThreadPoolExecutor(2) as threads:
+        at_work = threads.submit(flights.do, "key", work)
+        wait_until(lambda: work.begun == 1)
+        waits = threads.submit(wait)
+        caller.leave()
+        with pytest.raises(CallerLeftError):
+            waits.result(30)
+        work.go.set()
+        assert at_work.result(30) == 1
+
+
+def test_the_results_used_last_are_remembered() -> None:
+    remembered, asked = Remembered[int, int](2), list[int]()
+
+    def get(key: int) -> int:
+        return remembered.get(key, lambda: asked.append(key) or key)  # type: ignore[func-returns-value]
+
+    assert [get(key) for key in (1, 2, 1, 3, 1, 2)] == [1, 2, 1, 3, 1, 2]
+    assert asked == [1, 2, 3, 2]

@@ -1,0 +1,73 @@
+"""What is said of the whole catalogue, and how often the database is asked for it."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, text
+
+from app.catalogue import summaries as module
+from app.catalogue.database import Database
+from app.catalogue.summaries import Summaries
+from app.catalogue.tables import Picture
+from app.search.filter import read_filter
+
+BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 7}
+
+
+def fill(database: Database, *pictures: dict[str, Any]) -> None:
+    with database.begin() as session:
+        rows = [BASE | {"label": None, "fields": {}} | one for one in pictures]
+        session.execute(insert(Picture), rows)
+        session.execute(text("UPDATE catalogue SET seq = seq + 1"))
+
+
+class Scans:
+    """Counts the statements that look at pictures."""
+
+    def __init__(self, database: Database) -> None:
+        self.count = 0
+        event.listen(database.engine, "before_cursor_execute", self._note)
+
+    def _note(self, *call: Any) -> None:
+        self.count += "FROM pictures" in call[2]
+
+
+def test_what_no_picture_has_is_named(database: Database) -> None:
+    summaries = Summaries()
+    fill(database, {"key": "a", "label": "boots", "fields": {"price": 5}})
+    passing = read_filter('{"price": {"$gt": 9}, "label": "boots", "key": "b"}')
+    assert summaries.unknown(database, "boots", passing) == []
+    said = summaries.unknown(database, "hats", read_filter('{"$or": [{"prize": 5}, {"price": 9}, {"prize": 6}]}'))
+    assert said == ["No picture has the label 'hats'.", "No picture has the field 'prize'."]
+    assert summaries.unknown(database, None, None) == []
+
+
+def test_a_label_as_a_field_is_named_where_no_picture_has_one(database: Database) -> None:
+    said = read_filter('{"label": "boots", "key": "a"}')
+    assert len(Summaries().unknown(database, None, said)) == 2
+    fill(database, {"key": "a"})
+    assert Summaries().unknown(database, None, said) == ["No picture has the field 'label'."]
+
+
+def test_many_unknown_fields_are_one_look_at_all_pictures(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SAMPLE", 2)
+    fill(database, *({"key": str(number), "fields": {"common": 1}} for number in range(9)))
+    fill(database, {"key": "last", "fields": {"common": 1, "rare": 1}})
+    names = {"common": 1, "rare": 1} | {f"misspelt {number}": 1 for number in range(30)}
+    filter_, summaries, scans = read_filter(str(names).replace("'", '"')), Summaries(), Scans(database)
+    for _ in range(3):
+        assert len(summaries.unknown(database, None, filter_)) == 30
+    assert scans.count == 2, "a few pictures, then all of them, and never again"
+    assert summaries.unknown(database, None, read_filter('{"common": 2}')) == []
+    assert scans.count == 3, "what a few have is not looked for in all"
+
+
+def test_totals_are_counted_once_until_something_changes(database: Database) -> None:
+    summaries, scans = Summaries(), Scans(database)
+    fill(database, {"key": "a", "label": "boots"}, {"key": "b", "label": "boots"})
+    totals = [summaries.totals(database) for _ in range(3)]
+    assert (totals[0].images, totals[0].labels, totals[0].original_bytes, totals[0].seq) == (2, 1, 14, 1)
+    assert totals == 3 * [totals[0]]
+    assert scans.count == 1
+    fill(database, {"key": "c"})
+    assert summaries.totals(database).images == 3
