@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Collection
 from ipaddress import ip_address
 
-from anyio import to_thread
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -17,7 +16,9 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.callers import KEY_ID
 from app.api.problems import respond
+from app.api.threads import PromptThreads
 from app.catalogue import keys
 from app.catalogue.database import Database
 from app.catalogue.keys import Key
@@ -44,6 +45,11 @@ class Doorkeeper:
         self._database, self._clock = database, clock
         self._heard: dict[str, tuple[float, Key | None]] = {}
         self._any: tuple[float, bool] = (0.0, True)
+        self._known, self._unknown = PromptThreads(), PromptThreads()
+
+    def threads(self, token: str | None) -> PromptThreads:
+        """Returns the threads that look a token up; made-up ones have their own, and do not delay real keys."""
+        return self._unknown if self.last_heard(token) is None else self._known
 
     def keys_exist(self) -> bool:
         """Tells whether there is a key at all."""
@@ -63,7 +69,7 @@ class Doorkeeper:
             with self._database.asking() as session:
                 key = keys.find_key(session, token)
             if len(self._heard) >= _MOST_REMEMBERED:
-                self._heard.clear()
+                self._heard = {known: heard for known, heard in self._heard.items() if heard[1] is not None}
             self._heard[token] = (self._clock() + BELIEVED_S, key)
         return key
 
@@ -117,7 +123,7 @@ class Access:
                 if doorkeeper.knows(token):
                     self._require_key(scope, doorkeeper, token)
                 else:
-                    await to_thread.run_sync(self._require_key, scope, doorkeeper, token)
+                    await doorkeeper.threads(token).run(self._require_key, scope, doorkeeper, token)
         except LookalikeError as refusal:
             await respond(refusal)(scope, receive, send)
             return
@@ -152,6 +158,7 @@ class Access:
                 raise
         if key is None:
             raise UnauthorisedError(shown=token is not None)
+        scope["state"][KEY_ID] = key.id
         needed = needed_scope(scope["method"], scope["path"])
         if not key.allows(needed):
             raise ForbiddenError(f"The key {key.name} is not for this; it wants the scope {needed}.")

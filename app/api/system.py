@@ -5,13 +5,15 @@ from importlib.metadata import version
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.dependencies import GaugesDep, MetricsDep, ServiceDep
-from app.api.gauges import Catalogue
+from app.api.dependencies import GaugesDep, MetricsDep, PromptThreadsDep, ServiceDep
+from app.api.gauges import Catalogue, Gauges
+from app.api.metrics import Metrics
 from app.api.schemas import PROBLEM
 from app.api.system_schemas import HealthOut, ModelOut, MovingOut, ReadyOut, StatsOut
 from app.catalogue import generations, queries
 from app.catalogue.generations import Filling
 from app.catalogue.queries import Totals
+from app.lifespan import Service
 from app.serving import OpenGeneration
 
 router = APIRouter(tags=["system"], responses={503: {"description": "Not now; see Retry-After.", **PROBLEM}})
@@ -50,10 +52,10 @@ async def healthz() -> HealthOut:
 
 
 @router.get("/readyz", operation_id="readyz", summary="Can searches be answered?")
-def readyz(service: ServiceDep) -> ReadyOut:
+async def readyz(service: ServiceDep, threads: PromptThreadsDep) -> ReadyOut:
     """Asks the database and the index, and brings the index up to date."""
     service.disk.require()
-    return ReadyOut(images=service.handover.do(_ready))
+    return ReadyOut(images=await threads.run(service.handover.do, _ready))
 
 
 def _ready(now: OpenGeneration) -> int:
@@ -63,7 +65,14 @@ def _ready(now: OpenGeneration) -> int:
 
 
 @router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
-def show_metrics(service: ServiceDep, metrics: MetricsDep, gauges: GaugesDep) -> Response:
+async def show_metrics(
+    service: ServiceDep, metrics: MetricsDep, gauges: GaugesDep, threads: PromptThreadsDep
+) -> Response:
     """Returns what all processes of this server have done, and how the catalogue is."""
+    content = await threads.run(_render, service, metrics, gauges)
+    return Response(content, media_type=CONTENT_TYPE_LATEST)
+
+
+def _render(service: Service, metrics: Metrics, gauges: Gauges) -> bytes:
     gauges.look()
-    return Response(metrics.render() + Catalogue(service).render(), media_type=CONTENT_TYPE_LATEST)
+    return metrics.render() + Catalogue(service).render()

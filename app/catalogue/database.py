@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.catalogue.priority import Connections
 from app.errors import UnavailableError
 
 # So long somebody waits for a connection.
@@ -39,6 +40,7 @@ class Database:
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._statements = sessionmaker(self._autocommit, expire_on_commit=False)
         self._changing = threading.BoundedSemaphore(pool_size)
+        self._connections = Connections(2 * pool_size, _PATIENCE_S)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -92,7 +94,8 @@ class Database:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            yield
+            with self._connections.one():
+                yield
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
             raise _unavailable(error) from error
         except DBAPIError as error:

@@ -33,7 +33,8 @@ PICTURE = encoded(corners(60, 40), "PNG")
 def port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server whose patience is short and whose house is small."""
     monkeypatch.setattr(protocol, "HEAD_SECONDS", PATIENCE)
-    strict = settings.model_copy(update={"max_request_seconds": PATIENCE, "max_requests": MOST})
+    patience = {"max_request_seconds": PATIENCE, "transfer_grace_seconds": PATIENCE}
+    strict = settings.model_copy(update={**patience, "max_requests": MOST})
     listening = free_port()
     app = create_app(strict, open_with_fake)
     server = uvicorn.Server(uvicorn.Config(app, port=listening, http=BoundedProtocol, ws="none", log_level="error"))
