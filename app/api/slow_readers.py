@@ -12,6 +12,7 @@ from app.api.data_rate import DataRate, Pace
 # Bytes that the kernel takes beyond what is on its way to the client. Without this it takes megabytes, of every
 # connection, and keeps them for minutes after the connection was closed.
 UNSENT = 131_072
+_AT_ONCE = struct.pack("ii", 1, 0)
 # Seconds between two looks at how much a client has taken.
 EVERY_S = 1.0
 
@@ -25,9 +26,7 @@ class SlowReader:
 
     def __init__(self, transport: asyncio.Transport, rate: DataRate) -> None:
         self._transport, self._pace = transport, Pace(rate)
-        connection: socket.socket = transport.get_extra_info("socket")
-        with suppress(AttributeError, OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        _set(transport, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._unsent, self._looked = 0, 0.0
@@ -51,6 +50,8 @@ class SlowReader:
         self._timer = None
         self._count()
         if self._pace.left_s <= 0:
+            # The kernel forgets what is unsent, which it would otherwise offer to the client for minutes.
+            _set(self._transport, socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             self._transport.abort()
         elif self._transport.get_write_buffer_size():
             self._timer = self._loop.call_later(EVERY_S, self._look)
@@ -62,6 +63,13 @@ class SlowReader:
 
     def _left_to_send(self) -> int:
         return self._transport.get_write_buffer_size() + _in_kernel(self._transport)
+
+
+def _set(transport: asyncio.Transport, level: int, option: int, value: int | bytes) -> None:
+    """Sets an option of a socket, where the transport has one and its kind knows the option."""
+    connection: socket.socket = transport.get_extra_info("socket")
+    with suppress(AttributeError, OSError):
+        connection.setsockopt(level, option, value)
 
 
 def _in_kernel(transport: asyncio.Transport) -> int:

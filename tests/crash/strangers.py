@@ -1,8 +1,7 @@
-"""Clients that hold on to a server for as long as it lets them, and come back when it does not."""
+"""Slow clients: they hold a connection for as long as the server allows, and reconnect when it is closed."""
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,12 +20,16 @@ class Stranger:
     drip: bytes = b""
 
 
-def slow_body(target: str, length: int = 400, headers: str = "") -> Stranger:
-    """A body of JSON that arrives byte by byte."""
-    head = (
-        f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
-    )
-    return Stranger(f"{head}{headers}\r\n".encode(), b" ")
+def slow_body(target: str, headers: str = "", begun: str = "", kind: str = "application/json") -> Stranger:
+    """A body that arrives byte by byte."""
+    head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 10000\r\n"
+    return Stranger(f"{head}{headers}\r\n{begun}".encode(), b" ")
+
+
+def slow_image(target: str, headers: str = "", name: str = "image") -> Stranger:
+    """An image in a form that arrives byte by byte."""
+    begun = f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="a"\r\n\r\n'
+    return slow_body(target, headers, begun, "multipart/form-data; boundary=b")
 
 
 def slow_reader(target: str, headers: str = "") -> Stranger:
@@ -36,10 +39,10 @@ def slow_reader(target: str, headers: str = "") -> Stranger:
 
 @dataclass
 class Crowd:
-    """Strangers at a server's door, each on a connection of its own.
+    """Slow clients of one server, each on a connection of its own.
 
     Attributes:
-        cut_off: how many connections the server has ended so far.
+        cut_off: how many connections the server has closed so far.
     """
 
     port: int
@@ -48,7 +51,7 @@ class Crowd:
     _open: dict[int, socket.socket] = field(default_factory=dict)
 
     def turn(self) -> None:
-        """Has each send a byte more, or come back if its connection has ended."""
+        """Has each client send a byte more, or reconnect if its connection was closed."""
         for at, stranger in enumerate(self.strangers):
             if at not in self._open:
                 self._come(at, stranger)
@@ -80,9 +83,8 @@ class Crowd:
         try:
             if stranger.drip:
                 connection.send(stranger.drip)
-                # Whoever sends slowly reads the answer, and a server that answers has let go.
+                # A response, or the connection's end: the request is over.
                 return connection.recv(65_536) is not None
-            # A slow reader looks only whether the connection was reset.
             return bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) or _hung_up(connection)
         except BlockingIOError:
             return False
@@ -99,7 +101,7 @@ def _hung_up(connection: socket.socket) -> bool:
 
 @contextmanager
 def crowd(port: int, strangers: list[Stranger], every_s: float = 0.5) -> Iterator[Crowd]:
-    """Keeps strangers at a server's door for the length of the block."""
+    """Keeps slow clients connected for the length of the block."""
     ending, there = threading.Event(), Crowd(port, strangers)
 
     def insist() -> None:
@@ -115,13 +117,3 @@ def crowd(port: int, strangers: list[Stranger], every_s: float = 0.5) -> Iterato
         ending.set()
         thread.join()
         there.leave()
-
-
-def seconds_of(call: object, until: float) -> list[float]:
-    """Calls something again and again; returns the seconds that each call took."""
-    assert callable(call)
-    taken = []
-    while (began := time.monotonic()) < until:
-        call()
-        taken.append(time.monotonic() - began)
-    return taken
