@@ -183,7 +183,8 @@ def buffered_bytes_of(settings: Settings) -> int:
 def connection_limits_of(settings: Settings) -> ConnectionLimits:
     """Returns the limits of connections, as far as this process may have file descriptors for them."""
     rate = DataRate(settings.min_transfer_rate, settings.transfer_grace_seconds)
-    return ConnectionLimits(connections_within_descriptors(settings.max_connections), rate)
+    most = connections_within_descriptors(settings.max_connections, buffered_bytes_of(settings))
+    return ConnectionLimits(most, rate)
 
 
 def end_soon() -> None:

@@ -39,7 +39,7 @@ class Exchange:
         self.charge = Charge(budget, caller)
         self.refused: LookalikeError | None = None
         self.left = False
-        self._seen, self._complete, self._buffered = 0, False, bytearray()
+        self._seen, self._complete, self._buffered, self._paid = 0, False, bytearray(), 0
         self._until = asyncio.get_running_loop().time() + lane.body.seconds
 
     async def begin(self, scope: Scope) -> None:
@@ -58,8 +58,7 @@ class Exchange:
             return
         if not lane.working.fits(self._place.caller):
             self._refuse(OverloadedError())
-        if lane.charged and not self.charge.fits(declared):
-            self._refuse(OverloadedError(bytes_held=True))
+        self._pay(declared)
         self._enter(lane.arriving)
         if lane.buffered:
             while not (self._complete or self.left):
@@ -101,7 +100,7 @@ class Exchange:
         self._seen += size
         if self._seen > self._lane.body.most:
             self._refuse(TooLargeError(self._lane.body.most))
-        self._pay(size)
+        self._pay(self._seen)
         if not message.get("more_body", False):
             self._complete = True
             if self._lane.working is not self._lane.arriving:
@@ -121,11 +120,12 @@ class Exchange:
         return message
 
     def _pay(self, size: int) -> None:
-        if self._lane.charged:
-            try:
-                self.charge.add(size)
-            except OverloadedError as error:
-                self._refuse(error)
+        """Charges a body of this size, as far as it is not charged yet."""
+        try:
+            self.charge.add(self._lane.memory_factor * max(size - self._paid, 0))
+        except OverloadedError as error:
+            self._refuse(error)
+        self._paid = max(size, self._paid)
 
     def _enter(self, pool: Shares) -> None:
         if not self._place.move(pool):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from app.api.access import is_open
 from app.api.limits import ALWAYS, BodyLimit, Lane
+from app.api.schemas import IN_MEMORY
 from app.api.shares import Shares
 
 EXPECTS_ARCHIVE = ("POST", "/jobs")
@@ -29,12 +30,12 @@ class Lanes:
     def __init__(self, requests: int, text: BodyLimit, images: BodyLimit, archives: BodyLimit) -> None:
         slow = SLOW_FACTOR * requests
         arriving, working, sending = Shares(slow), Shares(requests), Shares(slow)
-        self._default = Lane(text, arriving, working, sending)
+        self._default = Lane(text, arriving, working, sending, memory_factor=IN_MEMORY)
         with_images = Lane(images, arriving, working, sending, buffered=False)
         uploads = Shares(ARCHIVES, weight=1)
         self._by_request: Mapping[tuple[str, str], Lane] = {
             **dict.fromkeys(EXPECT_IMAGES, with_images),
-            EXPECTS_ARCHIVE: Lane(archives, uploads, uploads, uploads, buffered=False, charged=False),
+            EXPECTS_ARCHIVE: Lane(archives, uploads, uploads, uploads, buffered=False, memory_factor=0),
         }
         # Each for itself: what waits for the database must not keep `/healthz` from responding.
         self._always = {path: _open_lane(text, requests) for path in ALWAYS}
@@ -53,4 +54,4 @@ def _open_lane(text: BodyLimit, requests: int) -> Lane:
     """Returns a lane for paths that ask for no key: small bodies that are there at once."""
     body = BodyLimit(min(text.most, OPEN_BODY_BYTES), min(text.seconds, text.rate.grace_s), text.rate)
     slow = SLOW_FACTOR * requests
-    return Lane(body, Shares(slow), Shares(requests), Shares(slow))
+    return Lane(body, Shares(slow), Shares(requests), Shares(slow), memory_factor=IN_MEMORY)

@@ -39,7 +39,7 @@ class Lane:
         arriving, working, sending: places for its phases; `working` may be the same as `arriving`, for bodies that
             are worked on as they arrive.
         buffered: whether the body is read before the application is called.
-        charged: whether the bytes of the body count as held in memory.
+        memory_factor: bytes of memory that a byte of the body is charged.
     """
 
     body: BodyLimit
@@ -47,7 +47,7 @@ class Lane:
     working: Shares
     sending: Shares
     buffered: bool = True
-    charged: bool = True
+    memory_factor: int = 1
 
 
 class FixedHeaders:

@@ -89,10 +89,6 @@ class Charge:
     def __init__(self, budget: Shares, caller: Hashable) -> None:
         self._budget, self._caller, self.held = budget, caller, 0
 
-    def fits(self, amount: int) -> bool:
-        """Returns whether so many bytes more could be held now."""
-        return self._budget.total == self.held or self._budget.fits(self._caller, amount)
-
     def add(self, amount: int) -> None:
         """Charges bytes.
 
