@@ -65,12 +65,14 @@ class TooSlowError(LookalikeError):
     """A request takes longer to arrive than the service waits.
 
     Attributes:
-        seconds: how long it waits.
+        seconds: how long it waits for all of it; None where the request came too slowly before.
+        rate: the least bytes a second.
     """
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"The request did not arrive within {seconds:g} s. Send it over a faster connection, or less.")
-        self.seconds = seconds
+    def __init__(self, seconds: float | None, rate: int) -> None:
+        short = f"within {seconds:g} s" if seconds is not None else f"at {rate:,} bytes a second or more"
+        super().__init__(f"The request did not arrive {short}. Send it over a faster connection, or send less.")
+        self.seconds, self.rate = seconds, rate
 
 
 class UnauthorisedError(LookalikeError):
@@ -132,10 +134,16 @@ class CatalogueMovedError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """As many requests are under way as the service takes."""
+    """A process has as many requests as it takes, from this caller or from all.
 
-    def __init__(self) -> None:
-        super().__init__("The service has as many requests as it can take. Try again in a moment.", retry_after=1)
+    Attributes:
+        bytes_held: whether their bytes are too many, not their number.
+    """
+
+    def __init__(self, *, bytes_held: bool = False) -> None:
+        what = "as many bytes of requests and responses in memory" if bytes_held else "as many requests under way"
+        super().__init__(f"The service has {what} as it takes from you or from all. Try again in a moment.", 1)
+        self.bytes_held = bytes_held
 
 
 class DecodingUnavailableError(UnavailableError):

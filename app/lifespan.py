@@ -139,7 +139,7 @@ def pool_size(settings: Settings, url: str) -> int:
     """Returns how large this process's pool of connections may be, among those of all workers."""
     with closing(Database(url, connections.MIN_POOL)) as probe, probe.asking() as session:
         accepted = connections.accepted(session)
-    return connections.pool_size(accepted, settings.workers, settings.max_connections)
+    return connections.pool_size(accepted, settings.workers, settings.max_database_connections)
 
 
 @contextmanager

@@ -5,14 +5,14 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypedDict
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse
@@ -22,10 +22,13 @@ from fastapi_offline import FastAPIOffline
 from app import startup
 from app.api import duplicates, facets, images, index, jobs, quality, search, session, system
 from app.api.access import Access, Doorkeeper
-from app.api.archives import BodyLimits, Bound
+from app.api.admission import Admission
+from app.api.connections import ConnectionLimits, connections_within_descriptors
+from app.api.data_rate import DataRate
 from app.api.disconnect import CancelOnDisconnect
 from app.api.gauges import Gauges
-from app.api.limits import Admission, FixedHeaders
+from app.api.lanes import OTHER_THREADS, Lanes
+from app.api.limits import BodyLimit, FixedHeaders
 from app.api.metrics import Metrics
 from app.api.metrics_files import VARIABLE as METRICS_FOLDER
 from app.api.observed import Observed
@@ -33,16 +36,23 @@ from app.api.openapi import describe
 from app.api.problems import add_exception_handlers
 from app.api.request_id import HEADER as REQUEST_ID
 from app.api.sentences import Sentences
+from app.api.shares import Shares
+from app.api.threads import FairThreads, PromptThreads
 from app.api.tracing import open_tracing
 from app.demo.fill import fill_if_empty
 from app.handover import Watch
 from app.lifespan import Service, open_service
+from app.memory import usable_memory
 from app.settings import Settings
 from models.malloc import share_arenas
 
 # So long /readyz tells why before a process whose disk has failed ends.
 LAST_WORDS_S = 5.0
 LAST_PICTURES_S = 3.0
+# Of the memory of a machine or container, requests and responses may hold one part in so many.
+MEMORY_SHARE = 8
+# Threads that read images which are sent.
+FILE_THREADS = 16
 WEB = Path(__file__).parent / "web"
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -62,7 +72,10 @@ class State(TypedDict):
     """
 
     service: Service
-    threads: Executor
+    threads: FairThreads
+    prompt_threads: PromptThreads
+    file_threads: CapacityLimiter
+    connection_limits: ConnectionLimits
     doorkeeper: Doorkeeper
     jobs: jobs.Jobs
     gauges: Gauges
@@ -86,6 +99,8 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         manager, loop = opener(settings), asyncio.get_running_loop()
+        # Whatever is admitted has a thread.
+        to_thread.current_default_thread_limiter().total_tokens = settings.max_requests + OTHER_THREADS
         try:
             service = await to_thread.run_sync(manager.__enter__)
         except BaseException:
@@ -109,7 +124,10 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 startup.complete()
                 yield {
                     "service": service,
-                    "threads": threads,
+                    "threads": FairThreads(threads),
+                    "prompt_threads": PromptThreads(),
+                    "file_threads": CapacityLimiter(FILE_THREADS),
+                    "connection_limits": connection_limits_of(settings),
                     "doorkeeper": Doorkeeper(service.database),
                     "jobs": opened,
                     "gauges": gauges,
@@ -138,13 +156,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     )
     app.state.metrics = metrics
     app.add_middleware(CancelOnDisconnect)
-    app.add_middleware(
-        BodyLimits,
-        words=Bound(min(settings.max_field_bytes, settings.max_request_bytes), settings.max_request_seconds),
-        pictures=Bound(settings.max_request_bytes, settings.max_request_seconds),
-        archives=Bound(settings.max_job_bytes, settings.max_job_seconds),
-    )
-    app.add_middleware(Admission, limit=settings.max_requests)
+    app.add_middleware(Admission, lanes=lanes_of(settings), budget=Shares(buffered_bytes_of(settings)))
     app.add_middleware(
         Access,
         required=settings.auth == "auto",
@@ -163,6 +175,33 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     add_page(app)
     app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
+
+
+def lanes_of(settings: Settings) -> Lanes:
+    """Returns the limits of each kind of request."""
+    rate = DataRate(settings.min_transfer_rate, settings.transfer_grace_seconds)
+    # Archives may be packed while they are sent, which pauses for longer.
+    unsteady = DataRate(rate.least, max(rate.grace_s, settings.max_request_seconds))
+    text = min(settings.max_field_bytes, settings.max_request_bytes)
+    return Lanes(
+        settings.max_requests,
+        text=BodyLimit(text, settings.max_request_seconds, rate),
+        images=BodyLimit(settings.max_request_bytes, settings.max_request_seconds, rate),
+        archives=BodyLimit(settings.max_job_bytes, settings.max_job_seconds, unsteady),
+    )
+
+
+def buffered_bytes_of(settings: Settings) -> int:
+    """Returns how many bytes requests and responses may hold: without a setting, enough for one of the largest."""
+    share = usable_memory() // MEMORY_SHARE // settings.workers
+    return settings.max_buffered_bytes or max(share, 3 * settings.max_request_bytes // 2)
+
+
+def connection_limits_of(settings: Settings) -> ConnectionLimits:
+    """Returns the limits of connections, as far as this process may have file descriptors for them."""
+    rate = DataRate(settings.min_transfer_rate, settings.transfer_grace_seconds)
+    most = connections_within_descriptors(settings.max_connections, buffered_bytes_of(settings))
+    return ConnectionLimits(most, rate)
 
 
 def end_soon() -> None:

@@ -101,16 +101,33 @@ class Settings(BaseSettings):
     )
     max_request_bytes: int = Field(200 * MEGABYTE, gt=0, description="The largest request taken, in bytes.")
     max_request_seconds: float = Field(
-        60.0, gt=0, description="The longest that a request may take to arrive, and a part of its answer to be taken."
+        60.0, gt=0, description="The longest that a request may take to arrive, and an archive may pause on its way."
     )
-    max_requests: int = Field(64, gt=0, description="Requests under way in a process; more are answered 503 at once.")
+    min_transfer_rate: int = Field(
+        1000, gt=0, description="Bytes a second: slower requests are answered 408, slower readers are disconnected."
+    )
+    transfer_grace_seconds: float = Field(
+        10.0, gt=0, description="How long a client may pause, or fall behind that rate, before it is cut off."
+    )
+    max_requests: int = Field(
+        64, gt=0, description="Requests that a process works on at the same time; more are answered 503 at once."
+    )
+    max_connections: int = Field(
+        1000, gt=0, description="Open connections of a process; past them the one that is idle longest is closed."
+    )
+    max_buffered_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="Bytes of requests and responses that a process holds at the same time; without it, an eighth of "
+        "the memory of the machine or container, shared by all workers.",
+    )
     max_images_per_request: int = Field(500, gt=0, description="The most pictures in one request.")
     max_fields_per_request: int = Field(20, gt=0, description="The most other fields in one request.")
     max_field_bytes: int = Field(1024 * 1024, gt=0, description="The largest field that is no picture, in bytes.")
     max_statement_seconds: float = Field(
         30.0, gt=0, description="The longest that the database may work on one statement of a request."
     )
-    max_connections: int | None = Field(
+    max_database_connections: int | None = Field(
         None,
         gt=0,
         description="The most connections to the database, of all workers together; without it, what PostgreSQL "

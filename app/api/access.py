@@ -14,15 +14,16 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-from anyio import to_thread
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.callers import KEY_ID
 from app.api.local import requested_host, require_local
 from app.api.problems import respond
 from app.api.rate_limit import RateLimit
+from app.api.threads import PromptThreads
 from app.catalogue import keys
 from app.catalogue.database import Database
 from app.catalogue.keys import Key
@@ -53,6 +54,11 @@ class Doorkeeper:
         self._database, self._clock = database, clock
         self._heard: dict[str, tuple[float, Key | None]] = {}
         self._any: tuple[float, bool] = (0.0, True)
+        self._known, self._unknown = PromptThreads(), PromptThreads()
+
+    def threads(self, token: str | None) -> PromptThreads:
+        """Returns the threads that look a token up; made-up ones have their own, and do not delay real keys."""
+        return self._unknown if self.last_heard(token)[1] is None else self._known
 
     def keys_exist(self) -> bool:
         """Tells whether there is a key at all."""
@@ -72,7 +78,7 @@ class Doorkeeper:
             with self._asking() as session:
                 key = keys.find_key(session, token)
             if len(self._heard) >= _MOST_REMEMBERED:
-                self._heard.clear()
+                self._heard = {known: heard for known, heard in self._heard.items() if heard[1] is not None}
             self._heard[token] = (self._clock() + BELIEVED_S, key)
         return key
 
@@ -180,7 +186,7 @@ class Access:
         # What is remembered needs no thread.
         if doorkeeper.knows(token):
             return _identified(scope, doorkeeper, token)
-        return await to_thread.run_sync(_identified, scope, doorkeeper, token)
+        return await doorkeeper.threads(token).run(_identified, scope, doorkeeper, token)
 
 
 def _identified(scope: Scope, doorkeeper: Doorkeeper, token: str | None) -> Key | None:
@@ -197,6 +203,7 @@ def _identified(scope: Scope, doorkeeper: Doorkeeper, token: str | None) -> Key 
         return None
     if key is None:
         raise UnauthorisedError(shown=token is not None)
+    scope["state"][KEY_ID] = key.id
     needed = needed_scope(scope["method"], scope["path"])
     if not key.allows(needed):
         raise ForbiddenError(f'The key "{key.name}" lacks the scope "{needed}".')

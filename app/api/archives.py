@@ -1,4 +1,4 @@
-"""Archives as they arrive in requests: as the body itself, or as a file of a form, and bounded either way."""
+"""Archives as they arrive in requests: as the body itself, or as a file of a form."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -7,37 +7,11 @@ from dataclasses import dataclass, field
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.limits import BodyLimit
 from app.errors import InvalidInputError
 
 FIELD = "archive"
 FORM = "multipart/form-data"
-BRINGS_ARCHIVE = ("POST", "/jobs")
-BRING_PICTURES = (("POST", "/index"), ("POST", "/search"), ("POST", "/search/batch"))
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The most bytes that a body may have, and the seconds that it may take."""
-
-    limit: int
-    seconds: float
-
-
-class BodyLimits:
-    """Bounds bodies: those that bring an archive, those that bring pictures, and all others, which bring few words."""
-
-    def __init__(self, app: ASGIApp, *, words: Bound, pictures: Bound, archives: Bound) -> None:
-        self._words = BodyLimit(app, **vars(words))
-        self._larger = dict.fromkeys(BRING_PICTURES, BodyLimit(app, **vars(pictures)))
-        self._larger[BRINGS_ARCHIVE] = BodyLimit(app, **vars(archives))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on within its bounds."""
-        asked = (scope["method"], scope["path"]) if scope["type"] == "http" else ("", "")
-        await self._larger.get(asked, self._words)(scope, receive, send)
 
 
 async def archive_of(request: Request) -> AsyncIterator[bytes]:

@@ -1,13 +1,15 @@
 """What endpoints ask for, as annotated types."""
 
-from concurrent.futures import Executor
 from typing import Annotated, cast
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Path, Query, Request
 
+from app.api.admission import CALLER, CHARGE
 from app.api.gauges import Gauges
 from app.api.metrics import Metrics
+from app.api.shares import Charge
+from app.api.threads import PromptThreads, Searches
 from app.errors import InvalidInputError
 from app.lifespan import Service
 from app.search.filter import Filter, read_filter
@@ -38,9 +40,24 @@ async def get_gauges(request: Request) -> Gauges:
     return cast("Gauges", request.state.gauges)
 
 
-async def get_threads(request: Request) -> Executor:
-    """Returns the threads in which searches run."""
-    return cast("Executor", request.state.threads)
+async def get_prompt_threads(request: Request) -> PromptThreads:
+    """Returns the threads for health and metrics."""
+    return cast("PromptThreads", request.state.prompt_threads)
+
+
+async def get_file_threads(request: Request) -> CapacityLimiter:
+    """Returns the limit of threads that read images which are sent."""
+    return cast("CapacityLimiter", request.state.file_threads)
+
+
+async def get_searches(request: Request) -> Searches:
+    """Returns what runs this request's searches."""
+    return Searches(request.state.threads, request.scope["state"][CALLER])
+
+
+async def get_charge(request: Request) -> Charge:
+    """Returns the bytes that this request is charged."""
+    return cast("Charge", request.scope["state"][CHARGE])
 
 
 async def get_filter(
@@ -129,5 +146,8 @@ def notes(service: Service, label: str | None, filter_: Filter | None) -> list[s
 ServiceDep = Annotated[Service, Depends(get_service)]
 MetricsDep = Annotated[Metrics, Depends(get_metrics)]
 GaugesDep = Annotated[Gauges, Depends(get_gauges)]
-ThreadsDep = Annotated[Executor, Depends(get_threads)]
+PromptThreadsDep = Annotated[PromptThreads, Depends(get_prompt_threads)]
+FileThreadsDep = Annotated[CapacityLimiter, Depends(get_file_threads)]
+SearchesDep = Annotated[Searches, Depends(get_searches)]
+ChargeDep = Annotated[Charge, Depends(get_charge)]
 SearchOptionsDep = Annotated[SearchOptions, Depends(get_search_options)]

@@ -4,8 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.api.dependencies import Cursor, PictureId, ServiceDep, after
-from app.api.schemas import PROBLEM, DuplicateGroupOut, DuplicatesOut, MatchOut
+from app.api.dependencies import ChargeDep, Cursor, PictureId, ServiceDep, after
+from app.api.images import PAGE_BYTES
+from app.api.schemas import IN_MEMORY, PROBLEM, DuplicateGroupOut, DuplicatesOut, MatchOut
+from app.api.shares import Charge
 from app.catalogue import queries
 from app.errors import NotFoundError
 from app.search.duplicates import distance_of, duplicates, groups
@@ -34,7 +36,9 @@ Distance = Annotated[
 
 
 @router.get("/images/{picture_id}/duplicates", operation_id="duplicates_of", summary="Is this one there twice?")
-def duplicates_of(picture_id: PictureId, service: ServiceDep, distance: Distance = None) -> list[MatchOut]:
+def duplicates_of(
+    picture_id: PictureId, service: ServiceDep, charge: ChargeDep, distance: Distance = None
+) -> list[MatchOut]:
     """Finds the pictures that are as good as the same as one of the catalogue, the nearest first."""
 
     def look(now: OpenGeneration) -> list[MatchOut]:
@@ -43,7 +47,7 @@ def duplicates_of(picture_id: PictureId, service: ServiceDep, distance: Distance
         )
         if found is None:
             raise NotFoundError("picture", picture_id)
-        return _show(now, found)
+        return _show(now, found, charge)
 
     return service.handover.do(look)
 
@@ -51,6 +55,7 @@ def duplicates_of(picture_id: PictureId, service: ServiceDep, distance: Distance
 @router.get("/duplicates", operation_id="duplicates", summary="What is there twice?")
 def duplicates_in_catalogue(
     service: ServiceDep,
+    charge: ChargeDep,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many pictures to look at.")] = 200,
     cursor: Cursor = None,
     distance: Distance = None,
@@ -64,22 +69,21 @@ def duplicates_in_catalogue(
         within, index = distance_of(now.network.similarity, distance), now.follower.current()
         with service.database.asking() as session:
             ids = queries.ids_after(session, after(cursor), limit)
-        found = list(groups(index, ids, within, now.network.pool))
-        shown = {match.id: match for match in _show(now, [Match(oldest, 0.0, 0) for oldest, _ in found])}
-        return DuplicatesOut(
-            groups=[
-                DuplicateGroupOut(picture=shown[oldest], duplicates=_show(now, matches))
-                for oldest, matches in found
-                if oldest in shown
-            ],
-            distance=within,
-            next_cursor=str(ids[-1]) if len(ids) == limit else None,
-        )
+        shown, cursor_after = list[DuplicateGroupOut](), str(ids[-1]) if len(ids) == limit else None
+        for oldest, matches in groups(index, ids, within, now.network.pool):
+            group = _show(now, [Match(oldest, 0.0, 0), *matches], charge)
+            if group and group[0].id == oldest:
+                shown.append(DuplicateGroupOut(picture=group[0], duplicates=group[1:]))
+            if charge.held > IN_MEMORY * PAGE_BYTES:
+                cursor_after = str(oldest)
+                break
+        return DuplicatesOut(groups=shown, distance=within, next_cursor=cursor_after)
 
     return service.handover.do(look)
 
 
-def _show(now: OpenGeneration, matches: list[Match]) -> list[MatchOut]:
+def _show(now: OpenGeneration, matches: list[Match], charge: Charge) -> list[MatchOut]:
     rows, known = now.follower.rows([match.id for match in matches]), now.network.similarity
+    charge.add(IN_MEMORY * sum(row.size for row in rows.values()))
     similar = similar_enough(matches, None if known is None else known.features, None)
     return [MatchOut.of(match, rows[match.id]) for match in similar if match.id in rows]

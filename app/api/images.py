@@ -1,16 +1,29 @@
 """The pictures of the catalogue: list, look at, describe, delete."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate, takewhile
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.dependencies import Cursor, FilterDep, Label, PictureId, ServiceDep, after, notes
-from app.api.schemas import PROBLEM, PictureOut, PicturePage, PicturePatch
+from app.api.dependencies import (
+    ChargeDep,
+    Cursor,
+    FileThreadsDep,
+    FilterDep,
+    Label,
+    PictureId,
+    ServiceDep,
+    after,
+    notes,
+)
+from app.api.schemas import IN_MEMORY, PROBLEM, PictureOut, PicturePage, PicturePatch
 from app.catalogue import queries
 from app.catalogue.changes import Given
 from app.catalogue.conditions import passes
@@ -32,6 +45,8 @@ router = APIRouter(
     },
 )
 
+# Bytes of metadata on a page of the catalogue.
+PAGE_BYTES = 4_000_000
 IfNoneMatch = Annotated[str | None, Header()]
 IMAGE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -45,10 +60,12 @@ IMAGE: dict[int | str, dict[str, Any]] = {
 class PictureResponse(StreamingResponse):
     """Sends a picture that is open already, so that it arrives whole even if it is deleted meanwhile."""
 
-    def __init__(self, picture: OpenPicture, headers: Mapping[str, str], media_type: str) -> None:
-        self._picture = picture
+    def __init__(
+        self, picture: OpenPicture, headers: Mapping[str, str], media_type: str, threads: CapacityLimiter
+    ) -> None:
+        self._picture, self._threads = picture, threads
         length = {"Content-Length": str(picture.size)}
-        super().__init__(picture.chunks, headers={**headers, **length}, media_type=media_type)
+        super().__init__(self._chunks(), headers={**headers, **length}, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it, and closes it even if nobody takes it."""
@@ -60,25 +77,44 @@ class PictureResponse(StreamingResponse):
         finally:
             self._picture.close()
 
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        """Yields the picture, read in threads of its own: a slow bucket delays nothing else."""
+        read = partial(next, self._picture.chunks, None)
+        while (chunk := await to_thread.run_sync(read, limiter=self._threads)) is not None:
+            yield chunk
+
 
 @router.get("/images", operation_id="list_images", summary="The catalogue, page by page")
 def list_images(
     service: ServiceDep,
+    charge: ChargeDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = None,
     label: Label | None = None,
     filter_: FilterDep = None,
 ) -> PicturePage:
-    """Lists pictures in the order in which they were added."""
+    """Lists pictures in the order in which they were added.
+
+    A page may hold fewer than `limit` where their metadata is large; `next_cursor` tells whether there are more.
+    """
     narrowed = label is not None or filter_ is not None
     with service.database.scanning() if narrowed else service.database.asking() as session:
-        found = queries.page(session, after=after(cursor), limit=limit + 1, passing=passes(label, filter_))
-    more = str(found[limit - 1].id) if len(found) > limit else None
+        sizes = queries.page_sizes(session, after=after(cursor), limit=limit + 1, passing=passes(label, filter_))
+        ids = within(PAGE_BYTES, sizes[:limit])
+        charge.add(IN_MEMORY * sum(size for _, size in sizes[: len(ids)]))
+        found = queries.pictures(session, ids)
     return PicturePage(
-        items=[PictureOut.of(picture) for picture in found[:limit]],
-        next_cursor=more,
+        items=[PictureOut.of(picture) for picture in found],
+        next_cursor=str(ids[-1]) if len(ids) < len(sizes) else None,
         notes=[] if found else notes(service, label, filter_),
     )
+
+
+def within(most: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
+    """Returns the first ids whose sizes together are not larger than this, but at least one."""
+    totals = accumulate(size for _, size in sizes)
+    fitting = sum(1 for _ in takewhile(lambda total: total <= most, totals))
+    return [picture_id for picture_id, _ in sizes[: max(fitting, 1)]]
 
 
 @router.get("/images/{picture_id}", operation_id="get_image", summary="One picture")
@@ -105,14 +141,16 @@ def delete_image(picture_id: PictureId, service: ServiceDep) -> None:
 
 
 @router.get("/images/{picture_id}/original", operation_id="get_original", responses=IMAGE, response_class=Response)
-def get_original(picture_id: PictureId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
+def get_original(
+    picture_id: PictureId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch = None
+) -> Response:
     """Returns the bytes that were added."""
     picture = _picture(service, picture_id)
     headers = _headers(picture.sha256)
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     with _present(picture_id):
-        return PictureResponse(service.files.open(picture.sha256), headers, picture.media_type)
+        return PictureResponse(service.files.open(picture.sha256), headers, picture.media_type, threads)
 
 
 @router.get("/images/{picture_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)

@@ -1,6 +1,7 @@
 """Adding pictures: `POST /index`."""
 
 import json
+from collections.abc import Iterator, Sequence
 from typing import Annotated, NoReturn
 
 from fastapi import APIRouter, File, Form, UploadFile
@@ -15,8 +16,8 @@ from app.storable import check_json
 
 router = APIRouter(tags=["catalogue"])
 
-# Pictures in memory at a time, and in one commit.
-CHUNK = 64
+# Pictures in memory at a time, and in one commit; and the bytes of theirs, unless a single one has more.
+CHUNK, CHUNK_BYTES = 64, 32_000_000
 EXAMPLE = '[{"key": "sku-17", "label": "boots", "price": 89.5}]'
 DESCRIBED = TypeAdapter(list[Described])
 
@@ -50,11 +51,22 @@ def index(
     """
     described = parse_metadata(metadata, len(images))
     items: list[ItemOut] = []
-    for first in range(0, len(images), CHUNK):
-        pairs = zip(images[first : first + CHUNK], described[first : first + CHUNK], strict=True)
+    for chunk in chunks([image.size or 0 for image in images]):
+        pairs = zip(images[chunk], described[chunk], strict=True)
         added = service.ingest.add([_upload(image.file.read(), about) for image, about in pairs])
         items.extend(ItemOut(**vars(item)) for item in added)
     return IndexOut(items=items)
+
+
+def chunks(sizes: Sequence[int]) -> Iterator[slice]:
+    """Yields which images come into memory together, given their sizes in bytes."""
+    first, size = 0, 0
+    for at, more in enumerate(sizes):
+        if at > first and (at - first == CHUNK or size + more > CHUNK_BYTES):
+            yield slice(first, at)
+            first, size = at, 0
+        size += more
+    yield slice(first, len(sizes))
 
 
 def parse_metadata(metadata: str, images: int) -> list[Described]:

@@ -35,9 +35,9 @@ router = APIRouter(
     },
 )
 
-# Each takes one of the requests that a process admits, for as long as it lasts.
-ARRIVING, WATCHING = "arriving", "watching"
-MOST = {ARRIVING: 4, WATCHING: 16}
+# Each takes a connection for as long as it lasts.
+WATCHING = "watching"
+MOST = {WATCHING: 16}
 # Bytes that go to the disk at a time.
 BLOCK = 1 << 20
 # Unpacked, an archive of pictures is hardly larger than packed; one that is much larger is none.
@@ -194,12 +194,11 @@ async def start_job(request: Request, response: Response, service: ServiceDep, j
     names a picture, `key` and `label` are the catalogue's, all others become metadata. Jobs are worked through one
     after the other. When the answer comes the archive is kept for good, and the job goes on even after a crash.
     """
-    with jobs.place(ARRIVING):
-        declared = request.headers.get("content-length", "")
-        arrival = await to_thread.run_sync(jobs.files.arrive, int(declared) if declared.isdigit() else None)
-        with arrival:
-            await _receive(request, arrival)
-            job = await to_thread.run_sync(_keep, service, arrival)
+    declared = request.headers.get("content-length", "")
+    arrival = await to_thread.run_sync(jobs.files.arrive, int(declared) if declared.isdigit() else None)
+    with arrival:
+        await _receive(request, arrival)
+        job = await to_thread.run_sync(_keep, service, arrival)
     jobs.runner.wake()
     response.headers["Location"] = f"/jobs/{job.id}"
     return JobOut.model_validate(job)

@@ -1,105 +1,63 @@
-"""Bounds what a request may cost before the cost is paid, and sets headers that every answer carries."""
+"""What a request may cost, by kind of request, and headers that every response carries."""
 
-import asyncio
-from contextlib import suppress
+from dataclasses import dataclass
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import respond
-from app.errors import LookalikeError, OverloadedError, TooLargeError, TooSlowError
+from app.api.data_rate import DataRate
+from app.api.shares import Shares
 
-# What tells whether the service lives must answer even when it is busy.
+# Health and metrics are answered even when the service is overloaded.
 ALWAYS = ("/healthz", "/readyz", "/metrics")
 
 
-class Admission:
-    """Answers 503 at once when so many requests are under way that another would only wait."""
-
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app, self._limit, self._inside = app, limit, 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, unless the house is full."""
-        if scope["type"] != "http" or scope["path"] in ALWAYS:
-            await self._app(scope, receive, send)
-            return
-        if self._inside >= self._limit:
-            await respond(OverloadedError())(scope, receive, send)
-            return
-        self._inside += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._inside -= 1
-
-
-class _HungUpError(BaseException):
-    """Nobody takes the answer; no error that anybody should try to answer."""
-
-
+@dataclass(frozen=True)
 class BodyLimit:
-    """Counts a request's bytes as they arrive, whatever its Content-Length says, and the seconds that they take.
+    """How large a request body may be and how long it may take.
 
-    Answers 413 or 408 past the limit, and gives up on who does not take the answer either.
+    Attributes:
+        most: bytes.
+        seconds: from its beginning to its end.
+        rate: the least rate between.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, seconds: float) -> None:
-        self._app, self._limit, self._seconds = app, limit, seconds
+    most: int
+    seconds: float
+    rate: DataRate
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, unless it is too large or too slow."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > self._limit:
-            await respond(TooLargeError(self._limit))(scope, receive, send)
-            return
-        refused: LookalikeError | None = None
-        seen, complete, until = 0, False, asyncio.get_running_loop().time() + self._seconds
 
-        async def bounded() -> Message:
-            nonlocal seen, complete, refused
-            if complete:
-                return await receive()
-            try:
-                async with asyncio.timeout_at(until):
-                    message = await receive()
-            except TimeoutError as error:
-                refused = TooSlowError(self._seconds)
-                raise refused from error
-            seen += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if seen > self._limit:
-                # Whoever reads the body turns this into an answer of its own, which is left out below.
-                refused = TooLargeError(self._limit)
-                raise refused
-            return message
+@dataclass(frozen=True)
+class Lane:
+    """The limits of one kind of request.
 
-        async def unless_refused(message: Message) -> None:
-            if refused is not None:
-                return
-            try:
-                async with asyncio.timeout(self._seconds):
-                    await send(message)
-            except TimeoutError as error:
-                raise _HungUpError from error
+    A request holds a place in one of the three pools: `arriving` until its body is complete, then `working` until
+    its response begins, then `sending`. A slow client takes no place from requests that are worked on.
 
-        with suppress(TooLargeError, TooSlowError, _HungUpError):
-            await self._app(scope, bounded, unless_refused)
-        if refused is not None:
-            await respond(refused)(scope, receive, send)
+    Attributes:
+        body: limits of its body.
+        arriving, working, sending: places for its phases; `working` may be the same as `arriving`, for bodies that
+            are worked on as they arrive.
+        buffered: whether the body is read before the application is called.
+        memory_factor: bytes of memory that a byte of the body is charged.
+    """
+
+    body: BodyLimit
+    arriving: Shares
+    working: Shares
+    sending: Shares
+    buffered: bool = True
+    memory_factor: int = 1
 
 
 class FixedHeaders:
-    """Adds the same headers to every answer."""
+    """Adds the same headers to every response."""
 
     def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
         self._app, self._headers = app, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on and marks its answer."""
+        """Passes a request on and adds the headers to its response."""
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":

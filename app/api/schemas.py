@@ -13,6 +13,8 @@ from app.search.types import Match, Mode
 
 PROBLEM: dict[str, Any] = {"model": Problem}
 Metadata = dict[str, Any]
+# Bytes of memory that a byte of JSON takes while it is read or made: as text, as objects, and as models.
+IN_MEMORY = 8
 Notes = Annotated[list[str], Field(description="Where nothing is found: what the filters ask for that no picture has.")]
 
 

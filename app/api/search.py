@@ -1,16 +1,15 @@
 """Searching: by an uploaded picture, or by one of the catalogue."""
 
-import asyncio
-from concurrent.futures import Executor
-from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, UploadFile
 
-from app.api.dependencies import PictureId, SearchOptionsDep, ServiceDep, ThreadsDep, notes
-from app.api.schemas import PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
+from app.api.dependencies import ChargeDep, PictureId, SearchesDep, SearchOptionsDep, ServiceDep, notes
+from app.api.schemas import IN_MEMORY, PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
+from app.api.shares import Charge
 from app.catalogue.queries import Shown
 from app.errors import PictureRefusedError
 from app.lifespan import Service
@@ -34,7 +33,8 @@ async def search(
     image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC.")],
     options: SearchOptionsDep,
     service: ServiceDep,
-    threads: ThreadsDep,
+    searches: SearchesDep,
+    charge: ChargeDep,
     crop: Annotated[
         str | None,
         Query(
@@ -47,7 +47,7 @@ async def search(
     """Finds the pictures of the catalogue that look most like the uploaded one, the nearest first."""
     if crop is not None:
         options = replace(options, crop=Crop(*map(int, crop.split(","))))
-    return await _search(image, options, service, threads)
+    return await searches.run(lambda: _search(image, options, service, charge))
 
 
 @router.post("/search/batch", operation_id="search_batch", summary="What looks like each of these pictures?")
@@ -55,40 +55,39 @@ async def search_batch(
     images: Annotated[list[UploadFile], File(description="Up to 32 pictures.", min_length=1, max_length=MOST_QUERIES)],
     options: SearchOptionsDep,
     service: ServiceDep,
-    threads: ThreadsDep,
+    searches: SearchesDep,
+    charge: ChargeDep,
 ) -> BatchOut:
     """Searches with several pictures at once; one that cannot be used costs the others nothing."""
 
-    async def one(image: UploadFile) -> BatchItemOut:
+    def one(image: UploadFile) -> BatchItemOut:
         try:
-            return BatchItemOut(answer=await _search(image, options, service, threads))
+            return BatchItemOut(answer=_search(image, options, service, charge))
         except PictureRefusedError as refused:
             return BatchItemOut(error=refused.reason)
 
-    return BatchOut(items=list(await asyncio.gather(*map(one, images))))
+    return BatchOut(items=await searches.run_all([partial(one, image) for image in images]))
 
 
 @router.get("/images/{picture_id}/similar", operation_id="similar", summary="What looks like this one of yours?")
-def similar(
+async def similar(
     picture_id: PictureId,
     options: SearchOptionsDep,
     service: ServiceDep,
+    searches: SearchesDep,
+    charge: ChargeDep,
 ) -> SearchOut:
     """Finds the pictures that look most like one of the catalogue, which comes first itself."""
-    return _show(service, service.searcher.by_id(picture_id, options))
+    return await searches.run(lambda: _show(service, service.searcher.by_id(picture_id, options), charge))
 
 
-async def _search(image: UploadFile, options: SearchOptions, service: Service, threads: Executor) -> SearchOut:
-    data = await image.read()
-
-    def work() -> SearchOut:
-        return _show(service, service.searcher.by_picture(data, options))
-
-    # What is known of the request goes along into the thread.
-    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)
+def _search(image: UploadFile, options: SearchOptions, service: Service, charge: Charge) -> SearchOut:
+    # Read only now, so that of a batch no more images are in memory than threads work on.
+    return _show(service, service.searcher.by_picture(image.file.read(), options), charge)
 
 
-def _show(service: Service, answer: Answer[Shown]) -> SearchOut:
+def _show(service: Service, answer: Answer[Shown], charge: Charge) -> SearchOut:
+    charge.add(IN_MEMORY * sum(picture.size for _, picture in answer.matches))
     return SearchOut(
         model=answer.model,
         code=answer.code.tobytes().hex(),

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
@@ -33,7 +32,7 @@ async def open_session(given: SessionIn, request: Request, response: Response) -
     """Lets a browser show an API key with every request, in a cookie that no script can read."""
     doorkeeper: Doorkeeper = request.state.doorkeeper
     token = given.key.strip()
-    if await to_thread.run_sync(doorkeeper.key, token) is None:
+    if await doorkeeper.threads(token).run(doorkeeper.key, token) is None:
         raise UnauthorisedError(shown=True)
     response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
 

@@ -7,14 +7,16 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.api.access import INFORMED
-from app.api.dependencies import GaugesDep, MetricsDep, ServiceDep
-from app.api.gauges import Catalogue
+from app.api.dependencies import GaugesDep, MetricsDep, PromptThreadsDep, ServiceDep
+from app.api.gauges import Catalogue, Gauges
+from app.api.metrics import Metrics
 from app.api.schemas import PROBLEM
 from app.api.system_schemas import HealthOut, ModelOut, MovingOut, ReadyOut, StatsOut
 from app.catalogue import generations
 from app.catalogue.generations import Filling
 from app.catalogue.queries import Totals
 from app.errors import UnavailableError
+from app.lifespan import Service
 from app.serving import OpenGeneration
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ async def healthz() -> HealthOut:
 
 
 @router.get("/readyz", operation_id="readyz", summary="Can searches be answered?", response_model_exclude_none=True)
-def readyz(request: Request, service: ServiceDep) -> ReadyOut:
+async def readyz(request: Request, service: ServiceDep, threads: PromptThreadsDep) -> ReadyOut:
     """Asks the database and the index, and brings the index up to date.
 
     Callers that may search get the number of pictures, or the reason why the service is not ready; others get neither.
@@ -64,7 +66,7 @@ def readyz(request: Request, service: ServiceDep) -> ReadyOut:
     informed = getattr(request.state, INFORMED)
     try:
         service.disk.require()
-        images = service.handover.do(_ready)
+        images = await threads.run(service.handover.do, _ready)
     except UnavailableError as error:
         if informed:
             raise
@@ -80,7 +82,14 @@ def _ready(now: OpenGeneration) -> int:
 
 
 @router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
-def show_metrics(service: ServiceDep, metrics: MetricsDep, gauges: GaugesDep) -> Response:
+async def show_metrics(
+    service: ServiceDep, metrics: MetricsDep, gauges: GaugesDep, threads: PromptThreadsDep
+) -> Response:
     """Returns what all processes of this server have done, and how the catalogue is."""
+    content = await threads.run(_render, service, metrics, gauges)
+    return Response(content, media_type=CONTENT_TYPE_LATEST)
+
+
+def _render(service: Service, metrics: Metrics, gauges: Gauges) -> bytes:
     gauges.look()
-    return Response(metrics.render() + Catalogue(service).render(), media_type=CONTENT_TYPE_LATEST)
+    return metrics.render() + Catalogue(service).render()

@@ -46,8 +46,8 @@ def pool_size(accepted_by_server: int, workers: int, most: int | None = None) ->
         return min(size, MAX_POOL)
     if most is not None and most == shared:
         raise LookalikeError(
-            f"LOOKALIKE_MAX_CONNECTIONS={most} is too few for {workers} workers, which need {needed(workers)}. Raise "
-            "it, or lower LOOKALIKE_WORKERS."
+            f"LOOKALIKE_MAX_DATABASE_CONNECTIONS={most} is too few for {workers} workers, which need "
+            f"{needed(workers)}. Raise it, or lower LOOKALIKE_WORKERS."
         )
     raise LookalikeError(
         f"PostgreSQL accepts {accepted_by_server} connections here, and {workers} workers need "

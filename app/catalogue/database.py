@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.catalogue.callers import cancellable, current_caller
 from app.catalogue.connections import MAX_POOL
 from app.catalogue.liveness import Liveness
+from app.catalogue.priority import Connections
 from app.catalogue.room import Room
 from app.errors import CallerLeftError, StatementTimeoutError, UnavailableError
 
@@ -72,6 +73,7 @@ class Database:
         self._statements = sessionmaker(self._autocommit, expire_on_commit=False)
         self._changing = threading.BoundedSemaphore(pool_size)
         self._scanning = threading.BoundedSemaphore(min(_SCANS, pool_size))
+        self._connections = Connections(2 * pool_size, _PATIENCE_S)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -169,7 +171,8 @@ class Database:
     def _translated(self) -> Iterator[None]:
         self._liveness.require()
         try:
-            yield
+            with self._connections.one():
+                yield
         except PoolTimeoutError as error:
             raise UnavailableError("All connections of this process to the database are in use.") from error
         except (OperationalError, InterfaceError) as error:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.catalogue import bulk
 from app.catalogue.database import Database
 from app.catalogue.filters import FILTER_BYTES, Filters
+from app.catalogue.priority import Priority, priority
 from app.catalogue.queries import Shown, firsts, shown
 from app.catalogue.tables import CatalogueState, Deletion, Encoding, Picture
 from app.errors import CatalogueMovedError
@@ -55,8 +56,9 @@ class Follower:
             UnavailableError: the database cannot be asked.
             CatalogueMovedError: the catalogue has moved to another network.
         """
-        if self._latest() > self.seq:
-            self._catch_up()
+        with priority(Priority.PROMPT):
+            if self._latest() > self.seq:
+                self._catch_up()
         return self._index
 
     def take_over(self) -> None:

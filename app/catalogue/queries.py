@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.catalogue.conditions import Condition
 from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
-from app.errors import NotFoundError
+from app.errors import InvalidInputError, NotFoundError
 
 NULL = text("'null'::jsonb")
 
@@ -28,25 +28,34 @@ def picture(session: Session, picture_id: int) -> Picture:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a search shows of a picture."""
+    """What a search shows of a picture; `size` is that of its metadata as JSON, in bytes."""
 
     key: str
     label: str | None
     fields: dict[str, Any]
+    size: int
 
 
+_SIZE = func.octet_length(cast(Picture.fields, Text))
 # Written out once: every search asks this, and composing it costs more than asking.
-_SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.fields).where(
-    Picture.id.in_(bindparam("ids", expanding=True))
-)
+_AMONG = Picture.id.in_(bindparam("ids", expanding=True))
+_SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.fields, _SIZE).where(_AMONG)
+_TOTAL_SIZE = select(func.sum(_SIZE)).where(_AMONG)
+# Bytes of metadata in one response, and up to how many pictures nobody need look first whether they have more.
+MOST_SHOWN_BYTES, _FEW = 32_000_000, 32
 
 
 def shown(connection: Connection, ids: Sequence[int]) -> dict[int, Shown]:
-    """Returns what a search shows of pictures, by id; those that are not there are left out."""
+    """Returns what a search shows of pictures, by id; those that are not there are left out.
+
+    Raises:
+        InvalidInputError: there are many, and their metadata is too large for one response.
+    """
     if not ids:
         return {}
-    found = connection.execute(_SHOWN, {"ids": ids})
-    return {picture_id: Shown(key, label, fields) for picture_id, key, label, fields in found}
+    if len(ids) > _FEW:
+        _require_showable(len(ids), connection.scalar(_TOTAL_SIZE, {"ids": ids}) or 0)
+    return {picture_id: Shown(*row) for picture_id, *row in connection.execute(_SHOWN, {"ids": ids})}
 
 
 def firsts(connection: Connection, ids: Sequence[int], field: str, most: int) -> list[int]:
@@ -66,10 +75,24 @@ def firsts(connection: Connection, ids: Sequence[int], field: str, most: int) ->
     return [place - 1 for place in places]
 
 
-def page(session: Session, *, after: int, limit: int, passing: Condition) -> list[Picture]:
-    """Lists pictures by id, those after one id that fulfil a condition."""
-    query = select(Picture).where(Picture.id > after, passing).order_by(Picture.id).limit(limit)
-    return list(session.scalars(query))
+def _require_showable(images: int, size: int) -> None:
+    if size > MOST_SHOWN_BYTES:
+        raise InvalidInputError(
+            "k",
+            f"the metadata of the {images:,} images found takes {size:,} bytes, and a response carries "
+            f"{MOST_SHOWN_BYTES:,}; ask for fewer images",
+        )
+
+
+def page_sizes(session: Session, *, after: int, limit: int, passing: Condition) -> list[tuple[int, int]]:
+    """Lists pictures by id, those after one id that fulfil a condition, each with its metadata's size in bytes."""
+    query = select(Picture.id, _SIZE).where(Picture.id > after, passing).order_by(Picture.id).limit(limit)
+    return [(picture_id, size) for picture_id, size in session.execute(query)]
+
+
+def pictures(session: Session, ids: Sequence[int]) -> list[Picture]:
+    """Returns pictures by id; those that are not there are left out."""
+    return list(session.scalars(select(Picture).where(Picture.id.in_(ids)).order_by(Picture.id)))
 
 
 def ids_after(session: Session, after: int, limit: int) -> list[int]:

@@ -351,7 +351,7 @@ def test_a_bug_of_ours_tells_nobody_how_it_came_about(client: TestClient, monkey
     def fail(*_: object, **__: object) -> None:
         raise UnspeakableError
 
-    monkeypatch.setattr("app.catalogue.queries.page", fail)
+    monkeypatch.setattr("app.catalogue.queries.page_sizes", fail)
     answer = client.get("/images")
     expect_problem(answer, 500)
     assert "password" not in answer.text

@@ -6,20 +6,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 
 import httpx2
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
-from app.api import protocol
-from app.api.protocol import BoundedProtocol
-from app.main import create_app
+from app.api import protocol, slow_readers
 from app.search.types import Encoded
 from app.settings import Settings
-from tests.conftest import free_port, open_with_fake
+from tests.api.live import closed_after, connect, live
 from tests.fakes import FakeEncoder
 from tests.pictures import corners, encoded
 
@@ -33,39 +30,11 @@ PICTURE = encoded(corners(60, 40), "PNG")
 def port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server whose patience is short and whose house is small."""
     monkeypatch.setattr(protocol, "HEAD_SECONDS", PATIENCE)
-    strict = settings.model_copy(update={"max_request_seconds": PATIENCE, "max_requests": MOST})
-    listening = free_port()
-    app = create_app(strict, open_with_fake)
-    server = uvicorn.Server(uvicorn.Config(app, port=listening, http=BoundedProtocol, ws="none", log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield listening
-    server.should_exit = True
-    thread.join()
-
-
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=20)
-
-
-def closed_after(connection: socket.socket, drip: bytes = b"") -> tuple[float, bytes]:
-    """Sends a byte now and then until the other end hangs up; returns the seconds that took, and what it said."""
-    began, said = time.monotonic(), b""
-    connection.settimeout(0.1)
-    while time.monotonic() - began < 15:
-        try:
-            if drip:
-                connection.sendall(drip)
-            if not (got := connection.recv(65_536)):
-                return time.monotonic() - began, said
-            said += got
-        except TimeoutError:
-            continue
-        except OSError:
-            return time.monotonic() - began, said
-    raise AssertionError("the connection stays open")
+    monkeypatch.setattr(slow_readers, "EVERY_S", PATIENCE / 5)
+    patience = {"max_request_seconds": PATIENCE, "transfer_grace_seconds": PATIENCE}
+    strict = settings.model_copy(update={**patience, "max_requests": MOST})
+    with live(strict) as listening:
+        yield listening
 
 
 @pytest.mark.parametrize("begin", [b"", b"POST /sea", HEAD])
@@ -104,20 +73,137 @@ def test_who_goes_on_sending_after_the_answer_is_hung_up_on(port: int) -> None:
     assert seconds < PATIENCE + 8
 
 
-def test_an_answer_that_nobody_takes_is_given_up(port: int, caplog: pytest.LogCaptureFixture) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), np.uint8)
-    large = encoded(Image.fromarray(noise), "PNG")
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
-        added = client.post("/index", files={"images": large}).json()["items"][0]["id"]
-        with closing(socket.socket()) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.connect(("127.0.0.1", port))
-            connection.sendall(f"GET /images/{added}/original HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            time.sleep(PATIENCE * 2.5)
-            rest = b"".join(iter(lambda: connection.recv(65_536), b""))
-        assert len(rest) < len(large)
-        assert client.get("/stats").status_code == 200
+@pytest.fixture
+def large(port: int) -> tuple[int, int]:
+    """The id and size of a picture that no buffer of a connection holds."""
+    noise = np.random.default_rng(0).integers(0, 256, (1800, 1800, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), "PNG")
+    added = httpx2.post(f"http://127.0.0.1:{port}/index", files={"images": data}, timeout=60).json()
+    return added["items"][0]["id"], len(data)
+
+
+def ask(port: int, path: str) -> socket.socket:
+    """Sends a request over a connection whose own buffer is small."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return connection
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """Reads until the server ends the connection, one way or the other."""
+    said = b""
+    with suppress(ConnectionResetError):
+        while got := connection.recv(65_536):
+            said += got
+    return said
+
+
+def test_a_client_that_does_not_read_is_disconnected(
+    port: int, large: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    added, size = large
+    with closing(ask(port, f"/images/{added}/original")) as connection:
+        time.sleep(PATIENCE * 3)
+        assert len(rest_of(connection)) < size
+    assert httpx2.get(f"http://127.0.0.1:{port}/stats").status_code == 200
     assert "Traceback" not in caplog.text
+
+
+def test_a_client_that_reads_slowly_gets_everything(port: int, large: tuple[int, int]) -> None:
+    added, size = large
+    with closing(ask(port, f"/images/{added}/original")) as connection:
+        said, until = b"", time.monotonic() + PATIENCE * 4
+        while time.monotonic() < until:
+            said += connection.recv(4096)
+            time.sleep(PATIENCE / 10)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert len(said + rest_of(connection)) > size
+
+
+def test_a_list_that_is_not_read_is_given_up_too(port: int) -> None:
+    about = json.dumps([{"key": str(at), "text": "x" * 200_000} for at in range(5)])
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        for _ in range(3):
+            files = [("images", encoded(corners(60 + at, 40), "PNG")) for at in range(5)]
+            client.post("/index", files=files, data={"metadata": about}).raise_for_status()
+        whole = len(client.get("/images").content)
+    assert whole > 1_000_000
+    with closing(ask(port, "/images?limit=5")) as connection:
+        time.sleep(PATIENCE * 4)
+        assert len(rest_of(connection)) < whole
+
+
+def test_a_body_below_the_least_rate_is_cut_off_long_before_its_whole_time(settings: Settings) -> None:
+    patient = settings.model_copy(update={"max_request_seconds": 600.0, "transfer_grace_seconds": PATIENCE})
+    with live(patient) as port:
+        for path in (b"/search", b"/session"):
+            with closing(connect(port)) as connection:
+                head = HEAD.replace(b"/search", path)
+                connection.sendall(head + b"Content-Length: 10000\r\n\r\n" + PART)
+                seconds, said = closed_after(connection, b"x")
+            assert said.startswith(b"HTTP/1.1 408")
+            assert seconds < PATIENCE + 12
+
+
+def test_a_body_that_keeps_the_least_rate_takes_its_time(settings: Settings) -> None:
+    slow = settings.model_copy(update={"transfer_grace_seconds": PATIENCE, "min_transfer_rate": 100})
+    form = PART + PICTURE + b"\r\n--b--\r\n"
+    with live(slow) as port, closing(connect(port)) as connection:
+        connection.sendall(HEAD + f"Content-Length: {len(form)}\r\n\r\n".encode())
+        for at in range(0, len(form), len(form) // 12):
+            connection.sendall(form[at : at + len(form) // 12])
+            time.sleep(PATIENCE / 4)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_heads_with_too_many_headers_are_refused_also_when_they_arrive_at_once(port: int) -> None:
+    with closing(connect(port)) as connection:
+        connection.sendall(HEAD + b"".join(b"X-%d: y\r\n" % at for at in range(1000)) + b"\r\n")
+        _, said = closed_after(connection)
+    assert said.startswith(b"HTTP/1.1 400")
+    assert b"too many headers" in said
+
+
+def test_requests_without_end_ahead_of_their_responses_end_the_connection(port: int) -> None:
+    request = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"
+    with closing(connect(port)) as connection:
+        connection.sendall(request * 4)
+        connection.settimeout(5)
+        said = b""
+        while said.count(b"HTTP/1.1 200") < 4:
+            said += connection.recv(65_536)
+    with closing(connect(port)) as connection:
+        connection.sendall(request * 2000)
+        _, said = closed_after(connection)
+    assert said.count(b"HTTP/1.1 200") < 20
+
+
+def test_past_the_number_of_connections_the_longest_idle_one_is_closed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 600.0)
+    with live(settings.model_copy(update={"max_connections": 10})) as port:
+        idle = [connect(port) for _ in range(10)]
+        for _ in range(5):
+            assert httpx2.get(f"http://127.0.0.1:{port}/stats").status_code == 200
+        closed = [connection for connection in idle if hung_up(connection)]
+        assert closed
+        assert closed == idle[: len(closed)]
+        for connection in idle:
+            connection.close()
+
+
+def hung_up(connection: socket.socket) -> bool:
+    connection.settimeout(0.2)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
 
 
 def test_a_connection_that_is_patient_between_requests_is_kept(port: int) -> None:

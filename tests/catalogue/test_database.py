@@ -118,8 +118,8 @@ def test_a_wrong_password_is_unavailable_too(migrated_url: str) -> None:
 
 
 def test_who_waits_too_long_for_a_connection_is_told(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.catalogue.database._PATIENCE_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
-        monkeypatch.setattr(database.engine.pool, "_timeout", 0.05)
         with database.asking() as first, database.asking() as second:
             first.execute(SEQ)
             second.execute(SEQ)
