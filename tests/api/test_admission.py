@@ -122,16 +122,16 @@ def test_a_request_that_never_arrives_whole_does_nothing(settings: Settings) -> 
 def test_a_full_house_says_when_to_come_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, held = threading.Barrier(MOST + 1), threading.Event()
 
-    def totals(_session: object) -> None:
+    def page_sizes(_session: object, **_: object) -> None:
         inside.wait(60)
         held.wait(60)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queries, "totals", totals)
+    monkeypatch.setattr(queries, "page_sizes", page_sizes)
     with live(settings.model_copy(update={"max_requests": MOST})) as port, ThreadPoolExecutor(MOST) as callers:
-        calls = [callers.submit(httpx2.get, f"http://127.0.0.1:{port}/stats", timeout=120) for _ in range(MOST)]
+        calls = [callers.submit(httpx2.get, f"http://127.0.0.1:{port}/images", timeout=120) for _ in range(MOST)]
         inside.wait(60)
-        answer = httpx2.get(f"http://127.0.0.1:{port}/images")
+        answer = httpx2.get(f"http://127.0.0.1:{port}/jobs")
         held.set()
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert all(call.result().status_code == 500 for call in calls)
@@ -141,12 +141,12 @@ def test_health_metrics_and_keys_are_answered_while_all_threads_are_busy(
     settings: Settings, keys: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = threading.Event()
-    monkeypatch.setattr(queries, "totals", lambda _session: held.wait(60) and 1 / 0)
+    monkeypatch.setattr(queries, "page_sizes", lambda _session, **_: held.wait(60) and 1 / 0)
     monkeypatch.setattr(main, "OTHER_THREADS", 1 - settings.max_requests)
     with live(settings.model_copy(update={"auth": "auto"})) as port, ThreadPoolExecutor(2) as callers:
         url = f"http://127.0.0.1:{port}"
-        stats = callers.submit(httpx2.get, f"{url}/stats", headers=bearer(keys[0]), timeout=120)
-        listed = callers.submit(httpx2.get, f"{url}/images", headers=bearer(keys[0]), timeout=120)
+        pages = callers.submit(httpx2.get, f"{url}/images", headers=bearer(keys[0]), timeout=120)
+        listed = callers.submit(httpx2.get, f"{url}/jobs", headers=bearer(keys[0]), timeout=120)
         try:
             time.sleep(1.5)  # until what is known of keys has to be looked up again
             assert httpx2.get(f"{url}/readyz", timeout=20).status_code == 200
@@ -158,7 +158,7 @@ def test_health_metrics_and_keys_are_answered_while_all_threads_are_busy(
             assert not listed.done(), "there was one ordinary thread, and it was busy"
         finally:
             held.set()
-        assert stats.result().status_code == 500
+        assert pages.result().status_code == 500
 
 
 def test_short_queries_have_connections_while_long_ones_have_all_that_they_may() -> None:

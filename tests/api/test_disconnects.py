@@ -84,7 +84,7 @@ def test_a_client_that_leaves_while_it_sends_is_no_error(
 ) -> None:
     asked, kind, body = UPLOADS[upload]
     connection = server.connect()
-    connection.sendall(asked + b" HTTP/1.1\r\nHost: localhost\r\n" + kind + b"Content-Length: 100000\r\n\r\n" + body)
+    connection.sendall(asked + b" HTTP/1.1\r\nHost: localhost\r\n" + kind + b"Content-Length: 60000\r\n\r\n" + body)
     # Until it has begun to read the body.
     metrics = httpx2.get(f"{server.url}/metrics").text
     while "lookalike_http_requests_in_progress 2.0" not in metrics:
