@@ -7,6 +7,7 @@ connections as are sent.
 import asyncio
 import logging
 from http import HTTPStatus
+from time import monotonic
 from typing import NoReturn, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -44,7 +45,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Starts waiting for a first request."""
         super().connection_made(cast("asyncio.Transport", transport))
         limits: ConnectionLimits = self.app_state[LIMITS]
-        self._reader, self.idle_since = SlowReader(self.transport, limits.rate), self.loop.time()
+        self._reader, self.idle_since = SlowReader(self.transport, limits.rate), monotonic()
         self._wait()
         if len(self.connections) > limits.most:
             self._make_room()
@@ -102,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Waits for what is left of a body that nobody wants: hanging up at once would lose the answer."""
-        self.idle_since = self.loop.time()
+        self.idle_since = monotonic()
         if self.cycle.more_body:
             self._wait()
         if self.transport.get_write_buffer_size():

@@ -149,7 +149,7 @@ def test_a_body_below_the_least_rate_is_cut_off_long_before_its_whole_time(setti
 
 
 def test_a_body_that_keeps_the_least_rate_takes_its_time(settings: Settings) -> None:
-    slow = settings.model_copy(update={"transfer_grace_seconds": PATIENCE, "min_transfer_rate": 100})
+    slow = settings.model_copy(update={"transfer_grace_seconds": PATIENCE, "min_transfer_rate": 40})
     form = PART + PICTURE + b"\r\n--b--\r\n"
     with live(slow) as port, closing(connect(port)) as connection:
         connection.sendall(HEAD + f"Content-Length: {len(form)}\r\n\r\n".encode())
