@@ -46,7 +46,7 @@ screenshots: $(VENV)/installed-dev ## Make the documentation's screenshots anew,
 torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for hours; ARGS="-k kills" picks one
 	TORTURE_KILLS=200 TORTURE_ROWS=100000 TORTURE_CUTS=2000 TORTURE_POINTS=all \
 	TORTURE_EXAMPLES=1000 TORTURE_CUT_STEPS=100 TORTURE_REPLICA_KILLS=20 TORTURE_CHURN=2000 TORTURE_SOAK_SECONDS=7200 \
-	TORTURE_STARTS=200 TORTURE_SERVES=60 TORTURE_CUT_STARTS=20 \
+	TORTURE_STARTS=200 TORTURE_SERVES=60 TORTURE_CUT_STARTS=20 TORTURE_FULL_SECONDS=300 \
 	$(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
 	$(BIN)/python -m tests.crash.fuzz_decode 600
 
