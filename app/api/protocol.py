@@ -43,6 +43,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts waiting for a first request."""
+        # A request that was sent ahead begins inside the one before it, whose context variables, its caller among
+        # them, are not its own.
+        self.config.reset_contextvars = True
         super().connection_made(cast("asyncio.Transport", transport))
         limits: ConnectionLimits = self.app_state[LIMITS]
         self._reader, self.idle_since = SlowReader(self.transport, limits.rate), monotonic()

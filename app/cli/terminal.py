@@ -68,7 +68,7 @@ def prepare_terminal() -> None:
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(Plain())
     for sentence in misspelt(os.environ):
-        PlainConsole(stderr=True).print(sentence, style="yellow")
+        PlainConsole(stderr=True).print(sentence, style="yellow", soft_wrap=True)
 
 
 @contextmanager
@@ -93,8 +93,8 @@ def _setting(place: tuple[int | str, ...]) -> str:
 
 
 def fail(sentence: str) -> None:
-    """Prints what went wrong and ends the command."""
-    PlainConsole(stderr=True).print(sentence, style="red")
+    """Prints what went wrong and ends the command; lines are not broken, so that a path in them can be copied."""
+    PlainConsole(stderr=True).print(sentence, style="red", soft_wrap=True)
     raise typer.Exit(1)
 
 

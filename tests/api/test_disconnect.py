@@ -13,7 +13,9 @@ import psycopg
 import pytest
 import uvicorn
 
+from app.api.access import Doorkeeper
 from app.api.protocol import BoundedProtocol
+from app.catalogue.callers import Caller, current_caller
 from app.main import create_app
 from app.settings import Settings
 from tests.catalogue.postgres import connect
@@ -76,8 +78,12 @@ def slowed(port: int, migrated_url: str) -> Iterator[psycopg.Connection]:
         connection.execute("DELETE FROM public.slow")
 
 
+def connect_to(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=60)
+
+
 def sent(port: int, request: str, body: bytes = b"") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection = connect_to(port)
     connection.sendall(f"{request}\r\nHost: 127.0.0.1\r\n".encode() + body)
     return connection
 
@@ -100,6 +106,28 @@ def test_a_client_that_hangs_up_takes_its_statement_along(port: int, slowed: psy
     connection.close()
     wait_until(lambda: running(slowed, SLOW) == 0)
     assert httpx2.get(f"http://127.0.0.1:{port}/images/1", timeout=60).status_code == 200
+
+
+def test_a_request_begins_without_the_caller_of_the_connections_request_before(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers = list[Caller | None]()
+    keys_exist = Doorkeeper.keys_exist
+
+    def note(doorkeeper: Doorkeeper) -> bool:
+        callers.append(current_caller())
+        return keys_exist(doorkeeper)
+
+    monkeypatch.setattr(Doorkeeper, "keys_exist", note)
+    monkeypatch.setattr("app.api.access.BELIEVED_S", 0.0)
+    keyed = settings.model_copy(update={"auth": "auto"})
+    request = b"GET /images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    with served(keyed) as port, closing(connect_to(port)) as connection:
+        # The second is there before the first is answered, and begins as soon as it is.
+        connection.sendall(request + b"\r\n" + request + b"Connection: close\r\n\r\n")
+        while connection.recv(65_536):
+            pass
+    assert callers == [None, None]
 
 
 def test_whoever_waits_for_the_same_gets_it_though_another_hangs_up(port: int, slowed: psycopg.Connection) -> None:

@@ -106,23 +106,21 @@ def test_while_the_bucket_is_away_searches_go_on_and_the_rest_is_503(client: Tes
     assert client.get(f"/images/{again['id']}/original").content == picture(2)
 
 
-def test_a_bucket_that_goes_before_the_commit_leaves_nothing_to_be_found(
+def test_a_bucket_that_goes_before_the_commit_has_the_original_already(
     client: TestClient, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = changes.put_pictures
 
-    def put_and_stop(session: Session, generation_id: int, puts: Sequence[changes.Put]) -> list[changes.Done]:
+    def stop_and_put(session: Session, generation_id: int, puts: Sequence[changes.Put]) -> list[changes.Done]:
         s3.stop()
         return put(session, generation_id, puts)
 
     with monkeypatch.context() as patched:
-        patched.setattr(changes, "put_pictures", put_and_stop)
-        answer = client.post("/index", files=[("images", ("a.png", picture(1)))])
-    assert answer.status_code == 503
-    assert client.get("/images").json()["items"] == []
+        patched.setattr(changes, "put_pictures", stop_and_put)
+        (item,) = index(client, picture(1))
+    assert item["status"] == "created"
     s3.start()
-    (item,) = index(client, picture(1))
-    assert (item["status"], client.get(f"/images/{item['id']}/original").content) == ("created", picture(1))
+    assert client.get(f"/images/{item['id']}/original").content == picture(1)
 
 
 def checked(service: Service) -> Check:
@@ -142,21 +140,30 @@ def test_a_deletion_that_the_bucket_missed_is_made_up_for_at_the_next_start(
         assert originals(s3) == {content_hash(picture(2))}
 
 
-def test_what_nobody_noted_a_check_finds_and_mends(
+def test_a_check_finds_and_deletes_an_original_without_a_picture(
     client: TestClient, s3: S3Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index(client, picture(1))
+    monkeypatch.setattr("app.ingest.check._YOUNG_S", -60)
+    with open_with_fake(settings) as service:
+        service.files.store({content_hash(picture(2)): picture(2)})
+        (finding,) = checked(service).run(10, lambda *_: None)
+        assert (finding.kind, finding.name) == ("file", content_hash(picture(2)))
+        assert checked(service).repair([finding]) == []
+        assert checked(service).run(10, lambda *_: None) == []
+    assert originals(s3) == {content_hash(picture(1))}
+
+
+def test_a_deletion_that_the_bucket_missed_is_made_up_for_from_any_data_folder(
+    client: TestClient, s3: S3Server, settings: Settings
 ) -> None:
     one, _ = index(client, picture(1), picture(2))
     s3.stop()
     client.delete(f"/images/{one['id']}")
     s3.start()
     shutil.rmtree(settings.data_dir / "under-way")
-    monkeypatch.setattr("app.ingest.check._YOUNG_S", -60)
-    with open_with_fake(settings) as service:
-        (finding,) = checked(service).run(10, lambda *_: None)
-        assert (finding.kind, finding.name) == ("file", content_hash(picture(1)))
-        assert checked(service).repair([finding]) == []
-        assert checked(service).run(10, lambda *_: None) == []
-    assert originals(s3) == {content_hash(picture(2))}
+    with open_with_fake(settings):
+        assert originals(s3) == {content_hash(picture(2))}
 
 
 def test_a_check_that_cannot_reach_the_bucket_says_so_and_calls_nothing_lost(

@@ -76,7 +76,7 @@ def test_a_service_opens_a_pool_that_fits_or_does_not_start(settings: Settings) 
 
 def test_the_embedded_server_is_started_with_as_many_as_are_asked_for(tmp_path: Path) -> None:
     """And where others have taken all, the next one hears that it has to wait."""
-    with embedded_postgres(tmp_path, 8) as url, ExitStack() as others:
+    with embedded_postgres(tmp_path, max_connections=8) as url, ExitStack() as others:
         taken = [others.enter_context(connect(url)) for _ in range(7)]
         with closing(Database(url, MIN_POOL)) as database:
             with database.asking() as session:

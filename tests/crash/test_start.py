@@ -39,7 +39,7 @@ import ctypes, fcntl, os, pathlib, sys, threading
 flock = fcntl.flock
 def stuck(*arguments):
     opening = sys._getframe(1).f_globals["__name__"] == "app.catalogue.embedded"
-    if opening and threading.current_thread() is not threading.main_thread():
+    if opening and threading.current_thread().name.startswith("AnyIO"):
         pathlib.Path(os.environ["STUCK"]).touch()
         ctypes.PyDLL(None).sleep(600)
     flock(*arguments)
