@@ -68,11 +68,13 @@ class Settings(BaseSettings):
         description="Where Milvus is: http://host:19530, or for one process alone the path of a file.",
     )
     auth: Literal["auto", "off"] = Field(
-        "auto", description="auto asks for API keys as soon as there is one; off leaves that to something in front."
+        "auto",
+        description="auto asks for API keys as soon as there is one; off leaves that to a proxy that authenticates.",
     )
     rate: str | None = Field(None, description="How often one key may ask, such as 600/minute.")
     allowed_hosts: Names = Field(
-        (), description='The names that the service may be called by, beside addresses: ["search.example"].'
+        (),
+        description='Host names that requests may use, beside IP addresses: ["search.example"]. Without any, all are.',
     )
     cors_origins: Names = Field(
         (), description='Other sites whose pages may use the service: ["https://shop.example"].'

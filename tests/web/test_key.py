@@ -85,7 +85,7 @@ def test_a_key_that_is_for_something_else_is_asked_for_again_with_the_reason(pag
     address = "/?id=1&label=boot"
     page.goto(address)
     type_key(page, writer)
-    expect(page.locator("#key-message")).to_contain_text("only-write is not for this; it wants the scope search")
+    expect(page.locator("#key-message")).to_contain_text('The key "only-write" lacks the scope "search".')
     type_key(page, reader)
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(page.locator("#query img")).to_be_visible()
@@ -96,9 +96,9 @@ def test_who_has_no_other_key_reads_why_and_is_asked_once(page: Page, data_dir: 
     dialog = page.get_by_role("dialog")
     page.goto("/?id=1&label=boot")
     type_key(page, make_key(data_dir, "write-alone", "write"))
-    expect(page.locator("#key-message")).to_contain_text("scope search")
+    expect(page.locator("#key-message")).to_contain_text('scope "search"')
     dialog.get_by_role("button", name="Cancel").click()
-    expect(page.locator("#message")).to_contain_text("write-alone is not for this; it wants the scope search")
+    expect(page.locator("#message")).to_contain_text('The key "write-alone" lacks the scope "search".')
     expect(page.locator("body")).not_to_have_class("busy")
     expect(dialog).to_be_hidden()
     page.get_by_role("button", name="Use another key").click()
@@ -115,9 +115,9 @@ def test_pictures_are_added_with_another_key(page: Page, data_dir: Path) -> None
     page.set_input_files("#several", [own] * 2)
     add, trouble = page.get_by_role("button", name="Add 2 pictures"), page.locator("#adding").get_by_role("alert")
     add.click()
-    expect(page.locator("#key-message")).to_contain_text("looks is not for this; it wants the scope write")
+    expect(page.locator("#key-message")).to_contain_text('The key "looks" lacks the scope "write".')
     page.keyboard.press("Escape")
-    expect(trouble).to_contain_text("it wants the scope write")
+    expect(trouble).to_contain_text('lacks the scope "write"')
     page.get_by_role("button", name=re.compile("^Add (2|the other 2)")).click()
     type_key(page, make_key(data_dir, "adds", "search", "write"))
     expect(page.locator(".queue .fate")).to_have_text(["added", "there already"])
@@ -174,7 +174,7 @@ def test_no_key_is_asked_for_where_none_would_help(
     with browser.new_context(base_url=other_name) as context:
         page = context.new_page()
         page.goto("/")
-        expect(page.locator("#message")).to_contain_text("Without API keys this service is for its own machine")
+        expect(page.locator("#message")).to_contain_text("Without API keys this service answers its own machine alone")
         expect(page.get_by_role("dialog")).to_be_hidden()
 
 
