@@ -66,7 +66,7 @@ class _Start:
 
     def __init__(self, seconds: float, data_dir: Path | None, log_form: Form) -> None:
         self._seconds, self._signals = seconds, _Signals()
-        guard = [sys.executable, "-m", "app.startup_guard", log_form, *([str(data_dir)] if data_dir else [])]
+        guard = [sys.executable, "-P", "-m", "app.startup_guard", log_form, *([str(data_dir)] if data_dir else [])]
         self._guard = subprocess.Popen(  # noqa: S603 - our own program
             guard,
             env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

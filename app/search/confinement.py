@@ -65,7 +65,7 @@ def offered() -> Confinement:
         UnavailableError: it does not start.
     """
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "app.search.confinement"]
+    command = [sys.executable, "-P", "-m", "app.search.confinement"]
     try:
         told = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=_START_S)  # noqa: S603 - no shell, no input
     except (OSError, subprocess.SubprocessError) as error:

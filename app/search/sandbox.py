@@ -20,7 +20,8 @@ from models.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
 
-PROGRAM = (sys.executable, "-m", "app.search.sandboxed")
+# -P: a folder that the command happens to be called in holds no code of ours.
+PROGRAM = (sys.executable, "-P", "-m", "app.search.sandboxed")
 # What Python and the decoders take, and what a pixel costs at most on its way through them.
 _MEMORY, _MEMORY_A_PIXEL = 500_000_000, 24
 
