@@ -7,14 +7,16 @@ BIN := $(VENV)/bin
 # Looked through in this order; `make PYTHON=/path/to/python3 …` names one.
 PYTHON := python3 python3.11 python3.12 python3.13
 ARGS :=
+# Tests run in as many processes; a third one on two cores works while others wait.
+JOBS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # `make test INDEX=milvus` runs the tests with codes and vectors in Milvus; LOOKALIKE_MILVUS_URI names one, else
 # milvus-lite is started.
 INDEX := local
 
-.PHONY: help serve demo test lint audit check docs screenshots torture bench
+.PHONY: help serve demo test test-all lint audit check docs screenshots torture bench
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 serve: $(VENV)/installed ## Start the service; ARGS="--port 9000" passes options
 	@exec $(BIN)/lookalike serve $(ARGS)
@@ -22,8 +24,11 @@ serve: $(VENV)/installed ## Start the service; ARGS="--port 9000" passes options
 demo: $(VENV)/installed ## Fill an empty catalogue with the demo pictures
 	@exec $(BIN)/lookalike demo $(ARGS)
 
-test: $(VENV)/installed-dev ## Run the tests; ARGS="tests/search -x" passes options
-	LOOKALIKE_INDEX=$(INDEX) $(BIN)/pytest $(ARGS)
+test: $(VENV)/installed-dev ## Run the tests that take minutes; ARGS="tests/search -x" passes options
+	LOOKALIKE_INDEX=$(INDEX) $(BIN)/pytest -n $(JOBS) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/installed-dev ## Run all tests, also with a browser, Milvus and processes of their own
+	LOOKALIKE_INDEX=$(INDEX) $(BIN)/pytest -n $(JOBS) $(ARGS)
 
 lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/ruff check .
@@ -33,7 +38,7 @@ lint: $(VENV)/installed-dev ## Check style and types
 audit: $(VENV)/installed-dev ## Ask the package index for known weaknesses of the dependencies
 	@$(BIN)/python -m tests.audit
 
-check: lint audit test ## All checks: style, types, dependencies, tests
+check: lint audit test-all ## All checks: style, types, dependencies, all tests
 
 docs: $(VENV)/installed-dev ## Write the documentation as a site into build/docs
 	$(BIN)/python -m tests.docs.generate

@@ -33,7 +33,7 @@ Networks = Callable[[Settings, str], AbstractContextManager[OpenNetwork]]
 def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
     """Opens a checkpoint, and starts the processes that decode pictures for it."""
     startup.step(f"opening the network {checkpoint}")
-    encoder, info = open_encoder(checkpoint, settings.device, settings.precision, network_cache(settings.data_dir))
+    encoder, info = open_encoder(checkpoint, settings.device, settings.precision, model_cache(settings))
     with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
         yield OpenNetwork(info, encoder, prepare, prepare.interrupt)
 
@@ -50,6 +50,6 @@ def limits_of(settings: Settings) -> DecodeLimits:
     return DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
 
 
-def network_cache(data_dir: Path) -> Path:
-    """Returns where networks that were converted for this machine are kept; it may be deleted at any time."""
-    return data_dir / "networks"
+def model_cache(settings: Settings) -> Path:
+    """Returns the folder of networks as converted for this machine; it may be deleted at any time."""
+    return settings.model_cache_dir or settings.data_dir / "networks"

@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     )
     demo: Literal["auto", "off"] = Field("auto", description="Whether an empty catalogue is filled with drawings.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
+    model_cache_dir: Path | None = Field(
+        None,
+        description="Where networks are kept as converted for this machine, which takes seconds; it may be shared and "
+        "deleted. Without it, a folder of the data folder.",
+    )
     precision: Literal["f32", "bf16"] = Field(
         "f32", description="f32 gives the same codes on every machine; bf16 is faster where the CPU has it."
     )

@@ -28,7 +28,7 @@ from app.catalogue import generations
 from app.demo.catalogue import demo_pictures
 from app.indexes import open_index
 from app.lifespan import open_database, places
-from app.networks import network_cache, open_sandbox
+from app.networks import model_cache, open_sandbox
 from app.search.decode import DecodeLimits
 from app.search.encode import BATCH, BatchingEncoder, open_encoder
 from app.search.prepare import InProcess
@@ -67,7 +67,7 @@ def run(options: Options, say: Say) -> Results:
         settings = Settings(data_dir=folder, demo="off", model=MODEL)
         say(f"filling a catalogue with {pictures:,} made pictures")
         fill(settings, info, pictures)
-        encoder, _ = open_encoder(find(MODEL), "cpu", "f32", network_cache(folder))
+        encoder, _ = open_encoder(find(MODEL), "cpu", "f32", model_cache(settings))
         bare = Bare(stack.enter_context(closing(encoder)))
         queries, added = jpegs(QUERIES), jpegs(QUERIES + ADDED)[QUERIES:]
         server = stack.enter_context(serving(settings, results))

@@ -12,6 +12,12 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers run beside each other, and threads that wait for each other at every layer take many times as long.
+    # Read when torch is loaded, also in the processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
@@ -29,6 +35,17 @@ __all__ = ["database_url", "postgres_url"]
 TEMPLATE = "migrated"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def model_cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Networks as converted for this machine, which takes seconds: once for all tests and the servers they start."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LOOKALIKE_MODEL_CACHE_DIR", str(folder / "model-cache"))
+        yield folder / "model-cache"
+
+
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> str:
     """A database with the tables in it, to copy from."""
@@ -44,7 +61,7 @@ def template(postgres_url: str) -> str:
 def migrated_url(postgres_url: str, template: str) -> Iterator[str]:
     """A database of the test's own, with the tables in it."""
     with connect(postgres_url) as connection:
-        connection.execute(f"CREATE DATABASE one_migrated TEMPLATE {template}")
+        connection.execute(f"CREATE DATABASE one_migrated TEMPLATE {template} STRATEGY file_copy")
         yield make_url(postgres_url).set(database="one_migrated").render_as_string(hide_password=False)
         connection.execute("DROP DATABASE one_migrated WITH (FORCE)")
 

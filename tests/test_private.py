@@ -137,7 +137,10 @@ def capabilities(data: Path) -> int:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("user", USERS)
-def test_nothing_that_the_service_keeps_can_be_read_by_others(passable: Path, user: int) -> None:
+def test_nothing_that_the_service_keeps_can_be_read_by_others(
+    passable: Path, user: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOOKALIKE_MODEL_CACHE_DIR")
     data, seen = passable / "data", set[str]()
     how = as_user(user, data)
     with served(how, passable) as client:

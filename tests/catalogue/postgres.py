@@ -11,6 +11,9 @@ from sqlalchemy import make_url
 
 from app.catalogue.embedded import embedded_postgres
 
+# Tests of durability have servers of their own, as the service starts them.
+NOT_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
+
 
 def connect(url: str) -> psycopg.Connection:
     """A connection that commits each statement."""
@@ -22,6 +25,10 @@ def connect(url: str) -> psycopg.Connection:
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The embedded server, which lives as long as the test run; for tests that leave no traces in it."""
     with embedded_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        with connect(url) as connection:
+            for setting in NOT_DURABLE:
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield url
 
 
@@ -29,6 +36,6 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def database_url(postgres_url: str) -> Iterator[str]:
     """An empty database of the test's own."""
     with connect(postgres_url) as connection:
-        connection.execute("CREATE DATABASE one_test")
+        connection.execute("CREATE DATABASE one_test STRATEGY file_copy")
         yield make_url(postgres_url).set(database="one_test").render_as_string(hide_password=False)
         connection.execute("DROP DATABASE one_test WITH (FORCE)")
