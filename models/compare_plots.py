@@ -5,12 +5,11 @@ A method keeps its colour, dash and mark in all of them.
 
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from models.plots import STYLE, as_svg, new_axes
+from models.plots import as_svg, new_axes, plot_style
 
 # Methods without labels in greys, pair-based ones in blues and greens, those that learn from labels warm.
 _LOOKS = {
@@ -36,7 +35,7 @@ def draw(found: dict[str, Any]) -> dict[str, str]:
         name: scores for name, method in found["methods"].items() if (scores := shown(method, found["plotted_bits"]))
     }
     titles = {name: method["title"] for name, method in found["methods"].items()}
-    with rc_context(STYLE):
+    with plot_style():
         drawn = {
             "precision": _precision(plotted, titles),
             "map": _map(found["methods"], titles),

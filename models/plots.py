@@ -1,15 +1,16 @@
 """Evaluation's plots, as SVG on nothing: precision@k and precision by recall of every mode, and how bits are used.
 
-Drawn without matplotlib's global state, so any thread may. Text stays text.
+Drawn without matplotlib's global state, so any thread may. Text stays text. The service imports this module and seldom
+draws, so matplotlib, which takes half a second, is imported where something is drawn.
 """
 
 import io
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Of text and axes. A page may put its own colour in the place of this one.
 INK = "#1f1c2b"
@@ -33,7 +34,7 @@ STYLE: dict[Any, Any] = {
 
 def precision_plot(modes: dict[str, Any]) -> str:
     """Draws precision at k results, the paper's figures 4 to 6."""
-    with rc_context(STYLE):
+    with plot_style():
         figure, axes = new_axes("results looked at (k)", "precision@k")
         for mode, found in modes.items():
             _line(axes, mode, [int(k) for k in found["precision"]], list(found["precision"].values()))
@@ -47,7 +48,7 @@ def precision_plot(modes: dict[str, Any]) -> str:
 
 def recall_plot(modes: dict[str, Any]) -> str:
     """Draws interpolated precision over recall."""
-    with rc_context(STYLE):
+    with plot_style():
         figure, axes = new_axes("recall", "precision")
         for mode, found in modes.items():
             values = found["precision_by_recall"]
@@ -58,7 +59,9 @@ def recall_plot(modes: dict[str, Any]) -> str:
 
 def bits_plot(ones: list[float]) -> str:
     """Draws how many bits are 1 for which share of the pictures; good bits stand in the middle."""
-    with rc_context(STYLE):
+    from matplotlib.ticker import MaxNLocator
+
+    with plot_style():
         figure, axes = new_axes("share of pictures in which a bit is 1", "bits")
         counts, _, _ = axes.hist(ones, bins=20, range=(0, 1), color=_COLOURS["hds"], rwidth=0.86)
         axes.set_ylim(0, float(max(counts)) * 1.05)
@@ -68,7 +71,9 @@ def bits_plot(ones: list[float]) -> str:
 
 def recall_time_plot(milliseconds: list[float], recall: list[float], pools: list[int], wanted: float) -> str:
     """Draws how much is found over how long it takes, a point for each pool, beside what is wanted."""
-    with rc_context(STYLE):
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    with plot_style():
         figure, axes = new_axes("milliseconds of both steps", "recall@10")
         _line(axes, "hds", milliseconds, recall)
         axes.axhline(wanted, color=INK, alpha=0.35, linewidth=1)
@@ -82,8 +87,17 @@ def recall_time_plot(milliseconds: list[float], recall: list[float], pools: list
         return as_svg(figure)
 
 
-def new_axes(x: str, y: str) -> tuple[Figure, Axes]:
-    """Returns an empty plot with these words at its axes, y from 0 to 1; for use inside `rc_context(STYLE)`."""
+def plot_style() -> AbstractContextManager[None]:
+    """Returns a context in which plots have the reports' style."""
+    from matplotlib import rc_context
+
+    return rc_context(STYLE)
+
+
+def new_axes(x: str, y: str) -> "tuple[Figure, Axes]":
+    """Returns an empty plot with these words at its axes, y from 0 to 1; for use inside `plot_style()`."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
@@ -92,12 +106,12 @@ def new_axes(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _line(axes: Axes, mode: str, x: list[Any], y: list[float]) -> None:
+def _line(axes: "Axes", mode: str, x: list[Any], y: list[float]) -> None:
     (line,) = axes.plot(x, y, label=LABELS[mode], color=_COLOURS[mode], linewidth=1.8, markersize=4.5)
     line.set(linestyle=_DASHES[mode], marker=_MARKS[mode])
 
 
-def as_svg(figure: Figure) -> str:
+def as_svg(figure: "Figure") -> str:
     """Returns a plot as SVG, the same for the same numbers."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

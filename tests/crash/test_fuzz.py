@@ -21,7 +21,7 @@ log = logging.getLogger("torture")
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = os.environ.get("TORTURE_EXAMPLES")
-HOW_MANY = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "10", "--generation-deterministic"]
+HOW_MANY = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "5", "--generation-deterministic"]
 # What a description cannot say makes requests that it allows and the service refuses: a text with a NUL, a file that
 # is no picture, a cursor of nobody's.
 NOT_CHECKED = "positive_data_acceptance"

@@ -23,7 +23,7 @@ from tests.crash.server import EXIT
 
 log = logging.getLogger("torture")
 
-KILLS = int(os.environ.get("TORTURE_KILLS", "20"))
+KILLS = int(os.environ.get("TORTURE_KILLS", "6"))
 ROWS = int(os.environ.get("TORTURE_ROWS", "2000"))
 POINTS = os.environ.get("TORTURE_POINTS", "some")
 
@@ -101,7 +101,7 @@ def test_an_end_at_any_point_of_a_change_loses_nothing(tmp_path: Path) -> None:
     names = data_dir.with_suffix(".points").read_text().splitlines()
     kinds = {name.split(" ", 1)[1] for name in names}
     assert {"before commit", "after commit", "before fsync", "after pwrite", "before replace", "after unlink"} <= kinds
-    points = range(1, len(names) + 1) if POINTS == "all" else range(1, len(names) + 1, max(len(names) // 16, 1))
+    points = range(1, len(names) + 1) if POINTS == "all" else range(1, len(names) + 1, max(len(names) // 8, 1))
     died = 0
     for point in points:
         with serving(data_dir, str(point)) as (client, process, _), suppress(httpx2.TransportError):

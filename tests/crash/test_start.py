@@ -23,7 +23,7 @@ from tests.upgrade.record import make_checkpoint
 
 STARTS = int(os.environ.get("TORTURE_STARTS", "10"))
 SERVES = int(os.environ.get("TORTURE_SERVES", "1"))
-CUT_STARTS = int(os.environ.get("TORTURE_CUT_STARTS", "5"))
+CUT_STARTS = int(os.environ.get("TORTURE_CUT_STARTS", "3"))
 BUSY = 4
 # What a start may take on two cores with six processes on them; a hang would take for ever.
 START_S = 120
