@@ -1,5 +1,6 @@
 """`lookalike serve`: the server, with the embedded database around it where no other is named."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -72,7 +73,16 @@ class SupervisedConfig(uvicorn.Config):
         # A worker is a process of its own, with a start of its own.
         begin_start(Settings())
         startup.step("loading the application")
+        _end_if_signalled()
         super().load()
+
+
+def _end_if_signalled() -> None:
+    """Ends the process if a signal came while handlers of asyncio and uvicorn were set, which only note it."""
+    task = asyncio.current_task()
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if (task is not None and task.cancelling()) or getattr(server, "should_exit", False):
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _run(settings: Settings, notes: Sequence[str]) -> None:

@@ -45,6 +45,22 @@ def stuck(*arguments):
     flock(*arguments)
 fcntl.flock = stuck
 """
+# Sends itself a signal when asyncio has set its handler, or uvicorn has, before the first step of a start.
+SIGNALS_ITSELF = """
+import contextlib, os, signal, sys
+if "serve" in sys.orig_argv:
+    import uvicorn
+    capture_signals = uvicorn.Server.capture_signals
+    @contextlib.contextmanager
+    def signalled(server):
+        if os.environ["HANDLER"] == "asyncio":
+            signal.raise_signal(int(os.environ["ENDING"]))
+        with capture_signals(server):
+            if os.environ["HANDLER"] == "uvicorn":
+                signal.raise_signal(int(os.environ["ENDING"]))
+            yield
+    uvicorn.Server.capture_signals = signalled
+"""
 
 
 @pytest.fixture
@@ -113,10 +129,22 @@ def test_a_signal_ends_a_start_at_any_point(tmp_path: Path, ending: signal.Signa
         with starting(data) as process:
             time.sleep(chance.uniform(0, 8))
             process.send_signal(ending)
-            assert process.wait(END_S) in (0, -ending)
+            assert process.wait(END_S) in (0, -ending, -signal.SIGTERM)
         wait_until(partial(nothing_runs, data))
     with running_server(data, LOOKALIKE_DEMO="off"):
         """The starts that were cut off left nothing that keeps the next one from succeeding."""
+
+
+@pytest.mark.parametrize(
+    ("handler", "ending"), [("asyncio", signal.SIGINT), ("uvicorn", signal.SIGINT), ("uvicorn", signal.SIGTERM)]
+)
+def test_a_signal_that_a_library_only_notes_ends_a_start(tmp_path: Path, handler: str, ending: signal.Signals) -> None:
+    data = tmp_path / "data"
+    (tmp_path / "sitecustomize.py").write_text(SIGNALS_ITSELF)
+    with starting(data, PYTHONPATH=str(tmp_path), HANDLER=handler, ENDING=str(int(ending))) as process:
+        assert process.wait(START_S) == -signal.SIGTERM
+    wait_until(partial(nothing_runs, data))
+    assert "while loading the application" in log_of(data).read_text()
 
 
 def test_a_signal_ends_a_start_that_hangs_with_the_interpreter_held(tmp_path: Path) -> None:

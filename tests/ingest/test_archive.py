@@ -380,6 +380,7 @@ def test_links_and_devices_in_a_tar_are_passed_over() -> None:
         (tarred({"a": b""}), True),
         (gzipped({"a": b""}), True),
     ],
+    ids=["empty", "text", "x", "gzip of x", "gzip without an end", "empty tar", "empty zip", "tar", "tar.gz"],
 )
 def test_an_archive_is_known_by_its_first_bytes(path: Path, data: bytes, is_one: bool) -> None:
     path.write_bytes(data)
