@@ -33,6 +33,17 @@ from tests.milvus import drop_collections, running_milvus
 __all__ = ["database_url", "postgres_url"]
 
 TEMPLATE = "migrated"
+# Tests that use one of these, or lie in one of these folders, are marked as slow.
+SLOW_FIXTURES = {"browser", "in_milvus", "milvus_uri", "s3", "server_url"}
+SLOW_FOLDERS = tuple(Path(__file__).parent / name for name in ("crash", "upgrade", "web"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what needs a browser, Milvus or servers of its own; other tests carry the mark themselves."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & SLOW_FIXTURES or any(map(item.path.is_relative_to, SLOW_FOLDERS)):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
