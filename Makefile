@@ -13,7 +13,7 @@ JOBS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # milvus-lite is started.
 INDEX := local
 
-.PHONY: help serve demo test test-all lint audit check docs screenshots torture bench
+.PHONY: help serve demo test test-all lint audit check docs screenshots torture bench release
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -63,6 +63,9 @@ bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results
 	$(BIN)/lookalike bench service --pictures 100000 --json benchmarks/data/service.json
 	$(BIN)/lookalike bench peers --pictures 20000 --json benchmarks/data/peers.json
 	$(BIN)/lookalike bench encode --json benchmarks/data/encode.json
+
+release: $(VENV)/installed-dev ## Check version, changelog and tag; build both packages into dist
+	@$(BIN)/python -m tests.release
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(call venv)

@@ -31,6 +31,8 @@ TOOLING = (
     ".ci/run",
     ".dockerignore",
     ".pre-commit-config.yaml",
+    ".github/workflows/checks.yml",
+    ".github/workflows/release.yml",
 )
 
 

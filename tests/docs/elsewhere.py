@@ -19,6 +19,7 @@ DOCS = "docs/"
 PAGES = {
     "README.md": "project/readme.md",
     "ARCHITECTURE.md": "project/architecture.md",
+    "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
     "docker/README.md": "project/docker.md",
