@@ -23,7 +23,7 @@ demo: $(VENV)/installed ## Fill an empty catalogue with the demo pictures
 	@exec $(BIN)/lookalike demo $(ARGS)
 
 test: $(VENV)/installed-dev ## Run the tests; ARGS="tests/search -x" passes options
-	LOOKALIKE_INDEX=$(INDEX) $(BIN)/pytest $(ARGS)
+	LOOKALIKE_INDEX_BACKEND=$(INDEX) $(BIN)/pytest $(ARGS)
 
 lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/ruff check .

@@ -161,7 +161,7 @@ class StatementTimeoutError(UnavailableError):
         super().__init__(
             f"The database did not finish within {seconds:g} s, and what was asked was given up. Ask for less, such as "
             "a filter with fewer comparisons, or ask again when the service is less busy. "
-            "LOOKALIKE_MAX_STATEMENT_SECONDS allows more.",
+            "LOOKALIKE_STATEMENT_TIMEOUT_SECONDS allows more.",
             retry_after=math.ceil(seconds),
         )
         self.seconds = seconds

@@ -33,7 +33,7 @@ def shared(postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFa
             database_url=make_url(postgres_url).set(database="bad_input").render_as_string(hide_password=False),
             demo="off",
             auth="off",
-            max_picture_bytes=MAX_PICTURE,
+            max_image_bytes=MAX_PICTURE,
             max_request_bytes=MAX_REQUEST,
             max_images_per_request=20,
             _env_file=None,

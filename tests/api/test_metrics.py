@@ -98,7 +98,7 @@ def test_what_is_refused_is_counted_by_reason(client: TestClient) -> None:
 
 
 def test_a_house_that_is_full_is_counted(settings: Settings) -> None:
-    app = create_app(settings.model_copy(update={"max_requests": 1}), open_with_fake)
+    app = create_app(settings.model_copy(update={"max_concurrent_requests": 1}), open_with_fake)
     with TestClient(app) as client:
         inside, leave = threading.Event(), threading.Event()
 

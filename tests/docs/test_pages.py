@@ -10,6 +10,7 @@ from app.client import Lookalike
 from app.main import create_app
 from app.search.filter import COMPARISONS
 from app.settings import Settings
+from tests.docs import settings_page
 from tests.docs.generate import PAGE, page
 from tests.docs.pages import ADDRESS, NAMES, code, text
 
@@ -42,6 +43,15 @@ def column(name: str, heading: str) -> set[str]:
 
 def test_the_command_lines_page_is_what_the_commands_say() -> None:
     assert page() == PAGE.read_text(), "run `python -m tests.docs.generate`"
+
+
+def test_the_settings_page_is_what_the_settings_say() -> None:
+    assert settings_page.settings_page() == settings_page.PAGE.read_text(), "run `python -m tests.docs.generate`"
+
+
+def test_every_section_of_the_settings_page_begins_with_a_setting() -> None:
+    assert settings_page.SECTIONS.keys() <= Settings.model_fields.keys()
+    assert next(iter(settings_page.SECTIONS)) == next(iter(Settings.model_fields))
 
 
 @pytest.mark.parametrize("name", NAMES)
