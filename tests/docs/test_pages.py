@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.api.problem_codes import ProblemCode
 from app.client import Lookalike
 from app.main import create_app
 from app.search.filter import COMPARISONS
@@ -88,6 +89,10 @@ def test_every_parameter_of_a_search_is_told() -> None:
 
 def test_every_operator_is_told() -> None:
     assert column("search.md", "| operator | passes where the field | example |\n") == OPERATORS
+
+
+def test_every_code_of_an_error_is_told() -> None:
+    assert column("api.md", "| code | status | meaning |\n") == set(ProblemCode)
 
 
 def test_every_method_of_the_client_is_told() -> None:
