@@ -25,10 +25,10 @@ demo: $(VENV)/installed ## Fill an empty catalogue with the demo pictures
 	@exec $(BIN)/lookalike demo $(ARGS)
 
 test: $(VENV)/installed-dev ## Run the tests that take minutes; ARGS="tests/search -x" passes options
-	LOOKALIKE_INDEX=$(INDEX) $(BIN)/pytest -n $(JOBS) -m "not slow" $(ARGS)
+	LOOKALIKE_INDEX_BACKEND=$(INDEX) $(BIN)/pytest -n $(JOBS) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/installed-dev ## Run all tests, also with a browser, Milvus and processes of their own
-	LOOKALIKE_INDEX=$(INDEX) $(BIN)/pytest -n $(JOBS) $(ARGS)
+	LOOKALIKE_INDEX_BACKEND=$(INDEX) $(BIN)/pytest -n $(JOBS) $(ARGS)
 
 lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/ruff check .

@@ -29,8 +29,7 @@ class PictureRefusedError(LookalikeError):
     """Bytes that are not a picture which can be used.
 
     Attributes:
-        code: a stable word for programs: `empty`, `too_many_bytes`, `too_many_pixels`, `unknown_format`,
-            `damaged`, `crop_outside`, `too_slow`, `too_much_memory`.
+        code: which of the image errors of `ProblemCode` it is, such as `image_damaged`.
         reason: the same for people.
     """
 
@@ -92,7 +91,15 @@ class UnauthorisedError(LookalikeError):
 
 
 class ForbiddenError(LookalikeError):
-    """Whoever asks may not have this done."""
+    """The caller may not do this.
+
+    Attributes:
+        code: why not, for programs: `insufficient_scope`, `local_only`, `host_not_allowed`, `origin_not_allowed`.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class TooManyRequestsError(LookalikeError):
@@ -161,7 +168,7 @@ class StatementTimeoutError(UnavailableError):
         super().__init__(
             f"The database did not finish within {seconds:g} s, and what was asked was given up. Ask for less, such as "
             "a filter with fewer comparisons, or ask again when the service is less busy. "
-            "LOOKALIKE_MAX_STATEMENT_SECONDS allows more.",
+            "LOOKALIKE_STATEMENT_TIMEOUT_SECONDS allows more.",
             retry_after=math.ceil(seconds),
         )
         self.seconds = seconds

@@ -97,7 +97,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
     """
     with ExitStack() as stack:
         with supervised_start(settings):
-            database = stack.enter_context(open_database(settings, settings.max_statement_seconds))
+            database = stack.enter_context(open_database(settings, settings.statement_timeout_seconds))
             with database.asking() as session:
                 path = find(generations.model_for(session, settings.model))
             network = open_network(settings, path)
@@ -119,7 +119,7 @@ def open_database(settings: Settings, statement_seconds: float | None = None) ->
     with ExitStack() as stack:
         with supervised_start(settings):
             startup.step("opening the database")
-            url, room, least = settings.database_url, None, settings.min_free_bytes
+            url, room, least = settings.database_url, None, settings.min_free_disk_bytes
             if url is None:
                 accepting = connections.embedded_max_connections(settings.workers)
                 url = stack.enter_context(embedded_postgres(settings.data_dir, least, accepting))
@@ -156,7 +156,7 @@ def supervised_start(settings: Settings) -> Iterator[None]:
 def begin_start(settings: Settings) -> bool:
     """Begins to supervise the start of this process until `startup.complete`; returns whether it was not before."""
     data_dir = settings.data_dir if settings.database_url is None else None
-    return startup.begin(settings.max_start_seconds, data_dir, settings.log)
+    return startup.begin(settings.startup_step_timeout_seconds, data_dir, settings.log_format)
 
 
 @contextmanager
@@ -185,7 +185,7 @@ def over(
 ) -> Iterator[Service]:
     """Builds the service from a database and a checkpoint's network, and reads the index in."""
     disk, observers = open_disk(settings), Observers()
-    files = open_pictures(settings.pictures, settings.data_dir, disk)
+    files = open_pictures(settings.storage_url, settings.data_dir, disk)
     cleanup = OrphanCleanup(ledger_in(settings.data_dir), database, files)
     cleanup.settle()
     opening = partial(open_generation, settings, database, disk, files, observers, cleanup)
@@ -194,7 +194,9 @@ def over(
     def first() -> Iterator[OpenGeneration]:
         with network as opened:
             with database.begin() as session:
-                generation = generations.adopt(session, opened.info, path, settings.vectors, settings.index)
+                generation = generations.adopt(
+                    session, opened.info, path, settings.vector_dtype, settings.index_backend
+                )
             with opening(network=opened, generation=generation) as answering:
                 yield answering
 
@@ -244,9 +246,9 @@ def open_generation(
     startup.step("reading the codes")
     with closing(open_index(database, generation, places(settings), disk)) as index:
         follower = Follower(
-            database, index, generation.id, info.bits, ahead=ahead, filter_bytes=settings.max_filter_bytes
+            database, index, generation.id, info.bits, ahead=ahead, filter_bytes=settings.filter_cache_bytes
         )
-        searcher = Searcher(prepare, encoder, follower, settings.pool or info.pool, info.similarity, observers)
+        searcher = Searcher(prepare, encoder, follower, settings.search_pool or info.pool, info.similarity, observers)
         encodings = Encodings(database, prepare, encoder, index, generation.id)
         ingest = Ingest(database, files, encodings, disk, cleanup, observers)
         startup.step("searching for the first time")
@@ -272,7 +274,7 @@ def open_disk(settings: Settings) -> Disk:
     # With images and vectors elsewhere nothing else may have made it yet.
     make_data_folder(data_dir)
     folders = (data_dir, *(data_dir / name for name in ("pictures", "vectors", "jobs")))
-    return Disk(Room(folders, least_free(data_dir, settings.min_free_bytes)))
+    return Disk(Room(folders, least_free(data_dir, settings.min_free_disk_bytes)))
 
 
 def report_folder(settings: Settings) -> Path:

@@ -100,7 +100,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         manager, loop = opener(settings), asyncio.get_running_loop()
         # Whatever is admitted has a thread.
-        to_thread.current_default_thread_limiter().total_tokens = settings.max_requests + OTHER_THREADS
+        to_thread.current_default_thread_limiter().total_tokens = settings.max_concurrent_requests + OTHER_THREADS
         try:
             service = await to_thread.run_sync(manager.__enter__)
         except BaseException:
@@ -150,8 +150,8 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         lifespan=lifespan,
         form_limits={
             "max_files": settings.max_images_per_request,
-            "max_fields": settings.max_fields_per_request,
-            "max_part_size": settings.max_field_bytes,
+            "max_fields": settings.max_form_fields,
+            "max_part_size": settings.max_form_field_bytes,
         },
     )
     app.state.metrics = metrics
@@ -160,7 +160,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.add_middleware(
         Access,
         required=settings.auth == "auto",
-        rate=settings.rate,
+        rate=settings.rate_limit,
         hosts=settings.allowed_hosts,
         origins=settings.cors_origins,
     )
@@ -181,13 +181,13 @@ def lanes_of(settings: Settings) -> Lanes:
     """Returns the limits of each kind of request."""
     rate = DataRate(settings.min_transfer_rate, settings.transfer_grace_seconds)
     # Archives may be packed while they are sent, which pauses for longer.
-    unsteady = DataRate(rate.least, max(rate.grace_s, settings.max_request_seconds))
-    text = min(settings.max_field_bytes, settings.max_request_bytes)
+    unsteady = DataRate(rate.least, max(rate.grace_s, settings.request_read_timeout_seconds))
+    text = min(settings.max_form_field_bytes, settings.max_request_bytes)
     return Lanes(
-        settings.max_requests,
-        text=BodyLimit(text, settings.max_request_seconds, rate),
-        images=BodyLimit(settings.max_request_bytes, settings.max_request_seconds, rate),
-        archives=BodyLimit(settings.max_job_bytes, settings.max_job_seconds, unsteady),
+        settings.max_concurrent_requests,
+        text=BodyLimit(text, settings.request_read_timeout_seconds, rate),
+        images=BodyLimit(settings.max_request_bytes, settings.request_read_timeout_seconds, rate),
+        archives=BodyLimit(settings.max_archive_bytes, settings.archive_upload_timeout_seconds, unsteady),
     )
 
 

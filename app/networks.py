@@ -33,21 +33,21 @@ Networks = Callable[[Settings, str], AbstractContextManager[OpenNetwork]]
 def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
     """Opens a checkpoint, and starts the processes that decode pictures for it."""
     startup.step(f"opening the network {checkpoint}")
-    encoder, info = open_encoder(checkpoint, settings.device, settings.precision, model_cache(settings))
+    encoder, info = open_encoder(checkpoint, settings.device, settings.inference_precision, model_cache(settings))
     with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
         yield OpenNetwork(info, encoder, prepare, prepare.interrupt)
 
 
 def open_sandbox(settings: Settings, network: CheckpointInfo) -> Sandbox:
     """Starts the processes that decode pictures, this worker's share of them."""
-    decoders = settings.decoders or os.cpu_count() or 1
+    decoders = settings.decode_workers or os.cpu_count() or 1
     job = Job(network.preprocess, limits_of(settings))
-    return Sandbox(job, max(decoders // settings.workers, 1), settings.max_decode_seconds)
+    return Sandbox(job, max(decoders // settings.workers, 1), settings.max_decode_cpu_seconds)
 
 
 def limits_of(settings: Settings) -> DecodeLimits:
     """Returns the settings' limits on pictures."""
-    return DecodeLimits(settings.max_picture_bytes, settings.max_picture_pixels)
+    return DecodeLimits(settings.max_image_bytes, settings.max_image_pixels)
 
 
 def model_cache(settings: Settings) -> Path:

@@ -1,20 +1,26 @@
 """Every setting of the service, read from LOOKALIKE_* variables or a `.env` file.
 
-Read once at a root (the server, the command line, migrations) and passed down; nothing below reads it again.
+Read once at a root (the server, the command line, migrations) and passed down as a parameter.
 """
 
 import json
-from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from limits import parse
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from app.catalogue.picture_store import bucket_and_prefix
 from app.hosts import parse_host, parse_origin
+from app.setting_names import PREFIX, require_current_names
 
 MEGABYTE = 1_000_000
 # Read by a validator of our own, whose errors say what is wrong.
@@ -22,141 +28,194 @@ Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """The settings; each one's variable is its name in capitals after LOOKALIKE_."""
+    """The settings. Each is read from the variable LOOKALIKE_ plus its name in capitals.
 
-    model_config = SettingsConfigDict(env_prefix="LOOKALIKE_", env_file=".env", extra="ignore", frozen=True)
+    Raises:
+        LookalikeError: a variable has a name of an earlier version.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
-    workers: int = Field(1, ge=1, le=64, description="Server processes over the one catalogue.")
-    data_dir: Path = Field(Path("data"), description="Where pictures, vectors and the embedded database live.")
-    min_free_bytes: int | None = Field(
-        None,
-        ge=0,
-        description="Bytes that stay free on the data folder's disk: below that writes are refused; without it, a "
-        "twentieth of the disk, at least 64 MB and at most 1 GB.",
-    )
-    database_url: str | None = Field(
-        None, description="A PostgreSQL to use (postgresql+psycopg://…); without it the service runs its own."
-    )
-    pictures: str | None = Field(
-        None, description="A bucket for originals and thumbnails (s3://…); without it they are in the data folder."
-    )
-    model: str | None = Field(
-        None, description="A checkpoint that ships, by name, or the path of one; without it, the catalogue's own."
-    )
-    pool: int | None = Field(
-        None,
-        gt=0,
-        description="Candidates of a search that does not say how many; without it, as many as suit the network. "
-        "`lookalike report` says which suit the catalogue.",
-    )
-    demo: Literal["auto", "off"] = Field("auto", description="Whether an empty catalogue is filled with drawings.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
-    model_cache_dir: Path | None = Field(
-        None,
-        description="Where networks are kept as converted for this machine, which takes seconds; it may be shared and "
-        "deleted. Without it, a folder of the data folder.",
-    )
-    precision: Literal["f32", "bf16"] = Field(
-        "f32", description="f32 gives the same codes on every machine; bf16 is faster where the CPU has it."
-    )
-    vectors: Literal["f32", "f16"] = Field(
-        "f32",
-        description="How new catalogues, and those that `lookalike reencode` moves, keep F7; f16 takes half the disk.",
-    )
-    log: Literal["auto", "text", "json"] = Field(
-        "auto", description="Sentences or JSON, one object a line; auto is sentences on a terminal, else JSON."
-    )
-    index: Literal["local", "milvus"] = Field(
-        "local",
-        description="Where new catalogues, and those that `lookalike reencode` moves, keep codes and F7: in this "
-        "machine's files and memory, or in Milvus.",
-    )
-    milvus_uri: str | None = Field(
-        None,
-        validate_default=True,
-        description="Where Milvus is: http://host:19530, or for one process alone the path of a file.",
-    )
-    auth: Literal["auto", "off"] = Field(
-        "auto",
-        description="auto asks for API keys as soon as there is one; off leaves that to a proxy that authenticates.",
-    )
-    rate: str | None = Field(None, description="How often one key may ask, such as 600/minute.")
-    allowed_hosts: Names = Field(
-        (),
-        description='Host names that requests may use, beside IP addresses: ["search.example"]. Without any, all are.',
-    )
-    cors_origins: Names = Field(
-        (), description='Other sites whose pages may use the service: ["https://shop.example"].'
-    )
-    max_picture_bytes: int = Field(20 * MEGABYTE, gt=0, description="The largest picture taken, in bytes.")
-    max_picture_pixels: int = Field(50 * MEGABYTE, gt=0, description="The largest picture taken, in pixels.")
-    max_start_seconds: float = Field(
+    workers: int = Field(1, ge=1, le=64, description="Server processes. They share one catalogue.")
+    startup_step_timeout_seconds: float = Field(
         300.0,
         gt=0,
-        description="The longest that one step of a start may take, migrations apart; past it the process logs where "
-        "it stands and ends.",
+        description="Timeout of each step of the start, except migrations. After it the process logs the stacks of "
+        "all threads and exits with 1.",
     )
-    max_decode_seconds: float = Field(
-        10.0,
-        gt=0,
-        description="The most processor time that decoding a picture may take, in seconds; time in which the machine "
-        "is busy with something else does not count.",
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="`text`, or `json`: one object per line. `auto`: text on a terminal, JSON elsewhere."
     )
-    max_request_bytes: int = Field(200 * MEGABYTE, gt=0, description="The largest request taken, in bytes.")
-    max_request_seconds: float = Field(
-        60.0, gt=0, description="The longest that a request may take to arrive, and an archive may pause on its way."
+
+    data_dir: Path = Field(
+        Path("data"), description="Folder for the embedded database, vectors, and originals and thumbnails."
     )
-    min_transfer_rate: int = Field(
-        1000, gt=0, description="Bytes a second: slower requests are answered 408, slower readers are disconnected."
-    )
-    transfer_grace_seconds: float = Field(
-        10.0, gt=0, description="How long a client may pause, or fall behind that rate, before it is cut off."
-    )
-    max_requests: int = Field(
-        64, gt=0, description="Requests that a process works on at the same time; more are answered 503 at once."
-    )
-    max_connections: int = Field(
-        1000, gt=0, description="Open connections of a process; past them the one that is idle longest is closed."
-    )
-    max_buffered_bytes: int | None = Field(
+    storage_url: str | None = Field(
         None,
-        gt=0,
-        description="Bytes of requests and responses that a process holds at the same time; without it, an eighth of "
-        "the memory of the machine or container, shared by all workers.",
+        description="Bucket for originals and thumbnails, such as `s3://bucket/prefix`; needs "
+        "`pip install 'lookalike[s3]'`. Default: the data folder.",
     )
-    max_images_per_request: int = Field(500, gt=0, description="The most pictures in one request.")
-    max_fields_per_request: int = Field(20, gt=0, description="The most other fields in one request.")
-    max_field_bytes: int = Field(1024 * 1024, gt=0, description="The largest field that is no picture, in bytes.")
-    max_statement_seconds: float = Field(
-        30.0, gt=0, description="The longest that the database may work on one statement of a request."
+    min_free_disk_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Free space on the data folder's disk below which writes are refused. Default: a twentieth of the "
+        "disk, between 64 MB and 1 GB.",
+    )
+    demo: Literal["auto", "off"] = Field("auto", description="`auto` fills an empty catalogue with demo images.")
+
+    database_url: str | None = Field(
+        None,
+        description="PostgreSQL to use, such as `postgresql+psycopg://user:password@host/name`. Default: the service "
+        "runs its own.",
     )
     max_database_connections: int | None = Field(
         None,
         gt=0,
-        description="The most connections to the database, of all workers together; without it, what PostgreSQL "
-        "accepts.",
+        description="Maximum number of database connections of all workers together. Default: what PostgreSQL accepts.",
     )
-    max_filter_bytes: int = Field(
-        256 * MEGABYTE, gt=0, description="Memory for which pictures pass the filters used last, in each worker."
-    )
-    decoders: int | None = Field(
-        None, gt=0, description="Pictures decoded at a time, by all workers together; without it, one for each core."
+    statement_timeout_seconds: float = Field(
+        30.0, gt=0, description="Timeout of each SQL statement of a request. After it the request gets a 503."
     )
 
-    max_job_bytes: int = Field(10_000 * MEGABYTE, gt=0, description="The largest archive of `POST /jobs`, in bytes.")
-    max_job_seconds: float = Field(3600.0, gt=0, description="The longest that such an archive may take to arrive.")
-    max_job_entries: int = Field(500_000, gt=0, description="The most files in such an archive, and rows of its table.")
-    url: str | None = Field(
-        None, description="A running service that `lookalike index` fills; without it, it fills the data folder."
+    model: str | None = Field(
+        None,
+        description="Name of a shipped checkpoint, or path of another. Default: the catalogue's own, `general` for a "
+        "new catalogue.",
     )
-    api_key: str | None = Field(None, description="The API key that `lookalike index` shows that service.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device that the model runs on.")
+    inference_precision: Literal["f32", "bf16"] = Field(
+        "f32",
+        description="`f32` gives the same codes on every machine. `bf16` is faster on CPUs that support it, and gives "
+        "slightly different codes.",
+    )
+    model_cache_dir: Path | None = Field(
+        None,
+        description="Folder for models as converted for this machine, which takes seconds. It may be shared and "
+        "deleted. Default: `networks` in the data folder.",
+    )
+    decode_workers: int | None = Field(
+        None, gt=0, description="Processes that decode images, of all workers together. Default: one per core."
+    )
+
+    search_pool: int | None = Field(
+        None,
+        gt=0,
+        description="Number of candidates of a search without `pool`. Default: the model's own. `lookalike report` "
+        "recommends a value for your catalogue.",
+    )
+    filter_cache_bytes: int = Field(
+        256 * MEGABYTE, gt=0, description="Memory of each worker for cached results of search filters."
+    )
+    index_backend: Literal["local", "milvus"] = Field(
+        "local",
+        description="Where new catalogues, and `lookalike reencode`, keep codes and F7: in local files and memory, or "
+        "in Milvus.",
+    )
+    vector_dtype: Literal["f32", "f16"] = Field(
+        "f32",
+        description="Data type in which new catalogues, and `lookalike reencode`, store F7. `f16` takes half the disk "
+        "space.",
+    )
+    milvus_uri: str | None = Field(
+        None,
+        validate_default=True,
+        description="Address of Milvus, such as `http://host:19530`; or, for a single process, the path of a "
+        "milvus-lite file.",
+    )
+
+    auth: Literal["auto", "off"] = Field(
+        "auto",
+        description="`auto` requires an API key as soon as one exists. `off` leaves authentication to a reverse proxy.",
+    )
+    rate_limit: str | None = Field(None, description="Rate limit of each API key, such as `600/minute`.")
+    allowed_hosts: Names = Field(
+        (),
+        description='Host names that requests may use, besides IP addresses: `["search.example", "localhost"]`. '
+        "Default: any.",
+    )
+    cors_origins: Names = Field(
+        (), description='Other sites whose pages may call the API (CORS): `["https://shop.example"]`.'
+    )
+
+    max_image_bytes: int = Field(20 * MEGABYTE, gt=0, description="Maximum size of an image in bytes.")
+    max_image_pixels: int = Field(50 * MEGABYTE, gt=0, description="Maximum size of an image in pixels.")
+    max_decode_cpu_seconds: float = Field(
+        10.0, gt=0, description="Maximum CPU time for decoding an image. Time spent waiting for a core does not count."
+    )
+    max_images_per_request: int = Field(500, gt=0, description="Maximum number of images in a request.")
+    max_request_bytes: int = Field(200 * MEGABYTE, gt=0, description="Maximum size of a request in bytes.")
+    max_form_fields: int = Field(20, gt=0, description="Maximum number of form fields without a file in a request.")
+    max_form_field_bytes: int = Field(
+        1024 * 1024,
+        gt=0,
+        description="Maximum size of a form field without a file, and of a request body that is not a form, in bytes.",
+    )
+    max_concurrent_requests: int = Field(
+        64, gt=0, description="Maximum number of requests that a process handles at once. Further ones get a 503."
+    )
+    max_buffered_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="Memory of a process for request and response bodies. Default: an eighth of the memory of the "
+        "machine or container, divided by the number of workers.",
+    )
+    max_connections: int = Field(
+        1000,
+        gt=0,
+        description="Maximum number of open connections of a process. Above it the one that is idle longest is closed.",
+    )
+    request_read_timeout_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="Timeout for reading a whole request. For archives of `POST /jobs`: the longest pause.",
+    )
+    min_transfer_rate: int = Field(
+        1000,
+        gt=0,
+        description="Minimum transfer rate in bytes per second. Slower uploads get a 408, slower downloads are cut "
+        "off.",
+    )
+    transfer_grace_seconds: float = Field(
+        10.0, gt=0, description="How long a transfer may stay below that rate before it is cut off."
+    )
+
+    max_archive_bytes: int = Field(
+        10_000 * MEGABYTE, gt=0, description="Maximum size of an archive of `POST /jobs` in bytes."
+    )
+    max_archive_entries: int = Field(
+        500_000, gt=0, description="Maximum number of files in such an archive, and of rows in its metadata table."
+    )
+    archive_upload_timeout_seconds: float = Field(
+        3600.0, gt=0, description="Timeout for reading a whole archive of `POST /jobs`."
+    )
+
+    url: str | None = Field(
+        None,
+        description="Address of a running service that `lookalike index` fills. Default: it fills the data folder.",
+    )
+    api_key: str | None = Field(None, description="API key that `lookalike index` sends to that service.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings calls it by name
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Refuses names of earlier versions in what is about to be read."""
+        require_current_names(
+            name for source in (env_settings, dotenv_settings) for name in cast("EnvSettingsSource", source).env_vars
+        )
+        return (init_settings, env_settings, dotenv_settings, file_secret_settings)
 
     @field_validator("milvus_uri")
     @classmethod
     def _milvus_can_be_used(cls, uri: str | None, others: ValidationInfo) -> str | None:
-        if uri is None and others.data.get("index") == "milvus":
+        if uri is None and others.data.get("index_backend") == "milvus":
             raise ValueError("has to say where Milvus is: http://host:19530")
         if uri is None or "://" in uri:
             return uri
@@ -166,7 +225,7 @@ class Settings(BaseSettings):
             raise ValueError("is a file, which only one process can use; for LOOKALIKE_WORKERS, name a Milvus server")
         return uri
 
-    @field_validator("rate")
+    @field_validator("rate_limit")
     @classmethod
     def _rate_can_be_read(cls, rate: str | None) -> str | None:
         if rate:
@@ -195,12 +254,12 @@ class Settings(BaseSettings):
     def _origins_are_sites(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(_site, origins)))
 
-    @field_validator("pictures")
+    @field_validator("storage_url")
     @classmethod
-    def _pictures_are_in_a_bucket(cls, pictures: str | None) -> str | None:
-        if pictures:
-            bucket_and_prefix(pictures)
-        return pictures or None
+    def _storage_is_a_bucket(cls, url: str | None) -> str | None:
+        if url:
+            bucket_and_prefix(url)
+        return url or None
 
 
 def _host_name(text: str) -> str:
@@ -229,13 +288,7 @@ def _site(text: str) -> str:
     return str(origin)
 
 
-def misspelt(variables: Iterable[str]) -> list[str]:
-    """Returns a sentence for each of these variables that begins as a setting's does and is none."""
-    settings = [f"LOOKALIKE_{name.upper()}" for name in Settings.model_fields]
-    sentences = []
-    for variable in sorted(variables):
-        if variable.startswith("LOOKALIKE_") and variable not in settings:
-            near = get_close_matches(variable, settings, n=1)
-            advice = f" Did you mean {near[0]}?" if near else ""
-            sentences.append(f"{variable} is not a setting and changes nothing.{advice}")
-    return sentences
+def variables() -> list[str]:
+    """Returns the names of all variables in the environment and in `.env`, in capitals."""
+    sources = (EnvSettingsSource(Settings), DotEnvSettingsSource(Settings))
+    return [name.upper() for source in sources for name in source.env_vars]

@@ -41,7 +41,7 @@ def _clean_up(last: str, took: float, log_form: str, data_dir: str | None = None
     if 0 < float(seconds) <= took:
         log.error(
             "the start took longer than %s s for one step and was ended: %s. The stacks above show where each thread "
-            "was. LOOKALIKE_MAX_START_SECONDS allows more time",
+            "was. LOOKALIKE_STARTUP_STEP_TIMEOUT_SECONDS allows more time",
             seconds,
             name,
         )

@@ -33,11 +33,16 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
             database = stack.enter_context(open_database(settings))
             network = stack.enter_context(open_network(_generous(settings), path))
         with database.begin() as session:
-            generation = generations.find_or_create(session, network.info, path, settings.vectors, settings.index)
+            generation = generations.find_or_create(
+                session, network.info, path, settings.vector_dtype, settings.index_backend
+            )
         disk = open_disk(settings)
         with closing(open_index(database, generation, places(settings), disk)) as index:
             encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
-            yield Reencode(database, open_pictures(settings.pictures, settings.data_dir, disk), encodings), network.info
+            yield (
+                Reencode(database, open_pictures(settings.storage_url, settings.data_dir, disk), encodings),
+                network.info,
+            )
 
 
 @contextmanager
@@ -54,12 +59,12 @@ def open_sync(settings: Settings) -> Iterator[Sync]:
             index = stack.enter_context(closing(open_in_milvus(database, generation, places(settings), anew=True)))
             generations.require_same(generation, network.info)
             encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
-            yield Sync(database, open_pictures(settings.pictures, settings.data_dir), index, encodings)
+            yield Sync(database, open_pictures(settings.storage_url, settings.data_dir), index, encodings)
 
 
 def _generous(settings: Settings) -> Settings:
     """Leaves pictures that were accepted once more time: the same work takes longer beside other work."""
-    return settings.model_copy(update={"max_decode_seconds": _MORE_TIME * settings.max_decode_seconds})
+    return settings.model_copy(update={"max_decode_cpu_seconds": _MORE_TIME * settings.max_decode_cpu_seconds})
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import Connection, create_engine
 
 from app.catalogue.tables import Base
+from app.errors import LookalikeError
 from app.settings import Settings
 
 
@@ -19,7 +20,10 @@ def main() -> None:
     handed_in = context.config.attributes.get("connection")
     if handed_in is not None:
         return migrate(handed_in)
-    url = Settings().database_url
+    try:
+        url = Settings().database_url
+    except LookalikeError as error:
+        raise SystemExit(str(error)) from error
     if url is None:
         raise SystemExit("Set LOOKALIKE_DATABASE_URL; the embedded database is migrated by `lookalike migrate`.")
     with create_engine(url).begin() as connection:

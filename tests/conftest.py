@@ -95,9 +95,9 @@ def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def whole_run_in_milvus(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Where LOOKALIKE_INDEX asks for it, tells every service of the run where Milvus is."""
+    """Where LOOKALIKE_INDEX_BACKEND asks for it, tells every service of the run where Milvus is."""
     with pytest.MonkeyPatch.context() as environment:
-        if os.environ.get("LOOKALIKE_INDEX") == "milvus":
+        if os.environ.get("LOOKALIKE_INDEX_BACKEND") == "milvus":
             environment.setenv("LOOKALIKE_MILVUS_URI", request.getfixturevalue("milvus_uri"))
         yield
 
@@ -105,7 +105,7 @@ def whole_run_in_milvus(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def in_milvus(settings: Settings, milvus_uri: str) -> Iterator[Settings]:
     """The settings of a service whose catalogue is in Milvus, whatever the run's are."""
-    yield settings.model_copy(update={"index": "milvus", "milvus_uri": milvus_uri})
+    yield settings.model_copy(update={"index_backend": "milvus", "milvus_uri": milvus_uri})
     drop_collections(milvus_uri, str(settings.database_url))
 
 
@@ -114,7 +114,7 @@ def settings(tmp_path: Path, migrated_url: str) -> Iterator[Settings]:
     data = tmp_path / "data"
     made = Settings(data_dir=data, database_url=migrated_url, demo="off", auth="off", _env_file=None)
     yield made
-    if made.index == "milvus" and made.milvus_uri is not None:
+    if made.index_backend == "milvus" and made.milvus_uri is not None:
         drop_collections(made.milvus_uri, migrated_url)
 
 
@@ -147,7 +147,7 @@ def open_with_fake(settings: Settings) -> AbstractContextManager[Service]:
 
 
 def opened_database(settings: Settings) -> Database:
-    return Database(str(settings.database_url), statement_seconds=settings.max_statement_seconds)
+    return Database(str(settings.database_url), statement_seconds=settings.statement_timeout_seconds)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from app.settings import misspelt
+from app.setting_names import misspelt
+from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -101,9 +102,9 @@ def test_replicas_share_milvus_and_a_bucket_that_is_made_before() -> None:
     assert replica["deploy"]["replicas"] == 2
     assert "ports" not in replica, "the proxy is what is asked"
     environment = replica["environment"]
-    assert environment["LOOKALIKE_INDEX"] == "milvus"
+    assert environment["LOOKALIKE_INDEX_BACKEND"] == "milvus"
     assert environment["LOOKALIKE_MILVUS_URI"] == "http://milvus:19530"
-    bucket = environment["LOOKALIKE_PICTURES"].removeprefix("s3://").split("/")[0]
+    bucket = environment["LOOKALIKE_STORAGE_URL"].removeprefix("s3://").split("/")[0]
     assert f"objects/{bucket}" in services["buckets"]["command"][0]
     assert environment["AWS_ENDPOINT_URL"] == "http://objects:9000"
     assert environment["AWS_ACCESS_KEY_ID"] == services["objects"]["environment"]["MINIO_ROOT_USER"]
@@ -114,7 +115,7 @@ def test_replicas_share_milvus_and_a_bucket_that_is_made_before() -> None:
 def test_every_setting_that_is_given_is_one() -> None:
     for name in OURS:
         given = {key for key in compose()["services"][name]["environment"] if key.startswith("LOOKALIKE_")}
-        assert misspelt(given) == []
+        assert misspelt(given, Settings.model_fields) == []
 
 
 def test_no_password_is_written_down_and_a_missing_one_is_an_error() -> None:

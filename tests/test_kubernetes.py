@@ -10,7 +10,8 @@ import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
-from app.settings import misspelt
+from app.setting_names import misspelt
+from app.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "docker" / "kubernetes"
 VERSION = "1.33"
@@ -101,7 +102,7 @@ def test_a_replica_is_asked_whether_it_lives_and_whether_it_is_ready() -> None:
 
 def test_settings_are_settings_and_no_secret_is_written_down() -> None:
     settings = one("ConfigMap", "lookalike")["data"]
-    assert misspelt(set(settings)) == []
+    assert misspelt(set(settings), Settings.model_fields) == []
     assert not [name for name in settings if re.search("SECRET|PASSWORD|KEY|DATABASE_URL", name)]
     for pod in pods().values():
         (container,) = pod["spec"]["containers"]

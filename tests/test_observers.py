@@ -71,8 +71,8 @@ def test_a_stage_that_is_entered_twice_counts_together(observers: Observers) -> 
 def test_all_who_listen_hear(observers: Observers, ear: Ear) -> None:
     other = Ear()
     observers.add(other)
-    observers.refused("damaged")
-    assert ear.heard == other.heard == ["damaged"]
+    observers.refused("image_damaged")
+    assert ear.heard == other.heard == ["image_damaged"]
 
 
 def test_where_nobody_listens_a_stage_costs_microseconds(observers: Observers) -> None:

@@ -1,8 +1,14 @@
 """Settings: which values are normalised, and which are refused with a sentence."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
+from app.cli.main import app as commands
+from app.errors import LookalikeError
+from app.setting_names import RENAMED, variable
 from app.settings import Settings
 
 
@@ -83,3 +89,57 @@ def test_what_is_no_origin_is_refused(read: Read, value: str) -> None:
 def test_without_them_any_name_and_no_other_site() -> None:
     settings = Settings(_env_file=None)
     assert (settings.allowed_hosts, settings.cors_origins) == ((), ())
+
+
+def test_new_names_are_settings_and_old_ones_are_not() -> None:
+    assert set(RENAMED.values()) <= Settings.model_fields.keys()
+    assert not RENAMED.keys() & Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_old_name_in_the_environment_is_refused_with_the_new_one(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable(old), "1")
+    with pytest.raises(LookalikeError, match=rf"^{variable(old)} is now called {variable(RENAMED[old])}\."):
+        Settings(_env_file=None)
+
+
+@pytest.mark.parametrize("line", ["LOOKALIKE_PICTURES=s3://bucket", "export lookalike_pictures='s3://bucket'"])
+def test_an_old_name_in_a_file_is_refused_with_the_new_one(line: str, in_folder: Path) -> None:
+    (in_folder / ".env").write_text(f"LOOKALIKE_DEMO=off\n{line}\n")
+    with pytest.raises(LookalikeError, match="LOOKALIKE_PICTURES is now called LOOKALIKE_STORAGE_URL"):
+        Settings()
+    assert Settings(_env_file=None).storage_url is None, "a file that is not read cannot refuse the start"
+
+
+def test_every_old_name_is_in_the_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_INDEX", "milvus")
+    monkeypatch.setenv("LOOKALIKE_LOG", "json")
+    with pytest.raises(LookalikeError, match=r"LOOKALIKE_INDEX_BACKEND\. .*LOOKALIKE_LOG_FORMAT\."):
+        Settings(_env_file=None)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["models"], ["keys", "list"], ["migrate"]])
+@pytest.mark.parametrize("in_file", [False, True])
+def test_every_command_refuses_old_names(command: list[str], in_file: bool, in_folder: Path) -> None:
+    environment = {"LOOKALIKE_PICTURES": "s3://bucket"}
+    if in_file:
+        (in_folder / ".env").write_text("LOOKALIKE_PICTURES=s3://bucket\n")
+    result = CliRunner().invoke(commands, command, env={} if in_file else environment)
+    assert result.exit_code == 1
+    assert "LOOKALIKE_PICTURES is now called LOOKALIKE_STORAGE_URL" in result.stderr
+    assert list(in_folder.iterdir()) == ([in_folder / ".env"] if in_file else []), "nothing was begun"
+
+
+def test_an_unknown_name_in_a_file_gets_a_warning(in_folder: Path) -> None:
+    (in_folder / ".env").write_text("LOOKALIKE_PROT=8080\nOTHER=1\n")
+    result = CliRunner().invoke(commands, ["models"])
+    assert result.exit_code == 0
+    assert "LOOKALIKE_PROT is not a setting and changes nothing. Did you mean LOOKALIKE_PORT?" in result.stderr
+    assert "OTHER" not in result.stderr
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -150,8 +150,9 @@ class Access:
         host = requested_host(headers)
         if host is None or not (host.name in self._hosts or address_of(host.name)):
             raise ForbiddenError(
+                "host_not_allowed",
                 f"The host name {headers.get('host', '')!r} is not among LOOKALIKE_ALLOWED_HOSTS. Add it there if this "
-                "service is reached by it."
+                "service is reached by it.",
             )
 
     def _require_own_page(self, method: str, headers: Headers) -> None:
@@ -161,7 +162,8 @@ class Access:
         origin, host = parse_origin(sent), requested_host(headers)
         if origin is None or not (origin in self._origins or (host is not None and origin.is_of(host))):
             raise ForbiddenError(
-                f"Pages of {sent!r} may not use this service. Add that origin to LOOKALIKE_CORS_ORIGINS if they should."
+                "origin_not_allowed",
+                f"Pages of {sent!r} may not use this service. Add the origin to LOOKALIKE_CORS_ORIGINS if they should.",
             )
 
     async def _require_key(self, scope: Scope) -> None:
@@ -206,7 +208,7 @@ def _identified(scope: Scope, doorkeeper: Doorkeeper, token: str | None) -> Key 
     scope["state"][KEY_ID] = key.id
     needed = needed_scope(scope["method"], scope["path"])
     if not key.allows(needed):
-        raise ForbiddenError(f'The key "{key.name}" lacks the scope "{needed}".')
+        raise ForbiddenError("insufficient_scope", f'The key "{key.name}" lacks the scope "{needed}".')
     return key
 
 

@@ -54,7 +54,7 @@ def index(
     for chunk in chunks([image.size or 0 for image in images]):
         pairs = zip(images[chunk], described[chunk], strict=True)
         added = service.ingest.add([_upload(image.file.read(), about) for image, about in pairs])
-        items.extend(ItemOut(**vars(item)) for item in added)
+        items.extend(map(ItemOut.of, added))
     return IndexOut(items=items)
 
 

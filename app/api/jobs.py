@@ -165,7 +165,9 @@ def open_jobs(service: Service) -> Iterator[Jobs]:
     settings = service.settings
     files = JobFiles(settings.data_dir / "jobs", service.disk, service.database, service.cleanup)
     files.settle()
-    limits = ArchiveLimits(settings.max_picture_bytes, settings.max_job_entries, _UNPACKED * settings.max_job_bytes)
+    limits = ArchiveLimits(
+        settings.max_image_bytes, settings.max_archive_entries, _UNPACKED * settings.max_archive_bytes
+    )
     with JobRunner(service.database, files, service.ingest, limits) as runner:
         yield Jobs(files, runner)
 

@@ -38,12 +38,13 @@ def require_local(scope: Scope) -> None:
     for called, local in ((address, is_loopback(address)), (name, host is not None and is_loopback(name))):
         if not local:
             raise ForbiddenError(
-                f"Without API keys this service answers its own machine alone, not {called!r}. {ADVICE}"
+                "local_only", f"Without API keys this service answers its own machine alone, not {called!r}. {ADVICE}"
             )
     if (sign := proxy_sign(scope["http_version"], headers)) is not None:
         raise ForbiddenError(
+            "local_only",
             "Without API keys this service answers its own machine alone, and this request came through a proxy "
-            f"({sign}). {ADVICE}"
+            f"({sign}). {ADVICE}",
         )
 
 

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.api.metrics_files import forget_the_dead
+from app.api.problem_codes import image_code
 from app.observers import Observer, Work
 
 # Seconds: a fast machine decodes in one millisecond, an exhaustive search over millions takes one second.
@@ -20,16 +21,6 @@ PICTURES = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_00
 # What a label may say. Anything else counts as `other`: labels that anybody could make up would have no end.
 OTHER = "other"
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST")
-PICTURE_CODES = (
-    "empty",
-    "too_many_bytes",
-    "too_many_pixels",
-    "unknown_format",
-    "damaged",
-    "crop_outside",
-    "too_slow",
-    "too_much_memory",
-)
 STATUSES = ("created", "updated", "unchanged", "rejected")
 
 
@@ -81,13 +72,13 @@ class Metrics(Observer):
         self._answered.labels(method, route, str(status)).inc()
         self._took.labels(method, route).observe(seconds)
 
-    def refused_request(self, reason: str) -> None:
-        """Counts a request that was refused for one of the reasons of `app.api.problems.ANSWERS`."""
-        self._refusals.labels(reason).inc()
+    def refused_request(self, code: str) -> None:
+        """Counts an error response by its `ProblemCode`."""
+        self._refusals.labels(code).inc()
 
     def refused(self, code: str) -> None:
         """Counts a picture that cannot be used."""
-        self._pictures_refused.labels(code if code in PICTURE_CODES else OTHER).inc()
+        self._pictures_refused.labels(image_code(code)).inc()
 
     def ended(self, work: Work) -> None:
         """Counts a search or an addition, and its stages."""

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.limits import ALWAYS
 from app.api.metrics import OTHER, Metrics
-from app.api.problems import REFUSED, bug_response
+from app.api.problems import PROBLEM_CODE, bug_response
 from app.api.request_id import HEADER, usable_id
 from app.escaping import escape_controls
 from app.logs import ABOUT, REQUEST_ID
@@ -101,9 +101,9 @@ class Observed:
             finally:
                 seconds, route = time.perf_counter() - begun, route_of(scope)
                 self._metrics.answered(scope["method"], route, answer.status, seconds)
-                reason = scope.get("state", {}).get(REFUSED)
-                if reason is not None and not answer.disconnected:
-                    self._metrics.refused_request(reason)
+                code = scope.get("state", {}).get(PROBLEM_CODE)
+                if code is not None and not answer.disconnected:
+                    self._metrics.refused_request(code)
                 if span is not None:
                     span.answered(scope["method"], route, answer.status)
                 log_request(scope, route, answer.status, seconds)

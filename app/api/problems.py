@@ -7,11 +7,12 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 from starlette.types import Receive, Scope, Send
 
+from app.api.problem_codes import ProblemCode, image_code
 from app.errors import (
     CallerLeftError,
     ForbiddenError,
@@ -31,26 +32,32 @@ from app.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-# The status, and why in a word, for metrics; the first that fits.
-ANSWERS: dict[type[LookalikeError], tuple[HTTPStatus, str]] = {
-    PictureRefusedError: (HTTPStatus.UNPROCESSABLE_ENTITY, "picture"),
-    InvalidInputError: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"),
-    NotFoundError: (HTTPStatus.NOT_FOUND, "not_found"),
-    TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large"),
-    UnauthorisedError: (HTTPStatus.UNAUTHORIZED, "unauthorised"),
-    ForbiddenError: (HTTPStatus.FORBIDDEN, "forbidden"),
-    TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, "rate"),
-    TooSlowError: (HTTPStatus.REQUEST_TIMEOUT, "too_slow"),
-    CallerLeftError: (HTTPStatus.SERVICE_UNAVAILABLE, "left"),
-    StatementTimeoutError: (HTTPStatus.SERVICE_UNAVAILABLE, "timeout"),
-    OverloadedError: (HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
-    UnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
-    LookalikeError: (HTTPStatus.CONFLICT, "conflict"),
+# The status and the code of each kind of error; the first that fits. Errors with a `code` of their own keep it.
+ANSWERS: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
+    PictureRefusedError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IMAGE_DAMAGED),
+    InvalidInputError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.INVALID_REQUEST),
+    NotFoundError: (HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND),
+    TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ProblemCode.REQUEST_TOO_LARGE),
+    UnauthorisedError: (HTTPStatus.UNAUTHORIZED, ProblemCode.UNAUTHORIZED),
+    ForbiddenError: (HTTPStatus.FORBIDDEN, ProblemCode.INSUFFICIENT_SCOPE),
+    TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, ProblemCode.RATE_LIMITED),
+    TooSlowError: (HTTPStatus.REQUEST_TIMEOUT, ProblemCode.REQUEST_TIMEOUT),
+    CallerLeftError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.CLIENT_DISCONNECTED),
+    StatementTimeoutError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.STATEMENT_TIMEOUT),
+    OverloadedError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.OVERLOADED),
+    UnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.UNAVAILABLE),
+    LookalikeError: (HTTPStatus.CONFLICT, ProblemCode.CONFLICT),
 }
-# Where a request's state says why it was refused.
-REFUSED = "refused"
+# The code of errors that the framework raises, by their status.
+CODES = {
+    HTTPStatus.NOT_FOUND: ProblemCode.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED: ProblemCode.METHOD_NOT_ALLOWED,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ProblemCode.REQUEST_TOO_LARGE,
+}
+# Where a request's state has the code of its error response.
+PROBLEM_CODE = "problem_code"
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-TOO_LARGE = ("too_many_bytes", "too_many_pixels")
+TOO_LARGE = (ProblemCode.IMAGE_TOO_LARGE, ProblemCode.IMAGE_TOO_MANY_PIXELS)
 
 
 class FieldError(BaseModel):
@@ -61,13 +68,14 @@ class FieldError(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """An error (RFC 9457)."""
 
-    type: str = "about:blank"
-    title: str
+    type: str = Field(default="about:blank", description="Always this: `code` says which kind of error it is.")
+    title: str = Field(description="The status in words.")
     status: int
-    detail: str
-    errors: list[FieldError] = []
+    code: ProblemCode
+    detail: str = Field(description="What is wrong and what to do, for people.")
+    errors: list[FieldError] = Field(default=[], description="Fields and parameters that cannot be used.")
 
 
 def add_exception_handlers(app: FastAPI) -> None:
@@ -78,57 +86,60 @@ def add_exception_handlers(app: FastAPI) -> None:
 
 
 class ProblemResponse(JSONResponse):
-    """An answer that says what went wrong, and leaves why in the request's state."""
+    """Response to a request that failed; leaves the code in the request's state, for metrics."""
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, problem: Problem, reason: str, headers: dict[str, str]) -> None:
-        super().__init__(problem.model_dump(), problem.status, headers)
-        self._reason = reason
+    def __init__(self, problem: Problem, headers: dict[str, str]) -> None:
+        super().__init__(problem.model_dump(mode="json"), problem.status, headers)
+        self._code = problem.code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
-        scope.setdefault("state", {})[REFUSED] = self._reason
+        scope.setdefault("state", {})[PROBLEM_CODE] = self._code
         await super().__call__(scope, receive, send)
 
 
 def problem_response(
     status: HTTPStatus,
     detail: str,
-    reason: str,
+    code: ProblemCode,
     errors: list[FieldError] | None = None,
     headers: dict[str, str] | None = None,
 ) -> ProblemResponse:
-    """Builds a problem's response; `reason` is why, in a word."""
-    problem = Problem(title=status.phrase, status=status, detail=detail, errors=errors or [])
-    return ProblemResponse(problem, reason, headers or {})
+    """Builds an error response."""
+    problem = Problem(title=status.phrase, status=status, code=code, detail=detail, errors=errors or [])
+    return ProblemResponse(problem, headers or {})
 
 
 def bug_response() -> ProblemResponse:
-    """Answers what nobody foresaw."""
+    """Builds the response to an unexpected exception."""
     detail = "Something went wrong here; the server's log says what."
-    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, detail, "bug")
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, detail, ProblemCode.INTERNAL_ERROR)
 
 
 def respond(error: LookalikeError) -> ProblemResponse:
     """Turns one of the project's own errors into its response."""
-    status, reason = next(answer for kind, answer in ANSWERS.items() if isinstance(error, kind))
+    status, code = next(answer for kind, answer in ANSWERS.items() if isinstance(error, kind))
     fields: list[FieldError] = []
     headers: dict[str, str] = {}
     match error:
         case PictureRefusedError():
             fields = [FieldError(field="image", reason=error.reason)]
-            if error.code in TOO_LARGE:
+            code = image_code(error.code)
+            if code in TOO_LARGE:
                 status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         case InvalidInputError():
             fields = [FieldError(field=error.field, reason=error.reason)]
+        case ForbiddenError():
+            code = ProblemCode(error.code)
         case UnauthorisedError():
             headers = {"WWW-Authenticate": "Bearer"}
         case TooManyRequestsError() | UnavailableError():
             headers = {"Retry-After": str(error.retry_after)}
         case _:
             pass
-    return problem_response(status, str(error), reason, fields, headers)
+    return problem_response(status, str(error), code, fields, headers)
 
 
 async def _on_error(_request: Request, error: Exception) -> JSONResponse:
@@ -145,8 +156,8 @@ async def _on_invalid_request(_request: Request, error: Exception) -> JSONRespon
     found = error.errors() if isinstance(error, RequestValidationError) else []
     fields = [FieldError(field=_field(item["loc"]), reason=str(item["msg"])) for item in found]
     detail = "; ".join(f"{field.field}: {field.reason}" for field in fields)
-    status, reason = ANSWERS[InvalidInputError]
-    return problem_response(status, detail, reason, fields)
+    status, code = ANSWERS[InvalidInputError]
+    return problem_response(status, detail, code, fields)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -156,7 +167,8 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     headers = dict(error.headers or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods(request)):
         headers["Allow"] = ", ".join(methods)
-    return problem_response(status, str(error.detail), _word(status), headers=headers)
+    other = ProblemCode.BAD_REQUEST if status < HTTPStatus.INTERNAL_SERVER_ERROR else ProblemCode.INTERNAL_ERROR
+    return problem_response(status, str(error.detail), CODES.get(status, other), headers=headers)
 
 
 def _methods(request: Request) -> list[str]:
@@ -165,11 +177,6 @@ def _methods(request: Request) -> list[str]:
     routes = [route for route in app.routes if not isinstance(route, Mount)]
     ways = {method: dict(request.scope) | {"method": method} for method in METHODS}
     return [method for method, way in ways.items() if any(route.matches(way)[0] == Match.FULL for route in routes)]
-
-
-def _word(status: HTTPStatus) -> str:
-    """Returns a status in a word, as a reason."""
-    return status.phrase.lower().replace(" ", "_")
 
 
 def _field(location: Sequence[str | int]) -> str:

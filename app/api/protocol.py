@@ -13,6 +13,7 @@ from typing import NoReturn, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.connections import LIMITS, ConnectionLimits
+from app.api.problem_codes import ProblemCode
 from app.api.problems import problem_response
 from app.api.request_id import HEADER, new_id
 from app.api.slow_readers import SlowReader
@@ -75,7 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
             # In the middle of a response another one would be taken for a part of it.
             self.transport.close()
             return
-        problem = problem_response(HTTPStatus.BAD_REQUEST, msg, "bad_request")
+        problem = problem_response(HTTPStatus.BAD_REQUEST, msg, ProblemCode.BAD_REQUEST)
         request_id = new_id()
         log.warning("a request that cannot be read: %s [%s]", msg, request_id)
         own = [(HEADER.lower().encode(), request_id.encode()), (b"connection", b"close")]

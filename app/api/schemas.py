@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.problem_codes import ProblemCode, image_code
 from app.api.problems import Problem
 from app.catalogue.queries import Shown
 from app.catalogue.tables import Picture
+from app.ingest.add import Added
 from app.search.pipeline import Explanation
 from app.search.types import Match, Mode
 
@@ -157,7 +159,8 @@ class BatchItemOut(BaseModel):
     """What one of several queries found, or why its picture cannot be used."""
 
     answer: SearchOut | None = None
-    error: str | None = None
+    code: ProblemCode | None = Field(default=None, description="Why the image cannot be used.")
+    error: str | None = Field(default=None, description="The same for people.")
 
 
 class BatchOut(BaseModel):
@@ -181,14 +184,23 @@ class ItemOut(BaseModel):
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
-    error: str | None = None
+    code: ProblemCode | None = Field(default=None, description="Why it was rejected.")
+    error: str | None = Field(default=None, description="The same for people.")
+
+    @classmethod
+    def of(cls, added: Added) -> "ItemOut":
+        """Shows what became of an upload."""
+        code = None if added.code is None else image_code(added.code)
+        return cls(id=added.id, key=added.key, status=added.status, code=code, error=added.error)
 
 
 class IndexOut(BaseModel):
     """What became of each picture, in the order they came."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"items": [{"id": 17, "key": "sku-17", "status": "created", "error": None}]}}
+        json_schema_extra={
+            "example": {"items": [{"id": 17, "key": "sku-17", "status": "created", "code": None, "error": None}]}
+        }
     )
 
     items: list[ItemOut]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Query, UploadFile
 
 from app.api.dependencies import ChargeDep, PictureId, SearchesDep, SearchOptionsDep, ServiceDep, notes
+from app.api.problem_codes import image_code
 from app.api.schemas import IN_MEMORY, PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
 from app.api.shares import Charge
 from app.catalogue.queries import Shown
@@ -64,7 +65,7 @@ async def search_batch(
         try:
             return BatchItemOut(answer=_search(image, options, service, charge))
         except PictureRefusedError as refused:
-            return BatchItemOut(error=refused.reason)
+            return BatchItemOut(code=image_code(refused.code), error=refused.reason)
 
     return BatchOut(items=await searches.run_all([partial(one, image) for image in images]))
 

@@ -65,8 +65,8 @@ def _stays(session: Session, in_use: Generation, wanted: IndexKind) -> bool:
     if queries.is_empty(session):
         return False
     log.warning(
-        "the catalogue stays in its index (%s): LOOKALIKE_INDEX=%s is for new ones, and for `lookalike reencode %s`, "
-        "which moves it there while searches go on",
+        "the catalogue stays in its index (%s): LOOKALIKE_INDEX_BACKEND=%s applies to new catalogues, and to "
+        "`lookalike reencode %s`, which moves it there while searches go on",
         in_use.index,
         wanted,
         in_use.model,

@@ -178,7 +178,7 @@ def _catalogue() -> "Iterator[tuple[Database, PictureStore, Path]]":
 
     settings = Settings()
     with open_database(settings) as database:
-        yield database, open_pictures(settings.pictures, settings.data_dir), settings.data_dir
+        yield database, open_pictures(settings.storage_url, settings.data_dir), settings.data_dir
 
 
 def migrate() -> None:
@@ -193,7 +193,7 @@ def migrate() -> None:
         settings = Settings()
         with ExitStack() as stack:
             url = settings.database_url or stack.enter_context(
-                embedded_postgres(settings.data_dir, settings.min_free_bytes)
+                embedded_postgres(settings.data_dir, settings.min_free_disk_bytes)
             )
             upgrade(stack.enter_context(closing(Database(url))))
         console().print("The database is up to date.")

@@ -41,7 +41,7 @@ def improve(out: Path, chosen: dict[str, Any], train: Train) -> None:
     if not selection.exists():
         refuse_finished(out)
     found = _look(settings, out, kept(selection) if unfinished.exists() and selection.exists() else None)
-    read = open_pictures(settings.pictures, settings.data_dir).read
+    read = open_pictures(settings.storage_url, settings.data_dir).read
     source = splits(found.labelled, read)
     keep(found.labelled, selection)
     train(source, out, recipe_for(found.network, found.model, chosen))
@@ -85,6 +85,6 @@ def _judge(settings: Settings, out: Path, labelled: "Labelled", read: Read) -> "
         open_database(settings) as database,
         database.asking() as session,
     ):
-        before = in_use(session, labelled, content, vectors, network, settings.pool)
+        before = in_use(session, labelled, content, vectors, network, settings.search_pool)
     with open_network(settings, f"{out}.json") as new, counting("comparing") as report:
-        return judge(before, new.info, new.prepare, new.encoder, read, settings.pool, report)
+        return judge(before, new.info, new.prepare, new.encoder, read, settings.search_pool, report)

@@ -105,7 +105,7 @@ def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tu
 def _limits(settings: Settings) -> "ArchiveLimits":
     from app.ingest.archive_members import ArchiveLimits
 
-    return ArchiveLimits(settings.max_picture_bytes)
+    return ArchiveLimits(settings.max_image_bytes)
 
 
 class _Speed(ProgressColumn):

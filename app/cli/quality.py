@@ -26,7 +26,7 @@ def report(
 
         settings = Settings()
         with open_content(settings) as (content, vectors, network), counting("searching") as heard:
-            found = measure(content, vectors, network, settings.pool or network.pool, queries, heard)
+            found = measure(content, vectors, network, settings.search_pool or network.pool, queries, heard)
         page = write(found, out) if out is not None else _written_privately(found, report_folder(settings))
         table = Table("pool", "recall@10", "precision@10", "milliseconds")
         for one in found["pools"]:

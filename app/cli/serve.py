@@ -94,7 +94,7 @@ def _run(settings: Settings, notes: Sequence[str]) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        log_config=configuration(settings.log),
+        log_config=configuration(settings.log_format),
         # Lines of our own say more: how long it took, and what the request is called.
         access_log=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
@@ -179,7 +179,7 @@ def _require_network(settings: Settings, database: "Database") -> None:
 
     with database.begin() as session:
         path = find(generations.model_for(session, settings.model))
-        generation = generations.adopt(session, read_info(path), path, settings.vectors, settings.index)
+        generation = generations.adopt(session, read_info(path), path, settings.vector_dtype, settings.index_backend)
     open_index(database, generation, places(settings)).close()
     database.engine.dispose()
 
@@ -188,4 +188,4 @@ def _require_pictures(settings: Settings) -> None:
     """Finds out now, and not in a worker, that the bucket is missing or refuses the key."""
     from app.catalogue.picture_store import open_pictures
 
-    open_pictures(settings.pictures, settings.data_dir)
+    open_pictures(settings.storage_url, settings.data_dir)

@@ -6,7 +6,6 @@ markup and with its control characters escaped. Files for programs (`--report`) 
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,7 +29,8 @@ from rich.text import Text
 from app.errors import LookalikeError
 from app.escaping import escape_controls
 from app.logs import Plain
-from app.settings import misspelt
+from app.setting_names import misspelt, require_current_names, variable
+from app.settings import Settings, variables
 
 
 class PlainConsole(Console):
@@ -63,11 +63,16 @@ def console() -> Console:
 
 
 def prepare_terminal() -> None:
-    """Prepares the terminal for any command: escapes warnings of libraries, and reports unknown settings."""
+    """Prepares any command: escapes warnings of libraries, refuses renamed settings, and reports unknown ones."""
     # Commands configure no log, so warnings go through Python's handler of last resort.
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(Plain())
-    for sentence in misspelt(os.environ):
+    given = set(variables())
+    try:
+        require_current_names(given)
+    except LookalikeError as error:
+        fail(str(error))
+    for sentence in misspelt(given, Settings.model_fields):
         PlainConsole(stderr=True).print(sentence, style="yellow", soft_wrap=True)
 
 
@@ -89,7 +94,7 @@ def errors_as_sentences() -> Iterator[None]:
 
 def _setting(place: tuple[int | str, ...]) -> str:
     """Names the variable that a settings error is about; one that is about none in particular has no place."""
-    return f"LOOKALIKE_{str(place[0]).upper()}: " if place else ""
+    return f"{variable(str(place[0]))}: " if place else ""
 
 
 def fail(sentence: str) -> None:

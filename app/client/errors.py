@@ -18,6 +18,7 @@ class ProblemError(LookalikeError):
 
     Attributes:
         status: of HTTP.
+        code: which kind of error it is, such as `rate_limited`; None where something else answered.
         title: what kind of problem it is.
         detail: what is wrong, as a sentence.
         errors: the fields that are wrong.
@@ -25,11 +26,17 @@ class ProblemError(LookalikeError):
     """
 
     def __init__(
-        self, status: int, title: str, detail: str, errors: tuple[FieldProblem, ...], retry_after: float | None
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        errors: tuple[FieldProblem, ...],
+        retry_after: float | None,
+        code: str | None = None,
     ) -> None:
         super().__init__(detail or f"The service answered {status} {title}".rstrip() + ".")
         self.status, self.title, self.detail = status, title, detail
-        self.errors, self.retry_after = errors, retry_after
+        self.errors, self.retry_after, self.code = errors, retry_after, code
 
 
 class UnreachableError(LookalikeError):

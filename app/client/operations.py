@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 
 from pydantic import TypeAdapter
 
+from app.client.errors import ProblemError
 from app.client.pictures import NewPicture, PictureLike, data_of
 from app.client.portions import TOO_MUCH, Parcel, Portion
 from app.client.problems import unreadable
@@ -197,7 +198,7 @@ def _add(parcels: Sequence[Parcel], portion: Portion) -> Steps[Sequence[Added]]:
     if reply.status not in TOO_MUCH:
         return _of_each(reply, reply.read(INDEXED).items, len(parcels))
     if len(parcels) == 1:
-        return [_rejected(parcels[0], str(reply.refusal()))]
+        return [_rejected(parcels[0], reply.refusal())]
     portion.refused(sum(parcel.size for parcel in parcels))
     added: list[Added] = []
     for fewer in portion.gather(parcels):
@@ -205,9 +206,10 @@ def _add(parcels: Sequence[Parcel], portion: Portion) -> Steps[Sequence[Added]]:
     return added
 
 
-def _rejected(parcel: Parcel, reason: str) -> Added:
+def _rejected(parcel: Parcel, refusal: ProblemError) -> Added:
     """Says what became of a picture that no request can carry, as the service would."""
-    return Added(None, parcel.key or hashlib.sha256(parcel.data).hexdigest(), "rejected", reason)
+    key = parcel.key or hashlib.sha256(parcel.data).hexdigest()
+    return Added(None, key, "rejected", str(refusal), refusal.code)
 
 
 def _of_each(reply: Reply, items: Sequence[T], sent: int) -> Sequence[T]:

@@ -21,7 +21,9 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProblemErro
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return ProblemError(status, title, _elsewhere(status, headers.get("location", "").strip()), (), None)
     detail = _text(said.get("detail")) if said else _plain(body)
-    return ProblemError(status, title, detail, _fields(said.get("errors")), retry_after(headers))
+    code = said.get("code")
+    known = code if isinstance(code, str) else None
+    return ProblemError(status, title, detail, _fields(said.get("errors")), retry_after(headers), known)
 
 
 def unreadable(status: int, why: str) -> ProblemError:

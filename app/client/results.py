@@ -60,10 +60,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class BatchItem:
-    """What one of several queries found, or why its picture cannot be used."""
+    """What one of several queries found, or why its picture cannot be used: `code` for programs, `error` for people."""
 
     answer: Answer | None = None
     error: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,13 @@ class Searched:
 
 @dataclass(frozen=True)
 class Added:
-    """What became of a picture that was added; `error` says why it was rejected."""
+    """What became of a picture that was added; `code` and, for people, `error` say why it was rejected."""
 
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     error: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True)

@@ -58,12 +58,13 @@ class Upload:
 
 @dataclass(frozen=True)
 class Added:
-    """What became of an upload; `error` says why it was rejected."""
+    """What became of an upload; `error` says why it was rejected, and `code` in a word for programs."""
 
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     error: str | None = None
+    code: str | None = None
 
 
 @dataclass
@@ -77,7 +78,7 @@ class _Item:
     thumbnail: bytes = b""
     facts: PictureFacts | None = None
     encoding: NewEncoding | None = None
-    refused: str | None = None
+    refused: PictureRefusedError | None = None
 
 
 class Ingest:
@@ -157,7 +158,7 @@ class Ingest:
             except CatalogueChangedError:
                 self._give_up(new)
                 continue
-            return [_report(item, None if item.refused else next(done)) for item in items]
+            return [_rejected(item, item.refused) if item.refused else _added(item, next(done)) for item in items]
         raise UnavailableError("The catalogue changed while the pictures were being added.")
 
     def _prepare(self, uploads: Sequence[Upload], stop: Stop) -> list[_Item]:
@@ -182,7 +183,7 @@ class Ingest:
         try:
             picture = self._encodings.prepare(item.upload.data, thumbnail=True)
         except PictureRefusedError as error:
-            item.refused = error.reason
+            item.refused = error
             return
         item.image, item.thumbnail = picture.image, picture.thumbnail
         item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
@@ -260,7 +261,9 @@ def _item(upload: Upload) -> _Item:
     return _Item(upload, upload.key if upload.key is not None else sha256, sha256)
 
 
-def _report(item: _Item, done: Done | None) -> Added:
-    if done is None:
-        return Added(None, item.key, "rejected", item.refused)
+def _added(item: _Item, done: Done) -> Added:
     return Added(done.id, item.key, done.status)
+
+
+def _rejected(item: _Item, refused: PictureRefusedError) -> Added:
+    return Added(None, item.key, "rejected", refused.reason, refused.code)

@@ -32,10 +32,10 @@ PATIENCE_S = 180.0
 _LOOK_AGAIN_S = 0.5
 # By the code of a refusal: originals that were accepted under other limits are not damaged.
 _REMEDIES = {
-    "too_many_bytes": "Raise LOOKALIKE_MAX_PICTURE_BYTES",
-    "too_many_pixels": "Raise LOOKALIKE_MAX_PICTURE_PIXELS",
-    "too_slow": "Raise LOOKALIKE_MAX_DECODE_SECONDS",
-    "too_much_memory": "Give the command more memory",
+    "image_too_large": "Raise LOOKALIKE_MAX_IMAGE_BYTES",
+    "image_too_many_pixels": "Raise LOOKALIKE_MAX_IMAGE_PIXELS",
+    "image_decode_timeout": "Raise LOOKALIKE_MAX_DECODE_CPU_SECONDS",
+    "image_decode_out_of_memory": "Give the command more memory",
 }
 
 Report = Callable[[int, int], None]

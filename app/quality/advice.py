@@ -46,4 +46,4 @@ def advise(tried: Sequence[Tried], in_use: int, labelled_queries: int, others: i
         return Advice(pool, f"{why} It is the one in use.")
     if pool >= others:
         why += " It holds the whole catalogue, which is small enough to be searched exactly."
-    return Advice(pool, f"{why} Set LOOKALIKE_POOL={pool} and start the service again to use it.")
+    return Advice(pool, f"{why} Set LOOKALIKE_SEARCH_POOL={pool} and start the service again to use it.")

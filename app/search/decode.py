@@ -114,12 +114,12 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Cro
         raise
     except MemoryError as error:
         reason = f"The {kind.name} picture needs more memory to decode than there is. Send a smaller one."
-        raise PictureRefusedError("too_much_memory", reason) from error
+        raise PictureRefusedError("image_decode_out_of_memory", reason) from error
     # Decoders give up in every way there is (OSError, SyntaxError, struct.error, …) and promise
     # none of them; all mean that this data does not decode. The original stays attached as the cause.
     except Exception as error:
         reason = f"The {kind.name} picture is damaged or incomplete: it cannot be decoded."
-        raise PictureRefusedError("damaged", reason) from error
+        raise PictureRefusedError("image_damaged", reason) from error
 
 
 def thumbnail(image: Image.Image, side: int = 320) -> bytes:
@@ -153,10 +153,10 @@ def check_bytes(size: int, limits: DecodeLimits) -> None:
         PictureRefusedError: it is empty, or too large.
     """
     if size == 0:
-        raise PictureRefusedError("empty", "The picture is empty: it has no bytes.")
+        raise PictureRefusedError("image_empty", "The picture is empty: it has no bytes.")
     if size > limits.max_bytes:
         reason = f"The picture has {size:,} bytes; at most {limits.max_bytes:,} are taken."
-        raise PictureRefusedError("too_many_bytes", reason)
+        raise PictureRefusedError("image_too_large", reason)
 
 
 def _recognise(data: bytes) -> _Format:
@@ -164,25 +164,25 @@ def _recognise(data: bytes) -> _Format:
         if re.match(kind.magic, data, re.DOTALL):
             return kind
     names = ", ".join(kind.name for kind in FORMATS)
-    raise PictureRefusedError("unknown_format", f"This is not a picture in a format read here: {names}.")
+    raise PictureRefusedError("image_format_unsupported", f"This is not a picture in a format read here: {names}.")
 
 
 def _check_pixels(size: tuple[int, int], limits: DecodeLimits) -> None:
     width, height = size
     if width * height > limits.max_pixels:
         reason = f"The picture has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} are taken."
-        raise PictureRefusedError("too_many_pixels", reason)
+        raise PictureRefusedError("image_too_many_pixels", reason)
 
 
 def _check_effort(image: ImageFile.ImageFile, data: bytes, limits: DecodeLimits) -> None:
     # Pillow reads run lengths in a Python loop: a file within the limits would take it most of a minute.
     if isinstance(image, BmpImageFile) and image.info["compression"] in BMP_RUN_LENGTH:
-        raise PictureRefusedError("unknown_format", "BMP pictures with run-length compression are not read.")
+        raise PictureRefusedError("image_format_unsupported", "BMP pictures with run-length compression are not read.")
     if image.info.get("progressive"):
         scans = data.count(b"\xff\xda")
         if scans * image.width * image.height > SCANS_AT_MAX_PIXELS * limits.max_pixels:
             reason = f"The picture draws its {image.width:,} × {image.height:,} pixels {scans:,} times over."
-            raise PictureRefusedError("too_many_pixels", reason)
+            raise PictureRefusedError("image_too_many_pixels", reason)
 
 
 def _load(image: ImageFile.ImageFile, side: int | None) -> tuple[int, int]:
@@ -209,7 +209,7 @@ def _cut(upright: Image.Image, crop: Crop, width: int, height: int) -> Image.Ima
     right, lower = crop.x + crop.width, crop.y + crop.height
     if not (0 <= crop.x < right <= width and 0 <= crop.y < lower <= height):
         reason = f"The crop {crop} (x, y, width, height) does not lie within the {width:,} × {height:,} pixels."
-        raise PictureRefusedError("crop_outside", reason)
+        raise PictureRefusedError("crop_outside_image", reason)
     across, down = upright.width / width, upright.height / height
     corner = int(crop.x * across), int(crop.y * down)
     # At least a pixel, whatever is left of a narrow one.

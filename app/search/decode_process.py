@@ -51,7 +51,7 @@ class LostError(PictureRefusedError):
     """A process did not survive a picture."""
 
     def __init__(
-        self, reason: str = "The picture is damaged: it made its decoder fail.", code: str = "damaged"
+        self, reason: str = "The picture is damaged: it made its decoder fail.", code: str = "image_damaged"
     ) -> None:
         super().__init__(code, reason)
 
@@ -148,7 +148,7 @@ class DecodeProcess:
                 return DiedError(
                     "Decoding the picture took more memory than this machine has free, so the system ended its "
                     "decoder. Send a smaller picture, or send it again when there is more memory.",
-                    "too_much_memory",
+                    "image_decode_out_of_memory",
                 )
         return DiedError()
 
@@ -217,7 +217,7 @@ class _Limit:
         own = self._own.seconds()
         if own > self._seconds:
             reason = f"The picture takes more than {self._seconds:g} s of processor time to decode. Send a smaller one."
-            raise LostError(reason, "too_slow")
+            raise LostError(reason, "image_decode_timeout")
         if time.monotonic() > self._until:
             raise DecodingUnavailableError(
                 f"The machine is too busy: within {self._wall_seconds:g} s a decoder got {own:.1f} s of processor "

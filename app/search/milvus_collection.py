@@ -70,7 +70,9 @@ class Collection:
         # Such a one takes it, and finds nothing of it.
         version = self._connection.version() if self._half else None
         if version is not None and version.startswith(_WITHOUT_HALVES):
-            raise LookalikeError(f"Milvus {version} cannot keep float16: LOOKALIKE_VECTORS=f32, or use a newer one.")
+            raise LookalikeError(
+                f"Milvus {version} cannot keep float16: LOOKALIKE_VECTOR_DTYPE=f32, or use a newer one."
+            )
         kinds = self._connection.kinds
         self._make_one("code", kinds.BINARY_VECTOR)
         self._make_one("f7", kinds.FLOAT16_VECTOR if self._half else kinds.FLOAT_VECTOR)

@@ -42,7 +42,9 @@ def answer(prepare: Preparer, data: bytes, thumbnail: bool, crop: Crop | None) -
     except PictureRefusedError as error:
         return _headed({"code": error.code, "reason": error.reason})
     except MemoryError:
-        return _headed({"code": "too_much_memory", "reason": "The picture needs more memory than there is for one."})
+        return _headed(
+            {"code": "image_decode_out_of_memory", "reason": "The picture needs more memory than there is for one."}
+        )
     header: dict[str, int | str] = {
         "width": made.width,
         "height": made.height,

@@ -54,7 +54,7 @@ import { request, requestJson } from "./http.js";
 
 /** @typedef {{items: Picture[], next_cursor: string | null, notes: string[]}} PicturePage */
 
-/** @typedef {{status: "created" | "updated" | "unchanged" | "rejected", error: string | null}} Added */
+/** @typedef {{status: "created" | "updated" | "unchanged" | "rejected", code: string | null, error: string | null}} Added */
 
 /** @typedef {{label: string | null, metadata: Record<string, unknown>}} Patch */
 

@@ -8,8 +8,10 @@
 import { Refusal } from "./errors.js";
 import { askForKey } from "./key.js";
 import { reach, refusal } from "./reach.js";
-import { loseSign, wantsKey } from "./session.js";
+import { loseSign } from "./session.js";
 
+const UNAUTHORIZED = "unauthorized";
+const INSUFFICIENT_SCOPE = "insufficient_scope";
 const NO_KEY = "Without a key this catalogue cannot be searched.";
 const NOT_KEPT =
   "The key was taken, and yet the service asks for one again. Does this browser keep the cookies of this page?";
@@ -43,12 +45,12 @@ async function send(path, init, again) {
   const response = await reach(path, init);
   if (response.ok) return response;
   const refused = await refusal(response);
-  if (refused.status === 401) {
+  if (refused.code === UNAUTHORIZED) {
     loseSign();
-    if (again) throw new Refusal(NOT_KEPT, 401);
-    if (!(await askForKey(""))) throw new Refusal(NO_KEY, 401);
+    if (again) throw new Refusal(NOT_KEPT, refused.status, refused.code);
+    if (!(await askForKey(""))) throw new Refusal(NO_KEY, refused.status, refused.code);
   } else {
-    const anotherKeyMay = refused.status === 403 && (await wantsKey(init.signal));
+    const anotherKeyMay = refused.code === INSUFFICIENT_SCOPE;
     if (!anotherKeyMay || !(await askForKey(refused.message))) throw refused;
   }
   return send(path, init, true);

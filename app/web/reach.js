@@ -2,7 +2,7 @@
 
 import { ReadableError, Refusal } from "./errors.js";
 
-/** @typedef {{title?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
+/** @typedef {{title?: string, code?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
 
 /**
  * @param {string} path
@@ -28,5 +28,5 @@ export async function refusal(response) {
   const sentence = problem.detail || problem.title || `The service answered with status ${response.status}.`;
   const more = (problem.errors ?? []).filter(({ reason }) => !sentence.includes(reason));
   const all = [sentence, ...more.map(({ field, reason }) => `${field}: ${reason}`)].join(" ");
-  return new Refusal(all, response.status);
+  return new Refusal(all, response.status, problem.code ?? "");
 }

@@ -37,14 +37,3 @@ export function loseSign() {
 export function hasKey() {
   return document.cookie.split("; ").includes(`${SIGN}=yes`);
 }
-
-/**
- * Tells whether a key is all that keeps a request out: whoever comes without one is asked for it, and is not refused
- * for the name or the page that the request comes by. A search without a picture changes nothing where it is let in.
- *
- * @param {AbortSignal | null} [signal]
- */
-export async function wantsKey(signal) {
-  const response = await reach("/search", { method: "POST", credentials: "omit", signal });
-  return response.status === 401 && response.headers.get("WWW-Authenticate") === "Bearer";
-}

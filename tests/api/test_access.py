@@ -71,8 +71,7 @@ def test_without_keys_this_machine_may_do_everything(opened: Open) -> None:
 @pytest.mark.parametrize("host", ["example.com", "192.168.1.7:8000", "127.0.0.1.evil.test", "localhost.evil.test:80"])
 def test_without_keys_no_other_name_is_answered(opened: Open, host: str) -> None:
     answer = opened().get("/stats", headers={"Host": host})
-    assert answer.status_code == 403
-    assert "lookalike keys create" in answer.json()["detail"]
+    assert (answer.status_code, answer.json()["code"]) == (403, "local_only")
     assert opened(auth="off").get("/stats", headers={"Host": host}).status_code == 200
 
 
@@ -101,7 +100,7 @@ def test_where_names_are_given_no_other_is_answered(opened: Open, auth: str) -> 
     refused = [
         host
         for host in (*OWN_HOSTS, *OTHER_HOSTS)
-        if "LOOKALIKE_ALLOWED_HOSTS" in client.get("/stats", headers={"Host": host}).json().get("detail", "")
+        if client.get("/stats", headers={"Host": host}).json().get("code") == "host_not_allowed"
     ]
     assert refused == list(OTHER_HOSTS)
 
@@ -225,7 +224,7 @@ def test_whoever_watches_sees_that_the_database_is_away(
     client = opened()
     admin, writer = make_key(database, Scope.ADMIN), make_key(database, Scope.WRITE, name="writer")
     assert client.get("/metrics", headers=bearer(admin)).status_code == 200
-    assert client.get("/metrics", headers=bearer(writer)).status_code == 403
+    assert client.get("/metrics", headers=bearer(writer)).json()["code"] == "insufficient_scope"
     with database_away(str(make_url(migrated_url).database), postgres_url):
         answers = [client.get("/metrics", headers=bearer(key)) for key in (admin, writer, "lk_1_no")]
         stats = client.get("/stats", headers=bearer(admin))
@@ -252,7 +251,7 @@ def test_another_site_s_page_cannot_write_here(opened: Open, auth: str) -> None:
     own = {"Host": "Search.Example:443", "Origin": "https://search.example"}
     assert client.delete("/images/99", headers=own).status_code == (404 if auth == "off" else 403)
     assert client.delete("/images/1", headers={"Origin": "https://evil.test"}).status_code == 403
-    assert client.delete("/images/1", headers={"Origin": "http://["}).status_code == 403
+    assert client.delete("/images/1", headers={"Origin": "http://["}).json()["code"] == "origin_not_allowed"
 
 
 def test_other_sites_may_ask_only_where_they_are_named(opened: Open) -> None:
@@ -267,7 +266,7 @@ def test_other_sites_may_ask_only_where_they_are_named(opened: Open) -> None:
 
 
 def test_a_key_beyond_its_rate_is_told_when_the_next_request_is_within_it(opened: Open, database: Database) -> None:
-    client = opened(rate="3/minute")
+    client = opened(rate_limit="3/minute")
     key, other = make_key(database, Scope.SEARCH), make_key(database, Scope.SEARCH, name="other")
     began = time.time()
     assert [client.get("/stats", headers=bearer(key)).status_code for _ in range(3)] == [200, 200, 200]
@@ -281,7 +280,7 @@ def test_a_key_beyond_its_rate_is_told_when_the_next_request_is_within_it(opened
 
 
 def test_a_request_after_retry_after_is_within_the_rate(opened: Open, database: Database) -> None:
-    client, key = opened(rate="2 per 3 second"), make_key(database, Scope.SEARCH)
+    client, key = opened(rate_limit="2 per 3 second"), make_key(database, Scope.SEARCH)
     while (answer := client.get("/stats", headers=bearer(key))).status_code == 200:
         pass
     assert answer.status_code == 429
@@ -290,7 +289,7 @@ def test_a_request_after_retry_after_is_within_the_rate(opened: Open, database: 
 
 
 def test_looking_whether_it_is_ready_does_not_count_against_the_rate(opened: Open, database: Database) -> None:
-    client, key = opened(rate="1/hour"), make_key(database, Scope.SEARCH)
+    client, key = opened(rate_limit="1/hour"), make_key(database, Scope.SEARCH)
     assert [client.get("/readyz", headers=bearer(key)).status_code for _ in range(3)] == [200] * 3
     assert client.get("/stats", headers=bearer(key)).status_code == 200
 

@@ -80,7 +80,7 @@ def waiting(connections: list[socket.socket]) -> Iterator[None]:
 def test_strangers_with_slow_bodies_keep_nobody_with_a_key_from_searching(
     settings: Settings, keys: tuple[str, str]
 ) -> None:
-    with live(settings.model_copy(update={"auth": "auto", "max_requests": MOST})) as port:
+    with live(settings.model_copy(update={"auth": "auto", "max_concurrent_requests": MOST})) as port:
         slow = [begin(port, target) for target in ("POST /session", "GET /docs", "GET /healthz") for _ in range(30)]
         with waiting(slow):
             assert [search(port, keys[0]).status_code for _ in range(5)] == [200] * 5
@@ -91,7 +91,7 @@ def test_strangers_with_slow_bodies_keep_nobody_with_a_key_from_searching(
 def test_slow_requests_with_one_key_leave_room_for_another(settings: Settings, keys: tuple[str, str]) -> None:
     headers = f"Authorization: Bearer {keys[0]}\r\n"
     targets = [("POST /search", FORM), ("PATCH /images/1", ""), ("POST /index", FORM), ("POST /jobs", "")]
-    with live(settings.model_copy(update={"auth": "auto", "max_requests": MOST})) as port:
+    with live(settings.model_copy(update={"auth": "auto", "max_concurrent_requests": MOST})) as port:
         slow = [begin(port, target, headers + more) for target, more in targets for _ in range(20)]
         with waiting(slow):
             assert [search(port, keys[1]).status_code for _ in range(5)] == [200] * 5
@@ -128,7 +128,10 @@ def test_a_full_house_says_when_to_come_again(settings: Settings, monkeypatch: p
         raise ZeroDivisionError
 
     monkeypatch.setattr(queries, "page_sizes", page_sizes)
-    with live(settings.model_copy(update={"max_requests": MOST})) as port, ThreadPoolExecutor(MOST) as callers:
+    with (
+        live(settings.model_copy(update={"max_concurrent_requests": MOST})) as port,
+        ThreadPoolExecutor(MOST) as callers,
+    ):
         calls = [callers.submit(httpx2.get, f"http://127.0.0.1:{port}/images", timeout=120) for _ in range(MOST)]
         inside.wait(60)
         answer = httpx2.get(f"http://127.0.0.1:{port}/jobs")
@@ -142,7 +145,7 @@ def test_health_metrics_and_keys_are_answered_while_all_threads_are_busy(
 ) -> None:
     held = threading.Event()
     monkeypatch.setattr(queries, "page_sizes", lambda _session, **_: held.wait(60) and 1 / 0)
-    monkeypatch.setattr(main, "OTHER_THREADS", 1 - settings.max_requests)
+    monkeypatch.setattr(main, "OTHER_THREADS", 1 - settings.max_concurrent_requests)
     with live(settings.model_copy(update={"auth": "auto"})) as port, ThreadPoolExecutor(2) as callers:
         url = f"http://127.0.0.1:{port}"
         pages = callers.submit(httpx2.get, f"{url}/images", headers=bearer(keys[0]), timeout=120)

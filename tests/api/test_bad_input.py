@@ -33,7 +33,7 @@ def shared(postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFa
             database_url=make_url(postgres_url).set(database="bad_input").render_as_string(hide_password=False),
             demo="off",
             auth="off",
-            max_picture_bytes=MAX_PICTURE,
+            max_image_bytes=MAX_PICTURE,
             max_request_bytes=MAX_REQUEST,
             max_images_per_request=20,
             _env_file=None,
@@ -52,13 +52,26 @@ def untouched(shared: TestClient) -> Iterator[TestClient]:
     assert (shared.get("/images").json(), shared.get("/stats").json()) == before
 
 
-def expect_problem(answer: Response, status: int, field: str | None = None, reason: str = "") -> None:
+BY_STATUS = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "request_too_large",
+    422: "invalid_request",
+    500: "internal_error",
+}
+
+
+def expect_problem(
+    answer: Response, status: int, field: str | None = None, reason: str = "", code: str | None = None
+) -> None:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
-    assert set(problem) == {"type", "title", "status", "detail", "errors"}
+    assert set(problem) == {"type", "title", "status", "code", "detail", "errors"}
     assert problem["status"] == status
     assert problem["title"]
+    assert problem["code"] == (code or BY_STATUS[status])
     assert reason.lower() in problem["detail"].lower()
     if field is not None:
         assert field in [error["field"] for error in problem["errors"]], problem
@@ -67,24 +80,25 @@ def expect_problem(answer: Response, status: int, field: str | None = None, reas
 
 
 PICTURES = {
-    "empty": (b"", 422, "empty"),
-    "text": (BROKEN, 422, "not a picture"),
-    "script": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "not a picture"),
-    "truncated": (encoded(gradient(), "PNG")[:-40], 422, "damaged"),
-    "bomb": (png(10_000, 5_001, 8, 2, bytes(100)), 413, "pixels"),
-    "too many bytes": (encoded(gradient(), "BMP") + bytes(MAX_PICTURE), 413, "bytes"),
+    "empty": (b"", 422, "image_empty"),
+    "text": (BROKEN, 422, "image_format_unsupported"),
+    "script": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "image_format_unsupported"),
+    "truncated": (encoded(gradient(), "PNG")[:-40], 422, "image_damaged"),
+    "bomb": (png(10_000, 5_001, 8, 2, bytes(100)), 413, "image_too_many_pixels"),
+    "too many bytes": (encoded(gradient(), "BMP") + bytes(MAX_PICTURE), 413, "image_too_large"),
 }
 
 
 @pytest.mark.parametrize("case", PICTURES)
 def test_a_search_with_something_else_than_a_picture(untouched: TestClient, case: str) -> None:
-    data, status, reason = PICTURES[case]
-    expect_problem(untouched.post("/search", files={"image": ("x.png", data)}), status, "image", reason)
+    data, status, code = PICTURES[case]
+    expect_problem(untouched.post("/search", files={"image": ("x.png", data)}), status, "image", code=code)
 
 
 def test_pictures_that_cannot_be_used_cost_the_others_nothing(client: TestClient) -> None:
-    bad = [data for case, (data, _, _) in PICTURES.items() if case != "too many bytes"]
+    bad = {data: code for case, (data, _, code) in PICTURES.items() if case != "too many bytes"}
     items = index(client, picture(1), *bad, picture(2))
+    assert [item["code"] for item in items] == [None, *bad.values(), None]
     assert [item["status"] for item in items] == ["created", *["rejected"] * len(bad), "created"]
     assert all(item["error"] for item in items[1:-1])
     assert client.get("/stats").json()["images"] == 2

@@ -74,7 +74,7 @@ def test_search_on_a_busy_machine_is_answered_503_with_a_time_to_try_again(
     assert "too busy" in answer.json()["detail"]
     assert client.post("/search", files={"image": b"text"}).status_code == 422
     counted = re.findall(r'lookalike_pictures_refused_total{.*reason="(\w+)"', client.get("/metrics").text)
-    assert counted == ["unknown_format"]
+    assert counted == ["image_format_unsupported"]
 
 
 def test_batch_that_cannot_be_decoded_now_is_refused_as_a_whole_and_can_be_sent_again(

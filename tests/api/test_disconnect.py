@@ -161,7 +161,7 @@ def test_who_left_is_no_error(port: int, slowed: psycopg.Connection, caplog: pyt
 @pytest.fixture
 def hasty(settings: Settings) -> Settings:
     """Settings that give a statement no time."""
-    return settings.model_copy(update={"max_statement_seconds": 0.5})
+    return settings.model_copy(update={"statement_timeout_seconds": 0.5})
 
 
 def test_a_statement_that_takes_too_long_is_answered_with_what_to_do(

@@ -70,7 +70,7 @@ def found(client: TestClient, data: bytes) -> list[tuple[int, float]]:
 
 
 # In Milvus vectors are on a disk that is not ours.
-VECTORS = [] if os.environ.get("LOOKALIKE_INDEX") == "milvus" else [vectors_full]
+VECTORS = [] if os.environ.get("LOOKALIKE_INDEX_BACKEND") == "milvus" else [vectors_full]
 
 
 @pytest.mark.parametrize("full", [pictures_full, pictures_full_at_the_sync, *VECTORS])

@@ -116,7 +116,7 @@ def test_a_job_that_is_not_there_is_not_found(client: TestClient) -> None:
 
 def test_archives_have_a_limit_of_their_own(settings: Settings) -> None:
     archive = zipped(pictures(10))
-    with opened(settings, max_request_bytes=1000, max_job_bytes=len(archive)) as client:
+    with opened(settings, max_request_bytes=1000, max_archive_bytes=len(archive)) as client:
         assert ended(client, send(client, archive))["state"] == "done"
         for content in (archive + b"x", iter([archive, b"x"])):
             answer = client.post("/jobs", content=content)
@@ -141,7 +141,7 @@ def test_a_full_disk_is_said_before_it_is_full(
 
 
 def test_more_files_than_are_taken_fail_the_job_before_anything_goes_in(settings: Settings) -> None:
-    with opened(settings, max_job_entries=5) as client:
+    with opened(settings, max_archive_entries=5) as client:
         now = ended(client, send(client, gzipped(pictures(6))))
         assert (now["state"], now["done"]) == ("failed", 0)
         assert "more than 5 files" in now["error"]

@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import make_url
 
 from app.api import metrics_files
-from app.api.metrics import PICTURE_CODES, Metrics
+from app.api.metrics import Metrics
 from app.api.metrics_files import VARIABLE, forget_the_dead, remove_abandoned, shared_folder
+from app.api.problem_codes import IMAGE_CODES
 from app.catalogue.database import Database
 from app.ingest import jobs
 from app.main import create_app
@@ -89,16 +90,16 @@ def test_what_is_refused_is_counted_by_reason(client: TestClient) -> None:
     client.get("/nowhere")
     client.post("/search", params={"k": 0}, files={"image": picture(1)})
     text = client.get("/metrics").text
-    codes = {code: metric(text, "lookalike_pictures_refused_total", reason=code) for code in PICTURE_CODES}
-    assert sum(count or 0 for count in codes.values()) == 3
-    assert codes["empty"] == 1
-    reasons = {"picture": 1, "not_found": 2, "invalid": 1}
+    counted = [metric(text, "lookalike_pictures_refused_total", reason=code) for code in IMAGE_CODES]
+    assert sum(count or 0 for count in counted) == 3
+    assert metric(text, "lookalike_pictures_refused_total", reason="image_empty") == 1
+    reasons = {"image_format_unsupported": 1, "not_found": 2, "invalid_request": 1}
     found = {reason: metric(text, "lookalike_requests_refused_total", reason=reason) for reason in reasons}
     assert found == reasons
 
 
 def test_a_house_that_is_full_is_counted(settings: Settings) -> None:
-    app = create_app(settings.model_copy(update={"max_requests": 1}), open_with_fake)
+    app = create_app(settings.model_copy(update={"max_concurrent_requests": 1}), open_with_fake)
     with TestClient(app) as client:
         inside, leave = threading.Event(), threading.Event()
 
@@ -138,7 +139,7 @@ def test_requests_are_counted_by_route_and_never_by_address(client: TestClient) 
 def test_what_a_decoder_says_of_a_picture_makes_no_new_label() -> None:
     metrics = Metrics()
     metrics.refused("made up by a picture")
-    assert metric(metrics.render().decode(), "lookalike_pictures_refused_total", reason="other") == 1
+    assert metric(metrics.render().decode(), "lookalike_pictures_refused_total", reason="image_damaged") == 1
 
 
 def test_the_catalogue_and_how_far_its_index_is(client: TestClient, database: Database) -> None:
@@ -205,7 +206,7 @@ import os, sys
 from pathlib import Path
 from app.api.metrics import Metrics
 metrics = Metrics(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
-metrics.refused("damaged")
+metrics.refused("image_damaged")
 metrics.answered("GET", "/images", 200, 0.25)
 held = metrics.request()
 held.__enter__()
@@ -235,7 +236,7 @@ def test_processes_count_together_and_what_the_dead_were_doing_is_forgotten(fold
     died.communicate()
     text, _ = tells.communicate("")
     lives.communicate("")
-    assert metric(text, "lookalike_pictures_refused_total", reason="damaged") == 3
+    assert metric(text, "lookalike_pictures_refused_total", reason="image_damaged") == 3
     assert metric(text, "lookalike_http_request_seconds_count", method="GET", route="/images") == 3
     assert metric(text, "lookalike_http_request_seconds_sum", method="GET", route="/images") == 0.75
     assert metric(text, "lookalike_http_requests_in_progress") == 2

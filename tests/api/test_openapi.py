@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.api.problem_codes import ProblemCode
 from app.api.problems import MEDIA_TYPE
 from app.main import create_app
 from app.settings import Settings
@@ -85,6 +86,13 @@ def test_every_error_is_described_as_a_problem(schema: dict[str, Any]) -> None:
                 assert response["content"][MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/Problem"}
                 described += 1
     assert described > len(PATHS)
+
+
+def test_the_codes_of_errors_are_listed(schema: dict[str, Any]) -> None:
+    schemas = schema["components"]["schemas"]
+    assert schemas["ProblemCode"]["enum"] == list(ProblemCode)
+    assert schemas["Problem"]["properties"]["code"] == {"$ref": "#/components/schemas/ProblemCode"}
+    assert "code" in schemas["Problem"]["required"]
 
 
 def test_whatever_takes_parameters_says_that_it_may_refuse_them(schema: dict[str, Any]) -> None:

@@ -31,8 +31,8 @@ def port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server whose patience is short and whose house is small."""
     monkeypatch.setattr(protocol, "HEAD_SECONDS", PATIENCE)
     monkeypatch.setattr(slow_readers, "EVERY_S", PATIENCE / 5)
-    patience = {"max_request_seconds": PATIENCE, "transfer_grace_seconds": PATIENCE}
-    strict = settings.model_copy(update={**patience, "max_requests": MOST})
+    patience = {"request_read_timeout_seconds": PATIENCE, "transfer_grace_seconds": PATIENCE}
+    strict = settings.model_copy(update={**patience, "max_concurrent_requests": MOST})
     with live(strict) as listening:
         yield listening
 
@@ -137,7 +137,7 @@ def test_a_list_that_is_not_read_is_given_up_too(port: int) -> None:
 
 
 def test_a_body_below_the_least_rate_is_cut_off_long_before_its_whole_time(settings: Settings) -> None:
-    patient = settings.model_copy(update={"max_request_seconds": 600.0, "transfer_grace_seconds": PATIENCE})
+    patient = settings.model_copy(update={"request_read_timeout_seconds": 600.0, "transfer_grace_seconds": PATIENCE})
     with live(patient) as port:
         for path in (b"/search", b"/session"):
             with closing(connect(port)) as connection:

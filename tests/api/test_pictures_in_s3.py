@@ -36,7 +36,7 @@ __all__ = ["s3"]
 @pytest.fixture
 def settings(settings: Settings, s3: S3Server) -> Settings:
     """The same catalogue, with its pictures in a bucket."""
-    return settings.model_copy(update={"pictures": f"s3://{BUCKET}/mine"})
+    return settings.model_copy(update={"storage_url": f"s3://{BUCKET}/mine"})
 
 
 @pytest.fixture
@@ -188,9 +188,9 @@ def test_a_backup_of_a_bucket_comes_back_into_a_folder(
     with connect(postgres_url) as connection:
         connection.execute(f"CREATE DATABASE in_a_folder TEMPLATE {template}")
     url = make_url(postgres_url).set(database="in_a_folder").render_as_string(hide_password=False)
-    there = settings.model_copy(update={"pictures": None, "data_dir": tmp_path / "there", "database_url": url})
+    there = settings.model_copy(update={"storage_url": None, "data_dir": tmp_path / "there", "database_url": url})
     with closing(Database(url)) as database:
-        pictures = open_pictures(there.pictures, there.data_dir)
+        pictures = open_pictures(there.storage_url, there.data_dir)
         restore(database, pictures, there.data_dir, tmp_path / "backup", lambda *_: None)
         with database.asking() as session:
             generation = generation_in_use(session)

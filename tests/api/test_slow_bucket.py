@@ -37,7 +37,7 @@ def wire(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowWire]:
 @pytest.fixture
 def in_bucket(settings: Settings, wire: SlowWire) -> Settings:
     assert wire.port
-    return settings.model_copy(update={"pictures": f"s3://{BUCKET}/mine"})
+    return settings.model_copy(update={"storage_url": f"s3://{BUCKET}/mine"})
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def save(service: Service, folder: Path) -> dict[str, object]:
 
 def restored(elsewhere: Settings, folder: Path) -> None:
     with closing(Database(str(elsewhere.database_url))) as database:
-        pictures = open_pictures(elsewhere.pictures, elsewhere.data_dir)
+        pictures = open_pictures(elsewhere.storage_url, elsewhere.data_dir)
         restore(database, pictures, elsewhere.data_dir, folder, lambda *_: None)
 
 

@@ -161,7 +161,7 @@ def test_a_statement_that_takes_too_long_is_given_up(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=1, statement_seconds=0.2)) as database:
         for ask in (database.asking, database.scanning, database.begin, database.asking_in_sql):
             with (
-                pytest.raises(StatementTimeoutError, match=r"within 0\.2 s.*LOOKALIKE_MAX_STATEMENT_SECONDS"),
+                pytest.raises(StatementTimeoutError, match=r"within 0\.2 s.*LOOKALIKE_STATEMENT_TIMEOUT_SECONDS"),
                 ask() as asked,
             ):
                 asked.execute(SLEEP)

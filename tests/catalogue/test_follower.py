@@ -127,7 +127,7 @@ def test_a_fresh_start_finds_the_same_as_a_process_that_followed(settings: Setti
 
 def test_vectors_of_half_the_space_find_the_same(settings: Settings) -> None:
     with ExitStack() as stack:
-        service = opened(settings.model_copy(update={"vectors": "f16"}), stack)
+        service = opened(settings.model_copy(update={"vector_dtype": "f16"}), stack)
         added = [add(service, f"key {number}", number) for number in range(12)]
         assert vector_file(service).path.suffix == ".f16"
         for mode in Mode:

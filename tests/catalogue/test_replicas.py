@@ -104,7 +104,7 @@ def test_without_milvus_nothing_is_acknowledged_and_afterwards_all_is_well(setti
     folder = tmp_path / "milvus"
     folder.mkdir()
     with running_milvus(folder) as server, ExitStack() as stack:
-        in_milvus = settings.model_copy(update={"index": "milvus", "milvus_uri": server.uri})
+        in_milvus = settings.model_copy(update={"index_backend": "milvus", "milvus_uri": server.uri})
         service = opened(in_milvus, stack)
         new = add(service, "one", 1)
         server.kill()
@@ -120,7 +120,7 @@ def test_without_milvus_nothing_is_acknowledged_and_afterwards_all_is_well(setti
 
 
 def test_a_catalogue_moves_to_milvus_and_back_while_it_is_searched(in_milvus: Settings) -> None:
-    local = in_milvus.model_copy(update={"index": "local"})
+    local = in_milvus.model_copy(update={"index_backend": "local"})
     with ExitStack() as stack:
         database = stack.enter_context(closing(Database(str(local.database_url))))
         service = stack.enter_context(
@@ -152,7 +152,7 @@ def move(service: Service, settings: Settings) -> None:
     """What `lookalike reencode` does, with the fake network."""
     encoder = FakeEncoder()
     with service.database.begin() as session:
-        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index)
+        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
     with closing(open_index(service.database, generation, places(settings))) as index:
         prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
         encodings = Encodings(service.database, prepare, encoder, index, generation.id)
@@ -162,7 +162,7 @@ def move(service: Service, settings: Settings) -> None:
 def test_an_empty_catalogue_goes_where_the_settings_say_and_a_filled_one_stays(
     in_milvus: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    local = in_milvus.model_copy(update={"index": "local"})
+    local = in_milvus.model_copy(update={"index_backend": "local"})
     with ExitStack() as stack:
         opened(local, stack)
     with ExitStack() as stack:
@@ -178,7 +178,7 @@ def test_an_empty_catalogue_goes_where_the_settings_say_and_a_filled_one_stays(
 
 def test_one_file_of_milvus_lite_serves_one_process(settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "lite.db"
-    in_file = settings.model_copy(update={"index": "milvus", "milvus_uri": str(file)})
+    in_file = settings.model_copy(update={"index_backend": "milvus", "milvus_uri": str(file)})
     script = "import sys, pymilvus; c = pymilvus.MilvusClient(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", script, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -192,11 +192,11 @@ def test_one_file_of_milvus_lite_serves_one_process(settings: Settings, tmp_path
         service = opened(in_file, stack)
         assert answer(service, add(service, "one", 1))
     with pytest.raises(ValueError, match="only one process"):
-        Settings(index="milvus", milvus_uri=str(file), workers=2, _env_file=None)
+        Settings(index_backend="milvus", milvus_uri=str(file), workers=2, _env_file=None)
     with pytest.raises(ValueError, match="neither an address"):
-        Settings(index="milvus", milvus_uri="localhost:19530", _env_file=None)
+        Settings(index_backend="milvus", milvus_uri="localhost:19530", _env_file=None)
     with pytest.raises(ValueError, match="where Milvus is"):
-        Settings(index="milvus", milvus_uri=None, _env_file=None)
+        Settings(index_backend="milvus", milvus_uri=None, _env_file=None)
 
 
 def test_there_is_nothing_to_sync_where_the_index_is_in_files(settings: Settings) -> None:

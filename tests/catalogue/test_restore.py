@@ -67,7 +67,7 @@ def nothing(*_: int) -> None:
 
 def restored(elsewhere: Settings, source: Path, *, without_missing: bool = False) -> Restored:
     with closing(Database(str(elsewhere.database_url))) as database:
-        pictures = open_pictures(elsewhere.pictures, elsewhere.data_dir)
+        pictures = open_pictures(elsewhere.storage_url, elsewhere.data_dir)
         return restore(database, pictures, elsewhere.data_dir, source, nothing, without_missing=without_missing)
 
 
@@ -277,7 +277,7 @@ def flip_one(path: Path) -> None:
     flip(path, 3 * FAKE_NETWORK.feature_dim * 4)
 
 
-@pytest.mark.skipif(os.environ.get("LOOKALIKE_INDEX") == "milvus", reason="vectors are not in files there")
+@pytest.mark.skipif(os.environ.get("LOOKALIKE_INDEX_BACKEND") == "milvus", reason="vectors are not in files there")
 @pytest.mark.parametrize(
     ("damage", "lost"), [(remove, COUNT), (shorten, COUNT - 5), (flip_one, 1)], ids=["missing", "cut off", "changed"]
 )

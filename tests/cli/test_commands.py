@@ -193,11 +193,11 @@ def test_a_misspelt_setting_is_told(tmp_path: Path) -> None:
     result = run(tmp_path, "models", LOOKALIKE_MAX_PICTURE_BYTE="1000")
     assert result.exit_code == 0
     assert "LOOKALIKE_MAX_PICTURE_BYTE is not a setting and changes nothing." in result.stderr
-    assert "Did you mean LOOKALIKE_MAX_PICTURE_BYTES?" in " ".join(result.stderr.split())
+    assert "Did you mean LOOKALIKE_MAX_IMAGE_BYTES?" in " ".join(result.stderr.split())
 
 
 def test_settings_spelt_right_say_nothing(tmp_path: Path) -> None:
-    assert run(tmp_path, "models", LOOKALIKE_MAX_PICTURE_BYTES="1000").stderr == ""
+    assert run(tmp_path, "models", LOOKALIKE_MAX_IMAGE_BYTES="1000").stderr == ""
 
 
 def test_check_says_what_confines_decoding(data: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_comparison_that_was_stopped_is_made_by_the_same_command(
 
 
 def test_a_report_without_a_folder_goes_where_the_service_finds_it(data: Path) -> None:
-    result = run(data, "report", LOOKALIKE_POOL="50")
+    result = run(data, "report", LOOKALIKE_SEARCH_POOL="50")
     assert result.exit_code == 0, result.output
     assert json.loads((data / "report" / "report.json").read_text())["pool"] == 50
     assert (data / "report" / "report.html").exists()

@@ -108,8 +108,16 @@ def test_a_problem_whose_errors_are_none_of_ours_is_still_a_problem(errors: Any)
 def test_of_errors_those_that_can_be_read_are() -> None:
     errors = [{"field": "k", "reason": "too many"}, None]
     with pytest.raises(ProblemError) as refused:
-        answered(CALLS["stats"], 422, json={"detail": "No.", "errors": errors})
+        answered(CALLS["stats"], 422, json={"detail": "No.", "code": "invalid_request", "errors": errors})
     assert refused.value.errors == (FieldProblem("k", "too many"),)
+    assert refused.value.code == "invalid_request"
+
+
+@pytest.mark.parametrize("said", [{}, {"code": None}, {"code": 422}])
+def test_an_error_without_a_code_has_none(said: dict[str, Any]) -> None:
+    with pytest.raises(ProblemError) as refused:
+        answered(CALLS["stats"], 422, json={"detail": "No.", **said})
+    assert refused.value.code is None
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallDisk]
         mounted = False
     if not mounted:
         least = shutil.disk_usage(data).free - LEEWAY * MEGABYTE
-        monkeypatch.setenv("LOOKALIKE_MIN_FREE_BYTES", str(least))
+        monkeypatch.setenv("LOOKALIKE_MIN_FREE_DISK_BYTES", str(least))
     log.warning("%s", f"a tmpfs of {SIZE} MB" if mounted else f"all but {LEEWAY} MB of the disk stay free")
     yield SmallDisk(data, mounted)
     if mounted:

@@ -41,7 +41,10 @@ def test_a_crowd_at_the_door_is_turned_away_and_nobody_inside_suffers(tmp_path: 
                 if answer.status_code != 200:
                     time.sleep(PAUSE_S)
 
-    with running_server(tmp_path / "data", LOOKALIKE_DEMO="off", LOOKALIKE_MAX_REQUESTS=str(ROOM)) as (url, process):
+    with running_server(tmp_path / "data", LOOKALIKE_DEMO="off", LOOKALIKE_MAX_CONCURRENT_REQUESTS=str(ROOM)) as (
+        url,
+        process,
+    ):
         insist(url, time.monotonic() + WARM_UP_S)
         calm = len(answers) / WARM_UP_S
         crowd(lambda: insist(url, time.monotonic() + WARM_UP_S))

@@ -65,9 +65,9 @@ def shared(database_url: str, s3: S3Server, tmp_path: Path) -> Iterator[dict[str
     with running_milvus(tmp_path) as milvus:
         told = {
             "LOOKALIKE_DATABASE_URL": database_url,
-            "LOOKALIKE_INDEX": "milvus",
+            "LOOKALIKE_INDEX_BACKEND": "milvus",
             "LOOKALIKE_MILVUS_URI": milvus.uri,
-            "LOOKALIKE_PICTURES": f"s3://{BUCKET}",
+            "LOOKALIKE_STORAGE_URL": f"s3://{BUCKET}",
             "LOOKALIKE_DEMO": "off",
             **s3.environment,
         }

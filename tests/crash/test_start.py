@@ -162,11 +162,15 @@ def test_a_signal_ends_a_start_that_hangs_with_the_interpreter_held(tmp_path: Pa
 def test_a_start_that_hangs_ends_at_its_deadline_and_says_where(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(HOLDS_THE_INTERPRETER)
     data = tmp_path / "data"
-    variables = {"PYTHONPATH": str(tmp_path), "STUCK": str(tmp_path / "stuck"), "LOOKALIKE_MAX_START_SECONDS": "30"}
+    variables = {
+        "PYTHONPATH": str(tmp_path),
+        "STUCK": str(tmp_path / "stuck"),
+        "LOOKALIKE_STARTUP_STEP_TIMEOUT_SECONDS": "30",
+    }
     with starting(data, **variables) as process:
         assert process.wait(START_S) == 1
     wait_until(partial(nothing_runs, data))
     said = log_of(data).read_text()
     assert "opening the database" in said
-    assert "LOOKALIKE_MAX_START_SECONDS" in said
+    assert "LOOKALIKE_STARTUP_STEP_TIMEOUT_SECONDS" in said
     assert "in stuck" in said, "the stacks of all threads"

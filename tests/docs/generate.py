@@ -1,8 +1,8 @@
-"""Writes docs/cli.md, what the command line says of itself.
+"""Writes the generated pages: docs/cli.md from the commands and docs/settings.md from the settings.
 
     python -m tests.docs.generate
 
-A test compares the page with what this makes, so a change to a command wants this run again.
+Run it after a change to a command or a setting; a test compares the pages with what this makes.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from app.cli.main import app
+from tests.docs import settings_page
+from tests.docs.table import cell
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 HEAD = """# Command line
@@ -52,10 +54,6 @@ def section(command: TyperCommand, context: typer.Context) -> str:
     return "\n".join([*head, *table])
 
 
-def cell(words: str) -> str:
-    """Returns words as a cell of a table, which would end at a bar."""
-    return " ".join(words.replace("|", ", ").split())
-
-
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    settings_page.PAGE.write_text(settings_page.settings_page(), encoding="utf-8")

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from app.api.problem_codes import ProblemCode
 from app.client import Lookalike
 from app.main import create_app
 from app.search.filter import COMPARISONS
 from app.settings import Settings
+from tests.docs import settings_page
 from tests.docs.generate import PAGE, page
 from tests.docs.pages import ADDRESS, NAMES, code, text
 
@@ -42,6 +44,15 @@ def column(name: str, heading: str) -> set[str]:
 
 def test_the_command_lines_page_is_what_the_commands_say() -> None:
     assert page() == PAGE.read_text(), "run `python -m tests.docs.generate`"
+
+
+def test_the_settings_page_is_what_the_settings_say() -> None:
+    assert settings_page.settings_page() == settings_page.PAGE.read_text(), "run `python -m tests.docs.generate`"
+
+
+def test_every_section_of_the_settings_page_begins_with_a_setting() -> None:
+    assert settings_page.SECTIONS.keys() <= Settings.model_fields.keys()
+    assert next(iter(settings_page.SECTIONS)) == next(iter(Settings.model_fields))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,6 +89,10 @@ def test_every_parameter_of_a_search_is_told() -> None:
 
 def test_every_operator_is_told() -> None:
     assert column("search.md", "| operator | passes where the field | example |\n") == OPERATORS
+
+
+def test_every_code_of_an_error_is_told() -> None:
+    assert column("api.md", "| code | status | meaning |\n") == set(ProblemCode)
 
 
 def test_every_method_of_the_client_is_told() -> None:

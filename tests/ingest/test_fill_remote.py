@@ -91,7 +91,7 @@ def test_a_command_ends_although_the_service_takes_little_at_once(
 
 @pytest.mark.timeout(120)
 def test_a_slow_uplink_takes_longer_and_no_more(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOOKALIKE_MAX_REQUEST_SECONDS", "2")
+    monkeypatch.setenv("LOOKALIKE_REQUEST_READ_TIMEOUT_SECONDS", "2")
     uplink = Uplink(rate=100_000)
     pictures = [entry(str(at), noise(at, 115)) for at in range(12)]
     with serving(settings) as service, Lookalike(str(service.base_url), transport=uplink) as client:

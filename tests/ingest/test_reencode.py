@@ -63,7 +63,9 @@ def move_to(
     patience: float = 60,
 ) -> None:
     with database.begin() as session:
-        generation = generations.find_or_create(session, network, Path(f"{network.name}.json"), index=settings.index)
+        generation = generations.find_or_create(
+            session, network, Path(f"{network.name}.json"), index=settings.index_backend
+        )
     with closing(open_index(database, generation, places(settings))) as index:
         prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
         encodings = Encodings(database, prepare, encoder, index, generation.id)
@@ -188,7 +190,7 @@ def test_moving_back_encodes_only_what_is_new_since(service: Service, settings: 
         moved.ingest.add([*pictures(53), Upload(encoded(gradient(200, 40)), "key-50", {})])
     encoder = OtherEncoder()
     with database.begin() as session:
-        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index)
+        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
     with closing(open_index(database, generation, places(settings))) as index:
         prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
         encodings = Encodings(database, prepare, encoder, index, generation.id)
@@ -248,10 +250,8 @@ def test_while_the_catalogue_is_held_for_the_switch_no_picture_is_tried_again(
 
 def test_original_past_a_limit_of_today_is_not_called_damaged(service: Service) -> None:
     service.ingest.add(pictures(50))
-    lower = service.settings.model_copy(update={"max_picture_pixels": 100})
-    with pytest.raises(
-        LookalikeError, match=r"^Picture 1 \(key-50\): .* Raise LOOKALIKE_MAX_PICTURE_PIXELS, or delete"
-    ):
+    lower = service.settings.model_copy(update={"max_image_pixels": 100})
+    with pytest.raises(LookalikeError, match=r"^Picture 1 \(key-50\): .* Raise LOOKALIKE_MAX_IMAGE_PIXELS, or delete"):
         move_to(lower, service.database, OtherEncoder(), OTHER_NETWORK, lambda *_: None)
 
 

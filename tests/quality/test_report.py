@@ -84,7 +84,7 @@ def test_codes_that_follow_the_vectors_want_a_small_pool(tmp_path: Path) -> None
     with planted(tmp_path, features, codes_of(features, 256), labels, 4) as (content, vectors):
         found = measure(content, vectors, replace(NETWORK, bits=256), 1000, 200, unheard)
     assert found["advice"]["pool"] == 30
-    assert "LOOKALIKE_POOL=30" in found["advice"]["why"]
+    assert "LOOKALIKE_SEARCH_POOL=30" in found["advice"]["why"]
     assert found["precision"]["both"] == found["precision"]["exact"] == 1
 
 
@@ -169,7 +169,7 @@ def test_bits_that_say_the_same_are_named() -> None:
 
 
 def test_the_recommended_pool_can_be_set(settings: Settings, database: Database) -> None:
-    few = settings.model_copy(update={"pool": 7})
+    few = settings.model_copy(update={"search_pool": 7})
     with assemble(few, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
         service.ingest.add([Upload(drawing(at), None, {}) for at in range(20)])
         assert service.searcher.by_picture(drawing(3), SearchOptions(k=5)).pool_size == 7

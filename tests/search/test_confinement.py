@@ -76,7 +76,7 @@ def test_decoder_that_is_taken_over_cannot_touch_files_or_memory(sandbox: Sandbo
 def test_decoder_that_reaches_for_the_network_or_other_processes_is_ended(
     sandbox: Sandbox, secret: Path, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
-    assert told(sandbox, what, secret).code == "damaged"
+    assert told(sandbox, what, secret).code == "image_damaged"
     assert "forbidden system call" in caplog.text
     assert sandbox(PICTURES["JPEG"]).media_type == "image/jpeg"
 

@@ -129,7 +129,7 @@ def test_a_crop_of_a_reduced_jpeg_is_the_same_part_and_keeps_its_detail(crop: Cr
 def test_a_crop_outside_the_picture_is_refused_with_both_sizes(crop: Crop, side: int | None) -> None:
     with pytest.raises(PictureRefusedError, match=f"{crop} .* does not lie within the 64 × 48 pixels") as refused:
         decode(FILES["JPEG"], LIMITS, side, crop)
-    assert refused.value.code == "crop_outside"
+    assert refused.value.code == "crop_outside_image"
 
 
 def test_reducing_does_not_show_after_the_resize() -> None:
@@ -224,29 +224,29 @@ def test_an_animation_is_its_first_frame(kind: str) -> None:
 
 
 def test_nothing_is_refused_as_empty() -> None:
-    assert refusal(b"").code == "empty"
+    assert refusal(b"").code == "image_empty"
 
 
 def test_too_many_bytes_are_refused() -> None:
     size = len(FILES["PNG"])
-    assert refusal(FILES["PNG"], DecodeLimits(max_bytes=size - 1)).code == "too_many_bytes"
+    assert refusal(FILES["PNG"], DecodeLimits(max_bytes=size - 1)).code == "image_too_large"
     decode(FILES["PNG"], DecodeLimits(max_bytes=size))
 
 
 @pytest.mark.parametrize("kind", MEDIA_TYPES)
 def test_too_many_pixels_are_refused(kind: str) -> None:
-    assert refusal(FILES[kind], DecodeLimits(max_pixels=64 * 48 - 1)).code == "too_many_pixels"
+    assert refusal(FILES[kind], DecodeLimits(max_pixels=64 * 48 - 1)).code == "image_too_many_pixels"
     decode(FILES[kind], DecodeLimits(max_pixels=64 * 48))
 
 
 @pytest.mark.parametrize("size", [(10_000, 9_000), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
 def test_a_size_is_refused_as_declared_without_a_warning(size: tuple[int, int]) -> None:
-    assert refusal(png(*size, 8, 0, b"")).code == "too_many_pixels"
+    assert refusal(png(*size, 8, 0, b"")).code == "image_too_many_pixels"
 
 
 @pytest.mark.parametrize("frame", [(0, 0, 9_900, 9_900), (60_000, 60_000, 1, 1)])
 def test_a_gif_is_as_large_as_its_frame_whatever_its_screen(frame: tuple[int, int, int, int]) -> None:
-    assert refusal(gif((1, 1), frame)).code == "too_many_pixels"
+    assert refusal(gif((1, 1), frame)).code == "image_too_many_pixels"
     assert decode(gif((1, 1), (2, 3, 1, 1)), LIMITS).image.size == (3, 4)
 
 
@@ -254,30 +254,30 @@ def test_a_heic_that_is_larger_than_it_says_is_refused() -> None:
     honest = encoded(gradient(512, 512), "HEIF")
     size = honest.index(b"ispe") + 8
     lying = honest[:size] + struct.pack(">II", 64, 64) + honest[size + 8 :]
-    assert refusal(lying, DecodeLimits(max_pixels=64 * 64)).code in {"damaged", "too_many_pixels"}
+    assert refusal(lying, DecodeLimits(max_pixels=64 * 64)).code in {"image_damaged", "image_too_many_pixels"}
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "ICO", "PPM", "TGA", "PCX", "EPS", "JPEG2000", "PDF"])
 def test_other_formats_are_refused_even_where_pillow_reads_them(kind: str) -> None:
-    assert refusal(encoded(gradient(), kind)).code == "unknown_format"
+    assert refusal(encoded(gradient(), kind)).code == "image_format_unsupported"
 
 
 @pytest.mark.parametrize("data", [b"B", b"BM and other words", b"<svg/>", b"\xff\xd8", bytes(64), b"RIFF"])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    assert refusal(data).code == "unknown_format"
+    assert refusal(data).code == "image_format_unsupported"
 
 
 def test_a_bmp_with_run_lengths_is_refused() -> None:
     bmp = bytearray(encoded(gradient().convert("P"), "BMP"))
     bmp[30] = 1
-    assert refusal(bytes(bmp)).code == "unknown_format"
+    assert refusal(bytes(bmp)).code == "image_format_unsupported"
 
 
 @pytest.mark.parametrize("kind", MEDIA_TYPES)
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.85])
 def test_a_truncated_file_is_refused(kind: str, share: float) -> None:
     data = FILES[kind]
-    assert refusal(data[: int(len(data) * share)]).code == "damaged"
+    assert refusal(data[: int(len(data) * share)]).code == "image_damaged"
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_more_data_than_pixels_is_not_expanded() -> None:
     ids=["jpeg segments", "jpeg padding", "png chunks", "gif extensions"],
 )
 def test_a_head_of_very_many_parts_is_refused(data: bytes) -> None:
-    assert refusal(data).code == "damaged"
+    assert refusal(data).code == "image_damaged"
 
 
 def test_a_progressive_jpeg_that_draws_over_and_over_is_refused() -> None:
@@ -339,7 +339,7 @@ def test_a_progressive_jpeg_that_draws_over_and_over_is_refused() -> None:
     last = data[data.rindex(b"\xff\xda") : -2]
     limits = DecodeLimits(max_pixels=64 * 48)
     assert decode(data, limits).image.size == (64, 48)
-    assert refusal(data[:-2] + last * 40 + data[-2:], limits).code == "too_many_pixels"
+    assert refusal(data[:-2] + last * 40 + data[-2:], limits).code == "image_too_many_pixels"
 
 
 @settings(max_examples=150, derandomize=True, deadline=None, database=None)

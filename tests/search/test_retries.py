@@ -47,7 +47,7 @@ def test_refusals_are_not_tried_again() -> None:
 
     def refuse() -> None:
         tries.append(1)
-        raise PictureRefusedError("damaged", "The picture is damaged.")
+        raise PictureRefusedError("image_damaged", "The picture is damaged.")
 
     with pytest.raises(PictureRefusedError):
         retried(refuse)

@@ -45,7 +45,7 @@ DATABASE, EXPECTED, BACKUP, CHECKPOINT = "database.sql", "expected.json", "backu
 KEPT = ("pictures", "vectors", "jobs", "checkpoints", BACKUP, DATABASE, EXPECTED)
 # Stands for the data folder's path in the recorded SQL.
 DATA = "{DATA}"
-SETTINGS = {"LOOKALIKE_VECTORS": "f16", "LOOKALIKE_DEMO": "off"}
+SETTINGS = {"LOOKALIKE_VECTOR_DTYPE": "f16", "LOOKALIKE_DEMO": "off"}
 # Pictures of the job that has not begun.
 QUEUED = {"queued/one.png": 300, "queued/two.png": 301}
 

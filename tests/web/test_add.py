@@ -197,7 +197,7 @@ def test_what_is_too_large_keeps_nothing_else_from_being_added(browser: Browser,
 
 
 def test_a_slow_line_takes_less_at_a_time(browser: Browser, tmp_path: Path) -> None:
-    impatient = {"LOOKALIKE_DEMO": "off", "LOOKALIKE_MAX_REQUEST_SECONDS": "3"}
+    impatient = {"LOOKALIKE_DEMO": "off", "LOOKALIKE_REQUEST_READ_TIMEOUT_SECONDS": "3"}
     with running_server(tmp_path / "data", **impatient) as (url, _), browser.new_context(base_url=url) as context:
         page = context.new_page()
         page.goto("/")

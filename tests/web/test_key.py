@@ -180,7 +180,7 @@ def test_no_key_is_asked_for_where_none_would_help(
 
 def refuse_its_name(route: Route) -> None:
     """Answers as a service does, with or without a key, that something in front calls by a wrong name."""
-    route.fulfill(status=403, json={"detail": "This service is not called so."})
+    route.fulfill(status=403, json={"code": "host_not_allowed", "detail": "This service is not called so."})
 
 
 def test_what_owners_write_is_shown_as_text(page: Page, url: str, data_dir: Path) -> None:
