@@ -55,13 +55,13 @@ torture: $(VENV)/installed-torture ## Kill, cut off and damage the service for h
 	$(BIN)/pytest tests/crash -o log_cli=true --log-cli-level=WARNING $(ARGS)
 	$(BIN)/python -m tests.crash.fuzz_decode 600
 
-# Sizes at which all of them together take minutes; without --pictures each measures its full size.
+# Sizes at which all of them together take minutes; without --images each measures its full size.
 bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results go to benchmarks/data
-	$(BIN)/lookalike bench core --pictures 100000 --floats 4096 --bits 128 --json benchmarks/data/core.json
-	$(BIN)/lookalike bench growth --pictures 100000 --json benchmarks/data/growth.json
-	$(BIN)/lookalike bench indexes --pictures 20000 --json benchmarks/data/indexes.json
-	$(BIN)/lookalike bench service --pictures 100000 --json benchmarks/data/service.json
-	$(BIN)/lookalike bench peers --pictures 20000 --json benchmarks/data/peers.json
+	$(BIN)/lookalike bench core --images 100000 --feature-dim 4096 --bits 128 --json benchmarks/data/core.json
+	$(BIN)/lookalike bench growth --images 100000 --json benchmarks/data/growth.json
+	$(BIN)/lookalike bench indexes --images 20000 --json benchmarks/data/indexes.json
+	$(BIN)/lookalike bench service --images 100000 --json benchmarks/data/service.json
+	$(BIN)/lookalike bench peers --images 20000 --json benchmarks/data/peers.json
 	$(BIN)/lookalike bench encode --json benchmarks/data/encode.json
 
 release: $(VENV)/installed-dev ## Check version, changelog and tag; build both packages into dist

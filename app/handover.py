@@ -169,7 +169,7 @@ class Handover(Generic[OpenedT]):
         except (LookalikeError, ModelError, OSError) as error:
             raise UnavailableError(
                 f"The catalogue uses another network now, which cannot be opened here: {error} "
-                "Put that right, or move back with `lookalike reencode`. Restart the service if that does not help."
+                "Put that right, or move back with `lookalike reindex`. Restart the service if that does not help."
             ) from error
 
 

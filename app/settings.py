@@ -110,12 +110,12 @@ class Settings(BaseSettings):
     )
     index_backend: Literal["local", "milvus"] = Field(
         "local",
-        description="Where new catalogues, and `lookalike reencode`, keep codes and F7: in local files and memory, or "
+        description="Where new catalogues, and `lookalike reindex`, keep codes and F7: in local files and memory, or "
         "in Milvus.",
     )
     vector_dtype: Literal["f32", "f16"] = Field(
         "f32",
-        description="Data type in which new catalogues, and `lookalike reencode`, store F7. `f16` takes half the disk "
+        description="Data type in which new catalogues, and `lookalike reindex`, store F7. `f16` takes half the disk "
         "space.",
     )
     milvus_uri: str | None = Field(

@@ -96,7 +96,7 @@ def _small() -> nn.Module:
 
 
 def _small_imagenet() -> dict[str, Tensor]:
-    raise WeightsUnavailableError("The backbone small has no ImageNet weights. Train it with --no-imagenet.")
+    raise WeightsUnavailableError("The backbone small has no ImageNet weights. Train it with --no-pretrained.")
 
 
 def _efficientnet_lite0() -> nn.Module:

@@ -246,7 +246,7 @@ def room_for(count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         raise DatasetError(
             f"{count:,} pictures at this size want {size / 1e9:.0f} GB, more than a quarter of memory, and "
             f"{tempfile.gettempdir()} has no room for them ({error}). "
-            "Use a smaller --size, or set TMPDIR to another folder."
+            "Use a smaller --image-size, or set TMPDIR to another folder."
         ) from error
 
 

@@ -1,8 +1,8 @@
 """Packs a folder of labelled folders into tar archives that training reads as a stream (`models/shards.py`).
 
-Run it as `lookalike pack DIR OUT`. Pictures are mixed over the archives, and made as small as training needs them:
-a data set of photographs shrinks to a tenth. The same pictures give the same archives, byte for byte. A test split is
-not packed: nothing reads archives of one.
+Run it as `lookalike make-shards DIR OUT`. Pictures are mixed over the archives, and made as small as training needs
+them: a data set of photographs shrinks to a tenth. The same pictures give the same archives, byte for byte. A test
+split is not packed: nothing reads archives of one.
 """
 
 import os

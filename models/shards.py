@@ -76,7 +76,7 @@ class Shards:
             return ()
         return (
             f"An archive holds pictures of {found:.0f} classes, of {classes}; training wants them mixed. "
-            "`lookalike pack` mixes them.",
+            "`lookalike make-shards` mixes them.",
         )
 
     def checksum(self) -> int:

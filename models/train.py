@@ -151,7 +151,7 @@ def require_size(recipe: Recipe) -> None:
     if recipe.cut < smallest:
         raise RecipeError(
             f"{recipe.backbone} reads {smallest} pixels or more, and training cuts {recipe.cut} out of {recipe.size}. "
-            f"Use --size {math.ceil(smallest * recipe.enlarged)} or more."
+            f"Use --image-size {math.ceil(smallest * recipe.enlarged)} or more."
         )
 
 
@@ -264,9 +264,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train on a folder of labelled folders, or of tar archives.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/model"))
-    for name in ("bits", "size", "epochs", "batch", "frozen", "seed"):
+    for option, name in {"image-size": "size", "batch-size": "batch", "freeze-stages": "frozen"}.items():
+        parser.add_argument(f"--{option}", dest=name, type=int)
+    for name in ("bits", "epochs", "seed"):
         parser.add_argument(f"--{name}", type=int)
-    parser.add_argument("--rate", type=float)
+    parser.add_argument("--lr", dest="rate", type=float)
     parser.add_argument("--backbone", choices=sorted(BACKBONES))
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     folder, out = options.pop("folder"), options.pop("out")

@@ -167,7 +167,7 @@ def batches(pictures: Pictures, recipe: Recipe, epoch: int, begin: int = 0) -> I
     if recipe.batch % world or len(pictures.labels) < world:
         raise RecipeError(
             f"A batch of {recipe.batch} out of {len(pictures.labels):,} pictures cannot be divided among {world} "
-            "processes. Choose another --batch, or fewer processes."
+            "processes. Choose another --batch-size, or fewer processes."
         )
     order = pictures.order(seed_of(recipe, epoch))
     length = min(recipe.batch, len(order) // world * world)

@@ -66,7 +66,7 @@ def test_what_is_of_interest_is_on_it(samples: dict[str, set[str]]) -> None:
     shown = set().union(*(names_in(query) for query in queries()))
     shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
     there = {re.sub(r"_(bucket|sum|count)$", "", name) for name in samples if not name.endswith("_created")}
-    assert there - shown == {"lookalike_network_info"}
+    assert there - shown == {"lookalike_model_info"}
 
 
 def test_rates_are_as_wide_as_grafana_thinks_right() -> None:

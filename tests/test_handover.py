@@ -124,7 +124,7 @@ def test_a_network_that_cannot_be_opened_is_a_sentence_and_the_way_back_is_open(
     truth = Truth(missing={2})
     with closing(truth.handover()) as handover:
         truth.in_use = 2
-        with pytest.raises(UnavailableError, match=r"cannot be opened here: There is no network.*reencode"):
+        with pytest.raises(UnavailableError, match=r"cannot be opened here: There is no network.*reindex"):
             handover.do(Answering.answer)
         truth.in_use = 1
         assert handover.do(Answering.answer) == 1

@@ -20,7 +20,7 @@ MAX_POOL = 1_000_000
 MAX_BITS = 4096
 MAX_ID = 2**63 - 1
 MAX_FILTER = 8192
-PictureId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
+ImageId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")]
 Label = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$", description="Only pictures with this label.")]
 
@@ -100,7 +100,7 @@ async def get_search_options(
     label: Label | None = None,
     filter_: FilterDep = None,
     min_similarity: Annotated[float | None, Query(ge=0, le=1, description="Only matches so similar, 0 to 1.")] = None,
-    group: Annotated[
+    group_by: Annotated[
         str | None,
         Query(
             min_length=1,
@@ -120,7 +120,7 @@ async def get_search_options(
         label=label,
         filter=filter_,
         min_similarity=min_similarity,
-        group=group,
+        group_by=group_by,
         explain=explain,
     )
 
@@ -138,7 +138,7 @@ def after(cursor: str | None) -> int:
     return int(cursor)
 
 
-def notes(service: Service, label: str | None, filter_: Filter | None) -> list[str]:
+def warnings(service: Service, label: str | None, filter_: Filter | None) -> list[str]:
     """Says what filters that let nothing through ask for and no picture has."""
     return service.summaries.unknown(service.database, label, filter_)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.api.dependencies import ChargeDep, Cursor, PictureId, ServiceDep, after
+from app.api.dependencies import ChargeDep, Cursor, ImageId, ServiceDep, after
 from app.api.images import PAGE_BYTES
 from app.api.schemas import IN_MEMORY, PROBLEM, DuplicateGroupOut, DuplicatesOut, MatchOut
 from app.api.shares import Charge
@@ -35,30 +35,30 @@ Distance = Annotated[
 ]
 
 
-@router.get("/images/{picture_id}/duplicates", operation_id="duplicates_of", summary="Is this one there twice?")
+@router.get("/images/{image_id}/duplicates", operation_id="get_duplicates", summary="Is this one there twice?")
 def duplicates_of(
-    picture_id: PictureId, service: ServiceDep, charge: ChargeDep, distance: Distance = None
+    image_id: ImageId, service: ServiceDep, charge: ChargeDep, max_distance: Distance = None
 ) -> list[MatchOut]:
     """Finds the pictures that are as good as the same as one of the catalogue, the nearest first."""
 
     def look(now: OpenGeneration) -> list[MatchOut]:
         found = duplicates(
-            now.follower.current(), picture_id, distance_of(now.network.similarity, distance), now.network.pool
+            now.follower.current(), image_id, distance_of(now.network.similarity, max_distance), now.network.pool
         )
         if found is None:
-            raise NotFoundError("picture", picture_id)
+            raise NotFoundError("picture", image_id)
         return _show(now, found, charge)
 
     return service.handover.do(look)
 
 
-@router.get("/duplicates", operation_id="duplicates", summary="What is there twice?")
+@router.get("/duplicates", operation_id="list_duplicates", summary="What is there twice?")
 def duplicates_in_catalogue(
     service: ServiceDep,
     charge: ChargeDep,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many pictures to look at.")] = 200,
     cursor: Cursor = None,
-    distance: Distance = None,
+    max_distance: Distance = None,
 ) -> DuplicatesOut:
     """Looks through the catalogue, page by page, for pictures that are as good as the same.
 
@@ -66,18 +66,18 @@ def duplicates_in_catalogue(
     """
 
     def look(now: OpenGeneration) -> DuplicatesOut:
-        within, index = distance_of(now.network.similarity, distance), now.follower.current()
+        within, index = distance_of(now.network.similarity, max_distance), now.follower.current()
         with service.database.asking() as session:
             ids = queries.ids_after(session, after(cursor), limit)
         shown, cursor_after = list[DuplicateGroupOut](), str(ids[-1]) if len(ids) == limit else None
         for oldest, matches in groups(index, ids, within, now.network.pool):
             group = _show(now, [Match(oldest, 0.0, 0), *matches], charge)
             if group and group[0].id == oldest:
-                shown.append(DuplicateGroupOut(picture=group[0], duplicates=group[1:]))
+                shown.append(DuplicateGroupOut(image=group[0], duplicates=group[1:]))
             if charge.held > IN_MEMORY * PAGE_BYTES:
                 cursor_after = str(oldest)
                 break
-        return DuplicatesOut(groups=shown, distance=within, next_cursor=cursor_after)
+        return DuplicatesOut(groups=shown, max_distance=within, next_cursor=cursor_after)
 
     return service.handover.do(look)
 

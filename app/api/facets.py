@@ -15,7 +15,7 @@ router = APIRouter(
 )
 
 
-@router.get("/facets", operation_id="facets", summary="What can be filtered by", response_model=FacetsOut)
+@router.get("/facets", operation_id="get_facets", summary="What can be filtered by", response_model=FacetsOut)
 def facets(service: ServiceDep, label: Label | None = None, filter_: FilterDep = None) -> Facets:
     """Counts the labels and metadata of the pictures, or of those that have a label and pass a filter."""
     return service.facets.of(service.database, label, filter_)

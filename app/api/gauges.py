@@ -36,7 +36,7 @@ class Gauges:
         self._registry, self._service = registry, service
         self._ending, self._all = threading.Event(), list[Gauge]()
         self._workers = self._gauge("workers", "Processes that serve.", "livesum")
-        self._images = self._gauge("images", "Pictures that can be found.", "livemostrecent")
+        self._images = self._gauge("images", "Images in the index.", "livemostrecent")
         self._applied = self._gauge(
             "applied_seq", "The last change that the index of the process furthest behind has.", "livemin"
         )
@@ -44,8 +44,8 @@ class Gauges:
             "codes_bytes", "Bytes of memory that codes take in each process, or in Milvus.", "livemostrecent"
         )
         self._vectors = self._gauge("vectors_bytes", "Bytes of F7, wherever it is kept.", "livemostrecent")
-        self._waiting = self._gauge("encoder_waiting_pictures", "Pictures that wait for the network.", "livesum")
-        self._connections = self._gauge("database_connections", "Connections to the database in use.", "livesum")
+        self._waiting = self._gauge("encoder_queued_images", "Images that wait to be encoded.", "livesum")
+        self._connections = self._gauge("database_connections_in_use", "Connections to the database in use.", "livesum")
         self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
 
     def __enter__(self) -> "Gauges":
@@ -118,9 +118,7 @@ class Catalogue:
 
     def _info(self) -> Metric:
         network = self._service.network
-        info = GaugeMetricFamily(
-            "lookalike_network_info", "The network in use; always 1.", labels=["name", "fingerprint"]
-        )
+        info = GaugeMetricFamily("lookalike_model_info", "The model in use; always 1.", labels=["name", "fingerprint"])
         info.add_metric([network.name, network.fingerprint], 1)
         return info
 
@@ -132,13 +130,13 @@ def _database_up(value: int) -> Metric:
 def _of_jobs(under_way: UnderWay) -> Iterator[Metric]:
     yield _metric("jobs_running", "Jobs that have not ended.", under_way.jobs)
     yield _metric("jobs_entries", "Entries of those jobs, as far as they are counted.", under_way.entries)
-    yield _metric("jobs_settled_entries", "Entries of those jobs that are settled.", under_way.settled)
+    yield _metric("jobs_processed_entries", "Entries of those jobs that are processed.", under_way.settled)
 
 
 def _of_reencoding(filling: Filling | None) -> Iterator[Metric]:
-    done, total = (filling.done, filling.total) if filling is not None else (0, 0)
-    yield _metric("reencode_pictures", "Pictures of a catalogue that is being encoded anew; 0 if none is.", total)
-    yield _metric("reencode_done_pictures", "Pictures of it that are encoded.", done)
+    done, total = (filling.processed, filling.total) if filling is not None else (0, 0)
+    yield _metric("reindex_images", "Images of a catalogue that is being reindexed; 0 if none is.", total)
+    yield _metric("reindex_processed_images", "Images of it that are encoded.", done)
 
 
 def _metric(name: str, about: str, value: float) -> Metric:

@@ -17,13 +17,13 @@ from app.api.dependencies import (
     Cursor,
     FileThreadsDep,
     FilterDep,
+    ImageId,
     Label,
-    PictureId,
     ServiceDep,
     after,
-    notes,
+    warnings,
 )
-from app.api.schemas import IN_MEMORY, PROBLEM, PictureOut, PicturePage, PicturePatch
+from app.api.schemas import IN_MEMORY, PROBLEM, ImageOut, ImagePage, ImagePatch
 from app.catalogue import queries
 from app.catalogue.changes import Given
 from app.catalogue.conditions import passes
@@ -92,7 +92,7 @@ def list_images(
     cursor: Cursor = None,
     label: Label | None = None,
     filter_: FilterDep = None,
-) -> PicturePage:
+) -> ImagePage:
     """Lists pictures in the order in which they were added.
 
     A page may hold fewer than `limit` where their metadata is large; `next_cursor` tells whether there are more.
@@ -103,10 +103,10 @@ def list_images(
         ids = within(PAGE_BYTES, sizes[:limit])
         charge.add(IN_MEMORY * sum(size for _, size in sizes[: len(ids)]))
         found = queries.pictures(session, ids)
-    return PicturePage(
-        items=[PictureOut.of(picture) for picture in found],
+    return ImagePage(
+        items=[ImageOut.of(picture) for picture in found],
         next_cursor=str(ids[-1]) if len(ids) < len(sizes) else None,
-        notes=[] if found else notes(service, label, filter_),
+        warnings=[] if found else warnings(service, label, filter_),
     )
 
 
@@ -114,68 +114,68 @@ def within(most: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
     """Returns the first ids whose sizes together are not larger than this, but at least one."""
     totals = accumulate(size for _, size in sizes)
     fitting = sum(1 for _ in takewhile(lambda total: total <= most, totals))
-    return [picture_id for picture_id, _ in sizes[: max(fitting, 1)]]
+    return [image_id for image_id, _ in sizes[: max(fitting, 1)]]
 
 
-@router.get("/images/{picture_id}", operation_id="get_image", summary="One picture")
-def get_image(picture_id: PictureId, service: ServiceDep) -> PictureOut:
+@router.get("/images/{image_id}", operation_id="get_image", summary="One picture")
+def get_image(image_id: ImageId, service: ServiceDep) -> ImageOut:
     """Returns what the catalogue knows of a picture."""
-    return PictureOut.of(_picture(service, picture_id))
+    return ImageOut.of(_picture(service, image_id))
 
 
-@router.patch("/images/{picture_id}", operation_id="describe_image", summary="Change label or metadata")
-def describe_image(picture_id: PictureId, patch: PicturePatch, service: ServiceDep) -> PictureOut:
+@router.patch("/images/{image_id}", operation_id="update_image", summary="Change label or metadata")
+def describe_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep) -> ImageOut:
     """Changes what is said of a picture; what is left out stays."""
     given: Given = {}
     if "label" in patch.model_fields_set:
         given["label"] = _storable("label", patch.label)
     if patch.metadata is not None:
         given["fields"] = _storable("metadata", patch.metadata)
-    return PictureOut.of(service.ingest.describe(picture_id, given))
+    return ImageOut.of(service.ingest.describe(image_id, given))
 
 
-@router.delete("/images/{picture_id}", operation_id="delete_image", status_code=204, summary="Delete a picture")
-def delete_image(picture_id: PictureId, service: ServiceDep) -> None:
+@router.delete("/images/{image_id}", operation_id="delete_image", status_code=204, summary="Delete a picture")
+def delete_image(image_id: ImageId, service: ServiceDep) -> None:
     """Deletes a picture; no later search finds it."""
-    service.ingest.delete(picture_id)
+    service.ingest.delete(image_id)
 
 
-@router.get("/images/{picture_id}/original", operation_id="get_original", responses=IMAGE, response_class=Response)
+@router.get("/images/{image_id}/original", operation_id="get_original", responses=IMAGE, response_class=Response)
 def get_original(
-    picture_id: PictureId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch = None
+    image_id: ImageId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Returns the bytes that were added."""
-    picture = _picture(service, picture_id)
+    picture = _picture(service, image_id)
     headers = _headers(picture.sha256)
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    with _present(picture_id):
+    with _present(image_id):
         return PictureResponse(service.files.open(picture.sha256), headers, picture.media_type, threads)
 
 
-@router.get("/images/{picture_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
-def get_thumbnail(picture_id: PictureId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
+@router.get("/images/{image_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
+def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
     """Returns a small picture, upright and without metadata."""
-    sha256 = _picture(service, picture_id).sha256
+    sha256 = _picture(service, image_id).sha256
     headers = _headers(sha256)
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    with _present(picture_id):
+    with _present(image_id):
         return Response(_thumbnail(service, sha256), headers=headers, media_type=THUMBNAIL_MEDIA_TYPE)
 
 
-def _picture(service: Service, picture_id: int) -> Picture:
+def _picture(service: Service, image_id: int) -> Picture:
     with service.database.asking() as session:
-        return queries.picture(session, picture_id)
+        return queries.picture(session, image_id)
 
 
 @contextmanager
-def _present(picture_id: int) -> Iterator[None]:
+def _present(image_id: int) -> Iterator[None]:
     """Says that a picture is not there when its original is not: that is lost, or somebody deletes it just now."""
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFoundError("stored original of picture", picture_id) from error
+        raise NotFoundError("stored original of picture", image_id) from error
 
 
 def _thumbnail(service: Service, sha256: str) -> bytes:

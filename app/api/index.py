@@ -24,7 +24,7 @@ DESCRIBED = TypeAdapter(list[Described])
 
 @router.post(
     "/index",
-    operation_id="index",
+    operation_id="add_images",
     status_code=201,
     summary="Put pictures into the catalogue",
     responses={

@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.archives import FIELD, archive_of
-from app.api.dependencies import MAX_ID, ServiceDep
+from app.api.dependencies import MAX_ID, Cursor, ServiceDep, after
 from app.api.job_events import EventStream, events
 from app.api.schemas import PROBLEM
 from app.catalogue.tables import Job
@@ -63,9 +63,9 @@ EVENTS: dict[int | str, dict[str, Any]] = {
 EXAMPLE: dict[str, Any] = {
     "id": 1,
     "state": "running",
-    "bytes": 73400320,
+    "size_bytes": 73400320,
     "total": 1200,
-    "done": 640,
+    "processed": 640,
     "created": 631,
     "updated": 0,
     "unchanged": 8,
@@ -90,9 +90,9 @@ class JobOut(BaseModel):
     state: Literal["running", "done", "failed", "cancelled"] = Field(
         description="`running` also while it waits for the jobs before it."
     )
-    bytes: int = Field(description="Of the archive.")
+    size_bytes: int = Field(description="Of the archive.")
     total: int | None = Field(description="How many entries there are; null until they are counted.")
-    done: int = Field(description="How many of them are settled.")
+    processed: int = Field(description="How many of them are processed.")
     created: int
     updated: int
     unchanged: int
@@ -182,7 +182,7 @@ JobsDep = Annotated[Jobs, Depends(get_jobs)]
 
 @router.post(
     "/jobs",
-    operation_id="start_job",
+    operation_id="create_job",
     status_code=202,
     summary="Send an archive of pictures",
     openapi_extra={"requestBody": BODY},
@@ -210,11 +210,11 @@ async def start_job(request: Request, response: Response, service: ServiceDep, j
 def list_jobs(
     service: ServiceDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Annotated[int | None, Query(ge=1, le=MAX_ID, description="`next_cursor` of the page before.")] = None,
+    cursor: Cursor = None,
 ) -> JobPage:
     """Lists jobs, with how far they are."""
     with service.database.asking() as session:
-        found = rows.list_jobs(session, before=cursor, limit=limit + 1)
+        found = rows.list_jobs(session, before=None if cursor is None else after(cursor), limit=limit + 1)
     more = str(found[limit - 1].id) if len(found) > limit else None
     return JobPage(items=[JobOut.model_validate(job) for job in found[:limit]], next_cursor=more)
 
@@ -244,7 +244,7 @@ def cancel_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> JobOut:
 
 @router.get(
     "/jobs/{job_id}/events",
-    operation_id="watch_job",
+    operation_id="stream_job_events",
     summary="Hear how far it is",
     responses=EVENTS,
     response_class=StreamingResponse,

@@ -35,26 +35,32 @@ class Metrics(Observer):
         self.registry, self._folder = CollectorRegistry(), folder
         self._answered = self._counter("http_requests", "Requests answered.", "method", "route", "status")
         self._took = self._histogram(
-            "http_request_seconds", "Time from head to the end of the answer.", SECONDS, "method", "route"
+            "http_request_duration_seconds",
+            "Time from the head of a request to the end of its response.",
+            SECONDS,
+            "method",
+            "route",
         )
-        self._refusals = self._counter("requests_refused", "Requests refused, by reason.", "reason")
+        self._refusals = self._counter("http_errors", "Error responses, by code.", "code")
         self._inside = Gauge(
             "lookalike_http_requests_in_progress",
             "Requests under way.",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._pictures_refused = self._counter("pictures_refused", "Pictures that cannot be used, by reason.", "reason")
+        self._pictures_refused = self._counter("images_rejected", "Images that were rejected, by code.", "code")
         self._searches = self._counter("searches", "Searches answered.", "mode")
-        self._search = self._histogram("search_seconds", "Time of a search.", SECONDS, "mode")
+        self._search = self._histogram("search_duration_seconds", "Time of a search.", SECONDS, "mode")
         self._search_stages = self._histogram(
-            "search_stage_seconds", "Time of each stage of a search.", SECONDS, "stage"
+            "search_stage_duration_seconds", "Time of each stage of a search.", SECONDS, "stage"
         )
-        self._candidates = self._histogram("search_candidates", "Pictures in the pool of a search.", PICTURES, "mode")
-        self._items = self._counter("index_items", "Pictures that were sent to be added, by outcome.", "status")
-        self._addition = self._histogram("addition_seconds", "Time of one commit's worth of additions.", SECONDS)
+        self._candidates = self._histogram("search_candidates", "Candidates in the pool of a search.", PICTURES, "mode")
+        self._items = self._counter("ingest_images", "Images that were sent to be added, by outcome.", "status")
+        self._addition = self._histogram(
+            "ingest_batch_duration_seconds", "Time to add the images of one commit.", SECONDS
+        )
         self._addition_stages = self._histogram(
-            "addition_stage_seconds", "Time of each stage of an addition.", SECONDS, "stage"
+            "ingest_stage_duration_seconds", "Time of each stage of adding images.", SECONDS, "stage"
         )
 
     @contextmanager
@@ -84,7 +90,7 @@ class Metrics(Observer):
         """Counts a search or an addition, and its stages."""
         if work.name == "search":
             self._count_search(work, str(work.facts["mode"]))
-        elif work.name == "addition":
+        elif work.name == "ingest":
             self._count_addition(work)
 
     def render(self) -> bytes:

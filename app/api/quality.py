@@ -23,7 +23,7 @@ router = APIRouter(tags=["system"])
 
 @router.get(
     "/report",
-    operation_id="report",
+    operation_id="get_report",
     summary="How good is the search?",
     responses=RESPONSES,
     response_class=Response,

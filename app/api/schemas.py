@@ -17,10 +17,12 @@ PROBLEM: dict[str, Any] = {"model": Problem}
 Metadata = dict[str, Any]
 # Bytes of memory that a byte of JSON takes while it is read or made: as text, as objects, and as models.
 IN_MEMORY = 8
-Notes = Annotated[list[str], Field(description="Where nothing is found: what the filters ask for that no picture has.")]
+Warnings = Annotated[
+    list[str], Field(description="Where nothing is found: what the filters ask for that no picture has.")
+]
 
 
-class PictureOut(BaseModel):
+class ImageOut(BaseModel):
     """A picture of the catalogue."""
 
     id: int
@@ -37,7 +39,7 @@ class PictureOut(BaseModel):
     thumbnail_url: str
 
     @classmethod
-    def of(cls, picture: Picture) -> "PictureOut":
+    def of(cls, picture: Picture) -> "ImageOut":
         """Shows a row of the catalogue."""
         names = (
             "id",
@@ -53,12 +55,12 @@ class PictureOut(BaseModel):
         return cls(**{name: getattr(picture, name) for name in names}, metadata=picture.fields, **urls(picture.id))
 
 
-class PicturePage(BaseModel):
+class ImagePage(BaseModel):
     """Some pictures, and where the next ones begin."""
 
-    items: list[PictureOut]
+    items: list[ImageOut]
     next_cursor: str | None = Field(description="Give this as `cursor` for the next page; null on the last one.")
-    notes: Notes = []
+    warnings: Warnings = []
 
 
 class ExplanationOut(BaseModel):
@@ -66,13 +68,15 @@ class ExplanationOut(BaseModel):
 
     coarse_rank: int | None = Field(description="Its place by code alone, from 1; null for `es`, which reads no codes.")
     code: str = Field(description="Its binary code, hexadecimal.")
-    bits: list[int] = Field(description="Which bits differ from the query's, from 0, the first of the first byte.")
+    differing_bits: list[int] = Field(
+        description="Which bits differ from the query's, from 0, the first of the first byte."
+    )
 
     @classmethod
     def of(cls, explanation: Explanation) -> "ExplanationOut":
         """Shows an explanation."""
         code = explanation.code.tobytes().hex()
-        return cls(coarse_rank=explanation.coarse_rank, code=code, bits=explanation.bits)
+        return cls(coarse_rank=explanation.coarse_rank, code=code, differing_bits=explanation.bits)
 
 
 class MatchOut(BaseModel):
@@ -114,7 +118,7 @@ class SearchOut(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
-                "model": "5e2c0f1a9b7d4c33",
+                "model_fingerprint": "5e2c0f1a9b7d4c33",
                 "code": "9f3c52d1a4e07b6688f01c23d9e4ab57",
                 "mode": "hds",
                 "pool_size": 360,
@@ -132,7 +136,7 @@ class SearchOut(BaseModel):
                         "thumbnail_url": "/images/17/thumbnail",
                     }
                 ],
-                "notes": [],
+                "warnings": [],
                 "timings_ms": {
                     "decode": 1.9,
                     "encode": 4.4,
@@ -145,21 +149,21 @@ class SearchOut(BaseModel):
         }
     )
 
-    model: str = Field(description="Fingerprint of the network that made the codes.")
+    model_fingerprint: str = Field(description="Fingerprint of the network that made the codes.")
     code: str = Field(description="The query's binary code, hexadecimal.")
     mode: Mode
     pool_size: int = Field(description="Candidates that the last step looked at.")
     catalogue_size: int
     results: list[MatchOut]
-    notes: Notes = []
+    warnings: Warnings = []
     timings_ms: dict[str, float]
 
 
 class BatchItemOut(BaseModel):
     """What one of several queries found, or why its picture cannot be used."""
 
-    answer: SearchOut | None = None
-    code: ProblemCode | None = Field(default=None, description="Why the image cannot be used.")
+    response: SearchOut | None = None
+    error_code: ProblemCode | None = Field(default=None, description="Why the image cannot be used.")
     error: str | None = Field(default=None, description="The same for people.")
 
 
@@ -184,14 +188,14 @@ class ItemOut(BaseModel):
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
-    code: ProblemCode | None = Field(default=None, description="Why it was rejected.")
+    error_code: ProblemCode | None = Field(default=None, description="Why it was rejected.")
     error: str | None = Field(default=None, description="The same for people.")
 
     @classmethod
     def of(cls, added: Added) -> "ItemOut":
         """Shows what became of an upload."""
         code = None if added.code is None else image_code(added.code)
-        return cls(id=added.id, key=added.key, status=added.status, code=code, error=added.error)
+        return cls(id=added.id, key=added.key, status=added.status, error_code=code, error=added.error)
 
 
 class IndexOut(BaseModel):
@@ -199,14 +203,14 @@ class IndexOut(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {"items": [{"id": 17, "key": "sku-17", "status": "created", "code": None, "error": None}]}
+            "example": {"items": [{"id": 17, "key": "sku-17", "status": "created", "error_code": None, "error": None}]}
         }
     )
 
     items: list[ItemOut]
 
 
-class PicturePatch(BaseModel):
+class ImagePatch(BaseModel):
     """What to change; what is left out stays. In `metadata`, null takes a field away (RFC 7396)."""
 
     model_config = ConfigDict(
@@ -221,7 +225,7 @@ class PicturePatch(BaseModel):
 class DuplicateGroupOut(BaseModel):
     """Pictures that are as good as the same."""
 
-    picture: MatchOut = Field(description="The oldest of them.")
+    image: MatchOut = Field(description="The oldest of them.")
     duplicates: list[MatchOut] = Field(description="The others, the nearest to it first.")
 
 
@@ -229,33 +233,33 @@ class DuplicatesOut(BaseModel):
     """What a part of the catalogue holds twice."""
 
     groups: list[DuplicateGroupOut]
-    distance: float = Field(description="How far apart on F7 the pictures of a group are at most.")
+    max_distance: float = Field(description="How far apart on F7 the pictures of a group are at most.")
     next_cursor: str | None = Field(description="Give this as `cursor` for the next part; null on the last one.")
 
 
-class CountOut(BaseModel):
+class ValueCountOut(BaseModel):
     """A value, and how many pictures have it."""
 
     model_config = ConfigDict(from_attributes=True)
 
     value: str | bool | float
-    pictures: int
+    count: int
 
 
-class FieldOut(BaseModel):
+class FacetOut(BaseModel):
     """A field of the metadata."""
 
     model_config = ConfigDict(from_attributes=True)
 
     name: str
-    kind: Literal["text", "number", "boolean", "other"] = Field(
+    type: Literal["text", "number", "boolean", "other"] = Field(
         description="`other`: lists, objects, or values of several kinds."
     )
-    pictures: int = Field(description="How many have it.")
-    values: list[CountOut] = Field(description="The most frequent values, at most 50.")
+    count: int = Field(description="How many have it.")
+    values: list[ValueCountOut] = Field(description="The most frequent values, at most 50.")
     distinct: int = Field(description="How many different values there are.")
-    least: float | None = Field(description="Of numbers.")
-    most: float | None = Field(description="Of numbers.")
+    min: float | None = Field(description="Of numbers.")
+    max: float | None = Field(description="Of numbers.")
 
 
 class FacetsOut(BaseModel):
@@ -263,8 +267,8 @@ class FacetsOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    labels: list[CountOut] = Field(description="At most 50.")
-    fields: list[FieldOut] = Field(description="At most 50.")
+    labels: list[ValueCountOut] = Field(description="At most 50.")
+    fields: list[FacetOut] = Field(description="At most 50.")
 
 
 def urls(picture_id: int) -> dict[str, str]:

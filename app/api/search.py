@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, UploadFile
 
-from app.api.dependencies import ChargeDep, PictureId, SearchesDep, SearchOptionsDep, ServiceDep, notes
+from app.api.dependencies import ChargeDep, ImageId, SearchesDep, SearchOptionsDep, ServiceDep, warnings
 from app.api.problem_codes import image_code
 from app.api.schemas import IN_MEMORY, PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
 from app.api.shares import Charge
@@ -63,23 +63,23 @@ async def search_batch(
 
     def one(image: UploadFile) -> BatchItemOut:
         try:
-            return BatchItemOut(answer=_search(image, options, service, charge))
+            return BatchItemOut(response=_search(image, options, service, charge))
         except PictureRefusedError as refused:
-            return BatchItemOut(code=image_code(refused.code), error=refused.reason)
+            return BatchItemOut(error_code=image_code(refused.code), error=refused.reason)
 
     return BatchOut(items=await searches.run_all([partial(one, image) for image in images]))
 
 
-@router.get("/images/{picture_id}/similar", operation_id="similar", summary="What looks like this one of yours?")
+@router.get("/images/{image_id}/similar", operation_id="search_similar", summary="What looks like this one of yours?")
 async def similar(
-    picture_id: PictureId,
+    image_id: ImageId,
     options: SearchOptionsDep,
     service: ServiceDep,
     searches: SearchesDep,
     charge: ChargeDep,
 ) -> SearchOut:
     """Finds the pictures that look most like one of the catalogue, which comes first itself."""
-    return await searches.run(lambda: _show(service, service.searcher.by_id(picture_id, options), charge))
+    return await searches.run(lambda: _show(service, service.searcher.by_id(image_id, options), charge))
 
 
 def _search(image: UploadFile, options: SearchOptions, service: Service, charge: Charge) -> SearchOut:
@@ -90,7 +90,7 @@ def _search(image: UploadFile, options: SearchOptions, service: Service, charge:
 def _show(service: Service, answer: Answer[Shown], charge: Charge) -> SearchOut:
     charge.add(IN_MEMORY * sum(picture.size for _, picture in answer.matches))
     return SearchOut(
-        model=answer.model,
+        model_fingerprint=answer.model,
         code=answer.code.tobytes().hex(),
         mode=answer.options.mode,
         pool_size=answer.pool_size,
@@ -99,6 +99,6 @@ def _show(service: Service, answer: Answer[Shown], charge: Charge) -> SearchOut:
             MatchOut.of(match, picture, explanation)
             for (match, picture), explanation in zip_longest(answer.matches, answer.explanations)
         ],
-        notes=notes(service, answer.options.label, answer.options.filter) if not answer.matches else [],
+        warnings=warnings(service, answer.options.label, answer.options.filter) if not answer.matches else [],
         timings_ms={name: round(value, 3) for name, value in answer.timings.items()},
     )

@@ -20,7 +20,7 @@ class SessionIn(BaseModel):
 
 @router.post(
     "/session",
-    operation_id="open_session",
+    operation_id="create_session",
     status_code=204,
     summary="Keep a key in a cookie",
     responses={
@@ -37,7 +37,7 @@ async def open_session(given: SessionIn, request: Request, response: Response) -
     response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
 
 
-@router.delete("/session", operation_id="close_session", status_code=204, summary="Forget the key")
+@router.delete("/session", operation_id="delete_session", status_code=204, summary="Forget the key")
 async def close_session(response: Response) -> None:
     """Takes the cookie back."""
     response.delete_cookie(COOKIE)

@@ -11,7 +11,7 @@ from app.api.dependencies import GaugesDep, MetricsDep, PromptThreadsDep, Servic
 from app.api.gauges import Catalogue, Gauges
 from app.api.metrics import Metrics
 from app.api.schemas import PROBLEM
-from app.api.system_schemas import HealthOut, ModelOut, MovingOut, ReadyOut, StatsOut
+from app.api.system_schemas import HealthOut, ModelOut, ReadyOut, ReindexingOut, StatsOut
 from app.catalogue import generations
 from app.catalogue.generations import Filling
 from app.catalogue.queries import Totals
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 router = APIRouter(tags=["system"], responses={503: {"description": "Not now; see Retry-After.", **PROBLEM}})
 
 
-@router.get("/stats", operation_id="stats", summary="The catalogue in numbers")
+@router.get("/stats", operation_id="get_stats", summary="The catalogue in numbers")
 def stats(service: ServiceDep) -> StatsOut:
     """Counts pictures, changes and bytes."""
     totals = service.summaries.totals(service.database)
@@ -39,7 +39,7 @@ def _stats(now: OpenGeneration, totals: Totals, filling: Filling | None) -> Stat
         images=totals.images,
         labels=totals.labels,
         model=ModelOut(**model),
-        moving=None if filling is None else MovingOut(**vars(filling)),
+        reindexing=None if filling is None else ReindexingOut(**vars(filling)),
         seq=totals.seq,
         applied_seq=now.follower.seq,
         bytes={
@@ -51,13 +51,15 @@ def _stats(now: OpenGeneration, totals: Totals, filling: Filling | None) -> Stat
     )
 
 
-@router.get("/healthz", operation_id="healthz", summary="Is the process alive?")
+@router.get("/healthz", operation_id="get_health", summary="Is the process alive?")
 async def healthz() -> HealthOut:
     """Answers as long as the process does."""
     return HealthOut()
 
 
-@router.get("/readyz", operation_id="readyz", summary="Can searches be answered?", response_model_exclude_none=True)
+@router.get(
+    "/readyz", operation_id="get_readiness", summary="Can searches be answered?", response_model_exclude_none=True
+)
 async def readyz(request: Request, service: ServiceDep, threads: PromptThreadsDep) -> ReadyOut:
     """Asks the database and the index, and brings the index up to date.
 
@@ -81,7 +83,7 @@ def _ready(now: OpenGeneration) -> int:
     return len(index)
 
 
-@router.get("/metrics", operation_id="metrics", summary="Metrics for Prometheus", response_class=Response)
+@router.get("/metrics", operation_id="get_metrics", summary="Metrics for Prometheus", response_class=Response)
 async def show_metrics(
     service: ServiceDep, metrics: MetricsDep, gauges: GaugesDep, threads: PromptThreadsDep
 ) -> Response:

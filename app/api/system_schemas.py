@@ -16,12 +16,12 @@ class ModelOut(BaseModel):
     feature_norm: str
 
 
-class MovingOut(BaseModel):
+class ReindexingOut(BaseModel):
     """The network that somebody encodes the catalogue with, to move to it."""
 
     fingerprint: str
     model: str = Field(description="Its name if it ships, else where it lies.")
-    done: int = Field(description="Pictures that it has encoded.")
+    processed: int = Field(description="Pictures that it has encoded.")
     total: int = Field(description="All pictures.")
 
 
@@ -31,7 +31,7 @@ class StatsOut(BaseModel):
     images: int
     labels: int
     model: ModelOut
-    moving: MovingOut | None = Field(description="While `lookalike reencode` is at work.")
+    reindexing: ReindexingOut | None = Field(description="While `lookalike reindex` is at work.")
     seq: int = Field(description="Number of the last change.")
     applied_seq: int = Field(description="The last change that the answering process has in its index.")
     bytes: dict[str, int] = Field(description="Originals, vectors on disk, codes in memory.")

@@ -35,7 +35,7 @@ class Count:
     """A value, and how many pictures have it."""
 
     value: str | float | bool
-    pictures: int
+    count: int
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,20 @@ class Field:
 
     Attributes:
         name: of the field.
-        kind: what its values are; `other` where they are lists, objects, or of several kinds.
-        pictures: how many have it.
+        type: what its values are; `other` where they are lists, objects, or of several kinds.
+        count: how many pictures have it.
         values: the most frequent that are no longer than `LONGEST`, at most `MOST_VALUES`; none for `other`.
         distinct: how many different values there are.
-        least, most: of numbers.
+        min, max: of numbers.
     """
 
     name: str
-    kind: Kind
-    pictures: int
+    type: Kind
+    count: int
     values: list[Count]
     distinct: int
-    least: float | None = None
-    most: float | None = None
+    min: float | None = None
+    max: float | None = None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def adopt(
         raise ModelMismatchError(
             f"This catalogue was encoded by the network {in_use.model} ({in_use.fingerprint}), and "
             f"{network.name} ({network.fingerprint}) was asked for; their codes cannot be compared. "
-            f"`lookalike reencode {path.with_suffix('')}` moves the catalogue to it; without LOOKALIKE_MODEL the "
+            f"`lookalike reindex {path.with_suffix('')}` moves the catalogue to it; without LOOKALIKE_MODEL the "
             "service uses the catalogue's own."
         )
     generation = find_or_create(session, network, path, vectors, index)
@@ -66,7 +66,7 @@ def _stays(session: Session, in_use: Generation, wanted: IndexKind) -> bool:
         return False
     log.warning(
         "the catalogue stays in its index (%s): LOOKALIKE_INDEX_BACKEND=%s applies to new catalogues, and to "
-        "`lookalike reencode %s`, which moves it there while searches go on",
+        "`lookalike reindex %s`, which moves it there while searches go on",
         in_use.index,
         wanted,
         in_use.model,
@@ -150,7 +150,7 @@ class Filling:
 
     fingerprint: str
     model: str
-    done: int
+    processed: int
     total: int
 
 

@@ -145,7 +145,7 @@ class _Restore:
             sentences.append(f"{what}: {lacks.named}.")
         raise LookalikeError(
             " ".join(sentences) + " Nothing was restored. Take what is missing from another copy of the backup, or "
-            "restore everything else with --without-missing."
+            "restore everything else with --allow-missing."
         )
 
 

@@ -158,7 +158,7 @@ class Removal(Base):
 
 
 class Job(Base):
-    """An archive on its way into the catalogue; `done` says how many of its entries are settled, in their order.
+    """An archive on its way into the catalogue; `processed` says how many of its entries are, in their order.
 
     `attempts` says how often in a row it was taken up without getting further; `error` says why the job failed, or what
     keeps it waiting.
@@ -169,9 +169,9 @@ class Job(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     state: Mapped[str] = mapped_column(Text, server_default="running", index=True)
     archive: Mapped[str] = mapped_column(Text)
-    bytes: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column("bytes", BigInteger)
     total: Mapped[int | None] = mapped_column(BigInteger)
-    done: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    processed: Mapped[int] = mapped_column("done", BigInteger, server_default="0")
     created: Mapped[int] = mapped_column(BigInteger, server_default="0")
     updated: Mapped[int] = mapped_column(BigInteger, server_default="0")
     unchanged: Mapped[int] = mapped_column(BigInteger, server_default="0")

@@ -18,10 +18,12 @@ NAMES = ("core", "growth", "indexes", "service", "peers", "encode")
 def bench(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}.")],
     json: Annotated[Path | None, typer.Option(help="Where the rows go; a plot goes beside them.")] = None,
-    pictures: Annotated[int | None, typer.Option(min=20_000, help="How many; the full size is the default.")] = None,
-    floats: Annotated[list[int] | None, typer.Option(min=16, help="Floats in F7; may come more than once.")] = None,
+    images: Annotated[int | None, typer.Option(min=20_000, help="How many; the full size is the default.")] = None,
+    feature_dim: Annotated[
+        list[int] | None, typer.Option(min=16, help="Floats in F7; may come more than once.")
+    ] = None,
     bits: Annotated[list[int] | None, typer.Option(min=8, help="Bits of a code; may come more than once.")] = None,
-    folder: Annotated[Path, typer.Option(help="Where large files lie while it runs.")] = Path("benchmarks/data"),
+    work_dir: Annotated[Path, typer.Option(help="Folder for large temporary files.")] = Path("benchmarks/data"),
 ) -> None:
     """Measure speed beside its limits and its rivals, in one run."""
     if name not in NAMES:
@@ -29,7 +31,7 @@ def bench(
     if find_spec("benchmarks") is None:
         fail("The benchmarks are not part of this installation. Run this from a checkout.")
     with errors_as_sentences():
-        results = _run(name, pictures, tuple(floats or ()), tuple(bits or ()), folder)
+        results = _run(name, images, tuple(feature_dim or ()), tuple(bits or ()), work_dir)
         results.show()
         if json is not None:
             results.write(json)

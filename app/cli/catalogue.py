@@ -21,7 +21,7 @@ _NAMED = 20
 
 
 def search(
-    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    image: Annotated[Path, typer.Argument(help="An image file.")],
     k: Annotated[int, typer.Option("-k", min=1, help="The most results.")] = 10,
 ) -> None:
     """Ask what looks like a picture."""
@@ -29,10 +29,10 @@ def search(
         from app.lifespan import open_service
         from app.search.types import SearchOptions
 
-        if not picture.is_file():
-            fail(f"{picture} is not a file.")
+        if not image.is_file():
+            fail(f"{image} is not a file.")
         with open_service(Settings()) as service:
-            answer = service.searcher.by_picture(picture.read_bytes(), SearchOptions(k=k))
+            answer = service.searcher.by_picture(image.read_bytes(), SearchOptions(k=k))
         table = Table("id", "key", "label", "distance", "hamming")
         for match, row in answer.matches:
             table.add_row(str(match.id), row.key, row.label or "", f"{match.distance:.4f}", str(match.hamming))
@@ -63,7 +63,7 @@ def demo() -> None:
         console().print(f"{added} pictures added" if added else "The catalogue has pictures; the demo stays out.")
 
 
-def reencode(
+def reindex(
     model: Annotated[str, typer.Argument(help="The network to move to: one that ships, by name, or a path.")],
 ) -> None:
     """Move the catalogue to another network. Searches go on meanwhile, and running services go over by themselves."""
@@ -141,8 +141,8 @@ def backup(
 
 def restore(
     source: Annotated[Path, typer.Argument(help="A folder that `lookalike backup` wrote.")],
-    without_missing: Annotated[
-        bool, typer.Option("--without-missing", help="Go on where the backup lacks originals or vectors.")
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Restore the rest where originals or vectors are missing.")
     ] = False,
 ) -> None:
     """Put a backup into an empty catalogue, while no service runs on it."""
@@ -150,7 +150,7 @@ def restore(
         from app.catalogue.restore import restore as run
 
         with _catalogue() as (database, pictures, data_dir), counting("copying originals") as report:
-            found = run(database, pictures, data_dir, source, report, without_missing=without_missing)
+            found = run(database, pictures, data_dir, source, report, without_missing=allow_missing)
         for sentence in _summary(found):
             console().print(sentence, markup=False, soft_wrap=True)
 

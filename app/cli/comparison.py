@@ -16,15 +16,17 @@ def compare(
     ] = None,
     bits: Annotated[str, typer.Option(help="How long codes are, with commas between.")] = "12,24,32,48,128",
     out: Annotated[Path, typer.Option(help="Where metrics.json, plots and report.html go.")] = Path("comparison"),
-    network: Annotated[str, typer.Option(help="Whose F7 all methods read: one that ships, or a path.")] = "general",
-    size: Annotated[
+    model: Annotated[str, typer.Option(help="Whose F7 all methods read: one that ships, or a path.")] = "general",
+    image_size: Annotated[
         int | None, typer.Option(min=32, help="Side of the pictures that it reads, in pixels; its own.")
     ] = None,
-    trained: Annotated[
+    checkpoint: Annotated[
         list[str] | None, typer.Option(help="A checkpoint that learnt end to end, to stand beside; may be repeated.")
     ] = None,
-    growth: Annotated[bool, typer.Option(help="Time learning from more and more pictures too.")] = True,
-    keep: Annotated[Path | None, typer.Option(help="Where F7 is kept for another time; the folder of --out.")] = None,
+    scaling: Annotated[bool, typer.Option(help="Time learning from more and more pictures too.")] = True,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Folder that caches F7 between runs; by default that of --out.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Where all randomness starts.")] = 0,
 ) -> None:
     """Compare ways to make codes on your labelled pictures: the same features, queries and seeds for all."""
@@ -36,11 +38,11 @@ def compare(
         choices = Choices(
             methods=tuple(dict.fromkeys(name.strip().lower() for name in (methods or ",".join(KINDS)).split(","))),
             bits=_numbers(bits),
-            network=network,
-            size=size,
-            trained=tuple(trained or ()),
-            growth=growth,
-            keep=keep,
+            network=model,
+            size=image_size,
+            trained=tuple(checkpoint or ()),
+            growth=scaling,
+            keep=cache_dir,
             seed=seed,
         )
         with step_by_step() as report:

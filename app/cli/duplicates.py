@@ -15,7 +15,7 @@ _AT_A_TIME = 200
 
 
 def duplicates(
-    distance: Annotated[
+    max_distance: Annotated[
         float | None, typer.Option(min=0, help="How far apart on F7; by default what the network's calibration says.")
     ] = None,
 ) -> None:
@@ -25,7 +25,7 @@ def duplicates(
         from app.search.duplicates import distance_of
 
         with open_service(Settings()) as service, progress_bar() as bar:
-            within = distance_of(service.network.similarity, distance)
+            within = distance_of(service.network.similarity, max_distance)
             task, groups = bar.add_task("looking", total=len(service.follower.current())), 0
             for looked_at, lines in _parts(service, within):
                 for line in lines:

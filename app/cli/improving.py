@@ -50,7 +50,7 @@ def improve(out: Path, chosen: dict[str, Any], train: Train) -> None:
     console().print(str(verdict), soft_wrap=True)
     if verdict.better:
         console().print(
-            f"`lookalike reencode {out}` moves the catalogue to it; searches go on meanwhile.", soft_wrap=True
+            f"`lookalike reindex {out}` moves the catalogue to it; searches go on meanwhile.", soft_wrap=True
         )
     else:
         console().print("The catalogue is better left with the network that it uses.")

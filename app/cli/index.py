@@ -35,11 +35,11 @@ def index(
         ),
     ],
     url: Annotated[str | None, typer.Option(help="A running service to fill, instead of the data folder.")] = None,
-    key: Annotated[
+    api_key: Annotated[
         str | None, typer.Option(help="Its API key; better in LOOKALIKE_API_KEY, which no list shows.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Where to write what was refused and why: .csv or .jsonl.")
+    rejections: Annotated[
+        Path | None, typer.Option(help="File for the rejected entries and the reasons: .csv or .jsonl.")
     ] = None,
 ) -> None:
     """Put pictures into the catalogue. Run it again at will: what is there already stays as it is.
@@ -52,7 +52,7 @@ def index(
         settings = Settings()
         sources = [open_source(path, _limits(settings)) for path in paths]
         try:
-            counts = _fill(sources, settings, url or settings.url, key or settings.api_key, report)
+            counts = _fill(sources, settings, url or settings.url, api_key or settings.api_key, rejections)
         except KeyboardInterrupt:
             fail("Stopped. The same command goes on where it was.")
         console().print(", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to index")

@@ -29,7 +29,7 @@ def refusals(path: Path | None) -> Iterator[Tell]:
     try:
         file = path.open("w", encoding="utf-8", newline="")
     except OSError as error:
-        raise InvalidInputError("--report", f"{path} cannot be written: {error.strerror}") from error
+        raise InvalidInputError("--rejections", f"{path} cannot be written: {error.strerror}") from error
     with file:
         yield _json(file) if path.suffix.lower() in _JSON else _csv(file)
 

@@ -2,7 +2,7 @@
 
 Commands print through `console`, `fail` and the progress bars of this module, and in no other way: keys, labels, names
 of files and sentences of a service are written by others, and only here is every string printed as it is, without
-markup and with its control characters escaped. Files for programs (`--report`) hold the same values unchanged.
+markup and with its control characters escaped. Files for programs (`--rejections`) hold the same values unchanged.
 """
 
 import logging

@@ -25,7 +25,9 @@ class Method(StrEnum):
 def train(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="DIR/CLASS/FILE, DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, or what `pack` made."),
+        typer.Argument(
+            help="DIR/CLASS/FILE, DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, or what `make-shards` wrote."
+        ),
     ] = None,
     catalogue: Annotated[
         bool, typer.Option("--catalogue", help="Learn from the catalogue's labels, and compare with its network.")
@@ -36,20 +38,24 @@ def train(
     ] = None,
     bits: Annotated[int | None, typer.Option(help="Bits of a code, a multiple of 8; 128.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures; as many as they need.")] = None,
-    size: Annotated[int | None, typer.Option(min=16, help="Side of the pictures, in pixels; 192.")] = None,
-    push: Annotated[float, typer.Option(min=0, help="Weight of the term that drives activations to 0 or 1.")] = 0.0,
-    balance: Annotated[float, typer.Option(min=0, help="Weight of the term that balances each bit.")] = 0.0,
-    mirror: Annotated[bool, typer.Option(help="Learn from mirrored pictures too; not for digits and letters.")] = True,
-    imagenet: Annotated[bool, typer.Option(help="Start from ImageNet weights.")] = True,
-    start: Annotated[str | None, typer.Option(help="Start from a checkpoint: one that ships, or a path.")] = None,
-    frozen: Annotated[int, typer.Option(min=0, max=7, help="Stages of the backbone that stay as they are.")] = 3,
-    rate: Annotated[
+    image_size: Annotated[int | None, typer.Option(min=16, help="Side of the pictures, in pixels; 192.")] = None,
+    quantization_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of the term that drives activations to 0 or 1.")
+    ] = 0.0,
+    bit_balance_weight: Annotated[float, typer.Option(min=0, help="Weight of the term that balances each bit.")] = 0.0,
+    hflip: Annotated[bool, typer.Option(help="Flip images horizontally at random; not for digits and letters.")] = True,
+    pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights.")] = True,
+    init_from: Annotated[str | None, typer.Option(help="Start from a checkpoint: one that ships, or a path.")] = None,
+    freeze_stages: Annotated[
+        int, typer.Option(min=0, max=7, help="Number of the backbone's first stages that are not trained.")
+    ] = 3,
+    lr: Annotated[
         float | None, typer.Option(min=1e-6, help="Learning rate of the new layers, ten times the old ones'.")
     ] = None,
-    least_area: Annotated[
-        float, typer.Option(min=0.05, max=1, help="The smallest share of a picture that a random cut keeps.")
+    min_crop_area: Annotated[
+        float, typer.Option(min=0.05, max=1, help="Minimum area of a random crop, as a fraction of the image.")
     ] = 0.5,
-    batch: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 32,
     seed: Annotated[int, typer.Option(help="Where all randomness starts.")] = 0,
 ) -> None:
     """Teach a network the labels of your pictures. Stopped, the same command goes on where it was."""
@@ -57,16 +63,16 @@ def train(
         "backbone": backbone,
         "bits": bits,
         "epochs": epochs,
-        "size": size,
-        "push": push,
-        "balance": balance,
-        "mirror": mirror,
-        "imagenet": imagenet,
-        "start": start,
-        "frozen": frozen,
-        "rate": rate,
-        "least_area": least_area,
-        "batch": batch,
+        "size": image_size,
+        "push": quantization_weight,
+        "balance": bit_balance_weight,
+        "mirror": hflip,
+        "imagenet": pretrained,
+        "start": init_from,
+        "frozen": freeze_stages,
+        "rate": lr,
+        "least_area": min_crop_area,
+        "batch": batch_size,
         "seed": seed,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -106,7 +112,7 @@ def _run(source: "Path | Splits", out: Path, chosen: dict[str, Any]) -> None:
     console().print(f"{out}.safetensors, fingerprint {info.fingerprint}.", soft_wrap=True)
 
 
-def pack(
+def make_shards(
     folder: Annotated[
         Path,
         typer.Argument(
@@ -115,15 +121,17 @@ def pack(
         ),
     ],
     out: Annotated[Path, typer.Argument(help="A new folder for the archives.")],
-    side: Annotated[int, typer.Option(min=16, help="What the shorter side of larger pictures becomes.")] = 256,
-    pictures: Annotated[int, typer.Option(min=1, help="Pictures in an archive.")] = 4000,
+    short_side: Annotated[
+        int, typer.Option(min=16, help="Larger images are resized to this shorter side, in pixels.")
+    ] = 256,
+    images_per_shard: Annotated[int, typer.Option(min=1, help="Images in a shard.")] = 4000,
 ) -> None:
     """Pack labelled pictures that are too many for memory into archives that `train` reads as a stream."""
     with errors_as_sentences():
         from models.pack import pack as run
 
         with counting("packing") as report:
-            packed = run(folder, out, report, side, pictures)
+            packed = run(folder, out, report, short_side, images_per_shard)
         for path in packed.unreadable:
             console().print(f"{path} cannot be read as a picture and is left out.", soft_wrap=True)
         console().print(f"{packed.pictures} pictures in {packed.archives} archives in {out}", soft_wrap=True)
@@ -134,7 +142,7 @@ def fit(
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes: a path without suffix.")] = Path("runs/model"),
     backbone: Annotated[str, typer.Option(help="efficientnet_lite0 or alexnet.")] = "efficientnet_lite0",
     bits: Annotated[int, typer.Option(help="Bits of a code, a multiple of 8.")] = 128,
-    size: Annotated[int, typer.Option(min=32, help="Side of the pictures, in pixels.")] = 224,
+    image_size: Annotated[int, typer.Option(min=32, help="Side of the pictures, in pixels.")] = 224,
     method: Annotated[Method, typer.Option(help="itq learns from the pictures, lsh draws at random.")] = Method.ITQ,
 ) -> None:
     """Make a network for pictures that have no labels, in one pass over them."""
@@ -143,7 +151,7 @@ def fit(
         from models.fit import Fit
         from models.fit import fit as run
 
-        recipe = Fit(backbone=backbone, bits=bits, size=size, method=method.value)
+        recipe = Fit(backbone=backbone, bits=bits, size=image_size, method=method.value)
         with progress_bar() as bar:
             task = bar.add_task("looking at pictures", total=None)
             info = run(
@@ -159,13 +167,15 @@ def fit(
 def calibrate(
     checkpoint: Annotated[str, typer.Argument(help="The name of a network that ships, or a path.")],
     folder: Annotated[Path, typer.Argument(help="DIR/test/CLASS/FILE or DIR/CLASS/FILE that it did not learn from.")],
-    views: Annotated[bool, typer.Option("--views", help="No labels: views of one picture belong together.")] = False,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Needs no labels: augmented views of one image belong together.")
+    ] = False,
 ) -> None:
     """Find out what a network's distances mean, as `similarity` from 0 to 1; codes stay as they are."""
     with errors_as_sentences():
         from models.calibrate import recalibrate
 
-        found = recalibrate(checkpoint, folder, views=views)
+        found = recalibrate(checkpoint, folder, views=unlabelled)
         console().print(
             f"Half as likely as not at distance {found.features.midpoint:.3f} and at {found.codes.midpoint:.1f} bits; "
             f"calibration error {found.error:.3f}. Restart the service to use it."

@@ -54,7 +54,7 @@ class SearchOptions(Filters, total=False):
     pool: int | None
     radius: int | None
     min_similarity: float | None
-    group: str | None
+    group_by: str | None
     explain: bool
 
 

@@ -15,12 +15,12 @@ class Explanation:
     Attributes:
         coarse_rank: its place by code alone, from 1; None for `es`, which reads no codes.
         code: its binary code, hexadecimal.
-        bits: which bits differ from the query's.
+        differing_bits: which bits differ from the query's.
     """
 
     coarse_rank: int | None
     code: str
-    bits: tuple[int, ...]
+    differing_bits: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Match:
 class Answer:
     """What a search found, the nearest first."""
 
-    model: str
+    model_fingerprint: str
     code: str
     mode: str
     pool_size: int
     catalogue_size: int
     results: tuple[Match, ...]
     timings_ms: Mapping[str, float]
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def matches(self) -> Sequence[Match]:
@@ -60,11 +60,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class BatchItem:
-    """What one of several queries found, or why its picture cannot be used: `code` for programs, `error` for people."""
+    """What one of several queries found, or why its picture cannot be used: `error_code`, and `error` for people."""
 
-    answer: Answer | None = None
+    response: Answer | None = None
     error: str | None = None
-    code: str | None = None
+    error_code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class Searched:
 
 @dataclass(frozen=True)
 class Added:
-    """What became of a picture that was added; `code` and, for people, `error` say why it was rejected."""
+    """What became of a picture that was added; `error_code` and, for people, `error` say why it was rejected."""
 
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     error: str | None = None
-    code: str | None = None
+    error_code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Page:
 
     items: tuple[Picture, ...]
     next_cursor: str | None
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,20 +124,20 @@ class Count:
     """A value, and how many pictures have it."""
 
     value: bool | float | str
-    pictures: int
+    count: int
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field of the metadata; `least` and `most` are those of numbers."""
+    """A field of the metadata; `min` and `max` are those of numbers."""
 
     name: str
-    kind: str
-    pictures: int
+    type: str
+    count: int
     values: tuple[Count, ...]
     distinct: int
-    least: float | None = None
-    most: float | None = None
+    min: float | None = None
+    max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class Job:
 
     Attributes:
         total: how many entries there are; None until they are counted.
-        done: how many of them are settled.
+        processed: how many of them are settled.
         error: why it failed, or what it waits for.
         attempts: how often in a row it was taken up without getting further.
         rejections: the first entries that could not be used; only where one job is asked for.
@@ -196,9 +196,9 @@ class Job:
 
     id: int
     state: Literal["running", "done", "failed", "cancelled"]
-    bytes: int
+    size_bytes: int
     total: int | None
-    done: int
+    processed: int
     created: int
     updated: int
     unchanged: int

@@ -111,7 +111,7 @@ class Ingest:
         """
         # Beforehand, because decoding and encoding cost most.
         self._disk.require_room()
-        with self._observers.work("addition") as work:
+        with self._observers.work("ingest") as work:
             added = self._add(uploads, work, stop or Stop())
             work.facts.update(Counter(item.status for item in added))
             return added

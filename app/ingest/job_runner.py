@@ -99,7 +99,13 @@ class JobRunner:
         if attempt > jobs.MOST_ATTEMPTS:
             self._end(job, "failed", _given_up(job))
             return
-        log.info("job %d: an archive of %d bytes, from entry %d on, attempt %d", job.id, job.bytes, job.done, attempt)
+        log.info(
+            "job %d: an archive of %d bytes, from entry %d on, attempt %d",
+            job.id,
+            job.size_bytes,
+            job.processed,
+            attempt,
+        )
         try:
             ended = self._result(job)
             if ended is not None:
@@ -161,7 +167,7 @@ class JobRunner:
     def _fill(self, job: Job) -> Ended | None:
         """Add what is left of an archive."""
         source = ArchiveSource(self._files.path(job.archive), self._limits)
-        with watched(self._database, job.id, self._ending) as stop, source.reading(job.done, stop) as reading:
+        with watched(self._database, job.id, self._ending) as stop, source.reading(job.processed, stop) as reading:
             with self._database.begin() as session:
                 jobs.set_total(session, job.id, reading.total)
             self._add(job, reading, stop)
@@ -172,7 +178,7 @@ class JobRunner:
             return ("failed", reading.damage) if reading.damage else ("done", None)
 
     def _add(self, job: Job, reading: ArchiveReading, stop: Stop) -> None:
-        done = job.done
+        done = job.processed
         left = takewhile(lambda _: not stop.requested, islice(unique(reading), done, None))
         # What is under way at a stop has a little time to come to its end, and is counted then.
         for outcomes in fill(left, Stoppable(self._target, stop)):
@@ -191,5 +197,5 @@ class JobRunner:
 def _given_up(job: Job) -> str:
     return (
         f"Given up after {jobs.MOST_ATTEMPTS} attempts: each time the process that worked on it was killed or crashed "
-        f"after entry {job.done:,}. The server's log may say why; send the other entries without what comes there."
+        f"after entry {job.processed:,}. The server's log may say why; send the other entries without what comes there."
     )

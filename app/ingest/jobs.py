@@ -31,7 +31,7 @@ class NotMineError(Exception):
 
 def create_job(session: Session, archive: str, size: int) -> Job:
     """Writes down that an archive is to be worked through."""
-    job = Job(archive=archive, bytes=size)
+    job = Job(archive=archive, size_bytes=size)
     session.add(job)
     session.flush()
     session.refresh(job)
@@ -87,7 +87,7 @@ class UnderWay:
 
 def under_way(session: Session) -> UnderWay:
     """Counts the jobs that have not ended."""
-    counted = select(func.count(), func.sum(func.coalesce(Job.total, Job.done)), func.sum(Job.done))
+    counted = select(func.count(), func.sum(func.coalesce(Job.total, Job.processed)), func.sum(Job.processed))
     running, entries, settled = session.execute(counted.where(Job.state == "running")).one()
     return UnderWay(running, int(entries or 0), int(settled or 0))
 
@@ -138,9 +138,9 @@ def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome
     counts = Counter[str](outcome.status for outcome in outcomes)
     counted = (
         update(Job)
-        .where(Job.id == job_id, Job.done == done)
+        .where(Job.id == job_id, Job.processed == done)
         .values(
-            done=Job.done + len(outcomes),
+            processed=Job.processed + len(outcomes),
             attempts=func.least(Job.attempts, 1),
             error=None,
             **{name: _more(name, counts) for name in counts},
@@ -161,7 +161,7 @@ def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome
 def end(session: Session, job_id: int, state: State, error: str | None = None) -> None:
     """Writes down how a job ended, unless somebody has cancelled it."""
     ended = update(Job).where(Job.id == job_id, Job.state == "running")
-    session.execute(ended.values(state=state, error=error, total=func.coalesce(Job.total, Job.done)))
+    session.execute(ended.values(state=state, error=error, total=func.coalesce(Job.total, Job.processed)))
 
 
 def wait_for(session: Session, job_id: int, reason: str) -> None:

@@ -19,7 +19,7 @@ class Remote:
             LookalikeError: the service refuses, or does not answer for as long as the client has patience.
         """
         added = self._client.add([_picture(upload) for upload in uploads])
-        return [Added(item.id, item.key, item.status, item.error, item.code) for item in added]
+        return [Added(item.id, item.key, item.status, item.error, item.error_code) for item in added]
 
 
 def _picture(upload: Upload) -> NewPicture:

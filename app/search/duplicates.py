@@ -23,7 +23,7 @@ def distance_of(similarity: Similarity | None, given: float | None) -> float:
         return given
     if similarity is None:
         reason = "is wanted, because the network in use was never calibrated; `lookalike calibrate` does it"
-        raise InvalidInputError("distance", reason)
+        raise InvalidInputError("max_distance", reason)
     return similarity.copies
 
 

@@ -168,7 +168,7 @@ class Searcher(Generic[Row]):
             with work.stage("catalogue"):
                 chosen = self._first_of_each(similar, options)
             ended = len(similar) < asked or asked >= MAX_GROUPED
-            if options.group is None or len(chosen) == options.k or ended:
+            if options.group_by is None or len(chosen) == options.k or ended:
                 break
             # Several of a group were among them: there are fewer groups than were asked for.
             asked = min(asked * _FURTHER, MAX_GROUPED)
@@ -181,9 +181,9 @@ class Searcher(Generic[Row]):
 
     def _first_of_each(self, matches: list[Match], options: SearchOptions) -> list[Match]:
         """Keeps the best match of each group, where groups are asked for."""
-        if options.group is None or not matches:
+        if options.group_by is None or not matches:
             return matches
-        places = self._catalogue.firsts([match.id for match in matches], options.group, options.k)
+        places = self._catalogue.firsts([match.id for match in matches], options.group_by, options.k)
         return [matches[place] for place in places]
 
     def _curve(self, mode: Mode) -> Curve | None:

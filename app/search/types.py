@@ -34,7 +34,7 @@ class SearchOptions:
         filter: only pictures that pass this filter.
         crop: the part of the query that is searched with; None for all of it.
         min_similarity: only matches that are so similar, 0 to 1; None for all.
-        group: only the best match of those whose metadata has the same in this field; None for all.
+        group_by: only the best match of those whose metadata has the same in this field; None for all.
         explain: whether to say why each match is where it is.
     """
 
@@ -46,7 +46,7 @@ class SearchOptions:
     filter: Filter | None = None
     crop: Crop | None = None
     min_similarity: float | None = None
-    group: str | None = None
+    group_by: str | None = None
     explain: bool = False
 
     def pool_limit(self, usual: int) -> int | None:

@@ -17,7 +17,7 @@ import { request, requestJson } from "./http.js";
  * @property {string} thumbnail_url
  */
 
-/** @typedef {{coarse_rank: number | null, code: string, bits: number[]}} Explanation */
+/** @typedef {{coarse_rank: number | null, code: string, differing_bits: number[]}} Explanation */
 
 /**
  * @typedef {object} Found
@@ -36,25 +36,25 @@ import { request, requestJson } from "./http.js";
  * @property {number} pool_size
  * @property {number} catalogue_size
  * @property {Match[]} results
- * @property {string[]} notes
+ * @property {string[]} warnings
  * @property {Record<string, number>} timings_ms
  */
 
-/** @typedef {{value: string | number | boolean, pictures: number}} Count */
+/** @typedef {{value: string | number | boolean, count: number}} Count */
 
 /**
  * @typedef {object} Field
  * @property {string} name
- * @property {"text" | "number" | "boolean" | "other"} kind
+ * @property {"text" | "number" | "boolean" | "other"} type
  * @property {Count[]} values the most frequent
  * @property {number} distinct
- * @property {number | null} least
- * @property {number | null} most
+ * @property {number | null} min
+ * @property {number | null} max
  */
 
-/** @typedef {{items: Picture[], next_cursor: string | null, notes: string[]}} PicturePage */
+/** @typedef {{items: Picture[], next_cursor: string | null, warnings: string[]}} PicturePage */
 
-/** @typedef {{status: "created" | "updated" | "unchanged" | "rejected", code: string | null, error: string | null}} Added */
+/** @typedef {{status: "created" | "updated" | "unchanged" | "rejected", error_code: string | null, error: string | null}} Added */
 
 /** @typedef {{label: string | null, metadata: Record<string, unknown>}} Patch */
 

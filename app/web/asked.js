@@ -14,7 +14,7 @@
  * @property {number | null} pool
  * @property {number | null} radius
  * @property {number | null} min_similarity 0 to 1
- * @property {string | null} group
+ * @property {string | null} group_by
  * @property {string | null} label
  * @property {string | null} filter as JSON
  */
@@ -26,7 +26,7 @@ export const USUAL = Object.freeze({
   pool: null,
   radius: null,
   min_similarity: null,
-  group: null,
+  group_by: null,
   label: null,
   filter: null,
 });
@@ -42,7 +42,7 @@ export function readAsked(given) {
     pool: toNumber(given.get("pool")),
     radius: toNumber(given.get("radius")),
     min_similarity: toNumber(given.get("min_similarity")),
-    group: given.get("group") || null,
+    group_by: given.get("group_by") || null,
     label: given.get("label"),
     filter: given.get("filter") || null,
   };

@@ -29,8 +29,8 @@ export async function startView(asked, shown, urlOf, onMore, signal) {
   const heading = narrowed ? "What passes your filters" : "Try one of these";
   const note = narrowed ? "" : `${counted(images, "picture")} to search`;
   const pictures = browser(asked, page, urlOf, onMore);
-  if (page.items.length) return { heading, note, notes: [], pictures, query: null, answer: null };
-  return { ...emptyView(), heading: "No picture passes your filters", notes: page.notes, pictures };
+  if (page.items.length) return { heading, note, warnings: [], pictures, query: null, answer: null };
+  return { ...emptyView(), heading: "No picture passes your filters", warnings: page.warnings, pictures };
 }
 
 /**

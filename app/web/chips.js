@@ -53,9 +53,9 @@ function ofFilters(asked) {
 function ofWays(asked) {
   const tuned = WAYS.filter(({ name }) => asked[name] !== USUAL[name]);
   const chips = tuned.map(({ name, text }) => ({ text: text(asked[name]), change: { [name]: USUAL[name] } }));
-  return asked.group === null
+  return asked.group_by === null
     ? chips
-    : [...chips, { text: `one of each ${asked.group}`, change: { group: null } }];
+    : [...chips, { text: `one of each ${asked.group_by}`, change: { group_by: null } }];
 }
 
 /**

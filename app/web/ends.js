@@ -10,9 +10,9 @@ import { el } from "./dom.js";
  * @param {Range} range what is in force
  * @param {(range: Range) => void} onChange
  */
-export function ends({ name, least, most }, range, onChange) {
+export function ends({ name, min, max }, range, onChange) {
   const trouble = el("p", { className: "trouble", role: "alert" });
-  const inputs = [number(`from ${name}`, range.from, least), number(`to ${name}`, range.to, most)];
+  const inputs = [number(`from ${name}`, range.from, min), number(`to ${name}`, range.to, max)];
   const change = () => {
     trouble.textContent = troubleWith(inputs);
     const [from, to] = inputs.map(valueOf);

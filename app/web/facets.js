@@ -25,7 +25,7 @@ export async function countedFields(conditions, signal) {
     const field = own[place].find((one) => one.name === name);
     if (field) counted.set(name, field);
   });
-  return [...counted.values()].filter(({ kind }) => kind !== "other");
+  return [...counted.values()].filter(({ type }) => type !== "other");
 }
 
 /**
@@ -40,7 +40,7 @@ async function fields(conditions, signal) {
   if (!found.labels.length) return usable;
   const { labels } = found;
   return [
-    { name: "label", kind: "text", values: labels, distinct: labels.length, least: null, most: null },
+    { name: "label", type: "text", values: labels, distinct: labels.length, min: null, max: null },
     ...usable,
   ];
 }

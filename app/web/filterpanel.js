@@ -54,7 +54,7 @@ export class FilterPanel {
 
   /** @param {Field} field */
   fieldset(field) {
-    const controls = field.kind === "number" ? this.range(field) : this.choices(field);
+    const controls = field.type === "number" ? this.range(field) : this.choices(field);
     return el("fieldset", {}, el("legend", {}, field.name), ...controls);
   }
 
@@ -74,7 +74,7 @@ export class FilterPanel {
     const shown = all
       ? offered
       : offered.filter(({ value }, place) => place < VALUES_AT_FIRST || chosen.includes(value));
-    const rows = shown.map(({ value, pictures }) => this.choice(name, value, pictures, chosen));
+    const rows = shown.map(({ value, count }) => this.choice(name, value, count, chosen));
     const list = el("ul", {}, ...rows.map((row) => el("li", {}, row)));
     const unfold = button(`All ${offered.length} values`, () => this.unfold(name), {
       className: "light",
@@ -126,7 +126,7 @@ export class FilterPanel {
  */
 function missing(chosen, offered) {
   const known = offered.map(({ value }) => value);
-  return chosen.filter((value) => !known.includes(value)).map((value) => ({ value, pictures: 0 }));
+  return chosen.filter((value) => !known.includes(value)).map((value) => ({ value, count: 0 }));
 }
 
 /** @param {unknown} error */

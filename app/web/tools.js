@@ -37,11 +37,11 @@ export class Tools {
    * @param {Asked} asked
    * @param {View} view
    */
-  show(asked, { answer, notes }) {
+  show(asked, { answer, warnings }) {
     this.asked = asked;
     this.showMode(asked);
     showChips(byId("chips"), asked, answer !== null, this.onChange);
-    byId("notes").replaceChildren(...notes.map((note) => el("p", {}, note)));
+    byId("warnings").replaceChildren(...warnings.map((warning) => el("p", {}, warning)));
     if (answer) this.ways.show(asked, answer);
     if (!byId("filters").hidden) this.count();
   }

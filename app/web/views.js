@@ -19,7 +19,7 @@ import { openWhy } from "./why.js";
  * @typedef {object} View
  * @property {string} heading
  * @property {string} note
- * @property {string[]} notes why nothing is found
+ * @property {string[]} warnings why nothing is found
  * @property {Node} pictures
  * @property {Query | null} query
  * @property {Answer | null} answer
@@ -103,12 +103,12 @@ export function toUpload(file) {
  * @returns {View}
  */
 function matchesView(query, answer, matches, urlOf) {
-  const { notes } = answer;
+  const { warnings } = answer;
   if (!answer.catalogue_size) return { ...emptyView(), query, answer };
   if (!matches.length)
-    return { heading: "Nothing else was found", note: "", notes, pictures: hint(), query, answer };
+    return { heading: "Nothing else was found", note: "", warnings, pictures: hint(), query, answer };
   const pictures = matchList(answer, matches, urlOf, (match) => openWhy(match, answer, query));
-  return { heading: "Most alike first", note: "", notes, pictures, query, answer };
+  return { heading: "Most alike first", note: "", warnings, pictures, query, answer };
 }
 
 function hint() {
@@ -118,5 +118,5 @@ function hint() {
 /** @returns {View} */
 export function emptyView() {
   const heading = "The catalogue is empty";
-  return { heading, note: "", notes: [], pictures: emptyCatalogue(), query: null, answer: null };
+  return { heading, note: "", warnings: [], pictures: emptyCatalogue(), query: null, answer: null };
 }

@@ -25,7 +25,7 @@ export class WaysPanel {
     this.settling = new Settling(SETTLED_MS, onChange);
     this.sliders = WAYS.map((way) => this.slider(way));
     this.group = el("select", { id: "group" });
-    this.group.addEventListener("change", () => onChange({ group: this.group.value || null }));
+    this.group.addEventListener("change", () => onChange({ group_by: this.group.value || null }));
     this.effect = el("p", { className: "effect", role: "status" });
     root.append(...this.sliders.map(({ row }) => row), this.groupRow(), this.effect);
   }
@@ -73,7 +73,7 @@ export class WaysPanel {
     if (this.settling.waiting) return; // a hand is still at it
     for (const slider of this.sliders) set(slider, asked, answer);
     this.effect.textContent = effectOf(answer);
-    this.offerGroups(asked.group, [...this.group.options].map(({ value }) => value).filter(Boolean));
+    this.offerGroups(asked.group_by, [...this.group.options].map(({ value }) => value).filter(Boolean));
   }
 
   /**
@@ -81,7 +81,7 @@ export class WaysPanel {
    *
    * @param {Asked} asked
    */
-  async open({ group }) {
+  async open({ group_by: group }) {
     const fields = await countedFields({}, new AbortController().signal).catch((error) => {
       this.effect.textContent = error.message;
       return [];

@@ -59,7 +59,7 @@ function row(name, value) {
 }
 
 /** @param {Match} match */
-function code({ explanation: { code, bits } }) {
+function code({ explanation: { code, differing_bits: bits } }) {
   const total = code.length * BITS_OF_DIGIT;
   const sentence = bits.length
     ? `${bits.length} of ${total} bits of the codes differ`

@@ -56,7 +56,7 @@ def when(
 
 
 def counts(now: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(now[name] for name in ("total", "done", "created", "updated", "unchanged", "rejected"))
+    return tuple(now[name] for name in ("total", "processed", "created", "updated", "unchanged", "rejected"))
 
 
 def keys(client: TestClient | httpx2.Client) -> list[str]:

@@ -30,7 +30,7 @@ REFUSED = frozenset({401, 403})
 def described(settings: Settings) -> list[str]:
     """The paths of all operations, with ids that are not there."""
     paths = create_app(settings, open_with_fake).openapi()["paths"]
-    return sorted(path.replace("{picture_id}", "7").replace("{job_id}", "7") for path in paths)
+    return sorted(path.replace("{image_id}", "7").replace("{job_id}", "7") for path in paths)
 
 
 def tricks(path: str) -> list[str]:

@@ -98,7 +98,7 @@ def test_a_search_with_something_else_than_a_picture(untouched: TestClient, case
 def test_pictures_that_cannot_be_used_cost_the_others_nothing(client: TestClient) -> None:
     bad = {data: code for case, (data, _, code) in PICTURES.items() if case != "too many bytes"}
     items = index(client, picture(1), *bad, picture(2))
-    assert [item["code"] for item in items] == [None, *bad.values(), None]
+    assert [item["error_code"] for item in items] == [None, *bad.values(), None]
     assert [item["status"] for item in items] == ["created", *["rejected"] * len(bad), "created"]
     assert all(item["error"] for item in items[1:-1])
     assert client.get("/stats").json()["images"] == 2
@@ -220,7 +220,7 @@ def test_a_description_that_is_no_json_at_all(untouched: TestClient, body: bytes
 def test_an_id_that_cannot_be(untouched: TestClient, identifier: str, rest: str) -> None:
     answer = untouched.get(f"/images/{identifier}{rest}")
     assert answer.status_code in (404, 422)
-    expect_problem(answer, answer.status_code, "picture_id" if answer.status_code == 422 else None)
+    expect_problem(answer, answer.status_code, "image_id" if answer.status_code == 422 else None)
 
 
 @pytest.mark.parametrize("identifier", [2, 2**63 - 1])

@@ -95,7 +95,7 @@ def test_a_client_that_leaves_while_it_sends_is_no_error(
     assert_no_errors(lines)
     metrics = httpx2.get(f"{server.url}/metrics").text
     assert f'status="{DISCONNECTED}"' in metrics
-    assert "lookalike_requests_refused_total{" not in metrics
+    assert "lookalike_http_errors_total{" not in metrics
     assert left(settings) == []
 
 

@@ -47,8 +47,10 @@ def answered(client: TestClient, path: str, **parameters: Any) -> Any:
 def test_the_whole_catalogue_is_looked_through_page_by_page(client: TestClient, ids: list[int], limit: int) -> None:
     found, cursor = set(), None
     while True:
-        page = answered(client, "/duplicates", distance=WITHIN, limit=limit, **({"cursor": cursor} if cursor else {}))
-        found |= {(group["picture"]["id"], other["id"]) for group in page["groups"] for other in group["duplicates"]}
+        page = answered(
+            client, "/duplicates", max_distance=WITHIN, limit=limit, **({"cursor": cursor} if cursor else {})
+        )
+        found |= {(group["image"]["id"], other["id"]) for group in page["groups"] for other in group["duplicates"]}
         cursor = page["next_cursor"]
         if cursor is None:
             break
@@ -59,17 +61,17 @@ def test_the_whole_catalogue_is_looked_through_page_by_page(client: TestClient, 
 def test_one_picture_s_duplicates(client: TestClient, ids: list[int]) -> None:
     one, other = min(pairs(ids))
     for asked, found in ((one, other), (other, one)):
-        (match,) = answered(client, f"/images/{asked}/duplicates", distance=WITHIN)
+        (match,) = answered(client, f"/images/{asked}/duplicates", max_distance=WITHIN)
         assert match["id"] == found
         assert 0 < match["distance"] <= WITHIN
-    assert answered(client, f"/images/{one}/duplicates", distance=0) == []
+    assert answered(client, f"/images/{one}/duplicates", max_distance=0) == []
 
 
 def test_a_deleted_picture_is_nobodys_duplicate(client: TestClient, ids: list[int]) -> None:
     one, other = min(pairs(ids))
     assert client.delete(f"/images/{other}").status_code == 204
-    assert answered(client, f"/images/{one}/duplicates", distance=WITHIN) == []
-    assert client.get(f"/images/{other}/duplicates", params={"distance": WITHIN}).status_code == 404
+    assert answered(client, f"/images/{one}/duplicates", max_distance=WITHIN) == []
+    assert client.get(f"/images/{other}/duplicates", params={"max_distance": WITHIN}).status_code == 404
 
 
 def test_a_network_that_was_never_calibrated_wants_a_distance(client: TestClient, ids: list[int]) -> None:

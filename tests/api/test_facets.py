@@ -24,20 +24,20 @@ def facets(client: TestClient, **parameters: str) -> dict[str, Any]:
 def test_labels_and_fields_are_counted(client: TestClient) -> None:
     index(client, *(picture(number) for number in range(4)), metadata=SAID)
     found = facets(client)
-    assert found["labels"] == [{"value": "boots", "pictures": 2}, {"value": "hats", "pictures": 1}]
+    assert found["labels"] == [{"value": "boots", "count": 2}, {"value": "hats", "count": 1}]
     fields = {field.pop("name"): field for field in found["fields"]}
     assert list(fields) == ["colour", "price", "sizes", "<b>", "sale"]
-    once = {"pictures": 1}
+    once = {"count": 1}
     assert fields["price"] == {
-        "kind": "number",
-        "pictures": 3,
+        "type": "number",
+        "count": 3,
         "values": [{"value": value, **once} for value in (-3, 10, 20.5)],
         "distinct": 3,
-        "least": -3,
-        "most": 20.5,
+        "min": -3,
+        "max": 20.5,
     }
-    assert (fields["colour"]["kind"], fields["colour"]["pictures"], fields["colour"]["values"]) == ("other", 4, [])
-    assert (fields["sizes"]["kind"], fields["sizes"]["distinct"], fields["sizes"]["values"]) == ("other", 2, [])
+    assert (fields["colour"]["type"], fields["colour"]["count"], fields["colour"]["values"]) == ("other", 4, [])
+    assert (fields["sizes"]["type"], fields["sizes"]["distinct"], fields["sizes"]["values"]) == ("other", 2, [])
     assert fields["sale"]["values"] == [{"value": True, **once}]
     assert fields["<b>"]["values"] == [{"value": "x", **once}]
 
@@ -45,11 +45,11 @@ def test_labels_and_fields_are_counted(client: TestClient) -> None:
 def test_only_what_passes_is_counted_and_changes_are_seen(client: TestClient) -> None:
     items = index(client, *(picture(number) for number in range(4)), metadata=SAID)
     found = facets(client, label="boots", filter='{"price": {"$gt": 15}}')
-    assert found["labels"] == [{"value": "boots", "pictures": 1}]
+    assert found["labels"] == [{"value": "boots", "count": 1}]
     assert [field["name"] for field in found["fields"]] == ["colour", "price", "sizes"]
     client.patch(f"/images/{items[0]['id']}", json={"label": "shoes"})
     assert {count["value"] for count in facets(client)["labels"]} == {"boots", "hats", "shoes"}
-    assert facets(client, label="shoes")["fields"][0]["pictures"] == 1
+    assert facets(client, label="shoes")["fields"][0]["count"] == 1
 
 
 def test_an_empty_catalogue_has_nothing_to_filter_by(client: TestClient) -> None:

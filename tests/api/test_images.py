@@ -73,7 +73,7 @@ def test_a_page_is_not_upset_by_what_is_deleted_and_added_meanwhile(client: Test
 
 
 def test_an_empty_catalogue_has_one_empty_page(client: TestClient) -> None:
-    assert client.get("/images").json() == {"items": [], "next_cursor": None, "notes": []}
+    assert client.get("/images").json() == {"items": [], "next_cursor": None, "warnings": []}
 
 
 def test_what_is_left_out_of_a_description_stays(client: TestClient) -> None:

@@ -29,7 +29,7 @@ def test_an_archive_goes_in_in_the_background(
     else:
         job_id = send(client, data)
     now = ended(client, job_id)
-    assert (now["state"], now["error"], now["bytes"]) == ("done", None, len(data))
+    assert (now["state"], now["error"], now["size_bytes"]) == ("done", None, len(data))
     assert counts(now) == (150, 150, 150, 0, 0, 0)
     assert sorted(keys(client)) == list(pictures(150))
     found = client.post("/search", files={"image": drawing(7)}).json()["results"][0]
@@ -78,7 +78,7 @@ def test_who_watches_a_job_hears_of_every_step(client: TestClient, monkeypatch: 
         assert answer.headers["content-type"].startswith("text/event-stream")
         told = [json.loads(line.removeprefix("data: ")) for line in answer.iter_lines() if line.startswith("data: ")]
     assert told[-1]["state"] == "done"
-    assert [one["done"] for one in told] == sorted(one["done"] for one in told)
+    assert [one["processed"] for one in told] == sorted(one["processed"] for one in told)
     assert client.get("/jobs/99/events").status_code == 404
 
 
@@ -143,7 +143,7 @@ def test_a_full_disk_is_said_before_it_is_full(
 def test_more_files_than_are_taken_fail_the_job_before_anything_goes_in(settings: Settings) -> None:
     with opened(settings, max_archive_entries=5) as client:
         now = ended(client, send(client, gzipped(pictures(6))))
-        assert (now["state"], now["done"]) == ("failed", 0)
+        assert (now["state"], now["processed"]) == ("failed", 0)
         assert "more than 5 files" in now["error"]
         assert keys(client) == []
         assert left(settings) == []

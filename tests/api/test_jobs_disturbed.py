@@ -50,7 +50,7 @@ def test_only_whoever_has_the_turn_works_and_the_others_go_on(
         assert (mine, other) == (True, False)
         job_id = send(client, zipped(pictures(10)))
         time.sleep(0.5)
-        assert job(client, job_id)["done"] == 0
+        assert job(client, job_id)["processed"] == 0
         assert client.post("/index", files={"images": drawing(99)}).status_code == 201
         assert client.post("/search", files={"image": drawing(99)}).status_code == 200
     assert ended(client, job_id)["state"] == "done"
@@ -104,7 +104,7 @@ def test_jobs_outlive_what_nobody_foresaw(client: TestClient, monkeypatch: pytes
 
 
 def has_gone_on(since: int, now: Mapping[str, Any]) -> bool:
-    return bool(now["done"] > since or now["state"] == "done")
+    return bool(now["processed"] > since or now["state"] == "done")
 
 
 @pytest.mark.timeout(300)
@@ -112,18 +112,23 @@ def test_a_kill_costs_no_picture_and_no_job(tmp_path: Path) -> None:
     data_dir, archive = tmp_path / "data", zipped(pictures(1500))
     with serving(data_dir) as (client, process, _):
         job_id = send(client, archive)
-        when(client, job_id, lambda now: now["done"] > 100)
+        when(client, job_id, lambda now: now["processed"] > 100)
         process.kill()
     for _ in range(2):
         with serving(data_dir) as (client, process, _):
-            before = job(client, job_id)["done"]
+            before = job(client, job_id)["processed"]
             assert before > 0
             when(client, job_id, partial(has_gone_on, before))
             process.kill()
     with serving(data_dir) as (client, process, _):
         now = ended(client, job_id)
         assert now["state"] == "done"
-        assert (now["total"], now["done"], now["created"] + now["unchanged"], now["rejected"]) == (1500, 1500, 1500, 0)
+        assert (now["total"], now["processed"], now["created"] + now["unchanged"], now["rejected"]) == (
+            1500,
+            1500,
+            1500,
+            0,
+        )
         assert client.get("/stats").json()["images"] == 1500
         process.terminate()
         process.wait(60)

@@ -49,17 +49,20 @@ def test_searches_are_counted_by_mode_and_timed_by_stage(client: TestClient) -> 
     text = client.get("/metrics").text
     assert metric(text, "lookalike_searches_total", mode="hds") == 1
     assert metric(text, "lookalike_searches_total", mode="bcs") == 2
-    assert metric(text, "lookalike_search_seconds_count", mode="bcs") == 2
+    assert metric(text, "lookalike_search_duration_seconds_count", mode="bcs") == 2
     assert metric(text, "lookalike_search_candidates_sum", mode="hds") == 2
     for stage in ("decode", "encode", "coarse", "fine", "catalogue"):
-        assert metric(text, "lookalike_search_stage_seconds_count", stage=stage) == 3, stage
+        assert metric(text, "lookalike_search_stage_duration_seconds_count", stage=stage) == 3, stage
 
 
 def test_stages_take_no_longer_than_the_search(client: TestClient) -> None:
     client.post("/search", files={"image": picture(1)})
     text = client.get("/metrics").text
-    stages = [metric(text, "lookalike_search_stage_seconds_sum", stage=stage) for stage in ("decode", "encode", "fine")]
-    whole = metric(text, "lookalike_search_seconds_sum", mode="hds")
+    stages = [
+        metric(text, "lookalike_search_stage_duration_seconds_sum", stage=stage)
+        for stage in ("decode", "encode", "fine")
+    ]
+    whole = metric(text, "lookalike_search_duration_seconds_sum", mode="hds")
     assert whole is not None
     assert 0 < sum(stage for stage in stages if stage is not None) <= whole
 
@@ -74,13 +77,13 @@ def test_additions_are_counted_whichever_way_they_come(client: TestClient) -> No
     ended(client, send(client, zipped({"3.png": picture(3), "notes.jpg": b"none"})))
     text = client.get("/metrics").text
     found = {
-        status: metric(text, "lookalike_index_items_total", status=status)
+        status: metric(text, "lookalike_ingest_images_total", status=status)
         for status in ("created", "updated", "unchanged", "rejected")
     }
     assert found == {"created": 3, "updated": 0, "unchanged": 1, "rejected": 2}
-    assert metric(text, "lookalike_addition_seconds_count") == 3
+    assert metric(text, "lookalike_ingest_batch_duration_seconds_count") == 3
     for stage in ("decode", "store", "encode", "commit"):
-        assert metric(text, "lookalike_addition_stage_seconds_count", stage=stage) == 3, stage
+        assert metric(text, "lookalike_ingest_stage_duration_seconds_count", stage=stage) == 3, stage
 
 
 def test_what_is_refused_is_counted_by_reason(client: TestClient) -> None:
@@ -90,11 +93,11 @@ def test_what_is_refused_is_counted_by_reason(client: TestClient) -> None:
     client.get("/nowhere")
     client.post("/search", params={"k": 0}, files={"image": picture(1)})
     text = client.get("/metrics").text
-    counted = [metric(text, "lookalike_pictures_refused_total", reason=code) for code in IMAGE_CODES]
+    counted = [metric(text, "lookalike_images_rejected_total", code=code) for code in IMAGE_CODES]
     assert sum(count or 0 for count in counted) == 3
-    assert metric(text, "lookalike_pictures_refused_total", reason="image_empty") == 1
+    assert metric(text, "lookalike_images_rejected_total", code="image_empty") == 1
     reasons = {"image_format_unsupported": 1, "not_found": 2, "invalid_request": 1}
-    found = {reason: metric(text, "lookalike_requests_refused_total", reason=reason) for reason in reasons}
+    found = {reason: metric(text, "lookalike_http_errors_total", code=reason) for reason in reasons}
     assert found == reasons
 
 
@@ -115,7 +118,7 @@ def test_a_house_that_is_full_is_counted(settings: Settings) -> None:
         assert seen(client, "lookalike_http_requests_in_progress") == 2, "the slow one and this one"
         leave.set()
         waiting.join()
-        assert seen(client, "lookalike_requests_refused_total", reason="overloaded") == 1
+        assert seen(client, "lookalike_http_errors_total", code="overloaded") == 1
         assert seen(client, "lookalike_http_requests_in_progress") == 1
 
 
@@ -126,12 +129,12 @@ def test_requests_are_counted_by_route_and_never_by_address(client: TestClient) 
         client.request(f"ODD{number}", "/images")
     client.get("/web/style.css")
     text = client.get("/metrics").text
-    labels = {"method": "GET", "route": "/images/{picture_id}", "status": "404"}
+    labels = {"method": "GET", "route": "/images/{image_id}", "status": "404"}
     assert metric(text, "lookalike_http_requests_total", **labels) == 5
     assert metric(text, "lookalike_http_requests_total", method="GET", route="other", status="404") == 5
     assert metric(text, "lookalike_http_requests_total", method="GET", route="/web", status="200") == 1
     assert metric(text, "lookalike_http_requests_total", method="other", route="/images", status="405") == 5
-    assert metric(text, "lookalike_http_request_seconds_count", method="GET", route="/images/{picture_id}") == 5
+    assert metric(text, "lookalike_http_request_duration_seconds_count", method="GET", route="/images/{image_id}") == 5
     assert "ODD" not in text
     assert "made/up" not in text
 
@@ -139,7 +142,7 @@ def test_requests_are_counted_by_route_and_never_by_address(client: TestClient) 
 def test_what_a_decoder_says_of_a_picture_makes_no_new_label() -> None:
     metrics = Metrics()
     metrics.refused("made up by a picture")
-    assert metric(metrics.render().decode(), "lookalike_pictures_refused_total", reason="image_damaged") == 1
+    assert metric(metrics.render().decode(), "lookalike_images_rejected_total", code="image_damaged") == 1
 
 
 def test_the_catalogue_and_how_far_its_index_is(client: TestClient, database: Database) -> None:
@@ -154,7 +157,7 @@ def test_the_catalogue_and_how_far_its_index_is(client: TestClient, database: Da
     assert metric(text, "lookalike_catalogue_seq") == metric(text, "lookalike_applied_seq")
     assert metric(text, "lookalike_workers") == 1
     assert metric(text, "lookalike_database_up") == 1
-    assert metric(text, "lookalike_network_info", name="fake", fingerprint="fa5e" * 4) == 1
+    assert metric(text, "lookalike_model_info", name="fake", fingerprint="fa5e" * 4) == 1
     for name in ("codes_bytes", "vectors_bytes", "disk_free_bytes"):
         assert (metric(text, f"lookalike_{name}") or 0) > 0, name
 
@@ -166,12 +169,12 @@ def test_long_work_shows_how_far_it_is(client: TestClient, database: Database) -
         with database.begin() as session:
             job = jobs.create_job(session, "archive", 10)
             jobs.set_total(session, job.id, 7)
-            job.done = 3
+            job.processed = 3
         text = client.get("/metrics").text
     assert metric(text, "lookalike_jobs_running") == 1
     assert metric(text, "lookalike_jobs_entries") == 7
-    assert metric(text, "lookalike_jobs_settled_entries") == 3
-    assert metric(text, "lookalike_reencode_pictures") == 0
+    assert metric(text, "lookalike_jobs_processed_entries") == 3
+    assert metric(text, "lookalike_reindex_images") == 0
 
 
 def test_without_the_database_there_are_metrics_all_the_same(
@@ -236,9 +239,9 @@ def test_processes_count_together_and_what_the_dead_were_doing_is_forgotten(fold
     died.communicate()
     text, _ = tells.communicate("")
     lives.communicate("")
-    assert metric(text, "lookalike_pictures_refused_total", reason="image_damaged") == 3
-    assert metric(text, "lookalike_http_request_seconds_count", method="GET", route="/images") == 3
-    assert metric(text, "lookalike_http_request_seconds_sum", method="GET", route="/images") == 0.75
+    assert metric(text, "lookalike_images_rejected_total", code="image_damaged") == 3
+    assert metric(text, "lookalike_http_request_duration_seconds_count", method="GET", route="/images") == 3
+    assert metric(text, "lookalike_http_request_duration_seconds_sum", method="GET", route="/images") == 0.75
     assert metric(text, "lookalike_http_requests_in_progress") == 2
     assert not list(folder.glob(f"gauge_live*_{died.pid}.db"))
 

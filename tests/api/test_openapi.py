@@ -16,17 +16,17 @@ PATHS = {
     "/search": {"post"},
     "/index": {"post"},
     "/images": {"get"},
-    "/images/{picture_id}": {"get", "patch", "delete"},
-    "/images/{picture_id}/original": {"get"},
-    "/images/{picture_id}/thumbnail": {"get"},
-    "/images/{picture_id}/similar": {"get"},
+    "/images/{image_id}": {"get", "patch", "delete"},
+    "/images/{image_id}/original": {"get"},
+    "/images/{image_id}/thumbnail": {"get"},
+    "/images/{image_id}/similar": {"get"},
     "/stats": {"get"},
     "/healthz": {"get"},
     "/readyz": {"get"},
     "/metrics": {"get"},
     "/facets": {"get"},
     "/duplicates": {"get"},
-    "/images/{picture_id}/duplicates": {"get"},
+    "/images/{image_id}/duplicates": {"get"},
     "/report": {"get"},
     "/search/batch": {"post"},
     "/session": {"post", "delete"},
@@ -111,7 +111,7 @@ def test_every_parameter_with_bounds_shows_them(schema: dict[str, Any]) -> None:
         "label",
         "filter",
         "min_similarity",
-        "group",
+        "group_by",
         "explain",
         "crop",
     }
@@ -136,5 +136,5 @@ def test_every_example_is_one(schema: dict[str, Any]) -> None:
 def test_generators_know_files_from_text(schema: dict[str, Any]) -> None:
     bodies = schema["components"]["schemas"]
     assert bodies["Body_search"]["properties"]["image"]["format"] == "binary"
-    assert bodies["Body_index"]["properties"]["images"]["items"]["format"] == "binary"
-    assert bodies["Body_index"]["properties"]["metadata"].get("format") != "binary"
+    assert bodies["Body_add_images"]["properties"]["images"]["items"]["format"] == "binary"
+    assert bodies["Body_add_images"]["properties"]["metadata"].get("format") != "binary"

@@ -183,7 +183,7 @@ def test_a_filter_bounds_what_is_searched(truth: Truth, mode: str, most: int) ->
     answer = truth.search(3, mode=mode, filter=json.dumps(filter_), k=30)
     rows = np.flatnonzero((np.arange(COUNT) < most) & (truth.labels != "hats"))
     (expect_codes if mode == "bcs" else expect_vectors)(truth, answer, 3, rows, 30)
-    assert answer["notes"] == []
+    assert answer["warnings"] == []
 
 
 def test_a_crop_is_searched_with(truth: Truth) -> None:
@@ -208,7 +208,7 @@ def test_several_queries_are_answered_as_one_by_one(truth: Truth) -> None:
     files.insert(2, ("images", b"not a picture"))
     items = truth.client.post("/search/batch", params={"k": 7, "label": "boots"}, files=files).json()["items"]
     assert "not a picture in a format read here" in items.pop(2)["error"]
-    assert [item["answer"]["results"] for item in items] == [
+    assert [item["response"]["results"] for item in items] == [
         truth.search(seed, k=7, label="boots")["results"] for seed in QUERIES
     ]
 
@@ -229,12 +229,12 @@ def test_a_group_shows_its_best_match_alone(truth: Truth, mode: str, k: int) -> 
         if str(product) not in seen:
             best.append(match)
         seen.add(str(product))
-    assert truth.search(3, mode=mode, pool=COUNT, k=k, group="product")["results"] == best[:k]
+    assert truth.search(3, mode=mode, pool=COUNT, k=k, group_by="product")["results"] == best[:k]
     assert len(best) == 12 + COUNT - GROUPED
 
 
 def test_a_group_may_be_the_label(truth: Truth) -> None:
-    found = truth.search(3, k=50, group="label")["results"]
+    found = truth.search(3, k=50, group_by="label")["results"]
     assert [match["label"] for match in found].count("boots") == 1
     assert [match["label"] for match in found].count("hats") == 1
 
@@ -247,8 +247,8 @@ def test_an_explanation_tells_rank_by_code_and_the_bits_that_differ(truth: Truth
     for match in answer["results"]:
         explained = match["explanation"]
         own = np.frombuffer(bytes.fromhex(explained["code"]), np.uint8)
-        assert explained["bits"] == np.flatnonzero(np.unpackbits(own ^ code)).tolist()
-        assert len(explained["bits"]) == match["hamming"]
+        assert explained["differing_bits"] == np.flatnonzero(np.unpackbits(own ^ code)).tolist()
+        assert len(explained["differing_bits"]) == match["hamming"]
         assert explained["coarse_rank"] == (None if mode == "es" else order.index(match["id"]) + 1)
     assert all(match["explanation"] is None for match in truth.search(57, mode=mode)["results"])
 
@@ -260,10 +260,10 @@ def test_label_and_filter_must_both_pass(truth: Truth) -> None:
 
 
 def test_a_filter_that_lets_nothing_through_says_what_no_picture_has(truth: Truth) -> None:
-    assert truth.search(3, filter='{"price": -5}')["notes"] == []
+    assert truth.search(3, filter='{"price": -5}')["warnings"] == []
     answer = truth.search(3, label="nobody's", filter='{"prize": 5}')
     assert answer["results"] == []
-    assert answer["notes"] == ['No picture has the label "nobody\'s".', "No picture has the field 'prize'."]
+    assert answer["warnings"] == ['No picture has the label "nobody\'s".', "No picture has the field 'prize'."]
 
 
 def test_what_is_no_filter_is_refused(truth: Truth) -> None:
@@ -285,7 +285,7 @@ def test_a_radius_without_anybody_in_it_finds_nothing(client: TestClient) -> Non
 
 def test_the_answer_has_what_the_interface_promises(truth: Truth) -> None:
     answer = truth.search(5)
-    assert answer["model"] == FAKE_NETWORK.fingerprint
+    assert answer["model_fingerprint"] == FAKE_NETWORK.fingerprint
     assert answer["code"] == FakeEncoder().encode_many([drawing(5)]).codes[0].tobytes().hex()
     assert (answer["mode"], answer["pool_size"], answer["catalogue_size"]) == ("hds", COUNT, COUNT)
     assert len(answer["results"]) == 10

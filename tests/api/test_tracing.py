@@ -86,7 +86,7 @@ def test_a_search_is_a_span_with_one_for_each_stage(traced: TestClient, memory: 
 def test_an_addition_is_a_span_with_one_for_each_stage(traced: TestClient, memory: InMemorySpanExporter) -> None:
     index(traced, picture(1), BROKEN)
     spans = named(memory)
-    addition = spans["addition"]
+    addition = spans["ingest"]
     assert parent_of(addition) == id_of(spans["POST /index"])
     for stage in ("decode", "store", "encode", "commit"):
         assert parent_of(spans[stage]) == id_of(addition), stage
@@ -112,7 +112,7 @@ def test_only_what_went_wrong_here_is_an_error(
 ) -> None:
     traced.get("/images/17")
     (missing,) = memory.get_finished_spans()
-    assert (missing.name, missing.status.status_code) == ("GET /images/{picture_id}", StatusCode.UNSET)
+    assert (missing.name, missing.status.status_code) == ("GET /images/{image_id}", StatusCode.UNSET)
     memory.clear()
     monkeypatch.setattr("app.catalogue.queries.picture", lambda *_: 1 / 0)
     assert traced.get("/images/17").status_code == 500

@@ -94,7 +94,7 @@ def test_a_catalogue_with_pictures_refuses_another_network_and_says_what_to_do(d
         "other",
         FAKE_NETWORK.fingerprint,
         OTHER.fingerprint,
-        "lookalike reencode fake",
+        "lookalike reindex fake",
         "LOOKALIKE_MODEL",
     ):
         assert word in str(caught.value)

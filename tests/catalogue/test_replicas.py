@@ -149,7 +149,7 @@ def same(one: Found, two: Found) -> None:
 
 
 def move(service: Service, settings: Settings) -> None:
-    """What `lookalike reencode` does, with the fake network."""
+    """What `lookalike reindex` does, with the fake network."""
     encoder = FakeEncoder()
     with service.database.begin() as session:
         generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)

@@ -233,7 +233,7 @@ def test_missing_and_damaged_originals_are_named_and_the_rest_comes_back_if_want
     sentence = refusal(elsewhere, source)
     assert f"2 of {COUNT} pictures have no intact original" in sentence
     assert all(f"key-{one} ({original(source, one).name})" in sentence for one in (3, 4))
-    assert "--without-missing" in sentence
+    assert "--allow-missing" in sentence
     flip(original(source, 5), 60)
     found = restored(elsewhere, source, without_missing=True)
     assert (found.pictures, found.lacking.pictures) == (COUNT, 3)

@@ -100,7 +100,7 @@ def test_pictures_that_are_as_good_as_the_same_are_listed_together(tmp_path: Pat
     assert set(group.replace(":", "").split()) >= {"boot.png", "again.jpg"}
     assert "other.png" not in said(result)
     assert "1 group of pictures" in said(result)
-    assert "no groups of pictures within 0.000" in said(run(data, "duplicates", "--distance", "0"))
+    assert "no groups of pictures within 0.000" in said(run(data, "duplicates", "--max-distance", "0"))
 
 
 def test_the_demo_stays_out_of_a_catalogue_that_has_pictures(data: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_backup_comes_back_and_one_that_lacks_an_original_says_which(data: Pat
     assert "1 of 3 pictures have no intact original" in sentence
     assert lost.name in sentence
     assert "0 pictures" in said(run(new, "stats"))
-    result = run(new, "restore", str(backup), "--without-missing")
+    result = run(new, "restore", str(backup), "--allow-missing")
     assert result.exit_code == 0, result.output
     assert "3 pictures are back. The originals of 1 of them are missing:" in said(result)
     assert "The catalogue is not empty" in failed(run(new, "restore", str(backup)))
@@ -182,8 +182,8 @@ def test_a_benchmark_that_there_is_not_is_refused_by_name(tmp_path: Path, monkey
 
 
 def test_a_benchmark_prints_a_table_and_keeps_json(tmp_path: Path) -> None:
-    files = ("--json", str(tmp_path / "core.json"), "--folder", str(tmp_path / "large"))
-    result = run(tmp_path, "bench", "core", "--pictures", "20000", "--floats", "32", "--bits", "16", *files)
+    files = ("--json", str(tmp_path / "core.json"), "--work-dir", str(tmp_path / "large"))
+    result = run(tmp_path, "bench", "core", "--images", "20000", "--feature-dim", "32", "--bits", "16", *files)
     assert "coarse_over_limit" in said(result)
     assert (tmp_path / "core.json").exists()
     assert (tmp_path / "core.svg").exists()

@@ -46,18 +46,18 @@ CASES = {
     ("search",): Case(("{folder}/{name}/good.png",)),
     ("stats",): Case((), prints=False),
     ("demo",): Case((), prints=False),
-    ("duplicates",): Case(("--distance", "100000")),
+    ("duplicates",): Case(("--max-distance", "100000")),
     ("check",): Case(()),
     ("sync",): Case((), prints=False),
     ("backup",): Case(("{data}-{name}",)),
     ("restore",): Case(("{hostile}",), prints=False),
     ("migrate",): Case((), prints=False),
-    ("reencode",): Case(("{hostile}",)),
+    ("reindex",): Case(("{hostile}",)),
     ("report",): Case(("--out", "{data}-{name}-report"), prints=False),
     # It changes its process's environment and signals, so it runs in one of its own, below.
     ("serve",): Case(("--help",), prints=False),
     ("train",): Case(("{hostile}",)),
-    ("pack",): Case(("{folder}", "{data}-packed")),
+    ("make-shards",): Case(("{folder}", "{data}-packed")),
     ("fit",): Case(("{hostile}",)),
     ("calibrate",): Case(("{hostile}", "{folder}")),
     ("evaluate",): Case(("{hostile}", "{folder}")),
@@ -152,7 +152,7 @@ def test_a_server_that_cannot_start_says_why_as_plain_text(data: Path) -> None:
 
 def test_a_report_for_programs_holds_names_as_they_are(data: Path, folder: Path, tmp_path: Path) -> None:
     report = tmp_path / "refused.jsonl"
-    result = run(data, "index", str(folder), "--report", str(report))
+    result = run(data, "index", str(folder), "--rejections", str(report))
     expect_plain(result, prints=True)
     names = [json.loads(line)["name"] for line in report.read_text().splitlines()]
     assert any("\x1b[2J" in name and "[/x]" in name for name in names)

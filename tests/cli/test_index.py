@@ -81,7 +81,7 @@ def test_what_was_refused_is_printed_and_written_down(data: Path, tmp_path: Path
     (tmp_path / "good.png").write_bytes(drawing(6))
     table, report = tmp_path / "table.csv", tmp_path / name
     table.write_text("file,key\nbroken.jpg,a\ngood.png,b\ngone.jpg,c\ngood.png,b\n")
-    result = run(data, str(table), "--report", str(report))
+    result = run(data, str(table), "--rejections", str(report))
     assert result.exit_code == 1
     rows = rows_of(report)
     assert [(row["key"], row["reason"].split()[0]) for row in rows] == [
@@ -129,7 +129,7 @@ def test_archives_that_are_larger_than_they_look_are_refused_with_the_reason(dat
         (["nowhere"], "nowhere: is not there"),
         (["table.csv"], "has no column 'file'"),
         (["words.txt"], "is neither a folder, an archive"),
-        (["folder", "--report", "nowhere/report.csv"], "--report: nowhere/report.csv cannot be written"),
+        (["folder", "--rejections", "nowhere/report.csv"], "--rejections: nowhere/report.csv cannot be written"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence_before_anything_starts(
@@ -182,7 +182,7 @@ def test_a_key_that_is_not_known_is_said_in_a_sentence(tmp_path: Path) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", program]) as server:
         time.sleep(0.5)
-        words = (str(tmp_path / "1.png"), "--url", f"http://127.0.0.1:{port}", "--key", "lk_1_x")
+        words = (str(tmp_path / "1.png"), "--url", f"http://127.0.0.1:{port}", "--api-key", "lk_1_x")
         result = run(tmp_path / "data", *words)
         server.kill()
     assert result.exit_code == 1

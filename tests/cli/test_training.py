@@ -15,7 +15,19 @@ from tests.models.folders import coloured_folder
 # OpenVINO converts through it.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
 
-QUICKLY = ("--backbone", "small", "--no-imagenet", "--bits", "16", "--size", "24", "--epochs", "3", "--batch", "8")
+QUICKLY = (
+    "--backbone",
+    "small",
+    "--no-pretrained",
+    "--bits",
+    "16",
+    "--image-size",
+    "24",
+    "--epochs",
+    "3",
+    "--batch-size",
+    "8",
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +48,7 @@ def test_a_catalogue_is_learnt_from_compared_moved_and_moved_back(data: Path, tm
     assert "that it did not learn from" in said(trained)
     assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
     assert sorted(path.name for path in out.parent.iterdir()) == ["colours.json", "colours.safetensors"]
-    moved = run(data, "reencode", str(out))
+    moved = run(data, "reindex", str(out))
     assert moved.exit_code == 0, moved.output
     assert "network" in said(run(data, "stats"))
     again = run(data, "train", "--catalogue", "--out", str(out), *QUICKLY)
@@ -47,21 +59,21 @@ def test_a_catalogue_is_learnt_from_compared_moved_and_moved_back(data: Path, tm
     found = json.loads((tmp_path / "report" / "report.json").read_text())
     assert (found["network"]["name"], found["catalogue"]["labels"], found["queries"]) == ("colours", 3, 50)
     assert found["precision"]["exact"] > 0.9
-    back = run(data, "reencode", "general")
+    back = run(data, "reindex", "general")
     assert "use general" in said(back)
 
 
 def test_pictures_are_packed_and_learnt_from(tmp_path: Path) -> None:
     folder, packed, out = coloured_folder(tmp_path / "colours", per_class=20), tmp_path / "packed", tmp_path / "net"
     (folder / "red" / "torn.jpg").write_bytes(b"no picture")
-    result = run(tmp_path, "pack", str(folder), str(packed), "--pictures", "20")
+    result = run(tmp_path, "make-shards", str(folder), str(packed), "--images-per-shard", "20")
     assert result.exit_code == 0, result.output
     assert "torn.jpg cannot be read as a picture and is left out" in said(result)
     assert "60 pictures in 4 archives" in said(result)
     trained = run(tmp_path, "train", str(packed), "--out", str(out), *QUICKLY)
     assert trained.exit_code == 0, trained.output
     assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
-    assert "has archives in it" in failed(run(tmp_path, "pack", str(folder), str(packed)))
+    assert "has archives in it" in failed(run(tmp_path, "make-shards", str(folder), str(packed)))
 
 
 def stop(*_: object) -> NoReturn:

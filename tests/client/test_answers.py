@@ -83,7 +83,7 @@ def test_a_page_is_no_answer(call: Call) -> None:
 
 
 def test_json_of_another_kind_is_no_answer() -> None:
-    with pytest.raises(ProblemError, match="model: Field required"):
+    with pytest.raises(ProblemError, match="model_fingerprint: Field required"):
         answered(CALLS["search"], 200, json={"results": []})
 
 

@@ -71,7 +71,7 @@ def test_a_search_says_all_that_it_may_be_told(catalogue: Lookalike) -> None:
         radius=128,
         label="t-shirt",
         filter={"label": {"$in": ["t-shirt", "other"]}},
-        group="key",
+        group_by="key",
         crop=(10, 10, 100, 80),
         explain=True,
     )
@@ -86,9 +86,9 @@ def test_a_search_says_all_that_it_may_be_told(catalogue: Lookalike) -> None:
 def test_many_searches_cost_few_requests_and_a_bad_one_nothing(catalogue: Lookalike) -> None:
     items = catalogue.search_many([gradient(), b"not a picture", *[gradient(30 + at) for at in range(32)]], k=2)
     assert len(items) == 34
-    assert items[1].answer is None
+    assert items[1].response is None
     assert "not a picture" in (items[1].error or "")
-    assert all(item.answer is not None and len(item.answer.matches) == 2 for item in items[:1] + items[2:])
+    assert all(item.response is not None and len(item.response.matches) == 2 for item in items[:1] + items[2:])
 
 
 def test_similar_begins_with_the_picture_itself(catalogue: Lookalike) -> None:
@@ -105,13 +105,13 @@ def test_the_list_goes_through_all_pages(catalogue: Lookalike, monkeypatch: pyte
     assert (len(page.items), page.next_cursor is None) == (7, False)
     boots = list(catalogue.list(filter={"label": "t-shirt"}))
     assert {picture.label for picture in boots} == {"t-shirt"}
-    assert catalogue.page(label="nobody's").notes
+    assert catalogue.page(label="nobody's").warnings
 
 
 def test_facets_and_stats_are_typed(catalogue: Lookalike) -> None:
     facets = catalogue.facets()
-    assert any(count.value == "t-shirt" and count.pictures > 0 for count in facets.labels)
-    assert all(field.kind and field.pictures for field in facets.fields)
+    assert any(count.value == "t-shirt" and count.count > 0 for count in facets.labels)
+    assert all(field.type and field.count for field in facets.fields)
     stats = catalogue.stats()
     assert stats.model.bits % 8 == 0
     assert stats.bytes["originals"] > 0
@@ -158,7 +158,7 @@ def test_an_archive_is_sent_and_followed(catalogue: Lookalike, tmp_path: Path) -
         while job.state == "running":
             time.sleep(0.1)
             job = catalogue.get_job(job.id)
-        assert (job.state, job.total, job.done, job.created + job.unchanged, job.rejected) == ("done", 2, 2, 1, 1)
+        assert (job.state, job.total, job.processed, job.created + job.unchanged, job.rejected) == ("done", 2, 2, 1, 1)
         assert [one.key for one in job.rejections] == ["client-broken.png"]
     assert catalogue.cancel_job(job.id).state == "done"
     assert [one.id for one in catalogue.list_jobs(limit=1).items] == [job.id]
@@ -179,7 +179,7 @@ def test_both_clients_can_do_the_same_and_say_the_same(server_url: str, catalogu
             listed = [picture.key async for picture in client.list()]
             with pytest.raises(ProblemError):
                 await client.get(2**40)
-            assert (await client.send_archive(tmp_path / "empty.zip")).bytes == 22
+            assert (await client.send_archive(tmp_path / "empty.zip")).size_bytes == 22
             await client.delete(added[0].id or 0)
             return added[0].id, answer.matches[0].id, listed[-1], (await client.stats()).model
 
@@ -214,12 +214,12 @@ def test_every_option_of_a_search_is_sent() -> None:
             label="a",
             filter={"a": 1},
             min_similarity=0.5,
-            group="g",
+            group_by="g",
             crop=(1, 2, 3, 4),
             explain=True,
         )
     sent = {"k": 3, "mode": "es", "pool": 5, "radius": 0, "label": "a", "filter": '{"a": 1}', "min_similarity": 0.5}
-    sent |= {"group": "g", "crop": "1,2,3,4", "explain": "true"}
+    sent |= {"group_by": "g", "crop": "1,2,3,4", "explain": "true"}
     assert dict(seen[0]) == {name: str(value) for name, value in sent.items()}
 
 

@@ -79,7 +79,7 @@ def test_a_command_ends_although_the_service_takes_little_at_once(
     (folder / "07-large.png").write_bytes(noise(99, 200))
     monkeypatch.setenv("LOOKALIKE_MAX_REQUEST_BYTES", "50000")
     with serving(settings) as service:
-        result = run(tmp_path / "none", str(folder), "--url", str(service.base_url), "--report", str(report))
+        result = run(tmp_path / "none", str(folder), "--url", str(service.base_url), "--rejections", str(report))
         again = run(tmp_path / "none", str(folder), "--url", str(service.base_url))
         assert service.get("/stats").json()["images"] == 20
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "20 created, 1 rejected")

@@ -88,7 +88,7 @@ def test_after_the_move_the_other_network_finds_every_picture(
 def test_a_service_that_cannot_open_the_new_network_says_what_to_do(service: Service) -> None:
     service.ingest.add(pictures(50))
     move(service, OtherEncoder())
-    with pytest.raises(UnavailableError, match=r"There is no checkpoint .*other\.json.*`lookalike reencode`"):
+    with pytest.raises(UnavailableError, match=r"There is no checkpoint .*other\.json.*`lookalike reindex`"):
         service.searcher.by_id(1, SearchOptions())
 
 
@@ -141,7 +141,7 @@ def test_starting_with_the_old_network_says_how_to_go_back(
     service.ingest.add(pictures(50))
     move(service, OtherEncoder())
     with (
-        pytest.raises(ModelMismatchError, match="lookalike reencode"),
+        pytest.raises(ModelMismatchError, match="lookalike reindex"),
         assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT),
     ):
         pass
@@ -297,7 +297,7 @@ def test_nobody_notices_a_move_there_and_back(settings: Settings, database: Data
         moving = list[Any]()
 
         def report(_done: int, _total: int) -> None:
-            moving.append(clients[0].get("/stats").json()["moving"])
+            moving.append(clients[0].get("/stats").json()["reindexing"])
 
         try:
             for encoder, network in ((OtherEncoder(), OTHER_NETWORK), (FakeEncoder(), FAKE_NETWORK)):
@@ -305,7 +305,7 @@ def test_nobody_notices_a_move_there_and_back(settings: Settings, database: Data
                 move_to(settings, database, encoder, network, report)
                 for client in clients:
                     answer = client.post("/search", files={"image": drawing(1)}).json()
-                    assert answer["model"] == network.fingerprint
+                    assert answer["model_fingerprint"] == network.fingerprint
                 assert moving[0]["fingerprint"] == network.fingerprint
                 moving.clear()
             time.sleep(1)

@@ -195,7 +195,7 @@ def test_the_command_shows_the_table_and_where_the_report_is(
     tmp_path: Path, checkpoint_path: Path, folder: Path
 ) -> None:
     def run(*arguments: str) -> tuple[int, str]:
-        out = ("--out", str(tmp_path / "out"), "--network", str(checkpoint_path), "--no-growth")
+        out = ("--out", str(tmp_path / "out"), "--model", str(checkpoint_path), "--no-scaling")
         answer = CliRunner().invoke(app, ["compare", str(folder), *out, *arguments])
         return answer.exit_code, answer.output
 
@@ -205,7 +205,7 @@ def test_the_command_shows_the_table_and_where_the_report_is(
     assert "SH: SH finds 48 axes in more than 48 pictures; there are 27." in said
     assert "1 unreadable files were left out." in said
     assert (tmp_path / "out" / "report.html").is_file()
-    code, said = run("--methods", "lsh", "--bits", "12", "--trained", str(checkpoint_path))
+    code, said = run("--methods", "lsh", "--bits", "12", "--checkpoint", str(checkpoint_path))
     assert code == 0, said
     assert re.search("mAP.*12 bits.*16 bits", said), "the network's own are of another length than was asked for"
     code, said = run("--bits", "many")

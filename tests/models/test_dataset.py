@@ -206,5 +206,5 @@ def test_no_room_for_the_pictures_is_said_before_they_are_decoded(monkeypatch: p
 
     monkeypatch.setattr("models.dataset.SHARE_OF_MEMORY", 0)
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(DatasetError, match=r"1,000,000 pictures .* 48 GB.*No space left.*smaller --size"):
+    with pytest.raises(DatasetError, match=r"1,000,000 pictures .* 48 GB.*No space left.*smaller --image-size"):
         room_for(1_000_000, (126, 126, 3))

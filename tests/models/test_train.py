@@ -230,7 +230,7 @@ def test_a_class_of_one_picture_is_mentioned(pictures: Path, tmp_path: Path) -> 
 def test_pictures_too_small_for_the_backbone_are_refused_before_any_is_decoded(tmp_path: Path) -> None:
     small = replace(RECIPE, backbone="alexnet", size=64)
     with pytest.raises(
-        RecipeError, match=r"alexnet reads 63 pixels or more, and training cuts 53 out of 64\. Use --size 76"
+        RecipeError, match=r"alexnet reads 63 pixels or more, and training cuts 53 out of 64\. Use --image-size 76"
     ):
         train(tmp_path / "nowhere", tmp_path / "out", small)
 
@@ -255,7 +255,7 @@ def test_the_small_backbone_learns_from_scratch(pictures: Path, tmp_path: Path) 
     recipe = Recipe(backbone="small", imagenet=False, bits=16, size=24, epochs=4, batch=8, average=0.6)
     info = train(pictures, tmp_path / "small", recipe)
     assert (info.metrics["held_out_accuracy"], info.feature_dim) == (1.0, 256)
-    with pytest.raises(WeightsUnavailableError, match="--no-imagenet"):
+    with pytest.raises(WeightsUnavailableError, match="--no-pretrained"):
         train(pictures, tmp_path / "never", replace(recipe, imagenet=True))
 
 

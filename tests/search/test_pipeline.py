@@ -294,7 +294,7 @@ def test_matches_end_where_they_are_not_similar_enough(
     cheap: World, calibrated: Searcher[Key], mode: Mode, group: str | None
 ) -> None:
     curve = KNOWN.codes if mode is Mode.BCS else KNOWN.features
-    asked = SearchOptions(k=40, mode=mode, group=group)
+    asked = SearchOptions(k=40, mode=mode, group_by=group)
     everything = calibrated.by_id(FIRST_ID + 7, asked).matches
     assert [match.similarity for match, _ in everything] == [curve(match.distance) for match, _ in everything]
     least = sorted(match.similarity or 0 for match, _ in everything)[len(everything) // 2]
@@ -318,7 +318,7 @@ def test_groups_are_looked_for_among_so_many_and_no_more(
 
     nearest = makers(len(PICTURES), k=len(PICTURES))
     for most in (6, 20, len(PICTURES)):
-        assert makers(most, k=6, group="maker") == list(dict.fromkeys(nearest[:most]))
+        assert makers(most, k=6, group_by="maker") == list(dict.fromkeys(nearest[:most]))
 
 
 def test_a_network_that_was_never_calibrated_says_so_before_any_work(cheap: World) -> None:

@@ -73,7 +73,7 @@ def record(data: Path) -> dict[str, Any]:
     ):
         expected = fill(client)
         make_checkpoint(data / CHECKPOINT)
-        lookalike(data, "reencode", str(data / CHECKPOINT))
+        lookalike(data, "reindex", str(data / CHECKPOINT))
         archive = ("queued.zip", zipped(QUEUED), "application/zip")
         client.post("/jobs", files={"archive": archive}).raise_for_status()
     said = lookalike(data, "keys", "create", "shop", "--scope", "search", "--scope", "write")

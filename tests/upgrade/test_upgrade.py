@@ -106,7 +106,7 @@ def test_the_catalogue_moves_to_another_network_and_back(left: Left) -> None:
     networks = ("general", str(left.data / own)) if own else ("clothing", "general")
     with opened(left.data, left.expected) as client:
         for network in networks:
-            lookalike(left.data, "reencode", network)
+            lookalike(left.data, "reindex", network)
             require_everything(client, left.expected["pictures"], left.expected.get("queued", {}))
 
 

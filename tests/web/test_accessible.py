@@ -29,7 +29,7 @@ def results(page: Page) -> None:
 
 def nothing_found(page: Page) -> None:
     open_search(page, "&label=unheard")
-    expect(page.locator("#notes")).not_to_be_empty()
+    expect(page.locator("#warnings")).not_to_be_empty()
 
 
 def why(page: Page) -> None:

@@ -66,7 +66,7 @@ def test_pool_and_radius_say_how_many_candidates_are_left(page: Page) -> None:
 
 
 def test_a_shared_address_opens_the_same_search(page: Page) -> None:
-    picture_id = open_search(page, "&k=30&radius=50&pool=77&group=variant&mode=hds")
+    picture_id = open_search(page, "&k=30&radius=50&pool=77&group_by=variant&mode=hds")
     expect(page.locator(".chip")).to_have_text(
         ["30 results", "at most 77 candidates", "at most 50 bits apart", "one of each variant"]
     )
@@ -74,7 +74,7 @@ def test_a_shared_address_opens_the_same_search(page: Page) -> None:
     expect(page.get_by_role("slider", name="Results")).to_have_attribute("aria-valuetext", "30 results")
     expect(page.get_by_role("slider", name="Candidates")).to_have_attribute("aria-valuetext", "at most 77 candidates")
     expect(page.get_by_label("One of each", exact=True)).to_have_value("variant")
-    wanted = page.request.get(f"/images/{picture_id}/similar?k=31&radius=50&pool=77&group=variant").json()["results"]
+    wanted = page.request.get(f"/images/{picture_id}/similar?k=31&radius=50&pool=77&group_by=variant").json()["results"]
     assert shown_ids(page) == [str(match["id"]) for match in wanted if str(match["id"]) != picture_id]
 
 

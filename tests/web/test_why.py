@@ -38,7 +38,7 @@ def test_it_shows_both_pictures_the_bits_that_differ_and_both_places(page: Page)
     marked = dialog.locator("rect").evaluate_all(
         "(cells) => cells.flatMap((cell, bit) => cell.classList.contains('differs') ? [bit] : [])"
     )
-    assert marked == match["explanation"]["bits"]
+    assert marked == match["explanation"]["differing_bits"]
     ones = dialog.locator("rect.one").count()
     assert ones == bin(int(match["explanation"]["code"], 16)).count("1")
 
