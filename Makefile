@@ -29,6 +29,7 @@ lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd clients/python && $(CURDIR)/$(BIN)/mypy
 
 audit: $(VENV)/installed-dev ## Ask the package index for known weaknesses of the dependencies
 	@$(BIN)/python -m tests.audit
@@ -59,24 +60,24 @@ bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results
 	$(BIN)/lookalike bench peers --pictures 20000 --json benchmarks/data/peers.json
 	$(BIN)/lookalike bench encode --json benchmarks/data/encode.json
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@$(call venv)
-	$(BIN)/python -m pip install -c constraints.txt -e .
+	$(BIN)/python -m pip install -c constraints.txt -e ./clients/python -e .
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml constraints.txt
+$(VENV)/installed-dev: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@$(call venv)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e ./clients/python -e '.[dev]'
 	@touch $(VENV)/installed $@
 
-$(VENV)/installed-torture: pyproject.toml constraints.txt
+$(VENV)/installed-torture: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@$(call venv)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,torture]'
+	$(BIN)/python -m pip install -c constraints.txt -e ./clients/python -e '.[dev,torture]'
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
 
-$(VENV)/installed-bench: pyproject.toml constraints.txt
+$(VENV)/installed-bench: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@$(call venv)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m pip install -c constraints.txt -e ./clients/python -e '.[bench]'
 	@touch $(VENV)/installed $@
 
 # Debian's python3 can be without ensurepip, and a venv made by it would be without pip.

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
+CLIENT = "lookalike-client"
 PACKAGES = ("app", "migrations", "models")
 BUILD = "from setuptools.build_meta import build_sdist, build_wheel; build_sdist('dist'); build_wheel('dist')"
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*")
@@ -56,8 +57,8 @@ def declared() -> list[Requirement]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
     requirements = [Requirement(line) for line in (*project["dependencies"], *extras)]
-    # One extra takes in another by the project's own name.
-    return [requirement for requirement in requirements if requirement.name != project["name"]]
+    # One extra takes in another by the project's own name, and the client comes from the checkout.
+    return [requirement for requirement in requirements if requirement.name not in {project["name"], CLIENT}]
 
 
 def pin_lines() -> list[str]:

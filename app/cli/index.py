@@ -89,8 +89,9 @@ def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tu
     from app.ingest.fill import HERE, Pace
 
     if url is not None:
-        from app.client import Lookalike, Patience
-        from app.client.portions import BYTES, PICTURES
+        from lookalike_client import Lookalike, Patience
+        from lookalike_client.batching import BYTES, PICTURES
+
         from app.ingest.remote import Remote
 
         with Lookalike(url, key, patience=Patience(tries=_TRIES)) as client:

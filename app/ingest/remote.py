@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from app.client import Lookalike, NewPicture
+from lookalike_client import Lookalike, NewPicture
+
 from app.ingest.add import Added, Upload
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
+from lookalike_client import UNCHANGED, AsyncLookalike, Lookalike, NewPicture, ProblemError
+from lookalike_client.methods import Operations
 from PIL import Image
 
-from app.client import UNCHANGED, AsyncLookalike, Lookalike, NewPicture, ProblemError
-from app.client.operation import Operations
 from app.errors import InvalidInputError
 from tests.ingest.archives import zipped
 from tests.pictures import encoded, gradient

@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any
 
 import pytest
+from lookalike_client import Lookalike
 
-from app.client import Lookalike
 from app.main import create_app
 from app.search.filter import COMPARISONS
 from app.settings import Settings

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
+from lookalike_client import Lookalike
+from lookalike_client.batching import BYTES, PICTURES
 from PIL import Image
 
-from app.client import Lookalike
-from app.client.portions import BYTES, PICTURES
 from app.ingest.entries import Entry
 from app.ingest.fill import Outcome, Pace, fill
 from app.ingest.remote import Remote

@@ -1,6 +1,7 @@
 """When a call is repeated: after a lost connection and where the service is busy, and not for ever."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,9 +10,8 @@ from email.utils import format_datetime
 import httpx2
 import pytest
 
-from app.client import Added, AsyncLookalike, Lookalike, NewPicture, Patience, ProblemError, UnreachableError
-from app.client.patience import retry_after
-from tests.conftest import free_port
+from lookalike_client import Added, AsyncLookalike, Lookalike, NewPicture, Patience, ProblemError, UnreachableError
+from lookalike_client.retries import retry_after
 
 QUICK = Patience(tries=4, first_pause=0.001, longest_pause=2.0)
 Outcome = httpx2.Response | type[httpx2.TransportError]
@@ -102,9 +102,12 @@ def test_patience_ends() -> None:
 
 
 def test_nobody_there_is_said_in_a_sentence() -> None:
-    address = f"http://127.0.0.1:{free_port()}"
-    with Lookalike(address, patience=QUICK) as client, pytest.raises(UnreachableError, match="Is the service running"):
-        client.stats()
+    # A port that is bound, and not listened to, refuses connections.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        with Lookalike(address, patience=QUICK) as client, pytest.raises(UnreachableError, match="Is the service runn"):
+            client.stats()
 
 
 def test_a_deletion_whose_answer_was_lost_is_done() -> None:

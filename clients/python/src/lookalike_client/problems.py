@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from app.client.errors import FieldProblem, ProblemError
-from app.client.patience import retry_after
+from lookalike_client.errors import FieldProblem, ProblemError
+from lookalike_client.retries import retry_after
 
 # What is shown at most of words that are not the service's, and how much is read for that.
 LONGEST, READ = 500, 4000

@@ -11,8 +11,8 @@ from http import HTTPStatus
 import httpx2
 import pytest
 
-from app.client import Added, AsyncLookalike, Lookalike, NewPicture, ProblemError
-from app.client.portions import BYTES, PICTURES
+from lookalike_client import Added, AsyncLookalike, Lookalike, NewPicture, ProblemError
+from lookalike_client.batching import BYTES, PICTURES
 
 # What a form adds to its pictures, at most.
 AROUND = 20_000

@@ -7,13 +7,13 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack
 
 import httpx2
 
-from app.client.errors import UnreachableError
-from app.client.operation import Operations
-from app.client.operations import Filters
-from app.client.patience import Patience
-from app.client.portions import Portion
-from app.client.requests import Reply, Request, Steps, headers, reply_of
-from app.client.results import Picture
+from lookalike_client.batching import Portion
+from lookalike_client.endpoints import Filters
+from lookalike_client.errors import UnreachableError
+from lookalike_client.methods import Operations
+from lookalike_client.requests import Reply, Request, Steps, headers, reply_of
+from lookalike_client.results import Picture
+from lookalike_client.retries import Patience
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,9 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from app.errors import InvalidInputError
+from PIL import Image
 
 PictureLike = str | PathLike[str] | bytes | Image.Image
 # What `POST /index` reads beside the metadata's own fields.

@@ -1,6 +1,6 @@
 """A client of the service, for programs: `Lookalike`, and `AsyncLookalike` for asyncio.
 
-    from app.client import Lookalike
+    from lookalike_client import Lookalike
 
     with Lookalike("http://127.0.0.1:8000") as catalogue:
         for match in catalogue.search("photo.jpg", k=5).matches:
@@ -10,12 +10,12 @@ Every call may be repeated without harm, because an addition is settled by its k
 that meet a lost connection or a busy service are, after a pause. Needs nothing of the service's own code.
 """
 
-from app.client.asynchronous import AsyncLookalike
-from app.client.errors import FieldProblem, ProblemError, UnreachableError
-from app.client.operations import UNCHANGED
-from app.client.patience import Patience
-from app.client.pictures import NewPicture
-from app.client.results import (
+from lookalike_client.async_client import AsyncLookalike
+from lookalike_client.client import Lookalike
+from lookalike_client.endpoints import UNCHANGED
+from lookalike_client.errors import FieldProblem, ProblemError, UnreachableError
+from lookalike_client.images import NewPicture
+from lookalike_client.results import (
     Added,
     Answer,
     BatchItem,
@@ -32,7 +32,7 @@ from app.client.results import (
     Rejection,
     Stats,
 )
-from app.client.synchronous import Lookalike
+from lookalike_client.retries import Patience
 
 __all__ = [
     "UNCHANGED",

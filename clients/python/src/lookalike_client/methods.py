@@ -4,13 +4,13 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, Union, overload
 
-from app.client import operations
-from app.client.portions import Portion
-from app.client.requests import Steps
+from lookalike_client import endpoints
+from lookalike_client.batching import Portion
+from lookalike_client.requests import Steps
 
 if TYPE_CHECKING:
-    from app.client.asynchronous import AsyncLookalike
-    from app.client.synchronous import Lookalike
+    from lookalike_client.async_client import AsyncLookalike
+    from lookalike_client.client import Lookalike
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,19 +64,19 @@ class Operations:
 
     portion: Portion
 
-    search = Operation(operations.search)
-    search_many = Operation(operations.search_many)
-    similar = Operation(operations.similar)
-    add = Portioned(operations.add)
-    get = Operation(operations.get)
-    page = Operation(operations.page)
-    describe = Operation(operations.describe)
-    delete = Operation(operations.delete)
-    original = Operation(operations.original)
-    thumbnail = Operation(operations.thumbnail)
-    facets = Operation(operations.facets)
-    stats = Operation(operations.stats)
-    send_archive = Operation(operations.send_archive)
-    get_job = Operation(operations.get_job)
-    list_jobs = Operation(operations.list_jobs)
-    cancel_job = Operation(operations.cancel_job)
+    search = Operation(endpoints.search)
+    search_many = Operation(endpoints.search_many)
+    similar = Operation(endpoints.similar)
+    add = Portioned(endpoints.add)
+    get = Operation(endpoints.get)
+    page = Operation(endpoints.page)
+    describe = Operation(endpoints.describe)
+    delete = Operation(endpoints.delete)
+    original = Operation(endpoints.original)
+    thumbnail = Operation(endpoints.thumbnail)
+    facets = Operation(endpoints.facets)
+    stats = Operation(endpoints.stats)
+    send_archive = Operation(endpoints.send_archive)
+    get_job = Operation(endpoints.get_job)
+    list_jobs = Operation(endpoints.list_jobs)
+    cancel_job = Operation(endpoints.cancel_job)

@@ -14,11 +14,23 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 
 from pydantic import TypeAdapter
 
-from app.client.pictures import NewPicture, PictureLike, data_of
-from app.client.portions import TOO_MUCH, Parcel, Portion
-from app.client.problems import unreadable
-from app.client.requests import Parameter, Reply, Request, Steps
-from app.client.results import Added, Answer, BatchItem, Facets, Indexed, Job, Jobs, Page, Picture, Searched, Stats
+from lookalike_client.batching import TOO_MUCH, Parcel, Portion
+from lookalike_client.images import NewPicture, PictureLike, data_of
+from lookalike_client.problems import unreadable
+from lookalike_client.requests import Parameter, Reply, Request, Steps
+from lookalike_client.results import (
+    Added,
+    Answer,
+    BatchItem,
+    Facets,
+    Indexed,
+    Job,
+    Jobs,
+    Page,
+    Picture,
+    Searched,
+    Stats,
+)
 
 T = TypeVar("T")
 ANSWER, SEARCHED, INDEXED = TypeAdapter(Answer), TypeAdapter(Searched), TypeAdapter(Indexed)

@@ -7,7 +7,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.client import AsyncLookalike, FieldProblem, Lookalike, NewPicture, Patience, ProblemError, UnreachableError
+from lookalike_client import (
+    AsyncLookalike,
+    FieldProblem,
+    Lookalike,
+    NewPicture,
+    Patience,
+    ProblemError,
+    UnreachableError,
+)
 
 QUICK = Patience(tries=2, first_pause=0.001)
 Call = Callable[[Any], Any]

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
-from app.client.errors import ProblemError
-from app.client.problems import refusal, unreadable
+from lookalike_client.errors import ProblemError
+from lookalike_client.problems import refusal, unreadable
 
 T = TypeVar("T")
 Parameter = str | int | float | bool
