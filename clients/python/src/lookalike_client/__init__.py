@@ -1,4 +1,4 @@
-"""A client of the service, for programs: `Lookalike`, and `AsyncLookalike` for asyncio.
+"""Python client of Lookalike, a self-hosted image search service.
 
     from lookalike_client import Lookalike
 
@@ -6,56 +6,61 @@
         for match in catalogue.search("photo.jpg", k=5).matches:
             print(match.key, match.similarity)
 
-Every call may be repeated without harm, because an addition is settled by its key or the hash of its bytes; so calls
-that meet a lost connection or a busy service are, after a pause. Needs nothing of the service's own code.
+`AsyncLookalike` has the same methods for asyncio. Requests are retried after connection errors and where the service
+is busy. Every call is idempotent: an addition is identified by its key or the hash of its bytes.
 """
 
 from lookalike_client.async_client import AsyncLookalike
+from lookalike_client.batching import MAX_BATCH_BYTES, MAX_BATCH_IMAGES
 from lookalike_client.client import Lookalike
 from lookalike_client.endpoints import UNCHANGED
-from lookalike_client.errors import FieldProblem, ProblemError, UnreachableError
-from lookalike_client.images import NewPicture
+from lookalike_client.errors import ClientError, FieldError, InvalidInputError, ProblemError, UnreachableError
+from lookalike_client.images import NewImage
 from lookalike_client.results import (
-    Added,
-    Answer,
+    AddResult,
     BatchItem,
-    Count,
+    CatalogueImage,
     Explanation,
+    FacetField,
     Facets,
-    Field,
+    FacetValue,
+    ImagePage,
     Job,
-    Jobs,
+    JobPage,
     Match,
-    Network,
-    Page,
-    Picture,
+    ModelInfo,
     Rejection,
+    SearchResult,
     Stats,
 )
-from lookalike_client.retries import Patience
+from lookalike_client.retries import RetryPolicy
 
 __all__ = [
+    "MAX_BATCH_BYTES",
+    "MAX_BATCH_IMAGES",
     "UNCHANGED",
-    "Added",
-    "Answer",
+    "AddResult",
     "AsyncLookalike",
     "BatchItem",
-    "Count",
+    "CatalogueImage",
+    "ClientError",
     "Explanation",
+    "FacetField",
+    "FacetValue",
     "Facets",
-    "Field",
-    "FieldProblem",
+    "FieldError",
+    "ImagePage",
+    "InvalidInputError",
     "Job",
-    "Jobs",
+    "JobPage",
     "Lookalike",
     "Match",
-    "Network",
-    "NewPicture",
-    "Page",
-    "Patience",
-    "Picture",
+    "ModelInfo",
+    "NewImage",
     "ProblemError",
     "Rejection",
+    "RetryPolicy",
+    "SearchResult",
     "Stats",
     "UnreachableError",
 ]

@@ -1,26 +1,33 @@
 """The client for asyncio."""
 
+from __future__ import annotations
+
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import wraps
-from typing import Any, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-import httpx2
+import httpx
 
-from lookalike_client.batching import Portion
-from lookalike_client.endpoints import Filters
+from lookalike_client.batching import BatchLimit
 from lookalike_client.errors import UnreachableError
-from lookalike_client.methods import Operations
-from lookalike_client.requests import Reply, Request, Steps, headers, reply_of
-from lookalike_client.results import Picture
-from lookalike_client.retries import Patience
+from lookalike_client.methods import AsyncMethods
+from lookalike_client.requests import CallFlow, Request, Response, base_url, request_headers, response_of
+from lookalike_client.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from typing_extensions import Self, Unpack
+
+    from lookalike_client.endpoints import Filters
+    from lookalike_client.results import CatalogueImage
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class AsyncLookalike(Operations):
-    """A service at an address; see `Lookalike`, whose every method this one has, to be awaited."""
+class AsyncLookalike(AsyncMethods):
+    """Asynchronous client of one service: parameters and methods of `Lookalike`, to be awaited."""
 
     def __init__(
         self,
@@ -28,11 +35,13 @@ class AsyncLookalike(Operations):
         key: str | None = None,
         *,
         timeout: float = 60.0,
-        patience: Patience | None = None,
-        transport: httpx2.AsyncBaseTransport | None = None,
+        retries: RetryPolicy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._url, self._patience, self.portion = url, patience or Patience(), Portion()
-        self._http = httpx2.AsyncClient(base_url=url, headers=headers(key), timeout=timeout, transport=transport)
+        self._url, self._retries, self.batch_limit = url, retries or RetryPolicy(), BatchLimit()
+        self._http = httpx.AsyncClient(
+            base_url=base_url(url), headers=request_headers(key), timeout=timeout, transport=transport
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,50 +50,50 @@ class AsyncLookalike(Operations):
         await self.close()
 
     async def close(self) -> None:
-        """Closes its connections."""
+        """Closes the client's connections."""
         await self._http.aclose()
 
-    def making(self, call: Callable[P, Steps[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Returns a call as a coroutine function."""
+    def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Returns a call as a coroutine function that sends its requests and returns its result."""
 
         @wraps(call)
-        async def made(*args: P.args, **kwargs: P.kwargs) -> T:
-            steps = call(*args, **kwargs)
+        async def method(*args: P.args, **kwargs: P.kwargs) -> T:
+            flow = call(*args, **kwargs)
             try:
-                request = next(steps)
+                request = next(flow)
                 while True:
-                    request = steps.send(await self._send(request))
-            except StopIteration as done:
-                result: T = done.value
+                    request = flow.send(await self._send(request))
+            except StopIteration as end:
+                result: T = end.value
                 return result
 
-        return made
+        return method
 
-    async def list(self, **filters: Unpack[Filters]) -> AsyncIterator[Picture]:
-        """Goes through all pictures, in the order in which they were added."""
+    async def list(self, **filters: Unpack[Filters]) -> AsyncIterator[CatalogueImage]:
+        """Yields all images, in the order in which they were added, page by page."""
         page = await self.page(**filters)
-        for picture in page.items:
-            yield picture
+        for image in page.items:
+            yield image
         while page.next_cursor is not None:
             page = await self.page(cursor=page.next_cursor, **filters)
-            for picture in page.items:
-                yield picture
+            for image in page.items:
+                yield image
 
-    async def _send(self, request: Request) -> Reply:
-        tried = 0
+    async def _send(self, request: Request) -> Response:
+        attempt = 0
         while True:
-            tried += 1
-            outcome = await self._try(request)
-            pause = self._patience.pause(tried, outcome)
-            if pause is None:
-                if isinstance(outcome, httpx2.Response):
-                    return reply_of(outcome, repeated=tried > 1)
+            attempt += 1
+            outcome = await self._attempt(request)
+            delay = self._retries.delay(attempt, outcome)
+            if delay is None:
+                if isinstance(outcome, httpx.Response):
+                    return response_of(outcome, retried=attempt > 1)
                 raise UnreachableError(self._url, str(outcome)) from outcome
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
 
-    async def _try(self, request: Request) -> httpx2.Response | httpx2.RequestError:
+    async def _attempt(self, request: Request) -> httpx.Response | httpx.RequestError:
         with request.opened() as arguments:
             try:
                 return await self._http.request(**arguments)
-            except httpx2.RequestError as error:
+            except httpx.RequestError as error:
                 return error

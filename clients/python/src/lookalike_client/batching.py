@@ -1,50 +1,61 @@
-"""How much of many pictures goes into one request: less, once that much was refused."""
+"""Splitting many images into requests, in smaller ones after a request was too large."""
 
-from collections.abc import Iterable, Iterator
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-# A service waits a minute for a request to arrive: two of these at once do on an uplink of 2 Mbit/s.
-PICTURES, BYTES = 50, 6_000_000
-# It did not arrive in time, or is too large.
-TOO_MUCH = (408, 413)
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# The service waits a minute for a request to arrive: at 2 Mbit/s, two requests of this size at once arrive in time.
+MAX_BATCH_IMAGES, MAX_BATCH_BYTES = 50, 6_000_000
+# Request timeout, and content too large: a smaller request may succeed.
+SPLIT_STATUSES = (408, 413)
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """A picture as it is sent; `about` is what is said of it, as JSON."""
+class EncodedImage:
+    """An image ready to send.
+
+    Attributes:
+        data: the file's bytes.
+        key: its key; None if it has none.
+        fields: key, label and metadata, as JSON.
+    """
 
     data: bytes
     key: str | None
-    about: str
+    fields: str
 
     @property
     def size(self) -> int:
-        """Returns its bytes in a request, of which there are always some."""
-        return len(self.data) + len(self.about)
+        """Its bytes in a request; at least the two of an empty JSON object."""
+        return len(self.data) + len(self.fields)
 
 
-class Portion:
-    """How many bytes a request carries, for all calls of a client; safe for many threads.
+class BatchLimit:
+    """How many bytes one request carries. Shared by all calls of a client; thread-safe.
 
-    What was too much for the service, or for what stands in front of it, is too much the next time too, and finding
-    that out anew costs as much as sending it.
+    It only shrinks: a size that the service or a proxy rejected once is not tried again.
     """
 
     def __init__(self) -> None:
-        self.bytes = BYTES
+        self.bytes = MAX_BATCH_BYTES
 
-    def refused(self, size: int) -> None:
-        """Hears that a request with so many bytes was too much; half of it may do."""
-        self.bytes = min(self.bytes, size // 2)
+    def shrink(self, rejected: int) -> None:
+        """Lowers the limit to half of a rejected request's size in bytes."""
+        self.bytes = min(self.bytes, rejected // 2)
 
-    def gather(self, parcels: Iterable[Parcel]) -> Iterator[list[Parcel]]:
-        """Yields as many at a time as one request should carry; what is larger goes alone."""
-        some, size = list[Parcel](), 0
-        for parcel in parcels:
-            if some and (len(some) == PICTURES or size + parcel.size > self.bytes):
-                yield some
-                some, size = [], 0
-            some.append(parcel)
-            size += parcel.size
-        if some:
-            yield some
+    def batches(self, images: Iterable[EncodedImage]) -> Iterator[list[EncodedImage]]:
+        """Yields images in batches within the limit, in order; a larger image is a batch of its own."""
+        batch: list[EncodedImage] = []
+        size = 0
+        for image in images:
+            if batch and (len(batch) == MAX_BATCH_IMAGES or size + image.size > self.bytes):
+                yield batch
+                batch, size = [], 0
+            batch.append(image)
+            size += image.size
+        if batch:
+            yield batch

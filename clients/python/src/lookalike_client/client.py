@@ -1,33 +1,43 @@
-"""The client that waits."""
+"""The synchronous client."""
+
+from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-import httpx2
+import httpx
 
-from lookalike_client.batching import Portion
-from lookalike_client.endpoints import Filters
+from lookalike_client.batching import BatchLimit
 from lookalike_client.errors import UnreachableError
-from lookalike_client.methods import Operations
-from lookalike_client.requests import Reply, Request, Steps, headers, reply_of
-from lookalike_client.results import Picture
-from lookalike_client.retries import Patience
+from lookalike_client.methods import SyncMethods
+from lookalike_client.requests import CallFlow, Request, Response, base_url, request_headers, response_of
+from lookalike_client.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from typing_extensions import Self, Unpack
+
+    from lookalike_client.endpoints import Filters
+    from lookalike_client.results import CatalogueImage
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Lookalike(Operations):
-    """A service at an address. Safe for many threads.
+class Lookalike(SyncMethods):
+    """Client of one service. Thread-safe.
 
     Args:
-        url: where it listens.
-        key: an API key, where it asks for one.
-        timeout: seconds without a byte of an answer after which a try counts as failed.
-        patience: how often, and after what pauses, a call is tried again.
-        transport: what carries the requests, for tests and proxies of your own.
+        url: the service's address.
+        key: an API key, if the service requires one.
+        timeout: seconds without a byte of a response after which an attempt fails.
+        retries: how often, and after which delays, a request is retried.
+        transport: the transport of httpx to send requests with, for tests and custom proxies.
+
+    Raises:
+        InvalidInputError: `url` is not an HTTP address.
     """
 
     def __init__(
@@ -36,11 +46,13 @@ class Lookalike(Operations):
         key: str | None = None,
         *,
         timeout: float = 60.0,
-        patience: Patience | None = None,
-        transport: httpx2.BaseTransport | None = None,
+        retries: RetryPolicy | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._url, self._patience, self.portion = url, patience or Patience(), Portion()
-        self._http = httpx2.Client(base_url=url, headers=headers(key), timeout=timeout, transport=transport)
+        self._url, self._retries, self.batch_limit = url, retries or RetryPolicy(), BatchLimit()
+        self._http = httpx.Client(
+            base_url=base_url(url), headers=request_headers(key), timeout=timeout, transport=transport
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -49,48 +61,48 @@ class Lookalike(Operations):
         self.close()
 
     def close(self) -> None:
-        """Closes its connections."""
+        """Closes the client's connections."""
         self._http.close()
 
-    def making(self, call: Callable[P, Steps[T]]) -> Callable[P, T]:
-        """Returns a call as a function that returns when it is done."""
+    def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, T]:
+        """Returns a call as a function that sends its requests and returns its result."""
 
         @wraps(call)
-        def made(*args: P.args, **kwargs: P.kwargs) -> T:
-            steps = call(*args, **kwargs)
+        def method(*args: P.args, **kwargs: P.kwargs) -> T:
+            flow = call(*args, **kwargs)
             try:
-                request = next(steps)
+                request = next(flow)
                 while True:
-                    request = steps.send(self._send(request))
-            except StopIteration as done:
-                result: T = done.value
+                    request = flow.send(self._send(request))
+            except StopIteration as end:
+                result: T = end.value
                 return result
 
-        return made
+        return method
 
-    def list(self, **filters: Unpack[Filters]) -> Iterator[Picture]:
-        """Goes through all pictures, in the order in which they were added."""
+    def list(self, **filters: Unpack[Filters]) -> Iterator[CatalogueImage]:
+        """Yields all images, in the order in which they were added, page by page."""
         page = self.page(**filters)
         yield from page.items
         while page.next_cursor is not None:
             page = self.page(cursor=page.next_cursor, **filters)
             yield from page.items
 
-    def _send(self, request: Request) -> Reply:
-        tried = 0
+    def _send(self, request: Request) -> Response:
+        attempt = 0
         while True:
-            tried += 1
-            outcome = self._try(request)
-            pause = self._patience.pause(tried, outcome)
-            if pause is None:
-                if isinstance(outcome, httpx2.Response):
-                    return reply_of(outcome, repeated=tried > 1)
+            attempt += 1
+            outcome = self._attempt(request)
+            delay = self._retries.delay(attempt, outcome)
+            if delay is None:
+                if isinstance(outcome, httpx.Response):
+                    return response_of(outcome, retried=attempt > 1)
                 raise UnreachableError(self._url, str(outcome)) from outcome
-            time.sleep(pause)
+            time.sleep(delay)
 
-    def _try(self, request: Request) -> httpx2.Response | httpx2.RequestError:
+    def _attempt(self, request: Request) -> httpx.Response | httpx.RequestError:
         with request.opened() as arguments:
             try:
                 return self._http.request(**arguments)
-            except httpx2.RequestError as error:
+            except httpx.RequestError as error:
                 return error

@@ -1,64 +1,71 @@
-"""What can be asked of the service, each call described once for both clients.
+"""Every call of the API, written once for both clients.
 
-A call is a generator: it yields requests, is sent their replies and returns the result. Whether somebody waits for a
-reply or awaits it is not its business.
+A call is a generator (`CallFlow`): it yields requests, receives their responses and returns the result, and does not
+depend on how requests are sent.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from pydantic import TypeAdapter
 
-from lookalike_client.batching import TOO_MUCH, Parcel, Portion
-from lookalike_client.images import NewPicture, PictureLike, data_of
+from lookalike_client.batching import SPLIT_STATUSES, BatchLimit, EncodedImage
+from lookalike_client.images import ImageInput, NewImage, read_image
 from lookalike_client.problems import unreadable
-from lookalike_client.requests import Parameter, Reply, Request, Steps
+from lookalike_client.requests import CallFlow, Parameter, Request, Response
 from lookalike_client.results import (
-    Added,
-    Answer,
+    AddResult,
+    AddResults,
     BatchItem,
+    BatchSearchResult,
+    CatalogueImage,
     Facets,
-    Indexed,
+    ImagePage,
     Job,
-    Jobs,
-    Page,
-    Picture,
-    Searched,
+    JobPage,
+    SearchResult,
     Stats,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from os import PathLike
+
+    from typing_extensions import Unpack
+
 T = TypeVar("T")
-ANSWER, SEARCHED, INDEXED = TypeAdapter(Answer), TypeAdapter(Searched), TypeAdapter(Indexed)
-PICTURE, PAGE, FACETS, STATS = TypeAdapter(Picture), TypeAdapter(Page), TypeAdapter(Facets), TypeAdapter(Stats)
-JOB, JOBS = TypeAdapter(Job), TypeAdapter(Jobs)
-# What one request of many holds at most.
-QUERIES = 32
-GONE = 404
+_SEARCH, _BATCH, _ADDED = TypeAdapter(SearchResult), TypeAdapter(BatchSearchResult), TypeAdapter(AddResults)
+_IMAGE, _PAGE, _FACETS = TypeAdapter(CatalogueImage), TypeAdapter(ImagePage), TypeAdapter(Facets)
+_STATS, _JOB, _JOBS = TypeAdapter(Stats), TypeAdapter(Job), TypeAdapter(JobPage)
+# The most queries that `POST /search/batch` takes.
+MAX_QUERIES = 32
+NOT_FOUND = 404
 
 
 class Unchanged(Enum):
-    """Says that something stays as it is, where None says that it goes."""
+    """Type of `UNCHANGED`."""
 
     UNCHANGED = "unchanged"
 
 
+# The default of parameters for which None means removal.
 UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 class Filters(TypedDict, total=False):
-    """Which pictures are meant; a filter is in MongoDB's words, `{"price": {"$lte": 50}}`."""
+    """Restricts a call to some images; `filter` uses MongoDB's operators: `{"price": {"$lte": 50}}`."""
 
     label: str | None
     filter: Mapping[str, Any] | None
 
 
 class SearchOptions(Filters, total=False):
-    """What a search may be told; see `GET /docs` for what each means."""
+    """The parameters of a search; `GET /docs` explains each."""
 
     k: int
     mode: Literal["hds", "bcs", "es"]
@@ -70,160 +77,160 @@ class SearchOptions(Filters, total=False):
 
 
 def search(
-    picture: PictureLike, *, crop: tuple[int, int, int, int] | None = None, **options: Unpack[SearchOptions]
-) -> Steps[Answer]:
-    """Finds what looks like a picture, or like a crop of it: x, y, width and height in pixels."""
+    image: ImageInput, *, crop: tuple[int, int, int, int] | None = None, **options: Unpack[SearchOptions]
+) -> CallFlow[SearchResult]:
+    """Searches with an image, or a crop of it: x, y, width and height in pixels."""
     params = _parameters(options) | {"crop": ",".join(map(str, crop)) if crop else None}
-    reply = yield Request("POST", "/search", params, [("image", "picture", data_of(picture))])
-    return reply.read(ANSWER)
+    response = yield Request("POST", "/search", params, [("image", "image", read_image(image))])
+    return response.parse(_SEARCH)
 
 
-def search_many(pictures: Sequence[PictureLike], **options: Unpack[SearchOptions]) -> Steps[list[BatchItem]]:
-    """Searches with each of several pictures; one that cannot be used costs the others nothing."""
-    found: list[BatchItem] = []
-    for first in range(0, len(pictures), QUERIES):
-        files = [("images", "picture", data_of(picture)) for picture in pictures[first : first + QUERIES]]
-        reply = yield Request("POST", "/search/batch", _parameters(options), files)
-        found += _of_each(reply, reply.read(SEARCHED).items, len(files))
-    return found
+def search_many(images: Sequence[ImageInput], **options: Unpack[SearchOptions]) -> CallFlow[list[BatchItem]]:
+    """Searches with each of several images; an unusable image has an `error`, and does not affect the others."""
+    items: list[BatchItem] = []
+    for first in range(0, len(images), MAX_QUERIES):
+        files = [("images", "image", read_image(image)) for image in images[first : first + MAX_QUERIES]]
+        response = yield Request("POST", "/search/batch", _parameters(options), files)
+        items += _one_each(response, response.parse(_BATCH).items, len(files))
+    return items
 
 
-def similar(picture_id: int, **options: Unpack[SearchOptions]) -> Steps[Answer]:
-    """Finds what looks like a picture of the catalogue, which comes first itself."""
-    reply = yield Request("GET", f"/images/{picture_id}/similar", _parameters(options))
-    return reply.read(ANSWER)
+def similar(image_id: int, **options: Unpack[SearchOptions]) -> CallFlow[SearchResult]:
+    """Searches with an image of the catalogue, which is its own first match."""
+    response = yield Request("GET", f"/images/{image_id}/similar", _parameters(options))
+    return response.parse(_SEARCH)
 
 
-def add(portion: Portion, pictures: Iterable[NewPicture]) -> Steps[list[Added]]:
-    """Adds pictures, or updates those whose key is there; says of each, in order, what became of it.
+def add(limit: BatchLimit, images: Iterable[NewImage]) -> CallFlow[list[AddResult]]:
+    """Adds images, or updates those whose key exists; returns one result for each, in order.
 
-    When it returns, they are stored for good and every later search finds them. What is too much for one request, or
-    too slow, goes in smaller ones; a picture that is refused even alone is rejected, and costs the others nothing.
+    When it returns, the images are stored durably and every later search finds them. Requests that are too large or
+    too slow are split. An image that is rejected on its own has the status `rejected`, and does not affect the others.
     """
-    added: list[Added] = []
-    for some in portion.gather(map(_parcel, pictures)):
-        added += yield from _add(some, portion)
-    return added
+    results: list[AddResult] = []
+    for batch in limit.batches(map(_encoded, images)):
+        results += yield from _add(batch, limit)
+    return results
 
 
-def get(picture_id: int) -> Steps[Picture]:
-    """Returns what the catalogue knows of a picture."""
-    reply = yield Request("GET", f"/images/{picture_id}")
-    return reply.read(PICTURE)
+def get(image_id: int) -> CallFlow[CatalogueImage]:
+    """Returns an image's record."""
+    response = yield Request("GET", f"/images/{image_id}")
+    return response.parse(_IMAGE)
 
 
-def page(*, cursor: str | None = None, limit: int = 500, **filters: Unpack[Filters]) -> Steps[Page]:
-    """Lists some pictures, in the order in which they were added; `list` goes through all pages."""
-    reply = yield Request("GET", "/images", _parameters(filters) | {"cursor": cursor, "limit": limit})
-    return reply.read(PAGE)
+def page(*, cursor: str | None = None, limit: int = 500, **filters: Unpack[Filters]) -> CallFlow[ImagePage]:
+    """Returns one page of images, in the order in which they were added; `list` iterates over all pages."""
+    response = yield Request("GET", "/images", _parameters(filters) | {"cursor": cursor, "limit": limit})
+    return response.parse(_PAGE)
 
 
-def describe(
-    picture_id: int,
+def update(
+    image_id: int,
     *,
     label: str | Unchanged | None = UNCHANGED,
     metadata: Mapping[str, Any] | None = None,
-) -> Steps[Picture]:
-    """Changes what is said of a picture: what is not given stays, a label or a field that is given as None goes."""
+) -> CallFlow[CatalogueImage]:
+    """Changes an image's label and metadata. What is not given stays; a label or field given as None is removed."""
     changes: dict[str, Any] = {} if label is UNCHANGED else {"label": label}
     if metadata is not None:
         changes["metadata"] = dict(metadata)
-    reply = yield Request("PATCH", f"/images/{picture_id}", json=changes)
-    return reply.read(PICTURE)
+    response = yield Request("PATCH", f"/images/{image_id}", json=changes)
+    return response.parse(_IMAGE)
 
 
-def delete(picture_id: int) -> Steps[None]:
-    """Deletes a picture; no later search finds it."""
-    reply = yield Request("DELETE", f"/images/{picture_id}")
-    # Where the answer to the first try was lost, the second finds nothing left to delete.
-    if not (reply.repeated and reply.status == GONE):
-        reply.nothing()
+def delete(image_id: int) -> CallFlow[None]:
+    """Deletes an image; no later search finds it."""
+    response = yield Request("DELETE", f"/images/{image_id}")
+    # If the response to an earlier attempt was lost, a later one may find the image already deleted.
+    if not (response.retried and response.status == NOT_FOUND):
+        response.require_empty()
 
 
-def original(picture_id: int) -> Steps[bytes]:
-    """Returns the bytes that were added."""
-    reply = yield Request("GET", f"/images/{picture_id}/original")
-    return reply.picture()
+def original(image_id: int) -> CallFlow[bytes]:
+    """Returns an image's original file."""
+    response = yield Request("GET", f"/images/{image_id}/original")
+    return response.image()
 
 
-def thumbnail(picture_id: int) -> Steps[bytes]:
-    """Returns a small picture, a JPEG."""
-    reply = yield Request("GET", f"/images/{picture_id}/thumbnail")
-    return reply.picture()
+def thumbnail(image_id: int) -> CallFlow[bytes]:
+    """Returns an image's thumbnail, a JPEG."""
+    response = yield Request("GET", f"/images/{image_id}/thumbnail")
+    return response.image()
 
 
-def facets(**filters: Unpack[Filters]) -> Steps[Facets]:
-    """Counts labels and metadata, of all pictures or of those that pass."""
-    reply = yield Request("GET", "/facets", _parameters(filters))
-    return reply.read(FACETS)
+def facets(**filters: Unpack[Filters]) -> CallFlow[Facets]:
+    """Counts labels and metadata values, over all images or those that pass the filters."""
+    response = yield Request("GET", "/facets", _parameters(filters))
+    return response.parse(_FACETS)
 
 
-def stats() -> Steps[Stats]:
-    """Returns the catalogue in numbers."""
-    reply = yield Request("GET", "/stats")
-    return reply.read(STATS)
+def stats() -> CallFlow[Stats]:
+    """Returns the catalogue's figures."""
+    response = yield Request("GET", "/stats")
+    return response.parse(_STATS)
 
 
-def send_archive(archive: str | PathLike[str] | bytes) -> Steps[Job]:
-    """Sends a zip or tar archive of pictures, which go into the catalogue in the background; returns at once.
+def upload_archive(archive: str | PathLike[str] | bytes) -> CallFlow[Job]:
+    """Uploads a zip or tar archive of images, to be added in the background; returns the job at once.
 
-    Sent twice, because the first answer was lost, it is worked through twice, and the second time changes nothing.
+    An archive that is sent twice, because the first response was lost, runs as two jobs; the second changes nothing.
     """
     body = archive if isinstance(archive, bytes) else Path(archive)
-    reply = yield Request("POST", "/jobs", files=[("archive", "archive", body)])
-    return reply.read(JOB)
+    response = yield Request("POST", "/jobs", files=[("archive", "archive", body)])
+    return response.parse(_JOB)
 
 
-def get_job(job_id: int) -> Steps[Job]:
-    """Returns how far a job is, and what of it could not be used."""
-    reply = yield Request("GET", f"/jobs/{job_id}")
-    return reply.read(JOB)
+def get_job(job_id: int) -> CallFlow[Job]:
+    """Returns a job's progress and its rejected entries."""
+    response = yield Request("GET", f"/jobs/{job_id}")
+    return response.parse(_JOB)
 
 
-def list_jobs(*, cursor: str | None = None, limit: int = 50) -> Steps[Jobs]:
-    """Lists some jobs, the latest first."""
-    reply = yield Request("GET", "/jobs", {"cursor": cursor, "limit": limit})
-    return reply.read(JOBS)
+def list_jobs(*, cursor: str | None = None, limit: int = 50) -> CallFlow[JobPage]:
+    """Returns one page of jobs, the latest first."""
+    response = yield Request("GET", "/jobs", {"cursor": cursor, "limit": limit})
+    return response.parse(_JOBS)
 
 
-def cancel_job(job_id: int) -> Steps[Job]:
-    """Stops a job, if it has not ended; what came in stays."""
-    reply = yield Request("POST", f"/jobs/{job_id}/cancel")
-    return reply.read(JOB)
+def cancel_job(job_id: int) -> CallFlow[Job]:
+    """Cancels a job that has not ended; images already added stay."""
+    response = yield Request("POST", f"/jobs/{job_id}/cancel")
+    return response.parse(_JOB)
 
 
 def _parameters(options: Mapping[str, Any]) -> dict[str, Parameter | None]:
-    """Returns options as query parameters; a filter travels as JSON."""
+    """Returns options as query parameters, with the filter as JSON."""
     wanted = options.get("filter")
     return {**options, "filter": json.dumps(wanted) if wanted is not None else None}
 
 
-def _parcel(picture: NewPicture) -> Parcel:
-    return Parcel(data_of(picture.picture), picture.key, json.dumps(picture.described()))
+def _encoded(new: NewImage) -> EncodedImage:
+    return EncodedImage(read_image(new.image), new.key, json.dumps(new.fields()))
 
 
-def _add(parcels: Sequence[Parcel], portion: Portion) -> Steps[Sequence[Added]]:
-    files = [("images", "picture", parcel.data) for parcel in parcels]
-    about = f"[{', '.join(parcel.about for parcel in parcels)}]"
-    reply = yield Request("POST", "/index", files=files, data={"metadata": about})
-    if reply.status not in TOO_MUCH:
-        return _of_each(reply, reply.read(INDEXED).items, len(parcels))
-    if len(parcels) == 1:
-        return [_rejected(parcels[0], str(reply.refusal()))]
-    portion.refused(sum(parcel.size for parcel in parcels))
-    added: list[Added] = []
-    for fewer in portion.gather(parcels):
-        added += yield from _add(fewer, portion)
-    return added
+def _add(images: Sequence[EncodedImage], limit: BatchLimit) -> CallFlow[Sequence[AddResult]]:
+    files = [("images", "image", image.data) for image in images]
+    fields = f"[{', '.join(image.fields for image in images)}]"
+    response = yield Request("POST", "/index", files=files, data={"metadata": fields})
+    if response.status not in SPLIT_STATUSES:
+        return _one_each(response, response.parse(_ADDED).items, len(images))
+    if len(images) == 1:
+        return [_rejected(images[0], str(response.problem()))]
+    limit.shrink(sum(image.size for image in images))
+    results: list[AddResult] = []
+    for batch in limit.batches(images):
+        results += yield from _add(batch, limit)
+    return results
 
 
-def _rejected(parcel: Parcel, reason: str) -> Added:
-    """Says what became of a picture that no request can carry, as the service would."""
-    return Added(None, parcel.key or hashlib.sha256(parcel.data).hexdigest(), "rejected", reason)
+def _rejected(image: EncodedImage, reason: str) -> AddResult:
+    """Returns the result of an image that is too large for a request, with the key that the service would give it."""
+    return AddResult(None, image.key or hashlib.sha256(image.data).hexdigest(), "rejected", reason)
 
 
-def _of_each(reply: Reply, items: Sequence[T], sent: int) -> Sequence[T]:
-    """Makes sure that an answer speaks of each picture that was sent."""
+def _one_each(response: Response, items: Sequence[T], sent: int) -> Sequence[T]:
+    """Checks that a response has one item for each image sent."""
     if len(items) != sent:
-        raise unreadable(reply.status, f"it speaks of {len(items)} pictures instead of {sent}")
+        raise unreadable(response.status, f"expected {sent} items, received {len(items)}")
     return items

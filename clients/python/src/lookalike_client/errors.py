@@ -1,40 +1,64 @@
-"""What a call can fail with: a problem that the service describes, or no answer at all."""
+"""Errors of the client. Each one's text is a sentence for a person."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.errors import LookalikeError
+
+class ClientError(Exception):
+    """Base of every error that the client raises on purpose."""
+
+
+class InvalidInputError(ClientError):
+    """A value passed to the client cannot be used.
+
+    Attributes:
+        field: the parameter's name.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field, self.reason = field, reason
 
 
 @dataclass(frozen=True)
-class FieldProblem:
-    """What is wrong with one field or parameter."""
+class FieldError:
+    """What is wrong with one field or parameter of a request."""
 
     field: str
     reason: str
 
 
-class ProblemError(LookalikeError):
-    """The service refused, and said why (RFC 9457); or something else answered in its place, and `detail` says so.
+class ProblemError(ClientError):
+    """The response is an error (RFC 9457), or is not a response of Lookalike.
 
     Attributes:
-        status: of HTTP.
-        title: what kind of problem it is.
+        status: the HTTP status.
+        title: the kind of problem, for people.
         detail: what is wrong, as a sentence.
-        errors: the fields that are wrong.
-        retry_after: seconds after which another try makes sense, where the service says so.
+        errors: the invalid fields.
+        retry_after: seconds to wait before another attempt, if the service named them.
+        type: a URI that identifies the kind of problem; `about:blank` if the service named none.
     """
 
     def __init__(
-        self, status: int, title: str, detail: str, errors: tuple[FieldProblem, ...], retry_after: float | None
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        errors: tuple[FieldError, ...] = (),
+        retry_after: float | None = None,
+        type: str = "about:blank",  # noqa: A002 - RFC 9457's name
     ) -> None:
         super().__init__(detail or f"The service answered {status} {title}".rstrip() + ".")
-        self.status, self.title, self.detail = status, title, detail
+        self.status, self.title, self.detail, self.type = status, title, detail, type
         self.errors, self.retry_after = errors, retry_after
 
 
-class UnreachableError(LookalikeError):
-    """No answer came that could be read, however often the call was repeated."""
+class UnreachableError(ClientError):
+    """No readable response arrived, in any of the attempts."""
 
-    def __init__(self, address: str, cause: str) -> None:
-        super().__init__(f"{address} does not answer: {cause}. Is the service running there?")
-        self.address = address
+    def __init__(self, url: str, cause: str) -> None:
+        super().__init__(f"{url} does not answer: {cause}. Is the service running there?")
+        self.url = url

@@ -1,82 +1,102 @@
-"""One call as a method of both clients: `Lookalike` waits for its result, `AsyncLookalike` awaits it."""
+"""The API's calls as methods of both clients: plain functions in one, coroutine functions in the other."""
 
-from collections.abc import Callable, Coroutine
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from lookalike_client import endpoints
-from lookalike_client.batching import Portion
-from lookalike_client.requests import Steps
+from lookalike_client.batching import BatchLimit
 
 if TYPE_CHECKING:
-    from lookalike_client.async_client import AsyncLookalike
-    from lookalike_client.client import Lookalike
+    from collections.abc import Callable, Coroutine
+    from typing import Concatenate
+
+    from lookalike_client.requests import CallFlow
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Operation(Generic[P, T]):
-    """A method whose parameters are those of the call that it makes."""
+class ApiMethod(Generic[P, T]):
+    """Descriptor that makes a call a method, with the call's parameters and docstring."""
 
-    def __init__(self, call: Callable[P, Steps[T]]) -> None:
+    def __init__(self, call: Callable[P, CallFlow[T]]) -> None:
         self._call = call
         self.__doc__, self.__wrapped__ = call.__doc__, call
 
     @overload
-    def __get__(self, client: None, owner: type) -> "Operation[P, T]": ...
+    def __get__(self, client: None, owner: type) -> ApiMethod[P, T]: ...
     @overload
-    def __get__(self, client: "Lookalike", owner: type) -> Callable[P, T]: ...
+    def __get__(self, client: SyncMethods, owner: type) -> Callable[P, T]: ...
     @overload
-    def __get__(self, client: "AsyncLookalike", owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
-    def __get__(self, client: Union["Lookalike", "AsyncLookalike", None], owner: type) -> Any:
-        """Returns the call, made by a client as a client makes it."""
-        return self if client is None else client.making(self.of(client))
+    def __get__(self, client: AsyncMethods, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, client: SyncMethods | AsyncMethods | None, owner: type) -> Any:
+        """Returns the method of a client; of the class, the descriptor itself."""
+        return self if client is None else client.as_method(self.call_for(client))
 
-    def of(self, client: "Operations") -> Callable[P, Steps[T]]:  # noqa: ARG002 - what overrides it needs the client
-        """Returns the call as a client makes it."""
+    def call_for(self, client: ApiMethods) -> Callable[P, CallFlow[T]]:  # noqa: ARG002 - subclasses use the client
+        """Returns the call that a client makes."""
         return self._call
 
 
-class Portioned(Operation[P, T]):
-    """A call that sends pictures in portions; how large those may be a client remembers from one call to the next."""
+class BatchingApiMethod(ApiMethod[P, T]):
+    """A call that splits images into requests by the client's batch limit."""
 
-    def __init__(self, call: Callable[Concatenate[Portion, P], Steps[T]]) -> None:
-        self._portioned = call
-        super().__init__(self._with(Portion()))
+    def __init__(self, call: Callable[Concatenate[BatchLimit, P], CallFlow[T]]) -> None:
+        self._batching = call
+        # Only signature and docstring of this one are used.
+        super().__init__(self._bound(BatchLimit()))
 
-    def of(self, client: "Operations") -> Callable[P, Steps[T]]:
-        """Returns the call with the client's own portion."""
-        return self._with(client.portion)
+    def call_for(self, client: ApiMethods) -> Callable[P, CallFlow[T]]:
+        """Returns the call with the client's own batch limit."""
+        return self._bound(client.batch_limit)
 
-    def _with(self, portion: Portion) -> Callable[P, Steps[T]]:
-        call = partial(self._portioned, portion)
-        call.__doc__ = self._portioned.__doc__
+    def _bound(self, limit: BatchLimit) -> Callable[P, CallFlow[T]]:
+        call = partial(self._batching, limit)
+        call.__doc__ = self._batching.__doc__
         return call
 
 
-class Operations:
-    """What both clients can do.
+class ApiMethods:
+    """The methods of both clients.
 
     Attributes:
-        portion: how much a request carries.
+        batch_limit: how many bytes of images one request carries.
     """
 
-    portion: Portion
+    batch_limit: BatchLimit
 
-    search = Operation(endpoints.search)
-    search_many = Operation(endpoints.search_many)
-    similar = Operation(endpoints.similar)
-    add = Portioned(endpoints.add)
-    get = Operation(endpoints.get)
-    page = Operation(endpoints.page)
-    describe = Operation(endpoints.describe)
-    delete = Operation(endpoints.delete)
-    original = Operation(endpoints.original)
-    thumbnail = Operation(endpoints.thumbnail)
-    facets = Operation(endpoints.facets)
-    stats = Operation(endpoints.stats)
-    send_archive = Operation(endpoints.send_archive)
-    get_job = Operation(endpoints.get_job)
-    list_jobs = Operation(endpoints.list_jobs)
-    cancel_job = Operation(endpoints.cancel_job)
+    search = ApiMethod(endpoints.search)
+    search_many = ApiMethod(endpoints.search_many)
+    similar = ApiMethod(endpoints.similar)
+    add = BatchingApiMethod(endpoints.add)
+    get = ApiMethod(endpoints.get)
+    page = ApiMethod(endpoints.page)
+    update = ApiMethod(endpoints.update)
+    delete = ApiMethod(endpoints.delete)
+    original = ApiMethod(endpoints.original)
+    thumbnail = ApiMethod(endpoints.thumbnail)
+    facets = ApiMethod(endpoints.facets)
+    stats = ApiMethod(endpoints.stats)
+    upload_archive = ApiMethod(endpoints.upload_archive)
+    get_job = ApiMethod(endpoints.get_job)
+    list_jobs = ApiMethod(endpoints.list_jobs)
+    cancel_job = ApiMethod(endpoints.cancel_job)
+
+
+class SyncMethods(ApiMethods, ABC):
+    """The methods as plain functions."""
+
+    @abstractmethod
+    def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, T]:
+        """Returns a call as a function that sends its requests and returns its result."""
+
+
+class AsyncMethods(ApiMethods, ABC):
+    """The methods as coroutine functions."""
+
+    @abstractmethod
+    def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Returns a call as a coroutine function that sends its requests and returns its result."""

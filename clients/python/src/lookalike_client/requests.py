@@ -1,4 +1,6 @@
-"""A request and its answer, before and after anything of HTTP's own: what both clients send and hand back."""
+"""Requests and responses, independent of whether they are sent by the synchronous or the asynchronous client."""
+
+from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -7,11 +9,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx2
+import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from lookalike_client.errors import ProblemError
-from lookalike_client.problems import refusal, unreadable
+from lookalike_client.errors import InvalidInputError, ProblemError
+from lookalike_client.problems import problem_of, unreadable
 
 T = TypeVar("T")
 Parameter = str | int | float | bool
@@ -19,7 +21,7 @@ Parameter = str | int | float | bool
 
 @dataclass(frozen=True)
 class Request:
-    """One request; a file that is given as a path is opened when it is sent, so that it can be sent again."""
+    """One request. A file given as a path is opened for each attempt, so that it can be sent again."""
 
     method: str
     path: str
@@ -30,7 +32,7 @@ class Request:
 
     @contextmanager
     def opened(self) -> Iterator[dict[str, Any]]:
-        """Yields the request as arguments of httpx2, with its files open."""
+        """Opens the request's files, and yields the arguments of `httpx.Client.request`."""
         with ExitStack() as stack:
             files = [
                 (field, (name, stack.enter_context(body.open("rb")) if isinstance(body, Path) else body))
@@ -47,73 +49,88 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """The answer to a request; `repeated` tells whether the request was sent more than once."""
+class Response:
+    """The response to a request; `retried` tells whether the request was sent more than once."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    repeated: bool
+    retried: bool
 
-    def read(self, kind: TypeAdapter[T]) -> T:
-        """Returns what the answer says.
+    def parse(self, adapter: TypeAdapter[T]) -> T:
+        """Returns the body, parsed from JSON.
 
         Raises:
-            ProblemError: it says what went wrong, or nothing that can be read as that.
+            ProblemError: the response is an error, or its body is not what the service would send.
         """
-        self.require()
+        self.raise_for_status()
         try:
-            return kind.validate_json(self.body)
+            return adapter.validate_json(self.body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"]))
             raise unreadable(self.status, f"{place}: {first['msg']}" if place else first["msg"]) from error
 
-    def picture(self) -> bytes:
-        """Returns the bytes of the picture that the answer is.
+    def image(self) -> bytes:
+        """Returns the body, an image's bytes.
 
         Raises:
-            ProblemError: it says what went wrong, or is no picture.
+            ProblemError: the response is an error, or not an image.
         """
-        self.require()
-        kind = self.headers.get("content-type", "")
-        if not kind.lower().startswith("image/"):
-            raise unreadable(self.status, f"it should be a picture, and is {kind or 'nothing that has a name'}")
+        self.raise_for_status()
+        media_type = self.headers.get("content-type", "")
+        if not media_type.lower().startswith("image/"):
+            raise unreadable(self.status, f"expected an image, received {media_type or 'no content type'}")
         return self.body
 
-    def nothing(self) -> None:
-        """Makes sure that the answer says nothing but that the request was granted.
+    def require_empty(self) -> None:
+        """Checks for a successful response without a body.
 
         Raises:
-            ProblemError: it says what went wrong, or something else.
+            ProblemError: the response is an error, or has a body.
         """
-        self.require()
+        self.raise_for_status()
         if self.body:
-            raise unreadable(self.status, "it should be empty, and is not")
+            raise unreadable(self.status, "expected an empty body")
 
-    def require(self) -> None:
-        """Makes sure that the request was granted; a redirect does not grant it, and nobody follows that.
+    def raise_for_status(self) -> None:
+        """Checks for a status from 200 to 299. Redirects are errors: the client does not follow them.
 
         Raises:
-            ProblemError: it was not.
+            ProblemError: the status is another.
         """
         if not HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise self.refusal()
+            raise self.problem()
 
-    def refusal(self) -> ProblemError:
-        """Returns what an answer that grants nothing says went wrong."""
-        return refusal(self.status, self.headers, self.body)
-
-
-# What a call does: it yields requests, is sent their replies, and returns a result.
-Steps = Generator[Request, Reply, T]
+    def problem(self) -> ProblemError:
+        """Returns an error response as an exception."""
+        return problem_of(self.status, self.headers, self.body)
 
 
-def headers(key: str | None) -> dict[str, str]:
-    """Returns what every request carries."""
+# A call as a generator: it yields requests, receives their responses, and returns the result.
+CallFlow = Generator[Request, Response, T]
+
+
+def base_url(url: str) -> httpx.URL:
+    """Returns the service's address.
+
+    Raises:
+        InvalidInputError: it is not an HTTP address.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise InvalidInputError("url", f"{url!r} is not an address ({error}).") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise InvalidInputError("url", f"{url!r} is not an HTTP address. Use one such as http://127.0.0.1:8000.")
+    return parsed
+
+
+def request_headers(key: str | None) -> dict[str, str]:
+    """Returns the headers of every request: the API key, if there is one."""
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def reply_of(response: httpx2.Response, *, repeated: bool) -> Reply:
-    """Returns httpx2's answer as ours."""
-    return Reply(response.status_code, response.headers, response.content, repeated)
+def response_of(response: httpx.Response, *, retried: bool) -> Response:
+    """Converts a response of httpx."""
+    return Response(response.status_code, response.headers, response.content, retried)

@@ -1,4 +1,4 @@
-"""What the service answers, as frozen dataclasses. Fields that this version does not know are left out."""
+"""Results of the API's calls, as frozen dataclasses. Fields that this version does not know are ignored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ Metadata = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a match is where it is.
+    """Why a match has its rank.
 
     Attributes:
-        coarse_rank: its place by code alone, from 1; None for `es`, which reads no codes.
+        coarse_rank: its rank by code alone, from 1; None in mode `es`, which reads no codes.
         code: its binary code, hexadecimal.
-        bits: which bits differ from the query's.
+        bits: positions of the bits that differ from the query's.
     """
 
     coarse_rank: int | None
@@ -25,7 +25,13 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Match:
-    """One picture that was found; `similarity`, from 0 to 1, is None where the network was not calibrated."""
+    """An image found by a search.
+
+    Attributes:
+        distance: the L2 distance of F7, by which matches are ranked; in mode `bcs` the Hamming distance.
+        hamming: the Hamming distance of the codes.
+        similarity: from 0 to 1; None if the model is not calibrated.
+    """
 
     id: int
     key: str
@@ -40,8 +46,18 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a search found, the nearest first."""
+class SearchResult:
+    """The matches of a search, nearest first, and how they were found.
+
+    Attributes:
+        model: the fingerprint of the model.
+        code: the query's binary code, hexadecimal.
+        mode: `hds`, `bcs` or `es`.
+        pool_size: the number of candidates that were ranked.
+        catalogue_size: the number of images searched.
+        timings_ms: milliseconds of each stage.
+        notes: warnings, such as unknown names in the filter.
+    """
 
     model: str
     code: str
@@ -54,28 +70,28 @@ class Answer:
 
     @property
     def matches(self) -> Sequence[Match]:
-        """The pictures that were found."""
+        """The matches, nearest first; the same as `results`."""
         return self.results
 
 
 @dataclass(frozen=True)
 class BatchItem:
-    """What one of several queries found, or why its picture cannot be used."""
+    """The result of one query of several; or `error`, if its image cannot be used."""
 
-    answer: Answer | None = None
+    answer: SearchResult | None = None
     error: str | None = None
 
 
 @dataclass(frozen=True)
-class Searched:
-    """What each of several queries found, in their order."""
+class BatchSearchResult:
+    """The results of several queries, in their order."""
 
     items: tuple[BatchItem, ...]
 
 
 @dataclass(frozen=True)
-class Added:
-    """What became of a picture that was added; `error` says why it was rejected."""
+class AddResult:
+    """The result of adding an image; `error` says why it was rejected."""
 
     id: int | None
     key: str
@@ -84,15 +100,15 @@ class Added:
 
 
 @dataclass(frozen=True)
-class Indexed:
-    """What became of each picture, in their order."""
+class AddResults:
+    """The results of adding images, in their order."""
 
-    items: tuple[Added, ...]
+    items: tuple[AddResult, ...]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of the catalogue."""
+class CatalogueImage:
+    """The record of an image in the catalogue."""
 
     id: int
     key: str
@@ -109,30 +125,38 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Page:
-    """Some pictures; `next_cursor` leads to the next ones and is None on the last page."""
+class ImagePage:
+    """One page of images; `next_cursor` is the cursor of the next page, and None on the last one."""
 
-    items: tuple[Picture, ...]
+    items: tuple[CatalogueImage, ...]
     next_cursor: str | None
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Count:
-    """A value, and how many pictures have it."""
+class FacetValue:
+    """A value, and the number of images that have it."""
 
     value: bool | float | str
     pictures: int
 
 
 @dataclass(frozen=True)
-class Field:
-    """A field of the metadata; `least` and `most` are those of numbers."""
+class FacetField:
+    """A metadata field, and its most frequent values.
+
+    Attributes:
+        kind: the type of its values.
+        pictures: the number of images that have the field.
+        distinct: the number of distinct values.
+        least: the smallest number; None for other types.
+        most: the largest number; None for other types.
+    """
 
     name: str
     kind: str
     pictures: int
-    values: tuple[Count, ...]
+    values: tuple[FacetValue, ...]
     distinct: int
     least: float | None = None
     most: float | None = None
@@ -140,15 +164,15 @@ class Field:
 
 @dataclass(frozen=True)
 class Facets:
-    """What can be filtered by, the most frequent first."""
+    """Labels and metadata fields to filter by, the most frequent first."""
 
-    labels: tuple[Count, ...]
-    fields: tuple[Field, ...]
+    labels: tuple[FacetValue, ...]
+    fields: tuple[FacetField, ...]
 
 
 @dataclass(frozen=True)
-class Network:
-    """The network in use."""
+class ModelInfo:
+    """The active model."""
 
     name: str
     fingerprint: str
@@ -160,11 +184,18 @@ class Network:
 
 @dataclass(frozen=True)
 class Stats:
-    """The catalogue in numbers."""
+    """The catalogue's figures.
+
+    Attributes:
+        seq: the number of the catalogue's last change.
+        applied_seq: the number of the last change in the index of the process that answered.
+        bytes: bytes on disk, by kind.
+        version: the service's version.
+    """
 
     images: int
     labels: int
-    model: Network
+    model: ModelInfo
     seq: int
     applied_seq: int
     bytes: Mapping[str, int]
@@ -173,7 +204,7 @@ class Stats:
 
 @dataclass(frozen=True)
 class Rejection:
-    """An entry of a job's archive that could not be used."""
+    """An entry of a job's archive that could not be added."""
 
     name: str
     key: str
@@ -182,14 +213,14 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Job:
-    """An archive on its way into the catalogue.
+    """A background job that adds the images of an archive.
 
     Attributes:
-        total: how many entries there are; None until they are counted.
-        done: how many of them are settled.
-        error: why it failed, or what it waits for.
-        attempts: how often in a row it was taken up without getting further.
-        rejections: the first entries that could not be used; only where one job is asked for.
+        total: the number of entries; None until they are counted.
+        done: the number of entries processed.
+        error: why the job failed, or what it waits for.
+        attempts: attempts in a row without progress.
+        rejections: the first entries that could not be added; only in the result of `get_job`.
     """
 
     id: int
@@ -209,8 +240,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Jobs:
-    """Some jobs, the latest first; `next_cursor` leads to earlier ones and is None on the last page."""
+class JobPage:
+    """One page of jobs, the latest first; `next_cursor` is the cursor of the next page, and None on the last one."""
 
     items: tuple[Job, ...]
     next_cursor: str | None

@@ -1,49 +1,65 @@
-"""When a request is sent again, and after how long."""
+"""When a request is sent again, and after which delay."""
+
+from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
-import httpx2
+import httpx
 
-BUSY = (429, 503)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RETRIED_STATUSES = (429, 503)
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a client goes on.
+class RetryPolicy:
+    """How often, and after which delays, a request is retried: after connection errors, 429 and 503.
+
+    Delays grow exponentially with jitter, and are never shorter than the response's `Retry-After`.
 
     Attributes:
-        tries: how often a request is sent at most.
-        first_pause: seconds before it is sent again; each further pause is twice as long.
-        longest_pause: no pause is longer; where the service asks for more, its refusal is handed on.
+        attempts: how often a request is sent at most; 1 disables retries.
+        initial_delay: seconds before the second attempt; each further delay is twice as long.
+        max_delay: the longest delay in seconds. A response that asks for more is not retried.
+
+    Raises:
+        ValueError: `attempts` is less than 1, or a delay is negative.
     """
 
-    tries: int = 5
-    first_pause: float = 0.5
-    longest_pause: float = 60.0
+    attempts: int = 5
+    initial_delay: float = 0.5
+    max_delay: float = 60.0
 
-    def pause(self, tried: int, outcome: httpx2.Response | httpx2.RequestError) -> float | None:
-        """Returns after how many seconds a request is sent again that was sent so often; None if it is not."""
-        if tried >= self.tries:
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts: {self.attempts} is less than 1. Use 1 to send each request once.")
+        if self.initial_delay < 0 or self.max_delay < 0:
+            raise ValueError("initial_delay, max_delay: a delay cannot be negative.")
+
+    def delay(self, attempt: int, outcome: httpx.Response | httpx.RequestError) -> float | None:
+        """Returns the seconds to wait after an attempt, counted from 1; None if the request is not sent again."""
+        if attempt >= self.attempts:
             return None
-        asked: float | None = None
-        if isinstance(outcome, httpx2.Response):
-            if outcome.status_code not in BUSY:
+        requested: float | None = None
+        if isinstance(outcome, httpx.Response):
+            if outcome.status_code not in RETRIED_STATUSES:
                 return None
-            asked = retry_after(outcome.headers)
-            if asked is not None and asked > self.longest_pause:
+            requested = retry_after(outcome.headers)
+            if requested is not None and requested > self.max_delay:
                 return None
-        backoff = min(self.first_pause * 2.0 ** (tried - 1), self.longest_pause)
-        # Not all at the same moment, where many were refused at once.
-        spread = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - no secret depends on it
-        return max(asked or 0.0, spread)
+        backoff = min(self.initial_delay * 2.0 ** (attempt - 1), self.max_delay)
+        # Jitter, so that clients rejected at the same moment do not return at the same moment.
+        jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+        return max(requested or 0.0, jittered)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Returns the seconds of a Retry-After header, which may also be a date."""
+    """Returns the seconds of a Retry-After header, which may also hold a date; None if there is none."""
     value = headers.get("retry-after", "").strip()
     if value.isdigit():
         return float(value)
@@ -51,5 +67,5 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         date = parsedate_to_datetime(value)
     except ValueError:
         return None
-    now = datetime.now(UTC)
-    return max((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now.timestamp(), 0.0)
+    aware = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+    return max((aware - datetime.now(timezone.utc)).total_seconds(), 0.0)
