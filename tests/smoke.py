@@ -128,7 +128,7 @@ def client_works_in_an_empty_environment(url: str, checkout: Path, work: Path) -
     # A copy beside no sources, so that what is tested is what was installed.
     shutil.copytree(checkout / "clients" / "python" / "tests", work / "tests")
     subprocess.run([python, "-m", "pytest", "-q", "-W", "error"], cwd=work / "tests", check=True)
-    command = [python, "-I", "-c", CLIENT_SEARCH, url, work / "demo"]
+    command = [str(python), "-I", "-c", CLIENT_SEARCH, url, str(work / "demo")]
     found = subprocess.run(command, cwd=work, check=True, stdout=subprocess.PIPE).stdout
     first = ask(f"{url}/images?limit=1")["items"][0]
     assert int(found) == first["id"], "the client does not find a picture of the catalogue"

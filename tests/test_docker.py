@@ -209,5 +209,5 @@ def test_the_image_is_built_from_what_the_package_needs_and_nothing_else() -> No
     wanted = {line[1:] for line in lines if line.startswith("!")}
     assert "*" in lines
     folders = {"app", "clients/python", "migrations", "models"}
-    assert wanted == folders | {"constraints.txt", "pyproject.toml", "LICENSE", "README.md"}
+    assert wanted == folders | {"constraints.txt", "lookalike_cli.py", "pyproject.toml", "LICENSE", "README.md"}
     assert all((ROOT / name).exists() for name in wanted)
