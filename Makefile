@@ -11,7 +11,7 @@ ARGS :=
 # milvus-lite is started.
 INDEX := local
 
-.PHONY: help serve demo test lint audit check docs screenshots torture bench
+.PHONY: help serve demo test lint audit licences check docs screenshots torture bench
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -34,7 +34,10 @@ lint: $(VENV)/installed-dev ## Check style and types
 audit: $(VENV)/installed-dev ## Ask the package index for known weaknesses of the dependencies
 	@$(BIN)/python -m tests.audit
 
-check: lint audit test ## All checks: style, types, dependencies, tests
+licences: $(VENV)/installed-dev ## List the licences of what is installed; fail on what cannot be shipped
+	@$(BIN)/python -m tests.licences
+
+check: lint audit licences test ## All checks: style, types, dependencies, licences, tests
 
 docs: $(VENV)/installed-dev ## Write the documentation as a site into build/docs
 	$(BIN)/python -m tests.docs.generate
