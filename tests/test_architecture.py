@@ -1,6 +1,7 @@
 """Imports point one way, and what few may touch few do touch: the source read with `ast`, nothing imported."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,14 @@ def test_the_reader_of_imports_sees_what_is_known_to_be_there() -> None:
 )
 def test_imports_point_one_way(by: tuple[str, ...], what: tuple[str, ...]) -> None:
     assert found(by, what) == set()
+
+
+def test_the_client_imports_httpx_and_pydantic_alone() -> None:
+    tops = {one.imported.partition(".")[0] for one in IMPORTS if within(one.importer, ("lookalike_client",))}
+    # Which pydantic brings; for annotations that Python 3.10 does not have.
+    types = {one.at_once for one in IMPORTS if one.imported == "typing_extensions"}
+    assert tops - sys.stdlib_module_names - {"lookalike_client"} == {"httpx", "pydantic", "typing_extensions"}
+    assert types == {False}
 
 
 def test_one_module_of_the_service_touches_the_network() -> None:

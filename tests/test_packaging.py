@@ -50,8 +50,9 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Benchmarks and tests lie beside the packages, as in a checkout.
     for name in (*PACKAGES, "benchmarks"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (ENTRY_POINT, "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    (source / "tests").mkdir()
+    for name in (ENTRY_POINT, "MANIFEST.in", "pyproject.toml", "README.md", "LICENSE", "tests/test_packaging.py"):
+        shutil.copy(ROOT / name, source / name)
     return built(source)
 
 
@@ -146,6 +147,7 @@ def test_the_source_archive_has_all_that_the_wheel_is_built_from(dist: Path) -> 
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert needed_at_run_time() | {"pyproject.toml", "README.md", "LICENSE"} <= names
+    assert not [name for name in names if name.startswith(("benchmarks/", "tests/"))]
 
 
 def test_every_constraint_is_one_exact_public_version() -> None:
