@@ -13,7 +13,7 @@ JOBS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # milvus-lite is started.
 INDEX := local
 
-.PHONY: help serve demo test test-all lint audit check docs screenshots torture bench release
+.PHONY: help serve demo test test-all lint audit licences check docs screenshots torture bench release
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -34,11 +34,15 @@ lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd clients/python && $(CURDIR)/$(BIN)/mypy
 
 audit: $(VENV)/installed-dev ## Ask the package index for known weaknesses of the dependencies
 	@$(BIN)/python -m tests.audit
 
-check: lint audit test-all ## All checks: style, types, dependencies, all tests
+licences: $(VENV)/installed-dev ## List the licences of what is installed; fail on what cannot be shipped
+	@$(BIN)/python -m tests.licences
+
+check: lint audit licences test-all ## All checks: style, types, dependencies, licences, all tests
 
 docs: $(VENV)/installed-dev ## Write the documentation as a site into build/docs
 	$(BIN)/python -m tests.docs.generate
@@ -67,24 +71,24 @@ bench: $(VENV)/installed-bench ## Run every benchmark at a reduced size; results
 release: $(VENV)/installed-dev ## Check version, changelog and tag; build both packages into dist
 	@$(BIN)/python -m tests.release
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@$(call venv)
-	$(BIN)/python -m pip install -c constraints.txt -e .
+	$(BIN)/python -m pip install -c constraints.txt -e ./clients/python -e .
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml constraints.txt
+$(VENV)/installed-dev: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@$(call venv)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -c constraints.txt -e ./clients/python -e '.[dev]'
 	@touch $(VENV)/installed $@
 
-$(VENV)/installed-torture: pyproject.toml constraints.txt
+$(VENV)/installed-torture: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@$(call venv)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,torture]'
+	$(BIN)/python -m pip install -c constraints.txt -e ./clients/python -e '.[dev,torture]'
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
 
-$(VENV)/installed-bench: pyproject.toml constraints.txt
+$(VENV)/installed-bench: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@$(call venv)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m pip install -c constraints.txt -e ./clients/python -e '.[bench]'
 	@touch $(VENV)/installed $@
 
 # Debian's python3 can be without ensurepip, and a venv made by it would be without pip.

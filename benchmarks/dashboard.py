@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx2
+import httpx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ class Prometheus:
     """Answers queries over so many minutes, up to some minutes ago."""
 
     def __init__(self, url: str, minutes: float, ago: float) -> None:
-        self._client, self.end = httpx2.Client(base_url=url, timeout=30), time.time() - 60 * ago
+        self._client, self.end = httpx.Client(base_url=url, timeout=30), time.time() - 60 * ago
         self.start, self._step = self.end - 60 * minutes, 60 * minutes / POINTS
 
     def series(self, query: str, legend: str) -> list[Series]:
@@ -51,7 +51,7 @@ class Prometheus:
         asked: dict[str, str | float] = {"query": filled(query), "start": self.start, "end": self.end}
         asked["step"] = self._step
         answer = self._client.get("/api/v1/query_range", params=asked)
-        if answer.status_code != httpx2.codes.OK:
+        if answer.status_code != httpx.codes.OK:
             raise ValueError(f"{query}: {answer.json()['error']}")
         return [self._series(found, legend) for found in answer.json()["data"]["result"]]
 

@@ -14,7 +14,7 @@ import statistics
 import time
 from pathlib import Path
 
-import httpx2
+import httpx
 
 MODES = ("hds", "bcs", "es")
 BATCH = 50
@@ -23,7 +23,7 @@ BATCH = 50
 def main() -> None:
     """Indexes, searches, prints."""
     options = arguments()
-    with httpx2.Client(base_url=options.url, timeout=300) as client:
+    with httpx.Client(base_url=options.url, timeout=300) as client:
         index(client, options.catalogue)
         for mode in MODES:
             precision, milliseconds = measure(client, options.queries, mode, options.k)
@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def index(client: httpx2.Client, folder: Path) -> None:
+def index(client: httpx.Client, folder: Path) -> None:
     """Puts the pictures of a labelled folder into the catalogue."""
     paths, started = sorted(folder.glob("*/*")), time.perf_counter()
     for first in range(0, len(paths), BATCH):
@@ -52,7 +52,7 @@ def index(client: httpx2.Client, folder: Path) -> None:
     print(f"{len(paths)} pictures indexed in {seconds:.1f} s, {len(paths) / seconds:.0f} a second")
 
 
-def measure(client: httpx2.Client, folder: Path, mode: str, k: int) -> tuple[float, float]:
+def measure(client: httpx.Client, folder: Path, mode: str, k: int) -> tuple[float, float]:
     """Returns the mean precision@k of all pictures of a folder, and the median milliseconds of a search."""
     shares, times = [], []
     for path in sorted(folder.glob("*/*")):

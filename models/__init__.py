@@ -1,1 +1,1 @@
-"""The networks: what turns a picture into a code and a feature vector. Knows nothing of the service."""
+"""Lookalike's networks: from an image to its code and feature vector. Independent of the service."""

@@ -15,13 +15,13 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pillow_heif
+import pi_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from models.errors import DatasetError
 
-pillow_heif.register_heif_opener()
+pi_heif.register_heif_opener()
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
 TRAIN, VALIDATION, TEST = "train", "validation", "test"

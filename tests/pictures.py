@@ -2,8 +2,9 @@
 
 from io import BytesIO
 
-import pillow_heif
 from PIL import ExifTags, Image
+
+from tests.heic import recorded
 
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
@@ -33,30 +34,42 @@ def corners(width: int = 64, height: int = 48) -> Image.Image:
     picture = Image.new("RGB", (2, 2))
     for at, colour in enumerate(CORNERS):
         picture.putpixel((at % 2, at // 2), colour)
-    return picture.resize((width, height), Image.Resampling.NEAREST)
+    return named(picture.resize((width, height), Image.Resampling.NEAREST), "corners")
 
 
 def gradient(width: int = 64, height: int = 48) -> Image.Image:
     """A smooth picture, red from the left, green from the top, blue from the other corner."""
     across = Image.linear_gradient("L").rotate(90).resize((width, height))
     down = Image.linear_gradient("L").resize((width, height))
-    return Image.merge("RGB", (across, down, across.rotate(180)))
+    return named(Image.merge("RGB", (across, down, across.rotate(180))), "gradient")
+
+
+def named(picture: Image.Image, name: str) -> Image.Image:
+    """Notes on a picture what its recorded HEIC file is called."""
+    picture.info["name"] = f"{name}-{picture.width}x{picture.height}"
+    return picture
 
 
 def encoded(picture: Image.Image, kind: str = "JPEG", orientation: int | None = None, **options: object) -> bytes:
-    """A picture as a file; with an orientation, stored as a camera would that was held that way."""
-    exif = Image.Exif()
-    if orientation is not None:
-        exif[ExifTags.Base.Orientation] = orientation
-        for step in STORED[orientation]:
-            picture = picture.transpose(step)
-        options["exif"] = exif.tobytes()
-    buffer = BytesIO()
+    """A picture as a file; with an orientation, stored as by a camera held that way. HEIC files are recorded ones."""
     if kind == "HEIF":
-        pillow_heif.from_pillow(picture).save(buffer, quality=90, **options)
-    else:
-        picture.save(buffer, kind, **options)
+        assert not options, "recorded files are as they were recorded"
+        return recorded(picture.info["name"], orientation)
+    turned, exif = stored(picture, orientation)
+    buffer = BytesIO()
+    turned.save(buffer, kind, **exif, **options)
     return buffer.getvalue()
+
+
+def stored(picture: Image.Image, orientation: int | None) -> tuple[Image.Image, dict[str, bytes]]:
+    """A picture as a camera stores it that is held so, and the EXIF that says how, as options of `save`."""
+    if orientation is None:
+        return picture, {}
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    for step in STORED[orientation]:
+        picture = picture.transpose(step)
+    return picture, {"exif": exif.tobytes()}
 
 
 def every_format(picture: Image.Image) -> dict[str, bytes]:

@@ -2,14 +2,15 @@
 
     python3 tests/smoke.py CHECKOUT
 
-`make serve` installs into the checkout; the data goes into a new folder beside it. It starts, is searched, gets
-pictures, loses one, is stopped with Ctrl-C and started again. Needs curl and make, and of Python only what comes with
-it. It knows nothing of the code.
+`make serve` installs into the checkout; the data goes into a new folder beside it. The service starts, is searched
+(also with the Python client, installed alone into an empty environment), gets pictures, loses one, is stopped with
+Ctrl-C and started again. Needs curl and make, and of Python only what comes with it and pip.
 """
 
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -25,6 +26,14 @@ from typing import Any
 
 INSTALL_S = 1800
 SECOND_START_S = 60
+# Runs in an environment that has the client and pytest, and nothing of the service.
+CLIENT_SEARCH = """
+import sys
+from lookalike_client import Lookalike
+with Lookalike(sys.argv[1]) as catalogue:
+    print(catalogue.search(sys.argv[2], k=1).matches[0].id)
+assert not {"app", "models", "torch"} & {name.partition(".")[0] for name in sys.modules}
+"""
 STOP_S = 60
 CLOSE = 1e-3
 
@@ -39,6 +48,7 @@ def main(checkout: Path) -> None:
         work.chmod(0o755)
         with serving(checkout, work, INSTALL_S) as url:
             finds_neighbours(url, work)
+            client_works_in_an_empty_environment(url, checkout, work)
             kept, deleted = indexes_two_and_deletes_one(url, work)
             images = ask(f"{url}/stats")["images"]
             assert b"<html" in curl(f"{url}/"), "no page at /"
@@ -108,6 +118,20 @@ def finds_neighbours(url: str, work: Path) -> None:
     assert distances == sorted(distances), f"not in order: {distances}"
     assert answer["results"][0]["id"] == first["id"], "a picture of the catalogue does not find itself"
     log.info("%d pictures, searched in %.1f ms", answer["catalogue_size"], answer["timings_ms"]["total"])
+
+
+def client_works_in_an_empty_environment(url: str, checkout: Path, work: Path) -> None:
+    """Installs the client alone, runs its tests, and searches with a picture of the demo catalogue."""
+    python = work / "client" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", work / "client"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{checkout / 'clients' / 'python'}[test]"], check=True)
+    # A copy beside no sources, so that what is tested is what was installed.
+    shutil.copytree(checkout / "clients" / "python" / "tests", work / "tests")
+    subprocess.run([python, "-m", "pytest", "-q", "-W", "error"], cwd=work / "tests", check=True)
+    command = [str(python), "-I", "-c", CLIENT_SEARCH, url, str(work / "demo")]
+    found = subprocess.run(command, cwd=work, check=True, stdout=subprocess.PIPE).stdout
+    first = ask(f"{url}/images?limit=1")["items"][0]
+    assert int(found) == first["id"], "the client does not find a picture of the catalogue"
 
 
 def indexes_two_and_deletes_one(url: str, work: Path) -> tuple[Path, Path]:

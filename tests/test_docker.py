@@ -209,5 +209,6 @@ def test_the_image_is_built_from_what_the_package_needs_and_nothing_else() -> No
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     wanted = {line[1:] for line in lines if line.startswith("!")}
     assert "*" in lines
-    assert wanted == {"app", "migrations", "models", "constraints.txt", "pyproject.toml", "LICENSE", "README.md"}
+    folders = {"app", "clients/python", "migrations", "models"}
+    assert wanted == folders | {"constraints.txt", "lookalike_cli.py", "pyproject.toml", "LICENSE", "README.md"}
     assert all((ROOT / name).exists() for name in wanted)

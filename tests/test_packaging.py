@@ -16,6 +16,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
+CLIENT = "lookalike-client"
+CLIENT_SOURCE = ROOT / "clients" / "python"
+ENTRY_POINT = "lookalike_cli.py"
 PACKAGES = ("app", "migrations", "models")
 BUILD = "from setuptools.build_meta import build_sdist, build_wheel; build_sdist('dist'); build_wheel('dist')"
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*")
@@ -36,30 +39,51 @@ TOOLING = (
 )
 
 
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel and the sdist, built from a copy, because building writes beside the sources."""
-    source = tmp_path_factory.mktemp("source")
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+def built(source: Path) -> Path:
+    """Builds a wheel and an sdist in a copy of the sources, because building writes beside them."""
     subprocess.run([sys.executable, "-c", BUILD], cwd=source, check=True, capture_output=True)
     return source / "dist"
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The service's."""
+    source = tmp_path_factory.mktemp("source")
+    # Benchmarks and tests lie beside the packages, as in a checkout.
+    for name in (*PACKAGES, "benchmarks"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (source / "tests").mkdir()
+    for name in (ENTRY_POINT, "MANIFEST.in", "pyproject.toml", "README.md", "LICENSE", "tests/test_packaging.py"):
+        shutil.copy(ROOT / name, source / name)
+    return built(source)
+
+
+@pytest.fixture(scope="module")
+def client_dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The client's."""
+    source = tmp_path_factory.mktemp("client") / "python"
+    shutil.copytree(CLIENT_SOURCE, source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
+    return built(source)
 
 
 def needed_at_run_time() -> set[str]:
     """Every file of the packages."""
     files = (path for name in PACKAGES for path in (ROOT / name).rglob("*") if path.is_file())
-    return {str(path.relative_to(ROOT)) for path in files if path.parent.name != "__pycache__"}
+    return {str(path.relative_to(ROOT)) for path in files if path.parent.name != "__pycache__"} | {ENTRY_POINT}
+
+
+def project_of(folder: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    return project
 
 
 def declared() -> list[Requirement]:
-    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = project_of(ROOT)
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
-    requirements = [Requirement(line) for line in (*project["dependencies"], *extras)]
-    # One extra takes in another by the project's own name.
-    return [requirement for requirement in requirements if requirement.name != project["name"]]
+    lines = (*project["dependencies"], *extras, *project_of(CLIENT_SOURCE)["dependencies"])
+    requirements = [Requirement(line) for line in lines]
+    # One extra takes in another by the project's own name, and the client comes from the checkout.
+    return [requirement for requirement in requirements if requirement.name not in {project["name"], CLIENT}]
 
 
 def pin_lines() -> list[str]:
@@ -86,13 +110,46 @@ def test_the_wheel_has_the_licence_and_nothing_but_the_packages(dist: Path) -> N
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
         names = wheel.namelist()
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    assert all(name.startswith(PACKAGES) or ".dist-info/" in name for name in names)
+    tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {*PACKAGES, ENTRY_POINT}, "neither benchmarks nor tests"
+
+
+def test_the_client_wheel_is_typed_and_has_nothing_but_its_package(client_dist: Path) -> None:
+    with zipfile.ZipFile(next(client_dist.glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    sources = {f"lookalike_client/{path.name}" for path in (CLIENT_SOURCE / "src" / "lookalike_client").glob("*.py")}
+    assert {name for name in names if ".dist-info/" not in name} == sources | {"lookalike_client/py.typed"}
+
+
+def test_the_client_source_archive_has_all_that_the_wheel_is_built_from(client_dist: Path) -> None:
+    with tarfile.open(next(client_dist.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "src/lookalike_client/py.typed"} <= names
+
+
+def test_the_client_depends_on_httpx_and_pydantic_alone() -> None:
+    client = project_of(CLIENT_SOURCE)
+    assert {Requirement(line).name for line in client["dependencies"]} == {"httpx", "pydantic"}
+    assert client["requires-python"] == ">=3.10"
+
+
+def test_service_and_client_are_one_version() -> None:
+    service, client = project_of(ROOT), project_of(CLIENT_SOURCE)
+    assert service["version"] == client["version"]
+    assert f"{CLIENT}=={client['version']}" in service["dependencies"]
+
+
+def test_the_client_has_the_same_licence() -> None:
+    assert project_of(CLIENT_SOURCE)["license"] == "Apache-2.0"
+    assert (CLIENT_SOURCE / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
 def test_the_source_archive_has_all_that_the_wheel_is_built_from(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert needed_at_run_time() | {"pyproject.toml", "README.md", "LICENSE"} <= names
+    assert not [name for name in names if name.startswith(("benchmarks/", "tests/"))]
 
 
 def test_every_constraint_is_one_exact_public_version() -> None:
@@ -115,6 +172,5 @@ def test_pip_is_told_nowhere_where_packages_come_from(name: str) -> None:
 
 
 def test_the_licence_is_the_one_that_is_declared() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["license"] == "Apache-2.0"
+    assert project_of(ROOT)["license"] == "Apache-2.0"
     assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()

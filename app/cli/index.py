@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from app.ingest.entries import Source
     from app.ingest.fill import Pace, Target
 
-# A service that is restarted meanwhile is waited for: some four minutes.
-_TRIES = 10
-# Requests share the way there, and each must arrive in a minute.
+# Retries for some four minutes, enough for a restart of the service.
+_ATTEMPTS = 10
+# Concurrent requests share the uplink, and each must arrive within a minute.
 _REQUESTS = 2
 
 
@@ -89,12 +89,15 @@ def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tu
     from app.ingest.fill import HERE, Pace
 
     if url is not None:
-        from app.client import Lookalike, Patience
-        from app.client.portions import BYTES, PICTURES
+        from lookalike_client import MAX_BATCH_BYTES, MAX_BATCH_IMAGES, ClientError, Lookalike, RetryPolicy
+
         from app.ingest.remote import Remote
 
-        with Lookalike(url, key, patience=Patience(tries=_TRIES)) as client:
-            yield Remote(client), Pace(PICTURES, BYTES, _REQUESTS)
+        try:
+            with Lookalike(url, key, retries=RetryPolicy(_ATTEMPTS)) as client:
+                yield Remote(client), Pace(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, _REQUESTS)
+        except ClientError as error:
+            fail(str(error))
         return
     from app.lifespan import open_service
 

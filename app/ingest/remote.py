@@ -1,26 +1,27 @@
-"""A catalogue behind HTTP, to be filled as this process's own is."""
+"""A running service as the target of additions."""
 
 from collections.abc import Sequence
 
-from app.client import Lookalike, NewPicture
+from lookalike_client import Lookalike, NewImage
+
 from app.ingest.add import Added, Upload
 
 
 class Remote:
-    """A running service."""
+    """Adds images to a running service over HTTP."""
 
     def __init__(self, client: Lookalike) -> None:
         self._client = client
 
     def add(self, uploads: Sequence[Upload]) -> list[Added]:
-        """Puts pictures into the service's catalogue; when this returns they are there for good.
+        """Adds images to the service's catalogue; when it returns, they are stored durably.
 
         Raises:
-            LookalikeError: the service refuses, or does not answer for as long as the client has patience.
+            ClientError: the service returned an error, or did not respond in any of the client's attempts.
         """
-        added = self._client.add([_picture(upload) for upload in uploads])
-        return [Added(item.id, item.key, item.status, item.error, item.error_code) for item in added]
+        results = self._client.add([_new_image(upload) for upload in uploads])
+        return [Added(result.id, result.key, result.status, result.error, result.error_code) for result in results]
 
 
-def _picture(upload: Upload) -> NewPicture:
-    return NewPicture(upload.data, upload.key, upload.given.get("label"), upload.given.get("fields", {}))
+def _new_image(upload: Upload) -> NewImage:
+    return NewImage(upload.data, upload.key, upload.given.get("label"), upload.given.get("fields", {}))

@@ -163,11 +163,18 @@ def test_a_running_service_is_filled_over_http(remote: httpx2.Client, tmp_path: 
 
 
 def test_a_service_that_is_not_there_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.cli.index._TRIES", 2)
+    monkeypatch.setattr("app.cli.index._ATTEMPTS", 2)
     (tmp_path / "1.png").write_bytes(drawing(1))
     result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", f"http://127.0.0.1:{free_port()}")
     assert result.exit_code == 1
     assert "Is the service running there?" in said(result)
+
+
+def test_url_without_scheme_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(drawing(1))
+    result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", "localhost:8000")
+    assert result.exit_code == 1
+    assert "url: 'localhost:8000' is not an HTTP address" in said(result)
 
 
 def test_a_key_that_is_not_known_is_said_in_a_sentence(tmp_path: Path) -> None:

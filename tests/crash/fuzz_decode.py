@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import atheris
 
-with atheris.instrument_imports(include=["app.search.decode", "PIL", "pillow_heif"]):
+with atheris.instrument_imports(include=["app.search.decode", "PIL", "pi_heif"]):
     from app.errors import PictureRefusedError
     from app.search.decode import DecodeLimits, decode
 

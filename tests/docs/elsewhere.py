@@ -22,6 +22,8 @@ PAGES = {
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
+    "THIRD_PARTY.md": "project/third-party.md",
+    "clients/python/README.md": "project/python-client.md",
     "docker/README.md": "project/docker.md",
     "models/pretrained/general.md": "project/general.md",
     "models/pretrained/clothing.md": "project/clothing.md",

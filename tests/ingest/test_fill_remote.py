@@ -5,13 +5,12 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import httpx2
+import httpx
 import numpy as np
 import pytest
+from lookalike_client import MAX_BATCH_BYTES, MAX_BATCH_IMAGES, Lookalike
 from PIL import Image
 
-from app.client import Lookalike
-from app.client.portions import BYTES, PICTURES
 from app.ingest.entries import Entry
 from app.ingest.fill import Outcome, Pace, fill
 from app.ingest.remote import Remote
@@ -21,7 +20,7 @@ from tests.cli.test_index import run
 from tests.ingest.server import serving
 from tests.pictures import encoded
 
-PACE = Pace(PICTURES, BYTES, 2)
+PACE = Pace(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, 2)
 
 
 def noise(seed: int, side: int) -> bytes:
@@ -37,7 +36,7 @@ def filled(entries: Iterable[Entry], client: Lookalike) -> list[Outcome]:
     return [outcome for some in fill(entries, Remote(client), PACE) for outcome in some]
 
 
-class Slow(httpx2.SyncByteStream):
+class Slow(httpx.SyncByteStream):
     """A body that goes out at so many bytes a second."""
 
     def __init__(self, body: bytes, rate: int) -> None:
@@ -49,17 +48,17 @@ class Slow(httpx2.SyncByteStream):
             yield self._body[first : first + self._piece]
 
 
-class Uplink(httpx2.BaseTransport):
+class Uplink(httpx.BaseTransport):
     """Sends so many bytes a second, and remembers what was answered."""
 
     def __init__(self, rate: int) -> None:
-        self._rate, self._http = rate, httpx2.HTTPTransport()
+        self._rate, self._http = rate, httpx.HTTPTransport()
         self.answers: list[int] = []
 
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Sends a request slowly."""
         stream = Slow(request.read(), self._rate)
-        slow = httpx2.Request(request.method, request.url, headers=request.headers, stream=stream)
+        slow = httpx.Request(request.method, request.url, headers=request.headers, stream=stream)
         response = self._http.handle_request(slow)
         self.answers.append(response.status_code)
         return response

@@ -1,0 +1,66 @@
+"""Python client of Lookalike, a self-hosted image search service.
+
+    from lookalike_client import Lookalike
+
+    with Lookalike("http://127.0.0.1:8000") as catalogue:
+        for match in catalogue.search("photo.jpg", k=5).matches:
+            print(match.key, match.similarity)
+
+`AsyncLookalike` has the same methods for asyncio. Requests are retried after connection errors and where the service
+is busy. Every call is idempotent: an addition is identified by its key or the hash of its bytes.
+"""
+
+from lookalike_client.async_client import AsyncLookalike
+from lookalike_client.batching import MAX_BATCH_BYTES, MAX_BATCH_IMAGES
+from lookalike_client.client import Lookalike
+from lookalike_client.endpoints import UNCHANGED
+from lookalike_client.errors import ClientError, FieldError, InvalidInputError, ProblemError, UnreachableError
+from lookalike_client.images import NewImage
+from lookalike_client.results import (
+    AddResult,
+    BatchItem,
+    CatalogueImage,
+    Explanation,
+    FacetField,
+    Facets,
+    FacetValue,
+    ImagePage,
+    Job,
+    JobPage,
+    Match,
+    ModelInfo,
+    Rejection,
+    SearchResult,
+    Stats,
+)
+from lookalike_client.retries import RetryPolicy
+
+__all__ = [
+    "MAX_BATCH_BYTES",
+    "MAX_BATCH_IMAGES",
+    "UNCHANGED",
+    "AddResult",
+    "AsyncLookalike",
+    "BatchItem",
+    "CatalogueImage",
+    "ClientError",
+    "Explanation",
+    "FacetField",
+    "FacetValue",
+    "Facets",
+    "FieldError",
+    "ImagePage",
+    "InvalidInputError",
+    "Job",
+    "JobPage",
+    "Lookalike",
+    "Match",
+    "ModelInfo",
+    "NewImage",
+    "ProblemError",
+    "Rejection",
+    "RetryPolicy",
+    "SearchResult",
+    "Stats",
+    "UnreachableError",
+]

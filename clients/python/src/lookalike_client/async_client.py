@@ -1,0 +1,99 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import httpx
+
+from lookalike_client.batching import BatchLimit
+from lookalike_client.errors import UnreachableError
+from lookalike_client.methods import AsyncMethods
+from lookalike_client.requests import CallFlow, Request, Response, base_url, request_headers, response_of
+from lookalike_client.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+    from typing_extensions import Self, Unpack
+
+    from lookalike_client.endpoints import Filters
+    from lookalike_client.results import CatalogueImage
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncLookalike(AsyncMethods):
+    """Asynchronous client of one service: parameters and methods of `Lookalike`, to be awaited."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: RetryPolicy | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url, self._retries, self.batch_limit = url, retries or RetryPolicy(), BatchLimit()
+        self._http = httpx.AsyncClient(
+            base_url=base_url(url), headers=request_headers(key), timeout=timeout, transport=transport
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the client's connections."""
+        await self._http.aclose()
+
+    def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Returns a call as a coroutine function that sends its requests and returns its result."""
+
+        @wraps(call)
+        async def method(*args: P.args, **kwargs: P.kwargs) -> T:
+            flow = call(*args, **kwargs)
+            try:
+                request = next(flow)
+                while True:
+                    request = flow.send(await self._send(request))
+            except StopIteration as end:
+                result: T = end.value
+                return result
+
+        return method
+
+    async def list(self, **filters: Unpack[Filters]) -> AsyncIterator[CatalogueImage]:
+        """Yields all images, in the order in which they were added, page by page."""
+        page = await self.page(**filters)
+        for image in page.items:
+            yield image
+        while page.next_cursor is not None:
+            page = await self.page(cursor=page.next_cursor, **filters)
+            for image in page.items:
+                yield image
+
+    async def _send(self, request: Request) -> Response:
+        attempt = 0
+        while True:
+            attempt += 1
+            outcome = await self._attempt(request)
+            delay = self._retries.delay(attempt, outcome)
+            if delay is None:
+                if isinstance(outcome, httpx.Response):
+                    return response_of(outcome, retried=attempt > 1)
+                raise UnreachableError(self._url, str(outcome)) from outcome
+            await asyncio.sleep(delay)
+
+    async def _attempt(self, request: Request) -> httpx.Response | httpx.RequestError:
+        with request.opened() as arguments:
+            try:
+                return await self._http.request(**arguments)
+            except httpx.RequestError as error:
+                return error

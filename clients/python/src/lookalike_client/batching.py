@@ -1,0 +1,61 @@
+"""Splitting many images into requests, in smaller ones after a request was too large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# The service waits a minute for a request to arrive: at 2 Mbit/s, two requests of this size at once arrive in time.
+MAX_BATCH_IMAGES, MAX_BATCH_BYTES = 50, 6_000_000
+# Request timeout, and content too large: a smaller request may succeed.
+SPLIT_STATUSES = (408, 413)
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image ready to send.
+
+    Attributes:
+        data: the file's bytes.
+        key: its key; None if it has none.
+        fields: key, label and metadata, as JSON.
+    """
+
+    data: bytes
+    key: str | None
+    fields: str
+
+    @property
+    def size(self) -> int:
+        """Its bytes in a request; at least the two of an empty JSON object."""
+        return len(self.data) + len(self.fields)
+
+
+class BatchLimit:
+    """How many bytes one request carries. Shared by all calls of a client; thread-safe.
+
+    It only shrinks: a size that the service or a proxy rejected once is not tried again.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = MAX_BATCH_BYTES
+
+    def shrink(self, rejected: int) -> None:
+        """Lowers the limit to half of a rejected request's size in bytes."""
+        self.bytes = min(self.bytes, rejected // 2)
+
+    def batches(self, images: Iterable[EncodedImage]) -> Iterator[list[EncodedImage]]:
+        """Yields images in batches within the limit, in order; a larger image is a batch of its own."""
+        batch: list[EncodedImage] = []
+        size = 0
+        for image in images:
+            if batch and (len(batch) == MAX_BATCH_IMAGES or size + image.size > self.bytes):
+                yield batch
+                batch, size = [], 0
+            batch.append(image)
+            size += image.size
+        if batch:
+            yield batch

@@ -1,0 +1,108 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import time
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import httpx
+
+from lookalike_client.batching import BatchLimit
+from lookalike_client.errors import UnreachableError
+from lookalike_client.methods import SyncMethods
+from lookalike_client.requests import CallFlow, Request, Response, base_url, request_headers, response_of
+from lookalike_client.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from typing_extensions import Self, Unpack
+
+    from lookalike_client.endpoints import Filters
+    from lookalike_client.results import CatalogueImage
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Lookalike(SyncMethods):
+    """Client of one service. Thread-safe.
+
+    Args:
+        url: the service's address.
+        key: an API key, if the service requires one.
+        timeout: seconds without a byte of a response after which an attempt fails.
+        retries: how often, and after which delays, a request is retried.
+        transport: the transport of httpx to send requests with, for tests and custom proxies.
+
+    Raises:
+        InvalidInputError: `url` is not an HTTP address.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: RetryPolicy | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._url, self._retries, self.batch_limit = url, retries or RetryPolicy(), BatchLimit()
+        self._http = httpx.Client(
+            base_url=base_url(url), headers=request_headers(key), timeout=timeout, transport=transport
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the client's connections."""
+        self._http.close()
+
+    def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, T]:
+        """Returns a call as a function that sends its requests and returns its result."""
+
+        @wraps(call)
+        def method(*args: P.args, **kwargs: P.kwargs) -> T:
+            flow = call(*args, **kwargs)
+            try:
+                request = next(flow)
+                while True:
+                    request = flow.send(self._send(request))
+            except StopIteration as end:
+                result: T = end.value
+                return result
+
+        return method
+
+    def list(self, **filters: Unpack[Filters]) -> Iterator[CatalogueImage]:
+        """Yields all images, in the order in which they were added, page by page."""
+        page = self.page(**filters)
+        yield from page.items
+        while page.next_cursor is not None:
+            page = self.page(cursor=page.next_cursor, **filters)
+            yield from page.items
+
+    def _send(self, request: Request) -> Response:
+        attempt = 0
+        while True:
+            attempt += 1
+            outcome = self._attempt(request)
+            delay = self._retries.delay(attempt, outcome)
+            if delay is None:
+                if isinstance(outcome, httpx.Response):
+                    return response_of(outcome, retried=attempt > 1)
+                raise UnreachableError(self._url, str(outcome)) from outcome
+            time.sleep(delay)
+
+    def _attempt(self, request: Request) -> httpx.Response | httpx.RequestError:
+        with request.opened() as arguments:
+            try:
+                return self._http.request(**arguments)
+            except httpx.RequestError as error:
+                return error

@@ -1,0 +1,239 @@
+"""Every call of the API, written once for both clients.
+
+A call is a generator (`CallFlow`): it yields requests, receives their responses and returns the result, and does not
+depend on how requests are sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
+
+from pydantic import TypeAdapter
+
+from lookalike_client.batching import SPLIT_STATUSES, BatchLimit, EncodedImage
+from lookalike_client.images import ImageInput, NewImage, read_image
+from lookalike_client.problems import unreadable
+from lookalike_client.requests import CallFlow, Parameter, Request, Response
+from lookalike_client.results import (
+    AddResult,
+    AddResults,
+    BatchItem,
+    BatchSearchResult,
+    CatalogueImage,
+    Facets,
+    ImagePage,
+    Job,
+    JobPage,
+    SearchResult,
+    Stats,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from os import PathLike
+
+    from typing_extensions import Unpack
+
+    from lookalike_client.errors import ProblemError
+
+T = TypeVar("T")
+_SEARCH, _BATCH, _ADDED = TypeAdapter(SearchResult), TypeAdapter(BatchSearchResult), TypeAdapter(AddResults)
+_IMAGE, _PAGE, _FACETS = TypeAdapter(CatalogueImage), TypeAdapter(ImagePage), TypeAdapter(Facets)
+_STATS, _JOB, _JOBS = TypeAdapter(Stats), TypeAdapter(Job), TypeAdapter(JobPage)
+# The most queries that `POST /search/batch` takes.
+MAX_QUERIES = 32
+NOT_FOUND = 404
+
+
+class Unchanged(Enum):
+    """Type of `UNCHANGED`."""
+
+    UNCHANGED = "unchanged"
+
+
+# The default of parameters for which None means removal.
+UNCHANGED: Final = Unchanged.UNCHANGED
+
+
+class Filters(TypedDict, total=False):
+    """Restricts a call to some images; `filter` uses MongoDB's operators: `{"price": {"$lte": 50}}`."""
+
+    label: str | None
+    filter: Mapping[str, Any] | None
+
+
+class SearchOptions(Filters, total=False):
+    """The parameters of a search; `GET /docs` explains each."""
+
+    k: int
+    mode: Literal["hds", "bcs", "es"]
+    pool: int | None
+    radius: int | None
+    min_similarity: float | None
+    group_by: str | None
+    explain: bool
+
+
+def search(
+    image: ImageInput, *, crop: tuple[int, int, int, int] | None = None, **options: Unpack[SearchOptions]
+) -> CallFlow[SearchResult]:
+    """Searches with an image, or a crop of it: x, y, width and height in pixels."""
+    params = _parameters(options) | {"crop": ",".join(map(str, crop)) if crop else None}
+    response = yield Request("POST", "/search", params, [("image", "image", read_image(image))])
+    return response.parse(_SEARCH)
+
+
+def search_many(images: Sequence[ImageInput], **options: Unpack[SearchOptions]) -> CallFlow[list[BatchItem]]:
+    """Searches with each of several images; an unusable image has an `error`, and does not affect the others."""
+    items: list[BatchItem] = []
+    for first in range(0, len(images), MAX_QUERIES):
+        files = [("images", "image", read_image(image)) for image in images[first : first + MAX_QUERIES]]
+        response = yield Request("POST", "/search/batch", _parameters(options), files)
+        items += _one_each(response, response.parse(_BATCH).items, len(files))
+    return items
+
+
+def similar(image_id: int, **options: Unpack[SearchOptions]) -> CallFlow[SearchResult]:
+    """Searches with an image of the catalogue, which is its own first match."""
+    response = yield Request("GET", f"/images/{image_id}/similar", _parameters(options))
+    return response.parse(_SEARCH)
+
+
+def add(limit: BatchLimit, images: Iterable[NewImage]) -> CallFlow[list[AddResult]]:
+    """Adds images, or updates those whose key exists; returns one result for each, in order.
+
+    When it returns, the images are stored durably and every later search finds them. Requests that are too large or
+    too slow are split. An image that is rejected on its own has the status `rejected`, and does not affect the others.
+    """
+    results: list[AddResult] = []
+    for batch in limit.batches(map(_encoded, images)):
+        results += yield from _add(batch, limit)
+    return results
+
+
+def get(image_id: int) -> CallFlow[CatalogueImage]:
+    """Returns an image's record."""
+    response = yield Request("GET", f"/images/{image_id}")
+    return response.parse(_IMAGE)
+
+
+def page(*, cursor: str | None = None, limit: int = 500, **filters: Unpack[Filters]) -> CallFlow[ImagePage]:
+    """Returns one page of images, in the order in which they were added; `list` iterates over all pages."""
+    response = yield Request("GET", "/images", _parameters(filters) | {"cursor": cursor, "limit": limit})
+    return response.parse(_PAGE)
+
+
+def update(
+    image_id: int,
+    *,
+    label: str | Unchanged | None = UNCHANGED,
+    metadata: Mapping[str, Any] | None = None,
+) -> CallFlow[CatalogueImage]:
+    """Changes an image's label and metadata. What is not given stays; a label or field given as None is removed."""
+    changes: dict[str, Any] = {} if label is UNCHANGED else {"label": label}
+    if metadata is not None:
+        changes["metadata"] = dict(metadata)
+    response = yield Request("PATCH", f"/images/{image_id}", json=changes)
+    return response.parse(_IMAGE)
+
+
+def delete(image_id: int) -> CallFlow[None]:
+    """Deletes an image; no later search finds it."""
+    response = yield Request("DELETE", f"/images/{image_id}")
+    # If the response to an earlier attempt was lost, a later one may find the image already deleted.
+    if not (response.retried and response.status == NOT_FOUND):
+        response.require_empty()
+
+
+def original(image_id: int) -> CallFlow[bytes]:
+    """Returns an image's original file."""
+    response = yield Request("GET", f"/images/{image_id}/original")
+    return response.image()
+
+
+def thumbnail(image_id: int) -> CallFlow[bytes]:
+    """Returns an image's thumbnail, a JPEG."""
+    response = yield Request("GET", f"/images/{image_id}/thumbnail")
+    return response.image()
+
+
+def facets(**filters: Unpack[Filters]) -> CallFlow[Facets]:
+    """Counts labels and metadata values, over all images or those that pass the filters."""
+    response = yield Request("GET", "/facets", _parameters(filters))
+    return response.parse(_FACETS)
+
+
+def stats() -> CallFlow[Stats]:
+    """Returns the catalogue's figures."""
+    response = yield Request("GET", "/stats")
+    return response.parse(_STATS)
+
+
+def upload_archive(archive: str | PathLike[str] | bytes) -> CallFlow[Job]:
+    """Uploads a zip or tar archive of images, to be added in the background; returns the job at once.
+
+    An archive that is sent twice, because the first response was lost, runs as two jobs; the second changes nothing.
+    """
+    body = archive if isinstance(archive, bytes) else Path(archive)
+    response = yield Request("POST", "/jobs", files=[("archive", "archive", body)])
+    return response.parse(_JOB)
+
+
+def get_job(job_id: int) -> CallFlow[Job]:
+    """Returns a job's progress and its rejected entries."""
+    response = yield Request("GET", f"/jobs/{job_id}")
+    return response.parse(_JOB)
+
+
+def list_jobs(*, cursor: str | None = None, limit: int = 50) -> CallFlow[JobPage]:
+    """Returns one page of jobs, the latest first."""
+    response = yield Request("GET", "/jobs", {"cursor": cursor, "limit": limit})
+    return response.parse(_JOBS)
+
+
+def cancel_job(job_id: int) -> CallFlow[Job]:
+    """Cancels a job that has not ended; images already added stay."""
+    response = yield Request("POST", f"/jobs/{job_id}/cancel")
+    return response.parse(_JOB)
+
+
+def _parameters(options: Mapping[str, Any]) -> dict[str, Parameter | None]:
+    """Returns options as query parameters, with the filter as JSON."""
+    wanted = options.get("filter")
+    return {**options, "filter": json.dumps(wanted) if wanted is not None else None}
+
+
+def _encoded(new: NewImage) -> EncodedImage:
+    return EncodedImage(read_image(new.image), new.key, json.dumps(new.fields()))
+
+
+def _add(images: Sequence[EncodedImage], limit: BatchLimit) -> CallFlow[Sequence[AddResult]]:
+    files = [("images", "image", image.data) for image in images]
+    fields = f"[{', '.join(image.fields for image in images)}]"
+    response = yield Request("POST", "/index", files=files, data={"metadata": fields})
+    if response.status not in SPLIT_STATUSES:
+        return _one_each(response, response.parse(_ADDED).items, len(images))
+    if len(images) == 1:
+        return [_rejected(images[0], response.problem())]
+    limit.shrink(sum(image.size for image in images))
+    results: list[AddResult] = []
+    for batch in limit.batches(images):
+        results += yield from _add(batch, limit)
+    return results
+
+
+def _rejected(image: EncodedImage, problem: ProblemError) -> AddResult:
+    """Returns the result of an image that is too large for a request, with the key that the service would give it."""
+    key = image.key or hashlib.sha256(image.data).hexdigest()
+    return AddResult(None, key, "rejected", str(problem), problem.code)
+
+
+def _one_each(response: Response, items: Sequence[T], sent: int) -> Sequence[T]:
+    """Checks that a response has one item for each image sent."""
+    if len(items) != sent:
+        raise unreadable(response.status, f"expected {sent} items, received {len(items)}")
+    return items

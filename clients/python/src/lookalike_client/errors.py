@@ -1,0 +1,64 @@
+"""Errors of the client. Each one's text is a sentence for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ClientError(Exception):
+    """Base of every error that the client raises on purpose."""
+
+
+class InvalidInputError(ClientError):
+    """A value passed to the client cannot be used.
+
+    Attributes:
+        field: the parameter's name.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field, self.reason = field, reason
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """What is wrong with one field or parameter of a request."""
+
+    field: str
+    reason: str
+
+
+class ProblemError(ClientError):
+    """The response is an error (RFC 9457), or is not a response of Lookalike.
+
+    Attributes:
+        status: the HTTP status.
+        code: the kind of error, such as `rate_limited`; None if the response is not from Lookalike.
+        title: the kind of problem, for people.
+        detail: what is wrong, as a sentence.
+        errors: the invalid fields.
+        retry_after: seconds to wait before another attempt, if the service named them.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        errors: tuple[FieldError, ...] = (),
+        retry_after: float | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(detail or f"The service answered {status} {title}".rstrip() + ".")
+        self.status, self.title, self.detail, self.code = status, title, detail, code
+        self.errors, self.retry_after = errors, retry_after
+
+
+class UnreachableError(ClientError):
+    """No readable response arrived, in any of the attempts."""
+
+    def __init__(self, url: str, cause: str) -> None:
+        super().__init__(f"{url} does not answer: {cause}. Is the service running there?")
+        self.url = url

@@ -1,0 +1,74 @@
+"""Images to send: from a path, from bytes, or from Pillow."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from lookalike_client.errors import InvalidInputError
+
+# What `POST /index` reads beside the metadata's own fields.
+RESERVED_FIELDS = ("key", "label")
+
+
+class Savable(Protocol):
+    """What the client uses of `PIL.Image.Image`, so that Pillow is not a dependency."""
+
+    def save(self, fp: IO[bytes], format: str, /) -> None:  # noqa: A002 - Pillow's name
+        """Writes the image to a file in a format."""
+
+
+ImageInput = str | PathLike[str] | bytes | Savable
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image to add.
+
+    Attributes:
+        image: a path, the file's bytes, or an image of Pillow's.
+        key: your own id of the image; None uses the SHA-256 of its bytes.
+        label: its class.
+        metadata: further fields, as JSON.
+    """
+
+    image: ImageInput
+    key: str | None = None
+    label: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def fields(self) -> dict[str, Any]:
+        """Returns key, label and metadata as one object, as `POST /index` reads them.
+
+        Raises:
+            InvalidInputError: the metadata has a field named like one of the API's own.
+        """
+        taken = [name for name in RESERVED_FIELDS if name in self.metadata]
+        if taken:
+            raise InvalidInputError("metadata", f"{taken[0]!r} is a reserved name. Set {taken[0]} of NewImage instead.")
+        own = {"key": self.key, "label": self.label}
+        return {name: value for name, value in own.items() if value is not None} | dict(self.metadata)
+
+
+def read_image(image: ImageInput) -> bytes:
+    """Returns an image's bytes; an image of Pillow's is encoded as PNG.
+
+    Raises:
+        InvalidInputError: it is neither a path, nor bytes, nor an image of Pillow's.
+        OSError: the file cannot be read.
+    """
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, (str, PathLike)):
+        return Path(image).read_bytes()
+    if not callable(getattr(image, "save", None)):
+        raise InvalidInputError(
+            "image", f"{type(image).__name__} is not an image. Pass a path, bytes, or an image of Pillow's."
+        )
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

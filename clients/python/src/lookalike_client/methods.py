@@ -1,0 +1,102 @@
+"""The API's calls as methods of both clients: plain functions in one, coroutine functions in the other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from lookalike_client import endpoints
+from lookalike_client.batching import BatchLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Concatenate
+
+    from lookalike_client.requests import CallFlow
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ApiMethod(Generic[P, T]):
+    """Descriptor that makes a call a method, with the call's parameters and docstring."""
+
+    def __init__(self, call: Callable[P, CallFlow[T]]) -> None:
+        self._call = call
+        self.__doc__, self.__wrapped__ = call.__doc__, call
+
+    @overload
+    def __get__(self, client: None, owner: type) -> ApiMethod[P, T]: ...
+    @overload
+    def __get__(self, client: SyncMethods, owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, client: AsyncMethods, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, client: SyncMethods | AsyncMethods | None, owner: type) -> Any:
+        """Returns the method of a client; of the class, the descriptor itself."""
+        return self if client is None else client.as_method(self.call_for(client))
+
+    def call_for(self, client: ApiMethods) -> Callable[P, CallFlow[T]]:  # noqa: ARG002 - subclasses use the client
+        """Returns the call that a client makes."""
+        return self._call
+
+
+class BatchingApiMethod(ApiMethod[P, T]):
+    """A call that splits images into requests by the client's batch limit."""
+
+    def __init__(self, call: Callable[Concatenate[BatchLimit, P], CallFlow[T]]) -> None:
+        self._batching = call
+        # Only signature and docstring of this one are used.
+        super().__init__(self._bound(BatchLimit()))
+
+    def call_for(self, client: ApiMethods) -> Callable[P, CallFlow[T]]:
+        """Returns the call with the client's own batch limit."""
+        return self._bound(client.batch_limit)
+
+    def _bound(self, limit: BatchLimit) -> Callable[P, CallFlow[T]]:
+        call = partial(self._batching, limit)
+        call.__doc__ = self._batching.__doc__
+        return call
+
+
+class ApiMethods:
+    """The methods of both clients.
+
+    Attributes:
+        batch_limit: how many bytes of images one request carries.
+    """
+
+    batch_limit: BatchLimit
+
+    search = ApiMethod(endpoints.search)
+    search_many = ApiMethod(endpoints.search_many)
+    similar = ApiMethod(endpoints.similar)
+    add = BatchingApiMethod(endpoints.add)
+    get = ApiMethod(endpoints.get)
+    page = ApiMethod(endpoints.page)
+    update = ApiMethod(endpoints.update)
+    delete = ApiMethod(endpoints.delete)
+    original = ApiMethod(endpoints.original)
+    thumbnail = ApiMethod(endpoints.thumbnail)
+    facets = ApiMethod(endpoints.facets)
+    stats = ApiMethod(endpoints.stats)
+    upload_archive = ApiMethod(endpoints.upload_archive)
+    get_job = ApiMethod(endpoints.get_job)
+    list_jobs = ApiMethod(endpoints.list_jobs)
+    cancel_job = ApiMethod(endpoints.cancel_job)
+
+
+class SyncMethods(ApiMethods, ABC):
+    """The methods as plain functions."""
+
+    @abstractmethod
+    def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, T]:
+        """Returns a call as a function that sends its requests and returns its result."""
+
+
+class AsyncMethods(ApiMethods, ABC):
+    """The methods as coroutine functions."""
+
+    @abstractmethod
+    def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Returns a call as a coroutine function that sends its requests and returns its result."""

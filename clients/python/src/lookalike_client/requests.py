@@ -1,0 +1,136 @@
+"""Requests and responses, independent of whether they are sent by the synchronous or the asynchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from lookalike_client.errors import InvalidInputError, ProblemError
+from lookalike_client.problems import problem_of, unreadable
+
+T = TypeVar("T")
+Parameter = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. A file given as a path is opened for each attempt, so that it can be sent again."""
+
+    method: str
+    path: str
+    params: Mapping[str, Parameter | None] = field(default_factory=dict)
+    files: Sequence[tuple[str, str, bytes | Path]] = ()
+    data: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+
+    @contextmanager
+    def opened(self) -> Iterator[dict[str, Any]]:
+        """Opens the request's files, and yields the arguments of `httpx.Client.request`."""
+        with ExitStack() as stack:
+            files = [
+                (field, (name, stack.enter_context(body.open("rb")) if isinstance(body, Path) else body))
+                for field, name, body in self.files
+            ]
+            yield {
+                "method": self.method,
+                "url": self.path,
+                "params": {name: value for name, value in self.params.items() if value is not None},
+                "files": files or None,
+                "data": dict(self.data) or None,
+                "json": self.json,
+            }
+
+
+@dataclass(frozen=True)
+class Response:
+    """The response to a request; `retried` tells whether the request was sent more than once."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    retried: bool
+
+    def parse(self, adapter: TypeAdapter[T]) -> T:
+        """Returns the body, parsed from JSON.
+
+        Raises:
+            ProblemError: the response is an error, or its body is not what the service would send.
+        """
+        self.raise_for_status()
+        try:
+            return adapter.validate_json(self.body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise unreadable(self.status, f"{place}: {first['msg']}" if place else first["msg"]) from error
+
+    def image(self) -> bytes:
+        """Returns the body, an image's bytes.
+
+        Raises:
+            ProblemError: the response is an error, or not an image.
+        """
+        self.raise_for_status()
+        media_type = self.headers.get("content-type", "")
+        if not media_type.lower().startswith("image/"):
+            raise unreadable(self.status, f"expected an image, received {media_type or 'no content type'}")
+        return self.body
+
+    def require_empty(self) -> None:
+        """Checks for a successful response without a body.
+
+        Raises:
+            ProblemError: the response is an error, or has a body.
+        """
+        self.raise_for_status()
+        if self.body:
+            raise unreadable(self.status, "expected an empty body")
+
+    def raise_for_status(self) -> None:
+        """Checks for a status from 200 to 299. Redirects are errors: the client does not follow them.
+
+        Raises:
+            ProblemError: the status is another.
+        """
+        if not HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise self.problem()
+
+    def problem(self) -> ProblemError:
+        """Returns an error response as an exception."""
+        return problem_of(self.status, self.headers, self.body)
+
+
+# A call as a generator: it yields requests, receives their responses, and returns the result.
+CallFlow = Generator[Request, Response, T]
+
+
+def base_url(url: str) -> httpx.URL:
+    """Returns the service's address.
+
+    Raises:
+        InvalidInputError: it is not an HTTP address.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise InvalidInputError("url", f"{url!r} is not an address ({error}).") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise InvalidInputError("url", f"{url!r} is not an HTTP address. Use one such as http://127.0.0.1:8000.")
+    return parsed
+
+
+def request_headers(key: str | None) -> dict[str, str]:
+    """Returns the headers of every request: the API key, if there is one."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def response_of(response: httpx.Response, *, retried: bool) -> Response:
+    """Converts a response of httpx."""
+    return Response(response.status_code, response.headers, response.content, retried)

@@ -1,0 +1,249 @@
+"""Results of the API's calls, as frozen dataclasses. Fields that this version does not know are ignored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+Metadata = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a match has its rank.
+
+    Attributes:
+        coarse_rank: its rank by code alone, from 1; None in mode `es`, which reads no codes.
+        code: its binary code, hexadecimal.
+        differing_bits: positions of the bits that differ from the query's.
+    """
+
+    coarse_rank: int | None
+    code: str
+    differing_bits: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """An image found by a search.
+
+    Attributes:
+        distance: the L2 distance of F7, by which matches are ranked; in mode `bcs` the Hamming distance.
+        hamming: the Hamming distance of the codes.
+        similarity: from 0 to 1; None if the model is not calibrated.
+    """
+
+    id: int
+    key: str
+    distance: float
+    hamming: int
+    similarity: float | None
+    label: str | None
+    metadata: Metadata
+    image_url: str
+    thumbnail_url: str
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The matches of a search, nearest first, and how they were found.
+
+    Attributes:
+        model_fingerprint: the fingerprint of the model.
+        code: the query's binary code, hexadecimal.
+        mode: `hds`, `bcs` or `es`.
+        pool_size: the number of candidates that were ranked.
+        catalogue_size: the number of images searched.
+        timings_ms: milliseconds of each stage.
+        warnings: such as unknown names in the filter.
+    """
+
+    model_fingerprint: str
+    code: str
+    mode: str
+    pool_size: int
+    catalogue_size: int
+    results: tuple[Match, ...]
+    timings_ms: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def matches(self) -> Sequence[Match]:
+        """The matches, nearest first; the same as `results`."""
+        return self.results
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """The result of one query of several; or, if its image cannot be used, `error_code` and `error`."""
+
+    response: SearchResult | None = None
+    error: str | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchSearchResult:
+    """The results of several queries, in their order."""
+
+    items: tuple[BatchItem, ...]
+
+
+@dataclass(frozen=True)
+class AddResult:
+    """The result of adding an image; `error_code` and `error` say why it was rejected."""
+
+    id: int | None
+    key: str
+    status: Literal["created", "updated", "unchanged", "rejected"]
+    error: str | None = None
+    error_code: str | None = None
+
+
+@dataclass(frozen=True)
+class AddResults:
+    """The results of adding images, in their order."""
+
+    items: tuple[AddResult, ...]
+
+
+@dataclass(frozen=True)
+class CatalogueImage:
+    """The record of an image in the catalogue."""
+
+    id: int
+    key: str
+    label: str | None
+    metadata: Metadata
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+    created_at: datetime
+    updated_at: datetime
+    image_url: str
+    thumbnail_url: str
+
+
+@dataclass(frozen=True)
+class ImagePage:
+    """One page of images; `next_cursor` is the cursor of the next page, and None on the last one."""
+
+    items: tuple[CatalogueImage, ...]
+    next_cursor: str | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FacetValue:
+    """A value, and the number of images that have it."""
+
+    value: bool | float | str
+    count: int
+
+
+@dataclass(frozen=True)
+class FacetField:
+    """A metadata field, and its most frequent values.
+
+    Attributes:
+        type: the type of its values.
+        count: the number of images that have the field.
+        distinct: the number of distinct values.
+        min: the smallest number; None for other types.
+        max: the largest number; None for other types.
+    """
+
+    name: str
+    type: str
+    count: int
+    values: tuple[FacetValue, ...]
+    distinct: int
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True)
+class Facets:
+    """Labels and metadata fields to filter by, the most frequent first."""
+
+    labels: tuple[FacetValue, ...]
+    fields: tuple[FacetField, ...]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The active model."""
+
+    name: str
+    fingerprint: str
+    backbone: str
+    bits: int
+    feature_dim: int
+    feature_norm: str
+
+
+@dataclass(frozen=True)
+class Stats:
+    """The catalogue's figures.
+
+    Attributes:
+        seq: the number of the catalogue's last change.
+        applied_seq: the number of the last change in the index of the process that answered.
+        bytes: bytes on disk, by kind.
+        version: the service's version.
+    """
+
+    images: int
+    labels: int
+    model: ModelInfo
+    seq: int
+    applied_seq: int
+    bytes: Mapping[str, int]
+    version: str
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An entry of a job's archive that could not be added."""
+
+    name: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A background job that adds the images of an archive.
+
+    Attributes:
+        total: the number of entries; None until they are counted.
+        processed: the number of entries processed.
+        error: why the job failed, or what it waits for.
+        attempts: attempts in a row without progress.
+        rejections: the first entries that could not be added; only in the result of `get_job`.
+    """
+
+    id: int
+    state: Literal["running", "done", "failed", "cancelled"]
+    size_bytes: int
+    total: int | None
+    processed: int
+    created: int
+    updated: int
+    unchanged: int
+    rejected: int
+    created_at: datetime
+    updated_at: datetime
+    error: str | None = None
+    attempts: int = 0
+    rejections: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """One page of jobs, the latest first; `next_cursor` is the cursor of the next page, and None on the last one."""
+
+    items: tuple[Job, ...]
+    next_cursor: str | None
