@@ -15,7 +15,7 @@ from lookalike_client import AsyncLookalike, InvalidInputError, Lookalike, NewIm
 from lookalike_client.methods import ApiMethods
 
 RESULT = {
-    "model": "0123456789abcdef",
+    "model_fingerprint": "0123456789abcdef",
     "code": "00",
     "mode": "hds",
     "pool_size": 1,
