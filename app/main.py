@@ -19,32 +19,32 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from app import startup
-from app.api import duplicates, facets, images, index, jobs, quality, search, session, system
-from app.api.access import Access, Doorkeeper
-from app.api.admission import Admission
-from app.api.connections import ConnectionLimits, connections_within_descriptors
-from app.api.data_rate import DataRate
-from app.api.disconnect import CancelOnDisconnect
-from app.api.gauges import Gauges
-from app.api.lanes import OTHER_THREADS, Lanes
-from app.api.limits import BodyLimit, FixedHeaders
-from app.api.metrics import Metrics
-from app.api.metrics_files import VARIABLE as METRICS_FOLDER
-from app.api.observed import Observed
+from app.api.admission.body_limit import BodyLimit, FixedHeaders
+from app.api.admission.connections import ConnectionLimits, connections_within_descriptors
+from app.api.admission.data_rate import DataRate
+from app.api.admission.lanes import OTHER_THREADS, Lanes
+from app.api.admission.middleware import Admission
+from app.api.admission.shares import Shares
+from app.api.admission.threads import FairThreads, PromptThreads
+from app.api.middleware.auth import Access, Doorkeeper
+from app.api.middleware.disconnect import CancelOnDisconnect
+from app.api.middleware.lifespan_errors import Sentences
+from app.api.middleware.request_id import HEADER as REQUEST_ID
+from app.api.middleware.request_log import Observed
 from app.api.openapi import describe
 from app.api.problems import add_exception_handlers
-from app.api.request_id import HEADER as REQUEST_ID
-from app.api.sentences import Sentences
-from app.api.shares import Shares
-from app.api.threads import FairThreads, PromptThreads
-from app.api.tracing import open_tracing
+from app.api.routes import duplicates, facets, images, index, jobs, quality, search, session, system
+from app.bootstrap import Service, open_service
+from app.common.memory import usable_memory
 from app.demo.fill import fill_if_empty
-from app.handover import Watch
-from app.lifespan import Service, open_service
-from app.memory import usable_memory
+from app.model_switch.switch import Watch
+from app.observability.metrics import Metrics
+from app.observability.multiprocess_metrics import VARIABLE as METRICS_FOLDER
+from app.observability.process_gauges import Gauges
+from app.observability.tracing import open_tracing
 from app.settings import Settings
-from models.malloc import share_arenas
+from app.startup import supervision as startup
+from models.training.allocator import share_arenas
 
 # So long /readyz tells why before a process whose disk has failed ends.
 LAST_WORDS_S = 5.0

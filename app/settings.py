@@ -18,9 +18,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app.catalogue.picture_store import bucket_and_prefix
-from app.hosts import parse_host, parse_origin
-from app.setting_names import PREFIX, require_current_names
+from app.catalogue.storage.protocol import bucket_and_prefix
+from app.common.hosts import parse_host, parse_origin
+from app.common.setting_names import PREFIX, require_current_names
 
 MEGABYTE = 1_000_000
 # Read by a validator of our own, whose errors say what is wrong.

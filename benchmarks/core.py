@@ -16,15 +16,15 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from app.catalogue.vectors import VectorFile
-from app.search.fine import distances
+from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
+from app.search.local.fine import distances
 from app.search.types import Entries, Subset
 from benchmarks.made import TAUGHT, UNTAUGHT, Made
 from benchmarks.measure import Call, cores, read_all, side_by_side
 from benchmarks.options import PAPERS_SIZE, Options, Say, lack_of_room
 from benchmarks.results import Results
-from models.codes import Codes, Floats
+from models.network.codes import Codes, Floats
 
 DIMS, BITS = (4096, 1280), (128, 48)
 POOLS, DEFAULT_POOL = (100, 1000, 10_000), 1000

@@ -21,9 +21,9 @@ from torch import nn
 from benchmarks.measure import side_by_side
 from benchmarks.options import Options, Say
 from benchmarks.results import Results
-from models.network import LatentHashNet, SearchHead
-from models.openvino_runtime import OpenVinoRuntime, convert
-from models.preprocess import Preprocess
+from models.network.latent_hash_net import LatentHashNet, SearchHead
+from models.network.openvino_runtime import OpenVinoRuntime, convert
+from models.network.preprocess import Preprocess
 
 BATCHES, BITS = (1, 8, 32), 48
 SIZES = {"efficientnet_lite0": 224, "alexnet": 224}

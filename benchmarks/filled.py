@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from psycopg import Connection, Cursor
 from sqlalchemy import text
 
-from app.catalogue.database import Database
+from app.catalogue.database.sessions import Database
 from app.search.index import Index
 from app.search.types import Encoded
 from benchmarks.made import Made
-from models.codes import Codes
+from models.network.codes import Codes
 
 # Labels by the share of pictures that have them.
 LABELS = {"one in a hundred": 0.01, "one in ten": 0.1, "every other": 0.5}

@@ -10,20 +10,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app.catalogue import generations
-from app.catalogue.database import Database
-from app.catalogue.embedded import embedded_postgres
-from app.catalogue.follower import Follower
-from app.catalogue.schema import upgrade
-from app.catalogue.vectors import VectorFile
+from app.catalogue.database.migrations import upgrade
+from app.catalogue.database.sessions import Database
+from app.catalogue.embedded.postgres import embedded_postgres
+from app.catalogue.index_sync import Follower
+from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from benchmarks.filled import Filling
 from benchmarks.made import Made
 from benchmarks.measure import Call, side_by_side
 from benchmarks.options import Options, Say, lack_of_room
 from benchmarks.results import Results
-from models.codes import Codes, Floats
-from models.description import CheckpointInfo
-from models.preprocess import Preprocess
+from models.checkpoint.info import CheckpointInfo
+from models.network.codes import Codes, Floats
+from models.network.preprocess import Preprocess
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 DIM, BITS, QUERIES, POOL, K = 128, 128, 64, 1000, 10

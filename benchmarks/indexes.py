@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from app.catalogue import generations
-from app.catalogue.database import Database
-from app.catalogue.embedded import embedded_postgres
-from app.catalogue.follower import Follower
+from app.catalogue.database.migrations import upgrade
+from app.catalogue.database.sessions import Database
+from app.catalogue.embedded.postgres import embedded_postgres
 from app.catalogue.generations import IndexKind
-from app.catalogue.schema import upgrade
-from app.indexes import Places, open_index
+from app.catalogue.index_sync import Follower
+from app.model_switch.index_factory import Places, open_index
 from app.search.index import Index, LocalIndex
 from app.search.types import Encoded, Match, Subset
 from benchmarks.filled import Filling
@@ -35,9 +35,9 @@ from benchmarks.made import TAUGHT, Made
 from benchmarks.measure import Call, memory_of, side_by_side
 from benchmarks.options import Options, Say, lack_of_room
 from benchmarks.results import Results
-from models.codes import Codes, Floats
-from models.description import CheckpointInfo
-from models.preprocess import Preprocess
+from models.checkpoint.info import CheckpointInfo
+from models.network.codes import Codes, Floats
+from models.network.preprocess import Preprocess
 
 PICTURES, DIM, BITS, QUERIES, POOL, K = 100_000, 1280, 128, 64, 1000, 10
 AT_ONCE, SECONDS, ADDED = 16, 10.0, 64

@@ -17,8 +17,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from models.codes import Codes, Floats
-from models.itq import itq
+from models.network.codes import Codes, Floats
+from models.training.itq import itq
 
 CLUSTERS = 116
 DIRECTIONS = 12

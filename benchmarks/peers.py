@@ -24,7 +24,7 @@ from benchmarks.rivals.milvus import MilvusLite
 from benchmarks.rivals.pgvector import PgvectorCodes, PgvectorGraph
 from benchmarks.rivals.rival import Catalogue, Ids, Query, Rival
 from benchmarks.rivals.usearch_graph import Usearch
-from models.codes import Floats
+from models.network.codes import Floats
 
 RIVALS: tuple[Callable[[], Rival], ...] = (
     Lookalike,

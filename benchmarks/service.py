@@ -24,22 +24,22 @@ from urllib.parse import quote
 
 import numpy as np
 
+from app.bootstrap import open_database, places
 from app.catalogue import generations
 from app.demo.catalogue import demo_pictures
-from app.indexes import open_index
-from app.lifespan import open_database, places
-from app.networks import model_cache, open_sandbox
-from app.search.decode import DecodeLimits
-from app.search.encode import BATCH, BatchingEncoder, open_encoder
-from app.search.prepare import InProcess
-from app.search.sandbox import Sandbox
+from app.model_switch.index_factory import open_index
+from app.model_switch.networks import model_cache, open_sandbox
+from app.search.decode.image import DecodeLimits
+from app.search.decode.prepare import InProcess
+from app.search.decode.sandbox import Sandbox
+from app.search.encode.batching import BATCH, BatchingEncoder, open_encoder
 from app.settings import Settings
 from benchmarks.filled import LABELS, Filling
 from benchmarks.made import Made
 from benchmarks.measure import Timing, cores, memory_of, side_by_side
 from benchmarks.options import PAPERS_SIZE, Options, Say, lack_of_room
 from benchmarks.results import Results
-from models.description import CheckpointInfo, find, read_info
+from models.checkpoint.info import CheckpointInfo, find, read_info
 
 MODEL, QUERIES, PIXELS = "general", 64, 640
 CLIENTS, SECONDS, ROUNDS = (1, 4, 16), 10.0, 3

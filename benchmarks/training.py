@@ -21,14 +21,14 @@ from PIL import Image
 
 from benchmarks.measure import memory_of
 from benchmarks.options import PAPERS_SIZE
-from models.devices import pick_device, process_group
-from models.malloc import keep_freed_memory
-from models.pack import add_member
-from models.recipe import Recipe, epochs_for
-from models.shards import CLASSES
-from models.state import start
-from models.train import Progress, run_epoch
-from models.train_data import read
+from models.data.make_shards import add_member
+from models.data.shards import CLASSES
+from models.data.training_data import read
+from models.training.allocator import keep_freed_memory
+from models.training.config import Recipe, epochs_for
+from models.training.devices import pick_device, process_group
+from models.training.state import start
+from models.training.train import Progress, run_epoch
 
 CLASS_COUNT, OF_EACH, IN_AN_ARCHIVE = 116, 40, 4000
 # Steps that are not looked at: threads start, caches fill, the allocator takes what it needs.

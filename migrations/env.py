@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from app.catalogue.tables import Base
+from app.catalogue.database.tables import Base
 from app.errors import LookalikeError
 from app.settings import Settings
 

@@ -21,9 +21,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
-from app.catalogue.database import Database
-from app.catalogue.schema import upgrade
-from app.lifespan import Service, assemble
+from app.bootstrap import Service, assemble
+from app.catalogue.database.migrations import upgrade
+from app.catalogue.database.sessions import Database
 from app.main import create_app
 from app.settings import Settings
 from tests.catalogue.postgres import connect, database_url, postgres_url

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from app.search.types import Encoded
-from models.codes import binarise
-from models.description import CheckpointInfo
-from models.preprocess import Preprocess
+from models.checkpoint.info import CheckpointInfo
+from models.network.codes import binarise
+from models.network.preprocess import Preprocess
 
 BITS = 64
 FEATURE_DIM = 48

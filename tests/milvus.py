@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.catalogue.database import Database
-from app.catalogue.slots import catalogue_name
+from app.catalogue.database.sessions import Database
+from app.catalogue.vectors.slots import catalogue_name
 
 
 @dataclass

@@ -2,8 +2,10 @@
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,36 @@ MOST_LINES = 300
 MOST_LINES_OF_A_METHOD = 150
 HTTP = ("fastapi", "starlette", "fastapi_offline", "uvicorn")
 SQL = ("sqlalchemy", "psycopg", "alembic")
-NETWORK = ("torch", "torchvision", "timm", "openvino", "safetensors", "models.network", "models.backbones")
-SETTINGS_READ_BY = ("app.main", "app.lifespan", "app.networks", "app.upkeep", "app.cli", "migrations.env")
+NETWORK = (
+    "torch",
+    "torchvision",
+    "timm",
+    "openvino",
+    "safetensors",
+    "models.network.latent_hash_net",
+    "models.network.backbones",
+)
+ABOVE_CATALOGUE = (
+    "app.ingest",
+    "app.maintenance",
+    "app.model_switch",
+    "app.quality",
+    "app.api",
+    "app.cli",
+    "app.demo",
+    "app.bootstrap",
+    "app.main",
+)
+# Modules side by side in a package, without its subpackages. One file for each drawing, and for each baseline.
+MAX_MODULES, MANY_MODULES = 15, {"app.demo"}
+SETTINGS_READ_BY = (
+    "app.main",
+    "app.bootstrap",
+    "app.model_switch.networks",
+    "app.maintenance.tools",
+    "app.cli",
+    "migrations.env",
+)
 
 
 @dataclass(frozen=True)
@@ -92,9 +122,9 @@ def found(by: tuple[str, ...], what: tuple[str, ...], but: tuple[str, ...] = ())
 
 def test_the_reader_of_imports_sees_what_is_known_to_be_there() -> None:
     """Else the tests below could not fail."""
-    assert ("app.search.runtimes", "torch") in found(("app",), NETWORK)
+    assert ("app.search.encode.runtimes", "torch") in found(("app",), NETWORK)
     assert ("app.main", "fastapi") in found(("app",), HTTP)
-    assert Import("app.cli.training", "models.train", at_once=False) in IMPORTS
+    assert Import("app.cli.training", "models.training.train", at_once=False) in IMPORTS
     assert Import("app.main", "app.settings", at_once=True) in IMPORTS
 
 
@@ -103,35 +133,21 @@ def test_the_reader_of_imports_sees_what_is_known_to_be_there() -> None:
     [
         (("models",), ("app", "migrations", "tests")),
         (("app.search",), (*HTTP, *SQL)),
-        (
-            ("app.search",),
-            (
-                "app.catalogue",
-                "app.ingest",
-                "app.api",
-                "app.cli",
-                "app.demo",
-                "app.lifespan",
-                "app.networks",
-                "app.upkeep",
-                "app.main",
-            ),
-        ),
-        (
-            ("app.catalogue",),
-            (
-                "app.ingest",
-                "app.api",
-                "app.cli",
-                "app.demo",
-                "app.lifespan",
-                "app.networks",
-                "app.upkeep",
-                "app.main",
-            ),
-        ),
-        (("app.ingest",), ("app.api", "app.cli", "app.main")),
-        (("app.quality",), ("app.api", "app.cli", "app.main", "app.lifespan")),
+        (("app.search",), ("app.catalogue", *ABOVE_CATALOGUE)),
+        (("app.catalogue",), ABOVE_CATALOGUE),
+        (("app.search.decode",), ("app.search.encode", "app.search.local", "app.search.milvus", "app.search.pipeline")),
+        (("app.search.encode",), ("app.search.local", "app.search.milvus", "app.search.pipeline")),
+        (("app.search.local", "app.search.milvus"), ("app.search.pipeline",)),
+        (("app.search.local",), ("app.search.milvus",)),
+        (("app.catalogue.storage", "app.catalogue.vectors"), ("app.catalogue.filters",)),
+        (("app.api.schemas",), ("app.api.routes", "app.api.middleware", "app.api.admission")),
+        (("app.api.middleware", "app.api.admission"), ("app.api.routes",)),
+        (("app.common",), ("app.api", "app.catalogue", "app.ingest", "app.search", "models")),
+        (("models.network",), ("models.training", "models.evaluation", "models.comparison", "models.reports")),
+        (("models.data",), ("models.comparison", "models.evaluation", "models.reports")),
+        (("models.training",), ("models.comparison", "models.reports")),
+        (("app.ingest",), ("app.api", "app.cli", "app.main", "app.bootstrap", "app.maintenance", "app.model_switch")),
+        (("app.quality",), ("app.api", "app.cli", "app.main", "app.bootstrap")),
         (("app.catalogue", "app.ingest", "app.quality"), HTTP),
         (("lookalike_client",), ("migrations", "models", "tests", *HTTP, *SQL)),
         (("app.api",), ("app.cli",)),
@@ -155,12 +171,30 @@ def test_the_client_imports_httpx_and_pydantic_alone() -> None:
     assert types == {False}
 
 
+def test_no_imports_run_in_a_circle() -> None:
+    paths = sources("app", "models", "migrations", "lookalike_client")
+    # A package whose modules import each other through it is not one.
+    modules = {module_name(path) for path in paths if path.name != "__init__.py"}
+    graph: dict[str, set[str]] = {name: set() for name in modules}
+    for one in IMPORTS:
+        if one.at_once and {one.importer, one.imported} <= modules and one.imported != one.importer:
+            graph[one.importer].add(one.imported)
+    assert tuple(TopologicalSorter(graph).static_order())
+
+
+def test_no_package_has_too_many_modules() -> None:
+    paths = sources("app", "models", "benchmarks", "lookalike_client")
+    count = Counter(module_name(path).rpartition(".")[0] for path in paths if path.name != "__init__.py")
+    assert {name for name, modules in count.items() if modules > MAX_MODULES} == MANY_MODULES
+    assert count["app"] <= 5
+
+
 def test_one_module_of_the_service_touches_the_network() -> None:
-    assert found(("app",), NETWORK, but=("app.search.runtimes",)) == set()
+    assert found(("app",), NETWORK, but=("app.search.encode.runtimes",)) == set()
 
 
 def test_training_is_imported_only_when_somebody_trains() -> None:
-    heavy = ("models.train", "models.fit", "models.evaluate", "models.compare")
+    heavy = ("models.training.train", "models.training.fit", "models.evaluation.evaluate", "models.comparison.compare")
     assert found(("app",), heavy, but=("app.cli",)) == set()
     assert [
         one for one in IMPORTS if within(one.importer, ("app",)) and within(one.imported, heavy) and one.at_once
@@ -172,21 +206,27 @@ def test_settings_are_read_at_the_roots() -> None:
 
 
 def test_faiss_is_called_in_one_place() -> None:
-    assert {importer for importer, _ in found(("app", "models"), ("faiss",))} == {"app.search.kernels"}
+    assert {importer for importer, _ in found(("app", "models"), ("faiss",))} == {"app.search.local.kernels"}
 
 
 def test_opentelemetry_is_imported_in_one_place_and_only_when_somebody_traces() -> None:
-    assert {importer for importer, _ in found(("app", "models"), ("opentelemetry",))} == {"app.api.spans"}
-    assert {one for one in IMPORTS if one.imported == "app.api.spans" and one.at_once} == set()
+    assert {importer for importer, _ in found(("app", "models"), ("opentelemetry",))} == {"app.observability.spans"}
+    assert {one for one in IMPORTS if one.imported == "app.observability.spans" and one.at_once} == set()
 
 
 def test_milvus_is_known_in_one_place_and_only_where_it_is_chosen() -> None:
     assert {importer for importer, _ in found(("app", "models"), ("pymilvus", "grpc"))} == {
-        "app.search.milvus_connection"
+        "app.search.milvus.connection"
     }
-    of_it = ("pymilvus", "grpc", "app.search.milvus", "app.search.milvus_collection", "app.search.milvus_connection")
+    of_it = (
+        "pymilvus",
+        "grpc",
+        "app.search.milvus.index",
+        "app.search.milvus.collection",
+        "app.search.milvus.connection",
+    )
     at_once = {one.importer for one in IMPORTS if within(one.imported, of_it) and one.at_once}
-    assert at_once == {"app.search.milvus", "app.search.milvus_collection"}
+    assert at_once == {"app.search.milvus.index", "app.search.milvus.collection"}
 
 
 def test_tables_are_declared_in_one_place() -> None:
@@ -196,7 +236,7 @@ def test_tables_are_declared_in_one_place() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Name) and node.id == "__tablename__"
     }
-    assert declaring == {"app.catalogue.tables"}
+    assert declaring == {"app.catalogue.database.tables"}
 
 
 def test_no_file_is_too_long_to_read() -> None:
@@ -204,7 +244,7 @@ def test_no_file_is_too_long_to_read() -> None:
         module_name(path): len(path.read_text().splitlines()) for path in sources("app", "models", "lookalike_client")
     }
     assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
-    methods = {name: lines for name, lines in lengths.items() if name.startswith("models.baselines.")}
+    methods = {name: lines for name, lines in lengths.items() if name.startswith("models.comparison.baselines.")}
     assert len(methods) > 10
     assert {name: lines for name, lines in methods.items() if lines > MOST_LINES_OF_A_METHOD} == {}
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from app.setting_names import misspelt
+from app.common.setting_names import misspelt
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from app.escaping import escape_controls
+from app.common.escaping import escape_controls
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from app.setting_names import misspelt
+from app.common.setting_names import misspelt
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import func, select
 
 from app.catalogue import generations
-from app.catalogue.database import Database
-from app.catalogue.presence import Role, held_by, presence
+from app.catalogue.advisory_registry import Role, held_by, presence
+from app.catalogue.database.sessions import Database
 from app.errors import CatalogueMovedError, UnavailableError
-from app.handover import Handover, Watch
-from models.description import CheckpointInfo
+from app.model_switch.switch import Handover, Watch
+from models.checkpoint.info import CheckpointInfo
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK
 
 
@@ -186,11 +186,11 @@ def test_watching_outlives_a_database_that_goes_away(database: Database, migrate
 def test_watching_outlives_what_nobody_foresaw(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.handover._AGAIN_S", 0.05)
+    monkeypatch.setattr("app.model_switch.switch._AGAIN_S", 0.05)
     with closing(Truth().handover()) as handover, Watch(database, handover):
         eventually(database, Role.OPEN, {1: 1})
         with monkeypatch.context() as patched:
-            patched.delattr("app.handover.held_by")
+            patched.delattr("app.model_switch.switch.held_by")
             eventually(database, Role.OPEN, {})
         eventually(database, Role.OPEN, {1: 1})
     assert "NameError" in caplog.text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.hosts import Host, is_loopback, parse_host, parse_origin
+from app.common.hosts import Host, is_loopback, parse_host, parse_origin
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
-from app.setting_names import misspelt
+from app.common.setting_names import misspelt
 from app.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "docker" / "kubernetes"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.logs import ABOUT, REQUEST_ID, Form, Json, Plain, Text, configuration
+from app.observability.log_format import ABOUT, REQUEST_ID, Form, Json, Plain, Text, configuration
 
 
 def record(message: str = "%d pictures", *given: object, **more: object) -> logging.LogRecord:
@@ -65,12 +65,12 @@ def test_a_terminal_gets_sentences_unless_somebody_says_otherwise(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     made = configuration(form)["formatters"]["default"]["()"]
-    assert made == f"app.logs.{expected.__name__}"
+    assert made == f"app.observability.log_format.{expected.__name__}"
 
 
 SAYING = """
 import logging, logging.config
-from app.logs import configuration
+from app.observability.log_format import configuration
 logging.config.dictConfig(configuration("json"))
 logging.getLogger("app.x").info("ours")
 logging.getLogger("uvicorn.error").info("the server's")

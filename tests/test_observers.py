@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from app.observers import Observer, Observers, Work
+from app.observability.hooks import Observer, Observers, Work
 
 
 class Ear(Observer):

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app import private
+from app.common import private_modes as private
 from tests.conftest import free_port, wait_until_ready
 from tests.crash.ledger import drawing
 from tests.ingest.archives import zipped

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from app.cli.main import app as commands
+from app.common.setting_names import RENAMED, variable
 from app.errors import LookalikeError
-from app.setting_names import RENAMED, variable
 from app.settings import Settings
 
 

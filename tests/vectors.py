@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.catalogue.vectors import VectorFile
-from app.lifespan import Service
+from app.bootstrap import Service
+from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 
 

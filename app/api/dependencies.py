@@ -5,13 +5,13 @@ from typing import Annotated, cast
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Path, Query, Request
 
-from app.api.admission import CALLER, CHARGE
-from app.api.gauges import Gauges
-from app.api.metrics import Metrics
-from app.api.shares import Charge
-from app.api.threads import PromptThreads, Searches
+from app.api.admission.middleware import CALLER, CHARGE
+from app.api.admission.shares import Charge
+from app.api.admission.threads import PromptThreads, Searches
+from app.bootstrap import Service
 from app.errors import InvalidInputError
-from app.lifespan import Service
+from app.observability.metrics import Metrics
+from app.observability.process_gauges import Gauges
 from app.search.filter import Filter, read_filter
 from app.search.types import Mode, SearchOptions
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api.access import is_open
+from app.api.middleware.auth import is_open
 from app.api.problems import MEDIA_TYPE
 
 KEY = {

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
-from app.catalogue.locks import Lock
-from app.catalogue.tables import CatalogueState, Deletion, Encoding, Generation, Picture
+from app.catalogue.database.locks import Lock
+from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Generation, Picture
 from app.errors import CatalogueMovedError, NotFoundError
 
 Status = Literal["created", "updated", "unchanged"]

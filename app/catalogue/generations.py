@@ -9,11 +9,11 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 from app.catalogue import queries
-from app.catalogue.presence import Role, held_by
-from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
-from app.catalogue.vectors import VectorType
+from app.catalogue.advisory_registry import Role, held_by
+from app.catalogue.database.tables import CatalogueState, Encoding, Generation, Picture
+from app.catalogue.vectors.file import VectorType
 from app.errors import ModelMismatchError, NotFoundError
-from models.description import PRETRAINED, CheckpointInfo
+from models.checkpoint.info import PRETRAINED, CheckpointInfo
 
 log = logging.getLogger(__name__)
 

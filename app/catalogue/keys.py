@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.catalogue.tables import ApiKey
+from app.catalogue.database.tables import ApiKey
 from app.errors import InvalidInputError, NotFoundError
 
 _PREFIX, _SECRET_BYTES, _MOST_DIGITS = "lk", 32, 18

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, Connection, Text, bindparam, case, cast, column, func, select, text
 from sqlalchemy.orm import Session
 
-from app.catalogue.conditions import Condition
-from app.catalogue.tables import CatalogueState, Encoding, Generation, Picture
+from app.catalogue.database.tables import CatalogueState, Encoding, Generation, Picture
+from app.catalogue.filters.sql import Condition
 from app.errors import InvalidInputError, NotFoundError
 
 NULL = text("'null'::jsonb")

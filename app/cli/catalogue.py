@@ -12,9 +12,9 @@ from app.cli.terminal import console, counting, errors_as_sentences, fail
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.catalogue.database import Database
-    from app.catalogue.picture_store import PictureStore
-    from app.catalogue.restore import Restored
+    from app.catalogue.database.sessions import Database
+    from app.catalogue.storage.protocol import PictureStore
+    from app.maintenance.restore import Restored
 
 # So many of what could not be mended are named; `lookalike check` names all.
 _NAMED = 20
@@ -26,7 +26,7 @@ def search(
 ) -> None:
     """Ask what looks like a picture."""
     with errors_as_sentences():
-        from app.lifespan import open_service
+        from app.bootstrap import open_service
         from app.search.types import SearchOptions
 
         if not image.is_file():
@@ -42,8 +42,8 @@ def search(
 def stats() -> None:
     """Count the catalogue."""
     with errors_as_sentences():
+        from app.bootstrap import open_database
         from app.catalogue import queries
-        from app.lifespan import open_database
 
         with open_database(Settings()) as database, database.snapshot() as session:
             totals, generation = queries.totals(session), queries.generation_in_use(session)
@@ -55,8 +55,8 @@ def stats() -> None:
 def demo() -> None:
     """Fill an empty catalogue with the demo pictures."""
     with errors_as_sentences():
+        from app.bootstrap import open_service
         from app.demo.fill import fill_if_empty
-        from app.lifespan import open_service
 
         with open_service(Settings(demo="auto")) as service:
             added = fill_if_empty(service)
@@ -68,7 +68,7 @@ def reindex(
 ) -> None:
     """Move the catalogue to another network. Searches go on meanwhile, and running services go over by themselves."""
     with errors_as_sentences():
-        from app.upkeep import open_reencode
+        from app.maintenance.tools import open_reencode
 
         with open_reencode(Settings(), model) as (run, network), counting("encoding") as report:
             run.run(report)
@@ -84,9 +84,9 @@ def check(
     The first line says what confines the processes that decode pictures on this machine.
     """
     with errors_as_sentences():
-        from app.ingest.check import Check
-        from app.lifespan import open_service
-        from app.search.confinement import offered
+        from app.bootstrap import open_service
+        from app.maintenance.consistency_check import Check
+        from app.search.decode.confinement import offered
 
         console().print(offered().sentence, soft_wrap=True)
         with open_service(Settings(demo="off")) as service, counting("looking") as report:
@@ -109,7 +109,7 @@ def sync() -> None:
     The service may run meanwhile, unless Milvus has lost everything.
     """
     with errors_as_sentences():
-        from app.upkeep import open_sync
+        from app.maintenance.tools import open_sync
 
         with open_sync(Settings()) as run, counting("looking") as report:
             done = run.run(report)
@@ -127,8 +127,8 @@ def backup(
 ) -> None:
     """Copy the catalogue into a folder, as of one moment. The service may run meanwhile."""
     with errors_as_sentences():
-        from app.catalogue.backup import backup as run
         from app.errors import LookalikeError
+        from app.maintenance.backup import backup as run
 
         with _catalogue() as (database, pictures, data_dir), counting("copying originals") as report:
             try:
@@ -147,7 +147,7 @@ def restore(
 ) -> None:
     """Put a backup into an empty catalogue, while no service runs on it."""
     with errors_as_sentences():
-        from app.catalogue.restore import restore as run
+        from app.maintenance.restore import restore as run
 
         with _catalogue() as (database, pictures, data_dir), counting("copying originals") as report:
             found = run(database, pictures, data_dir, source, report, without_missing=allow_missing)
@@ -173,8 +173,8 @@ def _summary(found: "Restored") -> list[str]:
 @contextmanager
 def _catalogue() -> "Iterator[tuple[Database, PictureStore, Path]]":
     """Opens the database and the pictures of the settings' catalogue."""
-    from app.catalogue.picture_store import open_pictures
-    from app.lifespan import open_database
+    from app.bootstrap import open_database
+    from app.catalogue.storage.open import open_pictures
 
     settings = Settings()
     with open_database(settings) as database:
@@ -186,9 +186,9 @@ def migrate() -> None:
     with errors_as_sentences():
         from contextlib import ExitStack, closing
 
-        from app.catalogue.database import Database
-        from app.catalogue.embedded import embedded_postgres
-        from app.catalogue.schema import upgrade
+        from app.catalogue.database.migrations import upgrade
+        from app.catalogue.database.sessions import Database
+        from app.catalogue.embedded.postgres import embedded_postgres
 
         settings = Settings()
         with ExitStack() as stack:

@@ -31,9 +31,9 @@ def compare(
 ) -> None:
     """Compare ways to make codes on your labelled pictures: the same features, queries and seeds for all."""
     with errors_as_sentences():
-        from models.baselines.kinds import KINDS
-        from models.compare import Choices
-        from models.compare import compare as run
+        from models.comparison.baselines.kinds import KINDS
+        from models.comparison.compare import Choices
+        from models.comparison.compare import compare as run
 
         choices = Choices(
             methods=tuple(dict.fromkeys(name.strip().lower() for name in (methods or ",".join(KINDS)).split(","))),

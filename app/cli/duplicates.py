@@ -9,7 +9,7 @@ from app.cli.terminal import console, errors_as_sentences, progress_bar
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.lifespan import Service
+    from app.bootstrap import Service
 
 _AT_A_TIME = 200
 
@@ -21,7 +21,7 @@ def duplicates(
 ) -> None:
     """List pictures that are as good as the same: scaled, saved anew, or added twice."""
     with errors_as_sentences():
-        from app.lifespan import open_service
+        from app.bootstrap import open_service
         from app.search.duplicates import distance_of
 
         with open_service(Settings()) as service, progress_bar() as bar:

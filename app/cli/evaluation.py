@@ -20,8 +20,8 @@ def evaluate(
 ) -> None:
     """Measure how well a network searches your labelled pictures."""
     with errors_as_sentences():
-        from models.evaluate import evaluate as run
-        from models.plots import LABELS
+        from models.evaluation.evaluate import evaluate as run
+        from models.reports.plots import LABELS
 
         with step_by_step() as report:
             try:

@@ -15,9 +15,9 @@ from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.ingest.archive_members import ArchiveLimits
-    from app.ingest.entries import Source
-    from app.ingest.fill import Pace, Target
+    from app.ingest.bulk import Pace, Target
+    from app.ingest.sources.archive_members import ArchiveLimits
+    from app.ingest.sources.items import Source
 
 # Retries for some four minutes, enough for a restart of the service.
 _ATTEMPTS = 10
@@ -47,7 +47,7 @@ def index(
     Ends with 0 if everything went in, and with 1 if anything was refused.
     """
     with errors_as_sentences():
-        from app.ingest.source import open_source
+        from app.ingest.sources.open import open_source
 
         settings = Settings()
         sources = [open_source(path, _limits(settings)) for path in paths]
@@ -63,8 +63,8 @@ def index(
 def _fill(
     sources: Sequence["Source"], settings: Settings, url: str | None, key: str | None, report: Path | None
 ) -> Counter[str]:
-    from app.cli.refusals import refusals
-    from app.ingest.fill import fill, unique
+    from app.cli.rejection_report import refusals
+    from app.ingest.bulk import fill, unique
 
     counts: Counter[str] = Counter()
     with refusals(report) as tell, progress_bar(_Speed()) as bar:
@@ -86,7 +86,7 @@ def _fill(
 
 @contextmanager
 def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tuple["Target", "Pace"]]:
-    from app.ingest.fill import HERE, Pace
+    from app.ingest.bulk import HERE, Pace
 
     if url is not None:
         from lookalike_client import MAX_BATCH_BYTES, MAX_BATCH_IMAGES, ClientError, Lookalike, RetryPolicy
@@ -99,14 +99,14 @@ def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tu
         except ClientError as error:
             fail(str(error))
         return
-    from app.lifespan import open_service
+    from app.bootstrap import open_service
 
     with open_service(settings) as service:
         yield service.ingest, HERE
 
 
 def _limits(settings: Settings) -> "ArchiveLimits":
-    from app.ingest.archive_members import ArchiveLimits
+    from app.ingest.sources.archive_members import ArchiveLimits
 
     return ArchiveLimits(settings.max_image_bytes)
 

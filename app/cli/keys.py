@@ -19,8 +19,8 @@ def create(
 ) -> None:
     """Make a key. It is shown once."""
     with errors_as_sentences():
+        from app.bootstrap import open_database
         from app.catalogue.keys import create_key
-        from app.lifespan import open_database
 
         with open_database(Settings()) as database, database.begin() as session:
             token = create_key(session, name, scope or [Scope.SEARCH])
@@ -31,8 +31,8 @@ def create(
 def show() -> None:
     """List the keys, without their secrets."""
     with errors_as_sentences():
+        from app.bootstrap import open_database
         from app.catalogue.keys import list_keys
-        from app.lifespan import open_database
 
         with open_database(Settings()) as database, database.asking() as session:
             keys = list_keys(session)
@@ -46,8 +46,8 @@ def show() -> None:
 def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
     """Take a key back; running services stop taking it within a second."""
     with errors_as_sentences():
+        from app.bootstrap import open_database
         from app.catalogue.keys import any_key, revoke_key
-        from app.lifespan import open_database
 
         with open_database(Settings()) as database, database.begin(from_reserve=True) as session:
             revoke_key(session, name)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from app import private
 from app.cli.terminal import console, counting, errors_as_sentences
+from app.common import private_modes as private
 from app.settings import Settings
 
 
@@ -19,10 +19,10 @@ def report(
 ) -> None:
     """Measure how good the search over your own pictures is, and which settings suit them. The service may run."""
     with errors_as_sentences():
-        from app.lifespan import report_folder
+        from app.bootstrap import report_folder
+        from app.maintenance.tools import open_content
         from app.quality.page import write
         from app.quality.report import measure
-        from app.upkeep import open_content
 
         settings = Settings()
         with open_content(settings) as (content, vectors, network), counting("searching") as heard:

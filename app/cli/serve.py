@@ -18,17 +18,17 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from app import startup
-from app.api.local import WITHOUT_KEYS
-from app.api.metrics_files import shared_folder
-from app.api.protocol import BoundedProtocol
+from app.api.admission.protocol import BoundedProtocol
+from app.api.middleware.loopback import WITHOUT_KEYS
 from app.cli.terminal import errors_as_sentences, fail
-from app.hosts import is_loopback
-from app.logs import configuration
+from app.common.hosts import is_loopback
+from app.observability.log_format import configuration
+from app.observability.multiprocess_metrics import shared_folder
 from app.settings import Settings
+from app.startup import supervision as startup
 
 if TYPE_CHECKING:
-    from app.catalogue.database import Database
+    from app.catalogue.database.sessions import Database
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def serve(
         # uvicorn raises the signal again when it has shut down; the default would end us before the database.
         signal.signal(ending, lambda *_: sys.exit(0))
     with errors_as_sentences():
-        from app.lifespan import open_database, supervised_start
+        from app.bootstrap import open_database, supervised_start
 
         settings = Settings()
         with supervised_start(settings), open_database(settings) as database:
@@ -68,7 +68,7 @@ class SupervisedConfig(uvicorn.Config):
 
     def load(self) -> None:
         """Loads the application, in the process that is going to serve it."""
-        from app.lifespan import begin_start
+        from app.bootstrap import begin_start
 
         # A worker is a process of its own, with a start of its own.
         begin_start(Settings())
@@ -172,10 +172,10 @@ def require_keys(settings: Settings, database: "Database") -> list[str]:
 
 def _require_network(settings: Settings, database: "Database") -> None:
     """Finds out now, and not in a worker, that the network is missing or not the catalogue's, or that Milvus is."""
+    from app.bootstrap import places
     from app.catalogue import generations
-    from app.indexes import open_index
-    from app.lifespan import places
-    from models.description import find, read_info
+    from app.model_switch.index_factory import open_index
+    from models.checkpoint.info import find, read_info
 
     with database.begin() as session:
         path = find(generations.model_for(session, settings.model))
@@ -186,6 +186,6 @@ def _require_network(settings: Settings, database: "Database") -> None:
 
 def _require_pictures(settings: Settings) -> None:
     """Finds out now, and not in a worker, that the bucket is missing or refuses the key."""
-    from app.catalogue.picture_store import open_pictures
+    from app.catalogue.storage.open import open_pictures
 
     open_pictures(settings.storage_url, settings.data_dir)

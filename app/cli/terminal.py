@@ -26,10 +26,10 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
+from app.common.escaping import escape_controls
+from app.common.setting_names import misspelt, require_current_names, variable
 from app.errors import LookalikeError
-from app.escaping import escape_controls
-from app.logs import Plain
-from app.setting_names import misspelt, require_current_names, variable
+from app.observability.log_format import Plain
 from app.settings import Settings, variables
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from app.cli.finished import refuse_finished
+from app.cli.output_guard import refuse_finished
 from app.cli.terminal import console, counting, errors_as_sentences, fail, progress_bar
 
 if TYPE_CHECKING:
-    from models.dataset import Splits
-    from models.train import Progress
+    from models.data.dataset import Splits
+    from models.training.train import Progress
 
 
 class Method(StrEnum):
@@ -84,15 +84,15 @@ def train(
             _run(folder, out, chosen)
             console().print(f"Use it with LOOKALIKE_MODEL={out}.json", soft_wrap=True)
         else:
-            from app.cli.improving import improve
+            from app.cli.fine_tune import improve
 
             improve(out, chosen, _run)
 
 
 def _run(source: "Path | Splits", out: Path, chosen: dict[str, Any]) -> None:
     """Trains, shows how far it is, and says what came of it."""
-    from models.recipe import Recipe
-    from models.train import train as run
+    from models.training.config import Recipe
+    from models.training.train import train as run
 
     with progress_bar() as bar:
         task = bar.add_task("decoding", total=None)
@@ -128,7 +128,7 @@ def make_shards(
 ) -> None:
     """Pack labelled pictures that are too many for memory into archives that `train` reads as a stream."""
     with errors_as_sentences():
-        from models.pack import pack as run
+        from models.data.make_shards import pack as run
 
         with counting("packing") as report:
             packed = run(folder, out, report, short_side, images_per_shard)
@@ -148,8 +148,8 @@ def fit(
     """Make a network for pictures that have no labels, in one pass over them."""
     refuse_finished(out)
     with errors_as_sentences():
-        from models.fit import Fit
-        from models.fit import fit as run
+        from models.training.fit import Fit
+        from models.training.fit import fit as run
 
         recipe = Fit(backbone=backbone, bits=bits, size=image_size, method=method.value)
         with progress_bar() as bar:
@@ -173,7 +173,7 @@ def calibrate(
 ) -> None:
     """Find out what a network's distances mean, as `similarity` from 0 to 1; codes stay as they are."""
     with errors_as_sentences():
-        from models.calibrate import recalibrate
+        from models.checkpoint.calibrate import recalibrate
 
         found = recalibrate(checkpoint, folder, views=unlabelled)
         console().print(
@@ -185,7 +185,7 @@ def calibrate(
 def list_models() -> None:
     """List the networks that ship."""
     with errors_as_sentences():
-        from models.description import find, pretrained_names, read_info
+        from models.checkpoint.info import find, pretrained_names, read_info
 
         table = Table("name", "backbone", "bits", "learnt from", "fingerprint")
         for name in pretrained_names():

@@ -6,12 +6,12 @@ from itertools import islice
 
 from sqlalchemy import text
 
+from app.bootstrap import Service
 from app.catalogue import queries
-from app.catalogue.locks import Lock
+from app.catalogue.database.locks import Lock
 from app.demo.catalogue import DemoPicture, demo_pictures
 from app.errors import UnavailableError
-from app.ingest.add import Upload
-from app.lifespan import Service
+from app.ingest.pipeline import Upload
 
 log = logging.getLogger(__name__)
 

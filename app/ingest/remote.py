@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lookalike_client import Lookalike, NewImage
 
-from app.ingest.add import Added, Upload
+from app.ingest.pipeline import Added, Upload
 
 
 class Remote:

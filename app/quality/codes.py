@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from app.quality.content import NO_LABEL, Content
-from models.codes import unpack
-from models.metrics import code_health
+from models.evaluation.metrics import code_health
+from models.network.codes import unpack
 
 # So many codes tell as much as all.
 _ENOUGH = 50_000

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import PictureRefusedError
-from app.search.encode import Encoder
-from app.search.prepare import Preparer
-from app.search.retries import retried
-from models.codes import Codes, Floats
-from models.metrics import precision_at, rank_by_hamming, rerank, squared_distances
+from app.search.decode.prepare import Preparer
+from app.search.decode.retries import retried
+from app.search.encode.batching import Encoder
+from models.evaluation.metrics import precision_at, rank_by_hamming, rerank, squared_distances
+from models.network.codes import Codes, Floats
 
 K = 10
 # A difference of fewer standard errors may be chance.

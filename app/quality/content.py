@@ -9,9 +9,9 @@ from sqlalchemy import LargeBinary, func, literal, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
-from app.catalogue.follower import encoded
-from app.catalogue.tables import Generation, Picture
-from app.catalogue.vectors import VectorFile
+from app.catalogue.database.tables import Generation, Picture
+from app.catalogue.index_sync import encoded
+from app.catalogue.vectors.file import VectorFile
 from app.search.types import Entries
 
 Labels = NDArray[np.int64]

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors.file import VectorFile
 from app.quality.content import NO_LABEL, Content
-from models.codes import unpack
+from models.network.codes import unpack
 
 NEWEST = 0.1
 # Fewer of the newest tell nothing.

@@ -8,16 +8,16 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.catalogue.tables import Picture
-from app.catalogue.vectors import VectorFile
+from app.catalogue.database.tables import Picture
+from app.catalogue.vectors.file import VectorFile
 from app.errors import LookalikeError
 from app.quality.compare import Side, Verdict, compare, encode
 from app.quality.content import Content
 from app.quality.labelled import Labelled
-from app.search.encode import Encoder
-from app.search.prepare import Preparer
-from models.dataset import TRAIN, LabelledFiles
-from models.description import CheckpointInfo
+from app.search.decode.prepare import Preparer
+from app.search.encode.batching import Encoder
+from models.checkpoint.info import CheckpointInfo
+from models.data.dataset import TRAIN, LabelledFiles
 
 # More pictures to search among tell no more.
 _MOST_SEARCHED, _MOST_ASKING = 20_000, 2_000

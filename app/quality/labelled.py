@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.catalogue.tables import Picture
+from app.catalogue.database.tables import Picture
 from app.errors import LookalikeError
-from models.dataset import LabelledFiles
+from models.data.dataset import LabelledFiles
 
 FEWEST_LABELS, FEWEST_PICTURES = 2, 20
 _ONE_IN = 10

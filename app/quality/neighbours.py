@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors.file import VectorFile
 from app.quality.content import Content, Features, blocks
-from app.search.fine import distances, smallest
+from app.search.local.fine import distances, smallest
 
 Rows = NDArray[np.int64]
 # So many more than are wanted are kept: the product is not exact where vectors are almost the same.

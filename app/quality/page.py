@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.quality.codes import ALIKE
-from models.plots import bits_plot, recall_time_plot
-from models.report import require_writable, write_files
-from models.report_parts import (
+from models.reports.parts import (
     beside,
     document,
     header,
@@ -20,6 +18,8 @@ from models.report_parts import (
     table,
     terms,
 )
+from models.reports.plots import bits_plot, recall_time_plot
+from models.reports.report import require_writable, write_files
 
 PAGE, NUMBERS = "report.html", "report.json"
 _DEFINITIONS = (

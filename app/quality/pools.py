@@ -14,11 +14,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors.file import VectorFile
 from app.quality.content import NO_LABEL, Content
 from app.quality.neighbours import Neighbours, Rows
-from app.search.fine import distances, smallest
 from app.search.index import Code, Feature, LocalIndex
+from app.search.local.fine import distances, smallest
 from app.search.types import Candidates
 
 LADDER = (30, 100, 300, 1000, 3000, 10_000)

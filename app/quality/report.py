@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors.file import VectorFile
 from app.errors import LookalikeError
 from app.quality.advice import ENOUGH_RECALL, Tried, advise
 from app.quality.codes import health
@@ -21,7 +21,7 @@ from app.quality.drift import drift
 from app.quality.neighbours import nearest
 from app.quality.pools import Found, milliseconds, pools_to_try, search_all, wider
 from app.search.index import LocalIndex
-from models.description import CheckpointInfo
+from models.checkpoint.info import CheckpointInfo
 
 FEWEST = 20
 K = 10

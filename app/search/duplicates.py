@@ -1,7 +1,7 @@
 """Pictures that are as good as the same: scaled, saved anew, or added twice.
 
-How near that is, the network's calibration says (`copies` in `models/similarity.py`). Candidates are those of a usual
-search: the pool, and where that is full of pictures with the very code, all that have it (`pool.py`).
+How near that is, the network's calibration says (`copies` in `models/checkpoint/similarity.py`). Candidates are those
+of a usual search: the pool, and where that is full of pictures with the very code, all that have it (`pool.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from app.errors import InvalidInputError
 from app.search.index import Index
 from app.search.pool import pool_of
 from app.search.types import Match
-from models.similarity import Similarity
+from models.checkpoint.similarity import Similarity
 
 
 def distance_of(similarity: Similarity | None, given: float | None) -> float:

@@ -2,7 +2,7 @@
 
 A filter is JSON in the words of MongoDB, which users of Pinecone and Chroma know:
 `{"price": {"$lte": 50}, "colour": {"$in": ["red", "blue"]}}`. Fields are those of a picture's metadata, and its
-`label` and `key`. Knows nothing of SQL: `app/catalogue/conditions.py` turns the tree into a condition.
+`label` and `key`. Knows nothing of SQL: `app/catalogue/filters/sql.py` turns the tree into a condition.
 """
 
 import json
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.common.json_values import check_json
 from app.errors import InvalidInputError
-from app.storable import check_json
 
 # A test is evaluated for every picture; a comparison is one value that a test compares with.
 MAX_TESTS, MAX_COMPARISONS, MAX_DEPTH = 64, 256, 16

@@ -1,7 +1,7 @@
 """An index: codes and vectors of one generation, and the questions that a search asks of them.
 
 `Index` is the seam: whatever fulfils it can hold a catalogue's codes and vectors. `LocalIndex` keeps the codes in
-this process's memory and reads the vectors from a mapped file; `app/search/milvus.py` leaves both to Milvus.
+this process's memory and reads the vectors from a mapped file; `app/search/milvus/index.py` leaves both to Milvus.
 """
 
 import logging
@@ -12,11 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.search.coarse import CodeTable
-from app.search.discarded import Discarded
-from app.search.fine import Distances, distances, smallest
+from app.search.local.coarse import CodeTable
+from app.search.local.deferred_free import Discarded
+from app.search.local.fine import Distances, distances, smallest
+from app.search.local.vector_store import Vectors
 from app.search.types import Candidates, Encoded, Entries, Ids, Match, Subset
-from app.search.vector_store import Vectors
 
 log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import InvalidInputError, NotFoundError
-from app.observers import Observers, Work
-from app.search.encode import Encoder
+from app.observability.hooks import Observers, Work
+from app.search.decode.prepare import Preparer
+from app.search.encode.batching import Encoder
 from app.search.index import Code, Feature, Index, Ranked
 from app.search.pool import pool_of
-from app.search.prepare import Preparer
 from app.search.types import NO_CANDIDATES, Candidates, Match, Mode, SearchOptions, Subset
-from models.similarity import Curve, Similarity
+from models.checkpoint.similarity import Curve, Similarity
 
 # So many times as many are looked at where several of a group were found, up to the most.
 _FURTHER, MAX_GROUPED = 4, 100_000

@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from app.search.decode import Crop
+from app.search.decode.image import Crop
 from app.search.filter import Filter
 
 Ids = NDArray[np.int64]
@@ -135,7 +135,7 @@ class Match:
         id: of the picture.
         distance: what ranked it: L2 on F7 for `hds` and `es`, and the Hamming distance for `bcs`.
         hamming: bits in which its code differs from the query's.
-        similarity: what the distance means, 0 to 1 (`models/similarity.py`); None where nobody knows.
+        similarity: what the distance means, 0 to 1 (`models/checkpoint/similarity.py`); None where nobody knows.
     """
 
     id: int

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from app.search.types import Entries
 from benchmarks.rivals.rival import Catalogue, Ids, Query

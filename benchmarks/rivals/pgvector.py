@@ -13,7 +13,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Literal
 from sqlalchemy import make_url
 
-from app.catalogue.embedded import embedded_postgres
+from app.catalogue.embedded.postgres import embedded_postgres
 from benchmarks.rivals.rival import Catalogue, Ids, Query
 
 _AT_A_TIME = 2000

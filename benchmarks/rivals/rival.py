@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.codes import Codes, Floats
+from models.network.codes import Codes, Floats
 
 Ids = NDArray[np.int64]
 

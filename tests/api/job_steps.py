@@ -11,8 +11,8 @@ import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
-from app.ingest.add import Added, Ingest, Upload
-from app.ingest.stop import Stop
+from app.ingest.jobs.stop import Stop
+from app.ingest.pipeline import Added, Ingest, Upload
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import open_with_fake

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from app.api.protocol import BoundedProtocol
+from app.api.admission.protocol import BoundedProtocol
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import free_port, open_with_fake

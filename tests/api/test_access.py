@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
-from app.api import access
-from app.api.access import Doorkeeper
-from app.catalogue.database import Database
+from app.api.middleware import auth as access
+from app.api.middleware.auth import Doorkeeper
+from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key, list_keys, revoke_key
 from app.errors import InvalidInputError, NotFoundError
 from app.main import create_app

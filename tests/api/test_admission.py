@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from app import main
-from app.api import duplicates, images
-from app.api.index import CHUNK, CHUNK_BYTES, chunks
-from app.api.lanes import ARCHIVES
-from app.api.threads import FairThreads
+from app.api.admission.lanes import ARCHIVES
+from app.api.admission.threads import FairThreads
+from app.api.routes import duplicates, images
+from app.api.routes.index import CHUNK, CHUNK_BYTES, chunks
 from app.catalogue import queries
-from app.catalogue.database import Database
+from app.catalogue.database.priority import Connections, Priority, priority
+from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key
-from app.catalogue.priority import Connections, Priority, priority
+from app.common.memory import usable_memory
 from app.errors import UnavailableError
-from app.memory import usable_memory
 from app.settings import Settings
 from tests.api.live import connect, live
 from tests.api.test_images import filled, pages

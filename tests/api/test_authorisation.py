@@ -10,9 +10,9 @@ from contextlib import closing
 
 import pytest
 
-from app.api import access
-from app.api.access import COOKIE, OPEN
-from app.catalogue.database import Database
+from app.api.middleware import auth as access
+from app.api.middleware.auth import COOKIE, OPEN
+from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key, revoke_key
 from app.main import create_app
 from app.settings import Settings

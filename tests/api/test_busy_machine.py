@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 import pytest
 from fastapi.testclient import TestClient
 
-from app.catalogue.database import Database
+from app.bootstrap import Service, over
+from app.catalogue.database.sessions import Database
 from app.errors import DecodingUnavailableError
-from app.lifespan import Service, over
 from app.main import create_app
-from app.networks import OpenNetwork, limits_of
-from app.search.sandbox import Job, Sandbox
+from app.model_switch.networks import OpenNetwork, limits_of
+from app.search.decode.sandbox import Job, Sandbox
 from app.settings import Settings
 from tests.api.job_steps import counts, ended, pictures, send
 from tests.crash.ledger import drawing

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 import uvicorn
 
-from app.api.access import Doorkeeper
-from app.api.protocol import BoundedProtocol
-from app.catalogue.callers import Caller, current_caller
+from app.api.admission.protocol import BoundedProtocol
+from app.api.middleware.auth import Doorkeeper
+from app.catalogue.database.callers import Caller, current_caller
 from app.main import create_app
 from app.settings import Settings
 from tests.catalogue.postgres import connect
@@ -119,7 +119,7 @@ def test_a_request_begins_without_the_caller_of_the_connections_request_before(
         return keys_exist(doorkeeper)
 
     monkeypatch.setattr(Doorkeeper, "keys_exist", note)
-    monkeypatch.setattr("app.api.access.BELIEVED_S", 0.0)
+    monkeypatch.setattr("app.api.middleware.auth.BELIEVED_S", 0.0)
     keyed = settings.model_copy(update={"auth": "auto"})
     request = b"GET /images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     with served(keyed) as port, closing(connect_to(port)) as connection:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.api import jobs as api
-from app.api.observed import DISCONNECTED
+from app.api.middleware.request_log import DISCONNECTED
+from app.api.routes import jobs as api
 from app.search.types import Encoded
 from app.settings import Settings
 from tests.api.job_steps import Gate, left, pictures, send, when

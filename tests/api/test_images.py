@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.storage.local import PictureFiles, content_hash
 from app.settings import Settings
 from tests.api.test_index import index, picture
 from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format

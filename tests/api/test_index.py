@@ -9,7 +9,7 @@ import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.catalogue.pictures import content_hash
+from app.catalogue.storage.local import content_hash
 from tests.pictures import encoded
 
 BROKEN = b"not a picture"

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 import pytest
 from fastapi.testclient import TestClient
 
-from app.api import job_events
-from app.api import jobs as api
-from app.catalogue import room
+from app.api.routes import job_events
+from app.api.routes import jobs as api
+from app.catalogue.embedded import free_space as room
 from app.settings import Settings
 from tests.api.job_steps import Gate, counts, ended, job, keys, left, opened, pictures, send, when
 from tests.crash.ledger import drawing

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.catalogue.database import Database
+from app.catalogue.database.sessions import Database
 from app.errors import UnavailableError
-from app.ingest import job_runner
-from app.ingest.add import Added, Ingest
-from app.ingest.jobs import turn
+from app.ingest.jobs import runner as job_runner
+from app.ingest.jobs.rows import turn
+from app.ingest.pipeline import Added, Ingest
 from app.settings import Settings
 from tests.api.job_steps import Gate, counts, ended, job, keys, opened, pictures, send, when
 from tests.crash.ledger import drawing, serving
@@ -97,7 +97,7 @@ def test_jobs_outlive_what_nobody_foresaw(client: TestClient, monkeypatch: pytes
         raise OSError("nobody thought of this")
 
     with monkeypatch.context() as patched:
-        patched.setattr("app.ingest.jobs.end", fail)
+        patched.setattr("app.ingest.jobs.rows.end", fail)
         job_id = send(client, zipped(pictures(3)))
         assert tried.wait(30)
     assert counts(ended(client, job_id))[1] == 3

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from app.catalogue.database import Database
+from app.catalogue.database.sessions import Database
 from app.errors import UnavailableError
-from app.ingest import job_runner, jobs, reader
-from app.ingest.add import Added, Ingest
+from app.ingest.jobs import rows as jobs
+from app.ingest.jobs import runner as job_runner
+from app.ingest.pipeline import Added, Ingest
+from app.ingest.sources import reader
 from app.settings import Settings
 from tests.api.job_steps import Gate, counts, ended, job, keys, left, opened, pictures, send, when
 from tests.crash.ledger import drawing, serving

@@ -12,13 +12,13 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import make_url
 
-from app.api import metrics_files
-from app.api.metrics import Metrics
-from app.api.metrics_files import VARIABLE, forget_the_dead, remove_abandoned, shared_folder
 from app.api.problem_codes import IMAGE_CODES
-from app.catalogue.database import Database
-from app.ingest import jobs
+from app.catalogue.database.sessions import Database
+from app.ingest.jobs import rows as jobs
 from app.main import create_app
+from app.observability import multiprocess_metrics as metrics_files
+from app.observability.metrics import Metrics
+from app.observability.multiprocess_metrics import VARIABLE, forget_the_dead, remove_abandoned, shared_folder
 from app.settings import Settings
 from tests.api.job_steps import ended, send
 from tests.api.test_index import BROKEN, index, picture
@@ -207,7 +207,7 @@ def test_names_keep_to_prometheus_conventions(client: TestClient) -> None:
 COUNT = """
 import os, sys
 from pathlib import Path
-from app.api.metrics import Metrics
+from app.observability.metrics import Metrics
 metrics = Metrics(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
 metrics.refused("image_damaged")
 metrics.answered("GET", "/images", 200, 0.25)

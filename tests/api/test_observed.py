@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.api.request_id import HEADER
+from app.api.middleware.request_id import HEADER
 from app.catalogue.queries import Shown
-from app.logs import Json
 from app.main import create_app
+from app.model_switch.active import Searches
+from app.observability.log_format import Json
 from app.search.pipeline import Answer
 from app.search.types import SearchOptions
-from app.serving import Searches
 from app.settings import Settings
 from tests.api.test_index import BROKEN, picture
 from tests.conftest import open_with_fake
@@ -73,7 +73,7 @@ def test_the_log_says_of_each_request_what_it_was_and_how_long_it_took(
     client: TestClient, lines: list[dict[str, Any]]
 ) -> None:
     client.post("/search?k=3", files={"image": picture(1)}, headers={HEADER: "abc"})
-    (line,) = [line for line in lines if line["logger"] == "app.api.observed"]
+    (line,) = [line for line in lines if line["logger"] == "app.api.middleware.request_log"]
     assert line["request_id"] == "abc"
     assert (line["method"], line["path"], line["query"], line["route"]) == ("POST", "/search", "k=3", "/search")
     assert (line["status"], line["level"], line["client"]) == (200, "info", "testclient")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.api import protocol, slow_readers
+from app.api.admission import protocol, slow_readers
 from app.search.types import Encoded
 from app.settings import Settings
 from tests.api.live import closed_after, connect, live

@@ -10,19 +10,19 @@ from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
+from app.bootstrap import Service, assemble, places
 from app.catalogue import changes
-from app.catalogue.backup import backup
-from app.catalogue.database import Database
-from app.catalogue.picture_store import open_pictures
-from app.catalogue.pictures import content_hash
+from app.catalogue.database.sessions import Database
 from app.catalogue.queries import generation_in_use
-from app.catalogue.restore import restore
-from app.indexes import open_index
-from app.ingest.check import Check
-from app.ingest.sync import Sync
-from app.lifespan import Service, assemble, places
+from app.catalogue.storage.local import content_hash
+from app.catalogue.storage.open import open_pictures
 from app.main import create_app
-from app.search.milvus import MilvusIndex
+from app.maintenance.backup import backup
+from app.maintenance.consistency_check import Check
+from app.maintenance.restore import restore
+from app.maintenance.sync import Sync
+from app.model_switch.index_factory import open_index
+from app.search.milvus.index import MilvusIndex
 from app.settings import Settings
 from tests.api.test_index import index, picture
 from tests.catalogue.postgres import connect
@@ -144,7 +144,7 @@ def test_a_check_finds_and_deletes_an_original_without_a_picture(
     client: TestClient, s3: S3Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index(client, picture(1))
-    monkeypatch.setattr("app.ingest.check._YOUNG_S", -60)
+    monkeypatch.setattr("app.maintenance.consistency_check._YOUNG_S", -60)
     with open_with_fake(settings) as service:
         service.files.store({content_hash(picture(2)): picture(2)})
         (finding,) = checked(service).run(10, lambda *_: None)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.api.local import ADVICE
-from app.catalogue.database import Database
+from app.api.middleware.loopback import ADVICE
+from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key
 from app.settings import Settings
 from tests.api.served import Served, served

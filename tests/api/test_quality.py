@@ -2,7 +2,7 @@
 
 from fastapi.testclient import TestClient
 
-from app.lifespan import report_folder
+from app.bootstrap import report_folder
 from app.settings import Settings
 
 

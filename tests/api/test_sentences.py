@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.bootstrap import Service
 from app.errors import UnavailableError
-from app.lifespan import Service
 from app.main import create_app
 from app.settings import Settings
 from models.errors import CheckpointError

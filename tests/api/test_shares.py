@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.callers import caller_of
-from app.api.shares import WEIGHT, Charge, Place, Shares
+from app.api.admission.shares import WEIGHT, Charge, Place, Shares
+from app.api.middleware.callers import caller_of
 from app.errors import OverloadedError
 
 

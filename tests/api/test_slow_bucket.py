@@ -10,9 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from app.catalogue import picture_bucket
-from app.catalogue.database import Database
-from app.catalogue.pictures import content_hash
+from app.catalogue.database.sessions import Database
+from app.catalogue.storage import s3 as picture_bucket
+from app.catalogue.storage.local import content_hash
 from app.main import create_app
 from app.settings import Settings
 from tests.api.test_index import index, picture
@@ -104,7 +104,7 @@ def test_changes_go_on_while_an_addition_waits_for_the_bucket(client: TestClient
 def test_bytes_that_are_being_deleted_are_added_when_that_is_over(
     client: TestClient, wire: SlowWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.catalogue.orphan_cleanup._PATIENCE_S", 0.2)
+    monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._PATIENCE_S", 0.2)
     (item,) = index(client, picture(1))
     wire.hold(DELETION)
     deleting = beside(lambda: client.delete(f"/images/{item['id']}"))
@@ -122,7 +122,7 @@ def test_bytes_that_are_being_deleted_are_added_when_that_is_over(
 def test_a_deletion_that_is_carried_out_late_takes_no_original_away(
     in_bucket: Settings, wire: SlowWire, s3: S3Server, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.catalogue.orphan_cleanup._PATIENCE_S", 0.2)
+    monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._PATIENCE_S", 0.2)
     monkeypatch.setitem(picture_bucket._CLIENT, "timeout", timedelta(seconds=3))
     monkeypatch.setitem(picture_bucket._RETRY, "max_retries", 0)
     with TestClient(create_app(in_bucket, open_with_fake), raise_server_exceptions=False) as client:

@@ -19,9 +19,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
-from app.api.spans import Tracing, open_provider
-from app.api.tracing import open_tracing, wanted_exporter, why_not
 from app.main import create_app
+from app.observability.spans import Tracing, open_provider
+from app.observability.tracing import open_tracing, wanted_exporter, why_not
 from app.settings import Settings
 from tests.api.test_index import BROKEN, index, picture
 from tests.conftest import open_with_fake

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import func, select
 
 from app.catalogue import generations
-from app.catalogue.database import Database
-from app.catalogue.follower import Follower
-from app.catalogue.tables import Encoding, Picture
-from app.catalogue.vectors import VectorFile
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Encoding, Picture
+from app.catalogue.index_sync import Follower
+from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from benchmarks import growth
 from benchmarks.filled import LABELS, Filling

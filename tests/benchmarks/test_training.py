@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import training
 from benchmarks.training import LEAST_STEPS, make, run
-from models.recipe import Recipe
+from models.training.config import Recipe
 
 
 @pytest.fixture

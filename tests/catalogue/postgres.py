@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from app.catalogue.embedded import embedded_postgres
+from app.catalogue.embedded.postgres import embedded_postgres
 
 # Tests of durability have servers of their own, as the service starts them.
 NOT_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")

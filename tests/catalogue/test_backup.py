@@ -10,17 +10,17 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url, text
 
-from app.catalogue.backup import backup
-from app.catalogue.database import Database
+from app.bootstrap import Service, assemble
+from app.catalogue.database.locks import Lock, exclusively
+from app.catalogue.database.migrations import config
+from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key, find_key
-from app.catalogue.locks import Lock, exclusively
-from app.catalogue.picture_store import open_pictures
-from app.catalogue.restore import restore
-from app.catalogue.schema import config
+from app.catalogue.storage.open import open_pictures
 from app.errors import LookalikeError
-from app.ingest.add import Upload
-from app.ingest.check import Check
-from app.lifespan import Service, assemble
+from app.ingest.pipeline import Upload
+from app.maintenance.backup import backup
+from app.maintenance.consistency_check import Check
+from app.maintenance.restore import restore
 from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.catalogue.postgres import connect

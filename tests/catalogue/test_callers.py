@@ -8,9 +8,9 @@ from contextvars import copy_context
 import pytest
 from sqlalchemy import text, update
 
-from app.catalogue.callers import Caller, calling
-from app.catalogue.database import Database
-from app.catalogue.tables import CatalogueState
+from app.catalogue.database.callers import Caller, calling
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import CatalogueState
 from app.errors import CallerLeftError
 from tests.catalogue.postgres import connect
 from tests.catalogue.slow import SLEEP, running, wait_until

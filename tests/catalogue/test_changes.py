@@ -13,10 +13,10 @@ from sqlalchemy import select
 
 from app.catalogue import changes, generations
 from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, PictureFacts, Put
-from app.catalogue.database import Database
-from app.catalogue.follower import Follower
-from app.catalogue.tables import CatalogueState, Deletion, Encoding, Picture
-from app.catalogue.vectors import VectorFile
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Picture
+from app.catalogue.index_sync import Follower
+from app.catalogue.vectors.file import VectorFile
 from app.errors import CatalogueMovedError, NotFoundError
 from app.search.index import LocalIndex
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM

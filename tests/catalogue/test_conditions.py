@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, select
 
-from app.catalogue.conditions import passes
-from app.catalogue.database import Database
-from app.catalogue.tables import Picture
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Picture
+from app.catalogue.filters.sql import passes
 from app.search.filter import read_filter
 
 COMPARED: dict[str, Callable[[Any, Any], bool]] = {"$eq": eq, "$gt": gt, "$gte": ge, "$lt": lt, "$lte": le}

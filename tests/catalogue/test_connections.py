@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import QueuePool, make_url
 
-from app.catalogue.connections import (
+from app.bootstrap import open_database
+from app.catalogue.database.connections import (
     MAX_POOL,
     MIN_POOL,
     SPARE,
@@ -15,10 +16,9 @@ from app.catalogue.connections import (
     needed,
     pool_size,
 )
-from app.catalogue.database import Database
-from app.catalogue.embedded import embedded_postgres
+from app.catalogue.database.sessions import Database
+from app.catalogue.embedded.postgres import embedded_postgres
 from app.errors import LookalikeError, UnavailableError
-from app.lifespan import open_database
 from app.settings import Settings
 from tests.catalogue.postgres import connect
 

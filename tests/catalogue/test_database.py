@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
-from app.catalogue.database import Database
-from app.catalogue.tables import CatalogueState
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import CatalogueState
 from app.errors import InvalidInputError, StatementTimeoutError, UnavailableError
 from tests.catalogue.postgres import connect
 from tests.catalogue.slow import SLEEP, running, wait_until
@@ -118,7 +118,7 @@ def test_a_wrong_password_is_unavailable_too(migrated_url: str) -> None:
 
 
 def test_who_waits_too_long_for_a_connection_is_told(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.catalogue.database._PATIENCE_S", 0.05)
+    monkeypatch.setattr("app.catalogue.database.sessions._PATIENCE_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
         with database.asking() as first, database.asking() as second:
             first.execute(SEQ)
@@ -131,7 +131,7 @@ def test_who_waits_too_long_for_a_connection_is_told(migrated_url: str, monkeypa
 def test_changes_that_wait_leave_questions_their_connections(
     migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.catalogue.database._PATIENCE_S", 0.05)
+    monkeypatch.setattr("app.catalogue.database.sessions._PATIENCE_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
         with database.begin() as session:
             session.execute(NEXT)
@@ -191,7 +191,7 @@ def test_without_a_limit_there_is_none(database: Database) -> None:
 
 def test_a_statement_ends_when_its_process_is_killed(migrated_url: str) -> None:
     program = (
-        "import sys; from app.catalogue.database import Database; from tests.catalogue.slow import SLEEP\n"
+        "import sys; from app.catalogue.database.sessions import Database; from tests.catalogue.slow import SLEEP\n"
         "with Database(sys.argv[1]).asking() as session: session.execute(SLEEP)"
     )
     with connect(migrated_url) as watching:
@@ -203,7 +203,7 @@ def test_a_statement_ends_when_its_process_is_killed(migrated_url: str) -> None:
 
 
 def test_few_questions_look_through_everything_at_a_time(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.catalogue.database._PATIENCE_S", 0.05)
+    monkeypatch.setattr("app.catalogue.database.sessions._PATIENCE_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
         with database.scanning():
             with pytest.raises(UnavailableError, match="Too many requests look through"), database.scanning():

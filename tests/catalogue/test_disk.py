@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.catalogue.disk import Disk
-from app.catalogue.pictures import PictureFiles
-from app.catalogue.vectors import VectorFile
+from app.catalogue.storage.fsync_guard import Disk
+from app.catalogue.storage.local import PictureFiles
+from app.catalogue.vectors.file import VectorFile
 from app.errors import UnavailableError
 from app.main import create_app
 from app.settings import Settings

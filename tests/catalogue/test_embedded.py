@@ -16,9 +16,9 @@ import pytest
 from psycopg import pq
 from sqlalchemy import make_url
 
-from app.catalogue.embedded import embedded_postgres
-from app.catalogue.embedded_files import make_private_folder
-from app.catalogue.embedded_server import PASSWORD_FILE, Server
+from app.catalogue.embedded.files import make_private_folder
+from app.catalogue.embedded.postgres import embedded_postgres
+from app.catalogue.embedded.server import PASSWORD_FILE, Server
 from app.errors import UnavailableError
 from tests.catalogue.postgres import connect, database_url, postgres_url
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 HOLDER = """
 import signal, sys, time
 from pathlib import Path
-from app.catalogue.embedded import embedded_postgres
+from app.catalogue.embedded.postgres import embedded_postgres
 from tests.catalogue.postgres import connect
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())

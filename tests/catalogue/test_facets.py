@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import event, insert, text
 
-from app.catalogue.conditions import passes
-from app.catalogue.database import Database
-from app.catalogue.facets import LONGEST, MOST_FIELDS, MOST_VALUES, Count, FacetCounts, Facets, Field, count
-from app.catalogue.tables import Picture
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Picture
+from app.catalogue.filters.facets import LONGEST, MOST_FIELDS, MOST_VALUES, Count, FacetCounts, Facets, Field, count
+from app.catalogue.filters.sql import passes
 from app.search.filter import read_filter
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}

@@ -9,11 +9,11 @@ from itertools import product
 import numpy as np
 from sqlalchemy import event, select
 
+from app.bootstrap import Service
 from app.catalogue.changes import Given
-from app.catalogue.filters import Filters
-from app.catalogue.tables import Picture
-from app.ingest.add import Upload
-from app.lifespan import Service
+from app.catalogue.database.tables import Picture
+from app.catalogue.filters.matching import Filters
+from app.ingest.pipeline import Upload
 from app.search.filter import read_filter
 from app.search.types import SearchOptions, Subset
 from app.settings import Settings

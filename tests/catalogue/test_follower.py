@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from sqlalchemy import make_url
 
+from app.bootstrap import Service, assemble
 from app.catalogue import generations
 from app.catalogue.changes import Given
-from app.catalogue.database import Database
+from app.catalogue.database.sessions import Database
 from app.errors import NotFoundError, UnavailableError
-from app.ingest.add import Upload
-from app.lifespan import Service, assemble
+from app.ingest.pipeline import Upload
 from app.search.types import Match, Mode, SearchOptions
 from app.settings import Settings
 from tests.catalogue.postgres import connect

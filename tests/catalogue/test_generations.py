@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import func, select
 
 from app.catalogue import generations, queries
-from app.catalogue.database import Database
-from app.catalogue.tables import CatalogueState, Generation, Picture
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import CatalogueState, Generation, Picture
 from app.errors import ModelMismatchError
-from models.description import PRETRAINED, CheckpointInfo
+from models.checkpoint.info import PRETRAINED, CheckpointInfo
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
 OTHER = replace(FAKE_NETWORK, name="other", fingerprint="0" * 16, bits=48, feature_dim=9)

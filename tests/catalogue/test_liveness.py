@@ -13,10 +13,10 @@ import pytest
 from psycopg import pq
 from sqlalchemy import text
 
-from app.catalogue import liveness
-from app.catalogue.database import Database
-from app.catalogue.embedded import embedded_postgres
-from app.catalogue.embedded_server import Server
+from app.catalogue.database import liveness
+from app.catalogue.database.sessions import Database
+from app.catalogue.embedded.postgres import embedded_postgres
+from app.catalogue.embedded.server import Server
 from app.errors import UnavailableError
 
 SILENCE_S, PATIENCE_S = 0.5, 60

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from app import private
+from app.bootstrap import Service
 from app.catalogue import changes
-from app.catalogue.database import Database
-from app.catalogue.ledger import Ledger
-from app.catalogue.locks import Lock, exclusively
-from app.catalogue.orphan_cleanup import OrphanCleanup
-from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.database.locks import Lock, exclusively
+from app.catalogue.database.sessions import Database
+from app.catalogue.storage.ledger import Ledger
+from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.orphan_cleanup import OrphanCleanup
+from app.common import private_modes as private
 from app.errors import UnavailableError
-from app.ingest.add import Upload
-from app.lifespan import Service
+from app.ingest.pipeline import Upload
 from tests.crash.test_power import opened
 from tests.pictures import encoded, gradient
 
@@ -27,8 +27,8 @@ SHA = content_hash(PICTURE)
 NOTES_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
-from app.catalogue.ledger import Ledger
-from app.catalogue.locks import Lock, exclusively
+from app.catalogue.storage.ledger import Ledger
+from app.catalogue.database.locks import Lock, exclusively
 with Ledger(Path(sys.argv[1])).note(sys.argv[2:]):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.catalogue.picture_bucket import PictureBucket
-from app.catalogue.pictures import content_hash
+from app.catalogue.storage.local import content_hash
+from app.catalogue.storage.s3 import PictureBucket
 from app.errors import UnavailableError
 from tests.s3 import BUCKET, S3Server, s3
 

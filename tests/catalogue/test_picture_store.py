@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.catalogue.picture_store import PictureStore, bucket_and_prefix, open_pictures, original_name
-from app.catalogue.pictures import content_hash
+from app.catalogue.storage.local import content_hash
+from app.catalogue.storage.open import open_pictures
+from app.catalogue.storage.protocol import PictureStore, bucket_and_prefix, original_name
 from tests.s3 import BUCKET, S3Server, s3
 
 __all__ = ["s3"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.catalogue.pictures import PictureFiles, content_hash
+from app.catalogue.storage.local import PictureFiles, content_hash
 from app.errors import UnavailableError
 
 ONE, TWO = b"the first picture", b"the second picture"

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, text
 
-from app.catalogue.database import Database
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Picture
 from app.catalogue.queries import firsts
-from app.catalogue.tables import Picture
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
 # More than a statement takes as parameters of their own.

@@ -10,22 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.bootstrap import Service, assemble, places
 from app.catalogue import generations
 from app.catalogue.changes import Given
-from app.catalogue.database import Database
+from app.catalogue.database.sessions import Database
 from app.errors import LookalikeError, NotFoundError, UnavailableError
-from app.indexes import open_index
-from app.ingest.add import Upload
-from app.ingest.encodings import Encodings
-from app.ingest.reencode import Reencode
-from app.lifespan import Service, assemble, places
-from app.networks import limits_of
+from app.ingest.embedding_writer import Encodings
+from app.ingest.pipeline import Upload
+from app.maintenance.reindex import Reencode
+from app.maintenance.tools import open_sync
+from app.model_switch.index_factory import open_index
+from app.model_switch.networks import limits_of
+from app.search.decode.prepare import InProcess
 from app.search.index import LocalIndex
-from app.search.milvus import MilvusIndex
-from app.search.prepare import InProcess
+from app.search.milvus.index import MilvusIndex
 from app.search.types import Match, Mode, SearchOptions
 from app.settings import Settings
-from app.upkeep import open_sync
 from tests.catalogue.test_follower import add, agree, answer, ids, opened, picture
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.networks import fake_networks

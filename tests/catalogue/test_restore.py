@@ -18,16 +18,16 @@ import pytest
 from psycopg.errors import DiskFull
 from sqlalchemy import text
 
-from app.catalogue import restore as restoring
-from app.catalogue import sparse
-from app.catalogue.database import Database
-from app.catalogue.picture_store import open_pictures
-from app.catalogue.pictures import PictureFiles, content_hash
-from app.catalogue.presence import Role, presence
-from app.catalogue.restore import Restored, restore
+from app.bootstrap import Service, assemble
+from app.catalogue.advisory_registry import Role, presence
+from app.catalogue.database.sessions import Database
+from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.open import open_pictures
+from app.catalogue.vectors import hole_punching as sparse
 from app.errors import LookalikeError
-from app.ingest.check import Check
-from app.lifespan import Service, assemble
+from app.maintenance import restore as restoring
+from app.maintenance.consistency_check import Check
+from app.maintenance.restore import Restored, restore
 from app.settings import Settings
 from tests.catalogue.test_backup import add, check_all, elsewhere, save
 from tests.crash.ledger import drawing
@@ -40,9 +40,9 @@ DIES = """
 import os, signal, sys
 from contextlib import closing
 from pathlib import Path
-from app.catalogue.database import Database
-from app.catalogue.picture_store import open_pictures
-from app.catalogue.restore import restore
+from app.catalogue.database.sessions import Database
+from app.catalogue.storage.open import open_pictures
+from app.maintenance.restore import restore
 url, data, source, when = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -13,9 +13,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from app.catalogue.database import Database
-from app.catalogue.schema import config, require_current, upgrade
-from app.catalogue.tables import Base
+from app.catalogue.database.migrations import config, require_current, upgrade
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Base
 from app.errors import LookalikeError
 from tests.catalogue.postgres import connect
 
@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 MIGRATE = """
 import sys
 from contextlib import closing
-from app.catalogue.database import Database
-from app.catalogue.schema import upgrade
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.migrations import upgrade
 
 with closing(Database(sys.argv[1])) as database:
     database.ping()

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.catalogue.callers import Caller, calling
-from app.catalogue.single_flight import Remembered, SingleFlight
+from app.catalogue.database.callers import Caller, calling
+from app.catalogue.database.single_flight import Remembered, SingleFlight
 from app.errors import CallerLeftError, UnavailableError
 from tests.catalogue.slow import wait_until
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.catalogue import sparse
+from app.catalogue.vectors import hole_punching as sparse
 
 PAGE = mmap.PAGESIZE
 

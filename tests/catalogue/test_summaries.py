@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, text
 
-from app.catalogue import summaries as module
-from app.catalogue.database import Database
-from app.catalogue.summaries import Summaries
-from app.catalogue.tables import Picture
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Picture
+from app.catalogue.filters import summaries as module
+from app.catalogue.filters.summaries import Summaries
 from app.search.filter import read_filter
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 7}

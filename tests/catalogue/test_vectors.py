@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import CHUNK_ROWS, VectorFile, kept_whole, vector_type
+from app.catalogue.vectors.file import CHUNK_ROWS, VectorFile, kept_whole, vector_type
 from app.errors import LookalikeError, UnavailableError
-from app.search.checksums import checksums
+from app.search.local.checksums import checksums
 
 DIM = 5
 CHUNK_BYTES = CHUNK_ROWS * DIM * 4

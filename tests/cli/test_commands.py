@@ -15,7 +15,7 @@ import app.demo.fill
 from app.catalogue.generations import DEFAULT_MODEL
 from app.cli.main import app as commands
 from app.demo.catalogue import DemoPicture, demo_pictures
-from app.search.confinement import offered
+from app.search.decode.confinement import offered
 from tests.cli.output import said
 from tests.pictures import corners, encoded, gradient
 

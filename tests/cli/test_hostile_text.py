@@ -20,7 +20,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from app.cli.main import app as commands
-from app.escaping import escape_controls
+from app.common.escaping import escape_controls
 from tests.pictures import corners, encoded, gradient
 
 # OpenVINO converts through it.

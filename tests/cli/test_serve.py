@@ -19,14 +19,14 @@ from urllib.parse import urlsplit
 import pytest
 from typer import Exit
 
-from app.api.local import WITHOUT_KEYS
-from app.api.metrics_files import PREFIX
-from app.catalogue.database import Database
+from app.api.middleware.loopback import WITHOUT_KEYS
+from app.catalogue.database.sessions import Database
 from app.catalogue.generations import DEFAULT_MODEL
 from app.catalogue.keys import Scope, create_key
 from app.cli.serve import require_keys
+from app.observability.multiprocess_metrics import PREFIX
 from app.settings import Settings
-from models.description import find
+from models.checkpoint.info import find
 from tests.api.test_metrics import metric
 from tests.conftest import running_server
 from tests.pictures import corners, encoded

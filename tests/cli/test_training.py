@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from models.description import read_info
-from models.metrics import accuracy
+from models.checkpoint.info import read_info
+from models.evaluation.metrics import accuracy
 from tests.cli.output import said
 from tests.cli.test_commands import failed, run
 from tests.models.folders import coloured_folder
@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_goes_on_and_one_that_is_finished_is_not_written_
         return next(epochs, stop)(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr("models.train.accuracy", judge_once)
+        patched.setattr("models.training.train.accuracy", judge_once)
         assert "The same command goes on" in failed(run(tmp_path, *train))
     assert [path.name for path in out.parent.iterdir()] == ["mine.unfinished.safetensors"]
     gone_on = run(tmp_path, *train)
@@ -117,7 +117,7 @@ def test_a_comparison_that_was_stopped_is_made_by_the_same_command(
     out = tmp_path / "colours"
     train = ("train", "--catalogue", "--out", str(out), *QUICKLY, "--epochs", "1")
     with monkeypatch.context() as patched:
-        patched.setattr("app.cli.improving._judge", stop)
+        patched.setattr("app.cli.fine_tune._judge", stop)
         assert run(data, *train).exit_code != 0
     assert out.with_suffix(".json").exists()
     again = run(data, *train)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from app.catalogue import pictures
-from app.catalogue.database import Database
-from app.catalogue.pictures import PictureFiles, content_hash
-from app.catalogue.tables import Picture
+from app.bootstrap import Service, assemble
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Picture
+from app.catalogue.storage import local as pictures
+from app.catalogue.storage.local import PictureFiles, content_hash
 from app.errors import UnavailableError
-from app.ingest.add import Upload
-from app.lifespan import Service, assemble
+from app.ingest.pipeline import Upload
 from app.settings import Settings
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder

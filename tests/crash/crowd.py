@@ -4,14 +4,14 @@ from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 
+from app.bootstrap import open_database, places
 from app.catalogue.generations import find_or_create
-from app.indexes import open_index
-from app.lifespan import open_database, places
+from app.model_switch.index_factory import open_index
 from app.settings import Settings
 from benchmarks.filled import Filling
 from benchmarks.made import Made
-from models.codes import Floats
-from models.itq import lsh
+from models.network.codes import Floats
+from models.training.itq import lsh
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
 

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 
 import atheris
 
-with atheris.instrument_imports(include=["app.search.decode", "PIL", "pi_heif"]):
+with atheris.instrument_imports(include=["app.search.decode.image", "PIL", "pi_heif"]):
     from app.errors import PictureRefusedError
-    from app.search.decode import DecodeLimits, decode
+    from app.search.decode.image import DecodeLimits, decode
 
 from tests.hostile import hostile_pictures
 from tests.pictures import every_format, gradient

@@ -2,9 +2,9 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from app.catalogue.database import Database
-from app.catalogue.tables import Picture
-from app.lifespan import open_database
+from app.bootstrap import open_database
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Picture
 from app.settings import Settings
 
 

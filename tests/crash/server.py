@@ -19,8 +19,8 @@ import uvicorn
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from app.api.protocol import BoundedProtocol
-from app.lifespan import Service, assemble, open_database
+from app.api.admission.protocol import BoundedProtocol
+from app.bootstrap import Service, assemble, open_database
 from app.main import create_app
 from app.settings import Settings
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder

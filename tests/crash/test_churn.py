@@ -15,11 +15,11 @@ from contextlib import closing
 import pytest
 from sqlalchemy import select
 
-from app.catalogue.database import Database
-from app.catalogue.pictures import PictureFiles
-from app.catalogue.tables import Picture, Removal
-from app.ingest.add import Upload
-from app.lifespan import assemble
+from app.bootstrap import assemble
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Picture, Removal
+from app.catalogue.storage.local import PictureFiles
+from app.ingest.pipeline import Upload
 from app.settings import Settings
 from tests.crash.ledger import drawing
 from tests.crash.orphans import orphans

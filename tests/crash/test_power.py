@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from app.catalogue.database import Database
+from app.bootstrap import Service, assemble
+from app.catalogue.database.sessions import Database
 from app.errors import NotFoundError
-from app.ingest.add import Upload
-from app.ingest.check import Check
-from app.lifespan import Service, assemble
+from app.ingest.pipeline import Upload
+from app.maintenance.consistency_check import Check
 from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.crash.ledger import drawing

@@ -29,7 +29,7 @@ BUSY = 4
 START_S = 120
 END_S = 5
 ENCODER = (
-    "import sys; from pathlib import Path; from app.search.encode import open_encoder\n"
+    "import sys; from pathlib import Path; from app.search.encode.batching import open_encoder\n"
     "open_encoder(sys.argv[1], 'cpu', 'f32', Path(sys.argv[2]))[0].close()"
 )
 # Python imports a module of this name by itself. Where the server, which has its signal handlers by then, opens the
@@ -38,7 +38,7 @@ HOLDS_THE_INTERPRETER = """
 import ctypes, fcntl, os, pathlib, sys, threading
 flock = fcntl.flock
 def stuck(*arguments):
-    opening = sys._getframe(1).f_globals["__name__"] == "app.catalogue.embedded"
+    opening = sys._getframe(1).f_globals["__name__"] == "app.catalogue.embedded.postgres"
     if opening and threading.current_thread().name.startswith("AnyIO"):
         pathlib.Path(os.environ["STUCK"]).touch()
         ctypes.PyDLL(None).sleep(600)

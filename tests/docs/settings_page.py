@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from app.setting_names import variable
+from app.common.setting_names import variable
 from app.settings import Settings
 from tests.docs.table import cell
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.networks import OpenNetwork, limits_of
-from app.search.prepare import InProcess
+from app.model_switch.networks import OpenNetwork, limits_of
+from app.search.decode.prepare import InProcess
 from app.search.types import Encoded
 from app.settings import Settings
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder

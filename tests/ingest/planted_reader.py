@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import BinaryIO, cast
 
 from app.errors import InvalidInputError
-from app.ingest import reader_protocol, reader_worker
-from app.ingest.archive import Archive
-from app.ingest.entries import Entry
+from app.ingest.sources import reader_protocol, reader_worker
+from app.ingest.sources.archive import Archive
+from app.ingest.sources.items import Entry
 
 Frames = dict[str, list[bytes]]
 ANSWERS: Frames = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.crash.watch import family
 
 PLANTED = (sys.executable, "-m", "tests.ingest.planted_reader")
-_PROGRAMS = {b"app.ingest.reader_worker", PLANTED[-1].encode()}
+_PROGRAMS = {b"app.ingest.sources.reader_worker", PLANTED[-1].encode()}
 
 
 def readers(process: int | None = None) -> list[int]:
@@ -16,7 +16,7 @@ def readers(process: int | None = None) -> list[int]:
     return [
         one
         for one in family(process or os.getpid())
-        if words(one) & {b"app.ingest.reader_worker", PLANTED[-1].encode()}
+        if words(one) & {b"app.ingest.sources.reader_worker", PLANTED[-1].encode()}
     ]
 
 

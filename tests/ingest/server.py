@@ -12,9 +12,9 @@ from contextlib import closing, contextmanager
 import httpx2
 import uvicorn
 
-from app.api.protocol import BoundedProtocol
-from app.catalogue.database import Database
-from app.lifespan import Service, assemble
+from app.api.admission.protocol import BoundedProtocol
+from app.bootstrap import Service, assemble
+from app.catalogue.database.sessions import Database
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import free_port, wait_until_ready

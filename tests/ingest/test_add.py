@@ -12,16 +12,16 @@ import pytest
 from PIL import Image
 from sqlalchemy import make_url, select
 
+from app.bootstrap import Service
 from app.catalogue import changes
 from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, Put
-from app.catalogue.orphan_cleanup import remove_unused
-from app.catalogue.pictures import PictureFiles, content_hash
-from app.catalogue.tables import Encoding, Picture
-from app.catalogue.vectors import VectorFile
+from app.catalogue.database.tables import Encoding, Picture
+from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.orphan_cleanup import remove_unused
+from app.catalogue.vectors.file import VectorFile
 from app.errors import NotFoundError, UnavailableError
-from app.ingest.add import Added, Ingest, Upload
-from app.ingest.stop import Stop
-from app.lifespan import Service
+from app.ingest.jobs.stop import Stop
+from app.ingest.pipeline import Added, Ingest, Upload
 from app.search.types import SearchOptions
 from tests.catalogue.postgres import connect
 from tests.fakes import FakeEncoder

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidInputError
-from app.ingest.archive import Archive, is_archive
-from app.ingest.archive_members import ArchiveLimits, ArchiveRefusedError, plain
-from app.ingest.entries import Entry, UnusableError, check
+from app.ingest.sources.archive import Archive, is_archive
+from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError, plain
+from app.ingest.sources.items import Entry, UnusableError, check
 from tests.ingest.archives import Raw, extension, gzipped, inflating, raw_zip, record, tarred, zipped
 
 LIMITS = ArchiveLimits(1000, members=50, bytes=100_000)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.catalogue.pictures import PictureFiles, content_hash
-from app.ingest.add import Upload
-from app.ingest.check import Check, Finding
-from app.lifespan import Service
+from app.bootstrap import Service
+from app.catalogue.storage.local import PictureFiles, content_hash
+from app.ingest.pipeline import Upload
+from app.maintenance.consistency_check import Check, Finding
 from app.search.index import LocalIndex
 from app.search.types import SearchOptions
 from tests.pictures import encoded, gradient

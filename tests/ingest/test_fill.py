@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from app.bootstrap import Service
 from app.errors import DecodingUnavailableError, InvalidInputError, UnavailableError
-from app.ingest.add import Added, Upload
-from app.ingest.archive_members import ArchiveLimits
-from app.ingest.entries import Entry, UnusableError
-from app.ingest.fill import HERE, Outcome, Pace, chunks, fill, unique
-from app.ingest.folder import Folder
-from app.ingest.source import open_source
-from app.lifespan import Service
+from app.ingest.bulk import HERE, Outcome, Pace, chunks, fill, unique
+from app.ingest.pipeline import Added, Upload
+from app.ingest.sources.archive_members import ArchiveLimits
+from app.ingest.sources.folder import Folder
+from app.ingest.sources.items import Entry, UnusableError
+from app.ingest.sources.open import open_source
 from tests.crash.ledger import drawing
 from tests.pictures import encoded, gradient
 
@@ -63,7 +63,7 @@ class Busy:
 
 
 def test_busy_machine_costs_no_entry_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.retries.PAUSES_S", (0.01,) * 3)
+    monkeypatch.setattr("app.search.decode.retries.PAUSES_S", (0.01,) * 3)
     entries = [entry(str(at)) for at in range(5)]
     outcomes = [outcome for some in fill(entries, Busy(3), Pace(2, 100, 1), retry=True) for outcome in some]
     assert [(outcome.key, outcome.status) for outcome in outcomes] == [(str(at), "created") for at in range(5)]
@@ -77,7 +77,7 @@ def test_without_retries_the_first_failure_is_handed_on() -> None:
 
 
 def test_stopping_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.retries.PAUSES_S", (600.0,))
+    monkeypatch.setattr("app.search.decode.retries.PAUSES_S", (600.0,))
     target, began = Busy(1000), time.monotonic()
 
     def entries() -> Iterator[Entry]:

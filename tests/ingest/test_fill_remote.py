@@ -11,9 +11,9 @@ import pytest
 from lookalike_client import MAX_BATCH_BYTES, MAX_BATCH_IMAGES, Lookalike
 from PIL import Image
 
-from app.ingest.entries import Entry
-from app.ingest.fill import Outcome, Pace, fill
+from app.ingest.bulk import Outcome, Pace, fill
 from app.ingest.remote import Remote
+from app.ingest.sources.items import Entry
 from app.settings import Settings
 from tests.cli.output import said
 from tests.cli.test_index import run

@@ -14,11 +14,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from app.catalogue.disk import Disk
-from app.catalogue.tables import Job
-from app.ingest import jobs
-from app.ingest.job_files import JobFiles
-from app.lifespan import Service
+from app.bootstrap import Service
+from app.catalogue.database.tables import Job
+from app.catalogue.storage.fsync_guard import Disk
+from app.ingest.jobs import rows as jobs
+from app.ingest.jobs.files import JobFiles
 from app.settings import Settings
 from tests.api.job_steps import Gate, ended, left, opened, pictures, send, when
 from tests.conftest import open_with_fake
@@ -27,8 +27,8 @@ from tests.ingest.archives import zipped
 ARRIVES_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
-from app.catalogue.disk import Disk
-from app.ingest.job_files import JobFiles
+from app.catalogue.storage.fsync_guard import Disk
+from app.ingest.jobs.files import JobFiles
 with JobFiles(Path(sys.argv[1]), Disk(), None, None).arrive(None) as arrival:
     arrival.write(b"half an archive")
     if sys.argv[2] == "kept":

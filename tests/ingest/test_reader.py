@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidInputError, LookalikeError, UnavailableError
-from app.ingest import reader
-from app.ingest.archive_members import ArchiveLimits, ArchiveRefusedError
-from app.ingest.archive_source import ArchiveReading, ArchiveSource
-from app.ingest.entries import Entry, UnusableError
-from app.ingest.reader import ReaderFailedError, ReaderKilledError
-from app.ingest.reader_protocol import LONGEST_HEADER, pack
-from app.ingest.stop import Stop, StoppedError
-from app.ingest.table_source import TableSource
+from app.ingest.jobs.stop import Stop, StoppedError
+from app.ingest.sources import reader
+from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError
+from app.ingest.sources.archive_source import ArchiveReading, ArchiveSource
+from app.ingest.sources.items import Entry, UnusableError
+from app.ingest.sources.reader import ReaderFailedError, ReaderKilledError
+from app.ingest.sources.reader_protocol import LONGEST_HEADER, pack
+from app.ingest.sources.table_source import TableSource
 from tests.ingest.archives import BOMBS, gzipped, tarred, write_endless, zipped
 from tests.ingest.readers import PLANTED, readers
 
@@ -206,8 +206,8 @@ def test_an_archive_that_is_being_read_ends_at_a_stop(path: Path) -> None:
 def test_a_reader_ends_when_the_other_side_does(path: Path) -> None:
     write_endless(path, 40)
     program = (
-        "import sys; from pathlib import Path; from app.ingest.archive_source import ArchiveSource;"
-        "from app.ingest.archive_members import ArchiveLimits;"
+        "import sys; from pathlib import Path; from app.ingest.sources.archive_source import ArchiveSource;"
+        "from app.ingest.sources.archive_members import ArchiveLimits;"
         "ArchiveSource(Path(sys.argv[1]), ArchiveLimits(1000)).count()"
     )
     parent = os.posix_spawn(sys.executable, [sys.executable, "-c", program, str(path)], os.environ)

@@ -9,10 +9,11 @@ import httpx2
 import pytest
 from PIL import Image
 
+from app.bootstrap import Service, assemble, places
 from app.catalogue import generations
-from app.catalogue.database import Database
-from app.catalogue.pictures import PictureFiles
-from app.catalogue.presence import Role, presence
+from app.catalogue.advisory_registry import Role, presence
+from app.catalogue.database.sessions import Database
+from app.catalogue.storage.local import PictureFiles
 from app.errors import (
     DamagedOriginalError,
     DecodingUnavailableError,
@@ -20,16 +21,15 @@ from app.errors import (
     ModelMismatchError,
     UnavailableError,
 )
-from app.indexes import open_index
-from app.ingest.add import Upload
-from app.ingest.encodings import Encodings
-from app.ingest.reencode import Reencode
-from app.lifespan import Service, assemble, places
-from app.networks import limits_of
-from app.search.prepare import InProcess
+from app.ingest.embedding_writer import Encodings
+from app.ingest.pipeline import Upload
+from app.maintenance.reindex import Reencode
+from app.model_switch.index_factory import open_index
+from app.model_switch.networks import limits_of
+from app.search.decode.prepare import InProcess
 from app.search.types import Encoded, SearchOptions
 from app.settings import Settings
-from models.description import CheckpointInfo
+from models.checkpoint.info import CheckpointInfo
 from tests.crash.ledger import Ledger, drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.networks import OTHER_CHECKPOINT, OTHER_NETWORK, OtherEncoder, fake_networks
@@ -224,7 +224,7 @@ class Busy(OtherEncoder):
 
 
 def test_busy_machine_does_not_stop_the_move(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.retries.PAUSES_S", (0.01,) * 5)
+    monkeypatch.setattr("app.search.decode.retries.PAUSES_S", (0.01,) * 5)
     service.ingest.add(pictures(*range(50, 60)))
     encoder = Busy(5)
     assert move(service, encoder)[-1] == (10, 10)
@@ -234,7 +234,7 @@ def test_busy_machine_does_not_stop_the_move(service: Service, monkeypatch: pyte
 def test_while_the_catalogue_is_held_for_the_switch_no_picture_is_tried_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.search.retries.PAUSES_S", ())
+    monkeypatch.setattr("app.search.decode.retries.PAUSES_S", ())
     service.ingest.add(pictures(50))
     encoder = Busy(0)
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from app.bootstrap import Service
 from app.catalogue import changes
-from app.catalogue.tables import Picture
+from app.catalogue.database.tables import Picture
 from app.errors import LookalikeError, UnavailableError
-from app.ingest.add import Upload
-from app.ingest.sync import Sync, Synced
-from app.lifespan import Service
-from app.search.milvus import MilvusIndex
+from app.ingest.pipeline import Upload
+from app.maintenance.sync import Sync, Synced
+from app.search.milvus.index import MilvusIndex
 from app.search.types import Encoded, Mode, SearchOptions
 from app.settings import Settings
 from tests.catalogue.test_follower import opened, picture

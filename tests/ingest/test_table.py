@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidInputError
-from app.ingest.entries import UnusableError
-from app.ingest.table import SUFFIXES, Table, TableLimits
-from app.ingest.table_source import TableSource
+from app.ingest.sources.items import UnusableError
+from app.ingest.sources.table import SUFFIXES, Table, TableLimits
+from app.ingest.sources.table_source import TableSource
 
 LIMITS = TableLimits(rows=1000)
 

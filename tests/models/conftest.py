@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.backbones import BACKBONES
-from models.checkpoint import describe, save
-from models.network import LatentHashNet
+from models.checkpoint.files import describe, save
+from models.network.backbones import BACKBONES
+from models.network.latent_hash_net import LatentHashNet
 from tests.models.folders import COLOURS, splits_of
 
 

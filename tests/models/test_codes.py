@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.codes import binarise, hamming, unpack
+from models.network.codes import binarise, hamming, unpack
 
 
 def test_a_bit_is_one_above_a_half_and_the_first_unit_is_the_highest_bit() -> None:

@@ -10,15 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app
-from models.baselines.kinds import KINDS
-from models.checkpoint import load
-from models.codes import hamming
-from models.compare import Choices, compare
-from models.compare_data import encoded, read_files
-from models.description import CheckpointInfo
+from models.checkpoint.files import load
+from models.checkpoint.info import CheckpointInfo
+from models.comparison.baselines.kinds import KINDS
+from models.comparison.compare import Choices, compare
+from models.comparison.data import encoded, read_files
 from models.errors import CheckpointError, DatasetError, ModelError, RecipeError
-from models.metrics import tie_aware_average_precision
-from models.network import LatentHashNet
+from models.evaluation.metrics import tie_aware_average_precision
+from models.network.codes import hamming
+from models.network.latent_hash_net import LatentHashNet
 from tests.models.folders import coloured_folder
 
 Heard = list[tuple[str, int, int]]
@@ -134,7 +134,7 @@ def test_every_network_is_loaded_once(
         loaded.append(checkpoint)
         return load(checkpoint)
 
-    monkeypatch.setattr("models.compare.load", counting)
+    monkeypatch.setattr("models.comparison.compare.load", counting)
     choices = Choices(("lsh",), (12,), path, size=40, trained=(path,), growth=False, keep=compared[1])
     found = compare(folder, tmp_path / "out", choices)
     assert loaded == [path, path]

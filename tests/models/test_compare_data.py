@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models import compare_data
-from models.checkpoint import load
-from models.compare_data import Side, encoded, read_files, relevant_pictures
+from models.checkpoint.files import load
+from models.comparison import data as compare_data
+from models.comparison.data import Side, encoded, read_files, relevant_pictures
 from tests.models.baselines.toy import side_of, toy
 from tests.models.folders import coloured_folder
 

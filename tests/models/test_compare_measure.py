@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from models.baselines.kinds import KINDS
-from models.baselines.latent import LatentLayer
-from models.baselines.method import Labels
-from models.codes import Floats
-from models.compare_data import relevant_pictures
-from models.compare_measure import Comparison, sizes
-from models.compare_unfinished import Unfinished
+from models.comparison.baselines.kinds import KINDS
+from models.comparison.baselines.latent import LatentLayer
+from models.comparison.baselines.method import Labels
+from models.comparison.data import relevant_pictures
+from models.comparison.measure import Comparison, sizes
+from models.comparison.unfinished import Unfinished
 from models.errors import ModelError
+from models.network.codes import Floats
 from tests.models.baselines.toy import side_of, toy
 
 
@@ -62,7 +62,7 @@ def test_results_that_cannot_be_written_are_no_methods_refusal(tmp_path: Path) -
 
 def test_what_learnt_from_all_pictures_is_not_taught_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     comparison, asked = comparison_in(tmp_path), list[int]()
-    monkeypatch.setattr("models.compare_measure.SIZES", (50,))
+    monkeypatch.setattr("models.comparison.measure.SIZES", (50,))
     for name in ("ours", "ksh"):
         found = comparison.method(name, (8,), lambda _: None)["bits"]["8"]
         times = comparison.growth(name, 8, asked.append)

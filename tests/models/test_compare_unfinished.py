@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models.compare import Choices, compare
-from models.compare_unfinished import Unfinished, identity
+from models.comparison.compare import Choices, compare
+from models.comparison.unfinished import Unfinished, identity
 from tests.models.baselines.toy import side_of, toy
 
 

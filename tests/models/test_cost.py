@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.cost import measured
+from models.comparison.cost import measured
 
 
 def test_memory_is_what_was_in_use_meanwhile() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import counted, metrics
-from models.codes import Codes, hamming
+from models.checkpoint import distance_histograms as counted
+from models.evaluation import metrics
+from models.network.codes import Codes, hamming
 
 BITS = 12
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.dataset import (
+from models.data.dataset import (
     LabelledFiles,
     hold_out,
     load_pictures,
@@ -19,7 +19,7 @@ from models.dataset import (
     room_for,
 )
 from models.errors import DatasetError
-from models.preprocess import Preprocess
+from models.network.preprocess import Preprocess
 from tests.pictures import encoded, gradient
 
 PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
@@ -183,7 +183,7 @@ def test_loaded_pictures_can_be_fewer_and_smaller(tmp_path: Path) -> None:
 def test_more_pictures_than_memory_holds_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a/1.png", "a/2.png", "b/1.png")
     in_memory = load_pictures(read_splits(tmp_path)["train"], PREPARE)
-    monkeypatch.setattr("models.dataset.SHARE_OF_MEMORY", 0)
+    monkeypatch.setattr("models.data.dataset.SHARE_OF_MEMORY", 0)
     on_disk = load_pictures(read_splits(tmp_path)["train"], PREPARE)
     assert isinstance(on_disk.pictures, np.memmap)
     np.testing.assert_array_equal(on_disk.pictures, in_memory.pictures)
@@ -204,7 +204,7 @@ def test_no_room_for_the_pictures_is_said_before_they_are_decoded(monkeypatch: p
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("models.dataset.SHARE_OF_MEMORY", 0)
+    monkeypatch.setattr("models.data.dataset.SHARE_OF_MEMORY", 0)
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(DatasetError, match=r"1,000,000 pictures .* 48 GB.*No space left.*smaller --image-size"):
         room_for(1_000_000, (126, 126, 3))

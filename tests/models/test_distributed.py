@@ -11,16 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models import devices, train_data
-from models.backbones import BACKBONES
-from models.checkpoint import load
+from models.checkpoint.files import load
+from models.data import training_data as train_data
+from models.data.make_shards import pack
 from models.errors import RecipeError
-from models.losses import loss
-from models.network import LatentHashNet
-from models.pack import pack
-from models.preprocess import Preprocess
-from models.recipe import Recipe
-from models.train import train
+from models.network.backbones import BACKBONES
+from models.network.latent_hash_net import LatentHashNet
+from models.network.preprocess import Preprocess
+from models.training import devices
+from models.training.config import Recipe
+from models.training.losses import loss
+from models.training.train import train
 from tests.models.folders import coloured_folder
 from tests.models.plain import PLAIN, RECIPE, SAVED_EVERY, never
 
@@ -28,8 +29,8 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
-from models.recipe import Recipe
-from models.train import train
+from models.training.config import Recipe
+from models.training.train import train
 
 folder, out = map(Path, sys.argv[1:])
 info = train(folder, out, Recipe(bits=8, size=64, epochs=2, batch=16))

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from models import encode as module
-from models.codes import hamming
-from models.encode import encode, encoder
-from models.network import LatentHashNet
-from models.preprocess import Preprocess
+from models.network import encode as module
+from models.network.codes import hamming
+from models.network.encode import encode, encoder
+from models.network.latent_hash_net import LatentHashNet
+from models.network.preprocess import Preprocess
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app.cli.main import app
-from models.backbones import BACKBONES
-from models.checkpoint import load
-from models.codes import Codes, Floats, hamming
-from models.dataset import LabelledFiles, open_rgb, read_splits
-from models.description import read_info
-from models.encode import encode
-from models.encode_files import Encoded, encode_files
+from models.checkpoint.files import load
+from models.checkpoint.info import read_info
+from models.data.dataset import LabelledFiles, open_rgb, read_splits
 from models.errors import CheckpointError, DatasetError, ModelError, WeightsUnavailableError
-from models.evaluate import classification, evaluate, imagenet_network, measure_unseen, sides, unseen_labels
-from models.evaluate_search import retrieval
-from models.network import LatentHashNet
+from models.evaluation.encode_files import Encoded, encode_files
+from models.evaluation.evaluate import classification, evaluate, imagenet_network, measure_unseen, sides, unseen_labels
+from models.evaluation.search import retrieval
+from models.network.backbones import BACKBONES
+from models.network.codes import Codes, Floats, hamming
+from models.network.encode import encode
+from models.network.latent_hash_net import LatentHashNet
 from tests.models.folders import coloured_folder
 
 CLASSES = ("blue", "green", "red")

@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.checkpoint import load
-from models.dataset import open_rgb, read_unlabelled
-from models.encode import encode
+from models.checkpoint.files import load
+from models.data.dataset import open_rgb, read_unlabelled
 from models.errors import DatasetError, ModelError
-from models.fit import Fit, fit
-from models.metrics import rank_by_hamming
+from models.evaluation.metrics import rank_by_hamming
+from models.network.encode import encode
+from models.training.fit import Fit, fit
 from tests.models.folders import coloured_folder
 
 

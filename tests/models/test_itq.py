@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.errors import DatasetError
-from models.itq import itq, lsh
+from models.training.itq import itq, lsh
 
 
 def clusters(count: int = 400, dim: int = 32, centres: int = 8) -> np.typing.NDArray[np.float32]:

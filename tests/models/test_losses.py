@@ -1,7 +1,7 @@
 import torch
 
-from models.losses import balance, loss, push
-from models.recipe import Recipe
+from models.training.config import Recipe
+from models.training.losses import balance, loss, push
 
 
 def test_push_is_least_at_zero_and_one() -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import metrics
-from models.metrics import code_health
+from models.evaluation import metrics
+from models.evaluation.metrics import code_health
 
 
 def relevance(pattern: str) -> NDArray[np.bool_]:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.backbones import BACKBONES, Backbone
-from models.description import FeatureNorm
+from models.checkpoint.info import FeatureNorm
 from models.errors import RecipeError
-from models.network import LatentHashNet, SearchHead
-from models.preprocess import Preprocess
+from models.network.backbones import BACKBONES, Backbone
+from models.network.latent_hash_net import LatentHashNet, SearchHead
+from models.network.preprocess import Preprocess
 
 PREPROCESS = Preprocess(8, "stretch", (10.0, 20.0, 30.0), (2.0, 4.0, 5.0))
 

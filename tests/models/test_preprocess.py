@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.preprocess import Fit, Preprocess
+from models.network.preprocess import Fit, Preprocess
 from tests.pictures import gradient
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from models import report
 from models.errors import ModelError
-from models.plots import bits_plot
-from models.report_page import page
-from models.report_pictures import RIGHT, WRONG, Sample, sheet
+from models.reports import report
+from models.reports.images import RIGHT, WRONG, Sample, sheet
+from models.reports.page import page
+from models.reports.plots import bits_plot
 
 MODE = {
     "precision": {"1": 1.0, "5": 0.75},

@@ -14,16 +14,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from models import train as training
-from models.dataset import TEST, TRAIN, VALIDATION, read_splits
+from models.data.dataset import TEST, TRAIN, VALIDATION, read_splits
+from models.data.make_shards import pack
+from models.data.shard_index import index_path, read_index
+from models.data.shards import AHEAD, MIXED, Shards, read_class_names, shards_in
+from models.data.training_data import batches, read
 from models.errors import DatasetError
-from models.pack import pack
-from models.preprocess import Preprocess
-from models.recipe import Recipe
-from models.shard_index import index_path, read_index
-from models.shards import AHEAD, MIXED, Shards, read_class_names, shards_in
-from models.train import Progress, train
-from models.train_data import batches, read
+from models.network.preprocess import Preprocess
+from models.training import train as training
+from models.training.config import Recipe
+from models.training.train import Progress, train
 from tests.models.folders import COLOURS, coloured_folder
 from tests.pictures import encoded, gradient
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.similarity import Curve, calibrate, calibration_error, fit_curve
+from models.checkpoint.similarity import Curve, calibrate, calibration_error, fit_curve
 
 
 def drawn(together: int, apart: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -14,18 +14,18 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from models import train as training
-from models.backbones import BACKBONES, Backbone
-from models.checkpoint import load
-from models.codes import Codes, Floats
-from models.dataset import Loaded
-from models.description import CheckpointInfo
+from models.checkpoint.files import load
+from models.checkpoint.info import CheckpointInfo
+from models.data.dataset import Loaded
 from models.errors import CheckpointError, DatasetError, RecipeError, WeightsUnavailableError
-from models.network import LatentHashNet
-from models.preprocess import Preprocess
-from models.recipe import Recipe
-from models.state import parameter_groups, resting
-from models.train import Progress, judge, rate, train
+from models.network.backbones import BACKBONES, Backbone
+from models.network.codes import Codes, Floats
+from models.network.latent_hash_net import LatentHashNet
+from models.network.preprocess import Preprocess
+from models.training import train as training
+from models.training.config import Recipe
+from models.training.state import parameter_groups, resting
+from models.training.train import Progress, judge, rate, train
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 50, 40)}
 EACH = 16
@@ -84,7 +84,7 @@ def test_a_small_pool_is_found_better_where_codes_know_more_than_f7(monkeypatch:
         codes = np.where(pictures[:, 0, 0] == 0, 0, 255).astype(np.uint8)
         return codes, rng.normal(size=(len(pictures), 8)).astype(np.float32)
 
-    monkeypatch.setattr("models.train.encoder", lambda *_: knowing_codes)
+    monkeypatch.setattr("models.training.train.encoder", lambda *_: knowing_codes)
     pictures = np.broadcast_to(labels[:, None, None, None], (800, 2, 2, 3)).astype(np.uint8)
     loaded = Loaded(pictures, labels, ())
     network = LatentHashNet("tiny", 24, 2, BACKBONES["tiny"].preprocess)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors.file import VectorFile
 from app.quality.content import Content
 from app.search.types import Entries
-from models.codes import binarise
+from models.network.codes import binarise
 
 DIM, BITS = 24, 32
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.bootstrap import Service
 from app.catalogue import generations
 from app.catalogue.changes import Given
 from app.errors import LookalikeError
-from app.ingest.add import Upload
-from app.lifespan import Service
-from app.networks import limits_of
+from app.ingest.pipeline import Upload
+from app.model_switch.networks import limits_of
 from app.quality.compare import Side, Verdict, compare, encode
 from app.quality.content import NO_LABEL, read_content
 from app.quality.improve import in_use, judge, recipe_for, splits
 from app.quality.labelled import FEWEST_PICTURES, Labelled, enough, keep, kept, read_labelled
-from app.search.prepare import InProcess
-from models.dataset import TRAIN
+from app.search.decode.prepare import InProcess
+from models.data.dataset import TRAIN
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_NETWORK, FakeEncoder
 from tests.vectors import vector_file

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.catalogue.database import Database
+from app.bootstrap import assemble
+from app.catalogue.database.sessions import Database
 from app.errors import LookalikeError
-from app.ingest.add import Upload
-from app.lifespan import assemble
+from app.ingest.pipeline import Upload
 from app.quality.advice import Tried, advise
 from app.quality.codes import correlated
 from app.quality.drift import drift, effect
@@ -22,7 +22,7 @@ from app.quality.pools import pools_to_try
 from app.quality.report import measure
 from app.search.types import SearchOptions
 from app.settings import Settings
-from models.codes import binarise
+from models.network.codes import binarise
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.quality.planted import BITS, DIM, around_centres, codes_of, planted

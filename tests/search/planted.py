@@ -16,9 +16,11 @@ from pathlib import Path
 from threading import Thread
 
 from app.errors import PictureRefusedError
-from app.search import landlock, prepare, sandboxed, system_calls
-from app.search.decode import Crop, DecodeLimits, Picture, decode
-from app.search.decode_process import REPLY
+from app.search.decode import landlock, prepare
+from app.search.decode import seccomp as system_calls
+from app.search.decode import worker as sandboxed
+from app.search.decode.image import Crop, DecodeLimits, Picture, decode
+from app.search.decode.process import REPLY
 
 SYSTEM_CALL = ctypes.CDLL(None, use_errno=True).syscall
 # Numbers of x86-64.

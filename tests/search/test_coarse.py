@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.search.coarse import CodeTable
+from app.search.local.coarse import CodeTable
 from app.search.types import Candidates, Entries, Subset
 
 Codes = NDArray[np.uint8]
@@ -284,9 +284,9 @@ def test_searches_during_changes_see_only_what_was_there() -> None:
 @pytest.fixture
 def every_order_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists of few rows, kept however little they help, and not given up for a scan of everything."""
-    monkeypatch.setattr("app.search.coarse.WORTH_COPYING", 2)
-    monkeypatch.setattr("app.search.nearest.WORTH_COPYING", 2)
-    monkeypatch.setattr("app.search.lists._ROWS_A_LIST", 60)
+    monkeypatch.setattr("app.search.local.coarse.WORTH_COPYING", 2)
+    monkeypatch.setattr("app.search.local.ivf_search.WORTH_COPYING", 2)
+    monkeypatch.setattr("app.search.local.inverted_lists._ROWS_A_LIST", 60)
 
 
 def grouped(bits: int, rng: np.random.Generator, groups: int, size: int) -> Codes:
@@ -303,7 +303,7 @@ def test_in_order_nearest_is_brute_force_through_every_change(
     bits: int, groups: int, given_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if given_up:
-        monkeypatch.setattr("app.search.nearest._FIRST_LOOK", 1)
+        monkeypatch.setattr("app.search.local.ivf_search._FIRST_LOOK", 1)
     rng = np.random.default_rng(groups)
     versions, table, reference = Versions(bits, rng, 1), CodeTable(bits), Reference()
     versions.codes = grouped(bits, rng, groups, 4000 // groups)
@@ -319,7 +319,7 @@ def test_in_order_nearest_is_brute_force_through_every_change(
         if step % 4 == 0:
             table.put_in_order()
         if given_up:
-            monkeypatch.setattr("app.search.nearest.WORTH_COPYING", (2, 0.1)[step % 4 > 0])
+            monkeypatch.setattr("app.search.local.ivf_search.WORTH_COPYING", (2, 0.1)[step % 4 > 0])
         for _ in range(4):
             code = near(versions.codes[rng.integers(len(versions.codes))], rng)
             pool, radius = LIMITS[rng.integers(len(LIMITS))], (None, 0, 3, bits // 3)[rng.integers(4)]
@@ -332,8 +332,8 @@ def test_in_order_nearest_is_brute_force_through_every_change(
 
 
 def test_codes_in_groups_are_put_in_order_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.coarse._MANY", 20_000)
-    monkeypatch.setattr("app.search.lists._ROWS_A_LIST", 250)
+    monkeypatch.setattr("app.search.local.coarse._MANY", 20_000)
+    monkeypatch.setattr("app.search.local.inverted_lists._ROWS_A_LIST", 250)
     rng = np.random.default_rng(0)
     for codes, ordered in ((grouped(128, rng, 10, 2500), True), (rng.integers(0, 256, (25_000, 16), np.uint8), False)):
         table, count = CodeTable(128), len(codes)

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from app.errors import PictureRefusedError
-from app.search.confinement import Confinement, offered
-from app.search.decode import MEDIA_TYPES, DecodeLimits
-from app.search.prepare import InProcess
-from app.search.sandbox import Job, Sandbox
-from models.preprocess import Preprocess
+from app.search.decode.confinement import Confinement, offered
+from app.search.decode.image import MEDIA_TYPES, DecodeLimits
+from app.search.decode.prepare import InProcess
+from app.search.decode.sandbox import Job, Sandbox
+from models.network.preprocess import Preprocess
 from tests.pictures import corners, every_format
 from tests.search.planted import attempts
 
@@ -124,7 +124,7 @@ def test_kernel_that_lacks_something_still_decodes_and_the_log_says_what_holds(
 def test_confined_process_uses_descriptors_that_are_open_and_ends_at_its_processor_time(secret: Path) -> None:
     program = (
         "import os, sys\n"
-        "from app.search.confinement import confine\n"
+        "from app.search.decode.confinement import confine\n"
         "kept = os.open(sys.argv[1], os.O_RDONLY)\n"
         "confine(10**9, cpu_seconds=1)\n"
         "os.write(1, os.pread(kept, 100, 4))\n"
@@ -139,7 +139,7 @@ def test_process_with_other_threads_does_not_count_landlock_as_in_force() -> Non
     program = (
         "import json, sys, threading\n"
         "from dataclasses import asdict\n"
-        "from app.search.confinement import confine\n"
+        "from app.search.decode.confinement import confine\n"
         "def attempt():\n"
         "    go.wait()\n"
         "    try: open('/etc/passwd'); tried.append('read')\n"

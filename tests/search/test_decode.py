@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
 from app.errors import PictureRefusedError
-from app.search.decode import Crop, DecodeLimits, Picture, decode, thumbnail
+from app.search.decode.image import Crop, DecodeLimits, Picture, decode, thumbnail
 from tests.hostile import chunk, gif, png, with_exif
 from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format, gradient
 

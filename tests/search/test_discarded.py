@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from app.search.discarded import Discarded
+from app.search.local.deferred_free import Discarded
 
 
 def test_slots_wait_until_their_time_has_come() -> None:

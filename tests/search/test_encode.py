@@ -17,12 +17,12 @@ from PIL import Image
 
 from app.demo import demo_pictures
 from app.errors import UnavailableError
-from app.search.encode import BATCH, BatchingEncoder, open_encoder
-from app.search.runtimes import TorchRuntime
-from models.backbones import BACKBONES
-from models.network import LatentHashNet
-from models.openvino_runtime import OpenVinoRuntime, convert
-from models.preprocess import Preprocess
+from app.search.encode.batching import BATCH, BatchingEncoder, open_encoder
+from app.search.encode.runtimes import TorchRuntime
+from models.network.backbones import BACKBONES
+from models.network.latent_hash_net import LatentHashNet
+from models.network.openvino_runtime import OpenVinoRuntime, convert
+from models.network.preprocess import Preprocess
 
 # OpenVINO's converter traces the network, as torch would no longer have it.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
@@ -239,7 +239,7 @@ def test_opening_meets_every_size_of_batch_on_every_lane_largest_first(
 ) -> None:
     runtime = HeldRuntime(lanes=3)
     runtime.go.set()
-    monkeypatch.setattr("app.search.encode.open_runtime", lambda *_: runtime)
+    monkeypatch.setattr("app.search.encode.batching.open_runtime", lambda *_: runtime)
     encoder, _ = open_encoder("general", "cpu", "f32", tmp_path)
     encoder.close()
     sizes = [len(batch) for batch in runtime.narrow]

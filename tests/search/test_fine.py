@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.search.fine import distances, smallest
+from app.search.local.fine import distances, smallest
 
 
 @pytest.mark.parametrize("dim", [1, 7, 48, 1280, 4096])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.search.gather import Gathering, Hits
+from app.search.milvus.capped_top_k import Gathering, Hits
 
 NOBODY = -1
 

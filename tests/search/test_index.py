@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import VectorFile, kept_whole
+from app.catalogue.vectors.file import VectorFile, kept_whole
 from app.search.index import LocalIndex
 from app.search.types import Candidates, Entries, Subset
-from models.codes import hamming
+from models.network.codes import hamming
 
 COUNT, BITS, DIM = 400, 48, 32
 

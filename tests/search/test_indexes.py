@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import VectorFile, VectorType
+from app.catalogue.vectors.file import VectorFile, VectorType
 from app.errors import LookalikeError
-from app.search import milvus
 from app.search.index import Index, LocalIndex
-from app.search.milvus import MilvusIndex
-from app.search.milvus_collection import Collection
-from app.search.milvus_connection import Connection
+from app.search.milvus import index as milvus
+from app.search.milvus.collection import Collection
+from app.search.milvus.connection import Connection
+from app.search.milvus.index import MilvusIndex
 from app.search.types import Encoded, Entries, Ids, Match, Subset
-from models.codes import hamming
+from models.network.codes import hamming
 
 # Few bits, so that many are as near as others.
 COUNT, BITS, DIM = 500, 16, 24

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from app.search import kernels
-from app.search.kernels import nearest_centres, nearest_codes
+from app.search.local import kernels
+from app.search.local.kernels import nearest_centres, nearest_codes
 
 RNG = np.random.default_rng(0)
 CODES = RNG.integers(0, 256, (5000, 8), np.uint8)

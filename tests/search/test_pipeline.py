@@ -12,20 +12,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors.file import VectorFile
 from app.demo import demo_pictures
 from app.errors import InvalidInputError, NotFoundError, PictureRefusedError
-from app.search.decode import DecodeLimits
-from app.search.encode import BatchingEncoder, Encoder
+from app.search.decode.image import DecodeLimits
+from app.search.decode.prepare import InProcess
+from app.search.encode.batching import BatchingEncoder, Encoder
+from app.search.encode.runtimes import TorchRuntime
 from app.search.index import Index, LocalIndex
 from app.search.pipeline import Answer, Searcher
-from app.search.prepare import InProcess
-from app.search.runtimes import TorchRuntime
 from app.search.types import Encoded, Entries, Mode, SearchOptions, Subset
-from models.backbones import BACKBONES
-from models.codes import hamming
-from models.network import LatentHashNet
-from models.similarity import Curve, Similarity
+from models.checkpoint.similarity import Curve, Similarity
+from models.network.backbones import BACKBONES
+from models.network.codes import hamming
+from models.network.latent_hash_net import LatentHashNet
 from tests.fakes import BITS, FEATURE_DIM, FakeEncoder
 
 PICTURES = list(islice(demo_pictures(), 60))

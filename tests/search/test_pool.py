@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.catalogue.vectors import VectorFile
+from app.catalogue.vectors.file import VectorFile
 from app.search import pool
 from app.search.duplicates import duplicates
 from app.search.index import LocalIndex

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from app.errors import DecodingUnavailableError, PictureRefusedError
-from app.search.retries import PAUSES_S, retried
+from app.search.decode.retries import PAUSES_S, retried
 
 
 class Busy:
@@ -24,7 +24,7 @@ class Busy:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.retries.PAUSES_S", (0.01,) * len(PAUSES_S))
+    monkeypatch.setattr("app.search.decode.retries.PAUSES_S", (0.01,) * len(PAUSES_S))
 
 
 def test_picture_is_decoded_once_the_machine_has_time(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from app.errors import InvalidInputError
-from app.search.runtimes import converted, kept, open_runtime
-from models.backbones import BACKBONES
-from models.checkpoint import describe, save
-from models.description import CheckpointInfo
+from app.search.encode.runtimes import converted, kept, open_runtime
+from models.checkpoint.files import describe, save
+from models.checkpoint.info import CheckpointInfo
 from models.errors import CheckpointError
-from models.network import LatentHashNet
-from models.openvino_runtime import OpenVinoRuntime
+from models.network.backbones import BACKBONES
+from models.network.latent_hash_net import LatentHashNet
+from models.network.openvino_runtime import OpenVinoRuntime
 
 # OpenVINO's converter traces the network, as torch would no longer have it.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
@@ -51,7 +51,7 @@ def test_what_was_kept_gives_the_same_to_the_last_bit(checkpoint: Checkpoint, ca
 
 def test_a_start_that_finds_it_needs_no_torch(checkpoint: Checkpoint, cache: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from app.search.encode import open_encoder\n"
+        "import sys; from pathlib import Path; from app.search.encode.batching import open_encoder\n"
         f"encoder, _ = open_encoder({str(checkpoint[0])!r}, 'cpu', 'f32', Path({str(cache)!r}))\n"
         "encoder.close(); print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))"
     )

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from app.errors import DecodingUnavailableError, PictureRefusedError
-from app.search.decode import Crop, DecodeLimits
-from app.search.prepare import InProcess
-from app.search.sandbox import Job, Sandbox
-from models.preprocess import Preprocess
+from app.search.decode.image import Crop, DecodeLimits
+from app.search.decode.prepare import InProcess
+from app.search.decode.sandbox import Job, Sandbox
+from models.network.preprocess import Preprocess
 from tests.crash.watch import family, resident
 from tests.hostile import lies
 from tests.pictures import corners, encoded

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from app.search import system_calls
+from app.search.decode import seccomp as system_calls
 
 X86_64, AARCH64 = ("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)
 ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS

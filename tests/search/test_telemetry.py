@@ -1,8 +1,8 @@
 import sys
 
-from models.network import LatentHashNet
-from models.openvino_runtime import convert
-from models.preprocess import Preprocess
+from models.network.latent_hash_net import LatentHashNet
+from models.network.openvino_runtime import convert
+from models.network.preprocess import Preprocess
 
 
 def test_openvino_reports_to_nobody() -> None:

@@ -30,13 +30,13 @@ import httpx2
 import psycopg
 import torch
 
-from app.catalogue.embedded import embedded_postgres
-from app.catalogue.embedded_server import Server
-from app.catalogue.locks import Lock
-from models.backbones import BACKBONES
-from models.checkpoint import describe, save
-from models.network import LatentHashNet
-from models.preprocess import Preprocess
+from app.catalogue.database.locks import Lock
+from app.catalogue.embedded.postgres import embedded_postgres
+from app.catalogue.embedded.server import Server
+from models.checkpoint.files import describe, save
+from models.network.backbones import BACKBONES
+from models.network.latent_hash_net import LatentHashNet
+from models.network.preprocess import Preprocess
 from tests.conftest import running_server
 from tests.crash.ledger import drawing
 

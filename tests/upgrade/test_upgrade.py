@@ -14,9 +14,9 @@ import httpx2
 import pytest
 from alembic import command
 
-from app.catalogue.database import Database
-from app.catalogue.embedded import embedded_postgres
-from app.catalogue.schema import config, revision, upgrade
+from app.catalogue.database.migrations import config, revision, upgrade
+from app.catalogue.database.sessions import Database
+from app.catalogue.embedded.postgres import embedded_postgres
 from tests.conftest import running_server
 from tests.crash.ledger import drawing
 from tests.upgrade.record import BACKUP, DATA, DATABASE, EXPECTED, dump, load, lookalike

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.baselines.kinds import KINDS
-from models.baselines.method import MethodError, evenly, packed, pairs
+from models.comparison.baselines.kinds import KINDS
+from models.comparison.baselines.method import MethodError, evenly, packed, pairs
 from tests.models.baselines.toy import bits_of, mean_precision, toy
 
 SUPERVISED = sorted(name for name, kind in KINDS.items() if kind.learns != "no labels")

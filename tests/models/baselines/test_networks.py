@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from models.baselines import cnnh
-from models.baselines.cnnh import FactorisedCodes
-from models.baselines.cnnh_plus import FactorisedCodesAndClasses
-from models.baselines.latent import LatentLayer
-from models.baselines.method import evenly
-from models.baselines.ssdh import SemanticsPreservingHash
+from models.comparison.baselines import cnnh
+from models.comparison.baselines.cnnh import FactorisedCodes
+from models.comparison.baselines.cnnh_plus import FactorisedCodesAndClasses
+from models.comparison.baselines.latent import LatentLayer
+from models.comparison.baselines.method import evenly
+from models.comparison.baselines.ssdh import SemanticsPreservingHash
 from tests.models.baselines.toy import CLASSES, bits_of, toy
 
 

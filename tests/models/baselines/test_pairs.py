@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.baselines import bre, ksh, mlh
-from models.baselines.kernel import Kernel
-from models.baselines.method import pairs
+from models.comparison.baselines import bre, ksh, mlh
+from models.comparison.baselines.kernel import Kernel
+from models.comparison.baselines.method import pairs
 from tests.models.baselines.toy import toy
 
 Numbers = NDArray[np.number]

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.baselines.itq import IterativeQuantisation
-from models.baselines.lsh import LocalitySensitiveHashing
-from models.baselines.sh import SpectralHashing, smoothest
-from models.codes import Floats
+from models.comparison.baselines.itq import IterativeQuantisation
+from models.comparison.baselines.lsh import LocalitySensitiveHashing
+from models.comparison.baselines.sh import SpectralHashing, smoothest
+from models.network.codes import Floats
 from tests.models.baselines.toy import bits_of, toy
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models import counted
-from models.baselines.method import Labels, Method
-from models.codes import Codes, Floats
-from models.compare_data import Side
+from models.checkpoint import distance_histograms as counted
+from models.comparison.baselines.method import Labels, Method
+from models.comparison.data import Side
+from models.network.codes import Codes, Floats
 
 CLASSES = 5
 

@@ -1,0 +1,1 @@
+"""Limits on connections, bodies, bytes, time and concurrency."""

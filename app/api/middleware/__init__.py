@@ -1,0 +1,1 @@
+"""Middleware: keys, host names, rate limit, request log, disconnects."""

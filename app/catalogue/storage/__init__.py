@@ -1,0 +1,1 @@
+"""Originals and thumbnails: on local disk or in S3."""

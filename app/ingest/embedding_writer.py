@@ -1,0 +1,100 @@
+"""Makes encodings of one generation: pictures → codes and F7 → slots → kept by the index."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from app.catalogue import changes
+from app.catalogue.changes import NewEncoding
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import Picture
+from app.catalogue.storage.protocol import PictureStore
+from app.errors import PictureRefusedError
+from app.search.decode.prepare import Prepared, Preparer
+from app.search.encode.batching import Encoder
+from app.search.index import Index
+
+
+class Encodings:
+    """One network, and the generation that it fills."""
+
+    def __init__(
+        self, database: Database, prepare: Preparer, encoder: Encoder, index: Index, generation_id: int
+    ) -> None:
+        self.generation_id = generation_id
+        self._database, self._prepare, self._encoder, self._index = database, prepare, encoder, index
+
+    def prepare(self, data: bytes, *, thumbnail: bool = False) -> Prepared:
+        """Decodes a picture, down to what the network reads of it.
+
+        Raises:
+            PictureRefusedError: it cannot be used.
+        """
+        return self._prepare(data, thumbnail=thumbnail)
+
+    def code(self, data: bytes) -> bytes:
+        """Returns the code that the network gives a picture, and keeps nothing of it.
+
+        Raises:
+            PictureRefusedError: it cannot be used.
+        """
+        code: bytes = self._encoder.encode_many([self._prepare(data).image]).codes[0].tobytes()
+        return code
+
+    def make(self, images: Sequence[Image.Image]) -> list[NewEncoding]:
+        """Encodes prepared pictures and has the index keep them; nothing of it is visible before a commit says so.
+
+        Raises:
+            UnavailableError: disk, index or database cannot be used.
+        """
+        if not images:
+            return []
+        encoded = self._encoder.encode_many(images)
+        with self._database.begin() as session:
+            slots = changes.reserve_slots(session, self.generation_id, len(images))
+        try:
+            kept = self._index.keep(slots, encoded)
+        except BaseException:
+            self._index.discard(slots)
+            raise
+        return [
+            NewEncoding(int(slot), code.tobytes(), int(checksum), kept.moment)
+            for slot, code, checksum in zip(slots, encoded.codes, kept.checksums, strict=True)
+        ]
+
+    def of(
+        self, pictures: Sequence[Picture], prepared: Callable[[Picture], Image.Image | None]
+    ) -> list[tuple[Picture, NewEncoding]]:
+        """Encodes pictures of the catalogue anew, but for those of which `prepared` can give nothing.
+
+        Raises:
+            UnavailableError: disk, index or database cannot be used.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as cores:
+            images = list(cores.map(prepared, pictures))
+        ready = [(picture, image) for picture, image in zip(pictures, images, strict=True) if image is not None]
+        made = self.make([image for _, image in ready])
+        return [(picture, new) for (picture, _), new in zip(ready, made, strict=True)]
+
+    def of_originals(self, files: PictureStore, pictures: Sequence[Picture]) -> list[tuple[Picture, NewEncoding]]:
+        """Encodes pictures of the catalogue from their originals, but for those that are missing or damaged.
+
+        Raises:
+            UnavailableError: disk, index or database cannot be used, or pictures cannot be decoded now.
+        """
+
+        def prepared(picture: Picture) -> Image.Image | None:
+            try:
+                return self._prepare(files.read(picture.sha256)).image
+            except (OSError, PictureRefusedError):
+                return None
+
+        return self.of(pictures, prepared)
+
+    def discard(self, slots: Sequence[int]) -> None:
+        """Lets the index know of slots that no picture has any more."""
+        if slots:
+            self._index.discard(np.array(slots, np.int64))

@@ -1,0 +1,1 @@
+"""Ingest jobs: rows, files, the runner."""

@@ -1,0 +1,1 @@
+"""Work on the whole catalogue: check, backup, restore, reindex, sync."""

@@ -1,0 +1,139 @@
+"""A backup: the catalogue in a folder, as of one moment, taken while the service runs. `restore.py` puts it back.
+
+    DIR/manifest.json     written last: it names the folder of the moment, and without it the backup is not whole
+    DIR/as-of-…/tables/   rows, in PostgreSQL's binary COPY format; the manifest names their columns and digests
+    DIR/as-of-…/vectors/  F7 of every generation
+    DIR/pictures/         originals, from wherever they are kept; thumbnails are made again when they are asked for
+
+Slots are written once and originals never change, so files may be copied after the moment that the rows are of. What
+must not happen meanwhile is that an original is deleted: deletions are queued while a backup holds its lock. Taken
+again into the same folder, a backup copies only originals that are new, and until it is whole the earlier one stays
+what it was. Only the owner may read what it writes.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from app.catalogue.database.locks import Lock, exclusively
+from app.catalogue.database.migrations import revision
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Generation, Picture
+from app.catalogue.queries import last_change
+from app.catalogue.storage.local import PictureFiles
+from app.catalogue.storage.protocol import PictureStore
+from app.catalogue.vectors import hole_punching as sparse
+from app.catalogue.vectors.file import kept_whole
+from app.common import private_modes as private
+from app.errors import LookalikeError
+from app.maintenance.backup_manifest import MANIFEST, MOMENT
+from app.maintenance.table_files import columns_of, write_rows
+
+# Each after those that it refers to.
+TABLES: tuple[type[Base], ...] = (Generation, CatalogueState, Picture, Encoding, Deletion, ApiKey)
+# Originals copied at a time.
+_AT_A_TIME = 16
+
+Report = Callable[[int, int], None]
+
+
+def backup(database: Database, pictures: PictureStore, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:
+    """Writes a backup; returns its manifest.
+
+    Raises:
+        LookalikeError: the folder holds something else, or an original is missing.
+        OSError: it cannot be written.
+    """
+    if target.exists() and any(target.iterdir()) and not _moments(target):
+        raise LookalikeError(f"{target} has other files in it. Name a new folder, or one with an earlier backup.")
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.mkdir(private.FOLDER, exist_ok=True)
+    private.make_folder(data_dir / "vectors")
+    for name in ("pictures", "tables", "vectors", MANIFEST):
+        private.close(target / name)
+    with exclusively(database, Lock.BACKUP):
+        folder = Path(tempfile.mkdtemp(prefix=f"{MOMENT}{datetime.now(UTC):%Y-%m-%dT%H-%MZ}-", dir=target))
+        try:
+            manifest = _taken(database, pictures, data_dir, folder, report)
+            new = target / f".{MANIFEST}"
+            private.write(new, json.dumps(manifest, indent=2).encode())
+            os.sync()
+            new.replace(target / MANIFEST)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        os.sync()
+        for earlier in _moments(target):
+            if earlier != folder:
+                shutil.rmtree(earlier)
+    return manifest
+
+
+def _taken(database: Database, pictures: PictureStore, data_dir: Path, folder: Path, report: Report) -> dict[str, Any]:
+    """Writes what is of one moment into its folder, and originals beside it; returns the manifest."""
+    with kept_whole(data_dir / "vectors"), database.snapshot() as session:
+        connection = session.connection()
+        columns = {table.__tablename__: columns_of(connection, table.__tablename__) for table in TABLES}
+        private.make_folder(folder / "tables")
+        digests = {name: write_rows(connection, name, its, folder / "tables" / name) for name, its in columns.items()}
+        found = session.execute(select(Picture.sha256, Picture.size_bytes).distinct())
+        sizes = [(sha256, size) for sha256, size in found]
+        _copy_out(pictures, PictureFiles(folder.parent / "pictures"), sizes, report)
+        _copy_vectors(data_dir / "vectors", folder / "vectors")
+        return {
+            "version": version("lookalike"),
+            "revision": revision(connection),
+            "folder": folder.name,
+            "columns": columns,
+            "digests": digests,
+            "seq": last_change(session),
+            "pictures": session.scalars(select(func.count(Picture.id))).one(),
+        }
+
+
+def _copy_vectors(source: Path, target: Path) -> None:
+    private.make_folder(target)
+    for path in source.glob("[!.]*"):
+        sparse.copy(str(path), str(target / path.name))
+
+
+def _moments(target: Path) -> list[Path]:
+    """Returns the folders of all backups in a folder, whole or not."""
+    return [*target.glob(f"{MOMENT}*"), *(path for path in (target / "tables", target / "vectors") if path.is_dir())]
+
+
+def _copy_out(source: PictureStore, target: PictureFiles, sizes: Sequence[tuple[str, int]], report: Report) -> None:
+    """Copies originals that the folder has not; they are synced with everything else at the end."""
+
+    def copy(wanted: tuple[str, int]) -> None:
+        sha256, size = wanted
+        path = target.original(sha256)
+        # After a power cut a file may have its name, and nothing in it.
+        if not path.exists() or path.stat().st_size != size:
+            data = _original(source, sha256)
+            private.make_folder(path.parent)
+            temporary = path.with_name(f".{sha256}")
+            private.write(temporary, data)
+            temporary.replace(path)
+
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        for first in range(0, len(sizes), _AT_A_TIME):
+            list(threads.map(copy, sizes[first : first + _AT_A_TIME]))
+            report(min(first + _AT_A_TIME, len(sizes)), len(sizes))
+
+
+def _original(source: PictureStore, sha256: str) -> bytes:
+    try:
+        return source.read(sha256)
+    except FileNotFoundError as error:
+        raise LookalikeError(f"The original {sha256} is missing. `lookalike check` says whose it is.") from error

@@ -1,0 +1,234 @@
+"""Put a backup into an empty catalogue: all of it, or nothing.
+
+Rows go into the tables of the version that they came from, which are then brought to this version's. That is done
+twice: once to find out what the backup lacks, and taken back; then, once all files are copied, for good. A restore
+that fails or is killed leaves the catalogue empty: what it copied is deleted at once, or at the next start.
+"""
+
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.catalogue.advisory_registry import Role, held_by
+from app.catalogue.database.locks import Lock
+from app.catalogue.database.migrations import with_tables_of
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.tables import ApiKey, Base, Deletion, Generation, Picture
+from app.catalogue.storage import removals
+from app.catalogue.storage.ledger import ledger_in
+from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.orphan_cleanup import remove_unused
+from app.catalogue.storage.protocol import PictureStore
+from app.catalogue.vectors import hole_punching as sparse
+from app.common import private_modes as private
+from app.errors import LookalikeError, UnavailableError
+from app.maintenance.backup import TABLES
+from app.maintenance.backup_manifest import Manifest, read_manifest
+from app.maintenance.restore_check import Contents, Lacking, lacking, missing_originals, read_contents
+from app.maintenance.table_files import check_tables, read_rows
+
+# What has a number of its own, and where all those that were ever given are found; a deleted picture's stays its own.
+_NUMBERS = {Generation: [Generation.id], Picture: [Picture.id, Deletion.picture_id], ApiKey: [ApiKey.id]}
+# Originals copied at a time.
+_AT_A_TIME = 16
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What came back, what of it is lacking, and which networks it needs that are not here, in sentences."""
+
+    pictures: int
+    lacking: Lacking
+    checkpoints: list[str]
+
+
+@dataclass(frozen=True)
+class _Restore:
+    """One backup on its way into one catalogue."""
+
+    database: Database
+    pictures: PictureStore
+    data_dir: Path
+    manifest: Manifest
+    without_missing: bool
+
+    def run(self, report: Report) -> Restored:
+        contents = self._look()
+        # Files of a restore that was cut off are named in a note, and deleted with it.
+        files = {f".restoring-{vectors.path.name}": vectors.path for vectors in contents.vectors}
+        folder = self.data_dir / "vectors"
+        with ledger_in(self.data_dir).note([*contents.sizes, *(f"file:vectors/{name}" for name in files)]):
+            try:
+                damaged = self._copy_originals(contents, report)
+                private.make_folder(folder)
+                for name, path in files.items():
+                    if path.exists():
+                        sparse.copy(str(path), str(folder / name))
+                # Rows are synced when they are committed; what they speak of has to be before.
+                os.sync()
+                return self._commit(contents, damaged, [folder / name for name in files])
+            except BaseException:
+                with suppress(UnavailableError):
+                    remove_unused(self.database, self.pictures, contents.sizes)
+                raise
+            finally:
+                for name in files:
+                    (folder / name).unlink(missing_ok=True)
+
+    def _look(self) -> Contents:
+        """Finds out what the backup has and lacks, and changes nothing."""
+        with self.database.connection() as connection:
+            self._load(connection)
+            with Session(connection) as session:
+                contents = read_contents(session, self.manifest)
+                self._require_whole(lacking(session, contents, missing_originals(self.manifest, contents)))
+            connection.rollback()
+        return contents
+
+    def _copy_originals(self, contents: Contents, report: Report) -> set[str]:
+        """Copies originals; returns those that are missing or damaged. Past the first of them only looks further."""
+        source, hashes, lost = PictureFiles(self.manifest.source / "pictures"), list(contents.sizes), set[str]()
+        for first in range(0, len(hashes), _AT_A_TIME):
+            some = hashes[first : first + _AT_A_TIME]
+            intact = {sha256: data for sha256 in some if (data := _intact(source, sha256)) is not None}
+            lost |= set(some) - set(intact)
+            if not lost or self.without_missing:
+                self.pictures.store(intact)
+            report(first + len(some), len(hashes))
+        return lost
+
+    def _commit(self, contents: Contents, lost: Collection[str], files: Sequence[Path]) -> Restored:
+        with self.database.connection() as connection:
+            self._load(connection)
+            with Session(connection) as session:
+                lacks = lacking(session, contents, lost)
+            self._require_whole(lacks)
+            for file in files:
+                if file.exists():
+                    file.replace(file.with_name(file.name.removeprefix(".restoring-")))
+            _sync(self.data_dir / "vectors")
+        return Restored(self.manifest.pictures, lacks, contents.checkpoints)
+
+    def _load(self, connection: Connection) -> None:
+        """Puts the rows into empty tables."""
+        _require_empty(connection)
+        manifest = self.manifest
+        try:
+            for table in reversed(TABLES):
+                connection.execute(delete(table))
+            with with_tables_of(connection, manifest.revision):
+                for name, columns in manifest.columns.items():
+                    read_rows(connection, name, columns, manifest.table(name))
+            for table, given in _NUMBERS.items():
+                _go_on_counting(connection, table, given)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            reason = (str(error.orig).strip().splitlines() or ["no reason given"])[0]
+            raise LookalikeError(f"The tables in {manifest.folder} do not belong together: {reason}") from error
+
+    def _require_whole(self, lacks: Lacking) -> None:
+        if not lacks or self.without_missing:
+            return
+        pictures, source = self.manifest.pictures, self.manifest.source
+        sentences = list(lacks.files)
+        if lacks.pictures:
+            where = source / "pictures" / "originals"
+            what = f"{lacks.pictures} of {pictures} pictures have no intact original in {where}"
+            sentences.append(f"{what}: {lacks.named}.")
+        raise LookalikeError(
+            " ".join(sentences) + " Nothing was restored. Take what is missing from another copy of the backup, or "
+            "restore everything else with --allow-missing."
+        )
+
+
+def restore(
+    database: Database,
+    pictures: PictureStore,
+    data_dir: Path,
+    source: Path,
+    report: Report,
+    *,
+    without_missing: bool = False,
+) -> Restored:
+    """Puts a backup into an empty catalogue.
+
+    Args:
+        database: an empty catalogue.
+        pictures: where originals go.
+        data_dir: where vectors go.
+        source: the backup's folder.
+        report: hears how many originals of how many are copied.
+        without_missing: whether to go on where the backup lacks originals or vectors.
+
+    Raises:
+        LookalikeError: the backup is not whole, damaged, or of a version that this one does not know; the catalogue
+            is not empty, or in use; a disk is full. The catalogue is as it was.
+    """
+    try:
+        manifest = read_manifest(source)
+        check_tables(manifest)
+        private.make_data_folder(data_dir)
+        with _alone(database):
+            return _Restore(database, pictures, data_dir, manifest, without_missing).run(report)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise LookalikeError(
+            f"{where}{error.strerror}. Nothing was restored. A backup that another user made has to belong to the one "
+            "who restores it (chown -R), and the data folder's disk needs room for all of it."
+        ) from error
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[None]:
+    """Makes sure that no service and no other restore is at work, for the length of the block."""
+    with database.asking_in_sql() as connection:
+        # Back in the pool it would keep the lock.
+        connection.detach()
+        if not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": Lock.RESTORE.value}):
+            raise LookalikeError("Another restore into this catalogue is under way. Wait for it, or stop it first.")
+        with database.asking() as session:
+            wait = removals.checkpoint(session, None).wait_s
+        if wait:
+            raise LookalikeError(
+                f"Originals of this catalogue are still being deleted. Run the restore again in {wait} s."
+            )
+        yield
+
+
+def _require_empty(connection: Connection) -> None:
+    if held_by(connection, Role.OPEN):
+        raise LookalikeError("A service runs on this catalogue. Stop it, then restore.")
+    if connection.scalar(select(Picture.id).limit(1)) is not None:
+        raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
+
+
+def _intact(source: PictureFiles, sha256: str) -> bytes | None:
+    try:
+        data = source.read(sha256)
+    except FileNotFoundError:
+        return None
+    return data if content_hash(data) == sha256 else None
+
+
+def _go_on_counting(connection: Connection, table: type[Base], given: Sequence[InstrumentedAttribute[int]]) -> None:
+    """Has new rows numbered after all that were ever given."""
+    last = func.greatest(*(select(func.max(number)).scalar_subquery() for number in given))
+    numbers = func.pg_get_serial_sequence(table.__tablename__, "id")
+    connection.execute(select(func.setval(numbers, func.coalesce(last, 1), last.is_not(None))))
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

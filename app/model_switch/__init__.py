@@ -1,0 +1,1 @@
+"""Opening models, and switching between them while requests are under way."""

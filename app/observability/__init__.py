@@ -1,0 +1,1 @@
+"""Hooks, metrics, tracing and logging."""

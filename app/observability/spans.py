@@ -1,0 +1,105 @@
+"""Requests, searches, additions and their stages as spans of OpenTelemetry; the only file that knows of it.
+
+A span's parent is whatever is current in its context: the stage of a search belongs to the search, the search to the
+request, and the request to the trace that its header `traceparent` names (W3C Trace Context).
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from opentelemetry import trace
+from opentelemetry.propagate import extract
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from app.errors import CatalogueMovedError, NotFoundError, PictureRefusedError
+from app.observability.hooks import Observer, Work
+
+_NAME = "lookalike"
+_SERVER_ERRORS = 500
+
+
+class RequestSpan:
+    """The span of a request."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    @property
+    def trace_id(self) -> str:
+        """The trace's number, 32 hexadecimal digits."""
+        return trace.format_trace_id(self._span.get_span_context().trace_id)
+
+    def answered(self, method: str, route: str, status: int) -> None:
+        """Notes how the request was answered; what went wrong here is an error, what was asked wrongly is none."""
+        self._span.update_name(f"{method} {route}")
+        self._span.set_attributes({"http.route": route, "http.response.status_code": status})
+        if status >= _SERVER_ERRORS:
+            self._span.set_status(StatusCode.ERROR)
+
+
+class Tracing(Observer):
+    """Makes spans and hands them to a provider."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer(_NAME, version(_NAME))
+
+    @contextmanager
+    def request(self, scope: Scope) -> Iterator[RequestSpan]:
+        """Makes the span of a request, for the length of the block."""
+        parent = extract(dict(Headers(scope=scope)))
+        attributes = {"http.request.method": scope["method"], "url.path": scope["path"], "url.scheme": scope["scheme"]}
+        with self._tracer.start_as_current_span(
+            scope["method"], parent, kind=SpanKind.SERVER, attributes=attributes
+        ) as span:
+            yield RequestSpan(span)
+
+    @contextmanager
+    def during(self, name: str, /) -> Iterator[None]:
+        """Makes the span of a piece of work or of a stage."""
+        with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
+            try:
+                yield
+            except (PictureRefusedError, NotFoundError, CatalogueMovedError):
+                # What was asked wrongly, and what is done again with another network, is no error.
+                raise
+            except Exception as error:
+                span.record_exception(error)
+                span.set_status(StatusCode.ERROR)
+                raise
+
+    def ended(self, work: Work) -> None:
+        """Notes what there is to say of a piece of work."""
+        trace.get_current_span().set_attributes({f"{_NAME}.{name}": value for name, value in work.facts.items()})
+
+    def close(self) -> None:
+        """Sends what has not been sent yet, if that does not take too long."""
+        self._provider.shutdown()
+
+
+def open_provider(exporter: str) -> TracerProvider:
+    """Returns a provider that sends spans as the variables say, `otlp` to a collector or `console` to the output."""
+    provider = TracerProvider(resource=_resource())
+    provider.add_span_processor(BatchSpanProcessor(_exporter(exporter)))
+    return provider
+
+
+def _exporter(name: str) -> SpanExporter:
+    if name == "console":
+        return ConsoleSpanExporter()
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
+
+
+def _resource() -> Resource:
+    """Returns what this process is; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES know better."""
+    own: dict[str, str | int] = {"service.name": _NAME, "service.version": version(_NAME), "process.pid": os.getpid()}
+    return Resource.create(own).merge(OTELResourceDetector().detect())

@@ -1,0 +1,1 @@
+"""RGB to code and F7: batching and runtimes."""

@@ -1,0 +1,1 @@
+"""The local index: code table, inverted lists, kernels, re-ranking, checksums."""

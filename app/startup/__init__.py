@@ -1,0 +1,1 @@
+"""Supervision of a start: deadlines and signals."""

@@ -1,0 +1,80 @@
+"""A checkpoint: a network's weights, and beside them everything needed to use them (`models/checkpoint/info.py`)."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.checkpoint.info import CheckpointInfo, find, fingerprint, read_info, read_weights, write_info
+from models.errors import CheckpointError
+from models.network.backbones import BACKBONES
+from models.network.latent_hash_net import LatentHashNet
+
+
+def describe(network: LatentHashNet, name: str, classes: tuple[str, ...]) -> CheckpointInfo:
+    """Reads off a network what its checkpoint has to say; training, metrics and fingerprint come later."""
+    return CheckpointInfo(
+        name=name,
+        backbone=network.backbone_name,
+        bits=network.bits,
+        feature_dim=network.feature_dim,
+        feature_norm=network.feature_norm,
+        classes=classes,
+        preprocess=network.preprocess,
+    )
+
+
+def save(network: LatentHashNet, info: CheckpointInfo, folder: Path) -> CheckpointInfo:
+    """Writes the checkpoint `info.name` into `folder`, weights as float16; returns `info` with its fingerprint.
+
+    The JSON comes last, by an atomic rename: a checkpoint without one is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: _compact(value) for name, value in network.state_dict().items()}
+    info = replace(info, fingerprint=fingerprint(info, {name: value.numpy() for name, value in weights.items()}))
+    target, temporary = folder / f"{info.name}.safetensors", folder / f"{info.name}.safetensors.tmp"
+    save_file(weights, temporary)
+    # safetensors makes files that only their owner can read; others may run what we installed.
+    temporary.chmod(0o644)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(target)
+    write_info(info, folder / f"{info.name}.json")
+    return info
+
+
+def load(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
+    """Rebuilds a network from a checkpoint.
+
+    Args:
+        checkpoint: the name of one that ships, or the path of its JSON or safetensors file.
+
+    Returns:
+        The network in evaluation mode with float32 weights, and what its checkpoint says.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or its parts disagree.
+    """
+    path = find(checkpoint)
+    info = read_info(path)
+    if info.backbone not in list(BACKBONES):
+        raise CheckpointError(f"{path}: there is no backbone {info.backbone}; known: {', '.join(BACKBONES)}.")
+    weights = {name: torch.from_numpy(value) for name, value in read_weights(path, info).items()}
+    network = LatentHashNet(info.backbone, info.bits, len(info.classes), info.preprocess, info.feature_norm)
+    try:
+        network.load_state_dict({name: value.to(_dtype_in_use(value)) for name, value in weights.items()})
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: the weights do not fit a {info.backbone}: {error}") from error
+    return network.eval(), info
+
+
+def _compact(value: Tensor) -> Tensor:
+    value = value.detach().to("cpu").contiguous()
+    return value.to(torch.float16) if value.is_floating_point() else value
+
+
+def _dtype_in_use(value: Tensor) -> torch.dtype:
+    return torch.float32 if value.is_floating_point() else value.dtype

@@ -1,0 +1,1 @@
+"""The paper's baselines and ours on the same features."""

@@ -1,0 +1,44 @@
+"""All methods by name: how each is made, and what a reader of a comparison should know of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from models.comparison.baselines import bre, cnnh, ksh, mlh
+from models.comparison.baselines.cnnh_plus import FactorisedCodesAndClasses
+from models.comparison.baselines.itq import IterativeQuantisation
+from models.comparison.baselines.latent import LatentLayer
+from models.comparison.baselines.lsh import LocalitySensitiveHashing
+from models.comparison.baselines.method import Method
+from models.comparison.baselines.sh import SpectralHashing
+from models.comparison.baselines.ssdh import SemanticsPreservingHash
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A method before it learns.
+
+    Attributes:
+        title: as tables and plots name it.
+        learns: what it learns from, in words.
+        make: bits, seed → the method; pair-based ones take `most` too.
+        most: labelled pictures of which pairs are looked at, as in its paper; None where none are.
+    """
+
+    title: str
+    learns: str
+    make: Callable[..., Method]
+    most: int | None = None
+
+
+KINDS = {
+    "lsh": Kind("LSH", "no labels", LocalitySensitiveHashing),
+    "sh": Kind("SH", "no labels", SpectralHashing),
+    "itq": Kind("ITQ", "no labels", IterativeQuantisation),
+    "ksh": Kind("KSH", "pairs", ksh.KernelSupervisedHashing, ksh.LABELLED),
+    "mlh": Kind("MLH", "pairs", mlh.MinimalLossHashing, mlh.LABELLED),
+    "bre": Kind("BRE", "pairs", bre.BinaryReconstructiveEmbedding, bre.LABELLED),
+    "cnnh": Kind("CNNH", "pairs", cnnh.FactorisedCodes, cnnh.LABELLED),
+    "cnnh+": Kind("CNNH+", "pairs and labels", FactorisedCodesAndClasses, cnnh.LABELLED),
+    "ours": Kind("ours", "labels", LatentLayer),
+    "ssdh": Kind("SSDH", "labels", SemanticsPreservingHash),
+}

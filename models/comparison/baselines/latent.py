@@ -1,0 +1,55 @@
+"""The paper's own method: a latent layer of sigmoid units between the features and the classes.
+
+Lin, Yang, Hsiao, Chen: Deep Learning of Binary Hash Codes for Fast Image Retrieval, CVPR Workshops 2015, section 3.2:
+a code is H > ½, and labels alone teach it, by the softmax loss on F8. What learns here, and what stays as it is, says
+`descent.py`; `lookalike train` lets F7 learn too. Every labelled picture is learnt from: the cost grows with pictures,
+not with pairs.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from models.comparison.baselines.descent import descend, layers
+from models.comparison.baselines.method import Labels, fitted, known, packed
+from models.network.codes import Codes, Floats
+from models.training.config import Recipe
+from models.training.losses import loss
+
+
+@dataclass
+class LatentLayer:
+    """F7 → hidden layer → H → F8; `push` and `balance` are the weights of what SSDH adds to the loss."""
+
+    bits: int
+    seed: int = 0
+    push: float = 0.0
+    balance: float = 0.0
+    name: str = "ours"
+    _latent: nn.Sequential | None = field(default=None, init=False, repr=False)
+
+    def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
+        """Learns from all features `(n, d)` and labels `(n,)`.
+
+        Raises:
+            MethodError: there are no labels, or only one.
+        """
+        labels = known(labels, self.name)
+        latent = nn.Sequential(layers(features, self.bits, self.seed), nn.Sigmoid())
+        classes = nn.Linear(self.bits, int(labels.max()) + 1)
+        recipe = Recipe(push=self.push, balance=self.balance)
+        pictures, targets = torch.from_numpy(features), torch.from_numpy(labels)
+
+        def of(chosen: Tensor) -> Tensor:
+            activations = latent(pictures[chosen])
+            return loss(classes(activations), activations, targets[chosen], recipe)
+
+        descend(nn.ModuleList([latent, classes]), len(labels), of, self.seed)
+        self._latent = latent
+
+    @torch.inference_mode()
+    def codes(self, features: Floats) -> Codes:
+        """Returns H > ½ of features `(n, d)`."""
+        activations = fitted(self._latent)(torch.from_numpy(features))
+        return packed(activations.numpy() - 0.5)

@@ -1,0 +1,1 @@
+"""Training data: folders, shards, augmentation."""

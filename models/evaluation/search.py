@@ -1,0 +1,143 @@
+"""Every query against the whole database, in every mode, and what that measures.
+
+The ways to search are `bcs` (codes), `es raw` and `es unit` (F7 as it is or at length one), `hds raw` and `hds unit`
+(codes, then F7 over the pool), and `imagenet` (raw F7 of the backbone as ImageNet left it). A checkpoint's norm says
+which of the two its modes `es` and `hds` are. Knows nothing of networks.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.checkpoint.info import FeatureNorm
+from models.evaluation import metrics
+from models.evaluation.encode_files import Encoded
+from models.evaluation.metrics import Doubles, Ranking
+from models.network.codes import Codes, Floats, hamming
+from models.reports.images import Sample
+
+KS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
+MODES = ("es", "hds", "bcs", "imagenet")
+DEPTH, RADIUS = 1000, 2
+SAMPLES, SHOWN = 8, 5
+# So many queries at a time, a share to each core: NumPy lets go of Python while it sorts and sums.
+_SHARE = 256
+
+Scores = dict[str, float | Doubles]
+# How a way to search orders the whole database, and which neighbours in that order it cannot tell apart.
+Ranked = tuple[Ranking, metrics.Ties]
+
+
+def retrieval(
+    queries: Encoded,
+    database: Encoded,
+    norm: FeatureNorm,
+    pool: int,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Searches with every query in every mode; returns what was measured by norm of F7, and by mode."""
+    count = len(queries.labels)
+    shares = [np.arange(first, min(first + _SHARE, count)) for first in range(0, count, _SHARE)]
+    sums: dict[str, Scores] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        parts = threads.map(lambda share: measure(queries.subset(share), database, pool), shares)
+        for share, part in zip(shares, parts, strict=True):
+            for way, total in part.items():
+                add(sums.setdefault(way, {}), total)
+            progress(int(share[-1]) + 1, count)
+    ways = {way: named(total, count) for way, total in sums.items()}
+    norms = {norm: {mode: ways[f"{mode} {norm}"] for mode in ("es", "hds")} for norm in ("raw", "unit")}
+    modes = {mode: found for mode in MODES if (found := (ways | norms[norm]).get(mode))}
+    # Both steps find the same pictures within a radius; without codes there is none.
+    for mode, scores in modes.items():
+        scores.setdefault("precision_radius_2", ways["bcs"]["precision_radius_2"] if mode == "hds" else None)
+    return norms, modes
+
+
+def measure(queries: Encoded, database: Encoded, pool: int) -> dict[str, Scores]:
+    """Searches with every query in every mode; returns the sums of what was measured."""
+    sums: dict[str, Scores] = {}
+    for label, code, ranked in searches(queries, database, pool):
+        for way, (ranking, ties) in ranked.items():
+            add(sums.setdefault(way, {}), score(database.labels[ranking] == label, ties))
+        coarse, _ = ranked["bcs"]
+        add(sums["bcs"], score_codes(database.labels[coarse] == label, hamming(code, database.codes[coarse])))
+    return sums
+
+
+def searches(queries: Encoded, database: Encoded, pool: int) -> Iterator[tuple[np.int64, Codes, dict[str, Ranked]]]:
+    """Yields each query's label and code, and how the ways to search rank the whole database for it."""
+    raw = metrics.squared_distances(queries.features, database.features, "raw")
+    unit = metrics.squared_distances(queries.features, database.features, "unit")
+    imagenet: Iterator[Floats | None] = iter([None] * len(queries.labels))
+    if queries.imagenet is not None and database.imagenet is not None:
+        imagenet = metrics.squared_distances(queries.imagenet, database.imagenet)
+    sides = zip(queries.labels, queries.codes, raw, unit, imagenet, strict=True)
+    for label, code, near_raw, near_unit, near_imagenet in sides:
+        coarse, far = metrics.rank_by_hamming(code, database.codes), hamming(code, database.codes)
+        found = {"bcs": (coarse, metrics.ties(far[coarse]))}
+        for norm, near in (("raw", near_raw), ("unit", near_unit)):
+            exact, both = metrics.rank(near), metrics.rerank(coarse, near, pool)
+            found[f"es {norm}"] = exact, metrics.ties(near[exact])
+            found[f"hds {norm}"] = both, metrics.ties(near[both[:pool]], far[both[pool:]])
+        if near_imagenet is not None:
+            untrained = metrics.rank(near_imagenet)
+            found["imagenet"] = untrained, metrics.ties(near_imagenet[untrained])
+        yield label, code, found
+
+
+def score(relevant: metrics.Relevance, ties: metrics.Ties) -> Scores:
+    """Measures one ranking of the whole database."""
+    return {
+        "map_tie_aware": metrics.tie_aware_average_precision(relevant, ties),
+        "precision": np.array([metrics.precision_at(relevant, k) for k in KS if k <= len(relevant)]),
+        "map_1000": metrics.average_precision(relevant[:DEPTH]),
+        "map": metrics.average_precision(relevant),
+        "precision_by_recall": metrics.precision_by_recall(relevant),
+    }
+
+
+def score_codes(relevant: metrics.Relevance, distances: NDArray[np.int32]) -> Scores:
+    """Measures what only codes have: radii. Its precision by recall takes the place of `score`'s."""
+    within = metrics.precision_within(relevant, distances, RADIUS)
+    ends = np.flatnonzero(np.diff(distances, append=-1)) + 1
+    return {
+        "precision_radius_2": within or 0.0,
+        "empty_radius_2": float(within is None),
+        "precision_by_radius_recall": metrics.precision_by_recall(relevant, ends),
+    }
+
+
+def add(total: Scores, scores: Scores) -> None:
+    """Adds one query's scores to the sum."""
+    for name, value in scores.items():
+        total[name] = total.get(name, 0.0) + value
+
+
+def named(total: Scores, count: int) -> dict[str, Any]:
+    """Divides sums by the number of queries and gives them the names that `metrics.json` has."""
+    means = {name: (value / count) for name, value in total.items()}
+    plain: dict[str, Any] = {n: v.tolist() if isinstance(v, np.ndarray) else float(v) for n, v in means.items()}
+    plain["precision"] = {str(k): value for k, value in zip(KS, plain["precision"], strict=False)}
+    # The order within ties says nothing, so codes are judged where radii end.
+    plain["precision_by_recall"] = plain.pop("precision_by_radius_recall", plain["precision_by_recall"])
+    return plain
+
+
+def samples(queries: Encoded, database: Encoded, norm: FeatureNorm, pool: int) -> list[Sample]:
+    """Returns what a few queries, spread evenly over all, find in every mode."""
+    count = min(SAMPLES, len(queries.paths))
+    chosen = queries.subset((np.arange(count) * 2 + 1) * len(queries.paths) // (2 * count))
+    found: list[Sample] = []
+    for path, (label, _, ways) in zip(chosen.paths, searches(chosen, database, pool), strict=True):
+        named_ways = ways | {mode: ways[f"{mode} {norm}"] for mode in ("es", "hds")}
+        best = {mode: named_ways[mode][0][:SHOWN] for mode in MODES if mode in named_ways}
+        results = {
+            mode: [(database.paths[i], bool(database.labels[i] == label)) for i in top] for mode, top in best.items()
+        }
+        found.append(Sample(path, results))
+    return found

@@ -1,0 +1,1 @@
+"""The network: backbones, latent layer, preprocessing, codes, runtimes."""
