@@ -1,7 +1,10 @@
 """Archives and tables are read by a process that can be stopped, and whose end is a sentence."""
 
+import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -220,6 +223,21 @@ def test_a_reader_ends_when_the_other_side_does(path: Path) -> None:
     while any(Path(f"/proc/{one}").exists() for one in found):
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_reader_exits_if_the_other_side_was_killed_with_frames_unread(path: Path) -> None:
+    write_endless(path, 40)
+    ours, theirs = socket.socketpair()
+    limits = {"member_bytes": 1000, "members": 1000, "bytes": 2**40, "table_bytes": 1000}
+    job = {"kind": "archive", "name": "", "limits": limits, "first": 0, "memory": 2**30, "most_bytes": 1000}
+    with path.open("rb") as file, theirs:
+        descriptors = theirs.fileno(), file.fileno()
+        command = [*reader.PROGRAM, json.dumps(job | {"cpu_seconds": 120}), *map(str, descriptors)]
+        process = subprocess.Popen(command, pass_fds=descriptors)
+    # The first frame is there, and stays unread.
+    assert ours.recv(1, socket.MSG_PEEK)
+    ours.close()
+    assert process.wait(30) == 0
 
 
 def test_nothing_is_read_ahead_of_who_takes_it(path: Path) -> None:
