@@ -23,4 +23,4 @@ class Remote:
 
 
 def _picture(upload: Upload) -> NewPicture:
-    return NewPicture(upload.data, upload.key, upload.given.get("label"), upload.given.get("fields", {}))
+    return NewPicture(upload.data, upload.key, upload.given.get("label"), upload.given.get("metadata", {}))
