@@ -32,7 +32,7 @@ from tests.vectors import vector_file
 
 # Migrations, and the tables that a backup of that version has.
 EARLIER = ("generations", "catalogue", "pictures", "encodings", "deletions", "api_keys")
-REVISIONS = {"0.2.0": "jobs", "0.3.0": "attempts"}
+REVISIONS = {"0.2.0": "jobs", "0.3.0": "milvus"}
 
 
 @pytest.fixture
