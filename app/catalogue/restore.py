@@ -33,7 +33,7 @@ from app.catalogue.tables import ApiKey, Base, Deletion, Generation, Picture
 from app.errors import LookalikeError, UnavailableError
 
 # What has a number of its own, and where all those that were ever given are found; a deleted picture's stays its own.
-_NUMBERS = {Generation: [Generation.id], Picture: [Picture.id, Deletion.picture_id], ApiKey: [ApiKey.id]}
+_NUMBERS = {Generation: [Generation.id], Picture: [Picture.id, Deletion.image_id], ApiKey: [ApiKey.id]}
 # Originals copied at a time.
 _AT_A_TIME = 16
 

@@ -86,7 +86,7 @@ def test_everything_arrives_in_order(path: Path, made: Callable[[Mapping[str, by
     assert "more than 1,000,000 bytes" in str(found.pop("large.jpg"))
     assert found == {name: data for name, data in files.items() if name != "folder/1.jpg"}
     one, two = (entry for entry in entries if entry.name == "archive: folder/1.jpg")
-    assert (one.given, two.given) == ({"label": "boots", "fields": {"price": 3}}, {"fields": {"price": 4}})
+    assert (one.given, two.given) == ({"label": "boots", "metadata": {"price": 3}}, {"metadata": {"price": 4}})
     assert one.read() is two.read(), "a file that several rows name travels once"
     assert readers() == []
 
@@ -114,7 +114,7 @@ def test_words_that_are_no_unicode_arrive(path: Path) -> None:
     depths = (*range(1, 1000, 7), 5_000, 100_000)
     lines += "".join(f'{{"file": "a.jpg", "key": "{n}", "d": {"[" * n}{"]" * n}}}\n' for n in depths)
     first, *nested = source(path, zipped({"metadata.jsonl": lines.encode(), "a.jpg": b"1"}))
-    assert (first.key, first.given) == ("\ud83d", {"fields": {"n": float("inf")}})
+    assert (first.key, first.given) == ("\ud83d", {"metadata": {"n": float("inf")}})
     answers = [read(entry) for entry in nested]
     usable = answers.count(b"1")
     assert 30 < usable < len(answers) == len(depths)
@@ -306,7 +306,7 @@ def test_a_table_is_read_there_and_its_files_here(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("file,price\none.jpg,3\ngone.jpg,4\n")
     there, gone = TableSource(path, 100)
-    assert (there.key, there.given, there.read()) == ("one.jpg", {"fields": {"price": 3}}, b"1")
+    assert (there.key, there.given, there.read()) == ("one.jpg", {"metadata": {"price": 3}}, b"1")
     assert read(gone) == "There is no such file."
     path.write_text("file\n" + "a\n" * 11)
     with pytest.raises(InvalidInputError, match=r"table.csv: has more than 10 rows"):
@@ -325,7 +325,7 @@ def test_a_row_that_is_too_long_to_travel_is_refused_alone(path: Path) -> None:
     table = f"{columns}\n{rows}".encode()
     short, long = source(path, zipped({"metadata.csv": table, "a.jpg": b"1"}, zipfile.ZIP_STORED))
     assert read(short) == b"1"
-    assert len(long.given["fields"]) == 990
+    assert len(long.given["metadata"]) == 990
 
 
 def test_readings_are_closed_when_they_are_left(path: Path) -> None:
