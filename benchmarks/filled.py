@@ -23,14 +23,14 @@ LABELS = {"one in a hundred": 0.01, "one in ten": 0.1, "every other": 0.5}
 
 _PICTURES = text(
     """
-    INSERT INTO pictures (key, sha256, media_type, width, height, size_bytes, label, seq)
+    INSERT INTO images (key, sha256, media_type, width, height, size_bytes, label, seq)
     SELECT 'made ' || i, md5(i::text) || md5((-i)::text), 'image/jpeg', 640, 480, 60000,
            CASE WHEN i % 100 < 1 THEN 'one in a hundred' WHEN i % 100 < 11 THEN 'one in ten'
                 WHEN i % 100 < 61 THEN 'every other' ELSE 'the rest' END, 1
     FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS i ORDER BY i
     """
 )
-_ENCODINGS = "COPY encodings (generation_id, picture_id, slot, code, checksum, seq) FROM STDIN (FORMAT BINARY)"
+_ENCODINGS = "COPY encodings (index_version_id, image_id, slot, code, checksum, seq) FROM STDIN (FORMAT BINARY)"
 _HEADER, _END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 
@@ -55,8 +55,10 @@ class Filling:
                 raise TypeError(f"COPY wants psycopg, not {type(driver)}")
             with driver.cursor() as cursor:
                 self._encodings(cursor, first, pictures)
-            connection.execute(text("UPDATE generations SET next_slot = :next"), {"next": pictures})
-            connection.execute(text("UPDATE catalogue SET seq = seq + 1, moment = :moment"), {"moment": self.moment})
+            connection.execute(text("UPDATE index_versions SET next_slot = :next"), {"next": pictures})
+            connection.execute(
+                text("UPDATE catalogue SET seq = seq + 1, milvus_timestamp = :moment"), {"moment": self.moment}
+            )
         with self.database.asking() as session:
             session.execute(text("VACUUM ANALYZE"))
         self.count = pictures

@@ -27,7 +27,7 @@ class Given(TypedDict, total=False):
     """What an owner says of a picture; what is left out stays as it is."""
 
     label: str | None
-    fields: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def advance(session: Session) -> tuple[int, int | None]:
     changed = (
         update(CatalogueState)
         .values(seq=CatalogueState.seq + 1)
-        .returning(CatalogueState.seq, CatalogueState.generation_id)
+        .returning(CatalogueState.seq, CatalogueState.index_version_id)
     )
     seq, generation_id = session.execute(changed).one()
     return seq, generation_id
@@ -146,8 +146,8 @@ def delete_picture(session: Session, picture_id: int) -> str:
     if sha256 is None:
         raise NotFoundError("picture", picture_id)
     # A backup that came back once gave the numbers of deleted pictures to others.
-    gone = postgresql.insert(Deletion).values(picture_id=picture_id, seq=seq)
-    session.execute(gone.on_conflict_do_update(index_elements=[Deletion.picture_id], set_={"seq": seq}))
+    gone = postgresql.insert(Deletion).values(image_id=picture_id, seq=seq)
+    session.execute(gone.on_conflict_do_update(index_elements=[Deletion.image_id], set_={"seq": seq}))
     return sha256
 
 
@@ -161,9 +161,9 @@ def describe_picture(session: Session, picture_id: int, given: Given) -> Picture
     picture = session.get(Picture, picture_id)
     if picture is None:
         raise NotFoundError("picture", picture_id)
-    if "fields" in given:
-        merged = picture.fields | given["fields"]
-        given = given | {"fields": {name: value for name, value in merged.items() if value is not None}}
+    if "metadata" in given:
+        merged = picture.metadata_ | given["metadata"]
+        given = given | {"metadata": {name: value for name, value in merged.items() if value is not None}}
     if _describe(picture, given):
         picture.seq = seq
     session.flush()
@@ -195,7 +195,7 @@ def _apply(session: Session, known: dict[str, Picture], put: Put, seq: int) -> t
     if picture is None:
         if put.facts is None:
             raise CatalogueChangedError
-        picture = Picture(key=put.key, label=None, fields={}, seq=seq, **vars(put.facts))
+        picture = Picture(key=put.key, label=None, metadata_={}, seq=seq, **vars(put.facts))
         _describe(picture, put.given)
         known[put.key] = picture
         session.add(picture)
@@ -217,22 +217,22 @@ def _apply(session: Session, known: dict[str, Picture], put: Put, seq: int) -> t
 
 def _describe(picture: Picture, given: Given) -> bool:
     """Writes what is given over what is there; tells whether anything differs."""
-    label, fields = given.get("label", picture.label), given.get("fields", picture.fields)
+    label, metadata = given.get("label", picture.label), given.get("metadata", picture.metadata_)
     # As JSON, where 1 and true differ; neither Python nor SQLAlchemy tells them apart.
-    changed = label != picture.label or _json(fields) != _json(picture.fields)
-    picture.label, picture.fields = label, fields
+    changed = label != picture.label or _json(metadata) != _json(picture.metadata_)
+    picture.label, picture.metadata_ = label, metadata
     if changed:
-        flag_modified(picture, "fields")
+        flag_modified(picture, "metadata_")
     return changed
 
 
-def _json(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, sort_keys=True)
+def _json(metadata: dict[str, Any]) -> str:
+    return json.dumps(metadata, sort_keys=True)
 
 
 def _forget_encodings(session: Session, picture_ids: Sequence[int]) -> None:
     if picture_ids:
-        session.execute(delete(Encoding).where(Encoding.picture_id.in_(picture_ids)))
+        session.execute(delete(Encoding).where(Encoding.image_id.in_(picture_ids)))
 
 
 def _save_encodings(
@@ -241,8 +241,8 @@ def _save_encodings(
     # The last one wins where a key came twice: PostgreSQL refuses to update a row twice in one statement.
     rows = {
         picture_id: {
-            "generation_id": generation_id,
-            "picture_id": picture_id,
+            "index_version_id": generation_id,
+            "image_id": picture_id,
             "seq": seq,
             "slot": new.slot,
             "code": new.code,
@@ -253,12 +253,14 @@ def _save_encodings(
     if not rows:
         return
     moment = max(new.moment for _, new in encodings)
-    session.execute(update(CatalogueState).values(moment=func.greatest(CatalogueState.moment, moment)))
+    session.execute(
+        update(CatalogueState).values(milvus_timestamp=func.greatest(CatalogueState.milvus_timestamp, moment))
+    )
     upsert = postgresql.insert(Encoding).values(list(rows.values()))
     names = ("slot", "code", "checksum", "seq")
     session.execute(
         upsert.on_conflict_do_update(
-            index_elements=["generation_id", "picture_id"],
+            index_elements=["index_version_id", "image_id"],
             set_={name: upsert.excluded[name] for name in names},
         )
     )

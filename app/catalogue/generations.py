@@ -60,14 +60,14 @@ def adopt(
 
 def _stays(session: Session, in_use: Generation, wanted: IndexKind) -> bool:
     """Tells whether the catalogue stays in its index: an empty one goes where the settings say."""
-    if in_use.index == wanted:
+    if in_use.index_backend == wanted:
         return True
     if queries.is_empty(session):
         return False
     log.warning(
         "the catalogue stays in its index (%s): LOOKALIKE_INDEX_BACKEND=%s applies to new catalogues, and to "
         "`lookalike reindex %s`, which moves it there while searches go on",
-        in_use.index,
+        in_use.index_backend,
         wanted,
         in_use.model,
     )
@@ -82,8 +82,8 @@ def find_or_create(
     session.scalars(select(CatalogueState).with_for_update()).one()
     same = (
         Generation.fingerprint == network.fingerprint,
-        Generation.vectors == vectors,
-        Generation.index == index,
+        Generation.vector_dtype == vectors,
+        Generation.index_backend == index,
     )
     found = session.scalar(select(Generation).where(*same).limit(1))
     if found is not None:
@@ -94,8 +94,8 @@ def find_or_create(
         model=_address(path),
         bits=network.bits,
         feature_dim=network.feature_dim,
-        vectors=vectors,
-        index=index,
+        vector_dtype=vectors,
+        index_backend=index,
     )
     session.add(generation)
     session.flush()
@@ -105,7 +105,7 @@ def find_or_create(
 def switch(session: Session, generation_id: int) -> None:
     """Makes a generation the one that searches use, as a change like any other."""
     state = session.scalars(select(CatalogueState).with_for_update()).one()
-    state.generation_id = generation_id
+    state.index_version_id = generation_id
     state.seq += 1
 
 
@@ -141,7 +141,7 @@ def uses(session: Session, path: Path) -> bool:
 
 def id_in_use(asked: Connection | Session) -> int | None:
     """Returns the id of the generation that searches use; None in a new catalogue."""
-    return asked.execute(select(CatalogueState.generation_id)).scalar_one()
+    return asked.execute(select(CatalogueState.index_version_id)).scalar_one()
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def being_filled(session: Session) -> Filling | None:
 
 def progress(session: Session, generation_id: int) -> tuple[int, int]:
     """Counts the pictures that a generation has encoded, and all."""
-    done = select(func.count()).where(Encoding.generation_id == generation_id)
+    done = select(func.count()).where(Encoding.index_version_id == generation_id)
     return session.scalars(done).one(), session.scalars(select(func.count(Picture.id))).one()
 
 

@@ -23,7 +23,7 @@ from app.errors import CatalogueMovedError
 from app.search.index import Index
 from app.search.types import Entries, Ids, SearchOptions, Subset
 
-_STATE = select(CatalogueState.seq, CatalogueState.moment, CatalogueState.generation_id)
+_STATE = select(CatalogueState.seq, CatalogueState.milvus_timestamp, CatalogueState.index_version_id)
 
 
 class Follower:
@@ -113,7 +113,7 @@ class Since:
         """Returns the pictures that are gone; none where nobody can have heard of them."""
         if self.seq < 0:
             return np.zeros(0, np.int64)
-        ids: Ids = bulk.fetch(self.session, Deletion.picture_id, Deletion.seq > self.seq)["key"].astype(np.int64)
+        ids: Ids = bulk.fetch(self.session, Deletion.image_id, Deletion.seq > self.seq)["key"].astype(np.int64)
         return ids
 
     def entries(self) -> Entries:
@@ -127,7 +127,7 @@ class Since:
         """
         counted = select(func.count(), func.max(Picture.id)).where(Picture.id > newest)
         more, last = self.session.execute(counted).one()
-        gone = select(func.count()).where(Deletion.seq > self.seq, Deletion.picture_id <= newest)
+        gone = select(func.count()).where(Deletion.seq > self.seq, Deletion.image_id <= newest)
         return more - self.session.scalars(gone).one(), max(newest, last or 0)
 
 
@@ -137,8 +137,8 @@ def encoded(
     """Returns what a generation has encoded after a change, where that fulfils some conditions."""
     rows = bulk.fetch(
         session,
-        Encoding.picture_id,
-        Encoding.generation_id == generation_id,
+        Encoding.image_id,
+        Encoding.index_version_id == generation_id,
         Encoding.seq > after,
         *conditions,
         numbers={"slot": Encoding.slot, "checksum": Encoding.checksum},

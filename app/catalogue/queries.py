@@ -32,14 +32,14 @@ class Shown:
 
     key: str
     label: str | None
-    fields: dict[str, Any]
+    metadata: dict[str, Any]
     size: int
 
 
-_SIZE = func.octet_length(cast(Picture.fields, Text))
+_SIZE = func.octet_length(cast(Picture.metadata_, Text))
 # Written out once: every search asks this, and composing it costs more than asking.
 _AMONG = Picture.id.in_(bindparam("ids", expanding=True))
-_SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.fields, _SIZE).where(_AMONG)
+_SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.metadata_, _SIZE).where(_AMONG)
 _TOTAL_SIZE = select(func.sum(_SIZE)).where(_AMONG)
 # Bytes of metadata in one response, and up to how many pictures nobody need look first whether they have more.
 MOST_SHOWN_BYTES, _FEW = 32_000_000, 32
@@ -67,7 +67,7 @@ def firsts(connection: Connection, ids: Sequence[int], field: str, most: int) ->
     given = func.unnest(bindparam(None, list(ids), ARRAY(BigInteger)))
     numbered = given.table_valued(column("id", BigInteger), with_ordinality="place").render_derived()
     # As text, because numbers that are written differently stay apart.
-    value = Picture.label if field == "label" else cast(func.nullif(Picture.fields[field], NULL), Text)
+    value = Picture.label if field == "label" else cast(func.nullif(Picture.metadata_[field], NULL), Text)
     alone = case((value.is_(None), numbered.c.id))
     first = func.min(numbered.c.place).label("first")
     query = select(first).select_from(numbered).join(Picture, Picture.id == numbered.c.id)
@@ -112,7 +112,7 @@ def known_keys(session: Session, generation_id: int, keys: Sequence[str]) -> dic
     """Returns what is already there under these keys."""
     found = session.execute(
         select(Picture.key, Picture.sha256, Encoding.slot)
-        .outerjoin(Encoding, (Encoding.picture_id == Picture.id) & (Encoding.generation_id == generation_id))
+        .outerjoin(Encoding, (Encoding.image_id == Picture.id) & (Encoding.index_version_id == generation_id))
         .where(Picture.key.in_(keys))
     )
     return {key: Known(sha256, slot is not None) for key, sha256, slot in found}
@@ -120,7 +120,7 @@ def known_keys(session: Session, generation_id: int, keys: Sequence[str]) -> dic
 
 def slots(session: Session, generation_id: int, which: Condition) -> list[int]:
     """Lists where a generation keeps the encodings of pictures that fulfil a condition."""
-    encoding = (Encoding.picture_id == Picture.id) & (Encoding.generation_id == generation_id)
+    encoding = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == generation_id)
     return list(session.scalars(select(Encoding.slot).join(Picture, encoding).where(which)))
 
 
@@ -154,4 +154,4 @@ def is_empty(session: Session) -> bool:
 
 def generation_in_use(session: Session) -> Generation | None:
     """Returns the generation that searches use; None in a new catalogue."""
-    return session.scalar(select(Generation).join(CatalogueState, CatalogueState.generation_id == Generation.id))
+    return session.scalar(select(Generation).join(CatalogueState, CatalogueState.index_version_id == Generation.id))

@@ -47,4 +47,4 @@ def fill(service: Service) -> int:
 def _upload(picture: DemoPicture) -> Upload:
     data = io.BytesIO()
     picture.image.save(data, "PNG")
-    return Upload(data.getvalue(), picture.key, {"label": picture.label, "fields": dict(picture.metadata)})
+    return Upload(data.getvalue(), picture.key, {"label": picture.label, "metadata": dict(picture.metadata)})

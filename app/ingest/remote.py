@@ -24,4 +24,4 @@ class Remote:
 
 
 def _new_image(upload: Upload) -> NewImage:
-    return NewImage(upload.data, upload.key, upload.given.get("label"), upload.given.get("fields", {}))
+    return NewImage(upload.data, upload.key, upload.given.get("label"), upload.given.get("metadata", {}))

@@ -98,7 +98,7 @@ class Check:
 
     def _page(self, after: int) -> list[Row]:
         with self._database.asking() as session:
-            encoded = (Encoding.picture_id == Picture.id) & (Encoding.generation_id == self._encodings.generation_id)
+            encoded = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == self._encodings.generation_id)
             page = select(Picture, Encoding).outerjoin(Encoding, encoded).where(Picture.id > after)
             return [(one, made) for one, made in session.execute(page.order_by(Picture.id).limit(_AT_A_TIME))]
 

@@ -138,7 +138,7 @@ class Reencode:
 
 
 def _without_encoding(generation_id: int) -> Select[Picture]:
-    encoded = exists().where(Encoding.generation_id == generation_id, Encoding.picture_id == Picture.id)
+    encoded = exists().where(Encoding.index_version_id == generation_id, Encoding.image_id == Picture.id)
     return select(Picture).where(~encoded)
 
 

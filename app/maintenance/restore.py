@@ -34,7 +34,7 @@ from app.maintenance.restore_check import Contents, Lacking, lacking, missing_or
 from app.maintenance.table_files import check_tables, read_rows
 
 # What has a number of its own, and where all those that were ever given are found; a deleted picture's stays its own.
-_NUMBERS = {Generation: [Generation.id], Picture: [Picture.id, Deletion.picture_id], ApiKey: [ApiKey.id]}
+_NUMBERS = {Generation: [Generation.id], Picture: [Picture.id, Deletion.image_id], ApiKey: [ApiKey.id]}
 # Originals copied at a time.
 _AT_A_TIME = 16
 

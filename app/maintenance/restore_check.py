@@ -20,6 +20,8 @@ from models.errors import ModelError
 
 # Keys that a sentence names; of more it says how many there are.
 _NAMED = 20
+# What backups of version 0.3.0 and earlier call their tables.
+_OLD_TABLES = {"images": "pictures", "index_versions": "generations"}
 _HASH = "^[0-9a-f]{64}$"
 
 
@@ -79,15 +81,15 @@ def read_contents(session: Session, manifest: Manifest) -> Contents:
     count = session.scalars(select(func.count(Picture.id))).one()
     if count != manifest.pictures:
         how = f"it has {count} rows, and the manifest says {manifest.pictures}"
-        raise LookalikeError(_odd(manifest, "pictures", how))
+        raise LookalikeError(_odd(manifest, "images", how))
     if session.scalars(select(func.count()).select_from(CatalogueState)).one() != 1:
         raise LookalikeError(_odd(manifest, "catalogue", "it has not exactly one row"))
     if session.scalar(select(Picture.id).where(~Picture.sha256.regexp_match(_HASH)).limit(1)) is not None:
-        raise LookalikeError(_odd(manifest, "pictures", "it has a hash that is none"))
+        raise LookalikeError(_odd(manifest, "images", "it has a hash that is none"))
     originals = session.execute(select(Picture.sha256, Picture.size_bytes).distinct())
     sizes = {row.sha256: row.size_bytes for row in originals}
     generations = session.scalars(select(Generation).order_by(Generation.id)).all()
-    local = [one for one in generations if one.index == "local"]
+    local = [one for one in generations if one.index_backend == "local"]
     return Contents(sizes, [_vectors(session, manifest, one) for one in local], _checkpoints(session, generations))
 
 
@@ -121,7 +123,7 @@ def lacking(session: Session, contents: Contents, originals: Collection[str]) ->
 
 
 def _file(session: Session, vectors: Vectors, bad: NDArray[np.int64]) -> str:
-    encoding = (Encoding.picture_id == Picture.id) & (Encoding.generation_id == vectors.generation_id)
+    encoding = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == vectors.generation_id)
     among = Encoding.slot == any_(literal(bad[:_NAMED].tolist(), ARRAY(BigInteger)))
     keys = session.scalars(select(Picture.key).join(Encoding, encoding).where(among).order_by(Picture.id)).all()
     more = f" and {len(bad) - len(keys)} more" if len(bad) > len(keys) else ""
@@ -130,22 +132,24 @@ def _file(session: Session, vectors: Vectors, bad: NDArray[np.int64]) -> str:
 
 
 def _vectors(session: Session, manifest: Manifest, generation: Generation) -> Vectors:
-    if generation.feature_dim < 1 or generation.vectors not in ("f32", "f16"):
-        raise LookalikeError(_odd(manifest, "generations", "it has vectors of a kind that this version does not know"))
+    if generation.feature_dim < 1 or generation.vector_dtype not in ("f32", "f16"):
+        raise LookalikeError(
+            _odd(manifest, "index_versions", "it has vectors of a kind that this version does not know")
+        )
     rows = bulk.fetch(
         session,
         Encoding.slot,
-        Encoding.generation_id == generation.id,
+        Encoding.index_version_id == generation.id,
         numbers={"checksum": Encoding.checksum},
     )
-    path = manifest.folder / "vectors" / f"{generation.id}.{generation.vectors}"
+    path = manifest.folder / "vectors" / f"{generation.id}.{generation.vector_dtype}"
     slots, checksums = rows["key"].astype(np.int64), rows["checksum"].astype(np.uint32)
-    return Vectors(generation.id, path, generation.feature_dim, generation.vectors, slots, checksums)
+    return Vectors(generation.id, path, generation.feature_dim, generation.vector_dtype, slots, checksums)
 
 
 def _checkpoints(session: Session, generations: Iterable[Generation]) -> list[str]:
     """Says which networks are not on this machine; a backup does not have them."""
-    in_use = session.scalars(select(CatalogueState.generation_id)).one()
+    in_use = session.scalars(select(CatalogueState.index_version_id)).one()
     return [
         f"The network {one.model} ({one.fingerprint}) is not here: copy its checkpoint to that place "
         + ("before the service starts." if one.id == in_use else "to be able to move back to it.")
@@ -162,4 +166,5 @@ def _is_here(generation: Generation) -> bool:
 
 
 def _odd(manifest: Manifest, table: str, how: str) -> str:
-    return f"{manifest.table(table)} is damaged: {how}. Take it from another copy of the backup."
+    name = table if table in manifest.columns else _OLD_TABLES.get(table, table)
+    return f"{manifest.table(name)} is damaged: {how}. Take it from another copy of the backup."

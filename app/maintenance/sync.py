@@ -78,7 +78,7 @@ class Sync:
 
     def _page(self, after: int) -> list[tuple[Picture, int]]:
         with self._database.asking() as session:
-            encoded = (Encoding.picture_id == Picture.id) & (Encoding.generation_id == self._encodings.generation_id)
+            encoded = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == self._encodings.generation_id)
             page = select(Picture, Encoding.slot).join(Encoding, encoded).where(Picture.id > after)
             return [(one, slot) for one, slot in session.execute(page.order_by(Picture.id).limit(_LOOKED_AT))]
 

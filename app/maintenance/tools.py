@@ -51,7 +51,7 @@ def open_sync(settings: Settings) -> Iterator[Sync]:
     with open_database(settings) as database:
         with database.asking() as session:
             generation = queries.generation_in_use(session)
-        if generation is None or generation.index != "milvus":
+        if generation is None or generation.index_backend != "milvus":
             raise LookalikeError("The index is not in Milvus but in files; `lookalike check --repair` mends those.")
         with ExitStack() as stack:
             with supervised_start(settings):

@@ -39,7 +39,7 @@ class Places:
 
     def vector_file(self, generation: Generation, disk: Disk | None = None) -> VectorFile:
         """Opens the file with a generation's vectors."""
-        kind = vector_type(generation.vectors)
+        kind = vector_type(generation.vector_dtype)
         path = self.data_dir / "vectors" / f"{generation.id}.{kind}"
         return VectorFile(path, generation.feature_dim, kind, disk)
 
@@ -59,10 +59,12 @@ def open_index(
     Raises:
         LookalikeError: it cannot be opened; the text says what to do.
     """
-    if generation.index == "local":
+    if generation.index_backend == "local":
         return LocalIndex(generation.bits, places.vector_file(generation, disk))
-    if generation.index != "milvus":
-        raise LookalikeError(f"The catalogue's index is in {generation.index}, which this version does not know.")
+    if generation.index_backend != "milvus":
+        raise LookalikeError(
+            f"The catalogue's index is in {generation.index_backend}, which this version does not know."
+        )
     return open_in_milvus(database, generation, places, anew=anew)
 
 
@@ -74,7 +76,7 @@ def vectors_of(
 
     Who looks at all vectors many times is better off with a file beside it.
     """
-    if generation.index == "local":
+    if generation.index_backend == "local":
         with closing(places.vector_file(generation)) as vectors:
             yield vectors
         return
@@ -101,7 +103,7 @@ def open_in_milvus(database: Database, generation: Generation, places: Places, *
         raise LookalikeError("The catalogue's index is in Milvus: LOOKALIKE_MILVUS_URI has to say where that is.")
     with database.asking() as session:
         name, filled = collection_name(session, generation), has_encodings(session, generation.id)
-    half = vector_type(generation.vectors) == "f16"
+    half = vector_type(generation.vector_dtype) == "f16"
     connection = Connection(places.milvus_uri)
     collection = Collection(connection, name, generation.bits, generation.feature_dim, half=half)
     try:

@@ -1,6 +1,7 @@
 """A backup is the catalogue of one moment, taken while it changes, and comes back whole."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from app.ingest.pipeline import Upload
 from app.maintenance.backup import backup
 from app.maintenance.consistency_check import Check
 from app.maintenance.restore import restore
+from app.maintenance.table_files import columns_of, write_rows
 from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.catalogue.postgres import connect
@@ -28,8 +30,9 @@ from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.vectors import vector_file
 
-# The migration that 0.2.0 ended with.
-EARLIER = "jobs"
+# Migrations, and the tables that a backup of that version has.
+EARLIER = ("generations", "catalogue", "pictures", "encodings", "deletions", "api_keys")
+REVISIONS = {"0.2.0": "jobs", "0.3.0": "milvus"}
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_a_backup_comes_back_whole(service: Service, elsewhere: Settings, tmp_pa
     restored(elsewhere, tmp_path / "backup")
     with closing(Database(str(elsewhere.database_url))) as database, database.asking() as session:
         assert find_key(session, key) is not None
-        keys = set(session.scalars(text("SELECT key FROM pictures")))
+        keys = set(session.scalars(text("SELECT key FROM images")))
     assert keys == {f"key-{one}" for one in range(20) if one != 2}
 
 
@@ -121,7 +124,7 @@ def test_it_has_the_vectors_of_its_moment_though_nobody_else_needs_them(
     add(service, *range(60))
     before = vectors.bytes_on_disk
     with service.database.asking() as session:
-        ids = list(session.scalars(text("SELECT id FROM pictures")))
+        ids = list(session.scalars(text("SELECT id FROM images")))
 
     def delete_all(*_: int) -> None:
         while ids:
@@ -176,7 +179,7 @@ def test_a_deleted_picture_s_number_is_nobody_else_s_after_a_restore(
 def test_a_picture_goes_though_another_of_its_number_went_before(service: Service) -> None:
     add(service, 1)
     with service.database.begin() as session:
-        session.execute(text("INSERT INTO deletions (picture_id, seq) VALUES (1, 1)"))
+        session.execute(text("INSERT INTO deletions (image_id, seq) VALUES (1, 1)"))
     service.ingest.delete(1)
     assert len(service.follower.current()) == 0
 
@@ -221,14 +224,25 @@ def test_an_original_that_a_power_cut_left_empty_is_copied_again(
     check_all(elsewhere, range(3))
 
 
-def test_a_backup_of_an_earlier_version_comes_back(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("made_by", REVISIONS)
+def test_a_backup_of_an_earlier_version_comes_back(
+    service: Service, elsewhere: Settings, tmp_path: Path, made_by: str
+) -> None:
     add(service, *range(5))
-    with service.database.connection() as connection:
-        command.downgrade(config(connection), EARLIER)
     manifest = save(service, tmp_path / "backup")
-    assert manifest["revision"] == EARLIER
+    tables = tmp_path / "backup" / str(manifest["folder"]) / "tables"
+    shutil.rmtree(tables)
+    tables.mkdir()
+    with service.database.connection() as connection:
+        command.downgrade(config(connection), REVISIONS[made_by])
+        columns = {table: columns_of(connection, table) for table in EARLIER}
+        digests = {name: write_rows(connection, name, its, tables / name) for name, its in columns.items()}
+    manifest |= {"revision": REVISIONS[made_by], "columns": columns, "digests": digests}
+    (tmp_path / "backup" / "manifest.json").write_text(json.dumps(manifest))
     restored(elsewhere, tmp_path / "backup")
     check_all(elsewhere, range(5))
+    with service.database.connection() as connection:
+        command.upgrade(config(connection), "head")
 
 
 def test_what_is_no_whole_backup_is_not_restored(service: Service, elsewhere: Settings, tmp_path: Path) -> None:

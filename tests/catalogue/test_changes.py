@@ -60,11 +60,11 @@ class Catalogue:
 
     def encodings(self) -> list[Encoding]:
         with self.database.asking() as session:
-            return list(session.scalars(select(Encoding).order_by(Encoding.picture_id)))
+            return list(session.scalars(select(Encoding).order_by(Encoding.image_id)))
 
     def deletions(self) -> list[tuple[int, int]]:
         with self.database.asking() as session:
-            return [(row.picture_id, row.seq) for row in session.scalars(select(Deletion).order_by(Deletion.seq))]
+            return [(row.image_id, row.seq) for row in session.scalars(select(Deletion).order_by(Deletion.seq))]
 
 
 @pytest.fixture
@@ -87,19 +87,19 @@ def same(key: str, given: Given | None = None) -> Put:
 
 def test_a_new_key_creates_a_picture_with_all_that_is_known_of_it(catalogue: Catalogue) -> None:
     before = catalogue.seq()
-    (done,) = catalogue.put(new("one", 5, {"label": "boots", "fields": {"price": 3}}))
+    (done,) = catalogue.put(new("one", 5, {"label": "boots", "metadata": {"price": 3}}))
     (picture,), (encoding,) = catalogue.pictures(), catalogue.encodings()
     assert done == Done(picture.id, "created")
-    assert (picture.key, picture.label, picture.fields) == ("one", "boots", {"price": 3})
+    assert (picture.key, picture.label, picture.metadata_) == ("one", "boots", {"price": 3})
     assert {name: getattr(picture, name) for name in vars(FACTS)} == vars(FACTS)
-    assert (encoding.picture_id, encoding.slot, encoding.code, encoding.checksum) == (picture.id, 5, CODE, 6)
+    assert (encoding.image_id, encoding.slot, encoding.code, encoding.checksum) == (picture.id, 5, CODE, 6)
     assert encoding.seq == catalogue.seq() == before + 1
 
 
 def test_what_is_not_given_of_a_new_picture_is_empty(catalogue: Catalogue) -> None:
     catalogue.put(new("one"))
     (picture,) = catalogue.pictures()
-    assert (picture.label, picture.fields) == (None, {})
+    assert (picture.label, picture.metadata_) == (None, {})
 
 
 def test_many_pictures_are_one_change_with_ids_in_their_order(catalogue: Catalogue) -> None:
@@ -113,12 +113,12 @@ def test_many_pictures_are_one_change_with_ids_in_their_order(catalogue: Catalog
 
 
 def test_new_bytes_replace_facts_and_encoding_and_keep_id_and_description(catalogue: Catalogue) -> None:
-    (created,) = catalogue.put(new("one", 0, {"label": "boots", "fields": {"price": 3}}))
+    (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3}}))
     (updated,) = catalogue.put(other("one", 7))
     assert updated == Done(created.id, "updated", replaced=FACTS.sha256)
     (picture,), (encoding,) = catalogue.pictures(), catalogue.encodings()
     assert {name: getattr(picture, name) for name in vars(OTHER_FACTS)} == vars(OTHER_FACTS)
-    assert (picture.label, picture.fields) == ("boots", {"price": 3})
+    assert (picture.label, picture.metadata_) == ("boots", {"price": 3})
     assert (encoding.slot, encoding.code, encoding.seq) == (7, OTHER_CODE, catalogue.seq())
 
 
@@ -130,14 +130,14 @@ def test_the_same_bytes_again_are_unchanged(catalogue: Catalogue) -> None:
     assert catalogue.put(new("one", 8)) == [Done(created.id, "unchanged")]
 
 
-@pytest.mark.parametrize("given", [Given(label="shoes"), Given(label=None), Given(fields={"price": 4})])
+@pytest.mark.parametrize("given", [Given(label="shoes"), Given(label=None), Given(metadata={"price": 4})])
 def test_the_same_bytes_with_another_description_are_an_update(catalogue: Catalogue, given: Given) -> None:
-    (created,) = catalogue.put(new("one", 0, {"label": "boots", "fields": {"price": 3, "size": 42}}))
+    (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3, "size": 42}}))
     assert catalogue.put(same("one", given)) == [Done(created.id, "updated")]
     (picture,) = catalogue.pictures()
-    assert (picture.label, picture.fields) == (
+    assert (picture.label, picture.metadata_) == (
         given.get("label", "boots"),
-        given.get("fields", {"price": 3, "size": 42}),
+        given.get("metadata", {"price": 3, "size": 42}),
     )
 
 
@@ -156,17 +156,17 @@ def test_new_bytes_forget_what_other_networks_made_of_the_old_ones(catalogue: Ca
     with catalogue.database.begin() as session:
         beside = generations.find_or_create(session, network, Path("beside.json")).id
         changes.put_encodings(session, beside, [(catalogue.pictures()[0], NewEncoding(0, CODE, 1))])
-    assert [encoding.generation_id for encoding in catalogue.encodings()] == [catalogue.generation_id, beside]
+    assert [encoding.index_version_id for encoding in catalogue.encodings()] == [catalogue.generation_id, beside]
     catalogue.put(other("one", 1))
     (encoding,) = catalogue.encodings()
-    assert (encoding.generation_id, encoding.picture_id) == (catalogue.generation_id, created.id)
+    assert (encoding.index_version_id, encoding.image_id) == (catalogue.generation_id, created.id)
 
 
 def test_deleting_leaves_a_deletion_that_followers_find(catalogue: Catalogue) -> None:
     kept, gone = catalogue.put(new("kept"), new("gone", 1))
     assert catalogue.delete(gone.id) == FACTS.sha256
     assert [picture.id for picture in catalogue.pictures()] == [kept.id]
-    assert [encoding.picture_id for encoding in catalogue.encodings()] == [kept.id]
+    assert [encoding.image_id for encoding in catalogue.encodings()] == [kept.id]
     assert catalogue.deletions() == [(gone.id, catalogue.seq())]
 
 
@@ -179,10 +179,10 @@ def test_a_key_that_was_deleted_comes_back_under_a_new_id(catalogue: Catalogue) 
 
 
 def test_describing_merges_fields_and_leaves_the_encoding_alone(catalogue: Catalogue) -> None:
-    (created,) = catalogue.put(new("one", 0, {"label": "boots", "fields": {"price": 3, "size": 42}}))
+    (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3, "size": 42}}))
     (encoding,), before = catalogue.encodings(), catalogue.seq()
-    picture = catalogue.describe(created.id, {"fields": {"price": None, "colour": "red"}})
-    assert (picture.label, picture.fields) == ("boots", {"size": 42, "colour": "red"})
+    picture = catalogue.describe(created.id, {"metadata": {"price": None, "colour": "red"}})
+    assert (picture.label, picture.metadata_) == ("boots", {"size": 42, "colour": "red"})
     assert picture.updated_at > picture.created_at
     assert catalogue.describe(created.id, {"label": None}).label is None
     assert catalogue.seq() == before + 2
@@ -226,13 +226,13 @@ def test_bytes_that_were_to_be_kept_and_are_others_by_now_are_asked_for_again(ca
 def test_a_value_may_change_into_another_that_python_calls_equal(
     catalogue: Catalogue, before: object, after: object
 ) -> None:
-    (done,) = catalogue.put(new("one", given={"fields": {"sale": before}}))
-    (changed,) = catalogue.put(same("one", {"fields": {"sale": after}}))
+    (done,) = catalogue.put(new("one", given={"metadata": {"sale": before}}))
+    (changed,) = catalogue.put(same("one", {"metadata": {"sale": after}}))
     assert changed == Done(done.id, "updated")
-    assert json.dumps(catalogue.pictures()[0].fields) == json.dumps({"sale": after})
+    assert json.dumps(catalogue.pictures()[0].metadata_) == json.dumps({"sale": after})
     with catalogue.database.begin() as session:
-        changes.describe_picture(session, done.id, {"fields": {"sale": before}})
-    assert json.dumps(catalogue.pictures()[0].fields) == json.dumps({"sale": before})
+        changes.describe_picture(session, done.id, {"metadata": {"sale": before}})
+    assert json.dumps(catalogue.pictures()[0].metadata_) == json.dumps({"sale": before})
 
 
 def test_slots_are_never_handed_out_twice(catalogue: Catalogue) -> None:
@@ -245,8 +245,8 @@ def test_slots_are_never_handed_out_twice(catalogue: Catalogue) -> None:
 def test_two_descriptions_at_once_lose_nothing(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one"))
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda n: catalogue.describe(created.id, {"fields": {f"field {n}": n}}), range(12)))
-    assert catalogue.pictures()[0].fields == {f"field {number}": number for number in range(12)}
+        list(threads.map(lambda n: catalogue.describe(created.id, {"metadata": {f"field {n}": n}}), range(12)))
+    assert catalogue.pictures()[0].metadata_ == {f"field {number}": number for number in range(12)}
 
 
 def test_writers_of_one_key_take_turns(catalogue: Catalogue) -> None:
@@ -289,4 +289,4 @@ def test_who_follows_by_seq_misses_nothing_that_was_acknowledged(catalogue: Cata
         follower.current()
         assert set(index.everything(None).ids.tolist()) == set(acknowledged) - set(deleted)
     by_seq = sorted(catalogue.encodings(), key=lambda encoding: encoding.seq)
-    assert [encoding.picture_id for encoding in by_seq] == sorted(encoding.picture_id for encoding in by_seq)
+    assert [encoding.image_id for encoding in by_seq] == sorted(encoding.image_id for encoding in by_seq)

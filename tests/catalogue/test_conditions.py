@@ -103,7 +103,7 @@ def test_every_filter_lets_through_what_its_words_say(database: Database) -> Non
     drawing = Drawing(0)
     labels = ("red", "10", None)
     pictures: list[dict[str, Any]] = [
-        {"key": str(VALUES[row]) if row < 6 else f"key {row}", "label": labels[row % 3], "fields": drawing.said()}
+        {"key": str(VALUES[row]) if row < 6 else f"key {row}", "label": labels[row % 3], "metadata_": drawing.said()}
         for row in range(ROWS)
     ]
     base = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
@@ -115,7 +115,7 @@ def test_every_filter_lets_through_what_its_words_say(database: Database) -> Non
             filter_ = drawing.filter()
             found = set(session.scalars(select(Picture.key).where(passes(None, read_filter(json.dumps(filter_))))))
             said = [
-                picture["fields"] | {name: picture[name] for name in ("key", "label") if picture[name] is not None}
+                picture["metadata_"] | {name: picture[name] for name in ("key", "label") if picture[name] is not None}
                 for picture in pictures
             ]
             right = {one["key"] for one in said if expected(one, filter_)}

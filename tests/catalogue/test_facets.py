@@ -20,7 +20,9 @@ KINDS: dict[type, str] = {str: "text", int: "number", float: "number", bool: "bo
 
 def fill(database: Database, pictures: list[dict[str, Any]]) -> None:
     with database.begin() as session:
-        rows = [BASE | {"key": str(number), "label": None, "fields": {}} | one for number, one in enumerate(pictures)]
+        rows = [
+            BASE | {"key": str(number), "label": None, "metadata_": {}} | one for number, one in enumerate(pictures)
+        ]
         session.execute(insert(Picture), rows)
 
 
@@ -31,11 +33,14 @@ def counted(database: Database, label: str | None = None, filter_: str | None = 
 
 def expected(pictures: list[dict[str, Any]]) -> Facets:
     labels = Counter(one["label"] for one in pictures if one.get("label") is not None)
-    names = Counter(name for one in pictures for name in one.get("fields", {}))
+    names = Counter(name for one in pictures for name in one.get("metadata_", {}))
     frequent = sorted(names, key=lambda name: (-names[name], name))[:MOST_FIELDS]
     return Facets(
         [Count(label, number) for label, number in sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:50]],
-        [field(name, [one["fields"][name] for one in pictures if name in one.get("fields", {})]) for name in frequent],
+        [
+            field(name, [one["metadata_"][name] for one in pictures if name in one.get("metadata_", {})])
+            for name in frequent
+        ],
     )
 
 
@@ -68,33 +73,33 @@ def drawn(seed: int, many: int) -> list[dict[str, Any]]:
         return {name: value for name, value in said.items() if rng.random() < 0.8} | {f"own {number}": number}
 
     labels = (None, "", "boots", "hats", "it's 100 %")
-    return [{"label": labels[rng.integers(len(labels))], "fields": fields(number)} for number in range(many)]
+    return [{"label": labels[rng.integers(len(labels))], "metadata_": fields(number)} for number in range(many)]
 
 
 def test_they_are_what_counting_in_python_gives(database: Database) -> None:
     pictures = drawn(0, 400)
     fill(database, pictures)
     assert counted(database) == expected(pictures)
-    some = [one for one in pictures if one["label"] == "boots" and one["fields"].get("sale") is True]
+    some = [one for one in pictures if one["label"] == "boots" and one["metadata_"].get("sale") is True]
     assert 0 < len(some) < len(pictures)
     assert counted(database, "boots", '{"sale": true}') == expected(some)
 
 
 def test_without_labels_there_are_no_more_fields_than_with_them(database: Database) -> None:
-    pictures = [{"fields": {f"field {number:03}": number for number in range(2 * MOST_FIELDS)}}]
+    pictures = [{"metadata_": {f"field {number:03}": number for number in range(2 * MOST_FIELDS)}}]
     fill(database, pictures)
     assert counted(database) == expected(pictures)
     assert len(counted(database).fields) == MOST_FIELDS
 
 
 def test_a_field_named_as_nothing_is_not_taken_for_the_label(database: Database) -> None:
-    fill(database, [{"label": "boots", "fields": {"": "hats"}}])
+    fill(database, [{"label": "boots", "metadata_": {"": "hats"}}])
     assert counted(database) == Facets([Count("boots", 1)], [Field("", "text", 1, [Count("hats", 1)], 1)])
 
 
 def test_what_is_too_long_to_choose_is_counted_and_not_shown(database: Database) -> None:
     short, long = "x" * LONGEST, "x" * (LONGEST + 1)
-    fill(database, [{"label": long, "fields": {"a": long, long: 1}}, {"label": short, "fields": {"a": short}}])
+    fill(database, [{"label": long, "metadata_": {"a": long, long: 1}}, {"label": short, "metadata_": {"a": short}}])
     assert counted(database) == Facets([Count(short, 1)], [Field("a", "text", 2, [Count(short, 1)], 2)])
 
 

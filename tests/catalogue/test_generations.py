@@ -29,7 +29,7 @@ def seq(database: Database) -> int:
 def add_picture(database: Database) -> None:
     facts = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
     with database.begin() as session:
-        session.add(Picture(key="one", fields={}, **facts))
+        session.add(Picture(key="one", metadata_={}, **facts))
 
 
 def test_a_new_catalogue_takes_the_network_that_comes_first(database: Database) -> None:
@@ -59,7 +59,7 @@ def test_an_empty_catalogue_moves_to_another_network_as_a_change(database: Datab
     assert second != first
     assert seq(database) == before + 1
     with database.asking() as session:
-        assert session.scalars(select(CatalogueState.generation_id)).one() == second
+        assert session.scalars(select(CatalogueState.index_version_id)).one() == second
 
 
 def test_a_network_that_comes_back_gets_its_generation_back(database: Database) -> None:
@@ -116,6 +116,6 @@ def test_vectors_of_half_the_space_are_a_generation_of_their_own(database: Datab
     with database.begin() as session:
         assert generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, "what is in use stays"
         half = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
-        assert (half.id != first, half.vectors) == (True, "f16")
+        assert (half.id != first, half.vector_dtype) == (True, "f16")
         assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == half.id
         assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT).id == first

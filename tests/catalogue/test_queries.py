@@ -16,7 +16,7 @@ MANY = 70_000
 
 
 def group(picture: dict[str, Any], field: str) -> str | None:
-    value = picture["label"] if field == "label" else picture["fields"].get(field)
+    value = picture["label"] if field == "label" else picture["metadata_"].get(field)
     return None if value is None else json.dumps(value, sort_keys=True)
 
 
@@ -27,7 +27,7 @@ def test_the_first_of_each_group_is_found(database: Database) -> None:
         {
             "key": str(number),
             "label": (None, "boots", "hats", "")[rng.integers(4)],
-            "fields": {"product": values[rng.integers(len(values))]} if rng.random() < 0.9 else {},
+            "metadata_": {"product": values[rng.integers(len(values))]} if rng.random() < 0.9 else {},
         }
         for number in range(60)
     ]
@@ -50,11 +50,11 @@ def test_it_is_found_among_more_than_a_statement_has_parameters(database: Databa
     with database.begin() as session:
         session.execute(
             text(
-                "INSERT INTO pictures (key, sha256, media_type, width, height, size_bytes, label) "
+                "INSERT INTO images (key, sha256, media_type, width, height, size_bytes, label) "
                 "SELECT n, '', '', 1, 1, 1, 'label ' || n % 3 FROM generate_series(1, :many) n"
             ),
             {"many": MANY},
         )
     with database.asking_in_sql() as connection:
-        ids = list(connection.scalars(text("SELECT id FROM pictures ORDER BY id")))
+        ids = list(connection.scalars(text("SELECT id FROM images ORDER BY id")))
         assert firsts(connection, ids, "label", 1000) == [0, 1, 2]

@@ -81,7 +81,7 @@ def refusal(elsewhere: Settings, source: Path) -> str:
 
 def require_empty(elsewhere: Settings) -> None:
     with closing(Database(str(elsewhere.database_url))) as database, database.asking() as session:
-        assert session.scalar(text("SELECT count(*) FROM pictures")) == 0
+        assert session.scalar(text("SELECT count(*) FROM images")) == 0
         assert session.scalar(text("SELECT count(*) FROM catalogue")) == 1
     assert [path for path in elsewhere.data_dir.rglob("*") if path.is_file() and path.parent.name != "under-way"] == []
 
@@ -141,8 +141,8 @@ def test_a_manifest_that_cannot_be_read_is_said_to_be_damaged(source: Path, else
     ("name", "values"),
     [
         ("folder", [7, "../backup", "..", "", "a/b", None]),
-        ("columns", [[], {}, {"pictures": []}, {"pictures; DROP TABLE": ["id"]}, {"pictures": [1]}, {"../x": ["id"]}]),
-        ("digests", [[], {"pictures": 7}, {"pictures": "abc"}]),
+        ("columns", [[], {}, {"images": []}, {"images; DROP TABLE": ["id"]}, {"images": [1]}, {"../x": ["id"]}]),
+        ("digests", [[], {"images": 7}, {"images": "abc"}]),
         ("pictures", ["12", -1, True, 1.5]),
         ("revision", [None, 7]),
     ],
@@ -158,17 +158,17 @@ def test_odd_values_in_a_manifest_are_said_by_name(
 
 def test_a_folder_of_the_moment_that_is_missing_is_named(source: Path, elsewhere: Settings) -> None:
     change_manifest(source, folder="as-of-another")
-    assert "as-of-another/tables/generations is missing" in refusal(elsewhere, source)
+    assert "as-of-another/tables/index_versions is missing" in refusal(elsewhere, source)
 
 
 def test_a_column_of_no_table_is_a_sentence(source: Path, elsewhere: Settings) -> None:
     columns = json.loads((source / "manifest.json").read_text())["columns"]
-    change_manifest(source, columns=columns | {"pictures": ["of_the_future"]})
-    assert "tables/pictures is damaged" in refusal(elsewhere, source)
+    change_manifest(source, columns=columns | {"images": ["of_the_future"]})
+    assert "tables/images is damaged" in refusal(elsewhere, source)
 
 
 def test_a_table_that_is_missing_or_cut_off_is_named(source: Path, elsewhere: Settings) -> None:
-    whole = moment(source) / "tables" / "pictures"
+    whole = moment(source) / "tables" / "images"
     data = whole.read_bytes()
     whole.unlink()
     assert f"{whole} is missing" in refusal(elsewhere, source)
@@ -192,7 +192,7 @@ def test_damage_of_any_kind_in_a_backup_without_checksums_is_a_sentence_or_found
 ) -> None:
     change_manifest(source, digests={})
     chance, refused = random.Random(11), 0
-    for name in ("pictures", "encodings", "generations", "catalogue", "deletions"):
+    for name in ("images", "encodings", "index_versions", "catalogue", "deletions"):
         table = moment(source) / "tables" / name
         data = table.read_bytes()
         for _ in range(8):
@@ -301,9 +301,9 @@ def test_vectors_of_a_kind_that_this_version_does_not_know_are_a_sentence(
 ) -> None:
     add(service, 1)
     with service.database.connection() as connection:
-        connection.execute(text("UPDATE generations SET vectors = 'f8'"))
+        connection.execute(text("UPDATE index_versions SET vector_dtype = 'f8'"))
     save(service, tmp_path / "backup")
-    assert "generations is damaged" in refusal(elsewhere, tmp_path / "backup")
+    assert "index_versions is damaged" in refusal(elsewhere, tmp_path / "backup")
 
 
 def test_a_checkpoint_that_is_not_here_is_named(source: Path, elsewhere: Settings) -> None:
@@ -375,7 +375,7 @@ def test_a_full_disk_leaves_the_catalogue_empty_and_it_can_be_tried_again(
         with pytest.raises(LookalikeError, match=r"(?i)full|no space"):
             restored(elsewhere, source)
     with closing(Database(str(elsewhere.database_url))) as database, database.asking() as session:
-        assert session.scalar(text("SELECT count(*) FROM pictures")) == 0
+        assert session.scalar(text("SELECT count(*) FROM images")) == 0
     assert [path for path in elsewhere.data_dir.rglob("originals/??/*") if path.is_file()] == []
     restored(elsewhere, source)
     check_all(elsewhere, range(COUNT))

@@ -82,6 +82,16 @@ def test_every_migration_can_be_taken_back(empty: Database) -> None:
     assert differences(empty) == []
 
 
+def test_everything_of_a_column_has_its_table_s_name(empty: Database) -> None:
+    upgrade(empty)
+    with empty.connection() as connection:
+        names = list(
+            connection.scalars(text("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"))
+        )
+    assert "images_id_seq" in names
+    assert [name for name in names if any(old in name for old in ("picture", "generation"))] == []
+
+
 def test_there_is_one_head() -> None:
     with closing(Database("postgresql+psycopg://nobody@/nothing")) as database:
         # Reading the scripts needs no connection.
@@ -121,7 +131,7 @@ def test_two_processes_may_migrate_at_once(empty: Database, database_url: str) -
 def test_the_catalogue_can_only_have_one_row(empty: Database, database_url: str) -> None:
     upgrade(empty)
     with connect(database_url) as connection:
-        row = connection.execute("SELECT id, seq, generation_id FROM catalogue").fetchall()
+        row = connection.execute("SELECT id, seq, index_version_id FROM catalogue").fetchall()
         assert row == [(1, 0, None)]
 
 

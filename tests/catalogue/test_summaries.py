@@ -16,7 +16,7 @@ BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, 
 
 def fill(database: Database, *pictures: dict[str, Any]) -> None:
     with database.begin() as session:
-        rows = [BASE | {"label": None, "fields": {}} | one for one in pictures]
+        rows = [BASE | {"label": None, "metadata_": {}} | one for one in pictures]
         session.execute(insert(Picture), rows)
         session.execute(text("UPDATE catalogue SET seq = seq + 1"))
 
@@ -29,12 +29,12 @@ class Scans:
         event.listen(database.engine, "before_cursor_execute", self._note)
 
     def _note(self, *call: Any) -> None:
-        self.count += "FROM pictures" in call[2]
+        self.count += "FROM images" in call[2]
 
 
 def test_what_no_picture_has_is_named(database: Database) -> None:
     summaries = Summaries()
-    fill(database, {"key": "a", "label": "boots", "fields": {"price": 5}})
+    fill(database, {"key": "a", "label": "boots", "metadata_": {"price": 5}})
     passing = read_filter('{"price": {"$gt": 9}, "label": "boots", "key": "b"}')
     assert summaries.unknown(database, "boots", passing) == []
     said = summaries.unknown(database, "hats", read_filter('{"$or": [{"prize": 5}, {"price": 9}, {"prize": 6}]}'))
@@ -51,8 +51,8 @@ def test_a_label_as_a_field_is_named_where_no_picture_has_one(database: Database
 
 def test_many_unknown_fields_are_one_look_at_all_pictures(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SAMPLE", 2)
-    fill(database, *({"key": str(number), "fields": {"common": 1}} for number in range(9)))
-    fill(database, {"key": "last", "fields": {"common": 1, "rare": 1}})
+    fill(database, *({"key": str(number), "metadata_": {"common": 1}} for number in range(9)))
+    fill(database, {"key": "last", "metadata_": {"common": 1, "rare": 1}})
     names = {"common": 1, "rare": 1} | {f"misspelt {number}": 1 for number in range(30)}
     filter_, summaries, scans = read_filter(str(names).replace("'", '"')), Summaries(), Scans(database)
     for _ in range(3):

@@ -71,11 +71,11 @@ def files_on_disk(service: Service) -> set[str]:
 
 def test_a_new_picture_is_created_with_its_facts_its_original_and_its_thumbnail(service: Service) -> None:
     data = encoded(gradient(64, 48), "JPEG", orientation=6)
-    added = add(service, "one", data, label="boots", fields={"price": 3})
+    added = add(service, "one", data, label="boots", metadata={"price": 3})
     (row,) = rows(service)
     assert added == Added(row.id, "one", "created")
     assert (row.width, row.height, row.media_type, row.size_bytes) == (64, 48, "image/jpeg", len(data))
-    assert (row.label, row.fields) == ("boots", {"price": 3})
+    assert (row.label, row.metadata_) == ("boots", {"price": 3})
     assert service.files.read(row.sha256) == data
     assert service.files.read_thumbnail(row.sha256).startswith(b"\xff\xd8")
     assert nearest(service, data) == ("one", 0.0)
@@ -102,11 +102,11 @@ def test_the_same_again_is_unchanged_and_not_encoded_again(service: Service, mon
 
 
 def test_what_is_not_given_stays_and_what_is_given_replaces(service: Service) -> None:
-    add(service, "one", picture(1), label="boots", fields={"price": 3, "size": 42})
+    add(service, "one", picture(1), label="boots", metadata={"price": 3, "size": 42})
     assert add(service, "one", picture(2)).status == "updated"
-    assert (rows(service)[0].label, rows(service)[0].fields) == ("boots", {"price": 3, "size": 42})
-    assert add(service, "one", picture(2), label=None, fields={"price": 4}).status == "updated"
-    assert (rows(service)[0].label, rows(service)[0].fields) == (None, {"price": 4})
+    assert (rows(service)[0].label, rows(service)[0].metadata_) == ("boots", {"price": 3, "size": 42})
+    assert add(service, "one", picture(2), label=None, metadata={"price": 4}).status == "updated"
+    assert (rows(service)[0].label, rows(service)[0].metadata_) == (None, {"price": 4})
 
 
 def test_new_bytes_replace_the_picture_and_its_files(service: Service) -> None:

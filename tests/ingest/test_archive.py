@@ -93,8 +93,8 @@ def test_a_table_says_more(made: Callable[[Mapping[str, bytes]], bytes], place: 
             "line 5": "This is not a JSON object.",
         }
         said = {entry.key: entry.given for entry in source.entries()}
-        assert said["sku-1"] == {"label": "boots", "fields": {"price": 3}}
-        assert (said["sku-2"], said["two.data"]) == ({}, {"fields": {"size": 4}})
+        assert said["sku-1"] == {"label": "boots", "metadata": {"price": 3}}
+        assert (said["sku-2"], said["two.data"]) == ({}, {"metadata": {"size": 4}})
         assert said[f"{place}b/three.jpg"] == {"label": "b"}
 
 

@@ -76,7 +76,7 @@ def test_a_damaged_vector_is_found_and_made_anew(filled: Service) -> None:
 
 
 def test_a_wrong_code_is_found_in_the_sample_and_made_anew(filled: Service) -> None:
-    run_sql(filled, "UPDATE encodings SET code = set_byte(code, 0, get_byte(code, 0) # 255) WHERE picture_id = 5")
+    run_sql(filled, "UPDATE encodings SET code = set_byte(code, 0, get_byte(code, 0) # 255) WHERE image_id = 5")
     assert look(filled, sample=0) == []
     (finding,) = look(filled)
     assert (finding.kind, finding.picture_id) == ("code", 5)
@@ -86,7 +86,7 @@ def test_a_wrong_code_is_found_in_the_sample_and_made_anew(filled: Service) -> N
 
 
 def test_a_picture_without_code_gets_one(filled: Service) -> None:
-    run_sql(filled, "DELETE FROM encodings WHERE picture_id = 2")
+    run_sql(filled, "DELETE FROM encodings WHERE image_id = 2")
     (finding,) = look(filled)
     assert (finding.kind, finding.picture_id) == ("encoding", 2)
     assert checking(filled).repair([finding]) == []
@@ -100,7 +100,7 @@ def test_a_lost_original_is_named_and_cannot_be_mended(filled: Service, missing:
         path.unlink()
     else:
         path.write_bytes(b"something else")
-    run_sql(filled, "DELETE FROM encodings WHERE picture_id IN (8, 9)")
+    run_sql(filled, "DELETE FROM encodings WHERE image_id IN (8, 9)")
     findings = look(filled)
     assert {(one.kind, one.name) for one in findings} == {
         ("original", "key-7"),
@@ -131,7 +131,7 @@ def test_a_file_that_nobody_uses_goes_once_it_is_old(filled: Service) -> None:
 
 
 def test_what_was_deleted_while_it_looked_is_no_finding(filled: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_sql(filled, "DELETE FROM encodings WHERE picture_id = 2")
+    run_sql(filled, "DELETE FROM encodings WHERE image_id = 2")
     check = checking(filled)
     plain = check._unused
 
@@ -144,7 +144,7 @@ def test_what_was_deleted_while_it_looked_is_no_finding(filled: Service, monkeyp
 
 
 def test_vectors_that_were_never_written_are_found(filled: Service) -> None:
-    run_sql(filled, "UPDATE encodings SET slot = 1000000 WHERE picture_id = 1")
+    run_sql(filled, "UPDATE encodings SET slot = 1000000 WHERE image_id = 1")
     (finding,) = look(filled)
     assert finding == Finding("vector", "key-0", 1)
     assert str(replace(finding, kind="file")) == "key-0: no picture uses this file"

@@ -135,7 +135,7 @@ def test_a_key_that_comes_twice_is_refused_the_second_time() -> None:
         (entry("k" * 513), "key is longer than 512"),
         (entry("a", label="l" * 513), "label is longer than 512"),
         (entry("a\0b"), "NUL"),
-        (Entry("a", "a", {"fields": {"price": float("nan")}}, 1, lambda: b"x"), "not finite"),
+        (Entry("a", "a", {"metadata": {"price": float("nan")}}, 1, lambda: b"x"), "not finite"),
     ],
 )
 def test_what_the_catalogue_cannot_keep_is_refused_alone(service: Service, bad: Entry, reason: str) -> None:

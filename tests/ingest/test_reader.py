@@ -1,7 +1,10 @@
 """Archives and tables are read by a process that can be stopped, and whose end is a sentence."""
 
+import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -83,7 +86,7 @@ def test_everything_arrives_in_order(path: Path, made: Callable[[Mapping[str, by
     assert "more than 1,000,000 bytes" in str(found.pop("large.jpg"))
     assert found == {name: data for name, data in files.items() if name != "folder/1.jpg"}
     one, two = (entry for entry in entries if entry.name == "archive: folder/1.jpg")
-    assert (one.given, two.given) == ({"label": "boots", "fields": {"price": 3}}, {"fields": {"price": 4}})
+    assert (one.given, two.given) == ({"label": "boots", "metadata": {"price": 3}}, {"metadata": {"price": 4}})
     assert one.read() is two.read(), "a file that several rows name travels once"
     assert readers() == []
 
@@ -111,7 +114,7 @@ def test_words_that_are_no_unicode_arrive(path: Path) -> None:
     depths = (*range(1, 1000, 7), 5_000, 100_000)
     lines += "".join(f'{{"file": "a.jpg", "key": "{n}", "d": {"[" * n}{"]" * n}}}\n' for n in depths)
     first, *nested = source(path, zipped({"metadata.jsonl": lines.encode(), "a.jpg": b"1"}))
-    assert (first.key, first.given) == ("\ud83d", {"fields": {"n": float("inf")}})
+    assert (first.key, first.given) == ("\ud83d", {"metadata": {"n": float("inf")}})
     answers = [read(entry) for entry in nested]
     usable = answers.count(b"1")
     assert 30 < usable < len(answers) == len(depths)
@@ -222,6 +225,21 @@ def test_a_reader_ends_when_the_other_side_does(path: Path) -> None:
         time.sleep(0.05)
 
 
+def test_reader_exits_if_the_other_side_was_killed_with_frames_unread(path: Path) -> None:
+    write_endless(path, 40)
+    ours, theirs = socket.socketpair()
+    limits = {"member_bytes": 1000, "members": 1000, "bytes": 2**40, "table_bytes": 1000}
+    job = {"kind": "archive", "name": "", "limits": limits, "first": 0, "memory": 2**30, "most_bytes": 1000}
+    with path.open("rb") as file, theirs:
+        descriptors = theirs.fileno(), file.fileno()
+        command = [*reader.PROGRAM, json.dumps(job | {"cpu_seconds": 120}), *map(str, descriptors)]
+        process = subprocess.Popen(command, pass_fds=descriptors)
+    # The first frame is there, and stays unread.
+    assert ours.recv(1, socket.MSG_PEEK)
+    ours.close()
+    assert process.wait(30) == 0
+
+
 def test_nothing_is_read_ahead_of_who_takes_it(path: Path) -> None:
     archive = source(path, tarred({f"{at}.jpg": os.urandom(900_000) for at in range(100)}))
     with archive.reading() as reading:
@@ -288,7 +306,7 @@ def test_a_table_is_read_there_and_its_files_here(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("file,price\none.jpg,3\ngone.jpg,4\n")
     there, gone = TableSource(path, 100)
-    assert (there.key, there.given, there.read()) == ("one.jpg", {"fields": {"price": 3}}, b"1")
+    assert (there.key, there.given, there.read()) == ("one.jpg", {"metadata": {"price": 3}}, b"1")
     assert read(gone) == "There is no such file."
     path.write_text("file\n" + "a\n" * 11)
     with pytest.raises(InvalidInputError, match=r"table.csv: has more than 10 rows"):
@@ -307,7 +325,7 @@ def test_a_row_that_is_too_long_to_travel_is_refused_alone(path: Path) -> None:
     table = f"{columns}\n{rows}".encode()
     short, long = source(path, zipped({"metadata.csv": table, "a.jpg": b"1"}, zipfile.ZIP_STORED))
     assert read(short) == b"1"
-    assert len(long.given["fields"]) == 990
+    assert len(long.given["metadata"]) == 990
 
 
 def test_readings_are_closed_when_they_are_left(path: Path) -> None:

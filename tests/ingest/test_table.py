@@ -28,7 +28,7 @@ def table_at(path: Path, limits: TableLimits = LIMITS) -> Table:
 
 def fields(path: Path, text: str) -> list[dict[str, Any]]:
     path.write_text(text)
-    return [row.given.get("fields", {}) for row in table_at(path)]
+    return [row.given.get("metadata", {}) for row in table_at(path)]
 
 
 def test_a_column_of_plain_numbers_is_numbers(path: Path) -> None:
@@ -57,7 +57,7 @@ def test_keys_and_labels_are_text_whatever_they_look_like(path: Path) -> None:
 def test_what_spreadsheets_write_is_read(path: Path) -> None:
     path.write_bytes('\ufefffile,title\r\n"a, b.jpg","two\nlines, ""quoted"""\r\n'.encode())
     (row,) = table_at(path)
-    assert (row.file, row.given) == ("a, b.jpg", {"fields": {"title": 'two\nlines, "quoted"'}})
+    assert (row.file, row.given) == ("a, b.jpg", {"metadata": {"title": 'two\nlines, "quoted"'}})
 
 
 def test_rows_that_are_too_long_or_too_short_do_no_harm(path: Path) -> None:
@@ -84,7 +84,7 @@ def test_json_lines_say_what_values_are(tmp_path: Path) -> None:
     ]
     path.write_text("\n\n".join(map(json.dumps, rows)) + '\n{"file": NaN}\nnothing\n')
     first, *bad = table_at(path)
-    assert (first.key, first.given) == ("one", {"fields": {"price": 3, "tags": ["x"]}})
+    assert (first.key, first.given) == ("one", {"metadata": {"price": 3, "tags": ["x"]}})
     said = [(row.line, row.problem) for row in bad]
     assert [line for line, _ in said] == [3, 5, 7, 8, 9]
     words = ["file is not text", "names no file", "not a JSON object", "not JSON", "not JSON"]
@@ -125,7 +125,7 @@ def test_a_table_with_too_many_columns_is_refused(path: Path) -> None:
         list(table_at(path))
     path.write_text("file," + ",".join(map(str, range(999))) + "\na.jpg,1\n")
     (row,) = table_at(path)
-    assert row.given == {"fields": {"0": 1}}
+    assert row.given == {"metadata": {"0": 1}}
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,11 @@ def test_a_row_that_is_too_long_is_refused_before_it_is_in_memory(tmp_path: Path
 def test_numbers_of_thousands_of_digits_do_no_harm(tmp_path: Path, number: str) -> None:
     (tmp_path / "table.jsonl").write_text(f'{{"file": "a.jpg", "price": {number}}}\n{{"file": "b.jpg"}}\n')
     first, second = table_at(tmp_path / "table.jsonl")
-    assert (first.problem or "").startswith("This is not JSON") or first.given["fields"]["price"] == float("inf")
+    assert (first.problem or "").startswith("This is not JSON") or first.given["metadata"]["price"] == float("inf")
     assert second.file == "b.jpg"
     (tmp_path / "table.csv").write_text(f"file,price\na.jpg,{number}\n")
     (row,) = table_at(tmp_path / "table.csv")
-    assert row.given["fields"]["price"] == number
+    assert row.given["metadata"]["price"] == number
 
 
 @given(st.text(max_size=400), st.sampled_from([".csv", ".jsonl"]))

@@ -130,7 +130,7 @@ def describe_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep) ->
     if "label" in patch.model_fields_set:
         given["label"] = _storable("label", patch.label)
     if patch.metadata is not None:
-        given["fields"] = _storable("metadata", patch.metadata)
+        given["metadata"] = _storable("metadata", patch.metadata)
     return ImageOut.of(service.ingest.describe(image_id, given))
 
 

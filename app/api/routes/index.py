@@ -98,5 +98,5 @@ def _upload(data: bytes, about: Described) -> Upload:
     if "label" in about.model_fields_set:
         given["label"] = about.label
     if about.model_extra:
-        given["fields"] = about.model_extra
+        given["metadata"] = about.model_extra
     return Upload(data, about.key, given)

@@ -52,7 +52,7 @@ class ImageOut(BaseModel):
             "created_at",
             "updated_at",
         )
-        return cls(**{name: getattr(picture, name) for name in names}, metadata=picture.fields, **urls(picture.id))
+        return cls(**{name: getattr(picture, name) for name in names}, metadata=picture.metadata_, **urls(picture.id))
 
 
 class ImagePage(BaseModel):
@@ -106,7 +106,7 @@ class MatchOut(BaseModel):
             hamming=match.hamming,
             similarity=None if match.similarity is None else round(match.similarity, 6),
             label=picture.label,
-            metadata=picture.fields,
+            metadata=picture.metadata,
             **urls(match.id),
             explanation=None if explanation is None else ExplanationOut.of(explanation),
         )

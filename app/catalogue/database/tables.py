@@ -39,19 +39,19 @@ class Base(DeclarativeBase):
 class Generation(Base):
     """One network's encodings of the catalogue; `next_slot` is the first row of its vector file not handed out.
 
-    `vectors` says how F7 is kept: `f32`, or `f16` in half the space. `index` says where: `local` in that file, or in
-    `milvus`, where a slot is a primary key.
+    `vector_dtype` says how F7 is kept: `f32`, or `f16` in half the space. `index_backend` says where:
+    `local` in that file, or in `milvus`, where a slot is a primary key.
     """
 
-    __tablename__ = "generations"
+    __tablename__ = "index_versions"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(Text)
     model: Mapped[str] = mapped_column(Text)
     bits: Mapped[int]
     feature_dim: Mapped[int]
-    vectors: Mapped[str] = mapped_column(Text, server_default="f32")
-    index: Mapped[str] = mapped_column(Text, server_default="local")
+    vector_dtype: Mapped[str] = mapped_column(Text, server_default="f32")
+    index_backend: Mapped[str] = mapped_column(Text, server_default="local")
     next_slot: Mapped[int] = mapped_column(BigInteger, server_default="0")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
@@ -59,7 +59,7 @@ class Generation(Base):
 class CatalogueState(Base):
     """The one row that every change locks.
 
-    At `moment`, of the time of the index that keeps encodings, all are found that the rows speak of.
+    At `milvus_timestamp`, in Milvus' own time, all encodings that the rows speak of are found; 0 without Milvus.
     """
 
     __tablename__ = "catalogue"
@@ -67,14 +67,14 @@ class CatalogueState(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    moment: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    generation_id: Mapped[int | None] = mapped_column(ForeignKey("generations.id"))
+    milvus_timestamp: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    index_version_id: Mapped[int | None] = mapped_column(ForeignKey("index_versions.id"))
 
 
 class Picture(Base):
     """A picture that can be found; `sha256` names its original on disk."""
 
-    __tablename__ = "pictures"
+    __tablename__ = "images"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     key: Mapped[str] = mapped_column(Text, unique=True)
@@ -84,8 +84,8 @@ class Picture(Base):
     height: Mapped[int]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     label: Mapped[str | None] = mapped_column(Text, index=True)
-    # `metadata` is SQLAlchemy's own word on a class.
-    fields: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
+    # SQLAlchemy reserves `metadata` on mapped classes.
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
     # The last change of the picture or of what is said of it, for those who follow the changes.
     seq: Mapped[int] = mapped_column(BigInteger, server_default="0", index=True)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
@@ -99,15 +99,19 @@ class Encoding(Base):
 
     __tablename__ = "encodings"
     __table_args__ = (
-        Index("ix_encodings_generation_id_seq", "generation_id", "seq"),
+        Index("ix_encodings_index_version_id_seq", "index_version_id", "seq"),
         # Whose a slot is, which Milvus does not know; and no slot is ever used twice.
         Index(
-            "uq_encodings_generation_id_slot", "generation_id", "slot", unique=True, postgresql_include=["picture_id"]
+            "uq_encodings_index_version_id_slot",
+            "index_version_id",
+            "slot",
+            unique=True,
+            postgresql_include=["image_id"],
         ),
     )
 
-    generation_id: Mapped[int] = mapped_column(ForeignKey("generations.id"), primary_key=True)
-    picture_id: Mapped[int] = mapped_column(ForeignKey("pictures.id", ondelete="CASCADE"), primary_key=True, index=True)
+    index_version_id: Mapped[int] = mapped_column(ForeignKey("index_versions.id"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True, index=True)
     slot: Mapped[int] = mapped_column(BigInteger)
     code: Mapped[bytes]
     checksum: Mapped[int] = mapped_column(BigInteger)
@@ -131,7 +135,7 @@ class Deletion(Base):
 
     __tablename__ = "deletions"
 
-    picture_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    image_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
@@ -169,9 +173,9 @@ class Job(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     state: Mapped[str] = mapped_column(Text, server_default="running", index=True)
     archive: Mapped[str] = mapped_column(Text)
-    size_bytes: Mapped[int] = mapped_column("bytes", BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
     total: Mapped[int | None] = mapped_column(BigInteger)
-    processed: Mapped[int] = mapped_column("done", BigInteger, server_default="0")
+    processed: Mapped[int] = mapped_column(BigInteger, server_default="0")
     created: Mapped[int] = mapped_column(BigInteger, server_default="0")
     updated: Mapped[int] = mapped_column(BigInteger, server_default="0")
     unchanged: Mapped[int] = mapped_column(BigInteger, server_default="0")
@@ -190,7 +194,7 @@ class Rejection(Base):
     __tablename__ = "rejections"
 
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    entry_number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)

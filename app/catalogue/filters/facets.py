@@ -126,7 +126,7 @@ def _statement(passing: Condition) -> Select[Any]:
 def _counted(passing: Condition) -> CTE:
     """Counts the pictures of each name and value; labels are values of a name of their own."""
     name, value = column("name", Text), column("value", JSONB)
-    each = func.jsonb_each(Picture.fields).table_valued(name, value, name="each").render_derived()
+    each = func.jsonb_each(Picture.metadata_).table_valued(name, value, name="each").render_derived()
     of_fields = select(false().label("labelled"), each.c.name, each.c.value).correlate(Picture)
     label = select(true(), literal("", Text), func.to_jsonb(Picture.label)).where(Picture.label.is_not(None))
     entry = of_fields.union_all(label.correlate(Picture)).lateral("entry")

@@ -23,7 +23,7 @@ def passes(label: str | None, filter_: Filter | None) -> Condition:
 
 def has_field(name: str, pictures: type[Picture] = Picture) -> Condition:
     """Returns which pictures have a field; `pictures` may be an alias."""
-    there: Condition = getattr(pictures, name).is_not(None) if name in COLUMNS else pictures.fields.has_key(name)
+    there: Condition = getattr(pictures, name).is_not(None) if name in COLUMNS else pictures.metadata_.has_key(name)
     return there
 
 
@@ -48,7 +48,7 @@ def _compares(test: Compares) -> Condition:
     Values of different types never do: a text is neither more nor less than a number. However many values there are,
     this is one test, because every further one would cost another look at every picture.
     """
-    found = func.to_jsonb(getattr(Picture, test.field)) if test.field in COLUMNS else Picture.fields[test.field]
+    found = func.to_jsonb(getattr(Picture, test.field)) if test.field in COLUMNS else Picture.metadata_[test.field]
     path = cast(f"$[*] ? (@ {test.sign} $values[*])", JSONPATH)
     values = cast({"values": list(test.values)}, JSONB)
     return func.coalesce(func.jsonb_path_exists(found, path, values), false())

@@ -32,15 +32,15 @@ class SlotTruth:
     def entries(self, ids: Ids) -> Entries:
         """Returns pictures as they are encoded now; those that are gone are left out."""
         with self._database.asking() as session:
-            return encoded(session, self._generation_id, -1, self._code_bytes, among(Encoding.picture_id, ids))
+            return encoded(session, self._generation_id, -1, self._code_bytes, among(Encoding.image_id, ids))
 
     def _taken(self, session: Session, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Ids]:
         rows = bulk.fetch(
             session,
             Encoding.slot,
-            Encoding.generation_id == self._generation_id,
+            Encoding.index_version_id == self._generation_id,
             among(Encoding.slot, slots),
-            numbers={"picture_id": Encoding.picture_id},
+            numbers={"picture_id": Encoding.image_id},
         )
         return rows["key"].astype(np.int64), rows["picture_id"].astype(np.int64)
 
@@ -53,7 +53,7 @@ def among(column: InstrumentedAttribute[int], numbers: NDArray[np.int64]) -> Col
 
 def has_encodings(session: Session, generation_id: int) -> bool:
     """Tells whether a generation has encoded anything."""
-    return session.scalar(select(Encoding.slot).where(Encoding.generation_id == generation_id).limit(1)) is not None
+    return session.scalar(select(Encoding.slot).where(Encoding.index_version_id == generation_id).limit(1)) is not None
 
 
 def collection_name(session: Session, generation: Generation) -> str:

@@ -58,7 +58,7 @@ def list_jobs(session: Session, *, before: int | None, limit: int) -> Sequence[J
 
 def rejections(session: Session, job_id: int) -> Sequence[Rejection]:
     """Lists what of a job could not be used, in the archive's order."""
-    return session.scalars(select(Rejection).where(Rejection.job_id == job_id).order_by(Rejection.place)).all()
+    return session.scalars(select(Rejection).where(Rejection.job_id == job_id).order_by(Rejection.entry_number)).all()
 
 
 def cancel(session: Session, job_id: int) -> Job:
@@ -188,7 +188,7 @@ def _more(name: str, counts: Counter[str]) -> object:
 def _rejection(job_id: int, place: int, outcome: Outcome) -> dict[str, object]:
     words = {"name": outcome.name, "key": outcome.key, "reason": outcome.reason or ""}
     # PostgreSQL keeps no NUL character, and this may be what the entry was refused for.
-    return {"job_id": job_id, "place": place, **{name: _storable(value) for name, value in words.items()}}
+    return {"job_id": job_id, "entry_number": place, **{name: _storable(value) for name, value in words.items()}}
 
 
 def _storable(words: str) -> str:

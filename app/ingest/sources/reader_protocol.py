@@ -100,15 +100,15 @@ def given_of(header: Mapping[str, Any]) -> "Given":
         BadFrameError: it is not of that form.
     """
     said = header.get("given")
-    if not isinstance(said, dict) or not said.keys() <= {"label", "fields"}:
+    if not isinstance(said, dict) or not said.keys() <= {"label", "metadata"}:
         raise BadFrameError("what is said of a picture is of another form")
     given: Given = {}
     if "label" in said:
         given["label"] = text_of(said, "label")
-    if "fields" in said:
-        if not isinstance(said["fields"], dict):
-            raise BadFrameError("fields are no object")
-        given["fields"] = said["fields"]
+    if "metadata" in said:
+        if not isinstance(said["metadata"], dict):
+            raise BadFrameError("metadata is no object")
+        given["metadata"] = said["metadata"]
     return given
 
 

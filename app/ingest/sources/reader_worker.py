@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO, TextIO
 
 from app.errors import InvalidInputError
@@ -55,7 +56,9 @@ def _prepare(cpu_seconds: int) -> None:
 
 def _exit_with_the_other_side(connection: socket.socket) -> None:
     """End this process when the other one has ended or hung up, whatever is being read."""
-    connection.recv(1)
+    # It is a reset where the other process was killed with frames unread.
+    with suppress(OSError):
+        connection.recv(1)
     os._exit(0)
 
 

@@ -207,7 +207,7 @@ def _row(line: int, said: Mapping[str, Any]) -> Row:
     if not file:
         return Row(line, "", key or f"line {line}", problem=f"The row names no {FILE}.")
     given: Given = {} if label is None else {"label": label}
-    fields = {name: value for name, value in said.items() if name not in (FILE, KEY, LABEL)}
-    if fields:
-        given["fields"] = fields
+    metadata = {name: value for name, value in said.items() if name not in (FILE, KEY, LABEL)}
+    if metadata:
+        given["metadata"] = metadata
     return Row(line, file, key or file, given)
