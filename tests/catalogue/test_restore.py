@@ -186,7 +186,8 @@ def test_a_byte_that_changed_in_a_table_is_noticed(source: Path, elsewhere: Sett
     assert f"{table} is damaged: its checksum is not the one in the manifest" in refusal(elsewhere, source)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_damage_of_any_kind_in_a_backup_without_checksums_is_a_sentence_or_found_later(
     source: Path, elsewhere: Settings
 ) -> None:
