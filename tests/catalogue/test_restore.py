@@ -216,7 +216,7 @@ def test_damage_of_any_kind_in_a_backup_without_checksums_is_a_sentence_or_found
 def empty(elsewhere: Settings) -> None:
     """Makes the catalogue empty again."""
     with closing(Database(str(elsewhere.database_url))) as database, database.connection() as connection:
-        connection.execute(text("TRUNCATE pictures, encodings, deletions, api_keys, catalogue, generations CASCADE"))
+        connection.execute(text("TRUNCATE images, encodings, deletions, api_keys, catalogue, index_versions CASCADE"))
         connection.execute(text("INSERT INTO catalogue (id) VALUES (1)"))
     shutil.rmtree(elsewhere.data_dir)
 
