@@ -278,7 +278,9 @@ def flip_one(path: Path) -> None:
     flip(path, 3 * FAKE_NETWORK.feature_dim * 4)
 
 
-@pytest.mark.skipif(os.environ.get("LOOKALIKE_INDEX_BACKEND") == "milvus", reason="vectors are not in files there")
+@pytest.mark.skipif(
+    os.environ.get("LOOKALIKE_INDEX_BACKEND") == "milvus", reason="damages vector files, and with Milvus there are none"
+)
 @pytest.mark.parametrize(
     ("damage", "lost"), [(remove, COUNT), (shorten, COUNT - 5), (flip_one, 1)], ids=["missing", "cut off", "changed"]
 )
