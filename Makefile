@@ -24,7 +24,7 @@ serve: $(VENV)/installed ## Start the service; ARGS="--port 9000" passes options
 demo: $(VENV)/installed ## Fill an empty catalogue with the demo pictures
 	@exec $(BIN)/lookalike demo $(ARGS)
 
-test: $(VENV)/installed-dev ## Run the tests that take minutes; ARGS="tests/search -x" passes options
+test: $(VENV)/installed-dev ## Run the quick tests; ARGS="tests/search -x" passes options
 	LOOKALIKE_INDEX_BACKEND=$(INDEX) $(BIN)/pytest -n $(JOBS) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/installed-dev ## Run all tests, also with a browser, Milvus and processes of their own

@@ -62,7 +62,7 @@ class Watch:
 
 
 def make(folder: Path, pictures: int, side: int) -> None:
-    """Writes archives of so many pictures, mixed as `lookalike make-shards` mixes them."""
+    """Write shards of the given number of images, shuffled as `lookalike make-shards` does."""
     folder.mkdir(parents=True)
     (folder / CLASSES).write_text("".join(f"class {number}\n" for number in range(CLASS_COUNT)))
     rng = np.random.default_rng(0)

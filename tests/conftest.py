@@ -1,5 +1,6 @@
 """What tests share: a real PostgreSQL, a service over it with a fake network, a client, and a real server."""
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -46,15 +47,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def model_cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Networks as converted for this machine, which takes seconds: once for all tests and the servers they start."""
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the test run share."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def model_cache_dir(shared_folder: Path) -> Iterator[Path]:
+    """Networks as converted for this machine, which takes seconds: once for all tests and the servers they start."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LOOKALIKE_MODEL_CACHE_DIR", str(folder / "model-cache"))
-        yield folder / "model-cache"
+        environment.setenv("LOOKALIKE_MODEL_CACHE_DIR", str(shared_folder / "model-cache"))
+        yield shared_folder / "model-cache"
+
+
+@pytest.fixture(scope="session")
+def demo_data(shared_folder: Path, model_cache_dir: Path) -> Path:
+    """A data folder with the demo catalogue, to copy from; made once for all processes of the test run."""
+    made = shared_folder / "demo" / "data"
+    with (shared_folder / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            with running_server(shared_folder / "demo.unfinished" / "data"):
+                """Draws the catalogue before it is ready."""
+            (shared_folder / "demo.unfinished").rename(made.parent)
+    return made
+
+
+def copy_data(data_dir: Path, to: Path) -> Path:
+    """Copies a data folder with its owners, which the database needs; returns the copy."""
+    subprocess.run(["cp", "--archive", str(data_dir), str(to)], check=True)
+    return to
 
 
 @pytest.fixture(scope="session")
@@ -160,6 +184,7 @@ def client(settings: Settings) -> Iterator[TestClient]:
 @contextmanager
 def running_server(data_dir: Path, *options: str, **variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Runs `lookalike serve` as a person does; yields its address and process, and ends it with SIGTERM."""
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
     port = free_port()
     environment = os.environ | {"LOOKALIKE_PORT": str(port), "LOOKALIKE_DATA_DIR": str(data_dir)} | variables
     command = [sys.executable, "-m", "app.cli.main", "serve", *options]
@@ -180,7 +205,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 180) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the server ended with {process.returncode}"
@@ -193,7 +218,7 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float 
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url(tmp_path_factory: pytest.TempPathFactory, demo_data: Path) -> Iterator[str]:
     """A real server with the shipped network and the demo catalogue."""
-    with running_server(tmp_path_factory.mktemp("server") / "data") as (url, _):
+    with running_server(copy_data(demo_data, tmp_path_factory.mktemp("server") / "data")) as (url, _):
         yield url

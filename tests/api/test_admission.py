@@ -269,11 +269,12 @@ def test_duplicates_come_in_parts_where_their_metadata_is_enough(
 ) -> None:
     data = [encoded(corners(40 + 8 * at, 30), kind) for at in range(4) for kind in ("PNG", "BMP")]
     index(client, *data, metadata=[{"key": str(at), "text": "x" * 500} for at in range(8)])
-    whole = client.get("/duplicates", params={"distance": 0}).json()
+    whole = client.get("/duplicates", params={"max_distance": 0}).json()
     monkeypatch.setattr(duplicates, "PAGE_BYTES", 100)
-    cursor, groups, parts = "0", [], 0
+    cursor: str | None = ""
+    groups, parts = [], 0
     while cursor is not None:
-        page = client.get("/duplicates", params={"distance": 0, "cursor": cursor}).json()
+        page = client.get("/duplicates", params={"max_distance": 0} | ({"cursor": cursor} if cursor else {})).json()
         cursor, parts = page["next_cursor"], parts + 1
         groups += page["groups"]
     assert groups == whole["groups"] != []

@@ -73,7 +73,7 @@ def test_search_on_a_busy_machine_is_answered_503_with_a_time_to_try_again(
     assert int(answer.headers["retry-after"]) >= 1
     assert "too busy" in answer.json()["detail"]
     assert client.post("/search", files={"image": b"text"}).status_code == 422
-    counted = re.findall(r'lookalike_images_rejected_total{.*reason="(\w+)"', client.get("/metrics").text)
+    counted = re.findall(r'lookalike_images_rejected_total{.*code="(\w+)"', client.get("/metrics").text)
     assert counted == ["image_format_unsupported"]
 
 

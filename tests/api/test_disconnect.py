@@ -2,25 +2,21 @@
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from urllib.parse import urlencode
 
 import httpx2
 import psycopg
 import pytest
-import uvicorn
 
-from app.api.admission.protocol import BoundedProtocol
 from app.api.middleware.auth import Doorkeeper
 from app.catalogue.database.callers import Caller, current_caller
-from app.main import create_app
 from app.settings import Settings
+from tests.api.live import live
 from tests.catalogue.postgres import connect
 from tests.catalogue.slow import running, wait_until
-from tests.conftest import free_port, open_with_fake
 from tests.pictures import corners, encoded
 
 PICTURE = encoded(corners(60, 40), "PNG")
@@ -28,24 +24,9 @@ FILTER = json.dumps({"colour": "red"})
 SLOW = "jsonb_path_exists"
 
 
-@contextmanager
-def served(settings: Settings) -> Iterator[int]:
-    port = free_port()
-    app = create_app(settings, open_with_fake)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, http=BoundedProtocol, ws="none", log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until(lambda: server.started, seconds=60)
-        yield port
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 @pytest.fixture
 def port(settings: Settings) -> Iterator[int]:
-    with served(settings) as listening:
+    with live(settings) as listening:
         yield listening
 
 
@@ -122,7 +103,7 @@ def test_a_request_begins_without_the_caller_of_the_connections_request_before(
     monkeypatch.setattr("app.api.middleware.auth.BELIEVED_S", 0.0)
     keyed = settings.model_copy(update={"auth": "auto"})
     request = b"GET /images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    with served(keyed) as port, closing(connect_to(port)) as connection:
+    with live(keyed) as port, closing(connect_to(port)) as connection:
         # The second is there before the first is answered, and begins as soon as it is.
         connection.sendall(request + b"\r\n" + request + b"Connection: close\r\n\r\n")
         while connection.recv(65_536):
@@ -167,7 +148,7 @@ def hasty(settings: Settings) -> Settings:
 def test_a_statement_that_takes_too_long_is_answered_with_what_to_do(
     hasty: Settings, slowed: psycopg.Connection
 ) -> None:
-    with served(hasty) as impatient:
+    with live(hasty) as impatient:
         answer = httpx2.get(f"http://127.0.0.1:{impatient}/facets", params={"filter": FILTER}, timeout=60)
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"

@@ -20,7 +20,7 @@ from app.catalogue.embedded.files import make_private_folder
 from app.catalogue.embedded.postgres import embedded_postgres
 from app.catalogue.embedded.server import PASSWORD_FILE, Server
 from app.errors import UnavailableError
-from tests.catalogue.postgres import connect, database_url, postgres_url
+from tests.catalogue.postgres import NOT_DURABLE, connect, database_url, postgres_url
 
 __all__ = ["database_url", "postgres_url"]
 
@@ -114,13 +114,18 @@ def test_it_answers(postgres_url: str) -> None:
     [
         ("listen_addresses", ""),
         ("data_checksums", "on"),
-        ("fsync", "on"),
         ("server_encoding", "UTF8"),
         ("password_encryption", "scram-sha-256"),
     ],
 )
 def test_its_settings(postgres_url: str, setting: str, expected: str) -> None:
     assert value(postgres_url, f"SHOW {setting}") == expected
+
+
+@pytest.mark.parametrize("setting", NOT_DURABLE)
+def test_changes_are_durable(tmp_path: Path, setting: str) -> None:
+    with embedded_postgres(tmp_path) as url:
+        assert value(url, f"SHOW {setting}") == "on"
 
 
 def test_text_sorts_by_code_point_and_letters_beyond_ascii_have_cases(postgres_url: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli.main import app as commands
-from tests.conftest import running_server
+from tests.conftest import copy_data, running_server
 
 log = logging.getLogger("torture")
 
@@ -35,8 +35,8 @@ def key(data: Path) -> str:
 
 
 @pytest.mark.timeout(4 * 3600)
-def test_whatever_the_description_allows_or_forbids_is_answered_as_described(tmp_path: Path) -> None:
-    data = tmp_path / "data"
+def test_whatever_the_description_allows_or_forbids_is_answered_as_described(tmp_path: Path, demo_data: Path) -> None:
+    data = copy_data(demo_data, tmp_path / "data")
     with running_server(data) as (url, _):
         bearer = f"Bearer {key(data)}"
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--no-color"]

@@ -129,7 +129,7 @@ def test_a_signal_ends_a_start_at_any_point(tmp_path: Path, ending: signal.Signa
         with starting(data) as process:
             time.sleep(chance.uniform(0, 8))
             process.send_signal(ending)
-            assert process.wait(END_S) in (0, -ending, -signal.SIGTERM)
+            assert process.wait(END_S) in (0, 128 + ending, -ending, -signal.SIGTERM)
         wait_until(partial(nothing_runs, data))
     with running_server(data, LOOKALIKE_DEMO="off"):
         """The starts that were cut off left nothing that keeps the next one from succeeding."""
@@ -142,9 +142,10 @@ def test_a_signal_that_a_library_only_notes_ends_a_start(tmp_path: Path, handler
     data = tmp_path / "data"
     (tmp_path / "sitecustomize.py").write_text(SIGNALS_ITSELF)
     with starting(data, PYTHONPATH=str(tmp_path), HANDLER=handler, ENDING=str(int(ending))) as process:
-        assert process.wait(START_S) == -signal.SIGTERM
+        # By the signal itself where asyncio has left its default action in force.
+        assert process.wait(START_S) in (-signal.SIGTERM, -ending)
     wait_until(partial(nothing_runs, data))
-    assert "while loading the application" in log_of(data).read_text()
+    assert "the start was ended before it was complete" in log_of(data).read_text()
 
 
 def test_a_signal_ends_a_start_that_hangs_with_the_interpreter_held(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import running_server
+from tests.conftest import copy_data, running_server
 from tests.crash.ledger import drawing
 from tests.ingest.archives import gzipped, zipped
 from tests.pictures import encoded, gradient
@@ -20,8 +20,8 @@ CURL = "fail-with-body\nsilent\nshow-error\n"
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("docs") / "data"
+def data_dir(tmp_path_factory: pytest.TempPathFactory, demo_data: Path) -> Path:
+    return copy_data(demo_data, tmp_path_factory.mktemp("docs") / "data")
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +46,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(folder: Path, data_dir: Path) -> dict[str, str]:
     """As if the virtual environment were active, over the running service's data folder."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOOKALIKE_")}
+    ours = {name for name in os.environ if name.startswith("LOOKALIKE_")} - {"LOOKALIKE_MODEL_CACHE_DIR"}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return kept | {"PATH": path, "CURL_HOME": str(folder), "LOOKALIKE_DATA_DIR": str(data_dir)}

@@ -3,6 +3,7 @@
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from importlib.metadata import Distribution
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,11 +25,11 @@ CARDS = sorted((ROOT / "models" / "pretrained").glob("*.md"))
 OF_IMAGES = sys.version_info[:2] == (3, 11) and (sys.platform, platform.machine()) == ("linux", "x86_64")
 
 
-def package(name: str, *files: str, **fields: str) -> Distribution:
-    """A distribution with files and metadata."""
+def package(name: str, *files: str, requires: Sequence[str] = (), **fields: str) -> Distribution:
+    """A distribution with files, dependencies and metadata."""
     metadata = {key.replace("_", "-"): [value] for key, value in fields.items()}
     made = SimpleNamespace(
-        name=name, version="1.0", files=files, requires=[], metadata=SimpleNamespace(get_all=metadata.get)
+        name=name, version="1.0", files=files, requires=requires, metadata=SimpleNamespace(get_all=metadata.get)
     )
     return cast(Distribution, made)
 
@@ -168,9 +169,10 @@ def test_licence_is_read_from_the_metadata(fields: dict[str, str], licence: str)
 
 
 def test_missing_and_cuda_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = {"lookalike": package("lookalike"), "torch": package("torch", License_Expression="BSD-3-Clause")}
-    made["lookalike"].requires[:] = ["torch>=2", "missing; python_version < '3'"]  # type: ignore[index]
-    made["torch"].requires[:] = ["nvidia-cublas==13", "triton>=3", "cuda-bindings"]  # type: ignore[index]
+    made = {
+        "lookalike": package("lookalike", requires=["torch>=2", "missing; python_version < '3'"]),
+        "torch": package("torch", requires=["nvidia-cublas==13", "triton>=3", "cuda-bindings"]),
+    }
     monkeypatch.setattr(packages, "distribution", made.__getitem__)
     assert list(required()) == ["torch"]
 

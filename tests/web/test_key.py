@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
-from tests.conftest import running_server
+from tests.conftest import copy_data, running_server
 from tests.pictures import corners, encoded
 
 LOOKALIKE = (sys.executable, "-m", "app.cli.main")
@@ -27,8 +27,8 @@ def run(data_dir: Path, *words: str, **variables: str) -> subprocess.CompletedPr
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("locked") / "data"
+def data_dir(tmp_path_factory: pytest.TempPathFactory, demo_data: Path) -> Path:
+    return copy_data(demo_data, tmp_path_factory.mktemp("locked") / "data")
 
 
 @pytest.fixture(scope="module")

@@ -34,12 +34,8 @@ class CancelOnDisconnect:
 
         async def unless_gone(message: Message) -> None:
             # An answer that reaches no one is no answer: the log shall say that the client left.
-            if messages.gone.is_set():
-                return
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                # uvicorn calls a complete response a disconnection; work that follows a response goes on.
-                watching.cancel()
-            await send(message)
+            if not messages.gone.is_set():
+                await send(message)
 
         with calling(Caller()) as caller:
             watching = asyncio.create_task(_watch(messages, caller))

@@ -41,8 +41,8 @@ RESULT = {
 class PillowLike:
     """Saves itself as Pillow's images do."""
 
-    def save(self, fp: IO[bytes], format: str, /) -> None:  # noqa: A002 - Pillow's name
-        fp.write(format.encode() + b" of an image")
+    def save(self, fp: IO[bytes], file_format: str, /) -> None:
+        fp.write(file_format.encode() + b" of an image")
 
 
 def refused(seen: list[httpx.Request]) -> httpx.MockTransport:

@@ -18,7 +18,7 @@ RESERVED_FIELDS = ("key", "label")
 class Savable(Protocol):
     """What the client uses of `PIL.Image.Image`, so that Pillow is not a dependency."""
 
-    def save(self, fp: IO[bytes], format: str, /) -> None:  # noqa: A002 - Pillow's name
+    def save(self, fp: IO[bytes], file_format: str, /) -> None:
         """Writes the image to a file in a format."""
 
 

@@ -36,7 +36,7 @@ class ApiMethod(Generic[P, T]):
         """Returns the method of a client; of the class, the descriptor itself."""
         return self if client is None else client.as_method(self.call_for(client))
 
-    def call_for(self, client: ApiMethods) -> Callable[P, CallFlow[T]]:  # noqa: ARG002 - subclasses use the client
+    def call_for(self, client: ApiMethods) -> Callable[P, CallFlow[T]]:  # noqa: ARG002 - BatchingApiMethod overrides it and reads the client's batch limit
         """Returns the call that a client makes."""
         return self._call
 

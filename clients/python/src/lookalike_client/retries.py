@@ -54,7 +54,7 @@ class RetryPolicy:
                 return None
         backoff = min(self.initial_delay * 2.0 ** (attempt - 1), self.max_delay)
         # Jitter, so that clients rejected at the same moment do not return at the same moment.
-        jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+        jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - a delay, which may be predictable
         return max(requested or 0.0, jittered)
 
 
