@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.test_index import BROKEN, index, picture
 
-PAGE = (Path(__file__).parents[2] / "docs" / "seeing.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
 
 
 def test_every_metric_is_on_the_page_and_every_one_on_the_page_is_there(client: TestClient) -> None:
