@@ -167,7 +167,7 @@ def test_a_service_that_is_not_there_is_said_in_a_sentence(tmp_path: Path, monke
     (tmp_path / "1.png").write_bytes(drawing(1))
     result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", f"http://127.0.0.1:{free_port()}")
     assert result.exit_code == 1
-    assert "Is the service running there?" in said(result)
+    assert "does not respond" in said(result)
 
 
 def test_url_without_scheme_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -199,9 +199,9 @@ def test_a_key_that_is_not_known_is_said_in_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "sentence"),
     [
-        (301, {"Location": "https://pictures.example/index"}, "leads to https://pictures.example/index. Use that"),
-        (302, {"Location": "https://login.example/"}, "leads to https://login.example/. Use that"),
-        (200, {}, "is not one of Lookalike's"),
+        (301, {"Location": "https://pictures.example/index"}, "to https://pictures.example/index. Use that"),
+        (302, {"Location": "https://login.example/"}, "to https://login.example/. Use that"),
+        (200, {}, "does not come from Lookalike"),
     ],
 )
 def test_a_proxy_in_front_that_does_not_pass_requests_on_is_said_in_a_sentence(

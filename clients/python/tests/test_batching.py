@@ -1,4 +1,4 @@
-"""Images are split into requests: up to a size, and into smaller ones after a proxy or the service rejected one."""
+"""Batching of images into requests, and splitting after a proxy or the service rejected a request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from lookalike_client import (
     ProblemError,
 )
 
-# The most bytes that the form adds to a request's images.
+# Maximum bytes that the form adds to a request's images.
 FORM_OVERHEAD = 20_000
 
 
 class LimitedService:
-    """Rejects requests above a size, and accepts every image in the others."""
+    """A service that rejects requests above a size, and accepts every image in the others."""
 
     def __init__(self, limit: int, status: int) -> None:
         self.limit, self.status = limit, status
@@ -74,7 +74,7 @@ def images(*sizes: int) -> list[NewImage]:
 
 
 @both_clients
-def test_requests_have_a_maximum_of_images_and_bytes_and_larger_images_are_sent_alone(add: Add) -> None:
+def test_batches_are_limited_by_images_and_bytes_and_larger_images_are_sent_alone(add: Add) -> None:
     service = LimitedService(2**40, 413)
     new = images(MAX_BATCH_BYTES // 2, MAX_BATCH_BYTES // 4, MAX_BATCH_BYTES + 5, 10, 10, *[1] * MAX_BATCH_IMAGES)
     assert [result.key for result in add(service, [new])] == [image.key for image in new]
@@ -133,7 +133,7 @@ def test_each_client_has_its_own_limit() -> None:
 def test_method_has_the_signature_and_docstring_of_its_call() -> None:
     with Lookalike() as client:
         assert list(inspect.signature(client.add).parameters) == ["images"]
-        assert "Adds images" in str(client.add.__doc__)
+        assert "Add images" in str(client.add.__doc__)
 
 
 @both_clients

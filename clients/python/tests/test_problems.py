@@ -1,4 +1,4 @@
-"""Responses that are errors, or not the service's: from proxies that redirect or answer in its place."""
+"""Error responses, and responses of proxies that redirect or respond in the service's place."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
 def answered(call: Call, status: int, **response: Any) -> Any:
-    """Makes a call with both clients against one response; returns or raises what both returned or raised."""
+    """Make a call with both clients against one response; return or raise their common outcome."""
     transport = httpx.MockTransport(lambda _: httpx.Response(status, **response))
 
     async def asynchronous() -> Any:
@@ -88,10 +88,10 @@ def test_status_304_raises() -> None:
 
 @every_call
 def test_html_page_with_status_200_raises(call: Call) -> None:
-    """As from a login page of a proxy."""
+    """Like a proxy's login page."""
     with pytest.raises(ProblemError) as refused:
         answered(call, 200, html="<html>Log in</html>")
-    assert (refused.value.status, refused.value.title, refused.value.errors) == (200, "Unreadable answer", ())
+    assert (refused.value.status, refused.value.title, refused.value.errors) == (200, "Unexpected response", ())
 
 
 def test_json_of_another_shape_raises_and_names_the_missing_field() -> None:
@@ -140,9 +140,9 @@ def test_unreadable_items_of_errors_are_ignored() -> None:
     ("body", "text"),
     [
         (b"<html>\r\n<h1>413 Too Large</h1>\r\n<hr>nginx</html>", "413 Too Large nginx"),
-        (b'{"detail": null}', "The service answered 502 Bad Gateway."),
+        (b'{"detail": null}', "The service responded with 502 Bad Gateway."),
         (b"[" * 100_000, "[[["),
-        (b"", "The service answered 502 Bad Gateway."),
+        (b"", "The service responded with 502 Bad Gateway."),
     ],
 )
 def test_error_of_a_proxy_is_shown_as_an_excerpt_of_its_page(body: bytes, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What the clients send: options, headers and images."""
+"""Requests of the clients: options, headers and images."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ RESULT = {
 
 
 class PillowLike:
-    """Saves itself as Pillow's images do."""
+    """An object with the `save` method of a Pillow image."""
 
     def save(self, fp: IO[bytes], file_format: str, /) -> None:
         fp.write(file_format.encode() + b" of an image")
 
 
-def refused(seen: list[httpx.Request]) -> httpx.MockTransport:
+def rejecting(seen: list[httpx.Request]) -> httpx.MockTransport:
     def respond(request: httpx.Request) -> httpx.Response:
         seen.append(request)
         return httpx.Response(422, json={"title": "No", "detail": "Not here."})
@@ -54,7 +54,7 @@ def refused(seen: list[httpx.Request]) -> httpx.MockTransport:
 
 
 def search(image: Any) -> tuple[SearchResult, bytes]:
-    """Searches with an image; returns the result, and the body that was sent."""
+    """Search with an image; returns the result, and the body that was sent."""
     bodies: list[bytes] = []
 
     def respond(request: httpx.Request) -> httpx.Response:
@@ -76,7 +76,7 @@ def test_every_method_is_documented_and_on_both_clients() -> None:
 
 def test_search_sends_every_option() -> None:
     seen: list[httpx.Request] = []
-    with Lookalike(transport=refused(seen)) as client, pytest.raises(ProblemError):
+    with Lookalike(transport=rejecting(seen)) as client, pytest.raises(ProblemError):
         client.search(
             b"x",
             k=3,
@@ -97,12 +97,12 @@ def test_search_sends_every_option() -> None:
 
 def test_api_key_is_sent_as_a_bearer_token() -> None:
     seen: list[httpx.Request] = []
-    with Lookalike(key="lk_1_x", transport=refused(seen)) as client, pytest.raises(ProblemError):
+    with Lookalike(key="lk_1_x", transport=rejecting(seen)) as client, pytest.raises(ProblemError):
         client.stats()
     assert seen[0].headers["authorization"] == "Bearer lk_1_x"
 
 
-def test_image_may_be_a_path_bytes_or_an_image_of_pillows(tmp_path: Path) -> None:
+def test_image_may_be_a_path_bytes_or_a_pillow_image(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(b"PNG of an image")
     for image in (path, str(path), b"PNG of an image", PillowLike()):
@@ -112,22 +112,25 @@ def test_image_may_be_a_path_bytes_or_an_image_of_pillows(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("image", [None, 5, io.BytesIO(b"x")])
-def test_other_values_are_refused_as_images(image: Any) -> None:
+def test_other_types_of_images_raise(image: Any) -> None:
     with pytest.raises(InvalidInputError) as invalid:
         search(image)
     assert invalid.value.field == "image"
 
 
 @pytest.mark.parametrize("name", ["key", "label"])
-def test_reserved_names_are_refused_in_metadata(name: str) -> None:
-    with Lookalike(transport=refused([])) as client, pytest.raises(InvalidInputError, match=name) as invalid:
+def test_reserved_names_in_metadata_raise(name: str) -> None:
+    with (
+        Lookalike(transport=rejecting([])) as client,
+        pytest.raises(InvalidInputError, match=name) as invalid,
+    ):
         client.add([NewImage(b"x", metadata={name: "other"})])
     assert invalid.value.field == "metadata"
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost:8000", "ftp://host", "http://", "", "http://a:b"])
 @pytest.mark.parametrize("client", [Lookalike, AsyncLookalike])
-def test_address_that_is_not_http_is_refused(url: str, client: type[Lookalike] | type[AsyncLookalike]) -> None:
+def test_url_that_is_not_http_raises(url: str, client: type[Lookalike] | type[AsyncLookalike]) -> None:
     with pytest.raises(InvalidInputError) as invalid:
         client(url)
     assert invalid.value.field == "url"

@@ -1,4 +1,4 @@
-"""When a request is retried: after a lost connection and where the service is busy, within the policy's limits."""
+"""Retries after connection errors and while the service is busy, within the policy's limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Outcome = httpx.Response | type[httpx.TransportError]
 
 
 def in_turn(outcomes: Sequence[Outcome], bodies: list[bytes]) -> Callable[[httpx.Request], httpx.Response]:
-    """Returns a handler that gives one outcome after the other, and records the requests' bodies."""
+    """Return a handler that produces one outcome after the other, and records the requests' bodies."""
     remaining = iter(outcomes)
 
     def respond(request: httpx.Request) -> httpx.Response:
@@ -103,7 +103,7 @@ def test_retries_end_after_the_policys_attempts() -> None:
 
 
 def test_refused_connection_raises_unreachable() -> None:
-    # A port that is bound, and not listened to, refuses connections.
+    # A bound port without a listener refuses connections.
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -132,6 +132,6 @@ def test_retry_after_may_be_a_date() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"initial_delay": -1.0}, {"max_delay": -0.1}])
-def test_impossible_policy_is_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_policy_raises(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RetryPolicy(**wrong)

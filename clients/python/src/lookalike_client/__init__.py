@@ -6,8 +6,8 @@
         for match in catalogue.search("photo.jpg", k=5).matches:
             print(match.key, match.similarity)
 
-`AsyncLookalike` has the same methods for asyncio. Requests are retried after connection errors and where the service
-is busy. Every call is idempotent: an addition is identified by its key or the hash of its bytes.
+`AsyncLookalike` has the same methods for asyncio. Requests are retried after connection errors and while the service is
+busy. Every call is idempotent: an added image is identified by its key or the hash of its bytes.
 """
 
 from lookalike_client.async_client import AsyncLookalike

@@ -1,4 +1,4 @@
-"""The client for asyncio."""
+"""The asynchronous client, for asyncio."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class AsyncLookalike(AsyncMethods):
-    """Asynchronous client of one service: parameters and methods of `Lookalike`, to be awaited."""
+    """Asynchronous client of one service, with the parameters and methods of `Lookalike`."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class AsyncLookalike(AsyncMethods):
         await self.close()
 
     async def close(self) -> None:
-        """Closes the client's connections."""
+        """Close the client's connections."""
         await self._http.aclose()
 
     def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Returns a call as a coroutine function that sends its requests and returns its result."""
+        """Wrap a call in a coroutine function that sends its requests and returns its result."""
 
         @wraps(call)
         async def method(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -70,7 +70,7 @@ class AsyncLookalike(AsyncMethods):
         return method
 
     async def list(self, **filters: Unpack[Filters]) -> AsyncIterator[CatalogueImage]:
-        """Yields all images, in the order in which they were added, page by page."""
+        """Iterate over all images in the order of their addition, page by page."""
         page = await self.page(**filters)
         for image in page.items:
             yield image

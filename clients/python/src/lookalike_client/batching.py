@@ -1,4 +1,4 @@
-"""Splitting many images into requests, in smaller ones after a request was too large."""
+"""Batch images into requests, and shrink the batches after a request was too large."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# The service waits a minute for a request to arrive: at 2 Mbit/s, two requests of this size at once arrive in time.
+# The service's timeout for reading a request is a minute: at 2 Mbit/s, two concurrent requests of this size meet it.
 MAX_BATCH_IMAGES, MAX_BATCH_BYTES = 50, 6_000_000
-# Request timeout, and content too large: a smaller request may succeed.
+# Request timeout, content too large: a smaller request may succeed.
 SPLIT_STATUSES = (408, 413)
 
 
@@ -35,20 +35,20 @@ class EncodedImage:
 
 
 class BatchLimit:
-    """How many bytes one request carries. Shared by all calls of a client; thread-safe.
+    """Maximum bytes of images in a request. Shared by all calls of a client; thread-safe.
 
-    It only shrinks: a size that the service or a proxy rejected once is not tried again.
+    It only shrinks, so a size that the service or a proxy has rejected is not tried again.
     """
 
     def __init__(self) -> None:
         self.bytes = MAX_BATCH_BYTES
 
     def shrink(self, rejected: int) -> None:
-        """Lowers the limit to half of a rejected request's size in bytes."""
+        """Lower the limit to half of a rejected request's size in bytes."""
         self.bytes = min(self.bytes, rejected // 2)
 
     def batches(self, images: Iterable[EncodedImage]) -> Iterator[list[EncodedImage]]:
-        """Yields images in batches within the limit, in order; a larger image is a batch of its own."""
+        """Yield images in batches within the limit, in order; a larger image is a batch of its own."""
         batch: list[EncodedImage] = []
         size = 0
         for image in images:

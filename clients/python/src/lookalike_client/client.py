@@ -32,9 +32,9 @@ class Lookalike(SyncMethods):
     Args:
         url: the service's address.
         key: an API key, if the service requires one.
-        timeout: seconds without a byte of a response after which an attempt fails.
-        retries: how often, and after which delays, a request is retried.
-        transport: the transport of httpx to send requests with, for tests and custom proxies.
+        timeout: seconds without receiving a byte after which an attempt fails.
+        retries: number of attempts, and delays between them.
+        transport: httpx transport that sends the requests, for tests and custom proxies.
 
     Raises:
         InvalidInputError: `url` is not an HTTP address.
@@ -61,11 +61,11 @@ class Lookalike(SyncMethods):
         self.close()
 
     def close(self) -> None:
-        """Closes the client's connections."""
+        """Close the client's connections."""
         self._http.close()
 
     def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, T]:
-        """Returns a call as a function that sends its requests and returns its result."""
+        """Wrap a call in a function that sends its requests and returns its result."""
 
         @wraps(call)
         def method(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -81,7 +81,7 @@ class Lookalike(SyncMethods):
         return method
 
     def list(self, **filters: Unpack[Filters]) -> Iterator[CatalogueImage]:
-        """Yields all images, in the order in which they were added, page by page."""
+        """Iterate over all images in the order of their addition, page by page."""
         page = self.page(**filters)
         yield from page.items
         while page.next_cursor is not None:

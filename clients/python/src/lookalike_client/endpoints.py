@@ -1,7 +1,7 @@
-"""Every call of the API, written once for both clients.
+"""The calls of the API, shared by both clients.
 
-A call is a generator (`CallFlow`): it yields requests, receives their responses and returns the result, and does not
-depend on how requests are sent.
+A call is a generator (`CallFlow`): it yields requests, receives their responses and returns the result, independent
+of how requests are sent.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ T = TypeVar("T")
 _SEARCH, _BATCH, _ADDED = TypeAdapter(SearchResult), TypeAdapter(BatchSearchResult), TypeAdapter(AddResults)
 _IMAGE, _PAGE, _FACETS = TypeAdapter(CatalogueImage), TypeAdapter(ImagePage), TypeAdapter(Facets)
 _STATS, _JOB, _JOBS = TypeAdapter(Stats), TypeAdapter(Job), TypeAdapter(JobPage)
-# The most queries that `POST /search/batch` takes.
+# Maximum number of queries of `POST /search/batch`.
 MAX_QUERIES = 32
 NOT_FOUND = 404
 
@@ -60,14 +60,14 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 class Filters(TypedDict, total=False):
-    """Restricts a call to some images; `filter` uses MongoDB's operators: `{"price": {"$lte": 50}}`."""
+    """Filters that restrict a call to some images; `filter` uses MongoDB's operators: `{"price": {"$lte": 50}}`."""
 
     label: str | None
     filter: Mapping[str, Any] | None
 
 
 class SearchOptions(Filters, total=False):
-    """The parameters of a search; `GET /docs` explains each."""
+    """Search parameters, described in `GET /docs`."""
 
     k: int
     mode: Literal["hds", "bcs", "es"]
@@ -81,14 +81,14 @@ class SearchOptions(Filters, total=False):
 def search(
     image: ImageInput, *, crop: tuple[int, int, int, int] | None = None, **options: Unpack[SearchOptions]
 ) -> CallFlow[SearchResult]:
-    """Searches with an image, or a crop of it: x, y, width and height in pixels."""
+    """Search with an image, or a crop of it: x, y, width and height in pixels."""
     params = _parameters(options) | {"crop": ",".join(map(str, crop)) if crop else None}
     response = yield Request("POST", "/search", params, [("image", "image", read_image(image))])
     return response.parse(_SEARCH)
 
 
 def search_many(images: Sequence[ImageInput], **options: Unpack[SearchOptions]) -> CallFlow[list[BatchItem]]:
-    """Searches with each of several images; an unusable image has an `error`, and does not affect the others."""
+    """Search with each of several images; an unusable image has an `error`, and does not affect the others."""
     items: list[BatchItem] = []
     for first in range(0, len(images), MAX_QUERIES):
         files = [("images", "image", read_image(image)) for image in images[first : first + MAX_QUERIES]]
@@ -98,16 +98,16 @@ def search_many(images: Sequence[ImageInput], **options: Unpack[SearchOptions]) 
 
 
 def similar(image_id: int, **options: Unpack[SearchOptions]) -> CallFlow[SearchResult]:
-    """Searches with an image of the catalogue, which is its own first match."""
+    """Search with an image of the catalogue; its first match is itself."""
     response = yield Request("GET", f"/images/{image_id}/similar", _parameters(options))
     return response.parse(_SEARCH)
 
 
 def add(limit: BatchLimit, images: Iterable[NewImage]) -> CallFlow[list[AddResult]]:
-    """Adds images, or updates those whose key exists; returns one result for each, in order.
+    """Add images, or update those whose key exists; return one result per image, in order.
 
-    When it returns, the images are stored durably and every later search finds them. Requests that are too large or
-    too slow are split. An image that is rejected on its own has the status `rejected`, and does not affect the others.
+    After it returns, the images are stored durably and every later search finds them. Requests that are too large or
+    too slow are split. An image that is rejected even alone has the status `rejected`, and does not affect the others.
     """
     results: list[AddResult] = []
     for batch in limit.batches(map(_encoded, images)):
@@ -116,13 +116,13 @@ def add(limit: BatchLimit, images: Iterable[NewImage]) -> CallFlow[list[AddResul
 
 
 def get(image_id: int) -> CallFlow[CatalogueImage]:
-    """Returns an image's record."""
+    """Return an image's record."""
     response = yield Request("GET", f"/images/{image_id}")
     return response.parse(_IMAGE)
 
 
 def page(*, cursor: str | None = None, limit: int = 500, **filters: Unpack[Filters]) -> CallFlow[ImagePage]:
-    """Returns one page of images, in the order in which they were added; `list` iterates over all pages."""
+    """Return a page of images in the order of their addition; `list` iterates over all pages."""
     response = yield Request("GET", "/images", _parameters(filters) | {"cursor": cursor, "limit": limit})
     return response.parse(_PAGE)
 
@@ -133,7 +133,7 @@ def update(
     label: str | Unchanged | None = UNCHANGED,
     metadata: Mapping[str, Any] | None = None,
 ) -> CallFlow[CatalogueImage]:
-    """Changes an image's label and metadata. What is not given stays; a label or field given as None is removed."""
+    """Change an image's label and metadata. Omitted fields stay; a label or field set to None is removed."""
     changes: dict[str, Any] = {} if label is UNCHANGED else {"label": label}
     if metadata is not None:
         changes["metadata"] = dict(metadata)
@@ -142,41 +142,41 @@ def update(
 
 
 def delete(image_id: int) -> CallFlow[None]:
-    """Deletes an image; no later search finds it."""
+    """Delete an image."""
     response = yield Request("DELETE", f"/images/{image_id}")
-    # If the response to an earlier attempt was lost, a later one may find the image already deleted.
+    # If the response to an earlier attempt was lost, the image may already be deleted.
     if not (response.retried and response.status == NOT_FOUND):
         response.require_empty()
 
 
 def original(image_id: int) -> CallFlow[bytes]:
-    """Returns an image's original file."""
+    """Return an image's original file."""
     response = yield Request("GET", f"/images/{image_id}/original")
     return response.image()
 
 
 def thumbnail(image_id: int) -> CallFlow[bytes]:
-    """Returns an image's thumbnail, a JPEG."""
+    """Return an image's thumbnail, a JPEG."""
     response = yield Request("GET", f"/images/{image_id}/thumbnail")
     return response.image()
 
 
 def facets(**filters: Unpack[Filters]) -> CallFlow[Facets]:
-    """Counts labels and metadata values, over all images or those that pass the filters."""
+    """Count labels and metadata values of all images, or of those that pass the filters."""
     response = yield Request("GET", "/facets", _parameters(filters))
     return response.parse(_FACETS)
 
 
 def stats() -> CallFlow[Stats]:
-    """Returns the catalogue's figures."""
+    """Return the catalogue's statistics."""
     response = yield Request("GET", "/stats")
     return response.parse(_STATS)
 
 
 def upload_archive(archive: str | PathLike[str] | bytes) -> CallFlow[Job]:
-    """Uploads a zip or tar archive of images, to be added in the background; returns the job at once.
+    """Upload a zip or tar archive of images, and return the job that adds them in the background.
 
-    An archive that is sent twice, because the first response was lost, runs as two jobs; the second changes nothing.
+    An archive that is sent twice because the first response was lost runs as two jobs; the second changes nothing.
     """
     body = archive if isinstance(archive, bytes) else Path(archive)
     response = yield Request("POST", "/jobs", files=[("archive", "archive", body)])
@@ -184,25 +184,25 @@ def upload_archive(archive: str | PathLike[str] | bytes) -> CallFlow[Job]:
 
 
 def get_job(job_id: int) -> CallFlow[Job]:
-    """Returns a job's progress and its rejected entries."""
+    """Return a job's progress and its rejected entries."""
     response = yield Request("GET", f"/jobs/{job_id}")
     return response.parse(_JOB)
 
 
 def list_jobs(*, cursor: str | None = None, limit: int = 50) -> CallFlow[JobPage]:
-    """Returns one page of jobs, the latest first."""
+    """Return a page of jobs, the latest first."""
     response = yield Request("GET", "/jobs", {"cursor": cursor, "limit": limit})
     return response.parse(_JOBS)
 
 
 def cancel_job(job_id: int) -> CallFlow[Job]:
-    """Cancels a job that has not ended; images already added stay."""
+    """Cancel a job that has not ended; images already added stay."""
     response = yield Request("POST", f"/jobs/{job_id}/cancel")
     return response.parse(_JOB)
 
 
 def _parameters(options: Mapping[str, Any]) -> dict[str, Parameter | None]:
-    """Returns options as query parameters, with the filter as JSON."""
+    """Return options as query parameters, with the filter as JSON."""
     wanted = options.get("filter")
     return {**options, "filter": json.dumps(wanted) if wanted is not None else None}
 
@@ -227,13 +227,13 @@ def _add(images: Sequence[EncodedImage], limit: BatchLimit) -> CallFlow[Sequence
 
 
 def _rejected(image: EncodedImage, problem: ProblemError) -> AddResult:
-    """Returns the result of an image that is too large for a request, with the key that the service would give it."""
+    """Return the result of an image that is too large for a request, with the key that the service would assign."""
     key = image.key or hashlib.sha256(image.data).hexdigest()
     return AddResult(None, key, "rejected", str(problem), problem.code)
 
 
 def _one_each(response: Response, items: Sequence[T], sent: int) -> Sequence[T]:
-    """Checks that a response has one item for each image sent."""
+    """Check that a response has one item per image sent."""
     if len(items) != sent:
         raise unreadable(response.status, f"expected {sent} items, received {len(items)}")
     return items

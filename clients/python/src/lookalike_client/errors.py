@@ -1,4 +1,4 @@
-"""Errors of the client. Each one's text is a sentence for a person."""
+"""Exceptions of the client. Their text is a sentence for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class ClientError(Exception):
-    """Base of every error that the client raises on purpose."""
+    """Base class of the client's exceptions."""
 
 
 class InvalidInputError(ClientError):
@@ -24,22 +24,22 @@ class InvalidInputError(ClientError):
 
 @dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one field or parameter of a request."""
+    """Error in one field or parameter of a request."""
 
     field: str
     reason: str
 
 
 class ProblemError(ClientError):
-    """The response is an error (RFC 9457), or is not a response of Lookalike.
+    """Error response (RFC 9457), or a response that does not come from Lookalike.
 
     Attributes:
         status: the HTTP status.
         code: the kind of error, such as `rate_limited`; None if the response is not from Lookalike.
-        title: the kind of problem, for people.
+        title: the kind of error, for people.
         detail: what is wrong, as a sentence.
         errors: the invalid fields.
-        retry_after: seconds to wait before another attempt, if the service named them.
+        retry_after: seconds to wait before another attempt; None if the response has none.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class ProblemError(ClientError):
         retry_after: float | None = None,
         code: str | None = None,
     ) -> None:
-        super().__init__(detail or f"The service answered {status} {title}".rstrip() + ".")
+        super().__init__(detail or f"The service responded with {status} {title}".rstrip() + ".")
         self.status, self.title, self.detail, self.code = status, title, detail, code
         self.errors, self.retry_after = errors, retry_after
 
 
 class UnreachableError(ClientError):
-    """No readable response arrived, in any of the attempts."""
+    """No attempt received a readable response."""
 
     def __init__(self, url: str, cause: str) -> None:
-        super().__init__(f"{url} does not answer: {cause}. Is the service running there?")
+        super().__init__(f"{url} does not respond: {cause}. Check that the service is running there.")
         self.url = url

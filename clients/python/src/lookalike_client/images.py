@@ -1,4 +1,4 @@
-"""Images to send: from a path, from bytes, or from Pillow."""
+"""Images to send: paths, bytes, or Pillow images."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import IO, Any, Protocol
 
 from lookalike_client.errors import InvalidInputError
 
-# What `POST /index` reads beside the metadata's own fields.
+# Fields of `POST /index` that are not metadata.
 RESERVED_FIELDS = ("key", "label")
 
 
 class Savable(Protocol):
-    """What the client uses of `PIL.Image.Image`, so that Pillow is not a dependency."""
+    """The part of `PIL.Image.Image` that the client uses, so that Pillow is not a dependency."""
 
     def save(self, fp: IO[bytes], file_format: str, /) -> None:
-        """Writes the image to a file in a format."""
+        """Write the image to a file in the given format."""
 
 
 ImageInput = str | PathLike[str] | bytes | Savable
@@ -30,8 +30,8 @@ class NewImage:
     """An image to add.
 
     Attributes:
-        image: a path, the file's bytes, or an image of Pillow's.
-        key: your own id of the image; None uses the SHA-256 of its bytes.
+        image: a path, the file's bytes, or a Pillow image.
+        key: your own id of the image; None for the SHA-256 of its bytes.
         label: its class.
         metadata: further fields, as JSON.
     """
@@ -42,10 +42,10 @@ class NewImage:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Any]:
-        """Returns key, label and metadata as one object, as `POST /index` reads them.
+        """Return key, label and metadata as one object, as `POST /index` reads them.
 
         Raises:
-            InvalidInputError: the metadata has a field named like one of the API's own.
+            InvalidInputError: the metadata has a field with a reserved name.
         """
         taken = [name for name in RESERVED_FIELDS if name in self.metadata]
         if taken:
@@ -55,10 +55,10 @@ class NewImage:
 
 
 def read_image(image: ImageInput) -> bytes:
-    """Returns an image's bytes; an image of Pillow's is encoded as PNG.
+    """Return an image's bytes; a Pillow image is encoded as PNG.
 
     Raises:
-        InvalidInputError: it is neither a path, nor bytes, nor an image of Pillow's.
+        InvalidInputError: it is neither a path, nor bytes, nor a Pillow image.
         OSError: the file cannot be read.
     """
     if isinstance(image, bytes):
@@ -67,7 +67,7 @@ def read_image(image: ImageInput) -> bytes:
         return Path(image).read_bytes()
     if not callable(getattr(image, "save", None)):
         raise InvalidInputError(
-            "image", f"{type(image).__name__} is not an image. Pass a path, bytes, or an image of Pillow's."
+            "image", f"{type(image).__name__} is not an image. Pass a path, bytes, or a Pillow image."
         )
     buffer = io.BytesIO()
     image.save(buffer, "PNG")

@@ -1,4 +1,4 @@
-"""The API's calls as methods of both clients: plain functions in one, coroutine functions in the other."""
+"""The API's calls as methods: plain functions, or coroutine functions of the asynchronous client."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ApiMethod(Generic[P, T]):
     @overload
     def __get__(self, client: AsyncMethods, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, client: SyncMethods | AsyncMethods | None, owner: type) -> Any:
-        """Returns the method of a client; of the class, the descriptor itself."""
+        """Return the client's method; accessed on the class, the descriptor itself."""
         return self if client is None else client.as_method(self.call_for(client))
 
     def call_for(self, client: ApiMethods) -> Callable[P, CallFlow[T]]:  # noqa: ARG002 - BatchingApiMethod overrides it and reads the client's batch limit
-        """Returns the call that a client makes."""
+        """Return the call that a client makes."""
         return self._call
 
 
@@ -46,11 +46,11 @@ class BatchingApiMethod(ApiMethod[P, T]):
 
     def __init__(self, call: Callable[Concatenate[BatchLimit, P], CallFlow[T]]) -> None:
         self._batching = call
-        # Only signature and docstring of this one are used.
+        # This instance only provides the signature and docstring.
         super().__init__(self._bound(BatchLimit()))
 
     def call_for(self, client: ApiMethods) -> Callable[P, CallFlow[T]]:
-        """Returns the call with the client's own batch limit."""
+        """Return the call with the client's own batch limit."""
         return self._bound(client.batch_limit)
 
     def _bound(self, limit: BatchLimit) -> Callable[P, CallFlow[T]]:
@@ -63,7 +63,7 @@ class ApiMethods:
     """The methods of both clients.
 
     Attributes:
-        batch_limit: how many bytes of images one request carries.
+        batch_limit: maximum bytes of images in a request.
     """
 
     batch_limit: BatchLimit
@@ -91,7 +91,7 @@ class SyncMethods(ApiMethods, ABC):
 
     @abstractmethod
     def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, T]:
-        """Returns a call as a function that sends its requests and returns its result."""
+        """Wrap a call in a function that sends its requests and returns its result."""
 
 
 class AsyncMethods(ApiMethods, ABC):
@@ -99,4 +99,4 @@ class AsyncMethods(ApiMethods, ABC):
 
     @abstractmethod
     def as_method(self, call: Callable[P, CallFlow[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Returns a call as a coroutine function that sends its requests and returns its result."""
+        """Wrap a call in a coroutine function that sends its requests and returns its result."""

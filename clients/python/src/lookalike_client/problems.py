@@ -1,4 +1,4 @@
-"""Error responses as exceptions: the service's own (RFC 9457), and those of a proxy in front of it."""
+"""Conversion of error responses to exceptions: the service's own (RFC 9457), and those of a proxy."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lookalike_client.retries import retry_after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Of a body that is not the service's, how many characters are shown, and how many bytes are read for them.
+# Maximum characters shown of a body that is not the service's, and bytes read for them.
 MAX_EXCERPT, EXCERPT_BYTES = 500, 4000
 _TAG = re.compile(r"<[^<>]*>")
 
 
 def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ProblemError:
-    """Returns a response outside 200 to 299 as an exception."""
+    """Convert a response with a status outside 200 to 299 to an exception."""
     content = _json_object(body)
     title = _text(content.get("title")) or _phrase(status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
@@ -31,25 +31,25 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ProblemE
 
 
 def unreadable(status: int, reason: str) -> ProblemError:
-    """Returns the exception for a successful response that is not one of Lookalike's."""
+    """Return the exception for a successful response that does not come from Lookalike."""
     detail = (
-        f"The answer {_named(status)} is not one of Lookalike's: {reason}. "
-        "Something else may listen at this address, or stand in front of the service."
+        f"The response {_named(status)} does not come from Lookalike: {reason}. "
+        "Check whether another program listens at this address, or a proxy is in front of the service."
     )
-    return ProblemError(status, "Unreadable answer", detail)
+    return ProblemError(status, "Unexpected response", detail)
 
 
 def _redirected(status: int, location: str) -> str:
     if not location:
-        return f"This address answers {_named(status)}, which is not an answer of Lookalike's."
+        return f"The response {_named(status)} does not come from Lookalike. Check the address."
     return (
-        f"The service is not at this address, which answers {_named(status)} and leads to {location[:MAX_EXCERPT]}. "
+        f"The address redirects ({_named(status)}) to {location[:MAX_EXCERPT]}. "
         "Use that address, or one that does not redirect."
     )
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
-    """Returns the JSON object in a body; empty if there is none."""
+    """Return the JSON object in a body; empty if there is none."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
@@ -67,7 +67,7 @@ def _text(value: Any) -> str:
 
 
 def _excerpt(body: bytes) -> str:
-    """Returns the first words of an HTML page, without its tags."""
+    """Return the beginning of an HTML page's text."""
     return " ".join(_TAG.sub(" ", body[:EXCERPT_BYTES].decode(errors="replace")).split())[:MAX_EXCERPT]
 
 

@@ -1,4 +1,4 @@
-"""Requests and responses, independent of whether they are sent by the synchronous or the asynchronous client."""
+"""Requests and responses of both clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Parameter = str | int | float | bool
 
 @dataclass(frozen=True)
 class Request:
-    """One request. A file given as a path is opened for each attempt, so that it can be sent again."""
+    """A request. A file given as a path is opened for each attempt, so that it can be sent again."""
 
     method: str
     path: str
@@ -32,7 +32,7 @@ class Request:
 
     @contextmanager
     def opened(self) -> Iterator[dict[str, Any]]:
-        """Opens the request's files, and yields the arguments of `httpx.Client.request`."""
+        """Open the request's files, and yield the arguments of `httpx.Client.request`."""
         with ExitStack() as stack:
             files = [
                 (field, (name, stack.enter_context(body.open("rb")) if isinstance(body, Path) else body))
@@ -50,7 +50,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """The response to a request; `retried` tells whether the request was sent more than once."""
+    """The response to a request; `retried` is true if the request was sent more than once."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,10 +58,10 @@ class Response:
     retried: bool
 
     def parse(self, adapter: TypeAdapter[T]) -> T:
-        """Returns the body, parsed from JSON.
+        """Parse the JSON body.
 
         Raises:
-            ProblemError: the response is an error, or its body is not what the service would send.
+            ProblemError: the response is an error, or its body does not have the expected type.
         """
         self.raise_for_status()
         try:
@@ -72,7 +72,7 @@ class Response:
             raise unreadable(self.status, f"{place}: {first['msg']}" if place else first["msg"]) from error
 
     def image(self) -> bytes:
-        """Returns the body, an image's bytes.
+        """Return the body, an image's bytes.
 
         Raises:
             ProblemError: the response is an error, or not an image.
@@ -84,7 +84,7 @@ class Response:
         return self.body
 
     def require_empty(self) -> None:
-        """Checks for a successful response without a body.
+        """Check that the response is successful and has no body.
 
         Raises:
             ProblemError: the response is an error, or has a body.
@@ -94,16 +94,16 @@ class Response:
             raise unreadable(self.status, "expected an empty body")
 
     def raise_for_status(self) -> None:
-        """Checks for a status from 200 to 299. Redirects are errors: the client does not follow them.
+        """Check that the status is 200 to 299. Redirects are errors: the client does not follow them.
 
         Raises:
-            ProblemError: the status is another.
+            ProblemError: it is not.
         """
         if not HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES:
             raise self.problem()
 
     def problem(self) -> ProblemError:
-        """Returns an error response as an exception."""
+        """Convert an error response to an exception."""
         return problem_of(self.status, self.headers, self.body)
 
 
@@ -112,7 +112,7 @@ CallFlow = Generator[Request, Response, T]
 
 
 def base_url(url: str) -> httpx.URL:
-    """Returns the service's address.
+    """Parse the service's address.
 
     Raises:
         InvalidInputError: it is not an HTTP address.
@@ -120,17 +120,18 @@ def base_url(url: str) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise InvalidInputError("url", f"{url!r} is not an address ({error}).") from error
+        reason = f"{url!r} is not a valid URL ({error}). Use one such as http://127.0.0.1:8000."
+        raise InvalidInputError("url", reason) from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise InvalidInputError("url", f"{url!r} is not an HTTP address. Use one such as http://127.0.0.1:8000.")
     return parsed
 
 
 def request_headers(key: str | None) -> dict[str, str]:
-    """Returns the headers of every request: the API key, if there is one."""
+    """Return the headers of every request, with the API key if there is one."""
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def response_of(response: httpx.Response, *, retried: bool) -> Response:
-    """Converts a response of httpx."""
+    """Convert a response of httpx."""
     return Response(response.status_code, response.headers, response.content, retried)

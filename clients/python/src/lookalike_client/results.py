@@ -1,4 +1,4 @@
-"""Results of the API's calls, as frozen dataclasses. Fields that this version does not know are ignored."""
+"""Results of the API's calls, as frozen dataclasses. Unknown fields are ignored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ Metadata = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a match has its rank.
+    """Explanation of a match's rank.
 
     Attributes:
-        coarse_rank: its rank by code alone, from 1; None in mode `es`, which reads no codes.
+        coarse_rank: its rank by code alone, from 1; None in mode `es`, which uses no codes.
         code: its binary code, hexadecimal.
         differing_bits: positions of the bits that differ from the query's.
     """
@@ -47,7 +47,7 @@ class Match:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The matches of a search, nearest first, and how they were found.
+    """The matches of a search, nearest first, with details of the search.
 
     Attributes:
         model_fingerprint: the fingerprint of the model.
@@ -56,7 +56,7 @@ class SearchResult:
         pool_size: the number of candidates that were ranked.
         catalogue_size: the number of images searched.
         timings_ms: milliseconds of each stage.
-        warnings: such as unknown names in the filter.
+        warnings: for example, unknown names in the filter.
     """
 
     model_fingerprint: str
@@ -76,7 +76,7 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class BatchItem:
-    """The result of one query of several; or, if its image cannot be used, `error_code` and `error`."""
+    """The result of one query of a batch; `error_code` and `error` if its image cannot be used."""
 
     response: SearchResult | None = None
     error: str | None = None
@@ -92,7 +92,7 @@ class BatchSearchResult:
 
 @dataclass(frozen=True)
 class AddResult:
-    """The result of adding an image; `error_code` and `error` say why it was rejected."""
+    """The result of adding an image; `error_code` and `error` are the reason of a rejection."""
 
     id: int | None
     key: str
@@ -186,7 +186,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Stats:
-    """The catalogue's figures.
+    """The catalogue's statistics.
 
     Attributes:
         seq: the number of the catalogue's last change.
@@ -220,8 +220,8 @@ class Job:
     Attributes:
         total: the number of entries; None until they are counted.
         processed: the number of entries processed.
-        error: why the job failed, or what it waits for.
-        attempts: attempts in a row without progress.
+        error: the reason of a failure, or what the job waits for.
+        attempts: number of consecutive attempts without progress.
         rejections: the first entries that could not be added; only in the result of `get_job`.
     """
 

@@ -1,4 +1,4 @@
-"""When a request is sent again, and after which delay."""
+"""Retries with exponential backoff."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ RETRIED_STATUSES = (429, 503)
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often, and after which delays, a request is retried: after connection errors, 429 and 503.
+    """Retry policy for connection errors, 429 and 503.
 
     Delays grow exponentially with jitter, and are never shorter than the response's `Retry-After`.
 
     Attributes:
-        attempts: how often a request is sent at most; 1 disables retries.
+        attempts: maximum number of times a request is sent; 1 disables retries.
         initial_delay: seconds before the second attempt; each further delay is twice as long.
-        max_delay: the longest delay in seconds. A response that asks for more is not retried.
+        max_delay: maximum delay in seconds. A response with a longer `Retry-After` is not retried.
 
     Raises:
         ValueError: `attempts` is less than 1, or a delay is negative.
@@ -39,10 +39,10 @@ class RetryPolicy:
         if self.attempts < 1:
             raise ValueError(f"attempts: {self.attempts} is less than 1. Use 1 to send each request once.")
         if self.initial_delay < 0 or self.max_delay < 0:
-            raise ValueError("initial_delay, max_delay: a delay cannot be negative.")
+            raise ValueError("initial_delay, max_delay: a delay cannot be negative. Use 0 or more seconds.")
 
     def delay(self, attempt: int, outcome: httpx.Response | httpx.RequestError) -> float | None:
-        """Returns the seconds to wait after an attempt, counted from 1; None if the request is not sent again."""
+        """Return the seconds to wait after an attempt, counted from 1; None if the request is not sent again."""
         if attempt >= self.attempts:
             return None
         requested: float | None = None
@@ -53,13 +53,13 @@ class RetryPolicy:
             if requested is not None and requested > self.max_delay:
                 return None
         backoff = min(self.initial_delay * 2.0 ** (attempt - 1), self.max_delay)
-        # Jitter, so that clients rejected at the same moment do not return at the same moment.
+        # Jitter spreads the retries of clients that were rejected at the same moment.
         jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - a delay, which may be predictable
         return max(requested or 0.0, jittered)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Returns the seconds of a Retry-After header, which may also hold a date; None if there is none."""
+    """Parse a Retry-After header, seconds or a date, to seconds; None if there is none."""
     value = headers.get("retry-after", "").strip()
     if value.isdigit():
         return float(value)
