@@ -93,7 +93,7 @@ def search_many(images: Sequence[ImageInput], **options: Unpack[SearchOptions]) 
     for first in range(0, len(images), MAX_QUERIES):
         files = [("images", "image", read_image(image)) for image in images[first : first + MAX_QUERIES]]
         response = yield Request("POST", "/search/batch", _parameters(options), files)
-        items += _one_each(response, response.parse(_BATCH).items, len(files))
+        items += _checked_items(response, response.parse(_BATCH).items, len(files))
     return items
 
 
@@ -216,7 +216,7 @@ def _add(images: Sequence[EncodedImage], limit: BatchLimit) -> CallFlow[Sequence
     fields = f"[{', '.join(image.fields for image in images)}]"
     response = yield Request("POST", "/index", files=files, data={"metadata": fields})
     if response.status not in SPLIT_STATUSES:
-        return _one_each(response, response.parse(_ADDED).items, len(images))
+        return _checked_items(response, response.parse(_ADDED).items, len(images))
     if len(images) == 1:
         return [_rejected(images[0], response.problem())]
     limit.shrink(sum(image.size for image in images))
@@ -232,7 +232,7 @@ def _rejected(image: EncodedImage, problem: ProblemError) -> AddResult:
     return AddResult(None, key, "rejected", str(problem), problem.code)
 
 
-def _one_each(response: Response, items: Sequence[T], sent: int) -> Sequence[T]:
+def _checked_items(response: Response, items: Sequence[T], sent: int) -> Sequence[T]:
     """Check that a response has one item per image sent."""
     if len(items) != sent:
         raise unreadable(response.status, f"expected {sent} items, received {len(items)}")

@@ -21,9 +21,9 @@ _TAG = re.compile(r"<[^<>]*>")
 def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ProblemError:
     """Convert a response with a status outside 200 to 299 to an exception."""
     content = _json_object(body)
-    title = _text(content.get("title")) or _phrase(status)
+    title = _text(content.get("title")) or _reason_phrase(status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return ProblemError(status, title, _redirected(status, headers.get("location", "").strip()))
+        return ProblemError(status, title, _redirect_detail(status, headers.get("location", "").strip()))
     detail = _text(content.get("detail")) if content else _excerpt(body)
     code = content.get("code")
     known = code if isinstance(code, str) else None
@@ -33,17 +33,17 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> ProblemE
 def unreadable(status: int, reason: str) -> ProblemError:
     """Return the exception for a successful response that does not come from Lookalike."""
     detail = (
-        f"The response {_named(status)} does not come from Lookalike: {reason}. "
+        f"The response {_status_text(status)} does not come from Lookalike: {reason}. "
         "Check whether another program listens at this address, or a proxy is in front of the service."
     )
     return ProblemError(status, "Unexpected response", detail)
 
 
-def _redirected(status: int, location: str) -> str:
+def _redirect_detail(status: int, location: str) -> str:
     if not location:
-        return f"The response {_named(status)} does not come from Lookalike. Check the address."
+        return f"The response {_status_text(status)} does not come from Lookalike. Check the address."
     return (
-        f"The address redirects ({_named(status)}) to {location[:MAX_EXCERPT]}. "
+        f"The address redirects ({_status_text(status)}) to {location[:MAX_EXCERPT]}. "
         "Use that address, or one that does not redirect."
     )
 
@@ -71,11 +71,11 @@ def _excerpt(body: bytes) -> str:
     return " ".join(_TAG.sub(" ", body[:EXCERPT_BYTES].decode(errors="replace")).split())[:MAX_EXCERPT]
 
 
-def _named(status: int) -> str:
-    return f"{status} {_phrase(status)}".strip()
+def _status_text(status: int) -> str:
+    return f"{status} {_reason_phrase(status)}".strip()
 
 
-def _phrase(status: int) -> str:
+def _reason_phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
