@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from app import main
-from app.api.admission.lanes import ARCHIVES
-from app.api.admission.threads import FairThreads
+from app.api.admission.request_classes import MAX_ARCHIVE_UPLOADS
+from app.api.admission.threads import FairExecutor
 from app.api.routes import duplicates, images
 from app.api.routes.index import CHUNK, CHUNK_BYTES, chunks
 from app.catalogue import queries
@@ -28,7 +28,7 @@ from app.catalogue.keys import Scope, create_key
 from app.common.memory import usable_memory
 from app.errors import UnavailableError
 from app.settings import Settings
-from tests.api.live import connect, live
+from tests.api.sockets import connect, live
 from tests.api.test_images import filled, pages
 from tests.api.test_index import index
 from tests.pictures import corners, encoded
@@ -102,7 +102,7 @@ def test_slow_requests_with_one_key_leave_room_for_another(settings: Settings, k
 def test_one_key_may_send_half_of_the_archives(settings: Settings, keys: tuple[str, str]) -> None:
     headers = f"Authorization: Bearer {keys[0]}\r\n"
     with live(settings.model_copy(update={"auth": "auto"})) as port, ExitStack() as stack:
-        for _ in range(ARCHIVES // 2):
+        for _ in range(MAX_ARCHIVE_UPLOADS // 2):
             stack.enter_context(closing(begin(port, "POST /jobs", headers)))
         time.sleep(0.3)
         one_more = stack.enter_context(closing(begin(port, "POST /jobs", headers)))
@@ -145,7 +145,7 @@ def test_health_metrics_and_keys_are_answered_while_all_threads_are_busy(
 ) -> None:
     held = threading.Event()
     monkeypatch.setattr(queries, "page_sizes", lambda _session, **_: held.wait(60) and 1 / 0)
-    monkeypatch.setattr(main, "OTHER_THREADS", 1 - settings.max_concurrent_requests)
+    monkeypatch.setattr(main, "EXTRA_THREADS", 1 - settings.max_concurrent_requests)
     with live(settings.model_copy(update={"auth": "auto"})) as port, ThreadPoolExecutor(2) as callers:
         url = f"http://127.0.0.1:{port}"
         pages = callers.submit(httpx2.get, f"{url}/images", headers=bearer(keys[0]), timeout=120)
@@ -200,7 +200,7 @@ def test_callers_take_turns_in_the_threads_for_searches() -> None:
     done: list[str] = []
     ready = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        threads = FairThreads(pool)
+        threads = FairExecutor(pool)
         first = threads.submit("one", ready.wait)
         many = [threads.submit("one", lambda: done.append("one")) for _ in range(20)]
         few = [threads.submit("two", lambda: done.append("two")) for _ in range(2)]

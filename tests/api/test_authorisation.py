@@ -11,12 +11,12 @@ from contextlib import closing
 import pytest
 
 from app.api.middleware import auth as access
-from app.api.middleware.auth import COOKIE, OPEN
+from app.api.middleware.auth import COOKIE
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key, revoke_key
 from app.main import create_app
 from app.settings import Settings
-from tests.api.served import Served, served
+from tests.api.server import Served, served
 from tests.conftest import open_with_fake
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
@@ -105,7 +105,7 @@ class Probe:
 
 @pytest.fixture
 def server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.setattr(access, "BELIEVED_S", 3600.0)
+    monkeypatch.setattr(access, "CACHE_TTL_S", 3600.0)
     with served(settings.model_copy(update={"auth": "auto"})) as running:
         yield running
 
@@ -149,7 +149,7 @@ def test_no_operation_is_reachable_without_its_scope(keys: dict[str, str], setti
             token = keys[scope]
             for credentials in (bearer(token), [f"Cookie: {COOKIE}={token}"]):
                 status = probe(method, path, credentials)
-                expected = BEHIND if path in OPEN or may(scope, needed(method, path)) else {403}
+                expected = BEHIND if path in OPEN_PATHS or may(scope, needed(method, path)) else {403}
                 if status not in expected:
                     wrong.append((method, path, scope, credentials[0][:13], status))
     assert wrong == []
@@ -196,7 +196,7 @@ def test_nothing_but_a_key_lets_anybody_in(keys: dict[str, str], settings: Setti
     wrong = []
     for stranger, path, method in itertools.product(STRANGERS, described(settings), METHODS):
         status = probe(method, path, filled(STRANGERS[stranger], keys))
-        if status not in (BEHIND | {401} if path == "/session" else BEHIND if path in OPEN else {401}):
+        if status not in (BEHIND | {401} if path == "/session" else BEHIND if path in OPEN_PATHS else {401}):
             wrong.append((stranger, method, path, status))
     assert wrong == []
 
@@ -214,7 +214,7 @@ def test_no_way_to_write_a_path_leads_around_the_check(
 ) -> None:
     wrong = []
     for path, method in itertools.product(described(settings), ("GET", "HEAD", "POST", "DELETE")):
-        for written in () if path in OPEN else tricks(path):
+        for written in () if path in OPEN_PATHS else tricks(path):
             for who, credentials, refused in (
                 ("nobody", [], REFUSED),
                 ("search", bearer(keys[Scope.SEARCH]), REFUSED | {404, 405}),

@@ -72,7 +72,7 @@ def test_jobs_are_listed_the_latest_first(client: TestClient) -> None:
 
 
 def test_who_watches_a_job_hears_of_every_step(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_events, "EVERY_S", 0.01)
+    monkeypatch.setattr(job_events, "CHECK_INTERVAL_S", 0.01)
     job_id = send(client, zipped(pictures(100)))
     with client.stream("GET", f"/jobs/{job_id}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")

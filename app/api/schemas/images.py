@@ -16,7 +16,7 @@ from app.search.types import Match, Mode
 PROBLEM: dict[str, Any] = {"model": Problem}
 Metadata = dict[str, Any]
 # Bytes of memory that a byte of JSON takes while it is read or made: as text, as objects, and as models.
-IN_MEMORY = 8
+JSON_MEMORY_FACTOR = 8
 Warnings = Annotated[
     list[str], Field(description="Where nothing is found: what the filters ask for that no picture has.")
 ]
@@ -173,7 +173,7 @@ class BatchOut(BaseModel):
     items: list[BatchItemOut]
 
 
-class Described(BaseModel):
+class ImageDescription(BaseModel):
     """What is said of one picture in the `metadata` field of `POST /index`; further fields become its metadata."""
 
     model_config = ConfigDict(extra="allow")

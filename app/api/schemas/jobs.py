@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.ingest.jobs import rows
 
-EXAMPLE: dict[str, Any] = {
+JOB_EXAMPLE: dict[str, Any] = {
     "id": 1,
     "state": "running",
     "size_bytes": 73400320,
@@ -21,7 +21,7 @@ EXAMPLE: dict[str, Any] = {
     "created_at": "2026-11-21T12:00:00Z",
     "updated_at": "2026-11-21T12:00:09Z",
 }
-REFUSED: dict[str, Any] = {
+REJECTION_EXAMPLE: dict[str, Any] = {
     "name": "hats/17.jpg",
     "key": "hats/17.jpg",
     "reason": "The picture is damaged: it ends too soon.",
@@ -31,7 +31,7 @@ REFUSED: dict[str, Any] = {
 class JobOut(BaseModel):
     """An archive on its way into the catalogue."""
 
-    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": EXAMPLE})
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": JOB_EXAMPLE})
 
     id: int
     state: Literal["running", "done", "failed", "cancelled"] = Field(
@@ -66,7 +66,7 @@ class RejectionOut(BaseModel):
 class JobDetails(JobOut):
     """A job, and what of it could not be used."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {**EXAMPLE, "rejections": [REFUSED]}})
+    model_config = ConfigDict(json_schema_extra={"example": {**JOB_EXAMPLE, "rejections": [REJECTION_EXAMPLE]}})
 
     rejections: list[RejectionOut] = Field(description=f"The first {rows.MOST_REASONS:,}, in the archive's order.")
 

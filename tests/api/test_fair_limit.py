@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.admission.shares import WEIGHT, Charge, Place, Shares
+from app.api.admission.fair_limit import WEIGHT, Charge, FairLimit, Permit
 from app.api.middleware.callers import caller_of
 from app.errors import OverloadedError
 
 
-def filled(shares: Shares, *callers: str) -> dict[str, int]:
+def filled(shares: FairLimit, *callers: str) -> dict[str, int]:
     """Has callers take in turn until none of them gets any more; returns what each holds."""
     held = dict.fromkeys(callers, 0)
     for caller in cycle(callers):
@@ -23,14 +23,14 @@ def filled(shares: Shares, *callers: str) -> dict[str, int]:
 
 @given(limit=st.integers(1, 300))
 def test_one_caller_alone_gets_nearly_everything(limit: int) -> None:
-    held = filled(Shares(limit), "one")["one"]
+    held = filled(FairLimit(limit), "one")["one"]
     assert limit * WEIGHT // (WEIGHT + 1) <= held <= limit
     assert held >= 1
 
 
 @given(limit=st.integers(20, 300), callers=st.integers(2, 5))
 def test_several_callers_get_equal_parts_and_leave_something_for_another(limit: int, callers: int) -> None:
-    shares = Shares(limit)
+    shares = FairLimit(limit)
     held = filled(shares, *map(str, range(callers)))
     assert max(held.values()) - min(held.values()) <= 1
     assert sum(held.values()) >= limit * 0.85 - callers
@@ -38,28 +38,28 @@ def test_several_callers_get_equal_parts_and_leave_something_for_another(limit: 
 
 
 def test_a_newcomer_gets_its_part_as_what_another_holds_is_given_back() -> None:
-    shares = Shares(64)
+    shares = FairLimit(64)
     many = filled(shares, "early")["early"]
     for _ in range(many):
-        shares.give_back("early")
+        shares.release("early")
         shares.take("late")
         shares.take("early")
-    assert filled(Shares(64), "early", "late")["late"] == pytest.approx(shares._held["late"], abs=2)
+    assert filled(FairLimit(64), "early", "late")["late"] == pytest.approx(shares._held["late"], abs=2)
 
 
 @given(amounts=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 40)), max_size=60))
 def test_never_more_is_held_than_there_is_and_everything_comes_back(amounts: list[tuple[str, int]]) -> None:
-    shares = Shares(100)
+    shares = FairLimit(100)
     taken = [(caller, amount) for caller, amount in amounts if shares.take(caller, amount, own=-1)]
     assert shares.total == sum(amount for _, amount in taken) <= 100
     for caller, amount in taken:
-        shares.give_back(caller, amount)
+        shares.release(caller, amount)
     assert (shares.total, dict(shares._held)) == (0, {})
 
 
 def test_a_place_moves_and_is_kept_where_no_other_is_free() -> None:
-    arriving, working = Shares(1), Shares(1)
-    first, second = Place("one"), Place("two")
+    arriving, working = FairLimit(1), FairLimit(1)
+    first, second = Permit("one"), Permit("two")
     assert first.move(arriving)
     assert first.move(working)
     assert (arriving.total, working.total) == (0, 1)
@@ -74,7 +74,7 @@ def test_a_place_moves_and_is_kept_where_no_other_is_free() -> None:
 
 
 def test_a_request_alone_may_pass_the_budget_and_no_other_beside_it() -> None:
-    budget = Shares(100)
+    budget = FairLimit(100)
     large, small = Charge(budget, "one"), Charge(budget, "two")
     for _ in range(3):
         large.add(60)
@@ -108,7 +108,7 @@ def test_a_caller_is_a_key_or_else_an_address(one: dict[str, object], other: dic
 
 
 def test_places_are_taken_in_turn_by_many_callers() -> None:
-    shares = Shares(8)
+    shares = FairLimit(8)
     callers = [str(at) for at in range(8)]
     assert all(shares.take(caller) for caller in islice(callers, 8))
     assert not shares.take("another")

@@ -11,10 +11,10 @@ import httpx2
 import psycopg
 import pytest
 
-from app.api.middleware.auth import Doorkeeper
+from app.api.middleware.auth import ApiKeyCache
 from app.catalogue.database.callers import Caller, current_caller
 from app.settings import Settings
-from tests.api.live import live
+from tests.api.sockets import live
 from tests.catalogue.postgres import connect
 from tests.catalogue.slow import running, wait_until
 from tests.pictures import corners, encoded
@@ -93,14 +93,14 @@ def test_a_request_begins_without_the_caller_of_the_connections_request_before(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     callers = list[Caller | None]()
-    keys_exist = Doorkeeper.keys_exist
+    keys_exist = ApiKeyCache.keys_exist
 
-    def note(doorkeeper: Doorkeeper) -> bool:
+    def note(api_keys: ApiKeyCache) -> bool:
         callers.append(current_caller())
-        return keys_exist(doorkeeper)
+        return keys_exist(api_keys)
 
-    monkeypatch.setattr(Doorkeeper, "keys_exist", note)
-    monkeypatch.setattr("app.api.middleware.auth.BELIEVED_S", 0.0)
+    monkeypatch.setattr(ApiKeyCache, "keys_exist", note)
+    monkeypatch.setattr("app.api.middleware.auth.CACHE_TTL_S", 0.0)
     keyed = settings.model_copy(update={"auth": "auto"})
     request = b"GET /images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     with live(keyed) as port, closing(connect_to(port)) as connection:

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
 from app.api.middleware import auth as access
-from app.api.middleware.auth import Doorkeeper
+from app.api.middleware.auth import ApiKeyCache
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key, list_keys, revoke_key
 from app.errors import InvalidInputError, NotFoundError
@@ -31,7 +31,7 @@ Open = Callable[..., TestClient]
 @pytest.fixture
 def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Opens clients of a service that looks at keys, and believes nothing for longer than a request."""
-    monkeypatch.setattr(access, "BELIEVED_S", 0.0)
+    monkeypatch.setattr(access, "CACHE_TTL_S", 0.0)
     with ExitStack() as stack:
 
         def make(base_url: str = LOCAL, **changes: object) -> TestClient:
@@ -188,14 +188,14 @@ def test_secrets_are_not_stored_and_names_are_unique(database: Database) -> None
 
 def test_what_was_heard_is_believed_for_a_moment(database: Database) -> None:
     now = [100.0]
-    keeper, key = Doorkeeper(database, lambda: now[0]), make_key(database, Scope.SEARCH)
+    keeper, key = ApiKeyCache(database, lambda: now[0]), make_key(database, Scope.SEARCH)
     assert keeper.key(key) is not None
     assert keeper.keys_exist()
     with database.begin() as session:
         revoke_key(session, "one")
     assert keeper.knows(key)
     assert keeper.key(key) is not None
-    now[0] += access.BELIEVED_S
+    now[0] += access.CACHE_TTL_S
     assert not keeper.knows(key)
     assert keeper.key(key) is None
     assert not keeper.keys_exist()

@@ -8,7 +8,7 @@ from app.api.middleware.loopback import ADVICE
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key
 from app.settings import Settings
-from tests.api.served import Served, served
+from tests.api.server import Served, served
 
 # What these send to an upstream at 127.0.0.1 for `curl http://127.0.0.1/stats -H "Host: localhost"`, recorded.
 AGENT = b"User-Agent: curl/7.88.1\r\nAccept: */*\r\n"

@@ -16,7 +16,7 @@ from PIL import Image
 from app.api.admission import protocol, slow_readers
 from app.search.types import Encoded
 from app.settings import Settings
-from tests.api.live import closed_after, connect, live
+from tests.api.sockets import closed_after, connect, live
 from tests.fakes import FakeEncoder
 from tests.pictures import corners, encoded
 
@@ -29,8 +29,8 @@ PICTURE = encoded(corners(60, 40), "PNG")
 @pytest.fixture
 def port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server whose patience is short and whose house is small."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", PATIENCE)
-    monkeypatch.setattr(slow_readers, "EVERY_S", PATIENCE / 5)
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", PATIENCE)
+    monkeypatch.setattr(slow_readers, "CHECK_INTERVAL_S", PATIENCE / 5)
     patience = {"request_read_timeout_seconds": PATIENCE, "transfer_grace_seconds": PATIENCE}
     strict = settings.model_copy(update={**patience, "max_concurrent_requests": MOST})
     with live(strict) as listening:
@@ -184,7 +184,7 @@ def test_requests_without_end_ahead_of_their_responses_end_the_connection(port: 
 def test_past_the_number_of_connections_the_longest_idle_one_is_closed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 600.0)
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 600.0)
     with live(settings.model_copy(update={"max_connections": 10})) as port:
         idle = [connect(port) for _ in range(10)]
         for _ in range(5):

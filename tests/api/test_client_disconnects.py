@@ -19,8 +19,8 @@ from app.api.routes import jobs as api
 from app.search.types import Encoded
 from app.settings import Settings
 from tests.api.job_steps import Gate, left, pictures, send, when
-from tests.api.served import Served, served
-from tests.api.test_observed import Lines
+from tests.api.server import Served, served
+from tests.api.test_request_log import Lines
 from tests.fakes import FakeEncoder
 from tests.ingest.archives import zipped
 from tests.pictures import corners, encoded
