@@ -184,12 +184,12 @@ class CallerLeftError(UnavailableError):
 class DamagedOriginalError(LookalikeError):
     """Stored original that is missing or cannot be decoded."""
 
-    def __init__(self, picture_id: int, key: str) -> None:
+    def __init__(self, image_id: int, key: str) -> None:
         super().__init__(
-            f"The original of image {picture_id} ({key}) is missing or damaged. Run `lookalike check --repair`, then "
+            f"The original of image {image_id} ({key}) is missing or damaged. Run `lookalike check --repair`, then "
             "add the image again, or delete it."
         )
-        self.picture_id, self.key = picture_id, key
+        self.image_id, self.key = image_id, key
 
 
 class ModelMismatchError(LookalikeError):

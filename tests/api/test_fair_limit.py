@@ -1,4 +1,4 @@
-"""Limits that callers share: one alone gets nearly all, several get equal parts, and nobody waits for all of them."""
+"""Fair limits: a single caller gets nearly everything, several get equal shares."""
 
 from itertools import cycle, islice
 
@@ -11,74 +11,74 @@ from app.api.middleware.callers import caller_of
 from app.errors import OverloadedError
 
 
-def filled(shares: FairLimit, *callers: str) -> dict[str, int]:
-    """Has callers take in turn until none of them gets any more; returns what each holds."""
+def filled(shared: FairLimit, *callers: str) -> dict[str, int]:
+    """Let callers acquire in turn until none can acquire more; return what each holds."""
     held = dict.fromkeys(callers, 0)
     for caller in cycle(callers):
-        if not any(shares.fits(one) for one in callers):
+        if not any(shared.can_acquire(one) for one in callers):
             return held
-        held[caller] += shares.take(caller)
+        held[caller] += shared.try_acquire(caller)
     return held
 
 
 @given(limit=st.integers(1, 300))
-def test_one_caller_alone_gets_nearly_everything(limit: int) -> None:
+def test_single_caller_gets_nearly_everything(limit: int) -> None:
     held = filled(FairLimit(limit), "one")["one"]
     assert limit * WEIGHT // (WEIGHT + 1) <= held <= limit
     assert held >= 1
 
 
 @given(limit=st.integers(20, 300), callers=st.integers(2, 5))
-def test_several_callers_get_equal_parts_and_leave_something_for_another(limit: int, callers: int) -> None:
-    shares = FairLimit(limit)
-    held = filled(shares, *map(str, range(callers)))
+def test_several_callers_get_equal_shares_and_leave_something_for_another(limit: int, callers: int) -> None:
+    shared = FairLimit(limit)
+    held = filled(shared, *map(str, range(callers)))
     assert max(held.values()) - min(held.values()) <= 1
     assert sum(held.values()) >= limit * 0.85 - callers
-    assert shares.take("newcomer") == (sum(held.values()) < limit)
+    assert shared.try_acquire("newcomer") == (sum(held.values()) < limit)
 
 
-def test_a_newcomer_gets_its_part_as_what_another_holds_is_given_back() -> None:
-    shares = FairLimit(64)
-    many = filled(shares, "early")["early"]
+def test_new_caller_gets_its_share_as_another_releases() -> None:
+    shared = FairLimit(64)
+    many = filled(shared, "early")["early"]
     for _ in range(many):
-        shares.release("early")
-        shares.take("late")
-        shares.take("early")
-    assert filled(FairLimit(64), "early", "late")["late"] == pytest.approx(shares._held["late"], abs=2)
+        shared.release("early")
+        shared.try_acquire("late")
+        shared.try_acquire("early")
+    assert filled(FairLimit(64), "early", "late")["late"] == pytest.approx(shared._held["late"], abs=2)
 
 
 @given(amounts=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 40)), max_size=60))
-def test_never_more_is_held_than_there_is_and_everything_comes_back(amounts: list[tuple[str, int]]) -> None:
-    shares = FairLimit(100)
-    taken = [(caller, amount) for caller, amount in amounts if shares.take(caller, amount, own=-1)]
-    assert shares.total == sum(amount for _, amount in taken) <= 100
+def test_limit_is_never_exceeded_and_fully_released(amounts: list[tuple[str, int]]) -> None:
+    shared = FairLimit(100)
+    taken = [(caller, amount) for caller, amount in amounts if shared.try_acquire(caller, amount, already=-1)]
+    assert shared.total == sum(amount for _, amount in taken) <= 100
     for caller, amount in taken:
-        shares.release(caller, amount)
-    assert (shares.total, dict(shares._held)) == (0, {})
+        shared.release(caller, amount)
+    assert (shared.total, dict(shared._held)) == (0, {})
 
 
-def test_a_place_moves_and_is_kept_where_no_other_is_free() -> None:
+def test_permit_switches_limits_and_is_kept_if_none_is_free() -> None:
     arriving, working = FairLimit(1), FairLimit(1)
     first, second = Permit("one"), Permit("two")
-    assert first.move(arriving)
-    assert first.move(working)
+    assert first.switch_to(arriving)
+    assert first.switch_to(working)
     assert (arriving.total, working.total) == (0, 1)
-    assert second.move(arriving)
-    assert not second.move(working)
+    assert second.switch_to(arriving)
+    assert not second.switch_to(working)
     assert arriving.total == 1
-    first.leave()
-    first.leave()
-    assert second.move(working)
-    second.leave()
+    first.release()
+    first.release()
+    assert second.switch_to(working)
+    second.release()
     assert (arriving.total, working.total) == (0, 0)
 
 
-def test_a_request_alone_may_pass_the_budget_and_no_other_beside_it() -> None:
+def test_single_request_may_exceed_the_memory_limit() -> None:
     budget = FairLimit(100)
     large, small = Charge(budget, "one"), Charge(budget, "two")
     for _ in range(3):
         large.add(60)
-    with pytest.raises(OverloadedError, match="bytes"):
+    with pytest.raises(OverloadedError, match="memory"):
         small.add(1)
     large.shrink(10)
     assert (large.held, budget.total) == (10, 10)
@@ -103,12 +103,12 @@ def test_a_request_alone_may_pass_the_budget_and_no_other_beside_it() -> None:
         ({"client": None}, {"client": ("a socket", None)}, False),
     ],
 )
-def test_a_caller_is_a_key_or_else_an_address(one: dict[str, object], other: dict[str, object], same: bool) -> None:
+def test_caller_is_a_key_or_an_address(one: dict[str, object], other: dict[str, object], same: bool) -> None:
     assert (caller_of(one) == caller_of(other)) is same
 
 
-def test_places_are_taken_in_turn_by_many_callers() -> None:
-    shares = FairLimit(8)
+def test_each_of_many_callers_gets_a_permit() -> None:
+    shared = FairLimit(8)
     callers = [str(at) for at in range(8)]
-    assert all(shares.take(caller) for caller in islice(callers, 8))
-    assert not shares.take("another")
+    assert all(shared.try_acquire(caller) for caller in islice(callers, 8))
+    assert not shared.try_acquire("another")

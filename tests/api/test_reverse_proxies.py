@@ -1,4 +1,4 @@
-"""A service without keys behind a reverse proxy on its own machine, which connects from loopback as programs do."""
+"""A service without keys behind a reverse proxy on the same machine, which connects from loopback."""
 
 from collections.abc import Iterator
 
@@ -8,9 +8,9 @@ from app.api.middleware.loopback import ADVICE
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key
 from app.settings import Settings
-from tests.api.server import Served, served
+from tests.api.server import Server, serve
 
-# What these send to an upstream at 127.0.0.1 for `curl http://127.0.0.1/stats -H "Host: localhost"`, recorded.
+# Recorded requests to an upstream at 127.0.0.1 for `curl http://127.0.0.1/stats -H "Host: localhost"`.
 AGENT = b"User-Agent: curl/7.88.1\r\nAccept: */*\r\n"
 PROXIES = {
     "nginx 1.22, stock": b"HTTP/1.0\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n" + AGENT,
@@ -37,8 +37,8 @@ PATHS = (b"GET /stats", b"GET /images", b"POST /search", b"POST /index", b"DELET
 
 
 @pytest.fixture
-def server(settings: Settings) -> Iterator[Served]:
-    with served(settings.model_copy(update={"auth": "auto"})) as running:
+def server(settings: Settings) -> Iterator[Server]:
+    with serve(settings.model_copy(update={"auth": "auto"})) as running:
         yield running
 
 
@@ -48,47 +48,47 @@ def head(asked: bytes, *headers: str, version: str = "1.1") -> bytes:
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
-def test_without_keys_what_a_proxy_passes_on_is_refused(server: Served, proxy: str) -> None:
+def test_without_keys_forwarded_requests_return_403(server: Server, proxy: str) -> None:
     for path in (b"/stats", b"/images", b"/metrics"):
         rest = PROXIES[proxy] if b"onnection: close" in PROXIES[proxy] else PROXIES[proxy] + b"Connection: close\r\n"
-        status, answer = server.ask(b"GET " + path + b" " + rest + b"\r\n")
+        status, answer = server.request(b"GET " + path + b" " + rest + b"\r\n")
         assert status == 403
         assert b"came through a proxy" in answer
         assert ADVICE.encode() in answer
 
 
 @pytest.mark.parametrize("header", HEADERS)
-def test_without_keys_each_header_that_proxies_add_is_refused_everywhere(server: Served, header: str) -> None:
+def test_without_keys_every_forwarding_header_returns_403(server: Server, header: str) -> None:
     for asked in PATHS:
-        status, answer = server.ask(head(asked, header))
+        status, answer = server.request(head(asked, header))
         assert status == 403, asked
         assert b"lookalike keys create NAME" in answer
 
 
-def test_without_keys_a_local_program_is_answered(server: Served) -> None:
-    assert server.ask(head(b"GET /stats"))[0] == 200
-    assert server.ask(head(b"GET /stats", "X-Request-ID: 1", "Origin: http://localhost", "Referer: x"))[0] == 200
-    assert server.ask(head(b"GET /stats", version="1.0"))[0] == 403
+def test_without_keys_local_programs_are_accepted(server: Server) -> None:
+    assert server.request(head(b"GET /stats"))[0] == 200
+    assert server.request(head(b"GET /stats", "X-Request-ID: 1", "Origin: http://localhost", "Referer: x"))[0] == 200
+    assert server.request(head(b"GET /stats", version="1.0"))[0] == 403
 
 
-def test_the_page_and_health_are_open_behind_a_proxy(server: Served) -> None:
+def test_page_and_health_checks_are_open_behind_a_proxy(server: Server) -> None:
     for path in (b"/", b"/healthz", b"/readyz", b"/docs", b"/web/app.js"):
-        assert server.ask(head(b"GET " + path, "Via: 1.1 proxy"))[0] == 200
-    assert b"images" not in server.ask(head(b"GET /readyz", "Via: 1.1 proxy"))[1]
+        assert server.request(head(b"GET " + path, "Via: 1.1 proxy"))[0] == 200
+    assert b"images" not in server.request(head(b"GET /readyz", "Via: 1.1 proxy"))[1]
 
 
-def test_with_a_key_every_proxy_passes_requests_on(server: Served, database: Database) -> None:
+def test_with_a_key_forwarded_requests_are_accepted(server: Server, database: Database) -> None:
     with database.begin() as session:
         key = create_key(session, "one", [Scope.SEARCH])
     for header in HEADERS:
-        status, _ = server.ask(head(b"GET /images", header, f"Authorization: Bearer {key}"))
+        status, _ = server.request(head(b"GET /images", header, f"Authorization: Bearer {key}"))
         assert status == 200
     shown = f"Authorization: Bearer {key}\r\nConnection: close\r\n\r\n".encode()
     for rest in PROXIES.values():
-        assert server.ask(b"GET /images " + rest.replace(b"Connection: close\r\n", b"") + shown)[0] == 200
+        assert server.request(b"GET /images " + rest.replace(b"Connection: close\r\n", b"") + shown)[0] == 200
 
 
-def test_without_authentication_a_proxy_passes_requests_on(settings: Settings) -> None:
-    with served(settings.model_copy(update={"auth": "off"})) as server:
-        assert server.ask(head(b"GET /stats", "X-Forwarded-For: 192.0.2.1"))[0] == 200
-        assert server.ask(head(b"GET /stats", version="1.0"))[0] == 200
+def test_with_authentication_off_forwarded_requests_are_accepted(settings: Settings) -> None:
+    with serve(settings.model_copy(update={"auth": "off"})) as server:
+        assert server.request(head(b"GET /stats", "X-Forwarded-For: 192.0.2.1"))[0] == 200
+        assert server.request(head(b"GET /stats", version="1.0"))[0] == 200

@@ -182,7 +182,7 @@ class AuthMiddleware:
         return True
 
     async def _authorise(self, scope: Scope) -> Key | None:
-        """Return the key of an authorised request; None for a local request while there are no keys.
+        """Return the key of an authorised request; None for a local request while there are no keys."""
         api_keys: ApiKeyCache = scope["state"]["api_keys"]
         token = sent_key(Headers(scope=scope))
         # Cached look-ups do not block, so they need no thread.

@@ -61,10 +61,10 @@ class ImageResponse(StreamingResponse):
     """Stream an image that is already open, so that a deletion meanwhile does not cut it off."""
 
     def __init__(
-        self, picture: OpenPicture, headers: Mapping[str, str], media_type: str, threads: CapacityLimiter
+        self, image: OpenPicture, headers: Mapping[str, str], media_type: str, threads: CapacityLimiter
     ) -> None:
-        self._picture, self._threads = picture, threads
-        length = {"Content-Length": str(picture.size)}
+        self._image, self._threads = image, threads
+        length = {"Content-Length": str(image.size)}
         super().__init__(self._chunks(), headers={**headers, **length}, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,11 +75,11 @@ class ImageResponse(StreamingResponse):
             # The status is sent already. Ending before Content-Length is reached closes the connection.
             log.warning("image download aborted: %s", error)
         finally:
-            self._picture.close()
+            self._image.close()
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         """Yield the image, read in separate threads, so that a slow bucket delays nothing else."""
-        read = partial(next, self._picture.chunks, None)
+        read = partial(next, self._image.chunks, None)
         while (chunk := await to_thread.run_sync(read, limiter=self._threads)) is not None:
             yield chunk
 
@@ -104,7 +104,7 @@ def list_images(
         charge.add(JSON_MEMORY_FACTOR * sum(size for _, size in sizes[: len(ids)]))
         found = queries.pictures(session, ids)
     return ImagePage(
-        items=[ImageOut.of(picture) for picture in found],
+        items=[ImageOut.of(image) for image in found],
         next_cursor=str(ids[-1]) if len(ids) < len(sizes) else None,
         warnings=[] if found else filter_warnings(service, label, filter_),
     )
@@ -145,12 +145,12 @@ def get_original(
     image_id: ImageId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Return the original file, byte for byte."""
-    picture = _find_image(service, image_id)
-    headers = _headers(picture.sha256)
+    image = _find_image(service, image_id)
+    headers = _headers(image.sha256)
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     with _missing_file_as_404(image_id):
-        return ImageResponse(service.files.open(picture.sha256), headers, picture.media_type, threads)
+        return ImageResponse(service.files.open(image.sha256), headers, image.media_type, threads)
 
 
 @router.get("/images/{image_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)

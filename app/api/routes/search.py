@@ -88,7 +88,7 @@ def _search(image: UploadFile, options: SearchOptions, service: Service, charge:
 
 
 def _search_out(service: Service, answer: Answer[Shown], charge: Charge) -> SearchOut:
-    charge.add(JSON_MEMORY_FACTOR * sum(picture.size for _, picture in answer.matches))
+    charge.add(JSON_MEMORY_FACTOR * sum(image.size for _, image in answer.matches))
     return SearchOut(
         model_fingerprint=answer.model,
         code=answer.code.tobytes().hex(),
@@ -96,8 +96,8 @@ def _search_out(service: Service, answer: Answer[Shown], charge: Charge) -> Sear
         pool_size=answer.pool_size,
         catalogue_size=answer.catalogue_size,
         results=[
-            MatchOut.of(match, picture, explanation)
-            for (match, picture), explanation in zip_longest(answer.matches, answer.explanations)
+            MatchOut.of(match, image, explanation)
+            for (match, image), explanation in zip_longest(answer.matches, answer.explanations)
         ],
         warnings=filter_warnings(service, answer.options.label, answer.options.filter) if not answer.matches else [],
         timings_ms={name: round(value, 3) for name, value in answer.timings.items()},
