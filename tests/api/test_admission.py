@@ -223,19 +223,19 @@ def test_bodies_over_the_memory_limit_return_503_before_they_are_read(settings: 
     with serve_on_port(settings.model_copy(update={"max_buffered_bytes": 300_000})) as port:
         part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 
-        def asked(length: int) -> int:
+        def search_status(length: int) -> int:
             body = part + b"x" * (length - len(part) - 9) + b"\r\n--b--\r\n"
             with closing(begin(port, "POST /search", FORM, len(body), body)) as connection:
                 return status(connection)
 
         with waiting([begin(port, "POST /search", FORM, 180_000, part)]):
-            assert asked(180_000) == 503
+            assert search_status(180_000) == 503
             assert search(port).status_code == 200, "a small request still fits"
         until = time.monotonic() + 20
-        while asked(180_000) == 503:
+        while search_status(180_000) == 503:
             assert time.monotonic() < until
         # A single request is accepted whatever its size.
-        assert asked(10**6) == 422
+        assert search_status(10**6) == 422
 
 
 def test_page_of_images_ends_at_its_metadata_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

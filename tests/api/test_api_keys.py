@@ -51,7 +51,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @contextmanager
-def database_away(name: str, postgres_url: str) -> Iterator[None]:
+def database_unavailable(name: str, postgres_url: str) -> Iterator[None]:
     """Make a database unavailable for the duration of the block."""
     with connect(postgres_url) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
@@ -225,7 +225,7 @@ def test_metrics_report_that_the_database_is_unavailable(
     admin, writer = make_key(database, Scope.ADMIN), make_key(database, Scope.WRITE, name="writer")
     assert client.get("/metrics", headers=bearer(admin)).status_code == 200
     assert client.get("/metrics", headers=bearer(writer)).json()["code"] == "insufficient_scope"
-    with database_away(str(make_url(migrated_url).database), postgres_url):
+    with database_unavailable(str(make_url(migrated_url).database), postgres_url):
         answers = [client.get("/metrics", headers=bearer(key)) for key in (admin, writer, "lk_1_no")]
         stats = client.get("/stats", headers=bearer(admin))
     assert [answer.status_code for answer in answers] == [200, 403, 503]
@@ -260,8 +260,8 @@ def test_cors_headers_are_sent_only_to_configured_origins(opened: Open) -> None:
     client = opened(cors_origins=("https://shop.example",))
     answer = client.post("/search", files={"image": PICTURE}, headers=shop)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://shop.example")
-    asked = {**shop, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "Authorization"}
-    assert client.options("/search", headers=asked).status_code == 200
+    preflight = {**shop, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "Authorization"}
+    assert client.options("/search", headers=preflight).status_code == 200
     assert "access-control-allow-credentials" not in answer.headers
 
 
@@ -314,7 +314,7 @@ def test_errors_hide_the_database_address_from_callers_without_a_key(
     client, key = opened(), make_key(database, Scope.SEARCH)
     name = str(make_url(migrated_url).database)
     assert client.get("/readyz", headers=bearer(key)).json()["images"] == 0
-    with database_away(name, postgres_url):
+    with database_unavailable(name, postgres_url):
         ready, informed = client.get("/readyz"), client.get("/readyz", headers=bearer(key))
         others = [
             client.get("/stats"),
@@ -336,7 +336,7 @@ def test_without_keys_local_monitoring_reports_that_the_database_is_unavailable(
     client = opened()
     assert client.get("/metrics").status_code == 200
     name = str(make_url(migrated_url).database)
-    with database_away(name, postgres_url):
+    with database_unavailable(name, postgres_url):
         metrics, ready = client.get("/metrics"), client.get("/readyz")
         elsewhere = client.get("/metrics", headers={"Host": "shop.example"})
     assert (metrics.status_code, elsewhere.status_code) == (200, 403)

@@ -119,12 +119,12 @@ def probe(server: Server) -> Iterator[Probe]:
 @pytest.fixture
 def keys(database: Database) -> dict[str, str]:
     """One key per scope and a revoked one, created before the server's first look-up."""
-    made = {}
+    created = {}
     with database.begin() as session:
         for scope in (*Scope, None):
-            made[scope or "revoked"] = create_key(session, scope or "revoked", [scope or Scope.ADMIN])
+            created[scope or "revoked"] = create_key(session, scope or "revoked", [scope or Scope.ADMIN])
         revoke_key(session, "revoked")
-    return made
+    return created
 
 
 def needed(method: str, path: str) -> Scope:
@@ -155,7 +155,7 @@ def test_every_operation_requires_its_scope(keys: dict[str, str], settings: Sett
     assert wrong == []
 
 
-STRANGERS = {
+INVALID_CREDENTIALS = {
     "nothing": [],
     "an empty bearer": ["Authorization: Bearer "],
     "a bearer without a token": ["Authorization: Bearer"],
@@ -196,10 +196,10 @@ def test_invalid_credentials_return_401_for_every_operation(
     keys: dict[str, str], settings: Settings, probe: Probe
 ) -> None:
     wrong = []
-    for stranger, path, method in itertools.product(STRANGERS, described(settings), METHODS):
-        status = probe(method, path, filled(STRANGERS[stranger], keys))
+    for kind, path, method in itertools.product(INVALID_CREDENTIALS, described(settings), METHODS):
+        status = probe(method, path, filled(INVALID_CREDENTIALS[kind], keys))
         if status not in (PASSED | {401} if path == "/session" else PASSED if path in OPEN_PATHS else {401}):
-            wrong.append((stranger, method, path, status))
+            wrong.append((kind, method, path, status))
     assert wrong == []
 
 

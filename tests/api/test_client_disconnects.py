@@ -82,15 +82,15 @@ def assert_no_errors(lines: list[dict[str, Any]]) -> None:
 def test_disconnect_during_upload_is_logged_as_499(
     server: Server, settings: Settings, lines: list[dict[str, Any]], upload: str, close: Any
 ) -> None:
-    asked, kind, body = UPLOADS[upload]
+    target, kind, body = UPLOADS[upload]
     connection = server.connect()
-    connection.sendall(asked + b" HTTP/1.1\r\nHost: localhost\r\n" + kind + b"Content-Length: 60000\r\n\r\n" + body)
+    connection.sendall(target + b" HTTP/1.1\r\nHost: localhost\r\n" + kind + b"Content-Length: 60000\r\n\r\n" + body)
     # Wait until the service reads the body.
     metrics = httpx2.get(f"{server.url}/metrics").text
     while "lookalike_http_requests_in_progress 2.0" not in metrics:
         metrics = httpx2.get(f"{server.url}/metrics").text
     close(connection)
-    line = logged(lines, asked.split()[1].decode())
+    line = logged(lines, target.split()[1].decode())
     assert (line["status"], line["level"]) == (DISCONNECTED, "info")
     assert_no_errors(lines)
     metrics = httpx2.get(f"{server.url}/metrics").text

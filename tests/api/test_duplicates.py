@@ -60,9 +60,9 @@ def test_pages_of_duplicates_cover_the_whole_catalogue(client: TestClient, ids: 
 
 def test_duplicates_of_one_image(client: TestClient, ids: list[int]) -> None:
     one, other = min(pairs(ids))
-    for asked, found in ((one, other), (other, one)):
-        (match,) = answered(client, f"/images/{asked}/duplicates", max_distance=WITHIN)
-        assert match["id"] == found
+    for image_id, duplicate in ((one, other), (other, one)):
+        (match,) = answered(client, f"/images/{image_id}/duplicates", max_distance=WITHIN)
+        assert match["id"] == duplicate
         assert 0 < match["distance"] <= WITHIN
     assert answered(client, f"/images/{one}/duplicates", max_distance=0) == []
 

@@ -15,12 +15,12 @@ from tests.crash.ledger import drawing
 from tests.ingest.archives import gzipped, tarred, zipped
 
 
-@pytest.mark.parametrize("made", [zipped, tarred, gzipped])
+@pytest.mark.parametrize("pack", [zipped, tarred, gzipped])
 @pytest.mark.parametrize("form", [True, False], ids=["form", "body"])
 def test_job_adds_the_images_of_an_archive(
-    client: TestClient, settings: Settings, made: Callable[[Mapping[str, bytes]], bytes], form: bool
+    client: TestClient, settings: Settings, pack: Callable[[Mapping[str, bytes]], bytes], form: bool
 ) -> None:
-    data = made({**pictures(150), "notes.txt": b"none"})
+    data = pack({**pictures(150), "notes.txt": b"none"})
     if form:
         other = ("other", ("other.bin", b"x" * 100_000))
         answer = client.post("/jobs", files=[other, ("archive", ("pictures.zip", data))])
@@ -76,9 +76,9 @@ def test_event_stream_reports_progress_until_the_job_ends(client: TestClient, mo
     job_id = send(client, zipped(pictures(100)))
     with client.stream("GET", f"/jobs/{job_id}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        told = [json.loads(line.removeprefix("data: ")) for line in answer.iter_lines() if line.startswith("data: ")]
-    assert told[-1]["state"] == "done"
-    assert [one["processed"] for one in told] == sorted(one["processed"] for one in told)
+        events = [json.loads(line.removeprefix("data: ")) for line in answer.iter_lines() if line.startswith("data: ")]
+    assert events[-1]["state"] == "done"
+    assert [event["processed"] for event in events] == sorted(one["processed"] for one in events)
     assert client.get("/jobs/99/events").status_code == 404
 
 

@@ -166,12 +166,12 @@ def test_waits_do_not_count_as_attempts(client: TestClient, monkeypatch: pytest.
         tries += 1
         raise UnavailableError("The disk that holds the pictures is full.", retry_after=0)
 
-    def away(*_: object) -> None:
+    def unavailable(*_: object) -> None:
         raise UnavailableError("The database cannot be used right now.")
 
     with monkeypatch.context() as patched:
         patched.setattr(Ingest, "add", full)
-        patched.setattr(jobs, "give_back", away)
+        patched.setattr(jobs, "give_back", unavailable)
         job_id = send(client, zipped(pictures(1)))
         until(lambda: tries > jobs.MOST_ATTEMPTS)
         patched.undo()

@@ -18,7 +18,7 @@ def startup_message(error: Exception, settings: Settings) -> str:
     """Return the lifespan message of a startup in which opening the service raises `error`."""
     sent = list[MutableMapping[str, Any]]()
 
-    def opener(_settings: Settings) -> AbstractContextManager[Service]:
+    def opener(settings: Settings) -> AbstractContextManager[Service]:
         raise error
 
     async def receive() -> dict[str, str]:

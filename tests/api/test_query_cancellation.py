@@ -69,18 +69,18 @@ def sent(port: int, request: str, body: bytes = b"") -> socket.socket:
     return connection
 
 
-def asked(way: str) -> tuple[str, bytes]:
+def request_of(path: str) -> tuple[str, bytes]:
     query = urlencode({"filter": FILTER})
-    if way != "/search":
-        return f"GET {way}?{query} HTTP/1.1", b"\r\n"
+    if path != "/search":
+        return f"GET {path}?{query} HTTP/1.1", b"\r\n"
     form = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + PICTURE + b"\r\n--b--\r\n"
     head = f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(form)}\r\n\r\n"
-    return f"POST {way}?{query} HTTP/1.1", head.encode() + form
+    return f"POST {path}?{query} HTTP/1.1", head.encode() + form
 
 
-@pytest.mark.parametrize("way", ["/facets", "/images", "/images/1/similar", "/search"])
-def test_disconnect_cancels_the_running_statement(port: int, slowed: psycopg.Connection, way: str) -> None:
-    connection = sent(port, *asked(way))
+@pytest.mark.parametrize("path", ["/facets", "/images", "/images/1/similar", "/search"])
+def test_disconnect_cancels_the_running_statement(port: int, slowed: psycopg.Connection, path: str) -> None:
+    connection = sent(port, *request_of(path))
     wait_until(lambda: running(slowed, SLOW) == 1)
     time.sleep(0.2)
     assert running(slowed, SLOW) == 1, "the statement runs while its client waits"
@@ -122,10 +122,10 @@ def test_disconnect_does_not_cancel_a_shared_statement_for_the_other_client(
         )
         return {pid for (pid,) in found}
 
-    leaves = sent(port, *asked("/facets"))
+    leaves = sent(port, *request_of("/facets"))
     wait_until(lambda: len(statements()) == 1)
     (first,) = statements()
-    with closing(sent(port, *asked("/facets"))) as stays:
+    with closing(sent(port, *request_of("/facets"))) as stays:
         leaves.close()
         wait_until(lambda: len(statements() - {first}) == 1)
         slowed.execute("DELETE FROM public.slow")
@@ -136,7 +136,7 @@ def test_disconnect_is_not_logged_as_an_error(
     port: int, slowed: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        connection = sent(port, *asked("/facets"))
+        connection = sent(port, *request_of("/facets"))
         wait_until(lambda: running(slowed, SLOW) == 1)
         connection.close()
         wait_until(lambda: any('"GET /facets' in line and " 499 " in line for line in caplog.messages))

@@ -42,9 +42,9 @@ def server(settings: Settings) -> Iterator[Server]:
         yield running
 
 
-def head(asked: bytes, *headers: str, version: str = "1.1") -> bytes:
+def head(target: bytes, *headers: str, version: str = "1.1") -> bytes:
     lines = [f"HTTP/{version}", "Host: localhost", "Connection: close", "Content-Length: 0", *headers]
-    return asked + b" " + "\r\n".join(lines).encode() + b"\r\n\r\n"
+    return target + b" " + "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
@@ -59,9 +59,9 @@ def test_without_keys_forwarded_requests_return_403(server: Server, proxy: str) 
 
 @pytest.mark.parametrize("header", HEADERS)
 def test_without_keys_every_forwarding_header_returns_403(server: Server, header: str) -> None:
-    for asked in PATHS:
-        status, answer = server.request(head(asked, header))
-        assert status == 403, asked
+    for target in PATHS:
+        status, answer = server.request(head(target, header))
+        assert status == 403, target
         assert b"lookalike keys create NAME" in answer
 
 

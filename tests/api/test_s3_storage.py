@@ -199,8 +199,8 @@ def test_backup_of_a_bucket_is_restored_to_a_folder(
         open_index(database, generation, places(there), anew=True).close()
         with assemble(there, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
             if isinstance(service.index, MilvusIndex):
-                made = Sync(database, service.files, service.index, service.encodings).run(lambda *_: None)
-                assert made.encoded == 20
+                report = Sync(database, service.files, service.index, service.encodings).run(lambda *_: None)
+                assert report.encoded == 20
             assert checked(service).run(20, lambda *_: None) == []
             assert service.files.read(content_hash(picture(3))) == picture(3)
     with connect(postgres_url) as connection:

@@ -84,10 +84,10 @@ def filled(client: TestClient) -> Truth:
     for number, metadata in enumerate(about[:GROUPED]):
         metadata["product"] = {"number": number % 12}
     items = index(client, *(encoded(image, "PNG") for image in drawings), metadata=about)
-    made = FakeEncoder().encode_many(drawings)
+    encoded_drawings = FakeEncoder().encode_many(drawings)
     ids = np.array([item["id"] for item in items], np.int64)
     assert (np.diff(ids) > 0).all()
-    return Truth(client, ids, made.codes, made.features, np.array(labels, object))
+    return Truth(client, ids, encoded_drawings.codes, encoded_drawings.features, np.array(labels, object))
 
 
 def expect_codes(truth: Truth, answer: dict[str, Any], seed: int, rows: Rows, k: int) -> None:

@@ -41,25 +41,25 @@ def port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def test_incomplete_head_closes_the_connection_after_the_timeout(port: int, begin: bytes) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(begin)
-        seconds, said = closed_after(connection, b"x" if begin else b"")
+        seconds, received = closed_after(connection, b"x" if begin else b"")
     assert TIMEOUT_S - 0.2 <= seconds < TIMEOUT_S + 5
-    assert said == b""
+    assert received == b""
 
 
 def test_too_large_head_returns_400(port: int) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(HEAD + b"X-Filler: " + b"x" * 200_000)
-        _, said = closed_after(connection)
-    assert said.startswith(b"HTTP/1.1 400")
-    assert b"content-type: application/problem+json" in said
-    assert b"is too large" in said
+        _, received = closed_after(connection)
+    assert received.startswith(b"HTTP/1.1 400")
+    assert b"content-type: application/problem+json" in received
+    assert b"is too large" in received
 
 
 def test_body_sent_byte_by_byte_returns_408(port: int) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n" + PART)
-        seconds, said = closed_after(connection, b"x")
-    head, _, body = said.partition(b"\r\n\r\n")
+        seconds, received = closed_after(connection, b"x")
+    head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408")
     assert "1 s" in json.loads(body)["detail"]
     assert seconds < TIMEOUT_S + 8
@@ -68,8 +68,8 @@ def test_body_sent_byte_by_byte_returns_408(port: int) -> None:
 def test_client_that_sends_after_its_response_is_disconnected(port: int) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\nno form at all")
-        seconds, said = closed_after(connection, b"x")
-    assert said.startswith(b"HTTP/1.1 4")
+        seconds, received = closed_after(connection, b"x")
+    assert received.startswith(b"HTTP/1.1 4")
     assert seconds < TIMEOUT_S + 8
 
 
@@ -94,11 +94,11 @@ def ask(port: int, path: str) -> socket.socket:
 
 def rest_of(connection: socket.socket) -> bytes:
     """Read until the server closes or resets the connection."""
-    said = b""
+    received = b""
     with suppress(ConnectionResetError):
-        while got := connection.recv(65_536):
-            said += got
-    return said
+        while data := connection.recv(65_536):
+            received += data
+    return received
 
 
 def test_client_that_does_not_read_is_disconnected(
@@ -115,12 +115,12 @@ def test_client_that_does_not_read_is_disconnected(
 def test_client_that_reads_slowly_gets_the_whole_response(port: int, large: tuple[int, int]) -> None:
     added, size = large
     with closing(ask(port, f"/images/{added}/original")) as connection:
-        said, until = b"", time.monotonic() + TIMEOUT_S * 4
+        received, until = b"", time.monotonic() + TIMEOUT_S * 4
         while time.monotonic() < until:
-            said += connection.recv(4096)
+            received += connection.recv(4096)
             time.sleep(TIMEOUT_S / 10)
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert len(said + rest_of(connection)) > size
+        assert len(received + rest_of(connection)) > size
 
 
 def test_client_that_does_not_read_a_list_is_disconnected(port: int) -> None:
@@ -145,8 +145,8 @@ def test_body_below_the_minimum_rate_returns_408_before_the_body_timeout(setting
             with closing(connect(port)) as connection:
                 head = HEAD.replace(b"/search", path)
                 connection.sendall(head + b"Content-Length: 10000\r\n\r\n" + PART)
-                seconds, said = closed_after(connection, b"x")
-            assert said.startswith(b"HTTP/1.1 408")
+                seconds, received = closed_after(connection, b"x")
+            assert received.startswith(b"HTTP/1.1 408")
             assert seconds < TIMEOUT_S + 12
 
 
@@ -164,9 +164,9 @@ def test_slow_body_above_the_minimum_rate_is_accepted(settings: Settings) -> Non
 def test_head_with_too_many_headers_returns_400(port: int) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(HEAD + b"".join(b"X-%d: y\r\n" % at for at in range(1000)) + b"\r\n")
-        _, said = closed_after(connection)
-    assert said.startswith(b"HTTP/1.1 400")
-    assert b"too many headers" in said
+        _, received = closed_after(connection)
+    assert received.startswith(b"HTTP/1.1 400")
+    assert b"too many headers" in received
 
 
 def test_too_many_pipelined_requests_close_the_connection(port: int) -> None:
@@ -174,13 +174,13 @@ def test_too_many_pipelined_requests_close_the_connection(port: int) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(request * 4)
         connection.settimeout(5)
-        said = b""
-        while said.count(b"HTTP/1.1 200") < 4:
-            said += connection.recv(65_536)
+        received = b""
+        while received.count(b"HTTP/1.1 200") < 4:
+            received += connection.recv(65_536)
     with closing(connect(port)) as connection:
         connection.sendall(request * 2000)
-        _, said = closed_after(connection)
-    assert said.count(b"HTTP/1.1 200") < 20
+        _, received = closed_after(connection)
+    assert received.count(b"HTTP/1.1 200") < 20
 
 
 def test_above_the_connection_limit_the_longest_idle_connection_is_closed(

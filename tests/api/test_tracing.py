@@ -195,8 +195,8 @@ def test_sdk_is_not_imported_without_otel_variables() -> None:
 
 def test_missing_otel_extra_is_logged_with_its_install_command() -> None:
     hide = "sys.modules['opentelemetry.sdk'] = None"
-    _, said = modules_of(hide, **{OTLP: "http://127.0.0.1:4318"})
-    assert "pip install 'lookalike[otel]'" in said
+    _, stderr = modules_of(hide, **{OTLP: "http://127.0.0.1:4318"})
+    assert "pip install 'lookalike[otel]'" in stderr
 
 
 class Collector:
