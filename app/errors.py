@@ -154,7 +154,7 @@ class OverloadedError(UnavailableError):
 
 
 class DecodingUnavailableError(UnavailableError):
-    """Images cannot be decoded now: the machine is too busy, or no decode process starts."""
+    """Images cannot be decoded now, valid or not: the machine is too busy, or no decode process starts."""
 
 
 class StatementTimeoutError(UnavailableError):

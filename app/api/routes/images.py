@@ -58,7 +58,7 @@ IMAGE: dict[int | str, dict[str, Any]] = {
 
 
 class ImageResponse(StreamingResponse):
-    """Stream an image that is already open, so that a deletion meanwhile does not cut it off."""
+    """Streaming response of an image file that is already open, so that a deletion meanwhile does not cut it off."""
 
     def __init__(
         self, image: OpenPicture, headers: Mapping[str, str], media_type: str, threads: CapacityLimiter
