@@ -1,21 +1,21 @@
-"""What can go wrong, as exceptions that carry data.
+"""Exceptions of the service, with the data that callers need.
 
-Each one's text is a sentence for a person: what is wrong and what to do. No HTTP here: `app/api/problems.py`
-turns these into problem+json, and the command line prints them.
+The text of each is for people: which input, what is wrong, what to do. Nothing here depends on HTTP:
+`app/api/problems.py` turns these into problem+json, and the command line prints them.
 """
 
 import math
 
 
 class LookalikeError(Exception):
-    """Base of everything that the project raises on purpose."""
+    """Base class of the service's own exceptions."""
 
 
 class InvalidInputError(LookalikeError):
-    """A value that somebody gave cannot be used.
+    """Invalid value of a parameter, form field or option.
 
     Attributes:
-        field: the parameter, form field or option that it came in.
+        field: name of the parameter, form field or option.
         reason: what is wrong with it.
     """
 
@@ -26,11 +26,11 @@ class InvalidInputError(LookalikeError):
 
 
 class PictureRefusedError(LookalikeError):
-    """Bytes that are not a picture which can be used.
+    """Image that cannot be decoded or used.
 
     Attributes:
-        code: which of the image errors of `ProblemCode` it is, such as `image_damaged`.
-        reason: the same for people.
+        code: an image code of `ProblemCode`, such as `image_damaged`.
+        reason: explanation for people.
     """
 
     def __init__(self, code: str, reason: str) -> None:
@@ -40,7 +40,7 @@ class PictureRefusedError(LookalikeError):
 
 
 class NotFoundError(LookalikeError):
-    """Something asked for by its id is not in the catalogue."""
+    """No entry of the catalogue has the given id."""
 
     def __init__(self, what: str, identifier: int | str) -> None:
         super().__init__(f"There is no {what} {identifier} in the catalogue.")
@@ -49,52 +49,52 @@ class NotFoundError(LookalikeError):
 
 
 class TooLargeError(LookalikeError):
-    """A request has more bytes than the service takes.
+    """Request body over the size limit.
 
     Attributes:
-        limit: the most bytes that it takes.
+        limit: the limit, in bytes.
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The request is larger than {limit:,} bytes, the most this service takes at once.")
+        super().__init__(f"The request is larger than {limit:,} bytes, the limit of this service. Send less at once.")
         self.limit = limit
 
 
 class TooSlowError(LookalikeError):
-    """A request takes longer to arrive than the service waits.
+    """Request body that arrives too slowly.
 
     Attributes:
-        seconds: how long it waits for all of it; None where the request came too slowly before.
-        rate: the least bytes a second.
+        seconds: time limit of the whole body; None if the transfer rate was too low before it passed.
+        rate: minimum transfer rate, in bytes per second.
     """
 
     def __init__(self, seconds: float | None, rate: int) -> None:
-        short = f"within {seconds:g} s" if seconds is not None else f"at {rate:,} bytes a second or more"
-        super().__init__(f"The request did not arrive {short}. Send it over a faster connection, or send less.")
+        limit = f"within {seconds:g} s" if seconds is not None else f"at {rate:,} bytes per second or more"
+        super().__init__(f"The request did not arrive {limit}. Send it over a faster connection, or send less.")
         self.seconds, self.rate = seconds, rate
 
 
 class UnauthorisedError(LookalikeError):
-    """A request shows no key, or none that is one.
+    """Request without a valid API key.
 
     Attributes:
-        shown: whether it showed any.
+        key_sent: whether the request has a key.
     """
 
-    def __init__(self, *, shown: bool) -> None:
+    def __init__(self, *, key_sent: bool) -> None:
         super().__init__(
-            "The key is not known here; it may have been revoked."
-            if shown
-            else "This catalogue asks for an API key: send it as Authorization: Bearer KEY."
+            "The API key is not valid; it may have been revoked. Use another key."
+            if key_sent
+            else "This service requires an API key. Send it as Authorization: Bearer KEY."
         )
-        self.shown = shown
+        self.key_sent = key_sent
 
 
 class ForbiddenError(LookalikeError):
-    """The caller may not do this.
+    """Request that the caller has no permission for.
 
     Attributes:
-        code: why not, for programs: `insufficient_scope`, `local_only`, `host_not_allowed`, `origin_not_allowed`.
+        code: `insufficient_scope`, `local_only`, `host_not_allowed` or `origin_not_allowed`.
     """
 
     def __init__(self, code: str, reason: str) -> None:
@@ -103,10 +103,10 @@ class ForbiddenError(LookalikeError):
 
 
 class TooManyRequestsError(LookalikeError):
-    """A key exceeds its rate limit.
+    """API key over its rate limit.
 
     Attributes:
-        retry_after: seconds after which the next request is within the limit.
+        retry_after: seconds until the next request is within the limit.
     """
 
     def __init__(self, rate: str, retry_after: int) -> None:
@@ -115,11 +115,11 @@ class TooManyRequestsError(LookalikeError):
 
 
 class UnavailableError(LookalikeError):
-    """The service cannot do this now, and may be able to later.
+    """Temporary failure; a later attempt may succeed.
 
     Attributes:
-        reason: what is missing.
-        retry_after: seconds after which another try makes sense.
+        reason: what is unavailable.
+        retry_after: seconds to wait before the next attempt.
     """
 
     def __init__(self, reason: str, retry_after: int = 5) -> None:
@@ -129,68 +129,68 @@ class UnavailableError(LookalikeError):
 
 
 class CatalogueMovedError(UnavailableError):
-    """The catalogue uses another network than the one that was about to answer.
+    """The catalogue has switched to another model than the one that handles the request.
 
     Attributes:
-        generation_id: what it uses now; None for nothing at all.
+        generation_id: id of the active index version; None if there is none.
     """
 
     def __init__(self, generation_id: int | None) -> None:
-        super().__init__("The catalogue now uses another network. Restart the service to use it.")
+        super().__init__("The catalogue now uses another model. Restart the service to use it.")
         self.generation_id = generation_id
 
 
 class OverloadedError(UnavailableError):
-    """A process has as many requests as it takes, from this caller or from all.
+    """Concurrency or memory limit reached, by this caller or by all callers.
 
     Attributes:
-        bytes_held: whether their bytes are too many, not their number.
+        memory: whether the memory limit was reached, rather than the number of concurrent requests.
     """
 
-    def __init__(self, *, bytes_held: bool = False) -> None:
-        what = "as many bytes of requests and responses in memory" if bytes_held else "as many requests under way"
-        super().__init__(f"The service has {what} as it takes from you or from all. Try again in a moment.", 1)
-        self.bytes_held = bytes_held
+    def __init__(self, *, memory: bool = False) -> None:
+        what = "The memory for requests and responses is in use" if memory else "Too many requests are under way"
+        super().__init__(f"{what}. Retry in 1 s.", 1)
+        self.memory = memory
 
 
 class DecodingUnavailableError(UnavailableError):
-    """Pictures cannot be decoded now, which is no fault of theirs: the machine is too busy, or no process starts."""
+    """Images cannot be decoded now, valid or not: the machine is too busy, or no decode process starts."""
 
 
 class StatementTimeoutError(UnavailableError):
-    """The database worked on a statement for as long as one may take, and gave it up.
+    """Database statement cancelled at its time limit.
 
     Attributes:
-        seconds: how long that is.
+        seconds: the limit.
     """
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"The database did not finish within {seconds:g} s, and what was asked was given up. Ask for less, such as "
-            "a filter with fewer comparisons, or ask again when the service is less busy. "
-            "LOOKALIKE_STATEMENT_TIMEOUT_SECONDS allows more.",
+            f"The database did not finish within {seconds:g} s, and the request was cancelled. Simplify it, such as by "
+            "a filter with fewer comparisons, or retry when the service is less busy. "
+            "LOOKALIKE_STATEMENT_TIMEOUT_SECONDS sets the limit.",
             retry_after=math.ceil(seconds),
         )
         self.seconds = seconds
 
 
 class CallerLeftError(UnavailableError):
-    """The client hung up, and what the database did for it was cancelled."""
+    """The client disconnected, and its database statement was cancelled."""
 
     def __init__(self) -> None:
-        super().__init__("The client left before the answer was ready.")
+        super().__init__("The client disconnected before the response was ready.")
 
 
 class DamagedOriginalError(LookalikeError):
-    """A picture's original is missing on disk or cannot be read."""
+    """Stored original that is missing or cannot be decoded."""
 
-    def __init__(self, picture_id: int, key: str) -> None:
+    def __init__(self, image_id: int, key: str) -> None:
         super().__init__(
-            f"The original of picture {picture_id} ({key}) is missing or damaged. Run `lookalike check --repair`, then "
-            "add the picture again, or delete it."
+            f"The original of image {image_id} ({key}) is missing or damaged. Run `lookalike check --repair`, then "
+            "add the image again, or delete it."
         )
-        self.picture_id, self.key = picture_id, key
+        self.image_id, self.key = image_id, key
 
 
 class ModelMismatchError(LookalikeError):
-    """The catalogue was encoded by another network than the one that was asked for."""
+    """The catalogue was encoded by another model than the requested one."""

@@ -1,4 +1,4 @@
-"""The web application: `create_app()`, for uvicorn's factory mode."""
+"""Application factory: `create_app()` adds routes, middleware, error handlers and the web page."""
 
 import asyncio
 import os
@@ -22,16 +22,16 @@ from fastapi_offline import FastAPIOffline
 from app.api.admission.body_limit import BodyLimit, FixedHeaders
 from app.api.admission.connections import ConnectionLimits, connections_within_descriptors
 from app.api.admission.data_rate import DataRate
-from app.api.admission.lanes import OTHER_THREADS, Lanes
-from app.api.admission.middleware import Admission
-from app.api.admission.shares import Shares
-from app.api.admission.threads import FairThreads, PromptThreads
-from app.api.middleware.auth import Access, Doorkeeper
+from app.api.admission.fair_limit import FairLimit
+from app.api.admission.middleware import AdmissionMiddleware
+from app.api.admission.request_classes import EXTRA_THREADS, RequestClasses
+from app.api.admission.threads import FairExecutor, ReservedThreads
+from app.api.middleware.auth import ApiKeyCache, AuthMiddleware
 from app.api.middleware.disconnect import CancelOnDisconnect
-from app.api.middleware.lifespan_errors import Sentences
+from app.api.middleware.lifespan_errors import LifespanErrorMiddleware
 from app.api.middleware.request_id import HEADER as REQUEST_ID
-from app.api.middleware.request_log import Observed
-from app.api.openapi import describe
+from app.api.middleware.request_log import RequestLogMiddleware
+from app.api.openapi import extend_openapi
 from app.api.problems import add_exception_handlers
 from app.api.routes import duplicates, facets, images, index, jobs, quality, search, session, system
 from app.bootstrap import Service, open_service
@@ -46,51 +46,52 @@ from app.settings import Settings
 from app.startup import supervision as startup
 from models.training.allocator import share_arenas
 
-# So long /readyz tells why before a process whose disk has failed ends.
+# Seconds for which /readyz reports a failed disk before the process ends.
 LAST_WORDS_S = 5.0
-LAST_PICTURES_S = 3.0
-# Of the memory of a machine or container, requests and responses may hold one part in so many.
-MEMORY_SHARE = 8
-# Threads that read images which are sent.
+# Seconds that a shutdown waits for images being decoded.
+DECODE_STOP_GRACE_S = 3.0
+# Requests and responses may hold 1/8 of the memory of the machine or container.
+MEMORY_DIVISOR = 8
+# Threads that read image files for downloads.
 FILE_THREADS = 16
 WEB = Path(__file__).parent / "web"
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 DESCRIPTION = """
-Put a catalogue of pictures in, ask **what looks like this one**, get the answer in milliseconds.
+Search a catalogue of images by visual similarity, in milliseconds.
 
-Search with `POST /search`, add pictures with `POST /index`. Errors are `application/problem+json` (RFC 9457).
+Search with `POST /search`, add images with `POST /index`. Errors are `application/problem+json` (RFC 9457).
 """
 
 
 class State(TypedDict):
-    """What requests find in `request.state`.
+    """Lifespan state, available as `request.state`.
 
-    Searches have threads of their own, few, because more would only take the cores from each other: one in the
-    network and one elsewhere for each core.
+    The executor `threads` runs searches: two threads per core, one for encoding and one for the rest. More would only
+    compete for the cores.
     """
 
     service: Service
-    threads: FairThreads
-    prompt_threads: PromptThreads
+    threads: FairExecutor
+    reserved_threads: ReservedThreads
     file_threads: CapacityLimiter
     connection_limits: ConnectionLimits
-    doorkeeper: Doorkeeper
+    api_keys: ApiKeyCache
     jobs: jobs.Jobs
     gauges: Gauges
 
 
 class Opener(Protocol):
-    """Opens a service, as `open_service` does."""
+    """Type of `open_service`."""
 
     def __call__(self, settings: Settings) -> AbstractContextManager[Service]:
-        """Returns the open service as a context manager."""
+        """Return the open service as a context manager."""
         ...
 
 
 def create_app(settings: Settings | None = None, opener: Opener = open_service) -> FastAPI:
-    """Builds the application; what it holds is opened when the server starts and closed when it ends."""
+    """Return the application. Its lifespan opens the service at startup and closes it at shutdown."""
     settings = settings or Settings()
     folder = os.environ.get(METRICS_FOLDER)
     share_arenas()
@@ -99,16 +100,16 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         manager, loop = opener(settings), asyncio.get_running_loop()
-        # Whatever is admitted has a thread.
-        to_thread.current_default_thread_limiter().total_tokens = settings.max_concurrent_requests + OTHER_THREADS
+        # Every admitted request gets a thread.
+        to_thread.current_default_thread_limiter().total_tokens = settings.max_concurrent_requests + EXTRA_THREADS
         try:
             service = await to_thread.run_sync(manager.__enter__)
         except BaseException:
             startup.complete()
             raise
-        interrupting = threading.Timer(LAST_PICTURES_S, service.interrupt)
+        interrupt_timer = threading.Timer(DECODE_STOP_GRACE_S, service.interrupt)
         try:
-            service.disk.when_it_fails(partial(loop.call_soon_threadsafe, end_soon))
+            service.disk.when_it_fails(partial(loop.call_soon_threadsafe, schedule_shutdown))
             startup.step("drawing the demo catalogue")
             await to_thread.run_sync(fill_if_empty, service)
             startup.step("starting the background work")
@@ -124,23 +125,23 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 startup.complete()
                 yield {
                     "service": service,
-                    "threads": FairThreads(threads),
-                    "prompt_threads": PromptThreads(),
+                    "threads": FairExecutor(threads),
+                    "reserved_threads": ReservedThreads(),
                     "file_threads": CapacityLimiter(FILE_THREADS),
                     "connection_limits": connection_limits_of(settings),
-                    "doorkeeper": Doorkeeper(service.database),
+                    "api_keys": ApiKeyCache(service.database),
                     "jobs": opened,
                     "gauges": gauges,
                 }
-                # What is under way may end, unless its pictures take longer than a stop may.
-                interrupting.start()
+                # Requests in progress may finish, but images still being decoded after the grace period are given up.
+                interrupt_timer.start()
         finally:
             startup.complete()
             await to_thread.run_sync(manager.__exit__, None, None, None)
-            interrupting.cancel()
+            interrupt_timer.cancel()
             if tracing is not None:
                 await to_thread.run_sync(tracing.close)
-        # A process whose disk failed has not ended well, and whoever watches over it should start another.
+        # Exit with an error after a disk failure, so that a supervisor restarts the process.
         service.disk.require()
 
     app: FastAPI = FastAPIOffline(
@@ -156,9 +157,11 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     )
     app.state.metrics = metrics
     app.add_middleware(CancelOnDisconnect)
-    app.add_middleware(Admission, lanes=lanes_of(settings), budget=Shares(buffered_bytes_of(settings)))
     app.add_middleware(
-        Access,
+        AdmissionMiddleware, request_classes=request_classes_of(settings), budget=FairLimit(buffered_bytes_of(settings))
+    )
+    app.add_middleware(
+        AuthMiddleware,
         required=settings.auth == "auto",
         rate=settings.rate_limit,
         hosts=settings.allowed_hosts,
@@ -166,51 +169,51 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     )
     if settings.cors_origins:
         add_cors(app, settings.cors_origins)
-    app.add_middleware(Observed, metrics=metrics, tracing=tracing)
+    app.add_middleware(RequestLogMiddleware, metrics=metrics, tracing=tracing)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
-    app.add_middleware(Sentences)
+    app.add_middleware(LifespanErrorMiddleware)
     add_exception_handlers(app)
-    for part in (search, index, jobs, images, facets, duplicates, quality, system, session):
-        app.include_router(part.router)
+    for module in (search, index, jobs, images, facets, duplicates, quality, system, session):
+        app.include_router(module.router)
     add_page(app)
-    app.openapi = describe(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # the way FastAPI documents
     return app
 
 
-def lanes_of(settings: Settings) -> Lanes:
-    """Returns the limits of each kind of request."""
+def request_classes_of(settings: Settings) -> RequestClasses:
+    """Return the limits of each request class."""
     rate = DataRate(settings.min_transfer_rate, settings.transfer_grace_seconds)
-    # Archives may be packed while they are sent, which pauses for longer.
-    unsteady = DataRate(rate.least, max(rate.grace_s, settings.request_read_timeout_seconds))
+    # Clients may pack archives while they send them, with longer pauses.
+    archive_rate = DataRate(rate.bytes_per_s, max(rate.grace_s, settings.request_read_timeout_seconds))
     text = min(settings.max_form_field_bytes, settings.max_request_bytes)
-    return Lanes(
+    return RequestClasses(
         settings.max_concurrent_requests,
         text=BodyLimit(text, settings.request_read_timeout_seconds, rate),
         images=BodyLimit(settings.max_request_bytes, settings.request_read_timeout_seconds, rate),
-        archives=BodyLimit(settings.max_archive_bytes, settings.archive_upload_timeout_seconds, unsteady),
+        archives=BodyLimit(settings.max_archive_bytes, settings.archive_upload_timeout_seconds, archive_rate),
     )
 
 
 def buffered_bytes_of(settings: Settings) -> int:
-    """Returns how many bytes requests and responses may hold: without a setting, enough for one of the largest."""
-    share = usable_memory() // MEMORY_SHARE // settings.workers
+    """Return the memory limit of requests and responses in bytes; the default allows a request of maximum size."""
+    share = usable_memory() // MEMORY_DIVISOR // settings.workers
     return settings.max_buffered_bytes or max(share, 3 * settings.max_request_bytes // 2)
 
 
 def connection_limits_of(settings: Settings) -> ConnectionLimits:
-    """Returns the limits of connections, as far as this process may have file descriptors for them."""
+    """Return the connection limits, bounded by the file descriptors available to this process."""
     rate = DataRate(settings.min_transfer_rate, settings.transfer_grace_seconds)
-    most = connections_within_descriptors(settings.max_connections, buffered_bytes_of(settings))
-    return ConnectionLimits(most, rate)
+    max_connections = connections_within_descriptors(settings.max_connections, buffered_bytes_of(settings))
+    return ConnectionLimits(max_connections, rate)
 
 
-def end_soon() -> None:
-    """Ends this process when it has had time to say why; whoever watches over it starts another."""
+def schedule_shutdown() -> None:
+    """End this process after `LAST_WORDS_S`, in which /readyz reports the reason; a supervisor restarts it."""
     asyncio.get_running_loop().call_later(LAST_WORDS_S, os.kill, os.getpid(), signal.SIGTERM)
 
 
 def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
-    """Lets pages of other sites use the service, with a key of their own; cookies stay this page's."""
+    """Allow pages of other origins, with an API key of their own; cookies are not sent across origins."""
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins,
@@ -221,7 +224,7 @@ def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
 
 
 def add_page(app: FastAPI) -> None:
-    """Serves the page for people at `/`."""
+    """Serve the web page at `/`."""
     app.mount("/web", StaticFiles(directory=WEB), name="web")
 
     @app.get("/", include_in_schema=False)

@@ -1,1 +1,1 @@
-"""HTTP: parse, call, return. Thin; what things mean is decided below."""
+"""HTTP API: routes, middleware, admission control and schemas. A thin layer without domain logic."""

@@ -1,10 +1,10 @@
-"""Codes of error responses: one per kind of error, for programs."""
+"""Stable codes of error responses, one per kind of error."""
 
 from enum import StrEnum
 
 
 class ProblemCode(StrEnum):
-    """The kind of an error. Programs compare this; `detail` is for people and may change."""
+    """The kind of an error. Compare this in programs; `detail` is for people and may change."""
 
     BAD_REQUEST = "bad_request"
     INVALID_REQUEST = "invalid_request"
@@ -37,7 +37,7 @@ class ProblemCode(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-# What is wrong with an image: the codes of `PictureRefusedError`.
+# The codes of `PictureRefusedError`.
 IMAGE_CODES = (
     ProblemCode.IMAGE_EMPTY,
     ProblemCode.IMAGE_TOO_LARGE,
@@ -51,9 +51,9 @@ IMAGE_CODES = (
 
 
 def image_code(code: str) -> ProblemCode:
-    """Returns the code of a rejected image.
+    """Return the problem code of a rejected image.
 
     Args:
-        code: a decode process says it, and one that an image took over may say anything.
+        code: sent by a decode process. Untrusted, because a malicious image may control that process.
     """
     return ProblemCode(code) if code in IMAGE_CODES else ProblemCode.IMAGE_DAMAGED

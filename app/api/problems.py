@@ -1,4 +1,4 @@
-"""Errors as HTTP: every one becomes `application/problem+json` (RFC 9457), in this file alone."""
+"""Error responses as `application/problem+json` (RFC 9457)."""
 
 import logging
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ from app.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-# The status and the code of each kind of error; the first that fits. Errors with a `code` of their own keep it.
-ANSWERS: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
+# Status and code of each exception class; the first match counts. An exception's own `code` takes precedence.
+RESPONSES: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
     PictureRefusedError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IMAGE_DAMAGED),
     InvalidInputError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.INVALID_REQUEST),
     NotFoundError: (HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND),
@@ -48,45 +48,45 @@ ANSWERS: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
     UnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.UNAVAILABLE),
     LookalikeError: (HTTPStatus.CONFLICT, ProblemCode.CONFLICT),
 }
-# The code of errors that the framework raises, by their status.
-CODES = {
+# Codes of errors raised by the framework, by status.
+HTTP_CODES = {
     HTTPStatus.NOT_FOUND: ProblemCode.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: ProblemCode.METHOD_NOT_ALLOWED,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ProblemCode.REQUEST_TOO_LARGE,
 }
-# Where a request's state has the code of its error response.
+# Key of a request's state: the code of its error response.
 PROBLEM_CODE = "problem_code"
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 TOO_LARGE = (ProblemCode.IMAGE_TOO_LARGE, ProblemCode.IMAGE_TOO_MANY_PIXELS)
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field or parameter."""
+    """An invalid field or parameter."""
 
     field: str
     reason: str
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457)."""
+    """An error response (RFC 9457)."""
 
-    type: str = Field(default="about:blank", description="Always this: `code` says which kind of error it is.")
-    title: str = Field(description="The status in words.")
+    type: str = Field(default="about:blank", description="Always `about:blank`; `code` has the kind of error.")
+    title: str = Field(description="Reason phrase of the status.")
     status: int
     code: ProblemCode
     detail: str = Field(description="What is wrong and what to do, for people.")
-    errors: list[FieldError] = Field(default=[], description="Fields and parameters that cannot be used.")
+    errors: list[FieldError] = Field(default=[], description="Invalid fields and parameters.")
 
 
 def add_exception_handlers(app: FastAPI) -> None:
-    """Makes the application answer every error as a problem."""
+    """Register handlers that turn exceptions into problem responses."""
     app.add_exception_handler(LookalikeError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
 
 
 class ProblemResponse(JSONResponse):
-    """Response to a request that failed; leaves the code in the request's state, for metrics."""
+    """Problem response; stores its code in the request's state, for metrics."""
 
     media_type = MEDIA_TYPE
 
@@ -95,7 +95,7 @@ class ProblemResponse(JSONResponse):
         self._code = problem.code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends it."""
+        """Store the code and send the response."""
         scope.setdefault("state", {})[PROBLEM_CODE] = self._code
         await super().__call__(scope, receive, send)
 
@@ -107,20 +107,20 @@ def problem_response(
     errors: list[FieldError] | None = None,
     headers: dict[str, str] | None = None,
 ) -> ProblemResponse:
-    """Builds an error response."""
+    """Return an error response."""
     problem = Problem(title=status.phrase, status=status, code=code, detail=detail, errors=errors or [])
     return ProblemResponse(problem, headers or {})
 
 
-def bug_response() -> ProblemResponse:
-    """Builds the response to an unexpected exception."""
-    detail = "Something went wrong here; the server's log says what."
+def internal_error_response() -> ProblemResponse:
+    """Return the response to an unexpected exception."""
+    detail = "Internal error. The server's log has the details."
     return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, detail, ProblemCode.INTERNAL_ERROR)
 
 
-def respond(error: LookalikeError) -> ProblemResponse:
-    """Turns one of the project's own errors into its response."""
-    status, code = next(answer for kind, answer in ANSWERS.items() if isinstance(error, kind))
+def error_response(error: LookalikeError) -> ProblemResponse:
+    """Return the response to one of the service's own exceptions."""
+    status, code = next(response for kind, response in RESPONSES.items() if isinstance(error, kind))
     fields: list[FieldError] = []
     headers: dict[str, str] = {}
     match error:
@@ -149,14 +149,14 @@ async def _on_error(_request: Request, error: Exception) -> JSONResponse:
         log.warning("unavailable: %s", error)
     if not isinstance(error, LookalikeError):
         raise error
-    return respond(error)
+    return error_response(error)
 
 
 async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    fields = [FieldError(field=_field(item["loc"]), reason=str(item["msg"])) for item in found]
+    fields = [FieldError(field=_field_name(item["loc"]), reason=str(item["msg"])) for item in found]
     detail = "; ".join(f"{field.field}: {field.reason}" for field in fields)
-    status, code = ANSWERS[InvalidInputError]
+    status, code = RESPONSES[InvalidInputError]
     return problem_response(status, detail, code, fields)
 
 
@@ -165,20 +165,22 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         raise error
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
-    if status == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods(request)):
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _allowed_methods(request)):
         headers["Allow"] = ", ".join(methods)
     other = ProblemCode.BAD_REQUEST if status < HTTPStatus.INTERNAL_SERVER_ERROR else ProblemCode.INTERNAL_ERROR
-    return problem_response(status, str(error.detail), CODES.get(status, other), headers=headers)
+    return problem_response(status, str(error.detail), HTTP_CODES.get(status, other), headers=headers)
 
 
-def _methods(request: Request) -> list[str]:
-    """Returns what a path can be asked; the route that refused knows only its own method."""
+def _allowed_methods(request: Request) -> list[str]:
+    """Return all methods of a path; the route that raised 405 has only its own."""
     app: FastAPI = request.app
     routes = [route for route in app.routes if not isinstance(route, Mount)]
-    ways = {method: dict(request.scope) | {"method": method} for method in METHODS}
-    return [method for method, way in ways.items() if any(route.matches(way)[0] == Match.FULL for route in routes)]
+    scopes = {method: dict(request.scope) | {"method": method} for method in METHODS}
+    return [
+        method for method, scope in scopes.items() if any(route.matches(scope)[0] == Match.FULL for route in routes)
+    ]
 
 
-def _field(location: Sequence[str | int]) -> str:
-    """Names the place of an error as its sender knows it: the parameter or field, then the way into it."""
+def _field_name(location: Sequence[str | int]) -> str:
+    """Return an error's location without its source: the parameter or field, then the path within it."""
     return ".".join(str(part) for part in location[1:]) or str(location[0])

@@ -1,4 +1,4 @@
-"""What tests do with jobs: send them, look at them, hold them up."""
+"""Helpers for tests of jobs: send archives, poll jobs, pause the ingest pipeline."""
 
 import threading
 import time
@@ -41,15 +41,15 @@ def job(client: TestClient | httpx2.Client, job_id: int) -> dict[str, Any]:
 
 
 def ended(client: TestClient | httpx2.Client, job_id: int, seconds: float = 60) -> dict[str, Any]:
-    """The job, once it has ended."""
+    """Wait until a job ends, and return it."""
     return when(client, job_id, lambda now: now["state"] in ENDED, seconds)
 
 
 def when(
-    client: TestClient | httpx2.Client, job_id: int, so: Callable[[dict[str, Any]], bool], seconds: float = 60
+    client: TestClient | httpx2.Client, job_id: int, condition: Callable[[dict[str, Any]], bool], seconds: float = 60
 ) -> dict[str, Any]:
     until = time.monotonic() + seconds
-    while not so(now := job(client, job_id)):
+    while not condition(now := job(client, job_id)):
         assert time.monotonic() < until, now
         time.sleep(0.02)
     return now
@@ -76,15 +76,15 @@ def opened(settings: Settings, **changes: object) -> Iterator[TestClient]:
 
 
 class Gate:
-    """Lets additions through while it is open."""
+    """Blocks `Ingest.add` until `open` is set, and counts its calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open, self.calls = threading.Event(), 0
-        plain = Ingest.add
+        original = Ingest.add
 
         def add(ingest: Ingest, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
             self.calls += 1
             assert self.open.wait(30)
-            return plain(ingest, uploads, stop)
+            return original(ingest, uploads, stop)
 
         monkeypatch.setattr(Ingest, "add", add)

@@ -1,4 +1,4 @@
-"""Requests share places, bytes, threads and connections, so that no caller keeps another from its answer."""
+"""Admission control: callers share permits, memory, threads and connections fairly."""
 
 import socket
 import threading
@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from app import main
-from app.api.admission.lanes import ARCHIVES
-from app.api.admission.threads import FairThreads
+from app.api.admission.request_classes import MAX_ARCHIVE_UPLOADS
+from app.api.admission.threads import FairExecutor
 from app.api.routes import duplicates, images
-from app.api.routes.index import CHUNK, CHUNK_BYTES, chunks
+from app.api.routes.index import CHUNK_BYTES, CHUNK_IMAGES, chunks
 from app.catalogue import queries
 from app.catalogue.database.priority import Connections, Priority, priority
 from app.catalogue.database.sessions import Database
@@ -28,7 +28,7 @@ from app.catalogue.keys import Scope, create_key
 from app.common.memory import usable_memory
 from app.errors import UnavailableError
 from app.settings import Settings
-from tests.api.live import connect, live
+from tests.api.sockets import connect, serve_on_port
 from tests.api.test_images import filled, pages
 from tests.api.test_index import index
 from tests.pictures import corners, encoded
@@ -40,7 +40,7 @@ MOST = 8
 
 @pytest.fixture
 def keys(database: Database) -> tuple[str, str]:
-    """Two keys that may do everything."""
+    """Two keys with the scope admin."""
     with database.begin() as session:
         return create_key(session, "one", [Scope.ADMIN]), create_key(session, "two", [Scope.ADMIN])
 
@@ -55,7 +55,7 @@ def search(port: int, key: str | None = None) -> httpx2.Response:
 
 
 def begin(port: int, target: str, headers: str = "", length: int = 1000, body: bytes = b"") -> socket.socket:
-    """Sends the head of a request, and a part of its body."""
+    """Send the head of a request, and a part of its body."""
     connection = connect(port)
     head = f"{target} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n"
     connection.sendall(head.encode() + body)
@@ -69,7 +69,7 @@ def status(connection: socket.socket) -> int:
 
 @contextmanager
 def waiting(connections: list[socket.socket]) -> Iterator[None]:
-    """Keeps requests under way for the length of the block."""
+    """Keep connections open for the duration of the block."""
     with ExitStack() as stack:
         for connection in connections:
             stack.enter_context(closing(connection))
@@ -77,10 +77,8 @@ def waiting(connections: list[socket.socket]) -> Iterator[None]:
         yield
 
 
-def test_strangers_with_slow_bodies_keep_nobody_with_a_key_from_searching(
-    settings: Settings, keys: tuple[str, str]
-) -> None:
-    with live(settings.model_copy(update={"auth": "auto", "max_concurrent_requests": MOST})) as port:
+def test_slow_bodies_without_a_key_do_not_block_searches_with_a_key(settings: Settings, keys: tuple[str, str]) -> None:
+    with serve_on_port(settings.model_copy(update={"auth": "auto", "max_concurrent_requests": MOST})) as port:
         slow = [begin(port, target) for target in ("POST /session", "GET /docs", "GET /healthz") for _ in range(30)]
         with waiting(slow):
             assert [search(port, keys[0]).status_code for _ in range(5)] == [200] * 5
@@ -88,29 +86,29 @@ def test_strangers_with_slow_bodies_keep_nobody_with_a_key_from_searching(
             assert httpx2.get(f"http://127.0.0.1:{port}/").status_code == 200
 
 
-def test_slow_requests_with_one_key_leave_room_for_another(settings: Settings, keys: tuple[str, str]) -> None:
+def test_slow_requests_with_one_key_do_not_block_another_key(settings: Settings, keys: tuple[str, str]) -> None:
     headers = f"Authorization: Bearer {keys[0]}\r\n"
     targets = [("POST /search", FORM), ("PATCH /images/1", ""), ("POST /index", FORM), ("POST /jobs", "")]
-    with live(settings.model_copy(update={"auth": "auto", "max_concurrent_requests": MOST})) as port:
+    with serve_on_port(settings.model_copy(update={"auth": "auto", "max_concurrent_requests": MOST})) as port:
         slow = [begin(port, target, headers + more) for target, more in targets for _ in range(20)]
         with waiting(slow):
             assert [search(port, keys[1]).status_code for _ in range(5)] == [200] * 5
             with closing(begin(port, "POST /jobs", f"Authorization: Bearer {keys[1]}\r\n", 4, b"none")) as archive:
-                assert status(archive) == 422, "not an archive, but it was taken"
+                assert status(archive) == 422, "not an archive, but the upload was accepted"
 
 
-def test_one_key_may_send_half_of_the_archives(settings: Settings, keys: tuple[str, str]) -> None:
+def test_one_key_may_use_half_of_the_archive_uploads(settings: Settings, keys: tuple[str, str]) -> None:
     headers = f"Authorization: Bearer {keys[0]}\r\n"
-    with live(settings.model_copy(update={"auth": "auto"})) as port, ExitStack() as stack:
-        for _ in range(ARCHIVES // 2):
+    with serve_on_port(settings.model_copy(update={"auth": "auto"})) as port, ExitStack() as stack:
+        for _ in range(MAX_ARCHIVE_UPLOADS // 2):
             stack.enter_context(closing(begin(port, "POST /jobs", headers)))
         time.sleep(0.3)
         one_more = stack.enter_context(closing(begin(port, "POST /jobs", headers)))
         assert status(one_more) == 503
 
 
-def test_a_request_that_never_arrives_whole_does_nothing(settings: Settings) -> None:
-    with live(settings) as port, httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+def test_incomplete_request_has_no_effect(settings: Settings) -> None:
+    with serve_on_port(settings) as port, httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
         added = client.post("/index", files={"images": PICTURE}).json()["items"][0]["id"]
         begin(port, f"DELETE /images/{added}", length=10, body=b"12345").close()
         with waiting([begin(port, f"DELETE /images/{added}", length=10, body=b"12345")]):
@@ -119,7 +117,9 @@ def test_a_request_that_never_arrives_whole_does_nothing(settings: Settings) -> 
         assert client.request("DELETE", f"/images/{added}", content=b"1234567890").status_code == 204
 
 
-def test_a_full_house_says_when_to_come_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request_above_the_concurrency_limit_returns_503_with_retry_after(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside, held = threading.Barrier(MOST + 1), threading.Event()
 
     def page_sizes(_session: object, **_: object) -> None:
@@ -129,7 +129,7 @@ def test_a_full_house_says_when_to_come_again(settings: Settings, monkeypatch: p
 
     monkeypatch.setattr(queries, "page_sizes", page_sizes)
     with (
-        live(settings.model_copy(update={"max_concurrent_requests": MOST})) as port,
+        serve_on_port(settings.model_copy(update={"max_concurrent_requests": MOST})) as port,
         ThreadPoolExecutor(MOST) as callers,
     ):
         calls = [callers.submit(httpx2.get, f"http://127.0.0.1:{port}/images", timeout=120) for _ in range(MOST)]
@@ -140,31 +140,31 @@ def test_a_full_house_says_when_to_come_again(settings: Settings, monkeypatch: p
         assert all(call.result().status_code == 500 for call in calls)
 
 
-def test_health_metrics_and_keys_are_answered_while_all_threads_are_busy(
+def test_health_metrics_and_key_lookups_respond_while_all_threads_are_busy(
     settings: Settings, keys: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = threading.Event()
     monkeypatch.setattr(queries, "page_sizes", lambda _session, **_: held.wait(60) and 1 / 0)
-    monkeypatch.setattr(main, "OTHER_THREADS", 1 - settings.max_concurrent_requests)
-    with live(settings.model_copy(update={"auth": "auto"})) as port, ThreadPoolExecutor(2) as callers:
+    monkeypatch.setattr(main, "EXTRA_THREADS", 1 - settings.max_concurrent_requests)
+    with serve_on_port(settings.model_copy(update={"auth": "auto"})) as port, ThreadPoolExecutor(2) as callers:
         url = f"http://127.0.0.1:{port}"
         pages = callers.submit(httpx2.get, f"{url}/images", headers=bearer(keys[0]), timeout=120)
         listed = callers.submit(httpx2.get, f"{url}/jobs", headers=bearer(keys[0]), timeout=120)
         try:
-            time.sleep(1.5)  # until what is known of keys has to be looked up again
+            time.sleep(1.5)  # until the cached keys expire
             assert httpx2.get(f"{url}/readyz", timeout=20).status_code == 200
             for key in keys:
                 assert httpx2.get(f"{url}/metrics", headers=bearer(key), timeout=20).status_code == 200
             assert httpx2.get(f"{url}/metrics", headers=bearer("lk_1_x"), timeout=20).status_code == 401
             assert httpx2.post(f"{url}/session", json={"key": keys[0]}, timeout=20).status_code == 204
             assert search(port, keys[1]).status_code == 200
-            assert not listed.done(), "there was one ordinary thread, and it was busy"
+            assert not listed.done(), "the only ordinary thread is busy"
         finally:
             held.set()
         assert pages.result().status_code == 500
 
 
-def test_short_queries_have_connections_while_long_ones_have_all_that_they_may() -> None:
+def test_high_priority_queries_get_connections_while_ordinary_ones_use_all_of_theirs() -> None:
     connections = Connections(10, 0.05)
     with ExitStack() as stack:
         held = 0
@@ -180,7 +180,7 @@ def test_short_queries_have_connections_while_long_ones_have_all_that_they_may()
         pass
 
 
-def test_the_service_is_ready_while_lists_hold_their_connections(
+def test_readyz_and_search_respond_while_ordinary_queries_hold_their_connections(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = client.app_state["service"]
@@ -196,11 +196,11 @@ def test_the_service_is_ready_while_lists_hold_their_connections(
         assert client.get("/stats").status_code == 503
 
 
-def test_callers_take_turns_in_the_threads_for_searches() -> None:
+def test_fair_executor_runs_tasks_of_callers_in_turn() -> None:
     done: list[str] = []
     ready = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        threads = FairThreads(pool)
+        threads = FairExecutor(pool)
         first = threads.submit("one", ready.wait)
         many = [threads.submit("one", lambda: done.append("one")) for _ in range(20)]
         few = [threads.submit("two", lambda: done.append("two")) for _ in range(2)]
@@ -219,26 +219,26 @@ def test_callers_take_turns_in_the_threads_for_searches() -> None:
     assert "dropped" not in done
 
 
-def test_bodies_beyond_the_budget_are_refused_before_they_are_read(settings: Settings) -> None:
-    with live(settings.model_copy(update={"max_buffered_bytes": 300_000})) as port:
+def test_bodies_over_the_memory_limit_return_503_before_they_are_read(settings: Settings) -> None:
+    with serve_on_port(settings.model_copy(update={"max_buffered_bytes": 300_000})) as port:
         part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 
-        def asked(length: int) -> int:
+        def search_status(length: int) -> int:
             body = part + b"x" * (length - len(part) - 9) + b"\r\n--b--\r\n"
             with closing(begin(port, "POST /search", FORM, len(body), body)) as connection:
                 return status(connection)
 
         with waiting([begin(port, "POST /search", FORM, 180_000, part)]):
-            assert asked(180_000) == 503
-            assert search(port).status_code == 200, "a small one still fits"
+            assert search_status(180_000) == 503
+            assert search(port).status_code == 200, "a small request still fits"
         until = time.monotonic() + 20
-        while asked(180_000) == 503:
+        while search_status(180_000) == 503:
             assert time.monotonic() < until
-        # One alone is taken, whatever it holds.
-        assert asked(10**6) == 422
+        # A single request is accepted whatever its size.
+        assert search_status(10**6) == 422
 
 
-def test_pages_end_where_their_metadata_is_enough(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_of_images_ends_at_its_metadata_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = filled(client, 7)
     for picture_id, size in zip(ids, (10, 900, 10, 10, 5000, 10, 10), strict=True):
         client.patch(f"/images/{picture_id}", json={"metadata": {"text": "x" * size}}).raise_for_status()
@@ -250,7 +250,7 @@ def test_pages_end_where_their_metadata_is_enough(client: TestClient, monkeypatc
     assert pages(client, label="even", limit=3) == [ids[0:4:2], ids[4:5], ids[6:]]
 
 
-def test_a_search_whose_answer_would_be_too_large_says_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_with_a_too_large_response_returns_422(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = filled(client, 6)
     for picture_id in ids:
         client.patch(f"/images/{picture_id}", json={"metadata": {"text": "x" * 1000}}).raise_for_status()
@@ -264,9 +264,7 @@ def test_a_search_whose_answer_would_be_too_large_says_so(client: TestClient, mo
     assert len(client.post("/search", files={"image": PICTURE}, params={"k": 3}).json()["results"]) == 3
 
 
-def test_duplicates_come_in_parts_where_their_metadata_is_enough(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_of_duplicates_ends_at_its_metadata_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     data = [encoded(corners(40 + 8 * at, 30), kind) for at in range(4) for kind in ("PNG", "BMP")]
     index(client, *data, metadata=[{"key": str(at), "text": "x" * 500} for at in range(8)])
     whole = client.get("/duplicates", params={"max_distance": 0}).json()
@@ -282,11 +280,11 @@ def test_duplicates_come_in_parts_where_their_metadata_is_enough(
 
 
 @given(sizes=st.lists(st.integers(0, CHUNK_BYTES * 2), min_size=1, max_size=200))
-def test_pictures_come_into_memory_in_order_and_few_at_a_time(sizes: list[int]) -> None:
+def test_chunks_keep_the_order_and_bound_count_and_bytes(sizes: list[int]) -> None:
     found = [list(range(*chunk.indices(len(sizes)))) for chunk in chunks(sizes)]
     assert [at for chunk in found for at in chunk] == list(range(len(sizes)))
     for chunk in found:
-        assert 0 < len(chunk) <= CHUNK
+        assert 0 < len(chunk) <= CHUNK_IMAGES
         assert len(chunk) == 1 or sum(sizes[at] for at in chunk) <= CHUNK_BYTES
 
 
@@ -295,7 +293,7 @@ Made = Callable[[dict[str, str]], tuple[Path, Path]]
 
 @pytest.fixture
 def cgroups(tmp_path: Path) -> Made:
-    """Makes a folder of control groups, and the file that names a process's own."""
+    """Factory of a control group file system and a process's `cgroup` file."""
 
     def make(files: dict[str, str]) -> tuple[Path, Path]:
         for name, text in files.items():
@@ -315,11 +313,11 @@ def cgroups(tmp_path: Path) -> Made:
         ({"fs/memory.max": "1000000\n"}, 1_000_000),
     ],
 )
-def test_memory_is_that_of_the_container(cgroups: Made, files: dict[str, str], found: int) -> None:
+def test_usable_memory_is_the_limit_of_the_container(cgroups: Made, files: dict[str, str], found: int) -> None:
     assert usable_memory(*cgroups(files)) == found
 
 
-def test_memory_is_the_machines_where_no_container_limits_it(cgroups: Made) -> None:
+def test_usable_memory_is_the_machines_without_a_container_limit(cgroups: Made) -> None:
     whole = usable_memory(*cgroups({"own": "0::/\n", "fs/memory.max": "max\n"}))
     assert whole > 100_000_000
     assert whole == usable_memory(Path("/nowhere"), Path("/nowhere"))

@@ -1,6 +1,6 @@
-"""Nothing is reachable without its scope: every operation, every method, every kind of credential, over a real socket.
+"""Authorisation of every operation and method with every kind of credential, over a real socket.
 
-The operations come from the API's own description, so that one that is added later is probed too.
+The operations come from the OpenAPI description, so new ones are tested too.
 """
 
 import itertools
@@ -10,31 +10,31 @@ from contextlib import closing
 
 import pytest
 
-from app.api.middleware import auth as access
-from app.api.middleware.auth import COOKIE, OPEN
+from app.api.middleware import auth
+from app.api.middleware.auth import COOKIE, OPEN_PATHS
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key, revoke_key
 from app.main import create_app
 from app.settings import Settings
-from tests.api.served import Served, served
+from tests.api.server import Server, serve
 from tests.conftest import open_with_fake
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 SEARCHING = {("POST", "/search"), ("POST", "/search/batch")}
 ADMIN = "/metrics"
-# Answers that come from behind the check: done, not there, not possible, not like that.
-BEHIND = frozenset({200, 201, 202, 204, 304, 307, 400, 404, 405, 409, 411, 413, 415, 422})
+# Statuses of requests that passed authorisation.
+PASSED = frozenset({200, 201, 202, 204, 304, 307, 400, 404, 405, 409, 411, 413, 415, 422})
 REFUSED = frozenset({401, 403})
 
 
 def described(settings: Settings) -> list[str]:
-    """The paths of all operations, with ids that are not there."""
+    """Return the paths of all operations, with ids that do not exist."""
     paths = create_app(settings, open_with_fake).openapi()["paths"]
     return sorted(path.replace("{image_id}", "7").replace("{job_id}", "7") for path in paths)
 
 
 def tricks(path: str) -> list[str]:
-    """Other ways to write a path, some of which a router may take for it."""
+    """Return variants of a path that a router may resolve to it."""
     return [
         f"{path}/",
         f"/{path}",
@@ -63,9 +63,9 @@ def tricks(path: str) -> list[str]:
 
 
 class Probe:
-    """Asks over one connection after another; keeps those that the server leaves open."""
+    """Sends requests over a connection that is kept open as long as the server allows."""
 
-    def __init__(self, server: Served) -> None:
+    def __init__(self, server: Server) -> None:
         self._server, self._connection = server, server.connect()
 
     def close(self) -> None:
@@ -104,31 +104,31 @@ class Probe:
 
 
 @pytest.fixture
-def server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.setattr(access, "BELIEVED_S", 3600.0)
-    with served(settings.model_copy(update={"auth": "auto"})) as running:
+def server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(auth, "CACHE_TTL_S", 3600.0)
+    with serve(settings.model_copy(update={"auth": "auto"})) as running:
         yield running
 
 
 @pytest.fixture
-def probe(server: Served) -> Iterator[Probe]:
+def probe(server: Server) -> Iterator[Probe]:
     with closing(Probe(server)) as opened:
         yield opened
 
 
 @pytest.fixture
 def keys(database: Database) -> dict[str, str]:
-    """Keys of every scope, and one that is revoked; they are made before the server looks for the first time."""
-    made = {}
+    """One key per scope and a revoked one, created before the server's first look-up."""
+    created = {}
     with database.begin() as session:
         for scope in (*Scope, None):
-            made[scope or "revoked"] = create_key(session, scope or "revoked", [scope or Scope.ADMIN])
+            created[scope or "revoked"] = create_key(session, scope or "revoked", [scope or Scope.ADMIN])
         revoke_key(session, "revoked")
-    return made
+    return created
 
 
 def needed(method: str, path: str) -> Scope:
-    """What the documentation says."""
+    """Return the documented scope of an operation."""
     if path == ADMIN:
         return Scope.ADMIN
     return Scope.SEARCH if method in ("GET", "HEAD", "OPTIONS") or (method, path) in SEARCHING else Scope.WRITE
@@ -142,20 +142,20 @@ def bearer(token: str) -> list[str]:
     return [f"Authorization: Bearer {token}"]
 
 
-def test_no_operation_is_reachable_without_its_scope(keys: dict[str, str], settings: Settings, probe: Probe) -> None:
+def test_every_operation_requires_its_scope(keys: dict[str, str], settings: Settings, probe: Probe) -> None:
     wrong = []
     for path, method in itertools.product(described(settings), METHODS):
         for scope in Scope:
             token = keys[scope]
             for credentials in (bearer(token), [f"Cookie: {COOKIE}={token}"]):
                 status = probe(method, path, credentials)
-                expected = BEHIND if path in OPEN or may(scope, needed(method, path)) else {403}
+                expected = PASSED if path in OPEN_PATHS or may(scope, needed(method, path)) else {403}
                 if status not in expected:
                     wrong.append((method, path, scope, credentials[0][:13], status))
     assert wrong == []
 
 
-STRANGERS = {
+INVALID_CREDENTIALS = {
     "nothing": [],
     "an empty bearer": ["Authorization: Bearer "],
     "a bearer without a token": ["Authorization: Bearer"],
@@ -192,12 +192,14 @@ def filled(lines: Sequence[str], keys: dict[str, str]) -> list[str]:
     return [line.format(**values, cookie=COOKIE, COOKIE=COOKIE.upper()) for line in lines]
 
 
-def test_nothing_but_a_key_lets_anybody_in(keys: dict[str, str], settings: Settings, probe: Probe) -> None:
+def test_invalid_credentials_return_401_for_every_operation(
+    keys: dict[str, str], settings: Settings, probe: Probe
+) -> None:
     wrong = []
-    for stranger, path, method in itertools.product(STRANGERS, described(settings), METHODS):
-        status = probe(method, path, filled(STRANGERS[stranger], keys))
-        if status not in (BEHIND | {401} if path == "/session" else BEHIND if path in OPEN else {401}):
-            wrong.append((stranger, method, path, status))
+    for kind, path, method in itertools.product(INVALID_CREDENTIALS, described(settings), METHODS):
+        status = probe(method, path, filled(INVALID_CREDENTIALS[kind], keys))
+        if status not in (PASSED | {401} if path == "/session" else PASSED if path in OPEN_PATHS else {401}):
+            wrong.append((kind, method, path, status))
     assert wrong == []
 
 
@@ -205,31 +207,31 @@ def test_nothing_but_a_key_lets_anybody_in(keys: dict[str, str], settings: Setti
     "header",
     ["authorization: bearer {admin}", "AUTHORIZATION: BEARER {admin}", "Authorization:Bearer  {admin}  "],
 )
-def test_a_key_is_read_whatever_the_case_of_its_header(keys: dict[str, str], probe: Probe, header: str) -> None:
+def test_authorization_header_is_case_insensitive(keys: dict[str, str], probe: Probe, header: str) -> None:
     assert probe("GET", "/images", filled([header], keys)) == 200
 
 
-def test_no_way_to_write_a_path_leads_around_the_check(
-    keys: dict[str, str], settings: Settings, server: Served, probe: Probe
+def test_path_variants_do_not_bypass_authorisation(
+    keys: dict[str, str], settings: Settings, server: Server, probe: Probe
 ) -> None:
     wrong = []
     for path, method in itertools.product(described(settings), ("GET", "HEAD", "POST", "DELETE")):
-        for written in () if path in OPEN else tricks(path):
+        for written in () if path in OPEN_PATHS else tricks(path):
             for who, credentials, refused in (
-                ("nobody", [], REFUSED),
+                ("anonymous", [], REFUSED),
                 ("search", bearer(keys[Scope.SEARCH]), REFUSED | {404, 405}),
             ):
                 status = probe(method, written, credentials)
-                # Nothing is there, or it is refused; a search key also reads what it may read.
+                # Not found or rejected; a search key may also read.
                 harmless = refused | {400, 404, 405, 307}
                 if who == "search" and needed(method, path) == Scope.SEARCH:
-                    harmless |= BEHIND
-                if status not in harmless or (status == 307 and who == "nobody"):
+                    harmless |= PASSED
+                if status not in harmless or (status == 307 and who == "anonymous"):
                     wrong.append((method, written, who, status))
     assert wrong == []
 
 
-def test_a_search_key_reads_no_metrics_however_the_path_is_written(keys: dict[str, str], server: Served) -> None:
+def test_search_key_reads_no_metrics_with_any_path_variant(keys: dict[str, str], server: Server) -> None:
     for written in ("/metrics", *tricks("/metrics")):
         head = f"GET {written} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         request = f"{head}Authorization: Bearer {keys[Scope.SEARCH]}\r\n\r\n".encode("latin-1")
@@ -244,15 +246,15 @@ def _all(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
-def test_strangers_learn_nothing_of_the_catalogue_from_open_paths(keys: dict[str, str], server: Served) -> None:
+def test_open_paths_reveal_nothing_about_the_catalogue(keys: dict[str, str], server: Server) -> None:
     for path in ("/", "/healthz", "/readyz", "/openapi.json", "/docs", "/redoc", "/nowhere", "/session"):
         head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        _, answer = server.ask(head.encode())
+        _, answer = server.request(head.encode())
         head_of, _, body = answer.partition(b"\r\n\r\n")
         if path == "/readyz":
             assert body == b'{"status":"ready"}'
         if path == "/healthz":
             assert body == b'{"status":"alive"}'
-        for told in (b"postgresql", str(server.port).encode(), b"fake"):
-            assert told not in body.lower(), path
-            assert told not in head_of.lower(), path
+        for secret in (b"postgresql", str(server.port).encode(), b"fake"):
+            assert secret not in body.lower(), path
+            assert secret not in head_of.lower(), path

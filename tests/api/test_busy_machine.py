@@ -1,4 +1,4 @@
-"""A machine that leaves the decoders no time is answered by 503, and costs no picture its place in the catalogue."""
+"""Decode processes without CPU time: searches and additions return 503, and jobs wait."""
 
 import re
 import signal
@@ -28,19 +28,19 @@ BATCH = [("images", (f"{at}.png", drawing(at), "image/png")) for at in range(6)]
 
 @pytest.fixture
 def sandbox(settings: Settings) -> Iterator[Sandbox]:
-    """Real decode processes, with a short limit on the time that passes."""
+    """Real decode processes with a short wall-clock limit."""
     with closing(Sandbox(Job(FAKE_NETWORK.preprocess, limits_of(settings)), 2, 2.0, wall_seconds=5.0)) as opened:
         yield opened
 
 
 @pytest.fixture
 def client(settings: Settings, sandbox: Sandbox) -> Iterator[TestClient]:
-    with served(settings, sandbox) as client:
+    with serve(settings, sandbox) as client:
         yield client
 
 
-def served(settings: Settings, sandbox: Sandbox) -> TestClient:
-    """Serves with the fake network and real decode processes."""
+def serve(settings: Settings, sandbox: Sandbox) -> TestClient:
+    """Return a client of a service with the fake model and real decode processes."""
 
     def opener(settings: Settings) -> AbstractContextManager[Service]:
         @contextmanager
@@ -58,15 +58,13 @@ def served(settings: Settings, sandbox: Sandbox) -> TestClient:
 
 
 def stop(sandbox: Sandbox) -> None:
-    """Stops every decoder, as a machine does that has no time for any of them."""
+    """Stop every decode process, as on a machine without free CPU time."""
     for process in sandbox._idle.queue:
         process.wait_until_ready()
         process._process.send_signal(signal.SIGSTOP)
 
 
-def test_search_on_a_busy_machine_is_answered_503_with_a_time_to_try_again(
-    client: TestClient, sandbox: Sandbox
-) -> None:
+def test_search_on_a_busy_machine_returns_503_with_retry_after(client: TestClient, sandbox: Sandbox) -> None:
     stop(sandbox)
     answer = client.post("/search", files={"image": drawing(1)})
     assert answer.status_code == 503
@@ -77,7 +75,7 @@ def test_search_on_a_busy_machine_is_answered_503_with_a_time_to_try_again(
     assert counted == ["image_format_unsupported"]
 
 
-def test_batch_that_cannot_be_decoded_now_is_refused_as_a_whole_and_can_be_sent_again(
+def test_batch_that_cannot_be_decoded_returns_503_as_a_whole_and_can_be_retried(
     client: TestClient, sandbox: Sandbox
 ) -> None:
     stop(sandbox)
@@ -85,30 +83,30 @@ def test_batch_that_cannot_be_decoded_now_is_refused_as_a_whole_and_can_be_sent_
     assert answer.status_code == 503
     assert client.get("/stats").json()["images"] == 0
     again = client.post("/index", files=BATCH)
-    while again.status_code == 503:  # the machine may really be as busy as that
+    while again.status_code == 503:  # the test machine may be busy too
         again = client.post("/index", files=BATCH)
     assert [item["status"] for item in again.json()["items"]] == ["created"] * len(BATCH)
 
 
-def test_job_waits_for_the_machine_and_rejects_nothing(client: TestClient, sandbox: Sandbox) -> None:
+def test_job_on_a_busy_machine_waits_and_rejects_nothing(client: TestClient, sandbox: Sandbox) -> None:
     stop(sandbox)
     now = ended(client, send(client, zipped(pictures(10))), seconds=120)
     assert (now["state"], counts(now)) == ("done", (10, 10, 10, 0, 0, 0))
 
 
-def test_stop_does_not_wait_for_pictures_that_take_minutes(settings: Settings) -> None:
+def test_shutdown_does_not_wait_for_slow_images(settings: Settings) -> None:
     program = (sys.executable, "-m", "tests.search.planted")
     job = Job(FAKE_NETWORK.preprocess, limits_of(settings))
     with closing(Sandbox(job, 1, 600.0, program)) as sandbox:
-        with served(settings, sandbox) as client:
+        with serve(settings, sandbox) as client:
             job_id = send(client, zipped({"slow.png": b"spins 600", "quick.png": drawing(1)}))
             deadline = time.monotonic() + 60
-            while sandbox._idle.qsize():  # until its process decodes
+            while sandbox._idle.qsize():  # until the process decodes
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             began = time.monotonic()
-        assert time.monotonic() - began < 30, "the picture would have taken ten minutes"
+        assert time.monotonic() - began < 30, "the image takes ten minutes"
         with pytest.raises(DecodingUnavailableError, match="is stopping"):
             sandbox(drawing(1))
-    with closing(Sandbox(job, 1, 60.0)) as sandbox, served(settings, sandbox) as client:
+    with closing(Sandbox(job, 1, 60.0)) as sandbox, serve(settings, sandbox) as client:
         assert counts(ended(client, job_id)) == (2, 2, 1, 0, 0, 1)

@@ -1,4 +1,4 @@
-"""What is in the catalogue twice, over HTTP, compared with all pairs."""
+"""Near-duplicates over HTTP, compared with brute force over all pairs."""
 
 from itertools import combinations
 from typing import Any
@@ -16,7 +16,7 @@ COUNT, WITHIN = 40, 0.15
 
 
 def drawing(number: int) -> Image.Image:
-    """Every third picture is the one before it in slightly other light."""
+    """Return a random image; every third one is its predecessor, slightly brighter."""
     rng = np.random.default_rng(number - (number % 3 == 2))
     colours = rng.integers(0, 200, (4, 4, 3), np.uint8) + (2 if number % 3 == 2 else 0)
     return Image.fromarray(colours.astype(np.uint8)).resize((16, 16), Image.Resampling.NEAREST)
@@ -44,7 +44,7 @@ def answered(client: TestClient, path: str, **parameters: Any) -> Any:
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])
-def test_the_whole_catalogue_is_looked_through_page_by_page(client: TestClient, ids: list[int], limit: int) -> None:
+def test_pages_of_duplicates_cover_the_whole_catalogue(client: TestClient, ids: list[int], limit: int) -> None:
     found, cursor = set(), None
     while True:
         page = answered(
@@ -58,23 +58,23 @@ def test_the_whole_catalogue_is_looked_through_page_by_page(client: TestClient, 
     assert len(found) == COUNT // 3
 
 
-def test_one_picture_s_duplicates(client: TestClient, ids: list[int]) -> None:
+def test_duplicates_of_one_image(client: TestClient, ids: list[int]) -> None:
     one, other = min(pairs(ids))
-    for asked, found in ((one, other), (other, one)):
-        (match,) = answered(client, f"/images/{asked}/duplicates", max_distance=WITHIN)
-        assert match["id"] == found
+    for image_id, duplicate in ((one, other), (other, one)):
+        (match,) = answered(client, f"/images/{image_id}/duplicates", max_distance=WITHIN)
+        assert match["id"] == duplicate
         assert 0 < match["distance"] <= WITHIN
     assert answered(client, f"/images/{one}/duplicates", max_distance=0) == []
 
 
-def test_a_deleted_picture_is_nobodys_duplicate(client: TestClient, ids: list[int]) -> None:
+def test_deleted_image_is_not_a_duplicate(client: TestClient, ids: list[int]) -> None:
     one, other = min(pairs(ids))
     assert client.delete(f"/images/{other}").status_code == 204
     assert answered(client, f"/images/{one}/duplicates", max_distance=WITHIN) == []
     assert client.get(f"/images/{other}/duplicates", params={"max_distance": WITHIN}).status_code == 404
 
 
-def test_a_network_that_was_never_calibrated_wants_a_distance(client: TestClient, ids: list[int]) -> None:
+def test_duplicates_without_calibration_or_max_distance_return_422(client: TestClient, ids: list[int]) -> None:
     for path in ("/duplicates", f"/images/{ids[0]}/duplicates"):
         refused = client.get(path)
         assert refused.status_code == 422

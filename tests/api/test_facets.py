@@ -1,4 +1,4 @@
-"""What can be filtered by, counted over HTTP."""
+"""Facets over HTTP."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fastapi.testclient import TestClient
 
 from tests.api.test_index import index, picture
 
-SAID: list[dict[str, Any]] = [
+METADATA: list[dict[str, Any]] = [
     {"label": "boots", "price": 10, "colour": "red", "sale": True},
     {"label": "boots", "price": 20.5, "colour": "red", "sizes": [1, 2]},
     {"label": "hats", "price": -3, "colour": "blue", "sizes": [1]},
@@ -21,8 +21,8 @@ def facets(client: TestClient, **parameters: str) -> dict[str, Any]:
     return found
 
 
-def test_labels_and_fields_are_counted(client: TestClient) -> None:
-    index(client, *(picture(number) for number in range(4)), metadata=SAID)
+def test_facets_count_labels_and_fields(client: TestClient) -> None:
+    index(client, *(picture(number) for number in range(4)), metadata=METADATA)
     found = facets(client)
     assert found["labels"] == [{"value": "boots", "count": 2}, {"value": "hats", "count": 1}]
     fields = {field.pop("name"): field for field in found["fields"]}
@@ -42,8 +42,8 @@ def test_labels_and_fields_are_counted(client: TestClient) -> None:
     assert fields["<b>"]["values"] == [{"value": "x", **once}]
 
 
-def test_only_what_passes_is_counted_and_changes_are_seen(client: TestClient) -> None:
-    items = index(client, *(picture(number) for number in range(4)), metadata=SAID)
+def test_facets_count_only_matching_images_and_reflect_changes(client: TestClient) -> None:
+    items = index(client, *(picture(number) for number in range(4)), metadata=METADATA)
     found = facets(client, label="boots", filter='{"price": {"$gt": 15}}')
     assert found["labels"] == [{"value": "boots", "count": 1}]
     assert [field["name"] for field in found["fields"]] == ["colour", "price", "sizes"]
@@ -52,5 +52,5 @@ def test_only_what_passes_is_counted_and_changes_are_seen(client: TestClient) ->
     assert facets(client, label="shoes")["fields"][0]["count"] == 1
 
 
-def test_an_empty_catalogue_has_nothing_to_filter_by(client: TestClient) -> None:
+def test_facets_of_an_empty_catalogue_are_empty(client: TestClient) -> None:
     assert facets(client) == {"labels": [], "fields": []}

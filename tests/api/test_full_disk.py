@@ -1,4 +1,4 @@
-"""Full disks, each in turn: searches go on, writes are refused with a reason, and all is well when there is space."""
+"""Full disks: writes return 503 with the reason, searches work, and writes work again once there is space."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ def vectors_full(patch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def database_full() -> Iterator[None]:
-    """Every statement that writes meets a full disk, as PostgreSQL says it."""
+    """Let every writing statement fail as in PostgreSQL on a full disk."""
 
     def refuse(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.lstrip().startswith(("INSERT", "UPDATE", "DELETE")):
@@ -69,12 +69,14 @@ def found(client: TestClient, data: bytes) -> list[tuple[int, float]]:
     return [(match["id"], match["distance"]) for match in answer.json()["results"]]
 
 
-# In Milvus vectors are on a disk that is not ours.
+# With Milvus the vectors are on another server's disk.
 VECTORS = [] if os.environ.get("LOOKALIKE_INDEX_BACKEND") == "milvus" else [vectors_full]
 
 
 @pytest.mark.parametrize("full", [pictures_full, pictures_full_at_the_sync, *VECTORS])
-def test_a_full_disk_refuses_writes_alone(client: TestClient, monkeypatch: pytest.MonkeyPatch, full: Full) -> None:
+def test_full_disk_rejects_writes_but_not_searches(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, full: Full
+) -> None:
     assert add(client, FIRST)[0] == 201
     with monkeypatch.context() as patch:
         full(patch)
@@ -87,7 +89,7 @@ def test_a_full_disk_refuses_writes_alone(client: TestClient, monkeypatch: pytes
     assert found(client, SECOND)[0][1] == 0.0
 
 
-def test_a_full_database_refuses_writes_alone(client: TestClient) -> None:
+def test_full_database_rejects_writes_but_not_searches(client: TestClient) -> None:
     assert add(client, FIRST)[0] == 201
     with database_full():
         status, text = add(client, SECOND)

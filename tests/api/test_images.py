@@ -1,4 +1,4 @@
-"""The pictures of the catalogue over HTTP: listed, looked at, described, deleted."""
+"""Images of the catalogue over HTTP: list, read, update, delete."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ def filled(client: TestClient, count: int) -> list[int]:
 
 
 def pages(client: TestClient, **parameters: Any) -> list[list[int]]:
-    """All pages, by the cursor, until there is none."""
+    """Return the ids of all pages, following the cursor."""
     found: list[list[int]] = []
     cursor: dict[str, str] = {}
     while True:
@@ -32,7 +32,7 @@ def pages(client: TestClient, **parameters: Any) -> list[list[int]]:
         cursor = {"cursor": page["next_cursor"]}
 
 
-def test_a_picture_comes_with_all_that_is_known_of_it(client: TestClient) -> None:
+def test_get_image_returns_its_record(client: TestClient) -> None:
     data = encoded(corners(40, 30), "JPEG", orientation=6)
     (item,) = index(client, data, metadata=[{"key": "one", "label": "boots", "price": 3}])
     found = client.get(f"/images/{item['id']}").json()
@@ -52,17 +52,17 @@ def test_a_picture_comes_with_all_that_is_known_of_it(client: TestClient) -> Non
     }
 
 
-def test_the_cursor_goes_through_the_whole_catalogue_in_order(client: TestClient) -> None:
+def test_cursor_pages_cover_the_catalogue_in_order(client: TestClient) -> None:
     ids = filled(client, 7)
     assert pages(client, limit=3) == [ids[:3], ids[3:6], ids[6:]]
-    assert pages(client, limit=7) == [ids], "a full last page has no next one"
+    assert pages(client, limit=7) == [ids], "a full last page has no next page"
     assert pages(client) == [ids]
     assert pages(client, limit=2, label="odd") == [ids[1:5:2], ids[5::2]]
     assert pages(client, label="unknown") == [[]]
     assert pages(client, limit=2, filter='{"label": {"$ne": "even"}}') == [ids[1:5:2], ids[5::2]]
 
 
-def test_a_page_is_not_upset_by_what_is_deleted_and_added_meanwhile(client: TestClient) -> None:
+def test_next_page_is_correct_after_deletions_and_additions(client: TestClient) -> None:
     ids = filled(client, 5)
     cursor = client.get("/images", params={"limit": 2}).json()["next_cursor"]
     client.delete(f"/images/{ids[1]}")
@@ -72,11 +72,11 @@ def test_a_page_is_not_upset_by_what_is_deleted_and_added_meanwhile(client: Test
     assert [item["id"] for item in page["items"]] == [*ids[3:], new["id"]]
 
 
-def test_an_empty_catalogue_has_one_empty_page(client: TestClient) -> None:
+def test_empty_catalogue_has_one_empty_page(client: TestClient) -> None:
     assert client.get("/images").json() == {"items": [], "next_cursor": None, "warnings": []}
 
 
-def test_what_is_left_out_of_a_description_stays(client: TestClient) -> None:
+def test_patch_keeps_omitted_fields(client: TestClient) -> None:
     (item,) = index(client, picture(1), metadata=[{"label": "boots", "price": 3, "size": 42}])
     path = f"/images/{item['id']}"
     before = client.get(path).json()
@@ -89,7 +89,7 @@ def test_what_is_left_out_of_a_description_stays(client: TestClient) -> None:
     assert client.get(path).json()["metadata"] == {"size": 42, "colour": "red"}
 
 
-def test_descriptions_at_once_lose_nothing(client: TestClient) -> None:
+def test_concurrent_patches_lose_no_fields(client: TestClient) -> None:
     (item,) = index(client, picture(1))
     path = f"/images/{item['id']}"
     with ThreadPoolExecutor(4) as threads:
@@ -97,7 +97,7 @@ def test_descriptions_at_once_lose_nothing(client: TestClient) -> None:
     assert client.get(path).json()["metadata"] == {f"field {number}": number for number in range(8)}
 
 
-def test_a_deleted_picture_is_gone_everywhere(client: TestClient, settings: Settings) -> None:
+def test_deleted_image_returns_404_and_its_file_is_removed(client: TestClient, settings: Settings) -> None:
     ids = filled(client, 3)
     path = f"/images/{ids[1]}"
     answer = client.delete(path)
@@ -113,9 +113,9 @@ def test_a_deleted_picture_is_gone_everywhere(client: TestClient, settings: Sett
     assert kept == {content_hash(picture(0)), content_hash(picture(2))}
 
 
-def test_an_original_is_the_very_bytes_under_the_type_that_they_are(client: TestClient) -> None:
+def test_original_is_returned_byte_for_byte_with_its_detected_media_type(client: TestClient) -> None:
     formats = every_format(corners())
-    # What the sender calls the file is not believed.
+    # The declared name and media type are ignored.
     files = [("images", ("page.html", data, "text/html")) for data in formats.values()]
     items = client.post("/index", files=files).json()["items"]
     for (kind, data), item in zip(formats.items(), items, strict=True):
@@ -126,7 +126,7 @@ def test_an_original_is_the_very_bytes_under_the_type_that_they_are(client: Test
 
 
 @pytest.mark.parametrize("which", ["original", "thumbnail"])
-def test_who_has_the_file_is_not_sent_it_again_until_it_changes(client: TestClient, which: str) -> None:
+def test_matching_etag_returns_304_until_the_image_changes(client: TestClient, which: str) -> None:
     (item,) = index(client, picture(1), metadata=[{"key": "one"}])
     address = f"/images/{item['id']}/{which}"
     first = client.get(address)
@@ -142,7 +142,7 @@ def test_who_has_the_file_is_not_sent_it_again_until_it_changes(client: TestClie
 
 
 @pytest.mark.parametrize(("kind", "size", "expected"), [("JPEG", (80, 60), (80, 60)), ("WEBP", (800, 600), (320, 240))])
-def test_a_thumbnail_is_upright_small_and_says_nothing_of_the_camera(
+def test_thumbnail_is_upright_small_and_without_exif(
     client: TestClient, kind: str, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     stored = [encoded(corners(*size), kind, orientation=orientation, quality=95) for orientation in (1, 3, 6, 8)]
@@ -157,7 +157,7 @@ def test_a_thumbnail_is_upright_small_and_says_nothing_of_the_camera(
             assert found.getpixel(at) == pytest.approx(colour, abs=12)
 
 
-def test_a_thumbnail_that_is_made_while_its_picture_is_deleted_does_not_stay(
+def test_thumbnail_created_during_deletion_is_removed(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (item,) = index(client, picture(1))
@@ -175,7 +175,7 @@ def test_a_thumbnail_that_is_made_while_its_picture_is_deleted_does_not_stay(
     assert list((settings.data_dir / "under-way").iterdir()) == []
 
 
-def test_a_thumbnail_that_was_lost_is_made_again(client: TestClient, settings: Settings) -> None:
+def test_missing_thumbnail_is_created_again(client: TestClient, settings: Settings) -> None:
     (item,) = index(client, picture(1))
     address = f"/images/{item['id']}/thumbnail"
     first = client.get(address).content
@@ -185,7 +185,7 @@ def test_a_thumbnail_that_was_lost_is_made_again(client: TestClient, settings: S
     assert file.exists()
 
 
-def test_an_original_that_was_lost_is_said_to_be(client: TestClient, settings: Settings) -> None:
+def test_missing_original_returns_404(client: TestClient, settings: Settings) -> None:
     (item,) = index(client, picture(1))
     for file in [path for path in (settings.data_dir / "pictures").rglob("*") if path.is_file()]:
         file.unlink()

@@ -1,4 +1,4 @@
-"""`POST /index` over HTTP: what is answered is what is stored."""
+"""`POST /index` over HTTP: results and stored images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def index(
     return items
 
 
-def test_every_picture_is_answered_in_its_order(client: TestClient) -> None:
+def test_results_are_in_the_order_of_the_images(client: TestClient) -> None:
     about: list[dict[str, object]] = [{"key": "one", "label": "boots", "price": 3}, {"key": "two"}, {}]
     items = index(client, picture(1), BROKEN, picture(3), metadata=about)
     assert [(item["key"], item["status"]) for item in items] == [
@@ -44,13 +44,13 @@ def test_every_picture_is_answered_in_its_order(client: TestClient) -> None:
     assert (stored["key"], stored["label"], stored["metadata"]) == ("one", "boots", {"price": 3})
 
 
-def test_metadata_may_be_left_out_or_empty(client: TestClient) -> None:
+def test_metadata_is_optional(client: TestClient) -> None:
     assert index(client, picture(1))[0]["key"] == content_hash(picture(1))
     answer = client.post("/index", files={"images": picture(2)}, data={"metadata": "  "})
     assert answer.json()["items"][0]["status"] == "created"
 
 
-def test_the_same_request_twice_stores_nothing_twice(client: TestClient) -> None:
+def test_repeated_request_changes_nothing(client: TestClient) -> None:
     about: list[dict[str, object]] = [{"key": "one", "size": 42}, {"key": "two"}]
     first = index(client, picture(1), picture(2), metadata=about)
     again = index(client, picture(1), picture(2), metadata=about)
@@ -59,7 +59,7 @@ def test_the_same_request_twice_stores_nothing_twice(client: TestClient) -> None
     assert client.get("/stats").json()["images"] == 2
 
 
-def test_the_same_key_with_other_bytes_is_an_update(client: TestClient) -> None:
+def test_same_key_with_other_bytes_updates_the_image(client: TestClient) -> None:
     (first,) = index(client, picture(1), metadata=[{"key": "one", "label": "boots", "size": 42}])
     (second,) = index(client, picture(2), metadata=[{"key": "one"}])
     assert (second["id"], second["status"]) == (first["id"], "updated")
@@ -68,7 +68,7 @@ def test_the_same_key_with_other_bytes_is_an_update(client: TestClient) -> None:
     assert client.get(stored["image_url"]).content == picture(2)
 
 
-def test_metadata_comes_back_as_it_was_given(client: TestClient) -> None:
+def test_metadata_round_trips(client: TestClient) -> None:
     fields = {
         "text": 'Ünïcode 🥾 "quoted" \\ / \u2028',
         "numbers": [0, -1, 0.5, 2**60, 1e-7],
@@ -83,7 +83,7 @@ def test_metadata_comes_back_as_it_was_given(client: TestClient) -> None:
     assert stored["key"] == "ключ/../..\\%00 «1»"
 
 
-def test_the_longest_key_and_label_are_taken(client: TestClient) -> None:
+def test_longest_key_and_label_are_accepted(client: TestClient) -> None:
     longest = "🥾" * 512
     (item,) = index(client, picture(1), metadata=[{"key": longest, "label": longest}])
     stored = client.get(f"/images/{item['id']}").json()
@@ -91,7 +91,7 @@ def test_the_longest_key_and_label_are_taken(client: TestClient) -> None:
     assert client.get("/images", params={"label": longest}).json()["items"] == [stored]
 
 
-def test_more_pictures_than_fit_into_one_commit_all_come_in(client: TestClient) -> None:
+def test_request_with_several_commits_adds_all_images(client: TestClient) -> None:
     about = [{"key": f"key {number}"} for number in range(130)]
     items = index(client, *(picture(number % 10) for number in range(130)), metadata=about)
     assert [item["key"] for item in items] == [entry["key"] for entry in about]
@@ -99,7 +99,7 @@ def test_more_pictures_than_fit_into_one_commit_all_come_in(client: TestClient) 
     assert client.get("/stats").json()["images"] == 130
 
 
-def test_one_key_from_many_at_once_is_one_picture(client: TestClient) -> None:
+def test_concurrent_additions_with_one_key_create_one_image(client: TestClient) -> None:
     about = [{"key": "one"}]
     with ThreadPoolExecutor(6) as threads:
         answers = list(threads.map(lambda n: index(client, picture(n % 3), metadata=about), range(12)))
@@ -110,7 +110,7 @@ def test_one_key_from_many_at_once_is_one_picture(client: TestClient) -> None:
     assert client.get("/stats").json()["images"] == 1
 
 
-def test_a_search_finds_at_once_what_was_acknowledged(client: TestClient) -> None:
+def test_acknowledged_image_is_found_by_the_next_search(client: TestClient) -> None:
     for number in range(3):
         (item,) = index(client, picture(number))
         found = client.post("/search", files={"image": picture(number)}).json()["results"][0]

@@ -1,4 +1,4 @@
-"""`POST /jobs`: archives go in in the background."""
+"""`POST /jobs`: archives added in the background."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from tests.crash.ledger import drawing
 from tests.ingest.archives import gzipped, tarred, zipped
 
 
-@pytest.mark.parametrize("made", [zipped, tarred, gzipped])
+@pytest.mark.parametrize("pack", [zipped, tarred, gzipped])
 @pytest.mark.parametrize("form", [True, False], ids=["form", "body"])
-def test_an_archive_goes_in_in_the_background(
-    client: TestClient, settings: Settings, made: Callable[[Mapping[str, bytes]], bytes], form: bool
+def test_job_adds_the_images_of_an_archive(
+    client: TestClient, settings: Settings, pack: Callable[[Mapping[str, bytes]], bytes], form: bool
 ) -> None:
-    data = made({**pictures(150), "notes.txt": b"none"})
+    data = pack({**pictures(150), "notes.txt": b"none"})
     if form:
         other = ("other", ("other.bin", b"x" * 100_000))
         answer = client.post("/jobs", files=[other, ("archive", ("pictures.zip", data))])
@@ -37,7 +37,7 @@ def test_an_archive_goes_in_in_the_background(
     assert left(settings) == []
 
 
-def test_what_cannot_be_used_is_listed_with_the_reason(client: TestClient) -> None:
+def test_rejected_entries_are_listed_with_their_reasons(client: TestClient) -> None:
     table = "file,key,price\none.png,sku-1,3\ngone.png,sku-2,4\n"
     archive = {
         "one.png": drawing(1),
@@ -55,13 +55,13 @@ def test_what_cannot_be_used_is_listed_with_the_reason(client: TestClient) -> No
     assert (stored["key"], stored["metadata"]) == ("sku-1", {"price": 3})
 
 
-def test_the_same_archive_again_changes_nothing(client: TestClient) -> None:
+def test_repeated_archive_changes_nothing(client: TestClient) -> None:
     ended(client, send(client, zipped(pictures(70))))
     now = ended(client, send(client, gzipped(pictures(70))))
     assert counts(now) == (70, 70, 0, 0, 70, 0)
 
 
-def test_jobs_are_listed_the_latest_first(client: TestClient) -> None:
+def test_jobs_are_listed_latest_first(client: TestClient) -> None:
     ids = [send(client, zipped({f"{at}.png": drawing(at)})) for at in range(3)]
     for job_id in ids:
         ended(client, job_id)
@@ -71,14 +71,14 @@ def test_jobs_are_listed_the_latest_first(client: TestClient) -> None:
     assert ([item["id"] for item in rest["items"]], rest["next_cursor"]) == (ids[:1], None)
 
 
-def test_who_watches_a_job_hears_of_every_step(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_events, "EVERY_S", 0.01)
+def test_event_stream_reports_progress_until_the_job_ends(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_events, "POLL_INTERVAL_S", 0.01)
     job_id = send(client, zipped(pictures(100)))
     with client.stream("GET", f"/jobs/{job_id}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        told = [json.loads(line.removeprefix("data: ")) for line in answer.iter_lines() if line.startswith("data: ")]
-    assert told[-1]["state"] == "done"
-    assert [one["processed"] for one in told] == sorted(one["processed"] for one in told)
+        events = [json.loads(line.removeprefix("data: ")) for line in answer.iter_lines() if line.startswith("data: ")]
+    assert events[-1]["state"] == "done"
+    assert [event["processed"] for event in events] == sorted(one["processed"] for one in events)
     assert client.get("/jobs/99/events").status_code == 404
 
 
@@ -87,8 +87,8 @@ def test_who_watches_a_job_hears_of_every_step(client: TestClient, monkeypatch: 
     [
         (b"", {}, "neither a zip nor a tar"),
         (b"not an archive", {}, "neither a zip nor a tar"),
-        (b"", {"Content-Type": "multipart/form-data"}, "what stands between its parts"),
-        (b"x", {"Content-Type": "multipart/form-data; boundary=b"}, "form that cannot be read"),
+        (b"", {"Content-Type": "multipart/form-data"}, "no boundary"),
+        (b"x", {"Content-Type": "multipart/form-data; boundary=b"}, "cannot be read from the form"),
         (b"--b\r\n", {"Content-Type": "multipart/form-data; boundary=b"}, "ends too soon"),
         (
             b'--b\r\nContent-Disposition: form-data; name="other"\r\n\r\nx\r\n--b--\r\n',
@@ -97,7 +97,7 @@ def test_who_watches_a_job_hears_of_every_step(client: TestClient, monkeypatch: 
         ),
     ],
 )
-def test_what_is_no_archive_is_refused_at_once(
+def test_invalid_archive_returns_422_and_creates_no_job(
     client: TestClient, settings: Settings, content: bytes, headers: dict[str, str], reason: str
 ) -> None:
     answer = client.post("/jobs", content=content, headers=headers)
@@ -108,13 +108,13 @@ def test_what_is_no_archive_is_refused_at_once(
     assert client.get("/jobs").json()["items"] == []
 
 
-def test_a_job_that_is_not_there_is_not_found(client: TestClient) -> None:
+def test_unknown_job_returns_404(client: TestClient) -> None:
     for answer in (client.get("/jobs/7"), client.post("/jobs/7/cancel"), client.get("/jobs/7/events")):
         assert (answer.status_code, answer.json()["detail"]) == (404, "There is no job 7 in the catalogue.")
     assert client.get("/jobs/0").status_code == 422
 
 
-def test_archives_have_a_limit_of_their_own(settings: Settings) -> None:
+def test_archives_have_their_own_size_limit(settings: Settings) -> None:
     archive = zipped(pictures(10))
     with opened(settings, max_request_bytes=1000, max_archive_bytes=len(archive)) as client:
         assert ended(client, send(client, archive))["state"] == "done"
@@ -125,7 +125,7 @@ def test_archives_have_a_limit_of_their_own(settings: Settings) -> None:
         assert left(settings) == []
 
 
-def test_a_full_disk_is_said_before_it_is_full(
+def test_upload_returns_503_before_the_disk_is_full(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = zipped({"a.png": bytes(100_000)}, 0)
@@ -135,12 +135,12 @@ def test_a_full_disk_is_said_before_it_is_full(
         answer = client.post("/jobs", content=archive)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
         assert "The disk is full" in answer.text
-        assert client.post("/jobs", content=iter([archive])).status_code == 503, "whose size is not declared"
+        assert client.post("/jobs", content=iter([archive])).status_code == 503, "without a declared size"
     assert left(settings) == []
     assert ended(client, send(client, archive))["state"] == "done"
 
 
-def test_more_files_than_are_taken_fail_the_job_before_anything_goes_in(settings: Settings) -> None:
+def test_archive_with_too_many_entries_fails_before_any_image_is_added(settings: Settings) -> None:
     with opened(settings, max_archive_entries=5) as client:
         now = ended(client, send(client, gzipped(pictures(6))))
         assert (now["state"], now["processed"]) == ("failed", 0)
@@ -149,7 +149,9 @@ def test_more_files_than_are_taken_fail_the_job_before_anything_goes_in(settings
         assert left(settings) == []
 
 
-def test_a_job_can_be_cancelled_twice(client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelling_a_job_is_idempotent(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate(monkeypatch)
     job_id = send(client, zipped(pictures(1000)))
     when(client, job_id, lambda _: gate.calls > 0)
@@ -158,17 +160,17 @@ def test_a_job_can_be_cancelled_twice(client: TestClient, settings: Settings, mo
     assert (second.status_code, second.json()) == (200, first.json())
     gate.open.set()
     assert left(settings) == []
-    # The next job begins when this one has let go.
+    # The next job starts when this one has stopped.
     done = ended(client, send(client, zipped({"another.png": drawing(5000)})))
     now = job(client, job_id)
     assert now["state"] == "cancelled"
-    assert 0 < now["created"] < 1000, "what was under way came in, and no more"
+    assert 0 < now["created"] < 1000, "only images in progress were added"
     assert len(keys(client)) == now["created"] + 1
-    assert client.post(f"/jobs/{done['id']}/cancel").json()["state"] == "done", "too late"
+    assert client.post(f"/jobs/{done['id']}/cancel").json()["state"] == "done", "a finished job stays done"
 
 
-def test_few_may_watch_at_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_stream_above_the_limit_returns_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = send(client, zipped(pictures(1)))
-    monkeypatch.setattr(api, "MOST", {api.WATCHING: 0})
+    monkeypatch.setattr(api, "LIMITS", {api.EVENT_STREAMS: 0})
     assert client.get(f"/jobs/{job_id}/events").status_code == 503
     assert client.get(f"/jobs/{job_id}").status_code == 200

@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests, refusals, stages, the catalogue and long work; by all processes together."""
+"""Prometheus metrics: requests, errors, stages, catalogue and jobs, of one and of several processes."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ Value = float | None
 
 
 def metric(text: str, name: str, /, **labels: str) -> Value:
-    """The value of a sample, None where there is none."""
+    """Return the value of a sample; None if there is none."""
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == name and sample.labels == labels:
@@ -55,7 +55,7 @@ def test_searches_are_counted_by_mode_and_timed_by_stage(client: TestClient) -> 
         assert metric(text, "lookalike_search_stage_duration_seconds_count", stage=stage) == 3, stage
 
 
-def test_stages_take_no_longer_than_the_search(client: TestClient) -> None:
+def test_stage_durations_add_up_to_at_most_the_search_duration(client: TestClient) -> None:
     client.post("/search", files={"image": picture(1)})
     text = client.get("/metrics").text
     stages = [
@@ -67,11 +67,11 @@ def test_stages_take_no_longer_than_the_search(client: TestClient) -> None:
     assert 0 < sum(stage for stage in stages if stage is not None) <= whole
 
 
-def test_nobodys_search_is_counted_when_the_service_starts(client: TestClient) -> None:
+def test_startup_counts_no_search(client: TestClient) -> None:
     assert seen(client, "lookalike_searches_total", mode="hds") is None
 
 
-def test_additions_are_counted_whichever_way_they_come(client: TestClient) -> None:
+def test_images_added_by_request_and_by_job_are_counted(client: TestClient) -> None:
     index(client, picture(1), picture(2), BROKEN)
     index(client, picture(1))
     ended(client, send(client, zipped({"3.png": picture(3), "notes.jpg": b"none"})))
@@ -86,7 +86,7 @@ def test_additions_are_counted_whichever_way_they_come(client: TestClient) -> No
         assert metric(text, "lookalike_ingest_stage_duration_seconds_count", stage=stage) == 3, stage
 
 
-def test_what_is_refused_is_counted_by_reason(client: TestClient) -> None:
+def test_errors_are_counted_by_code(client: TestClient) -> None:
     client.post("/search", files={"image": BROKEN})
     index(client, BROKEN, b"")
     client.get("/images/17")
@@ -101,7 +101,7 @@ def test_what_is_refused_is_counted_by_reason(client: TestClient) -> None:
     assert found == reasons
 
 
-def test_a_house_that_is_full_is_counted(settings: Settings) -> None:
+def test_overload_is_counted(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"max_concurrent_requests": 1}), open_with_fake)
     with TestClient(app) as client:
         inside, leave = threading.Event(), threading.Event()
@@ -115,14 +115,14 @@ def test_a_house_that_is_full_is_counted(settings: Settings) -> None:
         waiting.start()
         assert inside.wait(30)
         assert client.get("/images").status_code == 503
-        assert seen(client, "lookalike_http_requests_in_progress") == 2, "the slow one and this one"
+        assert seen(client, "lookalike_http_requests_in_progress") == 2, "the slow request and this one"
         leave.set()
         waiting.join()
         assert seen(client, "lookalike_http_errors_total", code="overloaded") == 1
         assert seen(client, "lookalike_http_requests_in_progress") == 1
 
 
-def test_requests_are_counted_by_route_and_never_by_address(client: TestClient) -> None:
+def test_requests_are_counted_by_route_and_not_by_url(client: TestClient) -> None:
     for number in range(1, 6):
         client.get(f"/images/{number}")
         client.get(f"/made/up/{number}")
@@ -139,13 +139,13 @@ def test_requests_are_counted_by_route_and_never_by_address(client: TestClient) 
     assert "made/up" not in text
 
 
-def test_what_a_decoder_says_of_a_picture_makes_no_new_label() -> None:
+def test_unknown_code_of_a_decoder_creates_no_metric_label() -> None:
     metrics = Metrics()
-    metrics.refused("made up by a picture")
+    metrics.refused("unknown_code")
     assert metric(metrics.render().decode(), "lookalike_images_rejected_total", code="image_damaged") == 1
 
 
-def test_the_catalogue_and_how_far_its_index_is(client: TestClient, database: Database) -> None:
+def test_catalogue_size_and_index_lag(client: TestClient, database: Database) -> None:
     index(client, picture(1), picture(2))
     behind = client.get("/metrics").text
     assert metric(behind, "lookalike_images") == 0
@@ -162,10 +162,10 @@ def test_the_catalogue_and_how_far_its_index_is(client: TestClient, database: Da
         assert (metric(text, f"lookalike_{name}") or 0) > 0, name
 
 
-def test_long_work_shows_how_far_it_is(client: TestClient, database: Database) -> None:
+def test_running_jobs_report_their_progress(client: TestClient, database: Database) -> None:
     assert seen(client, "lookalike_jobs_running") == 0
     with jobs.turn(database) as mine:
-        assert mine, "so the service's own runner waits"
+        assert mine, "the service's runner must wait"
         with database.begin() as session:
             job = jobs.create_job(session, "archive", 10)
             jobs.set_total(session, job.id, 7)
@@ -177,9 +177,7 @@ def test_long_work_shows_how_far_it_is(client: TestClient, database: Database) -
     assert metric(text, "lookalike_reindex_images") == 0
 
 
-def test_without_the_database_there_are_metrics_all_the_same(
-    client: TestClient, migrated_url: str, postgres_url: str
-) -> None:
+def test_metrics_are_available_without_the_database(client: TestClient, migrated_url: str, postgres_url: str) -> None:
     name = make_url(migrated_url).database
     with connect(postgres_url) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
@@ -191,7 +189,7 @@ def test_without_the_database_there_are_metrics_all_the_same(
     assert metric(text, "lookalike_images") == 0
 
 
-def test_names_keep_to_prometheus_conventions(client: TestClient) -> None:
+def test_metric_names_follow_prometheus_conventions(client: TestClient) -> None:
     """Base units, a unit or `total` at the end, one prefix (https://prometheus.io/docs/practices/naming/)."""
     client.post("/search", files={"image": picture(1)})
     families = list(text_string_to_metric_families(client.get("/metrics").text))
@@ -220,7 +218,7 @@ print(metrics.render().decode(), flush=True)
 
 
 def counting() -> "subprocess.Popen[str]":
-    """A process that has counted one refusal, one answer and a request that is under way, and waits."""
+    """Start a process that has counted a rejected image, a response and a request in progress, and waits."""
     process = subprocess.Popen([sys.executable, "-c", COUNT], stdin=-1, stdout=-1, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "counted\n"
@@ -233,7 +231,7 @@ def folder() -> Iterator[Path]:
         yield shared
 
 
-def test_processes_count_together_and_what_the_dead_were_doing_is_forgotten(folder: Path) -> None:
+def test_processes_share_counters_and_gauges_of_dead_ones_are_removed(folder: Path) -> None:
     died, lives, tells = counting(), counting(), counting()
     died.kill()
     died.communicate()
@@ -246,7 +244,7 @@ def test_processes_count_together_and_what_the_dead_were_doing_is_forgotten(fold
     assert not list(folder.glob(f"gauge_live*_{died.pid}.db"))
 
 
-def test_the_folder_is_deleted_at_the_end_and_those_of_killed_servers_at_the_next_start(
+def test_metrics_folder_is_deleted_at_exit_and_abandoned_ones_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -260,14 +258,14 @@ def test_the_folder_is_deleted_at_the_end_and_those_of_killed_servers_at_the_nex
         assert os.environ[VARIABLE] == str(first)
         os.utime(first / "lock", (0, 0))
         remove_abandoned(tmp_path)
-        assert first.exists(), "somebody holds its lock"
+        assert first.exists(), "its lock is held"
         with shared_folder() as same:
-            assert same == first, "workers keep to the folder that they were given"
+            assert same == first, "workers use the folder of their parent"
     assert not first.exists()
     assert VARIABLE not in os.environ
 
 
-def test_two_who_forget_the_same_process_do_not_get_into_each_others_way(folder: Path) -> None:
+def test_removing_a_dead_process_twice_is_harmless(folder: Path) -> None:
     counting().communicate("")
     for _ in range(2):
         forget_the_dead(folder)

@@ -1,4 +1,4 @@
-"""The description of the interface: whole, true to itself, and of use to a generator of clients."""
+"""The OpenAPI description: complete, consistent, and usable by client generators."""
 
 import json
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ PATHS = {
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(json.dumps(create_app(Settings(_env_file=None)).openapi()))
-    return made
+    schema: dict[str, Any] = json.loads(json.dumps(create_app(Settings(_env_file=None)).openapi()))
+    return schema
 
 
 def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -50,18 +50,18 @@ def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def walk(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a document."""
+    """Yield every object of a document."""
     if isinstance(value, dict):
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from walk(inner)
 
 
-def test_it_has_all_of_the_interface(schema: dict[str, Any]) -> None:
+def test_description_has_all_paths_and_methods(schema: dict[str, Any]) -> None:
     assert {path: set(methods) for path, methods in schema["paths"].items()} == PATHS
 
 
-def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
+def test_every_reference_resolves(schema: dict[str, Any]) -> None:
     references = {item["$ref"] for item in walk(schema) if isinstance(item.get("$ref"), str)}
     assert references
     for reference in references:
@@ -71,7 +71,7 @@ def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
             place = place[part]
 
 
-def test_every_operation_has_a_name_of_its_own_a_summary_and_a_tag(schema: dict[str, Any]) -> None:
+def test_every_operation_has_a_unique_id_a_summary_and_a_tag(schema: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, operation in operations(schema)]
     assert len(set(names)) == len(names)
     assert all(operation["summary"] and operation["tags"] for _, operation in operations(schema))
@@ -88,20 +88,20 @@ def test_every_error_is_described_as_a_problem(schema: dict[str, Any]) -> None:
     assert described > len(PATHS)
 
 
-def test_the_codes_of_errors_are_listed(schema: dict[str, Any]) -> None:
+def test_problem_codes_are_listed(schema: dict[str, Any]) -> None:
     schemas = schema["components"]["schemas"]
     assert schemas["ProblemCode"]["enum"] == list(ProblemCode)
     assert schemas["Problem"]["properties"]["code"] == {"$ref": "#/components/schemas/ProblemCode"}
     assert "code" in schemas["Problem"]["required"]
 
 
-def test_whatever_takes_parameters_says_that_it_may_refuse_them(schema: dict[str, Any]) -> None:
+def test_every_operation_with_parameters_documents_422(schema: dict[str, Any]) -> None:
     for name, operation in operations(schema):
         if operation.get("parameters") or operation.get("requestBody"):
             assert "422" in operation["responses"], name
 
 
-def test_every_parameter_with_bounds_shows_them(schema: dict[str, Any]) -> None:
+def test_search_parameters_have_their_bounds_and_defaults(schema: dict[str, Any]) -> None:
     parameters = {item["name"]: item["schema"] for item in schema["paths"]["/search"]["post"]["parameters"]}
     assert set(parameters) == {
         "k",
@@ -120,8 +120,8 @@ def test_every_parameter_with_bounds_shows_them(schema: dict[str, Any]) -> None:
     assert schema["components"]["schemas"]["Mode"]["enum"] == ["hds", "bcs", "es"]
 
 
-def test_every_example_is_one(schema: dict[str, Any]) -> None:
-    # It comes without types.
+def test_every_example_is_valid(schema: dict[str, Any]) -> None:
+    # The package has no type annotations.
     validator: Any = import_module("jsonschema").Draft202012Validator
     checked = 0
     for item in walk(schema):
@@ -133,7 +133,7 @@ def test_every_example_is_one(schema: dict[str, Any]) -> None:
     assert checked >= 3
 
 
-def test_generators_know_files_from_text(schema: dict[str, Any]) -> None:
+def test_files_have_the_binary_format(schema: dict[str, Any]) -> None:
     bodies = schema["components"]["schemas"]
     assert bodies["Body_search"]["properties"]["image"]["format"] == "binary"
     assert bodies["Body_add_images"]["properties"]["images"]["items"]["format"] == "binary"

@@ -1,4 +1,4 @@
-"""The report that the command line wrote, as the service shows it."""
+"""`GET /report`: the report written by the command line."""
 
 from fastapi.testclient import TestClient
 
@@ -6,10 +6,10 @@ from app.bootstrap import report_folder
 from app.settings import Settings
 
 
-def test_a_report_is_shown_once_there_is_one(client: TestClient, settings: Settings) -> None:
+def test_report_returns_404_until_there_is_one(client: TestClient, settings: Settings) -> None:
     missing = client.get("/report")
     assert missing.status_code == 404
-    assert missing.json()["detail"] == "There is no report yet. `lookalike report` writes one."
+    assert missing.json()["detail"] == "There is no report yet. Run `lookalike report` to write one."
     report_folder(settings).mkdir(parents=True)
     (report_folder(settings) / "report.html").write_text("<!doctype html><title>How good?</title>")
     shown = client.get("/report")

@@ -1,4 +1,4 @@
-"""Searching over HTTP, compared with brute force over everything."""
+"""Search over HTTP, compared with brute force."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ QUERIES = (0, 57, 1000, 1001)
 
 
 def drawing(seed: int) -> Image.Image:
-    """Four colours of two, so that many pictures are alike, and some the same but for a pixel in the corner."""
+    """Return a random image of 2 × 2 squares in three colours, so that many images are alike and some equal."""
     rng = np.random.default_rng(seed % 150)
     colours = rng.choice(np.array([[230, 40, 40], [40, 40, 230], [240, 240, 240]], np.uint8), (2, 2))
     return Image.fromarray(colours).resize((16, 16), Image.Resampling.NEAREST)
@@ -36,7 +36,7 @@ def drawing(seed: int) -> Image.Image:
 
 @dataclass(frozen=True)
 class Truth:
-    """What brute force knows of the catalogue; row i of every array is one picture, ids ascending."""
+    """Brute-force reference of the catalogue; row i of every array is one image, ids ascending."""
 
     client: TestClient
     ids: NDArray[np.int64]
@@ -64,7 +64,7 @@ class Truth:
 
 @pytest.fixture(scope="module")
 def truth(postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Truth]:
-    """A catalogue of pictures that are alike, and some the same; no test changes it."""
+    """A catalogue of images that are alike, some of them equal; no test changes it."""
     with connect(postgres_url) as connection:
         connection.execute(f"CREATE DATABASE searched TEMPLATE {template}")
         url = make_url(postgres_url).set(database="searched").render_as_string(hide_password=False)
@@ -81,17 +81,17 @@ def filled(client: TestClient) -> Truth:
     about: list[dict[str, Any]] = [
         {"key": f"key {number}", "label": label, "price": number} for number, label in enumerate(labels)
     ]
-    for number, said in enumerate(about[:GROUPED]):
-        said["product"] = {"number": number % 12}
+    for number, metadata in enumerate(about[:GROUPED]):
+        metadata["product"] = {"number": number % 12}
     items = index(client, *(encoded(image, "PNG") for image in drawings), metadata=about)
-    made = FakeEncoder().encode_many(drawings)
+    encoded_drawings = FakeEncoder().encode_many(drawings)
     ids = np.array([item["id"] for item in items], np.int64)
     assert (np.diff(ids) > 0).all()
-    return Truth(client, ids, made.codes, made.features, np.array(labels, object))
+    return Truth(client, ids, encoded_drawings.codes, encoded_drawings.features, np.array(labels, object))
 
 
 def expect_codes(truth: Truth, answer: dict[str, Any], seed: int, rows: Rows, k: int) -> None:
-    """The answer is the first k of these rows by (Hamming distance, id), which ranks them."""
+    """Assert that the results are the first k of `rows` by (Hamming distance, id)."""
     hamming = truth.hamming(seed)
     expected = [(int(truth.ids[row]), int(hamming[row])) for row in nearest_codes(truth, seed, rows, k)]
     assert [(match["id"], match["hamming"]) for match in answer["results"]] == expected
@@ -99,9 +99,9 @@ def expect_codes(truth: Truth, answer: dict[str, Any], seed: int, rows: Rows, k:
 
 
 def expect_vectors(truth: Truth, answer: dict[str, Any], seed: int, rows: Rows, k: int) -> None:
-    """The answer is the k of these rows with the smallest distances, in order, ties by id.
+    """Assert that the results are the k of `rows` with the smallest distances, in order, ties by id.
 
-    The order of those that differ only by rounding is the kernel's own.
+    Rows whose distances differ only by rounding may be in any order.
     """
     pairs = [(match["distance"], match["id"]) for match in answer["results"]]
     found = np.searchsorted(truth.ids, [picture_id for _, picture_id in pairs])
@@ -118,14 +118,14 @@ def nearest_codes(truth: Truth, seed: int, rows: Rows, pool: int | None) -> Rows
     return rows[np.argsort(truth.hamming(seed)[rows], kind="stable")][:pool]
 
 
-def test_there_are_ties_to_break(truth: Truth) -> None:
+def test_catalogue_has_ties(truth: Truth) -> None:
     assert len(np.unique(truth.codes, axis=0)) < COUNT / 2
     assert len(np.unique(truth.features, axis=0)) < COUNT / 2
 
 
 @pytest.mark.parametrize("seed", QUERIES)
 @pytest.mark.parametrize("k", [1, 10, 1000])
-def test_exhaustive_search_is_brute_force_over_vectors(truth: Truth, seed: int, k: int) -> None:
+def test_es_equals_brute_force_over_vectors(truth: Truth, seed: int, k: int) -> None:
     answer = truth.search(seed, mode="es", k=k)
     expect_vectors(truth, answer, seed, np.arange(COUNT), k)
     assert answer["pool_size"] == answer["catalogue_size"] == COUNT
@@ -133,14 +133,14 @@ def test_exhaustive_search_is_brute_force_over_vectors(truth: Truth, seed: int, 
 
 @pytest.mark.parametrize("seed", QUERIES)
 @pytest.mark.parametrize("k", [1, 10, 1000])
-def test_a_search_by_codes_is_brute_force_over_codes(truth: Truth, seed: int, k: int) -> None:
+def test_bcs_equals_brute_force_over_codes(truth: Truth, seed: int, k: int) -> None:
     answer = truth.search(seed, mode="bcs", k=k)
     expect_codes(truth, answer, seed, np.arange(COUNT), k)
 
 
 @pytest.mark.parametrize("seed", QUERIES)
 @pytest.mark.parametrize(("pool", "k"), [(1, 10), (25, 10), (60, 100), (COUNT, 10), (5000, 7)])
-def test_both_steps_are_brute_force_over_the_pool(truth: Truth, seed: int, pool: int, k: int) -> None:
+def test_hds_equals_brute_force_over_the_pool(truth: Truth, seed: int, pool: int, k: int) -> None:
     answer = truth.search(seed, pool=pool, k=k)
     candidates = nearest_codes(truth, seed, np.arange(COUNT), pool)
     if not truth.hamming(seed)[candidates].any():
@@ -152,7 +152,7 @@ def test_both_steps_are_brute_force_over_the_pool(truth: Truth, seed: int, pool:
 @pytest.mark.parametrize("seed", QUERIES)
 @pytest.mark.parametrize("radius", [0, 6, 20, 64])
 @pytest.mark.parametrize("pool", [None, 15])
-def test_a_radius_bounds_the_pool(truth: Truth, seed: int, radius: int, pool: int | None) -> None:
+def test_radius_bounds_the_pool(truth: Truth, seed: int, radius: int, pool: int | None) -> None:
     parameters = {"radius": radius} if pool is None else {"radius": radius, "pool": pool}
     answer = truth.search(seed, k=50, **parameters)
     within = np.flatnonzero(truth.hamming(seed) <= radius)
@@ -163,7 +163,7 @@ def test_a_radius_bounds_the_pool(truth: Truth, seed: int, radius: int, pool: in
 
 @pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
 @pytest.mark.parametrize("label", ["boots", "hats"])
-def test_a_label_bounds_what_is_searched(truth: Truth, mode: str, label: str) -> None:
+def test_search_with_a_label_ranks_only_its_images(truth: Truth, mode: str, label: str) -> None:
     answer = truth.search(3, mode=mode, label=label, k=30)
     rows = np.flatnonzero(truth.labels == label)
     (expect_codes if mode == "bcs" else expect_vectors)(truth, answer, 3, rows, 30)
@@ -171,14 +171,14 @@ def test_a_label_bounds_what_is_searched(truth: Truth, mode: str, label: str) ->
 
 
 @pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
-def test_a_label_that_nobody_has_finds_nothing(truth: Truth, mode: str) -> None:
+def test_search_with_an_unknown_label_finds_nothing(truth: Truth, mode: str) -> None:
     answer = truth.search(3, mode=mode, label="unknown")
     assert (answer["results"], answer["pool_size"], answer["catalogue_size"]) == ([], 0, COUNT)
 
 
 @pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
 @pytest.mark.parametrize("most", [3, 30, 150])
-def test_a_filter_bounds_what_is_searched(truth: Truth, mode: str, most: int) -> None:
+def test_search_with_a_filter_ranks_only_matching_images(truth: Truth, mode: str, most: int) -> None:
     filter_ = {"price": {"$lt": most}, "$or": [{"label": "boots"}, {"label": {"$exists": False}}]}
     answer = truth.search(3, mode=mode, filter=json.dumps(filter_), k=30)
     rows = np.flatnonzero((np.arange(COUNT) < most) & (truth.labels != "hats"))
@@ -186,7 +186,7 @@ def test_a_filter_bounds_what_is_searched(truth: Truth, mode: str, most: int) ->
     assert answer["warnings"] == []
 
 
-def test_a_crop_is_searched_with(truth: Truth) -> None:
+def test_search_with_a_crop(truth: Truth) -> None:
     wide = Image.new("RGB", (64, 40), "green")
     wide.paste(drawing(57), (30, 20))
     files = {"image": encoded(wide, "PNG")}
@@ -196,14 +196,14 @@ def test_a_crop_is_searched_with(truth: Truth) -> None:
 
 
 @pytest.mark.parametrize("crop", ["60,0,10,10", "0,0,0,5", "a,b,c,d", "1,2,3", "-1,0,5,5", "0,0,9999999999,1"])
-def test_a_crop_that_cannot_be_used_is_refused(truth: Truth, crop: str) -> None:
+def test_invalid_crop_returns_422(truth: Truth, crop: str) -> None:
     files = {"image": encoded(Image.new("RGB", (64, 40), "green"), "PNG")}
     answer = truth.client.post("/search", params={"crop": crop}, files=files)
     assert answer.status_code == 422
     assert "crop" in answer.json()["detail"]
 
 
-def test_several_queries_are_answered_as_one_by_one(truth: Truth) -> None:
+def test_batch_equals_single_searches(truth: Truth) -> None:
     files = [("images", encoded(drawing(seed), "PNG")) for seed in QUERIES]
     files.insert(2, ("images", b"not a picture"))
     items = truth.client.post("/search/batch", params={"k": 7, "label": "boots"}, files=files).json()["items"]
@@ -213,7 +213,7 @@ def test_several_queries_are_answered_as_one_by_one(truth: Truth) -> None:
     ]
 
 
-def test_a_batch_has_an_end(truth: Truth) -> None:
+def test_batch_above_the_limit_or_empty_returns_422(truth: Truth) -> None:
     files = [("images", encoded(drawing(1), "PNG"))] * 33
     assert truth.client.post("/search/batch", files=files).status_code == 422
     assert truth.client.post("/search/batch", files=[]).status_code == 422
@@ -221,7 +221,7 @@ def test_a_batch_has_an_end(truth: Truth) -> None:
 
 @pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
 @pytest.mark.parametrize("k", [1, 5, 20, 100])
-def test_a_group_shows_its_best_match_alone(truth: Truth, mode: str, k: int) -> None:
+def test_group_by_returns_the_best_match_of_each_group(truth: Truth, mode: str, k: int) -> None:
     everything = truth.search(3, mode=mode, pool=COUNT, k=COUNT)["results"]
     best, seen = [], set()
     for match in everything:
@@ -233,14 +233,14 @@ def test_a_group_shows_its_best_match_alone(truth: Truth, mode: str, k: int) -> 
     assert len(best) == 12 + COUNT - GROUPED
 
 
-def test_a_group_may_be_the_label(truth: Truth) -> None:
+def test_group_by_label(truth: Truth) -> None:
     found = truth.search(3, k=50, group_by="label")["results"]
     assert [match["label"] for match in found].count("boots") == 1
     assert [match["label"] for match in found].count("hats") == 1
 
 
 @pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
-def test_an_explanation_tells_rank_by_code_and_the_bits_that_differ(truth: Truth, mode: str) -> None:
+def test_explanation_has_rank_by_code_and_differing_bits(truth: Truth, mode: str) -> None:
     answer = truth.search(57, mode=mode, k=30, explain=True)
     order = truth.ids[nearest_codes(truth, 57, np.arange(COUNT), None)].tolist()
     code = np.frombuffer(bytes.fromhex(answer["code"]), np.uint8)
@@ -253,20 +253,20 @@ def test_an_explanation_tells_rank_by_code_and_the_bits_that_differ(truth: Truth
     assert all(match["explanation"] is None for match in truth.search(57, mode=mode)["results"])
 
 
-def test_label_and_filter_must_both_pass(truth: Truth) -> None:
+def test_label_and_filter_must_both_match(truth: Truth) -> None:
     answer = truth.search(3, label="hats", filter='{"price": {"$gte": 100}}', k=100)
     rows = np.flatnonzero((np.arange(COUNT) >= 100) & (truth.labels == "hats"))
     expect_vectors(truth, answer, 3, rows, 100)
 
 
-def test_a_filter_that_lets_nothing_through_says_what_no_picture_has(truth: Truth) -> None:
+def test_filter_without_matches_warns_of_unknown_labels_and_fields(truth: Truth) -> None:
     assert truth.search(3, filter='{"price": -5}')["warnings"] == []
     answer = truth.search(3, label="kids' shoes", filter='{"prize": 5}')
     assert answer["results"] == []
     assert answer["warnings"] == ['No picture has the label "kids\' shoes".', "No picture has the field 'prize'."]
 
 
-def test_what_is_no_filter_is_refused(truth: Truth) -> None:
+def test_invalid_filter_returns_422(truth: Truth) -> None:
     for method, path, files in (
         ("POST", "/search", {"image": encoded(drawing(1), "PNG")}),
         ("GET", "/images", None),
@@ -277,13 +277,13 @@ def test_what_is_no_filter_is_refused(truth: Truth) -> None:
         assert "price.$near is not known here" in answer.json()["detail"]
 
 
-def test_a_radius_without_anybody_in_it_finds_nothing(client: TestClient) -> None:
+def test_radius_without_candidates_finds_nothing(client: TestClient) -> None:
     index(client, picture(1))
     answer = client.post("/search", params={"radius": 0}, files={"image": picture(2)}).json()
     assert (answer["results"], answer["pool_size"]) == ([], 0)
 
 
-def test_the_answer_has_what_the_interface_promises(truth: Truth) -> None:
+def test_response_has_all_documented_fields(truth: Truth) -> None:
     answer = truth.search(5)
     assert answer["model_fingerprint"] == FAKE_NETWORK.fingerprint
     assert answer["code"] == FakeEncoder().encode_many([drawing(5)]).codes[0].tobytes().hex()
@@ -299,14 +299,14 @@ def test_the_answer_has_what_the_interface_promises(truth: Truth) -> None:
 
 
 @pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
-def test_the_same_question_has_the_same_answer(truth: Truth, mode: str) -> None:
+def test_repeated_search_returns_the_same_result(truth: Truth, mode: str) -> None:
     first, second = (truth.search(57, mode=mode, k=100)["results"] for _ in range(2))
     assert first == second
 
 
 @pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
 @pytest.mark.parametrize("row", [0, 57, 199])
-def test_similar_to_one_of_the_catalogue_is_a_search_with_its_picture(truth: Truth, mode: str, row: int) -> None:
+def test_search_by_id_equals_search_by_its_image(truth: Truth, mode: str, row: int) -> None:
     by_id = truth.client.get(f"/images/{truth.ids[row]}/similar", params={"mode": mode, "k": 25}).json()
     by_picture = truth.search(row, mode=mode, k=25)
     assert by_id["results"] == by_picture["results"]
@@ -314,7 +314,7 @@ def test_similar_to_one_of_the_catalogue_is_a_search_with_its_picture(truth: Tru
     assert by_id["results"][0]["distance"] == 0
 
 
-def test_an_empty_catalogue_answers_with_nothing(client: TestClient) -> None:
+def test_search_of_an_empty_catalogue_returns_no_results(client: TestClient) -> None:
     for mode in ("hds", "bcs", "es"):
         answer = client.post("/search", params={"mode": mode}, files={"image": picture(1)})
         assert answer.status_code == 200

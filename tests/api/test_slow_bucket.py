@@ -1,4 +1,4 @@
-"""A bucket that answers slowly, or long after its client stopped waiting: changes go on, and no original is lost."""
+"""A bucket that responds slowly or after its client's timeout: changes continue, and no original is lost."""
 
 import threading
 import time
@@ -22,9 +22,9 @@ from tests.slow import SlowWire, slow_wire
 
 __all__ = ["s3"]
 
-# What changes may take while a bucket is held up for longer than that, on a busy machine.
+# Time limit of changes while the bucket is blocked for longer, on a busy machine.
 SOON_S = 15.0
-DELETION, QUESTION = b"?delete", b"HEAD "
+DELETION, HEAD = b"?delete", b"HEAD "
 
 
 @pytest.fixture
@@ -57,19 +57,17 @@ def has_original(s3: S3Server, number: int) -> bool:
 
 
 def change_everything(client: TestClient, picture_id: int) -> float:
-    """Describes a picture ten times; returns the seconds that it took."""
+    """Update an image ten times; return the seconds that it takes."""
     began = time.monotonic()
     for label in range(10):
         assert client.patch(f"/images/{picture_id}", json={"label": str(label)}).status_code == 200
     return time.monotonic() - began
 
 
-def test_changes_go_on_while_many_deletions_wait_for_the_bucket(
-    client: TestClient, wire: SlowWire, s3: S3Server
-) -> None:
+def test_changes_continue_while_deletions_wait_for_the_bucket(client: TestClient, wire: SlowWire, s3: S3Server) -> None:
     items = index(client, *(picture(number) for number in range(14)))
     wire.hold(DELETION)
-    # More than there are connections to the database for changes.
+    # More than the database connections available for changes.
     deleting = [beside(lambda one=one: client.delete(f"/images/{one['id']}")) for one in items[:12]]  # type: ignore[misc]
     assert wire.waiting.wait(30)
     until = time.monotonic() + 30
@@ -79,7 +77,7 @@ def test_changes_go_on_while_many_deletions_wait_for_the_bucket(
     assert change_everything(client, items[12]["id"]) < SOON_S
     (new,) = index(client, picture(100))
     assert new["status"] == "created"
-    assert all(thread.is_alive() for thread in deleting), "the bucket still holds them up"
+    assert all(thread.is_alive() for thread in deleting), "they still wait for the bucket"
     assert has_original(s3, 0)
     wire.release()
     for thread in deleting:
@@ -88,9 +86,9 @@ def test_changes_go_on_while_many_deletions_wait_for_the_bucket(
     assert all(has_original(s3, number) for number in (12, 13, 100))
 
 
-def test_changes_go_on_while_an_addition_waits_for_the_bucket(client: TestClient, wire: SlowWire) -> None:
+def test_changes_continue_while_an_addition_waits_for_the_bucket(client: TestClient, wire: SlowWire) -> None:
     (item,) = index(client, picture(1))
-    wire.hold(QUESTION)
+    wire.hold(HEAD)
     adding = beside(lambda: index(client, picture(2)))
     assert wire.waiting.wait(30)
     assert change_everything(client, item["id"]) < SOON_S
@@ -101,7 +99,7 @@ def test_changes_go_on_while_an_addition_waits_for_the_bucket(client: TestClient
     assert client.get("/stats").json()["images"] == 1
 
 
-def test_bytes_that_are_being_deleted_are_added_when_that_is_over(
+def test_adding_an_original_that_is_being_deleted_returns_503_until_the_deletion_ends(
     client: TestClient, wire: SlowWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._PATIENCE_S", 0.2)
@@ -119,7 +117,7 @@ def test_bytes_that_are_being_deleted_are_added_when_that_is_over(
     assert client.get(f"/images/{again['id']}/original").content == picture(1)
 
 
-def test_a_deletion_that_is_carried_out_late_takes_no_original_away(
+def test_late_deletion_removes_no_new_original(
     in_bucket: Settings, wire: SlowWire, s3: S3Server, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._PATIENCE_S", 0.2)
@@ -128,9 +126,9 @@ def test_a_deletion_that_is_carried_out_late_takes_no_original_away(
     with TestClient(create_app(in_bucket, open_with_fake), raise_server_exceptions=False) as client:
         (item,) = index(client, picture(1))
         wire.hold(DELETION)
-        assert client.delete(f"/images/{item['id']}").status_code == 204, "it is gone for every search"
+        assert client.delete(f"/images/{item['id']}").status_code == 204, "no search finds the image"
         assert has_original(s3, 1)
-        # The request is still on its way: until S3 would refuse it for its age the same bytes must wait.
+        # The request is still in flight: the same bytes must wait until S3 would reject it as expired.
         answer = client.post("/index", files=[("images", ("a.png", picture(1)))])
         assert answer.status_code == 503
         assert 0 < int(answer.headers["retry-after"]) <= 60

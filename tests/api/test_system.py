@@ -1,4 +1,4 @@
-"""For whoever runs the service: numbers, health, metrics, the documentation and the page."""
+"""Statistics, health checks, metrics, documentation pages and the web page."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.fakes import BITS, FAKE_NETWORK, FEATURE_DIM
 
 @pytest.fixture
 def database_gone(client: TestClient, migrated_url: str, postgres_url: str) -> Iterator[psycopg.Connection]:
-    """The client's database takes no connections and has ended those that it had."""
+    """Make the client's database reject connections, and terminate the open ones."""
     name = make_url(migrated_url).database
     with connect(postgres_url) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
@@ -44,13 +44,15 @@ def test_stats_count_the_catalogue(client: TestClient) -> None:
     assert (model["bits"], model["feature_dim"]) == (BITS, FEATURE_DIM)
 
 
-def test_ready_means_that_the_index_is_up_to_date(client: TestClient) -> None:
+def test_readyz_brings_the_index_up_to_date(client: TestClient) -> None:
     assert client.get("/readyz").json() == {"status": "ready", "images": 0}
     index(client, picture(1), picture(2))
     assert client.get("/readyz").json() == {"status": "ready", "images": 2}
 
 
-def test_without_its_database_it_is_alive_but_not_ready(client: TestClient, database_gone: psycopg.Connection) -> None:
+def test_without_the_database_healthz_returns_200_and_the_rest_503(
+    client: TestClient, database_gone: psycopg.Connection
+) -> None:
     assert client.get("/healthz").json() == {"status": "alive"}
     answers = [client.get(path) for path in ("/readyz", "/stats", "/images", "/images/1", "/images/1/similar")]
     answers.append(client.delete("/images/1"))
@@ -64,7 +66,7 @@ def test_without_its_database_it_is_alive_but_not_ready(client: TestClient, data
         assert "database" in answer.json()["detail"]
 
 
-def test_it_is_ready_again_when_the_database_is(
+def test_readyz_recovers_with_the_database(
     client: TestClient, migrated_url: str, database_gone: psycopg.Connection
 ) -> None:
     assert client.get("/readyz").status_code == 503
@@ -75,7 +77,7 @@ def test_it_is_ready_again_when_the_database_is(
 
 
 class Assets(HTMLParser):
-    """Collects what a page loads."""
+    """Collects the URLs that a page loads."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ class Assets(HTMLParser):
             self.found += [value for name, value in attrs if name in ("src", "href") and value]
 
 
-def test_its_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
+def test_pages_load_nothing_from_other_hosts(client: TestClient) -> None:
     for path in ("/docs", "/redoc", "/"):
         html = client.get(path).text
         assets = Assets(html).found
@@ -99,7 +101,7 @@ def test_its_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
             assert answer.content
 
 
-def test_the_page_may_run_only_what_comes_with_it(client: TestClient) -> None:
+def test_page_has_a_strict_content_security_policy(client: TestClient) -> None:
     answer = client.get("/")
     assert answer.headers["content-type"].startswith("text/html")
     assert answer.headers["content-security-policy"] == PAGE_POLICY
@@ -107,7 +109,7 @@ def test_the_page_may_run_only_what_comes_with_it(client: TestClient) -> None:
     assert "unsafe" not in PAGE_POLICY
 
 
-def test_every_answer_forbids_guessing_types(client: TestClient) -> None:
+def test_every_response_has_nosniff_and_no_referrer(client: TestClient) -> None:
     for path in ("/", "/healthz", "/images/1", "/web/none", "/nowhere"):
         headers = client.get(path).headers
         assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")

@@ -1,4 +1,4 @@
-"""OpenTelemetry: off unless its variables ask for it; then spans of requests, work and stages reach a collector."""
+"""OpenTelemetry tracing: off by default; if enabled, spans of requests, searches and stages reach a collector."""
 
 import gzip
 import os
@@ -37,7 +37,7 @@ def memory() -> InMemorySpanExporter:
 
 @pytest.fixture
 def traced(settings: Settings, memory: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """A client of a service whose spans stay in memory."""
+    """A client of a service with an in-memory span exporter."""
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(memory))
     monkeypatch.setattr("app.main.open_tracing", lambda _: Tracing(provider))
@@ -63,7 +63,7 @@ def id_of(span: ReadableSpan) -> int:
     return context_of(span).span_id
 
 
-def test_a_search_is_a_span_with_one_for_each_stage(traced: TestClient, memory: InMemorySpanExporter) -> None:
+def test_search_has_a_span_with_one_child_per_stage(traced: TestClient, memory: InMemorySpanExporter) -> None:
     index(traced, picture(1), picture(2))
     memory.clear()
     traced.post("/search", params={"mode": "hds"}, files={"image": picture(1)})
@@ -83,7 +83,7 @@ def test_a_search_is_a_span_with_one_for_each_stage(traced: TestClient, memory: 
     }
 
 
-def test_an_addition_is_a_span_with_one_for_each_stage(traced: TestClient, memory: InMemorySpanExporter) -> None:
+def test_ingest_has_a_span_with_one_child_per_stage(traced: TestClient, memory: InMemorySpanExporter) -> None:
     index(traced, picture(1), BROKEN)
     spans = named(memory)
     addition = spans["ingest"]
@@ -93,21 +93,21 @@ def test_an_addition_is_a_span_with_one_for_each_stage(traced: TestClient, memor
     assert dict(addition.attributes or {}) == {"lookalike.created": 1, "lookalike.rejected": 1}
 
 
-def test_a_request_belongs_to_the_trace_that_it_names(traced: TestClient, memory: InMemorySpanExporter) -> None:
+def test_request_joins_the_trace_of_its_traceparent(traced: TestClient, memory: InMemorySpanExporter) -> None:
     traced.get("/images", headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
     (span,) = memory.get_finished_spans()
     assert context_of(span).trace_id == int(TRACE, 16)
     assert parent_of(span) == int(PARENT, 16)
 
 
-def test_searches_of_a_batch_are_spans_of_one_request(traced: TestClient, memory: InMemorySpanExporter) -> None:
+def test_searches_of_a_batch_are_children_of_one_request_span(traced: TestClient, memory: InMemorySpanExporter) -> None:
     traced.post("/search/batch", files=[("images", picture(number)) for number in range(3)])
     spans = memory.get_finished_spans()
     (request,) = [span for span in spans if span.kind is SpanKind.SERVER]
     assert [parent_of(span) for span in spans if span.name == "search"] == [id_of(request)] * 3
 
 
-def test_only_what_went_wrong_here_is_an_error(
+def test_only_server_errors_set_the_span_status_to_error(
     traced: TestClient, memory: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     traced.get("/images/17")
@@ -120,7 +120,7 @@ def test_only_what_went_wrong_here_is_an_error(
     assert failed.status.status_code is StatusCode.ERROR
 
 
-def test_what_was_asked_wrongly_is_an_error_in_no_span(
+def test_client_errors_set_no_span_status_to_error(
     traced: TestClient, memory: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert traced.post("/search", files={"image": BROKEN}).status_code == 422
@@ -135,7 +135,7 @@ def test_what_was_asked_wrongly_is_an_error_in_no_span(
         assert named(memory)[name].status.status_code is StatusCode.ERROR, name
 
 
-def test_the_variables_of_opentelemetry_know_better_what_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resource_attributes_come_from_otel_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_provider("console").resource.attributes["service.name"] == "lookalike"
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.version=ours,deployment.environment=shop")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "finder")
@@ -144,7 +144,7 @@ def test_the_variables_of_opentelemetry_know_better_what_this_is(monkeypatch: py
     assert found["deployment.environment"] == "shop"
 
 
-def test_whoever_looks_whether_it_lives_is_not_traced(traced: TestClient, memory: InMemorySpanExporter) -> None:
+def test_health_checks_are_not_traced(traced: TestClient, memory: InMemorySpanExporter) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         traced.get(path)
     assert memory.get_finished_spans() == ()
@@ -163,11 +163,11 @@ def test_whoever_looks_whether_it_lives_is_not_traced(traced: TestClient, memory
         ({"OTEL_SERVICE_NAME": "shop"}, None),
     ],
 )
-def test_the_standard_variables_say_whether_and_where(environment: Mapping[str, str], exporter: str | None) -> None:
+def test_otel_variables_select_the_exporter(environment: Mapping[str, str], exporter: str | None) -> None:
     assert wanted_exporter(environment) == exporter
 
 
-def test_what_cannot_be_done_is_said_and_the_service_starts_without(caplog: pytest.LogCaptureFixture) -> None:
+def test_unsupported_exporter_is_logged_and_tracing_stays_off(caplog: pytest.LogCaptureFixture) -> None:
     assert "jaeger" in str(why_not("jaeger", {}))
     assert open_tracing({OTLP: "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}) is None
     assert "only http/protobuf is spoken" in caplog.text
@@ -189,18 +189,18 @@ def modules_of(hide: str, **variables: str) -> tuple[str, str]:
     return done.stdout.strip(), done.stderr
 
 
-def test_where_nobody_asks_no_sdk_is_imported() -> None:
+def test_sdk_is_not_imported_without_otel_variables() -> None:
     assert modules_of("") == ("[]", "")
 
 
-def test_where_the_extra_is_missing_the_log_says_how_to_get_it() -> None:
+def test_missing_otel_extra_is_logged_with_its_install_command() -> None:
     hide = "sys.modules['opentelemetry.sdk'] = None"
-    _, said = modules_of(hide, **{OTLP: "http://127.0.0.1:4318"})
-    assert "pip install 'lookalike[otel]'" in said
+    _, stderr = modules_of(hide, **{OTLP: "http://127.0.0.1:4318"})
+    assert "pip install 'lookalike[otel]'" in stderr
 
 
 class Collector:
-    """An OTLP collector of our own: keeps what it is sent."""
+    """Minimal OTLP collector that stores received spans."""
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
@@ -238,12 +238,12 @@ def test_spans_reach_a_collector(settings: Settings, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(OTLP, url)
         with TestClient(create_app(settings, open_with_fake)) as client:
             client.post("/search", files={"image": picture(1)})
-        # The end of the service sends what has not been sent.
+        # Shutdown flushes pending spans.
         assert {"POST /search", "search", "decode", "encode", "coarse", "fine"} <= {s.name for s in collector.spans}
         assert collector.services == {"lookalike"}
 
 
-def test_a_collector_that_is_not_there_costs_no_search_and_no_long_end(
+def test_unreachable_collector_does_not_affect_searches_or_delay_shutdown(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(OTLP, "http://127.0.0.1:9")

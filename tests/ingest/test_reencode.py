@@ -204,7 +204,7 @@ def test_a_damaged_original_is_named(service: Service) -> None:
     PictureFiles(service.settings.data_dir / "pictures").original(original).write_bytes(
         b"\xff\xd8\xff\xe0 no longer a picture"
     )
-    with pytest.raises(DamagedOriginalError, match=r"picture 1 \(key-50\)"):
+    with pytest.raises(DamagedOriginalError, match=r"image 1 \(key-50\)"):
         move(service, OtherEncoder())
 
 

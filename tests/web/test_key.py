@@ -174,7 +174,7 @@ def test_no_key_is_asked_for_where_none_would_help(
     with browser.new_context(base_url=other_name) as context:
         page = context.new_page()
         page.goto("/")
-        expect(page.locator("#message")).to_contain_text("Without API keys this service answers its own machine alone")
+        expect(page.locator("#message")).to_contain_text("without keys only local requests are allowed")
         expect(page.get_by_role("dialog")).to_be_hidden()
 
 

@@ -1,1 +1,1 @@
-"""Limits on connections, bodies, bytes, time and concurrency."""
+"""Admission control: limits on connections, bodies, memory, time and concurrency."""

@@ -1,4 +1,4 @@
-"""Limits of connections, whatever arrives over them."""
+"""Connection limits, and the file descriptors that they need."""
 
 import resource
 import sys
@@ -8,42 +8,43 @@ from starlette.formparsers import MultiPartParser
 
 from app.api.admission.data_rate import DataRate
 
-# Where the application's lifespan state has the limits, for the protocol.
+# Key of the limits in the application's lifespan state.
 LIMITS = "connection_limits"
-# File descriptors for files, the database and child processes; and the bytes of an upload that has one of its own,
-# because Starlette keeps it in a temporary file.
-_OTHER_DESCRIPTORS, _SPOOLED = 256, MultiPartParser.spool_max_size
+# Descriptors for files, the database and child processes.
+_OTHER_DESCRIPTORS = 256
+# Starlette spools larger uploads to temporary files, which take a descriptor each.
+_SPOOLED_UPLOAD_BYTES = MultiPartParser.spool_max_size
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Limits of connections.
+    """Limits of a process's connections.
 
     Attributes:
-        most: open at the same time.
-        rate: the least rate at which responses are read.
+        max_connections: open at the same time.
+        rate: minimum rate at which clients read responses.
     """
 
-    most: int
+    max_connections: int
     rate: DataRate
 
 
-def connections_within_descriptors(most: int, buffered_bytes: int) -> int:
-    """Returns how many connections there may be, and raises this process's limit of file descriptors for them.
+def connections_within_descriptors(wanted: int, buffered_bytes: int) -> int:
+    """Raise the process's limit of file descriptors as needed; return how many connections fit.
 
     Args:
-        most: how many there should be.
-        buffered_bytes: how many bytes requests may hold, which may all be in temporary files.
+        wanted: desired number of connections.
+        buffered_bytes: bytes that requests may hold, all of which may be in temporary files.
     """
-    others = _OTHER_DESCRIPTORS + buffered_bytes // _SPOOLED
-    soft, hard = (sys.maxsize if limit == resource.RLIM_INFINITY else limit for limit in _descriptors())
-    wanted = min(most + others, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, _descriptors()[1]))
-        soft = wanted
-    # Where there are too few descriptors, connections have half of them.
-    return min(most, max(soft - others, soft // 2))
+    others = _OTHER_DESCRIPTORS + buffered_bytes // _SPOOLED_UPLOAD_BYTES
+    soft, hard = (sys.maxsize if limit == resource.RLIM_INFINITY else limit for limit in _descriptor_limits())
+    target = min(wanted + others, hard)
+    if soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, _descriptor_limits()[1]))
+        soft = target
+    # If there are too few descriptors, connections get half of them.
+    return min(wanted, max(soft - others, soft // 2))
 
 
-def _descriptors() -> tuple[int, int]:
+def _descriptor_limits() -> tuple[int, int]:
     return resource.getrlimit(resource.RLIMIT_NOFILE)

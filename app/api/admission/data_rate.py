@@ -1,35 +1,35 @@
-"""The least rate at which a client has to send or read."""
+"""Minimum transfer rate of clients, with a grace period."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class DataRate:
-    """A least rate, and the longest pause.
+    """Minimum transfer rate.
 
     Attributes:
-        least: bytes a second.
-        grace_s: seconds that a client may pause, and that it may fall behind the rate.
+        bytes_per_s: the rate.
+        grace_s: seconds that a client may pause or fall behind the rate.
     """
 
-    least: int
+    bytes_per_s: int
     grace_s: float
 
 
 @dataclass
-class Pace:
-    """How much longer one client may be waited for.
+class GracePeriod:
+    """Remaining grace period of one client.
 
-    Waiting uses up the grace period, and bytes give it back. It never grows beyond the grace period, so bytes sent
-    quickly are no credit for a long pause.
+    Waiting uses it up, and transferred bytes restore it. It never exceeds `rate.grace_s`, so a fast transfer earns no
+    credit for a long pause.
     """
 
     rate: DataRate
-    left_s: float = field(init=False)
+    remaining_s: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.left_s = self.rate.grace_s
+        self.remaining_s = self.rate.grace_s
 
-    def waited(self, seconds: float, transferred: int) -> None:
-        """Counts seconds of waiting, and the bytes that arrived or were read meanwhile."""
-        self.left_s = min(self.rate.grace_s, self.left_s - seconds + transferred / self.rate.least)
+    def record(self, seconds: float, transferred: int) -> None:
+        """Subtract seconds of waiting, and add the time that the transferred bytes are worth."""
+        self.remaining_s = min(self.rate.grace_s, self.remaining_s - seconds + transferred / self.rate.bytes_per_s)

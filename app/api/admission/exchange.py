@@ -1,7 +1,7 @@
-"""One request from its head to the end of its response, within the limits of its kind.
+"""One request and its response, within the limits of the request's class.
 
-The body is counted and timed as it arrives, the request changes its place as it proceeds, and a large response is
-passed on in pieces, so that what a slow client has not read yet stays here and not in the connection's buffer.
+The body is counted and timed as it arrives, the request switches permits as it proceeds, and a large response is sent
+in chunks, so that what a slow client has not read yet stays in the application and not in the connection's buffer.
 """
 
 import asyncio
@@ -11,132 +11,138 @@ from typing import NoReturn
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.admission.body_limit import Lane
-from app.api.admission.data_rate import Pace
-from app.api.admission.shares import Charge, Place, Shares
+from app.api.admission.body_limit import RequestClass
+from app.api.admission.data_rate import GracePeriod
+from app.api.admission.fair_limit import Charge, FairLimit, Permit
 from app.errors import LookalikeError, OverloadedError, TooLargeError, TooSlowError
 
-# Bytes of a response that are handed to the connection at a time.
-PIECE = 65_536
+# Bytes of a response that are written to the connection at a time.
+SEND_CHUNK_BYTES = 65_536
 
 
-class RefusedError(Exception):
-    """The request is refused; `Exchange.refused` has the reason. Never leaves the middleware."""
+class RejectedError(Exception):
+    """The request is rejected; `Exchange.rejection` has the reason. Never leaves the middleware."""
 
 
 class Exchange:
-    """One request and its response.
+    """ASGI `receive` and `send` of one request, with its limits applied.
 
     Attributes:
-        refused: why the request is refused; what the application makes of it is then dropped.
-        left: whether the client has closed the connection before its request was complete.
-        charge: the bytes that it holds.
+        rejection: why the request is rejected; the application's response is then dropped.
+        disconnected: whether the client closed the connection before its request was complete.
+        charge: bytes of memory charged to the request.
     """
 
-    def __init__(self, lane: Lane, caller: Hashable, budget: Shares, receive: Receive, send: Send) -> None:
-        self._lane, self._receive, self._send = lane, receive, send
-        self._place, self._pace = Place(caller), Pace(lane.body.rate)
+    def __init__(
+        self, request_class: RequestClass, caller: Hashable, budget: FairLimit, receive: Receive, send: Send
+    ) -> None:
+        self._request_class, self._receive, self._send = request_class, receive, send
+        self._permit, self._grace = Permit(caller), GracePeriod(request_class.body.rate)
         self.charge = Charge(budget, caller)
-        self.refused: LookalikeError | None = None
-        self.left = False
-        self._seen, self._complete, self._buffered, self._paid = 0, False, bytearray(), 0
-        self._until = asyncio.get_running_loop().time() + lane.body.seconds
+        self.rejection: LookalikeError | None = None
+        self.disconnected = False
+        self._received, self._complete, self._buffered, self._charged = 0, False, bytearray(), 0
+        self._deadline = asyncio.get_running_loop().time() + request_class.body.timeout_s
 
-    async def begin(self, scope: Scope) -> None:
-        """Takes a place, and reads the body where the application gets it whole.
+    async def start(self, scope: Scope) -> None:
+        """Acquire a permit, and read the body if its class is buffered.
 
         Raises:
-            RefusedError: the request is too large, too slow or one too many.
+            RejectedError: the request is too large, too slow, or over the concurrency or memory limit.
         """
         headers = Headers(scope=scope)
-        declared, lane = _declared(headers), self._lane
-        if declared > lane.body.most:
-            self._refuse(TooLargeError(lane.body.most))
+        declared, request_class = _content_length(headers), self._request_class
+        if declared > request_class.body.max_bytes:
+            self._reject(TooLargeError(request_class.body.max_bytes))
         if not declared and "transfer-encoding" not in headers:
             self._complete = True
-            self._enter(lane.working)
+            self._acquire(request_class.working)
             return
-        if not lane.working.fits(self._place.caller):
-            self._refuse(OverloadedError())
-        self._pay(declared)
-        self._enter(lane.arriving)
-        if lane.buffered:
-            while not (self._complete or self.left):
-                self._buffered += (await self._part()).get("body", b"")
+        if not request_class.working.can_acquire(self._permit.caller):
+            self._reject(OverloadedError())
+        self._charge_body(declared)
+        self._acquire(request_class.arriving)
+        if request_class.buffered:
+            while not (self._complete or self.disconnected):
+                self._buffered += (await self._receive_part()).get("body", b"")
 
     async def receive(self) -> Message:
-        """Returns the next part of the body, for the application."""
+        """Return the next part of the body to the application."""
         if self._buffered:
             body, self._buffered = bytes(self._buffered), bytearray()
             return {"type": "http.request", "body": body, "more_body": False}
-        return await self._receive() if self._complete else await self._part()
+        return await self._receive() if self._complete else await self._receive_part()
 
     async def send(self, message: Message) -> None:
-        """Passes on a part of the response, from the application."""
-        if self.refused is not None:
+        """Send a part of the application's response, in chunks."""
+        if self.rejection is not None:
             return
         if message["type"] == "http.response.start":
-            # Where no place is free for sending, the one for working is kept.
-            self._place.move(self._lane.sending)
+            # If no permit for sending is free, the one for working is kept.
+            self._permit.switch_to(self._request_class.sending)
             await self._send(message)
             return
         body, more = message.get("body", b""), message.get("more_body", False)
         self.charge.shrink(len(body))
-        for at in range(0, len(body) or 1, PIECE):
-            last = at + PIECE >= len(body)
-            await self._send({**message, "body": body[at : at + PIECE], "more_body": more or not last})
+        for at in range(0, len(body) or 1, SEND_CHUNK_BYTES):
+            last = at + SEND_CHUNK_BYTES >= len(body)
+            await self._send({**message, "body": body[at : at + SEND_CHUNK_BYTES], "more_body": more or not last})
 
-    def end(self) -> None:
-        """Gives up the place, and what is charged."""
-        self._place.leave()
+    def close(self) -> None:
+        """Release the permit and the charged memory."""
+        self._permit.release()
         self.charge.shrink()
 
-    async def _part(self) -> Message:
-        message = await self._next()
+    async def _receive_part(self) -> Message:
+        message = await self._receive_in_time()
         if message["type"] == "http.disconnect":
-            self.left = True
+            self.disconnected = True
             return message
         size = len(message.get("body", b""))
-        self._seen += size
-        if self._seen > self._lane.body.most:
-            self._refuse(TooLargeError(self._lane.body.most))
-        self._pay(self._seen)
+        self._received += size
+        if self._received > self._request_class.body.max_bytes:
+            self._reject(TooLargeError(self._request_class.body.max_bytes))
+        self._charge_body(self._received)
         if not message.get("more_body", False):
             self._complete = True
-            if self._lane.working is not self._lane.arriving:
-                self._enter(self._lane.working)
+            if self._request_class.working is not self._request_class.arriving:
+                self._acquire(self._request_class.working)
         return message
 
-    async def _next(self) -> Message:
+    async def _receive_in_time(self) -> Message:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            async with asyncio.timeout_at(min(self._until, began + self._pace.left_s)):
+            async with asyncio.timeout_at(min(self._deadline, began + self._grace.remaining_s)):
                 message = await self._receive()
         except TimeoutError:
-            late = loop.time() >= self._until
-            self._refuse(TooSlowError(self._lane.body.seconds if late else None, self._lane.body.rate.least))
-        self._pace.waited(loop.time() - began, len(message.get("body", b"")))
+            late = loop.time() >= self._deadline
+            self._reject(
+                TooSlowError(
+                    self._request_class.body.timeout_s if late else None, self._request_class.body.rate.bytes_per_s
+                )
+            )
+        self._grace.record(loop.time() - began, len(message.get("body", b"")))
         return message
 
-    def _pay(self, size: int) -> None:
-        """Charges a body of this size, as far as it is not charged yet."""
+    def _charge_body(self, size: int) -> None:
+        """Charge a body of this size, less what is already charged."""
         try:
-            self.charge.add(self._lane.memory_factor * max(size - self._paid, 0))
+            self.charge.add(self._request_class.memory_factor * max(size - self._charged, 0))
         except OverloadedError as error:
-            self._refuse(error)
-        self._paid = max(size, self._paid)
+            self._reject(error)
+        self._charged = max(size, self._charged)
 
-    def _enter(self, pool: Shares) -> None:
-        if not self._place.move(pool):
-            self._refuse(OverloadedError())
+    def _acquire(self, limit: FairLimit) -> None:
+        if not self._permit.switch_to(limit):
+            self._reject(OverloadedError())
 
-    def _refuse(self, error: LookalikeError) -> NoReturn:
-        # What the application makes of this is dropped, and the error is the response.
-        self.refused = error
-        raise RefusedError
+    def _reject(self, error: LookalikeError) -> NoReturn:
+        # The response is built from this error; the application's own response is dropped.
+        self.rejection = error
+        raise RejectedError
 
 
-def _declared(headers: Headers) -> int:
+def _content_length(headers: Headers) -> int:
     length = headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() else 0

@@ -1,45 +1,45 @@
-"""Responds 503 before any work to a request that is one too many, and cuts off slow and oversized ones."""
+"""Admission middleware: respond 503 when the concurrency limit is reached, and reject slow and oversized requests."""
 
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.admission.exchange import Exchange, RefusedError
-from app.api.admission.lanes import Lanes
-from app.api.admission.shares import Shares
+from app.api.admission.exchange import Exchange, RejectedError
+from app.api.admission.fair_limit import FairLimit
+from app.api.admission.request_classes import RequestClasses
 from app.api.middleware.callers import caller_of
-from app.api.problems import respond
+from app.api.problems import error_response
 
-# Where a request's state has its caller, and the bytes that it is charged.
+# Keys of a request's state: its caller, and the memory charged to it.
 CALLER, CHARGE = "caller", "charge"
 
 
-class Admission:
-    """Admits requests by their number and bytes, in fair shares for callers.
+class AdmissionMiddleware:
+    """Limits the number and memory of concurrent requests, shared fairly between callers.
 
     Args:
         app: the application.
-        lanes: limits by kind of request.
-        budget: bytes that all requests may hold.
+        request_classes: limits by kind of request.
+        budget: memory limit of all requests together, in bytes.
     """
 
-    def __init__(self, app: ASGIApp, lanes: Lanes, budget: Shares) -> None:
-        self._app, self._lanes, self._budget = app, lanes, budget
+    def __init__(self, app: ASGIApp, request_classes: RequestClasses, budget: FairLimit) -> None:
+        self._app, self._request_classes, self._budget = app, request_classes, budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on within its limits."""
+        """Call the application within the limits of the request's class."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        lane, caller = self._lanes.of(scope["method"], scope["path"]), caller_of(scope)
-        exchange = Exchange(lane, caller, self._budget, receive, send)
+        request_class, caller = self._request_classes.of(scope["method"], scope["path"]), caller_of(scope)
+        exchange = Exchange(request_class, caller, self._budget, receive, send)
         scope.setdefault("state", {}).update({CALLER: caller, CHARGE: exchange.charge})
         try:
-            with suppress(RefusedError):
-                await exchange.begin(scope)
-                if not exchange.left:
+            with suppress(RejectedError):
+                await exchange.start(scope)
+                if not exchange.disconnected:
                     await self._app(scope, exchange.receive, exchange.send)
         finally:
-            exchange.end()
-        if exchange.refused is not None:
-            await respond(exchange.refused)(scope, receive, send)
+            exchange.close()
+        if exchange.rejection is not None:
+            await error_response(exchange.rejection)(scope, receive, send)

@@ -1,7 +1,7 @@
-"""Threads for blocking work, apart for what must not wait for the rest.
+"""Thread pools for blocking work.
 
-Ordinary endpoints run in AnyIO's own threads. Health, metrics and key look-ups, images on their way out, and searches
-have threads of their own.
+Ordinary endpoints run in AnyIO's default threads. Health, metrics and key look-ups, image downloads, and searches
+have separate threads, so that they do not wait for the rest.
 """
 
 import asyncio
@@ -21,74 +21,74 @@ from app.catalogue.database.priority import Priority, priority
 T = TypeVar("T")
 
 
-class PromptThreads:
-    """A few threads for short work that has to be answered while all other threads are busy."""
+class ReservedThreads:
+    """A few threads for short work that must not wait while all other threads are busy."""
 
     def __init__(self, threads: int = 4) -> None:
         self._limiter = CapacityLimiter(threads)
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Calls a function in one of the threads; its database connection is one of those kept for such work."""
+        """Call a function in one of the threads, with a database connection reserved for such work."""
 
-        def promptly() -> T:
+        def call() -> T:
             with priority(Priority.PROMPT):
                 return work(*arguments)
 
-        return await to_thread.run_sync(promptly, limiter=self._limiter)
+        return await to_thread.run_sync(call, limiter=self._limiter)
 
 
-class FairThreads:
-    """Runs work in a pool of threads, one piece of each caller in turn.
+class FairExecutor:
+    """Thread pool executor with round-robin scheduling between callers.
 
-    Someone who searches with hundreds of images at the same time does not delay others by all of them.
+    A caller that searches with hundreds of images at once delays each other caller by one of them only.
     """
 
     def __init__(self, threads: Executor) -> None:
-        self._threads, self._changing = threads, Lock()
+        self._threads, self._lock = threads, Lock()
         self._waiting: dict[Hashable, deque[tuple[Future[Any], Callable[[], Any]]]] = {}
 
     def submit(self, caller: Hashable, work: Callable[[], T]) -> "Future[T]":
-        """Has a piece of work done when it is the caller's turn."""
+        """Submit work, to be run at the caller's turn."""
         future: Future[T] = Future()
-        with self._changing:
+        with self._lock:
             self._waiting.setdefault(caller, deque()).append((future, work))
-        self._threads.submit(self._next)
+        self._threads.submit(self._run_next)
         return future
 
-    def _next(self) -> None:
-        future, work = self._take()
+    def _run_next(self) -> None:
+        future, work = self._next_task()
         if not future.set_running_or_notify_cancel():
             return
         try:
             future.set_result(work())
-        except BaseException as error:  # the future's reader gets it
+        except BaseException as error:  # re-raised by the future
             future.set_exception(error)
 
-    def _take(self) -> tuple[Future[Any], Callable[[], Any]]:
-        """Takes a piece of the caller who has waited longest, who then waits behind all others."""
-        with self._changing:
+    def _next_task(self) -> tuple[Future[Any], Callable[[], Any]]:
+        """Remove a task of the caller at the head of the queue, and move the caller to its end."""
+        with self._lock:
             caller = next(iter(self._waiting))
-            pieces = self._waiting.pop(caller)
-            piece = pieces.popleft()
-            if pieces:
-                self._waiting[caller] = pieces
-        return piece
+            tasks = self._waiting.pop(caller)
+            task = tasks.popleft()
+            if tasks:
+                self._waiting[caller] = tasks
+        return task
 
 
 @dataclass(frozen=True)
-class Searches:
-    """Runs the searches of one request in the threads for searches."""
+class SearchExecutor:
+    """Runs the searches of one request in the search threads."""
 
-    threads: FairThreads
+    threads: FairExecutor
     caller: Hashable
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Waits for a search."""
+        """Run a search and return its result."""
         return (await self.run_all([work]))[0]
 
-    async def run_all(self, pieces: Sequence[Callable[[], T]]) -> list[T]:
-        """Waits for several searches; where one fails, those that have not begun are dropped."""
-        futures = [asyncio.wrap_future(self.threads.submit(self.caller, _in_context(piece))) for piece in pieces]
+    async def run_all(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
+        """Run several searches and return their results; if one fails, those that have not started are cancelled."""
+        futures = [asyncio.wrap_future(self.threads.submit(self.caller, _with_context(task))) for task in tasks]
         try:
             return list(await asyncio.gather(*futures))
         finally:
@@ -96,8 +96,8 @@ class Searches:
                 future.cancel()
 
 
-def _in_context(work: Callable[[], T]) -> Callable[[], T]:
-    """Returns the work as it is done in a thread: with what is known of the request, and the priority of searches."""
+def _with_context(work: Callable[[], T]) -> Callable[[], T]:
+    """Wrap work to run in a thread with the request's context variables and the priority of searches."""
 
     def search() -> T:
         with priority(Priority.SEARCH):

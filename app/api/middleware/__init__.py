@@ -1,1 +1,1 @@
-"""Middleware: keys, host names, rate limit, request log, disconnects."""
+"""Middleware: API keys, host names, rate limit, request log, disconnects."""

@@ -1,12 +1,11 @@
-"""Who may do what: API keys, other people's web pages, and how often.
+"""Authentication and authorisation: API keys and scopes, host names, origins, rate limit.
 
-While there are no keys, every program on this machine may do everything and nothing else is answered: the service
-listens on loopback alone (`app/cli/serve.py`), and goes back to answering loopback alone when its last key is revoked.
-From the first key on, every request but those of `OPEN` shows one: as `Authorization: Bearer`, or in the cookie that
-the page for people sets.
+While there are no keys, local programs may do everything and all other requests are rejected: the service listens on
+loopback only (`app/cli/serve.py`), and accepts only loopback again when its last key is revoked. Once there is a key,
+every request except those to `OPEN_PATHS` needs one, as `Authorization: Bearer` or in the cookie that the page sets.
 
-Starlette's `TrustedHostMiddleware` does not fit here: it knows no "any IP address", which `LOOKALIKE_ALLOWED_HOSTS`
-always admits, keeps the dot that may end a name, answers in plain text, and cannot depend on whether there are keys.
+Starlette's `TrustedHostMiddleware` is not used: it cannot admit any IP address, which `LOOKALIKE_ALLOWED_HOSTS` always
+does, keeps a name's trailing dot, responds in plain text, and cannot depend on whether there are keys.
 """
 
 import logging
@@ -19,11 +18,11 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.admission.threads import PromptThreads
+from app.api.admission.threads import ReservedThreads
 from app.api.middleware.callers import KEY_ID
 from app.api.middleware.loopback import requested_host, require_local
 from app.api.middleware.rate_limit import RateLimit
-from app.api.problems import respond
+from app.api.problems import error_response
 from app.catalogue import keys
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Key
@@ -33,84 +32,84 @@ from app.errors import ForbiddenError, LookalikeError, UnauthorisedError, Unavai
 log = logging.getLogger(__name__)
 
 COOKIE = "lookalike_key"
-METRICS, READY = "/metrics", "/readyz"
-# The page itself, its parts, the description of the API, and whether the service lives.
-OPEN = ("/", "/healthz", READY, "/openapi.json", "/session")
+METRICS_PATH, READY_PATH = "/metrics", "/readyz"
+# The page and its assets, the API's description, and health checks.
+OPEN_PATHS = ("/", "/healthz", READY_PATH, "/openapi.json", "/session")
 OPEN_FOLDERS = ("/web/", "/docs", "/redoc", "/static-offline-docs/")
-SEARCHES = (("POST", "/search"), ("POST", "/search/batch"))
-READING = ("GET", "HEAD", "OPTIONS")
-# Where a request's state says whether its caller may see the catalogue, on open paths that show more to such callers.
-INFORMED = "informed"
-# So long a process may believe what it last heard of a key; a revoked one works for no longer.
-BELIEVED_S = 1.0
-# Who makes up tokens must not fill the memory with them.
-_MOST_REMEMBERED, _LONGEST = 10_000, 200
+SEARCH_OPERATIONS = (("POST", "/search"), ("POST", "/search/batch"))
+READ_METHODS = ("GET", "HEAD", "OPTIONS")
+# Key of a request's state: whether its caller may search. Set on open paths that return more to such callers.
+MAY_SEARCH = "may_search"
+# Seconds for which a key look-up is cached; the longest that a revoked key still works.
+CACHE_TTL_S = 1.0
+# Bounds on the cache, so that made-up tokens cannot fill the memory.
+_MAX_ENTRIES, _MAX_TOKEN_LENGTH = 10_000, 200
 
 
-class Doorkeeper:
-    """Remembers for a moment what the database says of keys."""
+class ApiKeyCache:
+    """Cache of API key look-ups, with a time to live of `CACHE_TTL_S`."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database, self._clock = database, clock
-        self._heard: dict[str, tuple[float, Key | None]] = {}
-        self._any: tuple[float, bool] = (0.0, True)
-        self._known, self._unknown = PromptThreads(), PromptThreads()
+        self._entries: dict[str, tuple[float, Key | None]] = {}
+        self._any_key: tuple[float, bool] = (0.0, True)
+        self._key_threads, self._other_threads = ReservedThreads(), ReservedThreads()
 
-    def threads(self, token: str | None) -> PromptThreads:
-        """Returns the threads that look a token up; made-up ones have their own, and do not delay real keys."""
-        return self._unknown if self.last_heard(token)[1] is None else self._known
+    def threads(self, token: str | None) -> ReservedThreads:
+        """Return the threads that look a token up; unknown tokens have separate ones and do not delay valid keys."""
+        return self._other_threads if self.last_known(token)[1] is None else self._key_threads
 
     def keys_exist(self) -> bool:
-        """Tells whether there is a key at all."""
-        until, answer = self._any
+        """Return whether any key exists."""
+        until, answer = self._any_key
         if self._clock() >= until:
-            with self._asking() as session:
+            with self._session() as session:
                 answer = keys.any_key(session)
-            self._any = (self._clock() + BELIEVED_S, answer)
+            self._any_key = (self._clock() + CACHE_TTL_S, answer)
         return answer
 
     def key(self, token: str) -> Key | None:
-        """Returns the key that a token is, if it is one."""
-        if len(token) > _LONGEST:
+        """Return the key of a token; None if the token is not valid."""
+        if len(token) > _MAX_TOKEN_LENGTH:
             return None
-        until, key = self._heard.get(token, (0.0, None))
+        until, key = self._entries.get(token, (0.0, None))
         if self._clock() >= until:
-            with self._asking() as session:
+            with self._session() as session:
                 key = keys.find_key(session, token)
-            if len(self._heard) >= _MOST_REMEMBERED:
-                self._heard = {known: heard for known, heard in self._heard.items() if heard[1] is not None}
-            self._heard[token] = (self._clock() + BELIEVED_S, key)
+            if len(self._entries) >= _MAX_ENTRIES:
+                self._entries = {token: entry for token, entry in self._entries.items() if entry[1] is not None}
+            self._entries[token] = (self._clock() + CACHE_TTL_S, key)
         return key
 
-    def last_heard(self, token: str | None) -> tuple[bool, Key | None]:
-        """Returns whether there were keys, and the key that a token was, when either was last looked up."""
-        return self._any[1], self._heard.get(token or "", (0.0, None))[1]
+    def last_known(self, token: str | None) -> tuple[bool, Key | None]:
+        """Return whether any key exists and the key of a token, as of the last look-ups, however old."""
+        return self._any_key[1], self._entries.get(token or "", (0.0, None))[1]
 
-    def knows(self, token: str | None) -> bool:
-        """Tells whether the database need not be asked."""
+    def is_cached(self, token: str | None) -> bool:
+        """Return whether `keys_exist` and `key` need no database query."""
         now = self._clock()
-        return now < self._any[0] and (token is None or now < self._heard.get(token, (0.0, None))[0])
+        return now < self._any_key[0] and (token is None or now < self._entries.get(token, (0.0, None))[0])
 
     @contextmanager
-    def _asking(self) -> Iterator[Session]:
-        """Opens a session, and keeps from callers that are not identified yet where the database is."""
+    def _session(self) -> Iterator[Session]:
+        """Open a session; hide the database's address in errors, because the caller is not authenticated yet."""
         try:
             with self._database.asking() as session:
                 yield session
         except UnavailableError as error:
             log.warning("API keys cannot be looked up: %s", error)
-            raise UnavailableError("The database cannot be used right now.", error.retry_after) from error
+            raise UnavailableError("The database is unavailable.", error.retry_after) from error
 
 
-class Access:
-    """Lets a request pass, or answers 401, 403 or 429.
+class AuthMiddleware:
+    """Middleware that responds 401, 403 or 429 to requests that are not allowed.
 
     Args:
-        app: what is behind it.
-        required: whether keys are asked for, once there are some.
-        rate: how often one key may ask, such as `600/minute`.
-        hosts: the names that the service may be called by, beside addresses; any, where none are given.
-        origins: other sites whose pages may use the service.
+        app: the application.
+        required: whether requests need a key once there is one.
+        rate: rate limit of each key, such as `600/minute`.
+        hosts: allowed host names, in addition to IP addresses; empty allows any.
+        origins: other origins whose pages may use the service.
     """
 
     def __init__(
@@ -127,109 +126,110 @@ class Access:
         self._rate = RateLimit(rate) if rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Looks at a request's head."""
+        """Check host, origin, key and rate before the application is called."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
-            self._require_own_name(Headers(scope=scope))
-            self._require_own_page(scope["method"], Headers(scope=scope))
+            self._check_host(Headers(scope=scope))
+            self._check_origin(scope["method"], Headers(scope=scope))
             if not is_open(scope["path"]):
                 await self._require_key(scope)
-            elif scope["path"] == READY:
-                scope["state"][INFORMED] = await self._may_look(scope)
-        except LookalikeError as refusal:
-            await respond(refusal)(scope, receive, send)
+            elif scope["path"] == READY_PATH:
+                scope["state"][MAY_SEARCH] = await self._may_search(scope)
+        except LookalikeError as error:
+            await error_response(error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _require_own_name(self, headers: Headers) -> None:
-        """Refuses a request to another name, such as that of a site that was made to resolve to this machine."""
+    def _check_host(self, headers: Headers) -> None:
+        """Reject other host names, such as that of a site that resolves to this machine (DNS rebinding)."""
         if not self._hosts:
             return
         host = requested_host(headers)
         if host is None or not (host.name in self._hosts or address_of(host.name)):
             raise ForbiddenError(
                 "host_not_allowed",
-                f"The host name {headers.get('host', '')!r} is not among LOOKALIKE_ALLOWED_HOSTS. Add it there if this "
+                f"The host name {headers.get('host', '')!r} is not allowed. Add it to LOOKALIKE_ALLOWED_HOSTS if this "
                 "service is reached by it.",
             )
 
-    def _require_own_page(self, method: str, headers: Headers) -> None:
-        """Refuses what another site's page makes a visitor's browser do."""
-        if method in READING or (sent := headers.get("origin")) is None:
+    def _check_origin(self, method: str, headers: Headers) -> None:
+        """Reject changes that a page of another site makes through a visitor's browser (CSRF)."""
+        if method in READ_METHODS or (sent := headers.get("origin")) is None:
             return
         origin, host = parse_origin(sent), requested_host(headers)
         if origin is None or not (origin in self._origins or (host is not None and origin.is_of(host))):
             raise ForbiddenError(
                 "origin_not_allowed",
-                f"Pages of {sent!r} may not use this service. Add the origin to LOOKALIKE_CORS_ORIGINS if they should.",
+                f"The origin {sent!r} is not allowed. Add it to LOOKALIKE_CORS_ORIGINS if its pages may use this "
+                "service.",
             )
 
     async def _require_key(self, scope: Scope) -> None:
         if not self._required:
             return
-        key = await self._caller(scope)
+        key = await self._authorise(scope)
         if self._rate and key is not None:
             self._rate.require(key)
 
-    async def _may_look(self, scope: Scope) -> bool:
+    async def _may_search(self, scope: Scope) -> bool:
         try:
             if self._required:
-                await self._caller(scope)
+                await self._authorise(scope)
         except LookalikeError:
             return False
         return True
 
-    async def _caller(self, scope: Scope) -> Key | None:
-        """Returns the key of a request that may do what it asks for; None for a local one while there are no keys."""
-        doorkeeper: Doorkeeper = scope["state"]["doorkeeper"]
-        token = shown(Headers(scope=scope))
-        # What is remembered needs no thread.
-        if doorkeeper.knows(token):
-            return _identified(scope, doorkeeper, token)
-        return await doorkeeper.threads(token).run(_identified, scope, doorkeeper, token)
+    async def _authorise(self, scope: Scope) -> Key | None:
+        """Return the key of an authorised request; None for a local request while there are no keys."""
+        api_keys: ApiKeyCache = scope["state"]["api_keys"]
+        token = sent_key(Headers(scope=scope))
+        # Cached look-ups do not block, so they need no thread.
+        if api_keys.is_cached(token):
+            return _check_key(scope, api_keys, token)
+        return await api_keys.threads(token).run(_check_key, scope, api_keys, token)
 
 
-def _identified(scope: Scope, doorkeeper: Doorkeeper, token: str | None) -> Key | None:
+def _check_key(scope: Scope, api_keys: ApiKeyCache, token: str | None) -> Key | None:
     try:
-        keyed = doorkeeper.keys_exist()
-        key = doorkeeper.key(token) if keyed and token else None
+        keys_exist = api_keys.keys_exist()
+        key = api_keys.key(token) if keys_exist and token else None
     except UnavailableError:
-        # Monitoring is to see just that the database is away, so what it showed before is enough.
-        keyed, key = doorkeeper.last_heard(token)
-        if scope["path"] not in (METRICS, READY) or (keyed and key is None):
+        # Monitoring must be able to report that the database is unavailable, so an expired look-up is enough.
+        keys_exist, key = api_keys.last_known(token)
+        if scope["path"] not in (METRICS_PATH, READY_PATH) or (keys_exist and key is None):
             raise
-    if not keyed:
+    if not keys_exist:
         require_local(scope)
         return None
     if key is None:
-        raise UnauthorisedError(shown=token is not None)
+        raise UnauthorisedError(key_sent=token is not None)
     scope["state"][KEY_ID] = key.id
-    needed = needed_scope(scope["method"], scope["path"])
-    if not key.allows(needed):
-        raise ForbiddenError("insufficient_scope", f'The key "{key.name}" lacks the scope "{needed}".')
+    required = required_scope(scope["method"], scope["path"])
+    if not key.allows(required):
+        raise ForbiddenError("insufficient_scope", f'The key "{key.name}" lacks the scope "{required}".')
     return key
 
 
-def shown(headers: Headers) -> str | None:
-    """Returns the key that a request shows, in its head or in the page's cookie."""
+def sent_key(headers: Headers) -> str | None:
+    """Return a request's API key, from its `Authorization` header or the page's cookie."""
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token:
         return token.strip()
-    # Other programs' cookies come along, and are not all as the standard's own parser wants them.
+    # Cookies of other programs on the same host may be invalid for the standard library's parser.
     return cookie_parser(headers.get("cookie", "")).get(COOKIE)
 
 
 def is_open(path: str) -> bool:
-    """Tells whether a path is for everybody."""
-    return path in OPEN or path.startswith(OPEN_FOLDERS)
+    """Return whether a path needs no API key."""
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 
-def needed_scope(method: str, path: str) -> keys.Scope:
-    """Returns what a key must be for."""
-    if path == METRICS:
+def required_scope(method: str, path: str) -> keys.Scope:
+    """Return the scope that a key needs for a request."""
+    if path == METRICS_PATH:
         return keys.Scope.ADMIN
-    if method in READING or (method, path) in SEARCHES:
+    if method in READ_METHODS or (method, path) in SEARCH_OPERATIONS:
         return keys.Scope.SEARCH
     return keys.Scope.WRITE

@@ -1,18 +1,18 @@
-"""Whose request it is, for limits that callers share."""
+"""Identify the caller of a request, for limits shared between callers."""
 
 from collections.abc import Hashable
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.types import Scope
 
-# Where a request's state has the id of its API key.
+# Key of a request's state: the id of its API key.
 KEY_ID = "key_id"
-# A household or a server usually has all addresses of such a network.
+# One household or server usually has all addresses of such a network.
 _IPV6_PREFIX = 64
 
 
 def caller_of(scope: Scope) -> Hashable:
-    """Returns the API key of a request by its id, or its client's address where it shows no key."""
+    """Return the id of a request's API key, or its client's address (IPv6: the /64 network) if it has no key."""
     key_id: int | None = scope.get("state", {}).get(KEY_ID)
     if key_id is not None:
         return ("key", key_id)

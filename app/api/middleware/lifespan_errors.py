@@ -1,4 +1,4 @@
-"""Why a service cannot start, or did not end well, for whoever reads its log."""
+"""Log known startup and shutdown errors as one line, without a traceback."""
 
 import sys
 
@@ -8,20 +8,20 @@ from app.errors import LookalikeError
 from models.errors import ModelError
 
 
-class Sentences:
-    """Has the server log a sentence, and not a traceback, where what went wrong at its start or end was foreseen."""
+class LifespanErrorMiddleware:
+    """Middleware that replaces the traceback of a known lifespan error by its message."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes everything on; only of a failed start or end it changes what the server is told."""
+        """Call the application; change only its `lifespan.*.failed` messages."""
 
-        async def told(message: Message) -> None:
-            # It is sent while the error is being handled.
+        async def send_message(message: Message) -> None:
+            # Starlette sends the message while it handles the exception.
             error = sys.exception()
             if message["type"].endswith(".failed") and isinstance(error, LookalikeError | ModelError):
                 message = {**message, "message": str(error)}
             await send(message)
 
-        await self._app(scope, receive, told if scope["type"] == "lifespan" else send)
+        await self._app(scope, receive, send_message if scope["type"] == "lifespan" else send)

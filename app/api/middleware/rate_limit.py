@@ -1,4 +1,4 @@
-"""How often a key may be used, in one process."""
+"""Rate limit of API keys, per process."""
 
 import time
 
@@ -11,7 +11,7 @@ from app.errors import TooManyRequestsError
 
 
 class RateLimit:
-    """Limits how often each key may be used, in this process.
+    """Moving-window rate limit of each API key, counted in this process.
 
     Args:
         rate: such as `600/minute`.
@@ -22,10 +22,10 @@ class RateLimit:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def require(self, key: Key) -> None:
-        """Counts a request of a key.
+        """Count a request of a key.
 
         Raises:
-            TooManyRequestsError: it exceeds the limit.
+            TooManyRequestsError: the request exceeds the limit.
         """
         if not self._limiter.hit(self._rate, str(key.id)):
             window = self._limiter.get_window_stats(self._rate, str(key.id))

@@ -1,18 +1,18 @@
-"""What a request is called, in its answer and in the log."""
+"""Request ids, for the `X-Request-ID` header and the log."""
 
 import re
 import secrets
 
 HEADER = "X-Request-ID"
-# Longer than any that are in use, and nothing that could be read as something else in a log.
-_SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+# Longer than any format in use, without characters that have a meaning in a log.
+_VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
 
 def new_id() -> str:
-    """Makes an id that no other request has: 32 hexadecimal digits."""
+    """Return a random id of 32 hexadecimal digits."""
     return secrets.token_hex(16)
 
 
-def usable_id(given: str | None) -> str:
-    """Returns the id that a proxy or a program sent along if it can be used, or a new one."""
-    return given if given is not None and _SANE.fullmatch(given) else new_id()
+def valid_or_new_id(request_id: str | None) -> str:
+    """Return the id sent by a proxy or client if it is valid, else a new one."""
+    return request_id if request_id is not None and _VALID.fullmatch(request_id) else new_id()

@@ -1,11 +1,10 @@
-"""What is known of every request: its id, how it was answered and how long that took; in log, metrics and traces.
+"""Request id, log line, metrics and trace span of every request.
 
-The id is that of the header X-Request-ID where a proxy or a program sends one that can be used, and made here
-otherwise; the answer carries it, and so does every line that is logged meanwhile. An error that nobody foresaw is
-answered here, so that its answer is like any other.
+The id is taken from the header X-Request-ID if it is valid, else generated; the response and every log line of the
+request carry it. Unexpected exceptions become a 500 here, so that their responses have the id and are counted too.
 
-A client that disconnects before its answer begins is no error of the service: its request is logged and counted as 499,
-whatever the application makes of the missing rest of a body.
+A client that disconnects before its response begins is not an error of the service: its request is logged and counted
+as 499, whatever the application does with an incomplete body.
 """
 
 import logging
@@ -20,105 +19,105 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.admission.body_limit import ALWAYS
-from app.api.middleware.request_id import HEADER, usable_id
-from app.api.problems import PROBLEM_CODE, bug_response
+from app.api.admission.body_limit import MONITORING_PATHS
+from app.api.middleware.request_id import HEADER, valid_or_new_id
+from app.api.problems import PROBLEM_CODE, internal_error_response
 from app.common.escaping import escape_controls
 from app.observability.log_format import ABOUT, REQUEST_ID
 from app.observability.metrics import OTHER, Metrics
 
 if TYPE_CHECKING:
-    # Whoever traces nothing need not have OpenTelemetry.
+    # OpenTelemetry is an optional dependency.
     from app.observability.spans import RequestSpan, Tracing
 
 log = logging.getLogger(__name__)
 
-# The client disconnected before its answer began; the number is nginx's.
+# Status of a client that disconnected before its response began, as in nginx.
 DISCONNECTED = 499
 
 
 @dataclass
-class _Answer:
-    """What is known of an answer so far."""
+class _ResponseState:
+    """State of a response."""
 
     status: int = DISCONNECTED
     started: bool = False
     disconnected: bool = False
 
     def received(self, message: Message) -> None:
-        """Notes that the client disconnected, if it did before the answer began."""
+        """Record a disconnect before the response began."""
         self.disconnected |= message["type"] == "http.disconnect" and not self.started
 
     def sent(self, message: Message) -> None:
-        """Notes the status of an answer that there is a client for."""
+        """Record the status of a response whose client is still connected."""
         if message["type"] == "http.response.start":
             self.started = True
             self.status = DISCONNECTED if self.disconnected else message["status"]
 
 
-class Observed:
-    """Passes requests on, and tells what became of them."""
+class RequestLogMiddleware:
+    """Middleware that assigns request ids, and logs, counts and traces requests."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracing: "Tracing | None" = None) -> None:
         self._app, self._metrics, self._tracing = app, metrics, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on."""
+        """Call the application and record its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id, answer = usable_id(Headers(scope=scope).get(HEADER)), _Answer()
+        request_id, response = valid_or_new_id(Headers(scope=scope).get(HEADER)), _ResponseState()
 
-        async def noted() -> Message:
+        async def receive_tracked() -> Message:
             message = await receive()
-            answer.received(message)
+            response.received(message)
             return message
 
-        async def marked(message: Message) -> None:
-            answer.sent(message)
+        async def send_tracked(message: Message) -> None:
+            response.sent(message)
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
-        with self._watched(scope, request_id, answer):
+        with self._recorded(scope, request_id, response):
             try:
-                await self._app(scope, noted, marked)
+                await self._app(scope, receive_tracked, send_tracked)
             except ClientDisconnect:
-                pass  # and no error: the status says it
+                pass  # recorded as 499
             except Exception as error:
                 log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-                if answer.started:
-                    # Half of the answer is out, so only the connection's end can say that something is wrong.
+                if response.started:
+                    # The status is sent already, so only closing the connection can signal the error.
                     raise
-                await bug_response()(scope, receive, marked)
+                await internal_error_response()(scope, receive, send_tracked)
 
     @contextmanager
-    def _watched(self, scope: Scope, request_id: str, answer: _Answer) -> Iterator[None]:
-        begun = time.perf_counter()
-        with self._traced(scope) as span, self._metrics.request(), about(request_id, span):
+    def _recorded(self, scope: Scope, request_id: str, response: _ResponseState) -> Iterator[None]:
+        started = time.perf_counter()
+        with self._traced(scope) as span, self._metrics.request(), log_context(request_id, span):
             try:
                 yield
             finally:
-                seconds, route = time.perf_counter() - begun, route_of(scope)
-                self._metrics.answered(scope["method"], route, answer.status, seconds)
+                seconds, route = time.perf_counter() - started, route_of(scope)
+                self._metrics.answered(scope["method"], route, response.status, seconds)
                 code = scope.get("state", {}).get(PROBLEM_CODE)
-                if code is not None and not answer.disconnected:
+                if code is not None and not response.disconnected:
                     self._metrics.refused_request(code)
                 if span is not None:
-                    span.answered(scope["method"], route, answer.status)
-                log_request(scope, route, answer.status, seconds)
+                    span.answered(scope["method"], route, response.status)
+                log_request(scope, route, response.status, seconds)
 
     def _traced(self, scope: Scope) -> "AbstractContextManager[RequestSpan | None]":
-        if self._tracing is None or scope["path"] in ALWAYS:
+        if self._tracing is None or scope["path"] in MONITORING_PATHS:
             return nullcontext()
         return self._tracing.request(scope)
 
 
 @contextmanager
-def about(request_id: str, span: "RequestSpan | None") -> Iterator[None]:
-    """Has every line of the log say to which request it belongs, for the length of the block."""
-    known = {REQUEST_ID: request_id} | ({"trace_id": span.trace_id} if span is not None else {})
-    before = ABOUT.set(known)
+def log_context(request_id: str, span: "RequestSpan | None") -> Iterator[None]:
+    """Add the request's id, and its trace id if traced, to every log line of the block."""
+    fields = {REQUEST_ID: request_id} | ({"trace_id": span.trace_id} if span is not None else {})
+    before = ABOUT.set(fields)
     try:
         yield
     finally:
@@ -126,7 +125,7 @@ def about(request_id: str, span: "RequestSpan | None") -> Iterator[None]:
 
 
 def route_of(scope: Scope) -> str:
-    """Returns a request's path with the names of its parameters: of few values, whoever asks for whatever."""
+    """Return a request's route, such as `/images/{image_id}`, for metric labels with few distinct values."""
     path = getattr(scope.get("route"), "path", None)
     if isinstance(path, str):
         return path
@@ -134,8 +133,8 @@ def route_of(scope: Scope) -> str:
 
 
 def log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
-    """Writes a line for a request; what is asked every few seconds and is well goes unmentioned."""
-    level = logging.DEBUG if scope["path"] in ALWAYS and status < HTTPStatus.BAD_REQUEST else logging.INFO
+    """Log a request; successful health checks and metrics are logged at DEBUG only."""
+    level = logging.DEBUG if scope["path"] in MONITORING_PATHS and status < HTTPStatus.BAD_REQUEST else logging.INFO
     host, port = scope.get("client") or ("-", 0)
     path, query = _text(scope.get("raw_path") or scope["path"].encode()), _text(scope["query_string"])
     line = f"{path}?{query}" if query else path
@@ -148,10 +147,10 @@ def log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
         "status": status,
         "duration_ms": round(1000 * seconds, 3),
     }
-    words = '%s:%s - "%s %s" %d in %.1f ms'
-    log.log(level, words, host, port, scope["method"], line, status, 1000 * seconds, extra={"fields": fields})
+    template = '%s:%s - "%s %s" %d in %.1f ms'
+    log.log(level, template, host, port, scope["method"], line, status, 1000 * seconds, extra={"fields": fields})
 
 
 def _text(raw: bytes) -> str:
-    """Returns bytes of an address as text, with control characters escaped."""
+    """Decode bytes of a URL, with control characters escaped."""
     return escape_controls(raw.decode("latin-1"))

@@ -1,1 +1,1 @@
-"""The routes, one module for each resource."""
+"""Routes, one module per resource."""

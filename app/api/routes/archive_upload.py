@@ -1,4 +1,4 @@
-"""Archives as they arrive in requests: as the body itself, or as a file of a form."""
+"""Read an uploaded archive from a request: the body itself, or a file of a multipart form."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -14,18 +14,18 @@ FIELD = "archive"
 FORM = "multipart/form-data"
 
 
-async def archive_of(request: Request) -> AsyncIterator[bytes]:
-    """Yields a request's archive, part by part.
+async def read_archive(request: Request) -> AsyncIterator[bytes]:
+    """Yield a request's archive in parts, as they arrive.
 
     Raises:
-        InvalidInputError: it is a form without one, or no form that can be read.
+        InvalidInputError: the form has no archive, or cannot be parsed.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind.decode(errors="replace") != FORM:
         async for data in request.stream():
             yield data
         return
-    form = _Form(options.get(b"boundary", b""))
+    form = _ArchiveForm(options.get(b"boundary", b""))
     async for data in request.stream():
         for part in form.feed(data):
             yield part
@@ -33,8 +33,8 @@ async def archive_of(request: Request) -> AsyncIterator[bytes]:
 
 
 @dataclass
-class _Form:
-    """Finds the archive in a form as the form arrives; Starlette's own would put all of it on disk first."""
+class _ArchiveForm:
+    """Incremental parser of a form with an archive; Starlette's parser would write the whole form to disk first."""
 
     boundary: bytes
     found: bool = False
@@ -46,8 +46,10 @@ class _Form:
 
     def __post_init__(self) -> None:
         if not self.boundary:
-            raise InvalidInputError(FIELD, "comes in a form that does not say what stands between its parts")
-        with _readable():
+            raise InvalidInputError(
+                FIELD, "cannot be read: the form has no boundary. Send it as `multipart/form-data; boundary=…`"
+            )
+        with _form_errors():
             self._parser = MultipartParser(
                 self.boundary,
                 {
@@ -61,18 +63,18 @@ class _Form:
             )
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Takes a part of the body; returns what of it is the archive."""
+        """Parse a part of the body; return the parts of the archive in it."""
         self._parts = []
-        with _readable():
+        with _form_errors():
             self._parser.write(data)
         return self._parts
 
     def require_complete(self) -> None:
-        """Makes sure that the form came to its end, and held an archive."""
+        """Raise unless the form is complete and has an archive."""
         if not self._ended:
-            raise InvalidInputError(FIELD, "comes in a form that ends too soon")
+            raise InvalidInputError(FIELD, "is incomplete: the form ends too soon. Send it again")
         if not self.found:
-            raise InvalidInputError(FIELD, "is missing: send it as the body, or as the file `archive` of a form")
+            raise InvalidInputError(FIELD, "is missing. Send it as the body, or as the file `archive` of a form")
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -83,7 +85,7 @@ class _Form:
     def _on_header_end(self) -> None:
         if self._name.lower() == b"content-disposition":
             _, options = parse_options_header(self._value)
-            # A second one would be glued to the first.
+            # Only the first file of this name, because a second would be appended to it.
             self._inside = options.get(b"name") == FIELD.encode() and not self.found
         self._name = self._value = b""
 
@@ -100,8 +102,8 @@ class _Form:
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _form_errors() -> Iterator[None]:
     try:
         yield
     except FormParserError as error:
-        raise InvalidInputError(FIELD, f"comes in a form that cannot be read: {error}") from error
+        raise InvalidInputError(FIELD, f"cannot be read from the form: {error}") from error

@@ -1,4 +1,4 @@
-"""What can be filtered by: `GET /facets`."""
+"""Facets of labels and metadata: `GET /facets`."""
 
 from fastapi import APIRouter
 
@@ -9,13 +9,15 @@ from app.catalogue.filters.facets import Facets
 router = APIRouter(
     tags=["catalogue"],
     responses={
-        422: {"description": "A parameter cannot be used.", **PROBLEM},
-        503: {"description": "Not now; see Retry-After.", **PROBLEM},
+        422: {"description": "A parameter is not valid.", **PROBLEM},
+        503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},
     },
 )
 
 
-@router.get("/facets", operation_id="get_facets", summary="What can be filtered by", response_model=FacetsOut)
+@router.get(
+    "/facets", operation_id="get_facets", summary="Labels and metadata fields to filter by", response_model=FacetsOut
+)
 def facets(service: ServiceDep, label: Label | None = None, filter_: FilterDep = None) -> Facets:
-    """Counts the labels and metadata of the pictures, or of those that have a label and pass a filter."""
+    """Count labels and metadata values, of all images or of those with a label and matching a filter."""
     return service.facets.of(service.database, label, filter_)

@@ -1,4 +1,4 @@
-"""The pictures of the catalogue: list, look at, describe, delete."""
+"""Images of the catalogue: list, read, update, delete."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -20,10 +20,10 @@ from app.api.dependencies import (
     ImageId,
     Label,
     ServiceDep,
-    after,
-    warnings,
+    filter_warnings,
+    parse_cursor,
 )
-from app.api.schemas.images import IN_MEMORY, PROBLEM, ImageOut, ImagePage, ImagePatch
+from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, ImageOut, ImagePage, ImagePatch
 from app.bootstrap import Service
 from app.catalogue import queries
 from app.catalogue.changes import Given
@@ -39,52 +39,52 @@ log = logging.getLogger(__name__)
 router = APIRouter(
     tags=["catalogue"],
     responses={
-        404: {"description": "There is no such picture.", **PROBLEM},
-        422: {"description": "A parameter cannot be used.", **PROBLEM},
-        503: {"description": "Not now; see Retry-After.", **PROBLEM},
+        404: {"description": "There is no such image.", **PROBLEM},
+        422: {"description": "A parameter is not valid.", **PROBLEM},
+        503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},
     },
 )
 
-# Bytes of metadata on a page of the catalogue.
+# Maximum bytes of metadata on a page of the catalogue.
 PAGE_BYTES = 4_000_000
 IfNoneMatch = Annotated[str | None, Header()]
 IMAGE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The picture.",
+        "description": "The image.",
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     },
-    304: {"description": "It is the one that you have."},
+    304: {"description": "Not modified: the image of your `If-None-Match` header is current."},
 }
 
 
-class PictureResponse(StreamingResponse):
-    """Sends a picture that is open already, so that it arrives whole even if it is deleted meanwhile."""
+class ImageResponse(StreamingResponse):
+    """Streaming response of an image file that is already open, so that a deletion meanwhile does not cut it off."""
 
     def __init__(
-        self, picture: OpenPicture, headers: Mapping[str, str], media_type: str, threads: CapacityLimiter
+        self, image: OpenPicture, headers: Mapping[str, str], media_type: str, threads: CapacityLimiter
     ) -> None:
-        self._picture, self._threads = picture, threads
-        length = {"Content-Length": str(picture.size)}
+        self._image, self._threads = image, threads
+        length = {"Content-Length": str(image.size)}
         super().__init__(self._chunks(), headers={**headers, **length}, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends it, and closes it even if nobody takes it."""
+        """Send the image, and close it even if the client disconnects."""
         try:
             await super().__call__(scope, receive, send)
         except UnavailableError as error:
-            # The status is out already. Ending here, short of the length that was promised, breaks the connection.
-            log.warning("a picture was cut off on its way out: %s", error)
+            # The status is sent already. Ending before Content-Length is reached closes the connection.
+            log.warning("image download aborted: %s", error)
         finally:
-            self._picture.close()
+            self._image.close()
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        """Yields the picture, read in threads of its own: a slow bucket delays nothing else."""
-        read = partial(next, self._picture.chunks, None)
+        """Yield the image, read in separate threads, so that a slow bucket delays nothing else."""
+        read = partial(next, self._image.chunks, None)
         while (chunk := await to_thread.run_sync(read, limiter=self._threads)) is not None:
             yield chunk
 
 
-@router.get("/images", operation_id="list_images", summary="The catalogue, page by page")
+@router.get("/images", operation_id="list_images", summary="List images")
 def list_images(
     service: ServiceDep,
     charge: ChargeDep,
@@ -93,50 +93,50 @@ def list_images(
     label: Label | None = None,
     filter_: FilterDep = None,
 ) -> ImagePage:
-    """Lists pictures in the order in which they were added.
+    """List images in the order in which they were added.
 
-    A page may hold fewer than `limit` where their metadata is large; `next_cursor` tells whether there are more.
+    A page may have fewer than `limit` images if their metadata is large; the last page has a null `next_cursor`.
     """
-    narrowed = label is not None or filter_ is not None
-    with service.database.scanning() if narrowed else service.database.asking() as session:
-        sizes = queries.page_sizes(session, after=after(cursor), limit=limit + 1, passing=passes(label, filter_))
-        ids = within(PAGE_BYTES, sizes[:limit])
-        charge.add(IN_MEMORY * sum(size for _, size in sizes[: len(ids)]))
+    filtered = label is not None or filter_ is not None
+    with service.database.scanning() if filtered else service.database.asking() as session:
+        sizes = queries.page_sizes(session, after=parse_cursor(cursor), limit=limit + 1, passing=passes(label, filter_))
+        ids = fit_bytes(PAGE_BYTES, sizes[:limit])
+        charge.add(JSON_MEMORY_FACTOR * sum(size for _, size in sizes[: len(ids)]))
         found = queries.pictures(session, ids)
     return ImagePage(
-        items=[ImageOut.of(picture) for picture in found],
+        items=[ImageOut.of(image) for image in found],
         next_cursor=str(ids[-1]) if len(ids) < len(sizes) else None,
-        warnings=[] if found else warnings(service, label, filter_),
+        warnings=[] if found else filter_warnings(service, label, filter_),
     )
 
 
-def within(most: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
-    """Returns the first ids whose sizes together are not larger than this, but at least one."""
+def fit_bytes(limit: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the first ids whose sizes add up to at most `limit` bytes, but at least one."""
     totals = accumulate(size for _, size in sizes)
-    fitting = sum(1 for _ in takewhile(lambda total: total <= most, totals))
-    return [image_id for image_id, _ in sizes[: max(fitting, 1)]]
+    count = sum(1 for _ in takewhile(lambda total: total <= limit, totals))
+    return [image_id for image_id, _ in sizes[: max(count, 1)]]
 
 
-@router.get("/images/{image_id}", operation_id="get_image", summary="One picture")
+@router.get("/images/{image_id}", operation_id="get_image", summary="Get an image")
 def get_image(image_id: ImageId, service: ServiceDep) -> ImageOut:
-    """Returns what the catalogue knows of a picture."""
-    return ImageOut.of(_picture(service, image_id))
+    """Return the catalogue's record of an image."""
+    return ImageOut.of(_find_image(service, image_id))
 
 
 @router.patch("/images/{image_id}", operation_id="update_image", summary="Change label or metadata")
-def describe_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep) -> ImageOut:
-    """Changes what is said of a picture; what is left out stays."""
-    given: Given = {}
+def update_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep) -> ImageOut:
+    """Change an image's label or metadata; omitted fields stay as they are."""
+    changes: Given = {}
     if "label" in patch.model_fields_set:
-        given["label"] = _storable("label", patch.label)
+        changes["label"] = _check_json("label", patch.label)
     if patch.metadata is not None:
-        given["metadata"] = _storable("metadata", patch.metadata)
-    return ImageOut.of(service.ingest.describe(image_id, given))
+        changes["metadata"] = _check_json("metadata", patch.metadata)
+    return ImageOut.of(service.ingest.describe(image_id, changes))
 
 
-@router.delete("/images/{image_id}", operation_id="delete_image", status_code=204, summary="Delete a picture")
+@router.delete("/images/{image_id}", operation_id="delete_image", status_code=204, summary="Delete an image")
 def delete_image(image_id: ImageId, service: ServiceDep) -> None:
-    """Deletes a picture; no later search finds it."""
+    """Delete an image; no later search finds it."""
     service.ingest.delete(image_id)
 
 
@@ -144,59 +144,59 @@ def delete_image(image_id: ImageId, service: ServiceDep) -> None:
 def get_original(
     image_id: ImageId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch = None
 ) -> Response:
-    """Returns the bytes that were added."""
-    picture = _picture(service, image_id)
-    headers = _headers(picture.sha256)
+    """Return the original file, byte for byte."""
+    image = _find_image(service, image_id)
+    headers = _headers(image.sha256)
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    with _present(image_id):
-        return PictureResponse(service.files.open(picture.sha256), headers, picture.media_type, threads)
+    with _missing_file_as_404(image_id):
+        return ImageResponse(service.files.open(image.sha256), headers, image.media_type, threads)
 
 
 @router.get("/images/{image_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
 def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
-    """Returns a small picture, upright and without metadata."""
-    sha256 = _picture(service, image_id).sha256
+    """Return a thumbnail, upright and without metadata."""
+    sha256 = _find_image(service, image_id).sha256
     headers = _headers(sha256)
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    with _present(image_id):
+    with _missing_file_as_404(image_id):
         return Response(_thumbnail(service, sha256), headers=headers, media_type=THUMBNAIL_MEDIA_TYPE)
 
 
-def _picture(service: Service, image_id: int) -> Picture:
+def _find_image(service: Service, image_id: int) -> Picture:
     with service.database.asking() as session:
         return queries.picture(session, image_id)
 
 
 @contextmanager
-def _present(image_id: int) -> Iterator[None]:
-    """Says that a picture is not there when its original is not: that is lost, or somebody deletes it just now."""
+def _missing_file_as_404(image_id: int) -> Iterator[None]:
+    """Turn a missing file into a 404: the original is lost, or the image is being deleted."""
     try:
         yield
     except FileNotFoundError as error:
-        raise NotFoundError("stored original of picture", image_id) from error
+        raise NotFoundError("stored original of image", image_id) from error
 
 
 def _thumbnail(service: Service, sha256: str) -> bytes:
-    """Reads a thumbnail, and makes it again if it is not there."""
+    """Read a thumbnail; create it if it is missing."""
     try:
         return service.files.read_thumbnail(sha256)
     except FileNotFoundError:
-        made = service.prepare(service.files.read(sha256), thumbnail=True).thumbnail
+        thumbnail = service.prepare(service.files.read(sha256), thumbnail=True).thumbnail
         with service.cleanup.track([sha256]):
-            service.files.store_thumbnails({sha256: made})
-            # Its picture may be deleted since it was looked up, and this thumbnail with it.
+            service.files.store_thumbnails({sha256: thumbnail})
+            # The image may have been deleted since it was looked up; then this thumbnail is deleted too.
             service.cleanup.delete_unused(sha256)
-        return made
+        return thumbnail
 
 
 def _headers(sha256: str) -> dict[str, str]:
-    # The address stays when a picture is replaced, so browsers ask each time whether theirs is the one.
+    # The URL stays the same when an image is replaced, so browsers must revalidate.
     return {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache"}
 
 
-def _storable(field: str, value: Json) -> Json:
+def _check_json(field: str, value: Json) -> Json:
     try:
         return check_json(value)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Server-sent events of a job."""
+"""Server-sent events of a job's progress."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,58 +11,58 @@ from starlette.types import Receive, Scope, Send
 from app.api.schemas.jobs import JobOut
 from app.errors import UnavailableError
 
-# Seconds between two looks at a job, and between two comments that keep a connection from looking dead.
-EVERY_S, SILENCE_S = 0.5, 15.0
+# Seconds between two polls of a job, and between two comments that keep an idle connection open.
+POLL_INTERVAL_S, KEEPALIVE_INTERVAL_S = 0.5, 15.0
 
 
 class EventStream(StreamingResponse):
-    """Sends events while it holds a place, of which there are few.
+    """Event stream that holds a permit while it is sent.
 
-    The place is taken before anything is sent, so that a request without one is answered 503 (an error in the middle of
-    a stream could only break it), and by the response itself, so that it is given back however the response ends.
+    The permit is acquired before anything is sent, because then the response can still be 503, and by the response
+    itself, so that it is released however the response ends.
 
     Args:
-        events: what is sent.
-        place: taken for as long as the response lasts; raises `OverloadedError` where there is none.
+        events: the events.
+        permit: context manager that acquires and releases the permit; raises `OverloadedError` if none is free.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[str], place: AbstractContextManager[None]) -> None:
+    def __init__(self, events: AsyncIterator[str], permit: AbstractContextManager[None]) -> None:
         super().__init__(events)
-        self._place = place
+        self._permit = permit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the events.
+        """Acquire the permit and send the events.
 
         Raises:
-            OverloadedError: there is no place.
+            OverloadedError: no permit is free.
         """
-        with self._place:
+        with self._permit:
             await super().__call__(scope, receive, send)
 
 
-async def events(job: JobOut, look: Callable[[], JobOut], ending: Callable[[], bool]) -> AsyncIterator[str]:
-    """Yields a job whenever it has changed, until it has ended or the service does.
+async def events(job: JobOut, read: Callable[[], JobOut], stopping: Callable[[], bool]) -> AsyncIterator[str]:
+    """Yield a job's state whenever it changes, until the job ends or the service stops.
 
     Args:
-        job: its state now, which comes first.
-        look: returns its state; runs in a thread.
-        ending: tells whether the service ends.
+        job: current state, which is sent first.
+        read: returns the state; called in a thread.
+        stopping: returns whether the service is stopping.
     """
     yield _event(job)
-    silent = 0.0
-    while job.state == "running" and not ending():
-        await asyncio.sleep(EVERY_S)
+    unchanged_s = 0.0
+    while job.state == "running" and not stopping():
+        await asyncio.sleep(POLL_INTERVAL_S)
         try:
-            before, job = job, await to_thread.run_sync(look)
+            before, job = job, await to_thread.run_sync(read)
         except UnavailableError:
-            return  # watchers connect again
-        silent = silent + EVERY_S if job == before and silent < SILENCE_S else 0.0
+            return  # clients reconnect
+        unchanged_s = unchanged_s + POLL_INTERVAL_S if job == before and unchanged_s < KEEPALIVE_INTERVAL_S else 0.0
         if job != before:
             yield _event(job)
-        elif not silent:
-            yield ": still here\n\n"
+        elif not unchanged_s:
+            yield ": keep-alive\n\n"
 
 
 def _event(job: JobOut) -> str:

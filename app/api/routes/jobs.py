@@ -1,4 +1,4 @@
-"""Jobs: archives of pictures that go into the catalogue in the background, `POST /jobs`."""
+"""Jobs, which add the images of an archive in the background: `POST /jobs`."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.api.dependencies import MAX_ID, Cursor, ServiceDep, after
-from app.api.routes.archive_upload import FIELD, archive_of
+from app.api.dependencies import MAX_ID, Cursor, ServiceDep, parse_cursor
+from app.api.routes.archive_upload import FIELD, read_archive
 from app.api.routes.job_events import EventStream, events
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.jobs import JobDetails, JobOut, JobPage, RejectionOut
@@ -29,18 +29,18 @@ router = APIRouter(
     tags=["jobs"],
     responses={
         404: {"description": "There is no such job.", **PROBLEM},
-        422: {"description": "A parameter or the archive cannot be used.", **PROBLEM},
-        503: {"description": "Not now; see Retry-After.", **PROBLEM},
+        422: {"description": "A parameter or the archive is not valid.", **PROBLEM},
+        503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},
     },
 )
 
-# Each takes a connection for as long as it lasts.
-WATCHING = "watching"
-MOST = {WATCHING: 16}
-# Bytes that go to the disk at a time.
-BLOCK = 1 << 20
-# Unpacked, an archive of pictures is hardly larger than packed; one that is much larger is none.
-_UNPACKED = 4
+# Limits of concurrent requests. An event stream occupies a connection for as long as it lasts.
+EVENT_STREAMS = "event_streams"
+LIMITS = {EVENT_STREAMS: 16}
+# Bytes written to disk at a time.
+BLOCK_BYTES = 1 << 20
+# Images hardly compress, so an archive that is much larger unpacked is not one of images.
+_UNPACKED_FACTOR = 4
 
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -62,47 +62,47 @@ EVENTS: dict[int | str, dict[str, Any]] = {
 
 @dataclass
 class Jobs:
-    """What a process has for jobs: the archives' folder, the runner, and how many requests are at it."""
+    """A process's job state: archive folder, runner, and number of concurrent requests by kind."""
 
     files: JobFiles
     runner: JobRunner
     busy: Counter[str] = field(default_factory=Counter)
 
-    def require_place(self, what: str) -> None:
-        """Refuses another request where as many as there may be are under way.
+    def require_free(self, kind: str) -> None:
+        """Raise if no permit of this kind is free.
 
         Raises:
-            OverloadedError: they are.
+            OverloadedError: the limit is reached.
         """
-        if self.busy[what] >= MOST[what]:
+        if self.busy[kind] >= LIMITS[kind]:
             raise OverloadedError
 
     @contextmanager
-    def place(self, what: str) -> Iterator[None]:
-        """Takes a place for the length of the block."""
-        self.require_place(what)
-        self.busy[what] += 1
+    def reserve(self, kind: str) -> Iterator[None]:
+        """Hold a permit of this kind for the duration of the block."""
+        self.require_free(kind)
+        self.busy[kind] += 1
         try:
             yield
         finally:
-            self.busy[what] -= 1
+            self.busy[kind] -= 1
 
 
 @contextmanager
 def open_jobs(service: Service) -> Iterator[Jobs]:
-    """Works through jobs, those of earlier runs first, for the length of the block."""
+    """Run jobs in the background for the duration of the block, those of earlier runs first."""
     settings = service.settings
     files = JobFiles(settings.data_dir / "jobs", service.disk, service.database, service.cleanup)
     files.settle()
     limits = ArchiveLimits(
-        settings.max_image_bytes, settings.max_archive_entries, _UNPACKED * settings.max_archive_bytes
+        settings.max_image_bytes, settings.max_archive_entries, _UNPACKED_FACTOR * settings.max_archive_bytes
     )
     with JobRunner(service.database, files, service.ingest, limits) as runner:
         yield Jobs(files, runner)
 
 
 async def get_jobs(request: Request) -> Jobs:
-    """Returns what this process has for jobs."""
+    """Return this process's job state."""
     return cast("Jobs", request.state.jobs)
 
 
@@ -113,60 +113,61 @@ JobsDep = Annotated[Jobs, Depends(get_jobs)]
     "/jobs",
     operation_id="create_job",
     status_code=202,
-    summary="Send an archive of pictures",
+    summary="Add an archive of images",
     openapi_extra={"requestBody": BODY},
     responses={413: {"description": "The archive is too large.", **PROBLEM}},
 )
-async def start_job(request: Request, response: Response, service: ServiceDep, jobs: JobsDep) -> JobOut:
-    """Takes a zip or tar archive, plain or gzipped, and puts its pictures into the catalogue in the background.
+async def create_job(request: Request, response: Response, service: ServiceDep, jobs: JobsDep) -> JobOut:
+    """Add the images of a zip or tar archive, plain or gzipped, in the background.
 
-    The archive is the body, or the file `archive` of a form. A picture's key is its path in the archive, its label the
-    name of its folder, unless a table `metadata.csv` or `metadata.jsonl` at the top says otherwise: its column `file`
-    names a picture, `key` and `label` are the catalogue's, all others become metadata. Jobs are worked through one
-    after the other. When the answer comes the archive is kept for good, and the job goes on even after a crash.
+    The archive is the body, or the file `archive` of a form. An image's key is its path in the archive, its label the
+    name of its folder, unless a table `metadata.csv` or `metadata.jsonl` at the top level overrides them: its column
+    `file` is an image's path, `key` and `label` set the image's key and label, all others become metadata. Jobs run
+    one after the other. When the response arrives, the archive is durable, and the job continues even after a crash.
     """
     declared = request.headers.get("content-length", "")
     arrival = await to_thread.run_sync(jobs.files.arrive, int(declared) if declared.isdigit() else None)
     with arrival:
-        await _receive(request, arrival)
-        job = await to_thread.run_sync(_keep, service, arrival)
+        await _write_body(request, arrival)
+        job = await to_thread.run_sync(_create_job, service, arrival)
     jobs.runner.wake()
     response.headers["Location"] = f"/jobs/{job.id}"
     return JobOut.model_validate(job)
 
 
-@router.get("/jobs", operation_id="list_jobs", summary="All jobs, the latest first")
+@router.get("/jobs", operation_id="list_jobs", summary="List jobs, latest first")
 def list_jobs(
     service: ServiceDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = None,
 ) -> JobPage:
-    """Lists jobs, with how far they are."""
+    """List jobs and their progress, latest first."""
     with service.database.asking() as session:
-        found = rows.list_jobs(session, before=None if cursor is None else after(cursor), limit=limit + 1)
+        found = rows.list_jobs(session, before=None if cursor is None else parse_cursor(cursor), limit=limit + 1)
     more = str(found[limit - 1].id) if len(found) > limit else None
     return JobPage(items=[JobOut.model_validate(job) for job in found[:limit]], next_cursor=more)
 
 
-@router.get("/jobs/{job_id}", operation_id="get_job", summary="How far is it?")
+@router.get("/jobs/{job_id}", operation_id="get_job", summary="Get a job")
 def get_job(job_id: JobId, service: ServiceDep) -> JobDetails:
-    """Returns a job, with what of it could not be used, and why."""
+    """Return a job's progress and its rejected entries, with the reasons."""
     with service.database.asking() as session:
-        job, refused = rows.find_job(session, job_id), rows.rejections(session, job_id)
+        job, rejections = rows.find_job(session, job_id), rows.rejections(session, job_id)
     return JobDetails(
-        **JobOut.model_validate(job).model_dump(), rejections=[RejectionOut.model_validate(one) for one in refused]
+        **JobOut.model_validate(job).model_dump(), rejections=[RejectionOut.model_validate(one) for one in rejections]
     )
 
 
-@router.post("/jobs/{job_id}/cancel", operation_id="cancel_job", summary="Stop a job")
+@router.post("/jobs/{job_id}/cancel", operation_id="cancel_job", summary="Cancel a job")
 def cancel_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> JobOut:
-    """Stops a job; a few pictures that are under way may still come in, and what came in stays.
+    """Cancel a job and delete its archive.
 
-    A job that has ended stays as it is, so cancelling it again changes nothing. Its archive is deleted at once.
+    Images that it has added stay, and a few that are being processed may still be added. Cancelling a job that has
+    ended changes nothing.
     """
     with service.database.begin(from_reserve=True) as session:
         job = rows.cancel(session, job_id)
-    # Whatever reads it still has it open, or finds that its job was cancelled.
+    # A reader either has the file open already, or finds that the job is cancelled.
     jobs.files.remove(job.archive)
     return JobOut.model_validate(job)
 
@@ -174,37 +175,37 @@ def cancel_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> JobOut:
 @router.get(
     "/jobs/{job_id}/events",
     operation_id="stream_job_events",
-    summary="Hear how far it is",
+    summary="Stream a job's progress",
     responses=EVENTS,
     response_class=StreamingResponse,
 )
-async def watch_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> EventStream:
-    """Tells of a job whenever something changes, as server-sent events, until it has ended."""
-    jobs.require_place(WATCHING)
-    first = await to_thread.run_sync(_job, service, job_id)
-    told = events(first, partial(_job, service, job_id), lambda: jobs.runner.ending)
-    return EventStream(told, jobs.place(WATCHING))
+async def stream_job_events(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> EventStream:
+    """Stream a job's state as server-sent events, whenever it changes, until the job ends."""
+    jobs.require_free(EVENT_STREAMS)
+    first = await to_thread.run_sync(_read_job, service, job_id)
+    stream = events(first, partial(_read_job, service, job_id), lambda: jobs.runner.ending)
+    return EventStream(stream, jobs.reserve(EVENT_STREAMS))
 
 
-def _keep(service: Service, arrival: Arrival) -> Job:
+def _create_job(service: Service, arrival: Arrival) -> Job:
     if not is_archive(arrival.path):
-        raise InvalidInputError(FIELD, "is neither a zip nor a tar archive, plain or gzipped")
+        raise InvalidInputError(FIELD, "is neither a zip nor a tar archive, plain or gzipped. Send one of these")
     name = arrival.keep()
     with service.database.begin() as session:
         return rows.create_job(session, name, arrival.size)
 
 
-async def _receive(request: Request, arrival: Arrival) -> None:
-    """Writes what arrives, block by block and beside the loop that others wait for."""
+async def _write_body(request: Request, arrival: Arrival) -> None:
+    """Write the request's archive to disk, block by block, in threads."""
     block = bytearray()
-    async for data in archive_of(request):
+    async for data in read_archive(request):
         block += data
-        if len(block) >= BLOCK:
+        if len(block) >= BLOCK_BYTES:
             await to_thread.run_sync(arrival.write, bytes(block))
             block.clear()
     await to_thread.run_sync(arrival.write, bytes(block))
 
 
-def _job(service: Service, job_id: int) -> JobOut:
+def _read_job(service: Service, job_id: int) -> JobOut:
     with service.database.asking() as session:
         return JobOut.model_validate(rows.find_job(session, job_id))

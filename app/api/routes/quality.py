@@ -1,4 +1,4 @@
-"""How good the search is: the page that `lookalike report` wrote last."""
+"""Search quality report: the page written by the last `lookalike report`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.api.schemas.images import PROBLEM
 from app.bootstrap import report_folder
 from app.quality.page import PAGE
 
-# The page brings its own styles, and nothing else.
+# The page has inline styles and loads nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -24,14 +24,14 @@ router = APIRouter(tags=["system"])
 @router.get(
     "/report",
     operation_id="get_report",
-    summary="How good is the search?",
+    summary="Search quality report",
     responses=RESPONSES,
     response_class=Response,
 )
 def report(service: ServiceDep) -> HTMLResponse:
-    """Shows the report that `lookalike report` wrote into the data folder, as a page."""
+    """Return the report that `lookalike report` wrote into the data folder, as HTML."""
     try:
         page = (report_folder(service.settings) / PAGE).read_bytes()
     except FileNotFoundError as error:
-        raise HTTPException(404, "There is no report yet. `lookalike report` writes one.") from error
+        raise HTTPException(404, "There is no report yet. Run `lookalike report` to write one.") from error
     return HTMLResponse(page, headers={"Content-Security-Policy": POLICY, "Cache-Control": "private, no-cache"})

@@ -1,11 +1,11 @@
-"""A key in a cookie, for the page for people: pictures in a page cannot send headers."""
+"""API key in a cookie, for the web page, whose `<img>` elements cannot send headers."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.middleware.auth import COOKIE, Doorkeeper
+from app.api.middleware.auth import COOKIE, ApiKeyCache
 from app.api.schemas.images import PROBLEM
 from app.errors import UnauthorisedError
 
@@ -13,7 +13,7 @@ router = APIRouter(tags=["system"])
 
 
 class SessionIn(BaseModel):
-    """A key that somebody typed into the page."""
+    """An API key entered into the web page."""
 
     key: Annotated[str, Field(max_length=200)]
 
@@ -22,22 +22,22 @@ class SessionIn(BaseModel):
     "/session",
     operation_id="create_session",
     status_code=204,
-    summary="Keep a key in a cookie",
+    summary="Store an API key in a cookie",
     responses={
-        401: {"description": "There is no such key.", **PROBLEM},
-        422: {"description": "The key cannot be read.", **PROBLEM},
+        401: {"description": "The key is not valid.", **PROBLEM},
+        422: {"description": "The body is not valid.", **PROBLEM},
     },
 )
-async def open_session(given: SessionIn, request: Request, response: Response) -> None:
-    """Lets a browser show an API key with every request, in a cookie that no script can read."""
-    doorkeeper: Doorkeeper = request.state.doorkeeper
-    token = given.key.strip()
-    if await doorkeeper.threads(token).run(doorkeeper.key, token) is None:
-        raise UnauthorisedError(shown=True)
+async def open_session(body: SessionIn, request: Request, response: Response) -> None:
+    """Store an API key in an HttpOnly cookie, which the browser sends with every request."""
+    api_keys: ApiKeyCache = request.state.api_keys
+    token = body.key.strip()
+    if await api_keys.threads(token).run(api_keys.key, token) is None:
+        raise UnauthorisedError(key_sent=True)
     response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
 
 
-@router.delete("/session", operation_id="delete_session", status_code=204, summary="Forget the key")
+@router.delete("/session", operation_id="delete_session", status_code=204, summary="Delete the cookie")
 async def close_session(response: Response) -> None:
-    """Takes the cookie back."""
+    """Delete the cookie with the API key."""
     response.delete_cookie(COOKIE)

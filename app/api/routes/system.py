@@ -1,4 +1,4 @@
-"""For whoever runs the service: numbers, health, metrics."""
+"""Statistics, health checks and metrics."""
 
 import logging
 from importlib.metadata import version
@@ -6,8 +6,8 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.api.dependencies import GaugesDep, MetricsDep, PromptThreadsDep, ServiceDep
-from app.api.middleware.auth import INFORMED
+from app.api.dependencies import GaugesDep, MetricsDep, ReservedThreadsDep, ServiceDep
+from app.api.middleware.auth import MAY_SEARCH
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.system import HealthOut, ModelOut, ReadyOut, ReindexingOut, StatsOut
 from app.bootstrap import Service
@@ -21,19 +21,21 @@ from app.observability.process_gauges import Catalogue, Gauges
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(tags=["system"], responses={503: {"description": "Not now; see Retry-After.", **PROBLEM}})
+router = APIRouter(
+    tags=["system"], responses={503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM}}
+)
 
 
-@router.get("/stats", operation_id="get_stats", summary="The catalogue in numbers")
+@router.get("/stats", operation_id="get_stats", summary="Statistics of the catalogue")
 def stats(service: ServiceDep) -> StatsOut:
-    """Counts pictures, changes and bytes."""
+    """Return the number of images, labels and changes, the bytes stored, and the model in use."""
     totals = service.summaries.totals(service.database)
     with service.database.asking() as session:
         filling = generations.being_filled(session)
-    return service.handover.do(lambda now: _stats(now, totals, filling))
+    return service.handover.do(lambda now: _stats_out(now, totals, filling))
 
 
-def _stats(now: OpenGeneration, totals: Totals, filling: Filling | None) -> StatsOut:
+def _stats_out(now: OpenGeneration, totals: Totals, filling: Filling | None) -> StatsOut:
     model = {name: getattr(now.network, name) for name in ModelOut.model_fields}
     return StatsOut(
         images=totals.images,
@@ -51,33 +53,31 @@ def _stats(now: OpenGeneration, totals: Totals, filling: Filling | None) -> Stat
     )
 
 
-@router.get("/healthz", operation_id="get_health", summary="Is the process alive?")
+@router.get("/healthz", operation_id="get_health", summary="Liveness check")
 async def healthz() -> HealthOut:
-    """Answers as long as the process does."""
+    """Respond 200 while the process runs."""
     return HealthOut()
 
 
-@router.get(
-    "/readyz", operation_id="get_readiness", summary="Can searches be answered?", response_model_exclude_none=True
-)
-async def readyz(request: Request, service: ServiceDep, threads: PromptThreadsDep) -> ReadyOut:
-    """Asks the database and the index, and brings the index up to date.
+@router.get("/readyz", operation_id="get_readiness", summary="Readiness check", response_model_exclude_none=True)
+async def readyz(request: Request, service: ServiceDep, threads: ReservedThreadsDep) -> ReadyOut:
+    """Respond 200 if the database and the index are available; bring the index up to date.
 
-    Callers that may search get the number of pictures, or the reason why the service is not ready; others get neither.
+    Callers that may search get the number of images, or the reason for a 503; others get neither.
     """
-    informed = getattr(request.state, INFORMED)
+    may_search = getattr(request.state, MAY_SEARCH)
     try:
         service.disk.require()
-        images = await threads.run(service.handover.do, _ready)
+        images = await threads.run(service.handover.do, _index_size)
     except UnavailableError as error:
-        if informed:
+        if may_search:
             raise
         log.warning("not ready: %s", error)
-        raise UnavailableError("The service is not ready; its log says why.", error.retry_after) from error
-    return ReadyOut(images=images if informed else None)
+        raise UnavailableError("The service is not ready. Its log has the reason.", error.retry_after) from error
+    return ReadyOut(images=images if may_search else None)
 
 
-def _ready(now: OpenGeneration) -> int:
+def _index_size(now: OpenGeneration) -> int:
     index = now.follower.current()
     index.require()
     return len(index)
@@ -85,13 +85,13 @@ def _ready(now: OpenGeneration) -> int:
 
 @router.get("/metrics", operation_id="get_metrics", summary="Metrics for Prometheus", response_class=Response)
 async def show_metrics(
-    service: ServiceDep, metrics: MetricsDep, gauges: GaugesDep, threads: PromptThreadsDep
+    service: ServiceDep, metrics: MetricsDep, gauges: GaugesDep, threads: ReservedThreadsDep
 ) -> Response:
-    """Returns what all processes of this server have done, and how the catalogue is."""
-    content = await threads.run(_render, service, metrics, gauges)
+    """Return metrics of all processes of this server, and of the catalogue."""
+    content = await threads.run(_render_metrics, service, metrics, gauges)
     return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
-def _render(service: Service, metrics: Metrics, gauges: Gauges) -> bytes:
+def _render_metrics(service: Service, metrics: Metrics, gauges: Gauges) -> bytes:
     gauges.look()
     return metrics.render() + Catalogue(service).render()

@@ -1,1 +1,1 @@
-"""Requests and responses of the API."""
+"""Schemas of the API's requests and responses."""

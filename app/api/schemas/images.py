@@ -1,4 +1,4 @@
-"""What travels over HTTP, as pydantic models with the examples that Swagger UI shows."""
+"""Requests and responses about images, as pydantic models with examples for Swagger UI."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -15,15 +15,15 @@ from app.search.types import Match, Mode
 
 PROBLEM: dict[str, Any] = {"model": Problem}
 Metadata = dict[str, Any]
-# Bytes of memory that a byte of JSON takes while it is read or made: as text, as objects, and as models.
-IN_MEMORY = 8
+# Bytes of memory that a byte of JSON takes while it is parsed or serialised: as text, as objects, and as models.
+JSON_MEMORY_FACTOR = 8
 Warnings = Annotated[
-    list[str], Field(description="Where nothing is found: what the filters ask for that no picture has.")
+    list[str], Field(description="If nothing is found: the label and fields of the filter that no image has.")
 ]
 
 
 class ImageOut(BaseModel):
-    """A picture of the catalogue."""
+    """An image of the catalogue."""
 
     id: int
     key: str
@@ -39,8 +39,8 @@ class ImageOut(BaseModel):
     thumbnail_url: str
 
     @classmethod
-    def of(cls, picture: Picture) -> "ImageOut":
-        """Shows a row of the catalogue."""
+    def of(cls, image: Picture) -> "ImageOut":
+        """Convert a row of the catalogue."""
         names = (
             "id",
             "key",
@@ -52,43 +52,43 @@ class ImageOut(BaseModel):
             "created_at",
             "updated_at",
         )
-        return cls(**{name: getattr(picture, name) for name in names}, metadata=picture.metadata_, **urls(picture.id))
+        return cls(**{name: getattr(image, name) for name in names}, metadata=image.metadata_, **urls(image.id))
 
 
 class ImagePage(BaseModel):
-    """Some pictures, and where the next ones begin."""
+    """A page of images."""
 
     items: list[ImageOut]
-    next_cursor: str | None = Field(description="Give this as `cursor` for the next page; null on the last one.")
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")
     warnings: Warnings = []
 
 
 class ExplanationOut(BaseModel):
-    """Why a match is where it is."""
+    """Explanation of a match's rank."""
 
-    coarse_rank: int | None = Field(description="Its place by code alone, from 1; null for `es`, which reads no codes.")
-    code: str = Field(description="Its binary code, hexadecimal.")
+    coarse_rank: int | None = Field(description="Rank by code, from 1; null for `es`, which reads no codes.")
+    code: str = Field(description="Binary code, hexadecimal.")
     differing_bits: list[int] = Field(
-        description="Which bits differ from the query's, from 0, the first of the first byte."
+        description="Positions of the bits that differ from the query's code; 0 is the first bit of the first byte."
     )
 
     @classmethod
     def of(cls, explanation: Explanation) -> "ExplanationOut":
-        """Shows an explanation."""
+        """Convert an explanation of the search pipeline."""
         code = explanation.code.tobytes().hex()
         return cls(coarse_rank=explanation.coarse_rank, code=code, differing_bits=explanation.bits)
 
 
 class MatchOut(BaseModel):
-    """One picture that was found."""
+    """An image found by a search."""
 
     id: int
     key: str
-    distance: float = Field(description="What ranked it: L2 on F7, or for `bcs` the bits that differ.")
-    hamming: int = Field(description="Bits in which its code differs from the query's.")
+    distance: float = Field(description="L2 distance on F7; for `bcs` the Hamming distance. Results are in this order.")
+    hamming: int = Field(description="Hamming distance between its code and the query's.")
     similarity: float | None = Field(
-        description="What the distance means, from 0 to 1, the same in every catalogue of one network: how likely two "
-        "pictures so far apart belong together, if as many did as did not. Null where the network was not calibrated."
+        description="Probability, from 0 to 1, that two images at this distance belong together, given equally many "
+        "pairs that do and do not. Comparable between catalogues of one model. Null if the model is not calibrated."
     )
     label: str | None
     metadata: Metadata
@@ -97,23 +97,23 @@ class MatchOut(BaseModel):
     explanation: ExplanationOut | None = Field(default=None, description="With `explain=true`.")
 
     @classmethod
-    def of(cls, match: Match, picture: Shown, explanation: Explanation | None = None) -> "MatchOut":
-        """Shows a match, and what the catalogue knows of it."""
+    def of(cls, match: Match, image: Shown, explanation: Explanation | None = None) -> "MatchOut":
+        """Convert a match and its record in the catalogue."""
         return cls(
             id=match.id,
-            key=picture.key,
+            key=image.key,
             distance=match.distance,
             hamming=match.hamming,
             similarity=None if match.similarity is None else round(match.similarity, 6),
-            label=picture.label,
-            metadata=picture.metadata,
+            label=image.label,
+            metadata=image.metadata,
             **urls(match.id),
             explanation=None if explanation is None else ExplanationOut.of(explanation),
         )
 
 
 class SearchOut(BaseModel):
-    """What a search found."""
+    """The result of a search."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -149,10 +149,10 @@ class SearchOut(BaseModel):
         }
     )
 
-    model_fingerprint: str = Field(description="Fingerprint of the network that made the codes.")
+    model_fingerprint: str = Field(description="Fingerprint of the model that made the codes.")
     code: str = Field(description="The query's binary code, hexadecimal.")
     mode: Mode
-    pool_size: int = Field(description="Candidates that the last step looked at.")
+    pool_size: int = Field(description="Number of candidates in the last step.")
     catalogue_size: int
     results: list[MatchOut]
     warnings: Warnings = []
@@ -160,21 +160,21 @@ class SearchOut(BaseModel):
 
 
 class BatchItemOut(BaseModel):
-    """What one of several queries found, or why its picture cannot be used."""
+    """The result of one query of a batch, or the reason why its image is not valid."""
 
     response: SearchOut | None = None
-    error_code: ProblemCode | None = Field(default=None, description="Why the image cannot be used.")
-    error: str | None = Field(default=None, description="The same for people.")
+    error_code: ProblemCode | None = Field(default=None, description="Why the image was rejected.")
+    error: str | None = Field(default=None, description="Explanation of `error_code`, for people.")
 
 
 class BatchOut(BaseModel):
-    """What each query found, in the order they came."""
+    """The results of a batch, in the order of its queries."""
 
     items: list[BatchItemOut]
 
 
-class Described(BaseModel):
-    """What is said of one picture in the `metadata` field of `POST /index`; further fields become its metadata."""
+class ImageDescription(BaseModel):
+    """One image's entry in the `metadata` field of `POST /index`; additional fields become its metadata."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -183,23 +183,23 @@ class Described(BaseModel):
 
 
 class ItemOut(BaseModel):
-    """What became of one picture."""
+    """The result of adding one image."""
 
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     error_code: ProblemCode | None = Field(default=None, description="Why it was rejected.")
-    error: str | None = Field(default=None, description="The same for people.")
+    error: str | None = Field(default=None, description="Explanation of `error_code`, for people.")
 
     @classmethod
     def of(cls, added: Added) -> "ItemOut":
-        """Shows what became of an upload."""
+        """Convert a result of the ingest pipeline."""
         code = None if added.code is None else image_code(added.code)
         return cls(id=added.id, key=added.key, status=added.status, error_code=code, error=added.error)
 
 
 class IndexOut(BaseModel):
-    """What became of each picture, in the order they came."""
+    """The results of adding images, in the order of the request."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -211,7 +211,7 @@ class IndexOut(BaseModel):
 
 
 class ImagePatch(BaseModel):
-    """What to change; what is left out stays. In `metadata`, null takes a field away (RFC 7396)."""
+    """Changes to an image; omitted fields stay as they are. In `metadata`, null removes a field (RFC 7396)."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -223,22 +223,22 @@ class ImagePatch(BaseModel):
 
 
 class DuplicateGroupOut(BaseModel):
-    """Pictures that are as good as the same."""
+    """A group of near-duplicates."""
 
-    image: MatchOut = Field(description="The oldest of them.")
-    duplicates: list[MatchOut] = Field(description="The others, the nearest to it first.")
+    image: MatchOut = Field(description="The oldest image of the group.")
+    duplicates: list[MatchOut] = Field(description="The others, nearest first.")
 
 
 class DuplicatesOut(BaseModel):
-    """What a part of the catalogue holds twice."""
+    """A page of duplicate groups."""
 
     groups: list[DuplicateGroupOut]
-    max_distance: float = Field(description="How far apart on F7 the pictures of a group are at most.")
-    next_cursor: str | None = Field(description="Give this as `cursor` for the next part; null on the last one.")
+    max_distance: float = Field(description="Maximum L2 distance on F7 between `image` and a duplicate.")
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")
 
 
 class ValueCountOut(BaseModel):
-    """A value, and how many pictures have it."""
+    """A value and the number of images that have it."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -247,7 +247,7 @@ class ValueCountOut(BaseModel):
 
 
 class FacetOut(BaseModel):
-    """A field of the metadata."""
+    """A metadata field and its most frequent values."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -255,25 +255,25 @@ class FacetOut(BaseModel):
     type: Literal["text", "number", "boolean", "other"] = Field(
         description="`other`: lists, objects, or values of several kinds."
     )
-    count: int = Field(description="How many have it.")
+    count: int = Field(description="Number of images that have the field.")
     values: list[ValueCountOut] = Field(description="The most frequent values, at most 50.")
-    distinct: int = Field(description="How many different values there are.")
-    min: float | None = Field(description="Of numbers.")
-    max: float | None = Field(description="Of numbers.")
+    distinct: int = Field(description="Number of distinct values.")
+    min: float | None = Field(description="Smallest value, for numbers.")
+    max: float | None = Field(description="Largest value, for numbers.")
 
 
 class FacetsOut(BaseModel):
-    """What can be filtered by, the most frequent first."""
+    """Labels and metadata fields to filter by, most frequent first."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    labels: list[ValueCountOut] = Field(description="At most 50.")
-    fields: list[FacetOut] = Field(description="At most 50.")
+    labels: list[ValueCountOut] = Field(description="The most frequent labels, at most 50.")
+    fields: list[FacetOut] = Field(description="The most frequent fields, at most 50.")
 
 
-def urls(picture_id: int) -> dict[str, str]:
-    """Returns where a picture's original and thumbnail are served."""
+def urls(image_id: int) -> dict[str, str]:
+    """Return the URLs of an image's original and thumbnail."""
     return {
-        "image_url": f"/images/{picture_id}/original",
-        "thumbnail_url": f"/images/{picture_id}/thumbnail",
+        "image_url": f"/images/{image_id}/original",
+        "thumbnail_url": f"/images/{image_id}/thumbnail",
     }

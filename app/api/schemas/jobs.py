@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.ingest.jobs import rows
 
-EXAMPLE: dict[str, Any] = {
+JOB_EXAMPLE: dict[str, Any] = {
     "id": 1,
     "state": "running",
     "size_bytes": 73400320,
@@ -21,58 +21,60 @@ EXAMPLE: dict[str, Any] = {
     "created_at": "2026-11-21T12:00:00Z",
     "updated_at": "2026-11-21T12:00:09Z",
 }
-REFUSED: dict[str, Any] = {
+REJECTION_EXAMPLE: dict[str, Any] = {
     "name": "hats/17.jpg",
     "key": "hats/17.jpg",
-    "reason": "The picture is damaged: it ends too soon.",
+    "reason": "The image is damaged: it ends too soon.",
 }
 
 
 class JobOut(BaseModel):
-    """An archive on its way into the catalogue."""
+    """A job, which adds the images of an archive."""
 
-    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": EXAMPLE})
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"example": JOB_EXAMPLE})
 
     id: int
     state: Literal["running", "done", "failed", "cancelled"] = Field(
-        description="`running` also while it waits for the jobs before it."
+        description="A job that waits for earlier jobs is `running` too."
     )
-    size_bytes: int = Field(description="Of the archive.")
-    total: int | None = Field(description="How many entries there are; null until they are counted.")
-    processed: int = Field(description="How many of them are processed.")
+    size_bytes: int = Field(description="Size of the archive.")
+    total: int | None = Field(description="Number of entries; null until they are counted.")
+    processed: int = Field(description="Number of entries processed.")
     created: int
     updated: int
     unchanged: int
     rejected: int
     attempts: int = Field(
-        description="How often in a row it was taken up without getting further. After "
-        f"{rows.MOST_ATTEMPTS} of them that ended without a reason (a kill, a crash) it fails."
+        description=f"Consecutive attempts without progress. After {rows.MOST_ATTEMPTS} that ended by a kill or a "
+        "crash, the job fails."
     )
-    error: str | None = Field(default=None, description="Why it failed, or what it waits for.")
+    error: str | None = Field(default=None, description="Why the job failed, or what it waits for.")
     created_at: datetime
     updated_at: datetime
 
 
 class RejectionOut(BaseModel):
-    """An entry that could not be used."""
+    """A rejected entry of an archive."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    name: str = Field(description="Its path in the archive.")
+    name: str = Field(description="Path in the archive.")
     key: str
     reason: str
 
 
 class JobDetails(JobOut):
-    """A job, and what of it could not be used."""
+    """A job and its rejected entries."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {**EXAMPLE, "rejections": [REFUSED]}})
+    model_config = ConfigDict(json_schema_extra={"example": {**JOB_EXAMPLE, "rejections": [REJECTION_EXAMPLE]}})
 
-    rejections: list[RejectionOut] = Field(description=f"The first {rows.MOST_REASONS:,}, in the archive's order.")
+    rejections: list[RejectionOut] = Field(
+        description=f"The first {rows.MOST_REASONS:,} rejected entries, in the archive's order."
+    )
 
 
 class JobPage(BaseModel):
-    """Some jobs, and where the next ones begin."""
+    """A page of jobs."""
 
     items: list[JobOut]
-    next_cursor: str | None = Field(description="Give this as `cursor` for the next page; null on the last one.")
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")

@@ -1,4 +1,4 @@
-"""What whoever runs the service sees over HTTP."""
+"""Responses of statistics and health checks."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class ModelOut(BaseModel):
-    """The network in use."""
+    """The model in use."""
 
     name: str
     fingerprint: str
@@ -17,37 +17,37 @@ class ModelOut(BaseModel):
 
 
 class ReindexingOut(BaseModel):
-    """The network that somebody encodes the catalogue with, to move to it."""
+    """Progress of reindexing the catalogue with another model."""
 
     fingerprint: str
-    model: str = Field(description="Its name if it ships, else where it lies.")
-    processed: int = Field(description="Pictures that it has encoded.")
-    total: int = Field(description="All pictures.")
+    model: str = Field(description="Name of a bundled model, or path of a checkpoint.")
+    processed: int = Field(description="Images encoded so far.")
+    total: int = Field(description="All images.")
 
 
 class StatsOut(BaseModel):
-    """The catalogue in numbers."""
+    """Statistics of the catalogue."""
 
     images: int
     labels: int
     model: ModelOut
-    reindexing: ReindexingOut | None = Field(description="While `lookalike reindex` is at work.")
-    seq: int = Field(description="Number of the last change.")
-    applied_seq: int = Field(description="The last change that the answering process has in its index.")
-    bytes: dict[str, int] = Field(description="Originals, vectors on disk, codes in memory.")
+    reindexing: ReindexingOut | None = Field(description="Present while `lookalike reindex` runs.")
+    seq: int = Field(description="Sequence number of the latest change.")
+    applied_seq: int = Field(description="Sequence number of the latest change in the index of the responding process.")
+    bytes: dict[str, int] = Field(description="Bytes of originals, of vectors on disk, and of codes in memory.")
     version: str
 
 
 class HealthOut(BaseModel):
-    """A sign of life."""
+    """Result of the liveness check."""
 
     status: Literal["alive"] = "alive"
 
 
 class ReadyOut(BaseModel):
-    """Whether searches can be answered."""
+    """Result of the readiness check."""
 
     status: Literal["ready"] = "ready"
     images: int | None = Field(
-        default=None, description="Pictures in the index. Only for callers that may search: others get no number."
+        default=None, description="Images in the index. Present only for callers that may search."
     )

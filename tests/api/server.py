@@ -1,4 +1,4 @@
-"""The application behind a real socket, for what no test client can do: hang up, send heads of its own, be many."""
+"""Serve the application on a real port, for raw requests that a test client cannot send."""
 
 import socket
 import threading
@@ -16,8 +16,8 @@ from tests.conftest import free_port, open_with_fake
 
 
 @dataclass(frozen=True)
-class Served:
-    """Where the application listens."""
+class Server:
+    """A running server."""
 
     port: int
 
@@ -28,8 +28,8 @@ class Served:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
-    def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Sends a request, which has `Connection: close`, as it stands; returns the answer's status and the answer."""
+    def request(self, request: bytes) -> tuple[int, bytes]:
+        """Send a raw request, which must have `Connection: close`; return the response's status and bytes."""
         with closing(self.connect()) as connection:
             connection.sendall(request)
             answer = b"".join(iter(lambda: connection.recv(65_536), b""))
@@ -42,8 +42,8 @@ def status_of(answer: bytes) -> int:
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[Served]:
-    """Serves the application with the fake network from a thread."""
+def serve(settings: Settings) -> Iterator[Server]:
+    """Serve the application with the fake model from a thread."""
     port = free_port()
     config = uvicorn.Config(
         create_app(settings, open_with_fake), port=port, http=BoundedProtocol, ws="none", log_config=None
@@ -53,11 +53,11 @@ def served(settings: Settings) -> Iterator[Served]:
     thread.start()
     until = time.monotonic() + 60
     while not server.started:
-        assert thread.is_alive(), "it did not start"
+        assert thread.is_alive(), "the server did not start"
         assert time.monotonic() < until
         time.sleep(0.01)
     try:
-        yield Served(port)
+        yield Server(port)
     finally:
         server.should_exit = True
         thread.join(60)

@@ -1,4 +1,4 @@
-"""Who is let in: keys and their scopes, other sites' pages, and how often a key may ask."""
+"""API keys and scopes, host names, origins, and rate limits."""
 
 import re
 import time
@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
-from app.api.middleware import auth as access
-from app.api.middleware.auth import Doorkeeper
+from app.api.middleware import auth
+from app.api.middleware.auth import ApiKeyCache
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key, list_keys, revoke_key
 from app.errors import InvalidInputError, NotFoundError
@@ -30,8 +30,8 @@ Open = Callable[..., TestClient]
 
 @pytest.fixture
 def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """Opens clients of a service that looks at keys, and believes nothing for longer than a request."""
-    monkeypatch.setattr(access, "BELIEVED_S", 0.0)
+    """Factory of clients of a service that requires keys and caches none."""
+    monkeypatch.setattr(auth, "CACHE_TTL_S", 0.0)
     with ExitStack() as stack:
 
         def make(base_url: str = LOCAL, **changes: object) -> TestClient:
@@ -51,8 +51,8 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @contextmanager
-def database_away(name: str, postgres_url: str) -> Iterator[None]:
-    """Takes a database away for the length of the block."""
+def database_unavailable(name: str, postgres_url: str) -> Iterator[None]:
+    """Make a database unavailable for the duration of the block."""
     with connect(postgres_url) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
@@ -62,21 +62,21 @@ def database_away(name: str, postgres_url: str) -> Iterator[None]:
             connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
 
 
-def test_without_keys_this_machine_may_do_everything(opened: Open) -> None:
+def test_without_keys_local_requests_may_do_everything(opened: Open) -> None:
     client = opened()
     assert client.get("/stats").status_code == 200
     assert client.post("/index", files={"images": PICTURE}).status_code == 201
 
 
 @pytest.mark.parametrize("host", ["example.com", "192.168.1.7:8000", "127.0.0.1.evil.test", "localhost.evil.test:80"])
-def test_without_keys_no_other_name_is_answered(opened: Open, host: str) -> None:
+def test_without_keys_other_host_names_return_403(opened: Open, host: str) -> None:
     answer = opened().get("/stats", headers={"Host": host})
     assert (answer.status_code, answer.json()["code"]) == (403, "local_only")
     assert opened(auth="off").get("/stats", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("address", ["192.168.1.7", "10.0.0.1", "nowhere"])
-def test_without_keys_no_other_address_is_answered_whatever_name_is_given(
+def test_without_keys_other_addresses_return_403_even_with_a_local_host_name(
     opened: Open, database: Database, address: str
 ) -> None:
     client, local = opened(f"http://{address}:8000"), {"Host": "localhost:8000"}
@@ -95,7 +95,7 @@ OTHER_HOSTS = ("evil.test", "evil.test:8000", "", "localhost@evil.test", "search
 
 
 @pytest.mark.parametrize("auth", ["auto", "off"])
-def test_where_names_are_given_no_other_is_answered(opened: Open, auth: str) -> None:
+def test_host_names_outside_allowed_hosts_are_rejected(opened: Open, auth: str) -> None:
     client = opened(auth=auth, allowed_hosts=("localhost", "search.example"))
     refused = [
         host
@@ -106,19 +106,19 @@ def test_where_names_are_given_no_other_is_answered(opened: Open, auth: str) -> 
 
 
 @pytest.mark.parametrize("host", ["LOCALHOST", "localhost.", "LocalHost:8000", "[::1]", "[0:0::1]:8000", "127.0.0.1"])
-def test_without_keys_this_machine_is_answered_by_each_of_its_names(opened: Open, host: str) -> None:
+def test_without_keys_every_loopback_name_is_accepted(opened: Open, host: str) -> None:
     assert opened().get("/stats", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("options", [{}, {"auth": "off", "allowed_hosts": ("localhost",)}])
-def test_a_request_that_names_two_hosts_is_refused(opened: Open, options: dict[str, object]) -> None:
+def test_request_with_two_host_headers_returns_403(opened: Open, options: dict[str, object]) -> None:
     client = opened(**options)
     for hosts in (("localhost", "evil.test"), ("evil.test", "localhost"), ("localhost", "localhost")):
         answer = client.get("/stats", headers=[("Host", host) for host in hosts])
         assert answer.status_code == 403
 
 
-def test_from_the_first_key_on_everybody_shows_one(opened: Open, database: Database) -> None:
+def test_once_there_is_a_key_requests_without_one_return_401(opened: Open, database: Database) -> None:
     client = opened()
     key = make_key(database, Scope.SEARCH)
     refused = client.get("/stats")
@@ -134,7 +134,7 @@ def test_from_the_first_key_on_everybody_shows_one(opened: Open, database: Datab
     "wrong",
     ["x", "lk_1_wrong", "lk_2_{secret}", "lk_1_{secret}x", "lk__{secret}", "lk_" + "9" * 40 + "_x", "lk_1_\N{SNOWMAN}"],
 )
-def test_a_wrong_key_is_none(opened: Open, database: Database, wrong: str) -> None:
+def test_invalid_key_returns_401(opened: Open, database: Database, wrong: str) -> None:
     secret = make_key(database, Scope.ADMIN).split("_", 2)[2]
     header = bearer(wrong.format(secret=secret))["Authorization"].encode()
     answer = opened().get("/stats", headers={b"authorization": header})
@@ -149,7 +149,7 @@ def test_a_wrong_key_is_none(opened: Open, database: Database, wrong: str) -> No
         (Scope.ADMIN, {"search", "read", "write", "send", "watch", "metrics"}),
     ],
 )
-def test_a_key_is_for_what_it_says(opened: Open, database: Database, scope: Scope, allowed: set[str]) -> None:
+def test_key_allows_only_its_scopes(opened: Open, database: Database, scope: Scope, allowed: set[str]) -> None:
     client, headers = opened(), bearer(make_key(database, scope))
     statuses = {
         "search": client.post("/search", files={"image": PICTURE}, headers=headers).status_code,
@@ -163,7 +163,7 @@ def test_a_key_is_for_what_it_says(opened: Open, database: Database, scope: Scop
     assert {status for status in statuses.values() if status >= 300} <= {403}
 
 
-def test_a_revoked_key_lets_nobody_in(opened: Open, database: Database) -> None:
+def test_revoked_key_returns_401(opened: Open, database: Database) -> None:
     client, key = opened(), make_key(database, Scope.SEARCH)
     make_key(database, Scope.SEARCH, name="other")
     assert client.get("/stats", headers=bearer(key)).status_code == 200
@@ -186,22 +186,22 @@ def test_secrets_are_not_stored_and_names_are_unique(database: Database) -> None
         make_key(database, Scope.SEARCH)
 
 
-def test_what_was_heard_is_believed_for_a_moment(database: Database) -> None:
+def test_key_cache_expires_after_its_ttl(database: Database) -> None:
     now = [100.0]
-    keeper, key = Doorkeeper(database, lambda: now[0]), make_key(database, Scope.SEARCH)
-    assert keeper.key(key) is not None
-    assert keeper.keys_exist()
+    cache, key = ApiKeyCache(database, lambda: now[0]), make_key(database, Scope.SEARCH)
+    assert cache.key(key) is not None
+    assert cache.keys_exist()
     with database.begin() as session:
         revoke_key(session, "one")
-    assert keeper.knows(key)
-    assert keeper.key(key) is not None
-    now[0] += access.BELIEVED_S
-    assert not keeper.knows(key)
-    assert keeper.key(key) is None
-    assert not keeper.keys_exist()
+    assert cache.is_cached(key)
+    assert cache.key(key) is not None
+    now[0] += auth.CACHE_TTL_S
+    assert not cache.is_cached(key)
+    assert cache.key(key) is None
+    assert not cache.keys_exist()
 
 
-def test_the_page_keeps_a_key_in_a_cookie_that_scripts_cannot_read(opened: Open, database: Database) -> None:
+def test_session_stores_the_key_in_an_httponly_cookie(opened: Open, database: Database) -> None:
     client, key = opened(), make_key(database, Scope.SEARCH)
     assert client.post("/session", json={"key": "lk_1_no"}).status_code == 401
     answer = client.post("/session", json={"key": f" {key} "})
@@ -213,19 +213,19 @@ def test_the_page_keeps_a_key_in_a_cookie_that_scripts_cannot_read(opened: Open,
 
 
 @pytest.mark.parametrize("others", ['prefs={"a": "b"}', "flag", "path=/x", "a=1; lookalike=b"])
-def test_a_key_is_found_among_other_programs_cookies(opened: Open, database: Database, others: str) -> None:
-    cookies = f"{others}; {access.COOKIE}={make_key(database, Scope.SEARCH)}"
+def test_key_is_found_among_other_cookies(opened: Open, database: Database, others: str) -> None:
+    cookies = f"{others}; {auth.COOKIE}={make_key(database, Scope.SEARCH)}"
     assert opened().get("/stats", headers={"Cookie": cookies}).status_code == 200
 
 
-def test_whoever_watches_sees_that_the_database_is_away(
+def test_metrics_report_that_the_database_is_unavailable(
     opened: Open, database: Database, migrated_url: str, postgres_url: str
 ) -> None:
     client = opened()
     admin, writer = make_key(database, Scope.ADMIN), make_key(database, Scope.WRITE, name="writer")
     assert client.get("/metrics", headers=bearer(admin)).status_code == 200
     assert client.get("/metrics", headers=bearer(writer)).json()["code"] == "insufficient_scope"
-    with database_away(str(make_url(migrated_url).database), postgres_url):
+    with database_unavailable(str(make_url(migrated_url).database), postgres_url):
         answers = [client.get("/metrics", headers=bearer(key)) for key in (admin, writer, "lk_1_no")]
         stats = client.get("/stats", headers=bearer(admin))
     assert [answer.status_code for answer in answers] == [200, 403, 503]
@@ -234,14 +234,14 @@ def test_whoever_watches_sees_that_the_database_is_away(
 
 
 @pytest.mark.parametrize("path", ["/session", "/images/1"])
-def test_what_brings_no_pictures_may_not_be_large(opened: Open, path: str) -> None:
+def test_large_body_without_images_returns_413(opened: Open, path: str) -> None:
     body = b'{"key": "' + b"x" * 1_200_000 + b'"}'
     answer = opened().request("POST" if path == "/session" else "PATCH", path, content=body)
     assert answer.status_code == 413
 
 
 @pytest.mark.parametrize("auth", ["auto", "off"])
-def test_another_site_s_page_cannot_write_here(opened: Open, auth: str) -> None:
+def test_changes_from_other_origins_return_403(opened: Open, auth: str) -> None:
     client = opened(auth=auth)
     statuses = {
         origin: client.post("/index", files={"images": PICTURE}, headers={"Origin": origin}).status_code
@@ -254,18 +254,20 @@ def test_another_site_s_page_cannot_write_here(opened: Open, auth: str) -> None:
     assert client.delete("/images/1", headers={"Origin": "http://["}).json()["code"] == "origin_not_allowed"
 
 
-def test_other_sites_may_ask_only_where_they_are_named(opened: Open) -> None:
+def test_cors_headers_are_sent_only_to_configured_origins(opened: Open) -> None:
     shop = {"Origin": "https://shop.example"}
     assert "access-control-allow-origin" not in opened().get("/stats", headers=shop).headers
     client = opened(cors_origins=("https://shop.example",))
     answer = client.post("/search", files={"image": PICTURE}, headers=shop)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://shop.example")
-    asked = {**shop, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "Authorization"}
-    assert client.options("/search", headers=asked).status_code == 200
+    preflight = {**shop, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "Authorization"}
+    assert client.options("/search", headers=preflight).status_code == 200
     assert "access-control-allow-credentials" not in answer.headers
 
 
-def test_a_key_beyond_its_rate_is_told_when_the_next_request_is_within_it(opened: Open, database: Database) -> None:
+def test_exceeded_rate_limit_returns_429_with_the_seconds_until_the_next_request(
+    opened: Open, database: Database
+) -> None:
     client = opened(rate_limit="3/minute")
     key, other = make_key(database, Scope.SEARCH), make_key(database, Scope.SEARCH, name="other")
     began = time.time()
@@ -274,12 +276,12 @@ def test_a_key_beyond_its_rate_is_told_when_the_next_request_is_within_it(opened
     refused = client.get("/stats", headers=bearer(key))
     retry, elapsed = int(refused.headers["retry-after"]), time.time() - began
     assert refused.status_code == 429
-    assert 60 - elapsed < retry < 60, "less than the whole window, by what has passed of it"
+    assert 60 - elapsed < retry < 60, "the window less the time elapsed"
     assert refused.json()["detail"] == f"Rate limit exceeded (3/minute). Retry in {retry} s."
     assert client.get("/stats", headers=bearer(other)).status_code == 200
 
 
-def test_a_request_after_retry_after_is_within_the_rate(opened: Open, database: Database) -> None:
+def test_request_after_retry_after_is_within_the_rate_limit(opened: Open, database: Database) -> None:
     client, key = opened(rate_limit="2 per 3 second"), make_key(database, Scope.SEARCH)
     while (answer := client.get("/stats", headers=bearer(key))).status_code == 200:
         pass
@@ -288,31 +290,31 @@ def test_a_request_after_retry_after_is_within_the_rate(opened: Open, database: 
     assert client.get("/stats", headers=bearer(key)).status_code == 200
 
 
-def test_looking_whether_it_is_ready_does_not_count_against_the_rate(opened: Open, database: Database) -> None:
+def test_readyz_does_not_count_against_the_rate_limit(opened: Open, database: Database) -> None:
     client, key = opened(rate_limit="1/hour"), make_key(database, Scope.SEARCH)
     assert [client.get("/readyz", headers=bearer(key)).status_code for _ in range(3)] == [200] * 3
     assert client.get("/stats", headers=bearer(key)).status_code == 200
 
 
-def test_only_callers_that_may_search_see_the_number_of_pictures(opened: Open, database: Database) -> None:
+def test_readyz_returns_the_number_of_images_only_to_callers_that_may_search(opened: Open, database: Database) -> None:
     client = opened()
     assert client.get("/readyz").json() == {"status": "ready", "images": 0}
     assert client.get("/readyz", headers={"Host": "shop.example"}).json() == {"status": "ready"}
     assert client.get("/readyz", headers={"Via": "1.1 proxy"}).json() == {"status": "ready"}
     searcher, writer = make_key(database, Scope.SEARCH), make_key(database, Scope.WRITE, name="writer")
-    shown = [client.get("/readyz", headers=headers).json() for headers in ({}, bearer("lk_1_no"), bearer(writer))]
-    assert shown == [{"status": "ready"}] * 3
+    responses = [client.get("/readyz", headers=headers).json() for headers in ({}, bearer("lk_1_no"), bearer(writer))]
+    assert responses == [{"status": "ready"}] * 3
     assert client.get("/readyz", headers=bearer(searcher)).json() == {"status": "ready", "images": 0}
     assert opened(auth="off").get("/readyz").json() == {"status": "ready", "images": 0}
 
 
-def test_strangers_are_not_told_where_the_database_is(
+def test_errors_hide_the_database_address_from_callers_without_a_key(
     opened: Open, database: Database, migrated_url: str, postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client, key = opened(), make_key(database, Scope.SEARCH)
     name = str(make_url(migrated_url).database)
     assert client.get("/readyz", headers=bearer(key)).json()["images"] == 0
-    with database_away(name, postgres_url):
+    with database_unavailable(name, postgres_url):
         ready, informed = client.get("/readyz"), client.get("/readyz", headers=bearer(key))
         others = [
             client.get("/stats"),
@@ -324,17 +326,17 @@ def test_strangers_are_not_told_where_the_database_is(
     for answer in (ready, *others):
         assert name not in answer.text
         assert int(answer.headers["retry-after"]) > 0
-    assert ready.json()["detail"] == "The service is not ready; its log says why."
+    assert ready.json()["detail"] == "The service is not ready. Its log has the reason."
     assert name in caplog.text
 
 
-def test_monitoring_on_this_machine_sees_that_the_database_is_away_while_there_are_no_keys(
+def test_without_keys_local_monitoring_reports_that_the_database_is_unavailable(
     opened: Open, migrated_url: str, postgres_url: str
 ) -> None:
     client = opened()
     assert client.get("/metrics").status_code == 200
     name = str(make_url(migrated_url).database)
-    with database_away(name, postgres_url):
+    with database_unavailable(name, postgres_url):
         metrics, ready = client.get("/metrics"), client.get("/readyz")
         elsewhere = client.get("/metrics", headers={"Host": "shop.example"})
     assert (metrics.status_code, elsewhere.status_code) == (200, 403)

@@ -1,4 +1,4 @@
-"""What a server is told that cannot start, or whose disk failed."""
+"""Messages of failed startups."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -14,8 +14,8 @@ from app.settings import Settings
 from models.errors import CheckpointError
 
 
-def told_when(error: Exception, given: Settings) -> str:
-    """Returns what a start says in which opening the service fails."""
+def startup_message(error: Exception, settings: Settings) -> str:
+    """Return the lifespan message of a startup in which opening the service raises `error`."""
     sent = list[MutableMapping[str, Any]]()
 
     def opener(settings: Settings) -> AbstractContextManager[Service]:
@@ -28,16 +28,18 @@ def told_when(error: Exception, given: Settings) -> str:
         sent.append(message)
 
     with pytest.raises(type(error)):
-        asyncio.run(create_app(given, opener)({"type": "lifespan", "state": {}}, receive, send))
+        asyncio.run(create_app(settings, opener)({"type": "lifespan", "state": {}}, receive, send))
     (message,) = sent
     assert message["type"] == "lifespan.startup.failed"
     return str(message["message"])
 
 
-@pytest.mark.parametrize("error", [UnavailableError("It is away."), CheckpointError("It is damaged.")])
-def test_what_was_foreseen_is_a_sentence(error: Exception, settings: Settings) -> None:
-    assert told_when(error, settings) == str(error)
+@pytest.mark.parametrize(
+    "error", [UnavailableError("The database is unavailable."), CheckpointError("The checkpoint is damaged.")]
+)
+def test_known_startup_error_is_reported_by_its_message(error: Exception, settings: Settings) -> None:
+    assert startup_message(error, settings) == str(error)
 
 
-def test_of_what_was_not_all_is_told(settings: Settings) -> None:
-    assert "Traceback" in told_when(RuntimeError("never heard of"), settings)
+def test_unexpected_startup_error_is_reported_with_its_traceback(settings: Settings) -> None:
+    assert "Traceback" in startup_message(RuntimeError("unexpected"), settings)

@@ -1,4 +1,4 @@
-"""The application behind a real socket, in a thread of the test, and raw connections to it."""
+"""Serve the application on a real port, from a thread, and open raw connections to it."""
 
 import socket
 import threading
@@ -15,8 +15,8 @@ from tests.conftest import free_port, open_with_fake
 
 
 @contextmanager
-def live(settings: Settings) -> Iterator[int]:
-    """Serves the application with the fake network; yields its port."""
+def serve_on_port(settings: Settings) -> Iterator[int]:
+    """Serve the application with the fake model; yield its port."""
     port = free_port()
     app = create_app(settings, open_with_fake)
     server = uvicorn.Server(uvicorn.Config(app, port=port, http=BoundedProtocol, ws="none", log_level="error"))
@@ -37,18 +37,18 @@ def connect(port: int) -> socket.socket:
 
 
 def closed_after(connection: socket.socket, drip: bytes = b"") -> tuple[float, bytes]:
-    """Sends a byte now and then until the other end hangs up; returns the seconds that took, and what it said."""
-    began, said = time.monotonic(), b""
+    """Send `drip` every 0.1 s until the server closes the connection; return the seconds and the bytes read."""
+    started, received = time.monotonic(), b""
     connection.settimeout(0.1)
-    while time.monotonic() - began < 15:
+    while time.monotonic() - started < 15:
         try:
             if drip:
                 connection.sendall(drip)
-            if not (got := connection.recv(65_536)):
-                return time.monotonic() - began, said
-            said += got
+            if not (data := connection.recv(65_536)):
+                return time.monotonic() - started, received
+            received += data
         except TimeoutError:
             continue
         except OSError:
-            return time.monotonic() - began, said
+            return time.monotonic() - started, received
     raise AssertionError("the connection stays open")

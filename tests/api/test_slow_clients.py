@@ -1,4 +1,4 @@
-"""Clients that are slow, many or endless, over a real socket: they are cut off or turned away, and nobody waits."""
+"""Slow, endless and too many clients, over a real socket, are disconnected or rejected."""
 
 import json
 import socket
@@ -16,11 +16,11 @@ from PIL import Image
 from app.api.admission import protocol, slow_readers
 from app.search.types import Encoded
 from app.settings import Settings
-from tests.api.live import closed_after, connect, live
+from tests.api.sockets import closed_after, connect, serve_on_port
 from tests.fakes import FakeEncoder
 from tests.pictures import corners, encoded
 
-PATIENCE, MOST = 1.0, 3
+TIMEOUT_S, MOST = 1.0, 3
 HEAD = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
 PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 PICTURE = encoded(corners(60, 40), "PNG")
@@ -28,54 +28,54 @@ PICTURE = encoded(corners(60, 40), "PNG")
 
 @pytest.fixture
 def port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A server whose patience is short and whose house is small."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", PATIENCE)
-    monkeypatch.setattr(slow_readers, "EVERY_S", PATIENCE / 5)
-    patience = {"request_read_timeout_seconds": PATIENCE, "transfer_grace_seconds": PATIENCE}
-    strict = settings.model_copy(update={**patience, "max_concurrent_requests": MOST})
-    with live(strict) as listening:
+    """A server with short timeouts and a low concurrency limit."""
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr(slow_readers, "CHECK_INTERVAL_S", TIMEOUT_S / 5)
+    timeouts = {"request_read_timeout_seconds": TIMEOUT_S, "transfer_grace_seconds": TIMEOUT_S}
+    strict = settings.model_copy(update={**timeouts, "max_concurrent_requests": MOST})
+    with serve_on_port(strict) as listening:
         yield listening
 
 
 @pytest.mark.parametrize("begin", [b"", b"POST /sea", HEAD])
-def test_a_head_that_does_not_come_ends_the_connection(port: int, begin: bytes) -> None:
+def test_incomplete_head_closes_the_connection_after_the_timeout(port: int, begin: bytes) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(begin)
-        seconds, said = closed_after(connection, b"x" if begin else b"")
-    assert PATIENCE - 0.2 <= seconds < PATIENCE + 5
-    assert said == b""
+        seconds, received = closed_after(connection, b"x" if begin else b"")
+    assert TIMEOUT_S - 0.2 <= seconds < TIMEOUT_S + 5
+    assert received == b""
 
 
-def test_a_head_without_end_is_refused(port: int) -> None:
+def test_too_large_head_returns_400(port: int) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(HEAD + b"X-Filler: " + b"x" * 200_000)
-        _, said = closed_after(connection)
-    assert said.startswith(b"HTTP/1.1 400")
-    assert b"content-type: application/problem+json" in said
-    assert b"The head of the request, its address included, is too large." in said
+        _, received = closed_after(connection)
+    assert received.startswith(b"HTTP/1.1 400")
+    assert b"content-type: application/problem+json" in received
+    assert b"is too large" in received
 
 
-def test_a_body_that_comes_byte_by_byte_is_answered_408(port: int) -> None:
+def test_body_sent_byte_by_byte_returns_408(port: int) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n" + PART)
-        seconds, said = closed_after(connection, b"x")
-    head, _, body = said.partition(b"\r\n\r\n")
+        seconds, received = closed_after(connection, b"x")
+    head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408")
     assert "1 s" in json.loads(body)["detail"]
-    assert seconds < PATIENCE + 8
+    assert seconds < TIMEOUT_S + 8
 
 
-def test_who_goes_on_sending_after_the_answer_is_hung_up_on(port: int) -> None:
+def test_client_that_sends_after_its_response_is_disconnected(port: int) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\nno form at all")
-        seconds, said = closed_after(connection, b"x")
-    assert said.startswith(b"HTTP/1.1 4")
-    assert seconds < PATIENCE + 8
+        seconds, received = closed_after(connection, b"x")
+    assert received.startswith(b"HTTP/1.1 4")
+    assert seconds < TIMEOUT_S + 8
 
 
 @pytest.fixture
 def large(port: int) -> tuple[int, int]:
-    """The id and size of a picture that no buffer of a connection holds."""
+    """Id and size of an image larger than any buffer of a connection."""
     noise = np.random.default_rng(0).integers(0, 256, (1800, 1800, 3), np.uint8)
     data = encoded(Image.fromarray(noise), "PNG")
     added = httpx2.post(f"http://127.0.0.1:{port}/index", files={"images": data}, timeout=60).json()
@@ -83,7 +83,7 @@ def large(port: int) -> tuple[int, int]:
 
 
 def ask(port: int, path: str) -> socket.socket:
-    """Sends a request over a connection whose own buffer is small."""
+    """Send a request over a connection with a small receive buffer."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(20)
@@ -93,37 +93,37 @@ def ask(port: int, path: str) -> socket.socket:
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """Reads until the server ends the connection, one way or the other."""
-    said = b""
+    """Read until the server closes or resets the connection."""
+    received = b""
     with suppress(ConnectionResetError):
-        while got := connection.recv(65_536):
-            said += got
-    return said
+        while data := connection.recv(65_536):
+            received += data
+    return received
 
 
-def test_a_client_that_does_not_read_is_disconnected(
+def test_client_that_does_not_read_is_disconnected(
     port: int, large: tuple[int, int], caplog: pytest.LogCaptureFixture
 ) -> None:
     added, size = large
     with closing(ask(port, f"/images/{added}/original")) as connection:
-        time.sleep(PATIENCE * 3)
+        time.sleep(TIMEOUT_S * 3)
         assert len(rest_of(connection)) < size
     assert httpx2.get(f"http://127.0.0.1:{port}/stats").status_code == 200
     assert "Traceback" not in caplog.text
 
 
-def test_a_client_that_reads_slowly_gets_everything(port: int, large: tuple[int, int]) -> None:
+def test_client_that_reads_slowly_gets_the_whole_response(port: int, large: tuple[int, int]) -> None:
     added, size = large
     with closing(ask(port, f"/images/{added}/original")) as connection:
-        said, until = b"", time.monotonic() + PATIENCE * 4
+        received, until = b"", time.monotonic() + TIMEOUT_S * 4
         while time.monotonic() < until:
-            said += connection.recv(4096)
-            time.sleep(PATIENCE / 10)
+            received += connection.recv(4096)
+            time.sleep(TIMEOUT_S / 10)
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert len(said + rest_of(connection)) > size
+        assert len(received + rest_of(connection)) > size
 
 
-def test_a_list_that_is_not_read_is_given_up_too(port: int) -> None:
+def test_client_that_does_not_read_a_list_is_disconnected(port: int) -> None:
     about = json.dumps([{"key": str(at), "text": "x" * 200_000} for at in range(5)])
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         for _ in range(3):
@@ -132,60 +132,62 @@ def test_a_list_that_is_not_read_is_given_up_too(port: int) -> None:
         whole = len(client.get("/images").content)
     assert whole > 1_000_000
     with closing(ask(port, "/images?limit=5")) as connection:
-        time.sleep(PATIENCE * 4)
+        time.sleep(TIMEOUT_S * 4)
         assert len(rest_of(connection)) < whole
 
 
-def test_a_body_below_the_least_rate_is_cut_off_long_before_its_whole_time(settings: Settings) -> None:
-    patient = settings.model_copy(update={"request_read_timeout_seconds": 600.0, "transfer_grace_seconds": PATIENCE})
-    with live(patient) as port:
+def test_body_below_the_minimum_rate_returns_408_before_the_body_timeout(settings: Settings) -> None:
+    long_timeout = settings.model_copy(
+        update={"request_read_timeout_seconds": 600.0, "transfer_grace_seconds": TIMEOUT_S}
+    )
+    with serve_on_port(long_timeout) as port:
         for path in (b"/search", b"/session"):
             with closing(connect(port)) as connection:
                 head = HEAD.replace(b"/search", path)
                 connection.sendall(head + b"Content-Length: 10000\r\n\r\n" + PART)
-                seconds, said = closed_after(connection, b"x")
-            assert said.startswith(b"HTTP/1.1 408")
-            assert seconds < PATIENCE + 12
+                seconds, received = closed_after(connection, b"x")
+            assert received.startswith(b"HTTP/1.1 408")
+            assert seconds < TIMEOUT_S + 12
 
 
-def test_a_body_that_keeps_the_least_rate_takes_its_time(settings: Settings) -> None:
-    slow = settings.model_copy(update={"transfer_grace_seconds": PATIENCE, "min_transfer_rate": 40})
+def test_slow_body_above_the_minimum_rate_is_accepted(settings: Settings) -> None:
+    slow = settings.model_copy(update={"transfer_grace_seconds": TIMEOUT_S, "min_transfer_rate": 40})
     form = PART + PICTURE + b"\r\n--b--\r\n"
-    with live(slow) as port, closing(connect(port)) as connection:
+    with serve_on_port(slow) as port, closing(connect(port)) as connection:
         connection.sendall(HEAD + f"Content-Length: {len(form)}\r\n\r\n".encode())
         for at in range(0, len(form), len(form) // 12):
             connection.sendall(form[at : at + len(form) // 12])
-            time.sleep(PATIENCE / 4)
+            time.sleep(TIMEOUT_S / 4)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
-def test_heads_with_too_many_headers_are_refused_also_when_they_arrive_at_once(port: int) -> None:
+def test_head_with_too_many_headers_returns_400(port: int) -> None:
     with closing(connect(port)) as connection:
         connection.sendall(HEAD + b"".join(b"X-%d: y\r\n" % at for at in range(1000)) + b"\r\n")
-        _, said = closed_after(connection)
-    assert said.startswith(b"HTTP/1.1 400")
-    assert b"too many headers" in said
+        _, received = closed_after(connection)
+    assert received.startswith(b"HTTP/1.1 400")
+    assert b"too many headers" in received
 
 
-def test_requests_without_end_ahead_of_their_responses_end_the_connection(port: int) -> None:
+def test_too_many_pipelined_requests_close_the_connection(port: int) -> None:
     request = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n"
     with closing(connect(port)) as connection:
         connection.sendall(request * 4)
         connection.settimeout(5)
-        said = b""
-        while said.count(b"HTTP/1.1 200") < 4:
-            said += connection.recv(65_536)
+        received = b""
+        while received.count(b"HTTP/1.1 200") < 4:
+            received += connection.recv(65_536)
     with closing(connect(port)) as connection:
         connection.sendall(request * 2000)
-        _, said = closed_after(connection)
-    assert said.count(b"HTTP/1.1 200") < 20
+        _, received = closed_after(connection)
+    assert received.count(b"HTTP/1.1 200") < 20
 
 
-def test_past_the_number_of_connections_the_longest_idle_one_is_closed(
+def test_above_the_connection_limit_the_longest_idle_connection_is_closed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 600.0)
-    with live(settings.model_copy(update={"max_connections": 10})) as port:
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 600.0)
+    with serve_on_port(settings.model_copy(update={"max_connections": 10})) as port:
         idle = [connect(port) for _ in range(10)]
         for _ in range(5):
             assert httpx2.get(f"http://127.0.0.1:{port}/stats").status_code == 200
@@ -206,14 +208,14 @@ def hung_up(connection: socket.socket) -> bool:
         return True
 
 
-def test_a_connection_that_is_patient_between_requests_is_kept(port: int) -> None:
+def test_idle_connection_between_requests_stays_open(port: int) -> None:
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
         client.get("/healthz").raise_for_status()
-        time.sleep(PATIENCE * 1.5)
+        time.sleep(TIMEOUT_S * 1.5)
         assert client.post("/search", files={"image": PICTURE}).status_code == 200
 
 
-def test_who_comes_to_a_full_house_is_turned_away_at_once(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_searches_above_the_concurrency_limit_return_503_at_once(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     held, encode = threading.Event(), FakeEncoder.encode_many
 
     def slow(self: FakeEncoder, images: Sequence[Image.Image]) -> Encoded:

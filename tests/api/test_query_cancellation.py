@@ -1,4 +1,4 @@
-"""Clients that hang up, over a real socket: what the database does for them ends."""
+"""Cancellation of database statements when a client disconnects, over a real socket."""
 
 import json
 import socket
@@ -11,10 +11,10 @@ import httpx2
 import psycopg
 import pytest
 
-from app.api.middleware.auth import Doorkeeper
+from app.api.middleware.auth import ApiKeyCache
 from app.catalogue.database.callers import Caller, current_caller
 from app.settings import Settings
-from tests.api.live import live
+from tests.api.sockets import serve_on_port
 from tests.catalogue.postgres import connect
 from tests.catalogue.slow import running, wait_until
 from tests.pictures import corners, encoded
@@ -26,13 +26,13 @@ SLOW = "jsonb_path_exists"
 
 @pytest.fixture
 def port(settings: Settings) -> Iterator[int]:
-    with live(settings) as listening:
+    with serve_on_port(settings) as listening:
         yield listening
 
 
 @pytest.fixture
 def slowed(port: int, migrated_url: str) -> Iterator[psycopg.Connection]:
-    """A catalogue of one picture over which every filter takes as long as the table `slow` has a row."""
+    """A catalogue of one image in which filters block as long as the table `slow` has a row."""
     answer = httpx2.post(
         f"http://127.0.0.1:{port}/index",
         files={"images": PICTURE},
@@ -46,7 +46,7 @@ def slowed(port: int, migrated_url: str) -> Iterator[psycopg.Connection]:
             f"CREATE FUNCTION public.{SLOW}(jsonb, jsonpath, jsonb) RETURNS boolean LANGUAGE plpgsql AS "
             "$$ BEGIN WHILE EXISTS (SELECT FROM public.slow) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN true; END $$"
         )
-        # Connections that are opened from now on find it before PostgreSQL's own of that name.
+        # New connections find this function before PostgreSQL's built-in one.
         name = connection.info.dbname
         connection.execute(f"ALTER DATABASE {name} SET search_path = public, pg_catalog".encode())
         connection.execute(
@@ -55,7 +55,7 @@ def slowed(port: int, migrated_url: str) -> Iterator[psycopg.Connection]:
         )
         wait_until(lambda: httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=60).status_code == 200)
         yield connection
-        # Whatever still runs ends, and the server with it.
+        # End statements that still run, so that the server can stop.
         connection.execute("DELETE FROM public.slow")
 
 
@@ -69,49 +69,51 @@ def sent(port: int, request: str, body: bytes = b"") -> socket.socket:
     return connection
 
 
-def asked(way: str) -> tuple[str, bytes]:
+def request_of(path: str) -> tuple[str, bytes]:
     query = urlencode({"filter": FILTER})
-    if way != "/search":
-        return f"GET {way}?{query} HTTP/1.1", b"\r\n"
+    if path != "/search":
+        return f"GET {path}?{query} HTTP/1.1", b"\r\n"
     form = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + PICTURE + b"\r\n--b--\r\n"
     head = f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(form)}\r\n\r\n"
-    return f"POST {way}?{query} HTTP/1.1", head.encode() + form
+    return f"POST {path}?{query} HTTP/1.1", head.encode() + form
 
 
-@pytest.mark.parametrize("way", ["/facets", "/images", "/images/1/similar", "/search"])
-def test_a_client_that_hangs_up_takes_its_statement_along(port: int, slowed: psycopg.Connection, way: str) -> None:
-    connection = sent(port, *asked(way))
+@pytest.mark.parametrize("path", ["/facets", "/images", "/images/1/similar", "/search"])
+def test_disconnect_cancels_the_running_statement(port: int, slowed: psycopg.Connection, path: str) -> None:
+    connection = sent(port, *request_of(path))
     wait_until(lambda: running(slowed, SLOW) == 1)
     time.sleep(0.2)
-    assert running(slowed, SLOW) == 1, "it goes on for as long as its client waits"
+    assert running(slowed, SLOW) == 1, "the statement runs while its client waits"
     connection.close()
     wait_until(lambda: running(slowed, SLOW) == 0)
     assert httpx2.get(f"http://127.0.0.1:{port}/images/1", timeout=60).status_code == 200
 
 
-def test_a_request_begins_without_the_caller_of_the_connections_request_before(
+def test_pipelined_request_does_not_inherit_the_caller_of_the_one_before(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     callers = list[Caller | None]()
-    keys_exist = Doorkeeper.keys_exist
+    keys_exist = ApiKeyCache.keys_exist
 
-    def note(doorkeeper: Doorkeeper) -> bool:
+    def note(api_keys: ApiKeyCache) -> bool:
         callers.append(current_caller())
-        return keys_exist(doorkeeper)
+        return keys_exist(api_keys)
 
-    monkeypatch.setattr(Doorkeeper, "keys_exist", note)
-    monkeypatch.setattr("app.api.middleware.auth.BELIEVED_S", 0.0)
+    monkeypatch.setattr(ApiKeyCache, "keys_exist", note)
+    monkeypatch.setattr("app.api.middleware.auth.CACHE_TTL_S", 0.0)
     keyed = settings.model_copy(update={"auth": "auto"})
     request = b"GET /images HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    with live(keyed) as port, closing(connect_to(port)) as connection:
-        # The second is there before the first is answered, and begins as soon as it is.
+    with serve_on_port(keyed) as port, closing(connect_to(port)) as connection:
+        # The second request arrives before the first response, and starts right after it.
         connection.sendall(request + b"\r\n" + request + b"Connection: close\r\n\r\n")
         while connection.recv(65_536):
             pass
     assert callers == [None, None]
 
 
-def test_whoever_waits_for_the_same_gets_it_though_another_hangs_up(port: int, slowed: psycopg.Connection) -> None:
+def test_disconnect_does_not_cancel_a_shared_statement_for_the_other_client(
+    port: int, slowed: psycopg.Connection
+) -> None:
     def statements() -> set[int]:
         found = slowed.execute(
             "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() "
@@ -120,19 +122,21 @@ def test_whoever_waits_for_the_same_gets_it_though_another_hangs_up(port: int, s
         )
         return {pid for (pid,) in found}
 
-    leaves = sent(port, *asked("/facets"))
+    leaves = sent(port, *request_of("/facets"))
     wait_until(lambda: len(statements()) == 1)
     (first,) = statements()
-    with closing(sent(port, *asked("/facets"))) as stays:
+    with closing(sent(port, *request_of("/facets"))) as stays:
         leaves.close()
         wait_until(lambda: len(statements() - {first}) == 1)
         slowed.execute("DELETE FROM public.slow")
         assert b" 200 OK" in stays.recv(4096)
 
 
-def test_who_left_is_no_error(port: int, slowed: psycopg.Connection, caplog: pytest.LogCaptureFixture) -> None:
+def test_disconnect_is_not_logged_as_an_error(
+    port: int, slowed: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level("INFO"):
-        connection = sent(port, *asked("/facets"))
+        connection = sent(port, *request_of("/facets"))
         wait_until(lambda: running(slowed, SLOW) == 1)
         connection.close()
         wait_until(lambda: any('"GET /facets' in line and " 499 " in line for line in caplog.messages))
@@ -140,16 +144,14 @@ def test_who_left_is_no_error(port: int, slowed: psycopg.Connection, caplog: pyt
 
 
 @pytest.fixture
-def hasty(settings: Settings) -> Settings:
-    """Settings that give a statement no time."""
+def short_timeout(settings: Settings) -> Settings:
+    """Settings with a short statement timeout."""
     return settings.model_copy(update={"statement_timeout_seconds": 0.5})
 
 
-def test_a_statement_that_takes_too_long_is_answered_with_what_to_do(
-    hasty: Settings, slowed: psycopg.Connection
-) -> None:
-    with live(hasty) as impatient:
-        answer = httpx2.get(f"http://127.0.0.1:{impatient}/facets", params={"filter": FILTER}, timeout=60)
+def test_statement_timeout_returns_503_with_advice(short_timeout: Settings, slowed: psycopg.Connection) -> None:
+    with serve_on_port(short_timeout) as port:
+        answer = httpx2.get(f"http://127.0.0.1:{port}/facets", params={"filter": FILTER}, timeout=60)
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
         assert "a filter with fewer comparisons" in answer.json()["detail"]

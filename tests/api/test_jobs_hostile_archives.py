@@ -1,4 +1,4 @@
-"""Archives made to do harm, sent as jobs: each ends with a reason or can be stopped, and the next one goes on."""
+"""Hostile archives as jobs: each fails with a reason or can be cancelled, and the next job runs."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from tests.crash.ledger import drawing, serving
 from tests.ingest.archives import Raw, inflating, raw_zip, tarred, write_endless, zipped
 from tests.ingest.readers import PLANTED, readers
 
-# What is promised of a cancelled job and of a service that is stopped.
+# Documented limit for cancelling a job and for stopping the service.
 ENDS_WITHIN_S = 5
 
 
@@ -38,9 +38,9 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_runner, "_AFTER_KILL_S", 0.01)
 
 
-def until(so: Callable[[], object], seconds: float = 30) -> None:
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    while not so():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -49,7 +49,7 @@ def attempts(client: TestClient, job_id: int) -> int:
     return int(job(client, job_id)["attempts"])
 
 
-def test_a_cancelled_job_ends_although_its_archive_does_not(client: TestClient, endless: bytes) -> None:
+def test_cancelled_job_ends_despite_an_endless_archive(client: TestClient, endless: bytes) -> None:
     job_id, following = send(client, endless), send(client, zipped(pictures(1)))
     until(readers)
     assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
@@ -57,7 +57,7 @@ def test_a_cancelled_job_ends_although_its_archive_does_not(client: TestClient, 
     assert ended(client, following)["state"] == "done"
 
 
-def test_a_service_that_stops_waits_for_no_archive(settings: Settings, endless: bytes) -> None:
+def test_shutdown_does_not_wait_for_an_endless_archive(settings: Settings, endless: bytes) -> None:
     with opened(settings) as client:
         job_id = send(client, endless)
         until(readers)
@@ -65,11 +65,11 @@ def test_a_service_that_stops_waits_for_no_archive(settings: Settings, endless: 
     assert time.monotonic() - began < ENDS_WITHIN_S
     assert readers() == []
     with opened(settings) as client:
-        assert job(client, job_id)["state"] == "running", "it goes on at the next start"
+        assert job(client, job_id)["state"] == "running", "the job continues at the next start"
         client.post(f"/jobs/{job_id}/cancel")
 
 
-def test_a_stop_waits_a_little_for_pictures_under_way_and_not_for_all(
+def test_shutdown_waits_only_briefly_for_images_in_progress(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decode = Ingest._decode
@@ -92,18 +92,18 @@ def test_a_stop_waits_a_little_for_pictures_under_way_and_not_for_all(
 
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize("harm", ["crash", "bug", "nonsense"])
-def test_an_archive_that_takes_its_reader_over_fails_and_the_next_goes_on(client: TestClient, harm: str) -> None:
+def test_archive_that_compromises_its_reader_fails_its_job_only(client: TestClient, harm: str) -> None:
     job_id = send(client, tarred({**pictures(3), f"{harm}.jpg": b"", "later.png": drawing(9)}))
     now = ended(client, job_id)
     assert (now["state"], now["error"]) == ("failed", "The archive made its reader fail.")
-    assert (now["created"], now["rejected"]) == (3, 1), "what came before is kept"
+    assert (now["created"], now["rejected"]) == (3, 1), "earlier entries are kept"
     assert now["rejections"][0]["reason"] == now["error"]
     assert ended(client, send(client, zipped({"next.png": drawing(4)})))["state"] == "done"
     assert "later.png" not in keys(client)
 
 
 @pytest.mark.usefixtures("planted")
-def test_a_reader_that_is_killed_again_and_again_fails_its_job(client: TestClient, settings: Settings) -> None:
+def test_job_fails_after_its_reader_is_killed_three_times(client: TestClient, settings: Settings) -> None:
     job_id = send(client, tarred({**pictures(3), "killed.jpg": b""}))
     following = send(client, zipped({"next.png": drawing(4)}))
     now = ended(client, job_id)
@@ -113,7 +113,7 @@ def test_a_reader_that_is_killed_again_and_again_fails_its_job(client: TestClien
     until(lambda: not left(settings))
 
 
-def test_a_reader_that_is_killed_once_costs_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_continues_after_its_reader_is_killed_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_runner, "_AFTER_KILL_S", 0.01)
     gate = Gate(monkeypatch)
     job_id = send(client, zipped(pictures(600)))
@@ -126,7 +126,7 @@ def test_a_reader_that_is_killed_once_costs_nothing(client: TestClient, monkeypa
 
 
 @pytest.mark.timeout(300)
-def test_a_job_that_kills_its_service_three_times_fails_and_the_next_goes_on(tmp_path: Path, endless: bytes) -> None:
+def test_job_that_kills_the_service_three_times_fails_and_the_next_one_runs(tmp_path: Path, endless: bytes) -> None:
     data_dir, job_id = tmp_path / "data", 0
     for attempt in range(1, jobs.MOST_ATTEMPTS + 1):
         with serving(data_dir) as (client, process, _):
@@ -143,7 +143,7 @@ def test_a_job_that_kills_its_service_three_times_fails_and_the_next_goes_on(tmp
         process.wait(60)
 
 
-def test_planned_stops_are_no_attempts(settings: Settings, endless: bytes) -> None:
+def test_planned_stops_do_not_count_as_attempts(settings: Settings, endless: bytes) -> None:
     with opened(settings) as client:
         job_id = send(client, endless)
         until(readers)
@@ -156,8 +156,8 @@ def test_planned_stops_are_no_attempts(settings: Settings, endless: bytes) -> No
         client.post(f"/jobs/{job_id}/cancel")
 
 
-def test_waits_are_no_attempts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even where the database is away, and the attempt cannot be given back."""
+def test_waits_do_not_count_as_attempts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits do not count, even if the database is unavailable when the attempt is given back."""
     monkeypatch.setattr(job_runner, "_EVERY_S", 0.01)
     tries = 0
 
@@ -166,12 +166,12 @@ def test_waits_are_no_attempts(client: TestClient, monkeypatch: pytest.MonkeyPat
         tries += 1
         raise UnavailableError("The disk that holds the pictures is full.", retry_after=0)
 
-    def away(*_: object) -> None:
+    def unavailable(*_: object) -> None:
         raise UnavailableError("The database cannot be used right now.")
 
     with monkeypatch.context() as patched:
         patched.setattr(Ingest, "add", full)
-        patched.setattr(jobs, "give_back", away)
+        patched.setattr(jobs, "give_back", unavailable)
         job_id = send(client, zipped(pictures(1)))
         until(lambda: tries > jobs.MOST_ATTEMPTS)
         patched.undo()
@@ -181,7 +181,7 @@ def test_waits_are_no_attempts(client: TestClient, monkeypatch: pytest.MonkeyPat
     assert ended(client, job_id)["state"] == "done"
 
 
-def test_an_attempt_that_gets_further_is_the_first_again(database: Database) -> None:
+def test_progress_resets_the_number_of_attempts(database: Database) -> None:
     def stored() -> int:
         with database.asking() as session:
             return jobs.find_job(session, job_id).attempts
@@ -202,7 +202,7 @@ def test_an_attempt_that_gets_further_is_the_first_again(database: Database) -> 
         assert stored() == expected
 
 
-def test_archives_that_are_larger_than_they_look_are_refused_with_the_reason(client: TestClient) -> None:
+def test_archives_larger_than_declared_are_rejected_with_the_reason(client: TestClient) -> None:
     bomb = raw_zip([Raw(b"a/bomb.png", inflating(100_000_000), 1000)])
     rows = zipped({"metadata.csv": b"file\n" + b"a\n" * 600_000})
     columns = zipped({"metadata.csv": b"file" + b",a" * 100_000 + b"\n"})

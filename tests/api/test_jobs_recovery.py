@@ -1,4 +1,4 @@
-"""Jobs go in once, whatever happens meanwhile: restarts, kills, full disks, other processes, faults."""
+"""Jobs add each entry once, despite restarts, kills, full disks, other processes and exceptions."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ from tests.crash.ledger import drawing, serving
 from tests.ingest.archives import tarred, zipped
 
 
-def test_of_a_damaged_archive_what_came_before_goes_in(client: TestClient) -> None:
+def test_entries_before_the_damage_of_an_archive_are_added(client: TestClient) -> None:
     whole = tarred(pictures(100))
     now = ended(client, send(client, whole[: len(whole) // 2]))
     assert now["state"] == "failed"
@@ -30,19 +30,19 @@ def test_of_a_damaged_archive_what_came_before_goes_in(client: TestClient) -> No
     assert len(keys(client)) == now["created"]
 
 
-def test_a_restart_goes_on_where_the_job_was(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restart_continues_a_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     with opened(settings) as client:
         job_id = send(client, zipped(pictures(600)))
         when(client, job_id, lambda _: gate.calls > 0)
-        # It ends with the service: what is under way is finished, the rest is left.
+        # At shutdown, images in progress are finished and the rest is left for the next start.
         threading.Timer(0.5, gate.open.set).start()
     with opened(settings) as client:
         now = ended(client, job_id)
     assert counts(now) == (600, 600, 600, 0, 0, 0), "nothing was added twice"
 
 
-def test_only_whoever_has_the_turn_works_and_the_others_go_on(
+def test_only_the_process_with_the_advisory_lock_runs_jobs(
     client: TestClient, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_runner, "_EVERY_S", 0.05)
@@ -56,7 +56,7 @@ def test_only_whoever_has_the_turn_works_and_the_others_go_on(
     assert ended(client, job_id)["state"] == "done"
 
 
-def test_two_processes_never_work_on_one_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_never_run_the_same_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_runner, "_EVERY_S", 0.01)
     with opened(settings) as one, opened(settings) as other:
         ids = [send(client, zipped(pictures(130))) for client in (one, other, one)]
@@ -64,7 +64,9 @@ def test_two_processes_never_work_on_one_job(settings: Settings, monkeypatch: py
     assert found == [(130, 130, 130, 0, 0, 0), (130, 130, 0, 0, 130, 0), (130, 130, 0, 0, 130, 0)]
 
 
-def test_a_job_waits_for_what_may_come_back_and_says_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_waits_while_the_service_is_unavailable_and_reports_why(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(job_runner, "_EVERY_S", 0.05)
     gate = Gate(monkeypatch)
     gate.open.set()
@@ -80,7 +82,7 @@ def full(*_: object) -> list[Added]:
     raise UnavailableError("The disk that holds the pictures is full.", retry_after=1)
 
 
-def test_a_bug_fails_its_job_and_not_the_next(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_exception_fails_its_job_only(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Ingest, "add", lambda *_: 1 / 0)
         now = ended(client, send(client, zipped(pictures(1))))
@@ -88,13 +90,13 @@ def test_a_bug_fails_its_job_and_not_the_next(client: TestClient, monkeypatch: p
     assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
 
 
-def test_jobs_outlive_what_nobody_foresaw(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runner_survives_an_unexpected_exception(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_runner, "_AGAIN_S", 0.05)
     tried = threading.Event()
 
     def fail(*_: object) -> None:
         tried.set()
-        raise OSError("nobody thought of this")
+        raise OSError("unexpected")
 
     with monkeypatch.context() as patched:
         patched.setattr("app.ingest.jobs.rows.end", fail)
@@ -108,7 +110,7 @@ def has_gone_on(since: int, now: Mapping[str, Any]) -> bool:
 
 
 @pytest.mark.timeout(300)
-def test_a_kill_costs_no_picture_and_no_job(tmp_path: Path) -> None:
+def test_job_continues_after_sigkill_without_losing_images(tmp_path: Path) -> None:
     data_dir, archive = tmp_path / "data", zipped(pictures(1500))
     with serving(data_dir) as (client, process, _):
         job_id = send(client, archive)

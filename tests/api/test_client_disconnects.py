@@ -1,4 +1,4 @@
-"""Clients that leave before their answer: no error of the service, whatever they were sending or reading."""
+"""Clients that disconnect before or during their response, which is not an error of the service."""
 
 import logging
 import socket
@@ -19,8 +19,8 @@ from app.api.routes import jobs as api
 from app.search.types import Encoded
 from app.settings import Settings
 from tests.api.job_steps import Gate, left, pictures, send, when
-from tests.api.served import Served, served
-from tests.api.test_observed import Lines
+from tests.api.server import Server, serve
+from tests.api.test_request_log import Lines
 from tests.fakes import FakeEncoder
 from tests.ingest.archives import zipped
 from tests.pictures import corners, encoded
@@ -53,19 +53,19 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def server(settings: Settings) -> Iterator[Served]:
-    with served(settings) as running:
+def server(settings: Settings) -> Iterator[Server]:
+    with serve(settings) as running:
         yield running
 
 
 def reset(connection: socket.socket) -> None:
-    """Hangs up at once, as a client that is killed does."""
+    """Reset a connection, as when a client is killed."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def logged(lines: list[dict[str, Any]], path: str) -> dict[str, Any]:
-    """The line of a request, once it is there."""
+    """Wait for the log line of a request, and return it."""
     until = time.monotonic() + 60
     while not (found := [line for line in lines if line.get("path") == path]):
         assert time.monotonic() < until, lines
@@ -79,18 +79,18 @@ def assert_no_errors(lines: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("upload", UPLOADS)
 @pytest.mark.parametrize("close", [socket.socket.close, reset], ids=["end", "reset"])
-def test_a_client_that_leaves_while_it_sends_is_no_error(
-    server: Served, settings: Settings, lines: list[dict[str, Any]], upload: str, close: Any
+def test_disconnect_during_upload_is_logged_as_499(
+    server: Server, settings: Settings, lines: list[dict[str, Any]], upload: str, close: Any
 ) -> None:
-    asked, kind, body = UPLOADS[upload]
+    target, kind, body = UPLOADS[upload]
     connection = server.connect()
-    connection.sendall(asked + b" HTTP/1.1\r\nHost: localhost\r\n" + kind + b"Content-Length: 60000\r\n\r\n" + body)
-    # Until it has begun to read the body.
+    connection.sendall(target + b" HTTP/1.1\r\nHost: localhost\r\n" + kind + b"Content-Length: 60000\r\n\r\n" + body)
+    # Wait until the service reads the body.
     metrics = httpx2.get(f"{server.url}/metrics").text
     while "lookalike_http_requests_in_progress 2.0" not in metrics:
         metrics = httpx2.get(f"{server.url}/metrics").text
     close(connection)
-    line = logged(lines, asked.split()[1].decode())
+    line = logged(lines, target.split()[1].decode())
     assert (line["status"], line["level"]) == (DISCONNECTED, "info")
     assert_no_errors(lines)
     metrics = httpx2.get(f"{server.url}/metrics").text
@@ -99,8 +99,8 @@ def test_a_client_that_leaves_while_it_sends_is_no_error(
     assert left(settings) == []
 
 
-def test_a_client_that_leaves_while_its_search_is_under_way_is_no_error(
-    server: Served, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+def test_disconnect_during_a_search_is_not_an_error(
+    server: Server, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, held, encode = threading.Event(), threading.Event(), FakeEncoder.encode_many
 
@@ -116,7 +116,7 @@ def test_a_client_that_leaves_while_its_search_is_under_way_is_no_error(
     connection.sendall(head + body)
     assert begun.wait(60)
     reset(connection)
-    # A request of its own shows that the loop has seen the end.
+    # A separate request shows that the event loop has noticed the disconnect.
     assert httpx2.get(f"{server.url}/healthz").status_code == 200
     held.set()
     assert logged(lines, "/search")["level"] == "info"
@@ -124,7 +124,7 @@ def test_a_client_that_leaves_while_its_search_is_under_way_is_no_error(
     assert httpx2.get(f"{server.url}/stats").status_code == 200
 
 
-def test_a_client_that_leaves_while_it_reads_is_no_error(server: Served, lines: list[dict[str, Any]]) -> None:
+def test_disconnect_during_download_is_not_an_error(server: Server, lines: list[dict[str, Any]]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), np.uint8)
     large = encoded(Image.fromarray(noise), "PNG")
     added = httpx2.post(f"{server.url}/index", files={"images": large}, timeout=60).json()["items"][0]["id"]
@@ -139,11 +139,11 @@ def test_a_client_that_leaves_while_it_reads_is_no_error(server: Served, lines: 
     assert_no_errors(lines)
 
 
-def test_watchers_that_leave_are_no_error_and_give_their_places_back(
-    server: Served, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+def test_disconnected_event_streams_release_their_permits(
+    server: Server, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = 3
-    monkeypatch.setitem(api.MOST, api.WATCHING, most)
+    monkeypatch.setitem(api.LIMITS, api.EVENT_STREAMS, most)
     gate = Gate(monkeypatch)
     with httpx2.Client(base_url=server.url, timeout=60) as client:
         job_id = send(client, zipped(pictures(100)))
@@ -157,10 +157,10 @@ def test_watchers_that_leave_are_no_error_and_give_their_places_back(
     assert_no_errors(lines)
 
 
-def test_each_watcher_beyond_the_places_is_answered_503_however_many_come_at_once(
-    server: Served, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+def test_event_streams_above_the_limit_return_503(
+    server: Server, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, count = Gate(monkeypatch), 2 * api.MOST[api.WATCHING] + 5
+    gate, count = Gate(monkeypatch), 2 * api.LIMITS[api.EVENT_STREAMS] + 5
     with httpx2.Client(base_url=server.url, timeout=60) as client:
         job_id = send(client, zipped(pictures(100)))
         when(client, job_id, lambda _: gate.calls > 0)
@@ -172,16 +172,16 @@ def test_each_watcher_beyond_the_places_is_answered_503_however_many_come_at_onc
         gate.open.set()
         rests = [rest_of(connection) for connection in connections]
     refused = [head for head in heads if head.startswith(b"HTTP/1.1 503")]
-    assert len(refused) == count - api.MOST[api.WATCHING]
+    assert len(refused) == count - api.LIMITS[api.EVENT_STREAMS]
     assert all(b"retry-after: 1\r\n" in head and b"application/problem+json" in head for head in refused)
     streams = [rest for head, rest in zip(heads, rests, strict=True) if head.startswith(b"HTTP/1.1 200")]
-    assert len(streams) == api.MOST[api.WATCHING]
+    assert len(streams) == api.LIMITS[api.EVENT_STREAMS]
     assert all(rest.endswith(b"0\r\n\r\n") and b'"state":"done"' in rest for rest in streams)
     assert_no_errors(lines)
 
 
-def watcher(server: Served, job_id: int) -> socket.socket:
-    """A connection whose stream has begun, as soon as there is a place for it."""
+def watcher(server: Server, job_id: int) -> socket.socket:
+    """Open an event stream, as soon as a permit is free; return its connection."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         connection = server.connect()
@@ -190,10 +190,10 @@ def watcher(server: Served, job_id: int) -> socket.socket:
             return connection
         connection.close()
         time.sleep(0.05)
-    raise AssertionError("no place came back")
+    raise AssertionError("no permit was released")
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """What comes until the server hangs up."""
+    """Read until the server closes the connection."""
     with closing(connection):
         return b"".join(iter(lambda: connection.recv(65_536), b""))

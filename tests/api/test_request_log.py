@@ -1,4 +1,4 @@
-"""Every request has an id, which its answer and its lines in the log carry; an error nobody foresaw is answered."""
+"""Request ids, request log lines, and responses to unexpected exceptions."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ from tests.conftest import open_with_fake
 
 
 class Lines(logging.Handler):
-    """Keeps what the log would say, as JSON."""
+    """Logging handler that collects records as JSON."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,34 +44,32 @@ def lines() -> Iterator[list[dict[str, Any]]]:
     log.removeHandler(handler)
 
 
-def test_an_id_that_comes_along_is_taken_over(client: TestClient) -> None:
+def test_valid_request_id_is_kept(client: TestClient) -> None:
     answer = client.get("/images", headers={HEADER: "shop-17/4f3c"})
     assert answer.headers[HEADER] == "shop-17/4f3c"
 
 
 @pytest.mark.parametrize("given", ["", " ", "two words", "a" * 129, "line\x01end", '"quoted"', "-dash", "päth"])
-def test_an_id_that_cannot_be_used_is_replaced(client: TestClient, given: str) -> None:
+def test_invalid_request_id_is_replaced(client: TestClient, given: str) -> None:
     answer = client.get("/images", headers=[(HEADER.encode(), given.encode())])
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers[HEADER])
 
 
-def test_every_answer_has_an_id_of_its_own(client: TestClient) -> None:
+def test_every_response_has_a_unique_request_id(client: TestClient) -> None:
     paths = ("/", "/healthz", "/readyz", "/images/1", "/nowhere", "/web/none", "/metrics")
     ids = [client.get(path).headers[HEADER] for path in paths]
     ids += [client.post("/search", files={"image": BROKEN}).headers[HEADER], client.put("/images").headers[HEADER]]
     assert len(set(ids)) == len(ids)
 
 
-def test_what_is_refused_before_anything_is_read_has_one_too(settings: Settings) -> None:
+def test_rejected_request_has_a_request_id(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"max_request_bytes": 10, "auth": "auto"}), open_with_fake)
     with TestClient(app, base_url="http://shop.example") as client:
         refused = client.get("/images")
         assert (refused.status_code, len(refused.headers[HEADER])) == (403, 32)
 
 
-def test_the_log_says_of_each_request_what_it_was_and_how_long_it_took(
-    client: TestClient, lines: list[dict[str, Any]]
-) -> None:
+def test_request_log_line_has_method_path_status_and_duration(client: TestClient, lines: list[dict[str, Any]]) -> None:
     client.post("/search?k=3", files={"image": picture(1)}, headers={HEADER: "abc"})
     (line,) = [line for line in lines if line["logger"] == "app.api.middleware.request_log"]
     assert line["request_id"] == "abc"
@@ -81,7 +79,7 @@ def test_the_log_says_of_each_request_what_it_was_and_how_long_it_took(
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
 
 
-def test_what_is_logged_in_a_thread_of_a_search_belongs_to_its_request(
+def test_log_lines_of_search_threads_have_the_request_id(
     client: TestClient, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Searches.by_picture
@@ -96,15 +94,13 @@ def test_what_is_logged_in_a_thread_of_a_search_belongs_to_its_request(
     assert line["request_id"] == "abc"
 
 
-def test_whoever_looks_whether_it_lives_goes_unmentioned_while_it_does(
-    client: TestClient, lines: list[dict[str, Any]]
-) -> None:
+def test_successful_health_checks_are_not_logged(client: TestClient, lines: list[dict[str, Any]]) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         assert client.get(path).status_code == 200
     assert lines == []
 
 
-def test_an_address_cannot_end_a_line_of_the_log(client: TestClient, lines: list[dict[str, Any]]) -> None:
+def test_control_characters_of_a_url_are_escaped_in_the_log(client: TestClient, lines: list[dict[str, Any]]) -> None:
     client.get("/images/1%0Afaked?x=%0A%1b[31m")
     (line,) = lines
     assert line["path"] == "/images/1%0Afaked"
@@ -112,7 +108,7 @@ def test_an_address_cannot_end_a_line_of_the_log(client: TestClient, lines: list
     assert "\x1b" not in line["message"]
 
 
-def test_an_error_nobody_foresaw_is_a_problem_with_an_id_and_its_traceback_is_logged(
+def test_unexpected_exception_returns_a_problem_with_its_request_id_and_logs_the_traceback(
     settings: Settings, lines: list[dict[str, Any]]
 ) -> None:
     app = create_app(settings, open_with_fake)

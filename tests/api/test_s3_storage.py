@@ -1,4 +1,4 @@
-"""The service with its pictures in a bucket: the same answers, and what happens while the bucket is away."""
+"""The service with images in an S3 bucket, also while the bucket is unavailable."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ __all__ = ["s3"]
 
 @pytest.fixture
 def settings(settings: Settings, s3: S3Server) -> Settings:
-    """The same catalogue, with its pictures in a bucket."""
+    """Settings with images in a bucket."""
     return settings.model_copy(update={"storage_url": f"s3://{BUCKET}/mine"})
 
 
@@ -56,7 +56,7 @@ def originals(s3: S3Server) -> set[str]:
     return {Path(name).name for name in s3.objects() if "/originals/" in name}
 
 
-def test_what_is_added_is_served_and_deleted(client: TestClient, s3: S3Server, settings: Settings) -> None:
+def test_images_in_a_bucket_are_added_served_and_deleted(client: TestClient, s3: S3Server, settings: Settings) -> None:
     one, two = index(client, picture(1), picture(2))
     address = f"/images/{one['id']}"
     original = client.get(f"{address}/original")
@@ -70,10 +70,10 @@ def test_what_is_added_is_served_and_deleted(client: TestClient, s3: S3Server, s
     assert client.delete(address).status_code == 204
     assert client.get(f"{address}/original").status_code == 404
     assert originals(s3) == {content_hash(picture(2))}
-    assert not (settings.data_dir / "pictures").exists(), "nothing is kept beside the bucket"
+    assert not (settings.data_dir / "pictures").exists(), "no local copies"
 
 
-def test_a_thumbnail_that_was_lost_is_made_again(client: TestClient, s3: S3Server) -> None:
+def test_missing_thumbnail_is_created_again(client: TestClient, s3: S3Server) -> None:
     (item,) = index(client, picture(1))
     address = f"/images/{item['id']}/thumbnail"
     first = client.get(address).content
@@ -83,7 +83,7 @@ def test_a_thumbnail_that_was_lost_is_made_again(client: TestClient, s3: S3Serve
     assert name in s3.objects()
 
 
-def test_while_the_bucket_is_away_searches_go_on_and_the_rest_is_503(client: TestClient, s3: S3Server) -> None:
+def test_without_the_bucket_searches_work_and_file_access_returns_503(client: TestClient, s3: S3Server) -> None:
     (item,) = index(client, picture(1))
     s3.stop()
     assert search(client, 1)["id"] == item["id"]
@@ -106,7 +106,7 @@ def test_while_the_bucket_is_away_searches_go_on_and_the_rest_is_503(client: Tes
     assert client.get(f"/images/{again['id']}/original").content == picture(2)
 
 
-def test_a_bucket_that_goes_before_the_commit_has_the_original_already(
+def test_original_is_in_the_bucket_before_the_commit(
     client: TestClient, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = changes.put_pictures
@@ -127,12 +127,12 @@ def checked(service: Service) -> Check:
     return Check(service.database, service.files, service.index, service.encodings)
 
 
-def test_a_deletion_that_the_bucket_missed_is_made_up_for_at_the_next_start(
+def test_failed_bucket_deletion_is_repeated_at_the_next_start(
     client: TestClient, s3: S3Server, settings: Settings
 ) -> None:
     one, two = index(client, picture(1), picture(2))
     s3.stop()
-    assert client.delete(f"/images/{one['id']}").status_code == 204, "it is gone for every search"
+    assert client.delete(f"/images/{one['id']}").status_code == 204, "no search finds the image"
     assert search(client, 1)["id"] == two["id"]
     s3.start()
     assert originals(s3) == {content_hash(picture(1)), content_hash(picture(2))}
@@ -140,7 +140,7 @@ def test_a_deletion_that_the_bucket_missed_is_made_up_for_at_the_next_start(
         assert originals(s3) == {content_hash(picture(2))}
 
 
-def test_a_check_finds_and_deletes_an_original_without_a_picture(
+def test_check_finds_and_deletes_an_orphaned_original(
     client: TestClient, s3: S3Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index(client, picture(1))
@@ -154,7 +154,7 @@ def test_a_check_finds_and_deletes_an_original_without_a_picture(
     assert originals(s3) == {content_hash(picture(1))}
 
 
-def test_a_deletion_that_the_bucket_missed_is_made_up_for_from_any_data_folder(
+def test_failed_bucket_deletion_is_repeated_from_any_data_folder(
     client: TestClient, s3: S3Server, settings: Settings
 ) -> None:
     one, _ = index(client, picture(1), picture(2))
@@ -166,7 +166,7 @@ def test_a_deletion_that_the_bucket_missed_is_made_up_for_from_any_data_folder(
         assert originals(s3) == {content_hash(picture(2))}
 
 
-def test_a_check_that_cannot_reach_the_bucket_says_so_and_calls_nothing_lost(
+def test_check_without_the_bucket_raises_and_reports_nothing_missing(
     client: TestClient, s3: S3Server, settings: Settings
 ) -> None:
     from app.errors import UnavailableError
@@ -178,7 +178,7 @@ def test_a_check_that_cannot_reach_the_bucket_says_so_and_calls_nothing_lost(
             checked(service).run(10, lambda *_: None)
 
 
-def test_a_backup_of_a_bucket_comes_back_into_a_folder(
+def test_backup_of_a_bucket_is_restored_to_a_folder(
     client: TestClient, settings: Settings, tmp_path: Path, postgres_url: str, template: str
 ) -> None:
     index(client, *(picture(number) for number in range(20)))
@@ -195,12 +195,12 @@ def test_a_backup_of_a_bucket_comes_back_into_a_folder(
         with database.asking() as session:
             generation = generation_in_use(session)
         assert generation is not None
-        # In Milvus a copy of a catalogue has collections of its own, and nothing in them yet.
+        # With Milvus a restored catalogue has new collections, which are empty.
         open_index(database, generation, places(there), anew=True).close()
         with assemble(there, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
             if isinstance(service.index, MilvusIndex):
-                made = Sync(database, service.files, service.index, service.encodings).run(lambda *_: None)
-                assert made.encoded == 20
+                report = Sync(database, service.files, service.index, service.encodings).run(lambda *_: None)
+                assert report.encoded == 20
             assert checked(service).run(20, lambda *_: None) == []
             assert service.files.read(content_hash(picture(3))) == picture(3)
     with connect(postgres_url) as connection:
