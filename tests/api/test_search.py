@@ -263,7 +263,7 @@ def test_a_filter_that_lets_nothing_through_says_what_no_picture_has(truth: Trut
     assert truth.search(3, filter='{"price": -5}')["warnings"] == []
     answer = truth.search(3, label="kids' shoes", filter='{"prize": 5}')
     assert answer["results"] == []
-    assert answer["warnings"] == ['No picture has the label "kids\' shoes".', "No picture has the field 'prize'."]
+    assert answer["warnings"] == ['No image has the label "kids\' shoes".', "No image has the field 'prize'."]
 
 
 def test_what_is_no_filter_is_refused(truth: Truth) -> None:

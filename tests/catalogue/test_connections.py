@@ -38,10 +38,10 @@ def test_all_workers_together_fit_or_the_start_is_refused(server: int, workers: 
 
 
 def test_no_more_are_opened_than_the_settings_allow() -> None:
-    assert needed(5, pool_size(1000, 5, most=50)) <= 50
-    assert pool_size(20, 1, most=1000) == pool_size(20, 1), "nor more than there are"
+    assert needed(5, pool_size(1000, 5, max_connections=50)) <= 50
+    assert pool_size(20, 1, max_connections=1000) == pool_size(20, 1), "nor more than there are"
     with pytest.raises(LookalikeError, match="LOOKALIKE_MAX_DATABASE_CONNECTIONS=20 is too few for 5 workers"):
-        pool_size(1000, 5, most=20)
+        pool_size(1000, 5, max_connections=20)
 
 
 @pytest.mark.parametrize("workers", [1, 4, 5, 64])

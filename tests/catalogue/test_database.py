@@ -88,7 +88,7 @@ def test_a_snapshot_leaves_no_trace_on_its_connection(migrated_url: str) -> None
 def test_a_lost_connection_is_said_and_the_next_one_works(database: Database, migrated_url: str) -> None:
     database.ping()
     hang_up(migrated_url)
-    with pytest.raises(UnavailableError, match="database cannot be used"):
+    with pytest.raises(UnavailableError, match="database is unavailable"):
         database.ping()
     database.ping()
 
@@ -118,7 +118,7 @@ def test_a_wrong_password_is_unavailable_too(migrated_url: str) -> None:
 
 
 def test_who_waits_too_long_for_a_connection_is_told(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.catalogue.database.sessions._PATIENCE_S", 0.05)
+    monkeypatch.setattr("app.catalogue.database.sessions._TIMEOUT_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
         with database.asking() as first, database.asking() as second:
             first.execute(SEQ)
@@ -131,7 +131,7 @@ def test_who_waits_too_long_for_a_connection_is_told(migrated_url: str, monkeypa
 def test_changes_that_wait_leave_questions_their_connections(
     migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.catalogue.database.sessions._PATIENCE_S", 0.05)
+    monkeypatch.setattr("app.catalogue.database.sessions._TIMEOUT_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
         with database.begin() as session:
             session.execute(NEXT)
@@ -203,10 +203,10 @@ def test_a_statement_ends_when_its_process_is_killed(migrated_url: str) -> None:
 
 
 def test_few_questions_look_through_everything_at_a_time(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.catalogue.database.sessions._PATIENCE_S", 0.05)
+    monkeypatch.setattr("app.catalogue.database.sessions._TIMEOUT_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
         with database.scanning():
-            with pytest.raises(UnavailableError, match="Too many requests look through"), database.scanning():
+            with pytest.raises(UnavailableError, match="Too many queries over the whole"), database.scanning():
                 raise AssertionError
             database.ping()
         with database.scanning() as session:

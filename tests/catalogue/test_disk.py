@@ -39,9 +39,9 @@ def test_one_failure_ends_all_writing_of_the_process(tmp_path: Path, broken: lis
     vectors, files = VectorFile(tmp_path / "v.f32", 8, "f32", disk), PictureFiles(tmp_path / "pictures", disk)
     disk.require()
     for _ in range(3):
-        with pytest.raises(UnavailableError, match="failed to keep"):
+        with pytest.raises(UnavailableError, match="The disk failed"):
             vectors.write(np.array([0]), np.zeros((1, 8), np.float32))
-        with pytest.raises(UnavailableError, match="failed to keep"):
+        with pytest.raises(UnavailableError, match="The disk failed"):
             files.store({"ab" * 32: b"bytes"})
     assert len(broken) == 1
     assert heard == ["failed"]
@@ -53,7 +53,7 @@ def test_searches_go_on_and_everybody_is_told_why_nothing_is_taken(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False)
-    with pytest.raises(UnavailableError, match="failed to keep"), service as client:
+    with pytest.raises(UnavailableError, match="The disk failed"), service as client:
         fail_and_look(client, monkeypatch)
 
 
@@ -69,7 +69,7 @@ def fail_and_look(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.main.LAST_WORDS_S", 0.0)
     answer = client.post("/index", files={"images": encoded(corners(70, 40), "PNG")})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
-    assert "failed to keep" in client.get("/readyz").json()["detail"]
+    assert "The disk failed" in client.get("/readyz").json()["detail"]
     assert client.delete(f"/images/{first}").status_code == 503
     assert client.patch(f"/images/{first}", json={"label": "x"}).status_code == 503
     found = client.post("/search", files={"image": PICTURE}).json()["results"]

@@ -216,7 +216,7 @@ def test_what_a_killed_holder_leaves_is_found_and_stopped(data: Path) -> None:
 def test_ctrl_c_reaches_the_holder_and_leaves_it_its_database(data: Path) -> None:
     with holder(data) as process:
         os.killpg(process.pid, signal.SIGINT)
-        # Closing its input as `communicate` does at once could end the holder before it has heard.
+        # Closing its input as `communicate` does at once could end the holder before it has last_response.
         assert ready(process) == "still there\n"
         process.communicate()
     assert is_stopped(data)

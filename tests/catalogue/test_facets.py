@@ -10,7 +10,7 @@ from sqlalchemy import event, insert, text
 
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Picture
-from app.catalogue.filters.facets import LONGEST, MOST_FIELDS, MOST_VALUES, Count, FacetCounts, Facets, Field, count
+from app.catalogue.filters.facets import MAX_LENGTH, MAX_FIELDS, MAX_VALUES, Count, FacetCounts, Facets, Field, count
 from app.catalogue.filters.sql import passes
 from app.search.filter import read_filter
 
@@ -34,7 +34,7 @@ def counted(database: Database, label: str | None = None, filter_: str | None = 
 def expected(pictures: list[dict[str, Any]]) -> Facets:
     labels = Counter(one["label"] for one in pictures if one.get("label") is not None)
     names = Counter(name for one in pictures for name in one.get("metadata_", {}))
-    frequent = sorted(names, key=lambda name: (-names[name], name))[:MOST_FIELDS]
+    frequent = sorted(names, key=lambda name: (-names[name], name))[:MAX_FIELDS]
     return Facets(
         [Count(label, number) for label, number in sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:50]],
         [
@@ -51,7 +51,7 @@ def field(name: str, held: list[Any]) -> Field:
     if kind == "other":
         return Field(name, "other", len(held), [], len(distinct))
     counts = Counter(held)
-    values = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
+    values = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_VALUES]
     ends = (float(min(held)), float(max(held))) if kind == "number" else (None, None)
     return Field(name, kind, len(held), [Count(*value) for value in values], len(distinct), *ends)  # type: ignore[arg-type]
 
@@ -86,10 +86,10 @@ def test_they_are_what_counting_in_python_gives(database: Database) -> None:
 
 
 def test_without_labels_there_are_no_more_fields_than_with_them(database: Database) -> None:
-    pictures = [{"metadata_": {f"field {number:03}": number for number in range(2 * MOST_FIELDS)}}]
+    pictures = [{"metadata_": {f"field {number:03}": number for number in range(2 * MAX_FIELDS)}}]
     fill(database, pictures)
     assert counted(database) == expected(pictures)
-    assert len(counted(database).fields) == MOST_FIELDS
+    assert len(counted(database).fields) == MAX_FIELDS
 
 
 def test_a_field_named_as_nothing_is_not_taken_for_the_label(database: Database) -> None:
@@ -98,7 +98,7 @@ def test_a_field_named_as_nothing_is_not_taken_for_the_label(database: Database)
 
 
 def test_what_is_too_long_to_choose_is_counted_and_not_shown(database: Database) -> None:
-    short, long = "x" * LONGEST, "x" * (LONGEST + 1)
+    short, long = "x" * MAX_LENGTH, "x" * (MAX_LENGTH + 1)
     fill(database, [{"label": long, "metadata_": {"a": long, long: 1}}, {"label": short, "metadata_": {"a": short}}])
     assert counted(database) == Facets([Count(short, 1)], [Field("a", "text", 2, [Count(short, 1)], 2)])
 

@@ -84,8 +84,8 @@ def test_a_filter_is_asked_for_once_while_nothing_changes(service: Service) -> N
 class Cache:
     """Filters over a catalogue whose index keeps some bytes beside each subset; counts what the database is asked."""
 
-    def __init__(self, service: Service, most_bytes: int, beside: int = 0) -> None:
-        self.filters = Filters(most_bytes, lambda _: beside)
+    def __init__(self, service: Service, max_bytes: int, beside: int = 0) -> None:
+        self.filters = Filters(max_bytes, lambda _: beside)
         self._database, self.asked = service.database, 0
         event.listen(service.database.engine, "before_cursor_execute", self._count)
 
@@ -101,7 +101,7 @@ class Cache:
 def test_the_filters_used_longest_ago_are_forgotten(service: Service) -> None:
     for number in range(3):
         add(service, f"key {number}", f"label {number}")
-    cache = Cache(service, most_bytes=2 * 10_000, beside=7_000)
+    cache = Cache(service, max_bytes=2 * 10_000, beside=7_000)
     zero, one = cache.subset("label 0"), cache.subset("label 1")
     assert cache.subset("label 0") is zero, "used again, so not the one that goes next"
     cache.subset("label 2")
@@ -113,7 +113,7 @@ def test_the_filters_used_longest_ago_are_forgotten(service: Service) -> None:
 
 
 def test_many_filters_take_no_more_memory_than_they_may(service: Service) -> None:
-    cache = Cache(service, most_bytes=50_000, beside=3_000)
+    cache = Cache(service, max_bytes=50_000, beside=3_000)
     for number in range(100):
         cache.subset(f"label {number}")
         assert cache.filters.bytes_in_use <= 50_000
@@ -122,7 +122,7 @@ def test_many_filters_take_no_more_memory_than_they_may(service: Service) -> Non
 
 def test_a_filter_that_is_larger_than_all_of_the_memory_is_used_and_not_kept(service: Service) -> None:
     kept = add(service, "one", "boots")
-    cache = Cache(service, most_bytes=50_000, beside=60_000)
+    cache = Cache(service, max_bytes=50_000, beside=60_000)
     assert cache.subset("boots").ids.tolist() == cache.subset("boots").ids.tolist() == [kept]
     assert (cache.asked, cache.filters.bytes_in_use) == (2, 0)
 
@@ -140,7 +140,7 @@ def test_the_index_says_what_it_keeps_beside_a_filter(service: Service) -> None:
 
 def test_one_question_answers_all_who_ask_at_the_same_time(service: Service) -> None:
     add(service, "one", "boots")
-    cache, together = Cache(service, most_bytes=50_000), threading.Barrier(12)
+    cache, together = Cache(service, max_bytes=50_000), threading.Barrier(12)
 
     def ask(_: int) -> Subset:
         together.wait()
@@ -153,7 +153,7 @@ def test_one_question_answers_all_who_ask_at_the_same_time(service: Service) -> 
 
 
 def test_a_filter_with_many_pictures_of_another_process_is_brought_up_to_date(service: Service) -> None:
-    cache = Cache(service, most_bytes=50_000)
+    cache = Cache(service, max_bytes=50_000)
     before = cache.subset("boots")
     added = add(service, "one", "boots")
     service.follower.current()

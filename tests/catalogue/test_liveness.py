@@ -25,7 +25,7 @@ SILENCE_S, PATIENCE_S = 0.5, 60
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "SILENCE_S", SILENCE_S)
-    monkeypatch.setattr(liveness, "TRY_S", 2)
+    monkeypatch.setattr(liveness, "PROBE_TIMEOUT_S", 2)
 
 
 @pytest.fixture
@@ -64,18 +64,18 @@ def test_a_slow_statement_is_waited_for(own_database: Database) -> None:
 
 
 def seconds_until(succeeds: Callable[[], bool]) -> float:
-    began = time.monotonic()
+    started_at = time.monotonic()
     while not succeeds():
-        assert time.monotonic() - began < PATIENCE_S
+        assert time.monotonic() - started_at < PATIENCE_S
         time.sleep(0.05)
-    return time.monotonic() - began
+    return time.monotonic() - started_at
 
 
 def is_refused_at_once(database: Database) -> bool:
-    began = time.monotonic()
+    started_at = time.monotonic()
     with pytest.raises(UnavailableError):
         ask(database)
-    return time.monotonic() - began < 0.2
+    return time.monotonic() - started_at < 0.2
 
 
 def answers(database: Database) -> bool:
@@ -90,10 +90,10 @@ def test_a_suspended_server_fails_what_waits_refuses_what_comes_and_works_again(
 ) -> None:
     ask(own_database)
     tell(data, signal.SIGSTOP)
-    began = time.monotonic()
-    with pytest.raises(UnavailableError, match="does not answer"):
+    started_at = time.monotonic()
+    with pytest.raises(UnavailableError, match="does not respond"):
         ask(own_database)
-    assert time.monotonic() - began < PATIENCE_S
+    assert time.monotonic() - started_at < PATIENCE_S
     seconds_until(lambda: is_refused_at_once(own_database))
     tell(data, signal.SIGCONT)
     seconds_until(lambda: answers(own_database))
@@ -105,7 +105,7 @@ def test_a_server_whose_processes_cannot_be_looked_up_is_found_silent(
     monkeypatch.setattr(liveness, "is_suspended", lambda *_: False)
     ask(own_database)
     tell(data, signal.SIGSTOP)
-    with pytest.raises(UnavailableError, match="does not answer"):
+    with pytest.raises(UnavailableError, match="does not respond"):
         ask(own_database)
     tell(data, signal.SIGCONT)
     seconds_until(lambda: answers(own_database))
@@ -117,7 +117,7 @@ def test_a_transaction_under_way_ends_when_the_server_is_suspended(data: Path, o
             session.execute(text("CREATE TABLE half_made (id int)"))
             tell(data, signal.SIGSTOP)
 
-    with pytest.raises(UnavailableError, match="does not answer"):
+    with pytest.raises(UnavailableError, match="does not respond"):
         suspend_halfway()
     tell(data, signal.SIGCONT)
 
@@ -127,7 +127,7 @@ def test_one_suspended_backend_is_given_up_and_others_are_not(own_database: Data
         backend = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
         os.kill(backend, signal.SIGSTOP)
         try:
-            with pytest.raises(Exception, match="does not answer"):
+            with pytest.raises(Exception, match="does not respond"):
                 session.execute(text("SELECT 1"))
         finally:
             os.kill(backend, signal.SIGCONT)
@@ -156,18 +156,18 @@ def test_looking_for_a_server_that_says_nothing_leaves_other_threads_running(tmp
 
 def test_a_start_beside_a_suspended_server_says_how_to_go_on(data: Path) -> None:
     tell(data, signal.SIGSTOP)
-    began = time.monotonic()
+    started_at = time.monotonic()
     with pytest.raises(UnavailableError, match=r"suspended.*kill -CONT"), embedded_postgres(data):
         pass
-    assert time.monotonic() - began < PATIENCE_S
+    assert time.monotonic() - started_at < PATIENCE_S
 
 
 def test_the_last_to_leave_a_suspended_server_does_not_wait_for_it(tmp_path: Path) -> None:
     with embedded_postgres(tmp_path):
         before = processes(tmp_path)
         tell(tmp_path, signal.SIGSTOP)
-        began = time.monotonic()
-    assert time.monotonic() - began < PATIENCE_S / 2
+        started_at = time.monotonic()
+    assert time.monotonic() - started_at < PATIENCE_S / 2
     for process in before:
         os.kill(process, signal.SIGCONT)
     deadline = time.monotonic() + PATIENCE_S

@@ -126,5 +126,5 @@ def test_a_disk_that_is_full_only_at_the_sync_leaves_nothing(
 def test_any_other_error_of_the_disk_is_not_called_full(files: PictureFiles, folder: Path) -> None:
     folder.parent.mkdir(exist_ok=True)
     folder.write_bytes(b"a file where the folder should be")
-    with pytest.raises(UnavailableError, match="cannot be written to: Not a directory"):
+    with pytest.raises(UnavailableError, match="failed: Not a directory"):
         files.store({FIRST: ONE})

@@ -171,7 +171,7 @@ def test_an_empty_catalogue_goes_where_the_settings_say_and_a_filled_one_stays(
         service.ingest.add([Upload(picture(1), "one", {})])
     with ExitStack() as stack:
         assert isinstance(opened(local, stack).index, MilvusIndex)
-    assert "the catalogue stays in its index (milvus)" in caplog.text
+    assert "the catalogue keeps its index backend (milvus)" in caplog.text
     with ExitStack() as stack, pytest.raises(LookalikeError, match="LOOKALIKE_MILVUS_URI"):
         opened(local.model_copy(update={"milvus_uri": None}), stack)
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.catalogue.database.callers import Caller, calling
-from app.catalogue.database.single_flight import Remembered, SingleFlight
+from app.catalogue.database.single_flight import ResultCache, SingleFlight
 from app.errors import CallerLeftError, UnavailableError
 from tests.catalogue.slow import wait_until
 
@@ -41,20 +41,20 @@ class Key:
 def test_all_who_ask_at_once_get_what_one_of_them_works_out() -> None:
     flights, work, key = SingleFlight[Key, int](), Work(), Key()
     with ThreadPoolExecutor(MANY) as threads:
-        asked = [threads.submit(flights.do, key, work) for _ in range(MANY)]
+        asked = [threads.submit(flights.run, key, work) for _ in range(MANY)]
         wait_until(lambda: key.looked_up == MANY + 1)
         other = Work()
         other.go.set()
-        assert flights.do(Key(), other) == 1
+        assert flights.run(Key(), other) == 1
         work.go.set()
         assert {one.result(30) for one in asked} == {1}
-    assert flights.do(key, work) == 2, "nothing is remembered"
+    assert flights.run(key, work) == 2, "nothing is remembered"
 
 
 def test_all_who_wait_get_the_error_as_well() -> None:
     flights, work, key = SingleFlight[Key, int](), Work(UnavailableError("not now")), Key()
     with ThreadPoolExecutor(MANY) as threads:
-        asked = [threads.submit(flights.do, key, work) for _ in range(MANY)]
+        asked = [threads.submit(flights.run, key, work) for _ in range(MANY)]
         wait_until(lambda: key.looked_up == MANY + 1)
         work.go.set()
         for one in asked:
@@ -66,9 +66,9 @@ def test_all_who_wait_get_the_error_as_well() -> None:
 def test_when_the_caller_of_the_one_at_work_leaves_another_goes_on() -> None:
     flights, first, second, key = SingleFlight[Key, int](), Work(CallerLeftError()), Work(), Key()
     with ThreadPoolExecutor(2) as threads:
-        left = threads.submit(flights.do, key, first)
+        left = threads.submit(flights.run, key, first)
         wait_until(lambda: first.begun == 1)
-        stays = threads.submit(flights.do, key, second)
+        stays = threads.submit(flights.run, key, second)
         wait_until(lambda: key.looked_up == 2 + 1)
         first.go.set()
         second.go.set()
@@ -82,10 +82,10 @@ def test_who_waits_leaves_when_its_caller_does() -> None:
 
     def wait() -> int:
         with calling(caller):
-            return flights.do("key", work)
+            return flights.run("key", work)
 
     with ThreadPoolExecutor(2) as threads:
-        at_work = threads.submit(flights.do, "key", work)
+        at_work = threads.submit(flights.run, "key", work)
         wait_until(lambda: work.begun == 1)
         waits = threads.submit(wait)
         caller.leave()
@@ -96,7 +96,7 @@ def test_who_waits_leaves_when_its_caller_does() -> None:
 
 
 def test_the_results_used_last_are_remembered() -> None:
-    remembered, asked = Remembered[int, int](2), list[int]()
+    remembered, asked = ResultCache[int, int](2), list[int]()
 
     def get(key: int) -> int:
         return remembered.get(key, lambda: asked.append(key) or key)  # type: ignore[func-returns-value]

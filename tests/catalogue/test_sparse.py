@@ -17,7 +17,7 @@ def holed(tmp_path: Path) -> Path:
     path = tmp_path / "holed"
     path.write_bytes(b"a" * 64 * PAGE + b"b" * 10)
     with path.open("r+b") as file:
-        sparse.free(file.fileno(), PAGE, 60 * PAGE)
+        sparse.punch_hole(file.fileno(), PAGE, 60 * PAGE)
         file.truncate(100 * PAGE)
     return path
 
@@ -60,5 +60,5 @@ def test_what_fills_no_page_stays(start: int, end: int, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"e" * 4 * PAGE)
     with path.open("r+b") as file:
-        sparse.free(file.fileno(), start, end)
+        sparse.punch_hole(file.fileno(), start, end)
     assert path.read_bytes() == b"e" * 4 * PAGE

@@ -38,7 +38,7 @@ def test_what_no_picture_has_is_named(database: Database) -> None:
     passing = read_filter('{"price": {"$gt": 9}, "label": "boots", "key": "b"}')
     assert summaries.unknown(database, "boots", passing) == []
     said = summaries.unknown(database, "hats", read_filter('{"$or": [{"prize": 5}, {"price": 9}, {"prize": 6}]}'))
-    assert said == ["No picture has the label 'hats'.", "No picture has the field 'prize'."]
+    assert said == ["No image has the label 'hats'.", "No image has the field 'prize'."]
     assert summaries.unknown(database, None, None) == []
 
 
@@ -46,11 +46,11 @@ def test_a_label_as_a_field_is_named_where_no_picture_has_one(database: Database
     said = read_filter('{"label": "boots", "key": "a"}')
     assert len(Summaries().unknown(database, None, said)) == 2
     fill(database, {"key": "a"})
-    assert Summaries().unknown(database, None, said) == ["No picture has the field 'label'."]
+    assert Summaries().unknown(database, None, said) == ["No image has the field 'label'."]
 
 
 def test_many_unknown_fields_are_one_look_at_all_pictures(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SAMPLE", 2)
+    monkeypatch.setattr(module, "_SAMPLE_IMAGES", 2)
     fill(database, *({"key": str(number), "metadata_": {"common": 1}} for number in range(9)))
     fill(database, {"key": "last", "metadata_": {"common": 1, "rare": 1}})
     names = {"common": 1, "rare": 1} | {f"misspelt {number}": 1 for number in range(30)}

@@ -157,7 +157,7 @@ def test_a_sync_that_others_wrote_before_fails_for_all_of_them(
     with ThreadPoolExecutor(2) as threads:
         writing = [threads.submit(vectors.write, at(slot), some(1)) for slot in range(2)]
     for future in writing:
-        with pytest.raises(UnavailableError, match="failed to keep"):
+        with pytest.raises(UnavailableError, match="The disk failed"):
             future.result()
 
 
@@ -165,16 +165,16 @@ def test_a_sync_that_others_wrote_before_fails_for_all_of_them(
 def test_a_broken_disk_ends_all_writing(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", failing(number))
-        with pytest.raises(UnavailableError, match="failed to keep"):
+        with pytest.raises(UnavailableError, match="The disk failed"):
             vectors.write(at(0), some(1))
-    with pytest.raises(UnavailableError, match="failed to keep"):
+    with pytest.raises(UnavailableError, match="The disk failed"):
         vectors.write(at(0), some(1))
 
 
 def test_what_may_pass_is_only_refused(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", failing(errno.EAGAIN))
-        with pytest.raises(UnavailableError, match="cannot be written to"):
+        with pytest.raises(UnavailableError, match="Writing to the disk"):
             vectors.write(at(0), some(1))
     vectors.write(at(0), some(1))
 
@@ -219,7 +219,7 @@ def test_vectors_may_take_half_the_space(path: Path) -> None:
 
 def test_a_kind_of_vectors_that_is_not_known_is_named() -> None:
     assert vector_type("f16") == "f16"
-    with pytest.raises(LookalikeError, match="keeps its vectors as f8"):
+    with pytest.raises(LookalikeError, match="stores vectors as f8"):
         vector_type("f8")
 
 
