@@ -22,8 +22,8 @@ class Role(IntEnum):
     WANTED = 7_164_207  # requests that all processes open it before a switch
 
 
-_HOLD = text("SELECT pg_advisory_lock_shared(:role, :generation)")
-_RELEASE = text("SELECT pg_advisory_unlock_shared(:role, :generation)")
+_HOLD = text("SELECT pg_advisory_lock_shared(:role, :index_version)")
+_RELEASE = text("SELECT pg_advisory_unlock_shared(:role, :index_version)")
 _HELD = text(
     "SELECT objid::bigint, pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = :role AND objsubid = 2 "
     "AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -41,8 +41,8 @@ class Presence:
         """Hold a role for exactly these index versions, and release it for all others."""
         held = self._held[role]
         for statement, ids in ((_HOLD, generations - held), (_RELEASE, held - generations)):
-            for generation_id in ids:
-                self.connection.execute(statement, {"role": role.value, "generation": generation_id})
+            for index_version_id in ids:
+                self.connection.execute(statement, {"role": role.value, "index_version": index_version_id})
         self._held[role] = set(generations)
 
 
@@ -58,6 +58,6 @@ def presence(database: Database) -> Iterator[Presence]:
 def held_by(connection: Connection | Session, role: Role) -> dict[int, set[int]]:
     """Return the backend PIDs that hold a role, by index version."""
     found: dict[int, set[int]] = defaultdict(set)
-    for generation_id, pid in connection.execute(_HELD, {"role": role.value}):
-        found[generation_id].add(pid)
+    for index_version_id, pid in connection.execute(_HELD, {"role": role.value}):
+        found[index_version_id].add(pid)
     return dict(found)

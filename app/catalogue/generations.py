@@ -52,9 +52,9 @@ def adopt(
             f"{active.model} ({active.fingerprint}); their codes cannot be compared. Run `lookalike reindex "
             f"{path.with_suffix('')}` to switch the catalogue to it, or unset LOOKALIKE_MODEL to use the catalogue's."
         )
-    generation = find_or_create(session, network, path, vectors, index)
-    switch(session, generation.id)
-    return generation
+    index_version = find_or_create(session, network, path, vectors, index)
+    switch(session, index_version.id)
+    return index_version
 
 
 def _keeps_backend(session: Session, active: Generation, wanted: IndexKind) -> bool:
@@ -88,7 +88,7 @@ def find_or_create(
     if found is not None:
         found.model = _checkpoint_reference(path)
         return found
-    generation = Generation(
+    index_version = Generation(
         fingerprint=network.fingerprint,
         model=_checkpoint_reference(path),
         bits=network.bits,
@@ -96,40 +96,40 @@ def find_or_create(
         vector_dtype=vectors,
         index_backend=index,
     )
-    session.add(generation)
+    session.add(index_version)
     session.flush()
-    return generation
+    return index_version
 
 
-def switch(session: Session, generation_id: int) -> None:
+def switch(session: Session, index_version_id: int) -> None:
     """Make an index version the active one, as one change."""
     state = session.scalars(select(CatalogueState).with_for_update()).one()
-    state.index_version_id = generation_id
+    state.index_version_id = index_version_id
     state.seq += 1
 
 
-def by_id(session: Session, generation_id: int) -> Generation:
+def by_id(session: Session, index_version_id: int) -> Generation:
     """Return an index version.
 
     Raises:
         NotFoundError: there is no such index version.
     """
-    found = session.get(Generation, generation_id)
+    found = session.get(Generation, index_version_id)
     if found is None:
-        raise NotFoundError("index version", generation_id)
+        raise NotFoundError("index version", index_version_id)
     return found
 
 
-def require_same(generation: Generation, network: CheckpointInfo) -> None:
+def require_same(index_version: Generation, network: CheckpointInfo) -> None:
     """Check that a checkpoint still holds the network of an index version.
 
     Raises:
         ModelMismatchError: the checkpoint holds another network.
     """
-    if generation.fingerprint != network.fingerprint:
+    if index_version.fingerprint != network.fingerprint:
         raise ModelMismatchError(
-            f"The checkpoint {generation.model} holds another network ({network.fingerprint}) than the one that "
-            f"encoded the catalogue ({generation.fingerprint}). Restore the original checkpoint."
+            f"The checkpoint {index_version.model} holds another network ({network.fingerprint}) than the one that "
+            f"encoded the catalogue ({index_version.fingerprint}). Restore the original checkpoint."
         )
 
 
@@ -158,17 +158,17 @@ class Filling:
 
 def being_filled(session: Session) -> Filling | None:
     """Return the progress of the running reindex; None if none is running."""
-    for generation_id in held_by(session, Role.FILLING):
-        generation = session.get(Generation, generation_id)
-        if generation is not None and generation_id != id_in_use(session):
-            done, total = progress(session, generation_id)
-            return Filling(generation.fingerprint, generation.model, done, total)
+    for index_version_id in held_by(session, Role.FILLING):
+        index_version = session.get(Generation, index_version_id)
+        if index_version is not None and index_version_id != id_in_use(session):
+            done, total = progress(session, index_version_id)
+            return Filling(index_version.fingerprint, index_version.model, done, total)
     return None
 
 
-def progress(session: Session, generation_id: int) -> tuple[int, int]:
+def progress(session: Session, index_version_id: int) -> tuple[int, int]:
     """Return the number of images encoded in an index version, and of all images."""
-    done = select(func.count()).where(Encoding.index_version_id == generation_id)
+    done = select(func.count()).where(Encoding.index_version_id == index_version_id)
     return session.scalars(done).one(), session.scalars(select(func.count(Picture.id))).one()
 
 

@@ -47,7 +47,7 @@ class Follower:
         ahead: bool = False,
         filter_bytes: int = FILTER_BYTES,
     ) -> None:
-        self._database, self._index, self._generation_id, self._bits = database, index, generation_id, bits
+        self._database, self._index, self._index_version_id, self._bits = database, index, generation_id, bits
         self._ahead = ahead
         self._filters = Filters(filter_bytes, index.bytes_beside)
         self._lock = threading.Lock()
@@ -92,14 +92,14 @@ class Follower:
             latest, moment = self._state(session)
             if latest <= self.seq:
                 return
-            self._index.follow(ChangeSet(session, self._generation_id, self.seq, self._bits // 8, moment))
+            self._index.follow(ChangeSet(session, self._index_version_id, self.seq, self._bits // 8, moment))
             self.seq = latest
 
     def _state(self, connection: Connection | Session) -> tuple[int, int]:
         """Return the last `seq`, and the Milvus timestamp from which all changes up to it are visible."""
-        seq, moment, generation_id = connection.execute(_STATE).one()
-        if generation_id != self._generation_id and not self._ahead:
-            raise CatalogueMovedError(generation_id)
+        seq, moment, index_version_id = connection.execute(_STATE).one()
+        if index_version_id != self._index_version_id and not self._ahead:
+            raise CatalogueMovedError(index_version_id)
         return int(seq), int(moment)
 
 
@@ -108,7 +108,7 @@ class ChangeSet:
     """Changes after a `seq` (-1 for all), read in one database snapshot."""
 
     session: Session
-    generation_id: int
+    index_version_id: int
     seq: int
     code_bytes: int
     moment: int
@@ -124,7 +124,7 @@ class ChangeSet:
 
     def entries(self) -> Entries:
         """Return the encodings of new and re-encoded images."""
-        return encoded(self.session, self.generation_id, self.seq, self.code_bytes)
+        return encoded(self.session, self.index_version_id, self.seq, self.code_bytes)
 
     def grown(self, newest: int) -> tuple[int, int]:
         """Return by how much the number of images has grown, and the newest id, given the newest id at the last sync.
@@ -138,13 +138,13 @@ class ChangeSet:
 
 
 def encoded(
-    session: Session, generation_id: int, after: int, code_bytes: int, *conditions: ColumnElement[bool]
+    session: Session, index_version_id: int, after: int, code_bytes: int, *conditions: ColumnElement[bool]
 ) -> Entries:
     """Fetch the encodings of an index version that changed after a `seq` and meet some conditions."""
     rows = columnar_fetch.fetch(
         session,
         Encoding.image_id,
-        Encoding.index_version_id == generation_id,
+        Encoding.index_version_id == index_version_id,
         Encoding.seq > after,
         *conditions,
         numbers={"slot": Encoding.slot, "checksum": Encoding.checksum},

@@ -14,15 +14,15 @@ from app.errors import InvalidInputError, NotFoundError
 _JSON_NULL = text("'null'::jsonb")
 
 
-def picture(session: Session, picture_id: int) -> Picture:
+def picture(session: Session, image_id: int) -> Picture:
     """Return an image.
 
     Raises:
         NotFoundError: there is no such image.
     """
-    found = session.get(Picture, picture_id)
+    found = session.get(Picture, image_id)
     if found is None:
-        raise NotFoundError("picture", picture_id)
+        raise NotFoundError("image", image_id)
     return found
 
 
@@ -55,7 +55,7 @@ def shown(connection: Connection, ids: Sequence[int]) -> dict[int, Shown]:
         return {}
     if len(ids) > _UNCHECKED_IMAGES:
         _require_size(len(ids), connection.scalar(_TOTAL_SIZE, {"ids": ids}) or 0)
-    return {picture_id: Shown(*row) for picture_id, *row in connection.execute(_SHOWN, {"ids": ids})}
+    return {image_id: Shown(*row) for image_id, *row in connection.execute(_SHOWN, {"ids": ids})}
 
 
 def firsts(connection: Connection, ids: Sequence[int], field: str, most: int) -> list[int]:
@@ -87,7 +87,7 @@ def _require_size(images: int, size: int) -> None:
 def page_sizes(session: Session, *, after: int, limit: int, passing: Condition) -> list[tuple[int, int]]:
     """List (id, metadata size in bytes) of the images after an id that meet a condition, by id."""
     query = select(Picture.id, _SIZE).where(Picture.id > after, passing).order_by(Picture.id).limit(limit)
-    return [(picture_id, size) for picture_id, size in session.execute(query)]
+    return [(image_id, size) for image_id, size in session.execute(query)]
 
 
 def pictures(session: Session, ids: Sequence[int]) -> list[Picture]:
@@ -108,19 +108,19 @@ class StoredImage:
     encoded: bool
 
 
-def known_keys(session: Session, generation_id: int, keys: Sequence[str]) -> dict[str, StoredImage]:
+def known_keys(session: Session, index_version_id: int, keys: Sequence[str]) -> dict[str, StoredImage]:
     """Return the images stored under these keys, by key."""
     found = session.execute(
         select(Picture.key, Picture.sha256, Encoding.slot)
-        .outerjoin(Encoding, (Encoding.image_id == Picture.id) & (Encoding.index_version_id == generation_id))
+        .outerjoin(Encoding, (Encoding.image_id == Picture.id) & (Encoding.index_version_id == index_version_id))
         .where(Picture.key.in_(keys))
     )
     return {key: StoredImage(sha256, slot is not None) for key, sha256, slot in found}
 
 
-def slots(session: Session, generation_id: int, which: Condition) -> list[int]:
+def slots(session: Session, index_version_id: int, which: Condition) -> list[int]:
     """List the slots of an index version's encodings of images that meet a condition."""
-    encoding = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == generation_id)
+    encoding = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == index_version_id)
     return list(session.scalars(select(Encoding.slot).join(Picture, encoding).where(which)))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import event, insert, text
 
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Picture
-from app.catalogue.filters.facets import MAX_LENGTH, MAX_FIELDS, MAX_VALUES, Count, FacetCounts, Facets, Field, count
+from app.catalogue.filters.facets import MAX_FIELDS, MAX_LENGTH, MAX_VALUES, Count, FacetCounts, Facets, Field, count
 from app.catalogue.filters.sql import passes
 from app.search.filter import read_filter
 

@@ -15,8 +15,8 @@ from app.search.types import Entries, Ids
 class SlotTruth:
     """Current slots of one index version, read from the database on each call."""
 
-    def __init__(self, database: Database, generation_id: int, bits: int) -> None:
-        self._database, self._generation_id, self._code_bytes = database, generation_id, bits // 8
+    def __init__(self, database: Database, index_version_id: int, bits: int) -> None:
+        self._database, self._index_version_id, self._code_bytes = database, index_version_id, bits // 8
 
     def pictures(self, slots: NDArray[np.int64]) -> Ids:
         """Return the ids `(n,)` of the images at slots `(n,)`; -1 for an empty slot."""
@@ -32,14 +32,14 @@ class SlotTruth:
     def entries(self, ids: Ids) -> Entries:
         """Return the current encodings of images; deleted images are left out."""
         with self._database.asking() as session:
-            return encoded(session, self._generation_id, -1, self._code_bytes, among(Encoding.image_id, ids))
+            return encoded(session, self._index_version_id, -1, self._code_bytes, among(Encoding.image_id, ids))
 
     def _taken(self, session: Session, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Ids]:
         """Return those slots `(m,)` that are in use, ascending, and the image ids `(m,)` at them."""
         rows = columnar_fetch.fetch(
             session,
             Encoding.slot,
-            Encoding.index_version_id == self._generation_id,
+            Encoding.index_version_id == self._index_version_id,
             among(Encoding.slot, slots),
             numbers={"image_id": Encoding.image_id},
         )
@@ -52,14 +52,16 @@ def among(column: InstrumentedAttribute[int], numbers: NDArray[np.int64]) -> Col
     return column == any_(array)
 
 
-def has_encodings(session: Session, generation_id: int) -> bool:
+def has_encodings(session: Session, index_version_id: int) -> bool:
     """Return whether an index version has any encodings."""
-    return session.scalar(select(Encoding.slot).where(Encoding.index_version_id == generation_id).limit(1)) is not None
+    return (
+        session.scalar(select(Encoding.slot).where(Encoding.index_version_id == index_version_id).limit(1)) is not None
+    )
 
 
-def collection_name(session: Session, generation: Generation) -> str:
+def collection_name(session: Session, index_version: Generation) -> str:
     """Return the name of an index version's Milvus collections."""
-    return f"{catalogue_name(session)}{generation.id}"
+    return f"{catalogue_name(session)}{index_version.id}"
 
 
 def catalogue_name(session: Session) -> str:
