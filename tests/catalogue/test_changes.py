@@ -85,7 +85,7 @@ def same(key: str, given: Given | None = None) -> Put:
     return Put(key, FACTS.sha256, given or {}, None, None)
 
 
-def test_a_new_key_creates_a_picture_with_all_that_is_known_of_it(catalogue: Catalogue) -> None:
+def test_new_key_creates_an_image_with_all_properties(catalogue: Catalogue) -> None:
     before = catalogue.seq()
     (done,) = catalogue.put(new("one", 5, {"label": "boots", "metadata": {"price": 3}}))
     (picture,), (encoding,) = catalogue.pictures(), catalogue.encodings()
@@ -96,13 +96,13 @@ def test_a_new_key_creates_a_picture_with_all_that_is_known_of_it(catalogue: Cat
     assert encoding.seq == catalogue.seq() == before + 1
 
 
-def test_what_is_not_given_of_a_new_picture_is_empty(catalogue: Catalogue) -> None:
+def test_label_and_metadata_default_to_empty(catalogue: Catalogue) -> None:
     catalogue.put(new("one"))
     (picture,) = catalogue.pictures()
     assert (picture.label, picture.metadata_) == (None, {})
 
 
-def test_many_pictures_are_one_change_with_ids_in_their_order(catalogue: Catalogue) -> None:
+def test_many_images_are_one_change_with_ascending_ids(catalogue: Catalogue) -> None:
     before = catalogue.seq()
     done = catalogue.put(*(new(f"key {9 - number}", number) for number in range(9)))
     assert catalogue.seq() == before + 1
@@ -112,7 +112,7 @@ def test_many_pictures_are_one_change_with_ids_in_their_order(catalogue: Catalog
     assert [encoding.slot for encoding in catalogue.encodings()] == list(range(9))
 
 
-def test_new_bytes_replace_facts_and_encoding_and_keep_id_and_description(catalogue: Catalogue) -> None:
+def test_new_bytes_replace_properties_and_encoding_but_keep_id_and_metadata(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3}}))
     (updated,) = catalogue.put(other("one", 7))
     assert updated == Done(created.id, "updated", replaced=FACTS.sha256)
@@ -122,7 +122,7 @@ def test_new_bytes_replace_facts_and_encoding_and_keep_id_and_description(catalo
     assert (encoding.slot, encoding.code, encoding.seq) == (7, OTHER_CODE, catalogue.seq())
 
 
-def test_the_same_bytes_again_are_unchanged(catalogue: Catalogue) -> None:
+def test_same_bytes_are_unchanged(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots"}))
     assert catalogue.put(same("one")) == [Done(created.id, "unchanged")]
     assert catalogue.put(same("one", {"label": "boots"})) == [Done(created.id, "unchanged")]
@@ -131,7 +131,7 @@ def test_the_same_bytes_again_are_unchanged(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("given", [Given(label="shoes"), Given(label=None), Given(metadata={"price": 4})])
-def test_the_same_bytes_with_another_description_are_an_update(catalogue: Catalogue, given: Given) -> None:
+def test_same_bytes_with_other_metadata_are_an_update(catalogue: Catalogue, given: Given) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3, "size": 42}}))
     assert catalogue.put(same("one", given)) == [Done(created.id, "updated")]
     (picture,) = catalogue.pictures()
@@ -141,7 +141,7 @@ def test_the_same_bytes_with_another_description_are_an_update(catalogue: Catalo
     )
 
 
-def test_a_key_that_comes_twice_is_one_picture_and_the_last_one_wins(catalogue: Catalogue) -> None:
+def test_last_put_of_a_duplicate_key_wins(catalogue: Catalogue) -> None:
     first, second = catalogue.put(new("one", 0, {"label": "boots"}), other("one", 1))
     assert first == Done(second.id, "created")
     assert (second.status, second.replaced) == ("updated", FACTS.sha256)
@@ -150,7 +150,7 @@ def test_a_key_that_comes_twice_is_one_picture_and_the_last_one_wins(catalogue: 
     assert (encoding.slot, encoding.code) == (1, OTHER_CODE)
 
 
-def test_new_bytes_forget_what_other_networks_made_of_the_old_ones(catalogue: Catalogue) -> None:
+def test_new_bytes_delete_encodings_of_other_index_versions(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one"))
     network = replace(FAKE_NETWORK, fingerprint="0" * 16)
     with catalogue.database.begin() as session:
@@ -162,7 +162,7 @@ def test_new_bytes_forget_what_other_networks_made_of_the_old_ones(catalogue: Ca
     assert (encoding.index_version_id, encoding.image_id) == (catalogue.generation_id, created.id)
 
 
-def test_deleting_leaves_a_deletion_that_followers_find(catalogue: Catalogue) -> None:
+def test_delete_records_a_deletion(catalogue: Catalogue) -> None:
     kept, gone = catalogue.put(new("kept"), new("gone", 1))
     assert catalogue.delete(gone.id) == FACTS.sha256
     assert [picture.id for picture in catalogue.pictures()] == [kept.id]
@@ -170,7 +170,7 @@ def test_deleting_leaves_a_deletion_that_followers_find(catalogue: Catalogue) ->
     assert catalogue.deletions() == [(gone.id, catalogue.seq())]
 
 
-def test_a_key_that_was_deleted_comes_back_under_a_new_id(catalogue: Catalogue) -> None:
+def test_deleted_key_gets_a_new_id(catalogue: Catalogue) -> None:
     (first,) = catalogue.put(new("one"))
     catalogue.delete(first.id)
     (again,) = catalogue.put(new("one", 1))
@@ -178,7 +178,7 @@ def test_a_key_that_was_deleted_comes_back_under_a_new_id(catalogue: Catalogue) 
     assert again.id > first.id
 
 
-def test_describing_merges_fields_and_leaves_the_encoding_alone(catalogue: Catalogue) -> None:
+def test_patch_merges_metadata_and_keeps_the_encoding(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3, "size": 42}}))
     (encoding,), before = catalogue.encodings(), catalogue.seq()
     picture = catalogue.describe(created.id, {"metadata": {"price": None, "colour": "red"}})
@@ -190,7 +190,7 @@ def test_describing_merges_fields_and_leaves_the_encoding_alone(catalogue: Catal
 
 
 @pytest.mark.parametrize("change", [Catalogue.delete, lambda catalogue, id_: catalogue.describe(id_, {"label": "x"})])
-def test_a_picture_that_is_not_there_cannot_be_changed(
+def test_change_of_a_missing_image_raises_not_found(
     catalogue: Catalogue, change: Callable[[Catalogue, int], object]
 ) -> None:
     before = catalogue.seq()
@@ -199,21 +199,21 @@ def test_a_picture_that_is_not_there_cannot_be_changed(
     assert (catalogue.seq(), catalogue.deletions()) == (before, [])
 
 
-def test_what_was_prepared_for_another_network_is_refused(catalogue: Catalogue) -> None:
+def test_put_for_an_inactive_index_version_is_refused(catalogue: Catalogue) -> None:
     before = catalogue.seq()
     with pytest.raises(CatalogueMovedError):
         replace(catalogue, generation_id=catalogue.generation_id + 1).put(new("one"))
     assert (catalogue.seq(), catalogue.pictures()) == (before, [])
 
 
-def test_bytes_that_were_to_be_kept_and_are_gone_are_asked_for_again(catalogue: Catalogue) -> None:
+def test_put_without_bytes_of_a_deleted_image_raises_catalogue_changed(catalogue: Catalogue) -> None:
     before = catalogue.seq()
     with pytest.raises(CatalogueChangedError):
         catalogue.put(new("one"), same("two"))
     assert (catalogue.seq(), catalogue.pictures()) == (before, []), "nothing of the change is there"
 
 
-def test_bytes_that_were_to_be_kept_and_are_others_by_now_are_asked_for_again(catalogue: Catalogue) -> None:
+def test_put_without_bytes_of_a_replaced_image_raises_catalogue_changed(catalogue: Catalogue) -> None:
     catalogue.put(new("one"))
     catalogue.put(other("one", 1, {"label": "theirs"}))
     with pytest.raises(CatalogueChangedError):
@@ -223,9 +223,7 @@ def test_bytes_that_were_to_be_kept_and_are_others_by_now_are_asked_for_again(ca
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, True), (False, 0), ({"a": [1]}, {"a": [True]})])
-def test_a_value_may_change_into_another_that_python_calls_equal(
-    catalogue: Catalogue, before: object, after: object
-) -> None:
+def test_metadata_values_are_compared_as_json(catalogue: Catalogue, before: object, after: object) -> None:
     (done,) = catalogue.put(new("one", given={"metadata": {"sale": before}}))
     (changed,) = catalogue.put(same("one", {"metadata": {"sale": after}}))
     assert changed == Done(done.id, "updated")
@@ -235,28 +233,28 @@ def test_a_value_may_change_into_another_that_python_calls_equal(
     assert json.dumps(catalogue.pictures()[0].metadata_) == json.dumps({"sale": before})
 
 
-def test_slots_are_never_handed_out_twice(catalogue: Catalogue) -> None:
+def test_reserved_slots_are_unique(catalogue: Catalogue) -> None:
     sizes = [1 + number % 5 for number in range(40)]
     with ThreadPoolExecutor(8) as threads:
         taken = [slot for slots in threads.map(catalogue.reserve, sizes) for slot in slots]
     assert sorted(taken) == list(range(sum(sizes)))
 
 
-def test_two_descriptions_at_once_lose_nothing(catalogue: Catalogue) -> None:
+def test_concurrent_patches_are_merged(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one"))
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda n: catalogue.describe(created.id, {"metadata": {f"field {n}": n}}), range(12)))
     assert catalogue.pictures()[0].metadata_ == {f"field {number}": number for number in range(12)}
 
 
-def test_writers_of_one_key_take_turns(catalogue: Catalogue) -> None:
+def test_concurrent_puts_of_one_key_are_serialised(catalogue: Catalogue) -> None:
     with ThreadPoolExecutor(8) as threads:
         done = [item for items in threads.map(lambda n: catalogue.put(new("one", n)), range(16)) for item in items]
     assert sorted(item.status for item in done) == ["created"] + ["unchanged"] * 15
     assert {item.id for item in done} == {catalogue.pictures()[0].id}
 
 
-def test_who_follows_by_seq_misses_nothing_that_was_acknowledged(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_index_sync_finds_every_acknowledged_change(catalogue: Catalogue, tmp_path: Path) -> None:
     acknowledged: list[int] = []
     # A follower may see a delete before the writer's thread comes to say that it is done.
     deleting: list[int] = []

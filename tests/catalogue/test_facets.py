@@ -76,7 +76,7 @@ def drawn(seed: int, many: int) -> list[dict[str, Any]]:
     return [{"label": labels[rng.integers(len(labels))], "metadata_": fields(number)} for number in range(many)]
 
 
-def test_they_are_what_counting_in_python_gives(database: Database) -> None:
+def test_facets_equal_counts_in_python(database: Database) -> None:
     pictures = drawn(0, 400)
     fill(database, pictures)
     assert counted(database) == expected(pictures)
@@ -85,25 +85,25 @@ def test_they_are_what_counting_in_python_gives(database: Database) -> None:
     assert counted(database, "boots", '{"sale": true}') == expected(some)
 
 
-def test_without_labels_there_are_no_more_fields_than_with_them(database: Database) -> None:
+def test_number_of_fields_is_limited_without_labels_too(database: Database) -> None:
     pictures = [{"metadata_": {f"field {number:03}": number for number in range(2 * MAX_FIELDS)}}]
     fill(database, pictures)
     assert counted(database) == expected(pictures)
     assert len(counted(database).fields) == MAX_FIELDS
 
 
-def test_a_field_named_as_nothing_is_not_taken_for_the_label(database: Database) -> None:
+def test_field_with_an_empty_name_is_not_the_label(database: Database) -> None:
     fill(database, [{"label": "boots", "metadata_": {"": "hats"}}])
     assert counted(database) == Facets([Count("boots", 1)], [Field("", "text", 1, [Count("hats", 1)], 1)])
 
 
-def test_what_is_too_long_to_choose_is_counted_and_not_shown(database: Database) -> None:
+def test_long_values_are_counted_but_not_returned(database: Database) -> None:
     short, long = "x" * MAX_LENGTH, "x" * (MAX_LENGTH + 1)
     fill(database, [{"label": long, "metadata_": {"a": long, long: 1}}, {"label": short, "metadata_": {"a": short}}])
     assert counted(database) == Facets([Count(short, 1)], [Field("a", "text", 2, [Count(short, 1)], 2)])
 
 
-def test_all_who_ask_at_once_have_it_counted_once(database: Database) -> None:
+def test_concurrent_requests_count_once(database: Database) -> None:
     fill(database, drawn(1, 50))
     facets, scans, together = FacetCounts(), list[str](), threading.Barrier(20)
 
@@ -122,7 +122,7 @@ def test_all_who_ask_at_once_have_it_counted_once(database: Database) -> None:
     assert len(scans) == 1, "labels, fields and values together"
 
 
-def test_a_change_is_counted_again(database: Database) -> None:
+def test_change_invalidates_cached_facets(database: Database) -> None:
     facets = FacetCounts()
     assert facets.of(database, None, None).labels == []
     fill(database, [{"label": "boots"}])

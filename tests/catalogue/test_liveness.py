@@ -58,7 +58,7 @@ def ask(database: Database, statement: str = "SELECT 1") -> object:
         return session.execute(text(statement)).scalar_one()
 
 
-def test_a_slow_statement_is_waited_for(own_database: Database) -> None:
+def test_slow_statement_is_not_interrupted(own_database: Database) -> None:
     assert ask(own_database, "SELECT 1 FROM pg_sleep(3)") == 1
     own_database.ping()
 
@@ -85,9 +85,7 @@ def answers(database: Database) -> bool:
         return False
 
 
-def test_a_suspended_server_fails_what_waits_refuses_what_comes_and_works_again(
-    data: Path, own_database: Database
-) -> None:
+def test_suspended_server_fails_statements_until_it_is_resumed(data: Path, own_database: Database) -> None:
     ask(own_database)
     tell(data, signal.SIGSTOP)
     started_at = time.monotonic()
@@ -99,7 +97,7 @@ def test_a_suspended_server_fails_what_waits_refuses_what_comes_and_works_again(
     seconds_until(lambda: answers(own_database))
 
 
-def test_a_server_whose_processes_cannot_be_looked_up_is_found_silent(
+def test_suspension_is_detected_without_proc_access(
     data: Path, own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "is_suspended", lambda *_: False)
@@ -111,7 +109,7 @@ def test_a_server_whose_processes_cannot_be_looked_up_is_found_silent(
     seconds_until(lambda: answers(own_database))
 
 
-def test_a_transaction_under_way_ends_when_the_server_is_suspended(data: Path, own_database: Database) -> None:
+def test_transaction_fails_when_the_server_is_suspended(data: Path, own_database: Database) -> None:
     def suspend_halfway() -> None:
         with own_database.begin() as session:
             session.execute(text("CREATE TABLE half_made (id int)"))
@@ -122,7 +120,7 @@ def test_a_transaction_under_way_ends_when_the_server_is_suspended(data: Path, o
     tell(data, signal.SIGCONT)
 
 
-def test_one_suspended_backend_is_given_up_and_others_are_not(own_database: Database) -> None:
+def test_suspended_backend_fails_only_its_own_connection(own_database: Database) -> None:
     with own_database.asking() as other, own_database.asking() as session:
         backend = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
         os.kill(backend, signal.SIGSTOP)
@@ -135,7 +133,7 @@ def test_one_suspended_backend_is_given_up_and_others_are_not(own_database: Data
     own_database.ping()
 
 
-def test_looking_for_a_server_that_says_nothing_leaves_other_threads_running(tmp_path: Path) -> None:
+def test_ping_does_not_block_other_threads(tmp_path: Path) -> None:
     ticks, ending = [0], threading.Event()
 
     def tick() -> None:
@@ -154,7 +152,7 @@ def test_looking_for_a_server_that_says_nothing_leaves_other_threads_running(tmp
     assert ticks[0] > 10
 
 
-def test_a_start_beside_a_suspended_server_says_how_to_go_on(data: Path) -> None:
+def test_start_with_a_suspended_server_reports_how_to_resume_it(data: Path) -> None:
     tell(data, signal.SIGSTOP)
     started_at = time.monotonic()
     with pytest.raises(UnavailableError, match=r"suspended.*kill -CONT"), embedded_postgres(data):
@@ -162,7 +160,7 @@ def test_a_start_beside_a_suspended_server_says_how_to_go_on(data: Path) -> None
     assert time.monotonic() - started_at < PATIENCE_S
 
 
-def test_the_last_to_leave_a_suspended_server_does_not_wait_for_it(tmp_path: Path) -> None:
+def test_stop_does_not_wait_for_a_suspended_server(tmp_path: Path) -> None:
     with embedded_postgres(tmp_path):
         before = processes(tmp_path)
         tell(tmp_path, signal.SIGSTOP)

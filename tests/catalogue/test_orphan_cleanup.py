@@ -56,7 +56,7 @@ def killed(service: Service, hashes: Sequence[str]) -> int:
     return process.pid
 
 
-def test_work_that_ends_well_leaves_no_note(service: Service) -> None:
+def test_successful_operation_leaves_no_note(service: Service) -> None:
     (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
     assert added.id is not None
     service.ingest.add([Upload(encoded(gradient(41, 30)), "one", {})])
@@ -66,7 +66,7 @@ def test_work_that_ends_well_leaves_no_note(service: Service) -> None:
     assert list(folder_of(service).iterdir()) == []
 
 
-def test_an_original_whose_row_never_came_goes_at_the_next_start(
+def test_original_of_a_failed_commit_is_deleted_at_the_next_start(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
@@ -82,9 +82,7 @@ def test_an_original_whose_row_never_came_goes_at_the_next_start(
     assert list(folder_of(service).iterdir()) == []
 
 
-def test_an_original_that_could_not_be_deleted_goes_at_the_next_start(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_deletion_is_retried_at_the_next_start(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
     assert added.id is not None
 
@@ -99,7 +97,7 @@ def test_an_original_that_could_not_be_deleted_goes_at_the_next_start(
     assert files_of(service) == set()
 
 
-def test_what_is_deleted_during_a_backup_goes_at_the_next_start(service: Service) -> None:
+def test_deletion_during_a_backup_is_done_at_the_next_start(service: Service) -> None:
     (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
     assert added.id is not None
     with exclusively(service.database, Lock.BACKUP):
@@ -110,7 +108,7 @@ def test_what_is_deleted_during_a_backup_goes_at_the_next_start(service: Service
     assert files_of(service) == set()
 
 
-def test_a_killed_process_leaves_nothing(service: Service) -> None:
+def test_files_of_a_killed_process_are_cleaned_up(service: Service) -> None:
     files = PictureFiles(service.settings.data_dir / "pictures")
     files.store({SHA: PICTURE})
     files.store_thumbnails({SHA: b"small"})
@@ -121,7 +119,7 @@ def test_a_killed_process_leaves_nothing(service: Service) -> None:
     assert files_of(service) == set()
 
 
-def test_what_a_picture_uses_stays(service: Service) -> None:
+def test_used_originals_are_kept(service: Service) -> None:
     service.ingest.add([Upload(PICTURE, "one", {})])
     killed(service, [SHA])
     start_again(service)
@@ -129,7 +127,7 @@ def test_what_a_picture_uses_stays(service: Service) -> None:
     assert list(folder_of(service).iterdir()) == []
 
 
-def test_what_somebody_is_at_work_on_is_left_to_them(service: Service) -> None:
+def test_originals_of_a_running_operation_are_kept(service: Service) -> None:
     files = PictureFiles(service.settings.data_dir / "pictures")
     with Ledger(folder_of(service)).note([SHA]):
         files.store({SHA: PICTURE})
@@ -138,19 +136,19 @@ def test_what_somebody_is_at_work_on_is_left_to_them(service: Service) -> None:
     assert list(folder_of(service).iterdir()) == []
 
 
-def test_without_a_folder_for_notes_work_goes_on(service: Service) -> None:
+def test_operation_works_without_a_ledger_folder(service: Service) -> None:
     folder_of(service).write_bytes(b"no folder")
     service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
 
 
-def test_without_room_for_a_note_work_goes_on(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operation_works_without_space_for_a_note(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(private, "create", lambda _: os.open("/dev/full", os.O_WRONLY))
     service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
 
 
-def test_while_the_database_is_away_notes_stay(service: Service) -> None:
+def test_notes_are_kept_while_the_database_is_unavailable(service: Service) -> None:
     killed(service, [SHA])
     nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     files = PictureFiles(service.settings.data_dir / "pictures")

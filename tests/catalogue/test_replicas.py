@@ -26,7 +26,7 @@ from app.search.index import LocalIndex
 from app.search.milvus.index import MilvusIndex
 from app.search.types import Match, Mode, SearchOptions
 from app.settings import Settings
-from tests.catalogue.test_follower import add, agree, answer, ids, opened, picture
+from tests.catalogue.test_index_sync import add, agree, answer, ids, opened, picture
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.networks import fake_networks
 from tests.milvus import running_milvus
@@ -39,7 +39,7 @@ def replicas(in_milvus: Settings, tmp_path: Path) -> Iterator[tuple[Service, Ser
         yield opened(in_milvus, stack), opened(in_milvus, stack)
 
 
-def test_replicas_agree_on_whatever_happened(replicas: tuple[Service, Service]) -> None:
+def test_replicas_agree_after_every_kind_of_change(replicas: tuple[Service, Service]) -> None:
     one, two = replicas
     added = [add((one, two)[at % 2], f"key {at}", at, "boots" if at % 3 else "hats") for at in range(12)]
     assert ids(one) == ids(two) == added
@@ -56,7 +56,7 @@ def test_replicas_agree_on_whatever_happened(replicas: tuple[Service, Service]) 
     assert len(one.index) == len(two.index) == 11
 
 
-def test_a_replica_counts_what_it_does_not_hold(replicas: tuple[Service, Service], in_milvus: Settings) -> None:
+def test_replica_counts_images_in_milvus(replicas: tuple[Service, Service], in_milvus: Settings) -> None:
     one, _ = replicas
     for at in range(5):
         add(one, f"key {at}", at)
@@ -71,7 +71,7 @@ def test_a_replica_counts_what_it_does_not_hold(replicas: tuple[Service, Service
         assert len(fresh.index) == 5
 
 
-def test_additions_through_all_replicas_at_once_are_all_found(replicas: tuple[Service, Service]) -> None:
+def test_concurrent_additions_through_all_replicas_are_found(replicas: tuple[Service, Service]) -> None:
     def add_one(number: int) -> int:
         writer, reader = replicas[number % 2], replicas[1 - number % 2]
         new = add(writer, f"key {number}", number)
@@ -84,7 +84,7 @@ def test_additions_through_all_replicas_at_once_are_all_found(replicas: tuple[Se
     assert ids(replicas[0]) == ids(replicas[1]) == sorted(added)
 
 
-def test_a_picture_that_is_replaced_over_and_over_is_found_at_every_moment(replicas: tuple[Service, Service]) -> None:
+def test_image_is_found_while_it_is_replaced_repeatedly(replicas: tuple[Service, Service]) -> None:
     one, two = replicas
     kept = add(one, "changing", 0)
     for at in range(1, 6):
@@ -100,7 +100,7 @@ def test_a_picture_that_is_replaced_over_and_over_is_found_at_every_moment(repli
         assert all(kept in looked.result() and len(looked.result()) == 6 for looked in looking)
 
 
-def test_without_milvus_nothing_is_acknowledged_and_afterwards_all_is_well(settings: Settings, tmp_path: Path) -> None:
+def test_milvus_outage_raises_unavailable_and_recovers(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "milvus"
     folder.mkdir()
     with running_milvus(folder) as server, ExitStack() as stack:
@@ -119,7 +119,7 @@ def test_without_milvus_nothing_is_acknowledged_and_afterwards_all_is_well(setti
         service.index.require()
 
 
-def test_a_catalogue_moves_to_milvus_and_back_while_it_is_searched(in_milvus: Settings) -> None:
+def test_reindex_moves_a_catalogue_to_milvus_and_back(in_milvus: Settings) -> None:
     local = in_milvus.model_copy(update={"index_backend": "local"})
     with ExitStack() as stack:
         database = stack.enter_context(closing(Database(str(local.database_url))))
@@ -159,7 +159,7 @@ def move(service: Service, settings: Settings) -> None:
         Reencode(service.database, service.files, encodings).run(lambda *_: None)
 
 
-def test_an_empty_catalogue_goes_where_the_settings_say_and_a_filled_one_stays(
+def test_index_backend_setting_applies_to_empty_catalogues_only(
     in_milvus: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     local = in_milvus.model_copy(update={"index_backend": "local"})
@@ -176,7 +176,7 @@ def test_an_empty_catalogue_goes_where_the_settings_say_and_a_filled_one_stays(
         opened(local.model_copy(update={"milvus_uri": None}), stack)
 
 
-def test_one_file_of_milvus_lite_serves_one_process(settings: Settings, tmp_path: Path) -> None:
+def test_milvus_lite_file_is_for_one_process(settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "lite.db"
     in_file = settings.model_copy(update={"index_backend": "milvus", "milvus_uri": str(file)})
     script = "import sys, pymilvus; c = pymilvus.MilvusClient(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
@@ -199,6 +199,6 @@ def test_one_file_of_milvus_lite_serves_one_process(settings: Settings, tmp_path
         Settings(index_backend="milvus", milvus_uri=None, _env_file=None)
 
 
-def test_there_is_nothing_to_sync_where_the_index_is_in_files(settings: Settings) -> None:
+def test_sync_of_a_local_index_is_refused(settings: Settings) -> None:
     with pytest.raises(LookalikeError, match="check --repair"), open_sync(settings):
         pass

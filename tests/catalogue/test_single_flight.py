@@ -38,7 +38,7 @@ class Key:
         return 1
 
 
-def test_all_who_ask_at_once_get_what_one_of_them_works_out() -> None:
+def test_concurrent_calls_share_one_result() -> None:
     flights, work, key = SingleFlight[Key, int](), Work(), Key()
     with ThreadPoolExecutor(MANY) as threads:
         asked = [threads.submit(flights.run, key, work) for _ in range(MANY)]
@@ -51,7 +51,7 @@ def test_all_who_ask_at_once_get_what_one_of_them_works_out() -> None:
     assert flights.run(key, work) == 2, "nothing is remembered"
 
 
-def test_all_who_wait_get_the_error_as_well() -> None:
+def test_concurrent_calls_share_an_exception() -> None:
     flights, work, key = SingleFlight[Key, int](), Work(UnavailableError("not now")), Key()
     with ThreadPoolExecutor(MANY) as threads:
         asked = [threads.submit(flights.run, key, work) for _ in range(MANY)]
@@ -63,7 +63,7 @@ def test_all_who_wait_get_the_error_as_well() -> None:
     assert work.begun == 1
 
 
-def test_when_the_caller_of_the_one_at_work_leaves_another_goes_on() -> None:
+def test_waiting_thread_retries_when_the_running_caller_disconnects() -> None:
     flights, first, second, key = SingleFlight[Key, int](), Work(CallerLeftError()), Work(), Key()
     with ThreadPoolExecutor(2) as threads:
         left = threads.submit(flights.run, key, first)
@@ -77,7 +77,7 @@ def test_when_the_caller_of_the_one_at_work_leaves_another_goes_on() -> None:
             left.result(30)
 
 
-def test_who_waits_leaves_when_its_caller_does() -> None:
+def test_waiting_thread_stops_when_its_caller_disconnects() -> None:
     flights, work, caller = SingleFlight[str, int](), Work(), Caller()
 
     def wait() -> int:
@@ -95,7 +95,7 @@ def test_who_waits_leaves_when_its_caller_does() -> None:
         assert at_work.result(30) == 1
 
 
-def test_the_results_used_last_are_remembered() -> None:
+def test_most_recently_used_results_are_cached() -> None:
     remembered, asked = ResultCache[int, int](2), list[int]()
 
     def get(key: int) -> int:

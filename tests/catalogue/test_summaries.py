@@ -32,7 +32,7 @@ class Scans:
         self.count += "FROM images" in call[2]
 
 
-def test_what_no_picture_has_is_named(database: Database) -> None:
+def test_unknown_labels_and_fields_are_named(database: Database) -> None:
     summaries = Summaries()
     fill(database, {"key": "a", "label": "boots", "metadata_": {"price": 5}})
     passing = read_filter('{"price": {"$gt": 9}, "label": "boots", "key": "b"}')
@@ -42,14 +42,14 @@ def test_what_no_picture_has_is_named(database: Database) -> None:
     assert summaries.unknown(database, None, None) == []
 
 
-def test_a_label_as_a_field_is_named_where_no_picture_has_one(database: Database) -> None:
+def test_label_field_is_named_if_no_image_has_a_label(database: Database) -> None:
     said = read_filter('{"label": "boots", "key": "a"}')
     assert len(Summaries().unknown(database, None, said)) == 2
     fill(database, {"key": "a"})
     assert Summaries().unknown(database, None, said) == ["No image has the field 'label'."]
 
 
-def test_many_unknown_fields_are_one_look_at_all_pictures(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_unknown_fields_cost_one_full_scan(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SAMPLE_IMAGES", 2)
     fill(database, *({"key": str(number), "metadata_": {"common": 1}} for number in range(9)))
     fill(database, {"key": "last", "metadata_": {"common": 1, "rare": 1}})
@@ -62,7 +62,7 @@ def test_many_unknown_fields_are_one_look_at_all_pictures(database: Database, mo
     assert scans.count == 3, "what a few have is not looked for in all"
 
 
-def test_totals_are_counted_once_until_something_changes(database: Database) -> None:
+def test_totals_are_cached_until_a_change(database: Database) -> None:
     summaries, scans = Summaries(), Scans(database)
     fill(database, {"key": "a", "label": "boots"}, {"key": "b", "label": "boots"})
     totals = [summaries.totals(database) for _ in range(3)]

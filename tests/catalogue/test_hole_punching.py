@@ -27,13 +27,13 @@ def taken(path: Path) -> int:
         return sparse.bytes_on_disk(file.fileno())
 
 
-def test_a_hole_reads_as_zeros(holed: Path) -> None:
+def test_hole_reads_as_zeros(holed: Path) -> None:
     there = holed.read_bytes()
     assert there == b"a" * PAGE + bytes(59 * PAGE) + b"a" * 4 * PAGE + b"b" * 10 + bytes(36 * PAGE - 10)
     assert taken(holed) == 6 * PAGE
 
 
-def test_a_copy_is_the_same_and_takes_as_little(holed: Path, tmp_path: Path) -> None:
+def test_copy_preserves_content_and_holes(holed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     sparse.copy(str(holed), str(copy))
     assert copy.read_bytes() == holed.read_bytes()
@@ -41,7 +41,7 @@ def test_a_copy_is_the_same_and_takes_as_little(holed: Path, tmp_path: Path) -> 
     assert copy.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_copy_takes_the_place_of_what_was_there(holed: Path, tmp_path: Path) -> None:
+def test_copy_overwrites_the_target(holed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.write_bytes(os.urandom(200 * PAGE))
     sparse.copy(str(holed), str(copy))
@@ -49,14 +49,14 @@ def test_a_copy_takes_the_place_of_what_was_there(holed: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", [b"", b"c", b"d" * 3 * PAGE])
-def test_files_without_holes_are_copied_too(content: bytes, tmp_path: Path) -> None:
+def test_copy_of_files_without_holes(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     sparse.copy(str(tmp_path / "file"), str(tmp_path / "copy"))
     assert (tmp_path / "copy").read_bytes() == content
 
 
 @pytest.mark.parametrize(("start", "end"), [(1, PAGE), (PAGE - 1, PAGE + 1), (PAGE, PAGE), (0, 0), (10**12, 10**13)])
-def test_what_fills_no_page_stays(start: int, end: int, tmp_path: Path) -> None:
+def test_partial_pages_are_not_punched(start: int, end: int, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"e" * 4 * PAGE)
     with path.open("r+b") as file:

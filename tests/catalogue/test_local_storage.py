@@ -31,18 +31,18 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_hash_is_the_sha_256_of_the_bytes() -> None:
+def test_content_hash_is_sha_256() -> None:
     assert content_hash(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_originals_are_kept_byte_for_byte(files: PictureFiles) -> None:
+def test_originals_are_stored_byte_for_byte(files: PictureFiles) -> None:
     files.store({FIRST: ONE, SECOND: TWO})
     assert files.original(FIRST).read_bytes() == ONE
     assert files.original(SECOND).read_bytes() == TWO
     assert set(files.hashes()) == {FIRST, SECOND}
 
 
-def test_an_original_that_is_there_is_not_written_again(files: PictureFiles) -> None:
+def test_existing_original_is_not_rewritten(files: PictureFiles) -> None:
     files.store({FIRST: ONE})
     before = files.original(FIRST).stat()
     files.store({FIRST: ONE, SECOND: TWO})
@@ -50,13 +50,13 @@ def test_an_original_that_is_there_is_not_written_again(files: PictureFiles) -> 
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_a_thumbnail_is_replaced(files: PictureFiles) -> None:
+def test_thumbnail_is_replaced(files: PictureFiles) -> None:
     files.store_thumbnails({FIRST: b"old"})
     files.store_thumbnails({FIRST: b"new"})
     assert files.thumbnail(FIRST).read_bytes() == b"new"
 
 
-def test_removing_takes_original_and_thumbnail_and_may_be_done_twice(files: PictureFiles, folder: Path) -> None:
+def test_remove_deletes_original_and_thumbnail_idempotently(files: PictureFiles, folder: Path) -> None:
     files.store({FIRST: ONE})
     files.store_thumbnails({FIRST: b"small"})
     files.remove(FIRST)
@@ -64,11 +64,11 @@ def test_removing_takes_original_and_thumbnail_and_may_be_done_twice(files: Pict
     assert everything(folder) == set()
 
 
-def test_there_are_no_hashes_in_a_new_folder(files: PictureFiles) -> None:
+def test_new_folder_has_no_hashes(files: PictureFiles) -> None:
     assert list(files.hashes()) == []
 
 
-def test_the_bytes_are_synced_before_they_get_their_name(
+def test_original_is_synced_before_it_is_renamed(
     files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: dict[str, bool] = {}
@@ -84,14 +84,14 @@ def test_the_bytes_are_synced_before_they_get_their_name(
     assert synced[FIRST[:2]], "the folder is synced when the name is in it"
 
 
-def test_what_a_crash_left_behind_is_no_original(files: PictureFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_files_are_not_listed(files: PictureFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     files.store({FIRST: ONE})
     half = files.original(FIRST).with_name(f".{SECOND}.1234.abcd")
     half.write_bytes(TWO[:3])
     assert list(files.hashes()) == [FIRST]
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(
+def test_full_disk_raises_and_leaves_no_files(
     files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Path.write_bytes
@@ -113,9 +113,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     assert everything(folder) == {FIRST, SECOND}
 
 
-def test_a_disk_that_is_full_only_at_the_sync_leaves_nothing(
-    files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_full_at_sync_leaves_no_files(files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.original(FIRST).parent.mkdir(parents=True)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UnavailableError, match="full"):
@@ -123,7 +121,7 @@ def test_a_disk_that_is_full_only_at_the_sync_leaves_nothing(
     assert everything(folder) == set()
 
 
-def test_any_other_error_of_the_disk_is_not_called_full(files: PictureFiles, folder: Path) -> None:
+def test_other_write_errors_are_not_reported_as_full_disk(files: PictureFiles, folder: Path) -> None:
     folder.parent.mkdir(exist_ok=True)
     folder.write_bytes(b"a file where the folder should be")
     with pytest.raises(UnavailableError, match="failed: Not a directory"):

@@ -33,7 +33,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return tried
 
 
-def test_one_failure_ends_all_writing_of_the_process(tmp_path: Path, broken: list[int]) -> None:
+def test_failed_sync_stops_all_writes_of_the_process(tmp_path: Path, broken: list[int]) -> None:
     disk, heard = Disk(), list[str]()
     disk.when_it_fails(lambda: heard.append("failed"))
     vectors, files = VectorFile(tmp_path / "v.f32", 8, "f32", disk), PictureFiles(tmp_path / "pictures", disk)
@@ -49,7 +49,7 @@ def test_one_failure_ends_all_writing_of_the_process(tmp_path: Path, broken: lis
     vectors.close()
 
 
-def test_searches_go_on_and_everybody_is_told_why_nothing_is_taken(
+def test_after_a_failed_sync_searches_work_and_writes_return_503(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False)
