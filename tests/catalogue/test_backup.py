@@ -1,4 +1,4 @@
-"""A backup is the catalogue of one moment, taken while it changes, and comes back whole."""
+"""Backup and restore of a catalogue, during concurrent changes too."""
 
 import json
 import shutil
@@ -30,14 +30,14 @@ from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.vectors import vector_file
 
-# Migrations, and the tables that a backup of that version has.
+# Tables in backups of earlier versions, and those versions' migrations.
 EARLIER = ("generations", "catalogue", "pictures", "encodings", "deletions", "api_keys")
 REVISIONS = {"0.2.0": "jobs", "0.3.0": "milvus"}
 
 
 @pytest.fixture
 def elsewhere(postgres_url: str, template: str, tmp_path: Path) -> Iterator[Settings]:
-    """Another, empty catalogue: a database and a data folder."""
+    """Settings of another, empty catalogue: a database and a data folder."""
     with connect(postgres_url) as connection:
         connection.execute(f"CREATE DATABASE elsewhere TEMPLATE {template}")
         url = make_url(postgres_url).set(database="elsewhere").render_as_string(hide_password=False)
@@ -130,7 +130,7 @@ def test_backup_contains_vectors_that_were_freed_meanwhile(
         while ids:
             service.ingest.delete(ids.pop())
 
-    # Originals are copied first, and nothing is left of the pictures then.
+    # Originals are copied first; by then all images are deleted.
     backup(service.database, service.files, service.settings.data_dir, tmp_path / "backup", delete_all)
     restored(elsewhere, tmp_path / "backup")
     check_all(elsewhere, range(60))
@@ -202,7 +202,9 @@ def test_failed_backup_keeps_the_previous_one(service: Service, elsewhere: Setti
     for path, data in originals.items():
         path.write_bytes(data)
     save(service, folder)
-    assert len(before & {path.name for path in folder.iterdir()}) == 2, "the manifest, originals, and another moment"
+    assert len(before & {path.name for path in folder.iterdir()}) == 2, (
+        "the manifest and the originals; the snapshot folder is new"
+    )
 
 
 def test_truncated_original_is_copied_again(service: Service, elsewhere: Settings, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A caller that leaves: what the database does for it is cancelled, and nothing else is."""
+"""Cancellation of a caller's queries when its client disconnects."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,7 +50,7 @@ def test_queries_after_a_disconnect_are_refused(database: Database) -> None:
 
 
 def test_disconnect_does_not_cancel_other_callers_queries(migrated_url: str) -> None:
-    """Many callers that leave at any moment, and others whose connections are the same pool's."""
+    """Callers that disconnect at random moments share a pool with others."""
     failed = list[BaseException]()
     with closing(Database(migrated_url, pool_size=2)) as database, ThreadPoolExecutor(2) as leaving:
         ending = threading.Event()

@@ -1,4 +1,4 @@
-"""Pools that fit what PostgreSQL accepts, whatever the number of workers."""
+"""Connection pool sizes for any number of workers and connection limit."""
 
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -34,12 +34,12 @@ def test_pools_of_all_workers_fit_the_limit_or_raise(server: int, workers: int) 
     enough = needed(workers) + SPARE
     with pytest.raises(LookalikeError, match=f"accepts {server} connections here, and {workers} workers need {enough}"):
         pool_size(server, workers)
-    assert pool_size(enough, workers) == MIN_POOL, "what the sentence says is enough"
+    assert pool_size(enough, workers) == MIN_POOL, "the number in the error message suffices"
 
 
 def test_pool_size_respects_the_configured_limit() -> None:
     assert needed(5, pool_size(1000, 5, max_connections=50)) <= 50
-    assert pool_size(20, 1, max_connections=1000) == pool_size(20, 1), "nor more than there are"
+    assert pool_size(20, 1, max_connections=1000) == pool_size(20, 1), "the server's limit applies too"
     with pytest.raises(LookalikeError, match="LOOKALIKE_MAX_DATABASE_CONNECTIONS=20 is too few for 5 workers"):
         pool_size(1000, 5, max_connections=20)
 
@@ -63,7 +63,7 @@ def test_accepted_connections_respect_server_and_database_limits(database: Datab
 
 
 def test_service_with_too_many_workers_does_not_start(settings: Settings) -> None:
-    """Over a server of a hundred connections, of which three are reserved."""
+    """The server accepts 100 connections, 3 of them reserved."""
     with open_database(settings.model_copy(update={"workers": 5})) as database:
         assert isinstance(database.engine.pool, QueuePool)
         assert database.engine.pool.size() == pool_size(97, 5) == 7
@@ -75,7 +75,7 @@ def test_service_with_too_many_workers_does_not_start(settings: Settings) -> Non
 
 
 def test_embedded_server_applies_max_connections(tmp_path: Path) -> None:
-    """And where others have taken all, the next one hears that it has to wait."""
+    """When all connections are taken, the next one fails with a retry delay."""
     with embedded_postgres(tmp_path, max_connections=8) as url, ExitStack() as others:
         taken = [others.enter_context(connect(url)) for _ in range(7)]
         with closing(Database(url, MIN_POOL)) as database:

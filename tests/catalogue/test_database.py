@@ -1,4 +1,4 @@
-"""The way to the database, and what is said when there is none."""
+"""Database sessions, connection limits, timeouts and errors."""
 
 import subprocess
 import sys
@@ -25,8 +25,8 @@ def seq(database: Database) -> int:
         return session.scalars(SEQ).one()
 
 
-def hang_up(url: str) -> None:
-    """Ends all other connections, as a server that restarts does."""
+def terminate_connections(url: str) -> None:
+    """Terminate all other connections, as a server restart does."""
     with connect(url) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -34,28 +34,28 @@ def hang_up(url: str) -> None:
         )
 
 
-def fail_halfway(database: Database) -> None:
+def fail_in_a_transaction(database: Database) -> None:
     with database.begin() as session:
         session.execute(NEXT)
         raise InvalidInputError("field", "reason")
 
 
-def hang_up_halfway(database: Database) -> None:
+def terminate_connections_in_a_transaction(database: Database) -> None:
     with database.begin() as session:
         session.execute(NEXT)
-        hang_up(database.url)
+        terminate_connections(database.url)
 
 
 def test_transaction_commits_at_the_end_of_the_block(database: Database) -> None:
     with database.begin() as session:
         session.execute(NEXT)
-        assert seq(database) == 0, "nobody sees it before"
+        assert seq(database) == 0, "not visible before the commit"
     assert seq(database) == 1
 
 
 def test_transaction_rolls_back_on_an_exception(database: Database) -> None:
     with pytest.raises(InvalidInputError):
-        fail_halfway(database)
+        fail_in_a_transaction(database)
     assert seq(database) == 0
 
 
@@ -87,7 +87,7 @@ def test_snapshot_resets_the_isolation_level(migrated_url: str) -> None:
 
 def test_lost_connection_raises_unavailable_and_the_next_one_works(database: Database, migrated_url: str) -> None:
     database.ping()
-    hang_up(migrated_url)
+    terminate_connections(migrated_url)
     with pytest.raises(UnavailableError, match="database is unavailable"):
         database.ping()
     database.ping()
@@ -95,7 +95,7 @@ def test_lost_connection_raises_unavailable_and_the_next_one_works(database: Dat
 
 def test_connection_lost_in_a_transaction_commits_nothing(database: Database) -> None:
     with pytest.raises(UnavailableError):
-        hang_up_halfway(database)
+        terminate_connections_in_a_transaction(database)
     assert seq(database) == 0
 
 
@@ -112,7 +112,7 @@ def test_connection_error_is_one_line_without_the_password(migrated_url: str) ->
 
 
 def test_wrong_password_raises_unavailable(migrated_url: str) -> None:
-    url = make_url(migrated_url).set(password="wrong").render_as_string(hide_password=False)  # noqa: S106 – meant
+    url = make_url(migrated_url).set(password="wrong").render_as_string(hide_password=False)  # noqa: S106 – intended
     with closing(Database(url)) as database, pytest.raises(UnavailableError, match="password"):
         database.ping()
 
@@ -179,7 +179,7 @@ def test_work_on_the_whole_catalogue_has_no_statement_timeout(migrated_url: str)
             with work() as asked:
                 asked.execute(text("SELECT pg_sleep(0.5)"))
             with database.asking() as session:
-                assert session.scalar(text("SHOW statement_timeout")) == "200ms", "for the next one, it is as before"
+                assert session.scalar(text("SHOW statement_timeout")) == "200ms", "restored for the next use"
 
 
 def test_statement_timeout_is_off_by_default(database: Database) -> None:
@@ -212,10 +212,10 @@ def test_concurrent_scans_are_limited(migrated_url: str, monkeypatch: pytest.Mon
 
 
 def test_too_many_connections_raises_unavailable(migrated_url: str, postgres_url: str) -> None:
-    """As PostgreSQL says it of a database; of the whole server it uses other words and the same code."""
+    """By a limit of a role; for the whole server, PostgreSQL has another message and the same code."""
     name = make_url(migrated_url).database
     with connect(postgres_url) as admin:
-        # Superusers are never refused by a limit of their own, so it is one for all others.
+        # Limits do not apply to superusers, so this uses another role.
         admin.execute("CREATE ROLE guest LOGIN PASSWORD 'guest' CONNECTION LIMIT 1")
         admin.execute(f"GRANT ALL ON DATABASE {name} TO guest".encode())
         guest = make_url(migrated_url).set(username="guest", password="guest").render_as_string(hide_password=False)  # noqa: S106

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, with real servers and real kills."""
+"""The embedded PostgreSQL, with real servers and kills."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ from app.catalogue.embedded.postgres import embedded_postgres
 from tests.catalogue.postgres import connect
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-# Whoever starts tests in the background has them ignore it.
+# Background processes ignore SIGINT by default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_postgres(Path(sys.argv[1])) as url:
     try:
@@ -46,7 +46,7 @@ with embedded_postgres(Path(sys.argv[1])) as url:
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder whose cluster was made, at the second try, and stopped; to be copied."""
+    """A data folder with a stopped cluster, created after an interrupted attempt; to be copied."""
     data = tmp_path_factory.mktemp("stopped")
     (data / "postgres.new-cut-off" / "cluster").mkdir(parents=True)
     with embedded_postgres(data):
@@ -56,7 +56,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(stopped: Path, tmp_path: Path) -> Iterator[Path]:
-    """A data folder with a cluster, not running; stopped again when a test fails halfway."""
+    """A data folder with a stopped cluster; stopped again if a test fails."""
     copy = tmp_path / "data"
     shutil.copytree(stopped, copy)
     yield copy
@@ -65,7 +65,7 @@ def data(stopped: Path, tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def started(data: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that will use the server, in a session of its own as in another terminal."""
+    """Start another process that uses the server, in its own session as in another terminal."""
     command = [sys.executable, "-c", HOLDER, str(data)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -76,17 +76,17 @@ def started(data: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def ready(process: subprocess.Popen[str]) -> str:
-    """The next line that the process says; the first is that it has its database."""
+def read_line(process: subprocess.Popen[str]) -> str:
+    """Read the process's next line of output; the first one is `ready`."""
     assert process.stdout is not None
     return process.stdout.readline()
 
 
 @contextmanager
 def holder(data: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that uses the server."""
+    """Start another process that uses the server, and wait until it is ready."""
     with started(data) as process:
-        assert ready(process) == "ready\n"
+        assert read_line(process) == "ready\n"
         yield process
 
 
@@ -194,7 +194,7 @@ def test_server_keeps_running_while_another_process_uses_it(data: Path) -> None:
 
 def test_concurrent_first_starts_share_one_cluster(tmp_path: Path) -> None:
     with started(tmp_path) as one, started(tmp_path) as other:
-        assert [ready(one), ready(other)] == ["ready\n"] * 2
+        assert [read_line(one), read_line(other)] == ["ready\n"] * 2
         pid = postmaster(tmp_path)
         one.communicate()
         assert postmaster(tmp_path) == pid
@@ -216,8 +216,8 @@ def test_server_of_a_killed_process_is_reused_and_stopped(data: Path) -> None:
 def test_ctrl_c_does_not_stop_the_server_before_its_user(data: Path) -> None:
     with holder(data) as process:
         os.killpg(process.pid, signal.SIGINT)
-        # Closing its input as `communicate` does at once could end the holder before it has last_response.
-        assert ready(process) == "still there\n"
+        # `communicate` closes its input at once, which could end the process before it handles the signal.
+        assert read_line(process) == "still there\n"
         process.communicate()
     assert is_stopped(data)
 

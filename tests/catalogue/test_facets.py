@@ -1,4 +1,4 @@
-"""Facets, compared with the same counts worked out in Python."""
+"""Facets, compared with counts in Python."""
 
 import threading
 from collections import Counter
@@ -57,7 +57,7 @@ def field(name: str, held: list[Any]) -> Field:
 
 
 def drawn(seed: int, many: int) -> list[dict[str, Any]]:
-    """Pictures with fields of every kind: few values, many, one for each picture, lists, and names in odd signs."""
+    """Draw images with fields of all types: few values, many, unique ones, lists, and unusual names."""
     rng = np.random.default_rng(seed)
 
     def fields(number: int) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def test_concurrent_requests_count_once(database: Database) -> None:
     with ThreadPoolExecutor(20) as threads:
         found = list(threads.map(ask, range(20)))
     assert all(one is found[0] for one in found)
-    assert len(scans) == 1, "labels, fields and values together"
+    assert len(scans) == 1, "one statement for labels, fields and values"
 
 
 def test_change_invalidates_cached_facets(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Filters against the database, asked anew and kept in step."""
+"""The filter cache, compared with fresh queries."""
 
 import json
 import threading
@@ -56,10 +56,10 @@ def test_cached_filters_follow_changes_of_all_processes(settings: Settings) -> N
                 writer.ingest.delete(ids.pop(rng.integers(len(ids))))
             for name in LABELS[:3]:
                 assert name is not None
-                asked: tuple[tuple[str | None, str | None], ...] = ((name, None), (None, json.dumps({"label": name})))
-                for service, filters in product((one, two), asked):
+                queries: tuple[tuple[str | None, str | None], ...] = ((name, None), (None, json.dumps({"label": name})))
+                for service, filters in product((one, two), queries):
                     found = passing(service, *filters)
-                    # One that was deleted may still be among them: the index no longer finds it.
+                    # The subset may contain deleted images, which the index ignores.
                     assert [one_id for one_id in found or [] if one_id in ids] == expected(one, name)
     assert ids
 
@@ -72,25 +72,25 @@ def test_filter_is_queried_once_while_nothing_changes(service: Service) -> None:
     kept = add(service, "one", "boots")
     service.follower.current()
     first = service.follower.matching(SearchOptions(label="boots"))
-    asked: list[str] = []
-    event.listen(service.database.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    queries: list[str] = []
+    event.listen(service.database.engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
     service.follower.current()
     again = service.follower.matching(SearchOptions(label="boots"))
     assert first is again is not None
     assert again.ids.tolist() == [kept]
-    assert len(asked) == 1, "the number of the last change alone"
+    assert len(queries) == 1, "only the seq is read"
 
 
 class Cache:
-    """Filters over a catalogue whose index keeps some bytes beside each subset; counts what the database is asked."""
+    """A filter cache that counts its database queries; `beside` is the index's memory per subset."""
 
     def __init__(self, service: Service, max_bytes: int, beside: int = 0) -> None:
         self.filters = Filters(max_bytes, lambda _: beside)
-        self._database, self.asked = service.database, 0
+        self._database, self.queries = service.database, 0
         event.listen(service.database.engine, "before_cursor_execute", self._count)
 
     def _count(self, *_: object) -> None:
-        self.asked += 1
+        self.queries += 1
 
     def subset(self, label: str, seq: int = 0) -> Subset:
         found = self.filters.subset(self._database, SearchOptions(label=label), seq)
@@ -103,11 +103,11 @@ def test_least_recently_used_filters_are_evicted(service: Service) -> None:
         add(service, f"key {number}", f"label {number}")
     cache = Cache(service, max_bytes=2 * 10_000, beside=7_000)
     zero, one = cache.subset("label 0"), cache.subset("label 1")
-    assert cache.subset("label 0") is zero, "used again, so not the one that goes next"
+    assert cache.subset("label 0") is zero, "recently used, so not evicted next"
     cache.subset("label 2")
-    asked = cache.asked
+    queries = cache.queries
     assert cache.subset("label 0") is zero
-    assert cache.asked == asked
+    assert cache.queries == queries
     assert cache.subset("label 1") is not one
     assert cache.filters.bytes_in_use <= 2 * 10_000
 
@@ -124,7 +124,7 @@ def test_result_larger_than_the_cache_is_not_cached(service: Service) -> None:
     kept = add(service, "one", "boots")
     cache = Cache(service, max_bytes=50_000, beside=60_000)
     assert cache.subset("boots").ids.tolist() == cache.subset("boots").ids.tolist() == [kept]
-    assert (cache.asked, cache.filters.bytes_in_use) == (2, 0)
+    assert (cache.queries, cache.filters.bytes_in_use) == (2, 0)
 
 
 def test_bytes_beside_includes_the_index_mask(service: Service) -> None:
@@ -149,7 +149,7 @@ def test_concurrent_calls_share_one_query(service: Service) -> None:
     with ThreadPoolExecutor(12) as threads:
         found = set(threads.map(ask, range(12)))
     assert len(found) == 1
-    assert cache.asked == 1
+    assert cache.queries == 1
 
 
 def test_cached_filter_is_updated_with_new_images(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""A sync that fails is the end of writing: it is not tried again, it is said, and searches go on."""
+"""After a failed sync, writes are refused and searches work."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ PICTURE = encoded(corners(60, 40), "PNG")
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Every sync fails from here on; counts how often one was tried."""
+    """Make every sync fail; returns the list of attempts."""
     tried: list[int] = []
 
     def fail(fd: int) -> None:
@@ -34,8 +34,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_failed_sync_stops_all_writes_of_the_process(tmp_path: Path, broken: list[int]) -> None:
-    disk, heard = Disk(), list[str]()
-    disk.when_it_fails(lambda: heard.append("failed"))
+    disk, calls = Disk(), list[str]()
+    disk.when_it_fails(lambda: calls.append("failed"))
     vectors, files = VectorFile(tmp_path / "v.f32", 8, "f32", disk), PictureFiles(tmp_path / "pictures", disk)
     disk.require()
     for _ in range(3):
@@ -44,7 +44,7 @@ def test_failed_sync_stops_all_writes_of_the_process(tmp_path: Path, broken: lis
         with pytest.raises(UnavailableError, match="The disk failed"):
             files.store({"ab" * 32: b"bytes"})
     assert len(broken) == 1
-    assert heard == ["failed"]
+    assert calls == ["failed"]
     assert list(files.hashes()) == []
     vectors.close()
 
@@ -54,10 +54,10 @@ def test_after_a_failed_sync_searches_work_and_writes_return_503(
 ) -> None:
     service = TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False)
     with pytest.raises(UnavailableError, match="The disk failed"), service as client:
-        fail_and_look(client, monkeypatch)
+        fail_and_check(client, monkeypatch)
 
 
-def fail_and_look(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def fail_and_check(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[object] = []
     first = client.post("/index", files={"images": PICTURE}).json()["items"][0]["id"]
 

@@ -1,4 +1,4 @@
-"""Which network the catalogue is encoded by."""
+"""Index versions of the catalogue."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -48,7 +48,7 @@ def test_new_catalogue_adopts_the_first_network(database: Database) -> None:
 def test_adopting_the_active_network_changes_nothing(database: Database) -> None:
     first = adopt(database, FAKE_NETWORK)
     before = seq(database)
-    # The name and what was measured do not decide a code.
+    # Name and metrics do not affect the codes.
     assert adopt(database, replace(FAKE_NETWORK, name="renamed", metrics={"map": 1})) == first
     assert seq(database) == before
 
@@ -114,8 +114,8 @@ def test_float16_vectors_are_a_separate_index_version(database: Database) -> Non
     first = adopt(database, FAKE_NETWORK)
     add_picture(database)
     with database.begin() as session:
-        assert generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, "what is in use stays"
-        half = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
-        assert (half.id != first, half.vector_dtype) == (True, "f16")
-        assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == half.id
+        assert generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, "the active one stays"
+        float16_version = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
+        assert (float16_version.id != first, float16_version.vector_dtype) == (True, "f16")
+        assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == float16_version.id
         assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT).id == first

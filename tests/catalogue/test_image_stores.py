@@ -1,4 +1,4 @@
-"""What a folder and a bucket both do, by the same tests."""
+"""Image stores: the same tests for local and S3 storage."""
 
 import time
 from pathlib import Path
@@ -17,8 +17,8 @@ FIRST, SECOND = content_hash(ONE), content_hash(TWO)
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder in which the store's files can be looked at."""
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder that contains the store's files."""
     if request.param == "folder":
         return tmp_path / "data" / "pictures"
     server: S3Server = request.getfixturevalue("s3")
@@ -26,16 +26,16 @@ def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(kept_in: Path, tmp_path: Path) -> PictureStore:
-    location = f"s3://{BUCKET}/some/prefix" if kept_in.name == "prefix" else None
+def store(folder: Path, tmp_path: Path) -> PictureStore:
+    location = f"s3://{BUCKET}/some/prefix" if folder.name == "prefix" else None
     return open_pictures(location, tmp_path / "data")
 
 
-def everything(folder: Path) -> set[str]:
+def all_files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def sent(store: PictureStore, sha256: str) -> bytes:
+def streamed(store: PictureStore, sha256: str) -> bytes:
     picture = store.open(sha256)
     data = b"".join(picture.chunks)
     picture.close()
@@ -47,21 +47,21 @@ def test_originals_are_stored_byte_for_byte(store: PictureStore) -> None:
     store.store({FIRST: ONE, SECOND: TWO})
     for sha256, data in ((FIRST, ONE), (SECOND, TWO)):
         assert store.read(sha256) == data
-        assert sent(store, sha256) == data
+        assert streamed(store, sha256) == data
     assert set(store.hashes()) == {FIRST, SECOND}
 
 
-def test_object_names_are_the_same_in_all_stores(store: PictureStore, kept_in: Path) -> None:
+def test_object_names_are_the_same_in_all_stores(store: PictureStore, folder: Path) -> None:
     store.store({FIRST: ONE})
     store.store_thumbnails({FIRST: b"small"})
-    assert everything(kept_in) == {original_name(FIRST), f"thumbnails/{FIRST[:2]}/{FIRST}.jpg"}
+    assert all_files(folder) == {original_name(FIRST), f"thumbnails/{FIRST[:2]}/{FIRST}.jpg"}
 
 
-def test_existing_original_is_not_rewritten(store: PictureStore, kept_in: Path) -> None:
+def test_existing_original_is_not_rewritten(store: PictureStore, folder: Path) -> None:
     store.store({FIRST: ONE})
-    before = (kept_in / original_name(FIRST)).stat()
+    before = (folder / original_name(FIRST)).stat()
     store.store({FIRST: ONE, SECOND: TWO})
-    after = (kept_in / original_name(FIRST)).stat()
+    after = (folder / original_name(FIRST)).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
@@ -71,10 +71,10 @@ def test_missing_returns_unknown_hashes(store: PictureStore) -> None:
     assert store.missing([]) == set()
 
 
-def test_damaged_original_is_set_aside(store: PictureStore, kept_in: Path) -> None:
+def test_damaged_original_is_set_aside(store: PictureStore, folder: Path) -> None:
     store.store({FIRST: b"damaged"})
     store.set_aside(FIRST)
-    assert everything(kept_in) == {f"damaged/{FIRST}"}
+    assert all_files(folder) == {f"damaged/{FIRST}"}
     assert list(store.hashes()) == []
     with pytest.raises(FileNotFoundError):
         store.set_aside(FIRST)
@@ -95,14 +95,14 @@ def test_read_of_a_missing_object_raises_file_not_found(store: PictureStore) -> 
             ask(SECOND)
 
 
-def test_remove_deletes_original_and_thumbnail_idempotently(store: PictureStore, kept_in: Path) -> None:
+def test_remove_deletes_original_and_thumbnail_idempotently(store: PictureStore, folder: Path) -> None:
     store.store({FIRST: ONE, SECOND: TWO})
     store.store_thumbnails({FIRST: b"small"})
     store.remove(FIRST)
     store.remove(FIRST)
     with pytest.raises(FileNotFoundError):
         store.read(FIRST)
-    assert everything(kept_in) == {original_name(SECOND)}
+    assert all_files(folder) == {original_name(SECOND)}
 
 
 def test_original_removed_during_streaming_stays_readable(store: PictureStore) -> None:

@@ -1,4 +1,4 @@
-"""Following the truth: every process finds what any of them acknowledged, and nothing else."""
+"""Index sync: every process finds exactly what any process acknowledged."""
 
 import threading
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def add(service: Service, key: str, seed: int, label: str | None = None) -> int:
 
 
 def opened(settings: Settings, stack: ExitStack) -> Service:
-    """The service as another process has it, with connections of its own."""
+    """Open the service as another process does, with its own connections."""
     database = stack.enter_context(closing(Database(str(settings.database_url))))
     return stack.enter_context(assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT))
 
@@ -81,7 +81,7 @@ def test_replaced_image_is_found_by_the_other_process(pair: tuple[Service, Servi
     assert ids(one) == ids(two)
     changed = add(two, "key 2", 99)
     assert answer(one, 99)[0][0] == Match(changed, 0.0, 0)
-    assert answer(one, 2)[0][0].distance > 0, "the old picture is gone"
+    assert answer(one, 2)[0][0].distance > 0, "the old image is gone"
     assert agree(one, two, 99)
     assert agree(one, two, 2)
 

@@ -1,4 +1,4 @@
-"""Originals and thumbnails on disk: a name stands for a whole picture, or for none."""
+"""Local storage of originals and thumbnails: writes are atomic and durable."""
 
 import errno
 import os
@@ -23,11 +23,11 @@ def files(folder: Path) -> PictureFiles:
     return PictureFiles(folder)
 
 
-def everything(folder: Path) -> set[str]:
+def all_files(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*") if path.is_file()}
 
 
-def full(*_: object) -> None:
+def raise_no_space(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -61,7 +61,7 @@ def test_remove_deletes_original_and_thumbnail_idempotently(files: PictureFiles,
     files.store_thumbnails({FIRST: b"small"})
     files.remove(FIRST)
     files.remove(FIRST)
-    assert everything(folder) == set()
+    assert all_files(folder) == set()
 
 
 def test_new_folder_has_no_hashes(files: PictureFiles) -> None:
@@ -81,7 +81,7 @@ def test_original_is_synced_before_it_is_renamed(
     files.store({FIRST: ONE})
     (temporary,) = (name for name in synced if FIRST in name)
     assert not synced[temporary]
-    assert synced[FIRST[:2]], "the folder is synced when the name is in it"
+    assert synced[FIRST[:2]], "the folder is synced after the rename"
 
 
 def test_temporary_files_are_not_listed(files: PictureFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_full_disk_raises_and_leaves_no_files(
     def until_full(path: Path, data: bytes) -> int:
         written = write(path, data[:4])
         if data == TWO:
-            full()
+            raise_no_space()
         return written
 
     with monkeypatch.context() as patched:
@@ -108,17 +108,17 @@ def test_full_disk_raises_and_leaves_no_files(
             files.store({FIRST: ONE, SECOND: TWO})
         with pytest.raises(UnavailableError, match="full"):
             files.store_thumbnails({FIRST: TWO})
-    assert everything(folder) == set()
+    assert all_files(folder) == set()
     files.store({FIRST: ONE, SECOND: TWO})
-    assert everything(folder) == {FIRST, SECOND}
+    assert all_files(folder) == {FIRST, SECOND}
 
 
 def test_disk_full_at_sync_leaves_no_files(files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.original(FIRST).parent.mkdir(parents=True)
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", raise_no_space)
     with pytest.raises(UnavailableError, match="full"):
         files.store({FIRST: ONE})
-    assert everything(folder) == set()
+    assert all_files(folder) == set()
 
 
 def test_other_write_errors_are_not_reported_as_full_disk(files: PictureFiles, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Questions whose size grows with the request."""
+"""Queries with many parameters."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from app.catalogue.database.tables import Picture
 from app.catalogue.queries import firsts
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
-# More than a statement takes as parameters of their own.
+# More than the maximum number of parameters of a statement.
 MANY = 70_000
 
 

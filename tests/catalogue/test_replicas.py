@@ -1,4 +1,4 @@
-"""Several replicas over one database and one Milvus: what any of them acknowledged all of them find, at once."""
+"""Replicas that share a database and Milvus: each finds what any of them acknowledged."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ from tests.milvus import running_milvus
 
 @pytest.fixture
 def replicas(in_milvus: Settings, tmp_path: Path) -> Iterator[tuple[Service, Service]]:
-    """Two that share originals, as they would by a network's file system, and nothing else."""
+    """Two replicas that share originals, as on a network file system."""
     with ExitStack() as stack:
         yield opened(in_milvus, stack), opened(in_milvus, stack)
 
@@ -129,12 +129,12 @@ def test_reindex_moves_a_catalogue_to_milvus_and_back(in_milvus: Settings) -> No
         added = [add(service, f"key {at}", at) for at in range(8)]
         assert isinstance(service.index, LocalIndex)
         before = [answer(service, at) for at in range(8)]
-        move(service, in_milvus)
+        reindex(service, in_milvus)
         for at in range(8):
-            same(answer(service, at), before[at])
+            assert_same(answer(service, at), before[at])
         assert isinstance(service.index, MilvusIndex)
         add(service, "new", 50)
-        move(service, local)
+        reindex(service, local)
         assert answer(service, 50)[0][0].distance == 0
         assert ids(service)[:8] == added
 
@@ -142,20 +142,20 @@ def test_reindex_moves_a_catalogue_to_milvus_and_back(in_milvus: Settings) -> No
 Found = list[tuple[Match, str, str | None]]
 
 
-def same(one: Found, two: Found) -> None:
-    """Sums of floats in another order may differ in the last digit."""
+def assert_same(one: Found, two: Found) -> None:
+    """Compare results; float sums in another order may differ in the last digit."""
     assert [(match.id, match.hamming, key) for match, key, _ in one] == [(m.id, m.hamming, key) for m, key, _ in two]
     np.testing.assert_allclose([match.distance for match, *_ in one], [m.distance for m, *_ in two], rtol=1e-6)
 
 
-def move(service: Service, settings: Settings) -> None:
-    """What `lookalike reindex` does, with the fake network."""
+def reindex(service: Service, settings: Settings) -> None:
+    """Reindex as `lookalike reindex` does, with the fake network."""
     encoder = FakeEncoder()
     with service.database.begin() as session:
-        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
-    with closing(open_index(service.database, generation, places(settings))) as index:
+        index_version = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
+    with closing(open_index(service.database, index_version, places(settings))) as index:
         prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
-        encodings = Encodings(service.database, prepare, encoder, index, generation.id)
+        encodings = Encodings(service.database, prepare, encoder, index, index_version.id)
         Reencode(service.database, service.files, encodings).run(lambda *_: None)
 
 

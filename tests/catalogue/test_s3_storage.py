@@ -1,4 +1,4 @@
-"""A bucket that is missing, refuses the key, or goes away: what is said, and that nothing is half done."""
+"""S3 storage: missing buckets, denied access and outages."""
 
 import time
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_access_denied_is_reported_without_secrets(
     monkeypatch.setenv(variable, "another")
     with pytest.raises(UnavailableError, match="access denied") as refused:
         PictureBucket(f"s3://{BUCKET}").require()
-    assert "another" not in str(refused.value), "no secret in a log"
+    assert "another" not in str(refused.value), "no secret in the message"
 
 
 def test_unreachable_server_is_reported_within_seconds(s3: S3Server, bucket: PictureBucket) -> None:

@@ -1,4 +1,4 @@
-"""The migrations make the tables that the code declares, from nothing and back."""
+"""Migrations create the declared schema, and can be downgraded."""
 
 import subprocess
 import sys
@@ -93,8 +93,8 @@ def test_no_relation_has_an_old_name(empty: Database) -> None:
 
 
 def test_migrations_have_one_head() -> None:
-    with closing(Database("postgresql+psycopg://nobody@/nothing")) as database:
-        # Reading the scripts needs no connection.
+    with closing(Database("postgresql+psycopg://user@/none")) as database:
+        # Reading the migration scripts needs no connection.
         scripts = ScriptDirectory.from_config(config(database.engine))  # type: ignore[arg-type]
     assert len(scripts.get_heads()) == 1
 

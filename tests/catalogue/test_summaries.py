@@ -1,4 +1,4 @@
-"""What is said of the whole catalogue, and how often the database is asked for it."""
+"""Catalogue statistics and unknown fields, and the number of scans for them."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def fill(database: Database, *pictures: dict[str, Any]) -> None:
 
 
 class Scans:
-    """Counts the statements that look at pictures."""
+    """Counts the statements that read images."""
 
     def __init__(self, database: Database) -> None:
         self.count = 0
@@ -37,16 +37,16 @@ def test_unknown_labels_and_fields_are_named(database: Database) -> None:
     fill(database, {"key": "a", "label": "boots", "metadata_": {"price": 5}})
     passing = read_filter('{"price": {"$gt": 9}, "label": "boots", "key": "b"}')
     assert summaries.unknown(database, "boots", passing) == []
-    said = summaries.unknown(database, "hats", read_filter('{"$or": [{"prize": 5}, {"price": 9}, {"prize": 6}]}'))
-    assert said == ["No image has the label 'hats'.", "No image has the field 'prize'."]
+    warnings = summaries.unknown(database, "hats", read_filter('{"$or": [{"prize": 5}, {"price": 9}, {"prize": 6}]}'))
+    assert warnings == ["No image has the label 'hats'.", "No image has the field 'prize'."]
     assert summaries.unknown(database, None, None) == []
 
 
 def test_label_field_is_named_if_no_image_has_a_label(database: Database) -> None:
-    said = read_filter('{"label": "boots", "key": "a"}')
-    assert len(Summaries().unknown(database, None, said)) == 2
+    warnings = read_filter('{"label": "boots", "key": "a"}')
+    assert len(Summaries().unknown(database, None, warnings)) == 2
     fill(database, {"key": "a"})
-    assert Summaries().unknown(database, None, said) == ["No image has the field 'label'."]
+    assert Summaries().unknown(database, None, warnings) == ["No image has the field 'label'."]
 
 
 def test_many_unknown_fields_cost_one_full_scan(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,9 +57,9 @@ def test_many_unknown_fields_cost_one_full_scan(database: Database, monkeypatch:
     filter_, summaries, scans = read_filter(str(names).replace("'", '"')), Summaries(), Scans(database)
     for _ in range(3):
         assert len(summaries.unknown(database, None, filter_)) == 30
-    assert scans.count == 2, "a few pictures, then all of them, and never again"
+    assert scans.count == 2, "a sample, then all images, then cached"
     assert summaries.unknown(database, None, read_filter('{"common": 2}')) == []
-    assert scans.count == 3, "what a few have is not looked for in all"
+    assert scans.count == 3, "fields in the sample need no full scan"
 
 
 def test_totals_are_cached_until_a_change(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Vectors on disk: what is written is read by everybody, and nobody reads what was not written."""
+"""The vector file: writes, reads, checksums, growth and holes."""
 
 import errno
 import fcntl
@@ -51,7 +51,7 @@ def test_written_rows_are_read(vectors: VectorFile) -> None:
 def test_checksum_is_the_crc32_of_a_row(vectors: VectorFile) -> None:
     rows = some(2)
     assert vectors.write(at(0, 1), rows).tolist() == [zlib.crc32(row.tobytes()) for row in rows]
-    # Every second row of a larger matrix is not contiguous in memory.
+    # Rows of a strided view are not contiguous in memory.
     assert checksums(np.repeat(rows, 2, axis=0)[::2]).tolist() == checksums(rows).tolist()
 
 
@@ -137,8 +137,8 @@ def test_full_disk_raises_and_keeps_existing_rows(
 def test_failed_sync_fails_for_all_concurrent_writers(
     vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """The kernel tells of it once: of two threads at it, the second would hear that all is well."""
-    told = iter([OSError(number, os.strerror(number))])
+    """The kernel reports a failure once, so a second sync would succeed."""
+    errors = iter([OSError(number, os.strerror(number))])
     both, arrived = threading.Barrier(2), threading.Barrier(2)
     write = vectors._write_row
 
@@ -149,7 +149,7 @@ def test_failed_sync_fails_for_all_concurrent_writers(
     def fsync(_fd: int) -> None:
         with suppress(threading.BrokenBarrierError):
             arrived.wait(0.2)
-        for error in told:
+        for error in errors:
             raise error
 
     monkeypatch.setattr(vectors, "_write_row", meet)
@@ -227,10 +227,10 @@ def test_freed_rows_release_disk_space_and_others_are_unchanged(path: Path) -> N
     rows = some(CHUNK_ROWS)
     with closing(VectorFile(path, DIM)) as vectors:
         checked = vectors.write(np.arange(CHUNK_ROWS), rows)
-        gone = np.arange(1000, 3000)
-        assert vectors.free(gone[::-1])
-        assert vectors.bytes_on_disk <= CHUNK_BYTES - len(gone) * DIM * 4 + 2 * mmap.PAGESIZE
-        kept = np.setdiff1d(np.arange(CHUNK_ROWS), gone)
+        freed = np.arange(1000, 3000)
+        assert vectors.free(freed[::-1])
+        assert vectors.bytes_on_disk <= CHUNK_BYTES - len(freed) * DIM * 4 + 2 * mmap.PAGESIZE
+        kept = np.setdiff1d(np.arange(CHUNK_ROWS), freed)
         assert np.array_equal(vectors.rows(kept)[kept], rows[kept])
         assert vectors.intact(kept, checked[kept]).all()
 
@@ -241,9 +241,9 @@ def test_freed_rows_between_others_release_whole_pages(path: Path) -> None:
         rows = np.random.default_rng(0).normal(size=(CHUNK_ROWS, 1280)).astype(np.float32)
         checked = vectors.write(slots, rows)
         before = vectors.bytes_on_disk
-        # Of four rows of five quarters of a page side by side, the first and the last have a page of their own.
+        # A row is 5/4 of a page: of four rows, only the first and the last contain a whole page.
         vectors.free(slots[::2])
-        # Where its holes are a file system has to keep somewhere, too.
+        # The file system needs some space for the list of holes.
         assert vectors.bytes_on_disk == pytest.approx(before - CHUNK_ROWS // 4 * mmap.PAGESIZE, rel=0.01)
         assert vectors.intact(slots[1::2], checked[1::2]).all()
 
