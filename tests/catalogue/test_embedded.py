@@ -302,7 +302,7 @@ def test_symlink_as_socket_folder_is_refused(tmp_path: Path) -> None:
 
 def test_cluster_of_another_version_is_refused(data: Path) -> None:
     (data / "postgres" / "PG_VERSION").write_text("17\n")
-    with pytest.raises(UnavailableError, match="made by PostgreSQL 17"), embedded_postgres(data):
+    with pytest.raises(UnavailableError, match="created by PostgreSQL 17"), embedded_postgres(data):
         pass
 
 
