@@ -1,4 +1,4 @@
-"""Runs migrations over the connection that the service hands in, or over LOOKALIKE_DATABASE_URL."""
+"""Run migrations on the connection that the service provides, or on LOOKALIKE_DATABASE_URL."""
 
 from alembic import context
 from sqlalchemy import Connection, create_engine
@@ -9,14 +9,14 @@ from app.settings import Settings
 
 
 def migrate(connection: Connection) -> None:
-    """Runs what was asked for in one transaction."""
+    """Run the requested migrations in one transaction."""
     context.configure(connection=connection, target_metadata=Base.metadata, compare_type=True)
     with context.begin_transaction():
         context.run_migrations()
 
 
 def main() -> None:
-    """Uses the connection at hand, or opens one."""
+    """Use the provided connection, or open one."""
     handed_in = context.config.attributes.get("connection")
     if handed_in is not None:
         return migrate(handed_in)
@@ -25,7 +25,9 @@ def main() -> None:
     except LookalikeError as error:
         raise SystemExit(str(error)) from error
     if url is None:
-        raise SystemExit("Set LOOKALIKE_DATABASE_URL; the embedded database is migrated by `lookalike migrate`.")
+        raise SystemExit(
+            "LOOKALIKE_DATABASE_URL is not set. Set it, or run `lookalike migrate` for the embedded database."
+        )
     with create_engine(url).begin() as connection:
         return migrate(connection)
 

@@ -1,1 +1,1 @@
-"""The truth (PostgreSQL) and the files beside it: originals, thumbnails, vectors."""
+"""The catalogue: PostgreSQL and the files beside it (originals, thumbnails, vectors)."""

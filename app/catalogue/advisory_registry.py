@@ -1,6 +1,6 @@
-"""Who is at work with which generation, told by locks in the database.
+"""Registry of the processes that use each index version, by PostgreSQL advisory locks.
 
-A lock goes with the connection that holds it, so nobody has to clean up after a process that died.
+PostgreSQL releases a lock when its connection ends, so a process that dies leaves no stale entries.
 """
 
 from collections import defaultdict
@@ -15,15 +15,15 @@ from app.catalogue.database.sessions import Database
 
 
 class Role(IntEnum):
-    """What somebody does with a generation; any numbers that nobody else locks."""
+    """Uses of an index version; the values are arbitrary and distinct from those of `Lock`."""
 
-    OPEN = 7_164_205  # can answer with it
-    FILLING = 7_164_206  # encodes the catalogue for it
-    WANTED = 7_164_207  # asks everybody to open it, because the catalogue is about to use it
+    OPEN = 7_164_205  # can answer requests with it
+    FILLING = 7_164_206  # is encoding the catalogue for it
+    WANTED = 7_164_207  # requests that all processes open it before a switch
 
 
-_HOLD = text("SELECT pg_advisory_lock_shared(:role, :generation)")
-_LET_GO = text("SELECT pg_advisory_unlock_shared(:role, :generation)")
+_HOLD = text("SELECT pg_advisory_lock_shared(:role, :index_version)")
+_RELEASE = text("SELECT pg_advisory_unlock_shared(:role, :index_version)")
 _HELD = text(
     "SELECT objid::bigint, pid FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = :role AND objsubid = 2 "
     "AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -31,33 +31,33 @@ _HELD = text(
 
 
 class Presence:
-    """What one process says of itself, on a connection of its own."""
+    """The locks of one process, held on a dedicated connection."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._held: dict[Role, set[int]] = defaultdict(set)
 
     def hold_only(self, role: Role, generations: set[int]) -> None:
-        """Takes a role for these generations, and gives it up for all others."""
+        """Hold a role for exactly these index versions, and release it for all others."""
         held = self._held[role]
-        for statement, ids in ((_HOLD, generations - held), (_LET_GO, held - generations)):
-            for generation_id in ids:
-                self.connection.execute(statement, {"role": role.value, "generation": generation_id})
+        for statement, ids in ((_HOLD, generations - held), (_RELEASE, held - generations)):
+            for index_version_id in ids:
+                self.connection.execute(statement, {"role": role.value, "index_version": index_version_id})
         self._held[role] = set(generations)
 
 
 @contextmanager
 def presence(database: Database) -> Iterator[Presence]:
-    """Opens a connection for what this process says of itself; at the end of the block it says nothing more."""
+    """Open a connection for this process's locks; they are released at the end of the block."""
     with database.asking_in_sql() as connection:
-        # Back in the pool it would keep its locks.
+        # A pooled connection would keep its locks.
         connection.detach()
         yield Presence(connection)
 
 
-def held_by(asked: Connection | Session, role: Role) -> dict[int, set[int]]:
-    """Returns who has a role, by generation: a number for each."""
+def held_by(connection: Connection | Session, role: Role) -> dict[int, set[int]]:
+    """Return the backend PIDs that hold a role, by index version."""
     found: dict[int, set[int]] = defaultdict(set)
-    for generation_id, who in asked.execute(_HELD, {"role": role.value}):
-        found[generation_id].add(who)
+    for index_version_id, pid in connection.execute(_HELD, {"role": role.value}):
+        found[index_version_id].add(pid)
     return dict(found)

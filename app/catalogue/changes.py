@@ -1,8 +1,8 @@
 """Changes to the catalogue: each is one transaction, numbered by `seq`, visible when it commits.
 
-Taking a number locks the catalogue's row until the commit. So a follower that has seen `seq` has seen everything
-up to it, ids grow with `seq`, and two writers of one key take turns. All other changes wait meanwhile: nothing waits
-for a disk or a network between taking the lock and the commit.
+Taking a number locks the catalogue's row until the commit. So a reader that has applied `seq` has applied everything up
+to it, ids grow with `seq`, and two writers of one key run one after the other. All other changes wait meanwhile, so do
+no file or network I/O between taking the lock and the commit.
 """
 
 import json
@@ -24,7 +24,7 @@ Status = Literal["created", "updated", "unchanged"]
 
 
 class Given(TypedDict, total=False):
-    """What an owner says of a picture; what is left out stays as it is."""
+    """Label and metadata to set on an image; missing keys stay unchanged."""
 
     label: str | None
     metadata: dict[str, Any]
@@ -32,7 +32,7 @@ class Given(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What decoding found out about a picture's bytes."""
+    """Properties of an image file, determined by decoding it."""
 
     sha256: str
     media_type: str
@@ -43,7 +43,7 @@ class PictureFacts:
 
 @dataclass(frozen=True)
 class NewEncoding:
-    """What the network made of it, kept at `slot` for good; it is found from a moment of the index's own time on."""
+    """A new encoding, stored at `slot`; `moment` is the Milvus timestamp from which it is visible, 0 without Milvus."""
 
     slot: int
     code: bytes
@@ -53,10 +53,11 @@ class NewEncoding:
 
 @dataclass(frozen=True)
 class Put:
-    """One picture to create or update; facts and encoding are None when its bytes are those already there.
+    """An image to create or update.
 
     Attributes:
-        sha256: the hash of its bytes.
+        sha256: hash of its bytes.
+        facts, encoding: None if the bytes are those already stored under the key.
     """
 
     key: str
@@ -68,7 +69,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a `Put`; `replaced` is the hash of an original that its picture no longer uses."""
+    """The result of a `Put`; `replaced` is the hash of the previous original if the image no longer uses it."""
 
     id: int
     status: Status
@@ -76,29 +77,29 @@ class Done:
 
 
 class CatalogueChangedError(Exception):
-    """What a change was prepared for is no longer so; prepare it again."""
+    """The catalogue changed while a change was prepared; prepare it again."""
 
 
 class SwitchUnderWayError(Exception):
-    """The catalogue is being switched to another network; try again in a moment."""
+    """A model switch is in progress; try again in a moment."""
 
 
 def advance(session: Session) -> tuple[int, int | None]:
-    """Takes the next `seq` and holds the catalogue until the commit; returns it and the generation in use."""
+    """Lock the catalogue until the commit and take the next `seq`; return it and the id of the active index version."""
     changed = (
         update(CatalogueState)
         .values(seq=CatalogueState.seq + 1)
         .returning(CatalogueState.seq, CatalogueState.index_version_id)
     )
-    seq, generation_id = session.execute(changed).one()
-    return seq, generation_id
+    seq, index_version_id = session.execute(changed).one()
+    return seq, index_version_id
 
 
-def reserve_slots(session: Session, generation_id: int, count: int) -> np.typing.NDArray[np.int64]:
-    """Hands out rows of a generation's vector file, never handed out before; returns `(count,)`."""
+def reserve_slots(session: Session, index_version_id: int, count: int) -> np.typing.NDArray[np.int64]:
+    """Reserve unused slots of an index version; return them `(count,)`."""
     taken = (
         update(Generation)
-        .where(Generation.id == generation_id)
+        .where(Generation.id == index_version_id)
         .values(next_slot=Generation.next_slot + count)
         .returning(Generation.next_slot)
     )
@@ -106,123 +107,125 @@ def reserve_slots(session: Session, generation_id: int, count: int) -> np.typing
     return np.arange(end - count, end, dtype=np.int64)
 
 
-def put_pictures(session: Session, generation_id: int, puts: Sequence[Put]) -> list[Done]:
-    """Creates or updates pictures, in order, as one change.
+def put_pictures(session: Session, index_version_id: int, puts: Sequence[Put]) -> list[Done]:
+    """Create or update images, in order, as one change.
 
     Raises:
-        CatalogueMovedError: another network is in use by now.
-        CatalogueChangedError: a picture whose bytes were to be kept is gone, or has others.
+        CatalogueMovedError: the catalogue has switched to another index version.
+        CatalogueChangedError: an image whose bytes were to stay was deleted or replaced.
     """
     seq, in_use = advance(session)
-    if in_use != generation_id:
+    if in_use != index_version_id:
         raise CatalogueMovedError(in_use)
-    known = _known(session, [put.key for put in puts])
-    applied = [(_apply(session, known, put, seq), put.encoding) for put in puts]
+    existing = _images_by_key(session, [put.key for put in puts])
+    applied = [(_apply(session, existing, put, seq), put.encoding) for put in puts]
     session.flush()
-    # What other networks made of bytes that were replaced is no longer true.
-    _forget_encodings(session, [picture.id for (picture, _, replaced), _ in applied if replaced is not None])
-    _save_encodings(session, generation_id, seq, [(picture.id, new) for (picture, _, _), new in applied if new])
-    return [Done(picture.id, status, replaced) for (picture, status, replaced), _ in applied]
+    # Encodings of replaced bytes in other index versions are outdated.
+    _delete_encodings(session, [image.id for (image, _, replaced), _ in applied if replaced is not None])
+    _save_encodings(session, index_version_id, seq, [(image.id, new) for (image, _, _), new in applied if new])
+    return [Done(image.id, status, replaced) for (image, status, replaced), _ in applied]
 
 
-def put_encodings(session: Session, generation_id: int, encodings: Sequence[tuple[Picture, NewEncoding]]) -> None:
-    """Adds what another network made of pictures, leaving out those that were deleted or replaced meanwhile."""
+def put_encodings(session: Session, index_version_id: int, encodings: Sequence[tuple[Picture, NewEncoding]]) -> None:
+    """Add encodings of existing images to another index version; skip images that were deleted or replaced."""
     seq, _ = advance(session)
-    ids = [picture.id for picture, _ in encodings]
+    ids = [image.id for image, _ in encodings]
     found = session.execute(select(Picture.id, Picture.sha256).where(Picture.id.in_(ids)))
     now = {row.id: row.sha256 for row in found}
-    still = [(picture.id, new) for picture, new in encodings if now.get(picture.id) == picture.sha256]
-    _save_encodings(session, generation_id, seq, still)
+    current = [(image.id, new) for image, new in encodings if now.get(image.id) == image.sha256]
+    _save_encodings(session, index_version_id, seq, current)
 
 
-def delete_picture(session: Session, picture_id: int) -> str:
-    """Deletes a picture as one change; returns the hash of its original.
+def delete_picture(session: Session, image_id: int) -> str:
+    """Delete an image as one change; return the hash of its original.
 
     Raises:
-        NotFoundError: there is no such picture.
+        NotFoundError: there is no such image.
     """
     seq, _ = advance(session)
-    sha256 = session.execute(delete(Picture).where(Picture.id == picture_id).returning(Picture.sha256)).scalar()
+    sha256 = session.execute(delete(Picture).where(Picture.id == image_id).returning(Picture.sha256)).scalar()
     if sha256 is None:
-        raise NotFoundError("picture", picture_id)
-    # A backup that came back once gave the numbers of deleted pictures to others.
-    gone = postgresql.insert(Deletion).values(image_id=picture_id, seq=seq)
+        raise NotFoundError("image", image_id)
+    # Catalogues restored by early versions reused the ids of deleted images.
+    gone = postgresql.insert(Deletion).values(image_id=image_id, seq=seq)
     session.execute(gone.on_conflict_do_update(index_elements=[Deletion.image_id], set_={"seq": seq}))
     return sha256
 
 
-def describe_picture(session: Session, picture_id: int, given: Given) -> Picture:
-    """Changes what is said of a picture as one change; a field given as None goes, those not given stay.
+def describe_picture(session: Session, image_id: int, metadata_patch: Given) -> Picture:
+    """Update label and metadata of an image as one change; fields set to None are removed, missing ones stay.
 
     Raises:
-        NotFoundError: there is no such picture.
+        NotFoundError: there is no such image.
     """
     seq, _ = advance(session)
-    picture = session.get(Picture, picture_id)
-    if picture is None:
-        raise NotFoundError("picture", picture_id)
-    if "metadata" in given:
-        merged = picture.metadata_ | given["metadata"]
-        given = given | {"metadata": {name: value for name, value in merged.items() if value is not None}}
-    if _describe(picture, given):
-        picture.seq = seq
+    image = session.get(Picture, image_id)
+    if image is None:
+        raise NotFoundError("image", image_id)
+    if "metadata" in metadata_patch:
+        merged = image.metadata_ | metadata_patch["metadata"]
+        metadata_patch = metadata_patch | {
+            "metadata": {name: value for name, value in merged.items() if value is not None}
+        }
+    if _describe(image, metadata_patch):
+        image.seq = seq
     session.flush()
-    session.refresh(picture)
-    return picture
+    session.refresh(image)
+    return image
 
 
 def hold(session: Session) -> None:
-    """Locks the catalogue's row until the commit, without a change; nothing else can commit a change meanwhile."""
+    """Lock the catalogue's row until the commit without taking a `seq`, which blocks all changes."""
     session.execute(select(CatalogueState.seq).with_for_update()).one()
 
 
 def require_no_switch(session: Session) -> None:
-    """Keeps a switch to another network from beginning before the commit.
+    """Keep a model switch from starting before the commit.
 
     Raises:
-        SwitchUnderWayError: one is under way, and encodes the last pictures that its network lacks.
+        SwitchUnderWayError: a switch is encoding the last images that its index version lacks.
     """
     if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(Lock.SWITCH.value))).one():
         raise SwitchUnderWayError
 
 
-def _known(session: Session, keys: list[str]) -> dict[str, Picture]:
-    return {picture.key: picture for picture in session.scalars(select(Picture).where(Picture.key.in_(keys)))}
+def _images_by_key(session: Session, keys: list[str]) -> dict[str, Picture]:
+    return {image.key: image for image in session.scalars(select(Picture).where(Picture.key.in_(keys)))}
 
 
-def _apply(session: Session, known: dict[str, Picture], put: Put, seq: int) -> tuple[Picture, Status, str | None]:
-    picture = known.get(put.key)
-    if picture is None:
+def _apply(session: Session, existing: dict[str, Picture], put: Put, seq: int) -> tuple[Picture, Status, str | None]:
+    image = existing.get(put.key)
+    if image is None:
         if put.facts is None:
             raise CatalogueChangedError
-        picture = Picture(key=put.key, label=None, metadata_={}, seq=seq, **vars(put.facts))
-        _describe(picture, put.given)
-        known[put.key] = picture
-        session.add(picture)
-        return picture, "created", None
-    before = picture.sha256
+        image = Picture(key=put.key, label=None, metadata_={}, seq=seq, **vars(put.facts))
+        _describe(image, put.given)
+        existing[put.key] = image
+        session.add(image)
+        return image, "created", None
+    before = image.sha256
     if put.facts is None and put.sha256 != before:
         raise CatalogueChangedError
-    changed = _describe(picture, put.given)
+    changed = _describe(image, put.given)
     if put.facts is not None and put.facts.sha256 != before:
         for name, value in vars(put.facts).items():
-            setattr(picture, name, value)
-        picture.seq = seq
-        return picture, "updated", before
+            setattr(image, name, value)
+        image.seq = seq
+        return image, "updated", before
     if not changed:
-        return picture, "unchanged", None
-    picture.seq = seq
-    return picture, "updated", None
+        return image, "unchanged", None
+    image.seq = seq
+    return image, "updated", None
 
 
-def _describe(picture: Picture, given: Given) -> bool:
-    """Writes what is given over what is there; tells whether anything differs."""
-    label, metadata = given.get("label", picture.label), given.get("metadata", picture.metadata_)
-    # As JSON, where 1 and true differ; neither Python nor SQLAlchemy tells them apart.
-    changed = label != picture.label or _json(metadata) != _json(picture.metadata_)
-    picture.label, picture.metadata_ = label, metadata
+def _describe(image: Picture, metadata_patch: Given) -> bool:
+    """Set label and metadata; return whether anything changed."""
+    label, metadata = metadata_patch.get("label", image.label), metadata_patch.get("metadata", image.metadata_)
+    # Compare as JSON: in Python, and for SQLAlchemy, 1 equals True.
+    changed = label != image.label or _json(metadata) != _json(image.metadata_)
+    image.label, image.metadata_ = label, metadata
     if changed:
-        flag_modified(picture, "metadata_")
+        flag_modified(image, "metadata_")
     return changed
 
 
@@ -230,25 +233,25 @@ def _json(metadata: dict[str, Any]) -> str:
     return json.dumps(metadata, sort_keys=True)
 
 
-def _forget_encodings(session: Session, picture_ids: Sequence[int]) -> None:
-    if picture_ids:
-        session.execute(delete(Encoding).where(Encoding.image_id.in_(picture_ids)))
+def _delete_encodings(session: Session, image_ids: Sequence[int]) -> None:
+    if image_ids:
+        session.execute(delete(Encoding).where(Encoding.image_id.in_(image_ids)))
 
 
 def _save_encodings(
-    session: Session, generation_id: int, seq: int, encodings: Sequence[tuple[int, NewEncoding]]
+    session: Session, index_version_id: int, seq: int, encodings: Sequence[tuple[int, NewEncoding]]
 ) -> None:
-    # The last one wins where a key came twice: PostgreSQL refuses to update a row twice in one statement.
+    # The last one wins if a key occurs twice: PostgreSQL cannot update a row twice in one statement.
     rows = {
-        picture_id: {
-            "index_version_id": generation_id,
-            "image_id": picture_id,
+        image_id: {
+            "index_version_id": index_version_id,
+            "image_id": image_id,
             "seq": seq,
             "slot": new.slot,
             "code": new.code,
             "checksum": new.checksum,
         }
-        for picture_id, new in encodings
+        for image_id, new in encodings
     }
     if not rows:
         return

@@ -1,4 +1,4 @@
-"""Which network the catalogue is encoded by. Codes of different networks are never compared."""
+"""Index versions: which network the catalogue is encoded by. Codes of different networks are never compared."""
 
 import logging
 from dataclasses import dataclass
@@ -21,55 +21,54 @@ DEFAULT_MODEL = "general"
 IndexKind = Literal["local", "milvus"]
 
 
-def model_for(session: Session, asked: str | None) -> str:
-    """Returns the checkpoint to use: the one that was asked for, else the catalogue's own, else the default."""
-    in_use = queries.generation_in_use(session)
-    return asked or (in_use.model if in_use is not None else DEFAULT_MODEL)
+def model_for(session: Session, requested: str | None) -> str:
+    """Return the checkpoint to use: the requested one, else the catalogue's, else the default."""
+    active = queries.generation_in_use(session)
+    return requested or (active.model if active is not None else DEFAULT_MODEL)
 
 
 def adopt(
     session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32", index: IndexKind = "local"
 ) -> Generation:
-    """Returns the generation that this network fills: the one in use, or a new one in an empty catalogue.
+    """Return the active index version for this network; in an empty catalogue, switch to one.
 
     Args:
         session: a transaction.
-        network: what its checkpoint says.
-        path: where that checkpoint is.
-        vectors: how a new generation keeps F7.
-        index: where a new generation is kept.
+        network: description of the checkpoint.
+        path: path of the checkpoint.
+        vectors: storage type of F7 in a new index version.
+        index: index backend of a new index version.
 
     Raises:
-        ModelMismatchError: the catalogue holds pictures that another network encoded.
+        ModelMismatchError: the catalogue is not empty, and was encoded by another network.
     """
     session.scalars(select(CatalogueState).with_for_update()).one()
-    in_use = queries.generation_in_use(session)
-    if in_use is not None and in_use.fingerprint == network.fingerprint and _stays(session, in_use, index):
-        return in_use
-    if in_use is not None and not queries.is_empty(session):
+    active = queries.generation_in_use(session)
+    if active is not None and active.fingerprint == network.fingerprint and _keeps_backend(session, active, index):
+        return active
+    if active is not None and not queries.is_empty(session):
         raise ModelMismatchError(
-            f"This catalogue was encoded by the network {in_use.model} ({in_use.fingerprint}), and "
-            f"{network.name} ({network.fingerprint}) was asked for; their codes cannot be compared. "
-            f"`lookalike reindex {path.with_suffix('')}` moves the catalogue to it; without LOOKALIKE_MODEL the "
-            "service uses the catalogue's own."
+            f"The requested network {network.name} ({network.fingerprint}) is not the one that encoded this catalogue, "
+            f"{active.model} ({active.fingerprint}); their codes cannot be compared. Run `lookalike reindex "
+            f"{path.with_suffix('')}` to switch the catalogue to it, or unset LOOKALIKE_MODEL to use the catalogue's."
         )
-    generation = find_or_create(session, network, path, vectors, index)
-    switch(session, generation.id)
-    return generation
+    index_version = find_or_create(session, network, path, vectors, index)
+    switch(session, index_version.id)
+    return index_version
 
 
-def _stays(session: Session, in_use: Generation, wanted: IndexKind) -> bool:
-    """Tells whether the catalogue stays in its index: an empty one goes where the settings say."""
-    if in_use.index_backend == wanted:
+def _keeps_backend(session: Session, active: Generation, wanted: IndexKind) -> bool:
+    """Return whether the catalogue keeps its index backend; an empty catalogue uses the configured one."""
+    if active.index_backend == wanted:
         return True
     if queries.is_empty(session):
         return False
     log.warning(
-        "the catalogue stays in its index (%s): LOOKALIKE_INDEX_BACKEND=%s applies to new catalogues, and to "
-        "`lookalike reindex %s`, which moves it there while searches go on",
-        in_use.index_backend,
+        "the catalogue keeps its index backend (%s): LOOKALIKE_INDEX_BACKEND=%s applies to new catalogues only; "
+        "to move the catalogue, run `lookalike reindex %s`",
+        active.index_backend,
         wanted,
-        in_use.model,
+        active.model,
     )
     return True
 
@@ -77,8 +76,8 @@ def _stays(session: Session, in_use: Generation, wanted: IndexKind) -> bool:
 def find_or_create(
     session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32", index: IndexKind = "local"
 ) -> Generation:
-    """Returns this network's generation in such an index, whether in use or not, and makes it where there is none."""
-    # With the catalogue held, so that two who look for it do not both make it.
+    """Return this network's index version with these storage options, active or not; create it if there is none."""
+    # Lock the catalogue, so that two processes do not both create it.
     session.scalars(select(CatalogueState).with_for_update()).one()
     same = (
         Generation.fingerprint == network.fingerprint,
@@ -87,66 +86,69 @@ def find_or_create(
     )
     found = session.scalar(select(Generation).where(*same).limit(1))
     if found is not None:
-        found.model = _address(path)
+        found.model = _checkpoint_reference(path)
         return found
-    generation = Generation(
+    index_version = Generation(
         fingerprint=network.fingerprint,
-        model=_address(path),
+        model=_checkpoint_reference(path),
         bits=network.bits,
         feature_dim=network.feature_dim,
         vector_dtype=vectors,
         index_backend=index,
     )
-    session.add(generation)
+    session.add(index_version)
     session.flush()
-    return generation
+    return index_version
 
 
-def switch(session: Session, generation_id: int) -> None:
-    """Makes a generation the one that searches use, as a change like any other."""
+def switch(session: Session, index_version_id: int) -> None:
+    """Make an index version the active one, as one change."""
     state = session.scalars(select(CatalogueState).with_for_update()).one()
-    state.index_version_id = generation_id
+    state.index_version_id = index_version_id
     state.seq += 1
 
 
-def by_id(session: Session, generation_id: int) -> Generation:
-    """Returns a generation.
+def by_id(session: Session, index_version_id: int) -> Generation:
+    """Return an index version.
 
     Raises:
-        NotFoundError: there is no such generation.
+        NotFoundError: there is no such index version.
     """
-    found = session.get(Generation, generation_id)
+    found = session.get(Generation, index_version_id)
     if found is None:
-        raise NotFoundError("generation", generation_id)
+        raise NotFoundError("index version", index_version_id)
     return found
 
 
-def require_same(generation: Generation, network: CheckpointInfo) -> None:
-    """Finds out whether a network is the one that a generation is of.
+def require_same(index_version: Generation, network: CheckpointInfo) -> None:
+    """Check that a checkpoint still holds the network of an index version.
 
     Raises:
-        ModelMismatchError: the checkpoint is another by now.
+        ModelMismatchError: the checkpoint holds another network.
     """
-    if generation.fingerprint != network.fingerprint:
+    if index_version.fingerprint != network.fingerprint:
         raise ModelMismatchError(
-            f"{generation.model} holds another network by now ({network.fingerprint}) than the one that encoded the "
-            f"catalogue ({generation.fingerprint}). Put that one back."
+            f"The checkpoint {index_version.model} holds another network ({network.fingerprint}) than the one that "
+            f"encoded the catalogue ({index_version.fingerprint}). Restore the original checkpoint."
         )
 
 
 def uses(session: Session, path: Path) -> bool:
-    """Tells whether a checkpoint belongs to a generation, in use or left as a way back."""
-    return session.scalar(select(Generation.id).where(Generation.model == _address(path)).limit(1)) is not None
+    """Return whether any index version, active or not, uses a checkpoint."""
+    return (
+        session.scalar(select(Generation.id).where(Generation.model == _checkpoint_reference(path)).limit(1))
+        is not None
+    )
 
 
-def id_in_use(asked: Connection | Session) -> int | None:
-    """Returns the id of the generation that searches use; None in a new catalogue."""
-    return asked.execute(select(CatalogueState.index_version_id)).scalar_one()
+def id_in_use(connection: Connection | Session) -> int | None:
+    """Return the id of the active index version; None in a new catalogue."""
+    return connection.execute(select(CatalogueState.index_version_id)).scalar_one()
 
 
 @dataclass(frozen=True)
 class Filling:
-    """A generation that somebody encodes the catalogue for just now, and how far that is."""
+    """Progress of a reindexing run: the network, and the number of encoded images."""
 
     fingerprint: str
     model: str
@@ -155,21 +157,21 @@ class Filling:
 
 
 def being_filled(session: Session) -> Filling | None:
-    """Returns what the catalogue is about to move to, if somebody is at it."""
-    for generation_id in held_by(session, Role.FILLING):
-        generation = session.get(Generation, generation_id)
-        if generation is not None and generation_id != id_in_use(session):
-            done, total = progress(session, generation_id)
-            return Filling(generation.fingerprint, generation.model, done, total)
+    """Return the progress of the running reindex; None if none is running."""
+    for index_version_id in held_by(session, Role.FILLING):
+        index_version = session.get(Generation, index_version_id)
+        if index_version is not None and index_version_id != id_in_use(session):
+            done, total = progress(session, index_version_id)
+            return Filling(index_version.fingerprint, index_version.model, done, total)
     return None
 
 
-def progress(session: Session, generation_id: int) -> tuple[int, int]:
-    """Counts the pictures that a generation has encoded, and all."""
-    done = select(func.count()).where(Encoding.index_version_id == generation_id)
+def progress(session: Session, index_version_id: int) -> tuple[int, int]:
+    """Return the number of images encoded in an index version, and of all images."""
+    done = select(func.count()).where(Encoding.index_version_id == index_version_id)
     return session.scalars(done).one(), session.scalars(select(func.count(Picture.id))).one()
 
 
-def _address(path: Path) -> str:
-    """Returns what finds the checkpoint again: its name if it ships, else its path."""
+def _checkpoint_reference(path: Path) -> str:
+    """Return the stored reference to a checkpoint: its name if it ships with the service, else its path."""
     return path.stem if path.parent == PRETRAINED else str(path.resolve())

@@ -1,8 +1,7 @@
-"""Keeps this process's index in step with the truth.
+"""Incremental sync of this process's index with the catalogue.
 
-Every process holds its own index. Before a search it reads the catalogue's `seq`, and where that is ahead it
-applies what lies between: so whatever was acknowledged by any process is found by every later search in every
-process.
+Each process has its own index. Before a search it reads the catalogue's `seq`, and applies the changes since its own.
+So every search finds what any process acknowledged before it.
 """
 
 import threading
@@ -13,7 +12,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import Session
 
-from app.catalogue.database import columnar_fetch as bulk
+from app.catalogue.database import columnar_fetch
 from app.catalogue.database.priority import Priority, priority
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Picture
@@ -27,10 +26,15 @@ _STATE = select(CatalogueState.seq, CatalogueState.milvus_timestamp, CatalogueSt
 
 
 class Follower:
-    """The catalogue as searches see it; `seq` is the last change that the index has.
+    """A searchable view of the catalogue, synced on demand; `seq` is the last change applied to the index.
 
-    `ahead` of the catalogue's move to its generation it follows what is there already, until it takes over.
-    `filter_bytes` bounds what it remembers of filters.
+    Args:
+        database: the catalogue's database.
+        index: the index to sync.
+        generation_id: id of its index version.
+        bits: length of a code.
+        ahead: sync before the index version becomes the active one, until `take_over`.
+        filter_bytes: memory limit of the filter cache.
     """
 
     def __init__(
@@ -43,39 +47,39 @@ class Follower:
         ahead: bool = False,
         filter_bytes: int = FILTER_BYTES,
     ) -> None:
-        self._database, self._index, self._generation_id, self._bits = database, index, generation_id, bits
+        self._database, self._index, self._index_version_id, self._bits = database, index, generation_id, bits
         self._ahead = ahead
         self._filters = Filters(filter_bytes, index.bytes_beside)
-        self._applying = threading.Lock()
+        self._lock = threading.Lock()
         self.seq = -1
 
     def current(self) -> Index:
-        """Returns the index with every change that was committed before this call.
+        """Sync the index and return it, with all changes that were committed before this call.
 
         Raises:
-            UnavailableError: the database cannot be asked.
-            CatalogueMovedError: the catalogue has moved to another network.
+            UnavailableError: the database is unavailable.
+            CatalogueMovedError: the catalogue has switched to another index version.
         """
         with priority(Priority.PROMPT):
             if self._latest() > self.seq:
-                self._catch_up()
+                self._sync()
         return self._index
 
     def take_over(self) -> None:
-        """Answers from now on, and only while the catalogue uses its generation."""
+        """Called when this index version becomes the active one; `current` raises if it no longer is."""
         self._ahead = False
 
     def matching(self, options: SearchOptions) -> Subset | None:
-        """Returns the pictures that the options' filters let through; None for all."""
+        """Return the images that match the options' filters; None without filters."""
         return self._filters.subset(self._database, options, self.seq)
 
     def firsts(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
-        """Returns where the first picture of each group stands in `ids`; deleted ones are left out."""
+        """Return the positions in `ids` of the first image of each group; deleted images are left out."""
         with self._database.asking_in_sql() as connection:
             return firsts(connection, ids, field, most)
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, Shown]:
-        """Returns what is known of these pictures; deleted ones are left out."""
+        """Return the search result fields of images by id; deleted images are left out."""
         with self._database.asking_in_sql() as connection:
             return shown(connection, ids)
 
@@ -83,47 +87,49 @@ class Follower:
         with self._database.asking_in_sql() as connection:
             return self._state(connection)[0]
 
-    def _catch_up(self) -> None:
-        with self._applying, self._database.snapshot() as session:
+    def _sync(self) -> None:
+        with self._lock, self._database.snapshot() as session:
             latest, moment = self._state(session)
             if latest <= self.seq:
                 return
-            self._index.follow(Since(session, self._generation_id, self.seq, self._bits // 8, moment))
+            self._index.follow(ChangeSet(session, self._index_version_id, self.seq, self._bits // 8, moment))
             self.seq = latest
 
-    def _state(self, asked: Connection | Session) -> tuple[int, int]:
-        """Returns the last change, and the moment from which the index has everything up to it."""
-        seq, moment, generation_id = asked.execute(_STATE).one()
-        if generation_id != self._generation_id and not self._ahead:
-            raise CatalogueMovedError(generation_id)
+    def _state(self, connection: Connection | Session) -> tuple[int, int]:
+        """Return the last `seq`, and the Milvus timestamp from which all changes up to it are visible."""
+        seq, moment, index_version_id = connection.execute(_STATE).one()
+        if index_version_id != self._index_version_id and not self._ahead:
+            raise CatalogueMovedError(index_version_id)
         return int(seq), int(moment)
 
 
 @dataclass(frozen=True)
-class Since:
-    """What has changed after a `seq`, from -1 on everything; `session` sees one moment."""
+class ChangeSet:
+    """Changes after a `seq` (-1 for all), read in one database snapshot."""
 
     session: Session
-    generation_id: int
+    index_version_id: int
     seq: int
     code_bytes: int
     moment: int
 
     def deleted(self) -> Ids:
-        """Returns the pictures that are gone; none where nobody can have heard of them."""
+        """Return the ids of deleted images; empty for an initial sync."""
         if self.seq < 0:
             return np.zeros(0, np.int64)
-        ids: Ids = bulk.fetch(self.session, Deletion.image_id, Deletion.seq > self.seq)["key"].astype(np.int64)
+        ids: Ids = columnar_fetch.fetch(self.session, Deletion.image_id, Deletion.seq > self.seq)["key"].astype(
+            np.int64
+        )
         return ids
 
     def entries(self) -> Entries:
-        """Returns the pictures that are new or encoded anew."""
-        return encoded(self.session, self.generation_id, self.seq, self.code_bytes)
+        """Return the encodings of new and re-encoded images."""
+        return encoded(self.session, self.index_version_id, self.seq, self.code_bytes)
 
     def grown(self, newest: int) -> tuple[int, int]:
-        """Counts how many more pictures there are than up to the newest id then; returns that and the newest now.
+        """Return by how much the number of images has grown, and the newest id, given the newest id at the last sync.
 
-        Ids grow with `seq`. So what came and went meanwhile has a larger id, and neither adds nor takes away.
+        Ids grow with `seq`, so an image that was added and deleted since then has a larger id and does not count.
         """
         counted = select(func.count(), func.max(Picture.id)).where(Picture.id > newest)
         more, last = self.session.execute(counted).one()
@@ -132,13 +138,13 @@ class Since:
 
 
 def encoded(
-    session: Session, generation_id: int, after: int, code_bytes: int, *conditions: ColumnElement[bool]
+    session: Session, index_version_id: int, after: int, code_bytes: int, *conditions: ColumnElement[bool]
 ) -> Entries:
-    """Returns what a generation has encoded after a change, where that fulfils some conditions."""
-    rows = bulk.fetch(
+    """Fetch the encodings of an index version that changed after a `seq` and meet some conditions."""
+    rows = columnar_fetch.fetch(
         session,
         Encoding.image_id,
-        Encoding.index_version_id == generation_id,
+        Encoding.index_version_id == index_version_id,
         Encoding.seq > after,
         *conditions,
         numbers={"slot": Encoding.slot, "checksum": Encoding.checksum},

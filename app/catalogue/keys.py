@@ -1,7 +1,7 @@
-"""API keys: who may search, write, or look behind the curtain.
+"""API keys: create, list, revoke and verify.
 
-A key is `lk_NUMBER_SECRET`. The secret is drawn at random and shown once; the database holds its SHA-256, which is
-enough for a secret that nobody can guess.
+A key is `lk_NUMBER_SECRET`. The secret is random and shown once; the database stores its SHA-256. A slow password hash
+is not needed, because a random secret cannot be guessed.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from sqlalchemy.orm import Session
 from app.catalogue.database.tables import ApiKey
 from app.errors import InvalidInputError, NotFoundError
 
-_PREFIX, _SECRET_BYTES, _MOST_DIGITS = "lk", 32, 18
+_PREFIX, _SECRET_BYTES, _MAX_DIGITS = "lk", 32, 18
 
 
 class Scope(StrEnum):
-    """What a key is for; `admin` includes the others."""
+    """Scopes of a key; `admin` includes the others."""
 
     SEARCH = "search"
     WRITE = "write"
@@ -32,7 +32,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Key:
-    """What may be told of a key: not its secret."""
+    """A key without its secret."""
 
     id: int
     name: str
@@ -40,32 +40,32 @@ class Key:
     created_at: datetime
 
     def allows(self, scope: Scope) -> bool:
-        """Tells whether the key is for this."""
+        """Return whether the key has a scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
 def create_key(session: Session, name: str, scopes: Iterable[Scope]) -> str:
-    """Makes a key and returns it; nobody can read it again.
+    """Create a key and return it; the secret cannot be read again.
 
     Raises:
-        InvalidInputError: there is a key of that name.
+        InvalidInputError: the name is taken.
     """
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     values = {"name": name, "digest": _digest(secret), "scopes": sorted(scopes)}
     try:
         key_id = session.scalars(insert(ApiKey).returning(ApiKey.id), [values]).one()
     except IntegrityError as error:
-        raise InvalidInputError("name", f"there is a key {name} already; revoke it or choose another name") from error
+        raise InvalidInputError("name", f"the key {name} already exists; revoke it or choose another name") from error
     return f"{_PREFIX}_{key_id}_{secret}"
 
 
 def list_keys(session: Session) -> list[Key]:
-    """Lists the keys by name."""
+    """List all keys by name."""
     return [_key(row) for row in session.scalars(select(ApiKey).order_by(ApiKey.name))]
 
 
 def revoke_key(session: Session, name: str) -> None:
-    """Takes a key back.
+    """Revoke a key.
 
     Raises:
         NotFoundError: there is no key of that name.
@@ -75,15 +75,15 @@ def revoke_key(session: Session, name: str) -> None:
 
 
 def any_key(session: Session) -> bool:
-    """Tells whether there is a key at all."""
+    """Return whether there are any keys."""
     return session.scalar(select(ApiKey.id).limit(1)) is not None
 
 
 def find_key(session: Session, token: str) -> Key | None:
-    """Returns the key that somebody showed, if it is one."""
+    """Verify a token; return its key, or None if it is not valid."""
     prefix, _, rest = token.partition("_")
     number, _, secret = rest.partition("_")
-    if prefix != _PREFIX or not (number.isascii() and number.isdigit()) or len(number) > _MOST_DIGITS:
+    if prefix != _PREFIX or not (number.isascii() and number.isdigit()) or len(number) > _MAX_DIGITS:
         return None
     row = session.get(ApiKey, int(number))
     if row is None or not hmac.compare_digest(row.digest, _digest(secret)):

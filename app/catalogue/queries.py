@@ -1,4 +1,4 @@
-"""Questions to the catalogue."""
+"""Read queries of the catalogue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from app.catalogue.database.tables import CatalogueState, Encoding, Generation, 
 from app.catalogue.filters.sql import Condition
 from app.errors import InvalidInputError, NotFoundError
 
-NULL = text("'null'::jsonb")
+_JSON_NULL = text("'null'::jsonb")
 
 
-def picture(session: Session, picture_id: int) -> Picture:
-    """Returns a picture.
+def picture(session: Session, image_id: int) -> Picture:
+    """Return an image.
 
     Raises:
-        NotFoundError: there is no such picture.
+        NotFoundError: there is no such image.
     """
-    found = session.get(Picture, picture_id)
+    found = session.get(Picture, image_id)
     if found is None:
-        raise NotFoundError("picture", picture_id)
+        raise NotFoundError("image", image_id)
     return found
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a search shows of a picture; `size` is that of its metadata as JSON, in bytes."""
+    """Search result fields of an image; `size` is that of its metadata as JSON, in bytes."""
 
     key: str
     label: str | None
@@ -37,96 +37,96 @@ class Shown:
 
 
 _SIZE = func.octet_length(cast(Picture.metadata_, Text))
-# Written out once: every search asks this, and composing it costs more than asking.
-_AMONG = Picture.id.in_(bindparam("ids", expanding=True))
-_SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.metadata_, _SIZE).where(_AMONG)
-_TOTAL_SIZE = select(func.sum(_SIZE)).where(_AMONG)
-# Bytes of metadata in one response, and up to how many pictures nobody need look first whether they have more.
-MOST_SHOWN_BYTES, _FEW = 32_000_000, 32
+# Module constants: every search runs these statements, and composing one costs more than running it.
+_WITH_IDS = Picture.id.in_(bindparam("ids", expanding=True))
+_SHOWN = select(Picture.id, Picture.key, Picture.label, Picture.metadata_, _SIZE).where(_WITH_IDS)
+_TOTAL_SIZE = select(func.sum(_SIZE)).where(_WITH_IDS)
+# Most bytes of metadata in one response, and the number of images up to which their size is not checked.
+MOST_SHOWN_BYTES, _UNCHECKED_IMAGES = 32_000_000, 32
 
 
 def shown(connection: Connection, ids: Sequence[int]) -> dict[int, Shown]:
-    """Returns what a search shows of pictures, by id; those that are not there are left out.
+    """Return the search result fields of images by id; missing ones are left out.
 
     Raises:
-        InvalidInputError: there are many, and their metadata is too large for one response.
+        InvalidInputError: the metadata is too large for one response.
     """
     if not ids:
         return {}
-    if len(ids) > _FEW:
-        _require_showable(len(ids), connection.scalar(_TOTAL_SIZE, {"ids": ids}) or 0)
-    return {picture_id: Shown(*row) for picture_id, *row in connection.execute(_SHOWN, {"ids": ids})}
+    if len(ids) > _UNCHECKED_IMAGES:
+        _require_size(len(ids), connection.scalar(_TOTAL_SIZE, {"ids": ids}) or 0)
+    return {image_id: Shown(*row) for image_id, *row in connection.execute(_SHOWN, {"ids": ids})}
 
 
 def firsts(connection: Connection, ids: Sequence[int], field: str, most: int) -> list[int]:
-    """Returns where the first picture of each group stands in `ids`, ascending, `most` of them at most.
+    """Return the positions in `ids` of the first image of each group, ascending, at most `most`.
 
-    A group has the same in a field, `label` included; a picture without it, or with null there, is a group of its own.
-    The database groups them: ids go there as one array, and only the places come back.
+    A group shares the value of a metadata field or of `label`; an image without a value, or with null, is its own
+    group. Grouping runs in the database, with the ids as one array parameter.
     """
-    given = func.unnest(bindparam(None, list(ids), ARRAY(BigInteger)))
-    numbered = given.table_valued(column("id", BigInteger), with_ordinality="place").render_derived()
-    # As text, because numbers that are written differently stay apart.
-    value = Picture.label if field == "label" else cast(func.nullif(Picture.metadata_[field], NULL), Text)
-    alone = case((value.is_(None), numbered.c.id))
-    first = func.min(numbered.c.place).label("first")
+    id_array = func.unnest(bindparam(None, list(ids), ARRAY(BigInteger)))
+    numbered = id_array.table_valued(column("id", BigInteger), with_ordinality="position").render_derived()
+    # As text, so that 1 and 1.0 are different values.
+    value = Picture.label if field == "label" else cast(func.nullif(Picture.metadata_[field], _JSON_NULL), Text)
+    own_group = case((value.is_(None), numbered.c.id))
+    first = func.min(numbered.c.position).label("first")
     query = select(first).select_from(numbered).join(Picture, Picture.id == numbered.c.id)
-    places = connection.scalars(query.group_by(value, alone).order_by(first).limit(most))
-    return [place - 1 for place in places]
+    positions = connection.scalars(query.group_by(value, own_group).order_by(first).limit(most))
+    return [position - 1 for position in positions]
 
 
-def _require_showable(images: int, size: int) -> None:
+def _require_size(images: int, size: int) -> None:
     if size > MOST_SHOWN_BYTES:
         raise InvalidInputError(
             "k",
-            f"the metadata of the {images:,} images found takes {size:,} bytes, and a response carries "
-            f"{MOST_SHOWN_BYTES:,}; ask for fewer images",
+            f"the metadata of the {images:,} images found takes {size:,} bytes, more than the {MOST_SHOWN_BYTES:,} of "
+            "a response; request fewer images",
         )
 
 
 def page_sizes(session: Session, *, after: int, limit: int, passing: Condition) -> list[tuple[int, int]]:
-    """Lists pictures by id, those after one id that fulfil a condition, each with its metadata's size in bytes."""
+    """List (id, metadata size in bytes) of the images after an id that meet a condition, by id."""
     query = select(Picture.id, _SIZE).where(Picture.id > after, passing).order_by(Picture.id).limit(limit)
-    return [(picture_id, size) for picture_id, size in session.execute(query)]
+    return [(image_id, size) for image_id, size in session.execute(query)]
 
 
 def pictures(session: Session, ids: Sequence[int]) -> list[Picture]:
-    """Returns pictures by id; those that are not there are left out."""
+    """Return images by id; missing ones are left out."""
     return list(session.scalars(select(Picture).where(Picture.id.in_(ids)).order_by(Picture.id)))
 
 
 def ids_after(session: Session, after: int, limit: int) -> list[int]:
-    """Lists ids of pictures, those after one id."""
+    """List the image ids after an id."""
     return list(session.scalars(select(Picture.id).where(Picture.id > after).order_by(Picture.id).limit(limit)))
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is already there under a key, and whether this generation has encoded it."""
+class StoredImage:
+    """The image stored under a key, and whether an index version has its encoding."""
 
     sha256: str
     encoded: bool
 
 
-def known_keys(session: Session, generation_id: int, keys: Sequence[str]) -> dict[str, Known]:
-    """Returns what is already there under these keys."""
+def known_keys(session: Session, index_version_id: int, keys: Sequence[str]) -> dict[str, StoredImage]:
+    """Return the images stored under these keys, by key."""
     found = session.execute(
         select(Picture.key, Picture.sha256, Encoding.slot)
-        .outerjoin(Encoding, (Encoding.image_id == Picture.id) & (Encoding.index_version_id == generation_id))
+        .outerjoin(Encoding, (Encoding.image_id == Picture.id) & (Encoding.index_version_id == index_version_id))
         .where(Picture.key.in_(keys))
     )
-    return {key: Known(sha256, slot is not None) for key, sha256, slot in found}
+    return {key: StoredImage(sha256, slot is not None) for key, sha256, slot in found}
 
 
-def slots(session: Session, generation_id: int, which: Condition) -> list[int]:
-    """Lists where a generation keeps the encodings of pictures that fulfil a condition."""
-    encoding = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == generation_id)
+def slots(session: Session, index_version_id: int, which: Condition) -> list[int]:
+    """List the slots of an index version's encodings of images that meet a condition."""
+    encoding = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == index_version_id)
     return list(session.scalars(select(Encoding.slot).join(Picture, encoding).where(which)))
 
 
 @dataclass(frozen=True)
 class Totals:
-    """The catalogue in numbers; `original_bytes` counts an original once for every picture that uses it."""
+    """Catalogue statistics; `original_bytes` counts an original once for each image that uses it."""
 
     images: int
     labels: int
@@ -135,7 +135,7 @@ class Totals:
 
 
 def totals(session: Session) -> Totals:
-    """Counts the catalogue."""
+    """Compute the catalogue statistics."""
     images, labels, size = session.execute(
         select(func.count(Picture.id), func.count(Picture.label.distinct()), func.sum(Picture.size_bytes))
     ).one()
@@ -143,15 +143,15 @@ def totals(session: Session) -> Totals:
 
 
 def last_change(session: Session) -> int:
-    """Returns the number of the last change."""
+    """Return the `seq` of the last change."""
     return session.scalars(select(CatalogueState.seq)).one()
 
 
 def is_empty(session: Session) -> bool:
-    """Tells whether there is no picture at all."""
+    """Return whether the catalogue has no images."""
     return session.scalar(select(Picture.id).limit(1)) is None
 
 
 def generation_in_use(session: Session) -> Generation | None:
-    """Returns the generation that searches use; None in a new catalogue."""
+    """Return the active index version; None in a new catalogue."""
     return session.scalar(select(Generation).join(CatalogueState, CatalogueState.index_version_id == Generation.id))

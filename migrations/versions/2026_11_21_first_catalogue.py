@@ -1,4 +1,4 @@
-"""The first catalogue: pictures, their encodings by network, deletions, and the row that numbers changes."""
+"""Initial schema: pictures, their encodings by network, deletions, and the catalogue's state."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Creates the tables and the catalogue's one row."""
+    """Create the tables and the catalogue's one row."""
     op.create_table(
         "generations",
         sa.Column("id", sa.BigInteger, sa.Identity(), nullable=False),
@@ -68,7 +68,7 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_encodings_generation_id_seq", "encodings", ["generation_id", "seq"])
-    # Deleting a picture has to find its encodings by picture alone.
+    # For deleting the encodings of a picture.
     op.create_index("ix_encodings_picture_id", "encodings", ["picture_id"])
     op.create_table(
         "deletions",
@@ -80,6 +80,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops everything."""
+    """Drop all tables."""
     for table in ("deletions", "encodings", "pictures", "catalogue", "generations"):
         op.drop_table(table)

@@ -1,4 +1,4 @@
-"""Pictures say with which change they last changed, so that filters can follow; vectors may take half the space."""
+"""Add `pictures.seq` for incremental filter updates, and `generations.vectors` for float16 vectors."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Adds the columns; pictures that are there count as never changed, and vectors as whole."""
+    """Add the columns; existing pictures get seq 0, existing vectors are float32."""
     op.add_column("pictures", sa.Column("seq", sa.BigInteger, server_default="0", nullable=False))
     op.create_index("ix_pictures_seq", "pictures", ["seq"])
     op.add_column("generations", sa.Column("vectors", sa.Text, server_default="f32", nullable=False))
 
 
 def downgrade() -> None:
-    """Drops the columns."""
+    """Drop the columns."""
     op.drop_column("generations", "vectors")
     op.drop_column("pictures", "seq")

@@ -1,4 +1,4 @@
-"""Jobs: archives on their way into the catalogue."""
+"""Add import jobs and their rejections."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ COUNTS = ("done", "created", "updated", "unchanged", "rejected")
 
 
 def upgrade() -> None:
-    """Makes room for jobs; there are none yet."""
+    """Create the tables."""
     op.create_table(
         "jobs",
         sa.Column("id", sa.BigInteger, sa.Identity(), nullable=False),
@@ -42,6 +42,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forgets all jobs."""
+    """Drop the tables."""
     op.drop_table("rejections")
     op.drop_table("jobs")

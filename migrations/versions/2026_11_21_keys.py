@@ -1,4 +1,4 @@
-"""API keys."""
+"""Add API keys."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Makes room for keys; there are none yet."""
+    """Create the table."""
     op.create_table(
         "api_keys",
         sa.Column("id", sa.BigInteger, sa.Identity(), nullable=False),
@@ -27,5 +27,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forgets all keys."""
+    """Drop the table."""
     op.drop_table("api_keys")

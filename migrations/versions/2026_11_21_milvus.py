@@ -1,4 +1,4 @@
-"""Where a generation's codes and vectors are, and whose a slot is."""
+"""Add the index backend of a generation, the Milvus timestamp, and an index from slots to pictures."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """All generations that there are have their vectors in files; every slot was used once."""
+    """Add the columns and the index; existing generations have local vector files."""
     op.add_column("generations", sa.Column("index", sa.Text, server_default="local", nullable=False))
     op.add_column("catalogue", sa.Column("moment", sa.BigInteger, server_default="0", nullable=False))
     op.create_index(
@@ -25,7 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forgets where; what is in Milvus is not found any more."""
+    """Drop the columns and the index; vectors in Milvus become unreachable."""
     op.drop_index("uq_encodings_generation_id_slot", "encodings")
     op.drop_column("catalogue", "moment")
     op.drop_column("generations", "index")

@@ -1,4 +1,4 @@
-"""Originals that are to be deleted, are being deleted, or were deleted lately."""
+"""Add the queue of originals to delete."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Makes room for them; there are none yet."""
+    """Create the table."""
     op.create_table(
         "removals",
         sa.Column("sha256", sa.Text, nullable=False),
@@ -28,5 +28,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forgets them; `lookalike check --repair` deletes originals that no picture uses."""
+    """Drop the table; `lookalike check --repair` deletes unused originals."""
     op.drop_table("removals")

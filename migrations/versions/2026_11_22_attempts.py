@@ -1,4 +1,4 @@
-"""Attempts of a job, so that one that ends its process again and again is given up."""
+"""Count the attempts of a job, so that one that repeatedly crashes its process fails."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Counts from here on."""
+    """Add the column; existing jobs start at 0."""
     op.add_column("jobs", sa.Column("attempts", sa.Integer, server_default="0", nullable=False))
 
 
 def downgrade() -> None:
-    """Forgets how often jobs were taken up."""
+    """Drop the column."""
     op.drop_column("jobs", "attempts")

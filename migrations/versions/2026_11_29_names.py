@@ -1,4 +1,4 @@
-"""Tables and columns under the names that the API, the settings and the metrics use too. No row changes."""
+"""Rename tables and columns to the names used by the API, the settings and the metrics. No row changes."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 TABLES = {"generations": "index_versions", "pictures": "images"}
-# By table, under its new name.
+# Keyed by the new table names.
 COLUMNS = {
     "index_versions": {"vectors": "vector_dtype", "index": "index_backend"},
     "catalogue": {"moment": "milvus_timestamp", "generation_id": "index_version_id"},
@@ -40,7 +40,7 @@ SEQUENCES = {"generations_id_seq": "index_versions_id_seq", "pictures_id_seq": "
 
 
 def upgrade() -> None:
-    """Gives everything its new name."""
+    """Apply the new names."""
     for old, new in TABLES.items():
         op.rename_table(old, new)
     for table, columns in COLUMNS.items():
@@ -56,7 +56,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Gives everything its old name back."""
+    """Restore the old names."""
     for old, new in SEQUENCES.items():
         op.execute(f"ALTER SEQUENCE {new} RENAME TO {old}")
     for old, new in INDEXES.items():

@@ -263,7 +263,7 @@ def test_filter_without_matches_warns_of_unknown_labels_and_fields(truth: Truth)
     assert truth.search(3, filter='{"price": -5}')["warnings"] == []
     answer = truth.search(3, label="kids' shoes", filter='{"prize": 5}')
     assert answer["results"] == []
-    assert answer["warnings"] == ['No picture has the label "kids\' shoes".', "No picture has the field 'prize'."]
+    assert answer["warnings"] == ['No image has the label "kids\' shoes".', "No image has the field 'prize'."]
 
 
 def test_invalid_filter_returns_422(truth: Truth) -> None:

@@ -121,8 +121,8 @@ def test_late_deletion_removes_no_new_original(
     in_bucket: Settings, wire: SlowWire, s3: S3Server, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._PATIENCE_S", 0.2)
-    monkeypatch.setitem(picture_bucket._CLIENT, "timeout", timedelta(seconds=3))
-    monkeypatch.setitem(picture_bucket._RETRY, "max_retries", 0)
+    monkeypatch.setitem(picture_bucket._CLIENT_OPTIONS, "timeout", timedelta(seconds=3))
+    monkeypatch.setitem(picture_bucket._RETRY_OPTIONS, "max_retries", 0)
     with TestClient(create_app(in_bucket, open_with_fake), raise_server_exceptions=False) as client:
         (item,) = index(client, picture(1))
         wire.hold(DELETION)

@@ -1,4 +1,4 @@
-"""Questions that the database takes long for, and what it is at work on."""
+"""Slow statements, and helpers that wait for running statements."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ SLEEP = text(f"SELECT pg_sleep({FOREVER_S})")
 
 
 def running(connection: "psycopg.Connection[tuple[int]]", words: str) -> int:
-    """Counts the statements with some words in them that other connections to this database have running."""
+    """Count the running statements of other connections to this database that contain some text."""
     asked = connection.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() "
         "AND datname = current_database() AND strpos(query, %s) > 0",
@@ -24,7 +24,7 @@ def running(connection: "psycopg.Connection[tuple[int]]", words: str) -> int:
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits for a condition."""
+    """Poll until a condition is true."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not so after {seconds} s"

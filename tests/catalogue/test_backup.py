@@ -1,4 +1,4 @@
-"""A backup is the catalogue of one moment, taken while it changes, and comes back whole."""
+"""Backup and restore of a catalogue, during concurrent changes too."""
 
 import json
 import shutil
@@ -30,14 +30,14 @@ from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.vectors import vector_file
 
-# Migrations, and the tables that a backup of that version has.
+# Tables in backups of earlier versions, and those versions' migrations.
 EARLIER = ("generations", "catalogue", "pictures", "encodings", "deletions", "api_keys")
 REVISIONS = {"0.2.0": "jobs", "0.3.0": "milvus"}
 
 
 @pytest.fixture
 def elsewhere(postgres_url: str, template: str, tmp_path: Path) -> Iterator[Settings]:
-    """Another, empty catalogue: a database and a data folder."""
+    """Settings of another, empty catalogue: a database and a data folder."""
     with connect(postgres_url) as connection:
         connection.execute(f"CREATE DATABASE elsewhere TEMPLATE {template}")
         url = make_url(postgres_url).set(database="elsewhere").render_as_string(hide_password=False)
@@ -74,7 +74,7 @@ def check_all(elsewhere: Settings, numbers: range) -> None:
         assert (shown.key, match.distance) == ("key-1000", 0.0)
 
 
-def test_a_backup_comes_back_whole(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+def test_backup_restores_completely(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, *range(20))
     service.ingest.delete(3)
     with service.database.begin() as session:
@@ -89,7 +89,7 @@ def test_a_backup_comes_back_whole(service: Service, elsewhere: Settings, tmp_pa
     assert keys == {f"key-{one}" for one in range(20) if one != 2}
 
 
-def test_it_is_of_one_moment_while_others_add_and_delete(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+def test_backup_is_consistent_during_concurrent_changes(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, *range(30))
     ending = threading.Event()
 
@@ -117,7 +117,7 @@ def test_it_is_of_one_moment_while_others_add_and_delete(service: Service, elsew
 
 
 @pytest.mark.usefixtures("impatient")
-def test_it_has_the_vectors_of_its_moment_though_nobody_else_needs_them(
+def test_backup_contains_vectors_that_were_freed_meanwhile(
     service: Service, elsewhere: Settings, tmp_path: Path
 ) -> None:
     vectors = vector_file(service)
@@ -130,7 +130,7 @@ def test_it_has_the_vectors_of_its_moment_though_nobody_else_needs_them(
         while ids:
             service.ingest.delete(ids.pop())
 
-    # Originals are copied first, and nothing is left of the pictures then.
+    # Originals are copied first; by then all images are deleted.
     backup(service.database, service.files, service.settings.data_dir, tmp_path / "backup", delete_all)
     restored(elsewhere, tmp_path / "backup")
     check_all(elsewhere, range(60))
@@ -140,7 +140,7 @@ def test_it_has_the_vectors_of_its_moment_though_nobody_else_needs_them(
     assert vectors.bytes_on_disk < before
 
 
-def test_no_original_goes_while_a_backup_holds(service: Service) -> None:
+def test_originals_are_kept_while_the_backup_lock_is_held(service: Service) -> None:
     add(service, 1)
     (original,) = service.files.hashes()
     with exclusively(service.database, Lock.BACKUP):
@@ -151,16 +151,14 @@ def test_no_original_goes_while_a_backup_holds(service: Service) -> None:
     assert list(service.files.hashes()) == []
 
 
-def test_new_pictures_are_numbered_after_those_that_came_back(
-    service: Service, elsewhere: Settings, tmp_path: Path
-) -> None:
+def test_new_images_get_ids_after_the_restored_ones(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, *range(5))
     save(service, tmp_path / "backup")
     restored(elsewhere, tmp_path / "backup")
     check_all(elsewhere, range(5))
 
 
-def test_a_deleted_picture_s_number_is_nobody_else_s_after_a_restore(
+def test_ids_of_deleted_images_are_not_reused_after_a_restore(
     service: Service, elsewhere: Settings, tmp_path: Path
 ) -> None:
     add(service, *range(5))
@@ -176,7 +174,7 @@ def test_a_deleted_picture_s_number_is_nobody_else_s_after_a_restore(
         copy.ingest.delete(6)
 
 
-def test_a_picture_goes_though_another_of_its_number_went_before(service: Service) -> None:
+def test_delete_works_if_the_id_was_deleted_before(service: Service) -> None:
     add(service, 1)
     with service.database.begin() as session:
         session.execute(text("INSERT INTO deletions (image_id, seq) VALUES (1, 1)"))
@@ -184,7 +182,7 @@ def test_a_picture_goes_though_another_of_its_number_went_before(service: Servic
     assert len(service.follower.current()) == 0
 
 
-def test_a_backup_stays_whole_until_the_next_one_is(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+def test_failed_backup_keeps_the_previous_one(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     add(service, *range(5))
     save(service, folder)
@@ -204,12 +202,12 @@ def test_a_backup_stays_whole_until_the_next_one_is(service: Service, elsewhere:
     for path, data in originals.items():
         path.write_bytes(data)
     save(service, folder)
-    assert len(before & {path.name for path in folder.iterdir()}) == 2, "the manifest, originals, and another moment"
+    assert len(before & {path.name for path in folder.iterdir()}) == 2, (
+        "the manifest and the originals; the snapshot folder is new"
+    )
 
 
-def test_an_original_that_a_power_cut_left_empty_is_copied_again(
-    service: Service, elsewhere: Settings, tmp_path: Path
-) -> None:
+def test_truncated_original_is_copied_again(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, *range(3))
     save(service, tmp_path / "backup")
     cut, rotten, _ = (path for path in (tmp_path / "backup" / "pictures").rglob("*") if path.is_file())
@@ -225,7 +223,7 @@ def test_an_original_that_a_power_cut_left_empty_is_copied_again(
 
 
 @pytest.mark.parametrize("made_by", REVISIONS)
-def test_a_backup_of_an_earlier_version_comes_back(
+def test_backup_of_an_earlier_version_restores(
     service: Service, elsewhere: Settings, tmp_path: Path, made_by: str
 ) -> None:
     add(service, *range(5))
@@ -245,7 +243,7 @@ def test_a_backup_of_an_earlier_version_comes_back(
         command.upgrade(config(connection), "head")
 
 
-def test_what_is_no_whole_backup_is_not_restored(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
+def test_incomplete_backup_is_refused(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, 1)
     save(service, tmp_path / "backup")
     manifest = tmp_path / "backup" / "manifest.json"
@@ -265,7 +263,7 @@ def test_what_is_no_whole_backup_is_not_restored(service: Service, elsewhere: Se
         restored(elsewhere, tmp_path / "backup")
 
 
-def test_a_folder_with_other_files_is_left_alone(service: Service, tmp_path: Path) -> None:
+def test_backup_into_a_folder_with_other_files_is_refused(service: Service, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(LookalikeError, match="has other files"):

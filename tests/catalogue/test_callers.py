@@ -1,4 +1,4 @@
-"""A caller that leaves: what the database does for it is cancelled, and nothing else is."""
+"""Cancellation of a caller's queries when its client disconnects."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +27,7 @@ def sleep_in_sql(database: Database) -> None:
 
 
 @pytest.mark.parametrize("ask", [sleep, sleep_in_sql])
-def test_the_statement_of_a_caller_that_leaves_ends(database: Database, migrated_url: str, ask: object) -> None:
+def test_disconnect_cancels_the_running_query(database: Database, migrated_url: str, ask: object) -> None:
     assert callable(ask)
     with ThreadPoolExecutor(1) as threads, connect(migrated_url) as watching:
         with calling(Caller()) as caller:
@@ -40,7 +40,7 @@ def test_the_statement_of_a_caller_that_leaves_ends(database: Database, migrated
     database.ping()
 
 
-def test_what_it_asks_after_that_is_refused(database: Database) -> None:
+def test_queries_after_a_disconnect_are_refused(database: Database) -> None:
     with calling(Caller()) as caller:
         database.ping()
         caller.leave()
@@ -49,8 +49,8 @@ def test_what_it_asks_after_that_is_refused(database: Database) -> None:
     database.ping()
 
 
-def test_it_takes_no_other_callers_statement_along(migrated_url: str) -> None:
-    """Many callers that leave at any moment, and others whose connections are the same pool's."""
+def test_disconnect_does_not_cancel_other_callers_queries(migrated_url: str) -> None:
+    """Callers that disconnect at random moments share a pool with others."""
     failed = list[BaseException]()
     with closing(Database(migrated_url, pool_size=2)) as database, ThreadPoolExecutor(2) as leaving:
         ending = threading.Event()
@@ -82,7 +82,7 @@ def _ask_briefly(database: Database, number: int) -> None:
         session.execute(text(f"SELECT pg_sleep({number % 10 / 1000})"))
 
 
-def test_a_change_goes_on_to_its_end(database: Database, migrated_url: str) -> None:
+def test_disconnect_does_not_cancel_a_change(database: Database, migrated_url: str) -> None:
     def change() -> None:
         with database.begin() as session:
             session.execute(update(CatalogueState).values(seq=CatalogueState.seq + 1))

@@ -1,4 +1,4 @@
-"""Changes: what each one does, and that nobody who follows them can miss one."""
+"""Changes to the catalogue, and their visibility to index sync."""
 
 import json
 import threading
@@ -28,33 +28,33 @@ CODE, OTHER_CODE = b"\x0f" * (BITS // 8), b"\xf0" * (BITS // 8)
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A catalogue and the generation that it uses."""
+    """A catalogue and its active index version."""
 
     database: Database
-    generation_id: int
+    index_version_id: int
 
     def put(self, *puts: Put) -> list[Done]:
         with self.database.begin() as session:
-            return changes.put_pictures(session, self.generation_id, puts)
+            return changes.put_pictures(session, self.index_version_id, puts)
 
-    def delete(self, picture_id: int) -> str:
+    def delete(self, image_id: int) -> str:
         with self.database.begin() as session:
-            return changes.delete_picture(session, picture_id)
+            return changes.delete_picture(session, image_id)
 
-    def describe(self, picture_id: int, given: Given) -> Picture:
+    def describe(self, image_id: int, given: Given) -> Picture:
         with self.database.begin() as session:
-            return changes.describe_picture(session, picture_id, given)
+            return changes.describe_picture(session, image_id, given)
 
     def reserve(self, count: int) -> list[int]:
         with self.database.begin() as session:
-            slots: list[int] = changes.reserve_slots(session, self.generation_id, count).tolist()
+            slots: list[int] = changes.reserve_slots(session, self.index_version_id, count).tolist()
             return slots
 
     def seq(self) -> int:
         with self.database.asking() as session:
             return session.scalars(select(CatalogueState.seq)).one()
 
-    def pictures(self) -> list[Picture]:
+    def images(self) -> list[Picture]:
         with self.database.asking() as session:
             return list(session.scalars(select(Picture).order_by(Picture.id)))
 
@@ -85,92 +85,95 @@ def same(key: str, given: Given | None = None) -> Put:
     return Put(key, FACTS.sha256, given or {}, None, None)
 
 
-def test_a_new_key_creates_a_picture_with_all_that_is_known_of_it(catalogue: Catalogue) -> None:
+def test_new_key_creates_an_image_with_all_properties(catalogue: Catalogue) -> None:
     before = catalogue.seq()
     (done,) = catalogue.put(new("one", 5, {"label": "boots", "metadata": {"price": 3}}))
-    (picture,), (encoding,) = catalogue.pictures(), catalogue.encodings()
-    assert done == Done(picture.id, "created")
-    assert (picture.key, picture.label, picture.metadata_) == ("one", "boots", {"price": 3})
-    assert {name: getattr(picture, name) for name in vars(FACTS)} == vars(FACTS)
-    assert (encoding.image_id, encoding.slot, encoding.code, encoding.checksum) == (picture.id, 5, CODE, 6)
+    (image,), (encoding,) = catalogue.images(), catalogue.encodings()
+    assert done == Done(image.id, "created")
+    assert (image.key, image.label, image.metadata_) == ("one", "boots", {"price": 3})
+    assert {name: getattr(image, name) for name in vars(FACTS)} == vars(FACTS)
+    assert (encoding.image_id, encoding.slot, encoding.code, encoding.checksum) == (image.id, 5, CODE, 6)
     assert encoding.seq == catalogue.seq() == before + 1
 
 
-def test_what_is_not_given_of_a_new_picture_is_empty(catalogue: Catalogue) -> None:
+def test_label_and_metadata_default_to_empty(catalogue: Catalogue) -> None:
     catalogue.put(new("one"))
-    (picture,) = catalogue.pictures()
-    assert (picture.label, picture.metadata_) == (None, {})
+    (image,) = catalogue.images()
+    assert (image.label, image.metadata_) == (None, {})
 
 
-def test_many_pictures_are_one_change_with_ids_in_their_order(catalogue: Catalogue) -> None:
+def test_many_images_are_one_change_with_ascending_ids(catalogue: Catalogue) -> None:
     before = catalogue.seq()
     done = catalogue.put(*(new(f"key {9 - number}", number) for number in range(9)))
     assert catalogue.seq() == before + 1
     ids = [item.id for item in done]
     assert ids == sorted(set(ids))
-    assert [picture.key for picture in catalogue.pictures()] == [f"key {9 - number}" for number in range(9)]
+    assert [image.key for image in catalogue.images()] == [f"key {9 - number}" for number in range(9)]
     assert [encoding.slot for encoding in catalogue.encodings()] == list(range(9))
 
 
-def test_new_bytes_replace_facts_and_encoding_and_keep_id_and_description(catalogue: Catalogue) -> None:
+def test_new_bytes_replace_properties_and_encoding_but_keep_id_and_metadata(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3}}))
     (updated,) = catalogue.put(other("one", 7))
     assert updated == Done(created.id, "updated", replaced=FACTS.sha256)
-    (picture,), (encoding,) = catalogue.pictures(), catalogue.encodings()
-    assert {name: getattr(picture, name) for name in vars(OTHER_FACTS)} == vars(OTHER_FACTS)
-    assert (picture.label, picture.metadata_) == ("boots", {"price": 3})
+    (image,), (encoding,) = catalogue.images(), catalogue.encodings()
+    assert {name: getattr(image, name) for name in vars(OTHER_FACTS)} == vars(OTHER_FACTS)
+    assert (image.label, image.metadata_) == ("boots", {"price": 3})
     assert (encoding.slot, encoding.code, encoding.seq) == (7, OTHER_CODE, catalogue.seq())
 
 
-def test_the_same_bytes_again_are_unchanged(catalogue: Catalogue) -> None:
+def test_same_bytes_are_unchanged(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots"}))
     assert catalogue.put(same("one")) == [Done(created.id, "unchanged")]
     assert catalogue.put(same("one", {"label": "boots"})) == [Done(created.id, "unchanged")]
-    # Somebody else added the same bytes after this one had looked.
+    # Another process added the same bytes in the meantime.
     assert catalogue.put(new("one", 8)) == [Done(created.id, "unchanged")]
 
 
 @pytest.mark.parametrize("given", [Given(label="shoes"), Given(label=None), Given(metadata={"price": 4})])
-def test_the_same_bytes_with_another_description_are_an_update(catalogue: Catalogue, given: Given) -> None:
+def test_same_bytes_with_other_metadata_are_an_update(catalogue: Catalogue, given: Given) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3, "size": 42}}))
     assert catalogue.put(same("one", given)) == [Done(created.id, "updated")]
-    (picture,) = catalogue.pictures()
-    assert (picture.label, picture.metadata_) == (
+    (image,) = catalogue.images()
+    assert (image.label, image.metadata_) == (
         given.get("label", "boots"),
         given.get("metadata", {"price": 3, "size": 42}),
     )
 
 
-def test_a_key_that_comes_twice_is_one_picture_and_the_last_one_wins(catalogue: Catalogue) -> None:
+def test_last_put_of_a_duplicate_key_wins(catalogue: Catalogue) -> None:
     first, second = catalogue.put(new("one", 0, {"label": "boots"}), other("one", 1))
     assert first == Done(second.id, "created")
     assert (second.status, second.replaced) == ("updated", FACTS.sha256)
-    (picture,), (encoding,) = catalogue.pictures(), catalogue.encodings()
-    assert (picture.sha256, picture.label) == (OTHER_FACTS.sha256, "boots")
+    (image,), (encoding,) = catalogue.images(), catalogue.encodings()
+    assert (image.sha256, image.label) == (OTHER_FACTS.sha256, "boots")
     assert (encoding.slot, encoding.code) == (1, OTHER_CODE)
 
 
-def test_new_bytes_forget_what_other_networks_made_of_the_old_ones(catalogue: Catalogue) -> None:
+def test_new_bytes_delete_encodings_of_other_index_versions(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one"))
     network = replace(FAKE_NETWORK, fingerprint="0" * 16)
     with catalogue.database.begin() as session:
-        beside = generations.find_or_create(session, network, Path("beside.json")).id
-        changes.put_encodings(session, beside, [(catalogue.pictures()[0], NewEncoding(0, CODE, 1))])
-    assert [encoding.index_version_id for encoding in catalogue.encodings()] == [catalogue.generation_id, beside]
+        other_version = generations.find_or_create(session, network, Path("other_version.json")).id
+        changes.put_encodings(session, other_version, [(catalogue.images()[0], NewEncoding(0, CODE, 1))])
+    assert [encoding.index_version_id for encoding in catalogue.encodings()] == [
+        catalogue.index_version_id,
+        other_version,
+    ]
     catalogue.put(other("one", 1))
     (encoding,) = catalogue.encodings()
-    assert (encoding.index_version_id, encoding.image_id) == (catalogue.generation_id, created.id)
+    assert (encoding.index_version_id, encoding.image_id) == (catalogue.index_version_id, created.id)
 
 
-def test_deleting_leaves_a_deletion_that_followers_find(catalogue: Catalogue) -> None:
+def test_delete_records_a_deletion(catalogue: Catalogue) -> None:
     kept, gone = catalogue.put(new("kept"), new("gone", 1))
     assert catalogue.delete(gone.id) == FACTS.sha256
-    assert [picture.id for picture in catalogue.pictures()] == [kept.id]
+    assert [image.id for image in catalogue.images()] == [kept.id]
     assert [encoding.image_id for encoding in catalogue.encodings()] == [kept.id]
     assert catalogue.deletions() == [(gone.id, catalogue.seq())]
 
 
-def test_a_key_that_was_deleted_comes_back_under_a_new_id(catalogue: Catalogue) -> None:
+def test_deleted_key_gets_a_new_id(catalogue: Catalogue) -> None:
     (first,) = catalogue.put(new("one"))
     catalogue.delete(first.id)
     (again,) = catalogue.put(new("one", 1))
@@ -178,87 +181,86 @@ def test_a_key_that_was_deleted_comes_back_under_a_new_id(catalogue: Catalogue) 
     assert again.id > first.id
 
 
-def test_describing_merges_fields_and_leaves_the_encoding_alone(catalogue: Catalogue) -> None:
+def test_patch_merges_metadata_and_keeps_the_encoding(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3, "size": 42}}))
     (encoding,), before = catalogue.encodings(), catalogue.seq()
-    picture = catalogue.describe(created.id, {"metadata": {"price": None, "colour": "red"}})
-    assert (picture.label, picture.metadata_) == ("boots", {"size": 42, "colour": "red"})
-    assert picture.updated_at > picture.created_at
+    image = catalogue.describe(created.id, {"metadata": {"price": None, "colour": "red"}})
+    assert (image.label, image.metadata_) == ("boots", {"size": 42, "colour": "red"})
+    assert image.updated_at > image.created_at
     assert catalogue.describe(created.id, {"label": None}).label is None
     assert catalogue.seq() == before + 2
     assert catalogue.encodings()[0].seq == encoding.seq
 
 
 @pytest.mark.parametrize("change", [Catalogue.delete, lambda catalogue, id_: catalogue.describe(id_, {"label": "x"})])
-def test_a_picture_that_is_not_there_cannot_be_changed(
+def test_change_of_a_missing_image_raises_not_found(
     catalogue: Catalogue, change: Callable[[Catalogue, int], object]
 ) -> None:
     before = catalogue.seq()
-    with pytest.raises(NotFoundError, match="no picture 17"):
+    with pytest.raises(NotFoundError) as raised:
         change(catalogue, 17)
+    assert raised.value.identifier == 17
     assert (catalogue.seq(), catalogue.deletions()) == (before, [])
 
 
-def test_what_was_prepared_for_another_network_is_refused(catalogue: Catalogue) -> None:
+def test_put_for_an_inactive_index_version_is_refused(catalogue: Catalogue) -> None:
     before = catalogue.seq()
     with pytest.raises(CatalogueMovedError):
-        replace(catalogue, generation_id=catalogue.generation_id + 1).put(new("one"))
-    assert (catalogue.seq(), catalogue.pictures()) == (before, [])
+        replace(catalogue, index_version_id=catalogue.index_version_id + 1).put(new("one"))
+    assert (catalogue.seq(), catalogue.images()) == (before, [])
 
 
-def test_bytes_that_were_to_be_kept_and_are_gone_are_asked_for_again(catalogue: Catalogue) -> None:
+def test_put_without_bytes_of_a_deleted_image_raises_catalogue_changed(catalogue: Catalogue) -> None:
     before = catalogue.seq()
     with pytest.raises(CatalogueChangedError):
         catalogue.put(new("one"), same("two"))
-    assert (catalogue.seq(), catalogue.pictures()) == (before, []), "nothing of the change is there"
+    assert (catalogue.seq(), catalogue.images()) == (before, []), "the change is rolled back"
 
 
-def test_bytes_that_were_to_be_kept_and_are_others_by_now_are_asked_for_again(catalogue: Catalogue) -> None:
+def test_put_without_bytes_of_a_replaced_image_raises_catalogue_changed(catalogue: Catalogue) -> None:
     catalogue.put(new("one"))
     catalogue.put(other("one", 1, {"label": "theirs"}))
     with pytest.raises(CatalogueChangedError):
         catalogue.put(same("one", {"label": "mine"}))
-    (picture,) = catalogue.pictures()
-    assert (picture.sha256, picture.label) == (OTHER_FACTS.sha256, "theirs")
+    (image,) = catalogue.images()
+    assert (image.sha256, image.label) == (OTHER_FACTS.sha256, "theirs")
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, True), (False, 0), ({"a": [1]}, {"a": [True]})])
-def test_a_value_may_change_into_another_that_python_calls_equal(
-    catalogue: Catalogue, before: object, after: object
-) -> None:
+def test_metadata_values_are_compared_as_json(catalogue: Catalogue, before: object, after: object) -> None:
     (done,) = catalogue.put(new("one", given={"metadata": {"sale": before}}))
     (changed,) = catalogue.put(same("one", {"metadata": {"sale": after}}))
     assert changed == Done(done.id, "updated")
-    assert json.dumps(catalogue.pictures()[0].metadata_) == json.dumps({"sale": after})
+    assert json.dumps(catalogue.images()[0].metadata_) == json.dumps({"sale": after})
     with catalogue.database.begin() as session:
         changes.describe_picture(session, done.id, {"metadata": {"sale": before}})
-    assert json.dumps(catalogue.pictures()[0].metadata_) == json.dumps({"sale": before})
+    assert json.dumps(catalogue.images()[0].metadata_) == json.dumps({"sale": before})
 
 
-def test_slots_are_never_handed_out_twice(catalogue: Catalogue) -> None:
+def test_reserved_slots_are_unique(catalogue: Catalogue) -> None:
     sizes = [1 + number % 5 for number in range(40)]
     with ThreadPoolExecutor(8) as threads:
         taken = [slot for slots in threads.map(catalogue.reserve, sizes) for slot in slots]
     assert sorted(taken) == list(range(sum(sizes)))
 
 
-def test_two_descriptions_at_once_lose_nothing(catalogue: Catalogue) -> None:
+def test_concurrent_patches_are_merged(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one"))
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda n: catalogue.describe(created.id, {"metadata": {f"field {n}": n}}), range(12)))
-    assert catalogue.pictures()[0].metadata_ == {f"field {number}": number for number in range(12)}
+    assert catalogue.images()[0].metadata_ == {f"field {number}": number for number in range(12)}
 
 
-def test_writers_of_one_key_take_turns(catalogue: Catalogue) -> None:
+def test_concurrent_puts_of_one_key_are_serialised(catalogue: Catalogue) -> None:
     with ThreadPoolExecutor(8) as threads:
         done = [item for items in threads.map(lambda n: catalogue.put(new("one", n)), range(16)) for item in items]
     assert sorted(item.status for item in done) == ["created"] + ["unchanged"] * 15
-    assert {item.id for item in done} == {catalogue.pictures()[0].id}
+    assert {item.id for item in done} == {catalogue.images()[0].id}
 
 
-def test_who_follows_by_seq_misses_nothing_that_was_acknowledged(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_index_sync_finds_every_acknowledged_change(catalogue: Catalogue, tmp_path: Path) -> None:
     acknowledged: list[int] = []
-    # A follower may see a delete before the writer's thread comes to say that it is done.
+    # Index sync may apply a delete before the writer's thread records it as done.
     deleting: list[int] = []
     deleted: list[int] = []
 
@@ -274,7 +276,7 @@ def test_who_follows_by_seq_misses_nothing_that_was_acknowledged(catalogue: Cata
     writers = [threading.Thread(target=write, args=(writer,)) for writer in range(6)]
     with closing(VectorFile(tmp_path / "vectors", FEATURE_DIM)) as vectors:
         index = LocalIndex(BITS, vectors)
-        follower = Follower(catalogue.database, index, catalogue.generation_id, BITS)
+        follower = Follower(catalogue.database, index, catalogue.index_version_id, BITS)
         for writer in writers:
             writer.start()
         polls = 0
@@ -285,7 +287,7 @@ def test_who_follows_by_seq_misses_nothing_that_was_acknowledged(catalogue: Cata
             assert expected - found <= set(deleting)
             assert not found & gone
             polls += 1
-        assert polls > 2, "the follower looked while they wrote"
+        assert polls > 2, "syncs ran during the writes"
         follower.current()
         assert set(index.everything(None).ids.tolist()) == set(acknowledged) - set(deleted)
     by_seq = sorted(catalogue.encodings(), key=lambda encoding: encoding.seq)

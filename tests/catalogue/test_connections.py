@@ -1,4 +1,4 @@
-"""Pools that fit what PostgreSQL accepts, whatever the number of workers."""
+"""Connection pool sizes for any number of workers and connection limit."""
 
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.catalogue.postgres import connect
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 16, 64])
 @pytest.mark.parametrize("server", [20, 97, 197, 1000])
-def test_all_workers_together_fit_or_the_start_is_refused(server: int, workers: int) -> None:
+def test_pools_of_all_workers_fit_the_limit_or_raise(server: int, workers: int) -> None:
     if needed(workers, MIN_POOL) <= server - SPARE:
         size = pool_size(server, workers)
         assert needed(workers, size) <= server - SPARE
@@ -34,24 +34,24 @@ def test_all_workers_together_fit_or_the_start_is_refused(server: int, workers: 
     enough = needed(workers) + SPARE
     with pytest.raises(LookalikeError, match=f"accepts {server} connections here, and {workers} workers need {enough}"):
         pool_size(server, workers)
-    assert pool_size(enough, workers) == MIN_POOL, "what the sentence says is enough"
+    assert pool_size(enough, workers) == MIN_POOL, "the number in the error message suffices"
 
 
-def test_no_more_are_opened_than_the_settings_allow() -> None:
-    assert needed(5, pool_size(1000, 5, most=50)) <= 50
-    assert pool_size(20, 1, most=1000) == pool_size(20, 1), "nor more than there are"
+def test_pool_size_respects_the_configured_limit() -> None:
+    assert needed(5, pool_size(1000, 5, max_connections=50)) <= 50
+    assert pool_size(20, 1, max_connections=1000) == pool_size(20, 1), "the server's limit applies too"
     with pytest.raises(LookalikeError, match="LOOKALIKE_MAX_DATABASE_CONNECTIONS=20 is too few for 5 workers"):
-        pool_size(1000, 5, most=20)
+        pool_size(1000, 5, max_connections=20)
 
 
 @pytest.mark.parametrize("workers", [1, 4, 5, 64])
-def test_the_embedded_server_accepts_what_full_pools_open(workers: int) -> None:
+def test_embedded_server_limit_fits_full_pools(workers: int) -> None:
     accepts = embedded_max_connections(workers)
     assert accepts >= 100
     assert pool_size(accepts - 3, workers) == MAX_POOL
 
 
-def test_what_is_accepted_is_what_server_role_and_database_allow(database: Database, migrated_url: str) -> None:
+def test_accepted_connections_respect_server_and_database_limits(database: Database, migrated_url: str) -> None:
     name = make_url(migrated_url).database
     with connect(migrated_url) as admin, database.asking() as session:
         row = admin.execute("SHOW max_connections").fetchone()
@@ -62,8 +62,8 @@ def test_what_is_accepted_is_what_server_role_and_database_allow(database: Datab
         admin.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1".encode())
 
 
-def test_a_service_opens_a_pool_that_fits_or_does_not_start(settings: Settings) -> None:
-    """Over a server of a hundred connections, of which three are reserved."""
+def test_service_with_too_many_workers_does_not_start(settings: Settings) -> None:
+    """The server accepts 100 connections, 3 of them reserved."""
     with open_database(settings.model_copy(update={"workers": 5})) as database:
         assert isinstance(database.engine.pool, QueuePool)
         assert database.engine.pool.size() == pool_size(97, 5) == 7
@@ -74,8 +74,8 @@ def test_a_service_opens_a_pool_that_fits_or_does_not_start(settings: Settings) 
         raise AssertionError
 
 
-def test_the_embedded_server_is_started_with_as_many_as_are_asked_for(tmp_path: Path) -> None:
-    """And where others have taken all, the next one hears that it has to wait."""
+def test_embedded_server_applies_max_connections(tmp_path: Path) -> None:
+    """When all connections are taken, the next one fails with a retry delay."""
     with embedded_postgres(tmp_path, max_connections=8) as url, ExitStack() as others:
         taken = [others.enter_context(connect(url)) for _ in range(7)]
         with closing(Database(url, MIN_POOL)) as database:

@@ -1,4 +1,4 @@
-"""The way to the database, and what is said when there is none."""
+"""Database sessions, connection limits, timeouts and errors."""
 
 import subprocess
 import sys
@@ -25,8 +25,8 @@ def seq(database: Database) -> int:
         return session.scalars(SEQ).one()
 
 
-def hang_up(url: str) -> None:
-    """Ends all other connections, as a server that restarts does."""
+def terminate_connections(url: str) -> None:
+    """Terminate all other connections, as a server restart does."""
     with connect(url) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -34,32 +34,32 @@ def hang_up(url: str) -> None:
         )
 
 
-def fail_halfway(database: Database) -> None:
+def fail_in_a_transaction(database: Database) -> None:
     with database.begin() as session:
         session.execute(NEXT)
         raise InvalidInputError("field", "reason")
 
 
-def hang_up_halfway(database: Database) -> None:
+def terminate_connections_in_a_transaction(database: Database) -> None:
     with database.begin() as session:
         session.execute(NEXT)
-        hang_up(database.url)
+        terminate_connections(database.url)
 
 
-def test_a_block_that_ends_well_is_committed(database: Database) -> None:
+def test_transaction_commits_at_the_end_of_the_block(database: Database) -> None:
     with database.begin() as session:
         session.execute(NEXT)
-        assert seq(database) == 0, "nobody sees it before"
+        assert seq(database) == 0, "not visible before the commit"
     assert seq(database) == 1
 
 
-def test_a_block_that_raises_is_rolled_back(database: Database) -> None:
+def test_transaction_rolls_back_on_an_exception(database: Database) -> None:
     with pytest.raises(InvalidInputError):
-        fail_halfway(database)
+        fail_in_a_transaction(database)
     assert seq(database) == 0
 
 
-def test_every_question_to_a_snapshot_sees_the_same_moment(database: Database) -> None:
+def test_queries_in_a_snapshot_are_consistent(database: Database) -> None:
     with database.snapshot() as session:
         before = session.scalars(SEQ).one()
         with database.begin() as other:
@@ -68,7 +68,7 @@ def test_every_question_to_a_snapshot_sees_the_same_moment(database: Database) -
     assert seq(database) == before + 1
 
 
-def test_each_question_of_asking_sees_its_own_moment(database: Database) -> None:
+def test_queries_in_autocommit_see_the_latest_commit(database: Database) -> None:
     with database.asking() as session:
         before = session.scalars(SEQ).one()
         with database.begin() as other:
@@ -76,7 +76,7 @@ def test_each_question_of_asking_sees_its_own_moment(database: Database) -> None
         assert session.scalars(SEQ).one() == before + 1
 
 
-def test_a_snapshot_leaves_no_trace_on_its_connection(migrated_url: str) -> None:
+def test_snapshot_resets_the_isolation_level(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=1)) as database:
         for ask in (database.snapshot, database.asking, database.begin):
             with ask() as session:
@@ -85,21 +85,21 @@ def test_a_snapshot_leaves_no_trace_on_its_connection(migrated_url: str) -> None
                 assert connection.scalar(text("SHOW transaction_isolation")) == "read committed"
 
 
-def test_a_lost_connection_is_said_and_the_next_one_works(database: Database, migrated_url: str) -> None:
+def test_lost_connection_raises_unavailable_and_the_next_one_works(database: Database, migrated_url: str) -> None:
     database.ping()
-    hang_up(migrated_url)
-    with pytest.raises(UnavailableError, match="database cannot be used"):
+    terminate_connections(migrated_url)
+    with pytest.raises(UnavailableError, match="database is unavailable"):
         database.ping()
     database.ping()
 
 
-def test_a_connection_lost_within_a_transaction_commits_nothing(database: Database) -> None:
+def test_connection_lost_in_a_transaction_commits_nothing(database: Database) -> None:
     with pytest.raises(UnavailableError):
-        hang_up_halfway(database)
+        terminate_connections_in_a_transaction(database)
     assert seq(database) == 0
 
 
-def test_a_server_that_is_not_there_is_said_in_one_line_without_the_password(migrated_url: str) -> None:
+def test_connection_error_is_one_line_without_the_password(migrated_url: str) -> None:
     url = make_url(migrated_url).update_query_dict({"port": "1"})
     with (
         closing(Database(url.render_as_string(hide_password=False))) as database,
@@ -111,14 +111,14 @@ def test_a_server_that_is_not_there_is_said_in_one_line_without_the_password(mig
     assert caught.value.retry_after > 0
 
 
-def test_a_wrong_password_is_unavailable_too(migrated_url: str) -> None:
-    url = make_url(migrated_url).set(password="wrong").render_as_string(hide_password=False)  # noqa: S106 – meant
+def test_wrong_password_raises_unavailable(migrated_url: str) -> None:
+    url = make_url(migrated_url).set(password="wrong").render_as_string(hide_password=False)  # noqa: S106 – intended
     with closing(Database(url)) as database, pytest.raises(UnavailableError, match="password"):
         database.ping()
 
 
-def test_who_waits_too_long_for_a_connection_is_told(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.catalogue.database.sessions._PATIENCE_S", 0.05)
+def test_wait_for_a_connection_times_out(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.catalogue.database.sessions._TIMEOUT_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
         with database.asking() as first, database.asking() as second:
             first.execute(SEQ)
@@ -128,10 +128,8 @@ def test_who_waits_too_long_for_a_connection_is_told(migrated_url: str, monkeypa
         database.ping()
 
 
-def test_changes_that_wait_leave_questions_their_connections(
-    migrated_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.catalogue.database.sessions._PATIENCE_S", 0.05)
+def test_waiting_changes_leave_connections_for_queries(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.catalogue.database.sessions._TIMEOUT_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
         with database.begin() as session:
             session.execute(NEXT)
@@ -143,7 +141,7 @@ def test_changes_that_wait_leave_questions_their_connections(
         assert seq(database) == 2
 
 
-def test_a_database_that_takes_no_changes_is_unavailable_for_them(database: Database) -> None:
+def test_read_only_database_raises_unavailable_on_changes(database: Database) -> None:
     with database.begin() as session:
         session.execute(text("SET TRANSACTION READ ONLY"))
         with pytest.raises(UnavailableError, match="read-only"), database._translated():
@@ -152,12 +150,12 @@ def test_a_database_that_takes_no_changes_is_unavailable_for_them(database: Data
     assert seq(database) == 0
 
 
-def test_a_mistake_of_ours_is_not_called_a_lost_connection(database: Database) -> None:
+def test_programming_error_is_not_translated(database: Database) -> None:
     with pytest.raises(ProgrammingError), database.asking() as session:
         session.execute(text("SELECT nothing FROM nowhere"))
 
 
-def test_a_statement_that_takes_too_long_is_given_up(migrated_url: str) -> None:
+def test_slow_statement_times_out(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=1, statement_seconds=0.2)) as database:
         for ask in (database.asking, database.scanning, database.begin, database.asking_in_sql):
             with (
@@ -168,28 +166,28 @@ def test_a_statement_that_takes_too_long_is_given_up(migrated_url: str) -> None:
         database.ping()
 
 
-def test_who_waits_for_a_lock_waits_no_longer_either(migrated_url: str) -> None:
+def test_wait_for_a_lock_times_out(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=2, statement_seconds=0.2)) as database, database.begin() as holding:
         holding.execute(NEXT)
         with pytest.raises(StatementTimeoutError), database.begin() as waiting:
             waiting.execute(NEXT)
 
 
-def test_work_on_the_whole_catalogue_takes_as_long_as_it_takes(migrated_url: str) -> None:
+def test_work_on_the_whole_catalogue_has_no_statement_timeout(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=1, statement_seconds=0.2)) as database:
         for work in (database.snapshot, database.connection, partial(database.begin, unlimited=True)):
             with work() as asked:
                 asked.execute(text("SELECT pg_sleep(0.5)"))
             with database.asking() as session:
-                assert session.scalar(text("SHOW statement_timeout")) == "200ms", "for the next one, it is as before"
+                assert session.scalar(text("SHOW statement_timeout")) == "200ms", "restored for the next use"
 
 
-def test_without_a_limit_there_is_none(database: Database) -> None:
+def test_statement_timeout_is_off_by_default(database: Database) -> None:
     with database.asking() as session:
         assert session.scalar(text("SHOW statement_timeout")) == "0"
 
 
-def test_a_statement_ends_when_its_process_is_killed(migrated_url: str) -> None:
+def test_statement_ends_when_its_client_is_killed(migrated_url: str) -> None:
     program = (
         "import sys; from app.catalogue.database.sessions import Database; from tests.catalogue.slow import SLEEP\n"
         "with Database(sys.argv[1]).asking() as session: session.execute(SLEEP)"
@@ -202,22 +200,22 @@ def test_a_statement_ends_when_its_process_is_killed(migrated_url: str) -> None:
         wait_until(lambda: running(watching, "pg_sleep") == 0)
 
 
-def test_few_questions_look_through_everything_at_a_time(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.catalogue.database.sessions._PATIENCE_S", 0.05)
+def test_concurrent_scans_are_limited(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.catalogue.database.sessions._TIMEOUT_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
         with database.scanning():
-            with pytest.raises(UnavailableError, match="Too many requests look through"), database.scanning():
+            with pytest.raises(UnavailableError, match="Too many queries over the whole"), database.scanning():
                 raise AssertionError
             database.ping()
         with database.scanning() as session:
             session.execute(SEQ)
 
 
-def test_a_server_without_a_connection_left_is_unavailable(migrated_url: str, postgres_url: str) -> None:
-    """As PostgreSQL says it of a database; of the whole server it uses other words and the same code."""
+def test_too_many_connections_raises_unavailable(migrated_url: str, postgres_url: str) -> None:
+    """By a limit of a role; for the whole server, PostgreSQL has another message and the same code."""
     name = make_url(migrated_url).database
     with connect(postgres_url) as admin:
-        # Superusers are never refused by a limit of their own, so it is one for all others.
+        # Limits do not apply to superusers, so this uses another role.
         admin.execute("CREATE ROLE guest LOGIN PASSWORD 'guest' CONNECTION LIMIT 1")
         admin.execute(f"GRANT ALL ON DATABASE {name} TO guest".encode())
         guest = make_url(migrated_url).set(username="guest", password="guest").render_as_string(hide_password=False)  # noqa: S106
@@ -232,7 +230,7 @@ def test_a_server_without_a_connection_left_is_unavailable(migrated_url: str, po
             admin.execute("DROP ROLE guest")
 
 
-def test_more_threads_than_connections_take_turns(migrated_url: str) -> None:
+def test_more_threads_than_connections_wait(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=1)) as database:
         failed: list[Exception] = []
 

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, with real servers and real kills."""
+"""The embedded PostgreSQL, with real servers and kills."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ from app.catalogue.embedded.postgres import embedded_postgres
 from tests.catalogue.postgres import connect
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-# Whoever starts tests in the background has them ignore it.
+# Background processes ignore SIGINT by default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_postgres(Path(sys.argv[1])) as url:
     try:
@@ -46,7 +46,7 @@ with embedded_postgres(Path(sys.argv[1])) as url:
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder whose cluster was made, at the second try, and stopped; to be copied."""
+    """A data folder with a stopped cluster, created after an interrupted attempt; to be copied."""
     data = tmp_path_factory.mktemp("stopped")
     (data / "postgres.new-cut-off" / "cluster").mkdir(parents=True)
     with embedded_postgres(data):
@@ -56,7 +56,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(stopped: Path, tmp_path: Path) -> Iterator[Path]:
-    """A data folder with a cluster, not running; stopped again when a test fails halfway."""
+    """A data folder with a stopped cluster; stopped again if a test fails."""
     copy = tmp_path / "data"
     shutil.copytree(stopped, copy)
     yield copy
@@ -65,7 +65,7 @@ def data(stopped: Path, tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def started(data: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that will use the server, in a session of its own as in another terminal."""
+    """Start another process that uses the server, in its own session as in another terminal."""
     command = [sys.executable, "-c", HOLDER, str(data)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -76,17 +76,17 @@ def started(data: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def ready(process: subprocess.Popen[str]) -> str:
-    """The next line that the process says; the first is that it has its database."""
+def read_line(process: subprocess.Popen[str]) -> str:
+    """Read the process's next line of output; the first one is `ready`."""
     assert process.stdout is not None
     return process.stdout.readline()
 
 
 @contextmanager
 def holder(data: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that uses the server."""
+    """Start another process that uses the server, and wait until it is ready."""
     with started(data) as process:
-        assert ready(process) == "ready\n"
+        assert read_line(process) == "ready\n"
         yield process
 
 
@@ -105,7 +105,7 @@ def is_stopped(data: Path) -> bool:
     return Server.of(data).ping() == pq.Ping.NO_RESPONSE and not (data / "postgres" / "postmaster.pid").exists()
 
 
-def test_it_answers(postgres_url: str) -> None:
+def test_server_responds(postgres_url: str) -> None:
     assert value(postgres_url, "SELECT 1") == 1
 
 
@@ -118,32 +118,32 @@ def test_it_answers(postgres_url: str) -> None:
         ("password_encryption", "scram-sha-256"),
     ],
 )
-def test_its_settings(postgres_url: str, setting: str, expected: str) -> None:
+def test_server_settings(postgres_url: str, setting: str, expected: str) -> None:
     assert value(postgres_url, f"SHOW {setting}") == expected
 
 
 @pytest.mark.parametrize("setting", NOT_DURABLE)
-def test_changes_are_durable(tmp_path: Path, setting: str) -> None:
+def test_durability_settings_are_on(tmp_path: Path, setting: str) -> None:
     with embedded_postgres(tmp_path) as url:
         assert value(url, f"SHOW {setting}") == "on"
 
 
-def test_text_sorts_by_code_point_and_letters_beyond_ascii_have_cases(postgres_url: str) -> None:
+def test_text_sorts_by_code_point_with_unicode_case_mapping(postgres_url: str) -> None:
     assert value(postgres_url, "SELECT ('Z' < 'a', upper('é'))::text") == "(t,É)"
 
 
 @pytest.mark.parametrize("password", ["wrong", None])
-def test_a_wrong_password_is_refused(postgres_url: str, password: str | None) -> None:
+def test_wrong_password_is_refused(postgres_url: str, password: str | None) -> None:
     url = make_url(postgres_url)._replace(password=password)
     with pytest.raises(psycopg.OperationalError, match="password"):
         connect(url.render_as_string(hide_password=False))
 
 
-def test_a_database_of_the_tests_own_is_empty(database_url: str) -> None:
+def test_test_database_is_empty(database_url: str) -> None:
     assert value(database_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
 
 
-def test_nobody_else_may_enter(data: Path) -> None:
+def test_cluster_and_password_are_private(data: Path) -> None:
     with embedded_postgres(data) as url:
         host = make_url(url).query["host"]
         assert isinstance(host, str)
@@ -151,14 +151,14 @@ def test_nobody_else_may_enter(data: Path) -> None:
         assert stat.S_IMODE((data / "postgres" / PASSWORD_FILE).stat().st_mode) == 0o600
 
 
-def test_it_does_not_run_as_root_and_has_at_most_the_capability_to_pass_folders(data: Path) -> None:
+def test_server_runs_unprivileged_with_at_most_one_capability(data: Path) -> None:
     with embedded_postgres(data):
         words = Path(f"/proc/{postmaster(data)}/status").read_text().split()
     assert int(words[words.index("Uid:") + 1]) != 0
     assert int(words[words.index("CapEff:") + 1], 16) in {0, 1 << 1, 1 << 2}
 
 
-def test_the_password_is_in_no_command_and_no_log(stopped: Path) -> None:
+def test_password_is_in_no_command_or_log(stopped: Path) -> None:
     password = (stopped / "postgres" / PASSWORD_FILE).read_text()
     command = (stopped / "postgres" / "postmaster.opts").read_text()
     logs = [(stopped / name).read_text() for name in ("postgres.log.1", "postgres.log")]
@@ -167,7 +167,7 @@ def test_the_password_is_in_no_command_and_no_log(stopped: Path) -> None:
     assert password not in "".join((command, *logs))
 
 
-def test_data_outlives_a_restart(data: Path) -> None:
+def test_data_survives_a_restart(data: Path) -> None:
     with embedded_postgres(data) as url:
         connect(url).execute("CREATE TABLE kept AS SELECT 17 AS id").connection.close()
     assert is_stopped(data)
@@ -175,7 +175,7 @@ def test_data_outlives_a_restart(data: Path) -> None:
         assert value(url, "SELECT id FROM kept") == 17
 
 
-def test_the_last_holder_stops_it(data: Path) -> None:
+def test_last_process_stops_the_server(data: Path) -> None:
     with embedded_postgres(data) as first:
         with embedded_postgres(data) as second, holder(data):
             assert first == second
@@ -183,7 +183,7 @@ def test_the_last_holder_stops_it(data: Path) -> None:
     assert is_stopped(data)
 
 
-def test_one_of_several_holders_leaves_first(data: Path) -> None:
+def test_server_keeps_running_while_another_process_uses_it(data: Path) -> None:
     with holder(data):
         pid = postmaster(data)
         with embedded_postgres(data) as url:
@@ -192,9 +192,9 @@ def test_one_of_several_holders_leaves_first(data: Path) -> None:
         assert not is_stopped(data)
 
 
-def test_two_that_start_at_once_share_a_new_cluster(tmp_path: Path) -> None:
+def test_concurrent_first_starts_share_one_cluster(tmp_path: Path) -> None:
     with started(tmp_path) as one, started(tmp_path) as other:
-        assert [ready(one), ready(other)] == ["ready\n"] * 2
+        assert [read_line(one), read_line(other)] == ["ready\n"] * 2
         pid = postmaster(tmp_path)
         one.communicate()
         assert postmaster(tmp_path) == pid
@@ -202,7 +202,7 @@ def test_two_that_start_at_once_share_a_new_cluster(tmp_path: Path) -> None:
     assert is_stopped(tmp_path)
 
 
-def test_what_a_killed_holder_leaves_is_found_and_stopped(data: Path) -> None:
+def test_server_of_a_killed_process_is_reused_and_stopped(data: Path) -> None:
     with holder(data) as killed:
         pid = postmaster(data)
         killed.send_signal(signal.SIGKILL)
@@ -213,23 +213,23 @@ def test_what_a_killed_holder_leaves_is_found_and_stopped(data: Path) -> None:
     assert is_stopped(data)
 
 
-def test_ctrl_c_reaches_the_holder_and_leaves_it_its_database(data: Path) -> None:
+def test_ctrl_c_does_not_stop_the_server_before_its_user(data: Path) -> None:
     with holder(data) as process:
         os.killpg(process.pid, signal.SIGINT)
-        # Closing its input as `communicate` does at once could end the holder before it has heard.
-        assert ready(process) == "still there\n"
+        # `communicate` closes its input at once, which could end the process before it handles the signal.
+        assert read_line(process) == "still there\n"
         process.communicate()
     assert is_stopped(data)
 
 
-def test_a_holder_that_exits_on_sigterm_stops_it(data: Path) -> None:
+def test_process_that_exits_on_sigterm_stops_the_server(data: Path) -> None:
     with holder(data) as process:
         process.terminate()
         process.communicate()
     assert is_stopped(data)
 
 
-def test_it_recovers_when_it_was_killed(data: Path) -> None:
+def test_server_recovers_after_a_kill(data: Path) -> None:
     with embedded_postgres(data) as url:
         connect(url).execute("CREATE TABLE kept AS SELECT 17 AS id").connection.close()
         os.kill(postmaster(data), signal.SIGKILL)
@@ -238,7 +238,7 @@ def test_it_recovers_when_it_was_killed(data: Path) -> None:
     assert "was not properly shut down" in (data / "postgres.log").read_text()
 
 
-def test_it_is_started_again_when_it_dies_under_those_who_use_it(data: Path) -> None:
+def test_dead_server_is_restarted_by_its_users(data: Path) -> None:
     with holder(data), embedded_postgres(data) as url:
         connect(url).execute("CREATE TABLE kept AS SELECT 17 AS id").connection.close()
         first = postmaster(data)
@@ -250,7 +250,7 @@ def test_it_is_started_again_when_it_dies_under_those_who_use_it(data: Path) -> 
         assert value(url, "SELECT id FROM kept") == 17
 
 
-def test_a_process_number_that_was_given_away_does_not_stop_it_from_starting(data: Path) -> None:
+def test_reused_pid_does_not_prevent_a_start(data: Path) -> None:
     with subprocess.Popen(["sleep", "60"], user=Server.of(data).account.uid) as innocent:
         (data / "postgres" / "postmaster.pid").write_text(f"{innocent.pid}\n{data / 'postgres'}\n")
         with embedded_postgres(data) as url:
@@ -259,13 +259,13 @@ def test_a_process_number_that_was_given_away_does_not_stop_it_from_starting(dat
         innocent.kill()
 
 
-def test_a_damaged_pid_file_does_not_stop_it_from_starting(data: Path) -> None:
+def test_damaged_pid_file_does_not_prevent_a_start(data: Path) -> None:
     (data / "postgres" / "postmaster.pid").write_bytes(b"\0\0\0\0")
     with embedded_postgres(data) as url:
         assert value(url, "SELECT 1") == 1
 
 
-def test_a_creation_that_was_cut_off_is_cleared_away(stopped: Path) -> None:
+def test_interrupted_creation_is_cleaned_up(stopped: Path) -> None:
     assert {path.name for path in stopped.iterdir()} == {
         "postgres",
         "postgres.lock",
@@ -276,7 +276,7 @@ def test_a_creation_that_was_cut_off_is_cleared_away(stopped: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["long" * 30, "a b:c,d'e$f\"g%h"])
-def test_paths_that_make_no_good_address_work(stopped: Path, tmp_path: Path, name: str) -> None:
+def test_data_folder_with_an_unsuitable_socket_path_works(stopped: Path, tmp_path: Path, name: str) -> None:
     data = tmp_path / name
     shutil.copytree(stopped, data)
     with embedded_postgres(data) as url:
@@ -287,26 +287,26 @@ def test_paths_that_make_no_good_address_work(stopped: Path, tmp_path: Path, nam
     assert not sockets.exists()
 
 
-def test_a_socket_folder_that_is_open_to_others_is_refused(tmp_path: Path) -> None:
+def test_socket_folder_open_to_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     with pytest.raises(UnavailableError, match="0700"):
         make_private_folder(tmp_path / "open", os.getuid())
 
 
-def test_a_link_in_the_place_of_the_socket_folder_is_refused(tmp_path: Path) -> None:
+def test_symlink_as_socket_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "private").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "private")
     with pytest.raises(UnavailableError, match="0700"):
         make_private_folder(tmp_path / "link", os.getuid())
 
 
-def test_a_cluster_of_another_version_is_refused_in_words(data: Path) -> None:
+def test_cluster_of_another_version_is_refused(data: Path) -> None:
     (data / "postgres" / "PG_VERSION").write_text("17\n")
-    with pytest.raises(UnavailableError, match="made by PostgreSQL 17"), embedded_postgres(data):
+    with pytest.raises(UnavailableError, match="created by PostgreSQL 17"), embedded_postgres(data):
         pass
 
 
-def test_a_server_that_does_not_start_says_why(data: Path) -> None:
+def test_failed_start_reports_the_log(data: Path) -> None:
     (data / "postgres" / "global" / "pg_control").unlink()
     with pytest.raises(UnavailableError, match="could not find the database system"), embedded_postgres(data):
         pass

@@ -1,4 +1,4 @@
-"""Facets, compared with the same counts worked out in Python."""
+"""Facets, compared with counts in Python."""
 
 import threading
 from collections import Counter
@@ -10,7 +10,7 @@ from sqlalchemy import event, insert, text
 
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Picture
-from app.catalogue.filters.facets import LONGEST, MOST_FIELDS, MOST_VALUES, Count, FacetCounts, Facets, Field, count
+from app.catalogue.filters.facets import MAX_FIELDS, MAX_LENGTH, MAX_VALUES, Count, FacetCounts, Facets, Field, count
 from app.catalogue.filters.sql import passes
 from app.search.filter import read_filter
 
@@ -34,7 +34,7 @@ def counted(database: Database, label: str | None = None, filter_: str | None = 
 def expected(pictures: list[dict[str, Any]]) -> Facets:
     labels = Counter(one["label"] for one in pictures if one.get("label") is not None)
     names = Counter(name for one in pictures for name in one.get("metadata_", {}))
-    frequent = sorted(names, key=lambda name: (-names[name], name))[:MOST_FIELDS]
+    frequent = sorted(names, key=lambda name: (-names[name], name))[:MAX_FIELDS]
     return Facets(
         [Count(label, number) for label, number in sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:50]],
         [
@@ -51,13 +51,13 @@ def field(name: str, held: list[Any]) -> Field:
     if kind == "other":
         return Field(name, "other", len(held), [], len(distinct))
     counts = Counter(held)
-    values = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
+    values = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_VALUES]
     ends = (float(min(held)), float(max(held))) if kind == "number" else (None, None)
     return Field(name, kind, len(held), [Count(*value) for value in values], len(distinct), *ends)  # type: ignore[arg-type]
 
 
 def drawn(seed: int, many: int) -> list[dict[str, Any]]:
-    """Pictures with fields of every kind: few values, many, one for each picture, lists, and names in odd signs."""
+    """Draw images with fields of all types: few values, many, unique ones, lists, and unusual names."""
     rng = np.random.default_rng(seed)
 
     def fields(number: int) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def drawn(seed: int, many: int) -> list[dict[str, Any]]:
     return [{"label": labels[rng.integers(len(labels))], "metadata_": fields(number)} for number in range(many)]
 
 
-def test_they_are_what_counting_in_python_gives(database: Database) -> None:
+def test_facets_equal_counts_in_python(database: Database) -> None:
     pictures = drawn(0, 400)
     fill(database, pictures)
     assert counted(database) == expected(pictures)
@@ -85,25 +85,25 @@ def test_they_are_what_counting_in_python_gives(database: Database) -> None:
     assert counted(database, "boots", '{"sale": true}') == expected(some)
 
 
-def test_without_labels_there_are_no_more_fields_than_with_them(database: Database) -> None:
-    pictures = [{"metadata_": {f"field {number:03}": number for number in range(2 * MOST_FIELDS)}}]
+def test_number_of_fields_is_limited_without_labels_too(database: Database) -> None:
+    pictures = [{"metadata_": {f"field {number:03}": number for number in range(2 * MAX_FIELDS)}}]
     fill(database, pictures)
     assert counted(database) == expected(pictures)
-    assert len(counted(database).fields) == MOST_FIELDS
+    assert len(counted(database).fields) == MAX_FIELDS
 
 
-def test_a_field_named_as_nothing_is_not_taken_for_the_label(database: Database) -> None:
+def test_field_with_an_empty_name_is_not_the_label(database: Database) -> None:
     fill(database, [{"label": "boots", "metadata_": {"": "hats"}}])
     assert counted(database) == Facets([Count("boots", 1)], [Field("", "text", 1, [Count("hats", 1)], 1)])
 
 
-def test_what_is_too_long_to_choose_is_counted_and_not_shown(database: Database) -> None:
-    short, long = "x" * LONGEST, "x" * (LONGEST + 1)
+def test_long_values_are_counted_but_not_returned(database: Database) -> None:
+    short, long = "x" * MAX_LENGTH, "x" * (MAX_LENGTH + 1)
     fill(database, [{"label": long, "metadata_": {"a": long, long: 1}}, {"label": short, "metadata_": {"a": short}}])
     assert counted(database) == Facets([Count(short, 1)], [Field("a", "text", 2, [Count(short, 1)], 2)])
 
 
-def test_all_who_ask_at_once_have_it_counted_once(database: Database) -> None:
+def test_concurrent_requests_count_once(database: Database) -> None:
     fill(database, drawn(1, 50))
     facets, scans, together = FacetCounts(), list[str](), threading.Barrier(20)
 
@@ -119,10 +119,10 @@ def test_all_who_ask_at_once_have_it_counted_once(database: Database) -> None:
     with ThreadPoolExecutor(20) as threads:
         found = list(threads.map(ask, range(20)))
     assert all(one is found[0] for one in found)
-    assert len(scans) == 1, "labels, fields and values together"
+    assert len(scans) == 1, "one statement for labels, fields and values"
 
 
-def test_a_change_is_counted_again(database: Database) -> None:
+def test_change_invalidates_cached_facets(database: Database) -> None:
     facets = FacetCounts()
     assert facets.of(database, None, None).labels == []
     fill(database, [{"label": "boots"}])

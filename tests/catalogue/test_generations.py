@@ -1,4 +1,4 @@
-"""Which network the catalogue is encoded by."""
+"""Index versions of the catalogue."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,7 +32,7 @@ def add_picture(database: Database) -> None:
         session.add(Picture(key="one", metadata_={}, **facts))
 
 
-def test_a_new_catalogue_takes_the_network_that_comes_first(database: Database) -> None:
+def test_new_catalogue_adopts_the_first_network(database: Database) -> None:
     adopted = adopt(database, FAKE_NETWORK)
     with database.asking() as session:
         generation = queries.generation_in_use(session)
@@ -45,15 +45,15 @@ def test_a_new_catalogue_takes_the_network_that_comes_first(database: Database) 
     assert (generation.bits, generation.feature_dim, generation.next_slot) == (BITS, FEATURE_DIM, 0)
 
 
-def test_the_same_network_again_changes_nothing(database: Database) -> None:
+def test_adopting_the_active_network_changes_nothing(database: Database) -> None:
     first = adopt(database, FAKE_NETWORK)
     before = seq(database)
-    # The name and what was measured do not decide a code.
+    # Name and metrics do not affect the codes.
     assert adopt(database, replace(FAKE_NETWORK, name="renamed", metrics={"map": 1})) == first
     assert seq(database) == before
 
 
-def test_an_empty_catalogue_moves_to_another_network_as_a_change(database: Database) -> None:
+def test_empty_catalogue_switches_network_as_a_change(database: Database) -> None:
     first, before = adopt(database, FAKE_NETWORK), seq(database)
     second = adopt(database, OTHER)
     assert second != first
@@ -62,13 +62,13 @@ def test_an_empty_catalogue_moves_to_another_network_as_a_change(database: Datab
         assert session.scalars(select(CatalogueState.index_version_id)).one() == second
 
 
-def test_a_network_that_comes_back_gets_its_generation_back(database: Database) -> None:
+def test_returning_network_gets_its_index_version_back(database: Database) -> None:
     first = adopt(database, FAKE_NETWORK)
     adopt(database, OTHER)
     assert adopt(database, FAKE_NETWORK) == first
 
 
-def test_without_a_wish_the_catalogues_own_network_is_used(database: Database) -> None:
+def test_default_model_is_the_active_one(database: Database) -> None:
     with database.asking() as session:
         assert generations.model_for(session, None) == generations.DEFAULT_MODEL
     adopt(database, FAKE_NETWORK)
@@ -77,14 +77,14 @@ def test_without_a_wish_the_catalogues_own_network_is_used(database: Database) -
         assert generations.model_for(session, "wished") == "wished"
 
 
-def test_a_network_that_ships_is_known_by_its_name(database: Database) -> None:
+def test_shipped_network_is_stored_by_name(database: Database) -> None:
     with database.begin() as session:
         generations.adopt(session, FAKE_NETWORK, PRETRAINED / "fake.json")
     with database.asking() as session:
         assert generations.model_for(session, None) == "fake"
 
 
-def test_a_catalogue_with_pictures_refuses_another_network_and_says_what_to_do(database: Database) -> None:
+def test_nonempty_catalogue_refuses_another_network(database: Database) -> None:
     first, before = adopt(database, FAKE_NETWORK), seq(database)
     add_picture(database)
     with pytest.raises(ModelMismatchError) as caught:
@@ -102,7 +102,7 @@ def test_a_catalogue_with_pictures_refuses_another_network_and_says_what_to_do(d
     assert seq(database) == before
 
 
-def test_processes_that_start_at_once_share_one_generation(database: Database) -> None:
+def test_concurrent_starts_share_one_index_version(database: Database) -> None:
     with ThreadPoolExecutor(4) as threads:
         adopted = set(threads.map(lambda _: adopt(database, FAKE_NETWORK), range(4)))
     assert len(adopted) == 1
@@ -110,12 +110,12 @@ def test_processes_that_start_at_once_share_one_generation(database: Database) -
         assert session.scalar(select(func.count(Generation.id))) == 1
 
 
-def test_vectors_of_half_the_space_are_a_generation_of_their_own(database: Database) -> None:
+def test_float16_vectors_are_a_separate_index_version(database: Database) -> None:
     first = adopt(database, FAKE_NETWORK)
     add_picture(database)
     with database.begin() as session:
-        assert generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, "what is in use stays"
-        half = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
-        assert (half.id != first, half.vector_dtype) == (True, "f16")
-        assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == half.id
+        assert generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, "the active one stays"
+        float16_version = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
+        assert (float16_version.id != first, float16_version.vector_dtype) == (True, "f16")
+        assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == float16_version.id
         assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT).id == first

@@ -1,4 +1,4 @@
-"""Statements wait for a slow server, and give up on one that is suspended."""
+"""Statements wait for a slow server, and fail on a suspended one."""
 
 import os
 import signal
@@ -23,17 +23,17 @@ SILENCE_S, PATIENCE_S = 0.5, 60
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "SILENCE_S", SILENCE_S)
-    monkeypatch.setattr(liveness, "TRY_S", 2)
+    monkeypatch.setattr(liveness, "PROBE_TIMEOUT_S", 2)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
-    """A data folder whose server runs, and goes on at the end if a test has suspended it."""
+    """A data folder with a running server, resumed at the end of the test."""
     with embedded_postgres(tmp_path):
         yield tmp_path
-        tell(tmp_path, signal.SIGCONT)
+        send_signal(tmp_path, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -42,92 +42,90 @@ def own_database(data: Path) -> Iterator[Database]:
         yield opened
 
 
-def processes(data: Path) -> list[int]:
+def server_pids(data: Path) -> list[int]:
     server = int((data / "postgres" / "postmaster.pid").read_text().split()[0])
     children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
     return [server, *map(int, children)]
 
 
-def tell(data: Path, number: signal.Signals) -> None:
-    for process in processes(data):
+def send_signal(data: Path, number: signal.Signals) -> None:
+    for process in server_pids(data):
         os.kill(process, number)
 
 
-def ask(database: Database, statement: str = "SELECT 1") -> object:
+def run_statement(database: Database, statement: str = "SELECT 1") -> object:
     with database.asking() as session:
         return session.execute(text(statement)).scalar_one()
 
 
-def test_a_slow_statement_is_waited_for(own_database: Database) -> None:
-    assert ask(own_database, "SELECT 1 FROM pg_sleep(3)") == 1
+def test_slow_statement_is_not_interrupted(own_database: Database) -> None:
+    assert run_statement(own_database, "SELECT 1 FROM pg_sleep(3)") == 1
     own_database.ping()
 
 
 def seconds_until(succeeds: Callable[[], bool]) -> float:
-    began = time.monotonic()
+    started_at = time.monotonic()
     while not succeeds():
-        assert time.monotonic() - began < PATIENCE_S
+        assert time.monotonic() - started_at < PATIENCE_S
         time.sleep(0.05)
-    return time.monotonic() - began
+    return time.monotonic() - started_at
 
 
 def is_refused_at_once(database: Database) -> bool:
-    began = time.monotonic()
+    started_at = time.monotonic()
     with pytest.raises(UnavailableError):
-        ask(database)
-    return time.monotonic() - began < 0.2
+        run_statement(database)
+    return time.monotonic() - started_at < 0.2
 
 
 def answers(database: Database) -> bool:
     try:
-        return ask(database) == 1
+        return run_statement(database) == 1
     except UnavailableError:
         return False
 
 
-def test_a_suspended_server_fails_what_waits_refuses_what_comes_and_works_again(
-    data: Path, own_database: Database
-) -> None:
-    ask(own_database)
-    tell(data, signal.SIGSTOP)
-    began = time.monotonic()
-    with pytest.raises(UnavailableError, match="does not answer"):
-        ask(own_database)
-    assert time.monotonic() - began < PATIENCE_S
+def test_suspended_server_fails_statements_until_it_is_resumed(data: Path, own_database: Database) -> None:
+    run_statement(own_database)
+    send_signal(data, signal.SIGSTOP)
+    started_at = time.monotonic()
+    with pytest.raises(UnavailableError, match="does not respond"):
+        run_statement(own_database)
+    assert time.monotonic() - started_at < PATIENCE_S
     seconds_until(lambda: is_refused_at_once(own_database))
-    tell(data, signal.SIGCONT)
+    send_signal(data, signal.SIGCONT)
     seconds_until(lambda: answers(own_database))
 
 
-def test_a_server_whose_processes_cannot_be_looked_up_is_found_silent(
+def test_suspension_is_detected_without_proc_access(
     data: Path, own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "is_suspended", lambda *_: False)
-    ask(own_database)
-    tell(data, signal.SIGSTOP)
-    with pytest.raises(UnavailableError, match="does not answer"):
-        ask(own_database)
-    tell(data, signal.SIGCONT)
+    run_statement(own_database)
+    send_signal(data, signal.SIGSTOP)
+    with pytest.raises(UnavailableError, match="does not respond"):
+        run_statement(own_database)
+    send_signal(data, signal.SIGCONT)
     seconds_until(lambda: answers(own_database))
 
 
-def test_a_transaction_under_way_ends_when_the_server_is_suspended(data: Path, own_database: Database) -> None:
-    def suspend_halfway() -> None:
+def test_transaction_fails_when_the_server_is_suspended(data: Path, own_database: Database) -> None:
+    def suspend_in_a_transaction() -> None:
         with own_database.begin() as session:
             session.execute(text("CREATE TABLE half_made (id int)"))
-            tell(data, signal.SIGSTOP)
+            send_signal(data, signal.SIGSTOP)
 
-    with pytest.raises(UnavailableError, match="does not answer"):
-        suspend_halfway()
-    tell(data, signal.SIGCONT)
+    with pytest.raises(UnavailableError, match="does not respond"):
+        suspend_in_a_transaction()
+    send_signal(data, signal.SIGCONT)
 
 
-def test_one_suspended_backend_is_given_up_and_others_are_not(own_database: Database) -> None:
+def test_suspended_backend_fails_only_its_own_connection(own_database: Database) -> None:
     with own_database.asking() as other, own_database.asking() as session:
         backend = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
         os.kill(backend, signal.SIGSTOP)
         try:
-            with pytest.raises(Exception, match="does not answer"):
+            with pytest.raises(Exception, match="does not respond"):
                 session.execute(text("SELECT 1"))
         finally:
             os.kill(backend, signal.SIGCONT)
@@ -135,7 +133,7 @@ def test_one_suspended_backend_is_given_up_and_others_are_not(own_database: Data
     own_database.ping()
 
 
-def test_looking_for_a_server_that_says_nothing_leaves_other_threads_running(tmp_path: Path) -> None:
+def test_ping_does_not_block_other_threads(tmp_path: Path) -> None:
     ticks, ending = [0], threading.Event()
 
     def tick() -> None:
@@ -154,26 +152,26 @@ def test_looking_for_a_server_that_says_nothing_leaves_other_threads_running(tmp
     assert ticks[0] > 10
 
 
-def test_a_start_beside_a_suspended_server_says_how_to_go_on(data: Path) -> None:
-    tell(data, signal.SIGSTOP)
-    began = time.monotonic()
+def test_start_with_a_suspended_server_reports_how_to_resume_it(data: Path) -> None:
+    send_signal(data, signal.SIGSTOP)
+    started_at = time.monotonic()
     with pytest.raises(UnavailableError, match=r"suspended.*kill -CONT"), embedded_postgres(data):
         pass
-    assert time.monotonic() - began < PATIENCE_S
+    assert time.monotonic() - started_at < PATIENCE_S
 
 
-def test_the_last_to_leave_a_suspended_server_does_not_wait_for_it(tmp_path: Path) -> None:
+def test_stop_does_not_wait_for_a_suspended_server(tmp_path: Path) -> None:
     with embedded_postgres(tmp_path):
-        before = processes(tmp_path)
-        tell(tmp_path, signal.SIGSTOP)
-        began = time.monotonic()
-    assert time.monotonic() - began < PATIENCE_S / 2
+        before = server_pids(tmp_path)
+        send_signal(tmp_path, signal.SIGSTOP)
+        started_at = time.monotonic()
+    assert time.monotonic() - started_at < PATIENCE_S / 2
     for process in before:
         os.kill(process, signal.SIGCONT)
     deadline = time.monotonic() + PATIENCE_S
     while (tmp_path / "postgres" / "postmaster.pid").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    # What a start finds then is a server that was not shut down.
+    # The next start recovers from the immediate stop.
     with embedded_postgres(tmp_path):
         pass

@@ -1,4 +1,4 @@
-"""Work on originals that is cut off: what it leaves behind goes at the next start, and nothing else does."""
+"""Orphan cleanup: files of interrupted operations are deleted at the next start, and no others."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from tests.pictures import encoded, gradient
 
 PICTURE = encoded(gradient(40, 30))
 SHA = content_hash(PICTURE)
-NOTES_AND_DIES = """
+WRITES_A_NOTE_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
 from app.catalogue.storage.ledger import Ledger
@@ -39,24 +39,24 @@ def folder_of(service: Service) -> Path:
 
 
 def files_of(service: Service) -> set[str]:
-    """Everything that lies where pictures do."""
+    """Names of all files in storage."""
     return {path.name for path in (service.settings.data_dir / "pictures").rglob("*") if path.is_file()}
 
 
-def start_again(service: Service) -> None:
-    """A start beside the service, as that of another worker."""
+def start_worker(service: Service) -> None:
+    """Start another worker."""
     with opened(service.settings, service.database):
         pass
 
 
 def killed(service: Service, hashes: Sequence[str]) -> int:
-    """Has a process die while it is at work on originals; returns its number."""
-    process = subprocess.Popen([sys.executable, "-c", NOTES_AND_DIES, str(folder_of(service)), *hashes])
+    """Kill a process that holds a note of originals; return its PID."""
+    process = subprocess.Popen([sys.executable, "-c", WRITES_A_NOTE_AND_DIES, str(folder_of(service)), *hashes])
     assert process.wait() == -signal.SIGKILL
     return process.pid
 
 
-def test_work_that_ends_well_leaves_no_note(service: Service) -> None:
+def test_successful_operation_leaves_no_note(service: Service) -> None:
     (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
     assert added.id is not None
     service.ingest.add([Upload(encoded(gradient(41, 30)), "one", {})])
@@ -66,25 +66,23 @@ def test_work_that_ends_well_leaves_no_note(service: Service) -> None:
     assert list(folder_of(service).iterdir()) == []
 
 
-def test_an_original_whose_row_never_came_goes_at_the_next_start(
+def test_original_of_a_failed_commit_is_deleted_at_the_next_start(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object) -> None:
+    def raise_unavailable(*_: object) -> None:
         raise UnavailableError("The database cannot be reached.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(changes, "put_pictures", away)
+        patched.setattr(changes, "put_pictures", raise_unavailable)
         with pytest.raises(UnavailableError):
             service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
-    start_again(service)
+    start_worker(service)
     assert files_of(service) == set()
     assert list(folder_of(service).iterdir()) == []
 
 
-def test_an_original_that_could_not_be_deleted_goes_at_the_next_start(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_deletion_is_retried_at_the_next_start(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
     assert added.id is not None
 
@@ -95,64 +93,64 @@ def test_an_original_that_could_not_be_deleted_goes_at_the_next_start(
         patched.setattr(PictureFiles, "remove", fail)
         service.ingest.delete(added.id)
     assert SHA in files_of(service)
-    start_again(service)
+    start_worker(service)
     assert files_of(service) == set()
 
 
-def test_what_is_deleted_during_a_backup_goes_at_the_next_start(service: Service) -> None:
+def test_deletion_during_a_backup_is_done_at_the_next_start(service: Service) -> None:
     (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
     assert added.id is not None
     with exclusively(service.database, Lock.BACKUP):
         service.ingest.delete(added.id)
-        start_again(service)
+        start_worker(service)
         assert SHA in files_of(service)
-    start_again(service)
+    start_worker(service)
     assert files_of(service) == set()
 
 
-def test_a_killed_process_leaves_nothing(service: Service) -> None:
+def test_files_of_a_killed_process_are_cleaned_up(service: Service) -> None:
     files = PictureFiles(service.settings.data_dir / "pictures")
     files.store({SHA: PICTURE})
     files.store_thumbnails({SHA: b"small"})
     process = killed(service, [SHA])
     files.original(SHA).with_name(f".{SHA}.{process}.00").write_bytes(PICTURE[:10])
     files.thumbnail(SHA).with_name(f".{SHA}.jpg.{process}.00").write_bytes(b"sm")
-    start_again(service)
+    start_worker(service)
     assert files_of(service) == set()
 
 
-def test_what_a_picture_uses_stays(service: Service) -> None:
+def test_used_originals_are_kept(service: Service) -> None:
     service.ingest.add([Upload(PICTURE, "one", {})])
     killed(service, [SHA])
-    start_again(service)
+    start_worker(service)
     assert SHA in files_of(service)
     assert list(folder_of(service).iterdir()) == []
 
 
-def test_what_somebody_is_at_work_on_is_left_to_them(service: Service) -> None:
+def test_originals_of_a_running_operation_are_kept(service: Service) -> None:
     files = PictureFiles(service.settings.data_dir / "pictures")
     with Ledger(folder_of(service)).note([SHA]):
         files.store({SHA: PICTURE})
-        start_again(service)
+        start_worker(service)
         assert files_of(service) == {SHA}
     assert list(folder_of(service).iterdir()) == []
 
 
-def test_without_a_folder_for_notes_work_goes_on(service: Service) -> None:
+def test_operation_works_without_a_ledger_folder(service: Service) -> None:
     folder_of(service).write_bytes(b"no folder")
     service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
 
 
-def test_without_room_for_a_note_work_goes_on(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operation_works_without_space_for_a_note(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(private, "create", lambda _: os.open("/dev/full", os.O_WRONLY))
     service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
 
 
-def test_while_the_database_is_away_notes_stay(service: Service) -> None:
+def test_notes_are_kept_while_the_database_is_unavailable(service: Service) -> None:
     killed(service, [SHA])
-    nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    nowhere = Database("postgresql+psycopg://user@127.0.0.1:1/nothing")
     files = PictureFiles(service.settings.data_dir / "pictures")
     OrphanCleanup(Ledger(folder_of(service)), nowhere, files).settle()
     nowhere.close()

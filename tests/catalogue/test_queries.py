@@ -1,4 +1,4 @@
-"""Questions whose size grows with the request."""
+"""Queries with many parameters."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from app.catalogue.database.tables import Picture
 from app.catalogue.queries import firsts
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
-# More than a statement takes as parameters of their own.
+# More than the maximum number of parameters of a statement.
 MANY = 70_000
 
 
@@ -20,7 +20,7 @@ def group(picture: dict[str, Any], field: str) -> str | None:
     return None if value is None else json.dumps(value, sort_keys=True)
 
 
-def test_the_first_of_each_group_is_found(database: Database) -> None:
+def test_firsts_returns_the_first_image_of_each_group(database: Database) -> None:
     rng = np.random.default_rng(0)
     values = (None, 1, 1.0, "1", True, [1, 2], {"b": 1, "a": None}, {"a": None, "b": 1}, "it's 100 %")
     pictures: list[dict[str, Any]] = [
@@ -46,7 +46,7 @@ def test_the_first_of_each_group_is_found(database: Database) -> None:
                 assert firsts(connection, asked, field, most) == sorted(best.values())[:most]
 
 
-def test_it_is_found_among_more_than_a_statement_has_parameters(database: Database) -> None:
+def test_firsts_accepts_more_ids_than_a_statement_has_parameters(database: Database) -> None:
     with database.begin() as session:
         session.execute(
             text(

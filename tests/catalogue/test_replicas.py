@@ -1,4 +1,4 @@
-"""Several replicas over one database and one Milvus: what any of them acknowledged all of them find, at once."""
+"""Replicas that share a database and Milvus: each finds what any of them acknowledged."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ from app.search.index import LocalIndex
 from app.search.milvus.index import MilvusIndex
 from app.search.types import Match, Mode, SearchOptions
 from app.settings import Settings
-from tests.catalogue.test_follower import add, agree, answer, ids, opened, picture
+from tests.catalogue.test_index_sync import add, agree, answer, ids, opened, picture
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.networks import fake_networks
 from tests.milvus import running_milvus
@@ -34,12 +34,12 @@ from tests.milvus import running_milvus
 
 @pytest.fixture
 def replicas(in_milvus: Settings, tmp_path: Path) -> Iterator[tuple[Service, Service]]:
-    """Two that share originals, as they would by a network's file system, and nothing else."""
+    """Two replicas that share originals, as on a network file system."""
     with ExitStack() as stack:
         yield opened(in_milvus, stack), opened(in_milvus, stack)
 
 
-def test_replicas_agree_on_whatever_happened(replicas: tuple[Service, Service]) -> None:
+def test_replicas_agree_after_every_kind_of_change(replicas: tuple[Service, Service]) -> None:
     one, two = replicas
     added = [add((one, two)[at % 2], f"key {at}", at, "boots" if at % 3 else "hats") for at in range(12)]
     assert ids(one) == ids(two) == added
@@ -56,7 +56,7 @@ def test_replicas_agree_on_whatever_happened(replicas: tuple[Service, Service]) 
     assert len(one.index) == len(two.index) == 11
 
 
-def test_a_replica_counts_what_it_does_not_hold(replicas: tuple[Service, Service], in_milvus: Settings) -> None:
+def test_replica_counts_images_in_milvus(replicas: tuple[Service, Service], in_milvus: Settings) -> None:
     one, _ = replicas
     for at in range(5):
         add(one, f"key {at}", at)
@@ -71,7 +71,7 @@ def test_a_replica_counts_what_it_does_not_hold(replicas: tuple[Service, Service
         assert len(fresh.index) == 5
 
 
-def test_additions_through_all_replicas_at_once_are_all_found(replicas: tuple[Service, Service]) -> None:
+def test_concurrent_additions_through_all_replicas_are_found(replicas: tuple[Service, Service]) -> None:
     def add_one(number: int) -> int:
         writer, reader = replicas[number % 2], replicas[1 - number % 2]
         new = add(writer, f"key {number}", number)
@@ -84,7 +84,7 @@ def test_additions_through_all_replicas_at_once_are_all_found(replicas: tuple[Se
     assert ids(replicas[0]) == ids(replicas[1]) == sorted(added)
 
 
-def test_a_picture_that_is_replaced_over_and_over_is_found_at_every_moment(replicas: tuple[Service, Service]) -> None:
+def test_image_is_found_while_it_is_replaced_repeatedly(replicas: tuple[Service, Service]) -> None:
     one, two = replicas
     kept = add(one, "changing", 0)
     for at in range(1, 6):
@@ -100,7 +100,7 @@ def test_a_picture_that_is_replaced_over_and_over_is_found_at_every_moment(repli
         assert all(kept in looked.result() and len(looked.result()) == 6 for looked in looking)
 
 
-def test_without_milvus_nothing_is_acknowledged_and_afterwards_all_is_well(settings: Settings, tmp_path: Path) -> None:
+def test_milvus_outage_raises_unavailable_and_recovers(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "milvus"
     folder.mkdir()
     with running_milvus(folder) as server, ExitStack() as stack:
@@ -119,7 +119,7 @@ def test_without_milvus_nothing_is_acknowledged_and_afterwards_all_is_well(setti
         service.index.require()
 
 
-def test_a_catalogue_moves_to_milvus_and_back_while_it_is_searched(in_milvus: Settings) -> None:
+def test_reindex_moves_a_catalogue_to_milvus_and_back(in_milvus: Settings) -> None:
     local = in_milvus.model_copy(update={"index_backend": "local"})
     with ExitStack() as stack:
         database = stack.enter_context(closing(Database(str(local.database_url))))
@@ -129,12 +129,12 @@ def test_a_catalogue_moves_to_milvus_and_back_while_it_is_searched(in_milvus: Se
         added = [add(service, f"key {at}", at) for at in range(8)]
         assert isinstance(service.index, LocalIndex)
         before = [answer(service, at) for at in range(8)]
-        move(service, in_milvus)
+        reindex(service, in_milvus)
         for at in range(8):
-            same(answer(service, at), before[at])
+            assert_same(answer(service, at), before[at])
         assert isinstance(service.index, MilvusIndex)
         add(service, "new", 50)
-        move(service, local)
+        reindex(service, local)
         assert answer(service, 50)[0][0].distance == 0
         assert ids(service)[:8] == added
 
@@ -142,24 +142,24 @@ def test_a_catalogue_moves_to_milvus_and_back_while_it_is_searched(in_milvus: Se
 Found = list[tuple[Match, str, str | None]]
 
 
-def same(one: Found, two: Found) -> None:
-    """Sums of floats in another order may differ in the last digit."""
+def assert_same(one: Found, two: Found) -> None:
+    """Compare results; float sums in another order may differ in the last digit."""
     assert [(match.id, match.hamming, key) for match, key, _ in one] == [(m.id, m.hamming, key) for m, key, _ in two]
     np.testing.assert_allclose([match.distance for match, *_ in one], [m.distance for m, *_ in two], rtol=1e-6)
 
 
-def move(service: Service, settings: Settings) -> None:
-    """What `lookalike reindex` does, with the fake network."""
+def reindex(service: Service, settings: Settings) -> None:
+    """Reindex as `lookalike reindex` does, with the fake network."""
     encoder = FakeEncoder()
     with service.database.begin() as session:
-        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
-    with closing(open_index(service.database, generation, places(settings))) as index:
+        index_version = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
+    with closing(open_index(service.database, index_version, places(settings))) as index:
         prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
-        encodings = Encodings(service.database, prepare, encoder, index, generation.id)
+        encodings = Encodings(service.database, prepare, encoder, index, index_version.id)
         Reencode(service.database, service.files, encodings).run(lambda *_: None)
 
 
-def test_an_empty_catalogue_goes_where_the_settings_say_and_a_filled_one_stays(
+def test_index_backend_setting_applies_to_empty_catalogues_only(
     in_milvus: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     local = in_milvus.model_copy(update={"index_backend": "local"})
@@ -171,12 +171,12 @@ def test_an_empty_catalogue_goes_where_the_settings_say_and_a_filled_one_stays(
         service.ingest.add([Upload(picture(1), "one", {})])
     with ExitStack() as stack:
         assert isinstance(opened(local, stack).index, MilvusIndex)
-    assert "the catalogue stays in its index (milvus)" in caplog.text
+    assert "the catalogue keeps its index backend (milvus)" in caplog.text
     with ExitStack() as stack, pytest.raises(LookalikeError, match="LOOKALIKE_MILVUS_URI"):
         opened(local.model_copy(update={"milvus_uri": None}), stack)
 
 
-def test_one_file_of_milvus_lite_serves_one_process(settings: Settings, tmp_path: Path) -> None:
+def test_milvus_lite_file_is_for_one_process(settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "lite.db"
     in_file = settings.model_copy(update={"index_backend": "milvus", "milvus_uri": str(file)})
     script = "import sys, pymilvus; c = pymilvus.MilvusClient(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
@@ -199,6 +199,6 @@ def test_one_file_of_milvus_lite_serves_one_process(settings: Settings, tmp_path
         Settings(index_backend="milvus", milvus_uri=None, _env_file=None)
 
 
-def test_there_is_nothing_to_sync_where_the_index_is_in_files(settings: Settings) -> None:
+def test_sync_of_a_local_index_is_refused(settings: Settings) -> None:
     with pytest.raises(LookalikeError, match="check --repair"), open_sync(settings):
         pass

@@ -1,4 +1,4 @@
-"""A backup that is not whole, damaged or in the way says so in a sentence, changes nothing, and can be tried again."""
+"""Restore from incomplete, damaged or conflicting backups: a clear error, no changes, and a retry works."""
 
 import errno
 import json
@@ -55,24 +55,24 @@ with closing(Database(url)) as database:
 
 @pytest.fixture
 def source(service: Service, tmp_path: Path) -> Path:
-    """A backup of a dozen pictures."""
+    """A backup of a dozen images."""
     add(service, *range(COUNT))
     save(service, tmp_path / "backup")
     return tmp_path / "backup"
 
 
-def nothing(*_: int) -> None:
-    """Hears how far it is."""
+def no_progress(*_: int) -> None:
+    """Progress callback that does nothing."""
 
 
 def restored(elsewhere: Settings, source: Path, *, without_missing: bool = False) -> Restored:
     with closing(Database(str(elsewhere.database_url))) as database:
         pictures = open_pictures(elsewhere.storage_url, elsewhere.data_dir)
-        return restore(database, pictures, elsewhere.data_dir, source, nothing, without_missing=without_missing)
+        return restore(database, pictures, elsewhere.data_dir, source, no_progress, without_missing=without_missing)
 
 
-def refusal(elsewhere: Settings, source: Path) -> str:
-    """The sentence with which a restore is refused; nothing is changed by it."""
+def refusal_message(elsewhere: Settings, source: Path) -> str:
+    """Return the error message of a refused restore; check that it changed nothing."""
     with pytest.raises(LookalikeError) as refused:
         restored(elsewhere, source)
     require_empty(elsewhere)
@@ -92,14 +92,14 @@ def found_by_check(elsewhere: Settings, *, repair: bool = False) -> list[tuple[s
         assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
     ):
         check = Check(database, service.files, service.index, service.encodings)
-        found = check.run(0, nothing)
+        found = check.run(0, no_progress)
         if repair:
             assert check.repair(found) == []
-            return [(one.kind, one.name) for one in check.run(0, nothing)]
+            return [(one.kind, one.name) for one in check.run(0, no_progress)]
         return [(one.kind, one.name) for one in found]
 
 
-def moment(source: Path) -> Path:
+def snapshot_folder(source: Path) -> Path:
     return source / str(json.loads((source / "manifest.json").read_text())["folder"])
 
 
@@ -122,19 +122,19 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(bytes(data))
 
 
-def test_another_folder_is_told_from_a_backup(source: Path, elsewhere: Settings, tmp_path: Path) -> None:
-    assert "nowhere is not a folder" in refusal(elsewhere, tmp_path / "nowhere")
+def test_folder_without_a_backup_is_refused(source: Path, elsewhere: Settings, tmp_path: Path) -> None:
+    assert "nowhere is not a folder" in refusal_message(elsewhere, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    assert "has no manifest.json" in refusal(elsewhere, tmp_path / "empty")
-    assert f"Name the whole one: {source}." in refusal(elsewhere, moment(source))
+    assert "has no manifest.json" in refusal_message(elsewhere, tmp_path / "empty")
+    assert f"Name the whole one: {source}." in refusal_message(elsewhere, snapshot_folder(source))
     (source / "manifest.json").unlink()
-    assert "was cut off before its manifest.json was written" in refusal(elsewhere, source)
+    assert "was cut off before its manifest.json was written" in refusal_message(elsewhere, source)
 
 
 @pytest.mark.parametrize("written", ["", "{", "[]", "null", '"text"', "[" * 100_000, "\x00", "{}"])
-def test_a_manifest_that_cannot_be_read_is_said_to_be_damaged(source: Path, elsewhere: Settings, written: str) -> None:
+def test_unreadable_manifest_is_reported_as_damaged(source: Path, elsewhere: Settings, written: str) -> None:
     (source / "manifest.json").write_text(written)
-    assert f"{source / 'manifest.json'} is damaged" in refusal(elsewhere, source)
+    assert f"{source / 'manifest.json'} is damaged" in refusal_message(elsewhere, source)
 
 
 @pytest.mark.parametrize(
@@ -147,59 +147,55 @@ def test_a_manifest_that_cannot_be_read_is_said_to_be_damaged(source: Path, else
         ("revision", [None, 7]),
     ],
 )
-def test_odd_values_in_a_manifest_are_said_by_name(
-    source: Path, elsewhere: Settings, name: str, values: list[object]
-) -> None:
+def test_invalid_manifest_values_are_named(source: Path, elsewhere: Settings, name: str, values: list[object]) -> None:
     for value in values:
         change_manifest(source, **{name: value})
-        sentence = refusal(elsewhere, source)
-        assert f"its {name} is missing or has an odd value" in sentence, (value, sentence)
+        message = refusal_message(elsewhere, source)
+        assert f"its {name} is missing or has an odd value" in message, (value, message)
 
 
-def test_a_folder_of_the_moment_that_is_missing_is_named(source: Path, elsewhere: Settings) -> None:
+def test_missing_backup_folder_is_named(source: Path, elsewhere: Settings) -> None:
     change_manifest(source, folder="as-of-another")
-    assert "as-of-another/tables/index_versions is missing" in refusal(elsewhere, source)
+    assert "as-of-another/tables/index_versions is missing" in refusal_message(elsewhere, source)
 
 
-def test_a_column_of_no_table_is_a_sentence(source: Path, elsewhere: Settings) -> None:
+def test_unknown_column_is_reported(source: Path, elsewhere: Settings) -> None:
     columns = json.loads((source / "manifest.json").read_text())["columns"]
     change_manifest(source, columns=columns | {"images": ["of_the_future"]})
-    assert "tables/images is damaged" in refusal(elsewhere, source)
+    assert "tables/images is damaged" in refusal_message(elsewhere, source)
 
 
-def test_a_table_that_is_missing_or_cut_off_is_named(source: Path, elsewhere: Settings) -> None:
-    whole = moment(source) / "tables" / "images"
+def test_missing_or_truncated_table_is_named(source: Path, elsewhere: Settings) -> None:
+    whole = snapshot_folder(source) / "tables" / "images"
     data = whole.read_bytes()
     whole.unlink()
-    assert f"{whole} is missing" in refusal(elsewhere, source)
+    assert f"{whole} is missing" in refusal_message(elsewhere, source)
     for size in (0, 10, len(data) // 2, len(data) - 2, len(data) - 1):
         whole.write_bytes(data[:size])
-        assert f"{whole} is damaged" in refusal(elsewhere, source)
+        assert f"{whole} is damaged" in refusal_message(elsewhere, source)
     whole.write_bytes(data)
     restored(elsewhere, source)
     check_all(elsewhere, range(COUNT))
 
 
-def test_a_byte_that_changed_in_a_table_is_noticed(source: Path, elsewhere: Settings) -> None:
-    table = moment(source) / "tables" / "encodings"
+def test_changed_byte_in_a_table_is_detected(source: Path, elsewhere: Settings) -> None:
+    table = snapshot_folder(source) / "tables" / "encodings"
     flip(table, table.stat().st_size // 2)
-    assert f"{table} is damaged: its checksum is not the one in the manifest" in refusal(elsewhere, source)
+    assert f"{table} is damaged: its checksum is not the one in the manifest" in refusal_message(elsewhere, source)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_damage_of_any_kind_in_a_backup_without_checksums_is_a_sentence_or_found_later(
-    source: Path, elsewhere: Settings
-) -> None:
+def test_random_damage_in_a_backup_without_checksums_is_reported_or_restores(source: Path, elsewhere: Settings) -> None:
     change_manifest(source, digests={})
-    chance, refused = random.Random(11), 0
+    rng, refused = random.Random(11), 0
     for name in ("images", "encodings", "index_versions", "catalogue", "deletions"):
-        table = moment(source) / "tables" / name
+        table = snapshot_folder(source) / "tables" / name
         data = table.read_bytes()
         for _ in range(8):
-            flip(table, chance.randrange(len(data)))
-            if chance.random() < 0.3:
-                cut(table, chance.randrange(len(data)))
+            flip(table, rng.randrange(len(data)))
+            if rng.random() < 0.3:
+                cut(table, rng.randrange(len(data)))
             try:
                 restored(elsewhere, source, without_missing=True)
             except LookalikeError:
@@ -214,27 +210,25 @@ def test_damage_of_any_kind_in_a_backup_without_checksums_is_a_sentence_or_found
 
 
 def empty(elsewhere: Settings) -> None:
-    """Makes the catalogue empty again."""
+    """Empty the catalogue."""
     with closing(Database(str(elsewhere.database_url))) as database, database.connection() as connection:
         connection.execute(text("TRUNCATE images, encodings, deletions, api_keys, catalogue, index_versions CASCADE"))
         connection.execute(text("INSERT INTO catalogue (id) VALUES (1)"))
     shutil.rmtree(elsewhere.data_dir)
 
 
-def test_rows_that_are_fewer_than_the_manifest_says_are_not_taken_for_all(source: Path, elsewhere: Settings) -> None:
+def test_too_few_rows_are_refused(source: Path, elsewhere: Settings) -> None:
     change_manifest(source, pictures=217)
-    assert f"it has {COUNT} rows, and the manifest says 217" in refusal(elsewhere, source)
+    assert f"it has {COUNT} rows, and the manifest says 217" in refusal_message(elsewhere, source)
 
 
-def test_missing_and_damaged_originals_are_named_and_the_rest_comes_back_if_wanted(
-    source: Path, elsewhere: Settings
-) -> None:
+def test_missing_originals_are_named_and_can_be_skipped(source: Path, elsewhere: Settings) -> None:
     original(source, 3).unlink()
     cut(original(source, 4), 10)
-    sentence = refusal(elsewhere, source)
-    assert f"2 of {COUNT} pictures have no intact original" in sentence
-    assert all(f"key-{one} ({original(source, one).name})" in sentence for one in (3, 4))
-    assert "--allow-missing" in sentence
+    message = refusal_message(elsewhere, source)
+    assert f"2 of {COUNT} pictures have no intact original" in message
+    assert all(f"key-{one} ({original(source, one).name})" in message for one in (3, 4))
+    assert "--allow-missing" in message
     flip(original(source, 5), 60)
     found = restored(elsewhere, source, without_missing=True)
     assert (found.pictures, found.lacking.pictures) == (COUNT, 3)
@@ -242,20 +236,18 @@ def test_missing_and_damaged_originals_are_named_and_the_rest_comes_back_if_want
     assert found_by_check(elsewhere) == [("original", f"key-{one}") for one in (3, 4, 5)]
 
 
-def test_damage_that_only_reading_shows_is_refused_after_it_and_leaves_nothing(
-    source: Path, elsewhere: Settings
-) -> None:
+def test_damaged_originals_abort_the_restore_and_leave_no_files(source: Path, elsewhere: Settings) -> None:
     for one in (2, 7):
         flip(original(source, one), 60)
-    sentence = refusal(elsewhere, source)
-    assert f"2 of {COUNT} pictures have no intact original" in sentence
+    message = refusal_message(elsewhere, source)
+    assert f"2 of {COUNT} pictures have no intact original" in message
     for one in (2, 7):
         flip(original(source, one), 60)
     assert restored(elsewhere, source).lacking.pictures == 0
     check_all(elsewhere, range(COUNT))
 
 
-def test_an_original_of_an_earlier_backup_that_no_picture_uses_is_not_restored(
+def test_unused_originals_of_an_earlier_backup_are_not_restored(
     service: Service, source: Path, elsewhere: Settings
 ) -> None:
     service.ingest.delete(1)
@@ -284,14 +276,14 @@ def flip_one(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "lost"), [(remove, COUNT), (shorten, COUNT - 5), (flip_one, 1)], ids=["missing", "cut off", "changed"]
 )
-def test_vectors_that_are_lacking_are_named_and_made_again_if_wanted(
+def test_missing_vectors_are_named_and_can_be_repaired(
     source: Path, elsewhere: Settings, damage: Callable[[Path], None], lost: int
 ) -> None:
-    (vectors,) = (moment(source) / "vectors").iterdir()
+    (vectors,) = (snapshot_folder(source) / "vectors").iterdir()
     damage(vectors)
-    sentence = refusal(elsewhere, source)
-    assert f"{vectors} is " in sentence
-    assert "key-" in sentence
+    message = refusal_message(elsewhere, source)
+    assert f"{vectors} is " in message
+    assert "key-" in message
     found = restored(elsewhere, source, without_missing=True)
     assert (found.pictures, found.lacking.vectors, found.lacking.pictures) == (COUNT, lost, 0)
     assert len(found_by_check(elsewhere)) == lost
@@ -299,23 +291,21 @@ def test_vectors_that_are_lacking_are_named_and_made_again_if_wanted(
     check_all(elsewhere, range(COUNT))
 
 
-def test_vectors_of_a_kind_that_this_version_does_not_know_are_a_sentence(
-    service: Service, elsewhere: Settings, tmp_path: Path
-) -> None:
+def test_unknown_vector_dtype_is_reported(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, 1)
     with service.database.connection() as connection:
         connection.execute(text("UPDATE index_versions SET vector_dtype = 'f8'"))
     save(service, tmp_path / "backup")
-    assert "index_versions is damaged" in refusal(elsewhere, tmp_path / "backup")
+    assert "index_versions is damaged" in refusal_message(elsewhere, tmp_path / "backup")
 
 
-def test_a_checkpoint_that_is_not_here_is_named(source: Path, elsewhere: Settings) -> None:
-    (sentence,) = restored(elsewhere, source).checkpoints
-    assert f"({FAKE_NETWORK.fingerprint}) is not here" in sentence
-    assert "before the service starts" in sentence
+def test_missing_checkpoint_is_named(source: Path, elsewhere: Settings) -> None:
+    (message,) = restored(elsewhere, source).checkpoints
+    assert f"({FAKE_NETWORK.fingerprint}) is not here" in message
+    assert "before the service starts" in message
 
 
-def test_of_two_at_once_the_second_is_refused(source: Path, elsewhere: Settings) -> None:
+def test_second_concurrent_restore_is_refused(source: Path, elsewhere: Settings) -> None:
     begun, go_on, results = threading.Event(), threading.Event(), list[Restored]()
 
     def wait(*_: int) -> None:
@@ -338,10 +328,10 @@ def test_of_two_at_once_the_second_is_refused(source: Path, elsewhere: Settings)
     check_all(elsewhere, range(COUNT))
 
 
-def test_while_a_service_runs_on_the_catalogue_nothing_is_restored(source: Path, elsewhere: Settings) -> None:
+def test_restore_into_a_running_service_is_refused(source: Path, elsewhere: Settings) -> None:
     with closing(Database(str(elsewhere.database_url))) as database, presence(database) as present:
         present.hold_only(Role.OPEN, {1})
-        assert "A service runs on this catalogue" in refusal(elsewhere, source)
+        assert "A service runs on this catalogue" in refusal_message(elsewhere, source)
     restored(elsewhere, source)
 
 
@@ -363,7 +353,7 @@ def database_full(*_: object) -> None:
     ],
     ids=["vectors", "originals", "sync", "database"],
 )
-def test_a_full_disk_leaves_the_catalogue_empty_and_it_can_be_tried_again(
+def test_restore_on_a_full_disk_leaves_no_files_and_can_be_repeated(
     source: Path,
     elsewhere: Settings,
     monkeypatch: pytest.MonkeyPatch,
@@ -384,7 +374,7 @@ def test_a_full_disk_leaves_the_catalogue_empty_and_it_can_be_tried_again(
     check_all(elsewhere, range(COUNT))
 
 
-def test_a_backup_that_only_another_user_may_read_says_what_to_do(
+def test_unreadable_backup_reports_how_to_fix_permissions(
     source: Path, elsewhere: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> str:
@@ -397,14 +387,12 @@ def test_a_backup_that_only_another_user_may_read_says_what_to_do(
 
 
 @pytest.mark.parametrize("when", ["copying", "syncing"])
-def test_a_restore_that_is_killed_leaves_nothing_and_can_be_tried_again(
-    source: Path, elsewhere: Settings, when: str
-) -> None:
+def test_killed_restore_is_cleaned_up_and_can_be_repeated(source: Path, elsewhere: Settings, when: str) -> None:
     url = str(elsewhere.database_url)
     process = subprocess.Popen([sys.executable, "-c", DIES, url, str(elsewhere.data_dir), str(source), when])
     assert process.wait() == -signal.SIGKILL
     assert [path for path in elsewhere.data_dir.rglob("originals/??/*") if path.is_file()] != []
-    assert found_by_check(elsewhere) == [], "a start clears it away"
+    assert found_by_check(elsewhere) == [], "the start cleans up"
     assert [path for path in (elsewhere.data_dir / "pictures").rglob("*") if path.is_file()] == []
     assert [path for path in (elsewhere.data_dir / "vectors").iterdir() if path.name.startswith(".")] == []
     assert restored(elsewhere, source).pictures == COUNT

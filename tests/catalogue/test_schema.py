@@ -1,4 +1,4 @@
-"""The migrations make the tables that the code declares, from nothing and back."""
+"""Migrations create the declared schema, and can be downgraded."""
 
 import subprocess
 import sys
@@ -56,13 +56,13 @@ def stamp(database: Database, revision: str) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
 
 
-def test_the_migrations_make_what_the_code_declares(empty: Database) -> None:
+def test_migrations_create_the_declared_schema(empty: Database) -> None:
     assert differences(empty), "an empty database differs"
     upgrade(empty)
     assert differences(empty) == []
 
 
-def test_constraints_have_the_names_that_the_code_gives_them(empty: Database) -> None:
+def test_constraint_names_match_the_models(empty: Database) -> None:
     upgrade(empty)
     with empty.connection() as connection:
         seen = inspect(connection)
@@ -73,7 +73,7 @@ def test_constraints_have_the_names_that_the_code_gives_them(empty: Database) ->
         assert [check["name"] for check in seen.get_check_constraints("catalogue")] == ["ck_catalogue_one_row"]
 
 
-def test_every_migration_can_be_taken_back(empty: Database) -> None:
+def test_all_migrations_can_be_downgraded(empty: Database) -> None:
     upgrade(empty)
     with empty.connection() as connection:
         command.downgrade(config(connection), "base")
@@ -82,7 +82,7 @@ def test_every_migration_can_be_taken_back(empty: Database) -> None:
     assert differences(empty) == []
 
 
-def test_everything_of_a_column_has_its_table_s_name(empty: Database) -> None:
+def test_no_relation_has_an_old_name(empty: Database) -> None:
     upgrade(empty)
     with empty.connection() as connection:
         names = list(
@@ -92,14 +92,14 @@ def test_everything_of_a_column_has_its_table_s_name(empty: Database) -> None:
     assert [name for name in names if any(old in name for old in ("picture", "generation"))] == []
 
 
-def test_there_is_one_head() -> None:
-    with closing(Database("postgresql+psycopg://nobody@/nothing")) as database:
-        # Reading the scripts needs no connection.
+def test_migrations_have_one_head() -> None:
+    with closing(Database("postgresql+psycopg://user@/none")) as database:
+        # Reading the migration scripts needs no connection.
         scripts = ScriptDirectory.from_config(config(database.engine))  # type: ignore[arg-type]
     assert len(scripts.get_heads()) == 1
 
 
-def test_upgrading_twice_changes_nothing(empty: Database) -> None:
+def test_upgrade_is_idempotent(empty: Database) -> None:
     upgrade(empty)
     with empty.connection() as connection:
         connection.execute(text("UPDATE catalogue SET seq = 7"))
@@ -108,7 +108,7 @@ def test_upgrading_twice_changes_nothing(empty: Database) -> None:
         assert connection.scalar(text("SELECT seq FROM catalogue")) == 7
 
 
-def test_two_processes_may_migrate_at_once(empty: Database, database_url: str) -> None:
+def test_concurrent_upgrades_succeed(empty: Database, database_url: str) -> None:
     command = [sys.executable, "-c", MIGRATE, database_url]
     pipe = subprocess.PIPE
     both = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
@@ -128,27 +128,27 @@ def test_two_processes_may_migrate_at_once(empty: Database, database_url: str) -
     assert differences(empty) == []
 
 
-def test_the_catalogue_can_only_have_one_row(empty: Database, database_url: str) -> None:
+def test_catalogue_has_one_row(empty: Database, database_url: str) -> None:
     upgrade(empty)
     with connect(database_url) as connection:
         row = connection.execute("SELECT id, seq, index_version_id FROM catalogue").fetchall()
         assert row == [(1, 0, None)]
 
 
-def test_an_empty_database_of_somebody_else_gets_the_tables(empty: Database) -> None:
+def test_empty_database_is_migrated_at_start(empty: Database) -> None:
     require_current(empty)
     assert differences(empty) == []
     require_current(empty)
 
 
-def test_a_database_of_another_version_is_refused_with_what_to_do(empty: Database) -> None:
+def test_database_of_another_version_is_refused(empty: Database) -> None:
     upgrade(empty)
     stamp(empty, "of_another_time")
     with pytest.raises(LookalikeError, match=r"of_another_time.*backup.*lookalike migrate"):
         require_current(empty)
 
 
-def test_a_database_of_a_newer_version_is_not_touched(empty: Database) -> None:
+def test_database_of_a_newer_version_is_not_changed(empty: Database) -> None:
     upgrade(empty)
     stamp(empty, "of_the_future")
     with pytest.raises(LookalikeError, match=r"of_the_future.*newer"):

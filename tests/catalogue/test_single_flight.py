@@ -1,4 +1,4 @@
-"""Work that several threads want at once is done once."""
+"""Single-flight calls and their result cache."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.catalogue.database.callers import Caller, calling
-from app.catalogue.database.single_flight import Remembered, SingleFlight
+from app.catalogue.database.single_flight import ResultCache, SingleFlight
 from app.errors import CallerLeftError, UnavailableError
 from tests.catalogue.slow import wait_until
 
@@ -14,21 +14,21 @@ MANY = 8
 
 
 class Work:
-    """Work that goes on until it is let go, and counts how often it was begun."""
+    """A call that blocks until it is released, and counts its starts."""
 
     def __init__(self, fails: Exception | None = None) -> None:
-        self.begun, self.fails, self.go = 0, fails, threading.Event()
+        self.started, self.fails, self.released = 0, fails, threading.Event()
 
     def __call__(self) -> int:
-        self.begun += 1
-        assert self.go.wait(30)
+        self.started += 1
+        assert self.released.wait(30)
         if self.fails is not None:
             raise self.fails
-        return self.begun
+        return self.started
 
 
 class Key:
-    """A key that counts how often it is looked up: once by each thread, and once more by the one that works."""
+    """A key that counts its look-ups: one per thread, and one more by the running one."""
 
     def __init__(self) -> None:
         self.looked_up = 0
@@ -38,68 +38,68 @@ class Key:
         return 1
 
 
-def test_all_who_ask_at_once_get_what_one_of_them_works_out() -> None:
+def test_concurrent_calls_share_one_result() -> None:
     flights, work, key = SingleFlight[Key, int](), Work(), Key()
     with ThreadPoolExecutor(MANY) as threads:
-        asked = [threads.submit(flights.do, key, work) for _ in range(MANY)]
+        calls = [threads.submit(flights.run, key, work) for _ in range(MANY)]
         wait_until(lambda: key.looked_up == MANY + 1)
         other = Work()
-        other.go.set()
-        assert flights.do(Key(), other) == 1
-        work.go.set()
-        assert {one.result(30) for one in asked} == {1}
-    assert flights.do(key, work) == 2, "nothing is remembered"
+        other.released.set()
+        assert flights.run(Key(), other) == 1
+        work.released.set()
+        assert {one.result(30) for one in calls} == {1}
+    assert flights.run(key, work) == 2, "results are not cached"
 
 
-def test_all_who_wait_get_the_error_as_well() -> None:
+def test_concurrent_calls_share_an_exception() -> None:
     flights, work, key = SingleFlight[Key, int](), Work(UnavailableError("not now")), Key()
     with ThreadPoolExecutor(MANY) as threads:
-        asked = [threads.submit(flights.do, key, work) for _ in range(MANY)]
+        calls = [threads.submit(flights.run, key, work) for _ in range(MANY)]
         wait_until(lambda: key.looked_up == MANY + 1)
-        work.go.set()
-        for one in asked:
+        work.released.set()
+        for one in calls:
             with pytest.raises(UnavailableError, match="not now"):
                 one.result(30)
-    assert work.begun == 1
+    assert work.started == 1
 
 
-def test_when_the_caller_of_the_one_at_work_leaves_another_goes_on() -> None:
+def test_waiting_thread_retries_when_the_running_caller_disconnects() -> None:
     flights, first, second, key = SingleFlight[Key, int](), Work(CallerLeftError()), Work(), Key()
     with ThreadPoolExecutor(2) as threads:
-        left = threads.submit(flights.do, key, first)
-        wait_until(lambda: first.begun == 1)
-        stays = threads.submit(flights.do, key, second)
+        left = threads.submit(flights.run, key, first)
+        wait_until(lambda: first.started == 1)
+        stays = threads.submit(flights.run, key, second)
         wait_until(lambda: key.looked_up == 2 + 1)
-        first.go.set()
-        second.go.set()
+        first.released.set()
+        second.released.set()
         assert stays.result(30) == 1
         with pytest.raises(CallerLeftError):
             left.result(30)
 
 
-def test_who_waits_leaves_when_its_caller_does() -> None:
+def test_waiting_thread_stops_when_its_caller_disconnects() -> None:
     flights, work, caller = SingleFlight[str, int](), Work(), Caller()
 
     def wait() -> int:
         with calling(caller):
-            return flights.do("key", work)
+            return flights.run("key", work)
 
     with ThreadPoolExecutor(2) as threads:
-        at_work = threads.submit(flights.do, "key", work)
-        wait_until(lambda: work.begun == 1)
+        at_work = threads.submit(flights.run, "key", work)
+        wait_until(lambda: work.started == 1)
         waits = threads.submit(wait)
         caller.leave()
         with pytest.raises(CallerLeftError):
             waits.result(30)
-        work.go.set()
+        work.released.set()
         assert at_work.result(30) == 1
 
 
-def test_the_results_used_last_are_remembered() -> None:
-    remembered, asked = Remembered[int, int](2), list[int]()
+def test_most_recently_used_results_are_cached() -> None:
+    cache, calls = ResultCache[int, int](2), list[int]()
 
     def get(key: int) -> int:
-        return remembered.get(key, lambda: asked.append(key) or key)  # type: ignore[func-returns-value]
+        return cache.get(key, lambda: calls.append(key) or key)  # type: ignore[func-returns-value]
 
     assert [get(key) for key in (1, 2, 1, 3, 1, 2)] == [1, 2, 1, 3, 1, 2]
-    assert asked == [1, 2, 3, 2]
+    assert calls == [1, 2, 3, 2]

@@ -1,4 +1,4 @@
-"""What is said of the whole catalogue, and how often the database is asked for it."""
+"""Catalogue statistics and unknown fields, and the number of scans for them."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def fill(database: Database, *pictures: dict[str, Any]) -> None:
 
 
 class Scans:
-    """Counts the statements that look at pictures."""
+    """Counts the statements that read images."""
 
     def __init__(self, database: Database) -> None:
         self.count = 0
@@ -32,37 +32,37 @@ class Scans:
         self.count += "FROM images" in call[2]
 
 
-def test_what_no_picture_has_is_named(database: Database) -> None:
+def test_unknown_labels_and_fields_are_named(database: Database) -> None:
     summaries = Summaries()
     fill(database, {"key": "a", "label": "boots", "metadata_": {"price": 5}})
     passing = read_filter('{"price": {"$gt": 9}, "label": "boots", "key": "b"}')
     assert summaries.unknown(database, "boots", passing) == []
-    said = summaries.unknown(database, "hats", read_filter('{"$or": [{"prize": 5}, {"price": 9}, {"prize": 6}]}'))
-    assert said == ["No picture has the label 'hats'.", "No picture has the field 'prize'."]
+    warnings = summaries.unknown(database, "hats", read_filter('{"$or": [{"prize": 5}, {"price": 9}, {"prize": 6}]}'))
+    assert warnings == ["No image has the label 'hats'.", "No image has the field 'prize'."]
     assert summaries.unknown(database, None, None) == []
 
 
-def test_a_label_as_a_field_is_named_where_no_picture_has_one(database: Database) -> None:
-    said = read_filter('{"label": "boots", "key": "a"}')
-    assert len(Summaries().unknown(database, None, said)) == 2
+def test_label_field_is_named_if_no_image_has_a_label(database: Database) -> None:
+    warnings = read_filter('{"label": "boots", "key": "a"}')
+    assert len(Summaries().unknown(database, None, warnings)) == 2
     fill(database, {"key": "a"})
-    assert Summaries().unknown(database, None, said) == ["No picture has the field 'label'."]
+    assert Summaries().unknown(database, None, warnings) == ["No image has the field 'label'."]
 
 
-def test_many_unknown_fields_are_one_look_at_all_pictures(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SAMPLE", 2)
+def test_many_unknown_fields_cost_one_full_scan(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SAMPLE_IMAGES", 2)
     fill(database, *({"key": str(number), "metadata_": {"common": 1}} for number in range(9)))
     fill(database, {"key": "last", "metadata_": {"common": 1, "rare": 1}})
     names = {"common": 1, "rare": 1} | {f"misspelt {number}": 1 for number in range(30)}
     filter_, summaries, scans = read_filter(str(names).replace("'", '"')), Summaries(), Scans(database)
     for _ in range(3):
         assert len(summaries.unknown(database, None, filter_)) == 30
-    assert scans.count == 2, "a few pictures, then all of them, and never again"
+    assert scans.count == 2, "a sample, then all images, then cached"
     assert summaries.unknown(database, None, read_filter('{"common": 2}')) == []
-    assert scans.count == 3, "what a few have is not looked for in all"
+    assert scans.count == 3, "fields in the sample need no full scan"
 
 
-def test_totals_are_counted_once_until_something_changes(database: Database) -> None:
+def test_totals_are_cached_until_a_change(database: Database) -> None:
     summaries, scans = Summaries(), Scans(database)
     fill(database, {"key": "a", "label": "boots"}, {"key": "b", "label": "boots"})
     totals = [summaries.totals(database) for _ in range(3)]

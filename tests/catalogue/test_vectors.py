@@ -1,4 +1,4 @@
-"""Vectors on disk: what is written is read by everybody, and nobody reads what was not written."""
+"""The vector file: writes, reads, checksums, growth and holes."""
 
 import errno
 import fcntl
@@ -42,20 +42,20 @@ def some(count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
 
 
-def test_what_is_written_is_read(vectors: VectorFile) -> None:
+def test_written_rows_are_read(vectors: VectorFile) -> None:
     rows = some(3)
     vectors.write(at(7, 2, 5000), rows)
     assert np.array_equal(vectors.rows(at(7, 2, 5000))[at(7, 2, 5000)], rows)
 
 
-def test_a_checksum_is_the_crc_of_a_rows_bytes(vectors: VectorFile) -> None:
+def test_checksum_is_the_crc32_of_a_row(vectors: VectorFile) -> None:
     rows = some(2)
     assert vectors.write(at(0, 1), rows).tolist() == [zlib.crc32(row.tobytes()) for row in rows]
-    # Every second row of a larger matrix is not contiguous in memory.
+    # Rows of a strided view are not contiguous in memory.
     assert checksums(np.repeat(rows, 2, axis=0)[::2]).tolist() == checksums(rows).tolist()
 
 
-def test_a_file_grows_by_whole_chunks_and_never_shrinks(vectors: VectorFile) -> None:
+def test_file_grows_in_chunks_and_never_shrinks(vectors: VectorFile) -> None:
     assert vectors.bytes_on_disk == 0
     vectors.write(at(0), some(1))
     assert vectors.bytes_on_disk == CHUNK_BYTES
@@ -65,11 +65,11 @@ def test_a_file_grows_by_whole_chunks_and_never_shrinks(vectors: VectorFile) -> 
     assert vectors.bytes_on_disk == 2 * CHUNK_BYTES
 
 
-def test_only_its_owner_may_read_it(vectors: VectorFile, path: Path) -> None:
+def test_file_mode_is_0600(vectors: VectorFile, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_another_process_sees_what_was_written_since_it_opened(vectors: VectorFile, path: Path) -> None:
+def test_rows_written_after_opening_are_visible_to_readers(vectors: VectorFile, path: Path) -> None:
     with closing(VectorFile(path, DIM)) as reader:
         assert reader.rows(at()).shape == (0, DIM)
         rows = some(2)
@@ -78,7 +78,7 @@ def test_another_process_sees_what_was_written_since_it_opened(vectors: VectorFi
         assert np.array_equal(reader.rows(at(CHUNK_ROWS))[CHUNK_ROWS], rows[1])
 
 
-def test_a_map_that_a_search_holds_outlives_growth_and_closing(path: Path) -> None:
+def test_mapping_survives_growth_and_close(path: Path) -> None:
     rows = some(1)
     with closing(VectorFile(path, DIM)) as vectors:
         vectors.write(at(3), rows)
@@ -88,7 +88,7 @@ def test_a_map_that_a_search_holds_outlives_growth_and_closing(path: Path) -> No
     assert np.array_equal(held[3], rows[0])
 
 
-def test_rows_that_were_damaged_are_told_from_the_others_until_they_are_whole_again(path: Path) -> None:
+def test_damaged_rows_are_detected_until_they_are_repaired(path: Path) -> None:
     with closing(VectorFile(path, DIM)) as vectors:
         expected = vectors.write(at(0, 1, 2), some(3))
     with closing(VectorFile(path, DIM)) as vectors, path.open("r+b") as file:
@@ -107,20 +107,20 @@ def test_rows_that_were_damaged_are_told_from_the_others_until_they_are_whole_ag
     assert whole == path.read_bytes()[:1]
 
 
-def test_a_slot_behind_the_end_of_the_file_is_not_intact(vectors: VectorFile) -> None:
+def test_slot_beyond_the_end_of_the_file_is_not_intact(vectors: VectorFile) -> None:
     expected = vectors.write(at(0), some(1))
     both = np.concatenate([expected, expected])
     assert vectors.intact(at(0, 9 * CHUNK_ROWS), both).tolist() == [True, False]
 
 
-def test_a_slot_that_was_handed_out_but_never_written_is_not_intact(vectors: VectorFile) -> None:
+def test_unwritten_slot_is_not_intact(vectors: VectorFile) -> None:
     expected = vectors.write(at(0), some(1))
     assert vectors.intact(at(1), expected).tolist() == [False]
 
 
 @pytest.mark.parametrize("call", ["posix_fallocate", "pwrite"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_said_and_costs_nothing_that_was_there(
+def test_full_disk_raises_and_keeps_existing_rows(
     vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
     rows = some(2)
@@ -134,11 +134,11 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_there(
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-def test_a_sync_that_others_wrote_before_fails_for_all_of_them(
+def test_failed_sync_fails_for_all_concurrent_writers(
     vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """The kernel tells of it once: of two threads at it, the second would hear that all is well."""
-    told = iter([OSError(number, os.strerror(number))])
+    """The kernel reports a failure once, so a second sync would succeed."""
+    errors = iter([OSError(number, os.strerror(number))])
     both, arrived = threading.Barrier(2), threading.Barrier(2)
     write = vectors._write_row
 
@@ -149,7 +149,7 @@ def test_a_sync_that_others_wrote_before_fails_for_all_of_them(
     def fsync(_fd: int) -> None:
         with suppress(threading.BrokenBarrierError):
             arrived.wait(0.2)
-        for error in told:
+        for error in errors:
             raise error
 
     monkeypatch.setattr(vectors, "_write_row", meet)
@@ -157,24 +157,24 @@ def test_a_sync_that_others_wrote_before_fails_for_all_of_them(
     with ThreadPoolExecutor(2) as threads:
         writing = [threads.submit(vectors.write, at(slot), some(1)) for slot in range(2)]
     for future in writing:
-        with pytest.raises(UnavailableError, match="failed to keep"):
+        with pytest.raises(UnavailableError, match="The disk failed"):
             future.result()
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EROFS])
-def test_a_broken_disk_ends_all_writing(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_broken_disk_stops_all_writes(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", failing(number))
-        with pytest.raises(UnavailableError, match="failed to keep"):
+        with pytest.raises(UnavailableError, match="The disk failed"):
             vectors.write(at(0), some(1))
-    with pytest.raises(UnavailableError, match="failed to keep"):
+    with pytest.raises(UnavailableError, match="The disk failed"):
         vectors.write(at(0), some(1))
 
 
-def test_what_may_pass_is_only_refused(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transient_write_error_does_not_stop_later_writes(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", failing(errno.EAGAIN))
-        with pytest.raises(UnavailableError, match="cannot be written to"):
+        with pytest.raises(UnavailableError, match="Writing to the disk"):
             vectors.write(at(0), some(1))
     vectors.write(at(0), some(1))
 
@@ -186,14 +186,14 @@ def failing(number: int) -> object:
     return fail
 
 
-def test_a_write_that_the_disk_takes_in_pieces_is_whole(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partial_writes_are_completed(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: write(fd, data[:3], offset))
     rows = some(2)
     assert vectors.intact(at(0, 1), vectors.write(at(0, 1), rows)).all()
 
 
-def test_many_threads_write_and_look_while_the_file_grows(vectors: VectorFile) -> None:
+def test_concurrent_writes_and_reads_during_growth(vectors: VectorFile) -> None:
     rows = some(24)
     slots = at(*(step * (CHUNK_ROWS // 2) for step in range(24)))
 
@@ -207,7 +207,7 @@ def test_many_threads_write_and_look_while_the_file_grows(vectors: VectorFile) -
     assert np.array_equal(vectors.rows(slots)[slots], rows)
 
 
-def test_vectors_may_take_half_the_space(path: Path) -> None:
+def test_float16_vectors_take_half_the_space(path: Path) -> None:
     rows = some(3)
     with closing(VectorFile(path, DIM, "f16")) as vectors:
         expected = vectors.write(at(7, 2, 5000), rows)
@@ -217,38 +217,38 @@ def test_vectors_may_take_half_the_space(path: Path) -> None:
         assert vectors.intact(at(7, 2, 5000), expected).all()
 
 
-def test_a_kind_of_vectors_that_is_not_known_is_named() -> None:
+def test_unknown_vector_type_is_named() -> None:
     assert vector_type("f16") == "f16"
-    with pytest.raises(LookalikeError, match="keeps its vectors as f8"):
+    with pytest.raises(LookalikeError, match="stores vectors as f8"):
         vector_type("f8")
 
 
-def test_rows_that_nobody_needs_give_their_disk_back_and_no_other_changes(path: Path) -> None:
+def test_freed_rows_release_disk_space_and_others_are_unchanged(path: Path) -> None:
     rows = some(CHUNK_ROWS)
     with closing(VectorFile(path, DIM)) as vectors:
         checked = vectors.write(np.arange(CHUNK_ROWS), rows)
-        gone = np.arange(1000, 3000)
-        assert vectors.free(gone[::-1])
-        assert vectors.bytes_on_disk <= CHUNK_BYTES - len(gone) * DIM * 4 + 2 * mmap.PAGESIZE
-        kept = np.setdiff1d(np.arange(CHUNK_ROWS), gone)
+        freed = np.arange(1000, 3000)
+        assert vectors.free(freed[::-1])
+        assert vectors.bytes_on_disk <= CHUNK_BYTES - len(freed) * DIM * 4 + 2 * mmap.PAGESIZE
+        kept = np.setdiff1d(np.arange(CHUNK_ROWS), freed)
         assert np.array_equal(vectors.rows(kept)[kept], rows[kept])
         assert vectors.intact(kept, checked[kept]).all()
 
 
-def test_rows_are_freed_among_others_as_far_as_they_fill_pages(path: Path) -> None:
+def test_freed_rows_between_others_release_whole_pages(path: Path) -> None:
     slots = np.arange(CHUNK_ROWS)
     with closing(VectorFile(path, 1280)) as vectors:
         rows = np.random.default_rng(0).normal(size=(CHUNK_ROWS, 1280)).astype(np.float32)
         checked = vectors.write(slots, rows)
         before = vectors.bytes_on_disk
-        # Of four rows of five quarters of a page side by side, the first and the last have a page of their own.
+        # A row is 5/4 of a page: of four rows, only the first and the last contain a whole page.
         vectors.free(slots[::2])
-        # Where its holes are a file system has to keep somewhere, too.
+        # The file system needs some space for the list of holes.
         assert vectors.bytes_on_disk == pytest.approx(before - CHUNK_ROWS // 4 * mmap.PAGESIZE, rel=0.01)
         assert vectors.intact(slots[1::2], checked[1::2]).all()
 
 
-def test_growth_leaves_holes_as_they_are(vectors: VectorFile) -> None:
+def test_growth_keeps_holes(vectors: VectorFile) -> None:
     vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
     vectors.free(np.arange(CHUNK_ROWS))
     assert vectors.bytes_on_disk == 0
@@ -256,13 +256,13 @@ def test_growth_leaves_holes_as_they_are(vectors: VectorFile) -> None:
     assert vectors.bytes_on_disk == CHUNK_BYTES
 
 
-def test_slots_behind_the_end_of_the_file_take_nothing(vectors: VectorFile) -> None:
+def test_free_beyond_the_end_of_the_file_is_a_no_op(vectors: VectorFile) -> None:
     vectors.write(at(0), some(1))
     assert vectors.free(at(10**9))
     assert vectors.bytes_on_disk == CHUNK_BYTES
 
 
-def test_who_reads_a_file_as_a_whole_is_waited_for(vectors: VectorFile, path: Path) -> None:
+def test_free_waits_for_readers_of_the_whole_file(vectors: VectorFile, path: Path) -> None:
     checked = vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
     with kept_whole(path.parent), kept_whole(path.parent):
         assert not vectors.free(np.arange(CHUNK_ROWS))
@@ -271,18 +271,14 @@ def test_who_reads_a_file_as_a_whole_is_waited_for(vectors: VectorFile, path: Pa
     assert vectors.bytes_on_disk == 0
 
 
-def test_where_there_are_no_holes_nothing_is_freed_and_nothing_fails(
-    vectors: VectorFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_free_without_sparse_files_is_a_no_op(vectors: VectorFile, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
     monkeypatch.setattr(mmap, "MADV_REMOVE", 1 << 20)
     assert vectors.free(np.arange(CHUNK_ROWS))
     assert vectors.bytes_on_disk == CHUNK_BYTES
 
 
-def test_where_files_cannot_be_locked_nothing_is_freed_and_nothing_fails(
-    vectors: VectorFile, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_free_without_file_locks_is_a_no_op(vectors: VectorFile, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(fd: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, f"No locks available for {fd}, {operation}")
 

@@ -156,7 +156,7 @@ def test_what_cannot_be_is_said_in_a_sentence(data: Path, folder: Path) -> None:
     assert "is not a file" in failed(run(data, "search", str(folder)))
     assert "not a picture" in failed(run(data, "search", str(folder / "notes.txt")))
     assert "LOOKALIKE_PORT" in failed(run(data, "stats", LOOKALIKE_PORT="a thousand"))
-    assert "database cannot be used" in failed(run(data, "stats", LOOKALIKE_DATABASE_URL=NOWHERE))
+    assert "database is unavailable" in failed(run(data, "stats", LOOKALIKE_DATABASE_URL=NOWHERE))
     network = failed(run(data, "search", str(folder / "loose.JPG"), LOOKALIKE_MODEL="unheard-of"))
     assert "no checkpoint unheard-of" in network
     assert "clothing" in network, "it names those that there are"

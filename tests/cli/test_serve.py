@@ -323,11 +323,11 @@ def test_a_disk_that_failed_is_a_failure(tmp_path: Path) -> None:
     )
     with running_server(data, PYTHONPATH=str(tmp_path), LOOKALIKE_DEMO="off") as (url, server):
         broken.touch()
-        with closing(Client(url)) as client, pytest.raises(AssertionError, match="failed to keep"):
+        with closing(Client(url)) as client, pytest.raises(AssertionError, match="The disk failed"):
             client.add(PICTURE)
         assert server.wait(60) == 1
     assert "Traceback" not in log_of(data)
-    assert "failed to keep" in log_of(data)
+    assert "the disk failed" in log_of(data)
 
 
 def test_workers_that_cannot_start_are_a_failure() -> None:

@@ -16,7 +16,7 @@ from app.maintenance.sync import Sync, Synced
 from app.search.milvus.index import MilvusIndex
 from app.search.types import Encoded, Mode, SearchOptions
 from app.settings import Settings
-from tests.catalogue.test_follower import opened, picture
+from tests.catalogue.test_index_sync import opened, picture
 from tests.fakes import BITS, FEATURE_DIM
 
 PICTURES = 12

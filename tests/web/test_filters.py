@@ -141,13 +141,13 @@ def test_a_filter_that_cannot_be_read_is_told_and_left_out(page: Page, filter_: 
 def test_where_nothing_is_found_the_filters_say_why(page: Page) -> None:
     open_search(page, '&filter={"colur": "red"}')
     expect(page.locator("#heading")).to_have_text("Nothing else was found")
-    expect(page.locator("#warnings")).to_have_text("No picture has the field 'colur'.")
+    expect(page.locator("#warnings")).to_have_text("No image has the field 'colur'.")
     page.locator(".chip").click()
     expect(page.locator(".tile")).to_have_count(24)
     expect(page.locator("#warnings")).to_be_empty()
     page.goto("/?label=unheard")
     expect(page.locator("#heading")).to_have_text("No picture passes your filters")
-    expect(page.locator("#warnings")).to_have_text("No picture has the label 'unheard'.")
+    expect(page.locator("#warnings")).to_have_text("No image has the label 'unheard'.")
 
 
 def test_the_focus_stays_where_a_choice_was_made(page: Page) -> None:

@@ -1,1 +1,1 @@
-"""Tables, sessions, migrations, locks, limits."""
+"""Database access: tables, sessions, migrations, locks, limits."""

@@ -1,11 +1,11 @@
-"""The caller that a question to the database is asked for: when the caller leaves, the statement is cancelled.
+"""Cancel a request's running queries when its client disconnects.
 
-    with calling(Caller()) as caller:       # a request begins; threads that copy the context belong to it
-        with database.asking() as session:  # its connection is known to the caller
+    with calling(Caller()) as caller:       # start of a request; threads that copy the context belong to it
+        with database.asking() as session:  # registers the connection with the caller
             …
-    caller.leave()                          # from another thread: the client hung up
+    caller.leave()                          # from another thread: the client disconnected
 
-Only questions are cancelled. A change goes on to its end, because it may be all but committed. Knows nothing of HTTP.
+Only queries are cancelled. A change always runs to its end, because it may be about to commit.
 """
 
 import logging
@@ -24,57 +24,57 @@ log = logging.getLogger(__name__)
 
 Driver = psycopg.Connection[Any]
 
-# So long the server may take to accept that a statement is to be cancelled.
+# Timeout of a cancel request.
 _CANCEL_S = 5.0
 _CALLER: ContextVar["Caller | None"] = ContextVar("caller", default=None)
 
 
 class Caller:
-    """One request's questions to the database. Safe for many threads."""
+    """The database queries of one request. Thread-safe."""
 
     def __init__(self) -> None:
-        self._changing = threading.Lock()
+        self._lock = threading.Lock()
         self._connections = set[Driver]()
         self._left = False
 
     @property
     def left(self) -> bool:
-        """Whether the caller is gone."""
+        """Whether the client has disconnected."""
         return self._left
 
     def require(self) -> None:
-        """Raises where an answer would reach no one.
+        """Check that the client is still connected.
 
         Raises:
-            CallerLeftError: the caller is gone.
+            CallerLeftError: the client has disconnected.
         """
         if self._left:
             raise CallerLeftError
 
     def leave(self) -> None:
-        """Cancels what the database is at work on for this caller, and refuses every further question.
+        """Cancel this caller's running queries, and refuse new ones.
 
-        A cancellation does nothing where no statement is running just then, so this may be called again.
+        Cancelling has no effect between two statements, so this may be called repeatedly.
         """
-        with self._changing:
+        with self._lock:
             self._left = True
             for connection in self._connections:
                 _cancel(connection)
 
     @contextmanager
-    def using(self, connection: Connection) -> Iterator[None]:
-        """Has statements on a connection cancelled when the caller leaves, for the length of the block."""
+    def registered(self, connection: Connection) -> Iterator[None]:
+        """Register a connection for cancellation while the block runs."""
         driver = connection.connection.driver_connection
         if not isinstance(driver, psycopg.Connection):
-            raise TypeError(f"only psycopg's statements can be cancelled, not those of {type(driver)}")
-        with self._changing:
+            raise TypeError(f"{type(driver)}: only statements of psycopg connections can be cancelled")
+        with self._lock:
             self.require()
             self._connections.add(driver)
         try:
             yield
         finally:
-            # Waits for a cancellation that is under way, so that none arrives when others use the connection.
-            with self._changing:
+            # Waits for a cancellation in progress, so that none reaches the next user of the connection.
+            with self._lock:
                 self._connections.discard(driver)
                 if self._left:
                     connection.invalidate()
@@ -82,27 +82,27 @@ class Caller:
 
 @contextmanager
 def calling(caller: Caller) -> Iterator[Caller]:
-    """Has all questions of the block, and of threads that copy its context, asked for a caller."""
-    before = _CALLER.set(caller)
+    """Set the caller of all queries in the block and in threads that copy its context."""
+    token = _CALLER.set(caller)
     try:
         yield caller
     finally:
-        _CALLER.reset(before)
+        _CALLER.reset(token)
 
 
 def current_caller() -> Caller | None:
-    """Returns the caller that this thread works for; None outside requests."""
+    """Return the caller of the current context; None outside requests."""
     return _CALLER.get()
 
 
 @contextmanager
 def cancellable(connection: Connection) -> Iterator[None]:
-    """Has statements on a connection cancelled when the current caller leaves, if there is one."""
+    """Register a connection with the current caller, if any, while the block runs."""
     caller = _CALLER.get()
     if caller is None:
         yield
     else:
-        with caller.using(connection):
+        with caller.registered(connection):
             yield
 
 
@@ -110,4 +110,4 @@ def _cancel(connection: Driver) -> None:
     try:
         connection.cancel_safe(timeout=_CANCEL_S)
     except psycopg.Error as error:
-        log.info("a statement whose caller left could not be cancelled: %s", error)
+        log.info("cancelling the query of a disconnected client failed: %s", error)

@@ -1,6 +1,6 @@
-"""Many rows at once, as an array: a million rows one by one would take seconds.
+"""Fetch many rows as a NumPy structured array; a million rows one by one would take seconds.
 
-PostgreSQL packs blocks of rows into bytes, every field at its fixed place, and they are read as they lie.
+PostgreSQL packs blocks of rows into fixed-width binary records, which NumPy reads without conversion.
 """
 
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ def fetch(
     numbers: Mapping[str, InstrumentedAttribute[int]] | None = None,
     binary: tuple[str, InstrumentedAttribute[bytes], int] | None = None,
 ) -> NDArray[Any]:
-    """Fetches columns of a table.
+    """Fetch columns of a table as a structured array.
 
     Args:
-        session: where the question is asked.
-        key: a whole number; rows come in its order.
-        conditions: which rows.
-        numbers: names and columns of whole numbers, the key among them or not.
-        binary: name and column of bytes, and how many each row has.
+        session: a database session.
+        key: an integer column; rows are sorted by it.
+        conditions: which rows to fetch.
+        numbers: further integer columns by name.
+        binary: name and column of fixed-width bytes, and their width.
 
     Returns:
-        A structured array `(rows,)`: `key` and the other names.
+        A structured array `(rows,)` with the field `key` and those named above.
     """
     fields = {"key": key, **(numbers or {})}
     packed: list[ColumnElement[bytes]] = [func.int8send(column, type_=LargeBinary) for column in fields.values()]

@@ -1,7 +1,7 @@
-"""How many connections a process may open, so that all together stay within what PostgreSQL accepts.
+"""Size connection pools so that all workers together stay within PostgreSQL's connection limit.
 
-A worker opens at most twice its pool's size, and a few that are no part of the pool. What is left over is for commands
-beside the service, and for whoever looks after the server.
+A worker opens at most twice its pool's size, plus a few connections outside the pool. The rest is left for commands
+that run beside the service and for administrators.
 """
 
 from sqlalchemy import text
@@ -11,7 +11,7 @@ from app.catalogue.embedded.server import MAX_CONNECTIONS
 from app.errors import LookalikeError
 
 MIN_POOL, MAX_POOL = 2, 10
-# Beside a worker's pool: the locks that tell which generation it has open, and whether the jobs are its turn.
+# Outside a worker's pool: one connection for the locks on open index versions, one for the job lock.
 _LOCKS = 2
 SPARE = 8
 _RESERVED_FOR_SUPERUSERS = 3
@@ -24,44 +24,45 @@ _LIMITS = text(
 
 
 def accepted(session: Session) -> int:
-    """Returns how many connections the server accepts from this role to this database, all processes together."""
+    """Return the connection limit for this role and database, all processes together."""
     server, role, database = session.execute(_LIMITS).one()
     return min(int(limit) for limit in (server, role, database) if limit >= 0)
 
 
-def pool_size(accepted_by_server: int, workers: int, most: int | None = None) -> int:
-    """Returns the size of each worker's pool.
+def pool_size(accepted_by_server: int, workers: int, max_connections: int | None = None) -> int:
+    """Compute the size of each worker's connection pool.
 
     Args:
-        accepted_by_server: how many connections the server accepts.
-        workers: how many processes share them.
-        most: how many they may open together, whatever the server accepts; None for no such bound.
+        accepted_by_server: the server's connection limit.
+        workers: number of worker processes.
+        max_connections: a lower limit for all workers together; None for none.
 
     Raises:
-        LookalikeError: even the smallest pools do not fit.
+        LookalikeError: even pools of the minimum size exceed the limit.
     """
-    shared = accepted_by_server - SPARE if most is None else min(most, accepted_by_server - SPARE)
+    available = accepted_by_server - SPARE
+    shared = available if max_connections is None else min(max_connections, available)
     size = (shared // workers - _LOCKS) // 2
     if size >= MIN_POOL:
         return min(size, MAX_POOL)
-    if most is not None and most == shared:
+    if max_connections is not None and max_connections == shared:
         raise LookalikeError(
-            f"LOOKALIKE_MAX_DATABASE_CONNECTIONS={most} is too few for {workers} workers, which need "
+            f"LOOKALIKE_MAX_DATABASE_CONNECTIONS={max_connections} is too few for {workers} workers, which need "
             f"{needed(workers)}. Raise it, or lower LOOKALIKE_WORKERS."
         )
     raise LookalikeError(
         f"PostgreSQL accepts {accepted_by_server} connections here, and {workers} workers need "
-        f"{needed(workers) + SPARE}, with {SPARE} to spare for commands beside them. Raise its max_connections (or the "
-        "role's or the database's CONNECTION LIMIT), or lower LOOKALIKE_WORKERS. The embedded server has to end before "
-        "it accepts more: end whatever else uses the data folder."
+        f"{needed(workers) + SPARE} ({SPARE} of them for other commands). Raise max_connections (or the CONNECTION "
+        "LIMIT of the role or database), or lower LOOKALIKE_WORKERS. The embedded server applies a new limit after a "
+        "restart: stop all other processes that use the data folder."
     )
 
 
 def needed(workers: int, size: int = MIN_POOL) -> int:
-    """Returns how many connections workers open at most with pools of a size."""
+    """Return how many connections the workers open at most, given the pool size."""
     return workers * (2 * size + _LOCKS)
 
 
 def embedded_max_connections(workers: int) -> int:
-    """Returns how many connections the embedded server has to accept for workers with pools of full size."""
+    """Return the connection limit that the embedded server needs for workers with full-size pools."""
     return max(MAX_CONNECTIONS, needed(workers, MAX_POOL) + SPARE + _RESERVED_FOR_SUPERUSERS)

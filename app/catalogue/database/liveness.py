@@ -1,12 +1,12 @@
-"""A bound on waiting for PostgreSQL: a server that is stopped or cut off closes no connection and answers nothing.
+"""Detect a PostgreSQL server that has stopped responding without closing its connections (suspended or cut off).
 
-libpq has no client-side timeout for statements, and on a Unix socket there is no TCP timeout either. A statement may
-rightly take minutes, though, so a slow one is left alone. Once one has waited for `SILENCE_S` without a byte, a new
-connection is tried. If that fails too, and no other connection has heard anything meanwhile, the server is `silent`:
-every statement that waits fails, and new ones are refused at once, until a new connection succeeds.
+libpq has no client-side statement timeout, and a Unix socket has no TCP timeout. A statement may legitimately take
+minutes, so slow ones are not interrupted. After `SILENCE_S` without a byte, a new connection is tried. If that fails
+too, and no other connection has received anything meanwhile, the server is `silent`: all waiting statements fail, and
+new ones are refused at once, until a new connection succeeds.
 
     liveness = Liveness()
-    liveness.watch(engine)      # the engine's connections from now on
+    liveness.watch(engine)      # all connections that the engine opens from now on
     liveness.require()          # raises while the server is silent
 """
 
@@ -31,31 +31,31 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Parameters = Mapping[str, Any]
 
-# How long a statement waits without a byte before the server is tried, and how long a try may take.
-SILENCE_S, TRY_S = 5.0, 8
-# How often a silent server is tried again.
-AGAIN_S = 0.5
-# How often psycopg looks up from waiting; its own default.
-_INTERVAL_S = 0.1
-_SILENT = "PostgreSQL does not answer. Statements are refused until it does."
+# Seconds without a byte before the server is probed, and the timeout of a probe.
+SILENCE_S, PROBE_TIMEOUT_S = 5.0, 8
+# Interval between probes of a silent server.
+PROBE_INTERVAL_S = 0.5
+# psycopg's polling interval; its default.
+_POLL_INTERVAL_S = 0.1
+_SILENT = "PostgreSQL does not respond; statements are refused until it does. Check that the server is running."
 
 
 class Liveness:
-    """Whether one PostgreSQL server answers this process."""
+    """Responsiveness of one PostgreSQL server, as seen by this process."""
 
     def __init__(self) -> None:
         self.silent = False
-        self.heard = monotonic()
+        self.last_response = monotonic()
         self._closed, self._lock = threading.Event(), threading.Lock()
-        self._trying: threading.Thread | None = None
+        self._probing: threading.Thread | None = None
         self._parameters: Parameters = {}
 
     def watch(self, engine: Engine) -> None:
-        """Bound the waits of all connections that an engine opens from now on."""
+        """Monitor all connections that an engine opens from now on."""
         event.listen(engine, "do_connect", self._connect)
 
     def require(self) -> None:
-        """Refuse to wait for a server that is known not to answer.
+        """Check that the server is not known to be silent.
 
         Raises:
             UnavailableError: the server is silent.
@@ -63,110 +63,109 @@ class Liveness:
         if self.silent:
             raise UnavailableError(_SILENT)
 
-    def doubt(self) -> None:
-        """Try the server in a thread, unless one is at it or a byte has arrived a moment ago."""
+    def probe(self) -> None:
+        """Probe the server in a thread, unless a probe is running or a byte has arrived recently."""
         with self._lock:
-            if self._trying is not None or monotonic() - self.heard < SILENCE_S or self._closed.is_set():
+            if self._probing is not None or monotonic() - self.last_response < SILENCE_S or self._closed.is_set():
                 return
-            self._trying = threading.Thread(target=self._try_until_it_answers, name="liveness", daemon=True)
-            self._trying.start()
+            self._probing = threading.Thread(target=self._probe_until_response, name="liveness", daemon=True)
+            self._probing.start()
 
     def close(self) -> None:
-        """Stop trying."""
+        """Stop probing."""
         self._closed.set()
 
-    def _connect(self, _dialect: object, _record: object, words: tuple[str, ...], parameters: Parameters) -> object:
+    def _connect(self, _dialect: object, _record: object, args: tuple[str, ...], parameters: Parameters) -> object:
         self._parameters = parameters
         try:
-            connection = _Watched.connect(*words, **parameters)
+            connection = _MonitoredConnection.connect(*args, **parameters)
         except ConnectionTimeout:
-            self.doubt()
+            self.probe()
             raise
         connection.liveness = self
         return connection
 
-    def _try_until_it_answers(self) -> None:
-        while not self._answers() and not self._closed.is_set():
+    def _probe_until_response(self) -> None:
+        while not self._responds() and not self._closed.is_set():
             if not self.silent:
-                log.error("PostgreSQL does not answer; statements are refused until it does")
+                log.error("PostgreSQL does not respond; statements are refused until it responds")
             self.silent = True
-            self._closed.wait(AGAIN_S)
+            self._closed.wait(PROBE_INTERVAL_S)
         if self.silent:
-            log.warning("PostgreSQL answers again")
+            log.warning("PostgreSQL responds again")
         with self._lock:
-            self.silent, self.heard, self._trying = False, monotonic(), None
+            self.silent, self.last_response, self._probing = False, monotonic(), None
 
-    def _answers(self) -> bool:
-        began = monotonic()
-        state = ping({**self._parameters, "connect_timeout": TRY_S})
-        return state != pq.Ping.NO_RESPONSE or self.heard > began
+    def _responds(self) -> bool:
+        started_at = monotonic()
+        state = ping({**self._parameters, "connect_timeout": PROBE_TIMEOUT_S})
+        return state != pq.Ping.NO_RESPONSE or self.last_response > started_at
 
 
 class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that gives up when nothing has arrived for `TRY_S` seconds."""
+    """A connection whose statements fail after `PROBE_TIMEOUT_S` seconds without a byte from the server."""
 
-    def wait(self, gen: PQGen[Result], interval: float = _INTERVAL_S, timeout: float | None = None) -> Result:
-        """Waits for an answer; see `psycopg.Connection.wait`.
+    def wait(self, gen: PQGen[Result], interval: float = _POLL_INTERVAL_S, timeout: float | None = None) -> Result:
+        """Wait for the server's response; see `psycopg.Connection.wait`.
 
         Raises:
-            OperationalError: there will be none; the connection is closed.
+            OperationalError: the server does not respond; the connection is closed.
         """
         return super().wait(self._bounded(gen), interval, timeout)
 
     def _bounded(self, gen: PQGen[Result]) -> PQGen[Result]:
-        began = monotonic()
+        started_at = monotonic()
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
                 if ready:
-                    began = monotonic()
+                    started_at = monotonic()
                     self._progressed()
-                elif self._is_hopeless(monotonic() - began):
+                elif self._should_give_up(monotonic() - started_at):
                     self.close()
-                    raise psycopg.OperationalError("PostgreSQL does not answer")
+                    raise psycopg.OperationalError("PostgreSQL does not respond")
                 wanted = gen.send(ready)
         except StopIteration as ended:
             result: Result = ended.value
             return result
 
     def _progressed(self) -> None:
-        """Called when the server has sent or taken something."""
+        """Called when the server has sent or received data."""
 
-    def _is_hopeless(self, waited: float) -> bool:
-        """Tells whether to give up after so many seconds without a byte."""
-        return waited > TRY_S
+    def _should_give_up(self, waited: float) -> bool:
+        """Return whether to give up after `waited` seconds without a byte."""
+        return waited > PROBE_TIMEOUT_S
 
 
-class _Watched(BoundedConnection):
-    """A connection that gives up once its server is silent, or its backend suspended."""
+class _MonitoredConnection(BoundedConnection):
+    """A connection whose statements fail once its server is silent or its backend suspended."""
 
     liveness: Liveness | None = None
 
     def _progressed(self) -> None:
         if self.liveness is not None:
-            self.liveness.heard = monotonic()
+            self.liveness.last_response = monotonic()
 
-    def _is_hopeless(self, waited: float) -> bool:
+    def _should_give_up(self, waited: float) -> bool:
         if self.liveness is None:
-            return waited > TRY_S
+            return waited > PROBE_TIMEOUT_S
         if self.liveness.silent:
             return True
         if waited <= SILENCE_S:
             return False
-        self.liveness.doubt()
-        # A backend alone can be suspended too; over a Unix socket it is a process of this machine.
+        self.liveness.probe()
+        # One backend can be suspended alone; over a Unix socket it is a process on this machine.
         return self.pgconn.host.startswith(b"/") and is_suspended(self.pgconn.backend_pid, "postgres")
 
 
 def ping(parameters: Parameters) -> pq.Ping:
-    """Tell how a server responds, within `connect_timeout` and `TRY_S` seconds.
+    """Check a server's status, within `connect_timeout` and `PROBE_TIMEOUT_S` seconds.
 
-    libpq's PQping does the same, but psycopg holds the interpreter's lock meanwhile: all threads would stand still.
+    libpq's PQping does the same, but psycopg holds the GIL during the call, which would block all threads.
 
     Returns:
-        OK: it takes connections, or asks for a password; REJECT: it is starting or stopping; NO_RESPONSE: anything
-        else.
+        OK: it accepts connections, or requests a password; REJECT: it is starting or stopping; NO_RESPONSE: all else.
     """
     try:
         with closing(BoundedConnection.connect(**parameters)) as connection:

@@ -1,4 +1,4 @@
-"""The advisory locks of the catalogue, in one place so that no two are the same."""
+"""Advisory locks of the catalogue, in one place so that their numbers are distinct."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,19 +10,19 @@ from app.catalogue.database.sessions import Database
 
 
 class Lock(IntEnum):
-    """What only one process may do at a time; the numbers have no meaning."""
+    """Advisory lock numbers, one for each exclusive operation; the values are arbitrary."""
 
     MIGRATE = 7_164_203
-    BACKUP = 7_164_204  # and no original is deleted meanwhile
-    DEMO = 7_164_208  # of several workers that start at once, one draws
+    BACKUP = 7_164_204  # also keeps originals from being deleted
+    DEMO = 7_164_208  # of several workers that start together, one draws the demo images
     JOBS = 7_164_209
     RESTORE = 7_164_210
-    SWITCH = 7_164_211  # and no picture is added meanwhile; held shared by each addition's commit
+    SWITCH = 7_164_211  # also keeps images from being added; each addition holds it shared at its commit
 
 
 @contextmanager
 def exclusively(database: Database, lock: Lock) -> Iterator[None]:
-    """Holds a lock for the length of the block, after all that hold it shared; the catalogue's row stays free."""
+    """Hold an advisory lock exclusively while the block runs, without locking the catalogue's row."""
     with database.connection() as connection:
         connection.execute(select(func.pg_advisory_xact_lock(lock.value)))
         yield

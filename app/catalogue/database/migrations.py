@@ -1,4 +1,4 @@
-"""Brings a database to the tables of this version, by the migrations."""
+"""Run Alembic migrations on the catalogue's database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ from app.errors import LookalikeError
 
 
 def upgrade(database: Database) -> None:
-    """Runs every migration that the database has not seen.
+    """Upgrade the database to this version's schema.
 
     Raises:
-        LookalikeError: it has seen one that this version does not know.
+        LookalikeError: the database has a migration that this version does not know.
     """
     with database.connection() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": Lock.MIGRATE.value})
@@ -29,16 +29,15 @@ def upgrade(database: Database) -> None:
             command.upgrade(config(connection), "head")
         except CommandError as error:
             raise LookalikeError(
-                f"The database has the tables of a version that this one does not know ({error}). "
-                "Use the version that made it, or a newer one."
+                f"The database has the schema of a newer version ({error}). Use that version, or a newer one."
             ) from error
 
 
 def require_current(database: Database) -> None:
-    """Makes sure that the database has this version's tables, making them in an empty one.
+    """Check that the database has this version's schema; create the tables in an empty one.
 
     Raises:
-        LookalikeError: it has those of another version, and whoever keeps it has to choose the moment.
+        LookalikeError: the database needs a migration, which an administrator has to start.
     """
     with database.connection() as connection:
         found = revision(connection)
@@ -54,30 +53,30 @@ def require_current(database: Database) -> None:
 
 @contextmanager
 def with_tables_of(connection: Connection, earlier: str) -> Iterator[None]:
-    """Gives an empty catalogue an earlier version's tables for the length of the block; then brings it up to this one.
+    """Downgrade an empty catalogue to an earlier schema while the block runs, then upgrade it again.
 
     Raises:
-        LookalikeError: this version does not know that one.
+        LookalikeError: the schema is unknown to this version.
     """
     try:
         command.downgrade(config(connection), earlier)
     except CommandError as error:
         raise LookalikeError(
-            f"This version does not know the tables of the backup's ({error}). Use a newer one."
+            f"The backup has a schema that this version does not know ({error}). Use a newer one."
         ) from error
     yield
     command.upgrade(config(connection), "head")
 
 
 def revision(connection: Connection) -> str | None:
-    """Returns the last migration that a database has seen."""
+    """Return the database's current migration; None without any."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def config(connection: Connection) -> Config:
-    """Returns Alembic's configuration for a connection."""
+    """Build the Alembic configuration for a connection."""
     settings = Config()
-    # Alembic would take a percent sign in the path for the start of a variable.
+    # Alembic interpolates percent signs.
     settings.set_main_option("script_location", str(Path(migrations.__path__[0])).replace("%", "%%"))
     settings.attributes["connection"] = connection
     return settings

@@ -1,7 +1,7 @@
-"""Which database connections are kept for what: short queries do not wait behind long ones.
+"""Query priorities: reserve database connections, so that short queries do not wait behind long ones.
 
-Lists, counts and changes may take a part of a process's connections, searches more, and health checks, key look-ups
-and following the catalogue all of them.
+Lists, counts and changes may use a part of a process's connections, searches more, and health checks, key look-ups and
+index sync all of them.
 """
 
 import threading
@@ -14,7 +14,7 @@ from app.errors import UnavailableError
 
 
 class Priority(IntEnum):
-    """What a query is for; the shorter it takes, the more connections it may use."""
+    """Kinds of queries; the shorter they take, the more connections they may use."""
 
     ORDINARY = 0
     SEARCH = 1
@@ -26,7 +26,7 @@ _CURRENT: ContextVar[Priority] = ContextVar("priority", default=Priority.ORDINAR
 
 @contextmanager
 def priority(at_least: Priority) -> Iterator[None]:
-    """Gives the queries of the block at least this priority."""
+    """Run the queries of the block with at least this priority."""
     before = _CURRENT.set(max(_CURRENT.get(), at_least))
     try:
         yield
@@ -35,11 +35,11 @@ def priority(at_least: Priority) -> Iterator[None]:
 
 
 class Connections:
-    """Counts the connections in use, and has queries wait that may not take another one.
+    """Connection limits by priority; a query above the limit of its priority waits.
 
     Args:
-        limit: how many there are. Where they are fewer than five, all priorities share them.
-        patience_s: how long a query waits.
+        limit: all connections. With fewer than five, all priorities share them.
+        patience_s: how many seconds a query waits.
     """
 
     def __init__(self, limit: int, patience_s: float) -> None:
@@ -53,15 +53,15 @@ class Connections:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Counts a connection for the length of the block.
+        """Take one connection from the limit while the block runs.
 
         Raises:
-            UnavailableError: those for the current priority stay in use.
+            UnavailableError: the limit of the current priority stays reached.
         """
         limit = self._limits[_CURRENT.get()]
         with self._changed:
             if not self._changed.wait_for(lambda: self._in_use < limit, self._patience_s):
-                raise UnavailableError("The database has as many queries as it takes. Try again in a moment.")
+                raise UnavailableError("The limit of concurrent database queries is reached. Try again in a moment.")
             self._in_use += 1
         try:
             yield

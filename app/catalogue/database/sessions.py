@@ -1,7 +1,6 @@
-"""The way to the database: an engine, sessions, and what a lost connection means.
+"""Database engine and sessions; connection failures become `UnavailableError`.
 
-Whatever goes wrong between here and PostgreSQL leaves as `UnavailableError`, so that nothing above needs to know
-SQLAlchemy's exceptions.
+Callers therefore never handle SQLAlchemy's exceptions.
 """
 
 import threading
@@ -23,29 +22,28 @@ from app.catalogue.database.priority import Connections
 from app.catalogue.embedded.free_space import Room
 from app.errors import CallerLeftError, StatementTimeoutError, UnavailableError
 
-# So long a thread waits for a connection, or for its turn.
-_PATIENCE_S = 5
+# Seconds that a thread waits for a connection or a semaphore.
+_TIMEOUT_S = 5
 _WRITING = ("INSERT", "UPDATE", "DELETE")
 _FROM_RESERVE = "from_reserve"
-# Questions that look at every picture and run at the same time: each keeps a core of the database busy.
-_SCANS = 4
-# How often PostgreSQL looks whether the process that waits for a statement is still there; 14 and later can.
-_CONNECTION_CHECK_MS, _CHECKS_SINCE = 2000, 140_000
+# Concurrent full-table queries: each keeps one core of the database busy.
+_MAX_SCANS = 4
+# How often PostgreSQL (14 and later) checks that the client of a running statement is still connected.
+_CLIENT_CHECK_MS, _CLIENT_CHECK_VERSION = 2000, 140_000
 _UNLIMITED = text("SET LOCAL statement_timeout = 0")
 
 
 class Database:
     """One process's connections to PostgreSQL.
 
-    Changes take no more than half of them. They wait for each other, and for disk or bucket while they hold the
-    catalogue; questions must not wait for that.
+    Changes use at most half of them: they wait for each other, and queries must not wait behind them.
 
     Args:
-        url: where it is.
-        pool_size: half of the connections that are open at most.
-        statement_seconds: how long a statement may take; None for as long as it takes. Work on the whole catalogue
-            (`snapshot`, `connection`) is never limited.
-        room: what writes leave free on the disk of the embedded database; None for another database.
+        url: SQLAlchemy URL.
+        pool_size: half of the maximum number of connections.
+        statement_seconds: statement timeout; None for none. Work on the whole catalogue (`snapshot`, `connection`) has
+            no timeout.
+        room: free-space check for the disk of the embedded database; None for an external one.
     """
 
     def __init__(
@@ -60,41 +58,39 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_timeout=_PATIENCE_S,
+            pool_timeout=_TIMEOUT_S,
             connect_args={"connect_timeout": 5, "application_name": "lookalike"},
         )
         self._liveness = Liveness()
         self._liveness.watch(self.engine)
         if room is not None:
             event.listen(self.engine, "before_cursor_execute", self._require_room)
-        event.listen(self.engine, "connect", self._prepare)
+        event.listen(self.engine, "connect", self._configure)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._statements = sessionmaker(self._autocommit, expire_on_commit=False)
-        self._changing = threading.BoundedSemaphore(pool_size)
-        self._scanning = threading.BoundedSemaphore(min(_SCANS, pool_size))
-        self._connections = Connections(2 * pool_size, _PATIENCE_S)
+        self._changes = threading.BoundedSemaphore(pool_size)
+        self._scans = threading.BoundedSemaphore(min(_MAX_SCANS, pool_size))
+        self._connections = Connections(2 * pool_size, _TIMEOUT_S)
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         self._liveness.close()
         self.engine.dispose()
 
     @contextmanager
     def begin(self, *, from_reserve: bool = False, unlimited: bool = False) -> Iterator[Session]:
-        """Opens a transaction that commits at the end of the block, unless the block raises.
+        """Open a read-write transaction; it commits at the end of the block, unless the block raises.
 
         Args:
-            from_reserve: whether it may write on a disk that is full for others, because it makes room or ends
-                something.
-            unlimited: whether its statements may take as long as they have to, because they wait for another
-                process's work.
+            from_reserve: allow writes on an almost full disk, for changes that free space or end something.
+            unlimited: lift the statement timeout, for statements that wait for another process.
 
         Raises:
-            UnavailableError: it writes, and the disk of the embedded database is full.
+            UnavailableError: on a write: the disk of the embedded database is full.
         """
         with (
-            _turn(self._changing, "Too many changes wait for each other."),
+            _limited(self._changes, "Too many changes are waiting. Try again in a moment."),
             self._translated(),
             self._sessions.begin() as session,
         ):
@@ -106,28 +102,28 @@ class Database:
 
     @contextmanager
     def asking(self) -> Iterator[Session]:
-        """Opens a session for questions, each seeing its own moment: one round trip where a transaction costs three."""
+        """Open an autocommit session for queries, which saves the two round trips of a transaction."""
         with self._translated(), self._statements() as session, cancellable(session.connection()):
             yield session
 
     @contextmanager
     def scanning(self) -> Iterator[Session]:
-        """Opens a session for questions that look at every picture; as `asking`, and few at a time."""
+        """Open a session as `asking` does for queries over all images; few run at a time."""
         with (
-            _turn(self._scanning, "Too many requests look through the whole catalogue at the same time."),
+            _limited(self._scans, "Too many queries over the whole catalogue at the same time. Try again in a moment."),
             self.asking() as session,
         ):
             yield session
 
     @contextmanager
     def asking_in_sql(self) -> Iterator[Connection]:
-        """Opens a connection for questions without a session, which is most of what a short question costs."""
+        """Open an autocommit connection without an ORM session, whose overhead would dominate a short query."""
         with self._translated(), self._autocommit.connect() as connection, cancellable(connection):
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Session]:
-        """Opens a read-only transaction in which every query sees the same moment, however long each takes."""
+        """Open a repeatable-read transaction without a statement timeout, for consistent reads."""
         with self._translated(), self._sessions() as session:
             session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             session.execute(_UNLIMITED)
@@ -135,22 +131,22 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Opens a transaction without a session for migrations, backups and the like, however long they take."""
+        """Open a transaction without an ORM session or a statement timeout, for migrations and backups."""
         with self._translated(), self.engine.begin() as connection:
             connection.execute(_UNLIMITED)
             yield connection
 
     def ping(self) -> None:
-        """Asks the database for a sign of life.
+        """Check that the database responds.
 
         Raises:
-            UnavailableError: there is none.
+            UnavailableError: it does not.
         """
         with self.asking() as session:
             session.execute(text("SELECT 1"))
 
     def _require_room(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        """Called before each statement; refuses one that writes where there is no room for it."""
+        """Check free space before each writing statement (event handler)."""
         if self._room is None or not statement.lstrip().startswith(_WRITING):
             return
         if connection.get_execution_options().get(_FROM_RESERVE):
@@ -158,13 +154,13 @@ class Database:
         else:
             self._room.require()
 
-    def _prepare(self, driver: "psycopg.Connection[Any]", _record: object) -> None:
-        """Sets what holds for a connection; not in its start-up packet, where poolers refuse what they do not know."""
+    def _configure(self, driver: "psycopg.Connection[Any]", _record: object) -> None:
+        """Set connection parameters; not in the start-up packet, where poolers reject unknown ones."""
         limit_ms = round(1000 * (self._statement_seconds or 0))
         driver.autocommit = True
         driver.execute("SELECT set_config('statement_timeout', %s, false)", [str(limit_ms)])
-        if driver.info.server_version >= _CHECKS_SINCE:
-            driver.execute(f"SET client_connection_check_interval = {_CONNECTION_CHECK_MS}")
+        if driver.info.server_version >= _CLIENT_CHECK_VERSION:
+            driver.execute(f"SET client_connection_check_interval = {_CLIENT_CHECK_MS}")
         driver.autocommit = False
 
     @contextmanager
@@ -174,18 +170,18 @@ class Database:
             with self._connections.one():
                 yield
         except PoolTimeoutError as error:
-            raise UnavailableError("All connections of this process to the database are in use.") from error
+            raise UnavailableError("All database connections of this process are in use. Try again later.") from error
         except (OperationalError, InterfaceError) as error:
             if self._room is not None and isinstance(error.orig, DiskFull):
-                # What was refused may be tried again, and a query may need a file to sort in.
+                # A retry needs space, and a query may need a temporary file for sorting.
                 self._room.make_some()
-            raise self._meaning(error) from error
+            raise self._translate(error) from error
         except DBAPIError as error:
             if error.connection_invalidated or isinstance(error.orig, ReadOnlySqlTransaction):
                 raise _unavailable(error) from error
             raise
 
-    def _meaning(self, error: DBAPIError) -> UnavailableError:
+    def _translate(self, error: DBAPIError) -> UnavailableError:
         caller = current_caller()
         if caller is not None and caller.left:
             return CallerLeftError()
@@ -195,15 +191,15 @@ class Database:
 
 
 @contextmanager
-def _turn(places: threading.BoundedSemaphore, busy: str) -> Iterator[None]:
-    if not places.acquire(timeout=_PATIENCE_S):
+def _limited(semaphore: threading.BoundedSemaphore, busy: str) -> Iterator[None]:
+    if not semaphore.acquire(timeout=_TIMEOUT_S):
         raise UnavailableError(busy)
     try:
         yield
     finally:
-        places.release()
+        semaphore.release()
 
 
 def _unavailable(error: DBAPIError) -> UnavailableError:
-    first_line = (str(error.orig).strip().splitlines() or ["no answer"])[0]
-    return UnavailableError(f"The database cannot be used right now: {first_line}")
+    first_line = (str(error.orig).strip().splitlines() or ["no response"])[0]
+    return UnavailableError(f"The database is unavailable: {first_line}")

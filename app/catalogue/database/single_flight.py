@@ -1,4 +1,4 @@
-"""Work that several threads want at the same moment, done once for all of them; and its results, remembered."""
+"""Single-flight calls: concurrent callers with the same key share one call, optionally with a result cache."""
 
 import threading
 from collections import OrderedDict
@@ -12,85 +12,88 @@ from app.errors import CallerLeftError
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
 
-# How often a thread that waits for another's work looks whether its own caller is still there.
-_LOOK_S = 0.5
+# Interval at which a waiting thread checks that its own client is still connected.
+_CHECK_INTERVAL_S = 0.5
 
 
 class SingleFlight(Generic[KeyT, ValueT]):
-    """Work by key. Whatever it raises, all who wait for it get; when its caller leaves, the next one does it."""
+    """Run at most one call per key at a time; all waiting threads get its result or exception.
+
+    When the caller of the running call disconnects, a waiting thread starts the call again.
+    """
 
     def __init__(self) -> None:
-        self._under_way: dict[KeyT, Future[ValueT]] = {}
-        self._changing = threading.Lock()
+        self._running: dict[KeyT, Future[ValueT]] = {}
+        self._lock = threading.Lock()
 
-    def do(self, key: KeyT, work: Callable[[], ValueT]) -> ValueT:
-        """Returns what `work` does, or what another thread's does that has begun under the same key.
+    def run(self, key: KeyT, work: Callable[[], ValueT]) -> ValueT:
+        """Return the result of `work`, or that of a call in progress under the same key.
 
         Raises:
-            CallerLeftError: this thread's own caller is gone.
+            CallerLeftError: this thread's own client has disconnected.
         """
         while True:
-            with self._changing:
-                others = self._under_way.get(key)
-                mine = Future[ValueT]()
-                if others is None:
-                    self._under_way[key] = mine
-            if others is None:
-                return self._lead(key, mine, work)
-            _wait_for(others)
-            if not isinstance(others.exception(), CallerLeftError):
-                return others.result()
+            with self._lock:
+                running = self._running.get(key)
+                own = Future[ValueT]()
+                if running is None:
+                    self._running[key] = own
+            if running is None:
+                return self._lead(key, own, work)
+            _wait_for(running)
+            if not isinstance(running.exception(), CallerLeftError):
+                return running.result()
 
-    def _lead(self, key: KeyT, mine: Future[ValueT], work: Callable[[], ValueT]) -> ValueT:
+    def _lead(self, key: KeyT, own: Future[ValueT], work: Callable[[], ValueT]) -> ValueT:
         try:
             value = work()
         except BaseException as error:
-            self._end(key)
-            mine.set_exception(error)
+            self._finish(key)
+            own.set_exception(error)
             raise
-        self._end(key)
-        mine.set_result(value)
+        self._finish(key)
+        own.set_result(value)
         return value
 
-    def _end(self, key: KeyT) -> None:
-        with self._changing:
-            del self._under_way[key]
+    def _finish(self, key: KeyT) -> None:
+        with self._lock:
+            del self._running[key]
 
 
-class Remembered(Generic[KeyT, ValueT]):
-    """As `SingleFlight`, and remembers the results that were asked for last, `most` of them.
+class ResultCache(Generic[KeyT, ValueT]):
+    """`SingleFlight` with an LRU cache of `max_entries` results.
 
-    A key says of which moment its result is, so that none is ever out of date.
+    Keys include the catalogue's `seq`, so that no cached result is stale.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: OrderedDict[KeyT, ValueT] = OrderedDict()
-        self._changing = threading.Lock()
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._results: OrderedDict[KeyT, ValueT] = OrderedDict()
+        self._lock = threading.Lock()
         self._flights: SingleFlight[KeyT, ValueT] = SingleFlight()
 
     def get(self, key: KeyT, work: Callable[[], ValueT]) -> ValueT:
-        """Returns what `work` does, has done, or another thread is doing under the same key."""
-        with self._changing:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        return self._flights.do(key, lambda: self._remember(key, work))
+        """Return the cached result, that of a call in progress, or that of `work`."""
+        with self._lock:
+            if key in self._results:
+                self._results.move_to_end(key)
+                return self._results[key]
+        return self._flights.run(key, lambda: self._call_and_store(key, work))
 
-    def _remember(self, key: KeyT, work: Callable[[], ValueT]) -> ValueT:
+    def _call_and_store(self, key: KeyT, work: Callable[[], ValueT]) -> ValueT:
         value = work()
-        with self._changing:
-            self._known[key] = value
-            while len(self._known) > self._most:
-                self._known.popitem(last=False)
+        with self._lock:
+            self._results[key] = value
+            while len(self._results) > self._max_entries:
+                self._results.popitem(last=False)
         return value
 
 
-def _wait_for(others: Future[ValueT]) -> None:
+def _wait_for(running: Future[ValueT]) -> None:
     caller = current_caller()
-    while not others.done():
+    while not running.done():
         try:
-            others.exception(timeout=_LOOK_S)
+            running.exception(timeout=_CHECK_INTERVAL_S)
         except TimeoutError:
             if caller is not None:
                 caller.require()

@@ -1,7 +1,7 @@
-"""The catalogue's tables. The database is the truth; everything else can be checked against it.
+"""SQLAlchemy models of the catalogue's tables, the source of truth for the files and indexes.
 
-`catalogue` has one row: the number of the last change (`seq`) and the generation in use. Every change locks that
-row until it commits, so the order of `seq` is the order in which changes become visible.
+`catalogue` has one row: the number of the last change (`seq`) and the active index version. Every change locks that row
+until it commits, so changes become visible in the order of `seq`.
 """
 
 from datetime import datetime
@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """All tables, with names for every constraint."""
+    """Declarative base, with naming conventions for constraints."""
 
     metadata = MetaData(
         naming_convention={
@@ -37,10 +37,12 @@ class Base(DeclarativeBase):
 
 
 class Generation(Base):
-    """One network's encodings of the catalogue; `next_slot` is the first row of its vector file not handed out.
+    """An index version: one network's encodings of the catalogue.
 
-    `vector_dtype` says how F7 is kept: `f32`, or `f16` in half the space. `index_backend` says where:
-    `local` in that file, or in `milvus`, where a slot is a primary key.
+    Attributes:
+        next_slot: first row of its vector file that is not handed out.
+        vector_dtype: storage type of F7, `f32`, or `f16` at half the size.
+        index_backend: where F7 is stored: `local` (the vector file) or `milvus` (a slot is a primary key).
     """
 
     __tablename__ = "index_versions"
@@ -57,9 +59,9 @@ class Generation(Base):
 
 
 class CatalogueState(Base):
-    """The one row that every change locks.
+    """The catalogue's state: one row, which every change locks.
 
-    At `milvus_timestamp`, in Milvus' own time, all encodings that the rows speak of are found; 0 without Milvus.
+    `milvus_timestamp` is the Milvus timestamp from which all committed encodings are visible; 0 without Milvus.
     """
 
     __tablename__ = "catalogue"
@@ -72,7 +74,7 @@ class CatalogueState(Base):
 
 
 class Picture(Base):
-    """A picture that can be found; `sha256` names its original on disk."""
+    """A searchable image; `sha256` names its original in storage."""
 
     __tablename__ = "images"
 
@@ -86,7 +88,7 @@ class Picture(Base):
     label: Mapped[str | None] = mapped_column(Text, index=True)
     # SQLAlchemy reserves `metadata` on mapped classes.
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
-    # The last change of the picture or of what is said of it, for those who follow the changes.
+    # The last change to the image or its metadata, for incremental sync.
     seq: Mapped[int] = mapped_column(BigInteger, server_default="0", index=True)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(
@@ -95,12 +97,12 @@ class Picture(Base):
 
 
 class Encoding(Base):
-    """What one generation's network made of a picture: its code, and where its F7 lies."""
+    """An image's encoding in one index version: its code, and the slot of its F7."""
 
     __tablename__ = "encodings"
     __table_args__ = (
         Index("ix_encodings_index_version_id_seq", "index_version_id", "seq"),
-        # Whose a slot is, which Milvus does not know; and no slot is ever used twice.
+        # Maps slots to images, for Milvus; unique, because no slot is used twice.
         Index(
             "uq_encodings_index_version_id_slot",
             "index_version_id",
@@ -119,7 +121,7 @@ class Encoding(Base):
 
 
 class ApiKey(Base):
-    """A key that lets somebody in: what it is for, and the SHA-256 of its secret."""
+    """An API key: its scopes, and the SHA-256 of its secret."""
 
     __tablename__ = "api_keys"
 
@@ -131,7 +133,7 @@ class ApiKey(Base):
 
 
 class Deletion(Base):
-    """A picture that was deleted, for those who follow the changes."""
+    """A deleted image, for incremental sync."""
 
     __tablename__ = "deletions"
 
@@ -140,14 +142,14 @@ class Deletion(Base):
 
 
 class Removal(Base):
-    """An original that no picture uses and whose files are to be deleted; see `app/catalogue/storage/removals.py`.
+    """An unused original whose files are to be deleted; see `app/catalogue/storage/removals.py`.
 
     Attributes:
-        number: grows with each time that the row is queued or claimed.
-        owner: the note of the work that is deleting the files; None if no work is.
+        number: sequence number of the last time the row was queued or claimed.
+        owner: the ledger note of the work that is deleting the files; None if none is.
         claimed_at: when the row was last queued or claimed.
-        safe_at: from when on no deletion of the files can be under way.
-        done: whether the files are deleted, or used again.
+        safe_at: when a deletion in progress can no longer be carried out.
+        done: whether the files are deleted, or in use again.
     """
 
     __tablename__ = "removals"
@@ -162,10 +164,12 @@ class Removal(Base):
 
 
 class Job(Base):
-    """An archive on its way into the catalogue; `processed` says how many of its entries are, in their order.
+    """An import job: an archive whose entries are added to the catalogue in order.
 
-    `attempts` says how often in a row it was taken up without getting further; `error` says why the job failed, or what
-    keeps it waiting.
+    Attributes:
+        processed: number of entries processed.
+        attempts: consecutive starts without progress.
+        error: why the job failed, or why it is waiting.
     """
 
     __tablename__ = "jobs"
@@ -189,7 +193,7 @@ class Job(Base):
 
 
 class Rejection(Base):
-    """An entry of a job's archive that could not be used, and why."""
+    """A rejected entry of a job's archive, with the reason."""
 
     __tablename__ = "rejections"
 

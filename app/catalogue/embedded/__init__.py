@@ -1,1 +1,1 @@
-"""The PostgreSQL that the service runs itself."""
+"""Embedded PostgreSQL: a server that the service runs itself."""

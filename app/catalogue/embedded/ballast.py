@@ -1,7 +1,7 @@
-"""A file that only takes space, to be given up when there is none.
+"""Ballast file: reserved disk space, released when the disk is full.
 
-PostgreSQL needs some to start on a full disk, and so does a deletion. On file systems that copy on write, such as
-Btrfs and ZFS, what is given up becomes free a moment later, and snapshots keep it.
+PostgreSQL needs space to start on a full disk, and so does a deletion. On copy-on-write file systems such as Btrfs and
+ZFS, the space becomes free with a delay, and snapshots retain it.
 """
 
 import logging
@@ -14,45 +14,45 @@ from app.catalogue.embedded.free_space import SEGMENT, free
 log = logging.getLogger(__name__)
 
 NAME = "lookalike.ballast"
-_LARGEST = 4 * SEGMENT
+_MAX_BYTES = 4 * SEGMENT
 
 
 class Ballast:
-    """The ballast in a cluster's folder, beside which writes leave `least` bytes free; safe for many processes."""
+    """A cluster's ballast file; `min_free` is the free space that writes leave. Process-safe."""
 
-    def __init__(self, cluster: Path, least: int) -> None:
-        self.path, self._least = cluster / NAME, least
-        self.size = min(max(least // 2, SEGMENT), _LARGEST)
+    def __init__(self, cluster: Path, min_free: int) -> None:
+        self.path, self._min_free = cluster / NAME, min_free
+        self.size = min(max(min_free // 2, SEGMENT), _MAX_BYTES)
 
-    def give_up(self) -> bool:
-        """Make room; tells whether there was any to make."""
+    def release(self) -> bool:
+        """Delete the ballast; return whether there was any."""
         try:
             self.path.unlink()
         except FileNotFoundError:
             return False
-        log.warning("the disk is full: gave up %d MB that were kept for PostgreSQL", self.size // 1_000_000)
+        log.warning("the disk is full: released %d MB of ballast", self.size // 1_000_000)
         return True
 
-    def keep(self, uid: int, gid: int) -> None:
-        """Set the space aside, for a user's quota, where that leaves as much free as writes need; one at a time.
+    def reserve(self, uid: int, gid: int) -> None:
+        """Create the ballast under a user's quota if enough space stays free; not for concurrent use.
 
         Raises:
-            OSError: the file cannot be made.
+            OSError: the file cannot be created.
         """
-        if self.path.exists() or free(self.path.parent) < self._least + self.size:
+        if self.path.exists() or free(self.path.parent) < self._min_free + self.size:
             return
-        made = self.path.with_name(f"{NAME}.new")
+        temporary = self.path.with_name(f"{NAME}.new")
         try:
-            with open(made, "wb", opener=_private) as file:
+            with open(temporary, "wb", opener=_open_private) as file:
                 os.fchown(file.fileno(), uid, gid)
-                # Reserves blocks, which a hole would not.
+                # Allocates blocks; `truncate` would make a hole.
                 os.posix_fallocate(file.fileno(), 0, self.size)
-            made.replace(self.path)
+            temporary.replace(self.path)
         except OSError:
             with suppress(OSError):
-                made.unlink()
+                temporary.unlink()
             raise
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)

@@ -1,13 +1,14 @@
-"""Free space that writes leave to PostgreSQL and to searches.
+"""Refuse writes before the disk is full.
 
-PostgreSQL ends when it cannot write its log, and searches with it. So writes are refused while there still is room:
+PostgreSQL stops when it cannot write its write-ahead log (WAL), and searches stop with it. So writes are refused while
+there is still space:
 
-    free space                   what goes on
-    `least` or more              everything
-    one log segment or more      searches, and changes that make room or end something, such as deletions
-    less                         searches; the ballast, if there is one, is given up for those changes
+    free space                   still allowed
+    `min_free` or more           everything
+    one WAL segment or more      searches, and changes that free space or end something, such as deletions
+    less                         searches; the ballast, if any, is released for those changes
 
-It checks what the file system says, in a microsecond, before every write.
+Free space is read from the file system, which takes a microsecond, before every write.
 """
 
 import os
@@ -19,84 +20,84 @@ from pathlib import Path
 from app.errors import UnavailableError
 
 MEGABYTE = 1_000_000
-# PostgreSQL's log grows by files of this size.
+# Size of PostgreSQL's WAL files.
 SEGMENT = 16 << 20
-# Seconds after which a refused write may be tried again.
+# Retry-After of a refused write, in seconds.
 RETRY_S = 30
-_SMALLEST, _LARGEST, _SHARE = 64 * MEGABYTE, 1000 * MEGABYTE, 20
+_MIN_DEFAULT, _MAX_DEFAULT, _FRACTION = 64 * MEGABYTE, 1000 * MEGABYTE, 20
 
 
 class Room:
-    """The free space of the file systems that some folders are on.
+    """Free space of the file systems of some folders.
 
     Args:
-        folders: where bytes are written; those that do not exist are left out.
-        least: bytes that stay free.
-        make_some: called when even changes that make room find none; tells whether it helped.
+        folders: where data is written; missing ones are ignored.
+        min_free: bytes that stay free.
+        make_some: called when there is no space even for changes that free some; returns whether it freed any.
     """
 
-    def __init__(self, folders: Iterable[Path], least: int, make_some: Callable[[], bool] = lambda: False) -> None:
-        self._folders, self.least, self.make_some = tuple(folders), least, make_some
-        self._claimed, self._claiming = 0, threading.Lock()
+    def __init__(self, folders: Iterable[Path], min_free: int, make_some: Callable[[], bool] = lambda: False) -> None:
+        self._folders, self.min_free, self.make_some = tuple(folders), min_free, make_some
+        self._claimed, self._lock = 0, threading.Lock()
 
     def free(self) -> int:
-        """Return the bytes free on the fullest of the file systems."""
-        found = [free(folder) for folder in self._folders if folder.exists()]
-        return min(found, default=self.least)
+        """Return the free bytes of the fullest file system."""
+        free_bytes = [free(folder) for folder in self._folders if folder.exists()]
+        return min(free_bytes, default=self.min_free)
 
     def require(self, size: int = 0) -> None:
-        """Refuse a write of so many bytes unless `least` stays free.
+        """Check that `min_free` bytes stay free after a write of `size` bytes.
 
         Raises:
-            UnavailableError: it would not.
+            UnavailableError: the disk is too full.
         """
-        self._refuse_below(self.least + size)
+        self._require(self.min_free + size)
 
     def require_reserve(self) -> None:
-        """Refuse a change that makes room only where PostgreSQL could not log it.
+        """Check that there is space for a change that frees space; release the ballast if there is not.
 
         Raises:
-            UnavailableError: there is less than a log segment free, and nothing to give up.
+            UnavailableError: less than a WAL segment is free, and there is no ballast.
         """
         if self.free() < SEGMENT:
             self.make_some()
-            self._refuse_below(min(SEGMENT, self.least))
+            self._require(min(SEGMENT, self.min_free))
 
     @contextmanager
     def claimed(self, size: int) -> Iterator[None]:
-        """Set bytes aside while they are written, so that writes at the same time do not count on the same ones.
+        """Reserve bytes while they are written, so that concurrent writes do not count on the same space.
 
         Raises:
-            UnavailableError: they do not fit.
+            UnavailableError: the disk is too full.
         """
-        with self._claiming:
+        with self._lock:
             self.require(self._claimed + size)
             self._claimed += size
         try:
             yield
         finally:
-            with self._claiming:
+            with self._lock:
                 self._claimed -= size
 
-    def _refuse_below(self, needed: int) -> None:
-        there = self.free()
-        if there < needed:
+    def _require(self, needed: int) -> None:
+        available = self.free()
+        if available < needed:
             raise UnavailableError(
-                f"The disk is full: {there / MEGABYTE:,.0f} MB are free, and this needs {needed / MEGABYTE:,.0f} MB. "
-                "Searches go on. Make room, or delete images.",
+                f"The disk is full: {available / MEGABYTE:,.0f} MB are free, and this needs {needed / MEGABYTE:,.0f}. "
+                "Searches still work. Free disk space, or delete images.",
                 retry_after=RETRY_S,
             )
 
 
 def free(folder: Path) -> int:
-    """Return the bytes that a user other than root may still write on a folder's file system."""
+    """Return the bytes available to ordinary users on a folder's file system."""
     state = os.statvfs(folder)
     return state.f_bavail * state.f_frsize
 
 
-def least_free(folder: Path, chosen: int | None = None) -> int:
-    """Return how many bytes writes leave free: those chosen, or a share of a folder's file system."""
-    if chosen is not None:
-        return chosen
+def least_free(folder: Path, configured: int | None = None) -> int:
+    """Return the bytes that writes leave free: those given, or a share of a folder's file system."""
+    if configured is not None:
+        return configured
     state = os.statvfs(folder)
-    return min(max(state.f_blocks * state.f_frsize // _SHARE, _SMALLEST), _LARGEST)
+    return min(max(state.f_blocks * state.f_frsize // _FRACTION, _MIN_DEFAULT), _MAX_DEFAULT)

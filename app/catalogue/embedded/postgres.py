@@ -1,19 +1,16 @@
-"""The embedded PostgreSQL: a server of the service's own, inside its data folder.
+"""Embedded PostgreSQL: run a server inside the data folder, shared by several processes.
 
     with embedded_postgres(Path("data")) as url:
         engine = create_engine(url)
 
-Several processes may do so with one folder at once: the first starts the server, the others find it, the last
-stops it, and whoever notices that it died starts it again. Each holds a shared lock meanwhile. The kernel drops the
-lock of a process that is killed, so a kill leaves at worst a running server, which the next start finds and its end
-stops.
+The first process starts the server, the others connect to it, and the last one stops it; if it dies, one of them
+starts it again. Each holds a shared lock. The kernel releases the lock of a killed process, so at worst a kill leaves a
+running server, which the next process uses and stops.
 
-    data/postgres/              the cluster, with its password, its socket and its ballast; for its owner alone
-    data/postgres.log           what the server said since its start; before that: postgres.log.1
+    data/postgres/              the cluster, with its password, socket and ballast; mode 0700
+    data/postgres.log           the server's output since its start; earlier output is in postgres.log.1
     data/postgres.lock          held, shared, by each process that uses the server
-    data/postgres.start.lock    held by the one that is starting it
-
-It knows nothing of tables, nor of a server that somebody else runs.
+    data/postgres.start.lock    held by the process that is starting it
 """
 
 import fcntl
@@ -27,55 +24,57 @@ from pathlib import Path
 from app.catalogue.embedded.ballast import Ballast
 from app.catalogue.embedded.files import open_private
 from app.catalogue.embedded.free_space import Room, least_free
+from app.catalogue.embedded.maintenance import Maintenance
 from app.catalogue.embedded.server import MAX_CONNECTIONS, Server
-from app.catalogue.embedded.upkeep import Upkeep
 from app.common.private_modes import make_data_folder
 from app.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
-# How often a holder looks whether the server is still there.
-WATCH_S = 1.0
+# Interval at which each process checks that the server is running.
+WATCH_INTERVAL_S = 1.0
 START_LOCK = "postgres.start.lock"
-# How long a server that was about to start may take to show itself.
-_STILL_STARTING_S = 2.0
+# Seconds to wait for a server whose start was interrupted.
+_START_TIMEOUT_S = 2.0
 
 
 @contextmanager
-def embedded_postgres(folder: Path, least: int | None = None, max_connections: int = MAX_CONNECTIONS) -> Iterator[str]:
-    """Keep a data folder's PostgreSQL running for the length of the block.
+def embedded_postgres(
+    folder: Path, min_free: int | None = None, max_connections: int = MAX_CONNECTIONS
+) -> Iterator[str]:
+    """Run a data folder's PostgreSQL while the block runs.
 
     Args:
         folder: the data folder.
-        least: bytes that writes leave free on its disk; without it a share of the disk.
-        max_connections: how many connections it accepts where it has to be started; one that runs stays as it is.
+        min_free: bytes that writes leave free on its disk; a share of the disk by default.
+        max_connections: connection limit if the server is started here; a running server keeps its own.
 
     Yields:
-        Its SQLAlchemy URL, which holds the password.
+        Its SQLAlchemy URL, which contains the password.
 
     Raises:
-        UnavailableError: it cannot be started; the sentence says why.
+        UnavailableError: the server cannot be started.
     """
     data = folder.resolve()
     make_data_folder(data)
     with open_private(data / "postgres.lock") as lock:
-        server = Server.of(data, least, max_connections)
-        upkeep, ending = Upkeep(server, Ballast(server.cluster, server.least)), threading.Event()
-        _join(server, upkeep, lock)
-        watching = threading.Thread(target=_watch, args=(server, upkeep, ending), name="postgres", daemon=True)
+        server = Server.of(data, min_free, max_connections)
+        maintenance, stopping = Maintenance(server, Ballast(server.cluster, server.min_free)), threading.Event()
+        _join(server, maintenance, lock)
+        watching = threading.Thread(target=_watch, args=(server, maintenance, stopping), name="postgres", daemon=True)
         watching.start()
         try:
             yield server.url
         finally:
-            ending.set()
+            stopping.set()
             watching.join()
             _leave(server, lock)
 
 
 def stop_if_unused(folder: Path) -> None:
-    """Stops a data folder's PostgreSQL unless a process uses it, for one that was ended before it could.
+    """Stop a data folder's PostgreSQL unless a process uses it, after a process was killed.
 
-    It may have been ended while it started the server, which goes on starting by itself.
+    The process may have been killed while it started the server, which then continues to start.
     """
     data = folder.resolve()
     if not (data / "postgres.lock").exists():
@@ -87,61 +86,61 @@ def stop_if_unused(folder: Path) -> None:
     ):
         fcntl.flock(starting, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        server, until = Server.of(data), time.monotonic() + _STILL_STARTING_S
-        while not server.is_there() and time.monotonic() < until:
+        server, until = Server.of(data), time.monotonic() + _START_TIMEOUT_S
+        while not server.is_running() and time.monotonic() < until:
             time.sleep(0.1)
         server.stop()
 
 
-def embedded_room(folder: Path, least: int | None = None) -> Room:
-    """Return the free space on the disk of a data folder's PostgreSQL, which gives up its ballast where there is none.
+def embedded_room(folder: Path, min_free: int | None = None) -> Room:
+    """Return the free-space check for the disk of a data folder's PostgreSQL, with its ballast.
 
     Args:
         folder: the data folder.
-        least: bytes that writes leave free; without it a share of the disk.
+        min_free: bytes that writes leave free; a share of the disk by default.
     """
     cluster = folder / "postgres"
-    least = least_free(folder, least)
-    return Room((cluster, cluster / "pg_wal"), least, Ballast(cluster, least).give_up)
+    min_free = least_free(folder, min_free)
+    return Room((cluster, cluster / "pg_wal"), min_free, Ballast(cluster, min_free).release)
 
 
-def _join(server: Server, upkeep: Upkeep, lock: int) -> None:
+def _join(server: Server, maintenance: Maintenance, lock: int) -> None:
     with open_private(server.data / START_LOCK) as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_SH)
         server.ensure_created()
-        upkeep.make_room_to_start()
+        maintenance.make_room_to_start()
         server.ensure_running()
 
 
-def _watch(server: Server, upkeep: Upkeep, ending: threading.Event) -> None:
-    """Start the server again where it dies, and look after its disk; the first to hold the lock does."""
-    while not ending.wait(WATCH_S):
+def _watch(server: Server, maintenance: Maintenance, stopping: threading.Event) -> None:
+    """Restart the server if it dies, and maintain its disk; the process that gets the start lock does."""
+    while not stopping.wait(WATCH_INTERVAL_S):
         try:
             with open_private(server.data / START_LOCK) as starting:
-                if server.is_there():
-                    _look_after(upkeep, starting)
+                if server.is_running():
+                    _maintain(maintenance, starting)
                     continue
                 fcntl.flock(starting, fcntl.LOCK_EX)
-                if ending.is_set():
+                if stopping.is_set():
                     return
-                log.warning("the embedded PostgreSQL is gone; starting it again")
-                upkeep.make_room_to_start()
+                log.warning("the embedded PostgreSQL has died; restarting it")
+                maintenance.make_room_to_start()
                 server.ensure_running()
         except (OSError, UnavailableError) as error:
-            # A disk may have room again, and be tried again.
+            # The next round tries again: the disk may have space by then.
             log.error("%s", error)
 
 
-def _look_after(upkeep: Upkeep, starting: int) -> None:
+def _maintain(maintenance: Maintenance, starting: int) -> None:
     with suppress(BlockingIOError):
         fcntl.flock(starting, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        upkeep.look()
+        maintenance.run_once()
 
 
 def _leave(server: Server, lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return  # somebody else still uses it
+        return  # another process still uses it
     server.stop()

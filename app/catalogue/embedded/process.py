@@ -1,7 +1,4 @@
-"""The processes of a PostgreSQL server, found by the file in which it keeps its process number (Linux).
-
-It knows nothing of connections.
-"""
+"""Inspect the processes of a PostgreSQL server by its PID file (Linux)."""
 
 import time
 from pathlib import Path
@@ -9,57 +6,57 @@ from pathlib import Path
 from app.common.processes import is_suspended
 
 NAME = "postgres"
-DYING_S = 10
+_EXIT_TIMEOUT_S = 10
 
 
-def name_of(pid_file: Path) -> str | None:
-    """Return the name of the process that a file's first line numbers: None without one, empty when damaged."""
+def process_name(pid_file: Path) -> str | None:
+    """Return the name of the process in a PID file: None without a process, empty if the file is damaged."""
     try:
-        return Path(f"/proc/{_number(pid_file)}/comm").read_text(errors="replace").strip()
+        return Path(f"/proc/{_read_pid(pid_file)}/comm").read_text(errors="replace").strip()
     except ValueError:
         return ""
     except (FileNotFoundError, ProcessLookupError):
         return None
 
 
-def suspended(pid_file: Path) -> int | None:
-    """Return the number of a server's process where a signal or a debugger has stopped that, else None."""
-    server = _processes(pid_file)[0]
-    return server if _is_suspended(server) else None
+def suspended_pid(pid_file: Path) -> int | None:
+    """Return the PID of a server that is suspended by a signal or debugger, else None."""
+    pid = _pids(pid_file)[0]
+    return pid if _is_suspended(pid) else None
 
 
-def is_disturbed(pid_file: Path) -> bool:
-    """Tell whether a process of a server is stopped by a signal or a debugger, its own or one that serves."""
-    return any(map(_is_suspended, _processes(pid_file)))
+def has_suspended_process(pid_file: Path) -> bool:
+    """Return whether the server or one of its child processes is suspended by a signal or debugger."""
+    return any(map(_is_suspended, _pids(pid_file)))
 
 
 def clear_pid_file(path: Path) -> None:
-    """Remove what would make PostgreSQL believe, after a crash, that it runs already.
+    """Remove a stale PID file, with which PostgreSQL would refuse to start after a crash.
 
-    Nothing answers on the socket, so the process that the file names is dying, or gone and its number taken: a
-    container hands out the same numbers again. A number without a process is left to PostgreSQL, which then
-    also looks for children that survive.
+    Call this if nothing responds on the socket: the process of the PID file is dying, or another process has its PID,
+    which is common in containers. A PID without a process is left to PostgreSQL, which then also checks for surviving
+    child processes.
     """
-    deadline = time.monotonic() + DYING_S
-    while (name := name_of(path)) == NAME and time.monotonic() < deadline:
+    deadline = time.monotonic() + _EXIT_TIMEOUT_S
+    while (name := process_name(path)) == NAME and time.monotonic() < deadline:
         time.sleep(0.05)
     if name not in (None, NAME):
         path.unlink()
 
 
-def _processes(pid_file: Path) -> list[int]:
-    """Return a server's process and its children; 0, which is no process, where there is none."""
+def _pids(pid_file: Path) -> list[int]:
+    """Return the PIDs of a server and its child processes; [0] without a server."""
     try:
-        server = _number(pid_file)
-        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        pid = _read_pid(pid_file)
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except (OSError, ValueError):
         return [0]
-    return [server, *map(int, children)]
+    return [pid, *map(int, children)]
 
 
-def _is_suspended(process: int) -> bool:
-    return is_suspended(process, NAME)
+def _is_suspended(pid: int) -> bool:
+    return is_suspended(pid, NAME)
 
 
-def _number(pid_file: Path) -> int:
+def _read_pid(pid_file: Path) -> int:
     return int(pid_file.read_text().partition("\n")[0])

@@ -1,1 +1,1 @@
-"""Filters as SQL, matching ids, facets."""
+"""Filters: SQL conditions, a cache of matching ids, facets."""

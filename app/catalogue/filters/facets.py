@@ -1,8 +1,8 @@
-"""What can be filtered by: the labels and fields that pictures have, with how many have what.
+"""Facets: counts of labels, metadata fields and their values, over the images that match a filter.
 
-One statement counts everything in one look at the pictures. It groups them by name and value, where PostgreSQL bounds
-its memory by `work_mem` and goes to disk beyond that, so a field that is different for each picture costs no memory
-here or there; only what is shown leaves the database.
+One statement counts everything in one scan of the images. It groups by name and value; PostgreSQL bounds the memory for
+this by `work_mem` and spills to disk, so a field with a different value in each image needs no extra memory. Only the
+most frequent values leave the database.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import CTE, FromClause, Subquery
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.single_flight import Remembered
+from app.catalogue.database.single_flight import ResultCache
 from app.catalogue.database.tables import Picture
 from app.catalogue.filters.sql import Condition, passes
 from app.catalogue.queries import last_change
@@ -23,16 +23,16 @@ from app.search.filter import Filter
 
 Kind = Literal["text", "number", "boolean", "other"]
 
-MOST_VALUES, MOST_FIELDS = 50, 50
-# Longer names, labels and values are counted and not shown: fifty pages of text for each field are no choice.
-LONGEST = 512
-_MOST_KNOWN = 16
+MAX_VALUES, MAX_FIELDS = 50, 50
+# Longer names, labels and values are counted but not returned, to bound the size of the response.
+MAX_LENGTH = 512
+_MAX_CACHED = 16
 _KINDS: dict[str, Kind] = {"string": "text", "number": "number", "boolean": "boolean"}
 
 
 @dataclass(frozen=True)
 class Count:
-    """A value, and how many pictures have it."""
+    """A value, and the number of images that have it."""
 
     value: str | float | bool
     count: int
@@ -40,15 +40,15 @@ class Count:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of the metadata.
+    """Facets of a metadata field.
 
     Attributes:
-        name: of the field.
-        type: what its values are; `other` where they are lists, objects, or of several kinds.
-        count: how many pictures have it.
-        values: the most frequent that are no longer than `LONGEST`, at most `MOST_VALUES`; none for `other`.
-        distinct: how many different values there are.
-        min, max: of numbers.
+        name: the field's name.
+        type: type of its values; `other` for lists, objects, and mixed types.
+        count: number of images that have the field.
+        values: the most frequent values no longer than `MAX_LENGTH`, at most `MAX_VALUES`; empty for `other`.
+        distinct: number of distinct values.
+        min, max: range of the values, for numbers.
     """
 
     name: str
@@ -62,80 +62,78 @@ class Field:
 
 @dataclass(frozen=True)
 class Facets:
-    """The most frequent labels and fields, the most frequent first."""
+    """The most frequent labels and fields, in descending order of frequency."""
 
     labels: list[Count]
     fields: list[Field]
 
 
 class FacetCounts:
-    """Counts, once for all who ask at the same time, and remembers what it counted for as long as nothing changes."""
+    """Facet counts, computed once for concurrent requests and cached until the catalogue changes."""
 
     def __init__(self) -> None:
-        # By the last change, a label and a filter.
-        self._counts: Remembered[tuple[int, str | None, Filter | None], Facets] = Remembered(_MOST_KNOWN)
+        # By seq, label and filter.
+        self._counts: ResultCache[tuple[int, str | None, Filter | None], Facets] = ResultCache(_MAX_CACHED)
 
     def of(self, database: Database, label: str | None, filter_: Filter | None) -> Facets:
-        """Returns the facets of the pictures that have a label and pass a filter, each where it is given."""
+        """Return the facets of the images that match a label and a filter, each optional."""
         with database.asking() as session:
             seq = last_change(session)
-        return self._counts.get((seq, label, filter_), lambda: _counted_now(database, passes(label, filter_)))
+        return self._counts.get((seq, label, filter_), lambda: _count_now(database, passes(label, filter_)))
 
 
-def _counted_now(database: Database, passing: Condition) -> Facets:
+def _count_now(database: Database, condition: Condition) -> Facets:
     with database.scanning() as session:
-        return count(session, passing)
+        return count(session, condition)
 
 
-def count(session: Session, passing: Condition) -> Facets:
-    """Counts labels and fields of the pictures that fulfil a condition."""
+def count(session: Session, condition: Condition) -> Facets:
+    """Count labels and fields of the images that meet a condition."""
     labels, fields = list[Count](), list[Field]()
-    rows = session.execute(_statement(passing)).all()
-    for (labelled, name), group in groupby(rows, key=lambda row: (row.labelled, row.name)):
+    rows = session.execute(_facet_query(condition)).all()
+    for (is_label, name), group in groupby(rows, key=lambda row: (row.is_label, row.name)):
         some = list(group)
-        values = [Count(row.value, row.pictures) for row in some if row.pictures is not None]
-        if labelled:
+        values = [Count(row.value, row.images) for row in some if row.images is not None]
+        if is_label:
             labels = values
         else:
             fields.append(_field(name, some[0], values))
-    # Without labels there is room for one more.
-    return Facets(labels, fields[:MOST_FIELDS])
+    # The limit includes a row for labels, which may be missing.
+    return Facets(labels, fields[:MAX_FIELDS])
 
 
 def _field(name: str, row: Any, values: list[Count]) -> Field:
-    only = _KINDS.get(row.kind, "other") if row.kind == row.other_kind else "other"
-    ends = (float(row.least), float(row.most)) if only == "number" else (None, None)
-    return Field(name, only, int(row.total), values, row.distinct, *ends)
+    kind = _KINDS.get(row.kind, "other") if row.kind == row.other_kind else "other"
+    value_range = (float(row.least), float(row.most)) if kind == "number" else (None, None)
+    return Field(name, kind, int(row.total), values, row.distinct, *value_range)
 
 
-def _statement(passing: Condition) -> Select[Any]:
-    """Returns a row for each value that is shown, in the order of showing; one without a value where there is none."""
-    counted = _counted(passing)
+def _facet_query(condition: Condition) -> Select[Any]:
+    """Build the statement: one row per returned value, in output order; a field without values has one row."""
+    counted = _counted(condition)
     fields = _most_frequent(counted)
     shown = _shown_values(counted, fields)
     return (
-        select(fields, shown.c.value, shown.c.pictures)
+        select(fields, shown.c.value, shown.c.images)
         .select_from(fields)
         .outerjoin(shown, true())
-        .order_by(
-            fields.c.labelled.desc(), fields.c.total.desc(), fields.c.name, shown.c.pictures.desc(), shown.c.value
-        )
+        .order_by(fields.c.is_label.desc(), fields.c.total.desc(), fields.c.name, shown.c.images.desc(), shown.c.value)
     )
 
 
-def _counted(passing: Condition) -> CTE:
-    """Counts the pictures of each name and value; labels are values of a name of their own."""
+def _counted(condition: Condition) -> CTE:
+    """Count the images by field name and value; labels count as values of a separate name."""
     name, value = column("name", Text), column("value", JSONB)
     each = func.jsonb_each(Picture.metadata_).table_valued(name, value, name="each").render_derived()
-    of_fields = select(false().label("labelled"), each.c.name, each.c.value).correlate(Picture)
+    of_fields = select(false().label("is_label"), each.c.name, each.c.value).correlate(Picture)
     label = select(true(), literal("", Text), func.to_jsonb(Picture.label)).where(Picture.label.is_not(None))
     entry = of_fields.union_all(label.correlate(Picture)).lateral("entry")
-    names = (entry.c.labelled, entry.c.name, entry.c.value)
+    names = (entry.c.is_label, entry.c.name, entry.c.value)
     return (
-        select(*names, func.count().label("pictures"))
+        select(*names, func.count().label("images"))
         .select_from(Picture)
         .join(entry, true())
-        .where(passing, func.char_length(entry.c.name) <= LONGEST)
+        .where(condition, func.char_length(entry.c.name) <= MAX_LENGTH)
         .group_by(*names)
         .cte("counted")
         .prefix_with("MATERIALIZED", dialect="postgresql")
@@ -143,10 +141,10 @@ def _counted(passing: Condition) -> CTE:
 
 
 def _most_frequent(counted: CTE) -> Subquery:
-    """Returns the labels together, and the most frequent fields."""
-    names, total = (counted.c.labelled, counted.c.name), func.sum(counted.c.pictures).label("total")
+    """Select the labels as one field, and the most frequent metadata fields."""
+    names, total = (counted.c.is_label, counted.c.name), func.sum(counted.c.images).label("total")
     kind = func.jsonb_typeof(counted.c.value, type_=Text)
-    # CASE, because only numbers may be read as numbers.
+    # CASE, because casting other values fails.
     number = case((kind == "number", cast(counted.c.value, Numeric)))
     of_values = (
         func.count().label("distinct"),
@@ -158,24 +156,24 @@ def _most_frequent(counted: CTE) -> Subquery:
     return (
         select(*names, total, *of_values)
         .group_by(*names)
-        .order_by(counted.c.labelled.desc(), total.desc(), counted.c.name)
-        .limit(1 + MOST_FIELDS)
+        .order_by(counted.c.is_label.desc(), total.desc(), counted.c.name)
+        .limit(1 + MAX_FIELDS)
         .subquery("fields")
     )
 
 
 def _shown_values(counted: CTE, fields: Subquery) -> FromClause:
-    """Returns a field's most frequent values, where all are of one kind that can be shown.
+    """Select a field's most frequent values, if all have one supported type.
 
-    For each field apart, because the first few of many are found without sorting all.
+    A lateral subquery per field, because finding the first few of many values does not need a full sort.
     """
     one_kind = and_(fields.c.kind == fields.c.other_kind, fields.c.kind.in_(_KINDS))
-    words = counted.c.value.op("#>>")(literal([], ARRAY(Text)))
+    value_as_text = counted.c.value.op("#>>")(literal([], ARRAY(Text)))
     return (
-        select(counted.c.value, counted.c.pictures)
-        .where(one_kind, counted.c.labelled == fields.c.labelled, counted.c.name == fields.c.name)
-        .where(func.char_length(words) <= LONGEST)
-        .order_by(counted.c.pictures.desc(), counted.c.value)
-        .limit(MOST_VALUES)
+        select(counted.c.value, counted.c.images)
+        .where(one_kind, counted.c.is_label == fields.c.is_label, counted.c.name == fields.c.name)
+        .where(func.char_length(value_as_text) <= MAX_LENGTH)
+        .order_by(counted.c.images.desc(), counted.c.value)
+        .limit(MAX_VALUES)
         .lateral("shown")
     )

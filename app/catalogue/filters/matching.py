@@ -1,7 +1,7 @@
-"""Which pictures pass a filter: asked once, then kept in step with the changes.
+"""Cache of the image ids that match a filter, updated incrementally.
 
-A filter's pictures are asked for when it is first used. Later searches use the same answer while nothing changes,
-and ask only for the pictures that changed where something has. What is kept is bounded in bytes.
+The database lists a filter's matches when it is first used. Later searches reuse the result, and query only the images
+that have changed since. The cache is bounded in bytes.
 """
 
 import threading
@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy import and_
 from sqlalchemy.orm import Session
 
-from app.catalogue.database import columnar_fetch as bulk
+from app.catalogue.database import columnar_fetch
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.single_flight import SingleFlight
 from app.catalogue.database.tables import Picture
@@ -21,18 +21,18 @@ from app.catalogue.filters.sql import Condition, passes
 from app.search.filter import Filter
 from app.search.types import Ids, SearchOptions, Subset
 
-# What filters may take in memory unless the settings say otherwise.
+# Default memory limit of the cache.
 FILTER_BYTES = 256_000_000
-# What an entry takes at least: its own objects, and for each character of the filter a part of the tree of tests.
-_ENTRY_BYTES, _CHARACTER_BYTES = 1024, 16
+# Memory of an entry beside its ids: fixed, and per character of the filter for its parsed tree.
+_ENTRY_BYTES, _BYTES_PER_CHARACTER = 1024, 16
 
-# A label and a filter, each where it is given.
-Asked = tuple[str | None, Filter | None]
+# Cache key: label and filter, each optional.
+_Key = tuple[str | None, Filter | None]
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """The pictures that pass as of `seq`, and the bytes that they take."""
+    """The matching images as of `seq`, and their memory in bytes."""
 
     seq: int
     subset: Subset
@@ -40,89 +40,87 @@ class _Entry:
 
 
 class Filters:
-    """The filters that were used lately. Safe for many threads.
+    """LRU cache of filter results. Thread-safe.
 
     Args:
-        most_bytes: what they may take together; those that were used longest ago go first, and one that takes more than
-            that alone is never kept.
-        bytes_beside: how much memory the index keeps beside a subset.
+        max_bytes: memory limit; a larger single result is not cached.
+        bytes_beside: returns the memory that the index keeps for a subset.
     """
 
-    def __init__(self, most_bytes: int, bytes_beside: Callable[[Subset], int]) -> None:
-        self._most_bytes, self._bytes_beside, self._bytes = most_bytes, bytes_beside, 0
-        self._known: OrderedDict[Asked, _Entry] = OrderedDict()
-        self._changing = threading.Lock()
-        self._flights: SingleFlight[tuple[Asked, int], Subset] = SingleFlight()
+    def __init__(self, max_bytes: int, bytes_beside: Callable[[Subset], int]) -> None:
+        self._max_bytes, self._bytes_beside, self._bytes = max_bytes, bytes_beside, 0
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+        self._flights: SingleFlight[tuple[_Key, int], Subset] = SingleFlight()
 
     @property
     def bytes_in_use(self) -> int:
-        """How much memory they take."""
+        """Memory of the cached results in bytes."""
         return self._bytes
 
     def subset(self, database: Database, options: SearchOptions, seq: int) -> Subset | None:
-        """Returns the pictures that pass, as of `seq` or later; None where there is no filter.
+        """Return the matching images as of `seq` or later; None without a filter.
 
-        The database is asked only where the answer is not at hand, and once for all who ask for the same at the same
-        time. A picture that was deleted may still be among them.
+        Concurrent calls for the same filter share one database query. The result may contain deleted images.
         """
-        asked = options.label, options.filter
-        if asked == (None, None):
+        key = options.label, options.filter
+        if key == (None, None):
             return None
-        since, subset = self._find(asked)
-        if subset is not None and since >= seq:
+        entry_seq, subset = self._get(key)
+        if subset is not None and entry_seq >= seq:
             return subset
-        return self._flights.do((asked, seq), lambda: self._ask(database, asked, seq))
+        return self._flights.run((key, seq), lambda: self._query(database, key, seq))
 
-    def _ask(self, database: Database, asked: Asked, seq: int) -> Subset:
-        # Another thread's work may have ended since the caller looked.
-        since, subset = self._find(asked)
+    def _query(self, database: Database, key: _Key, seq: int) -> Subset:
+        # Another thread may have stored the result meanwhile.
+        entry_seq, subset = self._get(key)
         if subset is None:
             with database.scanning() as session:
-                subset = Subset(_ids(session, passes(*asked)))
-        elif since < seq:
+                subset = Subset(_ids(session, passes(*key)))
+        elif entry_seq < seq:
             with database.asking() as session:
-                subset = _updated(session, subset, Picture.seq > since, passes(*asked))
-        self._keep(asked, max(since, seq), subset)
+                subset = _updated(session, subset, Picture.seq > entry_seq, passes(*key))
+        self._store(key, max(entry_seq, seq), subset)
         return subset
 
-    def _find(self, asked: Asked) -> tuple[int, Subset | None]:
-        with self._changing:
-            entry = self._known.get(asked)
+    def _get(self, key: _Key) -> tuple[int, Subset | None]:
+        with self._lock:
+            entry = self._entries.get(key)
             if entry is None:
                 return -1, None
-            self._known.move_to_end(asked)
+            self._entries.move_to_end(key)
             return entry.seq, entry.subset
 
-    def _keep(self, asked: Asked, seq: int, subset: Subset) -> None:
-        entry = _Entry(seq, subset, self._size(asked, subset))
-        with self._changing:
-            self._forget(asked)
-            if entry.bytes > self._most_bytes:
+    def _store(self, key: _Key, seq: int, subset: Subset) -> None:
+        entry = _Entry(seq, subset, self._size(key, subset))
+        with self._lock:
+            self._evict(key)
+            if entry.bytes > self._max_bytes:
                 return
-            self._known[asked] = entry
+            self._entries[key] = entry
             self._bytes += entry.bytes
-            while self._bytes > self._most_bytes:
-                self._forget(next(iter(self._known)))
+            while self._bytes > self._max_bytes:
+                self._evict(next(iter(self._entries)))
 
-    def _forget(self, asked: Asked) -> None:
-        entry = self._known.pop(asked, None)
+    def _evict(self, key: _Key) -> None:
+        entry = self._entries.pop(key, None)
         self._bytes -= 0 if entry is None else entry.bytes
 
-    def _size(self, asked: Asked, subset: Subset) -> int:
-        label, filter_ = asked
+    def _size(self, key: _Key, subset: Subset) -> int:
+        label, filter_ = key
         characters = len(label or "") + (0 if filter_ is None else len(filter_.text))
-        own = _ENTRY_BYTES + _CHARACTER_BYTES * characters
-        return own + subset.ids.nbytes + self._bytes_beside(subset)
+        overhead = _ENTRY_BYTES + _BYTES_PER_CHARACTER * characters
+        return overhead + subset.ids.nbytes + self._bytes_beside(subset)
 
 
 def _updated(session: Session, subset: Subset, changed: Condition, passing: Condition) -> Subset:
-    touched = _ids(session, changed)
-    if not len(touched):
+    changed_ids = _ids(session, changed)
+    if not len(changed_ids):
         return subset
-    kept = np.setdiff1d(subset.ids, touched, assume_unique=True)
-    return Subset(np.union1d(kept, _ids(session, and_(changed, passing))))
+    unchanged = np.setdiff1d(subset.ids, changed_ids, assume_unique=True)
+    return Subset(np.union1d(unchanged, _ids(session, and_(changed, passing))))
 
 
 def _ids(session: Session, condition: Condition) -> Ids:
-    ids: Ids = bulk.fetch(session, Picture.id, condition)["key"].astype(np.int64)
+    ids: Ids = columnar_fetch.fetch(session, Picture.id, condition)["key"].astype(np.int64)
     return ids

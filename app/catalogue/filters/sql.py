@@ -1,7 +1,7 @@
-"""What a search's `filter` says, as a condition in SQL.
+"""Compile a search's filter to an SQL condition.
 
-Where a field holds a list, it passes if any of its elements does. `$ne`, `$nin` and `$not` are the opposite of what
-they deny, so pictures without the field pass them.
+A list matches if any of its elements does. `$ne`, `$nin` and `$not` negate their operand, so images without the field
+match them.
 """
 
 from sqlalchemy import ColumnElement, and_, cast, false, func, not_, or_, true
@@ -16,22 +16,22 @@ COLUMNS = ("label", "key")
 
 
 def passes(label: str | None, filter_: Filter | None) -> Condition:
-    """Returns which pictures have a label and pass a filter, each where it is given."""
-    labelled = true() if label is None else Picture.label == label
-    return and_(labelled, true() if filter_ is None else _condition(filter_.test))
+    """Build the condition for a label and a filter, each optional."""
+    has_label = true() if label is None else Picture.label == label
+    return and_(has_label, true() if filter_ is None else _condition(filter_.test))
 
 
 def has_field(name: str, pictures: type[Picture] = Picture) -> Condition:
-    """Returns which pictures have a field; `pictures` may be an alias."""
-    there: Condition = getattr(pictures, name).is_not(None) if name in COLUMNS else pictures.metadata_.has_key(name)
-    return there
+    """Build the condition that an image has a field; `pictures` may be an alias of `Picture`."""
+    present: Condition = getattr(pictures, name).is_not(None) if name in COLUMNS else pictures.metadata_.has_key(name)
+    return present
 
 
 def _condition(test: Test) -> Condition:
-    """Returns which pictures pass a test; never NULL, so that it can be denied."""
+    """Build the condition of a test; it is never NULL, so that it can be negated."""
     match test:
         case Compares():
-            return _compares(test)
+            return _comparison(test)
         case Exists():
             return has_field(test.field)
         case Not():
@@ -42,13 +42,13 @@ def _condition(test: Test) -> Condition:
             return or_(false(), *map(_condition, test.tests))
 
 
-def _compares(test: Compares) -> Condition:
-    """Returns where a field, or one of the elements of its list, compares so with one of the values.
+def _comparison(test: Compares) -> Condition:
+    """Build a comparison of a field, or of any element of a list, with any of the values.
 
-    Values of different types never do: a text is neither more nor less than a number. However many values there are,
-    this is one test, because every further one would cost another look at every picture.
+    Values of different types never match. All values go into one jsonpath test, because each test costs one evaluation
+    per image.
     """
-    found = func.to_jsonb(getattr(Picture, test.field)) if test.field in COLUMNS else Picture.metadata_[test.field]
+    value = func.to_jsonb(getattr(Picture, test.field)) if test.field in COLUMNS else Picture.metadata_[test.field]
     path = cast(f"$[*] ? (@ {test.sign} $values[*])", JSONPATH)
     values = cast({"values": list(test.values)}, JSONB)
-    return func.coalesce(func.jsonb_path_exists(found, path, values), false())
+    return func.coalesce(func.jsonb_path_exists(value, path, values), false())

@@ -1,1 +1,1 @@
-"""Originals and thumbnails: on local disk or in S3."""
+"""Storage of originals and thumbnails, on local disk or in S3."""

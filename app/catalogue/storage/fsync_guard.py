@@ -1,8 +1,8 @@
-"""Whether the disk still keeps what it is given, and has room for it.
+"""fsync with fail-stop semantics, and free-space checks.
 
-A sync that failed says nothing of what was written before it, and one that is tried again may succeed without having
-written anything: the kernel forgets what it could not write (Rebello et al., *Can Applications Recover from fsync
-Failures?*, USENIX ATC 2020). So after the first failure nothing more is written, and the process ends.
+After a failed fsync, earlier writes may be lost, and a second fsync may succeed without having written them: the kernel
+discards dirty pages that it could not write (Rebello et al., *Can Applications Recover from fsync Failures?*, USENIX
+ATC 2020). So after the first failure nothing more is written, and the process ends.
 """
 
 import errno
@@ -19,12 +19,12 @@ from app.errors import UnavailableError
 log = logging.getLogger(__name__)
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-# The disk is broken, gone, or was made read-only because it is.
+# The disk is broken or gone, or was remounted read-only because of errors.
 BROKEN = (errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE)
 
 
 def age(path: Path) -> float:
-    """Returns how many seconds ago a file was written; none for one that went meanwhile."""
+    """Return the seconds since a file was last written; 0 for a missing file."""
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:
@@ -32,22 +32,22 @@ def age(path: Path) -> float:
 
 
 class Disk:
-    """One process's trust in its disk, until the first sync that fails.
+    """fsync guard of one process: refuses all writes after the first failed sync.
 
     Args:
-        room: what writes leave free; without it they go on until the disk is full.
+        room: free-space check; None to write until the disk is full.
     """
 
     def __init__(self, room: Room | None = None) -> None:
         self._failure, self._room = "", room
-        self._hear: Callable[[], object] = lambda: None
+        self._on_failure: Callable[[], object] = lambda: None
 
-    def when_it_fails(self, hear: Callable[[], object]) -> None:
-        """Has the first failure told, from whatever thread it happens in."""
-        self._hear = hear
+    def when_it_fails(self, callback: Callable[[], object]) -> None:
+        """Register a callback for the first failure; it runs in the failing thread."""
+        self._on_failure = callback
 
     def require(self) -> None:
-        """Refuses to go on after a failure.
+        """Check that no sync has failed.
 
         Raises:
             UnavailableError: a sync has failed.
@@ -56,17 +56,17 @@ class Disk:
             raise UnavailableError(self._failure, retry_after=30)
 
     def require_room(self, size: int = 0) -> None:
-        """Refuses a write of so many bytes that do not fit.
+        """Check that a write of `size` bytes fits.
 
         Raises:
-            UnavailableError: they do not, or a sync has failed.
+            UnavailableError: it does not fit, or a sync has failed.
         """
         self.require()
         if self._room is not None:
             self._room.require(size)
 
     def claimed(self, size: int) -> AbstractContextManager[None]:
-        """Sets bytes aside while they are written.
+        """Reserve bytes while they are written.
 
         Raises:
             UnavailableError: on entry: they do not fit.
@@ -74,15 +74,15 @@ class Disk:
         return nullcontext() if self._room is None else self._room.claimed(size)
 
     def sync(self, fd: int, *, alone: bool = True) -> None:
-        """Waits until what was written to a file is on the disk.
+        """Sync a file to disk.
 
-        The kernel tells of a failure once for each time that the file was opened. Threads that write through one
-        descriptor therefore come here one after the other, and not `alone`: then a full disk is a failure like any
-        other, because what others wrote before may be lost with it, and they would not be told.
+        The kernel reports a failure once per open file description. Threads that share a descriptor therefore call this
+        one after the other, with `alone=False`: then a full disk is fatal too, because other threads' writes may be
+        lost with it, and the kernel would not report that to them.
 
         Raises:
-            UnavailableError: it is not, and never will be.
-            OSError: the disk is full.
+            UnavailableError: the sync failed, now or earlier.
+            OSError: the disk is full (with `alone` only).
         """
         self.require()
         try:
@@ -94,27 +94,29 @@ class Disk:
             self.require()
 
     def refusal(self, error: OSError, what: str) -> UnavailableError:
-        """Returns what to tell whoever could not write because of an error; a broken disk fails for good.
+        """Translate a write error; one that means a broken disk counts as a failed sync.
 
         Args:
-            error: what writing raised.
-            what: what the disk holds, such as `vectors`.
+            error: the error of the write.
+            what: contents of the disk, such as `vectors`.
         """
         if error.errno in NO_SPACE:
-            return UnavailableError(f"The disk that holds the {what} is full.", retry_after=60)
+            return UnavailableError(f"The disk that holds the {what} is full. Free disk space.", retry_after=60)
         if error.errno in BROKEN:
             self._fail(error)
             return UnavailableError(self._failure, retry_after=30)
-        return UnavailableError(f"The disk that holds the {what} cannot be written to: {error.strerror}.")
+        return UnavailableError(f"Writing to the disk that holds the {what} failed: {error.strerror}.")
 
     def _fail(self, error: OSError) -> None:
         if not self._failure:
-            self._failure = f"The disk failed to keep what was written ({error.strerror}); nothing more is taken."
-            log.critical("the disk failed, and nothing more is written: %s", error)
-            self._hear()
+            self._failure = (
+                f"The disk failed ({error.strerror}); nothing more is written. Replace or repair it, and restart."
+            )
+            log.critical("the disk failed; nothing more is written: %s", error)
+            self._on_failure()
 
     def sync_path(self, path: Path) -> None:
-        """Does so for a file or folder by its path."""
+        """Sync a file or folder by its path."""
         fd = os.open(path, os.O_RDONLY)
         try:
             self.sync(fd)

@@ -1,7 +1,7 @@
-"""Originals and thumbnails in a folder, by the SHA-256 of the original's bytes.
+"""Local storage: originals and thumbnails in a folder, named by the SHA-256 of the original's bytes.
 
-An original is synced before it gets its name, so a name always stands for a whole picture. Thumbnails can be made
-again from originals and are not synced. Only the owner may read either.
+An original is synced before it is renamed to its final name, so a name always refers to a complete file. Thumbnails can
+be regenerated from originals and are not synced. Files have mode 0600.
 """
 
 import hashlib
@@ -17,29 +17,29 @@ from app.errors import UnavailableError
 
 
 def content_hash(data: bytes) -> str:
-    """Returns the SHA-256 of a picture's bytes, 64 hexadecimal digits."""
+    """Return the SHA-256 of an image's bytes as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 class PictureFiles:
-    """The folder of originals and thumbnails."""
+    """Image store in a local folder."""
 
-    # What failed or belonged to a process that has ended does not happen later.
+    # A failed deletion is never carried out later.
     late_s = 0.0
 
     def __init__(self, folder: Path, disk: Disk | None = None) -> None:
         self._disk, self._folder = disk or Disk(), folder
 
     def original(self, sha256: str) -> Path:
-        """Returns where the original with this hash is, or would be."""
+        """Return the path of an original, which need not exist."""
         return self._folder / original_name(sha256)
 
     def thumbnail(self, sha256: str) -> Path:
-        """Returns where the thumbnail of the original with this hash is, or would be."""
+        """Return the path of an original's thumbnail, which need not exist."""
         return self._folder / thumbnail_name(sha256)
 
     def store(self, originals: Mapping[str, bytes]) -> None:
-        """Writes originals by hash; when this returns they survive a power cut. Those already there stay.
+        """Write and sync originals by hash; existing ones are not written again.
 
         Raises:
             UnavailableError: the disk is full or has failed.
@@ -53,62 +53,62 @@ class PictureFiles:
             for path, temporary in temporaries.items():
                 self._disk.sync_path(temporary)
                 temporary.replace(path)
-            # Also for those already there: whoever stored them may not have come so far yet.
+            # Also for existing originals: the process that stored them may not have synced the folder yet.
             for folder in {self.original(sha).parent for sha in originals}:
                 self._disk.sync_path(folder)
         except (OSError, UnavailableError) as error:
             for temporary in temporaries.values():
                 temporary.unlink(missing_ok=True)
             if isinstance(error, OSError):
-                raise self._disk.refusal(error, "pictures") from error
+                raise self._disk.refusal(error, "images") from error
             raise
 
     def missing(self, hashes: Collection[str]) -> set[str]:
-        """Returns which originals are not there; see `PictureStore.missing`."""
+        """Return which originals do not exist; see `PictureStore.missing`."""
         return {sha256 for sha256 in hashes if not self.original(sha256).exists()}
 
     def set_aside(self, sha256: str) -> None:
-        """Moves a damaged original away; see `PictureStore.set_aside`."""
+        """Move a damaged original away; see `PictureStore.set_aside`."""
         folder = self._folder / "damaged"
         private.make_folder(folder)
         self.original(sha256).rename(folder / sha256)
 
     def store_thumbnails(self, thumbnails: Mapping[str, bytes]) -> None:
-        """Writes thumbnails, each whole or not at all."""
+        """Write thumbnails, each atomically."""
         try:
             for sha256, data in thumbnails.items():
                 path = self.thumbnail(sha256)
                 self._write_temporary(path, data).replace(path)
         except OSError as error:
-            raise self._disk.refusal(error, "pictures") from error
+            raise self._disk.refusal(error, "images") from error
 
     def read(self, sha256: str) -> bytes:
-        """Reads an original; see `PictureStore.read`."""
+        """Read an original; see `PictureStore.read`."""
         return self.original(sha256).read_bytes()
 
     def open(self, sha256: str) -> OpenPicture:
-        """Opens an original to be sent piece by piece; see `PictureStore.open`."""
+        """Open an original for streaming; see `PictureStore.open`."""
         file = self.original(sha256).open("rb")
         return OpenPicture(os.fstat(file.fileno()).st_size, iter(partial(file.read, CHUNK_BYTES), b""), file.close)
 
     def read_thumbnail(self, sha256: str) -> bytes:
-        """Reads a thumbnail; see `PictureStore.read_thumbnail`."""
+        """Read a thumbnail; see `PictureStore.read_thumbnail`."""
         return self.thumbnail(sha256).read_bytes()
 
     def remove(self, sha256: str) -> None:
-        """Deletes an original and its thumbnail; see `PictureStore.remove`."""
-        # In this order: what a crash in between leaves is an original, which a check finds.
+        """Delete an original and its thumbnail; see `PictureStore.remove`."""
+        # In this order: a crash in between leaves an original, which `lookalike check` finds.
         self.thumbnail(sha256).unlink(missing_ok=True)
         self.original(sha256).unlink(missing_ok=True)
 
     def remove_unfinished(self, sha256: str, process: int) -> None:
-        """Deletes half-written files; see `PictureStore.remove_unfinished`."""
+        """Delete temporary files; see `PictureStore.remove_unfinished`."""
         for path in (self.original(sha256), self.thumbnail(sha256)):
             for temporary in path.parent.glob(f".{path.name}.{process}.*"):
                 temporary.unlink(missing_ok=True)
 
     def hashes(self, older_than: float | None = None) -> Iterable[str]:
-        """Lists originals; see `PictureStore.hashes`."""
+        """List originals; see `PictureStore.hashes`."""
         named = (path for path in self._folder.glob("originals/??/*") if not path.name.startswith("."))
         return (path.name for path in named if older_than is None or age(path) > older_than)
 

@@ -1,4 +1,4 @@
-"""Opens the storage of originals and thumbnails that the settings name."""
+"""Open the configured storage of originals and thumbnails."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from app.errors import LookalikeError
 
 
 def open_pictures(location: str | None, data_dir: Path, disk: Disk | None = None) -> PictureStore:
-    """Opens the bucket that is named, or the data folder's own pictures.
+    """Open the S3 bucket at `location`, or local storage in the data folder without one.
 
     Raises:
-        LookalikeError: the bucket cannot be used; the text says why.
+        LookalikeError: the bucket cannot be used.
     """
     if location is None:
         return PictureFiles(data_dir / "pictures", disk)
@@ -20,7 +20,7 @@ def open_pictures(location: str | None, data_dir: Path, disk: Disk | None = None
         from app.catalogue.storage.s3 import PictureBucket
     except ImportError as error:
         raise LookalikeError(
-            f"Pictures in {location} want a package that is not installed: pip install 'lookalike[s3]'."
+            f"The storage {location} needs a package that is not installed. Run: pip install 'lookalike[s3]'."
         ) from error
     bucket = PictureBucket(location)
     bucket.require()

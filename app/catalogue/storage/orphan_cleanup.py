@@ -1,7 +1,7 @@
-"""Delete originals that no picture uses: after their pictures are deleted or replaced, and what a crash left.
+"""Delete unused originals and thumbnails: of deleted or replaced images, and left over after a crash.
 
-A deletion is claimed in the database (`removals.py`), so another process carries it out where this one ends first.
-What an addition stores before its commit is in no row: the addition keeps a note in the ledger meanwhile.
+A deletion is claimed in the database (`removals.py`), so another process finishes it if this one ends. The originals
+that an addition stores before its commit are in no row; the addition keeps a note of them in the ledger.
 """
 
 import logging
@@ -27,34 +27,34 @@ from app.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
-# Originals that are claimed together, and those whose files are deleted at a time.
-_CLAIMED, _AT_A_TIME = 256, 16
-# Deletions that failed before are tried again after one that succeeded, so many at most.
-_AGAIN = 16
-# Seconds that an addition waits for a deletion of the same bytes; then it is answered 503.
-_PATIENCE_S, _LOOK_AGAIN_S = 5.0, 0.05
+# Originals per claim, and concurrent file deletions.
+_CLAIM_SIZE, _THREADS = 256, 16
+# Earlier failed deletions to retry after a successful one.
+_RETRIES = 16
+# Seconds that an addition waits for a deletion of the same bytes, and its polling interval.
+_PATIENCE_S, _POLL_INTERVAL_S = 5.0, 0.05
 
 
 class OrphanCleanup:
-    """Cleans up one catalogue's originals and thumbnails."""
+    """Cleanup of one catalogue's unused originals and thumbnails."""
 
     def __init__(self, ledger: Ledger, database: Database, files: PictureStore) -> None:
         self._ledger, self._database, self._files = ledger, database, files
         self._started = False
 
     def track(self, hashes: Collection[str] = ()) -> AbstractContextManager[str]:
-        """Has a later cleanup look at these originals unless the block ends well.
+        """Record originals in the ledger for cleanup, unless the block succeeds.
 
         Returns:
-            A block that yields the note's name, which owns what is claimed in it.
+            A context manager that yields the note's name, the owner of claims made in the block.
         """
         return self._ledger.note(hashes)
 
     def checkpoint(self, hashes: Collection[str]) -> Checkpoint:
-        """Waits until no deletion of these originals is under way, before they are stored.
+        """Wait until no deletion of these originals is in progress; call this before storing them.
 
         Raises:
-            UnavailableError: one is, for longer than an addition waits.
+            UnavailableError: a deletion takes too long.
         """
         until = time.monotonic() + _PATIENCE_S
         while True:
@@ -64,28 +64,27 @@ class OrphanCleanup:
                 return found
             if time.monotonic() > until:
                 raise UnavailableError(
-                    "The same bytes are being deleted from where originals are kept. Send them again in "
-                    f"{found.wait_s} s at the latest.",
+                    f"The same image is being deleted from storage. Send it again in {found.wait_s} s.",
                     retry_after=min(found.wait_s, 60),
                 )
-            time.sleep(_LOOK_AGAIN_S)
+            time.sleep(_POLL_INTERVAL_S)
 
     def delete(self, claims: Sequence[Claim]) -> None:
-        """Deletes the files of originals that were claimed, after the commit.
+        """Delete the files of claimed originals; call this after the commit.
 
-        The pictures are deleted already, so a failure is no failure of that: it is logged, and tried again later.
+        The images are already deleted, so a failure is only logged, and retried later.
         """
         try:
-            if carry_out(self._database, self._files, claims) and claims:
-                self._delete_due(_AGAIN)
+            if delete_claimed(self._database, self._files, claims) and claims:
+                self._delete_due(_RETRIES)
         except UnavailableError as error:
-            log.warning("%d unused originals are left for a later cleanup: %s", len(claims), error)
+            log.warning("deletion of %d unused originals is postponed: %s", len(claims), error)
 
     def delete_unused(self, sha256: str) -> None:
-        """Deletes an original and its thumbnail unless a picture uses them.
+        """Delete an original and its thumbnail unless an image uses them.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: the database is unavailable.
         """
         with self._database.asking() as session:
             is_used = session.scalar(select(Picture.id).where(Picture.sha256 == sha256).limit(1)) is not None
@@ -93,18 +92,18 @@ class OrphanCleanup:
             remove_unused(self._database, self._files, [sha256])
 
     def settle(self) -> None:
-        """Deletes what ended or failed work left, of this folder's ledger and of all that is due in the database."""
-        self._ledger.settle(self._settle)
+        """Clean up after ended or failed operations: unlocked notes in the ledger, and due removals in the database."""
+        self._ledger.settle(self._clean_up)
         self._started = True
         try:
             self._delete_due(None)
         except UnavailableError as error:
-            log.warning("unused originals are left for a later cleanup: %s", error)
+            log.warning("deletion of unused originals is postponed: %s", error)
 
-    def _settle(self, note: Note) -> bool:
+    def _clean_up(self, note: Note) -> bool:
         try:
-            # Work that failed in a process that is still there has removed its temporary files itself. In a container
-            # that was started again this process may have the number of the one that was killed.
+            # A failed operation in a running process has removed its own temporary files. In a restarted container,
+            # this process may have the PID of the killed one.
             if not is_alive(note.process) or (note.process == os.getpid() and not self._started):
                 for sha256 in note.lines:
                     self._files.remove_unfinished(sha256, note.process)
@@ -112,7 +111,7 @@ class OrphanCleanup:
                 removals.abandon(session, note.name, self._files.late_s)
             remove_unused(self._database, self._files, note.lines)
         except (UnavailableError, OSError) as error:
-            log.warning("the originals in the note %s are left for a later cleanup: %s", note.name, error)
+            log.warning("cleanup of the originals in the note %s is postponed: %s", note.name, error)
             return False
         return True
 
@@ -120,7 +119,7 @@ class OrphanCleanup:
         last = ""
         while True:
             with self._database.asking() as session:
-                due = removals.due(session, limit or _CLAIMED, after=last)
+                due = removals.due(session, limit or _CLAIM_SIZE, after=last)
             if not due:
                 return
             remove_unused(self._database, self._files, due)
@@ -130,23 +129,23 @@ class OrphanCleanup:
 
 
 def remove_unused(database: Database, files: PictureStore, hashes: Collection[str]) -> None:
-    """Deletes those of some originals that no picture uses; while a backup runs, they are queued for later.
+    """Delete those originals that no image uses; while a backup runs, queue them instead.
 
     Raises:
-        UnavailableError: the database cannot be reached.
+        UnavailableError: the database is unavailable.
     """
     ordered = sorted(set(hashes))
-    for first in range(0, len(ordered), _CLAIMED):
+    for first in range(0, len(ordered), _CLAIM_SIZE):
         with database.begin() as session:
             changes.hold(session)
-            some = ordered[first : first + _CLAIMED]
+            some = ordered[first : first + _CLAIM_SIZE]
             claims = removals.claim(session, some, secrets.token_hex(8), files.late_s)
-        carry_out(database, files, claims)
+        delete_claimed(database, files, claims)
 
 
-def carry_out(database: Database, files: PictureStore, claims: Sequence[Claim]) -> bool:
-    """Deletes files that were claimed, and records the outcome; tells whether all are deleted."""
-    with ThreadPoolExecutor(min(_AT_A_TIME, len(claims)) or 1, "cleanup") as threads:
+def delete_claimed(database: Database, files: PictureStore, claims: Sequence[Claim]) -> bool:
+    """Delete claimed files and record the outcome; return whether all were deleted."""
+    with ThreadPoolExecutor(min(_THREADS, len(claims)) or 1, "cleanup") as threads:
         outcomes = list(threads.map(partial(_delete_files, files), claims))
     by_outcome = {
         outcome: [one for one, its in zip(claims, outcomes, strict=True) if its == outcome] for outcome in set(outcomes)
@@ -158,12 +157,16 @@ def carry_out(database: Database, files: PictureStore, claims: Sequence[Claim]) 
 
 
 def _delete_files(files: PictureStore, claim: Claim) -> tuple[bool, float]:
-    """Returns whether the files are deleted, and for how many seconds they may still be."""
+    """Delete the files of a claim.
+
+    Returns:
+        Whether they are deleted, and the seconds for which the storage may still carry out a failed deletion.
+    """
     if not claim.is_current:
         return False, 0.0
     try:
         files.remove(claim.sha256)
     except (UnavailableError, OSError) as error:
-        log.warning("the original %s is left for a later cleanup: %s", claim.sha256, error)
+        log.warning("deletion of the original %s is postponed: %s", claim.sha256, error)
         return False, files.late_s
     return True, 0.0

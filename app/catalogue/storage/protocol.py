@@ -1,8 +1,7 @@
-"""Where originals and thumbnails live: one protocol that a folder and a bucket both fulfil.
+"""Image storage protocol: originals and thumbnails, in a local folder or an S3 bucket.
 
-Both use the same names, so that pictures move from one to the other by being copied: `originals/ab/abcd…`, by the
-SHA-256 of the original's bytes, and `thumbnails/ab/abcd….jpg`. Names that people give never become part of them.
-Knows nothing of SQL.
+Both use the same names, so that images can be moved by copying the files: `originals/ab/abcd…`, by the SHA-256 of the
+original's bytes, and `thumbnails/ab/abcd….jpg`. Names from users never become part of them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -10,18 +9,18 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-# What is sent at a time of a picture that somebody asks for.
+# Chunk size for streaming an original.
 CHUNK_BYTES = 65_536
 
 
 @dataclass(frozen=True)
 class OpenPicture:
-    """An original on its way out.
+    """An original opened for streaming.
 
     Attributes:
         size: bytes.
-        chunks: them, in order; raises `UnavailableError` where the rest cannot be had.
-        close: gives back what is held open.
+        chunks: the bytes, in order; raises `UnavailableError` if reading fails.
+        close: releases the file or connection.
     """
 
     size: int
@@ -30,83 +29,83 @@ class OpenPicture:
 
 
 class PictureStore(Protocol):
-    """Originals and thumbnails by hash. Whatever cannot be reached or has no room raises `UnavailableError`."""
+    """Originals and thumbnails by hash. Unavailable or full storage raises `UnavailableError`."""
 
     @property
     def late_s(self) -> float:
-        """Seconds after which a deletion that failed, or whose process has ended, is certain not to happen any more."""
+        """Seconds after which a failed or interrupted deletion can no longer be carried out by the storage."""
         ...
 
     def store(self, originals: Mapping[str, bytes]) -> None:
-        """Keeps originals by hash; when this returns nothing but a deletion takes them away. Those there stay."""
+        """Store originals by hash, durably; existing ones are not written again."""
         ...
 
     def missing(self, hashes: Collection[str]) -> set[str]:
-        """Returns which originals are not there."""
+        """Return which originals do not exist."""
         ...
 
     def set_aside(self, sha256: str) -> None:
-        """Puts an original that is damaged out of the way of a good one, into `damaged/`."""
+        """Move a damaged original to `damaged/`, so that an intact one can be stored."""
         ...
 
     def store_thumbnails(self, thumbnails: Mapping[str, bytes]) -> None:
-        """Keeps thumbnails by the hash of their originals, each whole or not at all."""
+        """Store thumbnails by the hash of their originals, each atomically; existing ones are replaced."""
         ...
 
     def read(self, sha256: str) -> bytes:
-        """Returns an original.
+        """Read an original.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: it does not exist.
         """
         ...
 
     def open(self, sha256: str) -> OpenPicture:
-        """Opens an original to be sent piece by piece, whole even if it is removed meanwhile.
+        """Open an original for streaming; it stays readable if it is deleted meanwhile.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: it does not exist.
         """
         ...
 
     def read_thumbnail(self, sha256: str) -> bytes:
-        """Returns the thumbnail of an original.
+        """Read the thumbnail of an original.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: it does not exist.
         """
         ...
 
     def remove(self, sha256: str) -> None:
-        """Deletes an original and its thumbnail, if they are there."""
+        """Delete an original and its thumbnail, if they exist."""
         ...
 
     def remove_unfinished(self, sha256: str, process: int) -> None:
-        """Deletes what a process that is no more had begun to write of an original and its thumbnail."""
+        """Delete temporary files of an original and its thumbnail, left by a process that has ended."""
         ...
 
     def hashes(self, older_than: float | None = None) -> Iterable[str]:
-        """Lists the hashes of all originals, or of those that came more than so many seconds ago."""
+        """List the hashes of all originals, or of those stored more than `older_than` seconds ago."""
         ...
 
 
 def original_name(sha256: str) -> str:
-    """Returns what an original is called."""
+    """Return the file or object name of an original."""
     return f"originals/{sha256[:2]}/{sha256}"
 
 
 def thumbnail_name(sha256: str) -> str:
-    """Returns what the thumbnail of an original is called."""
+    """Return the file or object name of an original's thumbnail."""
     return f"thumbnails/{sha256[:2]}/{sha256}.jpg"
 
 
 def bucket_and_prefix(location: str) -> tuple[str, str]:
-    """Takes `s3://BUCKET/PREFIX` apart; the prefix may be empty.
+    """Split `s3://BUCKET/PREFIX` into bucket and prefix; the prefix may be empty.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the location has another form.
     """
     parts = urlsplit(location)
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError(f"names a bucket, as s3://BUCKET or s3://BUCKET/PREFIX, which {location} does not")
+        raise ValueError(f"{location} is not of the form s3://BUCKET or s3://BUCKET/PREFIX")
     return parts.netloc, parts.path.strip("/")

@@ -1,21 +1,21 @@
-"""Delete originals that no picture uses, without waiting for a disk or bucket while the catalogue is locked.
+"""Queue of originals to delete, so that no file is deleted while the catalogue is locked.
 
 Deleting files may take seconds, and no change can commit while the catalogue's row is locked. So a deletion has three
 steps: `claim` records, under the lock, that the files of an unused original are about to be deleted; then the files
-are deleted, without any lock; then `finish` records the outcome. The claim is in the database, so a crash after it
-loses nothing: `due` lists what is left to delete.
+are deleted, without a lock; then `finish` records the outcome. Claims are in the database, so they survive a crash:
+`due` lists the remaining deletions.
 
-An addition of the same bytes may run at any moment, in any process:
+An addition of the same bytes may run at any time, in any process:
 
     checkpoint()      before it stores originals: the last claim's number; waits while its originals are being deleted
-    store             originals that are not there
+    store             missing originals
     require_stored()  under the lock, before its commit: no claim of its originals came after the checkpoint
 
-If a claim came later, the original may be deleted after it was stored, and the addition starts again. `safe_at` is
-when a deletion without an outcome can no longer be carried out: its process may have ended, and a bucket may carry
-out a request after the client stopped waiting for the answer. Until then the same bytes cannot be added.
+If a claim came later, the original may be deleted after it was stored, and the addition starts again. `safe_at` is when
+a deletion without an outcome can no longer be carried out: its process may have ended, and a bucket may carry out a
+request after the client has timed out. Until then the same bytes cannot be added.
 
-Claims and checks need the catalogue's row lock, see `changes.hold`. Knows nothing of files.
+Claims and checks need the catalogue's row lock, see `changes.hold`.
 """
 
 import math
@@ -32,16 +32,16 @@ from sqlalchemy.orm import Session
 from app.catalogue.database.locks import Lock
 from app.catalogue.database.tables import Picture, Removal
 
-# A claim without an outcome counts as abandoned after so long; deleting one original takes at most half of it.
+# Seconds after which a claim without an outcome counts as abandoned; a deletion takes at most half of that.
 LEASE_S = 300.0
-# Rows that are done stay for additions that began before them; an addition that takes longer begins again.
-_LONGEST_ADDITION, _KEPT = timedelta(hours=1), timedelta(hours=2)
+# Completed rows stay for additions that started before them; an addition that takes longer starts again.
+_MAX_ADDITION, _RETENTION = timedelta(hours=1), timedelta(hours=2)
 _MOMENT = DateTime(timezone=True)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Files to delete; `doubt` is until when an earlier deletion may still be carried out."""
+    """A claimed original; an earlier deletion of it may still be carried out until `doubt`."""
 
     sha256: str
     number: int
@@ -50,7 +50,7 @@ class Claim:
 
     @property
     def is_current(self) -> bool:
-        """Whether there is time left to delete the files before the claim counts as abandoned."""
+        """Whether enough time is left to delete the files before the claim counts as abandoned."""
         return time.monotonic() - self.at < LEASE_S / 2
 
 
@@ -59,9 +59,9 @@ class Checkpoint:
     """The state of deletions before an addition stores its originals.
 
     Attributes:
-        number: the last claim's.
-        at: the database's time.
-        wait_s: seconds until none of the addition's originals can be deleted any more; 0 if none can.
+        number: number of the last claim.
+        at: database time.
+        wait_s: seconds until no deletion of the addition's originals can be in progress; 0 if none is.
     """
 
     number: int
@@ -70,18 +70,18 @@ class Checkpoint:
 
 
 def claim(session: Session, hashes: Collection[str], owner: str, late_s: float) -> list[Claim]:
-    """Claims those originals that no picture uses; the caller deletes their files after the commit.
+    """Claim those originals that no image uses; the caller deletes their files after the commit.
 
-    While a backup runs, they are queued instead. Originals that other work is deleting are left to it.
+    While a backup runs, they are queued instead. Originals that are already being deleted are skipped.
 
     Args:
-        session: a transaction that holds the catalogue.
-        hashes: which originals.
-        owner: names the work that deletes them.
-        late_s: seconds after which an unanswered deletion is no longer carried out.
+        session: a transaction that holds the catalogue's row lock.
+        hashes: candidates.
+        owner: identifies the deletion.
+        late_s: see `PictureStore.late_s`.
     """
     used = set(session.scalars(select(Picture.sha256).where(Picture.sha256.in_(hashes)).distinct()))
-    _settle_used(session, used)
+    _mark_used(session, used)
     unused = set(hashes) - used
     if not unused:
         return []
@@ -93,42 +93,46 @@ def claim(session: Session, hashes: Collection[str], owner: str, late_s: float) 
             Removal.sha256.in_(unused), Removal.safe_at > func.clock_timestamp()
         )
     ).all()
-    doubts = {sha256: safe_at for sha256, safe_at, _ in found}
-    mine = unused - {sha256 for sha256, _, under_way in found if under_way}
-    return _take(session, mine, doubts, owner, late_s)
+    doubt_by_hash = {sha256: safe_at for sha256, safe_at, _ in found}
+    unclaimed = unused - {sha256 for sha256, _, under_way in found if under_way}
+    return _claim_unused(session, unclaimed, doubt_by_hash, owner, late_s)
 
 
 def finish(session: Session, claims: Sequence[Claim], *, deleted: bool, late_s: float = 0.0) -> None:
-    """Records whether files were deleted; otherwise an unanswered deletion may be carried out for `late_s` seconds."""
+    """Record the outcome of a deletion; a failed one may still be carried out for `late_s` seconds."""
     if not claims:
         return
-    ended = (
+    statement = (
         update(Removal)
         .where(Removal.sha256 == bindparam("its"), Removal.number == bindparam("its_number"))
-        .values(done=deleted, owner=None, safe_at=func.greatest(_in(late_s), bindparam("doubt", type_=_MOMENT)))
+        .values(
+            done=deleted,
+            owner=None,
+            safe_at=func.greatest(_seconds_from_now(late_s), bindparam("doubt", type_=_MOMENT)),
+        )
     )
     rows = [{"its": one.sha256, "its_number": one.number, "doubt": one.doubt} for one in claims]
-    session.connection().execute(ended, rows)
-    session.execute(delete(Removal).where(Removal.done, Removal.safe_at < func.clock_timestamp() - literal(_KEPT)))
+    session.connection().execute(statement, rows)
+    session.execute(delete(Removal).where(Removal.done, Removal.safe_at < func.clock_timestamp() - literal(_RETENTION)))
 
 
 def abandon(session: Session, owner: str, late_s: float) -> None:
-    """Gives up the claims of work that has ended: only what a bucket still carries out has to be waited for."""
+    """Release the claims of an ended process; the storage may still carry out its requests for `late_s` seconds."""
     safe = func.least(Removal.safe_at, Removal.claimed_at + literal(timedelta(seconds=late_s)))
     session.execute(update(Removal).where(Removal.owner == owner, ~Removal.done).values(owner=None, safe_at=safe))
 
 
 def due(session: Session, limit: int, after: str = "") -> list[str]:
-    """Lists originals that are queued, could not be deleted, or whose claim was abandoned, by hash."""
+    """List originals to delete, by hash: queued, failed, or with an abandoned claim."""
     abandoned = Removal.owner.is_(None) | (Removal.safe_at <= func.clock_timestamp())
     listed = select(Removal.sha256).where(~Removal.done, abandoned, Removal.sha256 > after)
     return list(session.scalars(listed.order_by(Removal.sha256).limit(limit)))
 
 
 def checkpoint(session: Session, hashes: Collection[str] | None) -> Checkpoint:
-    """Reads what `require_stored` compares with, of some originals or all.
+    """Read the state of deletions of some originals or all, for `require_stored`.
 
-    It is one statement, since a claim in between would go unnoticed.
+    One statement, because a claim between two statements would be missed.
     """
     last = select(func.coalesce(func.max(Removal.number), 0)).scalar_subquery()
     latest = select(func.max(Removal.safe_at))
@@ -139,18 +143,18 @@ def checkpoint(session: Session, hashes: Collection[str] | None) -> Checkpoint:
 
 
 def require_stored(session: Session, hashes: Collection[str], since: Checkpoint) -> bool:
-    """Tells whether originals that were stored after a checkpoint are there for good; pictures use them from now on."""
+    """Return whether originals stored after a checkpoint are safe from deletion, and mark them as used."""
     if not hashes:
         return True
     claimed = select(Removal.sha256).where(Removal.sha256.in_(hashes), Removal.number > since.number).exists()
-    too_long_ago = func.clock_timestamp() - literal(since.at, _MOMENT) > literal(_LONGEST_ADDITION)
-    if session.scalars(select(claimed | too_long_ago)).one():
+    expired = func.clock_timestamp() - literal(since.at, _MOMENT) > literal(_MAX_ADDITION)
+    if session.scalars(select(claimed | expired)).one():
         return False
-    _settle_used(session, hashes)
+    _mark_used(session, hashes)
     return True
 
 
-def _settle_used(session: Session, hashes: Collection[str]) -> None:
+def _mark_used(session: Session, hashes: Collection[str]) -> None:
     if hashes:
         session.execute(update(Removal).where(Removal.sha256.in_(hashes), ~Removal.done).values(done=True, owner=None))
 
@@ -162,17 +166,17 @@ def _queue(session: Session, hashes: Collection[str]) -> None:
     session.execute(queued)
 
 
-def _take(
-    session: Session, hashes: Collection[str], doubts: dict[str, datetime], owner: str, late_s: float
+def _claim_unused(
+    session: Session, hashes: Collection[str], doubt_by_hash: dict[str, datetime], owner: str, late_s: float
 ) -> list[Claim]:
     if not hashes:
         return []
-    new = _rows(hashes, owner, _in(LEASE_S + late_s))
+    new = _rows(hashes, owner, _seconds_from_now(LEASE_S + late_s))
     changed: dict[str, Any] = {name: new.excluded[name] for name in ("number", "owner", "claimed_at", "done")}
     changed["safe_at"] = func.greatest(Removal.safe_at, new.excluded.safe_at)
     upsert = new.on_conflict_do_update(index_elements=[Removal.sha256], set_=changed)
     taken = session.execute(upsert.returning(Removal.sha256, Removal.number))
-    return [Claim(sha256, number, doubts.get(sha256)) for sha256, number in taken]
+    return [Claim(sha256, number, doubt_by_hash.get(sha256)) for sha256, number in taken]
 
 
 def _rows(hashes: Collection[str], owner: str | None, safe_at: ColumnElement[datetime]) -> postgresql.Insert:
@@ -180,5 +184,5 @@ def _rows(hashes: Collection[str], owner: str | None, safe_at: ColumnElement[dat
     return postgresql.insert(Removal).values([{"sha256": sha256, **row} for sha256 in sorted(hashes)])
 
 
-def _in(seconds: float) -> ColumnElement[datetime]:
+def _seconds_from_now(seconds: float) -> ColumnElement[datetime]:
     return func.clock_timestamp() + literal(timedelta(seconds=seconds))

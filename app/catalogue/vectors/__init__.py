@@ -1,1 +1,1 @@
-"""F7 on disk."""
+"""Storage of F7 vectors on disk."""

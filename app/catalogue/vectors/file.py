@@ -1,10 +1,9 @@
-"""F7 on disk: one file a generation, a fixed-size row a slot, read through a map that every process shares.
+"""Vector file: F7 on disk, one file per index version, one fixed-size row per slot, memory-mapped by all processes.
 
-The file grows by whole chunks whose disk space is claimed before anything is written, and never shrinks: a full
-disk is an error of the writer, and never a fault in a reader's map. Slots are handed out by the database and
-written once; where rows were that nobody needs any more the file has holes, which take no space. Whether a row is what
-was written is told by the checksum in the database; each process looks at a row's checksum the first time that it
-reads it. Knows nothing of SQL.
+The file grows in whole chunks whose disk space is allocated before anything is written, and never shrinks: a full
+disk is an error in the writer, never a SIGBUS in a reader. The database hands out slots, and each is written once.
+Freed rows become holes, which take no disk space. The database holds a checksum of each row; a process verifies it the
+first time that it reads the row.
 """
 
 import fcntl
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalogue.storage.fsync_guard import Disk
-from app.catalogue.vectors import hole_punching as sparse
+from app.catalogue.vectors import hole_punching
 from app.common import private_modes as private
 from app.errors import LookalikeError
 from app.search.local.checksums import checksums
@@ -33,7 +32,7 @@ CHUNK_ROWS = 4096
 
 
 class VectorFile:
-    """The vectors of one generation, `(rows, dim)` float32 or float16. Safe for many threads and processes."""
+    """The vectors of one index version, `(rows, dim)` float32 or float16. Thread-safe and process-safe."""
 
     def __init__(self, path: Path, dim: int, kind: VectorType = "f32", disk: Disk | None = None) -> None:
         self._disk = disk or Disk()
@@ -45,19 +44,19 @@ class VectorFile:
         self._mapping, self._syncing = threading.Lock(), threading.Lock()
 
     def close(self) -> None:
-        """Lets the file go; maps that searches still hold stay readable until they are done."""
+        """Close the file; mappings that searches still hold stay readable."""
         os.close(self._fd)
 
     @property
     def bytes_on_disk(self) -> int:
-        """Bytes that the file takes, without its holes."""
-        return sparse.bytes_on_disk(self._fd)
+        """Disk usage in bytes, without holes."""
+        return hole_punching.bytes_on_disk(self._fd)
 
     def write(self, slots: Slots, features: Features) -> NDArray[np.uint32]:
-        """Writes rows `(n, dim)` float32 at their slots and syncs them; returns their checksums `(n,)`.
+        """Write rows `(n, dim)` float32 at their slots and sync them; return their checksums `(n,)`.
 
         Raises:
-            UnavailableError: the disk is full or has failed; nothing that was there is changed.
+            UnavailableError: the disk is full or has failed; existing rows are unchanged.
         """
         self._disk.require()
         stored = np.ascontiguousarray(features, self._dtype)
@@ -72,28 +71,28 @@ class VectorFile:
         return checksums(stored)
 
     def rows(self, slots: Slots) -> Stored:
-        """Returns the mapped matrix `(rows, dim)`, large enough for all of these slots."""
+        """Return the memory-mapped matrix `(rows, dim)`, large enough for all of these slots."""
         if len(slots) and int(slots.max()) >= len(self._mapped):
             self._map()
         return self._mapped
 
     def intact(self, slots: Slots, expected: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        """Tells for each slot whether its row has the checksum that it was written with."""
+        """Verify rows against their checksums `(n,)`; return a mask `(n,)`, True where a row is intact."""
         mapped = self.rows(slots)
         good = slots < len(mapped)
         unseen = np.flatnonzero(good)[~self._checked[slots[good]]]
         if len(unseen):
-            # A row that is wrong stays unchecked, and is looked at again the next time.
+            # A damaged row stays unchecked, and is verified again the next time.
             right = checksums(mapped[slots[unseen]]) == expected[unseen]
             self._checked[slots[unseen[right]]] = True
             good[unseen[~right]] = False
         return good
 
     def free(self, slots: Slots) -> bool:
-        """Gives back the disk that rows take which nobody reads any more, as far as they fill pages of it.
+        """Free the disk space of unused rows by punching holes, whole pages only.
 
         Returns:
-            False if nothing was done because somebody reads the file as a whole; see `kept_whole`.
+            False if nothing was freed because the file is locked by `kept_whole`.
         """
         if not len(slots):
             return True
@@ -102,12 +101,12 @@ class VectorFile:
         except BlockingIOError:
             return False
         except OSError:
-            # Where files cannot be locked nobody could be waited for, so nothing is freed.
+            # Without file locks a reader of the whole file cannot be detected, so nothing is freed.
             return True
         try:
             ordered = np.unique(slots)
             for run in np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1):
-                sparse.free(self._fd, int(run[0]) * self._row_bytes, int(run[-1] + 1) * self._row_bytes)
+                hole_punching.punch_hole(self._fd, int(run[0]) * self._row_bytes, int(run[-1] + 1) * self._row_bytes)
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
         return True
@@ -131,7 +130,7 @@ class VectorFile:
             if rows > len(self._mapped):
                 checked = np.zeros(rows, np.bool_)
                 checked[: len(self._checked)] = self._checked
-                # The flags first: a reader of the larger map must find flags for it.
+                # Flags before the map: a reader of the larger map needs flags for all its rows.
                 self._checked = checked
                 self._mapped = np.memmap(self.path, self._dtype, "r", shape=(rows, self.dim))
 
@@ -141,7 +140,7 @@ class VectorFile:
 
 
 def damaged_rows(path: Path, dim: int, kind: str, slots: Slots, expected: NDArray[np.uint32]) -> Slots:
-    """Returns the slots `(n,)` whose rows of a vector file are missing or differ from their checksums."""
+    """Return the slots `(n,)` whose rows in a vector file are missing or do not match their checksums."""
     dtype = np.dtype(np.float16 if kind == "f16" else np.float32)
     rows = path.stat().st_size // (dim * dtype.itemsize) if path.exists() else 0
     mapped = np.memmap(path, dtype, "r", shape=(rows, dim)) if rows else np.zeros((0, dim), dtype)
@@ -156,9 +155,9 @@ def damaged_rows(path: Path, dim: int, kind: str, slots: Slots, expected: NDArra
 
 @contextmanager
 def kept_whole(folder: Path) -> Iterator[None]:
-    """Has every process leave alone what no picture has any more in a folder's files, for the length of the block.
+    """Keep all processes from punching holes in a folder's vector files while the block runs.
 
-    Who reads a file as it was at one moment may still need that, and looks at the catalogue only once this is entered.
+    For readers of a catalogue snapshot, which may still refer to freed rows. Enter this before taking the snapshot.
     """
     with ExitStack() as opened:
         for path in folder.glob("*.f*"):
@@ -168,12 +167,12 @@ def kept_whole(folder: Path) -> Iterator[None]:
 
 
 def vector_type(name: str) -> VectorType:
-    """Returns what the catalogue calls by this name.
+    """Parse the name of a vector data type.
 
     Raises:
-        LookalikeError: nothing that this version knows.
+        LookalikeError: this version does not support the type.
     """
     for known in get_args(VectorType):
         if known == name:
             return cast("VectorType", known)
-    raise LookalikeError(f"The catalogue keeps its vectors as {name}, which this version does not know.")
+    raise LookalikeError(f"The catalogue stores vectors as {name}, unknown to this version. Use a newer version.")

@@ -1,4 +1,4 @@
-"""Files with holes: ranges that read as zeros and take no disk."""
+"""Sparse files: punch holes, measure disk usage, copy without filling the holes."""
 
 import errno
 import mmap
@@ -12,12 +12,12 @@ _BLOCK = 512
 
 
 def bytes_on_disk(fd: int) -> int:
-    """Returns what a file takes, without its holes."""
+    """Return the disk usage of a file in bytes, without its holes."""
     return os.fstat(fd).st_blocks * _BLOCK
 
 
-def free(fd: int, start: int, end: int) -> None:
-    """Makes a hole of the whole pages between two places; on a file system without holes nothing changes."""
+def punch_hole(fd: int, start: int, end: int) -> None:
+    """Punch a hole over the whole pages between two offsets; a no-op on file systems without sparse files."""
     first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
     last = min(end, os.fstat(fd).st_size) // mmap.PAGESIZE * mmap.PAGESIZE
     if first < last:
@@ -26,17 +26,18 @@ def free(fd: int, start: int, end: int) -> None:
 
 
 def copy(source: str, target: str) -> None:
-    """Copies a file, for its owner alone to read, with its holes as holes."""
+    """Copy a sparse file with its holes, to a file of mode 0600."""
     Path(target).touch(0o600)
     with Path(source).open("rb") as read, Path(target).open("wb") as write:
-        for start, end in _data(read.fileno()):
+        for start, end in _data_ranges(read.fileno()):
             at = os.lseek(write.fileno(), start, os.SEEK_SET)
             while sent := os.sendfile(write.fileno(), read.fileno(), at, end - at):
                 at += sent
         write.truncate(os.fstat(read.fileno()).st_size)
 
 
-def _data(fd: int) -> Iterator[tuple[int, int]]:
+def _data_ranges(fd: int) -> Iterator[tuple[int, int]]:
+    """Yield the (start, end) offsets of the ranges that hold data."""
     end = 0
     while True:
         try:

@@ -1,11 +1,11 @@
-"""Whose a slot is: what an index that holds only slots asks the truth."""
+"""Map vector slots to image ids, for an index that stores only slots (Milvus)."""
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, bindparam, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from app.catalogue.database import columnar_fetch as bulk
+from app.catalogue.database import columnar_fetch
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, Generation
 from app.catalogue.index_sync import encoded
@@ -13,58 +13,61 @@ from app.search.types import Entries, Ids
 
 
 class SlotTruth:
-    """The slots of one generation, as the catalogue has them when it is asked."""
+    """Current slots of one index version, read from the database on each call."""
 
-    def __init__(self, database: Database, generation_id: int, bits: int) -> None:
-        self._database, self._generation_id, self._code_bytes = database, generation_id, bits // 8
+    def __init__(self, database: Database, index_version_id: int, bits: int) -> None:
+        self._database, self._index_version_id, self._code_bytes = database, index_version_id, bits // 8
 
     def pictures(self, slots: NDArray[np.int64]) -> Ids:
-        """Returns the ids of the pictures at slots `(n,)`, -1 where there is none."""
+        """Return the ids `(n,)` of the images at slots `(n,)`; -1 for an empty slot."""
         ids = np.full(len(slots), -1, np.int64)
         if len(slots):
             with self._database.asking() as session:
-                there, theirs = self._taken(session, slots)
-            rows = np.minimum(np.searchsorted(there, slots), max(len(there) - 1, 0))
-            if len(there):
-                ids = np.where(there[rows] == slots, theirs[rows], -1)
+                taken, ids_at = self._taken(session, slots)
+            rows = np.minimum(np.searchsorted(taken, slots), max(len(taken) - 1, 0))
+            if len(taken):
+                ids = np.where(taken[rows] == slots, ids_at[rows], -1)
         return ids
 
     def entries(self, ids: Ids) -> Entries:
-        """Returns pictures as they are encoded now; those that are gone are left out."""
+        """Return the current encodings of images; deleted images are left out."""
         with self._database.asking() as session:
-            return encoded(session, self._generation_id, -1, self._code_bytes, among(Encoding.image_id, ids))
+            return encoded(session, self._index_version_id, -1, self._code_bytes, among(Encoding.image_id, ids))
 
     def _taken(self, session: Session, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Ids]:
-        rows = bulk.fetch(
+        """Return those slots `(m,)` that are in use, ascending, and the image ids `(m,)` at them."""
+        rows = columnar_fetch.fetch(
             session,
             Encoding.slot,
-            Encoding.index_version_id == self._generation_id,
+            Encoding.index_version_id == self._index_version_id,
             among(Encoding.slot, slots),
-            numbers={"picture_id": Encoding.image_id},
+            numbers={"image_id": Encoding.image_id},
         )
-        return rows["key"].astype(np.int64), rows["picture_id"].astype(np.int64)
+        return rows["key"].astype(np.int64), rows["image_id"].astype(np.int64)
 
 
 def among(column: InstrumentedAttribute[int], numbers: NDArray[np.int64]) -> ColumnElement[bool]:
-    """Says that a column has one of many numbers, which go to the database as one array."""
+    """Build an SQL condition `column = ANY(numbers)` with one array parameter."""
     array = bindparam(None, numbers.tolist(), ARRAY(BigInteger))
     return column == any_(array)
 
 
-def has_encodings(session: Session, generation_id: int) -> bool:
-    """Tells whether a generation has encoded anything."""
-    return session.scalar(select(Encoding.slot).where(Encoding.index_version_id == generation_id).limit(1)) is not None
+def has_encodings(session: Session, index_version_id: int) -> bool:
+    """Return whether an index version has any encodings."""
+    return (
+        session.scalar(select(Encoding.slot).where(Encoding.index_version_id == index_version_id).limit(1)) is not None
+    )
 
 
-def collection_name(session: Session, generation: Generation) -> str:
-    """Returns what a generation's collections in Milvus are called."""
-    return f"{catalogue_name(session)}{generation.id}"
+def collection_name(session: Session, index_version: Generation) -> str:
+    """Return the name of an index version's Milvus collections."""
+    return f"{catalogue_name(session)}{index_version.id}"
 
 
 def catalogue_name(session: Session) -> str:
-    """Returns what the names of all of a catalogue's collections begin with, where others may be too.
+    """Return the prefix of a catalogue's Milvus collection names, unique among catalogues that share a server.
 
-    A catalogue that was copied to another database counts as another: two that added to one collection would give out
+    It names the database, so that a copied catalogue does not share collections with the original: both would hand out
     the same slots.
     """
     database = select(text("oid")).select_from(text("pg_database")).where(text("datname = current_database()"))

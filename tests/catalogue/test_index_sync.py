@@ -1,4 +1,4 @@
-"""Following the truth: every process finds what any of them acknowledged, and nothing else."""
+"""Index sync: every process finds exactly what any process acknowledged."""
 
 import threading
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def add(service: Service, key: str, seed: int, label: str | None = None) -> int:
 
 
 def opened(settings: Settings, stack: ExitStack) -> Service:
-    """The service as another process has it, with connections of its own."""
+    """Open the service as another process does, with its own connections."""
     database = stack.enter_context(closing(Database(str(settings.database_url))))
     return stack.enter_context(assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT))
 
@@ -65,7 +65,7 @@ def agree(one: Service, two: Service, seed: int) -> bool:
     return all(answer(one, seed, mode) == answer(two, seed, mode) for mode in Mode)
 
 
-def test_what_one_process_adds_the_other_finds_at_once(pair: tuple[Service, Service]) -> None:
+def test_added_image_is_found_by_the_other_process(pair: tuple[Service, Service]) -> None:
     for number in range(6):
         writer, reader = pair[number % 2], pair[1 - number % 2]
         new = add(writer, f"key {number}", number)
@@ -74,19 +74,19 @@ def test_what_one_process_adds_the_other_finds_at_once(pair: tuple[Service, Serv
         assert agree(writer, reader, number)
 
 
-def test_what_one_process_replaces_the_other_sees_replaced_at_once(pair: tuple[Service, Service]) -> None:
+def test_replaced_image_is_found_by_the_other_process(pair: tuple[Service, Service]) -> None:
     one, two = pair
     for number in range(4):
         add(one, f"key {number}", number)
     assert ids(one) == ids(two)
     changed = add(two, "key 2", 99)
     assert answer(one, 99)[0][0] == Match(changed, 0.0, 0)
-    assert answer(one, 2)[0][0].distance > 0, "the old picture is gone"
+    assert answer(one, 2)[0][0].distance > 0, "the old image is gone"
     assert agree(one, two, 99)
     assert agree(one, two, 2)
 
 
-def test_what_one_process_deletes_the_other_no_longer_finds(pair: tuple[Service, Service]) -> None:
+def test_deleted_image_is_not_found_by_the_other_process(pair: tuple[Service, Service]) -> None:
     one, two = pair
     added = [add(one, f"key {number}", number) for number in range(4)]
     assert ids(two) == added
@@ -97,7 +97,7 @@ def test_what_one_process_deletes_the_other_no_longer_finds(pair: tuple[Service,
     assert agree(one, two, 1)
 
 
-def test_what_is_said_of_a_picture_counts_at_once(pair: tuple[Service, Service]) -> None:
+def test_changed_label_is_filtered_by_the_other_process(pair: tuple[Service, Service]) -> None:
     one, two = pair
     first, second = add(one, "one", 1, "boots"), add(one, "two", 2, "boots")
     two.ingest.describe(first, {"label": "shoes"})
@@ -106,7 +106,7 @@ def test_what_is_said_of_a_picture_counts_at_once(pair: tuple[Service, Service])
     assert answer(one, 1, label="hats") == []
 
 
-def test_a_fresh_start_finds_the_same_as_a_process_that_followed(settings: Settings) -> None:
+def test_full_load_equals_incremental_sync(settings: Settings) -> None:
     with ExitStack() as stack:
         writer, follower = opened(settings, stack), opened(settings, stack)
         added = []
@@ -125,7 +125,7 @@ def test_a_fresh_start_finds_the_same_as_a_process_that_followed(settings: Setti
         assert all(agree(fresh, follower, seed) for seed in (0, 5, 101, 1000))
 
 
-def test_vectors_of_half_the_space_find_the_same(settings: Settings) -> None:
+def test_float16_vectors_find_the_same_images(settings: Settings) -> None:
     with ExitStack() as stack:
         service = opened(settings.model_copy(update={"vector_dtype": "f16"}), stack)
         added = [add(service, f"key {number}", number) for number in range(12)]
@@ -136,14 +136,14 @@ def test_vectors_of_half_the_space_find_the_same(settings: Settings) -> None:
         assert similar.matches[0][0] == Match(added[5], 0.0, 0)
 
 
-def test_a_picture_that_came_and_went_between_two_looks_leaves_no_trace(pair: tuple[Service, Service]) -> None:
+def test_image_added_and_deleted_between_syncs_is_ignored(pair: tuple[Service, Service]) -> None:
     one, two = pair
     kept = add(one, "kept", 1)
     one.ingest.delete(add(one, "brief", 2))
     assert ids(two) == [kept]
 
 
-def test_looking_again_with_nothing_new_changes_nothing(service: Service) -> None:
+def test_sync_without_changes_is_a_no_op(service: Service) -> None:
     add(service, "one", 1)
     index = service.follower.current()
     seq = service.follower.seq
@@ -151,7 +151,7 @@ def test_looking_again_with_nothing_new_changes_nothing(service: Service) -> Non
     assert service.follower.seq == seq
 
 
-def test_many_searches_at_once_all_find_what_was_acknowledged(pair: tuple[Service, Service]) -> None:
+def test_concurrent_searches_find_all_acknowledged_images(pair: tuple[Service, Service]) -> None:
     one, two = pair
     for number in range(30):
         add(one, f"key {number}", number)
@@ -166,7 +166,7 @@ def test_many_searches_at_once_all_find_what_was_acknowledged(pair: tuple[Servic
     assert looks == [ids(one)] * 8
 
 
-def test_after_a_switch_to_another_network_the_old_one_no_longer_answers(service: Service) -> None:
+def test_index_of_the_previous_network_is_unavailable_after_a_switch(service: Service) -> None:
     network = replace(FAKE_NETWORK, name="other", fingerprint="0" * 16)
     with service.database.begin() as session:
         generations.adopt(session, network, Path("other.json"))
@@ -176,7 +176,7 @@ def test_after_a_switch_to_another_network_the_old_one_no_longer_answers(service
         add(service, "one", 1)
 
 
-def test_without_a_database_there_is_no_answer_and_afterwards_there_is(settings: Settings, migrated_url: str) -> None:
+def test_search_recovers_after_a_lost_database_connection(settings: Settings, migrated_url: str) -> None:
     with ExitStack() as stack:
         service = opened(settings, stack)
         new = add(service, "one", 1)

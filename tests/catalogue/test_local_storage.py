@@ -1,4 +1,4 @@
-"""Originals and thumbnails on disk: a name stands for a whole picture, or for none."""
+"""Local storage of originals and thumbnails: writes are atomic and durable."""
 
 import errno
 import os
@@ -23,26 +23,26 @@ def files(folder: Path) -> PictureFiles:
     return PictureFiles(folder)
 
 
-def everything(folder: Path) -> set[str]:
+def all_files(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*") if path.is_file()}
 
 
-def full(*_: object) -> None:
+def raise_no_space(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_hash_is_the_sha_256_of_the_bytes() -> None:
+def test_content_hash_is_sha_256() -> None:
     assert content_hash(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_originals_are_kept_byte_for_byte(files: PictureFiles) -> None:
+def test_originals_are_stored_byte_for_byte(files: PictureFiles) -> None:
     files.store({FIRST: ONE, SECOND: TWO})
     assert files.original(FIRST).read_bytes() == ONE
     assert files.original(SECOND).read_bytes() == TWO
     assert set(files.hashes()) == {FIRST, SECOND}
 
 
-def test_an_original_that_is_there_is_not_written_again(files: PictureFiles) -> None:
+def test_existing_original_is_not_rewritten(files: PictureFiles) -> None:
     files.store({FIRST: ONE})
     before = files.original(FIRST).stat()
     files.store({FIRST: ONE, SECOND: TWO})
@@ -50,25 +50,25 @@ def test_an_original_that_is_there_is_not_written_again(files: PictureFiles) -> 
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_a_thumbnail_is_replaced(files: PictureFiles) -> None:
+def test_thumbnail_is_replaced(files: PictureFiles) -> None:
     files.store_thumbnails({FIRST: b"old"})
     files.store_thumbnails({FIRST: b"new"})
     assert files.thumbnail(FIRST).read_bytes() == b"new"
 
 
-def test_removing_takes_original_and_thumbnail_and_may_be_done_twice(files: PictureFiles, folder: Path) -> None:
+def test_remove_deletes_original_and_thumbnail_idempotently(files: PictureFiles, folder: Path) -> None:
     files.store({FIRST: ONE})
     files.store_thumbnails({FIRST: b"small"})
     files.remove(FIRST)
     files.remove(FIRST)
-    assert everything(folder) == set()
+    assert all_files(folder) == set()
 
 
-def test_there_are_no_hashes_in_a_new_folder(files: PictureFiles) -> None:
+def test_new_folder_has_no_hashes(files: PictureFiles) -> None:
     assert list(files.hashes()) == []
 
 
-def test_the_bytes_are_synced_before_they_get_their_name(
+def test_original_is_synced_before_it_is_renamed(
     files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: dict[str, bool] = {}
@@ -81,17 +81,17 @@ def test_the_bytes_are_synced_before_they_get_their_name(
     files.store({FIRST: ONE})
     (temporary,) = (name for name in synced if FIRST in name)
     assert not synced[temporary]
-    assert synced[FIRST[:2]], "the folder is synced when the name is in it"
+    assert synced[FIRST[:2]], "the folder is synced after the rename"
 
 
-def test_what_a_crash_left_behind_is_no_original(files: PictureFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_files_are_not_listed(files: PictureFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     files.store({FIRST: ONE})
     half = files.original(FIRST).with_name(f".{SECOND}.1234.abcd")
     half.write_bytes(TWO[:3])
     assert list(files.hashes()) == [FIRST]
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(
+def test_full_disk_raises_and_leaves_no_files(
     files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Path.write_bytes
@@ -99,7 +99,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     def until_full(path: Path, data: bytes) -> int:
         written = write(path, data[:4])
         if data == TWO:
-            full()
+            raise_no_space()
         return written
 
     with monkeypatch.context() as patched:
@@ -108,23 +108,21 @@ def test_a_full_disk_is_said_and_leaves_nothing(
             files.store({FIRST: ONE, SECOND: TWO})
         with pytest.raises(UnavailableError, match="full"):
             files.store_thumbnails({FIRST: TWO})
-    assert everything(folder) == set()
+    assert all_files(folder) == set()
     files.store({FIRST: ONE, SECOND: TWO})
-    assert everything(folder) == {FIRST, SECOND}
+    assert all_files(folder) == {FIRST, SECOND}
 
 
-def test_a_disk_that_is_full_only_at_the_sync_leaves_nothing(
-    files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_full_at_sync_leaves_no_files(files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.original(FIRST).parent.mkdir(parents=True)
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", raise_no_space)
     with pytest.raises(UnavailableError, match="full"):
         files.store({FIRST: ONE})
-    assert everything(folder) == set()
+    assert all_files(folder) == set()
 
 
-def test_any_other_error_of_the_disk_is_not_called_full(files: PictureFiles, folder: Path) -> None:
+def test_other_write_errors_are_not_reported_as_full_disk(files: PictureFiles, folder: Path) -> None:
     folder.parent.mkdir(exist_ok=True)
     folder.write_bytes(b"a file where the folder should be")
-    with pytest.raises(UnavailableError, match="cannot be written to: Not a directory"):
+    with pytest.raises(UnavailableError, match="failed: Not a directory"):
         files.store({FIRST: ONE})

@@ -1,4 +1,4 @@
-"""Filters against the database, asked anew and kept in step."""
+"""The filter cache, compared with fresh queries."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ from app.ingest.pipeline import Upload
 from app.search.filter import read_filter
 from app.search.types import SearchOptions, Subset
 from app.settings import Settings
-from tests.catalogue.test_follower import opened, picture
+from tests.catalogue.test_index_sync import opened, picture
 
 LABELS = ("boots", "hats", "it's 100 % \\ “both”", None)
 
@@ -41,7 +41,7 @@ def expected(service: Service, label: str) -> list[int]:
         return list(session.scalars(select(Picture.id).where(Picture.label == label).order_by(Picture.id)))
 
 
-def test_filters_stay_in_step_with_every_change_of_any_process(settings: Settings) -> None:
+def test_cached_filters_follow_changes_of_all_processes(settings: Settings) -> None:
     rng = np.random.default_rng(0)
     with ExitStack() as stack:
         one, two = opened(settings, stack), opened(settings, stack)
@@ -56,41 +56,41 @@ def test_filters_stay_in_step_with_every_change_of_any_process(settings: Setting
                 writer.ingest.delete(ids.pop(rng.integers(len(ids))))
             for name in LABELS[:3]:
                 assert name is not None
-                asked: tuple[tuple[str | None, str | None], ...] = ((name, None), (None, json.dumps({"label": name})))
-                for service, filters in product((one, two), asked):
+                queries: tuple[tuple[str | None, str | None], ...] = ((name, None), (None, json.dumps({"label": name})))
+                for service, filters in product((one, two), queries):
                     found = passing(service, *filters)
-                    # One that was deleted may still be among them: the index no longer finds it.
+                    # The subset may contain deleted images, which the index ignores.
                     assert [one_id for one_id in found or [] if one_id in ids] == expected(one, name)
     assert ids
 
 
-def test_no_filter_lets_everything_through(service: Service) -> None:
+def test_without_a_filter_there_is_no_subset(service: Service) -> None:
     assert passing(service, None) is None
 
 
-def test_a_filter_is_asked_for_once_while_nothing_changes(service: Service) -> None:
+def test_filter_is_queried_once_while_nothing_changes(service: Service) -> None:
     kept = add(service, "one", "boots")
     service.follower.current()
     first = service.follower.matching(SearchOptions(label="boots"))
-    asked: list[str] = []
-    event.listen(service.database.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    queries: list[str] = []
+    event.listen(service.database.engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
     service.follower.current()
     again = service.follower.matching(SearchOptions(label="boots"))
     assert first is again is not None
     assert again.ids.tolist() == [kept]
-    assert len(asked) == 1, "the number of the last change alone"
+    assert len(queries) == 1, "only the seq is read"
 
 
 class Cache:
-    """Filters over a catalogue whose index keeps some bytes beside each subset; counts what the database is asked."""
+    """A filter cache that counts its database queries; `beside` is the index's memory per subset."""
 
-    def __init__(self, service: Service, most_bytes: int, beside: int = 0) -> None:
-        self.filters = Filters(most_bytes, lambda _: beside)
-        self._database, self.asked = service.database, 0
+    def __init__(self, service: Service, max_bytes: int, beside: int = 0) -> None:
+        self.filters = Filters(max_bytes, lambda _: beside)
+        self._database, self.queries = service.database, 0
         event.listen(service.database.engine, "before_cursor_execute", self._count)
 
     def _count(self, *_: object) -> None:
-        self.asked += 1
+        self.queries += 1
 
     def subset(self, label: str, seq: int = 0) -> Subset:
         found = self.filters.subset(self._database, SearchOptions(label=label), seq)
@@ -98,36 +98,36 @@ class Cache:
         return found
 
 
-def test_the_filters_used_longest_ago_are_forgotten(service: Service) -> None:
+def test_least_recently_used_filters_are_evicted(service: Service) -> None:
     for number in range(3):
         add(service, f"key {number}", f"label {number}")
-    cache = Cache(service, most_bytes=2 * 10_000, beside=7_000)
+    cache = Cache(service, max_bytes=2 * 10_000, beside=7_000)
     zero, one = cache.subset("label 0"), cache.subset("label 1")
-    assert cache.subset("label 0") is zero, "used again, so not the one that goes next"
+    assert cache.subset("label 0") is zero, "recently used, so not evicted next"
     cache.subset("label 2")
-    asked = cache.asked
+    queries = cache.queries
     assert cache.subset("label 0") is zero
-    assert cache.asked == asked
+    assert cache.queries == queries
     assert cache.subset("label 1") is not one
     assert cache.filters.bytes_in_use <= 2 * 10_000
 
 
-def test_many_filters_take_no_more_memory_than_they_may(service: Service) -> None:
-    cache = Cache(service, most_bytes=50_000, beside=3_000)
+def test_cache_stays_within_its_memory_limit(service: Service) -> None:
+    cache = Cache(service, max_bytes=50_000, beside=3_000)
     for number in range(100):
         cache.subset(f"label {number}")
         assert cache.filters.bytes_in_use <= 50_000
     assert cache.filters.bytes_in_use > 40_000
 
 
-def test_a_filter_that_is_larger_than_all_of_the_memory_is_used_and_not_kept(service: Service) -> None:
+def test_result_larger_than_the_cache_is_not_cached(service: Service) -> None:
     kept = add(service, "one", "boots")
-    cache = Cache(service, most_bytes=50_000, beside=60_000)
+    cache = Cache(service, max_bytes=50_000, beside=60_000)
     assert cache.subset("boots").ids.tolist() == cache.subset("boots").ids.tolist() == [kept]
-    assert (cache.asked, cache.filters.bytes_in_use) == (2, 0)
+    assert (cache.queries, cache.filters.bytes_in_use) == (2, 0)
 
 
-def test_the_index_says_what_it_keeps_beside_a_filter(service: Service) -> None:
+def test_bytes_beside_includes_the_index_mask(service: Service) -> None:
     for number in range(5):
         add(service, f"key {number}", "boots" if number else "hats")
     subset = SearchOptions(label="hats")
@@ -138,9 +138,9 @@ def test_the_index_says_what_it_keeps_beside_a_filter(service: Service) -> None:
     assert service.index.bytes_beside(found) >= masks[found][1].nbytes > 0
 
 
-def test_one_question_answers_all_who_ask_at_the_same_time(service: Service) -> None:
+def test_concurrent_calls_share_one_query(service: Service) -> None:
     add(service, "one", "boots")
-    cache, together = Cache(service, most_bytes=50_000), threading.Barrier(12)
+    cache, together = Cache(service, max_bytes=50_000), threading.Barrier(12)
 
     def ask(_: int) -> Subset:
         together.wait()
@@ -149,11 +149,11 @@ def test_one_question_answers_all_who_ask_at_the_same_time(service: Service) -> 
     with ThreadPoolExecutor(12) as threads:
         found = set(threads.map(ask, range(12)))
     assert len(found) == 1
-    assert cache.asked == 1
+    assert cache.queries == 1
 
 
-def test_a_filter_with_many_pictures_of_another_process_is_brought_up_to_date(service: Service) -> None:
-    cache = Cache(service, most_bytes=50_000)
+def test_cached_filter_is_updated_with_new_images(service: Service) -> None:
+    cache = Cache(service, max_bytes=50_000)
     before = cache.subset("boots")
     added = add(service, "one", "boots")
     service.follower.current()

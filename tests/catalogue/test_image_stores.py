@@ -1,4 +1,4 @@
-"""What a folder and a bucket both do, by the same tests."""
+"""Image stores: the same tests for local and S3 storage."""
 
 import time
 from pathlib import Path
@@ -17,8 +17,8 @@ FIRST, SECOND = content_hash(ONE), content_hash(TWO)
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder in which the store's files can be looked at."""
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder that contains the store's files."""
     if request.param == "folder":
         return tmp_path / "data" / "pictures"
     server: S3Server = request.getfixturevalue("s3")
@@ -26,16 +26,16 @@ def kept_in(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(kept_in: Path, tmp_path: Path) -> PictureStore:
-    location = f"s3://{BUCKET}/some/prefix" if kept_in.name == "prefix" else None
+def store(folder: Path, tmp_path: Path) -> PictureStore:
+    location = f"s3://{BUCKET}/some/prefix" if folder.name == "prefix" else None
     return open_pictures(location, tmp_path / "data")
 
 
-def everything(folder: Path) -> set[str]:
+def all_files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def sent(store: PictureStore, sha256: str) -> bytes:
+def streamed(store: PictureStore, sha256: str) -> bytes:
     picture = store.open(sha256)
     data = b"".join(picture.chunks)
     picture.close()
@@ -43,38 +43,38 @@ def sent(store: PictureStore, sha256: str) -> bytes:
     return data
 
 
-def test_originals_are_kept_byte_for_byte(store: PictureStore) -> None:
+def test_originals_are_stored_byte_for_byte(store: PictureStore) -> None:
     store.store({FIRST: ONE, SECOND: TWO})
     for sha256, data in ((FIRST, ONE), (SECOND, TWO)):
         assert store.read(sha256) == data
-        assert sent(store, sha256) == data
+        assert streamed(store, sha256) == data
     assert set(store.hashes()) == {FIRST, SECOND}
 
 
-def test_both_use_the_same_names(store: PictureStore, kept_in: Path) -> None:
+def test_object_names_are_the_same_in_all_stores(store: PictureStore, folder: Path) -> None:
     store.store({FIRST: ONE})
     store.store_thumbnails({FIRST: b"small"})
-    assert everything(kept_in) == {original_name(FIRST), f"thumbnails/{FIRST[:2]}/{FIRST}.jpg"}
+    assert all_files(folder) == {original_name(FIRST), f"thumbnails/{FIRST[:2]}/{FIRST}.jpg"}
 
 
-def test_an_original_that_is_there_is_not_written_again(store: PictureStore, kept_in: Path) -> None:
+def test_existing_original_is_not_rewritten(store: PictureStore, folder: Path) -> None:
     store.store({FIRST: ONE})
-    before = (kept_in / original_name(FIRST)).stat()
+    before = (folder / original_name(FIRST)).stat()
     store.store({FIRST: ONE, SECOND: TWO})
-    after = (kept_in / original_name(FIRST)).stat()
+    after = (folder / original_name(FIRST)).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_what_is_missing_is_told(store: PictureStore) -> None:
+def test_missing_returns_unknown_hashes(store: PictureStore) -> None:
     store.store({FIRST: ONE})
     assert store.missing([FIRST, SECOND]) == {SECOND}
     assert store.missing([]) == set()
 
 
-def test_a_damaged_original_makes_room_for_a_good_one(store: PictureStore, kept_in: Path) -> None:
+def test_damaged_original_is_set_aside(store: PictureStore, folder: Path) -> None:
     store.store({FIRST: b"damaged"})
     store.set_aside(FIRST)
-    assert everything(kept_in) == {f"damaged/{FIRST}"}
+    assert all_files(folder) == {f"damaged/{FIRST}"}
     assert list(store.hashes()) == []
     with pytest.raises(FileNotFoundError):
         store.set_aside(FIRST)
@@ -82,30 +82,30 @@ def test_a_damaged_original_makes_room_for_a_good_one(store: PictureStore, kept_
     assert store.read(FIRST) == ONE
 
 
-def test_a_thumbnail_is_replaced(store: PictureStore) -> None:
+def test_thumbnail_is_replaced(store: PictureStore) -> None:
     store.store_thumbnails({FIRST: b"old", SECOND: b"another"})
     store.store_thumbnails({FIRST: b"new"})
     assert (store.read_thumbnail(FIRST), store.read_thumbnail(SECOND)) == (b"new", b"another")
 
 
-def test_what_is_not_there_is_said_not_to_be(store: PictureStore) -> None:
+def test_read_of_a_missing_object_raises_file_not_found(store: PictureStore) -> None:
     store.store({FIRST: ONE})
     for ask in (store.read, store.open, store.read_thumbnail):
         with pytest.raises(FileNotFoundError):
             ask(SECOND)
 
 
-def test_removing_takes_original_and_thumbnail_and_may_be_done_twice(store: PictureStore, kept_in: Path) -> None:
+def test_remove_deletes_original_and_thumbnail_idempotently(store: PictureStore, folder: Path) -> None:
     store.store({FIRST: ONE, SECOND: TWO})
     store.store_thumbnails({FIRST: b"small"})
     store.remove(FIRST)
     store.remove(FIRST)
     with pytest.raises(FileNotFoundError):
         store.read(FIRST)
-    assert everything(kept_in) == {original_name(SECOND)}
+    assert all_files(folder) == {original_name(SECOND)}
 
 
-def test_an_original_that_is_removed_while_it_is_sent_arrives_whole(store: PictureStore) -> None:
+def test_original_removed_during_streaming_stays_readable(store: PictureStore) -> None:
     store.store({FIRST: ONE})
     picture = store.open(FIRST)
     store.remove(FIRST)
@@ -113,7 +113,7 @@ def test_an_original_that_is_removed_while_it_is_sent_arrives_whole(store: Pictu
     picture.close()
 
 
-def test_what_is_listed_can_be_kept_to_what_is_old(store: PictureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashes_can_be_filtered_by_age(store: PictureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.store({FIRST: ONE, SECOND: TWO})
     assert list(store.hashes(older_than=3600)) == []
     in_two_hours = time.time() + 7200
@@ -121,13 +121,13 @@ def test_what_is_listed_can_be_kept_to_what_is_old(store: PictureStore, monkeypa
     assert set(store.hashes(older_than=3600)) == set(store.hashes()) == {FIRST, SECOND}
 
 
-def test_many_are_listed_completely(store: PictureStore) -> None:
+def test_listing_returns_all_pages(store: PictureStore) -> None:
     pictures = {content_hash(data): data for data in (b"%d" % number for number in range(1200))}
     store.store(pictures)
     assert sorted(store.hashes()) == sorted(pictures)
 
 
-def test_nothing_at_all_is_stored_and_listed_without_complaint(store: PictureStore) -> None:
+def test_empty_store_and_empty_calls_work(store: PictureStore) -> None:
     store.store({})
     store.store_thumbnails({})
     assert list(store.hashes()) == []
@@ -137,11 +137,11 @@ def test_nothing_at_all_is_stored_and_listed_without_complaint(store: PictureSto
     ("location", "expected"),
     [("s3://one", ("one", "")), ("s3://one/", ("one", "")), ("s3://one/two/three/", ("one", "two/three"))],
 )
-def test_a_location_names_bucket_and_prefix(location: str, expected: tuple[str, str]) -> None:
+def test_location_is_split_into_bucket_and_prefix(location: str, expected: tuple[str, str]) -> None:
     assert bucket_and_prefix(location) == expected
 
 
 @pytest.mark.parametrize("location", ["", "one/two", "https://one/two", "s3://", "s3:///two", "s3://one?region=two"])
-def test_what_names_no_bucket_is_refused(location: str) -> None:
+def test_invalid_location_is_refused(location: str) -> None:
     with pytest.raises(ValueError, match="s3://BUCKET/PREFIX"):
         bucket_and_prefix(location)

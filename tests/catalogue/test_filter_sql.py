@@ -1,4 +1,4 @@
-"""Filters in SQL, compared with the same words worked out in Python."""
+"""Filters as SQL, compared with an implementation in Python."""
 
 import json
 from collections.abc import Callable
@@ -20,13 +20,13 @@ ROWS = 60
 
 
 def compares(held: Any, operator: str, value: Any) -> bool:
-    """Tells whether a value, or an element of a list, compares so with another of its type."""
+    """Return whether a value, or any element of a list, meets a comparison with a value of its type."""
 
-    def kind(one: Any) -> type:
-        return bool if isinstance(one, bool) else float if isinstance(one, int | float) else type(one)
+    def kind(item: Any) -> type:
+        return bool if isinstance(item, bool) else float if isinstance(item, int | float) else type(item)
 
     compared, elements = COMPARED[operator], held if isinstance(held, list) else [held]
-    return any(kind(one) is kind(value) and compared(one, value) for one in elements)
+    return any(kind(item) is kind(value) and compared(item, value) for item in elements)
 
 
 def holds(held: Any, operator: str, operand: Any) -> bool:
@@ -34,9 +34,9 @@ def holds(held: Any, operator: str, operand: Any) -> bool:
         case "$ne":
             return not compares(held, "$eq", operand)
         case "$in":
-            return any(compares(held, "$eq", one) for one in operand)
+            return any(compares(held, "$eq", item) for item in operand)
         case "$nin":
-            return not any(compares(held, "$eq", one) for one in operand)
+            return not any(compares(held, "$eq", item) for item in operand)
         case "$exists":
             return (held is not None) is operand
         case "$not":
@@ -45,65 +45,69 @@ def holds(held: Any, operator: str, operand: Any) -> bool:
             return compares(held, operator, operand)
 
 
-def expected(said: dict[str, Any], filter_: dict[str, Any]) -> bool:
-    """Tells whether a picture of which this is said passes."""
+def expected(fields: dict[str, Any], filter_: dict[str, Any]) -> bool:
+    """Return whether an image with these fields matches a filter."""
 
     def entry(name: str, value: Any) -> bool:
         match name:
             case "$and":
-                return all(expected(said, part) for part in value)
+                return all(expected(fields, part) for part in value)
             case "$or":
-                return any(expected(said, part) for part in value)
+                return any(expected(fields, part) for part in value)
             case "$not":
-                return not expected(said, value)
+                return not expected(fields, value)
         tests = value if isinstance(value, dict) else {"$eq": value}
-        return all(holds(said.get(name), *test) for test in tests.items())
+        return all(holds(fields.get(name), *test) for test in tests.items())
 
     return all(entry(name, value) for name, value in filter_.items())
 
 
-class Drawing:
-    """Draws pictures' fields, and filters over them."""
+class Generator:
+    """Random generator of images' fields and filters."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
 
-    def one(self, of: Any) -> Any:
+    def choice(self, of: Any) -> Any:
         return of[self.rng.integers(len(of))]
 
-    def said(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         chosen = [name for name in FIELDS[:3] if self.rng.random() < 0.7]
         return {
-            name: self.one(VALUES) if self.rng.random() < 0.7 else [self.one((*VALUES, None)) for _ in "ab"]
+            name: self.choice(VALUES) if self.rng.random() < 0.7 else [self.choice((*VALUES, None)) for _ in "ab"]
             for name in chosen
         }
 
     def test(self, depth: int) -> dict[str, Any]:
-        operator = self.one((*COMPARED, "$ne", "$in", "$nin", "$exists", "$not"))
+        operator = self.choice((*COMPARED, "$ne", "$in", "$nin", "$exists", "$not"))
         match operator:
             case "$in" | "$nin":
-                return {operator: [self.one(VALUES) for _ in range(self.rng.integers(7))]}
+                return {operator: [self.choice(VALUES) for _ in range(self.rng.integers(7))]}
             case "$exists":
                 return {operator: bool(self.rng.integers(2))}
             case "$not":
                 return {operator: self.test(depth + 1)} if depth < 2 else {"$ne": "red"}
-        return {operator: self.one(VALUES)}
+        return {operator: self.choice(VALUES)}
 
     def filter(self, depth: int = 0) -> dict[str, Any]:
         if depth < 3 and self.rng.random() < 0.5:
-            word = self.one(("$and", "$or", "$not"))
+            word = self.choice(("$and", "$or", "$not"))
             if word == "$not":
                 return {word: self.filter(depth + 1)}
             return {word: [self.filter(depth + 1) for _ in range(self.rng.integers(1, 4))]}
-        tests = [self.one(VALUES) if self.rng.random() < 0.3 else self.test(0) | self.test(0) for _ in range(2)]
-        return {self.one(FIELDS): test for test in tests}
+        tests = [self.choice(VALUES) if self.rng.random() < 0.3 else self.test(0) | self.test(0) for _ in range(2)]
+        return {self.choice(FIELDS): test for test in tests}
 
 
-def test_every_filter_lets_through_what_its_words_say(database: Database) -> None:
-    drawing = Drawing(0)
+def test_random_filters_match_the_reference(database: Database) -> None:
+    generator = Generator(0)
     labels = ("red", "10", None)
     pictures: list[dict[str, Any]] = [
-        {"key": str(VALUES[row]) if row < 6 else f"key {row}", "label": labels[row % 3], "metadata_": drawing.said()}
+        {
+            "key": str(VALUES[row]) if row < 6 else f"key {row}",
+            "label": labels[row % 3],
+            "metadata_": generator.fields(),
+        }
         for row in range(ROWS)
     ]
     base = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
@@ -112,22 +116,22 @@ def test_every_filter_lets_through_what_its_words_say(database: Database) -> Non
     shares = []
     with database.asking() as session:
         for _ in range(400):
-            filter_ = drawing.filter()
+            filter_ = generator.filter()
             found = set(session.scalars(select(Picture.key).where(passes(None, read_filter(json.dumps(filter_))))))
-            said = [
+            fields = [
                 picture["metadata_"] | {name: picture[name] for name in ("key", "label") if picture[name] is not None}
                 for picture in pictures
             ]
-            right = {one["key"] for one in said if expected(one, filter_)}
-            assert found == right, filter_
-            shares.append(len(right) / ROWS)
-    # Neither all nor none of them, often enough.
+            matching = {image["key"] for image in fields if expected(image, filter_)}
+            assert found == matching, filter_
+            shares.append(len(matching) / ROWS)
+    # Enough filters match some images but not all.
     assert np.mean([0 < share < 1 for share in shares]) > 0.2
 
 
-def test_a_list_of_values_is_one_test_however_long_it_is(database: Database) -> None:
+def test_list_of_values_is_one_sql_test(database: Database) -> None:
     def tests(values: int) -> int:
-        said = select(Picture.id).where(passes(None, read_filter(json.dumps({"price": {"$in": list(range(values))}}))))
-        return str(said.compile(database.engine)).count("jsonb_path_exists")
+        query = select(Picture.id).where(passes(None, read_filter(json.dumps({"price": {"$in": list(range(values))}}))))
+        return str(query.compile(database.engine)).count("jsonb_path_exists")
 
     assert tests(1) == tests(200) == 1

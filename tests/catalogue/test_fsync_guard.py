@@ -1,4 +1,4 @@
-"""A sync that fails is the end of writing: it is not tried again, it is said, and searches go on."""
+"""After a failed sync, writes are refused and searches work."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ PICTURE = encoded(corners(60, 40), "PNG")
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Every sync fails from here on; counts how often one was tried."""
+    """Make every sync fail; returns the list of attempts."""
     tried: list[int] = []
 
     def fail(fd: int) -> None:
@@ -33,31 +33,31 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return tried
 
 
-def test_one_failure_ends_all_writing_of_the_process(tmp_path: Path, broken: list[int]) -> None:
-    disk, heard = Disk(), list[str]()
-    disk.when_it_fails(lambda: heard.append("failed"))
+def test_failed_sync_stops_all_writes_of_the_process(tmp_path: Path, broken: list[int]) -> None:
+    disk, calls = Disk(), list[str]()
+    disk.when_it_fails(lambda: calls.append("failed"))
     vectors, files = VectorFile(tmp_path / "v.f32", 8, "f32", disk), PictureFiles(tmp_path / "pictures", disk)
     disk.require()
     for _ in range(3):
-        with pytest.raises(UnavailableError, match="failed to keep"):
+        with pytest.raises(UnavailableError, match="The disk failed"):
             vectors.write(np.array([0]), np.zeros((1, 8), np.float32))
-        with pytest.raises(UnavailableError, match="failed to keep"):
+        with pytest.raises(UnavailableError, match="The disk failed"):
             files.store({"ab" * 32: b"bytes"})
     assert len(broken) == 1
-    assert heard == ["failed"]
+    assert calls == ["failed"]
     assert list(files.hashes()) == []
     vectors.close()
 
 
-def test_searches_go_on_and_everybody_is_told_why_nothing_is_taken(
+def test_after_a_failed_sync_searches_work_and_writes_return_503(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False)
-    with pytest.raises(UnavailableError, match="failed to keep"), service as client:
-        fail_and_look(client, monkeypatch)
+    with pytest.raises(UnavailableError, match="The disk failed"), service as client:
+        fail_and_check(client, monkeypatch)
 
 
-def fail_and_look(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def fail_and_check(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[object] = []
     first = client.post("/index", files={"images": PICTURE}).json()["items"][0]["id"]
 
@@ -69,7 +69,7 @@ def fail_and_look(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.main.LAST_WORDS_S", 0.0)
     answer = client.post("/index", files={"images": encoded(corners(70, 40), "PNG")})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
-    assert "failed to keep" in client.get("/readyz").json()["detail"]
+    assert "The disk failed" in client.get("/readyz").json()["detail"]
     assert client.delete(f"/images/{first}").status_code == 503
     assert client.patch(f"/images/{first}", json={"label": "x"}).status_code == 503
     found = client.post("/search", files={"image": PICTURE}).json()["results"]
