@@ -217,7 +217,7 @@ def test_an_original_that_a_power_cut_left_empty_is_copied_again(
     save(service, tmp_path / "backup")
     whole = rotten.read_bytes()
     rotten.write_bytes(whole[:-1] + b"?")
-    with pytest.raises(LookalikeError, match=f"1 of 3 pictures have no intact original.*{rotten.name}"):
+    with pytest.raises(LookalikeError, match=f"1 of 3 images have no intact original.*{rotten.name}"):
         restored(elsewhere, tmp_path / "backup")
     rotten.write_bytes(whole)
     restored(elsewhere, tmp_path / "backup")
@@ -251,13 +251,13 @@ def test_what_is_no_whole_backup_is_not_restored(service: Service, elsewhere: Se
     manifest = tmp_path / "backup" / "manifest.json"
     whole = manifest.read_text()
     manifest.unlink()
-    with pytest.raises(LookalikeError, match="not a whole backup"):
+    with pytest.raises(LookalikeError, match="not a complete backup"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(json.dumps(json.loads(whole) | {"revision": "another"}))
     with pytest.raises(LookalikeError, match="Use a newer one"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(json.dumps({name: value for name, value in json.loads(whole).items() if name != "columns"}))
-    with pytest.raises(LookalikeError, match="Restore it with that, then update"):
+    with pytest.raises(LookalikeError, match="Restore it with that version, then update"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(whole)
     restored(elsewhere, tmp_path / "backup")

@@ -126,9 +126,9 @@ def test_another_folder_is_told_from_a_backup(source: Path, elsewhere: Settings,
     assert "nowhere is not a folder" in refusal(elsewhere, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert "has no manifest.json" in refusal(elsewhere, tmp_path / "empty")
-    assert f"Name the whole one: {source}." in refusal(elsewhere, moment(source))
+    assert f"Use its parent folder: {source}." in refusal(elsewhere, moment(source))
     (source / "manifest.json").unlink()
-    assert "was cut off before its manifest.json was written" in refusal(elsewhere, source)
+    assert "ended before manifest.json was written" in refusal(elsewhere, source)
 
 
 @pytest.mark.parametrize("written", ["", "{", "[]", "null", '"text"', "[" * 100_000, "\x00", "{}"])
@@ -153,7 +153,7 @@ def test_odd_values_in_a_manifest_are_said_by_name(
     for value in values:
         change_manifest(source, **{name: value})
         sentence = refusal(elsewhere, source)
-        assert f"its {name} is missing or has an odd value" in sentence, (value, sentence)
+        assert f"{name!r} is missing or invalid" in sentence, (value, sentence)
 
 
 def test_a_folder_of_the_moment_that_is_missing_is_named(source: Path, elsewhere: Settings) -> None:
@@ -183,7 +183,7 @@ def test_a_table_that_is_missing_or_cut_off_is_named(source: Path, elsewhere: Se
 def test_a_byte_that_changed_in_a_table_is_noticed(source: Path, elsewhere: Settings) -> None:
     table = moment(source) / "tables" / "encodings"
     flip(table, table.stat().st_size // 2)
-    assert f"{table} is damaged: its checksum is not the one in the manifest" in refusal(elsewhere, source)
+    assert f"{table} is damaged: its checksum differs from the manifest" in refusal(elsewhere, source)
 
 
 @pytest.mark.slow
@@ -223,7 +223,7 @@ def empty(elsewhere: Settings) -> None:
 
 def test_rows_that_are_fewer_than_the_manifest_says_are_not_taken_for_all(source: Path, elsewhere: Settings) -> None:
     change_manifest(source, pictures=217)
-    assert f"it has {COUNT} rows, and the manifest says 217" in refusal(elsewhere, source)
+    assert f"it has {COUNT} rows, but the manifest says 217" in refusal(elsewhere, source)
 
 
 def test_missing_and_damaged_originals_are_named_and_the_rest_comes_back_if_wanted(
@@ -232,7 +232,7 @@ def test_missing_and_damaged_originals_are_named_and_the_rest_comes_back_if_want
     original(source, 3).unlink()
     cut(original(source, 4), 10)
     sentence = refusal(elsewhere, source)
-    assert f"2 of {COUNT} pictures have no intact original" in sentence
+    assert f"2 of {COUNT} images have no intact original" in sentence
     assert all(f"key-{one} ({original(source, one).name})" in sentence for one in (3, 4))
     assert "--allow-missing" in sentence
     flip(original(source, 5), 60)
@@ -248,7 +248,7 @@ def test_damage_that_only_reading_shows_is_refused_after_it_and_leaves_nothing(
     for one in (2, 7):
         flip(original(source, one), 60)
     sentence = refusal(elsewhere, source)
-    assert f"2 of {COUNT} pictures have no intact original" in sentence
+    assert f"2 of {COUNT} images have no intact original" in sentence
     for one in (2, 7):
         flip(original(source, one), 60)
     assert restored(elsewhere, source).lacking.pictures == 0
@@ -311,8 +311,8 @@ def test_vectors_of_a_kind_that_this_version_does_not_know_are_a_sentence(
 
 def test_a_checkpoint_that_is_not_here_is_named(source: Path, elsewhere: Settings) -> None:
     (sentence,) = restored(elsewhere, source).checkpoints
-    assert f"({FAKE_NETWORK.fingerprint}) is not here" in sentence
-    assert "before the service starts" in sentence
+    assert f"({FAKE_NETWORK.fingerprint}) is missing" in sentence
+    assert "before you start the service" in sentence
 
 
 def test_of_two_at_once_the_second_is_refused(source: Path, elsewhere: Settings) -> None:
@@ -330,7 +330,7 @@ def test_of_two_at_once_the_second_is_refused(source: Path, elsewhere: Settings)
     thread = threading.Thread(target=first)
     thread.start()
     assert begun.wait(60)
-    with pytest.raises(LookalikeError, match="Another restore into this catalogue is under way"):
+    with pytest.raises(LookalikeError, match="Another restore into this catalogue is running"):
         restored(elsewhere, source)
     go_on.set()
     thread.join()
@@ -341,7 +341,7 @@ def test_of_two_at_once_the_second_is_refused(source: Path, elsewhere: Settings)
 def test_while_a_service_runs_on_the_catalogue_nothing_is_restored(source: Path, elsewhere: Settings) -> None:
     with closing(Database(str(elsewhere.database_url))) as database, presence(database) as present:
         present.hold_only(Role.OPEN, {1})
-        assert "A service runs on this catalogue" in refusal(elsewhere, source)
+        assert "A service is running on this catalogue" in refusal(elsewhere, source)
     restored(elsewhere, source)
 
 

@@ -133,7 +133,7 @@ def test_a_backup_comes_back_and_one_that_lacks_an_original_says_which(data: Pat
     whole = lost.read_bytes()
     lost.unlink()
     sentence = failed(run(new, "restore", str(backup)))
-    assert "1 of 3 pictures have no intact original" in sentence
+    assert "1 of 3 images have no intact original" in sentence
     assert lost.name in sentence
     assert "0 pictures" in said(run(new, "stats"))
     result = run(new, "restore", str(backup), "--allow-missing")

@@ -147,5 +147,5 @@ def test_vectors_that_were_never_written_are_found(filled: Service) -> None:
     run_sql(filled, "UPDATE encodings SET slot = 1000000 WHERE image_id = 1")
     (finding,) = look(filled)
     assert finding == Finding("vector", "key-0", 1)
-    assert str(replace(finding, kind="file")) == "key-0: no picture uses this file"
+    assert str(replace(finding, kind="file")) == "key-0: no image uses this file"
     assert checking(filled).repair([finding]) == []

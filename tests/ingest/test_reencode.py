@@ -251,7 +251,7 @@ def test_while_the_catalogue_is_held_for_the_switch_no_picture_is_tried_again(
 def test_original_past_a_limit_of_today_is_not_called_damaged(service: Service) -> None:
     service.ingest.add(pictures(50))
     lower = service.settings.model_copy(update={"max_image_pixels": 100})
-    with pytest.raises(LookalikeError, match=r"^Picture 1 \(key-50\): .* Raise LOOKALIKE_MAX_IMAGE_PIXELS, or delete"):
+    with pytest.raises(LookalikeError, match=r"^Image 1 \(key-50\): .* Raise LOOKALIKE_MAX_IMAGE_PIXELS, or delete"):
         move_to(lower, service.database, OtherEncoder(), OTHER_NETWORK, lambda *_: None)
 
 
