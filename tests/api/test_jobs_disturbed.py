@@ -45,7 +45,7 @@ def test_a_restart_goes_on_where_the_job_was(settings: Settings, monkeypatch: py
 def test_only_whoever_has_the_turn_works_and_the_others_go_on(
     client: TestClient, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.05)
+    monkeypatch.setattr(job_runner, "_POLL_S", 0.05)
     with turn(database) as mine, turn(database) as other:
         assert (mine, other) == (True, False)
         job_id = send(client, zipped(pictures(10)))
@@ -57,7 +57,7 @@ def test_only_whoever_has_the_turn_works_and_the_others_go_on(
 
 
 def test_two_processes_never_work_on_one_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.01)
+    monkeypatch.setattr(job_runner, "_POLL_S", 0.01)
     with opened(settings) as one, opened(settings) as other:
         ids = [send(client, zipped(pictures(130))) for client in (one, other, one)]
         found = [counts(ended(client, job_id)) for client, job_id in zip((other, one, other), ids, strict=True)]
@@ -65,7 +65,7 @@ def test_two_processes_never_work_on_one_job(settings: Settings, monkeypatch: py
 
 
 def test_a_job_waits_for_what_may_come_back_and_says_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.05)
+    monkeypatch.setattr(job_runner, "_POLL_S", 0.05)
     gate = Gate(monkeypatch)
     gate.open.set()
     with monkeypatch.context() as patched:
@@ -84,12 +84,12 @@ def test_a_bug_fails_its_job_and_not_the_next(client: TestClient, monkeypatch: p
     with monkeypatch.context() as patched:
         patched.setattr(Ingest, "add", lambda *_: 1 / 0)
         now = ended(client, send(client, zipped(pictures(1))))
-    assert (now["state"], now["error"]) == ("failed", "Something went wrong here; the server's log says what.")
+    assert (now["state"], now["error"]) == ("failed", "Internal error. See the server's log.")
     assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
 
 
 def test_jobs_outlive_what_nobody_foresaw(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_runner, "_AGAIN_S", 0.05)
+    monkeypatch.setattr(job_runner, "_RETRY_S", 0.05)
     tried = threading.Event()
 
     def fail(*_: object) -> None:

@@ -108,7 +108,7 @@ def test_a_reader_that_is_killed_again_and_again_fails_its_job(client: TestClien
     following = send(client, zipped({"next.png": drawing(4)}))
     now = ended(client, job_id)
     assert (now["state"], now["attempts"], now["created"]) == ("failed", jobs.MOST_ATTEMPTS, 3)
-    assert "was killed, perhaps because memory ran out. That happened 3 times in a row." in now["error"]
+    assert "was killed, perhaps because memory ran out. This happened 3 times in a row." in now["error"]
     assert ended(client, following)["state"] == "done"
     until(lambda: not left(settings))
 
@@ -137,7 +137,7 @@ def test_a_job_that_kills_its_service_three_times_fails_and_the_next_goes_on(tmp
     with serving(data_dir) as (client, process, _):
         now = ended(client, job_id)
         assert now["state"] == "failed"
-        assert "Given up after 3 attempts" in now["error"]
+        assert "Failed after 3 attempts" in now["error"]
         assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
         process.terminate()
         process.wait(60)
@@ -158,7 +158,7 @@ def test_planned_stops_are_no_attempts(settings: Settings, endless: bytes) -> No
 
 def test_waits_are_no_attempts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even where the database is away, and the attempt cannot be given back."""
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.01)
+    monkeypatch.setattr(job_runner, "_POLL_S", 0.01)
     tries = 0
 
     def full(*_: object) -> list[Added]:

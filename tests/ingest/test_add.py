@@ -327,7 +327,7 @@ def test_a_catalogue_that_never_stands_still_is_unavailable(service: Service, mo
         raise CatalogueChangedError
 
     monkeypatch.setattr(changes, "put_pictures", changed)
-    with pytest.raises(UnavailableError, match="changed while"):
+    with pytest.raises(UnavailableError, match="changed repeatedly while"):
         add(service, "one", picture(1))
     assert rows(service) == []
 

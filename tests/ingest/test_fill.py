@@ -125,7 +125,7 @@ def read(one: Entry) -> bytes | str:
 def test_a_key_that_comes_twice_is_refused_the_second_time() -> None:
     first, second = unique([entry("a", b"1"), entry("a", b"2")])
     assert first.read() == b"1"
-    with pytest.raises(UnusableError, match="the key a already"):
+    with pytest.raises(UnusableError, match="has the same key: a"):
         second.read()
 
 
