@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Literal, Protocol
 
 from app.ingest.pipeline import Added, Upload
-from app.ingest.sources.items import Entry, UnusableError, check, sentence, unusable
+from app.ingest.sources.items import Entry, UnusableError, describe_error, require_storable, unusable
 from app.search.decode.retries import retried
 
 
@@ -129,10 +129,10 @@ def _add(entries: Sequence[Entry], add: Callable[[Sequence[Upload]], list[Added]
 def _upload(entry: Entry) -> Upload | str:
     """Read an entry; return the reason if it cannot be used."""
     try:
-        check(entry)
+        require_storable(entry)
         return Upload(entry.read(), entry.key, entry.given)
     except (OSError, UnusableError) as error:
-        return sentence(error)
+        return describe_error(error)
 
 
 def _outcome(entry: Entry, added: Added) -> Outcome:

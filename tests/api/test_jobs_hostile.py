@@ -95,7 +95,7 @@ def test_a_stop_waits_a_little_for_pictures_under_way_and_not_for_all(
 def test_an_archive_that_takes_its_reader_over_fails_and_the_next_goes_on(client: TestClient, harm: str) -> None:
     job_id = send(client, tarred({**pictures(3), f"{harm}.jpg": b"", "later.png": drawing(9)}))
     now = ended(client, job_id)
-    assert (now["state"], now["error"]) == ("failed", "The archive made its reader fail.")
+    assert (now["state"], now["error"]) == ("failed", "The archive crashed its reader process. See the log.")
     assert (now["created"], now["rejected"]) == (3, 1), "what came before is kept"
     assert now["rejections"][0]["reason"] == now["error"]
     assert ended(client, send(client, zipped({"next.png": drawing(4)})))["state"] == "done"
@@ -207,7 +207,7 @@ def test_archives_that_are_larger_than_they_look_are_refused_with_the_reason(cli
     rows = zipped({"metadata.csv": b"file\n" + b"a\n" * 600_000})
     columns = zipped({"metadata.csv": b"file" + b",a" * 100_000 + b"\n"})
     for archive, state, reason in (
-        (bomb, "done", "more than the 1,000 bytes that it declares"),
+        (bomb, "done", "more than the declared 1,000 bytes"),
         (rows, "failed", "metadata.csv: has more than 500,000 rows. Split it"),
         (columns, "failed", "metadata.csv: has more than 1,000 columns"),
     ):
