@@ -162,7 +162,7 @@ def test_reader_has_no_secrets_and_writes_no_files(path: Path, monkeypatch: pyte
     monkeypatch.setenv("LOOKALIKE_DATABASE_URL", "postgresql://secret")
     monkeypatch.chdir(path.parent)
     with pytest.raises(InvalidInputError) as told:
-        source(path, zipped({"count/tells.jpg": b"1"})).count()
+        source(path, zipped({"count/environment.jpg": b"1"})).count()
     assert "LOOKALIKE" not in told.value.reason
     assert "PYTHONPATH" in told.value.reason
     with pytest.raises(LookalikeError):

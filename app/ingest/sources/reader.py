@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # -P: do not import modules from the current folder.
 PROGRAM = (sys.executable, "-P", "-m", "app.ingest.sources.reader_worker")
-# Seconds of processor time for any file, and bytes of a file per additional second. Unpacking images is some hundred times faster.
+# Seconds of processor time for any file, and bytes per additional second: a hundredth of the usual speed.
 _CPU_SECONDS, _BYTES_PER_CPU_SECOND = 300, 2_000_000
 # Address space of Python itself, in bytes.
 _MEMORY = 300_000_000
