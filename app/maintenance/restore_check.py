@@ -39,7 +39,7 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a backup should contain: sizes of originals by hash, vectors by index version; and messages on networks."""
+    """Expected contents of a backup: sizes of originals by hash, vectors by index version; messages on networks."""
 
     sizes: dict[str, int]
     vectors: list[Vectors]

@@ -212,7 +212,7 @@ class Watch:
                 return
 
     def _poll(self, present: Presence) -> None:
-        # In this order: a process that drops its WANTED lock has switched to that index version before, or given up.
+        # In this order: a process drops its WANTED lock after it has switched to that index version, or has failed.
         wanted = set(held_by(present.connection, Role.WANTED))
         used = id_in_use(present.connection)
         if used is not None:

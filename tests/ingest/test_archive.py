@@ -96,10 +96,10 @@ def test_table_overrides_keys_and_labels_and_adds_metadata(
             "sku-3": "The archive has no file gone.jpg.",
             "line 5": "Not a JSON object.",
         }
-        said = {entry.key: entry.given for entry in source.entries()}
-        assert said["sku-1"] == {"label": "boots", "metadata": {"price": 3}}
-        assert (said["sku-2"], said["two.data"]) == ({}, {"metadata": {"size": 4}})
-        assert said[f"{place}b/three.jpg"] == {"label": "b"}
+        patches = {entry.key: entry.given for entry in source.entries()}
+        assert patches["sku-1"] == {"label": "boots", "metadata": {"price": 3}}
+        assert (patches["sku-2"], patches["two.data"]) == ({}, {"metadata": {"size": 4}})
+        assert patches[f"{place}b/three.jpg"] == {"label": "b"}
 
 
 def test_table_without_file_column_is_rejected() -> None:

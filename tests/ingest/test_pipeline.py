@@ -289,11 +289,11 @@ def test_lost_database_connection_adds_nothing_and_can_be_retried(
 def test_original_deleted_during_an_addition_is_stored_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     put, once = changes.put_pictures, iter([content_hash(picture(1))])
 
-    def discard_and_put(*given: Any) -> list[Done]:
+    def delete_original_and_put(*given: Any) -> list[Done]:
         remove_unused(service.database, service.files, list(once))
         return put(*given)
 
-    monkeypatch.setattr(changes, "put_pictures", discard_and_put)
+    monkeypatch.setattr(changes, "put_pictures", delete_original_and_put)
     add(service, "one", picture(1))
     assert service.files.read(content_hash(picture(1))) == picture(1)
 
@@ -305,13 +305,13 @@ def test_change_between_lookup_and_commit_repeats_the_addition(
     assert first.id is not None
     deletions = iter([first.id])
 
-    def look_and_lose(ingest: Ingest, uploads: Sequence[Upload], stop: Stop) -> Any:
+    def prepare_and_delete(ingest: Ingest, uploads: Sequence[Upload], stop: Stop) -> Any:
         items = prepare(ingest, uploads, stop)
         for picture_id in deletions:
             service.ingest.delete(picture_id)
         return items
 
-    monkeypatch.setattr(Ingest, "_prepare", look_and_lose)
+    monkeypatch.setattr(Ingest, "_prepare", prepare_and_delete)
     again = add(service, "one", picture(1))
     assert again.status == "created"
     assert again.id != first.id
@@ -360,17 +360,17 @@ def test_slots_of_failed_additions_are_released(
 def test_files_are_complete_before_the_commit(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     put = changes.put_pictures
     data, sha256 = picture(1), content_hash(picture(1))
-    seen: list[bool] = []
+    complete: list[bool] = []
 
-    def look(session: Any, generation_id: int, puts: Sequence[Put]) -> list[Done]:
+    def check_files_and_put(session: Any, generation_id: int, puts: Sequence[Put]) -> list[Done]:
         slots = np.array([made(item).slot for item in puts])
         sums = np.array([made(item).checksum for item in puts], np.uint32)
-        seen.append(bool(service.index.intact(slots, sums).all()) and sha256 in service.files.hashes())
+        complete.append(bool(service.index.intact(slots, sums).all()) and sha256 in service.files.hashes())
         return put(session, generation_id, puts)
 
-    monkeypatch.setattr(changes, "put_pictures", look)
+    monkeypatch.setattr(changes, "put_pictures", check_files_and_put)
     add(service, "one", data)
-    assert seen == [True]
+    assert complete == [True]
 
 
 def made(put: Put) -> NewEncoding:

@@ -22,7 +22,7 @@ from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedErro
 from app.ingest.sources.archive_source import ArchiveReading, ArchiveSource
 from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.reader import ReaderFailedError, ReaderKilledError
-from app.ingest.sources.reader_protocol import LONGEST_HEADER, pack
+from app.ingest.sources.reader_protocol import MAX_HEADER_BYTES, pack
 from app.ingest.sources.table_source import TableSource
 from tests.ingest.archives import BOMBS, gzipped, tarred, write_endless, zipped
 from tests.ingest.readers import PLANTED, readers
@@ -161,10 +161,10 @@ def test_reader_killed_from_outside_can_be_retried(path: Path) -> None:
 def test_reader_has_no_secrets_and_writes_no_files(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_DATABASE_URL", "postgresql://secret")
     monkeypatch.chdir(path.parent)
-    with pytest.raises(InvalidInputError) as told:
+    with pytest.raises(InvalidInputError) as raised:
         source(path, zipped({"count/environment.jpg": b"1"})).count()
-    assert "LOOKALIKE" not in told.value.reason
-    assert "PYTHONPATH" in told.value.reason
+    assert "LOOKALIKE" not in raised.value.reason
+    assert "PYTHONPATH" in raised.value.reason
     with pytest.raises(LookalikeError):
         source(path, zipped({"count/writes.jpg": b"1"})).count()
     assert not Path("written").exists() or Path("written").stat().st_size == 0
@@ -229,7 +229,7 @@ def test_reader_exits_if_its_parent_was_killed_with_unread_frames(path: Path) ->
     write_endless(path, 40)
     ours, theirs = socket.socketpair()
     limits = {"member_bytes": 1000, "members": 1000, "bytes": 2**40, "table_bytes": 1000}
-    job = {"kind": "archive", "name": "", "limits": limits, "first": 0, "memory": 2**30, "most_bytes": 1000}
+    job = {"kind": "archive", "name": "", "limits": limits, "first": 0, "memory": 2**30, "max_bytes": 1000}
     with path.open("rb") as file, theirs:
         descriptors = theirs.fileno(), file.fileno()
         command = [*reader.PROGRAM, json.dumps(job | {"cpu_seconds": 120}), *map(str, descriptors)]
@@ -315,7 +315,7 @@ def test_table_source_yields_files_and_missing_ones(tmp_path: Path) -> None:
 
 def test_overlong_header_raises() -> None:
     with pytest.raises(ValueError, match="too long"):
-        pack({"text": "x" * LONGEST_HEADER})
+        pack({"text": "x" * MAX_HEADER_BYTES})
 
 
 def test_longest_possible_row_fits_into_a_header(path: Path) -> None:

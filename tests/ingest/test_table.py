@@ -85,10 +85,10 @@ def test_json_lines_keep_value_types(tmp_path: Path) -> None:
     path.write_text("\n\n".join(map(json.dumps, rows)) + '\n{"file": NaN}\nnothing\n')
     first, *bad = table_at(path)
     assert (first.key, first.given) == ("one", {"metadata": {"price": 3, "tags": ["x"]}})
-    said = [(row.line, row.problem) for row in bad]
-    assert [line for line, _ in said] == [3, 5, 7, 8, 9]
+    problems = [(row.line, row.problem) for row in bad]
+    assert [line for line, _ in problems] == [3, 5, 7, 8, 9]
     words = ["'file' is not text", "no 'file'", "Not a JSON object", "Not valid JSON", "Not valid JSON"]
-    assert all(word in str(problem) for word, (_, problem) in zip(words, said, strict=True))
+    assert all(word in str(problem) for word, (_, problem) in zip(words, problems, strict=True))
 
 
 def test_files_are_relative_to_the_table(tmp_path: Path) -> None:

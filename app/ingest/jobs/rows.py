@@ -97,7 +97,7 @@ def archives_in_use(session: Session) -> set[str]:
     return set(session.scalars(select(Job.archive).where(Job.state == "running")))
 
 
-def goes_on(session: Session, job_id: int) -> bool:
+def is_running(session: Session, job_id: int) -> bool:
     """Whether a job exists and is running."""
     return session.scalar(select(Job.state).where(Job.id == job_id)) == "running"
 
@@ -164,7 +164,7 @@ def end(session: Session, job_id: int, state: State, error: str | None = None) -
     session.execute(ended.values(state=state, error=error, total=func.coalesce(Job.total, Job.processed)))
 
 
-def wait_for(session: Session, job_id: int, reason: str) -> None:
+def set_waiting(session: Session, job_id: int, reason: str) -> None:
     """Record why a job is waiting."""
     session.execute(update(Job).where(Job.id == job_id, Job.state == "running").values(error=reason))
 

@@ -18,7 +18,7 @@ from app.ingest.jobs import rows as jobs
 from app.ingest.jobs.files import JobFiles
 from app.ingest.jobs.rows import NotMineError, State
 from app.ingest.jobs.stop import Stop, Stoppable, StoppableTarget, StoppedError
-from app.ingest.jobs.watch import watched
+from app.ingest.jobs.watch import watch_job
 from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError
 from app.ingest.sources.archive_source import ArchiveReading, ArchiveSource
 from app.ingest.sources.reader import ReaderFailedError, ReaderKilledError
@@ -137,7 +137,7 @@ class JobRunner:
             self._end(job, "failed", f"{error} This happened {attempt} times in a row. Split the archive.")
             return
         with self._database.begin() as session:
-            jobs.wait_for(session, job.id, f"{error} The job is retried.")
+            jobs.set_waiting(session, job.id, f"{error} The job is retried.")
         raise UnavailableError(str(error), retry_after=_AFTER_KILL_S) from error
 
     def _run_job(self, job: Job) -> Ended | None:
@@ -151,7 +151,7 @@ class JobRunner:
             return None
         except UnavailableError as error:
             with suppress(UnavailableError), self._database.begin(from_reserve=True) as session:
-                jobs.wait_for(session, job.id, str(error))
+                jobs.set_waiting(session, job.id, str(error))
             raise
         except (ArchiveRefusedError, InvalidInputError, ReaderFailedError) as error:
             return "failed", str(error)
@@ -166,7 +166,7 @@ class JobRunner:
     def _fill(self, job: Job) -> Ended | None:
         """Add the remaining entries of an archive."""
         source = ArchiveSource(self._files.path(job.archive), self._limits)
-        with watched(self._database, job.id, self._ending) as stop, source.reading(job.processed, stop) as reading:
+        with watch_job(self._database, job.id, self._ending) as stop, source.reading(job.processed, stop) as reading:
             with self._database.begin() as session:
                 jobs.set_total(session, job.id, reading.total)
             self._add(job, reading, stop)

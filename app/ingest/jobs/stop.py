@@ -25,7 +25,7 @@ class Stop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._since: float | None = None
-        self._ends: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
 
     @property
     def requested(self) -> bool:
@@ -37,8 +37,8 @@ class Stop:
         with self._lock:
             if self._since is None:
                 self._since = time.monotonic()
-            ends = list(self._ends)
-        for end in ends:
+            callbacks = list(self._callbacks)
+        for end in callbacks:
             end()
 
     def check(self) -> None:
@@ -51,18 +51,18 @@ class Stop:
             raise StoppedError
 
     @contextmanager
-    def ending(self, end: Callable[[], None]) -> Iterator[None]:
+    def on_request(self, end: Callable[[], None]) -> Iterator[None]:
         """Call `end` on a stop during the block, to end what the block waits for."""
         with self._lock:
-            self._ends.append(end)
-            late = self.requested
+            self._callbacks.append(end)
+            already_requested = self.requested
         try:
-            if late:
+            if already_requested:
                 end()
             yield
         finally:
             with self._lock:
-                self._ends.remove(end)
+                self._callbacks.remove(end)
 
 
 class StoppableTarget(Protocol):
@@ -88,7 +88,7 @@ class Stoppable:
         try:
             return self._target.add(uploads, self._stop)
         except UnavailableError as error:
-            # A stopping service ends its decode workers; the job should not wait for them.
+            # A stopping service callbacks its decode workers; the job should not wait for them.
             if self._stop.requested:
                 raise StoppedError from error
             raise

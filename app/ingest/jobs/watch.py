@@ -17,7 +17,7 @@ _POLL_S = 0.5
 
 
 @contextmanager
-def watched(database: Database, job_id: int, ending: threading.Event) -> Iterator[Stop]:
+def watch_job(database: Database, job_id: int, ending: threading.Event) -> Iterator[Stop]:
     """Watch a job during the block; yield the stop that is requested when it ends."""
     stop, done = Stop(), threading.Event()
     thread = threading.Thread(target=_watch, args=(database, job_id, ending, stop, done), name="job-watch", daemon=True)
@@ -40,7 +40,7 @@ def _watch(database: Database, job_id: int, ending: threading.Event, stop: Stop,
 def _is_running(database: Database, job_id: int) -> bool:
     try:
         with database.asking() as session:
-            return jobs.goes_on(session, job_id)
+            return jobs.is_running(session, job_id)
     except UnavailableError:
         return True  # the job itself reports this error
     except Exception:  # keep watching: otherwise the job could not be cancelled

@@ -9,7 +9,7 @@ from app.ingest.jobs.stop import Stop
 from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.items import Entry, unusable
 from app.ingest.sources.reader import Reader, ReaderJob
-from app.ingest.sources.reader_protocol import Frame, given_of, text_of
+from app.ingest.sources.reader_protocol import Frame, patch_of, text_of
 
 # Memory for each name or table row of an archive, in bytes; and copies in memory of the largest file.
 _BYTES_PER_ENTRY, _COPIES = 1000, 3
@@ -44,7 +44,7 @@ class ArchiveReading:
 
     def _entry(self, frame: Frame) -> Entry:
         header = frame.header
-        name, key, given = text_of(header, "name"), text_of(header, "key"), given_of(header)
+        name, key, given = text_of(header, "name"), text_of(header, "key"), patch_of(header)
         if "problem" in header:
             return unusable(name, text_of(header, "problem"), key)
         if "again" not in header:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Files with other suffixes are ignored.
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
-LONGEST = 512
+MAX_TEXT = 512
 
 
 class UnusableError(LookalikeError):
@@ -102,8 +102,8 @@ def require_storable(entry: Entry) -> None:
         UnusableError: it cannot.
     """
     for field, value in (("key", entry.key), ("label", entry.given.get("label") or "")):
-        if len(value) > LONGEST:
-            raise UnusableError(f"The {field} is longer than {LONGEST} characters.")
+        if len(value) > MAX_TEXT:
+            raise UnusableError(f"The {field} is longer than {MAX_TEXT} characters.")
     try:
         check_json([entry.key, dict(entry.given)])
     except ValueError as error:

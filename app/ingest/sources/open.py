@@ -13,7 +13,7 @@ from app.ingest.sources.table import SUFFIXES
 from app.ingest.sources.table_source import TableSource
 
 
-class OneFile:
+class SingleFile:
     """One image file; its key is its name."""
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -43,7 +43,7 @@ def open_source(path: Path, limits: ArchiveLimits) -> Source:
         if path.suffix.lower() in SUFFIXES:
             return TableSource(path, limits.member_bytes)
         if is_picture(path.name):
-            return OneFile(path, limits.member_bytes)
+            return SingleFile(path, limits.member_bytes)
         if is_archive(path):
             return ArchiveSource(path, limits, name)
     except OSError as error:

@@ -58,7 +58,7 @@ class ReaderJob:
         limits: fields of `ArchiveLimits` or `TableLimits`.
         first: the number of leading entries to send without their bytes.
         memory: the memory limit in bytes, in addition to Python itself.
-        most_bytes: the maximum size of a file in an archive.
+        max_bytes: the maximum size of a file in an archive.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class ReaderJob:
     limits: Mapping[str, int]
     first: int = 0
     memory: int = 0
-    most_bytes: int = 0
+    max_bytes: int = 0
 
 
 class Reader:
@@ -102,7 +102,7 @@ class Reader:
     def __enter__(self) -> Self:
         with ExitStack() as exits:
             exits.callback(self._close)
-            exits.enter_context(self._stop.ending(self._process.kill))
+            exits.enter_context(self._stop.on_request(self._process.kill))
             self._count()
             self._exits = exits.pop_all()
         return self
@@ -171,7 +171,7 @@ class Reader:
 
     def _next(self) -> Frame:
         try:
-            frame = read_frame(self._stream, self._job.most_bytes)
+            frame = read_frame(self._stream, self._job.max_bytes)
         except (OSError, EOFError) as error:
             if self._stop.requested:
                 raise StoppedError from error

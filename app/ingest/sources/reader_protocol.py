@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LENGTHS = struct.Struct(">II")
 # Enough for a row of a table: a million characters of cells and a million of column names, all escaped.
-LONGEST_HEADER = 16_000_000
+MAX_HEADER_BYTES = 16_000_000
 
 
 class Frame(NamedTuple):
@@ -37,7 +37,7 @@ def pack(header: Mapping[str, Any]) -> bytes:
     """
     # Preserves lone surrogates, which names in archives may contain.
     packed = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    if len(packed) > LONGEST_HEADER:
+    if len(packed) > MAX_HEADER_BYTES:
         raise ValueError(f"A header of {len(packed):,} bytes is too long.")
     return packed
 
@@ -50,15 +50,15 @@ def write_frame(stream: BinaryIO, header: Mapping[str, Any], data: bytes = b"") 
     stream.write(data)
 
 
-def read_frame(stream: BinaryIO, most_bytes: int) -> Frame:
-    """Read a frame with at most `most_bytes` bytes of a file.
+def read_frame(stream: BinaryIO, max_bytes: int) -> Frame:
+    """Read a frame with at most `max_bytes` bytes of a file.
 
     Raises:
         EOFError: the stream has ended.
         BadFrameError: the frame is invalid.
     """
     header_bytes, data_bytes = LENGTHS.unpack(_read_exactly(stream, LENGTHS.size))
-    if header_bytes > LONGEST_HEADER or data_bytes > most_bytes:
+    if header_bytes > MAX_HEADER_BYTES or data_bytes > max_bytes:
         raise BadFrameError(f"lengths of {header_bytes:,} and {data_bytes:,} bytes")
     try:
         header = json.loads(_read_exactly(stream, header_bytes).decode("utf-8", "surrogatepass"))
@@ -93,7 +93,7 @@ def number_of(header: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def given_of(header: Mapping[str, Any]) -> "Given":
+def patch_of(header: Mapping[str, Any]) -> "Given":
     """Get an image's label and metadata from a header.
 
     Raises:

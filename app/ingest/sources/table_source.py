@@ -7,7 +7,7 @@ from pathlib import Path
 from app.ingest.jobs.stop import Stop
 from app.ingest.sources.items import Entry, file_entry, text, unusable
 from app.ingest.sources.reader import Reader, ReaderJob
-from app.ingest.sources.reader_protocol import Frame, given_of, number_of, text_of
+from app.ingest.sources.reader_protocol import Frame, number_of, patch_of, text_of
 from app.ingest.sources.table import SUFFIXES, TableLimits
 
 # Higher than for archives, because rows are streamed.
@@ -40,7 +40,7 @@ class TableSource:
     def _entry(self, frame: Frame) -> Entry:
         header = frame.header
         name = f"{self._name}, line {number_of(header, 'line')}"
-        file, key, given = text_of(header, "file"), text_of(header, "key"), given_of(header)
+        file, key, given = text_of(header, "file"), text_of(header, "key"), patch_of(header)
         if "problem" in header:
             return unusable(name, text_of(header, "problem"), key)
         try:
