@@ -186,7 +186,7 @@ def test_watching_outlives_a_database_that_goes_away(database: Database, migrate
 def test_watching_outlives_what_nobody_foresaw(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("app.model_switch.switch._AGAIN_S", 0.05)
+    monkeypatch.setattr("app.model_switch.switch._RETRY_S", 0.05)
     with closing(Truth().handover()) as handover, Watch(database, handover):
         eventually(database, Role.OPEN, {1: 1})
         with monkeypatch.context() as patched:

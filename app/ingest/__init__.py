@@ -1,1 +1,1 @@
-"""Ways into the catalogue. Every one ends in `add.py`."""
+"""Add images to the catalogue. Every source and job ends in `pipeline.py`."""

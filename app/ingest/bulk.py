@@ -1,6 +1,6 @@
-"""From entries to a catalogue: many chunks, several of them under way at once.
+"""Bulk loader: add the entries of a source in chunks, several of them in parallel.
 
-While one chunk is in the network another one is decoded and a third one waits for the disk, so that no core is idle.
+While one chunk is encoded, another is decoded and a third waits for the disk, so that no core is idle.
 """
 
 import os
@@ -14,18 +14,18 @@ from hashlib import blake2b
 from typing import Literal, Protocol
 
 from app.ingest.pipeline import Added, Upload
-from app.ingest.sources.items import Entry, UnusableError, check, sentence, unusable
+from app.ingest.sources.items import Entry, UnusableError, describe_error, require_storable, unusable
 from app.search.decode.retries import retried
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How much is under way.
+    """Chunk size and concurrency.
 
     Attributes:
-        pictures: one chunk, and so one commit, holds at most so many.
-        bytes: and so much, unless one picture has more.
-        at_once: how many chunks the target is given at once; one or two more are in memory.
+        pictures: the maximum number of images in a chunk; a chunk is one commit.
+        bytes: the maximum size of a chunk; a larger image is a chunk by itself.
+        at_once: the number of chunks that are added in parallel; one or two more are in memory.
     """
 
     pictures: int
@@ -33,21 +33,21 @@ class Pace:
     at_once: int
 
 
-# Of a catalogue of this process's own.
+# For a catalogue in this process.
 HERE = Pace(64, 32_000_000, (os.cpu_count() or 1) + 1)
 
 
 class Target(Protocol):
-    """A catalogue to fill: this process's own, `app.ingest.pipeline.Ingest`, or one behind HTTP."""
+    """A catalogue that accepts images: `app.ingest.pipeline.Ingest`, or a service over HTTP."""
 
     def add(self, uploads: Sequence[Upload]) -> list[Added]:
-        """Puts pictures into the catalogue; when this returns they are there for good."""
+        """Add or replace images; when it returns, they are stored durably."""
         ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an entry; `reason` says why it was rejected."""
+    """The result of an entry; `reason` is set if it was rejected."""
 
     name: str
     key: str
@@ -58,60 +58,62 @@ class Outcome:
 def fill(
     entries: Iterable[Entry], target: Target, pace: Pace = HERE, *, retry: bool = False
 ) -> Iterator[list[Outcome]]:
-    """Adds entries; yields what became of each, chunk by chunk and in their order.
+    """Add entries; yield their outcomes chunk by chunk, in order.
 
     Args:
-        entries: what to add.
+        entries: the entries to add.
         target: the catalogue.
-        pace: how much is under way.
-        retry: whether to try again where the machine is too busy to decode pictures.
+        pace: chunk size and concurrency.
+        retry: whether to retry if the machine is too busy to decode images.
 
     Raises:
-        LookalikeError: the target cannot be used; what was yielded is there, and the rest may be added again.
+        LookalikeError: the target cannot be used; yielded entries are stored, the others may be added again.
     """
-    waiting: deque[Future[list[Outcome]]] = deque()
-    threads, ending = ThreadPoolExecutor(pace.at_once, "fill"), threading.Event()
-    add = partial(_retried, ending, target) if retry else target.add
+    pending: deque[Future[list[Outcome]]] = deque()
+    threads, stopping = ThreadPoolExecutor(pace.at_once, "fill"), threading.Event()
+    add = partial(_add_with_retries, stopping, target) if retry else target.add
     try:
         for chunk in chunks(entries, pace):
-            waiting.append(threads.submit(_add, chunk, add))
-            if len(waiting) > pace.at_once:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(threads.submit(_add, chunk, add))
+            if len(pending) > pace.at_once:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        ending.set()
+        stopping.set()
         threads.shutdown(cancel_futures=True)
 
 
 def unique(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Refuses entries whose key another one before them has: they would replace each other at every run."""
+    """Reject entries with the key of an earlier entry: they would replace each other on every run."""
     seen: set[bytes] = set()
     for entry in entries:
-        # Keys of others may be long, and there are many of them: what is held of each has a fixed size.
+        # Hashes, because keys may be many and long.
         key = blake2b(entry.key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if key in seen:
-            yield unusable(entry.name, f"Something before it has the key {entry.key} already.", entry.key)
+            yield unusable(
+                entry.name, f"An earlier entry has the same key: {entry.key}. Remove one of them.", entry.key
+            )
         else:
             seen.add(key)
             yield entry
 
 
 def chunks(entries: Iterable[Entry], pace: Pace = HERE) -> Iterator[list[Entry]]:
-    """Gathers entries, as many as should be in memory and in one commit."""
-    some, size = list[Entry](), 0
+    """Group entries into chunks of limited number and size."""
+    chunk, size = list[Entry](), 0
     for entry in entries:
-        if some and (len(some) == pace.pictures or size + entry.size > pace.bytes):
-            yield some
-            some, size = [], 0
-        some.append(entry)
+        if chunk and (len(chunk) == pace.pictures or size + entry.size > pace.bytes):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(entry)
         size += entry.size
-    if some:
-        yield some
+    if chunk:
+        yield chunk
 
 
-def _retried(ending: threading.Event, target: Target, uploads: Sequence[Upload]) -> list[Added]:
-    return retried(lambda: target.add(uploads), sleep=ending.wait)
+def _add_with_retries(stopping: threading.Event, target: Target, uploads: Sequence[Upload]) -> list[Added]:
+    return retried(lambda: target.add(uploads), sleep=stopping.wait)
 
 
 def _add(entries: Sequence[Entry], add: Callable[[Sequence[Upload]], list[Added]]) -> list[Outcome]:
@@ -119,23 +121,23 @@ def _add(entries: Sequence[Entry], add: Callable[[Sequence[Upload]], list[Added]
     uploads = [upload for _, upload in read if isinstance(upload, Upload)]
     added = iter(add(uploads) if uploads else ())
     return [
-        _outcome(entry, next(added)) if isinstance(upload, Upload) else _refusal(entry, upload)
+        _outcome(entry, next(added)) if isinstance(upload, Upload) else _rejected(entry, upload)
         for entry, upload in read
     ]
 
 
 def _upload(entry: Entry) -> Upload | str:
-    """Reads an entry; returns why not where it cannot be."""
+    """Read an entry; return the reason if it cannot be used."""
     try:
-        check(entry)
+        require_storable(entry)
         return Upload(entry.read(), entry.key, entry.given)
     except (OSError, UnusableError) as error:
-        return sentence(error)
+        return describe_error(error)
 
 
 def _outcome(entry: Entry, added: Added) -> Outcome:
     return Outcome(entry.name, entry.key, added.status, added.error)
 
 
-def _refusal(entry: Entry, reason: str) -> Outcome:
+def _rejected(entry: Entry, reason: str) -> Outcome:
     return Outcome(entry.name, entry.key, "rejected", reason)

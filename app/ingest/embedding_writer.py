@@ -1,4 +1,4 @@
-"""Makes encodings of one generation: pictures → codes and F7 → slots → kept by the index."""
+"""Write encodings of one index version: images → codes and F7 → slots → index."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from app.search.index import Index
 
 
 class Encodings:
-    """One network, and the generation that it fills."""
+    """Encodes images with one network, and writes the vectors to one index version."""
 
     def __init__(
         self, database: Database, prepare: Preparer, encoder: Encoder, index: Index, generation_id: int
@@ -28,24 +28,24 @@ class Encodings:
         self._database, self._prepare, self._encoder, self._index = database, prepare, encoder, index
 
     def prepare(self, data: bytes, *, thumbnail: bool = False) -> Prepared:
-        """Decodes a picture, down to what the network reads of it.
+        """Decode an image and resize it for the network.
 
         Raises:
-            PictureRefusedError: it cannot be used.
+            PictureRefusedError: the image cannot be used.
         """
         return self._prepare(data, thumbnail=thumbnail)
 
     def code(self, data: bytes) -> bytes:
-        """Returns the code that the network gives a picture, and keeps nothing of it.
+        """Compute an image's code without storing it.
 
         Raises:
-            PictureRefusedError: it cannot be used.
+            PictureRefusedError: the image cannot be used.
         """
         code: bytes = self._encoder.encode_many([self._prepare(data).image]).codes[0].tobytes()
         return code
 
     def make(self, images: Sequence[Image.Image]) -> list[NewEncoding]:
-        """Encodes prepared pictures and has the index keep them; nothing of it is visible before a commit says so.
+        """Encode prepared images and write their vectors; they become visible when their rows are committed.
 
         Raises:
             UnavailableError: disk, index or database cannot be used.
@@ -68,7 +68,7 @@ class Encodings:
     def of(
         self, pictures: Sequence[Picture], prepared: Callable[[Picture], Image.Image | None]
     ) -> list[tuple[Picture, NewEncoding]]:
-        """Encodes pictures of the catalogue anew, but for those of which `prepared` can give nothing.
+        """Encode images of the catalogue again; skip those for which `prepared` returns None.
 
         Raises:
             UnavailableError: disk, index or database cannot be used.
@@ -80,10 +80,10 @@ class Encodings:
         return [(picture, new) for (picture, _), new in zip(ready, made, strict=True)]
 
     def of_originals(self, files: PictureStore, pictures: Sequence[Picture]) -> list[tuple[Picture, NewEncoding]]:
-        """Encodes pictures of the catalogue from their originals, but for those that are missing or damaged.
+        """Encode images of the catalogue from their originals; skip missing and damaged ones.
 
         Raises:
-            UnavailableError: disk, index or database cannot be used, or pictures cannot be decoded now.
+            UnavailableError: disk, index or database cannot be used, or the machine is too busy to decode.
         """
 
         def prepared(picture: Picture) -> Image.Image | None:
@@ -95,6 +95,6 @@ class Encodings:
         return self.of(pictures, prepared)
 
     def discard(self, slots: Sequence[int]) -> None:
-        """Lets the index know of slots that no picture has any more."""
+        """Release slots that no image uses any more."""
         if slots:
             self._index.discard(np.array(slots, np.int64))

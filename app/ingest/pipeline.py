@@ -1,8 +1,7 @@
-"""The way of an addition: bytes → decode → encode → originals and vectors on disk → rows in one commit.
+"""Ingest pipeline: bytes → decode → encode → originals and vectors on disk → rows in one commit.
 
-Nothing is acknowledged before the commit, and everything that the commit speaks of is on disk and synced before
-it. What a crash leaves behind is a slot that no picture uses, and originals that the next start deletes
-(`orphan_cleanup.py`). Knows nothing of HTTP.
+Nothing is acknowledged before the commit, and everything that the rows refer to is synced to disk before it. A crash
+leaves an unused slot, and originals that the next start deletes (`orphan_cleanup.py`). Independent of HTTP.
 """
 
 import os
@@ -42,15 +41,15 @@ from app.ingest.embedding_writer import Encodings
 from app.ingest.jobs.stop import Stop
 from app.observability.hooks import Observers, Work
 
-_TRIES = 5
-# Seconds that an addition waits for a switch to another network; then it is answered 503.
-_PATIENCE_S = 5.0
-_LOOK_AGAIN_S = 0.05
+_ATTEMPTS = 5
+# How long an addition waits for a model switch before it fails with 503.
+_SWITCH_TIMEOUT_S = 5.0
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that somebody wants in the catalogue; its key defaults to the hash of its bytes."""
+    """An image to add; its key defaults to the SHA-256 of its bytes."""
 
     data: bytes
     key: str | None
@@ -59,7 +58,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Added:
-    """What became of an upload; `error` says why it was rejected, and `code` in a word for programs."""
+    """The result of an upload; if it was rejected, `error` is the reason and `code` its stable code."""
 
     id: int | None
     key: str
@@ -70,7 +69,7 @@ class Added:
 
 @dataclass
 class _Item:
-    """An upload on its way; `image` is what the network reads of it."""
+    """An upload in progress; `image` is the decoded input of the network."""
 
     upload: Upload
     key: str
@@ -79,11 +78,11 @@ class _Item:
     thumbnail: bytes = b""
     facts: PictureFacts | None = None
     encoding: NewEncoding | None = None
-    refused: PictureRefusedError | None = None
+    rejection: PictureRefusedError | None = None
 
 
 class Ingest:
-    """Adds to, changes and deletes from one catalogue with one network."""
+    """Adds, changes and deletes images in one catalogue with one network."""
 
     def __init__(
         self,
@@ -98,19 +97,19 @@ class Ingest:
         self._cleanup, self._observers = cleanup, observers
 
     def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
-        """Puts pictures into the catalogue; when this returns they are there for good.
+        """Add or replace images; when it returns, they are stored durably.
 
-        A picture that cannot be used is reported and costs the others nothing.
+        Images that cannot be used are rejected; the others are added.
 
         Args:
-            uploads: the pictures.
-            stop: what may ask for an end before all of them are decoded.
+            uploads: the images.
+            stop: may stop the work before all images are decoded.
 
         Raises:
-            StoppedError: it did; none of the pictures is there.
-            UnavailableError: disk, bucket or database cannot be used; what is not acknowledged may be sent again.
+            StoppedError: a stop was requested; no image was added.
+            UnavailableError: disk, storage or database cannot be used; the uploads may be sent again.
         """
-        # Beforehand, because decoding and encoding cost most.
+        # Checked first, because decoding and encoding are expensive.
         self._disk.require_room()
         with self._observers.work("ingest") as work:
             added = self._add(uploads, work, stop or Stop())
@@ -118,61 +117,61 @@ class Ingest:
             return added
 
     def describe(self, picture_id: int, given: Given) -> Picture:
-        """Changes what is said of a picture; a field given as None goes, those not given stay.
+        """Change an image's label and metadata; None removes a field, absent fields stay.
 
         Raises:
-            NotFoundError: there is no such picture.
+            NotFoundError: there is no image with this id.
         """
         self._disk.require()
         with self._database.begin() as session:
             return changes.describe_picture(session, picture_id, given)
 
     def delete(self, picture_id: int) -> None:
-        """Deletes a picture; when this returns no search in any process finds it.
+        """Delete an image; when it returns, no search in any process finds it.
 
         Raises:
-            NotFoundError: there is no such picture.
+            NotFoundError: there is no image with this id.
         """
         self._disk.require()
         with self._cleanup.track() as owner:
             with self._database.begin(from_reserve=True) as session:
-                left = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
+                freed = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
                 sha256 = changes.delete_picture(session, picture_id)
                 claims = removals.claim(session, [sha256], owner, self._files.late_s)
             self._cleanup.delete(claims)
-        self._encodings.discard(left)
+        self._encodings.discard(freed)
 
     def _add(self, uploads: Sequence[Upload], work: Work, stop: Stop) -> list[Added]:
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             with work.stage("decode"):
                 items = self._prepare(uploads, stop)
-            usable = [item for item in items if item.refused is None]
+            usable = [item for item in items if item.rejection is None]
             new = [item for item in usable if item.image is not None]
             stored = {item.sha256 for item in new}
-            # Before anything is stored: what is deleted from now on is noticed at the commit.
+            # Taken before storing, so that the commit detects originals that are deleted from now on.
             since = self._cleanup.checkpoint(stored)
             try:
                 with self._cleanup.track(stored) as owner:
-                    self._keep(usable, new, work)
+                    self._store_and_encode(usable, new, work)
                     with work.stage("commit"):
                         done = iter(self._commit(usable, since, owner))
             except CatalogueChangedError:
-                self._give_up(new)
+                self._release_slots(new)
                 continue
-            return [_rejected(item, item.refused) if item.refused else _added(item, next(done)) for item in items]
-        raise UnavailableError("The catalogue changed while the pictures were being added.")
+            return [_rejected(item, item.rejection) if item.rejection else _added(item, next(done)) for item in items]
+        raise UnavailableError("The catalogue changed repeatedly while the images were added. Try again.")
 
     def _prepare(self, uploads: Sequence[Upload], stop: Stop) -> list[_Item]:
-        """Decodes every picture whose bytes are not already there under its key."""
-        items = [_item(upload) for upload in uploads]
+        """Decode every image that is not yet stored under its key with the same bytes."""
+        items = [_new_item(upload) for upload in uploads]
         with self._database.asking() as session:
             known = queries.known_keys(session, self._encodings.generation_id, [item.key for item in items])
         new: list[_Item] = []
         for item in items:
-            there = known.get(item.key)
-            if there is None or not there.encoded or there.sha256 != item.sha256:
+            stored = known.get(item.key)
+            if stored is None or not stored.encoded or stored.sha256 != item.sha256:
                 new.append(item)
-                # What comes next under this key no longer meets what was there.
+                # A later upload with this key replaces this one, not the stored image.
                 known.pop(item.key, None)
         with ThreadPoolExecutor(os.cpu_count()) as cores:
             list(cores.map(partial(self._decode, stop), new))
@@ -182,15 +181,15 @@ class Ingest:
     def _decode(self, stop: Stop, item: _Item) -> None:
         stop.check()
         try:
-            picture = self._encodings.prepare(item.upload.data, thumbnail=True)
+            prepared = self._encodings.prepare(item.upload.data, thumbnail=True)
         except PictureRefusedError as error:
-            item.refused = error
+            item.rejection = error
             return
-        item.image, item.thumbnail = picture.image, picture.thumbnail
-        item.facts = PictureFacts(item.sha256, picture.media_type, picture.width, picture.height, len(item.upload.data))
+        item.image, item.thumbnail, size = prepared.image, prepared.thumbnail, len(item.upload.data)
+        item.facts = PictureFacts(item.sha256, prepared.media_type, prepared.width, prepared.height, size)
 
-    def _keep(self, usable: Sequence[_Item], new: Sequence[_Item], work: Work) -> None:
-        """Stores originals and makes encodings: the network works while the disk is waited for."""
+    def _store_and_encode(self, usable: Sequence[_Item], new: Sequence[_Item], work: Work) -> None:
+        """Store originals and encode in parallel: the network works while the disk is written."""
         try:
             with ThreadPoolExecutor(1) as disk:
                 stored = disk.submit(copy_context().run, self._store, usable)
@@ -199,15 +198,15 @@ class Ingest:
                 with work.stage("store"):
                     stored.result()
         except BaseException:
-            self._give_up(new)
+            self._release_slots(new)
             raise
 
-    def _give_up(self, items: Sequence[_Item]) -> None:
-        """Hears that these are certain not to have been committed, so that nobody needs their vectors."""
+    def _release_slots(self, items: Sequence[_Item]) -> None:
+        """Release the slots of items that are known not to be committed."""
         self._encodings.discard([item.encoding.slot for item in items if item.encoding is not None])
 
     def _store(self, items: Sequence[_Item]) -> None:
-        """Stores originals and thumbnails, also originals that got lost of pictures that are there."""
+        """Store originals and thumbnails, including lost originals of unchanged images."""
         new = {item.sha256: item for item in items if item.facts is not None}
         lost = self._files.missing({item.sha256 for item in items} - set(new))
         self._files.store(
@@ -216,48 +215,48 @@ class Ingest:
         self._files.store_thumbnails({sha256: item.thumbnail for sha256, item in new.items()})
 
     def _encode(self, items: Sequence[_Item]) -> None:
-        """Encodes pictures and stores their vectors."""
-        made = self._encodings.make([item.image for item in items if item.image is not None])
-        for item, encoding in zip(items, made, strict=True):
+        """Encode items and write their vectors."""
+        encodings = self._encodings.make([item.image for item in items if item.image is not None])
+        for item, encoding in zip(items, encodings, strict=True):
             item.encoding = encoding
 
     def _commit(self, items: Sequence[_Item], since: Checkpoint, owner: str) -> list[Done]:
-        """Makes everything visible at once; this is the commit point.
+        """Write the rows in one transaction; this is the commit point.
 
         Raises:
-            CatalogueChangedError: what was prepared is no longer so; an original may be deleted since it was stored.
+            CatalogueChangedError: the items are outdated, or an original may have been deleted since it was stored.
         """
         puts = [Put(item.key, item.sha256, item.upload.given, item.facts, item.encoding) for item in items]
         encoded = Picture.key.in_([item.key for item in items if item.encoding is not None])
-        with self._changing() as session:
-            left = list(queries.slots(session, self._encodings.generation_id, encoded))
+        with self._transaction() as session:
+            freed = list(queries.slots(session, self._encodings.generation_id, encoded))
             done = changes.put_pictures(session, self._encodings.generation_id, puts)
             if not removals.require_stored(session, {item.sha256 for item in items if item.facts is not None}, since):
                 raise CatalogueChangedError
             replaced = {result.replaced for result in done if result.replaced is not None}
             claims = removals.claim(session, replaced, owner, self._files.late_s)
         self._cleanup.delete(claims)
-        # Of a key that came twice the last one counts.
+        # If a key occurs more than once, the last item wins.
         last = {item.key: item.encoding.slot for item in items if item.encoding is not None}
-        left += [item.encoding.slot for item in items if item.encoding and item.encoding.slot != last[item.key]]
-        self._encodings.discard(left)
+        freed += [item.encoding.slot for item in items if item.encoding and item.encoding.slot != last[item.key]]
+        self._encodings.discard(freed)
         return done
 
     @contextmanager
-    def _changing(self) -> Iterator[Session]:
-        """Opens a transaction once no switch to another network is under way; waiting holds no connection."""
-        until = time.monotonic() + _PATIENCE_S
+    def _transaction(self) -> Iterator[Session]:
+        """Open a transaction once no model switch is in progress; waiting holds no connection."""
+        until = time.monotonic() + _SWITCH_TIMEOUT_S
         while True:
             with suppress(SwitchUnderWayError), self._database.begin() as session:
                 changes.require_no_switch(session)
                 yield session
                 return
             if time.monotonic() > until:
-                raise UnavailableError("The catalogue is moving to another network; additions wait for that.")
-            time.sleep(_LOOK_AGAIN_S)
+                raise UnavailableError("The catalogue is switching to another network. Try again shortly.")
+            time.sleep(_POLL_S)
 
 
-def _item(upload: Upload) -> _Item:
+def _new_item(upload: Upload) -> _Item:
     sha256 = content_hash(upload.data)
     return _Item(upload, upload.key if upload.key is not None else sha256, sha256)
 
@@ -266,5 +265,5 @@ def _added(item: _Item, done: Done) -> Added:
     return Added(done.id, item.key, done.status)
 
 
-def _rejected(item: _Item, refused: PictureRefusedError) -> Added:
-    return Added(None, item.key, "rejected", refused.reason, refused.code)
+def _rejected(item: _Item, rejection: PictureRefusedError) -> Added:
+    return Added(None, item.key, "rejected", rejection.reason, rejection.code)

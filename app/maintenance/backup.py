@@ -1,14 +1,13 @@
-"""A backup: the catalogue in a folder, as of one moment, taken while the service runs. `restore.py` puts it back.
+"""Back up a running catalogue to a folder, as of one moment. `restore.py` restores it.
 
-    DIR/manifest.json     written last: it names the folder of the moment, and without it the backup is not whole
-    DIR/as-of-…/tables/   rows, in PostgreSQL's binary COPY format; the manifest names their columns and digests
-    DIR/as-of-…/vectors/  F7 of every generation
-    DIR/pictures/         originals, from wherever they are kept; thumbnails are made again when they are asked for
+    DIR/manifest.json     written last: it names the folder of this moment; a backup without it is incomplete
+    DIR/as-of-…/tables/   rows, in PostgreSQL's binary COPY format; columns and digests are in the manifest
+    DIR/as-of-…/vectors/  F7 of every index version
+    DIR/pictures/         originals from local or S3 storage; thumbnails are generated again on request
 
-Slots are written once and originals never change, so files may be copied after the moment that the rows are of. What
-must not happen meanwhile is that an original is deleted: deletions are queued while a backup holds its lock. Taken
-again into the same folder, a backup copies only originals that are new, and until it is whole the earlier one stays
-what it was. Only the owner may read what it writes.
+Slots are written once and originals never change, so files may be copied after the snapshot of the rows. Only
+deletions of originals must wait: they are queued while a backup holds its lock. A repeated backup into the same folder
+copies only new originals, and until it is complete the earlier one stays intact. Files are readable by the owner only.
 """
 
 import json
@@ -38,23 +37,23 @@ from app.errors import LookalikeError
 from app.maintenance.backup_manifest import MANIFEST, MOMENT
 from app.maintenance.table_files import columns_of, write_rows
 
-# Each after those that it refers to.
+# In the order of their foreign keys.
 TABLES: tuple[type[Base], ...] = (Generation, CatalogueState, Picture, Encoding, Deletion, ApiKey)
-# Originals copied at a time.
-_AT_A_TIME = 16
+# Originals copied in parallel.
+_BATCH = 16
 
 Report = Callable[[int, int], None]
 
 
 def backup(database: Database, pictures: PictureStore, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:
-    """Writes a backup; returns its manifest.
+    """Write a backup; return its manifest.
 
     Raises:
-        LookalikeError: the folder holds something else, or an original is missing.
-        OSError: it cannot be written.
+        LookalikeError: the folder has other files in it, or an original is missing.
+        OSError: the backup cannot be written.
     """
-    if target.exists() and any(target.iterdir()) and not _moments(target):
-        raise LookalikeError(f"{target} has other files in it. Name a new folder, or one with an earlier backup.")
+    if target.exists() and any(target.iterdir()) and not _snapshot_folders(target):
+        raise LookalikeError(f"{target} has other files in it. Use a new folder, or one with an earlier backup.")
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.mkdir(private.FOLDER, exist_ok=True)
@@ -64,7 +63,7 @@ def backup(database: Database, pictures: PictureStore, data_dir: Path, target: P
     with exclusively(database, Lock.BACKUP):
         folder = Path(tempfile.mkdtemp(prefix=f"{MOMENT}{datetime.now(UTC):%Y-%m-%dT%H-%MZ}-", dir=target))
         try:
-            manifest = _taken(database, pictures, data_dir, folder, report)
+            manifest = _write_snapshot(database, pictures, data_dir, folder, report)
             new = target / f".{MANIFEST}"
             private.write(new, json.dumps(manifest, indent=2).encode())
             os.sync()
@@ -73,21 +72,25 @@ def backup(database: Database, pictures: PictureStore, data_dir: Path, target: P
             shutil.rmtree(folder, ignore_errors=True)
             raise
         os.sync()
-        for earlier in _moments(target):
+        for earlier in _snapshot_folders(target):
             if earlier != folder:
                 shutil.rmtree(earlier)
     return manifest
 
 
-def _taken(database: Database, pictures: PictureStore, data_dir: Path, folder: Path, report: Report) -> dict[str, Any]:
-    """Writes what is of one moment into its folder, and originals beside it; returns the manifest."""
+def _write_snapshot(
+    database: Database, pictures: PictureStore, data_dir: Path, folder: Path, report: Report
+) -> dict[str, Any]:
+    """Write tables and vectors of one snapshot to its folder, and originals beside it; return the manifest."""
     with kept_whole(data_dir / "vectors"), database.snapshot() as session:
         connection = session.connection()
         columns = {table.__tablename__: columns_of(connection, table.__tablename__) for table in TABLES}
         private.make_folder(folder / "tables")
-        digests = {name: write_rows(connection, name, its, folder / "tables" / name) for name, its in columns.items()}
-        found = session.execute(select(Picture.sha256, Picture.size_bytes).distinct())
-        sizes = [(sha256, size) for sha256, size in found]
+        digests = {
+            name: write_rows(connection, name, names, folder / "tables" / name) for name, names in columns.items()
+        }
+        rows = session.execute(select(Picture.sha256, Picture.size_bytes).distinct())
+        sizes = [(sha256, size) for sha256, size in rows]
         _copy_out(pictures, PictureFiles(folder.parent / "pictures"), sizes, report)
         _copy_vectors(data_dir / "vectors", folder / "vectors")
         return {
@@ -107,18 +110,18 @@ def _copy_vectors(source: Path, target: Path) -> None:
         sparse.copy(str(path), str(target / path.name))
 
 
-def _moments(target: Path) -> list[Path]:
-    """Returns the folders of all backups in a folder, whole or not."""
+def _snapshot_folders(target: Path) -> list[Path]:
+    """List the snapshot folders of all backups in a folder, complete or not."""
     return [*target.glob(f"{MOMENT}*"), *(path for path in (target / "tables", target / "vectors") if path.is_dir())]
 
 
 def _copy_out(source: PictureStore, target: PictureFiles, sizes: Sequence[tuple[str, int]], report: Report) -> None:
-    """Copies originals that the folder has not; they are synced with everything else at the end."""
+    """Copy originals that the folder lacks; they are synced together with everything else."""
 
     def copy(wanted: tuple[str, int]) -> None:
         sha256, size = wanted
         path = target.original(sha256)
-        # After a power cut a file may have its name, and nothing in it.
+        # After a power cut a file may have its name but no content.
         if not path.exists() or path.stat().st_size != size:
             data = _original(source, sha256)
             private.make_folder(path.parent)
@@ -126,14 +129,14 @@ def _copy_out(source: PictureStore, target: PictureFiles, sizes: Sequence[tuple[
             private.write(temporary, data)
             temporary.replace(path)
 
-    with ThreadPoolExecutor(_AT_A_TIME) as threads:
-        for first in range(0, len(sizes), _AT_A_TIME):
-            list(threads.map(copy, sizes[first : first + _AT_A_TIME]))
-            report(min(first + _AT_A_TIME, len(sizes)), len(sizes))
+    with ThreadPoolExecutor(_BATCH) as threads:
+        for first in range(0, len(sizes), _BATCH):
+            list(threads.map(copy, sizes[first : first + _BATCH]))
+            report(min(first + _BATCH, len(sizes)), len(sizes))
 
 
 def _original(source: PictureStore, sha256: str) -> bytes:
     try:
         return source.read(sha256)
     except FileNotFoundError as error:
-        raise LookalikeError(f"The original {sha256} is missing. `lookalike check` says whose it is.") from error
+        raise LookalikeError(f"The original {sha256} is missing. `lookalike check` names its image.") from error

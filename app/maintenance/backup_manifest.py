@@ -1,4 +1,4 @@
-"""A backup's `manifest.json`: what it says, and what is wrong where it says nothing that can be used."""
+"""Read and validate a backup's `manifest.json`."""
 
 import json
 import re
@@ -10,23 +10,23 @@ from app.errors import LookalikeError
 
 MANIFEST = "manifest.json"
 MOMENT = "as-of-"
-# Names become paths and SQL; nothing that this project ever wrote has others.
+# Names become paths and SQL identifiers; no version has written others.
 _TABLE, _DIGEST = re.compile("[a-z_][a-z0-9_]{0,62}"), re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup says of itself.
+    """The contents of a manifest.
 
     Attributes:
         source: the backup's folder.
-        folder: the folder in it that has tables and vectors.
-        version: the version that made it.
-        revision: the migration whose tables its rows are of.
-        columns: by table, in the order in which they are restored.
-        digests: the SHA-256 of each table's file; empty for backups of versions that kept none.
-        seq: the number of the last change.
-        pictures: how many there are.
+        folder: the folder in it with tables and vectors.
+        version: the version of Lookalike that wrote it.
+        revision: the Alembic revision of its tables.
+        columns: column names by table, in the order of restoring.
+        digests: SHA-256 of each table's file; empty in backups of versions without digests.
+        seq: the number of the last change to the catalogue.
+        pictures: the number of images.
     """
 
     source: Path
@@ -39,16 +39,16 @@ class Manifest:
     pictures: int
 
     def table(self, name: str) -> Path:
-        """Returns the file with a table's rows."""
+        """The file with a table's rows."""
         return self.folder / "tables" / name
 
 
 def read_manifest(source: Path) -> Manifest:
-    """Reads a backup's manifest.
+    """Read a backup's manifest.
 
     Raises:
-        LookalikeError: the folder is no whole backup, or the manifest is damaged.
-        OSError: it cannot be read.
+        LookalikeError: the folder is not a complete backup, or the manifest is damaged.
+        OSError: the manifest cannot be read.
     """
     path = source / MANIFEST
     try:
@@ -60,17 +60,19 @@ def read_manifest(source: Path) -> Manifest:
     if not isinstance(found, dict):
         raise _damaged(path, "it is not a JSON object")
     if "columns" not in found and isinstance(found.get("version"), str):
-        raise LookalikeError(f"{source} is of version {found['version']}. Restore it with that, then update.")
+        raise LookalikeError(
+            f"{source} was written by version {found['version']}. Restore it with that version, then update."
+        )
     try:
         return _parsed(source, found)
     except (KeyError, ValueError) as error:
-        raise _damaged(path, f"its {error.args[0]} is missing or has an odd value") from error
+        raise _damaged(path, f"{error.args[0]!r} is missing or invalid") from error
 
 
 def _parsed(source: Path, found: dict[str, Any]) -> Manifest:
     columns, digests = found.get("columns"), found.get("digests", {})
     _require("columns", isinstance(columns, dict) and bool(columns))
-    for name, names in columns.items():  # type: ignore[union-attr] # it is a dict
+    for name, names in columns.items():  # type: ignore[union-attr] # checked above
         _require("columns", bool(_TABLE.fullmatch(name)) and isinstance(names, list) and bool(names))
         _require("columns", all(isinstance(one, str) and _TABLE.fullmatch(one) for one in names))
     _require("digests", isinstance(digests, dict))
@@ -91,14 +93,14 @@ def _require(name: str, holds: bool) -> None:
 
 
 def _damaged(path: Path, how: str) -> LookalikeError:
-    return LookalikeError(f"{path} is damaged: {how}. Take the file, or the whole backup, from another copy of it.")
+    return LookalikeError(f"{path} is damaged: {how}. Replace the file or the whole backup from another copy.")
 
 
 def _not_a_backup(source: Path) -> str:
     if not source.is_dir():
-        return f"{source} is not a folder. Name the one that `lookalike backup` wrote."
+        return f"{source} is not a folder. Use the folder that `lookalike backup` wrote."
     if (source.parent / MANIFEST).is_file():
-        return f"{source} is part of a backup. Name the whole one: {source.parent}."
+        return f"{source} is part of a backup. Use its parent folder: {source.parent}."
     if any(source.glob(f"{MOMENT}*")):
-        return f"{source} is not a whole backup: it was cut off before its {MANIFEST} was written. Make another one."
-    return f"{source} is not a whole backup: it has no {MANIFEST}. Name the folder that `lookalike backup` wrote."
+        return f"{source} is not a complete backup: it ended before {MANIFEST} was written. Make a new backup."
+    return f"{source} is not a complete backup: it has no {MANIFEST}. Use the folder that `lookalike backup` wrote."

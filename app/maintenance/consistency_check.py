@@ -1,6 +1,6 @@
-"""Looks whether rows, vectors, codes and files still belong together, and mends what can be mended.
+"""Check the consistency of rows, vectors, codes and files, and repair what can be repaired.
 
-It may run beside the service: what changes while it looks is looked at again before it is reported.
+It may run beside the service: every finding is checked again before it is reported.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,17 +26,17 @@ from app.search.decode.retries import retried
 from app.search.index import Index
 
 Kind = Literal["original", "encoding", "vector", "code", "file"]
-WHAT = {
-    "original": "its original is missing or damaged",
-    "encoding": "it has no code",
-    "vector": "its vector is damaged",
-    "code": "the network gives it another code",
-    "file": "no picture uses this file",
+DESCRIPTIONS = {
+    "original": "the original is missing or damaged",
+    "encoding": "the code is missing",
+    "vector": "the vector is damaged",
+    "code": "the code differs from the network's",
+    "file": "no image uses this file",
 }
-_AT_A_TIME = 256
-# Originals read at a time: of a bucket's each is mostly waited for.
+_BATCH = 256
+# Originals read in parallel: with S3 most of the time is latency.
 _READERS = 16
-# A file this young may belong to an addition that is under way.
+# A file younger than this may belong to an addition in progress.
 _YOUNG_S = 3600
 
 Report = Callable[[int, int], None]
@@ -45,24 +45,24 @@ Row = tuple[Picture, Encoding | None]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be; of a picture, or of a file by its hash."""
+    """An inconsistency of an image, or of a file by its hash."""
 
     kind: Kind
     name: str
     picture_id: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.name}: {WHAT[self.kind]}"
+        return f"{self.name}: {DESCRIPTIONS[self.kind]}"
 
 
 class Check:
-    """Checks one catalogue, as its generation in use has it."""
+    """Checks a catalogue against its active index version."""
 
     def __init__(self, database: Database, files: PictureStore, index: Index, encodings: Encodings) -> None:
         self._database, self._files, self._index, self._encodings = database, files, index, encodings
 
     def run(self, sample: int, report: Report) -> list[Finding]:
-        """Looks at everything, and encodes a sample anew; `report` hears how many pictures of how many are done."""
+        """Check all images, and encode every nth again, n = total / `sample`; `report` is called with (done, total)."""
         total, done, known, found = self._count(), 0, set[str](), list[Finding]()
         every = max(total // sample, 1) if sample else total + 1
         for rows in self._pages():
@@ -72,22 +72,22 @@ class Check:
             found += self._codes(chosen)
             done += len(rows)
             report(done, total)
-        return [finding for finding in [*found, *self._unused(known)] if self._still(finding)]
+        return [finding for finding in [*found, *self._unused(known)] if self._persists(finding)]
 
     def repair(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Encodes anew and deletes what nobody uses; returns what could not be mended.
+        """Encode images again and delete unused files; return what cannot be repaired.
 
-        Originals that are damaged make room for good ones, which come when their pictures are added again.
+        Damaged originals are set aside, so that adding their images again stores intact ones.
         """
         lost = {finding.picture_id for finding in findings if finding.kind == "original"}
-        again = {finding.picture_id for finding in findings if finding.kind in ("encoding", "vector", "code")} - lost
-        ids = sorted(picture_id for picture_id in again if picture_id is not None)
-        for first in range(0, len(ids), _AT_A_TIME):
-            self._encode_anew(ids[first : first + _AT_A_TIME])
+        damaged = {finding.picture_id for finding in findings if finding.kind in ("encoding", "vector", "code")} - lost
+        ids = sorted(image_id for image_id in damaged if image_id is not None)
+        for first in range(0, len(ids), _BATCH):
+            self._encode_again(ids[first : first + _BATCH])
         unused = [finding.name for finding in findings if finding.kind == "file"]
         remove_unused(self._database, self._files, unused)
-        for picture_id in lost:
-            self._set_aside(picture_id)
+        for image_id in lost:
+            self._set_aside(image_id)
         return [finding for finding in findings if finding.picture_id in lost]
 
     def _pages(self) -> Iterator[list[Row]]:
@@ -100,7 +100,7 @@ class Check:
         with self._database.asking() as session:
             encoded = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == self._encodings.generation_id)
             page = select(Picture, Encoding).outerjoin(Encoding, encoded).where(Picture.id > after)
-            return [(one, made) for one, made in session.execute(page.order_by(Picture.id).limit(_AT_A_TIME))]
+            return [(one, made) for one, made in session.execute(page.order_by(Picture.id).limit(_BATCH))]
 
     def _encoding(self, session: Session, picture: Picture) -> Encoding | None:
         return session.get(Encoding, (self._encodings.generation_id, picture.id))
@@ -111,12 +111,12 @@ class Check:
 
     def _originals(self, rows: Sequence[Row]) -> Iterator[Finding]:
         with ThreadPoolExecutor(_READERS) as readers:
-            sound = readers.map(self._is_sound, [picture.sha256 for picture, _ in rows])
-            for (picture, _), right in zip(rows, sound, strict=True):
-                if not right:
+            results = readers.map(self._is_intact, [picture.sha256 for picture, _ in rows])
+            for (picture, _), intact in zip(rows, results, strict=True):
+                if not intact:
                     yield Finding("original", picture.key, picture.id)
 
-    def _is_sound(self, sha256: str) -> bool:
+    def _is_intact(self, sha256: str) -> bool:
         try:
             return content_hash(self._files.read(sha256)) == sha256
         except OSError:
@@ -127,8 +127,8 @@ class Check:
         yield from (Finding("encoding", picture.key, picture.id) for picture, encoding in rows if encoding is None)
         slots = np.array([encoding.slot for _, encoding in encoded], np.int64)
         sums = np.array([encoding.checksum for _, encoding in encoded], np.uint32)
-        for (picture, _), good in zip(encoded, self._index.intact(slots, sums), strict=True):
-            if not good:
+        for (picture, _), intact in zip(encoded, self._index.intact(slots, sums), strict=True):
+            if not intact:
                 yield Finding("vector", picture.key, picture.id)
 
     def _codes(self, rows: Sequence[Row]) -> Iterator[Finding]:
@@ -145,8 +145,8 @@ class Check:
             if sha256 not in known:
                 yield Finding("file", sha256)
 
-    def _still(self, finding: Finding) -> bool:
-        """Looks again, with what the catalogue says by now."""
+    def _persists(self, finding: Finding) -> bool:
+        """Check a finding again on the current catalogue."""
         with self._database.asking() as session:
             if finding.picture_id is None:
                 return session.scalar(select(Picture.id).where(Picture.sha256 == finding.name).limit(1)) is None
@@ -154,19 +154,19 @@ class Check:
             row = (picture, self._encoding(session, picture)) if picture else None
         if row is None:
             return False
-        again = {"original": self._originals, "code": self._codes}.get(finding.kind, self._vectors_of)
-        return finding.kind in {one.kind for one in again([row])}
+        check = {"original": self._originals, "code": self._codes}.get(finding.kind, self._vectors_of)
+        return finding.kind in {one.kind for one in check([row])}
 
-    def _set_aside(self, picture_id: int | None) -> None:
+    def _set_aside(self, image_id: int | None) -> None:
         with self._database.asking() as session:
-            picture = session.get(Picture, picture_id)
-        if picture is not None and not self._is_sound(picture.sha256):
+            picture = session.get(Picture, image_id)
+        if picture is not None and not self._is_intact(picture.sha256):
             with suppress(FileNotFoundError):
                 self._files.set_aside(picture.sha256)
 
-    def _encode_anew(self, ids: Sequence[int]) -> None:
+    def _encode_again(self, ids: Sequence[int]) -> None:
         with self._database.asking() as session:
             pictures = session.scalars(select(Picture).where(Picture.id.in_(ids))).all()
-        again = retried(lambda: self._encodings.of_originals(self._files, pictures))
+        encoded = retried(lambda: self._encodings.of_originals(self._files, pictures))
         with self._database.begin() as session:
-            changes.put_encodings(session, self._encodings.generation_id, again)
+            changes.put_encodings(session, self._encodings.generation_id, encoded)

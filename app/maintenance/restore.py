@@ -1,8 +1,8 @@
-"""Put a backup into an empty catalogue: all of it, or nothing.
+"""Restore a backup into an empty catalogue, completely or not at all.
 
-Rows go into the tables of the version that they came from, which are then brought to this version's. That is done
-twice: once to find out what the backup lacks, and taken back; then, once all files are copied, for good. A restore
-that fails or is killed leaves the catalogue empty: what it copied is deleted at once, or at the next start.
+Rows are loaded into tables of the backup's revision, which are then migrated to this version. This is done twice: first
+to find what the backup lacks, then rolled back; and again, once all files are copied, and committed. A restore that
+fails or is killed leaves the catalogue empty: files that it copied are deleted at once, or at the next start.
 """
 
 import os
@@ -33,17 +33,17 @@ from app.maintenance.backup_manifest import Manifest, read_manifest
 from app.maintenance.restore_check import Contents, Lacking, lacking, missing_originals, read_contents
 from app.maintenance.table_files import check_tables, read_rows
 
-# What has a number of its own, and where all those that were ever given are found; a deleted picture's stays its own.
-_NUMBERS = {Generation: [Generation.id], Picture: [Picture.id, Deletion.image_id], ApiKey: [ApiKey.id]}
-# Originals copied at a time.
-_AT_A_TIME = 16
+# Tables with serial ids, and the columns with all ids ever assigned; ids of deleted images are not reused.
+_SERIALS = {Generation: [Generation.id], Picture: [Picture.id, Deletion.image_id], ApiKey: [ApiKey.id]}
+# Originals copied per batch.
+_BATCH = 16
 
 Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What came back, what of it is lacking, and which networks it needs that are not here, in sentences."""
+    """The number of restored images, what is missing, and a message for each network that is not on this machine."""
 
     pictures: int
     lacking: Lacking
@@ -52,7 +52,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class _Restore:
-    """One backup on its way into one catalogue."""
+    """The restore of one backup into one catalogue."""
 
     database: Database
     pictures: PictureStore
@@ -61,8 +61,8 @@ class _Restore:
     without_missing: bool
 
     def run(self, report: Report) -> Restored:
-        contents = self._look()
-        # Files of a restore that was cut off are named in a note, and deleted with it.
+        contents = self._dry_run()
+        # The note lists these files, so that cleanup deletes them if the restore is interrupted.
         files = {f".restoring-{vectors.path.name}": vectors.path for vectors in contents.vectors}
         folder = self.data_dir / "vectors"
         with ledger_in(self.data_dir).note([*contents.sizes, *(f"file:vectors/{name}" for name in files)]):
@@ -72,7 +72,7 @@ class _Restore:
                 for name, path in files.items():
                     if path.exists():
                         sparse.copy(str(path), str(folder / name))
-                # Rows are synced when they are committed; what they speak of has to be before.
+                # Files must be on disk before the rows that refer to them are committed.
                 os.sync()
                 return self._commit(contents, damaged, [folder / name for name in files])
             except BaseException:
@@ -83,26 +83,26 @@ class _Restore:
                 for name in files:
                     (folder / name).unlink(missing_ok=True)
 
-    def _look(self) -> Contents:
-        """Finds out what the backup has and lacks, and changes nothing."""
+    def _dry_run(self) -> Contents:
+        """Load the rows, check the backup against them, and roll back."""
         with self.database.connection() as connection:
             self._load(connection)
             with Session(connection) as session:
                 contents = read_contents(session, self.manifest)
-                self._require_whole(lacking(session, contents, missing_originals(self.manifest, contents)))
+                self._require_complete(lacking(session, contents, missing_originals(self.manifest, contents)))
             connection.rollback()
         return contents
 
     def _copy_originals(self, contents: Contents, report: Report) -> set[str]:
-        """Copies originals; returns those that are missing or damaged. Past the first of them only looks further."""
+        """Copy originals; return those missing or damaged. After the first of these, only check the others."""
         source, hashes, lost = PictureFiles(self.manifest.source / "pictures"), list(contents.sizes), set[str]()
-        for first in range(0, len(hashes), _AT_A_TIME):
-            some = hashes[first : first + _AT_A_TIME]
-            intact = {sha256: data for sha256 in some if (data := _intact(source, sha256)) is not None}
-            lost |= set(some) - set(intact)
+        for first in range(0, len(hashes), _BATCH):
+            batch = hashes[first : first + _BATCH]
+            intact = {sha256: data for sha256 in batch if (data := _intact(source, sha256)) is not None}
+            lost |= set(batch) - set(intact)
             if not lost or self.without_missing:
                 self.pictures.store(intact)
-            report(first + len(some), len(hashes))
+            report(first + len(batch), len(hashes))
         return lost
 
     def _commit(self, contents: Contents, lost: Collection[str], files: Sequence[Path]) -> Restored:
@@ -110,7 +110,7 @@ class _Restore:
             self._load(connection)
             with Session(connection) as session:
                 lacks = lacking(session, contents, lost)
-            self._require_whole(lacks)
+            self._require_complete(lacks)
             for file in files:
                 if file.exists():
                     file.replace(file.with_name(file.name.removeprefix(".restoring-")))
@@ -118,7 +118,7 @@ class _Restore:
         return Restored(self.manifest.pictures, lacks, contents.checkpoints)
 
     def _load(self, connection: Connection) -> None:
-        """Puts the rows into empty tables."""
+        """Load the rows into empty tables."""
         _require_empty(connection)
         manifest = self.manifest
         try:
@@ -127,26 +127,28 @@ class _Restore:
             with with_tables_of(connection, manifest.revision):
                 for name, columns in manifest.columns.items():
                     read_rows(connection, name, columns, manifest.table(name))
-            for table, given in _NUMBERS.items():
-                _go_on_counting(connection, table, given)
+            for table, assigned in _SERIALS.items():
+                _advance_serial(connection, table, assigned)
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
             reason = (str(error.orig).strip().splitlines() or ["no reason given"])[0]
-            raise LookalikeError(f"The tables in {manifest.folder} do not belong together: {reason}") from error
+            raise LookalikeError(
+                f"The tables in {manifest.folder} are inconsistent: {reason}. Use another copy of the backup."
+            ) from error
 
-    def _require_whole(self, lacks: Lacking) -> None:
+    def _require_complete(self, lacks: Lacking) -> None:
         if not lacks or self.without_missing:
             return
         pictures, source = self.manifest.pictures, self.manifest.source
         sentences = list(lacks.files)
         if lacks.pictures:
             where = source / "pictures" / "originals"
-            what = f"{lacks.pictures} of {pictures} pictures have no intact original in {where}"
+            what = f"{lacks.pictures} of {pictures} images have no intact original in {where}"
             sentences.append(f"{what}: {lacks.named}.")
         raise LookalikeError(
-            " ".join(sentences) + " Nothing was restored. Take what is missing from another copy of the backup, or "
-            "restore everything else with --allow-missing."
+            " ".join(sentences) + " Nothing was restored. Copy the missing files from another copy of the backup, or "
+            "restore without them with --allow-missing."
         )
 
 
@@ -159,42 +161,42 @@ def restore(
     *,
     without_missing: bool = False,
 ) -> Restored:
-    """Puts a backup into an empty catalogue.
+    """Restore a backup into an empty catalogue.
 
     Args:
         database: an empty catalogue.
-        pictures: where originals go.
-        data_dir: where vectors go.
+        pictures: the storage of originals.
+        data_dir: the data folder, for vectors.
         source: the backup's folder.
-        report: hears how many originals of how many are copied.
-        without_missing: whether to go on where the backup lacks originals or vectors.
+        report: called with the numbers of originals copied and in all.
+        without_missing: whether to restore a backup that lacks originals or vectors.
 
     Raises:
-        LookalikeError: the backup is not whole, damaged, or of a version that this one does not know; the catalogue
-            is not empty, or in use; a disk is full. The catalogue is as it was.
+        LookalikeError: the backup is incomplete, damaged or of an unknown version; the catalogue is not empty or in
+            use; or a file cannot be read or written. The catalogue is unchanged.
     """
     try:
         manifest = read_manifest(source)
         check_tables(manifest)
         private.make_data_folder(data_dir)
-        with _alone(database):
+        with _exclusive(database):
             return _Restore(database, pictures, data_dir, manifest, without_missing).run(report)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise LookalikeError(
-            f"{where}{error.strerror}. Nothing was restored. A backup that another user made has to belong to the one "
-            "who restores it (chown -R), and the data folder's disk needs room for all of it."
+            f"{where}{error.strerror}. Nothing was restored. The backup must be owned by the user who restores it "
+            "(chown -R), and the data folder's disk needs room for all of it."
         ) from error
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[None]:
-    """Makes sure that no service and no other restore is at work, for the length of the block."""
+def _exclusive(database: Database) -> Iterator[None]:
+    """Hold the restore lock; fail if another restore runs or originals are still being deleted."""
     with database.asking_in_sql() as connection:
-        # Back in the pool it would keep the lock.
+        # Detached, because the pool would keep the connection and its lock.
         connection.detach()
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": Lock.RESTORE.value}):
-            raise LookalikeError("Another restore into this catalogue is under way. Wait for it, or stop it first.")
+            raise LookalikeError("Another restore into this catalogue is running. Wait for it, or stop it.")
         with database.asking() as session:
             wait = removals.checkpoint(session, None).wait_s
         if wait:
@@ -206,7 +208,7 @@ def _alone(database: Database) -> Iterator[None]:
 
 def _require_empty(connection: Connection) -> None:
     if held_by(connection, Role.OPEN):
-        raise LookalikeError("A service runs on this catalogue. Stop it, then restore.")
+        raise LookalikeError("A service is running on this catalogue. Stop it, then restore.")
     if connection.scalar(select(Picture.id).limit(1)) is not None:
         raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
 
@@ -219,9 +221,9 @@ def _intact(source: PictureFiles, sha256: str) -> bytes | None:
     return data if content_hash(data) == sha256 else None
 
 
-def _go_on_counting(connection: Connection, table: type[Base], given: Sequence[InstrumentedAttribute[int]]) -> None:
-    """Has new rows numbered after all that were ever given."""
-    last = func.greatest(*(select(func.max(number)).scalar_subquery() for number in given))
+def _advance_serial(connection: Connection, table: type[Base], assigned: Sequence[InstrumentedAttribute[int]]) -> None:
+    """Set a table's id sequence past all ids ever assigned."""
+    last = func.greatest(*(select(func.max(number)).scalar_subquery() for number in assigned))
     numbers = func.pg_get_serial_sequence(table.__tablename__, "id")
     connection.execute(select(func.setval(numbers, func.coalesce(last, 1), last.is_not(None))))
 

@@ -1,4 +1,4 @@
-"""What a backup's rows speak of, and what of it the backup lacks."""
+"""Check a backup for missing or damaged originals and vectors."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -18,16 +18,16 @@ from app.maintenance.backup_manifest import Manifest
 from models.checkpoint.info import find, read_info
 from models.errors import ModelError
 
-# Keys that a sentence names; of more it says how many there are.
-_NAMED = 20
-# What backups of version 0.3.0 and earlier call their tables.
+# Keys listed in a message; the others are counted.
+_LISTED = 20
+# Table names in backups of version 0.3.0 and earlier.
 _OLD_TABLES = {"images": "pictures", "index_versions": "generations"}
 _HASH = "^[0-9a-f]{64}$"
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors of one generation: where they lie in the backup, and slots and checksums `(n,)` of its encodings."""
+    """Vectors of one index version: their file in the backup, and slots and checksums `(n,)` of its encodings."""
 
     generation_id: int
     path: Path
@@ -39,7 +39,7 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a backup's rows speak of: the size of each original by its hash, and the vectors of each generation."""
+    """Expected contents of a backup: sizes of originals by hash, vectors by index version; messages on networks."""
 
     sizes: dict[str, int]
     vectors: list[Vectors]
@@ -48,13 +48,13 @@ class Contents:
 
 @dataclass
 class Lacking:
-    """What a backup lacks.
+    """Missing or damaged contents of a backup.
 
     Attributes:
-        pictures: pictures without an intact original.
+        pictures: the number of images without an intact original.
         names: keys and hashes of the first of them.
-        files: what is wrong with vectors, a sentence for each file.
-        vectors: pictures without an intact vector, those of all generations together.
+        files: a message for each vector file that is missing or damaged.
+        vectors: the number of images without an intact vector, summed over index versions.
     """
 
     pictures: int = 0
@@ -67,75 +67,73 @@ class Lacking:
 
     @property
     def named(self) -> str:
-        """The pictures without an original, as far as a sentence can name them."""
+        """The images without an intact original, as a list for a message."""
         more = self.pictures - len(self.names)
         return ", ".join(self.names) + (f" and {more} more" if more else "")
 
 
 def read_contents(session: Session, manifest: Manifest) -> Contents:
-    """Reads what the rows speak of, once they are in the tables.
+    """Read the expected contents from the loaded tables.
 
     Raises:
-        LookalikeError: the rows do not belong together.
+        LookalikeError: the rows are inconsistent.
     """
     count = session.scalars(select(func.count(Picture.id))).one()
     if count != manifest.pictures:
-        how = f"it has {count} rows, and the manifest says {manifest.pictures}"
-        raise LookalikeError(_odd(manifest, "images", how))
+        how = f"it has {count} rows, but the manifest says {manifest.pictures}"
+        raise LookalikeError(_damaged(manifest, "images", how))
     if session.scalars(select(func.count()).select_from(CatalogueState)).one() != 1:
-        raise LookalikeError(_odd(manifest, "catalogue", "it has not exactly one row"))
+        raise LookalikeError(_damaged(manifest, "catalogue", "it must have exactly one row"))
     if session.scalar(select(Picture.id).where(~Picture.sha256.regexp_match(_HASH)).limit(1)) is not None:
-        raise LookalikeError(_odd(manifest, "images", "it has a hash that is none"))
+        raise LookalikeError(_damaged(manifest, "images", "it contains an invalid SHA-256"))
     originals = session.execute(select(Picture.sha256, Picture.size_bytes).distinct())
     sizes = {row.sha256: row.size_bytes for row in originals}
     generations = session.scalars(select(Generation).order_by(Generation.id)).all()
     local = [one for one in generations if one.index_backend == "local"]
-    return Contents(sizes, [_vectors(session, manifest, one) for one in local], _checkpoints(session, generations))
+    return Contents(sizes, [_vectors(session, manifest, one) for one in local], _missing_networks(session, generations))
 
 
 def missing_originals(manifest: Manifest, contents: Contents) -> set[str]:
-    """Returns the originals that the backup lacks, or of which it has another number of bytes."""
+    """Hashes of originals that are missing in the backup or have another size."""
     files = PictureFiles(manifest.source / "pictures")
 
-    def is_whole(sha256: str, size: int) -> bool:
+    def has_size(sha256: str, size: int) -> bool:
         try:
             return files.original(sha256).stat().st_size == size
         except FileNotFoundError:
             return False
 
-    return {sha256 for sha256, size in contents.sizes.items() if not is_whole(sha256, size)}
+    return {sha256 for sha256, size in contents.sizes.items() if not has_size(sha256, size)}
 
 
 def lacking(session: Session, contents: Contents, originals: Collection[str]) -> Lacking:
-    """Names what is lacking, once the rows are in the tables; vectors are read and compared with their checksums."""
+    """List what is missing, from the loaded tables; vectors are compared with their checksums."""
     found = Lacking()
     if originals:
         among = Picture.sha256 == any_(literal(sorted(originals), ARRAY(Text)))
         found.pictures = session.scalars(select(func.count(Picture.id)).where(among)).one()
-        first = session.execute(select(Picture.key, Picture.sha256).where(among).order_by(Picture.id).limit(_NAMED))
+        first = session.execute(select(Picture.key, Picture.sha256).where(among).order_by(Picture.id).limit(_LISTED))
         found.names = [f"{key} ({sha256})" for key, sha256 in first]
     for vectors in contents.vectors:
         bad = damaged_rows(vectors.path, vectors.dim, vectors.kind, vectors.slots, vectors.checksums)
         if len(bad):
             found.vectors += len(bad)
-            found.files.append(_file(session, vectors, bad))
+            found.files.append(_describe_damage(session, vectors, bad))
     return found
 
 
-def _file(session: Session, vectors: Vectors, bad: NDArray[np.int64]) -> str:
+def _describe_damage(session: Session, vectors: Vectors, bad: NDArray[np.int64]) -> str:
     encoding = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == vectors.generation_id)
-    among = Encoding.slot == any_(literal(bad[:_NAMED].tolist(), ARRAY(BigInteger)))
+    among = Encoding.slot == any_(literal(bad[:_LISTED].tolist(), ARRAY(BigInteger)))
     keys = session.scalars(select(Picture.key).join(Encoding, encoding).where(among).order_by(Picture.id)).all()
     more = f" and {len(bad) - len(keys)} more" if len(bad) > len(keys) else ""
     what = "damaged or cut off" if vectors.path.exists() else "missing"
-    return f"{vectors.path} is {what}; it should have the vectors of {', '.join(keys)}{more}."
+    return f"{vectors.path} is {what}; it should contain the vectors of {', '.join(keys)}{more}."
 
 
 def _vectors(session: Session, manifest: Manifest, generation: Generation) -> Vectors:
     if generation.feature_dim < 1 or generation.vector_dtype not in ("f32", "f16"):
-        raise LookalikeError(
-            _odd(manifest, "index_versions", "it has vectors of a kind that this version does not know")
-        )
+        raise LookalikeError(_damaged(manifest, "index_versions", "it has vectors of a type unknown to this version"))
     rows = bulk.fetch(
         session,
         Encoding.slot,
@@ -147,24 +145,24 @@ def _vectors(session: Session, manifest: Manifest, generation: Generation) -> Ve
     return Vectors(generation.id, path, generation.feature_dim, generation.vector_dtype, slots, checksums)
 
 
-def _checkpoints(session: Session, generations: Iterable[Generation]) -> list[str]:
-    """Says which networks are not on this machine; a backup does not have them."""
+def _missing_networks(session: Session, generations: Iterable[Generation]) -> list[str]:
+    """Messages on networks that are not on this machine; backups do not contain them."""
     in_use = session.scalars(select(CatalogueState.index_version_id)).one()
     return [
-        f"The network {one.model} ({one.fingerprint}) is not here: copy its checkpoint to that place "
-        + ("before the service starts." if one.id == in_use else "to be able to move back to it.")
+        f"The network {one.model} ({one.fingerprint}) is missing. Copy its checkpoint to that path "
+        + ("before you start the service." if one.id == in_use else "if you want to switch back to it.")
         for one in generations
-        if not _is_here(one)
+        if not _is_available(one)
     ]
 
 
-def _is_here(generation: Generation) -> bool:
+def _is_available(generation: Generation) -> bool:
     try:
         return read_info(find(generation.model)).fingerprint == generation.fingerprint
     except ModelError:
         return False
 
 
-def _odd(manifest: Manifest, table: str, how: str) -> str:
+def _damaged(manifest: Manifest, table: str, how: str) -> str:
     name = table if table in manifest.columns else _OLD_TABLES.get(table, table)
-    return f"{manifest.table(name)} is damaged: {how}. Take it from another copy of the backup."
+    return f"{manifest.table(name)} is damaged: {how}. Replace it from another copy of the backup."

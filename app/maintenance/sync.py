@@ -1,8 +1,8 @@
-"""Brings Milvus in line with the truth: what is missing there is encoded anew, and what is nobody's is cleared away.
+"""Synchronise Milvus with the catalogue: encode missing images again, delete orphaned entities.
 
-A collection that Milvus has lost is empty to begin with, and all of it is missing. Searches and changes go on
-meanwhile; stopped, it goes on where it was. What additions, replacements and deletions leave behind that a crash or a
-lost connection cut short does no harm until then.
+A lost collection is created again, and all images are encoded. Searches and changes continue meanwhile; an interrupted
+run resumes where it stopped. Orphans are left by changes that a crash or a lost connection interrupts; they are
+harmless until they are deleted.
 """
 
 import time
@@ -24,9 +24,9 @@ from app.search.decode.retries import retried
 if TYPE_CHECKING:
     from app.search.milvus.index import MilvusIndex
 
-# Slots that Milvus is asked about together, and pictures that are encoded together.
-_LOOKED_AT, _ENCODED = 10_000, 64
-# What was kept so lately may belong to an addition that is about to be committed.
+# Slots per query to Milvus, and images per batch of the encoder.
+_QUERY_BATCH, _ENCODE_BATCH = 10_000, 64
+# Entities younger than this may belong to an addition in progress.
 YOUNG_S = 3600.0
 
 Report = Callable[[int, int], None]
@@ -34,7 +34,7 @@ Report = Callable[[int, int], None]
 
 @dataclass
 class Synced:
-    """Pictures encoded anew, slots cleared, and the keys of pictures whose originals are missing or damaged."""
+    """Images encoded, orphans deleted, and the keys of images whose originals are missing or damaged."""
 
     encoded: int
     cleared: int
@@ -42,25 +42,25 @@ class Synced:
 
 
 class Sync:
-    """Works on one generation that is in Milvus."""
+    """Synchronises one index version in Milvus."""
 
     def __init__(self, database: Database, files: PictureStore, index: "MilvusIndex", encodings: Encodings) -> None:
         self._database, self._files, self._encodings = database, files, encodings
         self._collection, self._truth = index.collection, index.truth
 
     def run(self, report: Report, young: float = YOUNG_S) -> Synced:
-        """Fills and clears; `report` hears how many pictures of how many are looked at.
+        """Encode missing images and delete orphans; `report` is called with (done, total).
 
         Raises:
-            UnavailableError: Milvus, disk or database cannot be used; what was done is done.
+            UnavailableError: Milvus, disk or database cannot be used; completed batches are kept.
         """
         synced = Synced(0, 0, [])
         with self._database.asking() as session:
             done, (_, total) = 0, generations.progress(session, self._encodings.generation_id)
         for pictures, slots in self._pages():
             missing = np.flatnonzero(~self._collection.present(slots))
-            for first in range(0, len(missing), _ENCODED):
-                self._encode([pictures[at] for at in missing[first : first + _ENCODED]], synced)
+            for first in range(0, len(missing), _ENCODE_BATCH):
+                self._encode([pictures[at] for at in missing[first : first + _ENCODE_BATCH]], synced)
                 report(done + first, total)
             done += len(pictures)
             report(done, max(done, total))
@@ -70,7 +70,7 @@ class Sync:
         return synced
 
     def _pages(self) -> Iterator[tuple[Sequence[Picture], np.typing.NDArray[np.int64]]]:
-        """Yields all pictures with the slots that they should have, page by page."""
+        """Yield all images with their slots, page by page."""
         last = 0
         while rows := self._page(last):
             yield [picture for picture, _ in rows], np.array([slot for _, slot in rows], np.int64)
@@ -80,26 +80,26 @@ class Sync:
         with self._database.asking() as session:
             encoded = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == self._encodings.generation_id)
             page = select(Picture, Encoding.slot).join(Encoding, encoded).where(Picture.id > after)
-            return [(one, slot) for one, slot in session.execute(page.order_by(Picture.id).limit(_LOOKED_AT))]
+            return [(one, slot) for one, slot in session.execute(page.order_by(Picture.id).limit(_QUERY_BATCH))]
 
     def _encode(self, pictures: Sequence[Picture], synced: Synced) -> None:
-        again = retried(lambda: self._encodings.of_originals(self._files, pictures))
+        encodings = retried(lambda: self._encodings.of_originals(self._files, pictures))
         with self._database.begin() as session:
-            changes.put_encodings(session, self._encodings.generation_id, again)
-        encoded = {picture.id for picture, _ in again}
+            changes.put_encodings(session, self._encodings.generation_id, encodings)
+        encoded = {picture.id for picture, _ in encodings}
         synced.encoded += len(encoded)
         synced.lost += [picture.key for picture in pictures if picture.id not in encoded]
 
-    def _orphans(self, moment: float) -> Iterator[list[int]]:
-        """Yields slots that were filled before a moment and are nobody's."""
+    def _orphans(self, before: float) -> Iterator[list[int]]:
+        """Yield slots written before a time (Unix seconds) that belong to no image."""
         with self._database.asking() as session:
             end = _next_slot(session, self._encodings.generation_id)
-        for first in range(0, end, _LOOKED_AT):
-            slots = self._collection.kept_before(moment, first, min(first + _LOOKED_AT, end))
+        for first in range(0, end, _QUERY_BATCH):
+            slots = self._collection.kept_before(before, first, min(first + _QUERY_BATCH, end))
             if len(orphans := slots[self._truth.pictures(slots) < 0]):
                 yield orphans.tolist()
-        # Nobody was given these: the database is older than Milvus, as after a restore to an earlier moment.
-        while len(slots := self._collection.kept_before(moment, end, None)):
+        # Slots that were never reserved: the database is older than Milvus, as after a restore.
+        while len(slots := self._collection.kept_before(before, end, None)):
             yield slots.tolist()
 
 

@@ -1,4 +1,4 @@
-"""Rows of tables as files, in PostgreSQL's binary COPY format."""
+"""Export and import table rows as files in PostgreSQL's binary COPY format."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from app.errors import LookalikeError, UnavailableError
 from app.maintenance.backup_manifest import Manifest
 
 # PostgreSQL's documentation of COPY, "Binary Format".
-_BEGINS, _ENDS = b"PGCOPY\n\xff\r\n\0", b"\xff\xff"
+_HEADER, _TRAILER = b"PGCOPY\n\xff\r\n\0", b"\xff\xff"
 _BLOCK = 1 << 20
 
 
 def columns_of(connection: Connection, table: str) -> list[str]:
-    """Returns the names of a table's columns."""
+    """Names of a table's columns."""
     return [column["name"] for column in inspect(connection).get_columns(table)]
 
 
 def write_rows(connection: Connection, table: str, columns: Sequence[str], path: Path) -> str:
-    """Writes all rows into a file; returns its SHA-256."""
+    """Write all rows to a file; return its SHA-256."""
     statement, digest = _copy(table, columns, "TO STDOUT"), hashlib.sha256()
     path.touch(private.FILE)
     with path.open("wb") as file, _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
@@ -35,36 +35,36 @@ def write_rows(connection: Connection, table: str, columns: Sequence[str], path:
 
 
 def check_tables(manifest: Manifest) -> None:
-    """Makes sure that the files of all tables are there and whole, as far as can be told without a database.
+    """Check that the files of all tables exist and are complete, without a database.
 
-    PostgreSQL itself takes a file that ends between two rows for a whole one.
+    PostgreSQL accepts a file that ends between two rows.
 
     Raises:
-        LookalikeError: one is missing, cut off or damaged.
-        OSError: one cannot be read.
+        LookalikeError: a file is missing, truncated or damaged.
+        OSError: a file cannot be read.
     """
     for name in manifest.columns:
         path, wanted = manifest.table(name), manifest.digests.get(name)
         if not path.is_file():
-            raise LookalikeError(f"{path} is missing. Take it from another copy of the backup.")
+            raise LookalikeError(f"{path} is missing. Copy it from another copy of the backup.")
         with path.open("rb") as file:
-            begins, digest = file.read(len(_BEGINS)), hashlib.sha256()
+            header, digest = file.read(len(_HEADER)), hashlib.sha256()
             size = file.seek(0, 2)
-            file.seek(max(size - len(_ENDS), 0))
-            ends = file.read()
+            file.seek(max(size - len(_TRAILER), 0))
+            trailer = file.read()
             file.seek(0)
             while wanted is not None and (block := file.read(_BLOCK)):
                 digest.update(block)
-        if begins != _BEGINS:
-            raise _damaged(path, "it does not begin as the rows of a table do")
-        if ends != _ENDS:
-            raise _damaged(path, "it is cut off")
+        if header != _HEADER:
+            raise _damaged(path, "it has no COPY header")
+        if trailer != _TRAILER:
+            raise _damaged(path, "it is truncated")
         if wanted is not None and digest.hexdigest() != wanted:
-            raise _damaged(path, "its checksum is not the one in the manifest")
+            raise _damaged(path, "its checksum differs from the manifest")
 
 
 def read_rows(connection: Connection, table: str, columns: Sequence[str], path: Path) -> None:
-    """Puts a file's rows into a table.
+    """Load a file's rows into a table.
 
     Raises:
         LookalikeError: the file is damaged.
@@ -77,9 +77,9 @@ def read_rows(connection: Connection, table: str, columns: Sequence[str], path: 
             while block := file.read(_BLOCK):
                 copy.write(block)
     except OperationalError as error:
-        raise UnavailableError(f"The database cannot take the rows of {path}: {_reason(error)}") from error
+        raise UnavailableError(f"The database cannot load the rows of {path}: {_reason(error)}") from error
     except Error as error:
-        raise _damaged(path, f"PostgreSQL refuses its rows ({_reason(error)})") from error
+        raise _damaged(path, f"PostgreSQL rejects its rows ({_reason(error)})") from error
 
 
 def _reason(error: Error) -> str:
@@ -87,11 +87,11 @@ def _reason(error: Error) -> str:
 
 
 def _damaged(path: Path, how: str) -> LookalikeError:
-    return LookalikeError(f"{path} is damaged: {how}. Take it from another copy of the backup.")
+    return LookalikeError(f"{path} is damaged: {how}. Replace it from another copy of the backup.")
 
 
 def _copy(table: str, columns: Sequence[str], direction: LiteralString) -> sql.Composed:
-    """Returns the statement; names come from the backup's manifest, and are quoted."""
+    """Compose a COPY statement; names from the manifest are quoted."""
     named = sql.SQL(", ").join(map(sql.Identifier, columns))
     return sql.SQL("COPY {} ({}) {} (FORMAT BINARY)").format(sql.Identifier(table), named, sql.SQL(direction))
 
@@ -99,5 +99,5 @@ def _copy(table: str, columns: Sequence[str], direction: LiteralString) -> sql.C
 def _driver(connection: Connection) -> "Driver[Any]":
     driver = connection.connection.driver_connection
     if not isinstance(driver, Driver):
-        raise TypeError(f"COPY wants psycopg, not {type(driver)}")
+        raise TypeError(f"COPY needs a psycopg connection, not {type(driver)}")
     return driver

@@ -1,4 +1,4 @@
-"""Opens what work on the whole catalogue needs, beside the service or without it: moving, bringing in line, looking."""
+"""Open the resources of reindex, sync and reports, with or without a running service."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -17,21 +17,21 @@ from app.quality.content import Content, read_content
 from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo, find, read_info
 
-_MORE_TIME = 3
+_TIME_FACTOR = 3
 
 
 @contextmanager
 def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, CheckpointInfo]]:
-    """Opens what moving the catalogue to another network needs.
+    """Open the resources of a reindex.
 
     Raises:
-        LookalikeError: something cannot be opened; the text says what to do.
+        LookalikeError: a resource cannot be opened; the message says what to do.
     """
     path = find(model)
     with ExitStack() as stack:
         with supervised_start(settings):
             database = stack.enter_context(open_database(settings))
-            network = stack.enter_context(open_network(_generous(settings), path))
+            network = stack.enter_context(open_network(_with_longer_timeout(settings), path))
         with database.begin() as session:
             generation = generations.find_or_create(
                 session, network.info, path, settings.vector_dtype, settings.index_backend
@@ -47,38 +47,38 @@ def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, Ch
 
 @contextmanager
 def open_sync(settings: Settings) -> Iterator[Sync]:
-    """Opens what bringing Milvus in line with the catalogue needs; a collection that is lost is made anew, empty."""
+    """Open the resources of a sync; a lost collection is created again, empty."""
     with open_database(settings) as database:
         with database.asking() as session:
             generation = queries.generation_in_use(session)
         if generation is None or generation.index_backend != "milvus":
-            raise LookalikeError("The index is not in Milvus but in files; `lookalike check --repair` mends those.")
+            raise LookalikeError("The index is in local files, not in Milvus. Use `lookalike check --repair`.")
         with ExitStack() as stack:
             with supervised_start(settings):
-                network = stack.enter_context(open_network(_generous(settings), find(generation.model)))
+                network = stack.enter_context(open_network(_with_longer_timeout(settings), find(generation.model)))
             index = stack.enter_context(closing(open_in_milvus(database, generation, places(settings), anew=True)))
             generations.require_same(generation, network.info)
             encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
             yield Sync(database, open_pictures(settings.storage_url, settings.data_dir), index, encodings)
 
 
-def _generous(settings: Settings) -> Settings:
-    """Leaves pictures that were accepted once more time: the same work takes longer beside other work."""
-    return settings.model_copy(update={"max_decode_cpu_seconds": _MORE_TIME * settings.max_decode_cpu_seconds})
+def _with_longer_timeout(settings: Settings) -> Settings:
+    """Raise the time limit of decoding: images that were accepted once may take longer under load."""
+    return settings.model_copy(update={"max_decode_cpu_seconds": _TIME_FACTOR * settings.max_decode_cpu_seconds})
 
 
 @contextmanager
 def open_content(settings: Settings) -> Iterator[tuple[Content, VectorFile, CheckpointInfo]]:
-    """Opens the catalogue as it is now, to look at; the service may run meanwhile.
+    """Open a read-only snapshot of the catalogue; the service may run meanwhile.
 
     Raises:
-        LookalikeError: there is nothing in it, or something cannot be opened; the text says what to do.
+        LookalikeError: the catalogue is empty, or a resource cannot be opened; the message says what to do.
     """
     with open_database(settings) as database, kept_whole(settings.data_dir / "vectors"):
         with database.snapshot() as session:
             generation = queries.generation_in_use(session)
             if generation is None:
-                raise LookalikeError("The catalogue is empty. `lookalike index FOLDER` fills it.")
+                raise LookalikeError("The catalogue is empty. Add images with `lookalike index FOLDER`.")
             content = read_content(session, generation)
         with vectors_of(database, generation, places(settings), content.entries.slots) as vectors:
             yield content, vectors, read_info(find(generation.model))

@@ -1,1 +1,1 @@
-"""Opening models, and switching between them while requests are under way."""
+"""Open models, and switch between them without downtime."""

@@ -1,4 +1,4 @@
-"""What answers: a generation with all that works with it, and the ways to it that stay when another takes its place."""
+"""The active index version with its components, and proxies that always use the active one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from models.checkpoint.info import CheckpointInfo
 
 @dataclass(frozen=True)
 class OpenGeneration:
-    """A generation that can answer: its network and index, and what works with them."""
+    """An index version that can serve requests: its network and index, and the components bound to them."""
 
     generation_id: int
     network: CheckpointInfo
@@ -36,54 +36,54 @@ class OpenGeneration:
     ingest: Ingest
 
     def take_over(self) -> None:
-        """Hears that from now on it is the one that answers."""
+        """Called when this index version becomes the active one."""
         self.follower.take_over()
 
 
 class Searches:
-    """Searches with whichever network the catalogue uses."""
+    """Run searches on the active index version."""
 
     def __init__(self, handover: Handover[OpenGeneration]) -> None:
         self._handover = handover
 
     def by_picture(self, data: bytes, options: SearchOptions) -> Answer[Shown]:
-        """Finds what looks like an uploaded picture; see `Searcher.by_picture`."""
-        return self._handover.do(lambda now: _signed(now, now.searcher.by_picture(data, options)))
+        """Search with an uploaded image; see `Searcher.by_picture`."""
+        return self._handover.do(lambda active: _with_fingerprint(active, active.searcher.by_picture(data, options)))
 
     def by_id(self, picture_id: int, options: SearchOptions) -> Answer[Shown]:
-        """Finds what looks like a picture of the catalogue; see `Searcher.by_id`."""
-        return self._handover.do(lambda now: _signed(now, now.searcher.by_id(picture_id, options)))
+        """Search with an image of the catalogue; see `Searcher.by_id`."""
+        return self._handover.do(lambda active: _with_fingerprint(active, active.searcher.by_id(picture_id, options)))
 
 
 class Additions:
-    """Adds, describes and deletes with whichever network the catalogue uses."""
+    """Add, change and delete images through the active index version."""
 
     def __init__(self, handover: Handover[OpenGeneration]) -> None:
         self._handover = handover
 
     def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
-        """Puts pictures into the catalogue; see `Ingest.add`."""
-        return self._handover.do(lambda now: now.ingest.add(uploads, stop))
+        """Add or replace images; see `Ingest.add`."""
+        return self._handover.do(lambda active: active.ingest.add(uploads, stop))
 
     def describe(self, picture_id: int, given: Given) -> Picture:
-        """Changes what is said of a picture; see `Ingest.describe`."""
-        return self._handover.do(lambda now: now.ingest.describe(picture_id, given))
+        """Change an image's label and metadata; see `Ingest.describe`."""
+        return self._handover.do(lambda active: active.ingest.describe(picture_id, given))
 
     def delete(self, picture_id: int) -> None:
-        """Deletes a picture; see `Ingest.delete`."""
-        self._handover.do(lambda now: now.ingest.delete(picture_id))
+        """Delete an image; see `Ingest.delete`."""
+        self._handover.do(lambda active: active.ingest.delete(picture_id))
 
 
 class Pictures:
-    """Prepares pictures as whichever network the catalogue uses reads them."""
+    """Decode and resize images for the active network."""
 
     def __init__(self, handover: Handover[OpenGeneration]) -> None:
         self._handover = handover
 
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
-        """Decodes a picture, or a crop of it."""
-        return self._handover.do(lambda now: now.prepare(data, thumbnail=thumbnail, crop=crop))
+        """Decode an image, or a crop of it."""
+        return self._handover.do(lambda active: active.prepare(data, thumbnail=thumbnail, crop=crop))
 
 
-def _signed(now: OpenGeneration, answer: Answer[Shown]) -> Answer[Shown]:
-    return replace(answer, model=now.network.fingerprint)
+def _with_fingerprint(active: OpenGeneration, answer: Answer[Shown]) -> Answer[Shown]:
+    return replace(answer, model=active.network.fingerprint)

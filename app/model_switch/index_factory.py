@@ -1,4 +1,4 @@
-"""Opens the index that holds a generation: in this machine's files and memory, or in Milvus."""
+"""Open the index of an index version: local (files and memory) or Milvus."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,24 +21,24 @@ from app.search.index import Index, LocalIndex
 if TYPE_CHECKING:
     from app.search.milvus.index import MilvusIndex
 
-# F7 of so many pictures is some megabytes.
-_AT_A_TIME = 1000
+# F7 of a batch takes some megabytes.
+_BATCH = 1000
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where indexes may be.
+    """Locations of indexes.
 
     Attributes:
-        data_dir: the folder that vector files are in.
-        milvus_uri: the address of a Milvus, or the path of a file that milvus-lite keeps; None for none.
+        data_dir: the data folder; vector files are in its `vectors`.
+        milvus_uri: the address of a Milvus server, or the path of a Milvus Lite file; None if there is none.
     """
 
     data_dir: Path
     milvus_uri: str | None
 
     def vector_file(self, generation: Generation, disk: Disk | None = None) -> VectorFile:
-        """Opens the file with a generation's vectors."""
+        """Open the vector file of an index version."""
         kind = vector_type(generation.vector_dtype)
         path = self.data_dir / "vectors" / f"{generation.id}.{kind}"
         return VectorFile(path, generation.feature_dim, kind, disk)
@@ -47,23 +47,25 @@ class Places:
 def open_index(
     database: Database, generation: Generation, places: Places, disk: Disk | None = None, *, anew: bool = False
 ) -> Index:
-    """Opens the index that a generation is in, whatever the settings say of new ones; empty until it follows.
+    """Open the index of an index version, in the backend recorded for it.
+
+    A local index is empty until it is synced with the catalogue.
 
     Args:
-        database: the truth.
-        generation: what is in it.
-        places: where indexes may be.
-        disk: hears of vector files that cannot be written.
-        anew: whether to begin with nothing where Milvus has lost it, instead of an error.
+        database: the catalogue.
+        generation: the index version.
+        places: the locations of indexes.
+        disk: notified of write errors on the vector file.
+        anew: create a Milvus collection that is missing, instead of raising an error.
 
     Raises:
-        LookalikeError: it cannot be opened; the text says what to do.
+        LookalikeError: it cannot be opened; the message says what to do.
     """
     if generation.index_backend == "local":
         return LocalIndex(generation.bits, places.vector_file(generation, disk))
     if generation.index_backend != "milvus":
         raise LookalikeError(
-            f"The catalogue's index is in {generation.index_backend}, which this version does not know."
+            f"The catalogue's index backend {generation.index_backend!r} is unknown to this version. Update Lookalike."
         )
     return open_in_milvus(database, generation, places, anew=anew)
 
@@ -72,9 +74,9 @@ def open_index(
 def vectors_of(
     database: Database, generation: Generation, places: Places, slots: NDArray[np.int64]
 ) -> Iterator[VectorFile]:
-    """Opens a generation's vectors as a file; from Milvus, those at some slots are copied into one for so long.
+    """Open the vectors of an index version as a file; with Milvus, copy those at the given slots to a temporary one.
 
-    Who looks at all vectors many times is better off with a file beside it.
+    For work that reads all vectors several times.
     """
     if generation.index_backend == "local":
         with closing(places.vector_file(generation)) as vectors:
@@ -85,29 +87,29 @@ def vectors_of(
         TemporaryDirectory(prefix="lookalike-") as folder,
         closing(Places(Path(folder), None).vector_file(generation)) as vectors,
     ):
-        for first in range(0, len(slots), _AT_A_TIME):
-            there, features = index.collection.vectors(slots[first : first + _AT_A_TIME])
-            if len(there):
-                vectors.write(there, features.astype(np.float32))
+        for first in range(0, len(slots), _BATCH):
+            present, features = index.collection.vectors(slots[first : first + _BATCH])
+            if len(present):
+                vectors.write(present, features.astype(np.float32))
         yield vectors
 
 
 def open_in_milvus(database: Database, generation: Generation, places: Places, *, anew: bool = False) -> "MilvusIndex":
-    """Opens the index of a generation that is in Milvus; see `open_index`."""
-    # Only where it is chosen: with its client come half a second and a hundred megabytes.
+    """Open an index version in Milvus; see `open_index`."""
+    # Imported on use: its client takes half a second and a hundred megabytes.
     from app.search.milvus.collection import Collection
     from app.search.milvus.connection import Connection
     from app.search.milvus.index import MilvusIndex
 
     if places.milvus_uri is None:
-        raise LookalikeError("The catalogue's index is in Milvus: LOOKALIKE_MILVUS_URI has to say where that is.")
+        raise LookalikeError("The catalogue's index is in Milvus. Set LOOKALIKE_MILVUS_URI to its address.")
     with database.asking() as session:
-        name, filled = collection_name(session, generation), has_encodings(session, generation.id)
+        name, has_rows = collection_name(session, generation), has_encodings(session, generation.id)
     half = vector_type(generation.vector_dtype) == "f16"
     connection = Connection(places.milvus_uri)
     collection = Collection(connection, name, generation.bits, generation.feature_dim, half=half)
     try:
-        if filled and not anew and not collection.exists():
+        if has_rows and not anew and not collection.exists():
             raise collection.lost()
         collection.make()
     except LookalikeError:

@@ -1,4 +1,4 @@
-"""Opens a network: the encoder, and the processes that decode images for it."""
+"""Open a network: the encoder, and the decode workers for it."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from models.checkpoint.info import CheckpointInfo
 
 @dataclass(frozen=True)
 class OpenNetwork:
-    """A network that runs, what prepares pictures for it, and what ends that at once, whatever it is doing."""
+    """An open network: its encoder, its preparer, and a function that interrupts all decoding at once."""
 
     info: CheckpointInfo
     encoder: Encoder
@@ -25,13 +25,13 @@ class OpenNetwork:
     interrupt: Callable[[], None] = lambda: None
 
 
-# Opens a network by what the catalogue calls it, as `open_network` does.
+# The signature of `open_network`; takes a checkpoint by the name that the catalogue has for it.
 Networks = Callable[[Settings, str], AbstractContextManager[OpenNetwork]]
 
 
 @contextmanager
 def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNetwork]:
-    """Opens a checkpoint, and starts the processes that decode pictures for it."""
+    """Open a checkpoint and start its decode workers."""
     startup.step(f"opening the network {checkpoint}")
     encoder, info = open_encoder(checkpoint, settings.device, settings.inference_precision, model_cache(settings))
     with closing(encoder), closing(open_sandbox(settings, info)) as prepare:
@@ -39,17 +39,17 @@ def open_network(settings: Settings, checkpoint: str | Path) -> Iterator[OpenNet
 
 
 def open_sandbox(settings: Settings, network: CheckpointInfo) -> Sandbox:
-    """Starts the processes that decode pictures, this worker's share of them."""
-    decoders = settings.decode_workers or os.cpu_count() or 1
+    """Start this server process's share of the decode workers."""
+    workers = settings.decode_workers or os.cpu_count() or 1
     job = Job(network.preprocess, limits_of(settings))
-    return Sandbox(job, max(decoders // settings.workers, 1), settings.max_decode_cpu_seconds)
+    return Sandbox(job, max(workers // settings.workers, 1), settings.max_decode_cpu_seconds)
 
 
 def limits_of(settings: Settings) -> DecodeLimits:
-    """Returns the settings' limits on pictures."""
+    """Limits on images, from the settings."""
     return DecodeLimits(settings.max_image_bytes, settings.max_image_pixels)
 
 
 def model_cache(settings: Settings) -> Path:
-    """Returns the folder of networks as converted for this machine; it may be deleted at any time."""
+    """The cache folder of networks converted for this machine; it may be deleted at any time."""
     return settings.model_cache_dir or settings.data_dir / "networks"

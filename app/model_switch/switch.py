@@ -1,8 +1,8 @@
-"""Going over from one network to the next while requests are under way, so that none of them fails or waits.
+"""Zero-downtime switch between index versions.
 
-Before the catalogue moves to another network, every process opens that network's generation beside its own
-(`prepare`). The first request that finds the catalogue moved goes over and is done again with the new one; requests
-that the old one is at work on end with it, and then it is closed. Knows nothing of networks.
+Before the catalogue switches to another index version, every process opens it beside its own (`prepare`). The first
+request that meets the switch activates the new version and is repeated with it; requests in progress end with the old
+one, which is then closed. Independent of what an index version consists of.
 """
 
 import logging
@@ -20,43 +20,43 @@ from models.errors import ModelError
 
 log = logging.getLogger(__name__)
 
-_EVERY_S, _AGAIN_S = 1.0, 10.0
-# Long enough for the first look of a start, which others wait for.
-_FIRST_LOOK_S = 10.0
+_POLL_S, _RETRY_S = 1.0, 10.0
+# The start waits for the first poll, at most this long.
+_FIRST_POLL_TIMEOUT_S = 10.0
 
 
-class Opened(Protocol):
-    """A generation that can answer."""
+class Switchable(Protocol):
+    """An open index version."""
 
     @property
     def generation_id(self) -> int:
-        """Which one."""
+        """Its id."""
         ...
 
     def take_over(self) -> None:
-        """Hears that from now on it is the one that answers."""
+        """Called when it becomes the active one."""
         ...
 
 
-OpenedT = TypeVar("OpenedT", bound=Opened)
+OpenedT = TypeVar("OpenedT", bound=Switchable)
 Result = TypeVar("Result")
 
 
-class _Held(Generic[OpenedT]):
-    """What is open, and how many requests it is at work on; closed when it is retired and the last of them ends."""
+class _RefCounted(Generic[OpenedT]):
+    """A reference-counted resource; closed when it is retired and its last user has left."""
 
     def __init__(self, manager: AbstractContextManager[OpenedT]) -> None:
         self._manager, self.opened = manager, manager.__enter__()
         self._users, self._retired, self._counting = 0, False, threading.Lock()
 
     def enter(self) -> bool:
-        """Counts a user; tells whether there is still something to use."""
+        """Add a user; return False if the resource is retired."""
         with self._counting:
             self._users += not self._retired
             return not self._retired
 
     def leave(self) -> None:
-        """Counts a user less."""
+        """Remove a user; close the resource if it was the last one of a retired resource."""
         with self._counting:
             self._users -= 1
             last = self._retired and not self._users
@@ -64,7 +64,7 @@ class _Held(Generic[OpenedT]):
             self._manager.__exit__(None, None, None)
 
     def retire(self) -> None:
-        """Takes no more users."""
+        """Accept no more users; close the resource once it has none."""
         with self._counting:
             idle = not self._retired and not self._users
             self._retired = True
@@ -73,10 +73,10 @@ class _Held(Generic[OpenedT]):
 
 
 class Handover(Generic[OpenedT]):
-    """The generation that this process answers with, and the one that comes next.
+    """The active index version of this process, and those prepared to follow it.
 
     Args:
-        first: the generation to begin with.
+        first: the index version to start with.
         following: opens another one by its id, before the catalogue uses it.
     """
 
@@ -85,28 +85,28 @@ class Handover(Generic[OpenedT]):
         first: AbstractContextManager[OpenedT],
         following: Callable[[int], AbstractContextManager[OpenedT]],
     ) -> None:
-        self._following, self._changing = following, threading.Lock()
-        self._current, self._next = _Held(first), list[_Held[OpenedT]]()
+        self._open_version, self._changing = following, threading.Lock()
+        self._current, self._next = _RefCounted(first), list[_RefCounted[OpenedT]]()
 
     @property
     def current(self) -> OpenedT:
-        """The generation that answers now; may be closed any time that it is not in use by `do`."""
+        """The active index version. Outside of `do` it may be closed at any time."""
         return self._current.opened
 
     @property
     def open_ids(self) -> set[int]:
-        """The generations that this process can answer with."""
+        """The ids of all open index versions."""
         return {held.opened.generation_id for held in (self._current, *self._next)}
 
     def do(self, work: Callable[[OpenedT], Result]) -> Result:
-        """Has the current generation do something; the next one does it again where the catalogue has moved.
+        """Run a function with the active index version, again with the new one if the catalogue has switched.
 
         Raises:
-            UnavailableError: the catalogue has moved to a network that cannot be opened here.
+            UnavailableError: the catalogue has switched to a network that cannot be opened here.
         """
         while True:
             try:
-                with self._using() as opened:
+                with self._acquired() as opened:
                     return work(opened)
             except CatalogueMovedError as moved:
                 if moved.generation_id is None:
@@ -114,14 +114,14 @@ class Handover(Generic[OpenedT]):
                 self.go_over(moved.generation_id)
 
     def prepare(self, generation_id: int) -> None:
-        """Opens a generation that the catalogue will use soon."""
+        """Open an index version that the catalogue will use soon."""
         with self._changing:
             if generation_id not in self.open_ids:
                 self._next.append(self._open(generation_id))
-                log.info("ready to go over to generation %d", generation_id)
+                log.info("index version %d prepared", generation_id)
 
     def go_over(self, generation_id: int) -> None:
-        """Answers with the generation that the catalogue uses; what the old one is at work on it ends.
+        """Activate an index version; requests in progress end with the old one.
 
         Raises:
             UnavailableError: it cannot be opened.
@@ -135,11 +135,11 @@ class Handover(Generic[OpenedT]):
             following.opened.take_over()
             self._next = [held for held in self._next if held is not following]
             self._current = following
-        log.info("went over to generation %d", generation_id)
+        log.info("switched to index version %d", generation_id)
         before.retire()
 
     def keep_only(self, wanted: set[int]) -> None:
-        """Closes what was prepared and is no longer wanted."""
+        """Close prepared index versions that are no longer wanted."""
         with self._changing:
             dropped = [held for held in self._next if held.opened.generation_id not in wanted]
             self._next = [held for held in self._next if held not in dropped]
@@ -147,12 +147,12 @@ class Handover(Generic[OpenedT]):
             held.retire()
 
     def close(self) -> None:
-        """Closes everything as soon as nobody is at work on it."""
+        """Close everything, each once its requests have ended."""
         self.keep_only(set())
         self._current.retire()
 
     @contextmanager
-    def _using(self) -> Iterator[OpenedT]:
+    def _acquired(self) -> Iterator[OpenedT]:
         held = self._current
         while not held.enter():
             if held is self._current:
@@ -163,28 +163,28 @@ class Handover(Generic[OpenedT]):
         finally:
             held.leave()
 
-    def _open(self, generation_id: int) -> _Held[OpenedT]:
+    def _open(self, generation_id: int) -> _RefCounted[OpenedT]:
         try:
-            return _Held(self._following(generation_id))
+            return _RefCounted(self._open_version(generation_id))
         except (LookalikeError, ModelError, OSError) as error:
             raise UnavailableError(
-                f"The catalogue uses another network now, which cannot be opened here: {error} "
-                "Put that right, or move back with `lookalike reindex`. Restart the service if that does not help."
+                f"The catalogue has switched to a network that cannot be opened here: {error} "
+                "Fix this, or switch back with `lookalike reindex`. Restart the service if that does not help."
             ) from error
 
 
 class Watch:
-    """Looks every second whether the catalogue will move or has moved, and tells others what is open here."""
+    """Poll for model switches every second, and publish which index versions are open in this process."""
 
     def __init__(self, database: Database, handover: Handover[OpenedT]) -> None:
         self._database, self._handover = database, handover
-        self._ending, self._looked = threading.Event(), threading.Event()
+        self._ending, self._polled = threading.Event(), threading.Event()
         self._failed = dict[int, float]()
-        self._thread = threading.Thread(target=self._run, name="handover", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="model-switch", daemon=True)
 
     def __enter__(self) -> "Watch":
         self._thread.start()
-        self._looked.wait(_FIRST_LOOK_S)
+        self._polled.wait(_FIRST_POLL_TIMEOUT_S)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -195,24 +195,24 @@ class Watch:
         while not self._ending.is_set():
             try:
                 with presence(self._database) as present:
-                    self._look_until_it_ends(present)
+                    self._poll_until_stopped(present)
             except UnavailableError as error:
-                # Requests say so themselves; here it is only tried again.
-                log.info("cannot look whether the catalogue moves: %s", error)
-                self._ending.wait(_EVERY_S)
-            except Exception:  # nobody would start this thread again, and its process would miss every later move
-                log.exception("cannot look whether the catalogue moves")
-                self._ending.wait(_AGAIN_S)
+                # Requests report this error themselves.
+                log.info("polling for a model switch failed: %s", error)
+                self._ending.wait(_POLL_S)
+            except Exception:  # without this thread the process would miss every later switch
+                log.exception("polling for a model switch failed")
+                self._ending.wait(_RETRY_S)
 
-    def _look_until_it_ends(self, present: Presence) -> None:
+    def _poll_until_stopped(self, present: Presence) -> None:
         while True:
-            self._look(present)
-            self._looked.set()
-            if self._ending.wait(_EVERY_S):
+            self._poll(present)
+            self._polled.set()
+            if self._ending.wait(_POLL_S):
                 return
 
-    def _look(self, present: Presence) -> None:
-        # In this order: who no longer wants a generation to be prepared has made it the one in use, or given up.
+    def _poll(self, present: Presence) -> None:
+        # In this order: a process drops its WANTED lock after it has switched to that index version, or has failed.
         wanted = set(held_by(present.connection, Role.WANTED))
         used = id_in_use(present.connection)
         if used is not None:
@@ -223,11 +223,11 @@ class Watch:
         present.hold_only(Role.OPEN, self._handover.open_ids)
 
     def _try(self, generation_id: int, step: Callable[[int], None]) -> None:
-        """Takes a step; one that failed is tried again after a while, sooner only by a request that needs it."""
+        """Run a step; after a failure skip it for a while, unless a request needs it sooner."""
         if time.monotonic() < self._failed.get(generation_id, 0.0):
             return
         try:
             step(generation_id)
         except UnavailableError as error:
             log.warning("%s", error)
-            self._failed[generation_id] = time.monotonic() + _AGAIN_S
+            self._failed[generation_id] = time.monotonic() + _RETRY_S

@@ -50,7 +50,7 @@ def test_rejected_entries_are_listed_with_their_reasons(client: TestClient) -> N
     reasons = {item["name"][:10]: item["reason"] for item in now["rejections"]}
     assert "not a picture" in reasons["broken.jpg"]
     assert "longer than 512" in reasons["k" * 10]
-    assert reasons["line 3 of "] == "There is no file gone.png."
+    assert reasons["line 3 of "] == "The archive has no file gone.png."
     (stored,) = client.get("/images").json()["items"]
     assert (stored["key"], stored["metadata"]) == ("sku-1", {"price": 3})
 

@@ -95,7 +95,7 @@ def test_shutdown_waits_only_briefly_for_images_in_progress(
 def test_archive_that_compromises_its_reader_fails_its_job_only(client: TestClient, harm: str) -> None:
     job_id = send(client, tarred({**pictures(3), f"{harm}.jpg": b"", "later.png": drawing(9)}))
     now = ended(client, job_id)
-    assert (now["state"], now["error"]) == ("failed", "The archive made its reader fail.")
+    assert (now["state"], now["error"]) == ("failed", "The archive crashed its reader process. See the log.")
     assert (now["created"], now["rejected"]) == (3, 1), "earlier entries are kept"
     assert now["rejections"][0]["reason"] == now["error"]
     assert ended(client, send(client, zipped({"next.png": drawing(4)})))["state"] == "done"
@@ -108,7 +108,7 @@ def test_job_fails_after_its_reader_is_killed_three_times(client: TestClient, se
     following = send(client, zipped({"next.png": drawing(4)}))
     now = ended(client, job_id)
     assert (now["state"], now["attempts"], now["created"]) == ("failed", jobs.MOST_ATTEMPTS, 3)
-    assert "was killed, perhaps because memory ran out. That happened 3 times in a row." in now["error"]
+    assert "was killed, perhaps because memory ran out. This happened 3 times in a row." in now["error"]
     assert ended(client, following)["state"] == "done"
     until(lambda: not left(settings))
 
@@ -137,7 +137,7 @@ def test_job_that_kills_the_service_three_times_fails_and_the_next_one_runs(tmp_
     with serving(data_dir) as (client, process, _):
         now = ended(client, job_id)
         assert now["state"] == "failed"
-        assert "Given up after 3 attempts" in now["error"]
+        assert "Failed after 3 attempts" in now["error"]
         assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
         process.terminate()
         process.wait(60)
@@ -158,7 +158,7 @@ def test_planned_stops_do_not_count_as_attempts(settings: Settings, endless: byt
 
 def test_waits_do_not_count_as_attempts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits do not count, even if the database is unavailable when the attempt is given back."""
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.01)
+    monkeypatch.setattr(job_runner, "_POLL_S", 0.01)
     tries = 0
 
     def full(*_: object) -> list[Added]:
@@ -207,7 +207,7 @@ def test_archives_larger_than_declared_are_rejected_with_the_reason(client: Test
     rows = zipped({"metadata.csv": b"file\n" + b"a\n" * 600_000})
     columns = zipped({"metadata.csv": b"file" + b",a" * 100_000 + b"\n"})
     for archive, state, reason in (
-        (bomb, "done", "more than the 1,000 bytes that it declares"),
+        (bomb, "done", "more than the declared 1,000 bytes"),
         (rows, "failed", "metadata.csv: has more than 500,000 rows. Split it"),
         (columns, "failed", "metadata.csv: has more than 1,000 columns"),
     ):

@@ -45,7 +45,7 @@ def test_restart_continues_a_job(settings: Settings, monkeypatch: pytest.MonkeyP
 def test_only_the_process_with_the_advisory_lock_runs_jobs(
     client: TestClient, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.05)
+    monkeypatch.setattr(job_runner, "_POLL_S", 0.05)
     with turn(database) as mine, turn(database) as other:
         assert (mine, other) == (True, False)
         job_id = send(client, zipped(pictures(10)))
@@ -57,7 +57,7 @@ def test_only_the_process_with_the_advisory_lock_runs_jobs(
 
 
 def test_two_processes_never_run_the_same_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.01)
+    monkeypatch.setattr(job_runner, "_POLL_S", 0.01)
     with opened(settings) as one, opened(settings) as other:
         ids = [send(client, zipped(pictures(130))) for client in (one, other, one)]
         found = [counts(ended(client, job_id)) for client, job_id in zip((other, one, other), ids, strict=True)]
@@ -67,7 +67,7 @@ def test_two_processes_never_run_the_same_job(settings: Settings, monkeypatch: p
 def test_job_waits_while_the_service_is_unavailable_and_reports_why(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_runner, "_EVERY_S", 0.05)
+    monkeypatch.setattr(job_runner, "_POLL_S", 0.05)
     gate = Gate(monkeypatch)
     gate.open.set()
     with monkeypatch.context() as patched:
@@ -86,12 +86,12 @@ def test_unexpected_exception_fails_its_job_only(client: TestClient, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(Ingest, "add", lambda *_: 1 / 0)
         now = ended(client, send(client, zipped(pictures(1))))
-    assert (now["state"], now["error"]) == ("failed", "Something went wrong here; the server's log says what.")
+    assert (now["state"], now["error"]) == ("failed", "Internal error. See the server's log.")
     assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
 
 
 def test_runner_survives_an_unexpected_exception(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_runner, "_AGAIN_S", 0.05)
+    monkeypatch.setattr(job_runner, "_RETRY_S", 0.05)
     tried = threading.Event()
 
     def fail(*_: object) -> None:

@@ -215,7 +215,7 @@ def test_truncated_original_is_copied_again(service: Service, elsewhere: Setting
     save(service, tmp_path / "backup")
     whole = rotten.read_bytes()
     rotten.write_bytes(whole[:-1] + b"?")
-    with pytest.raises(LookalikeError, match=f"1 of 3 pictures have no intact original.*{rotten.name}"):
+    with pytest.raises(LookalikeError, match=f"1 of 3 images have no intact original.*{rotten.name}"):
         restored(elsewhere, tmp_path / "backup")
     rotten.write_bytes(whole)
     restored(elsewhere, tmp_path / "backup")
@@ -249,13 +249,13 @@ def test_incomplete_backup_is_refused(service: Service, elsewhere: Settings, tmp
     manifest = tmp_path / "backup" / "manifest.json"
     whole = manifest.read_text()
     manifest.unlink()
-    with pytest.raises(LookalikeError, match="not a whole backup"):
+    with pytest.raises(LookalikeError, match="not a complete backup"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(json.dumps(json.loads(whole) | {"revision": "another"}))
     with pytest.raises(LookalikeError, match="Use a newer one"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(json.dumps({name: value for name, value in json.loads(whole).items() if name != "columns"}))
-    with pytest.raises(LookalikeError, match="Restore it with that, then update"):
+    with pytest.raises(LookalikeError, match="Restore it with that version, then update"):
         restored(elsewhere, tmp_path / "backup")
     manifest.write_text(whole)
     restored(elsewhere, tmp_path / "backup")

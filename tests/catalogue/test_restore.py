@@ -126,9 +126,9 @@ def test_folder_without_a_backup_is_refused(source: Path, elsewhere: Settings, t
     assert "nowhere is not a folder" in refusal_message(elsewhere, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert "has no manifest.json" in refusal_message(elsewhere, tmp_path / "empty")
-    assert f"Name the whole one: {source}." in refusal_message(elsewhere, snapshot_folder(source))
+    assert f"Use its parent folder: {source}." in refusal_message(elsewhere, snapshot_folder(source))
     (source / "manifest.json").unlink()
-    assert "was cut off before its manifest.json was written" in refusal_message(elsewhere, source)
+    assert "ended before manifest.json was written" in refusal_message(elsewhere, source)
 
 
 @pytest.mark.parametrize("written", ["", "{", "[]", "null", '"text"', "[" * 100_000, "\x00", "{}"])
@@ -150,8 +150,8 @@ def test_unreadable_manifest_is_reported_as_damaged(source: Path, elsewhere: Set
 def test_invalid_manifest_values_are_named(source: Path, elsewhere: Settings, name: str, values: list[object]) -> None:
     for value in values:
         change_manifest(source, **{name: value})
-        message = refusal_message(elsewhere, source)
-        assert f"its {name} is missing or has an odd value" in message, (value, message)
+        sentence = refusal_message(elsewhere, source)
+        assert f"{name!r} is missing or invalid" in sentence, (value, sentence)
 
 
 def test_missing_backup_folder_is_named(source: Path, elsewhere: Settings) -> None:
@@ -181,7 +181,7 @@ def test_missing_or_truncated_table_is_named(source: Path, elsewhere: Settings) 
 def test_changed_byte_in_a_table_is_detected(source: Path, elsewhere: Settings) -> None:
     table = snapshot_folder(source) / "tables" / "encodings"
     flip(table, table.stat().st_size // 2)
-    assert f"{table} is damaged: its checksum is not the one in the manifest" in refusal_message(elsewhere, source)
+    assert f"{table} is damaged: its checksum differs from the manifest" in refusal_message(elsewhere, source)
 
 
 @pytest.mark.slow
@@ -219,16 +219,16 @@ def empty(elsewhere: Settings) -> None:
 
 def test_too_few_rows_are_refused(source: Path, elsewhere: Settings) -> None:
     change_manifest(source, pictures=217)
-    assert f"it has {COUNT} rows, and the manifest says 217" in refusal_message(elsewhere, source)
+    assert f"it has {COUNT} rows, but the manifest says 217" in refusal_message(elsewhere, source)
 
 
 def test_missing_originals_are_named_and_can_be_skipped(source: Path, elsewhere: Settings) -> None:
     original(source, 3).unlink()
     cut(original(source, 4), 10)
-    message = refusal_message(elsewhere, source)
-    assert f"2 of {COUNT} pictures have no intact original" in message
-    assert all(f"key-{one} ({original(source, one).name})" in message for one in (3, 4))
-    assert "--allow-missing" in message
+    sentence = refusal_message(elsewhere, source)
+    assert f"2 of {COUNT} images have no intact original" in sentence
+    assert all(f"key-{one} ({original(source, one).name})" in sentence for one in (3, 4))
+    assert "--allow-missing" in sentence
     flip(original(source, 5), 60)
     found = restored(elsewhere, source, without_missing=True)
     assert (found.pictures, found.lacking.pictures) == (COUNT, 3)
@@ -239,8 +239,8 @@ def test_missing_originals_are_named_and_can_be_skipped(source: Path, elsewhere:
 def test_damaged_originals_abort_the_restore_and_leave_no_files(source: Path, elsewhere: Settings) -> None:
     for one in (2, 7):
         flip(original(source, one), 60)
-    message = refusal_message(elsewhere, source)
-    assert f"2 of {COUNT} pictures have no intact original" in message
+    sentence = refusal_message(elsewhere, source)
+    assert f"2 of {COUNT} images have no intact original" in sentence
     for one in (2, 7):
         flip(original(source, one), 60)
     assert restored(elsewhere, source).lacking.pictures == 0
@@ -299,10 +299,10 @@ def test_unknown_vector_dtype_is_reported(service: Service, elsewhere: Settings,
     assert "index_versions is damaged" in refusal_message(elsewhere, tmp_path / "backup")
 
 
-def test_missing_checkpoint_is_named(source: Path, elsewhere: Settings) -> None:
-    (message,) = restored(elsewhere, source).checkpoints
-    assert f"({FAKE_NETWORK.fingerprint}) is not here" in message
-    assert "before the service starts" in message
+def test_a_checkpoint_that_is_not_here_is_named(source: Path, elsewhere: Settings) -> None:
+    (sentence,) = restored(elsewhere, source).checkpoints
+    assert f"({FAKE_NETWORK.fingerprint}) is missing" in sentence
+    assert "before you start the service" in sentence
 
 
 def test_second_concurrent_restore_is_refused(source: Path, elsewhere: Settings) -> None:
@@ -320,7 +320,7 @@ def test_second_concurrent_restore_is_refused(source: Path, elsewhere: Settings)
     thread = threading.Thread(target=first)
     thread.start()
     assert begun.wait(60)
-    with pytest.raises(LookalikeError, match="Another restore into this catalogue is under way"):
+    with pytest.raises(LookalikeError, match="Another restore into this catalogue is running"):
         restored(elsewhere, source)
     go_on.set()
     thread.join()
@@ -331,7 +331,7 @@ def test_second_concurrent_restore_is_refused(source: Path, elsewhere: Settings)
 def test_restore_into_a_running_service_is_refused(source: Path, elsewhere: Settings) -> None:
     with closing(Database(str(elsewhere.database_url))) as database, presence(database) as present:
         present.hold_only(Role.OPEN, {1})
-        assert "A service runs on this catalogue" in refusal_message(elsewhere, source)
+        assert "A service is running on this catalogue" in refusal_message(elsewhere, source)
     restored(elsewhere, source)
 
 

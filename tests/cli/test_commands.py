@@ -62,7 +62,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     assert "3 created" in said(result)
     assert "2 rejected" in said(result)
     assert "broken.jpg: This is not a picture" in said(result)
-    assert "gone.png: There is no such file." in said(result)
+    assert "gone.png: The file does not exist." in said(result)
     return data
 
 
@@ -133,7 +133,7 @@ def test_a_backup_comes_back_and_one_that_lacks_an_original_says_which(data: Pat
     whole = lost.read_bytes()
     lost.unlink()
     sentence = failed(run(new, "restore", str(backup)))
-    assert "1 of 3 pictures have no intact original" in sentence
+    assert "1 of 3 images have no intact original" in sentence
     assert lost.name in sentence
     assert "0 pictures" in said(run(new, "stats"))
     result = run(new, "restore", str(backup), "--allow-missing")
@@ -152,7 +152,7 @@ def test_a_backup_that_cannot_be_written_says_so(data: Path, tmp_path: Path) -> 
 
 
 def test_what_cannot_be_is_said_in_a_sentence(data: Path, folder: Path) -> None:
-    assert "is not there" in failed(run(data, "index", str(folder / "nowhere")))
+    assert "does not exist" in failed(run(data, "index", str(folder / "nowhere")))
     assert "is not a file" in failed(run(data, "search", str(folder)))
     assert "not a picture" in failed(run(data, "search", str(folder / "notes.txt")))
     assert "LOOKALIKE_PORT" in failed(run(data, "stats", LOOKALIKE_PORT="a thousand"))

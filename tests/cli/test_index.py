@@ -116,7 +116,7 @@ def test_archives_that_are_larger_than_they_look_are_refused_with_the_reason(dat
     (tmp_path / "bomb.zip").write_bytes(raw_zip([bomb, stored]))
     result = run(data, str(tmp_path / "bomb.zip"))
     assert (result.exit_code, summary(result).splitlines()[-1]) == (1, "1 rejected, 1 created")
-    assert "unpacks to more than the 1,000 bytes that it declares" in said(result)
+    assert "unpacks to more than the declared 1,000 bytes" in said(result)
     (tmp_path / "wide.csv").write_text("file" + ",x" * 1000 + "\n")
     result = run(data, str(tmp_path / "wide.csv"))
     assert (result.exit_code, type(result.exception)) == (1, SystemExit)
@@ -126,7 +126,7 @@ def test_archives_that_are_larger_than_they_look_are_refused_with_the_reason(dat
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["nowhere"], "nowhere: is not there"),
+        (["nowhere"], "nowhere: does not exist"),
         (["table.csv"], "has no column 'file'"),
         (["words.txt"], "is neither a folder, an archive"),
         (["folder", "--rejections", "nowhere/report.csv"], "--rejections: nowhere/report.csv cannot be written"),

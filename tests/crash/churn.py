@@ -1,7 +1,7 @@
-"""A process that adds and deletes pictures of the same bytes as others: `python -m tests.crash.churn`.
+"""Add and delete images with bytes shared by other processes: `python -m tests.crash.churn`.
 
-Files are stored and deleted slowly, so that all steps of several processes meet. Whatever was added must have its
-original until this process itself deletes the picture.
+Files are stored and deleted slowly, so that the steps of several processes interleave. An added image must keep its
+original until this process deletes it.
 """
 
 import logging
@@ -29,7 +29,7 @@ NUMBERS = 1
 
 
 class SlowFiles(PictureFiles):
-    """Stores and deletes files slowly."""
+    """Local storage with random delays."""
 
     def store(self, originals: Mapping[str, bytes]) -> None:
         super().store(originals)
@@ -40,8 +40,8 @@ class SlowFiles(PictureFiles):
         super().remove(sha256)
 
 
-def look(service: Service, key: str) -> int | None:
-    """Returns the id of a picture, whose original must be there; None where there is none."""
+def look_up(service: Service, key: str) -> int | None:
+    """Look up an image's id and verify its original; return None if there is no such image."""
     with service.database.asking() as session:
         found = session.execute(select(Picture.id, Picture.sha256).where(Picture.key == key)).one_or_none()
     if found is None:
@@ -51,26 +51,26 @@ def look(service: Service, key: str) -> int | None:
 
 
 def churn(service: Service, name: str, rounds: int) -> int:
-    """Adds and deletes; returns how many changes were refused for the moment."""
-    refused = 0
+    """Add and delete images; return the number of UnavailableErrors."""
+    unavailable = 0
     for _ in range(rounds):
         number = random.randrange(NUMBERS)
         key = f"{name}-{number}"
-        there = look(service, key)
+        image_id = look_up(service, key)
         try:
-            if there is not None:
-                service.ingest.delete(there)
+            if image_id is not None:
+                service.ingest.delete(image_id)
             else:
                 (added,) = service.ingest.add([Upload(drawing(number), key, {})])
                 assert added.status == "created", added
-                assert look(service, key) == added.id
+                assert look_up(service, key) == added.id
         except UnavailableError:
-            refused += 1
-    return refused
+            unavailable += 1
+    return unavailable
 
 
 def main() -> None:
-    """Takes a name, how many rounds, a data folder and a database."""
+    """Arguments: name, number of rounds, data folder, database URL."""
     logging.basicConfig(level=logging.ERROR)
     name, rounds, data_dir, url = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     settings = Settings(data_dir=data_dir, database_url=url, demo="off", auth="off", _env_file=None)
@@ -81,9 +81,9 @@ def main() -> None:
     ):
         sys.stdout.write("begins\n")
         sys.stdout.flush()
-        # All of them begin together, however long each took to start.
+        # All processes begin together.
         sys.stdin.readline()
-        sys.stdout.write(f"refused {churn(service, name, rounds)}\n")
+        sys.stdout.write(f"unavailable {churn(service, name, rounds)}\n")
 
 
 if __name__ == "__main__":

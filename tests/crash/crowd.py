@@ -1,4 +1,4 @@
-"""Rows of others in the catalogue, so that the service has something to load when it starts."""
+"""Fill a catalogue with synthetic rows, so that a start has something to load."""
 
 from contextlib import closing
 from functools import cached_property
@@ -16,15 +16,15 @@ from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
 
 class Crowd(Made):
-    """A made catalogue whose codes may be longer than its F7, which ITQ's may not."""
+    """A synthetic catalogue whose codes may be longer than F7, unlike those of ITQ."""
 
     @cached_property
     def _hyperplanes(self) -> tuple[Floats, Floats]:
         return lsh(self._draw(1000, (3, 0)), self.bits, self.seed)
 
 
-def put_a_crowd_into(data_dir: Path, rows: int) -> None:
-    """Fills an empty catalogue of the fake network with made pictures, which have no files."""
+def add_synthetic_rows(data_dir: Path, rows: int) -> None:
+    """Fill an empty catalogue of the fake network with synthetic images, without files."""
     settings = Settings(data_dir=data_dir, demo="off", _env_file=None)
     with open_database(settings) as database:
         with database.begin() as session:

@@ -1,9 +1,9 @@
-"""Lets a fuzzer that watches which lines are reached look for bytes that decoding does not expect.
+"""Coverage-guided fuzzing of the decoder, with Atheris.
 
     python -m tests.crash.fuzz_decode SECONDS
 
-It begins with a picture of each format and with files made to do harm. A refusal and a picture are fine; any other
-error ends it, with the bytes in a file. Pillow's own C code is not watched, only run.
+The seeds are an image of each format and the hostile files. Decoding may return an image or raise PictureRefusedError;
+any other error ends the run and writes the input to a file. Pillow's C code is not instrumented.
 """
 
 import sys
@@ -23,7 +23,7 @@ LIMITS = DecodeLimits(max_bytes=200_000, max_pixels=1_000_000)
 
 
 def decode_or_refuse(data: bytes) -> None:
-    """What may come of any bytes."""
+    """Decode bytes; PictureRefusedError is expected."""
     try:
         picture = decode(data, LIMITS, 64)
     except PictureRefusedError:
@@ -33,7 +33,7 @@ def decode_or_refuse(data: bytes) -> None:
 
 
 def main() -> None:
-    """Fuzzes for so many seconds."""
+    """Fuzz for the number of seconds in the first argument."""
     with TemporaryDirectory() as folder:
         seeds = [*every_format(gradient()).items(), *hostile_pictures(steps=4)]
         for number, (_, data) in enumerate(seeds):

@@ -1,4 +1,4 @@
-"""What Schemathesis is not to ask, because it would ask something else than it believes."""
+"""Schemathesis hooks: skip requests that form encoding would change."""
 
 from typing import Any
 
@@ -7,5 +7,5 @@ import schemathesis
 
 @schemathesis.hook
 def filter_body(_context: schemathesis.HookContext, body: Any) -> bool:
-    """In a form an empty list is no field at all, and a field that may be left out may be left out."""
+    """Skip empty lists, which a form encodes as an absent field."""
     return not (isinstance(body, dict) and [] in body.values())

@@ -1,4 +1,4 @@
-"""What was acknowledged, by whom it will be checked: the outside view of a service that dies now and then."""
+"""Ledger of acknowledged changes, to check a service that is killed against."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ PATIENCE_S = 20
 
 @dataclass
 class Ledger:
-    """Keys that must be there with their picture's number, keys that must not, and keys of which nobody knows."""
+    """Keys that must exist, with id and drawing number; keys that must not; and keys in an unknown state."""
 
     stored: dict[str, tuple[int, int]] = field(default_factory=dict)
     deleted: dict[str, int] = field(default_factory=dict)
@@ -31,13 +31,13 @@ class Ledger:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, client: httpx2.Client, pictures: int) -> None:
-        """Adds new pictures; while nobody has answered, nobody knows."""
+        """Add new images; their state is unknown until the response."""
         with self.lock:
             new = {f"key-{number}": number for number in (next(self.numbers) for _ in range(pictures))}
             self.unknown |= new.keys()
-        about = ", ".join(f'{{"key": "{key}"}}' for key in new)
+        metadata = ", ".join(f'{{"key": "{key}"}}' for key in new)
         files = [("images", (key, drawing(number))) for key, number in new.items()]
-        answer = client.post("/index", data={"metadata": f"[{about}]"}, files=files)
+        answer = client.post("/index", data={"metadata": f"[{metadata}]"}, files=files)
         if answer.status_code != 201:
             raise_unless_busy(answer)
             return
@@ -47,7 +47,7 @@ class Ledger:
                 self.unknown.discard(item["key"])
 
     def delete(self, client: httpx2.Client) -> None:
-        """Deletes the picture that has been there longest."""
+        """Delete the oldest image."""
         with self.lock:
             if len(self.stored) < 5:
                 return
@@ -63,7 +63,7 @@ class Ledger:
             self.unknown.discard(key)
 
     def search(self, client: httpx2.Client) -> None:
-        """Finds a picture that is there."""
+        """Search for an image that must be found."""
         with self.lock:
             if not self.stored:
                 return
@@ -75,11 +75,11 @@ class Ledger:
             return
         found = [(match["id"], match["distance"]) for match in answer.json()["results"]]
         with self.lock:
-            still = self.stored.get(key)
-        assert still is None or (picture_id, 0.0) in found, (key, found)
+            current = self.stored.get(key)
+        assert current is None or (picture_id, 0.0) in found, (key, found)
 
     def check(self, client: httpx2.Client, most: int | None = None) -> None:
-        """Asks for everything that was acknowledged, the last `most` of each kind or all."""
+        """Check acknowledged images and deletions, the last `most` of each or all."""
         for key, (picture_id, number) in list(self.stored.items())[-(most or 0) :]:
             assert client.get(f"/images/{picture_id}").json()["key"] == key
             found = client.post("/search", params={"k": 5}, files={"image": drawing(number)}).json()["results"]
@@ -93,7 +93,7 @@ class Ledger:
             assert client.get(f"/images/{picture_id}/similar").status_code == 404, key
 
     def settle(self, client: httpx2.Client) -> None:
-        """Finds out what became of the unknown: there whole, or not at all."""
+        """Resolve keys in an unknown state by listing the catalogue."""
         listed: dict[str, int] = {}
         cursor: str | None = ""
         while cursor is not None:
@@ -107,19 +107,19 @@ class Ledger:
 
 
 def drawing(number: int) -> bytes:
-    """Sixteen patches of colour that no other number has."""
+    """A PNG of sixteen patches of colour, unique to a number."""
     patches = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
     return encoded(Image.fromarray(patches).resize((32, 32), Image.Resampling.NEAREST), "PNG")
 
 
 def raise_unless_busy(answer: httpx2.Response) -> None:
-    """Only a service that says it cannot may refuse."""
+    """Fail unless the response is a 503."""
     assert answer.status_code == 503, (answer.status_code, answer.text)
 
 
 @contextmanager
 def serving(data_dir: Path, *arguments: str) -> Iterator[tuple[httpx2.Client, subprocess.Popen[bytes], float]]:
-    """Runs the service; yields a client, the process and the seconds until it was ready. Does not end it gently."""
+    """Run the service, and kill it at the end; yield a client, the process and the seconds until it was ready."""
     port = free_port()
     command = [sys.executable, "-m", "tests.crash.server", str(data_dir), str(port), *arguments]
     began = time.monotonic()

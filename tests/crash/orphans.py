@@ -1,3 +1,5 @@
+"""Find files that no image uses."""
+
 from pathlib import Path
 
 from sqlalchemy import select
@@ -9,13 +11,13 @@ from app.settings import Settings
 
 
 def orphans_after_a_stop(data_dir: Path) -> list[str]:
-    """Opens the embedded database of a data folder that nobody serves, and lists files that no picture uses."""
+    """List orphaned files of a data folder without a running service."""
     with open_database(Settings(data_dir=data_dir, demo="off", _env_file=None)) as database:
         return orphans(database, data_dir)
 
 
 def orphans(database: Database, data_dir: Path) -> list[str]:
-    """Lists originals, thumbnails and half-written files that no picture uses, and notes about them."""
+    """List unused originals, thumbnails and partial files, and remaining notes in `under-way`."""
     with database.asking() as session:
         known = set(session.scalars(select(Picture.sha256)))
     files = [path for path in (data_dir / "pictures").rglob("*") if path.is_file()]

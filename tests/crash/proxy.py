@@ -1,4 +1,4 @@
-"""A wire to PostgreSQL that can be cut: all at once, or just before or just after a commit."""
+"""TCP proxy of PostgreSQL that can drop connections, at once or just before or after a commit."""
 
 import socket
 import threading
@@ -12,11 +12,11 @@ BYTES = 65_536
 
 
 class Proxy:
-    """Passes bytes between a port of its own and PostgreSQL's socket.
+    """Forwards bytes between a TCP port and PostgreSQL's Unix socket.
 
     Attributes:
-        port: where it listens.
-        commits: how many went through.
+        port: the port it listens on.
+        commits: the number of forwarded commits.
     """
 
     def __init__(self, target: str) -> None:
@@ -30,27 +30,27 @@ class Proxy:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends all connections and listens no more."""
-        _end(self._listening)
+        """Close all connections and the listening socket."""
+        _shut_down(self._listening)
         self._thread.join()
         self._listening.close()
         self.stop()
 
     def stop(self) -> None:
-        """Ends all connections, and new ones as soon as they come, as a server does that is being restarted."""
+        """Close all connections and refuse new ones, as a restarting server does."""
         with self._lock:
             self._down = True
             for connection in self._connections:
-                _end(connection)
+                _shut_down(connection)
 
     def resume(self) -> None:
-        """Takes connections again."""
+        """Accept connections again."""
         self._down = False
 
     def cut(self, when: Cut, commits: int = 1) -> None:
-        """Ends a connection at the first commit from now on, or a later one, once.
+        """Close a connection once, at the nth commit from now.
 
-        "before": the commit is not passed on. "after": PostgreSQL commits, and nobody hears of it.
+        "before": the commit is not forwarded. "after": PostgreSQL commits, but the client gets no response.
         """
         self._cut = self.commits + commits, when
 
@@ -65,30 +65,30 @@ class Proxy:
                     server = socket.socket(socket.AF_UNIX)
                     server.connect(self._target)
                     self._connections |= {client, server}
-                threading.Thread(target=self._pass_on, args=(client, server)).start()
+                threading.Thread(target=self._forward, args=(client, server)).start()
 
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        answers = threading.Thread(target=_pump, args=(server, client))
-        answers.start()
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        responses = threading.Thread(target=_pump, args=(server, client))
+        responses.start()
         with suppress(OSError):
             while data := client.recv(BYTES):
-                cut = self._reached(data.count(COMMIT))
+                cut = self._cut_at(data.count(COMMIT))
                 if cut == "after":
-                    _end(client)
+                    _shut_down(client)
                 if cut != "before":
                     server.sendall(data)
                 if cut is not None:
                     break
         with suppress(OSError):
-            # Answers still come back; PostgreSQL commits what it has read.
+            # Responses still arrive; PostgreSQL commits what it has read.
             server.shutdown(socket.SHUT_WR)
-        answers.join()
+        responses.join()
         with self._lock:
             self._connections -= {client, server}
         client.close()
         server.close()
 
-    def _reached(self, commits: int) -> Cut | None:
+    def _cut_at(self, commits: int) -> Cut | None:
         self.commits += commits
         if self._cut is None or self.commits < self._cut[0]:
             return None
@@ -100,17 +100,17 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(BYTES):
             target.sendall(data)
-    _end(target)
+    _shut_down(target)
 
 
-def _end(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
 def proxy(target: str) -> Iterator[Proxy]:
-    """Opens a wire to PostgreSQL's socket."""
+    """Start a proxy of PostgreSQL's socket."""
     opened = Proxy(target)
     try:
         yield opened

@@ -1,10 +1,9 @@
-"""The service with a network that costs nothing, over the embedded database; it can be told where to die.
+"""Run the service with a fake network, and optionally exit at a numbered crash point.
 
     python -m tests.crash.server DATA_DIR PORT [POINT]
 
-Every write, sync, rename, claim of space and commit counts as two points, one before and one after it. At the point
-that is named the process ends at once, as if its plug were pulled; without one, a line for each point goes to
-DATA_DIR.points.
+Every write, sync, rename, allocation and commit has two points, one before and one after it. At POINT the process exits
+without cleanup; without POINT, each point is logged to DATA_DIR.points.
 """
 
 import os
@@ -30,14 +29,14 @@ WATCHED = ("pwrite", "fsync", "replace", "posix_fallocate", "unlink")
 
 
 class Points:
-    """Counts points, and ends the process at one of them."""
+    """Counts crash points, and exits at one of them."""
 
     def __init__(self, log: Path, fatal: int | None) -> None:
         self._log, self._fatal, self._numbers = log, fatal, count(1)
         self.armed = False
 
     def reach(self, name: str) -> None:
-        """Passes a point, or dies there."""
+        """Count a point; exit if it is the fatal one."""
         if not self.armed:
             return
         number = next(self._numbers)
@@ -48,7 +47,7 @@ class Points:
                 print(number, name, file=log)
 
     def watch(self, name: str) -> None:
-        """Puts a point before and one after each call of a function of `os`."""
+        """Add a point before and after each call of a function of `os`."""
         plain: Callable[..., Any] = getattr(os, name)
 
         def watched(*arguments: Any, **options: Any) -> Any:
@@ -61,7 +60,7 @@ class Points:
 
 
 def main() -> None:
-    """Serves until it is ended, or ends itself."""
+    """Serve until terminated, or until the crash point."""
     data_dir, port = Path(sys.argv[1]), int(sys.argv[2])
     points = Points(data_dir.with_suffix(".points"), int(sys.argv[3]) if len(sys.argv) > 3 else None)
     for name in WATCHED:

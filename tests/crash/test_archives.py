@@ -1,8 +1,8 @@
-"""Archives made to do harm, sent to a service as jobs: each ends with a reason, in little memory, beside searches.
+"""Archive bombs as jobs: each fails with a reason, within memory limits, while searches continue.
 
     pytest tests/crash/test_archives.py -o log_cli=true --log-cli-level=WARNING
 
-shows what each took.
+logs time and memory of each.
 """
 
 import logging
@@ -25,42 +25,42 @@ from tests.ingest.readers import readers
 
 log = logging.getLogger("torture")
 
-# What a job may take beside the service: a process that reads, with all that is held of an archive.
+# Memory of a job in addition to the service: the reader process with an archive's names and rows.
 MOST_BYTES = 200_000_000
-# What is promised of a cancelled job and of a service that is stopped.
+# Documented limit for cancelling a job and for stopping the service.
 ENDS_WITHIN_S = 5
 
 
 @dataclass
-class Seen:
-    """The most memory that a service and its processes took, and the longest that a search did."""
+class Usage:
+    """Peak memory of the service and its processes, and durations of searches."""
 
     bytes: int = 0
     searches: list[float] = field(default_factory=list)
 
 
 @contextmanager
-def watched(client: httpx2.Client, process: Popen[bytes]) -> Iterator[Seen]:
-    """Searches, and looks at the memory, for the length of the block."""
-    seen, over = Seen(), threading.Event()
+def watched(client: httpx2.Client, process: Popen[bytes]) -> Iterator[Usage]:
+    """Search and sample memory during the block."""
+    usage, done = Usage(), threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.1):
-            seen.bytes = max(seen.bytes, resident(process.pid))
+        while not done.wait(0.1):
+            usage.bytes = max(usage.bytes, resident(process.pid))
 
     def search() -> None:
-        while not over.wait(0.1):
+        while not done.wait(0.1):
             began = time.monotonic()
             assert client.post("/search", files={"image": drawing(1)}).status_code == 200
-            seen.searches.append(time.monotonic() - began)
+            usage.searches.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=work) for work in (watch, search)]
     for thread in threads:
         thread.start()
     try:
-        yield seen
+        yield usage
     finally:
-        over.set()
+        done.set()
         for thread in threads:
             thread.join()
 
@@ -76,33 +76,33 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx2.C
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("bomb", list(BOMBS.values()), ids=list(BOMBS))
-def test_a_job_that_is_larger_than_it_looks_ends_with_a_reason_in_little_memory(
+def test_archive_bomb_fails_with_a_reason_within_memory_limits(
     service: tuple[httpx2.Client, Popen[bytes]], bomb: Callable[[], bytes], request: pytest.FixtureRequest
 ) -> None:
     client, process = service
     archive = bomb()
     before, began = resident(process.pid), time.monotonic()
-    with watched(client, process) as seen:
+    with watched(client, process) as usage:
         now = ended(client, send(client, archive), 300)
         took = time.monotonic() - began
         assert ended(client, send(client, zipped({"next.png": drawing(4)})))["state"] == "done"
     reason = now["error"] or now["rejections"][0]["reason"]
-    figures = len(archive) / 1e6, took, (seen.bytes - before) / 1e6, max(seen.searches), reason
+    figures = len(archive) / 1e6, took, (usage.bytes - before) / 1e6, max(usage.searches), reason
     log.warning("%s: %.1f MB, %.1f s, %.0f MB of memory, slowest search %.2f s: %s", request.node.callspec.id, *figures)
     assert now["attempts"] == 1
-    assert seen.bytes - before < MOST_BYTES
-    assert max(seen.searches) < 10
+    assert usage.bytes - before < MOST_BYTES
+    assert max(usage.searches) < 10
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("watching", [False, True], ids=["alone", "watched"])
-def test_cancel_and_sigterm_end_a_job_that_has_no_end(tmp_path: Path, watching: bool) -> None:
+def test_cancel_and_sigterm_end_an_endless_job(tmp_path: Path, watching: bool) -> None:
     write_endless(tmp_path / "endless", 35)
     endless = (tmp_path / "endless").read_bytes()
     with serving(tmp_path / "data") as (client, process, _):
         first, second = send(client, endless), send(client, endless)
         until(lambda: readers(process.pid))
-        # For a moment it has a fork, which tries the filter of system calls.
+        # It briefly has a fork, which tests the seccomp filter.
         reader = min(readers(process.pid))
         cancelled = time.monotonic()
         assert client.post(f"/jobs/{first}/cancel").json()["state"] == "cancelled"
@@ -128,8 +128,8 @@ def watch(client: httpx2.Client, job_id: int) -> Iterator[str]:
         yield from answer.iter_lines()
 
 
-def until(so: Callable[[], object]) -> None:
+def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
-    while not so():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -1,6 +1,6 @@
-"""Several processes add and delete pictures of the same bytes at the same time, and some are killed meanwhile.
+"""Processes that add and delete images with the same bytes concurrently; some of them are killed.
 
-`TORTURE_CHURN` says for how many rounds each; `make torture` asks for more.
+`TORTURE_CHURN` sets the number of rounds of each; `make torture` sets more.
 """
 
 import os
@@ -31,7 +31,7 @@ NAMES = ("one", "two", "three")
 Process = subprocess.Popen[str]
 
 
-def begun(name: str, settings: Settings) -> Process:
+def start(name: str, settings: Settings) -> Process:
     command = [sys.executable, "-m", "tests.crash.churn", name, str(ROUNDS), str(settings.data_dir)]
     command.append(str(settings.database_url))
     pipe = subprocess.PIPE
@@ -41,8 +41,8 @@ def begun(name: str, settings: Settings) -> Process:
     return process
 
 
-def together(processes: Iterable[Process]) -> None:
-    """Has processes go on that have started."""
+def begin(processes: Iterable[Process]) -> None:
+    """Let started processes begin."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")
@@ -50,7 +50,7 @@ def together(processes: Iterable[Process]) -> None:
 
 
 def require_consistent(settings: Settings, database: Database) -> None:
-    """Every picture has its original, nothing else lies there, and no deletion is left to do."""
+    """Check that every image has its original, and that no orphans and no pending deletions remain."""
     with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
         with service.database.asking() as session:
             known = list(session.scalars(select(Picture.sha256)))
@@ -60,30 +60,30 @@ def require_consistent(settings: Settings, database: Database) -> None:
 
 
 @pytest.mark.timeout(ROUNDS * 5 + 240)
-def test_no_picture_loses_its_original_to_another_one_s_deletion(settings: Settings, database: Database) -> None:
-    processes = [begun(name, settings) for name in NAMES]
-    together(processes)
+def test_concurrent_deletions_keep_shared_originals(settings: Settings, database: Database) -> None:
+    processes = [start(name, settings) for name in NAMES]
+    begin(processes)
     for process in processes:
         out, errors = process.communicate()
         assert process.returncode == 0, errors
-        refused = int(out.split()[-1])
-        assert refused < ROUNDS // 2, "most changes go through"
+        unavailable = int(out.split()[-1])
+        assert unavailable < ROUNDS // 2, "most changes go through"
     require_consistent(settings, database)
 
 
 @pytest.mark.timeout(ROUNDS * 5 + 240)
-def test_nor_to_one_that_was_killed(settings: Settings, database: Database) -> None:
+def test_killed_processes_keep_shared_originals(settings: Settings, database: Database) -> None:
     chance = random.Random(4)
-    processes = {name: begun(name, settings) for name in NAMES}
-    together(processes.values())
+    processes = {name: start(name, settings) for name in NAMES}
+    begin(processes.values())
     for _ in range(KILLS):
         time.sleep(chance.random() * 2)
         name = chance.choice(NAMES)
         processes[name].kill()
         _, errors = processes[name].communicate()
         assert processes[name].returncode in (0, -signal.SIGKILL), errors
-        processes[name] = begun(name, settings)
-        together([processes[name]])
+        processes[name] = start(name, settings)
+        begin([processes[name]])
     for process in processes.values():
         _, errors = process.communicate()
         assert process.returncode == 0, errors
@@ -91,11 +91,11 @@ def test_nor_to_one_that_was_killed(settings: Settings, database: Database) -> N
 
 
 class KilledError(BaseException):
-    """The process ends here."""
+    """Simulates the end of the process."""
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["before the files are deleted", "after"])
-def test_a_deletion_that_is_cut_off_is_carried_out_by_the_next_start(
+def test_interrupted_deletion_is_completed_at_the_next_start(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, deleted: bool
 ) -> None:
     remove = PictureFiles.remove
@@ -119,7 +119,7 @@ def test_a_deletion_that_is_cut_off_is_carried_out_by_the_next_start(
     require_consistent(settings, database)
 
 
-def test_a_host_that_is_lost_with_its_folder_leaves_deletions_to_the_others(
+def test_deletions_of_a_lost_host_are_completed_by_others(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""A database that goes away: refusals that say so, nothing lost, and back to work by itself when it is back."""
+"""Database outages: 503 during the outage, no lost data, automatic recovery."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ OUTAGES = 12
 
 @pytest.fixture
 def wire(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A wire to an empty database, which the service is told to use."""
+    """A proxy of an empty database, set as the service's database."""
     address = make_url(database_url)
     with proxy(f"{address.query['host']}/.s.PGSQL.{address.query.get('port', '5432')}") as opened:
         through = address.set(host="127.0.0.1", port=opened.port, query={})
@@ -37,7 +37,7 @@ def add(client: httpx2.Client, key: str) -> httpx2.Response:
 
 
 @pytest.mark.parametrize("cut", get_args(Cut))
-def test_a_commit_that_nobody_heard_of_is_settled_by_the_key(wire: Proxy, tmp_path: Path, cut: Cut) -> None:
+def test_retry_after_a_lost_commit_response_is_idempotent_by_key(wire: Proxy, tmp_path: Path, cut: Cut) -> None:
     with serving(tmp_path / "data") as (client, _, _):
         before = wire.commits
         assert add(client, "first").status_code == 201
@@ -50,15 +50,15 @@ def test_a_commit_that_nobody_heard_of_is_settled_by_the_key(wire: Proxy, tmp_pa
             assert refused.status_code == 503, (commit, refused.text)
             assert int(refused.headers["retry-after"]) >= 1
             (item,) = add(client, key).json()["items"]
-            there_already = cut == "after" and commit == commits
-            assert item["status"] == ("unchanged" if there_already else "created"), (commit, item)
+            committed = cut == "after" and commit == commits
+            assert item["status"] == ("unchanged" if committed else "created"), (commit, item)
         assert client.get("/stats").json()["images"] == commits + 1
         found = client.post("/search", files={"image": drawing(7)}).json()["results"]
         assert [match["distance"] for match in found] == [0] * (commits + 1)
 
 
 @pytest.mark.timeout(300)
-def test_outages_under_load_lose_nothing_and_end_by_themselves(wire: Proxy, tmp_path: Path) -> None:
+def test_outages_under_load_lose_nothing_and_recover(wire: Proxy, tmp_path: Path) -> None:
     ledger, chance, ending, errors, back = Ledger(), random.Random(5), threading.Event(), list[BaseException](), [0.0]
 
     def repeat(work: str) -> None:
@@ -85,7 +85,7 @@ def test_outages_under_load_lose_nothing_and_end_by_themselves(wire: Proxy, tmp_
                 wire.resume()
             else:
                 wire.cut(get_args(Cut)[outage % 3 - 1])
-            back.append(seconds_until_it_works(client))
+            back.append(recovery_seconds(client))
         ending.set()
         for thread in threads:
             thread.join()
@@ -98,8 +98,8 @@ def test_outages_under_load_lose_nothing_and_end_by_themselves(wire: Proxy, tmp_
     assert max(back) < BACK_S
 
 
-def seconds_until_it_works(client: httpx2.Client) -> float:
-    """Waits until the service takes pictures; whatever it says before is that it cannot."""
+def recovery_seconds(client: httpx2.Client) -> float:
+    """Wait until the service accepts images; earlier responses must be 503."""
     began = time.monotonic()
     while (answer := add(client, "probe")).status_code != 201:
         assert answer.status_code == 503, answer.text

@@ -1,8 +1,8 @@
-"""A disk that the service itself fills: searches go on, writes are refused with a reason, nothing acknowledged is lost.
+"""Full disk: searches continue, writes are rejected with a reason, no acknowledged data is lost.
 
-Where the user may mount a file system, the data folder is a small one of its own (tmpfs) that is really full. Elsewhere
-the service is told to leave free all but a few megabytes of the disk that there is, so that it refuses writes, but
-PostgreSQL does not run out of space. `TORTURE_FULL_SECONDS` says for how long it stays full.
+As root, the data folder is a small tmpfs that the service fills. Otherwise LOOKALIKE_MIN_FREE_DISK_BYTES leaves a few
+megabytes for the service, so that it rejects writes, but PostgreSQL does not run out of space. `TORTURE_FULL_SECONDS`
+sets how long the disk stays full.
 """
 
 import json
@@ -35,7 +35,7 @@ SEARCHED = 10
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A data folder with little space; `grow` makes room in it where it is a file system of its own."""
+    """A data folder with little space; `grow` enlarges it if it is mounted."""
 
     data: Path
     mounted: bool
@@ -64,7 +64,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallDisk]
 
 @dataclass
 class Load:
-    """Writers and a searcher, what they were answered, and which pictures were acknowledged."""
+    """Writers and a searcher; counts response statuses, and records acknowledged images."""
 
     client: httpx2.Client
     ending: threading.Event = field(default_factory=threading.Event)
@@ -72,7 +72,7 @@ class Load:
     wrong: list[str] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
 
-    def note(self, what: str, answer: httpx2.Response) -> bool:
+    def record(self, what: str, answer: httpx2.Response) -> bool:
         self.answers[what, answer.status_code] += 1
         if answer.status_code == 503 and "disk" not in answer.json()["detail"]:
             self.wrong.append(answer.text)
@@ -82,18 +82,18 @@ class Load:
 
     def add(self, number: int) -> None:
         answer = self.client.post("/index", files={"images": noise(number)})
-        if self.note("add", answer):
+        if self.record("add", answer):
             self.stored[number] = answer.json()["items"][0]["id"]
 
     def describe(self, number: int) -> None:
         text = "".join(chr(97 + at) for at in np.random.default_rng(number).integers(0, 26, 500_000))
         metadata = {f"field {at}": text[at : at + 1000] for at in range(0, len(text), 1000)}
-        self.note("describe", self.client.patch(f"/images/{1 + number % SEARCHED}", json={"metadata": metadata}))
+        self.record("describe", self.client.patch(f"/images/{1 + number % SEARCHED}", json={"metadata": metadata}))
 
     def search(self, number: int) -> None:
         answer = self.client.post("/search", files={"image": drawing(number % SEARCHED)})
-        if self.note("search", answer) and answer.json()["results"][0]["distance"] != 0:
-            self.wrong.append(f"the best match of {number % SEARCHED} is not itself")
+        if self.record("search", answer) and answer.json()["results"][0]["distance"] != 0:
+            self.wrong.append(f"image {number % SEARCHED} is not its own best match")
 
     def repeat(self, step: Callable[[int], None], first: int) -> None:
         for number in range(first, first + 1_000_000):
@@ -103,13 +103,13 @@ class Load:
 
 
 def noise(number: int) -> bytes:
-    """A picture that takes 1.5 MB."""
+    """An image of 1.5 MB."""
     pixels = np.random.default_rng(number).integers(0, 256, (700, 700, 3), np.uint8)
     return encoded(Image.fromarray(pixels), "PNG")
 
 
 @pytest.mark.timeout(SECONDS + 600)
-def test_a_full_disk_refuses_writes_and_nothing_else(disk: SmallDisk) -> None:
+def test_full_disk_rejects_only_writes(disk: SmallDisk) -> None:
     with serving(disk.data) as (client, process, _):
         about = json.dumps([{"key": f"searched {number}"} for number in range(SEARCHED)])
         files = [("images", (f"{number}.png", drawing(number))) for number in range(SEARCHED)]
@@ -128,7 +128,9 @@ def test_a_full_disk_refuses_writes_and_nothing_else(disk: SmallDisk) -> None:
         assert load.wrong == []
         assert {status for what, status in load.answers if what == "search"} == {200}
         assert {status for what, status in load.answers if what == "add"} == {201, 503}
-        assert client.delete(f"/images/{load.stored.popitem()[1]}").status_code == 204, "it makes room"
+        assert client.delete(f"/images/{load.stored.popitem()[1]}").status_code == 204, (
+            "deleting is possible on a full disk"
+        )
         if disk.mounted:
             disk.grow()
             began = time.monotonic()
@@ -141,8 +143,8 @@ def test_a_full_disk_refuses_writes_and_nothing_else(disk: SmallDisk) -> None:
     assert all("PANIC" not in path.read_text() for path in disk.data.glob("postgres.log*"))
 
 
-def wait_until(met: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 300
-    while not met():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

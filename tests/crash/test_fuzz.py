@@ -1,6 +1,6 @@
-"""Requests made from the API's own description, right and wrong ones: none breaks the service or the description.
+"""Schemathesis: valid and invalid requests from the OpenAPI schema are answered as described.
 
-`TORTURE_EXAMPLES` says how many for each operation; `make torture` asks for more, and for others each time.
+`TORTURE_EXAMPLES` sets the number per operation; `make torture` sets more, with a random seed.
 """
 
 import json
@@ -22,20 +22,20 @@ log = logging.getLogger("torture")
 ROOT = Path(__file__).parents[2]
 EXAMPLES = os.environ.get("TORTURE_EXAMPLES")
 HOW_MANY = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "5", "--generation-deterministic"]
-# What a description cannot say makes requests that it allows and the service refuses: a text with a NUL, a file that
-# is no picture, a cursor of nobody's.
+# A schema cannot exclude some requests that the service rejects: text with NUL, a file that is not an image, an unknown
+# cursor.
 NOT_CHECKED = "positive_data_acceptance"
 
 
 def key(data: Path) -> str:
-    words = ["keys", "create", "fuzz", "--scope", "admin"]
-    made = CliRunner().invoke(commands, words, env={"LOOKALIKE_DATA_DIR": str(data)})
-    assert made.exit_code == 0, made.output
-    return made.stdout.strip()
+    arguments = ["keys", "create", "fuzz", "--scope", "admin"]
+    result = CliRunner().invoke(commands, arguments, env={"LOOKALIKE_DATA_DIR": str(data)})
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
 
 
 @pytest.mark.timeout(4 * 3600)
-def test_whatever_the_description_allows_or_forbids_is_answered_as_described(tmp_path: Path, demo_data: Path) -> None:
+def test_responses_conform_to_the_openapi_schema(tmp_path: Path, demo_data: Path) -> None:
     data = copy_data(demo_data, tmp_path / "data")
     with running_server(data) as (url, _):
         bearer = f"Bearer {key(data)}"

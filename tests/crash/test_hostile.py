@@ -1,7 +1,6 @@
-"""Files made to do harm, sent to a real server: answered or refused, and nothing of a refused one stays.
+"""Hostile image files, sent to a real server: accepted or rejected, without leaving files or leaking memory.
 
-`TORTURE_HOSTILE` names a folder with more of them; `TORTURE_CUT_STEPS` says at how many places each format is cut
-off.
+`TORTURE_HOSTILE` names a folder with more files; `TORTURE_CUT_STEPS` sets the number of truncations per format.
 """
 
 import logging
@@ -33,8 +32,8 @@ def stored(data: Path) -> set[Path]:
     return {path for path in (data / "pictures").rglob("*") if path.is_file()}
 
 
-def refused(client: httpx2.Client, name: str, file: bytes) -> bool:
-    """Whether both ways in refuse a file; they agree, and each of them answers."""
+def is_rejected(client: httpx2.Client, name: str, file: bytes) -> bool:
+    """Whether a file is rejected; POST /search and POST /index must agree."""
     search = client.post("/search", files={"image": ("x", file)})
     index = client.post("/index", files={"images": ("x", file)})
     assert search.status_code in (200, 413, 422), (name, search.text)
@@ -45,28 +44,28 @@ def refused(client: httpx2.Client, name: str, file: bytes) -> bool:
 
 
 @pytest.mark.timeout(4 * 3600)
-def test_hostile_files_are_answered_or_refused_and_leave_nothing(tmp_path: Path) -> None:
-    data, taken, turned_away = tmp_path / "data", 0, 0
+def test_hostile_files_are_accepted_or_rejected_and_leave_nothing(tmp_path: Path) -> None:
+    data, accepted, rejected = tmp_path / "data", 0, 0
     with (
         running_server(data, LOOKALIKE_DEMO="off") as (url, process),
         httpx2.Client(base_url=url, timeout=60) as client,
     ):
         for number in range(50):
-            assert not refused(client, "a good one", encoded(gradient(600 + number, 400)))
+            assert not is_rejected(client, "a good one", encoded(gradient(600 + number, 400)))
         before = resident(process.pid)
         for name, file in files():
-            there = stored(data)
-            if refused(client, name, file):
-                assert stored(data) == there, name
-                turned_away += 1
+            before_files = stored(data)
+            if is_rejected(client, name, file):
+                assert stored(data) == before_files, name
+                rejected += 1
             else:
-                taken += 1
+                accepted += 1
         after = resident(process.pid)
-        assert not refused(client, "a good one", encoded(gradient(599, 400)))
-        assert client.get("/stats").json()["images"] <= taken + 51
+        assert not is_rejected(client, "a good one", encoded(gradient(599, 400)))
+        assert client.get("/stats").json()["images"] <= accepted + 51
     log.warning(
-        "%d hostile files refused, %d taken, memory %.0f MB before and %.0f MB after",
-        *(turned_away, taken, before / 1e6, after / 1e6),
+        "%d hostile files rejected, %d accepted, memory %.0f MB before and %.0f MB after",
+        *(rejected, accepted, before / 1e6, after / 1e6),
     )
     assert after <= before * 1.1
     assert "Traceback" not in (tmp_path / "data.server.log").read_text()

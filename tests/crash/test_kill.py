@@ -1,7 +1,6 @@
-"""SIGKILL at random moments under mixed load: nothing acknowledged is lost, nothing deleted comes
-back, nothing is left lying.
+"""SIGKILL at random moments under mixed load: no acknowledged change is lost or undone, no files are orphaned.
 
-`TORTURE_KILLS` says how often, `TORTURE_ROWS` how many others are in the catalogue; `make torture` asks for more.
+`TORTURE_KILLS` sets the number of kills, `TORTURE_ROWS` that of other images; `make torture` sets more.
 """
 
 import logging
@@ -16,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.crash.crowd import put_a_crowd_into
+from tests.crash.crowd import add_synthetic_rows
 from tests.crash.ledger import Ledger, serving
 from tests.crash.orphans import orphans_after_a_stop
 from tests.crash.server import EXIT
@@ -30,7 +29,7 @@ POINTS = os.environ.get("TORTURE_POINTS", "some")
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """A data folder whose database is stopped in the end."""
+    """A data folder; its database is stopped at the end."""
     folder = tmp_path / "data"
     yield folder
     with serving(folder) as (_, process, _):
@@ -41,7 +40,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.timeout(KILLS * 60 + 600)
 def test_kills_lose_nothing(data_dir: Path) -> None:
     ledger, chance, starts = Ledger(), random.Random(20), []
-    put_a_crowd_into(data_dir, ROWS)
+    add_synthetic_rows(data_dir, ROWS)
     for kill in range(KILLS):
         with serving(data_dir) as (client, process, seconds):
             starts.append(seconds)
@@ -64,7 +63,7 @@ def test_kills_lose_nothing(data_dir: Path) -> None:
 
 
 def under_load(work: list[Callable[[], None]], seconds: float, kill: Callable[[], None]) -> list[BaseException]:
-    """Repeats the work in threads, kills in the middle of it, and returns what went wrong besides lost connections."""
+    """Repeat the work in threads and kill the service; return errors other than lost connections."""
     ending, errors = threading.Event(), list[BaseException]()
 
     def repeat(call: Callable[[], None]) -> None:
@@ -87,17 +86,17 @@ def under_load(work: list[Callable[[], None]], seconds: float, kill: Callable[[]
     return errors
 
 
-def a_little_of_everything(ledger: Ledger, client: httpx2.Client) -> None:
+def add_and_delete(ledger: Ledger, client: httpx2.Client) -> None:
     for _ in range(3):
         ledger.add(client, 2)
     ledger.delete(client)
 
 
 @pytest.mark.timeout(4 * 3600)
-def test_an_end_at_any_point_of_a_change_loses_nothing(tmp_path: Path) -> None:
+def test_crash_at_any_point_of_a_change_loses_nothing(tmp_path: Path) -> None:
     data_dir, ledger = tmp_path / "data", Ledger()
     with serving(data_dir) as (client, _, _):
-        a_little_of_everything(ledger, client)
+        add_and_delete(ledger, client)
     names = data_dir.with_suffix(".points").read_text().splitlines()
     kinds = {name.split(" ", 1)[1] for name in names}
     assert {"before commit", "after commit", "before fsync", "after pwrite", "before replace", "after unlink"} <= kinds
@@ -106,7 +105,7 @@ def test_an_end_at_any_point_of_a_change_loses_nothing(tmp_path: Path) -> None:
     for point in points:
         with serving(data_dir, str(point)) as (client, process, _), suppress(httpx2.TransportError):
             ledger.settle(client)
-            a_little_of_everything(ledger, client)
+            add_and_delete(ledger, client)
         died += process.returncode == EXIT
         with serving(data_dir) as (client, process, _):
             ledger.settle(client)

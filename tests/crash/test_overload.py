@@ -1,4 +1,4 @@
-"""Ten times as many searches as there is room for: who is refused knows at once, who is let in is answered."""
+"""Ten times as many searches as slots: excess requests get 503 at once, the others are answered."""
 
 import logging
 import threading
@@ -16,12 +16,12 @@ from tests.pictures import encoded, gradient
 
 log = logging.getLogger("torture")
 
-ROOM, TIMES, SECONDS = 4, 10, 10.0
+SLOTS, TIMES, SECONDS = 4, 10, 10.0
 WARM_UP_S, PAUSE_S = 3.0, 0.1
 
 
-def crowd(call: Callable[[], None]) -> None:
-    threads = [threading.Thread(target=call) for _ in range(ROOM * TIMES)]
+def in_parallel(call: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=call) for _ in range(SLOTS * TIMES)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -29,11 +29,11 @@ def crowd(call: Callable[[], None]) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_crowd_at_the_door_is_turned_away_and_nobody_inside_suffers(tmp_path: Path) -> None:
+def test_search_with_more_clients_than_slots_returns_503(tmp_path: Path) -> None:
     picture = encoded(gradient(640, 480))
     answers: list[tuple[int, float, str]] = []
 
-    def insist(url: str, until: float) -> None:
+    def search(url: str, until: float) -> None:
         with httpx2.Client(base_url=url, timeout=60) as client:
             while (began := time.monotonic()) < until:
                 answer = client.post("/search", files={"image": picture})
@@ -41,16 +41,16 @@ def test_a_crowd_at_the_door_is_turned_away_and_nobody_inside_suffers(tmp_path: 
                 if answer.status_code != 200:
                     time.sleep(PAUSE_S)
 
-    with running_server(tmp_path / "data", LOOKALIKE_DEMO="off", LOOKALIKE_MAX_CONCURRENT_REQUESTS=str(ROOM)) as (
+    with running_server(tmp_path / "data", LOOKALIKE_DEMO="off", LOOKALIKE_MAX_CONCURRENT_REQUESTS=str(SLOTS)) as (
         url,
         process,
     ):
-        insist(url, time.monotonic() + WARM_UP_S)
+        search(url, time.monotonic() + WARM_UP_S)
         calm = len(answers) / WARM_UP_S
-        crowd(lambda: insist(url, time.monotonic() + WARM_UP_S))
+        in_parallel(lambda: search(url, time.monotonic() + WARM_UP_S))
         before = resident(process.pid)
         answers.clear()
-        crowd(lambda: insist(url, time.monotonic() + SECONDS))
+        in_parallel(lambda: search(url, time.monotonic() + SECONDS))
         after = resident(process.pid)
     served = [seconds for status, seconds, _ in answers if status == 200]
     refused = [(seconds, retry) for status, seconds, retry in answers if status == 503]
@@ -60,9 +60,9 @@ def test_a_crowd_at_the_door_is_turned_away_and_nobody_inside_suffers(tmp_path: 
     assert all(int(retry) >= 1 for _, retry in refused)
     assert after <= before * 1.1
     log.warning(
-        "%d clients with room for %d: %.0f searches a second (one client: %.0f), 99 %% within %.0f ms; %d refused, "
+        "%d clients, %d slots: %.0f searches a second (one client: %.0f), 99 %% within %.0f ms; %d refused, "
         "half within %.0f ms, 99 %% within %.0f ms; memory %.0f MB before and %.0f MB after",
-        *(ROOM * TIMES, ROOM, len(served) / SECONDS, calm, 1000 * np.percentile(served, 99), len(refused)),
+        *(SLOTS * TIMES, SLOTS, len(served) / SECONDS, calm, 1000 * np.percentile(served, 99), len(refused)),
         *(1000 * np.percentile([seconds for seconds, _ in refused], share) for share in (50, 99)),
         *(before / 1e6, after / 1e6),
     )

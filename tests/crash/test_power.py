@@ -1,7 +1,7 @@
-"""A power cut: what was not synced is dropped, torn or reordered, and nothing that was acknowledged is missed.
+"""Simulated power cuts: unsynced writes are dropped, torn or reordered; no acknowledged change is lost.
 
-Files are written for real, and a record is kept of what a disk may still forget. At the cut chance decides for each
-piece whether it reached the disk, in part or not at all; the database, which looks after itself, is left as it is.
+Files are written normally, and unsynced operations are recorded. At the cut, each of them is kept, torn or dropped at
+random. The database is not affected; its durability is PostgreSQL's.
 """
 
 import logging
@@ -27,19 +27,19 @@ from tests.crash.orphans import orphans
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
 CUTS = int(os.environ.get("TORTURE_CUTS", "40"))
-# So few that looking at them all after each cut takes no longer the longer it goes on.
-KEPT = 12
+# Few, so that checking all of them after each cut stays fast.
+MAX_STORED = 12
 
 log = logging.getLogger(__name__)
 
 
 class PowerCutError(BaseException):
-    """The lights go out; nobody may catch this by catching errors."""
+    """The power cut; a BaseException, so that error handlers do not catch it."""
 
 
 @dataclass
 class ForgetfulDisk:
-    """Keeps, for everything not yet synced, how to undo it."""
+    """Records how to undo every unsynced operation."""
 
     chance: random.Random
     root: Path
@@ -49,7 +49,7 @@ class ForgetfulDisk:
     plain: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Takes the place of the calls by which files change."""
+        """Patch the functions that change files."""
         for name in ("pwrite", "fsync", "replace"):
             self.plain[name] = getattr(os, name)
             monkeypatch.setattr(os, name, getattr(self, name))
@@ -58,7 +58,7 @@ class ForgetfulDisk:
         monkeypatch.setattr(Path, "replace", lambda path, target: self.rename(replace, path, Path(target)))
 
     def step(self) -> None:
-        """Comes nearer to the cut."""
+        """Count an operation; raise at the cut."""
         self.left -= 1
         if self.left < 0:
             raise PowerCutError
@@ -92,7 +92,7 @@ class ForgetfulDisk:
         self.names = [name for name in self.names if name[1].parent != synced]
 
     def cut(self) -> None:
-        """Forgets: each piece not synced is kept, torn or dropped; each name not synced is kept or dropped."""
+        """Keep, tear or drop each unsynced write; keep or drop each unsynced rename."""
         self.chance.shuffle(self.pieces)
         for path, at, before, data in self.pieces:
             kept = self.chance.choice((0, len(data), self.chance.randrange(len(data) + 1)))
@@ -114,7 +114,7 @@ def opened(settings: Settings, database: Database) -> Any:
 
 
 @pytest.mark.timeout(CUTS * 10 + 120)
-def test_what_was_acknowledged_survives_every_cut(settings: Settings, database: Database) -> None:
+def test_acknowledged_changes_survive_power_cuts(settings: Settings, database: Database) -> None:
     chance, stored, deleted, number = random.Random(5), dict[int, int](), set[int](), 0
     for _ in range(CUTS):
         gone = set[int]()
@@ -123,28 +123,28 @@ def test_what_was_acknowledged_survives_every_cut(settings: Settings, database: 
             disk.install(patch)
             with suppress(PowerCutError):
                 while True:
-                    wanted = [number + at for at in range(chance.randint(1, 4))]
-                    number += len(wanted)
-                    added = service.ingest.add([Upload(drawing(one), f"key-{one}", {}) for one in wanted])
-                    stored |= {item.id: one for item, one in zip(added, wanted, strict=True) if item.id is not None}
-                    while len(stored) > KEPT:
+                    numbers = [number + at for at in range(chance.randint(1, 4))]
+                    number += len(numbers)
+                    added = service.ingest.add([Upload(drawing(one), f"key-{one}", {}) for one in numbers])
+                    stored |= {item.id: one for item, one in zip(added, numbers, strict=True) if item.id is not None}
+                    while len(stored) > MAX_STORED:
                         one = chance.choice(list(stored))
-                        # A deletion that is cut off may have happened or not.
+                        # An interrupted deletion may or may not have happened.
                         del stored[one]
                         service.ingest.delete(one)
                         gone.add(one)
             patch.undo()
             disk.cut()
         with opened(settings, database) as service:
-            look(service, stored, gone)
+            require_consistent(service, stored, gone)
         deleted |= gone
     with opened(settings, database) as service:
-        look(service, stored, deleted)
+        require_consistent(service, stored, deleted)
     log.warning("%d cuts, %d pictures stored, %d of them deleted", CUTS, len(stored) + len(deleted), len(deleted))
     assert len(stored) + len(deleted) > CUTS // 2
 
 
-def look(service: Service, stored: dict[int, int], deleted: set[int]) -> None:
+def require_consistent(service: Service, stored: dict[int, int], deleted: set[int]) -> None:
     for picture_id, one in stored.items():
         answer = service.searcher.by_picture(drawing(one), SearchOptions(k=5))
         assert (picture_id, 0.0) in [(match.id, match.distance) for match, _ in answer.matches]
@@ -156,10 +156,10 @@ def look(service: Service, stored: dict[int, int], deleted: set[int]) -> None:
     assert orphans(service.database, service.settings.data_dir) == []
 
 
-def test_a_disk_that_forgets_what_was_synced_would_be_noticed(
+def test_disk_that_loses_synced_writes_is_detected(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the test above could not fail."""
+    """Proves that the test above can fail."""
     with opened(settings, database) as service:
         disk = ForgetfulDisk(random.Random(1), settings.data_dir)
         disk.install(monkeypatch)

@@ -1,6 +1,6 @@
-"""Two replicas that share PostgreSQL, Milvus and S3 and nothing else; one is killed, and nothing is lost or wrong.
+"""Two replicas that share PostgreSQL, Milvus and S3; one is killed, and nothing is lost.
 
-`TORTURE_REPLICA_KILLS` says how often; `make torture` asks for more.
+`TORTURE_REPLICA_KILLS` sets the number of kills; `make torture` sets more.
 """
 
 import logging
@@ -33,11 +33,11 @@ BEFORE_S, AFTER_S = 3.0, 2.0
 
 
 class KilledError(Exception):
-    """The one that was killed did not answer, as was to be expected."""
+    """The killed replica did not respond, as expected."""
 
 
 class Replicas(AnyOf):
-    """Sends each request to one of them, whichever chance picks; only the one that is killed may break off."""
+    """Sends each request to a random replica; only the killed one may drop connections."""
 
     def __init__(self, clients: list[httpx2.Client]) -> None:
         super().__init__(clients)
@@ -53,7 +53,7 @@ class Replicas(AnyOf):
             raise
 
     def kill(self, client: httpx2.Client, process: subprocess.Popen[bytes]) -> None:
-        """Kills one while requests to it are under way, and sends it no more."""
+        """Kill a replica during requests, and send it no more."""
         self.dying = client
         process.kill()
         self.clients = [other for other in self.clients if other is not client]
@@ -61,9 +61,9 @@ class Replicas(AnyOf):
 
 @pytest.fixture
 def shared(database_url: str, s3: S3Server, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """What all replicas are told: one of each, started here, with this version's tables in the database."""
+    """Settings of all replicas: PostgreSQL, Milvus and S3, with a migrated database."""
     with running_milvus(tmp_path) as milvus:
-        told = {
+        variables = {
             "LOOKALIKE_DATABASE_URL": database_url,
             "LOOKALIKE_INDEX_BACKEND": "milvus",
             "LOOKALIKE_MILVUS_URI": milvus.uri,
@@ -71,8 +71,8 @@ def shared(database_url: str, s3: S3Server, tmp_path: Path) -> Iterator[dict[str
             "LOOKALIKE_DEMO": "off",
             **s3.environment,
         }
-        lookalike(told, "migrate")
-        yield told
+        lookalike(variables, "migrate")
+        yield variables
 
 
 @pytest.mark.timeout(KILLS * 60 + 300)
@@ -98,10 +98,10 @@ def test_killing_a_replica_loses_nothing(shared: dict[str, str], tmp_path: Path)
 
 
 def under_load(replicas: Any, ledger: Ledger, kill: Callable[[], None]) -> list[BaseException]:
-    """Adds, deletes and looks through any of them, kills one, goes on for a while; returns what went wrong."""
+    """Add, delete and search on all replicas, kill one and continue for a while; return errors."""
     ending, errors = threading.Event(), list[BaseException]()
 
-    def add_and_look() -> None:
+    def add_and_search() -> None:
         ledger.add(replicas, 2)
         ledger.search(replicas)
 
@@ -117,7 +117,7 @@ def under_load(replicas: Any, ledger: Ledger, kill: Callable[[], None]) -> list[
         ledger.add(replicas, 2)
         ledger.delete(replicas)
 
-    work = [add_and_look, add_and_look, add_and_delete, lambda: ledger.search(replicas)]
+    work = [add_and_search, add_and_search, add_and_delete, lambda: ledger.search(replicas)]
     threads = [threading.Thread(target=repeat, args=(call,)) for call in work]
     for thread in threads:
         thread.start()
@@ -134,9 +134,9 @@ def client_of(url: str) -> httpx2.Client:
     return httpx2.Client(base_url=url, timeout=PATIENCE_S)
 
 
-def lookalike(told: Mapping[str, str], *arguments: str) -> str:
-    """Runs a command, and returns what it says."""
+def lookalike(variables: Mapping[str, str], *arguments: str) -> str:
+    """Run a command; return its output."""
     command = [sys.executable, "-m", "app.cli.main", *arguments]
-    done = subprocess.run(command, env=os.environ | told, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, env=os.environ | variables, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr

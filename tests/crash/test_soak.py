@@ -1,7 +1,7 @@
-"""A real server under mixed load for hours: nothing fails, and nothing grows.
+"""Soak test: a real server under mixed load, without errors and without growth.
 
-`TORTURE_SOAK_SECONDS` says how long; only from ten minutes on is the slope of the memory held to its bound, because
-less says nothing about an hour. `make torture` asks for two hours.
+`TORTURE_SOAK_SECONDS` sets the duration; the growth of memory is checked from ten minutes on, because shorter runs
+predict nothing. `make torture` sets two hours.
 """
 
 import logging
@@ -24,13 +24,13 @@ from tests.pictures import encoded, gradient
 log = logging.getLogger("torture")
 
 SECONDS = float(os.environ.get("TORTURE_SOAK_SECONDS", "20"))
-TELLING_S = 600
+MIN_SLOPE_S = 600
 PAUSE_S = 0.02
-GROWTH_AN_HOUR = 0.01
+MAX_GROWTH_PER_HOUR = 0.01
 
 
 def mixed_load(client: httpx2.Client, ledger: Ledger) -> list[Callable[[], None]]:
-    """What everybody does all day, each in a thread of its own; as much is deleted as is added."""
+    """Operations to run in a thread each; as many images are deleted as added."""
     bad, large = [file for _, file in lies()], encoded(gradient(1200, 900))
 
     def change() -> None:
@@ -38,23 +38,23 @@ def mixed_load(client: httpx2.Client, ledger: Ledger) -> list[Callable[[], None]
         ledger.delete(client)
         ledger.delete(client)
 
-    def search_with_a_photograph() -> None:
+    def search_with_a_large_image() -> None:
         assert client.post("/search", files={"image": large}).status_code == 200
 
-    def send_something_bad() -> None:
+    def search_with_a_hostile_image() -> None:
         assert client.post("/search", files={"image": bad[int(time.monotonic()) % len(bad)]}).status_code < 500
 
-    def look() -> None:
+    def browse() -> None:
         for item in client.get("/images", params={"limit": 3}).json()["items"]:
-            # Somebody may have deleted it meanwhile.
+            # It may have been deleted meanwhile.
             assert client.get(item["thumbnail_url"]).status_code in (200, 404)
         assert client.get("/metrics").status_code == 200
 
-    return [change, lambda: ledger.search(client), search_with_a_photograph, send_something_bad, look]
+    return [change, lambda: ledger.search(client), search_with_a_large_image, search_with_a_hostile_image, browse]
 
 
 @pytest.mark.timeout(SECONDS + 600)
-def test_nothing_grows(tmp_path: Path) -> None:
+def test_resources_do_not_grow_under_load(tmp_path: Path) -> None:
     data, ledger, ending, errors = tmp_path / "data", Ledger(), threading.Event(), list[BaseException]()
     samples: list[tuple[float, int, int, int, int]] = []
     done, temporary = 0, tmp_path / "temporary"
@@ -91,7 +91,7 @@ def test_nothing_grows(tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "data.server.log").read_text()
     seconds, memory, opened, left, vectors = (np.array(column) for column in zip(*samples, strict=True))
     settled, late = seconds > SECONDS / 4, seconds > SECONDS * 3 / 4
-    # Medians, since a process that is just being started holds all of its parent's memory for a moment.
+    # Medians, because a forked process briefly counts all of its parent's memory.
     early, hours = settled & (seconds <= SECONDS / 2), SECONDS / 2 / 3600
     slope = float(np.median(memory[late]) / np.median(memory[early]) - 1) / hours
     log.warning(
@@ -104,5 +104,5 @@ def test_nothing_grows(tmp_path: Path) -> None:
     assert opened[half:].max() <= opened[:half].max() + 5
     assert left[half:].max() <= left[:half].max() + 5
     assert vectors[half:].max() <= 1.5 * vectors[:half].max()
-    if SECONDS >= TELLING_S:
-        assert slope < GROWTH_AN_HOUR
+    if SECONDS >= MIN_SLOPE_S:
+        assert slope < MAX_GROWTH_PER_HOUR

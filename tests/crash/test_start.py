@@ -1,7 +1,7 @@
-"""Starts beside busy processes, starts that hang, and starts that are cut off: each ends within its time.
+"""Starts on a busy machine, hanging starts and interrupted starts end in time.
 
-`TORTURE_STARTS` says how many starts of the encoder there are, `TORTURE_SERVES` how many of the whole service, and
-`TORTURE_CUT_STARTS` how many are cut off; `make torture` asks for more.
+`TORTURE_STARTS` sets the number of encoder starts, `TORTURE_SERVES` that of service starts, and `TORTURE_CUT_STARTS`
+that of interrupted starts; `make torture` sets more.
 """
 
 import os
@@ -25,16 +25,16 @@ STARTS = int(os.environ.get("TORTURE_STARTS", "10"))
 SERVES = int(os.environ.get("TORTURE_SERVES", "1"))
 CUT_STARTS = int(os.environ.get("TORTURE_CUT_STARTS", "3"))
 BUSY = 4
-# What a start may take on two cores with six processes on them; a hang would take for ever.
+# Generous for two cores with six processes; only a hang takes longer.
 START_S = 120
 END_S = 5
 ENCODER = (
     "import sys; from pathlib import Path; from app.search.encode.batching import open_encoder\n"
     "open_encoder(sys.argv[1], 'cpu', 'f32', Path(sys.argv[2]))[0].close()"
 )
-# Python imports a module of this name by itself. Where the server, which has its signal handlers by then, opens the
-# database, sleep holds the interpreter: no other thread and no Python signal handler runs any more.
-HOLDS_THE_INTERPRETER = """
+# Run as sitecustomize.py. When the server, with its signal handlers set, opens the database, sleep holds the GIL: no
+# other thread and no Python signal handler can run.
+HOLDS_THE_GIL = """
 import ctypes, fcntl, os, pathlib, sys, threading
 flock = fcntl.flock
 def stuck(*arguments):
@@ -45,8 +45,8 @@ def stuck(*arguments):
     flock(*arguments)
 fcntl.flock = stuck
 """
-# Sends itself a signal when asyncio has set its handler, or uvicorn has, before the first step of a start.
-SIGNALS_ITSELF = """
+# Raises a signal once asyncio or uvicorn has set its handler, before the first step of a start.
+RAISES_SIGNAL = """
 import contextlib, os, signal, sys
 if "serve" in sys.orig_argv:
     import uvicorn
@@ -65,7 +65,7 @@ if "serve" in sys.orig_argv:
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """Processes that take all the time of the cores that they can get."""
+    """Processes that keep all cores busy."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BUSY)]
     yield
     for process in processes:
@@ -75,7 +75,7 @@ def busy() -> Iterator[None]:
 
 @contextmanager
 def starting(data: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`lookalike serve`, which nothing waits for; killed at the end if it still runs."""
+    """Start `lookalike serve` without waiting until it is ready; kill it at the end."""
     environment = {"LOOKALIKE_DATA_DIR": str(data), "LOOKALIKE_PORT": str(free_port()), "LOOKALIKE_DEMO": "off"}
     with log_of(data).open("ab") as log:
         command = [sys.executable, "-m", "app.cli.main", "serve"]
@@ -91,9 +91,9 @@ def log_of(data: Path) -> Path:
     return data.with_name("start.log")
 
 
-def wait_until(met: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + START_S
-    while not met():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -103,7 +103,7 @@ def nothing_runs(data: Path) -> bool:
 
 
 @pytest.mark.timeout(STARTS * START_S)
-def test_the_encoder_starts_beside_busy_processes(tmp_path: Path, busy: None) -> None:
+def test_encoder_starts_on_a_busy_machine(tmp_path: Path, busy: None) -> None:
     make_checkpoint(tmp_path / "own")
     for _ in range(STARTS):
         command = [sys.executable, "-c", ENCODER, str(tmp_path / "own"), str(tmp_path / "networks")]
@@ -111,9 +111,9 @@ def test_the_encoder_starts_beside_busy_processes(tmp_path: Path, busy: None) ->
 
 
 @pytest.mark.timeout(SERVES * 2 * START_S)
-def test_the_service_starts_beside_busy_processes(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_service_starts_on_a_busy_machine(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with running_server(tmp_path / "data", LOOKALIKE_DEMO="off"):
-        """Has the network converted, which takes most of a first start."""
+        """Convert the network, which takes most of a first start."""
     request.getfixturevalue("busy")
     for _ in range(SERVES):
         with running_server(tmp_path / "data", LOOKALIKE_DEMO="off") as (_, process):
@@ -123,7 +123,7 @@ def test_the_service_starts_beside_busy_processes(tmp_path: Path, request: pytes
 
 @pytest.mark.timeout(CUT_STARTS * START_S)
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_start_at_any_point(tmp_path: Path, ending: signal.Signals) -> None:
+def test_signal_ends_a_start_at_any_point(tmp_path: Path, ending: signal.Signals) -> None:
     data, chance = tmp_path / "data", random.Random(20)
     for _ in range(CUT_STARTS):
         with starting(data) as process:
@@ -132,24 +132,24 @@ def test_a_signal_ends_a_start_at_any_point(tmp_path: Path, ending: signal.Signa
             assert process.wait(END_S) in (0, 128 + ending, -ending, -signal.SIGTERM)
         wait_until(partial(nothing_runs, data))
     with running_server(data, LOOKALIKE_DEMO="off"):
-        """The starts that were cut off left nothing that keeps the next one from succeeding."""
+        """The interrupted starts do not prevent the next one."""
 
 
 @pytest.mark.parametrize(
     ("handler", "ending"), [("asyncio", signal.SIGINT), ("uvicorn", signal.SIGINT), ("uvicorn", signal.SIGTERM)]
 )
-def test_a_signal_that_a_library_only_notes_ends_a_start(tmp_path: Path, handler: str, ending: signal.Signals) -> None:
+def test_signal_deferred_by_a_library_ends_a_start(tmp_path: Path, handler: str, ending: signal.Signals) -> None:
     data = tmp_path / "data"
-    (tmp_path / "sitecustomize.py").write_text(SIGNALS_ITSELF)
+    (tmp_path / "sitecustomize.py").write_text(RAISES_SIGNAL)
     with starting(data, PYTHONPATH=str(tmp_path), HANDLER=handler, ENDING=str(int(ending))) as process:
-        # By the signal itself where asyncio has left its default action in force.
+        # Ended by the signal itself if asyncio keeps its default action.
         assert process.wait(START_S) in (-signal.SIGTERM, -ending)
     wait_until(partial(nothing_runs, data))
     assert "the start was ended before it was complete" in log_of(data).read_text()
 
 
-def test_a_signal_ends_a_start_that_hangs_with_the_interpreter_held(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(HOLDS_THE_INTERPRETER)
+def test_signal_ends_a_start_that_hangs_holding_the_gil(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HOLDS_THE_GIL)
     data = tmp_path / "data"
     stuck = tmp_path / "stuck"
     with starting(data, PYTHONPATH=str(tmp_path), STUCK=str(stuck)) as process:
@@ -160,8 +160,8 @@ def test_a_signal_ends_a_start_that_hangs_with_the_interpreter_held(tmp_path: Pa
     assert "while opening the database" in log_of(data).read_text()
 
 
-def test_a_start_that_hangs_ends_at_its_deadline_and_says_where(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(HOLDS_THE_INTERPRETER)
+def test_hanging_start_ends_at_its_deadline_with_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HOLDS_THE_GIL)
     data = tmp_path / "data"
     variables = {
         "PYTHONPATH": str(tmp_path),
@@ -171,7 +171,7 @@ def test_a_start_that_hangs_ends_at_its_deadline_and_says_where(tmp_path: Path) 
     with starting(data, **variables) as process:
         assert process.wait(START_S) == 1
     wait_until(partial(nothing_runs, data))
-    said = log_of(data).read_text()
-    assert "opening the database" in said
-    assert "LOOKALIKE_STARTUP_STEP_TIMEOUT_SECONDS" in said
-    assert "in stuck" in said, "the stacks of all threads"
+    output = log_of(data).read_text()
+    assert "opening the database" in output
+    assert "LOOKALIKE_STARTUP_STEP_TIMEOUT_SECONDS" in output
+    assert "in stuck" in output, "the stacks of all threads"

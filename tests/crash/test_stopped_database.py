@@ -1,4 +1,4 @@
-"""A PostgreSQL that is stopped, not gone: every request is answered, and everything works again when it goes on."""
+"""Suspended PostgreSQL (SIGSTOP): every request is answered, and the service recovers afterwards."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ def processes(data_dir: Path) -> list[int]:
 
 @contextmanager
 def stopped(data_dir: Path) -> Iterator[list[int]]:
-    """Stops all of a server's processes for the length of the block."""
+    """Suspend all processes of PostgreSQL during the block."""
     found = processes(data_dir)
     for process in found:
         os.kill(process, signal.SIGSTOP)
@@ -42,7 +42,7 @@ def stopped(data_dir: Path) -> Iterator[list[int]]:
 
 
 def request(client: httpx2.Client, number: int) -> tuple[int, float]:
-    """Sends one of several requests; returns its status and seconds."""
+    """Send one of five kinds of request; return its status and seconds."""
     began = time.monotonic()
     kind = number % 5
     if kind == 0:
@@ -59,21 +59,21 @@ def request(client: httpx2.Client, number: int) -> tuple[int, float]:
 
 
 @pytest.mark.timeout(600)
-def test_every_request_is_answered_while_postgresql_is_stopped(tmp_path: Path) -> None:
+def test_requests_are_answered_while_postgresql_is_suspended(tmp_path: Path) -> None:
     data_dir, ledger = tmp_path / "data", Ledger()
     with serving(data_dir) as (client, process, _), ThreadPoolExecutor(16) as crowd:
         client.timeout = httpx2.Timeout(2 * ANSWER_S)
         for _ in range(4):
             ledger.add(client, 3)
-        # Some are under way when it stops, so that connections wait for answers.
+        # Some are in progress at the stop, so that connections wait for responses.
         under_way = [crowd.submit(request, client, number) for number in range(16)]
         time.sleep(0.2)
         with stopped(data_dir):
             later = [crowd.submit(request, client, number) for number in range(16, 16 + REQUESTS)]
             before, after = ([answer.result() for answer in answers] for answers in (under_way, later))
             assert client.get("/healthz").status_code == 200
-        back = seconds_until_it_works(client)
-        # An acknowledged picture that the requests above have not touched stays.
+        back = recovery_seconds(client)
+        # Check the acknowledged image that the requests have not changed.
         ledger.stored = {key: stored for key, stored in ledger.stored.items() if stored[0] == 1}
         ledger.check(client)
         with stopped(data_dir):
@@ -92,7 +92,7 @@ def test_every_request_is_answered_while_postgresql_is_stopped(tmp_path: Path) -
     assert ended < END_S
 
 
-def seconds_until_it_works(client: httpx2.Client) -> float:
+def recovery_seconds(client: httpx2.Client) -> float:
     began = time.monotonic()
     while (answer := client.post("/index", files={"images": drawing(5000)})).status_code != 201:
         assert answer.status_code == 503, answer.text
@@ -103,12 +103,12 @@ def seconds_until_it_works(client: httpx2.Client) -> float:
 
 
 @pytest.mark.timeout(300)
-def test_sigterm_ends_a_process_whose_requests_wait_for_a_stopped_postgresql(tmp_path: Path) -> None:
+def test_sigterm_ends_requests_that_wait_for_a_suspended_postgresql(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     with serving(data_dir) as (client, process, _):
         client.post("/index", files={"images": drawing(1)}).raise_for_status()
         with stopped(data_dir):
-            waiting = [threading.Thread(target=ask, args=(client,)) for _ in range(8)]
+            waiting = [threading.Thread(target=search, args=(client,)) for _ in range(8)]
             for thread in waiting:
                 thread.start()
             time.sleep(1)
@@ -122,6 +122,6 @@ def test_sigterm_ends_a_process_whose_requests_wait_for_a_stopped_postgresql(tmp
     assert ended < END_S
 
 
-def ask(client: httpx2.Client) -> None:
+def search(client: httpx2.Client) -> None:
     with suppress(httpx2.TransportError):
         client.post("/search", files={"image": drawing(1)})

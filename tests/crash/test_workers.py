@@ -1,4 +1,4 @@
-"""Four processes over one catalogue: what one acknowledged every other finds, and one that dies is not missed."""
+"""Four processes on one catalogue: each finds what any other has acknowledged, also after one is killed."""
 
 import random
 import threading
@@ -16,7 +16,7 @@ PROCESSES, SECONDS, ENOUGH = 4, 6.0, 10
 
 
 class AnyOf:
-    """Sends each request to one of several services, whichever chance picks; the dead are left out."""
+    """Sends each request to a random one of several services."""
 
     def __init__(self, clients: list[httpx2.Client]) -> None:
         self.clients, self._chance = clients, random.Random(3)
@@ -35,18 +35,18 @@ class AnyOf:
 
 
 @pytest.mark.timeout(600)
-def test_processes_agree_after_every_answer(tmp_path: Path) -> None:
+def test_processes_agree_after_every_response(tmp_path: Path) -> None:
     data_dir, ledger, errors = tmp_path / "data", Ledger(), list[BaseException]()
     with ExitStack() as stack:
         opened = [stack.enter_context(serving(data_dir)) for _ in range(PROCESSES)]
         everyone: Any = AnyOf([client for client, _, _ in opened])
         ending = threading.Event()
 
-        def add_and_look() -> None:
+        def add_and_search() -> None:
             ledger.add(everyone, 2)
             ledger.search(everyone)
 
-        def delete_and_look() -> None:
+        def delete_and_search() -> None:
             before = set(ledger.deleted)
             ledger.delete(everyone)
             for key in set(ledger.deleted) - before:
@@ -62,17 +62,17 @@ def test_processes_agree_after_every_answer(tmp_path: Path) -> None:
             except BaseException as error:
                 errors.append(error)
 
-        threads = [threading.Thread(target=repeat, args=(call,)) for call in [add_and_look] * 3 + [delete_and_look]]
+        threads = [threading.Thread(target=repeat, args=(call,)) for call in [add_and_search] * 3 + [delete_and_search]]
         for thread in threads:
             thread.start()
         time.sleep(SECONDS)
-        # One leaves the line and then dies: nobody else notices.
+        # Send one process no more requests, then kill it.
         _, dying, _ = opened[0]
         everyone.clients = everyone.clients[1:]
         time.sleep(SECONDS / 6)
         dying.kill()
         time.sleep(SECONDS / 3)
-        # On a machine with much else to do less happens in the same time.
+        # On a busy machine this takes longer.
         while not errors and (len(ledger.stored) <= ENOUGH or len(ledger.deleted) <= ENOUGH):
             time.sleep(0.1)
         ending.set()

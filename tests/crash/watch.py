@@ -1,27 +1,27 @@
-"""What a service takes of the machine, seen from outside (Linux)."""
+"""Resource usage of a service's processes, from /proc."""
 
 from pathlib import Path
 
 
 def family(process: int) -> list[int]:
-    """Returns a process that runs and all that descend from it, whichever of its threads started them."""
+    """A process and its descendants, of all its threads."""
     threads = Path(f"/proc/{process}/task").iterdir()
     children = [child for thread in threads for child in _read(thread / "children").split()]
     return [process, *(one for child in children for one in family(int(child)))]
 
 
 def resident(process: int) -> int:
-    """Returns the bytes of memory that a process and its descendants hold; what they share counts once for all."""
+    """Memory of a process and its descendants in bytes; shared memory counts once."""
     return sum(_proportional(one) for one in family(process))
 
 
 def descriptors(process: int) -> int:
-    """Returns how many files and connections they have open."""
+    """Number of open files and connections of a process and its descendants."""
     return sum(_open(one) for one in family(process))
 
 
 def on_disk(folder: Path) -> int:
-    """Returns the bytes that the files in a folder take; holes in them take none."""
+    """Allocated bytes of the files in a folder, without holes."""
     return sum(path.stat().st_blocks for path in folder.iterdir()) * 512
 
 
@@ -29,17 +29,17 @@ def _read(path: Path) -> str:
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return ""  # it has ended, and its children are another's
+        return ""  # the process has ended, and its children were reparented
 
 
 def _open(process: int) -> int:
     try:
         return len(list(Path(f"/proc/{process}/fd").iterdir()))
     except (FileNotFoundError, ProcessLookupError):
-        return 0  # it has ended since it was listed
+        return 0  # the process has ended since it was listed
 
 
 def _proportional(process: int) -> int:
-    """Returns a process's share of memory in bytes; one that has ended since it was listed has none."""
+    """Proportional set size of a process in bytes; 0 if it has ended."""
     lines = _read(Path(f"/proc/{process}/smaps_rollup")).splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -1,4 +1,4 @@
-"""Archives in memory, whole and broken."""
+"""Build archives in memory, valid and malformed."""
 
 import gzip
 import io
@@ -35,7 +35,7 @@ def gzipped(files: Mapping[str, bytes]) -> bytes:
 
 @dataclass(frozen=True)
 class Raw:
-    """A member of a zip whose directory says whatever it likes."""
+    """A zip member with arbitrary values in its headers."""
 
     name: bytes
     packed: bytes
@@ -45,7 +45,7 @@ class Raw:
 
 
 def raw_zip(members: Sequence[Raw], declared: int | None = None) -> bytes:
-    """A zip whose end declares any number of members."""
+    """A zip whose end record declares any number of members."""
     body, directory = bytearray(), bytearray()
     for member in members:
         about = struct.pack(
@@ -60,7 +60,7 @@ def raw_zip(members: Sequence[Raw], declared: int | None = None) -> bytes:
 
 
 def inflating(size: int) -> bytes:
-    """Zeros of a size, deflated as a zip has them."""
+    """Raw deflate data that inflates to `size` zeros."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     step = bytes(1 << 20)
     parts = [packer.compress(step) for _ in range(size // len(step))]
@@ -68,7 +68,7 @@ def inflating(size: int) -> bytes:
 
 
 def extension(records: bytes) -> bytes:
-    """A PAX header of a tar, which stands before a file's own."""
+    """A PAX extension header, to precede a file's header."""
     header = tarfile.TarInfo("extension")
     header.type, header.size = tarfile.XHDTYPE, len(records)
     return header.tobuf(tarfile.GNU_FORMAT) + records + bytes(-len(records) % tarfile.BLOCKSIZE)
@@ -76,34 +76,34 @@ def extension(records: bytes) -> bytes:
 
 def record(name: bytes, value: bytes) -> bytes:
     """A record of a PAX header."""
-    words = b" " + name + b"=" + value + b"\n"
-    length = len(words) + 1
-    while len(str(length)) + len(words) != length:
-        length = len(str(length)) + len(words)
-    return str(length).encode() + words
+    body = b" " + name + b"=" + value + b"\n"
+    length = len(body) + 1
+    while len(str(length)) + len(body) != length:
+        length = len(str(length)) + len(body)
+    return str(length).encode() + body
 
 
 def write_endless(path: Path, gigabytes: int) -> None:
-    """A tar.gz of one file that takes minutes to unpack, of a megabyte a gigabyte."""
+    """Write a tar.gz of one huge file: minutes to unpack, one megabyte per gigabyte."""
     packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     header = tarfile.TarInfo("large.bin")
     header.size = gigabytes << 30
     with path.open("wb") as file:
         file.write(packer.compress(header.tobuf(tarfile.GNU_FORMAT)) + packer.flush(zlib.Z_FULL_FLUSH))
-        # After a full flush what is packed does not depend on what came before.
+        # After a full flush the output does not depend on earlier input.
         part = packer.compress(bytes(1 << 26)) + packer.flush(zlib.Z_FULL_FLUSH)
         for _ in range(gigabytes << 4):
             file.write(part)
 
 
-# Little to send, and much to hold or to go through.
+# Archive bombs: small to upload, large in memory or time.
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "a zip that lies": lambda: raw_zip([Raw(b"a.jpg", inflating(400_000_000), 1000, zlib.crc32(bytes(1000)))]),
-    "a zip of many files": lambda: raw_zip([Raw(b"a", b"", 0)] * 1_200_000, declared=10),
-    "a table of many rows": lambda: zipped({"metadata.csv": b"file\n" + b"a\n" * 10_000_000}),
-    "a table of many columns": lambda: zipped({"metadata.csv": b"file" + b",x" * 400_000 + b"\n" + b"," * 400_000}),
-    "a table of one line": lambda: zipped({"metadata.jsonl": b'{"file": "' + b"a" * 90_000_000}),
-    "a table of bad rows": lambda: gzipped({"metadata.jsonl": b"x\n" * 10_000_000}),
-    "extensions of a tar": lambda: gzip.compress(extension(record(b"a", b"b") * 150_000) * 20),
-    "digits in a tar": lambda: extension(record(b"size", b"9" * 5000)) + bytes(1024),
+    "understated zip member": lambda: raw_zip([Raw(b"a.jpg", inflating(400_000_000), 1000, zlib.crc32(bytes(1000)))]),
+    "zip of many files": lambda: raw_zip([Raw(b"a", b"", 0)] * 1_200_000, declared=10),
+    "table of many rows": lambda: zipped({"metadata.csv": b"file\n" + b"a\n" * 10_000_000}),
+    "table of many columns": lambda: zipped({"metadata.csv": b"file" + b",x" * 400_000 + b"\n" + b"," * 400_000}),
+    "table of one line": lambda: zipped({"metadata.jsonl": b'{"file": "' + b"a" * 90_000_000}),
+    "table of bad rows": lambda: gzipped({"metadata.jsonl": b"x\n" * 10_000_000}),
+    "tar extensions": lambda: gzip.compress(extension(record(b"a", b"b") * 150_000) * 20),
+    "digits in a tar header": lambda: extension(record(b"size", b"9" * 5000)) + bytes(1024),
 }

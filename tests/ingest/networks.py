@@ -1,4 +1,4 @@
-"""Two networks that cost nothing, to move a catalogue from one to the other and back."""
+"""Two fake networks, to switch a catalogue between."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ OTHER_CHECKPOINT = FAKE_CHECKPOINT.with_name("other.json")
 
 
 class OtherEncoder(FakeEncoder):
-    """Encodes like the fake, with every bit turned and F7 the other way round; remembers how much it did."""
+    """A fake encoder with inverted bits and reversed F7; counts the images that it encodes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class OtherEncoder(FakeEncoder):
 
 @contextmanager
 def fake_networks(settings: Settings, checkpoint: str) -> Iterator[OpenNetwork]:
-    """Opens either of the two, as `open_network` opens one that is real."""
+    """Open one of the two; same signature as `open_network`."""
     encoder, network = {"fake": (FakeEncoder(), FAKE_NETWORK), "other": (OtherEncoder(), OTHER_NETWORK)}[
         Path(checkpoint).stem
     ]

@@ -1,4 +1,4 @@
-"""A reader whose archives can do harm: a file's name says which."""
+"""A reader process that misbehaves as the names of an archive's files say."""
 
 import ctypes
 import os
@@ -27,7 +27,7 @@ ANSWERS: Frames = {
 
 
 def harm(name: str) -> None:
-    """Does what a file's name says."""
+    """Misbehave as a file's name says."""
     kept = list[bytearray]()
     match PurePosixPath(name).stem:
         case "crash":
@@ -45,7 +45,7 @@ def harm(name: str) -> None:
                 kept.append(bytearray(10_000_000))
         case "bug":
             raise ZeroDivisionError("a bug")
-        case "tells":
+        case "environment":
             raise InvalidInputError("environment", str(sorted(os.environ)))
         case "writes":
             os.write(os.open("written", os.O_WRONLY | os.O_CREAT), b"x" * 100)
@@ -58,26 +58,26 @@ def harm(name: str) -> None:
 
 
 STREAM: list[object] = []
-# Where the process is asked for that kills this one: a confined process may not.
+# A pipe to the process that kills this one, because a confined process cannot send signals.
 KILLER: list[int] = []
 
 
 def start_killer() -> None:
-    """Starts a process that kills this one when it is asked to, and ends with it."""
-    asked, ask = os.pipe()
+    """Start a process that kills this one on request, and exits with it."""
+    request, trigger = os.pipe()
     victim = os.getpid()
     if os.fork() == 0:
-        os.closerange(3, asked)
-        os.closerange(asked + 1, 100)
-        if os.read(asked, 1):
+        os.closerange(3, request)
+        os.closerange(request + 1, 100)
+        if os.read(request, 1):
             os.kill(victim, signal.SIGKILL)
         os._exit(0)
-    os.close(asked)
-    KILLER.append(ask)
+    os.close(request)
+    KILLER.append(trigger)
 
 
 class Harmful(Archive):
-    """Does harm when the entry is reached, or when it is counted."""
+    """Misbehaves when an entry is reached, or while entries are counted."""
 
     def count(self) -> int:
         for entry in super().entries():

@@ -1,4 +1,4 @@
-"""The processes that read archives for a service or a test."""
+"""List reader processes."""
 
 import os
 import sys
@@ -12,16 +12,12 @@ _PROGRAMS = {b"app.ingest.sources.reader_worker", PLANTED[-1].encode()}
 
 
 def readers(process: int | None = None) -> list[int]:
-    """The processes that read for one, or for this one."""
-    return [
-        one
-        for one in family(process or os.getpid())
-        if words(one) & {b"app.ingest.sources.reader_worker", PLANTED[-1].encode()}
-    ]
+    """Reader processes among the descendants of a process, by default this one."""
+    return [one for one in family(process or os.getpid()) if arguments(one) & _PROGRAMS]
 
 
-def words(process: int) -> set[bytes]:
-    """The words of the command that a process runs."""
+def arguments(process: int) -> set[bytes]:
+    """The command-line arguments of a process."""
     with suppress(OSError):
         return set(Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0"))
     return set()

@@ -1,4 +1,4 @@
-"""The service in a process of its own, with networks that cost nothing and can be moved between.
+"""Run the service in a separate process, with two fake networks to switch between.
 
 LOOKALIKE_DATA_DIR=… LOOKALIKE_DATABASE_URL=… python -m tests.ingest.server PORT
 """
@@ -24,13 +24,13 @@ from tests.ingest.networks import fake_networks
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[httpx2.Client]:
-    """Runs the service over a catalogue; yields a client of it."""
+    """Run the service on a catalogue; yield a client."""
     port = free_port()
-    about = {"LOOKALIKE_DATA_DIR": str(settings.data_dir), "LOOKALIKE_DATABASE_URL": str(settings.database_url)}
+    variables = {"LOOKALIKE_DATA_DIR": str(settings.data_dir), "LOOKALIKE_DATABASE_URL": str(settings.database_url)}
     log = settings.data_dir.with_name(f"server-{port}.log")
     with log.open("ab") as file:
         command = [sys.executable, "-m", "tests.ingest.server", str(port)]
-        process = subprocess.Popen(command, env=os.environ | about, stdout=file, stderr=file)
+        process = subprocess.Popen(command, env=os.environ | variables, stdout=file, stderr=file)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process, 60)
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
@@ -50,7 +50,7 @@ def opened(settings: Settings) -> Iterator[Service]:
 
 
 def main() -> None:
-    """Serves until it is ended."""
+    """Serve until terminated."""
     app = create_app(Settings(demo="off", auth="off", _env_file=None), opened)
     uvicorn.run(app, port=int(sys.argv[1]), http=BoundedProtocol, ws="none", log_level="warning", access_log=False)
 

@@ -1,4 +1,4 @@
-"""Damage of every kind, planted by hand, is found, and mended where that can be."""
+"""Consistency check: every kind of damage is found, and repaired where possible."""
 
 import os
 import time
@@ -27,15 +27,15 @@ def filled(service: Service) -> Service:
     return service
 
 
-def checking(service: Service) -> Check:
+def check_of(service: Service) -> Check:
     return Check(service.database, service.files, service.index, service.encodings)
 
 
-def look(service: Service, sample: int = 1000) -> list[Finding]:
-    # What a process has seen to be right it does not look at again.
+def findings_of(service: Service, sample: int = 1000) -> list[Finding]:
+    # A process caches which checksums it has verified.
     if isinstance(service.index, LocalIndex):
         vector_file(service)._checked[:] = False
-    return checking(service).run(sample, lambda *_: None)
+    return check_of(service).run(sample, lambda *_: None)
 
 
 def run_sql(service: Service, statement: str) -> None:
@@ -51,88 +51,88 @@ def files_of(service: Service) -> PictureFiles:
     return PictureFiles(service.settings.data_dir / "pictures")
 
 
-def found_again(service: Service) -> None:
+def require_all_found(service: Service) -> None:
     for upload in UPLOADS:
         match, shown = service.searcher.by_picture(upload.data, SearchOptions(k=1)).matches[0]
         assert (shown.key, match.distance, match.hamming) == (upload.key, 0.0, 0)
 
 
-def test_a_sound_catalogue_has_no_findings(filled: Service) -> None:
-    heard: list[tuple[int, int]] = []
-    assert checking(filled).run(5, lambda done, total: heard.append((done, total))) == []
-    assert heard == [(12, 12)]
+def test_consistent_catalogue_has_no_findings(filled: Service) -> None:
+    reports: list[tuple[int, int]] = []
+    assert check_of(filled).run(5, lambda done, total: reports.append((done, total))) == []
+    assert reports == [(12, 12)]
 
 
-def test_a_damaged_vector_is_found_and_made_anew(filled: Service) -> None:
+def test_damaged_vector_is_found_and_repaired(filled: Service) -> None:
     vectors = vector_file(filled)
     with vectors.path.open("r+b") as file:
         file.seek(3 * vectors.dim * 4 + 7)
         file.write(b"\xff\xff")
-    (finding,) = look(filled)
+    (finding,) = findings_of(filled)
     assert (finding.kind, finding.name) == ("vector", "key-3")
-    assert checking(filled).repair([finding]) == []
-    assert look(filled) == []
-    found_again(filled)
+    assert check_of(filled).repair([finding]) == []
+    assert findings_of(filled) == []
+    require_all_found(filled)
 
 
-def test_a_wrong_code_is_found_in_the_sample_and_made_anew(filled: Service) -> None:
+def test_wrong_code_is_found_in_the_sample_and_repaired(filled: Service) -> None:
     run_sql(filled, "UPDATE encodings SET code = set_byte(code, 0, get_byte(code, 0) # 255) WHERE image_id = 5")
-    assert look(filled, sample=0) == []
-    (finding,) = look(filled)
+    assert findings_of(filled, sample=0) == []
+    (finding,) = findings_of(filled)
     assert (finding.kind, finding.picture_id) == ("code", 5)
-    assert checking(filled).repair([finding]) == []
-    assert look(filled) == []
-    found_again(filled)
+    assert check_of(filled).repair([finding]) == []
+    assert findings_of(filled) == []
+    require_all_found(filled)
 
 
-def test_a_picture_without_code_gets_one(filled: Service) -> None:
+def test_missing_encoding_is_found_and_repaired(filled: Service) -> None:
     run_sql(filled, "DELETE FROM encodings WHERE image_id = 2")
-    (finding,) = look(filled)
+    (finding,) = findings_of(filled)
     assert (finding.kind, finding.picture_id) == ("encoding", 2)
-    assert checking(filled).repair([finding]) == []
-    assert look(filled) == []
+    assert check_of(filled).repair([finding]) == []
+    assert findings_of(filled) == []
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_a_lost_original_is_named_and_cannot_be_mended(filled: Service, missing: bool) -> None:
+def test_lost_original_is_reported_and_replaced_on_the_next_upload(filled: Service, missing: bool) -> None:
     path = original(filled, 7)
     if missing:
         path.unlink()
     else:
         path.write_bytes(b"something else")
     run_sql(filled, "DELETE FROM encodings WHERE image_id IN (8, 9)")
-    findings = look(filled)
+    findings = findings_of(filled)
     assert {(one.kind, one.name) for one in findings} == {
         ("original", "key-7"),
         ("encoding", "key-7"),
         ("encoding", "key-8"),
     }
-    left = checking(filled).repair(findings)
+    left = check_of(filled).repair(findings)
     assert {one.name for one in left} == {"key-7"}
-    assert {one.name for one in look(filled)} == {"key-7"}
+    assert {one.name for one in findings_of(filled)} == {"key-7"}
     (added,) = filled.ingest.add([UPLOADS[7]])
     assert (added.id, added.status) == (8, "unchanged")
-    assert look(filled) == []
+    assert findings_of(filled) == []
     assert path.read_bytes() == UPLOADS[7].data
 
 
-def test_a_file_that_nobody_uses_goes_once_it_is_old(filled: Service) -> None:
+def test_old_orphaned_file_is_deleted(filled: Service) -> None:
     stray = files_of(filled).original("0" * 64)
     stray.parent.mkdir(exist_ok=True)
     stray.write_bytes(b"left by a crash")
-    assert look(filled) == []
+    assert findings_of(filled) == []
     old = time.time() - 7200
     os.utime(stray, (old, old))
-    (finding,) = look(filled)
+    (finding,) = findings_of(filled)
     assert finding.kind == "file"
-    assert checking(filled).repair([finding]) == []
+    assert check_of(filled).repair([finding]) == []
     assert not stray.exists()
     assert original(filled, 0).exists()
 
 
-def test_what_was_deleted_while_it_looked_is_no_finding(filled: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_deleted_during_the_check_is_not_reported(filled: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     run_sql(filled, "DELETE FROM encodings WHERE image_id = 2")
-    check = checking(filled)
+    check = check_of(filled)
     plain = check._unused
 
     def deleted_meanwhile(known: set[str]) -> Iterator[Finding]:
@@ -143,9 +143,9 @@ def test_what_was_deleted_while_it_looked_is_no_finding(filled: Service, monkeyp
     assert check.run(0, lambda *_: None) == []
 
 
-def test_vectors_that_were_never_written_are_found(filled: Service) -> None:
+def test_vector_that_was_never_written_is_found(filled: Service) -> None:
     run_sql(filled, "UPDATE encodings SET slot = 1000000 WHERE image_id = 1")
-    (finding,) = look(filled)
+    (finding,) = findings_of(filled)
     assert finding == Finding("vector", "key-0", 1)
-    assert str(replace(finding, kind="file")) == "key-0: no picture uses this file"
-    assert checking(filled).repair([finding]) == []
+    assert str(replace(finding, kind="file")) == "key-0: no image uses this file"
+    assert check_of(filled).repair([finding]) == []

@@ -1,4 +1,4 @@
-"""Archives that no job and no upload needs are deleted at every start and at every end of a job; all others stay."""
+"""Cleanup of orphaned archives at every start and at every end of a job."""
 
 import fcntl
 import os
@@ -42,34 +42,34 @@ def files_of(service: Service) -> JobFiles:
 
 
 def killed(folder: Path, when_: str) -> None:
-    """Has a process die while an archive arrives, or before its job is in the database."""
+    """Kill a process during an upload, or before its job is committed."""
     process = subprocess.Popen([sys.executable, "-c", ARRIVES_AND_DIES, str(folder), when_])
     assert process.wait() == -signal.SIGKILL
 
 
-def until(so: Callable[[], object]) -> None:
+def until(condition: Callable[[], object]) -> None:
     end = time.monotonic() + 30
-    while not so():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
 @pytest.mark.parametrize("when_", ["arriving", "kept"])
-def test_an_upload_whose_process_was_killed_goes_at_the_next_start(settings: Settings, when_: str) -> None:
+def test_archive_of_a_killed_upload_is_deleted_at_the_next_start(settings: Settings, when_: str) -> None:
     killed(settings.data_dir / "jobs", when_)
     assert len(left(settings)) == 1
     with opened(settings):
         assert left(settings) == []
 
 
-def test_it_goes_when_a_job_ends(settings: Settings, client: TestClient) -> None:
+def test_archive_of_a_killed_upload_is_deleted_when_a_job_ends(settings: Settings, client: TestClient) -> None:
     killed(settings.data_dir / "jobs", "arriving")
     assert len(left(settings)) == 1
     ended(client, send(client, zipped(pictures(1))))
     until(lambda: left(settings) == [])
 
 
-def test_an_upload_under_way_stays_while_others_start_and_end(settings: Settings, client: TestClient) -> None:
+def test_upload_in_progress_survives_cleanups(settings: Settings, client: TestClient) -> None:
     with open_with_fake(settings) as service, files_of(service).arrive(None) as arrival:
         arrival.write(b"half an archive")
         with opened(settings):
@@ -86,7 +86,7 @@ def test_an_upload_under_way_stays_while_others_start_and_end(settings: Settings
         assert [path.name for path in left(settings)] == [name]
 
 
-def test_a_queued_job_s_archive_goes_when_it_is_cancelled(
+def test_cancelling_a_queued_job_deletes_its_archive(
     settings: Settings, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(monkeypatch)
@@ -96,13 +96,13 @@ def test_a_queued_job_s_archive_goes_when_it_is_cancelled(
     assert len(left(settings)) == 6
     for job_id in queued:
         assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
-    assert len(left(settings)) == 1, "the first one is being worked on"
+    assert len(left(settings)) == 1, "the first one is running"
     gate.open.set()
     assert ended(client, first)["state"] == "done"
     until(lambda: left(settings) == [])
 
 
-def test_a_job_that_is_cancelled_while_it_is_worked_on_leaves_nothing(
+def test_cancelling_a_running_job_deletes_its_archive(
     settings: Settings, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(monkeypatch)
@@ -115,7 +115,7 @@ def test_a_job_that_is_cancelled_while_it_is_worked_on_leaves_nothing(
     assert client.get(f"/jobs/{job_id}").json()["state"] == "cancelled"
 
 
-def test_cleanups_by_others_never_take_an_archive_whose_job_was_accepted(service: Service) -> None:
+def test_concurrent_cleanups_keep_archives_of_accepted_jobs(service: Service) -> None:
     files, ending, errors = files_of(service), threading.Event(), list[BaseException]()
 
     def clean_up() -> None:
@@ -144,7 +144,7 @@ def test_cleanups_by_others_never_take_an_archive_whose_job_was_accepted(service
     assert len(accepted) == 60
 
 
-def test_where_files_cannot_be_locked_only_what_is_old_goes(
+def test_without_file_locks_only_old_archives_are_deleted(
     settings: Settings, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unsupported(*_: object) -> None:

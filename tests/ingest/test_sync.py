@@ -1,4 +1,4 @@
-"""Bringing Milvus in line with the truth, over real services in a Milvus that loses and keeps too much."""
+"""Sync of Milvus with the catalogue: lost collections, missing entities, orphans."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -36,15 +36,15 @@ def index_of(service: Service) -> MilvusIndex:
 
 
 def sync(service: Service, young: float = 0) -> Synced:
-    heard: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     run = Sync(service.database, service.files, index_of(service), service.encodings)
-    done = run.run(lambda done, total: heard.append((done, total)), young - 1)
-    assert heard[-1] == (PICTURES, PICTURES)
+    done = run.run(lambda done, total: reports.append((done, total)), young - 1)
+    assert reports[-1] == (PICTURES, PICTURES)
     return done
 
 
 def slots(service: Service) -> set[int]:
-    """Everything that Milvus holds."""
+    """All slots in Milvus."""
     return set(index_of(service).collection.kept_before(2**40, 0, None).tolist())
 
 
@@ -56,12 +56,12 @@ def all_are_found(service: Service, *, but: int | None = None) -> None:
                 assert (row.key, match.distance, match.hamming) == (f"key {at}", 0.0, 0)
 
 
-def test_where_nothing_is_wrong_nothing_is_done(service: Service) -> None:
+def test_sync_of_a_consistent_catalogue_changes_nothing(service: Service) -> None:
     assert sync(service) == Synced(0, 0, [])
     all_are_found(service)
 
 
-def test_a_lost_collection_is_filled_again_from_the_originals(service: Service, in_milvus: Settings) -> None:
+def test_lost_collection_is_filled_from_the_originals(service: Service, in_milvus: Settings) -> None:
     index_of(service).collection.drop()
     with pytest.raises(UnavailableError, match="lookalike sync"):
         service.searcher.by_picture(picture(0), SearchOptions())
@@ -75,7 +75,7 @@ def test_a_lost_collection_is_filled_again_from_the_originals(service: Service, 
     assert len(slots(service)) == PICTURES
 
 
-def test_only_what_is_missing_is_encoded_anew(service: Service) -> None:
+def test_only_missing_images_are_encoded(service: Service) -> None:
     there = sorted(slots(service))
     index_of(service).collection.delete(there[2:5])
     assert sync(service) == Synced(3, 0, [])
@@ -83,7 +83,7 @@ def test_only_what_is_missing_is_encoded_anew(service: Service) -> None:
     all_are_found(service)
 
 
-def test_what_an_addition_leaves_that_does_not_get_as_far_as_its_commit_is_cleared(
+def test_orphan_of_a_crashed_addition_is_deleted_once_it_is_old(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: object) -> None:
@@ -97,17 +97,17 @@ def test_what_an_addition_leaves_that_does_not_get_as_far_as_its_commit_is_clear
     (orphan,) = slots(service) - before
     all_are_found(service)
     assert service.searcher.by_picture(picture(100), SearchOptions(mode=Mode.ES)).matches[0][0].distance > 0
-    assert sync(service, young=3600) == Synced(0, 0, []), "it may be about to be committed"
+    assert sync(service, young=3600) == Synced(0, 0, []), "its addition may be in progress"
     assert orphan in slots(service)
     assert sync(service) == Synced(0, 1, [])
     assert slots(service) == before
 
 
-def test_what_replacements_and_deletions_leave_is_cleared_by_the_service_in_time(service: Service) -> None:
+def test_service_deletes_replaced_and_deleted_vectors_after_a_grace_period(service: Service) -> None:
     before = slots(service)
     service.ingest.add([Upload(picture(200), "key 3", {})])
-    assert len(slots(service)) == PICTURES + 1, "a search may still be about to rank it"
-    # A minute later.
+    assert len(slots(service)) == PICTURES + 1, "a search may still need the replaced vector"
+    # As if the grace period were over.
     index_of(service)._left.patience = 0.0
     service.ingest.delete(found(service, "key 5").id)
     assert len(slots(service)) == PICTURES - 1
@@ -119,7 +119,7 @@ def found(service: Service, key: str) -> Picture:
         return session.scalars(select(Picture).where(Picture.key == key)).one()
 
 
-def test_a_database_turned_back_in_time_does_not_meet_what_came_after(service: Service) -> None:
+def test_slots_beyond_the_database_are_deleted(service: Service) -> None:
     index_of(service).keep(
         np.array([10**6, 10**6 + 1]),
         Encoded(np.zeros((2, BITS // 8), np.uint8), np.zeros((2, FEATURE_DIM), np.float32)),
@@ -127,7 +127,7 @@ def test_a_database_turned_back_in_time_does_not_meet_what_came_after(service: S
     assert sync(service) == Synced(0, 2, [])
 
 
-def test_pictures_without_originals_are_named_and_stop_nothing(service: Service) -> None:
+def test_images_without_originals_are_reported_and_skipped(service: Service) -> None:
     index_of(service).collection.delete(sorted(slots(service)))
     service.files.remove(found(service, "key 4").sha256)
     done = sync(service)

@@ -1,4 +1,4 @@
-"""Tables of files: what a cell means, and what is wrong with a row."""
+"""Tables of files: column types, limits, and unusable rows."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def fields(path: Path, text: str) -> list[dict[str, Any]]:
     return [row.given.get("metadata", {}) for row in table_at(path)]
 
 
-def test_a_column_of_plain_numbers_is_numbers(path: Path) -> None:
+def test_column_of_numbers_is_numeric(path: Path) -> None:
     rows = fields(path, "file,price,count,zip,code,mixed\na,89.5,3,01234,1e5,3\nb,-1,40000,99999,2e5,three\nc,,,,,\n")
     assert rows == [
         {"price": 89.5, "count": 3, "zip": "01234", "code": "1e5", "mixed": "3"},
@@ -41,30 +41,30 @@ def test_a_column_of_plain_numbers_is_numbers(path: Path) -> None:
     assert type(rows[0]["count"]) is int
 
 
-def test_a_column_of_true_and_false_is_that_and_long_numbers_are_names(path: Path) -> None:
+def test_column_of_booleans_is_boolean_and_long_numbers_stay_text(path: Path) -> None:
     rows = fields(path, "file,new,maybe,serial\na,true,true,1234567890123456\nb,false,perhaps,7\n")
     assert rows[0] == {"new": True, "maybe": "true", "serial": "1234567890123456"}
     assert rows[1] == {"new": False, "maybe": "perhaps", "serial": "7"}
 
 
-def test_keys_and_labels_are_text_whatever_they_look_like(path: Path) -> None:
+def test_keys_and_labels_are_always_text(path: Path) -> None:
     path.write_text("file,key,label\n1.jpg,17,3\n2.jpg,,\n")
     first, second = table_at(path)
     assert (first.file, first.key, first.given) == ("1.jpg", "17", {"label": "3"})
     assert (second.file, second.key, second.given) == ("2.jpg", "2.jpg", {})
 
 
-def test_what_spreadsheets_write_is_read(path: Path) -> None:
+def test_bom_quotes_and_line_breaks_of_spreadsheets_are_read(path: Path) -> None:
     path.write_bytes('\ufefffile,title\r\n"a, b.jpg","two\nlines, ""quoted"""\r\n'.encode())
     (row,) = table_at(path)
     assert (row.file, row.given) == ("a, b.jpg", {"metadata": {"title": 'two\nlines, "quoted"'}})
 
 
-def test_rows_that_are_too_long_or_too_short_do_no_harm(path: Path) -> None:
+def test_extra_and_missing_cells_are_ignored(path: Path) -> None:
     assert fields(path, "file,a,b\nx.jpg,1\ny.jpg,2,3,4,5\n") == [{"a": 1}, {"a": 2, "b": 3}]
 
 
-def test_a_table_without_its_column_is_refused(path: Path) -> None:
+def test_table_without_file_column_or_utf8_is_rejected(path: Path) -> None:
     for words in ("", "name,label\na,b\n"):
         path.write_text(words)
         with pytest.raises(InvalidInputError, match="no column 'file'"):
@@ -74,7 +74,7 @@ def test_a_table_without_its_column_is_refused(path: Path) -> None:
         list(table_at(path))
 
 
-def test_json_lines_say_what_values_are(tmp_path: Path) -> None:
+def test_json_lines_keep_value_types(tmp_path: Path) -> None:
     path = tmp_path / "table.jsonl"
     rows: list[object] = [
         {"file": "a.jpg", "key": "one", "price": 3, "tags": ["x"], "gone": None},
@@ -85,13 +85,13 @@ def test_json_lines_say_what_values_are(tmp_path: Path) -> None:
     path.write_text("\n\n".join(map(json.dumps, rows)) + '\n{"file": NaN}\nnothing\n')
     first, *bad = table_at(path)
     assert (first.key, first.given) == ("one", {"metadata": {"price": 3, "tags": ["x"]}})
-    said = [(row.line, row.problem) for row in bad]
-    assert [line for line, _ in said] == [3, 5, 7, 8, 9]
-    words = ["file is not text", "names no file", "not a JSON object", "not JSON", "not JSON"]
-    assert all(word in str(problem) for word, (_, problem) in zip(words, said, strict=True))
+    problems = [(row.line, row.problem) for row in bad]
+    assert [line for line, _ in problems] == [3, 5, 7, 8, 9]
+    words = ["'file' is not text", "no 'file'", "Not a JSON object", "Not valid JSON", "Not valid JSON"]
+    assert all(word in str(problem) for word, (_, problem) in zip(words, problems, strict=True))
 
 
-def test_files_are_looked_for_beside_the_table(tmp_path: Path) -> None:
+def test_files_are_relative_to_the_table(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "one.jpg").write_bytes(b"1")
     (tmp_path / "large.jpg").write_bytes(bytes(101))
@@ -101,7 +101,7 @@ def test_files_are_looked_for_beside_the_table(tmp_path: Path) -> None:
     there, *refused = list(source)
     assert source.count() == 5
     assert (there.key, there.given, there.read()) == ("pictures/one.jpg", {"label": "boots"}, b"1")
-    reasons = ["no such file", "not a file", "more than 100 bytes", "NUL"]
+    reasons = ["does not exist", "Not a regular file", "larger than 100 bytes", "NUL"]
     for entry, reason in zip(refused, reasons, strict=True):
         with pytest.raises(UnusableError, match=reason):
             entry.read()
@@ -109,17 +109,17 @@ def test_files_are_looked_for_beside_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_rows_are_counted_and_refused_past_the_limit(tmp_path: Path, suffix: str) -> None:
+def test_table_with_too_many_rows_is_rejected(tmp_path: Path, suffix: str) -> None:
     path, row = tmp_path / f"table{suffix}", "a.jpg" if suffix == ".csv" else '{"file": "a.jpg"}'
     head = "file\n" if suffix == ".csv" else ""
     for blank in ("", "\n" * 2000):
         path.write_text(f"{head}{blank}" + f"{row}\n" * 10)
-        assert len(list(table_at(path, TableLimits(rows=10)))) == 10, "lines without content are no rows"
+        assert len(list(table_at(path, TableLimits(rows=10)))) == 10, "blank lines do not count"
         with pytest.raises(InvalidInputError, match=r"table\S+: has more than 9 rows. Split it"):
             list(table_at(path, TableLimits(rows=9)))
 
 
-def test_a_table_with_too_many_columns_is_refused(path: Path) -> None:
+def test_table_with_too_many_columns_is_rejected(path: Path) -> None:
     path.write_text("file," + ",".join(map(str, range(1000))) + "\n" + "a.jpg\n" * 10)
     with pytest.raises(InvalidInputError, match="more than 1,000 columns"):
         list(table_at(path))
@@ -137,17 +137,17 @@ def test_a_table_with_too_many_columns_is_refused(path: Path) -> None:
     ],
     ids=["one line", "a quote that never ends", "JSON"],
 )
-def test_a_row_that_is_too_long_is_refused_before_it_is_in_memory(tmp_path: Path, name: str, text: str) -> None:
+def test_overlong_row_is_rejected_before_it_is_read(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InvalidInputError, match=r"line \d+: the row has more than 100 characters"):
         list(table_at(tmp_path / name, TableLimits(rows=10, characters=100)))
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1" + "0" * 5000 + ".5"])
-def test_numbers_of_thousands_of_digits_do_no_harm(tmp_path: Path, number: str) -> None:
+def test_numbers_of_thousands_of_digits_are_text_or_rejected(tmp_path: Path, number: str) -> None:
     (tmp_path / "table.jsonl").write_text(f'{{"file": "a.jpg", "price": {number}}}\n{{"file": "b.jpg"}}\n')
     first, second = table_at(tmp_path / "table.jsonl")
-    assert (first.problem or "").startswith("This is not JSON") or first.given["metadata"]["price"] == float("inf")
+    assert (first.problem or "").startswith("Not valid JSON") or first.given["metadata"]["price"] == float("inf")
     assert second.file == "b.jpg"
     (tmp_path / "table.csv").write_text(f"file,price\na.jpg,{number}\n")
     (row,) = table_at(tmp_path / "table.csv")
@@ -156,7 +156,7 @@ def test_numbers_of_thousands_of_digits_do_no_harm(tmp_path: Path, number: str) 
 
 @given(st.text(max_size=400), st.sampled_from([".csv", ".jsonl"]))
 @settings(max_examples=300, deadline=None)
-def test_any_text_is_read_or_refused(text: str, suffix: str) -> None:
+def test_any_text_is_read_or_rejected(text: str, suffix: str) -> None:
     table = Table("t", SUFFIXES[suffix], lambda: io.StringIO("file,key,n\n" + text, newline=""), TableLimits(5, 4, 60))
     try:
         rows = list(table)

@@ -1,15 +1,15 @@
-"""Records the data folder of this version, for later versions to open: run once, when a version is released.
+"""Record a data folder of this version for upgrade tests; run once per release.
 
     python -m tests.upgrade.record
 
 writes tests/upgrade/VERSION.tar.xz:
 
-    pictures/ vectors/  as they lie in the data folder
-    jobs/               the archive of a job that has not begun
-    checkpoints/        a small network with random weights, in use; the catalogue has vectors of the default one too
-    backup/             a backup of the catalogue, taken after everything else
-    database.sql        the database as SQL, because a cluster's own files are megabytes; DATA for the folder's path
-    expected.json       what a later version has to find
+    pictures/ vectors/  as in the data folder
+    jobs/               the archive of a job that has not started
+    checkpoints/        a small network with random weights, active; the default one has an index version too
+    backup/             a backup of the catalogue, taken last
+    database.sql        a dump, because a cluster takes megabytes; {DATA} stands for the folder's path
+    expected.json       what a later version must find
 """
 
 import io
@@ -46,14 +46,14 @@ KEPT = ("pictures", "vectors", "jobs", "checkpoints", BACKUP, DATABASE, EXPECTED
 # Stands for the data folder's path in the recorded SQL.
 DATA = "{DATA}"
 SETTINGS = {"LOOKALIKE_VECTOR_DTYPE": "f16", "LOOKALIKE_DEMO": "off"}
-# Pictures of the job that has not begun.
+# Images of the job that has not started.
 QUEUED = {"queued/one.png": 300, "queued/two.png": 301}
 
 
 def main() -> None:
-    """Fills a data folder as users do, and packs it."""
+    """Fill a data folder through the API and commands, and pack it."""
     with TemporaryDirectory() as folder:
-        # The embedded PostgreSQL runs as an account of its own where this runs as root.
+        # As root, the embedded PostgreSQL runs under another account.
         Path(folder).chmod(0o755)
         data = Path(folder) / "data"
         expected = record(data)
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def record(data: Path) -> dict[str, Any]:
-    """Fills a data folder, takes a backup, and writes the SQL; returns what has to be found."""
+    """Fill a data folder, take a backup, write the dump; return what a later version must find."""
     with (
         embedded_postgres(data) as database_url,
         jobs_held(database_url),
@@ -76,10 +76,10 @@ def record(data: Path) -> dict[str, Any]:
         lookalike(data, "reindex", str(data / CHECKPOINT))
         archive = ("queued.zip", zipped(QUEUED), "application/zip")
         client.post("/jobs", files={"archive": archive}).raise_for_status()
-    said = lookalike(data, "keys", "create", "shop", "--scope", "search", "--scope", "write")
+    output = lookalike(data, "keys", "create", "shop", "--scope", "search", "--scope", "write")
     lookalike(data, "backup", str(data / BACKUP))
     expected |= {
-        "api_key": next(word for word in said.split() if word.startswith("lk_")),
+        "api_key": next(word for word in output.split() if word.startswith("lk_")),
         "queued": QUEUED,
         "checkpoint": CHECKPOINT,
     }
@@ -89,27 +89,27 @@ def record(data: Path) -> dict[str, Any]:
 
 
 def make_checkpoint(path: Path) -> None:
-    """Writes a network with random weights, as a user's own checkpoint."""
+    """Save a checkpoint of a small network with random weights."""
     torch.manual_seed(0)
     preprocess = Preprocess(BACKBONES["small"].smallest, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
     network = LatentHashNet("small", 64, 3, preprocess)
     with torch.no_grad():
         for weights in network.parameters():
-            # Two values a tensor, so that the recording stays small.
+            # Two values per tensor, so that the recording compresses well.
             weights.copy_(weights.sign() * weights.std() if weights.std() > 0 else weights)
     save(network, describe(network, path.name, ("one", "two", "three")), path.parent)
 
 
 @contextmanager
 def jobs_held(database_url: str) -> Iterator[None]:
-    """Keeps every process from starting a job for the length of the block."""
-    with psycopg.connect(plain(database_url), autocommit=True) as connection:
+    """Hold the job lock, so that no process starts a job during the block."""
+    with psycopg.connect(libpq_url(database_url), autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [Lock.JOBS.value])
         yield
 
 
 def zipped(drawings: dict[str, int]) -> bytes:
-    """Returns a zip archive of drawings."""
+    """A zip archive of drawings."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, number in drawings.items():
@@ -118,14 +118,14 @@ def zipped(drawings: dict[str, int]) -> bytes:
 
 
 def lookalike(data: Path, *arguments: str) -> str:
-    """Runs a command over a data folder, and returns what it says."""
+    """Run a `lookalike` command on a data folder; return its output."""
     command = [sys.executable, "-m", "app.cli.main", *arguments]
     environment = os.environ | SETTINGS | {"LOOKALIKE_DATA_DIR": str(data)}
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def fill(client: httpx2.Client) -> dict[str, Any]:
-    """Adds, replaces, describes and deletes pictures; returns what is there in the end."""
+    """Add, replace, change and delete images; return the final contents."""
     pictures = {f"key {one}": {"drawing": one, "label": f"label {one % 3}", "price": one * 1.5} for one in range(8)}
     pictures["a product"] = {"drawing": 100, "label": None, "price": 3.0, "product": "boot"}
     add(client, pictures)
@@ -140,34 +140,34 @@ def fill(client: httpx2.Client) -> dict[str, Any]:
 
 
 def add(client: httpx2.Client, pictures: dict[str, dict[str, Any]]) -> None:
-    """Adds pictures in one request, or replaces those of the same key."""
-    about = [
+    """Add or replace images in one request."""
+    metadata = [
         {"key": key} | {name: value for name, value in one.items() if name != "drawing"}
         for key, one in pictures.items()
     ]
     files = [("images", (key, drawing(one["drawing"]), "image/png")) for key, one in pictures.items()]
-    answer = client.post("/index", data={"metadata": json.dumps(about)}, files=files)
+    answer = client.post("/index", data={"metadata": json.dumps(metadata)}, files=files)
     assert all(item["status"] in ("created", "updated") for item in answer.raise_for_status().json()["items"])
 
 
 def dump(data: Path, database_url: str) -> str:
-    """Returns all tables and rows as SQL."""
+    """Dump all tables and rows as SQL."""
     return run(data, "pg_dump", database_url, "--no-owner")
 
 
 def load(data: Path, database_url: str, statements: str) -> None:
-    """Runs what `dump` returned, in an empty database."""
+    """Load a dump into an empty database."""
     run(data, "psql", database_url, "--quiet", "--set=ON_ERROR_STOP=1", statements=statements)
 
 
 def run(data: Path, program: str, database_url: str, *options: str, statements: str = "") -> str:
-    """Runs one of PostgreSQL's own programs, and returns what it says."""
-    command = [str(Server.of(data).programs / program), *options, f"--dbname={plain(database_url)}"]
+    """Run a PostgreSQL client program; return its output."""
+    command = [str(Server.of(data).programs / program), *options, f"--dbname={libpq_url(database_url)}"]
     return subprocess.run(command, check=True, capture_output=True, text=True, input=statements).stdout
 
 
-def plain(database_url: str) -> str:
-    """Returns SQLAlchemy's address of a database as PostgreSQL's own programs take it."""
+def libpq_url(database_url: str) -> str:
+    """Convert an SQLAlchemy database URL to a libpq one."""
     return database_url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 

@@ -1,1 +1,1 @@
-"""Ingest jobs: rows, files, the runner."""
+"""Ingest jobs: database rows, archive files, and the runner."""

@@ -1,8 +1,7 @@
-"""Archives that arrive for jobs, in the data folder: each has its name only when all of it is on the disk.
+"""Archive files of jobs in the data folder; an archive is renamed to its final name once it is synced.
 
-An archive is locked while it arrives, until its job is in the database. So a file that has neither a lock nor a job
-that has not ended is left over: of an upload whose process was killed, or of a job that ended or was cancelled.
-Several processes may share the folder.
+An archive is locked from the start of its upload until its job is committed. A file without a lock and without a
+running job is therefore an orphan, of a killed upload or a finished job. Several processes may share the folder.
 """
 
 import logging
@@ -30,14 +29,14 @@ class JobFiles:
         self._folder, self._disk, self._database, self._cleanup = folder, disk, database, cleanup
 
     def path(self, archive: str) -> Path:
-        """Returns where an archive lies."""
+        """The path of an archive."""
         return self._folder / archive
 
     def arrive(self, expected: int | None) -> "Arrival":
-        """Begins to take an archive, of so many bytes where its sender has said so.
+        """Begin an upload; `expected` is its size in bytes, if the client declared it.
 
         Raises:
-            UnavailableError: there is no room for it.
+            UnavailableError: there is not enough disk space.
         """
         self._disk.require()
         private.make_folder(self._folder)
@@ -45,29 +44,29 @@ class JobFiles:
         return Arrival(self._folder, self._disk)
 
     def remove(self, archive: str) -> None:
-        """Deletes an archive that no job needs any more."""
+        """Delete the archive of a finished job."""
         try:
             self.path(archive).unlink(missing_ok=True)
         except OSError as error:
-            log.warning("the archive %s is left for a later cleanup: %s", archive, error)
+            log.warning("cannot delete the archive %s now, a later cleanup will: %s", archive, error)
 
     def settle(self) -> None:
-        """Deletes what ended work left: archives without an upload or a job, and originals that no picture uses."""
+        """Delete orphans: archives without an upload or a running job, and originals that no image uses."""
         self._cleanup.settle()
         try:
             self._delete_unused()
         except (UnavailableError, OSError) as error:
-            log.warning("archives that no job needs are left for a later cleanup: %s", error)
+            log.warning("cannot delete orphaned archives now, a later cleanup will: %s", error)
 
     def _delete_unused(self) -> None:
         if not self._folder.is_dir():
             return
-        there, needed = list(self._folder.iterdir()), self._needed()
-        for path in there:
+        paths, needed = list(self._folder.iterdir()), self._needed()
+        for path in paths:
             if path.name not in needed and path.is_file():
-                with unless_held(path) as left:
-                    # A job that was committed before the upload let go of its file is in the database by now.
-                    if left is not None and path.name not in self._needed():
+                with unless_held(path) as unlocked:
+                    # Checked again under the lock: an upload commits its job before it unlocks the file.
+                    if unlocked is not None and path.name not in self._needed():
                         path.unlink(missing_ok=True)
 
     def _needed(self) -> set[str]:
@@ -76,7 +75,7 @@ class JobFiles:
 
 
 class Arrival:
-    """An archive that arrives; used as a context manager, which forgets what was not kept."""
+    """An upload in progress; a context manager that deletes the archive unless `keep` was called."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self._folder, self._disk, self._name = folder, disk, secrets.token_hex(16)
@@ -94,25 +93,25 @@ class Arrival:
         self.path.unlink(missing_ok=True)
 
     def write(self, data: bytes) -> None:
-        """Takes a part of it.
+        """Append bytes.
 
         Raises:
-            UnavailableError: there is no more room.
+            UnavailableError: the disk is full.
         """
         try:
             with self._disk.claimed(len(data)):
-                left = memoryview(data)
-                while left:
-                    left = left[self._file.write(left) :]
+                remaining = memoryview(data)
+                while remaining:
+                    remaining = remaining[self._file.write(remaining) :]
         except OSError as error:
             raise self._disk.refusal(error, _WHAT) from error
         self.size += len(data)
 
     def keep(self) -> str:
-        """Gives it its name; when this returns it survives a power cut.
+        """Sync the archive and rename it; return its name.
 
         Raises:
-            UnavailableError: the disk has failed.
+            UnavailableError: the disk cannot be synced.
         """
         self._disk.sync(self._file.fileno())
         self.path.replace(self._folder / self._name)

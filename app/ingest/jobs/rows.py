@@ -1,4 +1,4 @@
-"""Jobs as rows: what became of an archive that somebody sent, and how far it is."""
+"""Database rows of jobs: state, progress and rejections of an archive."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,20 +17,20 @@ from app.ingest.bulk import Outcome
 
 State = Literal["running", "done", "failed", "cancelled"]
 
-# The first so many are kept; an archive of other things than pictures has reasons without end.
+# Rejections recorded per job; an archive without images could have millions.
 MOST_REASONS = 1000
-# Of names and keys that are too long to be used: enough to find the file by.
-_LONGEST_WORDS = 1000
-# So often in a row a job is taken up by processes that get no further with it and end without saying why.
+# Longer names and keys are cut; this is enough to identify the file.
+_MAX_TEXT = 1000
+# Attempts in a row that end unexpectedly and without progress before a job fails.
 MOST_ATTEMPTS = 3
 
 
 class NotMineError(Exception):
-    """Somebody else goes on with a job that this process was at work on."""
+    """Another process has taken over the job."""
 
 
 def create_job(session: Session, archive: str, size: int) -> Job:
-    """Writes down that an archive is to be worked through."""
+    """Create a job for an archive."""
     job = Job(archive=archive, size_bytes=size)
     session.add(job)
     session.flush()
@@ -39,10 +39,10 @@ def create_job(session: Session, archive: str, size: int) -> Job:
 
 
 def find_job(session: Session, job_id: int) -> Job:
-    """Returns a job.
+    """Look up a job.
 
     Raises:
-        NotFoundError: there is no such job.
+        NotFoundError: there is no job with this id.
     """
     job = session.get(Job, job_id)
     if job is None:
@@ -51,34 +51,34 @@ def find_job(session: Session, job_id: int) -> Job:
 
 
 def list_jobs(session: Session, *, before: int | None, limit: int) -> Sequence[Job]:
-    """Lists jobs, the latest first, those before one id."""
+    """List jobs with ids below `before`, latest first."""
     query = select(Job).order_by(Job.id.desc()).limit(limit)
     return session.scalars(query if before is None else query.where(Job.id < before)).all()
 
 
 def rejections(session: Session, job_id: int) -> Sequence[Rejection]:
-    """Lists what of a job could not be used, in the archive's order."""
+    """List a job's rejected entries, in the archive's order."""
     return session.scalars(select(Rejection).where(Rejection.job_id == job_id).order_by(Rejection.entry_number)).all()
 
 
 def cancel(session: Session, job_id: int) -> Job:
-    """Has a job stop, if it has not ended by itself.
+    """Cancel a job; a finished one stays as it is.
 
     Raises:
-        NotFoundError: there is no such job.
+        NotFoundError: there is no job with this id.
     """
     session.execute(update(Job).where(Job.id == job_id, Job.state == "running").values(state="cancelled", error=None))
     return find_job(session, job_id)
 
 
 def next_job(session: Session) -> Job | None:
-    """Returns the job that has waited longest."""
+    """The oldest running job."""
     return session.scalar(select(Job).where(Job.state == "running").order_by(Job.id).limit(1))
 
 
 @dataclass(frozen=True)
 class UnderWay:
-    """The jobs that have not ended, together; `entries` are those that are counted."""
+    """Totals of running jobs; `entries` covers archives that are already counted."""
 
     jobs: int
     entries: int
@@ -86,54 +86,54 @@ class UnderWay:
 
 
 def under_way(session: Session) -> UnderWay:
-    """Counts the jobs that have not ended."""
+    """Count running jobs and their entries."""
     counted = select(func.count(), func.sum(func.coalesce(Job.total, Job.processed)), func.sum(Job.processed))
     running, entries, settled = session.execute(counted.where(Job.state == "running")).one()
     return UnderWay(running, int(entries or 0), int(settled or 0))
 
 
 def archives_in_use(session: Session) -> set[str]:
-    """Returns the archives that jobs still need."""
+    """Archives of running jobs."""
     return set(session.scalars(select(Job.archive).where(Job.state == "running")))
 
 
-def goes_on(session: Session, job_id: int) -> bool:
-    """Tell whether a job is there and has not ended."""
+def is_running(session: Session, job_id: int) -> bool:
+    """Whether a job exists and is running."""
     return session.scalar(select(Job.state).where(Job.id == job_id)) == "running"
 
 
 def take_up(session: Session, job_id: int, *, counts: bool) -> int:
-    """Return which attempt in a row this is to get further with a job.
+    """Start an attempt at a job; return the number of attempts in a row without progress.
 
-    Until `give_back` or `advance`, an end of this process counts as an attempt that failed.
+    Until `give_back` or `advance`, the end of this process counts as a failed attempt.
 
     Args:
         session: a transaction.
         job_id: the job.
-        counts: whether this is an attempt of its own, or one that was counted and could not be given back.
+        counts: False if the previous attempt was counted and could not be given back.
     """
     taken = update(Job).where(Job.id == job_id).values(attempts=Job.attempts + int(counts))
     return session.execute(taken.returning(Job.attempts)).scalar_one()
 
 
 def give_back(session: Session, job_id: int) -> None:
-    """Have an attempt not count: work on the job ended for a reason that is not the job's."""
+    """Uncount an attempt that ended for a reason outside the job."""
     given = update(Job).where(Job.id == job_id).values(attempts=func.greatest(Job.attempts - 1, 0))
     session.execute(given)
 
 
 def set_total(session: Session, job_id: int, total: int) -> None:
-    """Writes down how many entries there are."""
+    """Record the number of entries."""
     session.execute(update(Job).where(Job.id == job_id).values(total=total))
 
 
 def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome]) -> bool:
-    """Counts what became of the entries after the first `done`; tells whether the job shall go on.
+    """Record outcomes of the entries after the first `done`; return whether the job is still running.
 
-    Earlier attempts count no longer: whatever ends this one, the next begins further on.
+    Progress resets the count of attempts.
 
     Raises:
-        NotMineError: somebody else has counted meanwhile.
+        NotMineError: another process has made progress meanwhile.
     """
     counts = Counter[str](outcome.status for outcome in outcomes)
     counted = (
@@ -143,53 +143,53 @@ def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome
             processed=Job.processed + len(outcomes),
             attempts=func.least(Job.attempts, 1),
             error=None,
-            **{name: _more(name, counts) for name in counts},
+            **{name: _incremented(name, counts) for name in counts},
         )
         .returning(Job.state, Job.rejected)
     )
-    found = session.execute(counted).one_or_none()
-    if found is None:
+    row = session.execute(counted).one_or_none()
+    if row is None:
         raise NotMineError
-    state, rejected = found
-    refused = [(place, one) for place, one in enumerate(outcomes, done) if one.reason is not None]
-    kept = refused[: max(MOST_REASONS - (rejected - len(refused)), 0)]
-    if kept:
-        session.execute(insert(Rejection), [_rejection(job_id, place, one) for place, one in kept])
+    state, rejected = row
+    new = [(number, one) for number, one in enumerate(outcomes, done) if one.reason is not None]
+    recorded = new[: max(MOST_REASONS - (rejected - len(new)), 0)]
+    if recorded:
+        session.execute(insert(Rejection), [_rejection(job_id, number, one) for number, one in recorded])
     return bool(state == "running")
 
 
 def end(session: Session, job_id: int, state: State, error: str | None = None) -> None:
-    """Writes down how a job ended, unless somebody has cancelled it."""
+    """Record the end of a job, unless it was cancelled."""
     ended = update(Job).where(Job.id == job_id, Job.state == "running")
     session.execute(ended.values(state=state, error=error, total=func.coalesce(Job.total, Job.processed)))
 
 
-def wait_for(session: Session, job_id: int, reason: str) -> None:
-    """Writes down what keeps a job from going on."""
+def set_waiting(session: Session, job_id: int, reason: str) -> None:
+    """Record why a job is waiting."""
     session.execute(update(Job).where(Job.id == job_id, Job.state == "running").values(error=reason))
 
 
 @contextmanager
 def turn(database: Database) -> Iterator[bool]:
-    """Tells whether this process is the one to work through the jobs, for the length of the block.
+    """Try to take the job lock for the length of the block; yield whether it was taken.
 
-    The turn goes with the connection, so a process that is killed has it no longer.
+    The lock belongs to the connection, so a killed process releases it.
     """
     with database.asking_in_sql() as connection:
-        # Back in the pool it would keep the turn.
+        # Detached, because the pool would keep the connection and its lock.
         connection.detach()
         yield bool(connection.scalar(text("SELECT pg_try_advisory_lock(:turn)"), {"turn": Lock.JOBS.value}))
 
 
-def _more(name: str, counts: Counter[str]) -> object:
+def _incremented(name: str, counts: Counter[str]) -> object:
     return getattr(Job, name) + counts[name]
 
 
-def _rejection(job_id: int, place: int, outcome: Outcome) -> dict[str, object]:
-    words = {"name": outcome.name, "key": outcome.key, "reason": outcome.reason or ""}
-    # PostgreSQL keeps no NUL character, and this may be what the entry was refused for.
-    return {"job_id": job_id, "entry_number": place, **{name: _storable(value) for name, value in words.items()}}
+def _rejection(job_id: int, number: int, outcome: Outcome) -> dict[str, object]:
+    texts = {"name": outcome.name, "key": outcome.key, "reason": outcome.reason or ""}
+    # PostgreSQL cannot store NUL characters, which may be the reason of the rejection.
+    return {"job_id": job_id, "entry_number": number, **{name: _storable(value) for name, value in texts.items()}}
 
 
-def _storable(words: str) -> str:
-    return words[:_LONGEST_WORDS].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+def _storable(value: str) -> str:
+    return value[:_MAX_TEXT].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

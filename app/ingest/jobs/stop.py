@@ -1,4 +1,4 @@
-"""A request to stop: it ends processes at once, and work in threads when it has had a little time to finish."""
+"""Cooperative stop: kills processes at once, and threads' work after a grace period."""
 
 import threading
 import time
@@ -11,84 +11,84 @@ from app.errors import LookalikeError, UnavailableError
 if TYPE_CHECKING:
     from app.ingest.pipeline import Added, Upload
 
-# What is under way at a stop may take this long to come to its end; then it is given up.
+# How long work in progress may take to finish after a stop.
 GRACE_S = 2.0
 
 
 class StoppedError(LookalikeError):
-    """Work was given up because it was asked to stop."""
+    """Work was aborted by a stop request."""
 
 
 class Stop:
-    """Whether work has to stop. Safe for many threads."""
+    """A thread-safe stop request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._since: float | None = None
-        self._ends: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
 
     @property
     def requested(self) -> bool:
-        """Whether nothing new shall begin."""
+        """Whether a stop was requested; no new work should start then."""
         return self._since is not None
 
     def request(self) -> None:
-        """Ask to stop; a second time changes nothing."""
+        """Request a stop; idempotent."""
         with self._lock:
             if self._since is None:
                 self._since = time.monotonic()
-            ends = list(self._ends)
-        for end in ends:
+            callbacks = list(self._callbacks)
+        for end in callbacks:
             end()
 
     def check(self) -> None:
-        """Give up where work under way has had its time.
+        """Abort work once the grace period of a stop is over.
 
         Raises:
-            StoppedError: it has.
+            StoppedError: it is over.
         """
         if self._since is not None and time.monotonic() - self._since > GRACE_S:
             raise StoppedError
 
     @contextmanager
-    def ending(self, end: Callable[[], None]) -> Iterator[None]:
-        """Have a stop during the block call a function that ends what the block waits for."""
+    def on_request(self, end: Callable[[], None]) -> Iterator[None]:
+        """Call `end` on a stop during the block, to end what the block waits for."""
         with self._lock:
-            self._ends.append(end)
-            late = self.requested
+            self._callbacks.append(end)
+            already_requested = self.requested
         try:
-            if late:
+            if already_requested:
                 end()
             yield
         finally:
             with self._lock:
-                self._ends.remove(end)
+                self._callbacks.remove(end)
 
 
 class StoppableTarget(Protocol):
-    """A catalogue to fill, which gives up additions that take too long after a stop."""
+    """A catalogue whose additions can be stopped."""
 
     def add(self, uploads: "Sequence[Upload]", stop: Stop | None = None) -> "list[Added]":
-        """Add pictures; see `app.ingest.pipeline.Ingest.add`."""
+        """Add or replace images; see `app.ingest.pipeline.Ingest.add`."""
         ...
 
 
 class Stoppable:
-    """A target (`app.ingest.bulk.Target`) whose additions give up after a stop."""
+    """Adapter of a stoppable target to `app.ingest.bulk.Target`."""
 
     def __init__(self, target: StoppableTarget, stop: Stop) -> None:
         self._target, self._stop = target, stop
 
     def add(self, uploads: "Sequence[Upload]") -> "list[Added]":
-        """Add pictures.
+        """Add or replace images.
 
         Raises:
-            StoppedError: a stop was requested, and they were not ready in time; they may be added again.
+            StoppedError: a stop was requested and the grace period is over; the uploads may be added again.
         """
         try:
             return self._target.add(uploads, self._stop)
         except UnavailableError as error:
-            # A service that stops ends what decodes pictures; that is nothing for the job to wait for.
+            # A stopping service callbacks its decode workers; the job should not wait for them.
             if self._stop.requested:
                 raise StoppedError from error
             raise

@@ -1,4 +1,4 @@
-"""Stops work on a job when the service ends or the job is cancelled, in whichever process that was asked for."""
+"""Stop work on a job when the service ends or any process cancels the job."""
 
 import logging
 import threading
@@ -12,13 +12,13 @@ from app.ingest.jobs.stop import Stop
 
 log = logging.getLogger(__name__)
 
-# How often the job's state is looked at.
-_EVERY_S = 0.5
+# Interval of polling the job's state.
+_POLL_S = 0.5
 
 
 @contextmanager
-def watched(database: Database, job_id: int, ending: threading.Event) -> Iterator[Stop]:
-    """Yield what says whether work on a job has to stop, for the length of the block."""
+def watch_job(database: Database, job_id: int, ending: threading.Event) -> Iterator[Stop]:
+    """Watch a job during the block; yield the stop that is requested when it ends."""
     stop, done = Stop(), threading.Event()
     thread = threading.Thread(target=_watch, args=(database, job_id, ending, stop, done), name="job-watch", daemon=True)
     thread.start()
@@ -26,23 +26,23 @@ def watched(database: Database, job_id: int, ending: threading.Event) -> Iterato
         yield stop
     finally:
         done.set()
-        # Bounded: it may wait for a database that does not answer.
-        thread.join(_EVERY_S)
+        # Bounded, because the thread may be waiting for an unresponsive database.
+        thread.join(_POLL_S)
 
 
 def _watch(database: Database, job_id: int, ending: threading.Event, stop: Stop, done: threading.Event) -> None:
-    while not done.wait(_EVERY_S):
-        if ending.is_set() or not _goes_on(database, job_id):
+    while not done.wait(_POLL_S):
+        if ending.is_set() or not _is_running(database, job_id):
             stop.request()
             return
 
 
-def _goes_on(database: Database, job_id: int) -> bool:
+def _is_running(database: Database, job_id: int) -> bool:
     try:
         with database.asking() as session:
-            return jobs.goes_on(session, job_id)
+            return jobs.is_running(session, job_id)
     except UnavailableError:
-        return True  # work itself finds out, and says so
-    except Exception:  # a job that cannot be stopped is worse than a line in the log
-        log.exception("job %d: its state cannot be read", job_id)
+        return True  # the job itself reports this error
+    except Exception:  # keep watching: otherwise the job could not be cancelled
+        log.exception("job %d: cannot read its state", job_id)
         return True

@@ -1,9 +1,9 @@
-"""An archive of pictures: zip, tar or tar.gz, read where it lies and never unpacked to disk.
+"""Read images from a zip, tar or tar.gz archive, without unpacking it to disk.
 
-The key is the path within the archive, the label the name of the folder. A table `metadata.csv` or `metadata.jsonl` at
-the top, or in a folder at the top, says more (`table.py`): then the key and label of a file are what its row says.
+An entry's key is its path in the archive, its label the name of its folder. A table `metadata.csv` or `metadata.jsonl`
+at the top level, or in a top-level folder, replaces these and adds metadata (`table.py`).
 
-Archives of others are read in a process of their own (`reader.py`); this is what runs there.
+Archives are untrusted, so this runs in a confined process (`reader.py`).
 """
 
 import io
@@ -16,19 +16,19 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from app.errors import InvalidInputError
-from app.ingest.sources.archive_members import ArchiveLimits, DamagedArchiveError, Member, plain
+from app.ingest.sources.archive_members import ArchiveLimits, DamagedArchiveError, Member, normalised
 from app.ingest.sources.archive_tar import is_tar, tar_members
 from app.ingest.sources.archive_zip import is_zip, zip_members
-from app.ingest.sources.items import Entry, UnusableError, is_picture, labelled, unusable
+from app.ingest.sources.items import Entry, UnusableError, folder_label, is_picture, unusable
 from app.ingest.sources.table import SUFFIXES, Row, Table
 
 TABLE = "metadata"
-_DEEPEST_TABLE = 2
+_MAX_TABLE_DEPTH = 2
 _HEAD_BYTES = 1 << 16
 
 
 def is_archive(path: Path) -> bool:
-    """Tell by a file's first bytes whether it is an archive that can be read; no more than these are looked at."""
+    """Whether a file is a supported archive, by its first 64 KiB."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     return is_zip(head) or is_tar(head)
@@ -36,13 +36,13 @@ def is_archive(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What a first pass over an archive finds.
+    """Result of the first pass over an archive.
 
     Attributes:
-        names: how often each name is there.
-        rows: the rows of the table by the file that they name, packed.
-        problems: rows that cannot be used, packed.
-        damage: what keeps the archive from being read to its end, if anything does.
+        names: the number of members of each name.
+        rows: packed rows of the table, by file.
+        problems: packed rows that cannot be used.
+        damage: why the archive cannot be read to its end, if so.
     """
 
     names: Counter[str] = field(default_factory=Counter)
@@ -59,10 +59,10 @@ class _Survey:
 
 
 class Archive:
-    """The pictures of an archive, whose owner may know it by a name.
+    """The images of an archive; `name` prefixes the names of its entries.
 
-    Raises, when it is counted or iterated:
-        ArchiveRefusedError: it holds more than the limits allow.
+    Counting and iterating raise:
+        ArchiveRefusedError: the archive exceeds a limit.
         InvalidInputError: its table cannot be read.
     """
 
@@ -71,26 +71,26 @@ class Archive:
 
     @property
     def damage(self) -> str | None:
-        """What keeps the archive from being read to its end, if anything does."""
+        """Why the archive cannot be read to its end, or None."""
         return self._survey.damage
 
     def count(self) -> int:
-        """Return how many pictures there are, and rows of its table that name none."""
+        """Number of entries: images, and rows of the table that cannot be used or whose file is missing."""
         survey = self._survey
         pictures = sum(
             times * len(survey.rows.get(name, (b"",))) for name, times in survey.names.items() if survey.wants(name)
         )
         missing = sum(len(rows) for name, rows in survey.rows.items() if name not in survey.names)
         total = pictures + len(survey.problems) + missing + (survey.damage is not None)
-        # A file that is there twice is there again for each of its rows.
+        # A duplicate member counts once for each of its rows.
         self._limits.require_members(total)
         return total
 
     def entries(self, first: int = 0) -> Iterator[Entry]:
-        """Yield the entries in the archive's order, then those that cannot be used.
+        """Yield the entries in the archive's order, then unusable rows of the table.
 
         Args:
-            first: the number of entries whose bytes are not wanted; files that hold no other are not read.
+            first: the number of leading entries to yield without their bytes.
         """
         survey, number = self._survey, 0
         try:
@@ -100,21 +100,23 @@ class Archive:
                     number += max(len(rows), 1)
                     yield from self._entries(member, rows, wanted=number > first)
         except DamagedArchiveError as error:
-            yield unusable(self._told("all that comes after"), str(error))
+            yield unusable(self._named("rest of the archive"), str(error))
         for row in map(_unpacked, survey.problems):
-            yield unusable(self._told(f"line {row.line} of its table"), row.problem or "", row.key)
+            yield unusable(self._named(f"line {row.line} of its table"), row.problem or "", row.key)
         for row in survey.missing:
-            yield unusable(self._told(f"line {row.line} of its table"), f"There is no file {row.file}.", row.key)
+            yield unusable(
+                self._named(f"line {row.line} of its table"), f"The archive has no file {row.file}.", row.key
+            )
 
     def _entries(self, member: Member, rows: list[bytes], *, wanted: bool) -> Iterator[Entry]:
-        name, read = self._told(member.name), self._read(member) if wanted else _left_out
+        name, read = self._named(member.name), self._read(member) if wanted else _skipped
         for row in map(_unpacked, rows):
             yield Entry(name, row.key, row.given, member.size, read)
         if not rows:
-            yield Entry(name, member.name, labelled(member.name), member.size, read)
+            yield Entry(name, member.name, folder_label(member.name), member.size, read)
 
     def _read(self, member: Member) -> Callable[[], bytes]:
-        """Read a member now, while the archive is there; the bytes or the refusal are handed over later."""
+        """Read a member now, while its bytes are at hand; return a function with the bytes or the error."""
         try:
             data = member.read(self._limits.member_bytes)
         except UnusableError as error:
@@ -128,7 +130,7 @@ class Archive:
 
     @cached_property
     def _survey(self) -> _Survey:
-        """Go through the archive once; all but its table is only counted."""
+        """First pass over the archive: count members, read the table."""
         names, table, damage = Counter[str](), list[tuple[str, bytes]](), None
         try:
             for member in self._members():
@@ -144,44 +146,44 @@ class Archive:
         try:
             return member.read(self._limits.table_bytes)
         except UnusableError as error:
-            raise InvalidInputError(self._told(member.name), str(error)) from error
+            raise InvalidInputError(self._named(member.name), str(error)) from error
 
     def _rows(self, name: str, data: bytes) -> tuple[dict[str, list[bytes]], list[bytes]]:
-        """Return the rows of a table by the file that they name, and those that cannot be used."""
+        """Parse a table; return packed usable rows by file, and packed rows that cannot be used."""
 
-        def opened() -> io.TextIOWrapper:
+        def open_text() -> io.TextIOWrapper:
             return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
 
         kind, folder = SUFFIXES[PurePosixPath(name).suffix.lower()], PurePosixPath(name).parent
         rows, problems = dict[str, list[bytes]](), list[bytes]()
-        for row in Table(self._told(name), kind, opened, self._limits.table):
+        for row in Table(self._named(name), kind, open_text, self._limits.table):
             packed, usable = _packed(row)
             if usable:
                 file = row.file if row.file.startswith("/") else f"{folder}/{row.file}"
-                rows.setdefault(plain(file), []).append(packed)
+                rows.setdefault(normalised(file), []).append(packed)
             else:
                 problems.append(packed)
         return rows, problems
 
-    def _told(self, what: str) -> str:
-        return f"{self._name}: {what}" if self._name else what
+    def _named(self, part: str) -> str:
+        return f"{self._name}: {part}" if self._name else part
 
 
 def _may_be_table(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.stem == TABLE and path.suffix.lower() in SUFFIXES and len(path.parts) <= _DEEPEST_TABLE
+    return path.stem == TABLE and path.suffix.lower() in SUFFIXES and len(path.parts) <= _MAX_TABLE_DEPTH
 
 
-def _left_out() -> bytes:
-    raise UnusableError("The file was left out.")
+def _skipped() -> bytes:
+    raise UnusableError("The file was skipped.")
 
 
 def _packed(row: Row) -> tuple[bytes, bool]:
-    """Return a row in a third of the memory, for all are held at once; and whether it is usable."""
+    """Return a row as JSON, which takes a third of the memory, and whether it is usable."""
     try:
         return json.dumps([row.line, row.file, row.key, row.given, row.problem]).encode(), row.problem is None
     except RecursionError:
-        return _packed(Row(row.line, row.file, row.key, problem="Its values lie too deep in each other."))
+        return _packed(Row(row.line, row.file, row.key, problem="Its values are nested too deeply."))
 
 
 def _unpacked(packed: bytes) -> Row:

@@ -1,4 +1,4 @@
-"""What zip and tar archives share: members, limits, and the errors that refuse an archive."""
+"""Members, limits and errors common to zip and tar archives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from app.errors import LookalikeError
 from app.ingest.sources.table import TableLimits
 
-# Of a longer name the end is kept, since names are held in memory: it is still too long for a key.
-_LONGEST_NAME = 1024
+# Names are held in memory, so longer ones are cut to their end; the rest is still too long for a key.
+_MAX_NAME = 1024
 
 
 class DamagedArchiveError(LookalikeError):
-    """An archive cannot be read, or not beyond a point; its text says why."""
+    """An archive cannot be read, or not beyond some point."""
 
 
 class ArchiveRefusedError(LookalikeError):
-    """An archive is larger than the limits allow, and nothing of it is taken."""
+    """An archive exceeds a limit and is rejected as a whole."""
 
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """How much of an archive is taken.
+    """Limits on an archive.
 
     Attributes:
-        member_bytes: the largest picture.
-        members: files and folders, rows of its table, and entries altogether.
-        bytes: all files together, unpacked.
-        table_bytes: the largest table of metadata.
+        member_bytes: maximum size of an image.
+        members: maximum number of members, of table rows, and of entries.
+        bytes: maximum total size, unpacked.
+        table_bytes: maximum size of the table of metadata.
     """
 
     member_bytes: int
@@ -43,7 +43,7 @@ class ArchiveLimits:
         """Check a number of members, rows or entries.
 
         Raises:
-            ArchiveRefusedError: there are too many.
+            ArchiveRefusedError: it exceeds the limit.
         """
         if count > self.members:
             raise ArchiveRefusedError(f"The archive holds more than {self.members:,} files. Split it.")
@@ -51,13 +51,13 @@ class ArchiveLimits:
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive, which is read or left before the next one is asked for.
+    """A file in an archive; read it before advancing to the next one.
 
     Attributes:
         name: its path in the archive.
-        size: its bytes, as the archive declares them.
-        read: returns its bytes, given the most that it may have. Raises UnusableError where the file alone cannot be
-            read, and DamagedArchiveError where the archive ends.
+        size: its size in bytes, as declared.
+        read: returns its bytes, given their maximum number. Raises UnusableError if only this file cannot be read,
+            and DamagedArchiveError if the archive is truncated.
     """
 
     name: str
@@ -65,8 +65,8 @@ class Member:
     read: Callable[[int], bytes]
 
 
-class Counted:
-    """Counts what an archive claims to hold, and stops at the limits."""
+class MemberCounter:
+    """Counts members and declared bytes against the limits."""
 
     def __init__(self, limits: ArchiveLimits) -> None:
         self._limits, self._members, self._bytes = limits, 0, 0
@@ -75,7 +75,7 @@ class Counted:
         """Count a member.
 
         Raises:
-            ArchiveRefusedError: it is one too many, or too large.
+            ArchiveRefusedError: a limit is exceeded.
         """
         self._members += 1
         self._limits.require_members(self._members)
@@ -85,19 +85,19 @@ class Counted:
         """Count bytes that belong to no member.
 
         Raises:
-            ArchiveRefusedError: they are too many.
+            ArchiveRefusedError: the limit is exceeded.
         """
         self._bytes += size
         if self._bytes > self._limits.bytes:
             raise ArchiveRefusedError(f"The archive unpacks to more than {self._limits.bytes:,} bytes. Split it.")
 
 
-def plain(name: str) -> str:
-    """Return a member's name as a path below the archive, whatever it begins with."""
-    # What `PurePosixPath` makes of it, in a tenth of the time: it is asked for every file and every row.
-    return "/".join(part for part in name[-_LONGEST_NAME:].split("/") if part not in ("", ".")) or "."
+def normalised(name: str) -> str:
+    """Normalise a member's name to a relative path."""
+    # Equal to `PurePosixPath`, in a tenth of the time: called for every file and every row.
+    return "/".join(part for part in name[-_MAX_NAME:].split("/") if part not in ("", ".")) or "."
 
 
 def oversized(limit: int) -> str:
-    """Say why a member is not read."""
-    return f"The file has more than {limit:,} bytes, the most that is taken."
+    """Reason for rejecting a member."""
+    return f"The file is larger than {limit:,} bytes, the maximum."

@@ -1,4 +1,4 @@
-"""An archive as a source of pictures, read by a process of its own."""
+"""Archive as a source of entries, read by a separate process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,17 +9,17 @@ from app.ingest.jobs.stop import Stop
 from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.items import Entry, unusable
 from app.ingest.sources.reader import Reader, ReaderJob
-from app.ingest.sources.reader_protocol import Frame, given_of, text_of
+from app.ingest.sources.reader_protocol import Frame, patch_of, text_of
 
-# What is held of a file's name, or of a row of the table, while an archive is read; and of one file's bytes, in steps.
-_MEMORY_AN_ENTRY, _COPIES = 1000, 3
+# Memory for each name or table row of an archive, in bytes; and copies in memory of the largest file.
+_BYTES_PER_ENTRY, _COPIES = 1000, 3
 
 
 class ArchiveReading:
-    """The entries of an archive while it is read, once and in the archive's order.
+    """The entries of an open archive, to be iterated once, in the archive's order.
 
     Attributes:
-        total: how many there are.
+        total: the number of entries.
     """
 
     def __init__(self, reader: Reader, name: str) -> None:
@@ -27,24 +27,24 @@ class ArchiveReading:
 
     @property
     def damage(self) -> str | None:
-        """What keeps the archive from being read to its end, if anything does."""
+        """Why the archive cannot be read to its end, or None."""
         return self._reader.failure
 
     @property
     def killed(self) -> bool:
-        """Whether the process that reads it was killed from outside; what is missing may be read by another one."""
+        """Whether the reader process was killed from outside; a retry may read the rest."""
         return self._reader.killed
 
     def __iter__(self) -> Iterator[Entry]:
-        """Yield the entries; what keeps the rest from being read is the last one, unless the process was killed."""
+        """Yield the entries; if reading fails, the last one is the reason, unless the process was killed."""
         known = self.damage
         yield from self._reader.read(self._entry)
         if self.damage is not None and self.damage != known and not self.killed:
-            yield unusable(f"{self._name}: all that comes after".removeprefix(": "), self.damage)
+            yield unusable(f"{self._name}: rest of the archive".removeprefix(": "), self.damage)
 
     def _entry(self, frame: Frame) -> Entry:
         header = frame.header
-        name, key, given = text_of(header, "name"), text_of(header, "key"), given_of(header)
+        name, key, given = text_of(header, "name"), text_of(header, "key"), patch_of(header)
         if "problem" in header:
             return unusable(name, text_of(header, "problem"), key)
         if "again" not in header:
@@ -54,31 +54,31 @@ class ArchiveReading:
 
 
 class ArchiveSource:
-    """The pictures of an archive, whose owner may know it by a name."""
+    """An archive file; `name` prefixes the names of its entries."""
 
     def __init__(self, path: Path, limits: ArchiveLimits, name: str = "") -> None:
         self._path, self._limits, self._name = path, limits, name
 
     @contextmanager
     def reading(self, first: int = 0, stop: Stop | None = None) -> Iterator[ArchiveReading]:
-        """Read the archive for the length of the block.
+        """Open the archive for reading.
 
         Args:
-            first: the number of entries that come without their bytes.
-            stop: ends reading when it is requested; no more entries come then.
+            first: the number of leading entries to yield without their bytes.
+            stop: ends the iteration when it is requested.
 
         Raises:
-            OSError: it cannot be opened.
-            LookalikeError: it is not read at all (see `Reader`).
+            OSError: the file cannot be opened.
+            LookalikeError: the archive cannot be read; see `Reader`.
         """
         limits = self._limits
-        memory = _MEMORY_AN_ENTRY * limits.members + _COPIES * max(limits.member_bytes, limits.table_bytes)
+        memory = _BYTES_PER_ENTRY * limits.members + _COPIES * max(limits.member_bytes, limits.table_bytes)
         job = ReaderJob("archive", self._name, asdict(limits), first, memory, limits.member_bytes)
         with Reader(self._path, job, stop or Stop()) as reader:
             yield ArchiveReading(reader, self._name)
 
     def count(self) -> int:
-        """Return how many entries there are."""
+        """Number of entries."""
         with self.reading() as reading:
             return reading.total
 
@@ -87,4 +87,4 @@ class ArchiveSource:
         with self.reading() as reading:
             yield from reading
             if reading.killed:
-                yield unusable(f"{self._name}: all that comes after".removeprefix(": "), reading.damage or "")
+                yield unusable(f"{self._name}: rest of the archive".removeprefix(": "), reading.damage or "")

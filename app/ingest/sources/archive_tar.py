@@ -1,7 +1,7 @@
-"""The files of a tar archive, plain or gzipped, read as a stream.
+"""Stream the files of a tar archive, plain or gzipped.
 
-Python's own `tarfile` takes a damaged header for the end of an archive, and reads a header's extensions into memory
-however long they claim to be. This reads less of the format, which is what tars of pictures use, and is exact.
+Python's `tarfile` treats a damaged header as the end of the archive, and reads header extensions of any declared length
+into memory. This parser supports the subset of the format that archives of images need, strictly.
 """
 
 import gzip
@@ -13,14 +13,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from app.ingest.sources.archive_members import ArchiveLimits, Counted, DamagedArchiveError, Member, oversized, plain
+from app.ingest.sources.archive_members import (
+    ArchiveLimits,
+    DamagedArchiveError,
+    Member,
+    MemberCounter,
+    normalised,
+    oversized,
+)
 from app.ingest.sources.items import UnusableError, text
 
 BLOCK, STEP = 512, 1 << 20
-# Extensions of one header: how many, and their bytes together. Archivers write one or two, of a few hundred bytes.
-_MOST_EXTENSIONS, _EXTENSION_BYTES = 16, 1 << 20
-# Python refuses to convert thousands of digits; no size or length has so many.
-_MOST_DIGITS = 20
+# Maximum number and total size of a header's extensions. Archivers write one or two, of a few hundred bytes.
+_MAX_EXTENSIONS, _MAX_EXTENSION_BYTES = 16, 1 << 20
+# Python refuses to convert thousands of digits.
+_MAX_DIGITS = 20
 _GZIP = b"\x1f\x8b"
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE)
@@ -28,7 +35,7 @@ _EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE)
 
 @dataclass(frozen=True)
 class _Extension:
-    """What stands before a header because it did not fit into it; how many such extensions, and their bytes."""
+    """Name and size from extension headers, which override the next header; their number and total bytes."""
 
     name: str | None = None
     size: int | None = None
@@ -37,7 +44,7 @@ class _Extension:
 
 
 def is_tar(head: bytes) -> bool:
-    """Tell by a file's first bytes whether it is a tar archive, plain or gzipped; 64 KiB are enough."""
+    """Whether a file is a tar archive, plain or gzipped, by its first 64 KiB."""
     try:
         block = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, BLOCK) if head.startswith(_GZIP) else head
         if len(block) < BLOCK:
@@ -52,64 +59,64 @@ def tar_members(file: BinaryIO, limits: ArchiveLimits) -> Iterator[Member]:
     """Yield the files of a tar archive.
 
     Raises:
-        DamagedArchiveError: it cannot be read any further.
-        ArchiveRefusedError: it holds more than the limits allow.
+        DamagedArchiveError: the archive cannot be read any further.
+        ArchiveRefusedError: the archive exceeds a limit.
     """
-    with _damage_said():
+    with _translated_errors():
         file.seek(0)
-        packed = file.read(len(_GZIP)) == _GZIP
+        gzipped = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
-        yield from _members(cast("BinaryIO", gzip.GzipFile(fileobj=file)) if packed else file, Counted(limits))
+        yield from _members(cast("BinaryIO", gzip.GzipFile(fileobj=file)) if gzipped else file, MemberCounter(limits))
 
 
 @contextmanager
-def _damage_said() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zlib.error, tarfile.HeaderError) as error:
-        raise DamagedArchiveError(f"The archive is damaged ({error}); what comes after that is lost.") from error
+        raise DamagedArchiveError(f"The archive is damaged ({error}); the rest cannot be read.") from error
 
 
-def _members(stream: BinaryIO, counted: Counted) -> Iterator[Member]:
+def _members(stream: BinaryIO, counter: MemberCounter) -> Iterator[Member]:
     extension = _Extension()
     while (header := _header(stream)) is not None:
         if header.type in _EXTENSIONS:
             extension = _extension(stream, header, extension)
-            counted.take_bytes(header.size)
+            counter.take_bytes(header.size)
             continue
         body = _Body(stream, header.size if extension.size is None else extension.size)
-        counted.take(body.size)
+        counter.take(body.size)
         if header.type in _FILES:
-            yield Member(plain(text(extension.name or header.name)), body.size, body.read)
+            yield Member(normalised(text(extension.name or header.name)), body.size, body.read)
         body.skip()
         extension = _Extension()
 
 
 class _Body:
-    """A file's bytes in the stream, which are read or skipped."""
+    """The bytes of a file in the stream, to be read or skipped."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self.size = size
         self._stream, self._left = stream, size + -size % BLOCK
 
     def read(self, limit: int) -> bytes:
-        """Return the bytes, once."""
+        """Read the bytes; may be called once."""
         if self.size > limit:
             raise UnusableError(oversized(limit))
-        with _damage_said():
-            data = _exactly(self._stream, self._left)
+        with _translated_errors():
+            data = _read_exactly(self._stream, self._left)
         self._left = 0
         return data[: self.size]
 
     def skip(self) -> None:
-        """Pass over what was not read."""
+        """Skip unread bytes."""
         while self._left:
-            self._left -= len(_exactly(self._stream, min(self._left, STEP)))
+            self._left -= len(_read_exactly(self._stream, min(self._left, STEP)))
 
 
 def _header(stream: BinaryIO) -> tarfile.TarInfo | None:
-    """Read the next header; None where the archive ends."""
-    block = _exactly(stream, BLOCK)
+    """Read the next header; None at the end of the archive."""
+    block = _read_exactly(stream, BLOCK)
     return _parsed(block) if any(block) else None
 
 
@@ -118,45 +125,45 @@ def _parsed(block: bytes) -> tarfile.TarInfo | None:
         return None
     header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     if header.size < 0:
-        raise tarfile.HeaderError("a size below zero")
+        raise tarfile.HeaderError("negative size")
     return header
 
 
 def _extension(stream: BinaryIO, header: tarfile.TarInfo, before: _Extension) -> _Extension:
     count, size = before.count + 1, before.bytes + header.size
-    if count > _MOST_EXTENSIONS or size > _EXTENSION_BYTES:
-        raise tarfile.HeaderError("a header of absurd length")
-    words = _exactly(stream, header.size + -header.size % BLOCK)[: header.size]
+    if count > _MAX_EXTENSIONS or size > _MAX_EXTENSION_BYTES:
+        raise tarfile.HeaderError("header extensions are too long")
+    data = _read_exactly(stream, header.size + -header.size % BLOCK)[: header.size]
     if header.type == tarfile.GNUTYPE_LONGNAME:
-        return _Extension(os.fsdecode(words.rstrip(b"\0")), before.size, count, size)
-    said = dict(_records(words))
-    name = os.fsdecode(said[b"path"]) if b"path" in said else before.name
-    length = said.get(b"size", b"")
+        return _Extension(os.fsdecode(data.rstrip(b"\0")), before.size, count, size)
+    records = dict(_records(data))
+    name = os.fsdecode(records[b"path"]) if b"path" in records else before.name
+    length = records.get(b"size", b"")
     return _Extension(name, _number(length) if length.isdigit() else before.size, count, size)
 
 
-def _records(words: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Read the records of a POSIX extension, `LENGTH NAME=VALUE`, each with a line's end behind it."""
+def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Parse the newline-terminated records of a PAX extension, `LENGTH NAME=VALUE`."""
     at = 0
-    while at < len(words):
-        space = words.find(b" ", at, at + _MOST_DIGITS + 1)
-        length = _number(words[at:space]) if space > at else 0
-        # A record ends behind its space, so that each step goes forward.
-        if not 0 < space - at < length <= len(words) - at:
-            raise tarfile.HeaderError("an extension that cannot be read")
-        name, _, value = words[space + 1 : at + length - 1].partition(b"=")
+    while at < len(data):
+        space = data.find(b" ", at, at + _MAX_DIGITS + 1)
+        length = _number(data[at:space]) if space > at else 0
+        # A record is longer than its length field, so each step advances.
+        if not 0 < space - at < length <= len(data) - at:
+            raise tarfile.HeaderError("invalid header extension")
+        name, _, value = data[space + 1 : at + length - 1].partition(b"=")
         yield name, value
         at += length
 
 
 def _number(digits: bytes) -> int:
-    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
-        raise tarfile.HeaderError("a number that cannot be read")
+    if not digits.isdigit() or len(digits) > _MAX_DIGITS:
+        raise tarfile.HeaderError("invalid number")
     return int(digits)
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
-        raise EOFError("it ends too soon")
+        raise EOFError("unexpected end")
     return data

@@ -1,4 +1,4 @@
-"""What a source names as a picture, before anybody has read it. Sources: a folder, an archive, a table, a file."""
+"""Entries of sources: images that are named by a folder, archive, table or file, and not read yet."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,25 +12,25 @@ from app.errors import LookalikeError
 if TYPE_CHECKING:
     from app.catalogue.changes import Given
 
-# Names of what else lies between people's pictures are passed over without a word.
+# Files with other suffixes are ignored.
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
-LONGEST = 512
+MAX_TEXT = 512
 
 
 class UnusableError(LookalikeError):
-    """Something that a source names cannot be added, for a reason that its text says."""
+    """An entry cannot be added; the message says why."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that a source names as a picture.
+    """An image named by a source.
 
     Attributes:
-        name: what its owner knows it by.
+        name: its name in messages.
         key: its key in the catalogue.
-        given: what is said of it.
-        size: its bytes, as far as they are known before it is read.
-        read: returns its bytes; raises OSError or UnusableError where it cannot.
+        given: its label and metadata.
+        size: its size in bytes, as far as known before it is read.
+        read: returns its bytes; raises OSError or UnusableError.
     """
 
     name: str
@@ -41,19 +41,19 @@ class Entry:
 
 
 class Source(Protocol):
-    """Where pictures come from; may be gone through more than once, in the same order each time."""
+    """A source of entries; may be iterated repeatedly, always in the same order."""
 
     def count(self) -> int:
-        """Returns how many entries there are, as far as can be told before they are read."""
+        """Number of entries, as far as known before they are read."""
         ...
 
     def __iter__(self) -> Iterator[Entry]:
-        """Goes through the entries. Those that are known to be of no use are among them, and say so when read."""
+        """Yield the entries, including unusable ones, which raise UnusableError when read."""
         ...
 
 
 def unusable(name: str, reason: str, key: str | None = None) -> Entry:
-    """Returns an entry that says why it cannot be used."""
+    """Create an entry that raises UnusableError when read."""
 
     def read() -> NoReturn:
         raise UnusableError(reason)
@@ -62,60 +62,60 @@ def unusable(name: str, reason: str, key: str | None = None) -> Entry:
 
 
 def file_entry(path: Path, name: str, key: str, given: "Given", limit: int) -> Entry:
-    """Returns a file as an entry that is not read past a limit of bytes."""
+    """Create an entry of a file; it is rejected if it is larger than `limit` bytes."""
     try:
         size = path.stat().st_size
     except OSError as error:
-        return unusable(name, sentence(error), key)
+        return unusable(name, describe_error(error), key)
     if not path.is_file():
-        return unusable(name, "This is not a file.", key)
+        return unusable(name, "Not a regular file.", key)
     return Entry(name, key, given, size, lambda: _read(path, limit))
 
 
 def too_large(limit: int) -> UnusableError:
-    """Returns the refusal of a file that is larger than any picture may be."""
-    return UnusableError(f"The file has more than {limit:,} bytes, the most that a picture may have.")
+    """Create the error for a file that is too large."""
+    return UnusableError(f"The file is larger than {limit:,} bytes, the maximum for an image.")
 
 
 def is_picture(name: str) -> bool:
-    """Tells by a file's name whether it may be a picture."""
+    """Whether a file has the suffix of an image."""
     path = PurePosixPath(name)
-    # What a Mac puts beside every file is none, whatever its name ends with.
+    # macOS writes `._NAME` with the attributes of every file.
     return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 
 
-def labelled(path: str) -> "Given":
-    """Returns the name of a file's folder as its label, if it lies in one."""
+def folder_label(path: str) -> "Given":
+    """The name of a file's folder as its label; nothing at the top level."""
     folders = PurePosixPath(path).parts[:-1]
     return {"label": folders[-1]} if folders else {}
 
 
 def text(name: str) -> str:
-    """Returns a file's name with the bytes replaced that are not UTF-8, which the database would refuse."""
+    """A file's name with invalid UTF-8 replaced, which the database would reject."""
     return os.fsencode(name).decode(errors="replace")
 
 
-def check(entry: Entry) -> None:
-    """Makes sure that the catalogue can keep what is said of an entry.
+def require_storable(entry: Entry) -> None:
+    """Check that the catalogue can store an entry's key, label and metadata.
 
     Raises:
         UnusableError: it cannot.
     """
-    for what, words in (("key", entry.key), ("label", entry.given.get("label") or "")):
-        if len(words) > LONGEST:
-            raise UnusableError(f"Its {what} is longer than {LONGEST} characters.")
+    for field, value in (("key", entry.key), ("label", entry.given.get("label") or "")):
+        if len(value) > MAX_TEXT:
+            raise UnusableError(f"The {field} is longer than {MAX_TEXT} characters.")
     try:
         check_json([entry.key, dict(entry.given)])
     except ValueError as error:
-        raise UnusableError(f"What is said of it cannot be kept: {error}.") from error
+        raise UnusableError(f"The metadata cannot be stored: {error}.") from error
 
 
-def sentence(error: Exception) -> str:
-    """Says what went wrong with a file."""
+def describe_error(error: Exception) -> str:
+    """Describe an error on reading a file."""
     if isinstance(error, FileNotFoundError):
-        return "There is no such file."
+        return "The file does not exist."
     if isinstance(error, OSError) and error.strerror:
-        return f"It cannot be read: {error.strerror}."
+        return f"The file cannot be read: {error.strerror}."
     return str(error)
 
 

@@ -1,4 +1,4 @@
-"""A path as a source of pictures: a folder, an archive, a table, or one picture."""
+"""Open a path as a source of entries: a folder, an archive, a table, or one image."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,41 +13,41 @@ from app.ingest.sources.table import SUFFIXES
 from app.ingest.sources.table_source import TableSource
 
 
-class OneFile:
-    """One picture; its key is its name, and nothing is said of it."""
+class SingleFile:
+    """One image file; its key is its name."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path, self._limit = path, limit
 
     def count(self) -> int:
-        """Returns one."""
+        """One."""
         return 1
 
     def __iter__(self) -> Iterator[Entry]:
-        """Goes through the one file."""
+        """Yield the file."""
         yield file_entry(self._path, text(str(self._path)), text(self._path.name), {}, self._limit)
 
 
 def open_source(path: Path, limits: ArchiveLimits) -> Source:
-    """Finds out what is at a path.
+    """Open a path as a source, by its type.
 
     Raises:
-        InvalidInputError: nothing, or nothing that pictures come from.
+        InvalidInputError: the path does not exist or has an unsupported type.
     """
     name = text(str(path))
     try:
         if path.is_dir():
             return Folder(path, limits.member_bytes)
         if not path.is_file():
-            raise InvalidInputError(name, "is not there" if not path.exists() else "is neither a file nor a folder")
+            raise InvalidInputError(name, "does not exist" if not path.exists() else "is neither a file nor a folder")
         if path.suffix.lower() in SUFFIXES:
             return TableSource(path, limits.member_bytes)
         if is_picture(path.name):
-            return OneFile(path, limits.member_bytes)
+            return SingleFile(path, limits.member_bytes)
         if is_archive(path):
             return ArchiveSource(path, limits, name)
     except OSError as error:
         raise InvalidInputError(name, f"cannot be read: {error.strerror}") from error
     raise InvalidInputError(
-        name, "is neither a folder, an archive (zip, tar, tar.gz), a table (.csv, .jsonl) nor a picture, by its name"
+        name, "is neither a folder, an archive (zip, tar, tar.gz), a table (.csv, .jsonl) nor an image, by its name"
     )

@@ -1,9 +1,9 @@
-"""Read archives and tables of others in a process of its own, which can be stopped at any time.
+"""Read untrusted archives and tables in a confined process, which can be stopped at any time.
 
-The process has limits on memory and processor time, may write no file, and goes first where memory runs out
-(`app/search/decode/confinement.py`). What it finds comes back through a socket, one entry after the other and no faster
-than they are taken; every length and type is checked (`reader_protocol.py`). What is wrong with the file, or what it
-made of its reader, is a sentence; entries that came before are good.
+The process has limits on memory and processor time, cannot write files, and is the OOM killer's first choice
+(`app/search/decode/confinement.py`). It sends entries through a socket, one by one and on demand; every length and type
+is checked (`reader_protocol.py`). A damaged file or a crashed reader ends the entries with an error message; earlier
+entries are valid.
 """
 
 import json
@@ -26,40 +26,39 @@ from app.ingest.sources.reader_protocol import BadFrameError, Frame, number_of, 
 
 log = logging.getLogger(__name__)
 
-# -P: a folder that the command happens to be called in holds no code of ours.
+# -P: do not import modules from the current folder.
 PROGRAM = (sys.executable, "-P", "-m", "app.ingest.sources.reader_worker")
-# What any file may take, and what a larger one may take beyond that. Reading and unpacking pictures is some hundred
-# times faster.
-_CPU_SECONDS, _BYTES_A_CPU_SECOND = 300, 2_000_000
-# Python itself, with what it reserves and does not use.
+# Seconds of processor time for any file, and bytes per additional second: a hundredth of the usual speed.
+_CPU_SECONDS, _BYTES_PER_CPU_SECOND = 300, 2_000_000
+# Address space of Python itself, in bytes.
 _MEMORY = 300_000_000
-# Sent by others: by the kernel where memory runs out, or by a supervisor that stops a service and all its processes.
+# Sent by the kernel when memory runs out, or by a supervisor that stops all processes of the service.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# One arena and no thread pools: what else glibc and NumPy reserve counts against the limit.
-_FRUGAL = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+# One arena and no thread pools: memory reserved by glibc and NumPy counts towards the limit.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-Read = TypeVar("Read")
+Parsed = TypeVar("Parsed")
 
 
 class ReaderFailedError(LookalikeError):
-    """A file made its reader fail, or takes more than a reader may take; its text says which."""
+    """A file crashed its reader process, or exceeded its memory or processor time."""
 
 
 class ReaderKilledError(LookalikeError):
-    """A reader was killed from outside, which may not happen again."""
+    """A reader process was killed from outside; a retry may succeed."""
 
 
 @dataclass(frozen=True)
 class ReaderJob:
-    """What a process reads.
+    """Parameters of a reader process.
 
     Attributes:
-        kind: `archive`, or what kind of table it is.
-        name: what its owner knows it by.
-        limits: of an archive (`ArchiveLimits`) or a table (`TableLimits`).
-        first: the number of entries whose bytes are not wanted.
-        memory: bytes that reading may take, beside what Python takes.
-        most_bytes: the largest file in an archive.
+        kind: `archive`, or the kind of table: `csv` or `json`.
+        name: the file's name in messages.
+        limits: fields of `ArchiveLimits` or `TableLimits`.
+        first: the number of leading entries to send without their bytes.
+        memory: the memory limit in bytes, in addition to Python itself.
+        max_bytes: the maximum size of a file in an archive.
     """
 
     kind: str
@@ -67,27 +66,27 @@ class ReaderJob:
     limits: Mapping[str, int]
     first: int = 0
     memory: int = 0
-    most_bytes: int = 0
+    max_bytes: int = 0
 
 
 class Reader:
-    """A process that reads one file, for the length of the block.
+    """A process that reads one file; a context manager.
 
     Args:
         path: the file.
-        job: what is read of it.
-        stop: ends the process when it is requested; what iterates then gets no more.
+        job: its parameters.
+        stop: kills the process and ends the iteration when it is requested.
 
     Attributes:
-        total: how many entries it holds.
-        failure: why reading ended before the end, if it did.
-        killed: whether it ended because the process was killed from outside.
+        total: the number of entries.
+        failure: why the file could not be read to its end, or None.
+        killed: whether the process was killed from outside.
 
     Raises:
         OSError: the file cannot be opened.
-        UnavailableError: no process can be started.
-        ArchiveRefusedError, InvalidInputError: the file is not read; the text says why.
-        ReaderFailedError, ReaderKilledError: it could not even be counted.
+        UnavailableError: the process cannot be started.
+        ArchiveRefusedError, InvalidInputError: the file is rejected.
+        ReaderFailedError, ReaderKilledError: the process ended before the entries were counted.
         StoppedError: a stop was requested before that.
     """
 
@@ -96,14 +95,14 @@ class Reader:
         self.failure: str | None = None
         self.killed = False
         with path.open("rb") as file:
-            self._cpu_seconds = _CPU_SECONDS + os.fstat(file.fileno()).st_size // _BYTES_A_CPU_SECOND
+            self._cpu_seconds = _CPU_SECONDS + os.fstat(file.fileno()).st_size // _BYTES_PER_CPU_SECOND
             self._process, self._socket = self._start(file)
         self._stream = cast("BinaryIO", self._socket.makefile("rb"))
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
             exits.callback(self._close)
-            exits.enter_context(self._stop.ending(self._process.kill))
+            exits.enter_context(self._stop.on_request(self._process.kill))
             self._count()
             self._exits = exits.pop_all()
         return self
@@ -119,7 +118,7 @@ class Reader:
             self.total = number_of(header, "total")
             self.failure = damage if isinstance(damage, str) else None
         except BadFrameError as error:
-            raise self._failed("made its reader fail") from error
+            raise self._crashed() from error
 
     def _close(self) -> None:
         self._process.kill()
@@ -127,25 +126,25 @@ class Reader:
         self._stream.close()
         self._socket.close()
 
-    def read(self, parse: Callable[[Frame], Read]) -> Iterator[Read]:
-        """Yield what the process finds, parsed; `parse` raises BadFrameError for what cannot be."""
+    def read(self, parse: Callable[[Frame], Parsed]) -> Iterator[Parsed]:
+        """Yield parsed frames until the end; `parse` raises BadFrameError for invalid ones."""
         try:
             while (frame := self._next()).header["is"] != "end":
                 yield parse(frame)
         except BadFrameError:
-            self.failure = str(self._failed("made its reader fail"))
+            self.failure = str(self._crashed())
         except StoppedError:
             return
         except LookalikeError as error:
             self.failure, self.killed = str(error), isinstance(error, ReaderKilledError)
 
     def _start(self, file: BinaryIO) -> tuple[subprocess.Popen[bytes], socket.socket]:
-        ours, theirs = socket.socketpair()
+        local, remote = socket.socketpair()
         job = {**vars(self._job), "memory": _MEMORY + self._job.memory, "cpu_seconds": self._cpu_seconds}
-        # Nothing of ours but the way to our code: no passwords, no settings.
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_FRUGAL}
-        descriptors = theirs.fileno(), file.fileno()
-        with theirs:
+        # Only the import path: no passwords, no settings.
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_ENVIRONMENT}
+        descriptors = remote.fileno(), file.fileno()
+        with remote:
             try:
                 process = subprocess.Popen(  # noqa: S603 - a list without a shell, and the file's name is data
                     [*PROGRAM, json.dumps(job), *map(str, descriptors)],
@@ -156,9 +155,9 @@ class Reader:
                     stderr=subprocess.DEVNULL,
                 )
             except OSError as error:
-                ours.close()
-                raise UnavailableError(f"No process can be started to read an archive: {error.strerror}.") from error
-        return process, ours
+                local.close()
+                raise UnavailableError(f"Cannot start a process to read the {self._what}: {error.strerror}.") from error
+        return process, local
 
     def _require_ready(self) -> None:
         try:
@@ -168,56 +167,59 @@ class Reader:
             pass
         if self._stop.requested:
             raise StoppedError
-        raise UnavailableError(f"A process to read archives does not start: {' '.join(PROGRAM)}")
+        raise UnavailableError(f"The reader process does not start: {' '.join(PROGRAM)}")
 
     def _next(self) -> Frame:
         try:
-            frame = read_frame(self._stream, self._job.most_bytes)
+            frame = read_frame(self._stream, self._job.max_bytes)
         except (OSError, EOFError) as error:
             if self._stop.requested:
                 raise StoppedError from error
-            raise self._cause_of_death() from error
+            raise self._exit_error() from error
         kind = text_of(frame.header, "is")
-        if kind in _LAST_WORDS:
-            raise _LAST_WORDS[kind](self, frame.header)
+        if kind in _FINAL_FRAMES:
+            raise _FINAL_FRAMES[kind](self, frame.header)
         return frame
 
-    def _cause_of_death(self) -> LookalikeError:
+    def _exit_error(self) -> LookalikeError:
         ended_by = -self._process.wait()
         if ended_by == signal.SIGXCPU:
-            return self._failed(f"takes more than {self._cpu_seconds:,} s of processor time to read. Split it")
+            return self._exceeded(f"{self._cpu_seconds:,} s of processor time")
         if ended_by in _FROM_OUTSIDE:
             return ReaderKilledError(
                 f"The process that reads the {self._what} was killed, perhaps because memory ran out."
             )
-        log.error("the reader of %s ended with %d", self._job.name or "an archive", -ended_by)
-        return self._failed("made its reader fail")
+        log.error("the reader of %s exited with status %d", self._job.name or "an archive", -ended_by)
+        return self._crashed()
 
-    def _failed(self, how: str) -> ReaderFailedError:
-        return ReaderFailedError(f"The {self._what} {how}.")
+    def _crashed(self) -> ReaderFailedError:
+        return ReaderFailedError(f"The {self._what} crashed its reader process. See the log.")
 
-    def _refused(self, header: Mapping[str, Any]) -> LookalikeError:
+    def _exceeded(self, limit: str) -> ReaderFailedError:
+        return ReaderFailedError(f"The {self._what} takes more than {limit} to read. Split it.")
+
+    def _archive_refused(self, header: Mapping[str, Any]) -> LookalikeError:
         return ArchiveRefusedError(text_of(header, "reason"))
 
-    def _invalid(self, header: Mapping[str, Any]) -> LookalikeError:
+    def _invalid_input(self, header: Mapping[str, Any]) -> LookalikeError:
         return InvalidInputError(text_of(header, "field"), text_of(header, "reason"))
 
     def _out_of_memory(self, _: Mapping[str, Any]) -> LookalikeError:
         megabytes = (_MEMORY + self._job.memory) // 1_000_000
-        return self._failed(f"takes more than {megabytes:,} MB of memory to read. Split it")
+        return self._exceeded(f"{megabytes:,} MB of memory")
 
     def _broken(self, header: Mapping[str, Any]) -> LookalikeError:
         log.error("the reader of %s failed: %s", self._job.name or "an archive", text_of(header, "reason"))
-        return self._failed("made its reader fail")
+        return self._crashed()
 
     @property
     def _what(self) -> str:
         return "archive" if self._job.kind == "archive" else "table"
 
 
-_LAST_WORDS: Mapping[str, Callable[[Reader, Mapping[str, Any]], LookalikeError]] = {
-    "refused": Reader._refused,
-    "invalid": Reader._invalid,
+_FINAL_FRAMES: Mapping[str, Callable[[Reader, Mapping[str, Any]], LookalikeError]] = {
+    "refused": Reader._archive_refused,
+    "invalid": Reader._invalid_input,
     "memory": Reader._out_of_memory,
     "broken": Reader._broken,
 }

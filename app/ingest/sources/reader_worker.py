@@ -1,7 +1,7 @@
-"""What runs in the process that reads an archive or a table for another one; see `reader.py`.
+"""Main module of the reader process; see `reader.py`.
 
-Started by it alone: `python -m app.ingest.sources.reader_worker JOB SOCKET FILE`. The file is open before the process
-is confined, and everything that reading needs is imported.
+Started as `python -m app.ingest.sources.reader_worker JOB SOCKET FILE`. The file is opened, and all modules are
+imported, before the process is confined.
 """
 
 import codecs
@@ -24,39 +24,39 @@ from app.ingest.sources.reader_protocol import Frame, write_frame
 from app.ingest.sources.table import Table, TableLimits
 from app.search.decode.confinement import confine
 
-# What is read has at most this many lists and objects in each other, far fewer than the other side can parse.
-_DEPTH = 400
-# Seconds of processor time between the signal that says which limit was passed and the one that nothing survives.
+# Maximum nesting of JSON values, far below what the service can parse.
+_MAX_DEPTH = 400
+# Seconds of processor time from SIGXCPU, which identifies the limit, to SIGKILL.
 _GRACE_S = 5
-# Signals that a whole group of processes gets when the service stops; the service itself ends this process.
-_NOT_FOR_US = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Signals to the process group when the service stops; the service itself ends this process.
+_IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
-    """Confine this process, then read and write frames until everything is read."""
+    """Confine this process, then read the file and write frames."""
     job, connection = json.loads(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
     with os.fdopen(int(sys.argv[3]), "rb") as file, connection.makefile("wb") as stream:
         _prepare(job["cpu_seconds"])
         confine(job["memory"])
-        threading.Thread(target=_exit_with_the_other_side, args=(connection,), daemon=True).start()
+        threading.Thread(target=_exit_with_service, args=(connection,), daemon=True).start()
         write_frame(stream, {"is": "ready"})
         stream.flush()
         _answer(job, file, stream)
 
 
 def _prepare(cpu_seconds: int) -> None:
-    """Do what a confined process cannot: load what is loaded at its first use, and set limits of its own."""
+    """Do what a confined process cannot: load lazily imported codecs, set signal handlers and limits."""
     for encoding in ("utf-8-sig", "cp437"):
         codecs.lookup(encoding)
-    for number in _NOT_FOR_US:
+    for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + _GRACE_S))
-    sys.setrecursionlimit(_DEPTH)
+    sys.setrecursionlimit(_MAX_DEPTH)
 
 
-def _exit_with_the_other_side(connection: socket.socket) -> None:
-    """End this process when the other one has ended or hung up, whatever is being read."""
-    # It is a reset where the other process was killed with frames unread.
+def _exit_with_service(connection: socket.socket) -> None:
+    """Exit as soon as the service closes the connection or ends."""
+    # A reset, if the service was killed with unread frames.
     with suppress(OSError):
         connection.recv(1)
     os._exit(0)
@@ -71,7 +71,7 @@ def _answer(job: Mapping[str, Any], file: BinaryIO, stream: BinaryIO) -> None:
         last = {"is": "invalid", "field": error.field, "reason": error.reason}
     except MemoryError:
         last = {"is": "memory"}
-    # Whatever else goes wrong must not look like the end, and its cause belongs into the log of the other side.
+    # Any other error is reported to the service, which logs it.
     except Exception as error:
         last = {"is": "broken", "reason": f"{type(error).__name__}: {error}"[:1000]}
     write_frame(stream, last)
@@ -83,9 +83,9 @@ def _send(frames: Iterator[Frame], stream: BinaryIO) -> dict[str, Any]:
         try:
             write_frame(stream, header, data)
         except (RecursionError, ValueError):
-            problem = "What is said of it is too long, or its values lie too deep in each other."
+            problem = "The metadata is too long or nested too deeply."
             write_frame(stream, {**header, "key": header["key"][:1000], "given": {}, "problem": problem})
-        # Bytes are waited for; headers alone may wait until there are more.
+        # Flush frames with bytes; headers alone may be buffered.
         if data or header["is"] == "total":
             stream.flush()
     return {"is": "end"}
@@ -93,34 +93,34 @@ def _send(frames: Iterator[Frame], stream: BinaryIO) -> dict[str, Any]:
 
 def _frames(job: Mapping[str, Any], file: BinaryIO) -> Iterator[Frame]:
     if job["kind"] == "archive":
-        return _of_archive(Archive(file, ArchiveLimits(**job["limits"]), job["name"]), job["first"])
-    return _of_table(Table(job["name"], job["kind"], lambda: _opened(file), TableLimits(**job["limits"])))
+        return _archive_frames(Archive(file, ArchiveLimits(**job["limits"]), job["name"]), job["first"])
+    return _table_frames(Table(job["name"], job["kind"], lambda: _open_text(file), TableLimits(**job["limits"])))
 
 
-def _of_archive(archive: Archive, first: int) -> Iterator[Frame]:
+def _archive_frames(archive: Archive, first: int) -> Iterator[Frame]:
     yield Frame({"is": "total", "total": archive.count(), "damage": archive.damage})
     sent: bytes | None = None
     for number, entry in enumerate(archive.entries(first)):
-        about = {"is": "entry", "name": entry.name, "key": entry.key, "given": entry.given}
+        header = {"is": "entry", "name": entry.name, "key": entry.key, "given": entry.given}
         if number < first:
-            yield Frame(about)
+            yield Frame(header)
             continue
         data = _bytes_or_problem(entry)
         if isinstance(data, str):
-            yield Frame({**about, "problem": data})
+            yield Frame({**header, "problem": data})
         elif data is sent:
-            # Several rows may name one file.
-            yield Frame({**about, "again": True})
+            # Several rows may refer to the same file.
+            yield Frame({**header, "again": True})
         else:
-            yield Frame(about, data)
+            yield Frame(header, data)
             sent = data
 
 
-def _of_table(table: Table) -> Iterator[Frame]:
+def _table_frames(table: Table) -> Iterator[Frame]:
     yield Frame({"is": "total", "total": sum(1 for _ in table), "damage": None})
     for row in table:
-        about = {"is": "row", "line": row.line, "file": row.file, "key": row.key, "given": row.given}
-        yield Frame(about if row.problem is None else {**about, "problem": row.problem})
+        header = {"is": "row", "line": row.line, "file": row.file, "key": row.key, "given": row.given}
+        yield Frame(header if row.problem is None else {**header, "problem": row.problem})
 
 
 def _bytes_or_problem(entry: Entry) -> bytes | str:
@@ -130,7 +130,7 @@ def _bytes_or_problem(entry: Entry) -> bytes | str:
         return str(error)
 
 
-def _opened(file: BinaryIO) -> TextIO:
+def _open_text(file: BinaryIO) -> TextIO:
     file.seek(0)
     return os.fdopen(file.fileno(), encoding="utf-8-sig", newline="", closefd=False)
 

@@ -1,13 +1,13 @@
-"""A table of files and their metadata: CSV, or JSON Lines.
+"""Parse a table of image files and their metadata: CSV or JSON Lines.
 
-The column `file` names a file, relative to the table's folder; `key` and `label` are the catalogue's; every other
-column is metadata. Without a key, the file's name as it stands in the table is the key.
+The column `file` is a path relative to the table's folder; `key` and `label` are optional; every other column is
+metadata. The default key is the value of `file`.
 
-CSV holds nothing but text, so the type of a column follows from all its values together: plain numbers (`-3`, `89.5`,
-but neither `007` nor `1e5`, which are rather ids), `true` and `false`, or else text. An empty cell is left out. In JSON
-Lines each value has its own type; null is left out.
+The type of a CSV column is inferred from all its values: numbers (`-3`, `89.5`, but neither `007` nor `1e5`, which are
+probably ids), booleans (`true`, `false`), or else text. Empty cells are omitted. In JSON Lines each value has its own
+type; null is omitted.
 
-Rows, columns and the length of a row are bounded, so that neither memory nor time grows faster than the table.
+Rows, columns and the length of a row are bounded, so that memory and time are linear in the size of the table.
 """
 
 import csv
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 FILE, KEY, LABEL = "file", "key", "label"
 SUFFIXES = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}
-# Larger whole numbers are rather names than numbers, and lose digits in many a reader of JSON.
+# Longer integers are probably ids, and lose digits in many JSON parsers.
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
-_TRUTH = {"true": True, "false": False}
+_BOOLEANS = {"true": True, "false": False}
 
 Open = Callable[[], TextIO]
-Reading = Callable[[str], Any]
+Converter = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
 class TableLimits:
-    """How much of a table is taken.
+    """Limits on a table.
 
     Attributes:
-        rows: how many rows.
-        columns: how many columns of CSV.
-        characters: the longest row, from its first line to its last.
+        rows: maximum number of rows.
+        columns: maximum number of CSV columns.
+        characters: maximum length of a row, over all its lines.
     """
 
     rows: int
@@ -49,7 +49,7 @@ class TableLimits:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table; `problem` is why it cannot be used."""
+    """A row of a table; `problem` is set if it cannot be used."""
 
     line: int
     file: str
@@ -59,56 +59,56 @@ class Row:
 
 
 class Table:
-    """The rows of a table, read again each time that they are iterated.
+    """The rows of a table; each iteration reads it again.
 
     Args:
-        name: what its owner knows it by.
+        name: its name in messages.
         kind: `csv` or `json`.
-        open_: opens it from its beginning.
-        limits: what is too large.
+        open_: opens it at its beginning.
+        limits: its limits.
     """
 
     def __init__(self, name: str, kind: str, open_: Open, limits: TableLimits) -> None:
         self._name, self._kind, self._open, self._limits = name, kind, open_, limits
-        self._readings: dict[str, Reading] | None = None
+        self._converters: dict[str, Converter] | None = None
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows.
 
         Raises:
-            InvalidInputError: this is no such table, or larger than the limits allow.
+            InvalidInputError: the table cannot be parsed, or exceeds a limit.
         """
         try:
             yield from self._csv_rows() if self._kind == "csv" else self._json_rows()
         except (csv.Error, UnicodeDecodeError) as error:
-            raise self._refusal(f"cannot be read as a table: {error}") from error
+            raise self._error(f"cannot be read as a table: {error}") from error
 
     def _csv_rows(self) -> Iterator[Row]:
-        readings = self._columns()
+        converters = self._columns()
         for line, cells in self._cells():
-            said = {name: readings[name](cell) for name, cell in cells.items() if cell}
-            yield _row(line, said)
+            fields = {name: converters[name](cell) for name, cell in cells.items() if cell}
+            yield _row(line, fields)
 
-    def _columns(self) -> dict[str, Reading]:
-        """Read the whole table once, to find the type of each column."""
-        if self._readings is None:
+    def _columns(self) -> dict[str, Converter]:
+        """Infer the type of each column, in one pass over the table."""
+        if self._converters is None:
             kinds: dict[str, set[str]] = {}
             for _, cells in self._cells():
                 for name, cell in cells.items():
                     kinds.setdefault(name, set()).update({_kind(cell)} if cell else ())
-            self._readings = {name: _reading(name, found) for name, found in kinds.items()}
-        return self._readings
+            self._converters = {name: _converter(name, found) for name, found in kinds.items()}
+        return self._converters
 
     def _cells(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield each row's line and its cells by column; cells beyond the last column are left out."""
+        """Yield each row's line number and its cells by column; extra cells are ignored."""
         with self._open() as file:
             lines = _Lines(file, self._name, self._limits)
             reader = csv.reader(lines)
             columns = next(reader, [])
             if len(columns) > self._limits.columns:
-                raise self._refusal(f"has more than {self._limits.columns:,} columns")
+                raise self._error(f"has more than {self._limits.columns:,} columns")
             if FILE not in columns:
-                raise self._refusal(f"has no column {FILE!r} in its first line, which names the columns")
+                raise self._error(f"has no column {FILE!r}. The first line must name the columns")
             lines.end_row(counts=False)
             for cells in reader:
                 lines.end_row(counts=bool(cells))
@@ -116,14 +116,14 @@ class Table:
                     yield reader.line_num, dict(zip(columns, cells, strict=False))
 
     def _json_rows(self) -> Iterator[Row]:
-        # Counted before anything is made of them, as the rows of CSV are when its columns are read.
+        # Check the limits before yielding any row, as the pass over CSV columns does.
         for _ in self._json_lines():
             pass
         for line, words in self._json_lines():
             yield _json_row(line, words)
 
     def _json_lines(self) -> Iterator[tuple[int, str]]:
-        """Yield the lines that are not blank, with their numbers."""
+        """Yield non-blank lines with their numbers."""
         with self._open() as file:
             lines = _Lines(file, self._name, self._limits)
             for line, words in enumerate(lines, 1):
@@ -132,15 +132,15 @@ class Table:
                 if is_row:
                     yield line, words
 
-    def _refusal(self, reason: str) -> InvalidInputError:
+    def _error(self, reason: str) -> InvalidInputError:
         return InvalidInputError(self._name, reason)
 
 
 class _Lines:
-    """The lines of a table, with a bound on the characters of a row and on the number of rows.
+    """The lines of a table, with limits on the length and the number of rows.
 
-    Raises, when iterated:
-        InvalidInputError: a row is longer.
+    Iterating raises:
+        InvalidInputError: a row is too long.
     """
 
     def __init__(self, file: TextIO, name: str, limits: TableLimits) -> None:
@@ -148,7 +148,7 @@ class _Lines:
         self._left, self._line, self._rows = limits.characters, 0, 0
 
     def end_row(self, *, counts: bool) -> None:
-        """Begin the next row; lines without content do not count as rows.
+        """End a row; `counts` is False for blank lines.
 
         Raises:
             InvalidInputError: there are too many rows.
@@ -166,8 +166,8 @@ class _Lines:
         line = self._file.readline(self._left + 1)
         self._left -= len(line)
         if self._left < 0:
-            longest = f"{self._limits.characters:,} characters, the most that is read"
-            raise InvalidInputError(self._name, f"line {self._line}: the row has more than {longest}")
+            limit = f"{self._limits.characters:,} characters"
+            raise InvalidInputError(self._name, f"line {self._line}: the row has more than {limit}")
         if not line:
             raise StopIteration
         return line
@@ -176,38 +176,38 @@ class _Lines:
 def _kind(cell: str) -> str:
     if _NUMBER.fullmatch(cell):
         return "number"
-    return "truth" if cell in _TRUTH else "text"
+    return "boolean" if cell in _BOOLEANS else "text"
 
 
-def _reading(name: str, kinds: set[str]) -> Reading:
+def _converter(name: str, kinds: set[str]) -> Converter:
     if name in (FILE, KEY, LABEL) or len(kinds) != 1:
         return str
-    return {"number": json.loads, "truth": _TRUTH.__getitem__}.get(kinds.pop(), str)
+    return {"number": json.loads, "boolean": _BOOLEANS.__getitem__}.get(kinds.pop(), str)
 
 
 def _json_row(line: int, words: str) -> Row:
     try:
-        said = json.loads(words, parse_constant=_no_constant)
+        fields = json.loads(words, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        return Row(line, "", f"line {line}", problem=f"This is not JSON: {error}.")
-    if not isinstance(said, dict):
-        return Row(line, "", f"line {line}", problem="This is not a JSON object.")
-    return _row(line, {name: value for name, value in said.items() if value is not None})
+        return Row(line, "", f"line {line}", problem=f"Not valid JSON: {error}.")
+    if not isinstance(fields, dict):
+        return Row(line, "", f"line {line}", problem="Not a JSON object.")
+    return _row(line, {name: value for name, value in fields.items() if value is not None})
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _row(line: int, said: Mapping[str, Any]) -> Row:
-    file, key, label = said.get(FILE), said.get(KEY), said.get(LABEL)
+def _row(line: int, fields: Mapping[str, Any]) -> Row:
+    file, key, label = fields.get(FILE), fields.get(KEY), fields.get(LABEL)
     for name, value in ((FILE, file), (KEY, key), (LABEL, label)):
         if value is not None and not isinstance(value, str):
-            return Row(line, "", f"line {line}", problem=f"The {name} is not text.")
+            return Row(line, "", f"line {line}", problem=f"The value of {name!r} is not text.")
     if not file:
-        return Row(line, "", key or f"line {line}", problem=f"The row names no {FILE}.")
+        return Row(line, "", key or f"line {line}", problem=f"The row has no {FILE!r}.")
     given: Given = {} if label is None else {"label": label}
-    metadata = {name: value for name, value in said.items() if name not in (FILE, KEY, LABEL)}
+    metadata = {name: value for name, value in fields.items() if name not in (FILE, KEY, LABEL)}
     if metadata:
         given["metadata"] = metadata
     return Row(line, file, key or file, given)

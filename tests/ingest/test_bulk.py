@@ -1,4 +1,4 @@
-"""Filling a catalogue from sources: everything goes in once, in order, and what does not says why."""
+"""Bulk loading: order, chunks, concurrency, retries and rejections."""
 
 import os
 import threading
@@ -30,7 +30,7 @@ def filled(service: Service, path: Path) -> list[Outcome]:
     return [outcome for some in fill(unique(open_source(path, LIMITS)), service.ingest) for outcome in some]
 
 
-def test_a_folder_goes_in_and_again_changes_nothing(service: Service, tmp_path: Path) -> None:
+def test_adding_a_folder_again_changes_nothing(service: Service, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     for at in range(150):
         path = folder / f"label {at % 3}" / f"{at}.png"
@@ -47,7 +47,7 @@ def test_a_folder_goes_in_and_again_changes_nothing(service: Service, tmp_path: 
 
 
 class Busy:
-    """A catalogue whose machine is too busy to decode, for the first so many additions."""
+    """A target that is too busy to decode, for the first `failures` additions."""
 
     def __init__(self, failures: int) -> None:
         self.failures, self.tries, self._one = failures, 0, threading.Lock()
@@ -62,21 +62,21 @@ class Busy:
         return [Added(1, str(upload.key), "created") for upload in uploads]
 
 
-def test_busy_machine_costs_no_entry_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_target_is_retried_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.search.decode.retries.PAUSES_S", (0.01,) * 3)
     entries = [entry(str(at)) for at in range(5)]
     outcomes = [outcome for some in fill(entries, Busy(3), Pace(2, 100, 1), retry=True) for outcome in some]
     assert [(outcome.key, outcome.status) for outcome in outcomes] == [(str(at), "created") for at in range(5)]
 
 
-def test_without_retries_the_first_failure_is_handed_on() -> None:
+def test_first_failure_is_raised_without_retries() -> None:
     target = Busy(1)
     with pytest.raises(DecodingUnavailableError):
         list(fill([entry("one")], target))
     assert target.tries == 1
 
 
-def test_stopping_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_does_not_wait_for_the_next_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.search.decode.retries.PAUSES_S", (600.0,))
     target, began = Busy(1000), time.monotonic()
 
@@ -91,7 +91,7 @@ def test_stopping_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch
     assert time.monotonic() - began < 60
 
 
-def test_people_s_folders_hold_all_sorts_of_things(tmp_path: Path) -> None:
+def test_folder_with_links_pipes_and_odd_names(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "loop").symlink_to(folder)
@@ -109,9 +109,9 @@ def test_people_s_folders_hold_all_sorts_of_things(tmp_path: Path) -> None:
     assert found.pop("one.png") == found.pop("linked.png") == encoded(gradient(), "PNG")
     assert found == {
         "caf\N{REPLACEMENT CHARACTER}.gif": b"GIF",
-        "gone.png": "There is no such file.",
-        "itself.jpg": "It cannot be read: Too many levels of symbolic links.",
-        "pipe.jpg": "This is not a file.",
+        "gone.png": "The file does not exist.",
+        "itself.jpg": "The file cannot be read: Too many levels of symbolic links.",
+        "pipe.jpg": "Not a regular file.",
     }
 
 
@@ -122,10 +122,10 @@ def read(one: Entry) -> bytes | str:
         return str(error)
 
 
-def test_a_key_that_comes_twice_is_refused_the_second_time() -> None:
+def test_duplicate_key_is_rejected() -> None:
     first, second = unique([entry("a", b"1"), entry("a", b"2")])
     assert first.read() == b"1"
-    with pytest.raises(UnusableError, match="the key a already"):
+    with pytest.raises(UnusableError, match="has the same key: a"):
         second.read()
 
 
@@ -138,14 +138,14 @@ def test_a_key_that_comes_twice_is_refused_the_second_time() -> None:
         (Entry("a", "a", {"metadata": {"price": float("nan")}}, 1, lambda: b"x"), "not finite"),
     ],
 )
-def test_what_the_catalogue_cannot_keep_is_refused_alone(service: Service, bad: Entry, reason: str) -> None:
+def test_entry_that_cannot_be_stored_is_rejected_alone(service: Service, bad: Entry, reason: str) -> None:
     good = entry("good", drawing(1))
     outcomes = [outcome for some in fill([bad, good], service.ingest) for outcome in some]
     assert [outcome.status for outcome in outcomes] == ["rejected", "created"]
     assert reason in str(outcomes[0].reason)
 
 
-def test_chunks_hold_so_many_and_so_much() -> None:
+def test_chunks_are_limited_in_number_and_bytes() -> None:
     assert [len(chunk) for chunk in chunks(entry(str(at)) for at in range(HERE.pictures + 1))] == [HERE.pictures, 1]
     large = [Entry(str(at), str(at), {}, HERE.bytes // 2, lambda: b"") for at in range(5)]
     assert [len(chunk) for chunk in chunks(large)] == [2, 2, 1]
@@ -153,7 +153,7 @@ def test_chunks_hold_so_many_and_so_much() -> None:
 
 
 class Slow:
-    """A target that counts how many are at it at once, and gives up where it is told to."""
+    """A target that counts concurrent additions, and fails at the addition number `fatal`."""
 
     def __init__(self, fatal: int | None = None) -> None:
         self.now = self.most = self.calls = 0
@@ -171,7 +171,7 @@ class Slow:
         return [Added(1, str(upload.key), "created") for upload in uploads]
 
 
-def test_several_chunks_are_under_way_and_few_are_read_ahead() -> None:
+def test_chunks_are_added_in_parallel_with_bounded_read_ahead() -> None:
     target, ahead = Slow(), 0
 
     def many() -> Iterator[Entry]:
@@ -188,14 +188,14 @@ def test_several_chunks_are_under_way_and_few_are_read_ahead() -> None:
     assert target.most > 1
 
 
-def test_a_pace_holds_whatever_the_target_could_bear() -> None:
+def test_pace_limits_chunk_size_and_concurrency() -> None:
     target, pace = Slow(), Pace(pictures=5, bytes=3, at_once=2)
     sizes = [len(some) for some in fill((entry(str(at)) for at in range(31)), target, pace)]
     assert sizes == [3] * 10 + [1]
     assert target.most == 2
 
 
-def test_a_target_that_gives_up_ends_it_and_leaves_no_thread_at_work() -> None:
+def test_failing_target_ends_all_threads() -> None:
     target = Slow(fatal=3)
     with pytest.raises(UnavailableError, match="full"):
         list(fill((entry(str(at)) for at in range(HERE.pictures * 20)), target))
@@ -203,9 +203,9 @@ def test_a_target_that_gives_up_ends_it_and_leaves_no_thread_at_work() -> None:
     assert target.calls < 10
 
 
-def test_what_is_at_a_path_is_found_out_or_said(tmp_path: Path) -> None:
+def test_open_source_detects_the_type_or_rejects_the_path(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("words")
-    for path, reason in (("gone", "is not there"), ("words.txt", "neither a folder, an archive")):
+    for path, reason in (("gone", "does not exist"), ("words.txt", "neither a folder, an archive")):
         with pytest.raises(InvalidInputError, match=reason):
             open_source(tmp_path / path, LIMITS)
     os.mkfifo(tmp_path / "pipe")

@@ -1,4 +1,4 @@
-"""Filling a service over HTTP whose limits, or the uplink to it, are small: all that can goes in."""
+"""Bulk loading over HTTP with small request limits or a slow uplink."""
 
 import csv
 import time
@@ -24,7 +24,7 @@ PACE = Pace(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, 2)
 
 
 def noise(seed: int, side: int) -> bytes:
-    """A picture of some three bytes a pixel."""
+    """An incompressible PNG, about three bytes a pixel."""
     return encoded(Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)), "PNG")
 
 
@@ -37,7 +37,7 @@ def filled(entries: Iterable[Entry], client: Lookalike) -> list[Outcome]:
 
 
 class Slow(httpx.SyncByteStream):
-    """A body that goes out at so many bytes a second."""
+    """A request body sent at `rate` bytes per second."""
 
     def __init__(self, body: bytes, rate: int) -> None:
         self._body, self._piece = body, rate // 20
@@ -49,14 +49,14 @@ class Slow(httpx.SyncByteStream):
 
 
 class Uplink(httpx.BaseTransport):
-    """Sends so many bytes a second, and remembers what was answered."""
+    """A transport that sends `rate` bytes per second, and records response statuses."""
 
     def __init__(self, rate: int) -> None:
         self._rate, self._http = rate, httpx.HTTPTransport()
         self.answers: list[int] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends a request slowly."""
+        """Send a request slowly."""
         stream = Slow(request.read(), self._rate)
         slow = httpx.Request(request.method, request.url, headers=request.headers, stream=stream)
         response = self._http.handle_request(slow)
@@ -64,11 +64,11 @@ class Uplink(httpx.BaseTransport):
         return response
 
     def close(self) -> None:
-        """Hangs up."""
+        """Close the connections."""
         self._http.close()
 
 
-def test_a_command_ends_although_the_service_takes_little_at_once(
+def test_index_command_splits_batches_for_a_small_request_limit(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, report = tmp_path / "pictures", tmp_path / "refused.csv"
@@ -89,7 +89,7 @@ def test_a_command_ends_although_the_service_takes_little_at_once(
 
 
 @pytest.mark.timeout(120)
-def test_a_slow_uplink_takes_longer_and_no_more(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_uplink_is_retried_in_smaller_batches(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_REQUEST_READ_TIMEOUT_SECONDS", "2")
     uplink = Uplink(rate=100_000)
     pictures = [entry(str(at), noise(at, 115)) for at in range(12)]

@@ -1,3 +1,5 @@
+"""Reindex: switch a catalogue to another network, while it is in use and after interruptions."""
+
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -41,20 +43,20 @@ def pictures(*sizes: int) -> list[Upload]:
     return [Upload(encoded(gradient(size, 40)), f"key-{size}", {}) for size in sizes]
 
 
-def move(
+def reindex(
     service: Service, encoder: FakeEncoder, network: CheckpointInfo = OTHER_NETWORK, patience: float = 60
 ) -> list[tuple[int, int]]:
-    """Moves the catalogue to another network; returns what the report heard."""
-    heard: list[tuple[int, int]] = []
+    """Reindex with another network; return the reported progress."""
+    reports: list[tuple[int, int]] = []
 
     def report(done: int, total: int) -> None:
-        heard.append((done, total))
+        reports.append((done, total))
 
-    move_to(service.settings, service.database, encoder, network, report, patience)
-    return heard
+    reindex_with(service.settings, service.database, encoder, network, report, patience)
+    return reports
 
 
-def move_to(
+def reindex_with(
     settings: Settings,
     database: Database,
     encoder: FakeEncoder,
@@ -72,74 +74,70 @@ def move_to(
         Reencode(database, PictureFiles(settings.data_dir / "pictures"), encodings).run(report, patience)
 
 
-def test_after_the_move_the_other_network_finds_every_picture(
-    service: Service, settings: Settings, database: Database
-) -> None:
+def test_reindexed_catalogue_finds_every_image(service: Service, settings: Settings, database: Database) -> None:
     uploads = pictures(*range(40, 120))
     ids = [added.id for added in service.ingest.add(uploads)]
-    heard = move(service, OtherEncoder())
-    assert heard[-1] == (80, 80)
+    reports = reindex(service, OtherEncoder())
+    assert reports[-1] == (80, 80)
     with assemble(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
         for upload, picture_id in zip(uploads, ids, strict=True):
             first, _ = moved.searcher.by_picture(upload.data, SearchOptions(k=1)).matches[0]
             assert (first.id, first.distance, first.hamming) == (picture_id, 0.0, 0)
 
 
-def test_a_service_that_cannot_open_the_new_network_says_what_to_do(service: Service) -> None:
+def test_service_without_the_new_network_raises_unavailable(service: Service) -> None:
     service.ingest.add(pictures(50))
-    move(service, OtherEncoder())
+    reindex(service, OtherEncoder())
     with pytest.raises(UnavailableError, match=r"There is no checkpoint .*other\.json.*`lookalike reindex`"):
         service.searcher.by_id(1, SearchOptions())
 
 
-def test_a_service_goes_over_with_the_catalogue_and_back(settings: Settings, database: Database) -> None:
+def test_service_switches_to_the_new_network_and_back(settings: Settings, database: Database) -> None:
     with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks) as service:
         service.ingest.add(pictures(50, 51, 52))
         for encoder, network in ((OtherEncoder(), OTHER_NETWORK), (FakeEncoder(), FAKE_NETWORK)):
-            move(service, encoder, network)
+            reindex(service, encoder, network)
             (first, _), *_ = service.searcher.by_picture(pictures(51)[0].data, SearchOptions()).matches
             assert (first.id, first.distance, first.hamming) == (2, 0.0, 0)
             assert service.network.fingerprint == network.fingerprint
             assert service.ingest.add(pictures(51))[0].status == "unchanged"
 
 
-def test_an_addition_that_the_move_overtakes_is_encoded_by_the_new_network(
-    settings: Settings, database: Database
-) -> None:
-    overtaking = list[Callable[[], object]]()
+def test_addition_during_the_switch_is_encoded_by_the_new_network(settings: Settings, database: Database) -> None:
+    interruptions = list[Callable[[], object]]()
 
-    class Overtaken(FakeEncoder):
+    class Interrupting(FakeEncoder):
         def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
-            if overtaking:
-                overtaking.pop()()
+            if interruptions:
+                interruptions.pop()()
             return super().encode_many(images)
 
-    with assemble(settings, database, Overtaken(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks) as service:
-        overtaking.append(lambda: move(service, OtherEncoder()))
+    with assemble(settings, database, Interrupting(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks) as service:
+        interruptions.append(lambda: reindex(service, OtherEncoder()))
         (added,) = service.ingest.add(pictures(50))
         answer = service.searcher.by_picture(pictures(50)[0].data, SearchOptions(k=1))
         assert answer.model == OTHER_NETWORK.fingerprint
         assert (answer.matches[0][0].id, answer.matches[0][0].distance) == (added.id, 0.0)
 
 
-def test_nothing_moves_while_a_running_service_cannot(service: Service, database: Database) -> None:
+def test_reindex_fails_if_a_service_cannot_open_the_network(service: Service, database: Database) -> None:
     service.ingest.add(pictures(50))
     in_use = service.handover.current.generation_id
-    with presence(database) as somebody:
-        somebody.hold_only(Role.OPEN, {in_use})
+    with presence(database) as other:
+        other.hold_only(Role.OPEN, {in_use})
         with pytest.raises(LookalikeError, match="1 of the running services cannot open the network"):
-            move(service, OtherEncoder(), patience=0.1)
+            reindex(service, OtherEncoder(), patience=0.1)
     assert len(service.searcher.by_id(1, SearchOptions()).matches) == 1
     rest = OtherEncoder()
-    move(service, rest)
+    reindex(service, rest)
     assert rest.pictures == 0
 
 
-def test_starting_with_the_old_network_says_how_to_go_back(
+def test_start_with_the_old_network_raises_model_mismatch(
     service: Service, settings: Settings, database: Database
 ) -> None:
     service.ingest.add(pictures(50))
-    move(service, OtherEncoder())
+    reindex(service, OtherEncoder())
     with (
         pytest.raises(ModelMismatchError, match="lookalike reindex"),
         assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT),
@@ -147,7 +145,7 @@ def test_starting_with_the_old_network_says_how_to_go_back(
         pass
 
 
-def test_a_stopped_move_goes_on_where_it_was(service: Service) -> None:
+def test_interrupted_reindex_resumes(service: Service) -> None:
     class Interrupted(OtherEncoder):
         def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
             if self.pictures:
@@ -156,14 +154,14 @@ def test_a_stopped_move_goes_on_where_it_was(service: Service) -> None:
 
     service.ingest.add(pictures(*range(40, 140)))
     with pytest.raises(KeyboardInterrupt):
-        move(service, Interrupted())
+        reindex(service, Interrupted())
     assert len(service.searcher.by_id(1, SearchOptions()).matches) == 10  # the old network still answers
     rest = OtherEncoder()
-    move(service, rest)
+    reindex(service, rest)
     assert rest.pictures == 100 - 64
 
 
-def test_pictures_added_and_replaced_meanwhile_are_moved_too(
+def test_images_added_and_replaced_meanwhile_are_encoded(
     service: Service, settings: Settings, database: Database
 ) -> None:
     class Busy(OtherEncoder):
@@ -174,7 +172,7 @@ def test_pictures_added_and_replaced_meanwhile_are_moved_too(
             return super().encode_many(images)
 
     service.ingest.add(pictures(50, 51, 52))
-    move(service, Busy())
+    reindex(service, Busy())
     with assemble(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
         assert len(moved.follower.current()) == 3
         replaced = moved.searcher.by_picture(encoded(gradient(200, 40)), SearchOptions(k=1)).matches[0]
@@ -183,9 +181,9 @@ def test_pictures_added_and_replaced_meanwhile_are_moved_too(
         assert (added[1].key, added[0].distance) == ("key-300", 0.0)
 
 
-def test_moving_back_encodes_only_what_is_new_since(service: Service, settings: Settings, database: Database) -> None:
+def test_switching_back_encodes_only_newer_images(service: Service, settings: Settings, database: Database) -> None:
     service.ingest.add(pictures(50, 51, 52))
-    move(service, OtherEncoder())
+    reindex(service, OtherEncoder())
     with assemble(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
         moved.ingest.add([*pictures(53), Upload(encoded(gradient(200, 40)), "key-50", {})])
     encoder = OtherEncoder()
@@ -198,18 +196,18 @@ def test_moving_back_encodes_only_what_is_new_since(service: Service, settings: 
     assert encoder.pictures == 2
 
 
-def test_a_damaged_original_is_named(service: Service) -> None:
+def test_damaged_original_is_reported(service: Service) -> None:
     service.ingest.add(pictures(50))
     original = next(iter(service.files.hashes()))
     PictureFiles(service.settings.data_dir / "pictures").original(original).write_bytes(
         b"\xff\xd8\xff\xe0 no longer a picture"
     )
     with pytest.raises(DamagedOriginalError, match=r"image 1 \(key-50\)"):
-        move(service, OtherEncoder())
+        reindex(service, OtherEncoder())
 
 
 class Busy(OtherEncoder):
-    """Finds the machine too busy at so many of the pictures that it is to prepare."""
+    """Raises DecodingUnavailableError for the first `failures` images."""
 
     def __init__(self, failures: int) -> None:
         super().__init__()
@@ -223,39 +221,37 @@ class Busy(OtherEncoder):
         return super().prepare(image)
 
 
-def test_busy_machine_does_not_stop_the_move(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_machine_is_retried(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.search.decode.retries.PAUSES_S", (0.01,) * 5)
     service.ingest.add(pictures(*range(50, 60)))
     encoder = Busy(5)
-    assert move(service, encoder)[-1] == (10, 10)
+    assert reindex(service, encoder)[-1] == (10, 10)
     assert (encoder.failures, encoder.pictures) == (0, 10)
 
 
-def test_while_the_catalogue_is_held_for_the_switch_no_picture_is_tried_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_switch_does_not_retry_while_additions_are_blocked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.search.decode.retries.PAUSES_S", ())
     service.ingest.add(pictures(50))
     encoder = Busy(0)
 
     def add_one(done: int, total: int) -> None:
-        """At the last moment, so that the switch has to encode it."""
+        """Add an image after the fill, so that the switch has to encode it."""
         if (done, total) == (1, 1):
             service.ingest.add(pictures(51))
             encoder.failures = 1
 
-    move_to(service.settings, service.database, encoder, OTHER_NETWORK, add_one)
+    reindex_with(service.settings, service.database, encoder, OTHER_NETWORK, add_one)
     assert (encoder.failures, encoder.pictures) == (0, 2)
 
 
-def test_original_past_a_limit_of_today_is_not_called_damaged(service: Service) -> None:
+def test_original_above_a_lowered_limit_is_reported_with_the_setting(service: Service) -> None:
     service.ingest.add(pictures(50))
     lower = service.settings.model_copy(update={"max_image_pixels": 100})
-    with pytest.raises(LookalikeError, match=r"^Picture 1 \(key-50\): .* Raise LOOKALIKE_MAX_IMAGE_PIXELS, or delete"):
-        move_to(lower, service.database, OtherEncoder(), OTHER_NETWORK, lambda *_: None)
+    with pytest.raises(LookalikeError, match=r"^Image 1 \(key-50\): .* Raise LOOKALIKE_MAX_IMAGE_PIXELS, or delete"):
+        reindex_with(lower, service.database, OtherEncoder(), OTHER_NETWORK, lambda *_: None)
 
 
-def test_a_picture_that_is_deleted_while_it_is_about_to_be_encoded_stops_nothing(service: Service) -> None:
+def test_image_deleted_while_it_is_encoded_is_skipped(service: Service) -> None:
     class Deleting(OtherEncoder):
         def prepare(self, image: Image.Image) -> Image.Image:
             with gone:
@@ -265,12 +261,12 @@ def test_a_picture_that_is_deleted_while_it_is_about_to_be_encoded_stops_nothing
 
     gone, deleted = threading.Lock(), [3, 2]
     service.ingest.add(pictures(*range(50, 60)))
-    heard = move(service, Deleting())
-    assert heard[-1][0] >= 8
+    reports = reindex(service, Deleting())
+    assert reports[-1][0] >= 8
 
 
-def test_nobody_notices_a_move_there_and_back(settings: Settings, database: Database) -> None:
-    """Two processes, and threads that add, delete and search: not one error, and nothing acknowledged is missing."""
+def test_switches_under_load_cause_no_errors(settings: Settings, database: Database) -> None:
+    """Two processes with adding, deleting and searching threads: no errors, no lost acknowledged changes."""
     ledger, errors, codes = Ledger(), list[BaseException](), set[int]()
     with ExitStack() as stack:
         clients = [stack.enter_context(serving(settings)) for _ in range(2)]
@@ -286,11 +282,11 @@ def test_nobody_notices_a_move_there_and_back(settings: Settings, database: Data
             except BaseException as error:
                 errors.append(error)
 
-        def add_here_and_look_there(client: httpx2.Client) -> None:
+        def add_here_and_search_there(client: httpx2.Client) -> None:
             ledger.add(client, 2)
             ledger.search(clients[0] if client is clients[1] else clients[1])
 
-        calls = (add_here_and_look_there, ledger.search, ledger.delete)
+        calls = (add_here_and_search_there, ledger.search, ledger.delete)
         threads = [threading.Thread(target=repeat, args=(client, call)) for client in clients for call in calls]
         for thread in threads:
             thread.start()
@@ -302,7 +298,7 @@ def test_nobody_notices_a_move_there_and_back(settings: Settings, database: Data
         try:
             for encoder, network in ((OtherEncoder(), OTHER_NETWORK), (FakeEncoder(), FAKE_NETWORK)):
                 time.sleep(1)
-                move_to(settings, database, encoder, network, report)
+                reindex_with(settings, database, encoder, network, report)
                 for client in clients:
                     answer = client.post("/search", files={"image": drawing(1)}).json()
                     assert answer["model_fingerprint"] == network.fingerprint

@@ -1,4 +1,4 @@
-"""The way of an addition: every outcome, and what is left when something breaks on the way."""
+"""Ingest pipeline: outcomes of additions, failures at every step, concurrency."""
 
 import errno
 import os
@@ -50,7 +50,7 @@ def statuses(added: Sequence[Added]) -> list[str]:
 
 
 def nearest(service: Service, data: bytes) -> tuple[str, float] | None:
-    """The key of the picture that a search finds first, and its distance."""
+    """Key and distance of the best match."""
     matches = service.searcher.by_picture(data, SearchOptions(k=1)).matches
     return (matches[0][1].key, matches[0][0].distance) if matches else None
 
@@ -69,7 +69,7 @@ def files_on_disk(service: Service) -> set[str]:
     return {path.name for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_new_picture_is_created_with_its_facts_its_original_and_its_thumbnail(service: Service) -> None:
+def test_new_image_is_created_with_original_and_thumbnail(service: Service) -> None:
     data = encoded(gradient(64, 48), "JPEG", orientation=6)
     added = add(service, "one", data, label="boots", metadata={"price": 3})
     (row,) = rows(service)
@@ -81,7 +81,7 @@ def test_a_new_picture_is_created_with_its_facts_its_original_and_its_thumbnail(
     assert nearest(service, data) == ("one", 0.0)
 
 
-def test_every_format_comes_in_and_is_found(service: Service) -> None:
+def test_every_format_is_added_and_found(service: Service) -> None:
     for kind, data in every_format(gradient()).items():
         added = add(service, kind, data)
         assert added.status == "created"
@@ -89,19 +89,19 @@ def test_every_format_comes_in_and_is_found(service: Service) -> None:
         service.ingest.delete(added.id or 0)
 
 
-def test_a_picture_without_a_key_gets_the_hash_of_its_bytes(service: Service) -> None:
+def test_default_key_is_the_hash_of_the_bytes(service: Service) -> None:
     assert add(service, None, picture(1)).key == content_hash(picture(1))
     assert add(service, None, picture(1)).status == "unchanged"
 
 
-def test_the_same_again_is_unchanged_and_not_encoded_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_image_again_is_unchanged_and_not_encoded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     first = add(service, "one", picture(1))
     monkeypatch.setattr(FakeEncoder, "encode_many", broken)
     assert add(service, "one", picture(1)) == Added(first.id, "one", "unchanged")
     assert add(service, "one", picture(1), label="boots") == Added(first.id, "one", "updated")
 
 
-def test_what_is_not_given_stays_and_what_is_given_replaces(service: Service) -> None:
+def test_absent_fields_stay_and_given_fields_replace(service: Service) -> None:
     add(service, "one", picture(1), label="boots", metadata={"price": 3, "size": 42})
     assert add(service, "one", picture(2)).status == "updated"
     assert (rows(service)[0].label, rows(service)[0].metadata_) == ("boots", {"price": 3, "size": 42})
@@ -109,7 +109,7 @@ def test_what_is_not_given_stays_and_what_is_given_replaces(service: Service) ->
     assert (rows(service)[0].label, rows(service)[0].metadata_) == (None, {"price": 4})
 
 
-def test_new_bytes_replace_the_picture_and_its_files(service: Service) -> None:
+def test_new_bytes_replace_the_image_and_its_files(service: Service) -> None:
     before = add(service, "one", picture(1))
     after = add(service, "one", picture(2))
     assert after == Added(before.id, "one", "updated")
@@ -123,7 +123,7 @@ def test_new_bytes_replace_the_picture_and_its_files(service: Service) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_refused_picture_is_reported_in_its_place_and_costs_the_others_nothing(service: Service, place: int) -> None:
+def test_invalid_image_is_rejected_alone_and_in_order(service: Service, place: int) -> None:
     uploads = [upload("one", picture(1)), upload("two", picture(2))]
     uploads.insert(place, upload("broken", BROKEN))
     added = service.ingest.add(uploads)
@@ -135,14 +135,14 @@ def test_a_refused_picture_is_reported_in_its_place_and_costs_the_others_nothing
     assert content_hash(BROKEN) not in originals(service)
 
 
-def test_bytes_that_are_refused_leave_the_picture_that_has_the_key(service: Service) -> None:
+def test_rejected_bytes_do_not_change_the_image_with_the_key(service: Service) -> None:
     before = add(service, "one", picture(1), label="boots")
     assert add(service, "one", BROKEN, label="shoes").status == "rejected"
     (row,) = rows(service)
     assert (row.id, row.label, row.sha256) == (before.id, "boots", content_hash(picture(1)))
 
 
-def test_nothing_but_refused_pictures_changes_nothing(service: Service) -> None:
+def test_only_rejected_images_change_nothing(service: Service) -> None:
     assert statuses(service.ingest.add([upload("a", BROKEN), upload("b", b"")])) == ["rejected", "rejected"]
     assert rows(service) == []
     assert files_on_disk(service) == set()
@@ -156,7 +156,7 @@ def test_nothing_but_refused_pictures_changes_nothing(service: Service) -> None:
         ((1, 2, 1), ["created", "updated", "updated"], 1),
     ],
 )
-def test_a_key_that_comes_twice_is_one_picture_and_the_last_one_wins(
+def test_last_item_of_a_duplicate_key_wins(
     service: Service, seeds: Sequence[int], expected: list[str], kept: int
 ) -> None:
     added = service.ingest.add([upload("one", picture(seed)) for seed in seeds])
@@ -166,7 +166,7 @@ def test_a_key_that_comes_twice_is_one_picture_and_the_last_one_wins(
     assert originals(service) == {content_hash(picture(kept))}
 
 
-def test_a_key_that_changes_and_changes_back_in_one_request_is_as_it_was(service: Service) -> None:
+def test_key_changed_and_changed_back_in_one_request(service: Service) -> None:
     add(service, "one", picture(1))
     added = service.ingest.add([upload("one", picture(2)), upload("one", picture(1))])
     assert statuses(added) == ["updated", "updated"]
@@ -174,7 +174,7 @@ def test_a_key_that_changes_and_changes_back_in_one_request_is_as_it_was(service
     assert originals(service) == {content_hash(picture(1))}
 
 
-def test_two_keys_share_an_original_until_both_are_gone(service: Service) -> None:
+def test_shared_original_is_deleted_with_its_last_key(service: Service) -> None:
     one, two = service.ingest.add([upload("one", picture(1)), upload("two", picture(1))])
     assert statuses([one, two]) == ["created", "created"]
     assert one.id is not None
@@ -188,13 +188,13 @@ def test_two_keys_share_an_original_until_both_are_gone(service: Service) -> Non
     assert nearest(service, picture(1)) is None
 
 
-def test_an_original_that_another_key_uses_outlives_a_replacement(service: Service) -> None:
+def test_shared_original_outlives_a_replacement(service: Service) -> None:
     service.ingest.add([upload("one", picture(1)), upload("two", picture(1))])
     add(service, "one", picture(2))
     assert originals(service) == {content_hash(picture(1)), content_hash(picture(2))}
 
 
-def test_a_deleted_picture_comes_back_as_a_new_one(service: Service) -> None:
+def test_deleted_image_added_again_gets_a_new_id(service: Service) -> None:
     first = add(service, "one", picture(1))
     assert first.id is not None
     service.ingest.delete(first.id)
@@ -206,7 +206,7 @@ def test_a_deleted_picture_comes_back_as_a_new_one(service: Service) -> None:
     assert service.files.read(content_hash(picture(1))) == picture(1)
 
 
-def test_only_what_is_there_can_be_deleted(service: Service) -> None:
+def test_deleting_an_unknown_id_raises_not_found(service: Service) -> None:
     with pytest.raises(NotFoundError):
         service.ingest.delete(1)
 
@@ -232,7 +232,7 @@ def full(*_: object) -> NoReturn:
         (changes, "put_pictures", broken, RuntimeError),
     ],
 )
-def test_whatever_breaks_on_the_way_leaves_nothing_to_be_found_and_the_next_try_works(
+def test_failure_at_any_step_adds_nothing_and_can_be_retried(
     service: Service,
     monkeypatch: pytest.MonkeyPatch,
     owner: object,
@@ -252,9 +252,7 @@ def test_whatever_breaks_on_the_way_leaves_nothing_to_be_found_and_the_next_try_
         assert nearest(service, picture(seed)) == (key, 0.0)
 
 
-def test_a_disk_too_full_for_the_first_vectors_leaves_nothing_to_be_found(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_adds_nothing_and_can_be_retried(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "posix_fallocate", full)
         with pytest.raises(UnavailableError, match="full"):
@@ -264,7 +262,7 @@ def test_a_disk_too_full_for_the_first_vectors_leaves_nothing_to_be_found(
     assert nearest(service, picture(1)) == ("one", 0.0)
 
 
-def test_a_database_that_is_lost_before_the_commit_leaves_nothing_to_be_found(
+def test_lost_database_connection_adds_nothing_and_can_be_retried(
     service: Service, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = changes.put_pictures
@@ -288,52 +286,52 @@ def test_a_database_that_is_lost_before_the_commit_leaves_nothing_to_be_found(
     assert nearest(service, picture(1)) == ("one", 0.0)
 
 
-def test_an_original_that_goes_while_a_picture_is_added_is_there_after_the_commit(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_original_deleted_during_an_addition_is_stored_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     put, once = changes.put_pictures, iter([content_hash(picture(1))])
 
-    def discard_and_put(*given: Any) -> list[Done]:
+    def delete_original_and_put(*given: Any) -> list[Done]:
         remove_unused(service.database, service.files, list(once))
         return put(*given)
 
-    monkeypatch.setattr(changes, "put_pictures", discard_and_put)
+    monkeypatch.setattr(changes, "put_pictures", delete_original_and_put)
     add(service, "one", picture(1))
     assert service.files.read(content_hash(picture(1))) == picture(1)
 
 
-def test_what_changed_between_look_and_commit_is_prepared_again(
+def test_change_between_lookup_and_commit_repeats_the_addition(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, prepare = add(service, "one", picture(1)), Ingest._prepare
     assert first.id is not None
     deletions = iter([first.id])
 
-    def look_and_lose(ingest: Ingest, uploads: Sequence[Upload], stop: Stop) -> Any:
+    def prepare_and_delete(ingest: Ingest, uploads: Sequence[Upload], stop: Stop) -> Any:
         items = prepare(ingest, uploads, stop)
         for picture_id in deletions:
             service.ingest.delete(picture_id)
         return items
 
-    monkeypatch.setattr(Ingest, "_prepare", look_and_lose)
+    monkeypatch.setattr(Ingest, "_prepare", prepare_and_delete)
     again = add(service, "one", picture(1))
     assert again.status == "created"
     assert again.id != first.id
     assert nearest(service, picture(1)) == ("one", 0.0)
 
 
-def test_a_catalogue_that_never_stands_still_is_unavailable(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_catalogue_that_changes_at_every_attempt_is_unavailable(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def changed(*_: object) -> NoReturn:
         raise CatalogueChangedError
 
     monkeypatch.setattr(changes, "put_pictures", changed)
-    with pytest.raises(UnavailableError, match="changed while"):
+    with pytest.raises(UnavailableError, match="changed repeatedly while"):
         add(service, "one", picture(1))
     assert rows(service) == []
 
 
 @pytest.mark.parametrize("refused", ["originals", "vectors", "commit"])
-def test_slots_of_what_was_certainly_not_committed_are_given_back(
+def test_slots_of_failed_additions_are_released(
     service: Service, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     def fail(*_: object) -> NoReturn:
@@ -356,23 +354,23 @@ def test_slots_of_what_was_certainly_not_committed_are_given_back(
     assert left == list(range(used))
     left.clear()
     service.ingest.add([upload("two", picture(2)), upload("two", picture(3))])
-    assert left == [used + 1], "of a key that came twice the last one counts"
+    assert left == [used + 1], "of a duplicate key the last item wins"
 
 
-def test_everything_on_disk_is_synced_before_the_commit(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_complete_before_the_commit(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     put = changes.put_pictures
     data, sha256 = picture(1), content_hash(picture(1))
-    seen: list[bool] = []
+    complete: list[bool] = []
 
-    def look(session: Any, generation_id: int, puts: Sequence[Put]) -> list[Done]:
+    def check_files_and_put(session: Any, generation_id: int, puts: Sequence[Put]) -> list[Done]:
         slots = np.array([made(item).slot for item in puts])
         sums = np.array([made(item).checksum for item in puts], np.uint32)
-        seen.append(bool(service.index.intact(slots, sums).all()) and sha256 in service.files.hashes())
+        complete.append(bool(service.index.intact(slots, sums).all()) and sha256 in service.files.hashes())
         return put(session, generation_id, puts)
 
-    monkeypatch.setattr(changes, "put_pictures", look)
+    monkeypatch.setattr(changes, "put_pictures", check_files_and_put)
     add(service, "one", data)
-    assert seen == [True]
+    assert complete == [True]
 
 
 def made(put: Put) -> NewEncoding:
@@ -380,7 +378,7 @@ def made(put: Put) -> NewEncoding:
     return put.encoding
 
 
-def test_many_at_once_each_get_a_slot_of_their_own_and_are_all_found(service: Service) -> None:
+def test_concurrent_additions_get_distinct_slots(service: Service) -> None:
     def add_two(number: int) -> list[str]:
         own, shared = upload(f"own {number}", picture(number)), upload("shared", picture(number))
         return statuses(service.ingest.add([own, shared]))
@@ -401,7 +399,7 @@ def test_many_at_once_each_get_a_slot_of_their_own_and_are_all_found(service: Se
 
 
 @pytest.mark.usefixtures("impatient")
-def test_replaced_pictures_give_back_the_disk_of_their_vectors(service: Service) -> None:
+def test_replaced_images_free_the_disk_space_of_their_vectors(service: Service) -> None:
     keys = [f"key {one}" for one in range(60)]
     service.ingest.add([upload(key, picture(one)) for one, key in enumerate(keys)])
     before = vector_file(service).bytes_on_disk
