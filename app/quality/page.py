@@ -72,7 +72,8 @@ def _summary(found: dict[str, Any]) -> str:
     summary = (
         f"<p>{catalogue['pictures']:,} pictures, {catalogue['labelled']:,} of them with one of {catalogue['labels']:,} "
         f"labels, encoded by the model <b>{escape(network['name'])}</b> "
-        f"(<code>{escape(network['fingerprint'])}</code>, {network['bits']} bits). {found['queries']:,} of them were used as queries.</p>"
+        f"(<code>{escape(network['fingerprint'])}</code>, {network['bits']} bits). {found['queries']:,} of them were "
+        "used as queries.</p>"
     )
     damaged = catalogue["damaged"]
     warning = f"{damaged:,} pictures have damaged vectors and were left out. `lookalike check --repair` repairs them."
