@@ -1,4 +1,4 @@
-"""THIRD_PARTY.md: what an installation contains beside the project's own code, as tables."""
+"""Generate THIRD_PARTY.md: tables of the third-party contents of an installation."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ PyPI's torch for Linux also installs NVIDIA's CUDA libraries (`nvidia-*`, `cuda-
 
 
 def page() -> str:
-    """Returns the whole page."""
+    """Return the whole page."""
     sections = [
         INTRODUCTION,
         "## Packages\n",
@@ -85,12 +85,12 @@ def left_out_rows() -> Iterator[tuple[str, str, str, str]]:
 
 
 def missing_rows(written: str) -> list[str]:
-    """Returns the rows that an up-to-date page has and a written one lacks."""
+    """Return the rows of an up-to-date page that are missing in a written one."""
     lines = set(written.splitlines())
     return [line for line in page().splitlines() if line not in lines]
 
 
 def surplus_rows(written: str) -> list[str]:
-    """Returns the rows of a written page that are no longer true."""
+    """Return the rows of a written page that are outdated."""
     lines = set(page().splitlines())
     return [line for line in written.splitlines() if line not in lines]
