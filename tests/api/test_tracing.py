@@ -170,7 +170,7 @@ def test_the_standard_variables_say_whether_and_where(environment: Mapping[str, 
 def test_what_cannot_be_done_is_said_and_the_service_starts_without(caplog: pytest.LogCaptureFixture) -> None:
     assert "jaeger" in str(why_not("jaeger", {}))
     assert open_tracing({OTLP: "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}) is None
-    assert "only http/protobuf is spoken" in caplog.text
+    assert "only http/protobuf is supported" in caplog.text
 
 
 WITHOUT = """

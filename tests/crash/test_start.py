@@ -145,7 +145,7 @@ def test_a_signal_that_a_library_only_notes_ends_a_start(tmp_path: Path, handler
         # By the signal itself where asyncio has left its default action in force.
         assert process.wait(START_S) in (-signal.SIGTERM, -ending)
     wait_until(partial(nothing_runs, data))
-    assert "the start was ended before it was complete" in log_of(data).read_text()
+    assert "the start was interrupted while" in log_of(data).read_text()
 
 
 def test_a_signal_ends_a_start_that_hangs_with_the_interpreter_held(tmp_path: Path) -> None:
