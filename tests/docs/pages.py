@@ -19,8 +19,8 @@ def text(name: str) -> str:
 def examples(name: str, language: str) -> list[str]:
     """Return a page's code blocks in a language.
 
-    Tests run blocks in `bash`, `python` and `javascript`. Blocks in `sh` take hours or change too much; blocks in `text`
-    are not code.
+    Tests run blocks in `bash`, `python` and `javascript`. Blocks in `sh` take hours or change too much; `text` is not
+    code.
     """
     return [code for kind, code in FENCED.findall(text(name)) if kind == language]
 
