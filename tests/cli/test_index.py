@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.main import app as commands
-from tests.cli.output import output_of
+from tests.cli.output import said
 from tests.conftest import free_port
 from tests.crash.ledger import drawing
 from tests.ingest.archives import Raw, gzipped, inflating, raw_zip, zipped
@@ -89,7 +89,7 @@ def test_rejections_are_printed_and_written_to_the_report(data: Path, tmp_path: 
         ("c", "There"),
         ("b", "Something"),
     ]
-    assert all(row["reason"] in output_of(result) for row in rows)
+    assert all(row["reason"] in said(result) for row in rows)
     assert all(f"line {line}" in row["name"] for line, row in zip((2, 4, 5), rows, strict=True))
 
 
@@ -104,9 +104,9 @@ def test_entries_before_the_damage_of_an_archive_are_indexed(data: Path, tmp_pat
     path.write_bytes(whole[: len(whole) // 2])
     result = run(data, str(path))
     assert result.exit_code == 1
-    assert "1 rejected" in output_of(result)
-    assert "created" in output_of(result)
-    assert "The archive is damaged" in output_of(result)
+    assert "1 rejected" in said(result)
+    assert "created" in said(result)
+    assert "The archive is damaged" in said(result)
 
 
 def test_zip_bombs_and_wide_tables_are_rejected_with_a_reason(data: Path, tmp_path: Path) -> None:
@@ -116,11 +116,11 @@ def test_zip_bombs_and_wide_tables_are_rejected_with_a_reason(data: Path, tmp_pa
     (tmp_path / "bomb.zip").write_bytes(raw_zip([bomb, stored]))
     result = run(data, str(tmp_path / "bomb.zip"))
     assert (result.exit_code, summary(result).splitlines()[-1]) == (1, "1 rejected, 1 created")
-    assert "unpacks to more than the 1,000 bytes that it declares" in output_of(result)
+    assert "unpacks to more than the 1,000 bytes that it declares" in said(result)
     (tmp_path / "wide.csv").write_text("file" + ",x" * 1000 + "\n")
     result = run(data, str(tmp_path / "wide.csv"))
     assert (result.exit_code, type(result.exception)) == (1, SystemExit)
-    assert "wide.csv: has more than 1,000 columns" in output_of(result)
+    assert "wide.csv: has more than 1,000 columns" in said(result)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_invalid_source_is_an_error_before_the_catalogue_is_opened(
     (tmp_path / "folder").mkdir()
     result = run(tmp_path / "data", *words)
     assert result.exit_code == 1
-    assert sentence in output_of(result)
+    assert sentence in said(result)
     assert not (tmp_path / "data").exists()
 
 
@@ -167,14 +167,14 @@ def test_unreachable_service_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "1.png").write_bytes(drawing(1))
     result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", f"http://127.0.0.1:{free_port()}")
     assert result.exit_code == 1
-    assert "Is the service running there?" in output_of(result)
+    assert "Is the service running there?" in said(result)
 
 
 def test_url_without_scheme_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(drawing(1))
     result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", "localhost:8000")
     assert result.exit_code == 1
-    assert "url: 'localhost:8000' is not an HTTP address" in output_of(result)
+    assert "url: 'localhost:8000' is not an HTTP address" in said(result)
 
 
 def test_error_for_an_unknown_api_key_is_printed(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_error_for_an_unknown_api_key_is_printed(tmp_path: Path) -> None:
         result = run(tmp_path / "data", *words)
         server.kill()
     assert result.exit_code == 1
-    assert "The key is not known here." in output_of(result)
+    assert "The key is not known here." in said(result)
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_proxy_that_does_not_forward_requests_is_an_error(
     with proxy(status, headers) as address:
         result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", address)
     assert (result.exit_code, type(result.exception)) == (1, SystemExit)
-    assert sentence in output_of(result)
-    assert "LOOKALIKE_" not in output_of(result), "no setting is wrong"
+    assert sentence in said(result)
+    assert "LOOKALIKE_" not in said(result), "no setting is wrong"
 
 
 @contextmanager
