@@ -1,6 +1,6 @@
-"""Opens what the service holds, in order, and closes it in the reverse order.
+"""Composition root: build the service's components in order, and close them in reverse order.
 
-`open_service` is the one place where the parts meet: the server, the command line and the tests all go through it.
+The server, the command line and the tests all build the service here.
 """
 
 import logging
@@ -46,10 +46,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Service:
-    """Everything that lives as long as the service.
+    """The service's components.
 
-    What belongs to the network goes over to another when the catalogue does: `searcher`, `ingest` and `prepare` by
-    themselves, what `handover.current` holds for as long as nobody has to go over.
+    Components bound to a model change when the catalogue switches models: `searcher`, `ingest` and `prepare` forward
+    to the current ones; `handover.current` and the properties return those of the moment, valid until the next switch.
     """
 
     settings: Settings
@@ -67,35 +67,35 @@ class Service:
 
     @property
     def network(self) -> CheckpointInfo:
-        """The network in use."""
+        """Info of the model in use."""
         return self.handover.current.network
 
     @property
     def index(self) -> Index:
-        """Its codes and F7."""
+        """Index of the active index version: codes and F7."""
         return self.handover.current.index
 
     @property
     def follower(self) -> Follower:
-        """What keeps them in step with the truth."""
+        """Applies catalogue changes to the index."""
         return self.handover.current.follower
 
     @property
     def encodings(self) -> Encodings:
-        """What makes new ones."""
+        """Encodes images and writes their codes and F7."""
         return self.handover.current.encodings
 
     def interrupt(self) -> None:
-        """Ends the decoding of pictures that are under way: the service is stopping, and has waited long enough."""
+        """Abort image decoding in progress, after the shutdown timeout."""
         self.handover.current.interrupt()
 
 
 @contextmanager
 def open_service(settings: Settings) -> Iterator[Service]:
-    """Opens database, network and index over the data folder.
+    """Open database, model and index, and build the service.
 
     Raises:
-        LookalikeError: something cannot be opened; the text says what to do.
+        LookalikeError: a component cannot be opened; the message says what to do.
     """
     with ExitStack() as stack:
         with supervised_start(settings):
@@ -109,26 +109,26 @@ def open_service(settings: Settings) -> Iterator[Service]:
 
 @contextmanager
 def open_database(settings: Settings, statement_seconds: float | None = None) -> Iterator[Database]:
-    """Opens the database that the settings name, or starts the embedded one, with this version's tables in it.
+    """Open the configured database, or start the embedded one, at this version's schema.
 
     Args:
-        settings: where it is, and how many workers share it.
-        statement_seconds: how long a statement may take; None for commands, which take as long as they have to.
+        settings: the database's URL or data folder, and the number of workers that share it.
+        statement_seconds: timeout of a statement; None for commands, which have no limit.
 
     Raises:
-        LookalikeError: it cannot be opened, or accepts too few connections for the workers.
+        LookalikeError: the database cannot be opened, or accepts too few connections for the workers.
     """
     with ExitStack() as stack:
         with supervised_start(settings):
             startup.step("opening the database")
-            url, room, least = settings.database_url, None, settings.min_free_disk_bytes
+            url, room, min_free = settings.database_url, None, settings.min_free_disk_bytes
             if url is None:
-                accepting = connections.embedded_max_connections(settings.workers)
-                url = stack.enter_context(embedded_postgres(settings.data_dir, least, accepting))
-                room = embedded_room(settings.data_dir, least)
+                max_connections = connections.embedded_max_connections(settings.workers)
+                url = stack.enter_context(embedded_postgres(settings.data_dir, min_free, max_connections))
+                room = embedded_room(settings.data_dir, min_free)
             pool = pool_size(settings, url)
             database = stack.enter_context(closing(Database(url, pool, statement_seconds, room)))
-            # The embedded database is the service's own; the owner of another one chooses when it changes.
+            # The embedded database is migrated here; the owner of another one chooses when to migrate it.
             if settings.database_url is None:
                 startup.step("migrating the database", bounded=False)
                 upgrade(database)
@@ -138,7 +138,7 @@ def open_database(settings: Settings, statement_seconds: float | None = None) ->
 
 
 def pool_size(settings: Settings, url: str) -> int:
-    """Returns how large this process's pool of connections may be, among those of all workers."""
+    """Return the size of this process's connection pool: its share of the connections for all workers."""
     with closing(Database(url, connections.MIN_POOL)) as probe, probe.asking() as session:
         accepted = connections.accepted(session)
     return connections.pool_size(accepted, settings.workers, settings.max_database_connections)
@@ -146,7 +146,7 @@ def pool_size(settings: Settings, url: str) -> int:
 
 @contextmanager
 def supervised_start(settings: Settings) -> Iterator[None]:
-    """Supervises the start of this process for the length of the block, unless it is supervised already."""
+    """Supervise the start of this process for the length of the block, unless it is supervised already."""
     outermost = begin_start(settings)
     try:
         yield
@@ -156,7 +156,7 @@ def supervised_start(settings: Settings) -> Iterator[None]:
 
 
 def begin_start(settings: Settings) -> bool:
-    """Begins to supervise the start of this process until `startup.complete`; returns whether it was not before."""
+    """Begin to supervise the start of this process, until `startup.complete`; returns False if it already was."""
     data_dir = settings.data_dir if settings.database_url is None else None
     return startup.begin(settings.startup_step_timeout_seconds, data_dir, settings.log_format)
 
@@ -170,7 +170,7 @@ def assemble(
     path: Path,
     networks: Networks = open_network,
 ) -> Iterator[Service]:
-    """Builds the service from a database and a network that is open, without a sandbox; `networks` opens others."""
+    """Build the service from a database and an open encoder, without a sandbox; `networks` opens other models."""
     prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
     first = nullcontext(OpenNetwork(network, encoder, prepare))
     with over(settings, database, path, first, networks) as service:
@@ -185,34 +185,34 @@ def over(
     network: AbstractContextManager[OpenNetwork],
     networks: Networks,
 ) -> Iterator[Service]:
-    """Builds the service from a database and a checkpoint's network, and reads the index in."""
+    """Build the service from a database and a checkpoint's model, and load the index."""
     disk, observers = open_disk(settings), Observers()
     files = open_pictures(settings.storage_url, settings.data_dir, disk)
     cleanup = OrphanCleanup(ledger_in(settings.data_dir), database, files)
     cleanup.settle()
-    opening = partial(open_generation, settings, database, disk, files, observers, cleanup)
+    open_version = partial(open_index_version, settings, database, disk, files, observers, cleanup)
 
     @contextmanager
-    def first() -> Iterator[OpenGeneration]:
+    def open_first() -> Iterator[OpenGeneration]:
         with network as opened:
             with database.begin() as session:
                 generation = generations.adopt(
                     session, opened.info, path, settings.vector_dtype, settings.index_backend
                 )
-            with opening(network=opened, generation=generation) as answering:
-                yield answering
+            with open_version(network=opened, generation=generation) as version:
+                yield version
 
     @contextmanager
-    def following(generation_id: int) -> Iterator[OpenGeneration]:
+    def open_next(generation_id: int) -> Iterator[OpenGeneration]:
         with database.asking() as session:
             generation = generations.by_id(session, generation_id)
         with (
             networks(settings, generation.model) as opened,
-            opening(network=opened, generation=generation, ahead=True) as answering,
+            open_version(network=opened, generation=generation, ahead=True) as version,
         ):
-            yield answering
+            yield version
 
-    with closing(Handover(first(), following)) as handover:
+    with closing(Handover(open_first(), open_next)) as handover:
         yield Service(
             settings=settings,
             database=database,
@@ -230,7 +230,7 @@ def over(
 
 
 @contextmanager
-def open_generation(
+def open_index_version(
     settings: Settings,
     database: Database,
     disk: Disk,
@@ -242,7 +242,7 @@ def open_generation(
     *,
     ahead: bool = False,
 ) -> Iterator[OpenGeneration]:
-    """Puts together what answers with one network; `ahead` of the catalogue's move to it, if that is still to come."""
+    """Build the components bound to one model; `ahead` if the catalogue has not switched to it yet."""
     info, encoder, prepare = network.info, network.encoder, Watched(network.prepare, observers)
     generations.require_same(generation, info)
     startup.step("reading the codes")
@@ -255,7 +255,7 @@ def open_generation(
         ingest = Ingest(database, files, encodings, disk, cleanup, observers)
         startup.step("searching for the first time")
         searcher.warm_up()
-        log.info("%d pictures, network %s (%s)", len(index), info.name, info.fingerprint)
+        log.info("%d images, model %s (%s)", len(index), info.name, info.fingerprint)
         yield OpenGeneration(
             generation_id=generation.id,
             network=info,
@@ -271,19 +271,19 @@ def open_generation(
 
 
 def open_disk(settings: Settings) -> Disk:
-    """Returns the data folder's disk, and makes the folder where there is none."""
+    """Return the fsync and free-space guard of the data folder, and create the folder if it is missing."""
     data_dir = settings.data_dir
-    # With images and vectors elsewhere nothing else may have made it yet.
+    # With images and vectors stored elsewhere, nothing else may have created it yet.
     make_data_folder(data_dir)
     folders = (data_dir, *(data_dir / name for name in ("pictures", "vectors", "jobs")))
     return Disk(Room(folders, least_free(data_dir, settings.min_free_disk_bytes)))
 
 
 def report_folder(settings: Settings) -> Path:
-    """Returns where `lookalike report` leaves its page, and the service finds it."""
+    """Return the folder to which `lookalike report` writes its page and from which the service serves it."""
     return settings.data_dir / "report"
 
 
 def places(settings: Settings) -> Places:
-    """Returns where indexes may be."""
+    """Return the locations of local and Milvus indexes."""
     return Places(settings.data_dir, settings.milvus_uri)

@@ -1,6 +1,6 @@
-"""Every setting of the service, read from LOOKALIKE_* variables or a `.env` file.
+"""Settings of the service, read from LOOKALIKE_* variables or a `.env` file.
 
-Read once at a root (the server, the command line, migrations) and passed down as a parameter.
+They are read once at an entry point (server, command line, migrations) and passed down as a parameter.
 """
 
 import json
@@ -23,15 +23,15 @@ from app.common.hosts import parse_host, parse_origin
 from app.common.setting_names import PREFIX, require_current_names
 
 MEGABYTE = 1_000_000
-# Read by a validator of our own, whose errors say what is wrong.
+# Parsed by our own validator, for clearer error messages.
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """The settings. Each is read from the variable LOOKALIKE_ plus its name in capitals.
+    """All settings. Each is read from the variable LOOKALIKE_ plus its name in capitals.
 
     Raises:
-        LookalikeError: a variable has a name of an earlier version.
+        LookalikeError: a variable has a setting's name of an earlier version.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     startup_step_timeout_seconds: float = Field(
         300.0,
         gt=0,
-        description="Timeout of each step of the start, except migrations. After it the process logs the stacks of "
-        "all threads and exits with 1.",
+        description="Timeout of each step of the start, except migrations. When it expires, the process logs the "
+        "stacks of all threads and exits with 1.",
     )
     log_format: Literal["auto", "text", "json"] = Field(
         "auto", description="`text`, or `json`: one object per line. `auto`: text on a terminal, JSON elsewhere."
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         description="Maximum number of database connections of all workers together. Default: what PostgreSQL accepts.",
     )
     statement_timeout_seconds: float = Field(
-        30.0, gt=0, description="Timeout of each SQL statement of a request. After it the request gets a 503."
+        30.0, gt=0, description="Timeout of each SQL statement of a request. When it expires, the response is 503."
     )
 
     model: str | None = Field(
@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     )
     model_cache_dir: Path | None = Field(
         None,
-        description="Folder for models as converted for this machine, which takes seconds. It may be shared and "
+        description="Cache folder for models converted for this machine, which takes seconds. It may be shared and "
         "deleted. Default: `networks` in the data folder.",
     )
     decode_workers: int | None = Field(
@@ -110,12 +110,12 @@ class Settings(BaseSettings):
     )
     index_backend: Literal["local", "milvus"] = Field(
         "local",
-        description="Where new catalogues, and `lookalike reindex`, keep codes and F7: in local files and memory, or "
-        "in Milvus.",
+        description="Index backend of new catalogues and of `lookalike reindex`: `local` keeps codes and F7 in memory "
+        "and local files, `milvus` in Milvus.",
     )
     vector_dtype: Literal["f32", "f16"] = Field(
         "f32",
-        description="Data type in which new catalogues, and `lookalike reindex`, store F7. `f16` takes half the disk "
+        description="Data type of stored F7 in new catalogues and after `lookalike reindex`. `f16` takes half the disk "
         "space.",
     )
     milvus_uri: str | None = Field(
@@ -153,7 +153,7 @@ class Settings(BaseSettings):
         description="Maximum size of a form field without a file, and of a request body that is not a form, in bytes.",
     )
     max_concurrent_requests: int = Field(
-        64, gt=0, description="Maximum number of requests that a process handles at once. Further ones get a 503."
+        64, gt=0, description="Maximum number of requests that a process handles at once. Above it the response is 503."
     )
     max_buffered_bytes: int | None = Field(
         None,
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     request_read_timeout_seconds: float = Field(
         60.0,
         gt=0,
-        description="Timeout for reading a whole request. For archives of `POST /jobs`: the longest pause.",
+        description="Timeout for reading a whole request. For archives of `POST /jobs`: the maximum pause.",
     )
     min_transfer_rate: int = Field(
         1000,
@@ -206,7 +206,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Refuses names of earlier versions in what is about to be read."""
+        """Reject names of earlier versions in the environment and in `.env`."""
         require_current_names(
             name for source in (env_settings, dotenv_settings) for name in cast("EnvSettingsSource", source).env_vars
         )
@@ -214,81 +214,81 @@ class Settings(BaseSettings):
 
     @field_validator("milvus_uri")
     @classmethod
-    def _milvus_can_be_used(cls, uri: str | None, others: ValidationInfo) -> str | None:
+    def _validate_milvus_uri(cls, uri: str | None, others: ValidationInfo) -> str | None:
         if uri is None and others.data.get("index_backend") == "milvus":
-            raise ValueError("has to say where Milvus is: http://host:19530")
+            raise ValueError("is required for Milvus. Set it to its address, such as http://host:19530")
         if uri is None or "://" in uri:
             return uri
         if not uri.endswith(".db"):
-            raise ValueError("is neither an address (http://host:19530) nor a file for milvus-lite (milvus.db)")
+            raise ValueError("is neither an address (http://host:19530) nor a milvus-lite file (milvus.db)")
         if others.data.get("workers", 1) > 1:
-            raise ValueError("is a file, which only one process can use; for LOOKALIKE_WORKERS, name a Milvus server")
+            raise ValueError("is a file, which only one process can use. Use a Milvus server for several workers")
         return uri
 
     @field_validator("rate_limit")
     @classmethod
-    def _rate_can_be_read(cls, rate: str | None) -> str | None:
+    def _validate_rate_limit(cls, rate: str | None) -> str | None:
         if rate:
             parse(rate)
         return rate
 
     @field_validator("allowed_hosts", "cors_origins", mode="before")
     @classmethod
-    def _names_can_be_read(cls, given: Any) -> Any:
-        if not isinstance(given, str):
-            return given
-        if not given.strip().startswith("["):
-            return tuple(name.strip() for name in given.split(",") if name.strip())
+    def _parse_names(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if not value.strip().startswith("["):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
         try:
-            return tuple(json.loads(given))
+            return tuple(json.loads(value))
         except ValueError as error:
             raise ValueError(f'is not a list such as ["search.example", "localhost"]: {error}') from error
 
     @field_validator("allowed_hosts")
     @classmethod
-    def _hosts_are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+    def _validate_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(_host_name, hosts)))
 
     @field_validator("cors_origins")
     @classmethod
-    def _origins_are_sites(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(map(_site, origins)))
+    def _validate_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(_origin, origins)))
 
     @field_validator("storage_url")
     @classmethod
-    def _storage_is_a_bucket(cls, url: str | None) -> str | None:
+    def _validate_storage_url(cls, url: str | None) -> str | None:
         if url:
             bucket_and_prefix(url)
         return url or None
 
 
 def _host_name(text: str) -> str:
-    """Returns a name as requests are compared with it.
+    """Normalise a host name of the settings.
 
     Raises:
-        ValueError: it is not a host name.
+        ValueError: it is not a host name, or has a port.
     """
     host = parse_host(text)
     if host is None:
-        raise ValueError(f"{text!r} is not a host name. Give names without scheme, path or wildcard: search.example")
+        raise ValueError(f"{text!r} is not a host name. Use names without scheme, path or wildcard: search.example")
     if host.port is not None:
-        raise ValueError(f"{text!r} has a port. Leave it out: names are compared without their ports")
+        raise ValueError(f"{text!r} has a port. Remove it: host names are compared without ports")
     return host.name
 
 
-def _site(text: str) -> str:
-    """Returns an origin as browsers send it.
+def _origin(text: str) -> str:
+    """Normalise an origin of the settings to the form that browsers send.
 
     Raises:
         ValueError: it is not an origin.
     """
     origin = parse_origin(text.removesuffix("/"))
     if origin is None:
-        raise ValueError(f"{text!r} is not an origin. Give scheme and host, without a path: https://shop.example")
+        raise ValueError(f"{text!r} is not an origin. Use scheme and host, without a path: https://shop.example")
     return str(origin)
 
 
 def variables() -> list[str]:
-    """Returns the names of all variables in the environment and in `.env`, in capitals."""
+    """Return the names of all variables in the environment and in `.env`, in capitals."""
     sources = (EnvSettingsSource(Settings), DotEnvSettingsSource(Settings))
     return [name.upper() for source in sources for name in source.env_vars]

@@ -102,7 +102,7 @@ def test_a_folder_of_another_user_is_no_reason_not_to_start(
 
     monkeypatch.setattr(Path, "chmod", refuse)
     private.make_data_folder(tmp_path)
-    assert "can be read by others" in caplog.text
+    assert "is accessible to other users" in caplog.text
 
 
 def as_user(user: int, data: Path) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_host_names_are_compared_without_case(read: Read, value: str) -> None:
         ('["*"]', "'*' is not a host name"),
         ('["*.example"]', "without scheme, path or wildcard"),
         ('["https://search.example"]', "is not a host name"),
-        ('["search.example:8000"]', "Leave it out"),
+        ('["search.example:8000"]', "has a port"),
         ('["bücher.example"]', "is not a host name"),
         ('[""]', "'' is not a host name"),
         ('["search.example"', "is not a list such as"),
@@ -83,7 +83,7 @@ def test_origins_are_read_as_browsers_send_them(read: Read, value: str) -> None:
     "value", ["https://shop.example/path", "https://shop.example//", "shop.example", "*", "null", "https://a b"]
 )
 def test_what_is_no_origin_is_refused(read: Read, value: str) -> None:
-    assert "is not an origin. Give scheme and host, without a path" in read.refused("CORS_ORIGINS", f'["{value}"]')
+    assert "is not an origin. Use scheme and host, without a path" in read.refused("CORS_ORIGINS", f'["{value}"]')
 
 
 def test_without_them_any_name_and_no_other_site() -> None:
@@ -134,7 +134,7 @@ def test_an_unknown_name_in_a_file_gets_a_warning(in_folder: Path) -> None:
     (in_folder / ".env").write_text("LOOKALIKE_PROT=8080\nOTHER=1\n")
     result = CliRunner().invoke(commands, ["models"])
     assert result.exit_code == 0
-    assert "LOOKALIKE_PROT is not a setting and changes nothing. Did you mean LOOKALIKE_PORT?" in result.stderr
+    assert "LOOKALIKE_PROT is not a setting and has no effect. Did you mean LOOKALIKE_PORT?" in result.stderr
     assert "OTHER" not in result.stderr
 
 

@@ -1,1 +1,1 @@
-"""The command line, `lookalike …`."""
+"""The command-line interface, `lookalike …`."""

@@ -1,4 +1,4 @@
-"""`lookalike bench`: measurements that anybody can repeat."""
+"""`lookalike bench`: reproducible benchmarks."""
 
 import sys
 from importlib import import_module
@@ -7,42 +7,42 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.terminal import console, errors_as_sentences, fail
+from app.cli.terminal import console, exit_on_error, fail
 
 if TYPE_CHECKING:
     from benchmarks.results import Results
 
-# Benchmarks are in checkouts only: no server needs them.
+# Benchmarks are only in source checkouts; servers do not need them.
 CHECKOUT = Path(__file__).parents[2]
 NAMES = ("core", "growth", "indexes", "service", "peers", "encode")
 
 
 def bench(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}.")],
-    json: Annotated[Path | None, typer.Option(help="Where the rows go; a plot goes beside them.")] = None,
-    images: Annotated[int | None, typer.Option(min=20_000, help="How many; the full size is the default.")] = None,
-    feature_dim: Annotated[
-        list[int] | None, typer.Option(min=16, help="Floats in F7; may come more than once.")
+    json: Annotated[Path | None, typer.Option(help="JSON file for the results; a plot is written next to it.")] = None,
+    images: Annotated[
+        int | None, typer.Option(min=20_000, help="Number of images. Default: the benchmark's full size.")
     ] = None,
-    bits: Annotated[list[int] | None, typer.Option(min=8, help="Bits of a code; may come more than once.")] = None,
+    feature_dim: Annotated[list[int] | None, typer.Option(min=16, help="Dimension of F7; may be repeated.")] = None,
+    bits: Annotated[list[int] | None, typer.Option(min=8, help="Bits per code; may be repeated.")] = None,
     work_dir: Annotated[Path, typer.Option(help="Folder for large temporary files.")] = Path("benchmarks/data"),
 ) -> None:
-    """Measure speed beside its limits and its rivals, in one run."""
+    """Measure speed, next to hardware limits and other engines, in one run."""
     if name not in NAMES:
-        fail(f"There is no benchmark {name}; there are {', '.join(NAMES)}.")
+        fail(f"Unknown benchmark {name}. Choose one of {', '.join(NAMES)}.")
     if not (CHECKOUT / "benchmarks").is_dir():
-        fail("Benchmarks are not in the installed package. Run them in a checkout: pip install -e '.[bench]' there.")
+        fail("Benchmarks are not in the installed package. Run `pip install -e '.[bench]'` in a source checkout.")
     sys.path.append(str(CHECKOUT))
-    with errors_as_sentences():
+    with exit_on_error():
         results = _run(name, images, tuple(feature_dim or ()), tuple(bits or ()), work_dir)
         results.show()
         if json is not None:
             results.write(json)
 
 
-def _run(name: str, pictures: int | None, floats: tuple[int, ...], bits: tuple[int, ...], folder: Path) -> "Results":
+def _run(name: str, images: int | None, dims: tuple[int, ...], bits: tuple[int, ...], folder: Path) -> "Results":
     from benchmarks.options import Options
 
-    options = Options(pictures, floats or None, bits or None, folder)
+    options = Options(images, dims or None, bits or None, folder)
     results: Results = import_module(f"benchmarks.{name}").run(options, lambda text: console().print(text))
     return results

@@ -1,4 +1,4 @@
-"""Commands over the catalogue: search it, count it, keep it."""
+"""Commands for the catalogue: search, statistics, consistency check, backup and migration."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, counting, errors_as_sentences, fail
+from app.cli.terminal import console, exit_on_error, fail, progress_counter
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,163 +16,162 @@ if TYPE_CHECKING:
     from app.catalogue.storage.protocol import PictureStore
     from app.maintenance.restore import Restored
 
-# So many of what could not be mended are named; `lookalike check` names all.
-_NAMED = 20
+# Maximum number of missing images that an error lists; `lookalike check` lists all.
+_MAX_LISTED = 20
 
 
 def search(
     image: Annotated[Path, typer.Argument(help="An image file.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="The most results.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Maximum number of results.")] = 10,
 ) -> None:
-    """Ask what looks like a picture."""
-    with errors_as_sentences():
+    """Search the catalogue for images that look like a file."""
+    with exit_on_error():
         from app.bootstrap import open_service
         from app.search.types import SearchOptions
 
         if not image.is_file():
-            fail(f"{image} is not a file.")
+            fail(f"{image} is not a file. Give the path of an image.")
         with open_service(Settings()) as service:
-            answer = service.searcher.by_picture(image.read_bytes(), SearchOptions(k=k))
+            result = service.searcher.by_picture(image.read_bytes(), SearchOptions(k=k))
         table = Table("id", "key", "label", "distance", "hamming")
-        for match, row in answer.matches:
+        for match, row in result.matches:
             table.add_row(str(match.id), row.key, row.label or "", f"{match.distance:.4f}", str(match.hamming))
         console().print(table)
 
 
 def stats() -> None:
-    """Count the catalogue."""
-    with errors_as_sentences():
+    """Show the number of images and labels, and the model in use."""
+    with exit_on_error():
         from app.bootstrap import open_database
         from app.catalogue import queries
 
         with open_database(Settings()) as database, database.snapshot() as session:
             totals, generation = queries.totals(session), queries.generation_in_use(session)
-        console().print(f"{totals.images} pictures, {totals.labels} labels, seq {totals.seq}")
+        console().print(f"{totals.images} images, {totals.labels} labels, seq {totals.seq}")
         if generation is not None:
-            console().print(f"network {generation.model} ({generation.fingerprint}), {generation.bits} bits")
+            console().print(f"model {generation.model} ({generation.fingerprint}), {generation.bits} bits")
 
 
 def demo() -> None:
-    """Fill an empty catalogue with the demo pictures."""
-    with errors_as_sentences():
+    """Fill an empty catalogue with the demo images."""
+    with exit_on_error():
         from app.bootstrap import open_service
         from app.demo.fill import fill_if_empty
 
         with open_service(Settings(demo="auto")) as service:
             added = fill_if_empty(service)
-        console().print(f"{added} pictures added" if added else "The catalogue has pictures; the demo stays out.")
+        console().print(f"{added} images added" if added else "The catalogue has images, so no demo images were added.")
 
 
 def reindex(
-    model: Annotated[str, typer.Argument(help="The network to move to: one that ships, by name, or a path.")],
+    model: Annotated[str, typer.Argument(help="Model to switch to: name of a shipped checkpoint, or path of another.")],
 ) -> None:
-    """Move the catalogue to another network. Searches go on meanwhile, and running services go over by themselves."""
-    with errors_as_sentences():
+    """Reindex the catalogue with another model. Running services continue to search, then switch by themselves."""
+    with exit_on_error():
         from app.maintenance.tools import open_reencode
 
-        with open_reencode(Settings(), model) as (run, network), counting("encoding") as report:
+        with open_reencode(Settings(), model) as (run, network), progress_counter("encoding") as report:
             run.run(report)
-        console().print(f"The catalogue and all running services use {network.name} ({network.fingerprint}).")
+        console().print(f"The catalogue and all running services now use {network.name} ({network.fingerprint}).")
 
 
 def check(
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
-    sample: Annotated[int, typer.Option(min=0, help="How many pictures to encode anew and compare.")] = 200,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
+    sample: Annotated[int, typer.Option(min=0, help="Number of images to encode again and compare.")] = 200,
 ) -> None:
-    """Look whether rows, vectors, codes and files belong together. The service may run meanwhile.
+    """Check that rows, vectors, codes and files are consistent. The service may run meanwhile.
 
-    The first line says what confines the processes that decode pictures on this machine.
+    The first line of output states how image decoding is sandboxed on this machine.
     """
-    with errors_as_sentences():
+    with exit_on_error():
         from app.bootstrap import open_service
         from app.maintenance.consistency_check import Check
         from app.search.decode.confinement import offered
 
         console().print(offered().sentence, soft_wrap=True)
-        with open_service(Settings(demo="off")) as service, counting("looking") as report:
-            looking = Check(service.database, service.files, service.index, service.encodings)
-            found = looking.run(sample, report)
-            left = looking.repair(found) if repair else found
-        for finding in found:
-            mended = repair and finding not in left
-            console().print(f"{finding}{' – mended' if mended else ''}")
-        if left:
-            mend = "`lookalike check --repair` mends what can be mended."
-            again = "Add those pictures again, or delete them."
-            fail(f"{len(left)} of {len(found)} findings remain. {again if repair else mend}")
-        console().print("All is well." if not found else "All is well again.")
+        with open_service(Settings(demo="off")) as service, progress_counter("checking") as report:
+            checker = Check(service.database, service.files, service.index, service.encodings)
+            findings = checker.run(sample, report)
+            remaining = checker.repair(findings) if repair else findings
+        for finding in findings:
+            repaired = repair and finding not in remaining
+            console().print(f"{finding}{' – repaired' if repaired else ''}")
+        if remaining:
+            advice = "Add those images again, or delete them." if repair else "Run `lookalike check --repair`."
+            fail(f"{len(remaining)} of {len(findings)} findings remain. {advice}")
+        console().print("All findings were repaired." if findings else "No problems found.")
 
 
 def sync() -> None:
-    """Bring Milvus in line with the catalogue: encode what is missing there, clear away what is nobody's.
+    """Synchronise Milvus with the catalogue: encode missing images, delete entities without one.
 
-    The service may run meanwhile, unless Milvus has lost everything.
+    The service may run meanwhile, unless Milvus has lost all data.
     """
-    with errors_as_sentences():
+    with exit_on_error():
         from app.maintenance.tools import open_sync
 
-        with open_sync(Settings()) as run, counting("looking") as report:
+        with open_sync(Settings()) as run, progress_counter("comparing") as report:
             done = run.run(report)
-        console().print(f"{done.encoded} pictures encoded anew, {done.cleared} slots cleared.")
+        console().print(f"{done.encoded} images encoded again, {done.cleared} slots cleared.")
         if done.lost:
-            named = ", ".join(done.lost[:_NAMED])
+            listed = ", ".join(done.lost[:_MAX_LISTED])
             fail(
-                f"The originals of {len(done.lost)} pictures are missing or damaged: {named}. Run `lookalike check "
+                f"The originals of {len(done.lost)} images are missing or damaged: {listed}. Run `lookalike check "
                 "--repair`, then add them again."
             )
 
 
 def backup(
-    target: Annotated[Path, typer.Argument(help="A new folder, or one with an earlier backup.")],
+    target: Annotated[Path, typer.Argument(help="New folder, or one with an earlier backup.")],
 ) -> None:
-    """Copy the catalogue into a folder, as of one moment. The service may run meanwhile."""
-    with errors_as_sentences():
+    """Back up the catalogue, as a consistent snapshot, into a folder. The service may run meanwhile."""
+    with exit_on_error():
         from app.errors import LookalikeError
         from app.maintenance.backup import backup as run
 
-        with _catalogue() as (database, pictures, data_dir), counting("copying originals") as report:
+        with _open_catalogue() as (database, storage, data_dir), progress_counter("copying originals") as report:
             try:
-                manifest = run(database, pictures, data_dir, target, report)
+                manifest = run(database, storage, data_dir, target, report)
             except OSError as error:
-                where = error.filename or target
-                raise LookalikeError(f"{where}: {error.strerror}. The backup was not made.") from error
-        console().print(f"{manifest['pictures']} pictures, seq {manifest['seq']}, in {target}", soft_wrap=True)
+                path = error.filename or target
+                raise LookalikeError(f"{path}: {error.strerror}. The backup was not made.") from error
+        console().print(f"{manifest['pictures']} images, seq {manifest['seq']}, in {target}", soft_wrap=True)
 
 
 def restore(
-    source: Annotated[Path, typer.Argument(help="A folder that `lookalike backup` wrote.")],
+    source: Annotated[Path, typer.Argument(help="Folder that `lookalike backup` wrote.")],
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Restore the rest where originals or vectors are missing.")
+        bool, typer.Option("--allow-missing", help="Restore even if originals or vectors are missing.")
     ] = False,
 ) -> None:
-    """Put a backup into an empty catalogue, while no service runs on it."""
-    with errors_as_sentences():
+    """Restore a backup into an empty catalogue. No service may use it meanwhile."""
+    with exit_on_error():
         from app.maintenance.restore import restore as run
 
-        with _catalogue() as (database, pictures, data_dir), counting("copying originals") as report:
-            found = run(database, pictures, data_dir, source, report, without_missing=allow_missing)
-        for sentence in _summary(found):
+        with _open_catalogue() as (database, storage, data_dir), progress_counter("copying originals") as report:
+            restored = run(database, storage, data_dir, source, report, without_missing=allow_missing)
+        for sentence in _summary(restored):
             console().print(sentence, markup=False, soft_wrap=True)
 
 
-def _summary(found: "Restored") -> list[str]:
-    """Says what a restore brought back, and what is left to do."""
-    lacks = found.lacking
-    sentences = [f"{found.pictures} pictures are back."]
-    if lacks.pictures:
+def _summary(restored: "Restored") -> list[str]:
+    """Describe what was restored, what is missing, and what to do next."""
+    missing = restored.lacking
+    sentences = [f"{restored.pictures} images were restored."]
+    if missing.pictures:
         sentences.append(
-            f"The originals of {lacks.pictures} of them are missing: {lacks.named}. Add those pictures again, or "
+            f"The originals of {missing.pictures} of them are missing: {missing.named}. Add those images again, or "
             "delete them."
         )
-    if lacks.vectors:
-        sentences += lacks.files
-        sentences.append("`lookalike check --repair` encodes their originals again.")
-    return [*sentences, *found.checkpoints, "`lookalike check` looks at every one of them."]
+    if missing.vectors:
+        sentences += missing.files
+        sentences.append("Run `lookalike check --repair` to encode their originals again.")
+    return [*sentences, *restored.checkpoints, "Run `lookalike check` to verify all of them."]
 
 
 @contextmanager
-def _catalogue() -> "Iterator[tuple[Database, PictureStore, Path]]":
-    """Opens the database and the pictures of the settings' catalogue."""
+def _open_catalogue() -> "Iterator[tuple[Database, PictureStore, Path]]":
+    """Open the database and image storage that the settings name; yields them with the data folder."""
     from app.bootstrap import open_database
     from app.catalogue.storage.open import open_pictures
 
@@ -182,8 +181,8 @@ def _catalogue() -> "Iterator[tuple[Database, PictureStore, Path]]":
 
 
 def migrate() -> None:
-    """Bring the database to this version's tables."""
-    with errors_as_sentences():
+    """Migrate the database to this version's schema."""
+    with exit_on_error():
         from contextlib import ExitStack, closing
 
         from app.catalogue.database.migrations import upgrade

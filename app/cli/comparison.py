@@ -1,4 +1,4 @@
-"""`lookalike compare`: the paper's method beside those that it was measured against, on one's own pictures."""
+"""`lookalike compare`: the paper's method and its baselines on labelled images."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,38 +6,40 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, errors_as_sentences, fail, step_by_step
+from app.cli.terminal import console, exit_on_error, fail, progress_steps
 
 
 def compare(
     folder: Annotated[Path, typer.Argument(help="DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, or DIR/CLASS/FILE.")],
     methods: Annotated[
-        str | None, typer.Option(help="Which, with commas between: lsh,sh,itq,ksh,mlh,bre,cnnh,cnnh+,ours,ssdh.")
+        str | None, typer.Option(help="Comma-separated methods. Default: lsh,sh,itq,ksh,mlh,bre,cnnh,cnnh+,ours,ssdh.")
     ] = None,
-    bits: Annotated[str, typer.Option(help="How long codes are, with commas between.")] = "12,24,32,48,128",
-    out: Annotated[Path, typer.Option(help="Where metrics.json, plots and report.html go.")] = Path("comparison"),
-    model: Annotated[str, typer.Option(help="Whose F7 all methods read: one that ships, or a path.")] = "general",
+    bits: Annotated[str, typer.Option(help="Comma-separated code lengths in bits.")] = "12,24,32,48,128",
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, plots and report.html.")] = Path("comparison"),
+    model: Annotated[
+        str, typer.Option(help="Model that gives all methods F7: name of a shipped checkpoint, or path of another.")
+    ] = "general",
     image_size: Annotated[
-        int | None, typer.Option(min=32, help="Side of the pictures that it reads, in pixels; its own.")
+        int | None, typer.Option(min=32, help="Side of its input images in pixels. Default: the model's own.")
     ] = None,
     checkpoint: Annotated[
-        list[str] | None, typer.Option(help="A checkpoint that learnt end to end, to stand beside; may be repeated.")
+        list[str] | None, typer.Option(help="Checkpoint trained end to end to add to the comparison; may be repeated.")
     ] = None,
-    scaling: Annotated[bool, typer.Option(help="Time learning from more and more pictures too.")] = True,
+    scaling: Annotated[bool, typer.Option(help="Also time training on increasing numbers of images.")] = True,
     cache_dir: Annotated[
-        Path | None, typer.Option(help="Folder that caches F7 between runs; by default that of --out.")
+        Path | None, typer.Option(help="Folder that caches F7 between runs. Default: the folder of --out.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Where all randomness starts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
 ) -> None:
-    """Compare ways to make codes on your labelled pictures: the same features, queries and seeds for all."""
-    with errors_as_sentences():
+    """Compare hashing methods on labelled images, with the same features, queries and seeds."""
+    with exit_on_error():
         from models.comparison.baselines.kinds import KINDS
         from models.comparison.compare import Choices
         from models.comparison.compare import compare as run
 
         choices = Choices(
             methods=tuple(dict.fromkeys(name.strip().lower() for name in (methods or ",".join(KINDS)).split(","))),
-            bits=_numbers(bits),
+            bits=_parse_numbers(bits),
             network=model,
             size=image_size,
             trained=tuple(checkpoint or ()),
@@ -45,36 +47,36 @@ def compare(
             keep=cache_dir,
             seed=seed,
         )
-        with step_by_step() as report:
+        with progress_steps() as report:
             try:
                 found = run(folder, out, choices, report)
             except KeyboardInterrupt:
-                fail("Stopped. What was encoded and measured is kept; the same command goes on from there.")
+                fail("Stopped. Finished encodings and measurements are kept; run the same command again to continue.")
     _show(found)
     console().print(f"{out / 'report.html'}", soft_wrap=True)
 
 
-def _numbers(given: str) -> tuple[int, ...]:
+def _parse_numbers(text: str) -> tuple[int, ...]:
     from models.errors import RecipeError
 
     try:
-        return tuple(sorted({int(part) for part in given.split(",")}))
+        return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
-        raise RecipeError(f"--bits is a list of whole numbers like 12,24,48, not {given}.") from error
+        raise RecipeError(f"--bits: {text} is not a list of whole numbers. Give, for example, 12,24,48.") from error
 
 
 def _show(found: dict[str, Any]) -> None:
-    """Prints the mAP of every method and what learning took, and what could not be done."""
-    # A network of its own may have codes of another length than was asked for.
+    """Print the mAP and training time of every method, and the reasons for missing results."""
+    # A checkpoint from --checkpoint may have codes of another length than --bits.
     lengths = sorted({bits for method in found["methods"].values() for bits in method["bits"]}, key=int)
-    table = Table("mAP", *(f"{bits} bits" for bits in lengths), "learning")
+    table = Table("mAP", *(f"{bits} bits" for bits in lengths), "training")
     for method in found["methods"].values():
         cells = [f"{method['bits'][bits]['map']:.4f}" if bits in method["bits"] else "–" for bits in lengths]
-        taken = [scores["seconds"] for scores in method["bits"].values() if scores["seconds"] is not None]
-        table.add_row(method["title"], *cells, f"{sum(taken):.1f} s" if taken else "")
+        seconds = [scores["seconds"] for scores in method["bits"].values() if scores["seconds"] is not None]
+        table.add_row(method["title"], *cells, f"{sum(seconds):.1f} s" if seconds else "")
     console().print(table)
     for method in found["methods"].values():
-        for why in dict.fromkeys(method["refused"].values()):
-            console().print(f"{method['title']}: {why}")
-    if left_out := found["data"]["unreadable"]:
-        console().print(f"{left_out} unreadable files were left out.")
+        for reason in dict.fromkeys(method["refused"].values()):
+            console().print(f"{method['title']}: {reason}")
+    if unreadable := found["data"]["unreadable"]:
+        console().print(f"{unreadable} unreadable files were skipped.")

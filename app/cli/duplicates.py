@@ -1,55 +1,55 @@
-"""`lookalike duplicates`: what is in the catalogue twice."""
+"""`lookalike duplicates`: list near-duplicate images of the catalogue."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.terminal import console, errors_as_sentences, progress_bar
+from app.cli.terminal import console, exit_on_error, progress_bar
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.bootstrap import Service
 
-_AT_A_TIME = 200
+_BATCH_SIZE = 200
 
 
 def duplicates(
     max_distance: Annotated[
-        float | None, typer.Option(min=0, help="How far apart on F7; by default what the network's calibration says.")
+        float | None, typer.Option(min=0, help="Maximum distance on F7. Default: from the model's calibration.")
     ] = None,
 ) -> None:
-    """List pictures that are as good as the same: scaled, saved anew, or added twice."""
-    with errors_as_sentences():
+    """List near-duplicates: images that were scaled, saved again or added twice."""
+    with exit_on_error():
         from app.bootstrap import open_service
         from app.search.duplicates import distance_of
 
         with open_service(Settings()) as service, progress_bar() as bar:
-            within = distance_of(service.network.similarity, max_distance)
-            task, groups = bar.add_task("looking", total=len(service.follower.current())), 0
-            for looked_at, lines in _parts(service, within):
+            limit = distance_of(service.network.similarity, max_distance)
+            task, groups = bar.add_task("comparing", total=len(service.follower.current())), 0
+            for compared, lines in _batches(service, limit):
                 for line in lines:
                     console().print(line, soft_wrap=True)
                 groups += len(lines)
-                bar.advance(task, looked_at)
+                bar.advance(task, compared)
         found = "1 group" if groups == 1 else f"{groups or 'no'} groups"
-        console().print(f"{found} of pictures within {within:.3f} of each other")
+        console().print(f"{found} of images within {limit:.3f} of each other")
 
 
-def _parts(service: "Service", within: float) -> Iterator[tuple[int, list[str]]]:
-    """Looks through the catalogue; yields how many pictures a part has, and a line for each of its groups."""
+def _batches(service: "Service", limit: float) -> Iterator[tuple[int, list[str]]]:
+    """Compare the catalogue batch by batch; yields the size of a batch and a line for each of its groups."""
     from app.catalogue import queries
     from app.search.duplicates import groups
 
     after = 0
     while True:
-        # Anew for each part: vectors of pictures that went meanwhile go too, minutes later.
+        # Fetched again for each batch: vectors of images that are deleted meanwhile are freed minutes later.
         index = service.follower.current()
         with service.database.asking() as session:
-            ids = queries.ids_after(session, after, _AT_A_TIME)
+            ids = queries.ids_after(session, after, _BATCH_SIZE)
         if not ids:
             return
-        found = dict(groups(index, ids, within, service.network.pool))
+        found = dict(groups(index, ids, limit, service.network.pool))
         rows = service.follower.rows([*found, *(match.id for matches in found.values() for match in matches)])
         lines = [
             f"{rows[oldest].key}: {', '.join(f'{rows[match.id].key} ({match.distance:.3f})' for match in matches)}"

@@ -1,4 +1,4 @@
-"""`lookalike evaluate`: how well a checkpoint searches, in numbers and as a page."""
+"""`lookalike evaluate`: search quality of a checkpoint, as numbers and an HTML report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,28 +6,28 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, errors_as_sentences, fail, step_by_step
+from app.cli.terminal import console, exit_on_error, fail, progress_steps
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="The name of a network that ships, or a checkpoint's path.")],
+    checkpoint: Annotated[str, typer.Argument(help="Name of a shipped checkpoint, or path of another.")],
     folder: Annotated[Path, typer.Argument(help="DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, or DIR/CLASS/FILE.")],
-    out: Annotated[Path, typer.Option(help="Where metrics.json, plots and report.html go.")] = Path("evaluation"),
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, plots and report.html.")] = Path("evaluation"),
     unseen: Annotated[
         bool | None,
-        typer.Option(help="Measure classes that training did not have; by default where there are two or more."),
+        typer.Option(help="Measure only classes that were not in training. Default: if there are two or more."),
     ] = None,
 ) -> None:
-    """Measure how well a network searches your labelled pictures."""
-    with errors_as_sentences():
+    """Measure a model's search quality on labelled images."""
+    with exit_on_error():
         from models.evaluation.evaluate import evaluate as run
         from models.reports.plots import LABELS
 
-        with step_by_step() as report:
+        with progress_steps() as report:
             try:
                 found = run(checkpoint, folder, out, unseen=unseen, progress=report)
             except KeyboardInterrupt:
-                fail("Stopped; nothing was written.")
+                fail("Stopped. No results were written.")
         table = Table("mode", "P@1", "P@10", "mAP@1000", "mAP")
         for mode, scores in found["modes"].items():
             values = (scores["precision"]["1"], scores["precision"]["10"], scores["map_1000"], scores["map"])
@@ -35,6 +35,6 @@ def evaluate(
         console().print(table)
         if found["accuracy"] is not None:
             console().print(f"accuracy {found['accuracy']:.4f}")
-        if left_out := found["data"]["unreadable"]:
-            console().print(f"{len(left_out)} unreadable files were left out.")
+        if unreadable := found["data"]["unreadable"]:
+            console().print(f"{len(unreadable)} unreadable files were skipped.")
         console().print(f"{out / 'report.html'}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`lookalike train --catalogue`: a network that learns the catalogue's labels, compared with the one in use."""
+"""`lookalike train --catalogue`: fine-tune on the catalogue's labels and compare with the model in use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli.output_guard import refuse_finished
-from app.cli.terminal import console, counting, fail
+from app.cli.terminal import console, fail, progress_counter
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,71 +20,72 @@ Read = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What the catalogue has to learn from, and its network."""
+class _TrainingSet:
+    """The catalogue's labelled images, and the model in use: its info, and its name or path."""
 
     labelled: "Labelled"
     network: "CheckpointInfo"
     model: str
 
 
-def improve(out: Path, chosen: dict[str, Any], train: Train) -> None:
-    """Trains on the catalogue's labels, says whether that finds more, and how to use it if so."""
+def fine_tune_on_catalogue(out: Path, options: dict[str, Any], train: Train) -> None:
+    """Train on the catalogue's labels, compare with the model in use, and print the result and the next step."""
     from app.catalogue.storage.open import open_pictures
-    from app.quality.improve import recipe_for, splits
-    from app.quality.labelled import keep, kept
+    from app.quality.fine_tune import training_options, training_splits
+    from app.quality.labelled import load_selection, save_selection
 
     settings = Settings()
-    # A run that was stopped goes on with what it began with, whatever was added to the catalogue meanwhile.
+    # An interrupted run continues with the images it started with, whatever was added to the catalogue meanwhile.
     unfinished, selection = out.with_name(f"{out.name}.unfinished.safetensors"), out.with_name(f"{out.name}.data.json")
-    # Stopped while it compared, a run has left a network that nobody uses, and begins anew.
+    # A run that stopped during the comparison has left its selection and an unused checkpoint: train again.
     if not selection.exists():
         refuse_finished(out)
-    found = _look(settings, out, kept(selection) if unfinished.exists() and selection.exists() else None)
+    resuming = unfinished.exists() and selection.exists()
+    data = _load_training_set(settings, out, load_selection(selection) if resuming else None)
     read = open_pictures(settings.storage_url, settings.data_dir).read
-    source = splits(found.labelled, read)
-    keep(found.labelled, selection)
-    train(source, out, recipe_for(found.network, found.model, chosen))
-    verdict = _judge(settings, out, found.labelled, read)
+    source = training_splits(data.labelled, read)
+    save_selection(data.labelled, selection)
+    train(source, out, training_options(data.network, data.model, options))
+    verdict = _compare_with_current(settings, out, data.labelled, read)
     selection.unlink(missing_ok=True)
     console().print(str(verdict), soft_wrap=True)
     if verdict.better:
         console().print(
-            f"`lookalike reindex {out}` moves the catalogue to it; searches go on meanwhile.", soft_wrap=True
+            f"`lookalike reindex {out}` switches the catalogue to it; searches continue meanwhile.", soft_wrap=True
         )
     else:
-        console().print("The catalogue is better left with the network that it uses.")
+        console().print("Keep the model that the catalogue uses.")
 
 
-def _look(settings: Settings, out: Path, begun: "Labelled | None") -> _Found:
-    """Reads what there is to learn, and says what is left out."""
+def _load_training_set(settings: Settings, out: Path, resumed: "Labelled | None") -> _TrainingSet:
+    """Read the labelled images, unless a run is `resumed` with its own, and print which labels are left out."""
     from app.bootstrap import open_database
     from app.catalogue import generations
-    from app.quality.labelled import enough, read_labelled
+    from app.quality.labelled import drop_rare_labels, read_labelled
     from models.checkpoint.info import find, read_info
 
     with open_database(settings) as database, database.snapshot() as session:
         if generations.uses(session, Path(f"{out}.json")):
-            fail(f"{out} is a network that the catalogue uses or can move back to. Name another place with --out.")
-        labelled, notes = (begun, []) if begun else enough(read_labelled(session))
+            fail(f"{out} is a model that the catalogue uses or can switch back to. Choose another path with --out.")
+        labelled, warnings = (resumed, []) if resumed else drop_rare_labels(read_labelled(session))
         model = generations.model_for(session, None)
-    for note in notes:
-        console().print(note)
-    return _Found(labelled, read_info(find(model)), model)
+    for warning in warnings:
+        console().print(warning)
+    return _TrainingSet(labelled, read_info(find(model)), model)
 
 
-def _judge(settings: Settings, out: Path, labelled: "Labelled", read: Read) -> "Verdict":
-    """Has the held-out pictures search among the others, with the network in use and with the new one."""
+def _compare_with_current(settings: Settings, out: Path, labelled: "Labelled", read: Read) -> "Verdict":
+    """Compare the new model with the one in use, with the held-out images as queries over the others."""
     from app.bootstrap import open_database
     from app.maintenance.tools import open_content
     from app.model_switch.networks import open_network
-    from app.quality.improve import in_use, judge
+    from app.quality.fine_tune import compare_with_current, current_encodings
 
     with (
         open_content(settings) as (content, vectors, network),
         open_database(settings) as database,
         database.asking() as session,
     ):
-        before = in_use(session, labelled, content, vectors, network, settings.search_pool)
-    with open_network(settings, f"{out}.json") as new, counting("comparing") as report:
-        return judge(before, new.info, new.prepare, new.encoder, read, settings.search_pool, report)
+        current = current_encodings(session, labelled, content, vectors, network, settings.search_pool)
+    with open_network(settings, f"{out}.json") as new, progress_counter("comparing") as report:
+        return compare_with_current(current, new.info, new.prepare, new.encoder, read, settings.search_pool, report)

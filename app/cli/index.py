@@ -1,4 +1,4 @@
-"""`lookalike index`: folders, archives, tables and pictures into the catalogue, here or behind HTTP."""
+"""`lookalike index`: add folders, archives, tables and images to the catalogue, locally or over HTTP."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ import typer
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from app.cli.terminal import console, errors_as_sentences, fail, progress_bar
+from app.cli.terminal import console, exit_on_error, fail, progress_bar
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,34 +19,36 @@ if TYPE_CHECKING:
     from app.ingest.sources.archive_members import ArchiveLimits
     from app.ingest.sources.items import Source
 
-# Retries for some four minutes, enough for a restart of the service.
+# About four minutes of retries, enough for a restart of the service.
 _ATTEMPTS = 10
 # Concurrent requests share the uplink, and each must arrive within a minute.
-_REQUESTS = 2
+_CONCURRENT_REQUESTS = 2
 
 
 def index(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders, archives (zip, tar, tar.gz), tables (.csv, .jsonl) that name files in a column `file` and "
-            "say more of them, or pictures. The name of a picture's folder becomes its label.",
+            help="Folders, archives (zip, tar, tar.gz), images, or tables (.csv, .jsonl) with a column `file` and "
+            "metadata. The name of an image's folder becomes its label.",
             show_default=False,
         ),
     ],
-    url: Annotated[str | None, typer.Option(help="A running service to fill, instead of the data folder.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Address of a running service to fill instead of the data folder.")
+    ] = None,
     api_key: Annotated[
-        str | None, typer.Option(help="Its API key; better in LOOKALIKE_API_KEY, which no list shows.")
+        str | None, typer.Option(help="Its API key. Prefer LOOKALIKE_API_KEY, which process lists do not show.")
     ] = None,
     rejections: Annotated[
         Path | None, typer.Option(help="File for the rejected entries and the reasons: .csv or .jsonl.")
     ] = None,
 ) -> None:
-    """Put pictures into the catalogue. Run it again at will: what is there already stays as it is.
+    """Add images to the catalogue. It is safe to run again: images that are already there stay unchanged.
 
-    Ends with 0 if everything went in, and with 1 if anything was refused.
+    The exit status is 0 if all images were added, and 1 if any was rejected.
     """
-    with errors_as_sentences():
+    with exit_on_error():
         from app.ingest.sources.open import open_source
 
         settings = Settings()
@@ -54,7 +56,7 @@ def index(
         try:
             counts = _fill(sources, settings, url or settings.url, api_key or settings.api_key, rejections)
         except KeyboardInterrupt:
-            fail("Stopped. The same command goes on where it was.")
+            fail("Stopped. Run the same command again to continue.")
         console().print(", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to index")
         if counts["rejected"]:
             raise typer.Exit(1)
@@ -63,12 +65,12 @@ def index(
 def _fill(
     sources: Sequence["Source"], settings: Settings, url: str | None, key: str | None, report: Path | None
 ) -> Counter[str]:
-    from app.cli.rejection_report import refusals
+    from app.cli.rejection_report import open_rejection_report
     from app.ingest.bulk import fill, unique
 
     counts: Counter[str] = Counter()
-    with refusals(report) as tell, progress_bar(_Speed()) as bar:
-        task = bar.add_task("looking", total=None)
+    with open_rejection_report(report) as write, progress_bar(_Speed()) as bar:
+        task = bar.add_task("scanning", total=None)
         total = sum(source.count() for source in sources)
         if not total:
             return counts
@@ -78,7 +80,7 @@ def _fill(
                 for outcome in outcomes:
                     if outcome.reason is not None:
                         bar.console.print(f"{outcome.name}: {outcome.reason}", soft_wrap=True)
-                        tell(outcome)
+                        write(outcome)
                 counts.update(outcome.status for outcome in outcomes)
                 bar.advance(task, len(outcomes))
     return counts
@@ -95,7 +97,7 @@ def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tu
 
         try:
             with Lookalike(url, key, retries=RetryPolicy(_ATTEMPTS)) as client:
-                yield Remote(client), Pace(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, _REQUESTS)
+                yield Remote(client), Pace(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, _CONCURRENT_REQUESTS)
         except ClientError as error:
             fail(str(error))
         return
@@ -112,9 +114,9 @@ def _limits(settings: Settings) -> "ArchiveLimits":
 
 
 class _Speed(ProgressColumn):
-    """Pictures a second so far: they come in by chunks, and a speed of late would jump."""
+    """Progress column: images per second since the start, since chunks make the recent speed jump."""
 
     def render(self, task: Task) -> Text:
-        """Shows the speed, once there is one."""
+        """Return the speed as text; empty before the first chunk."""
         speed = f"{task.completed / task.elapsed:.0f}/s" if task.completed and task.elapsed else ""
         return Text(speed, style="progress.data.speed")

@@ -1,4 +1,4 @@
-"""`lookalike keys`: who may use the service."""
+"""`lookalike keys`: create, list and revoke API keys."""
 
 from typing import Annotated
 
@@ -6,19 +6,21 @@ import typer
 from rich.table import Table
 
 from app.catalogue.keys import Scope
-from app.cli.terminal import console, errors_as_sentences
+from app.cli.terminal import console, exit_on_error
 from app.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="API keys: from the first one on, the service asks for one.")
+app = typer.Typer(no_args_is_help=True, help="Manage API keys. The service requires one as soon as one exists.")
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What you will know the key by.")],
-    scope: Annotated[list[Scope] | None, typer.Option(help="What it is for; give it again for more.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of the key.")],
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="Scope of the key; may be repeated. Default: search.")
+    ] = None,
 ) -> None:
-    """Make a key. It is shown once."""
-    with errors_as_sentences():
+    """Create an API key and print it. It is shown only once."""
+    with exit_on_error():
         from app.bootstrap import open_database
         from app.catalogue.keys import create_key
 
@@ -29,23 +31,23 @@ def create(
 
 @app.command("list")
 def show() -> None:
-    """List the keys, without their secrets."""
-    with errors_as_sentences():
+    """List the API keys, without their secrets."""
+    with exit_on_error():
         from app.bootstrap import open_database
         from app.catalogue.keys import list_keys
 
         with open_database(Settings()) as database, database.asking() as session:
             keys = list_keys(session)
-        table = Table("name", "for", "made")
+        table = Table("name", "scopes", "created")
         for key in keys:
             table.add_row(key.name, ", ".join(sorted(key.scopes)), f"{key.created_at:%Y-%m-%d %H:%M}")
-        console().print(table if keys else "There are no keys: whoever reaches the service may do everything.")
+        console().print(table if keys else "There are no keys: anyone who can reach the service has full access.")
 
 
 @app.command()
 def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
-    """Take a key back; running services stop taking it within a second."""
-    with errors_as_sentences():
+    """Revoke an API key. Running services reject it within a second."""
+    with exit_on_error():
         from app.bootstrap import open_database
         from app.catalogue.keys import any_key, revoke_key
 
@@ -54,4 +56,4 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
             others = any_key(session)
         console().print(f"{name} is revoked.")
         if not others:
-            console().print("It was the last key: services that ask for keys answer nobody but their own machine now.")
+            console().print("It was the last key: services that require keys now accept requests from localhost only.")

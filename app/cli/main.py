@@ -1,4 +1,4 @@
-"""The commands, gathered."""
+"""The `lookalike` command with all its subcommands."""
 
 import typer
 
@@ -8,7 +8,7 @@ from app.cli.terminal import prepare_terminal
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Self-hosted image search: put a catalogue of pictures in, ask what looks like this one.",
+    help="Self-hosted image search: index a catalogue of images and search it by example.",
 )
 app.callback()(prepare_terminal)
 app.command()(serve.serve)

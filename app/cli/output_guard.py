@@ -1,4 +1,7 @@
-"""Finished networks are not written over: a catalogue may be using one, and codes of two never meet."""
+"""Guard against overwriting a finished checkpoint, which a catalogue may be using.
+
+Codes of different checkpoints are not comparable, so an overwritten one makes the catalogue's codes useless.
+"""
 
 from pathlib import Path
 
@@ -6,12 +9,12 @@ from app.cli.terminal import fail
 
 
 def refuse_finished(out: Path) -> None:
-    """Ends the command, before its work, where a finished checkpoint `out` (a path without suffix) is there.
+    """Exit with an error if the checkpoint `out` (a path without suffix) is finished.
 
-    A run that was stopped has left no JSON, which is written last, and goes on.
+    An interrupted run has no JSON file, which is written last, and may continue.
     """
     if Path(f"{out}.json").exists():
         fail(
-            f"{out} is a finished network, which a catalogue may be using or move back to. Name another place with "
-            f"--out, or remove {out}.json and {out}.safetensors if nobody needs them."
+            f"{out} is a finished checkpoint that a catalogue may use or switch back to. Choose another path with "
+            f"--out, or delete {out}.json and {out}.safetensors if they are not needed."
         )

@@ -1,4 +1,4 @@
-"""`lookalike report`: how good the catalogue's search is, in numbers and as a page."""
+"""`lookalike report`: search quality of the catalogue, as numbers and an HTML report."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,28 +6,28 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from app.cli.terminal import console, counting, errors_as_sentences
+from app.cli.terminal import console, exit_on_error, progress_counter
 from app.common import private_modes as private
 from app.settings import Settings
 
 
 def report(
     out: Annotated[
-        Path | None, typer.Option(help="Where report.html and report.json go; the data folder, unless given.")
+        Path | None, typer.Option(help="Folder for report.html and report.json. Default: in the data folder.")
     ] = None,
-    queries: Annotated[int, typer.Option(min=10, max=100_000, help="How many pictures ask.")] = 500,
+    queries: Annotated[int, typer.Option(min=10, max=100_000, help="Number of images to use as queries.")] = 500,
 ) -> None:
-    """Measure how good the search over your own pictures is, and which settings suit them. The service may run."""
-    with errors_as_sentences():
+    """Measure search quality on the catalogue and recommend a pool size. The service may run meanwhile."""
+    with exit_on_error():
         from app.bootstrap import report_folder
         from app.maintenance.tools import open_content
         from app.quality.page import write
         from app.quality.report import measure
 
         settings = Settings()
-        with open_content(settings) as (content, vectors, network), counting("searching") as heard:
-            found = measure(content, vectors, network, settings.search_pool or network.pool, queries, heard)
-        page = write(found, out) if out is not None else _written_privately(found, report_folder(settings))
+        with open_content(settings) as (content, vectors, network), progress_counter("searching") as progress:
+            found = measure(content, vectors, network, settings.search_pool or network.pool, queries, progress)
+        page = write(found, out) if out is not None else _write_private(found, report_folder(settings))
         table = Table("pool", "recall@10", "precision@10", "milliseconds")
         for one in found["pools"]:
             precision = "" if one["precision"] is None else f"{one['precision']:.3f}"
@@ -39,8 +39,8 @@ def report(
         console().print(str(page), soft_wrap=True)
 
 
-def _written_privately(found: dict[str, Any], folder: Path) -> Path:
-    """Writes the report into the data folder, where only its owner may read it."""
+def _write_private(found: dict[str, Any], folder: Path) -> Path:
+    """Write the report into the data folder, readable by its owner only."""
     from app.quality.page import write
 
     private.make_folder(folder)

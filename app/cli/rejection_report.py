@@ -1,4 +1,4 @@
-"""What was refused and why, as a file for programs: CSV, or JSON Lines where the file's name says so."""
+"""Machine-readable report of rejected entries: CSV, or JSON Lines if the file name ends in .jsonl or .ndjson."""
 
 import csv
 import json
@@ -11,17 +11,17 @@ from app.errors import InvalidInputError
 from app.ingest.bulk import Outcome
 
 COLUMNS = ("name", "key", "reason")
-_JSON = (".jsonl", ".ndjson")
+_JSON_SUFFIXES = (".jsonl", ".ndjson")
 
-Tell = Callable[[Outcome], None]
+WriteRejection = Callable[[Outcome], None]
 
 
 @contextmanager
-def refusals(path: Path | None) -> Iterator[Tell]:
-    """Opens the file, and yields what to tell each refusal; without a path nobody hears.
+def open_rejection_report(path: Path | None) -> Iterator[WriteRejection]:
+    """Open the report; yields a function that writes one rejection. Without a path it does nothing.
 
     Raises:
-        InvalidInputError: there can be no such file.
+        InvalidInputError: the file cannot be written.
     """
     if path is None:
         yield lambda _: None
@@ -31,26 +31,26 @@ def refusals(path: Path | None) -> Iterator[Tell]:
     except OSError as error:
         raise InvalidInputError("--rejections", f"{path} cannot be written: {error.strerror}") from error
     with file:
-        yield _json(file) if path.suffix.lower() in _JSON else _csv(file)
+        yield _json_writer(file) if path.suffix.lower() in _JSON_SUFFIXES else _csv_writer(file)
 
 
-def _json(file: TextIO) -> Tell:
-    def tell(outcome: Outcome) -> None:
+def _json_writer(file: TextIO) -> WriteRejection:
+    def write(outcome: Outcome) -> None:
         file.write(json.dumps(dict(zip(COLUMNS, _cells(outcome), strict=True)), ensure_ascii=False) + "\n")
         file.flush()
 
-    return tell
+    return write
 
 
-def _csv(file: TextIO) -> Tell:
+def _csv_writer(file: TextIO) -> WriteRejection:
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
 
-    def tell(outcome: Outcome) -> None:
+    def write(outcome: Outcome) -> None:
         writer.writerow(_cells(outcome))
         file.flush()
 
-    return tell
+    return write
 
 
 def _cells(outcome: Outcome) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""`lookalike serve`: the server, with the embedded database around it where no other is named."""
+"""`lookalike serve`: run the HTTP server and, unless another database is configured, the embedded PostgreSQL."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from app.api.admission.protocol import BoundedProtocol
 from app.api.middleware.loopback import WITHOUT_KEYS
-from app.cli.terminal import errors_as_sentences, fail
+from app.cli.terminal import exit_on_error, fail
 from app.common.hosts import is_loopback
 from app.observability.log_format import configuration
 from app.observability.multiprocess_metrics import shared_folder
@@ -32,60 +32,62 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How long requests under way may take when the service stops; and what a worker may take beyond that.
+# Timeout of requests under way when the service stops, and how much longer a worker may take to exit.
 _SHUTDOWN_S, _GRACE_S = 10, 10
 
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Server processes over the one catalogue.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
-    model: Annotated[str | None, typer.Option(help="A checkpoint that ships, or the path of one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of server processes. They share one catalogue.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder for the embedded database, vectors, and originals and thumbnails.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a shipped checkpoint, or path of another.")] = None,
 ) -> None:
-    """Start the service; Ctrl-C ends it."""
-    given = {"host": host, "port": port, "workers": workers, "data_dir": data_dir, "model": model}
-    # By way of the environment, because worker processes read their settings themselves.
-    os.environ |= {f"LOOKALIKE_{name.upper()}": str(value) for name, value in given.items() if value is not None}
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        # uvicorn raises the signal again when it has shut down; the default would end us before the database.
-        signal.signal(ending, lambda *_: sys.exit(0))
-    with errors_as_sentences():
+    """Start the service. Ctrl-C stops it."""
+    options = {"host": host, "port": port, "workers": workers, "data_dir": data_dir, "model": model}
+    # Passed in the environment, because worker processes read their own settings.
+    os.environ |= {f"LOOKALIKE_{name.upper()}": str(value) for name, value in options.items() if value is not None}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # uvicorn raises the signal again after its shutdown; the default action would skip stopping the database.
+        signal.signal(number, lambda *_: sys.exit(0))
+    with exit_on_error():
         from app.bootstrap import open_database, supervised_start
 
         settings = Settings()
         with supervised_start(settings), open_database(settings) as database:
-            startup.step("checking keys, network and storage")
-            notes = require_keys(settings, database)
-            _require_network(settings, database)
-            _require_pictures(settings)
+            startup.step("checking keys, model and storage")
+            warnings = require_keys(settings, database)
+            _check_model_and_index(settings, database)
+            _check_storage(settings)
             with shared_folder() if settings.workers > 1 else nullcontext():
-                _run(settings, notes)
+                _run(settings, warnings)
 
 
 class SupervisedConfig(uvicorn.Config):
-    """uvicorn's configuration, which keeps the start supervised once uvicorn has set its own signal handlers."""
+    """uvicorn configuration that supervises the start again after uvicorn has installed its signal handlers."""
 
     def load(self) -> None:
-        """Loads the application, in the process that is going to serve it."""
+        """Load the application, in the process that serves it."""
         from app.bootstrap import begin_start
 
-        # A worker is a process of its own, with a start of its own.
+        # A worker process needs its own supervision.
         begin_start(Settings())
         startup.step("loading the application")
-        _end_if_signalled()
+        _exit_if_signalled()
         super().load()
 
 
-def _end_if_signalled() -> None:
-    """Ends the process if a signal came while handlers of asyncio and uvicorn were set, which only note it."""
+def _exit_if_signalled() -> None:
+    """End the process if a signal arrived while asyncio's and uvicorn's handlers were set, which only record it."""
     task = asyncio.current_task()
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     if (task is not None and task.cancelling()) or getattr(server, "should_exit", False):
         signal.raise_signal(signal.SIGTERM)
 
 
-def _run(settings: Settings, notes: Sequence[str]) -> None:
+def _run(settings: Settings, warnings: Sequence[str]) -> None:
     config = SupervisedConfig(
         "app.main:create_app",
         factory=True,
@@ -95,50 +97,50 @@ def _run(settings: Settings, notes: Sequence[str]) -> None:
         port=settings.port,
         workers=settings.workers,
         log_config=configuration(settings.log_format),
-        # Lines of our own say more: how long it took, and what the request is called.
+        # Our request log also has the duration and the request id.
         access_log=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
-        # Converting the network keeps a worker from answering; five seconds, the default, can be too few.
+        # A worker that converts the model does not respond; the default of five seconds can be too short.
         timeout_worker_healthcheck=60,
     )
-    # The log is configured now.
-    for note in notes:
-        log.warning(note)
+    # uvicorn.Config has configured logging.
+    for warning in warnings:
+        log.warning(warning)
     if settings.workers > 1:
         startup.complete()
     try:
         failed = workers_failed(config) if settings.workers > 1 else _server_failed(config)
-    except SystemExit as ended:
-        failed = bool(ended.code)
+    except SystemExit as exit_:
+        failed = bool(exit_.code)
     if failed:
-        # uvicorn has said what failed, and has numbers of its own for it; our commands end with 1.
+        # uvicorn has logged the error. It has its own exit codes; our commands exit with 1.
         raise typer.Exit(1)
 
 
 def _server_failed(config: uvicorn.Config) -> bool:
     server = uvicorn.Server(config)
-    # uvicorn raises the signal that ended it again when it has shut down.
+    # uvicorn raises the signal that stopped it again after its shutdown.
     with suppress(KeyboardInterrupt, SystemExit):
         server.run()
     return not server.started or server.lifespan.shutdown_failed
 
 
 class Workers(Multiprocess):
-    """uvicorn's supervisor of worker processes, which also ends those that do not end by themselves."""
+    """uvicorn's supervisor of worker processes that also kills workers that do not exit in time."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._end)
+            signal.signal(number, self._terminate_workers)
 
-    def _end(self, number: int, _frame: FrameType | None) -> None:
-        """Has all workers end, at once: the main loop may be waiting for the answer of one that hangs."""
+    def _terminate_workers(self, number: int, _frame: FrameType | None) -> None:
+        """Terminate all workers immediately: the main loop may be waiting for a worker that hangs."""
         self.signal_queue.append(number)
         for worker in self.processes:
             worker.process.terminate()
-        killing = threading.Timer(_SHUTDOWN_S + _GRACE_S, self._kill)
-        killing.daemon = True
-        killing.start()
+        kill_timer = threading.Timer(_SHUTDOWN_S + _GRACE_S, self._kill)
+        kill_timer.daemon = True
+        kill_timer.start()
 
     def _kill(self) -> None:
         for worker in self.processes:
@@ -146,15 +148,15 @@ class Workers(Multiprocess):
 
 
 def workers_failed(config: uvicorn.Config) -> bool:
-    """Runs workers until a signal ends them; returns whether one could not start."""
+    """Run workers until a signal stops them; returns whether one failed to start."""
     supervisor = Workers(config, [config.bind_socket()])
     supervisor.run()
-    # It ends them all when one cannot start, and does not say so otherwise.
+    # The supervisor stops all workers when one fails to start, and reports it only by that worker's exit code.
     return any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
 
 
 def require_keys(settings: Settings, database: "Database") -> list[str]:
-    """Refuses to listen beyond this machine while there is no key to ask for; returns warnings for the log."""
+    """Exit with an error if the service would listen on the network without any API key; returns warnings to log."""
     from app.catalogue.keys import any_key
 
     if settings.auth == "off":
@@ -164,14 +166,14 @@ def require_keys(settings: Settings, database: "Database") -> list[str]:
             return []
     if not is_loopback(settings.host):
         fail(
-            f"Without API keys the service listens on 127.0.0.1 alone, not on {settings.host}. Make a key with "
+            f"Without API keys the service listens on 127.0.0.1 only, not on {settings.host}. Create a key with "
             "`lookalike keys create NAME`, or set LOOKALIKE_AUTH=off where a proxy authenticates callers."
         )
     return [WITHOUT_KEYS]
 
 
-def _require_network(settings: Settings, database: "Database") -> None:
-    """Finds out now, and not in a worker, that the network is missing or not the catalogue's, or that Milvus is."""
+def _check_model_and_index(settings: Settings, database: "Database") -> None:
+    """Fail before workers start if the model is missing or not the catalogue's, or if Milvus is unreachable."""
     from app.bootstrap import places
     from app.catalogue import generations
     from app.model_switch.index_factory import open_index
@@ -184,8 +186,8 @@ def _require_network(settings: Settings, database: "Database") -> None:
     database.engine.dispose()
 
 
-def _require_pictures(settings: Settings) -> None:
-    """Finds out now, and not in a worker, that the bucket is missing or refuses the key."""
+def _check_storage(settings: Settings) -> None:
+    """Fail before workers start if the bucket is missing or rejects the credentials."""
     from app.catalogue.storage.open import open_pictures
 
     open_pictures(settings.storage_url, settings.data_dir)

@@ -1,8 +1,8 @@
-"""What commands share: one console, errors as sentences, progress bars.
+"""Terminal output of commands: console, error messages and progress bars.
 
-Commands print through `console`, `fail` and the progress bars of this module, and in no other way: keys, labels, names
-of files and sentences of a service are written by others, and only here is every string printed as it is, without
-markup and with its control characters escaped. Files for programs (`--rejections`) hold the same values unchanged.
+Commands print only through `console`, `fail` and the progress bars of this module. Keys, labels, file names and error
+messages of a service are untrusted text; here every string is printed literally, without markup and with control
+characters escaped. Machine-readable files (`--rejections`) hold the same values unchanged.
 """
 
 import logging
@@ -34,52 +34,52 @@ from app.settings import Settings, variables
 
 
 class PlainConsole(Console):
-    """Console that prints every string as it is: no markup, no emoji codes, control characters escaped.
+    """Console that prints every string literally: no markup, no emoji codes, control characters escaped.
 
-    Line breaks within a string are escaped too: a text of several lines is printed line by line.
+    Line breaks within a string are escaped too, so print a text of several lines line by line.
     """
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Returns a string as rich text: those that are printed, and those in cells of tables."""
+        """Return a printed string, or one in a table cell, as rich text with control characters escaped."""
         return super().render_str(escape_controls(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yields the pieces that are written, with control characters escaped also where no string was rendered."""
+        """Yield output segments, with control characters escaped even if they do not come from `render_str`."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=self._printable(segment.text))
 
     def _printable(self, text: str) -> str:
         escaped = "\n".join(map(escape_controls, text.split("\n")))
-        # A terminal of a narrower encoding cannot show all letters.
+        # The terminal's encoding may not have all characters.
         return escaped.encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
 def console() -> Console:
-    """Returns a console for results; plain text where it is not a terminal."""
+    """Return a console for results on stdout; plain text if that is not a terminal."""
     return PlainConsole()
 
 
 def prepare_terminal() -> None:
-    """Prepares any command: escapes warnings of libraries, refuses renamed settings, and reports unknown ones."""
-    # Commands configure no log, so warnings go through Python's handler of last resort.
+    """Prepare every command: escape library warnings, reject renamed settings, and warn about unknown ones."""
+    # Commands do not configure logging, so warnings go through Python's last-resort handler.
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(Plain())
-    given = set(variables())
+    names = set(variables())
     try:
-        require_current_names(given)
+        require_current_names(names)
     except LookalikeError as error:
         fail(str(error))
-    for sentence in misspelt(given, Settings.model_fields):
-        PlainConsole(stderr=True).print(sentence, style="yellow", soft_wrap=True)
+    for warning in misspelt(names, Settings.model_fields):
+        PlainConsole(stderr=True).print(warning, style="yellow", soft_wrap=True)
 
 
 @contextmanager
-def errors_as_sentences() -> Iterator[None]:
-    """Ends the command with a sentence, and no traceback, where something went wrong that we foresaw."""
-    # Only here, so that commands that need no network do not wait for torch.
+def exit_on_error() -> Iterator[None]:
+    """Exit with status 1 and an error message, without a traceback, on an expected error."""
+    # Imported here, so that commands that need no model do not wait for torch.
     from models.errors import ModelError
 
     try:
@@ -87,59 +87,59 @@ def errors_as_sentences() -> Iterator[None]:
     except (LookalikeError, ModelError) as error:
         fail(str(error))
     except ValidationError as error:
-        fail("; ".join(_setting(item["loc"]) + item["msg"] for item in error.errors()))
+        fail("; ".join(_variable_prefix(item["loc"]) + item["msg"] for item in error.errors()))
     except SettingsError as error:
         fail(str(error))
 
 
-def _setting(place: tuple[int | str, ...]) -> str:
-    """Names the variable that a settings error is about; one that is about none in particular has no place."""
-    return f"{variable(str(place[0]))}: " if place else ""
+def _variable_prefix(location: tuple[int | str, ...]) -> str:
+    """Return the name of the variable that a validation error is about, with a colon; empty without a location."""
+    return f"{variable(str(location[0]))}: " if location else ""
 
 
-def fail(sentence: str) -> None:
-    """Prints what went wrong and ends the command; lines are not broken, so that a path in them can be copied."""
-    PlainConsole(stderr=True).print(sentence, style="red", soft_wrap=True)
+def fail(message: str) -> None:
+    """Print an error message and exit with status 1. Lines are not wrapped, so that paths can be copied."""
+    PlainConsole(stderr=True).print(message, style="red", soft_wrap=True)
     raise typer.Exit(1)
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows a progress bar; yields what to tell how many of how many are done."""
+def progress_counter(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar; yields a callback that takes the number of finished items and the total."""
     with progress_bar() as bar:
-        task = bar.add_task(what, visible=False)
+        task = bar.add_task(description, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 @contextmanager
-def step_by_step() -> Iterator[Callable[[str, int, int], None]]:
-    """Shows a progress bar; yields what to tell which step is under way, and how much of how much of it is done."""
+def progress_steps() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar for several steps; yields a callback that takes step name, finished items and total."""
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
 
-        def report(what: str, done: int, total: int) -> None:
-            if bar.tasks[task].description != what:
-                bar.reset(task, description=what, total=total)
+        def report(step: str, done: int, total: int) -> None:
+            if bar.tasks[task].description != step:
+                bar.reset(task, description=step, total=total)
             bar.update(task, completed=done)
 
         yield report
 
 
 class _Description(ProgressColumn):
-    """What is under way; rich's own column would read markup and break lines in it."""
+    """Progress column for the task's description; rich's own interprets markup and line breaks in it."""
 
     def render(self, task: Task) -> Text:
-        """Shows the description."""
+        """Return the description as text."""
         return Text(escape_controls(task.description))
 
 
-def progress_bar(*more: ProgressColumn) -> Progress:
-    """Returns a progress bar with time spent and time left; `more` columns stand after the number of steps."""
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Return a progress bar with elapsed and remaining time; extra `columns` follow the number of items."""
     return Progress(
         _Description(),
         BarColumn(),
         MofNCompleteColumn(),
-        *more,
+        *columns,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=PlainConsole(stderr=True),

@@ -1,4 +1,4 @@
-"""Commands that make networks: `train` with labels, `fit` without, `models` to see which ship."""
+"""Commands for checkpoints: `train`, `make-shards`, `fit`, `calibrate` and `models`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from app.cli.output_guard import refuse_finished
-from app.cli.terminal import console, counting, errors_as_sentences, fail, progress_bar
+from app.cli.terminal import console, exit_on_error, fail, progress_bar, progress_counter
 
 if TYPE_CHECKING:
     from models.data.dataset import Splits
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Method(StrEnum):
-    """How H is set without labels."""
+    """Methods that fit H without labels."""
 
     ITQ = "itq"
     LSH = "lsh"
@@ -26,40 +26,47 @@ def train(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            help="DIR/CLASS/FILE, DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, or what `make-shards` wrote."
+            help="DIR/CLASS/FILE, DIR/train/CLASS/FILE and DIR/test/CLASS/FILE, or shards from `make-shards`."
         ),
     ] = None,
     catalogue: Annotated[
-        bool, typer.Option("--catalogue", help="Learn from the catalogue's labels, and compare with its network.")
+        bool, typer.Option("--catalogue", help="Train on the catalogue's labels, and compare with the model in use.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Where the checkpoint goes: a path without suffix.")] = Path("runs/model"),
+    out: Annotated[Path, typer.Option(help="Path of the checkpoint, without suffix.")] = Path("runs/model"),
     backbone: Annotated[
-        str | None, typer.Option(help="efficientnet_lite0 (if nothing else is said), alexnet or small.")
+        str | None, typer.Option(help="efficientnet_lite0, alexnet or small. Default: efficientnet_lite0.")
     ] = None,
-    bits: Annotated[int | None, typer.Option(help="Bits of a code, a multiple of 8; 128.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures; as many as they need.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=16, help="Side of the pictures, in pixels; 192.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits per code, a multiple of 8. Default: 128.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of epochs. Default: by the number of images.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=16, help="Side of input images in pixels. Default: 192.")
+    ] = None,
     quantization_weight: Annotated[
         float, typer.Option(min=0, help="Weight of the term that drives activations to 0 or 1.")
     ] = 0.0,
     bit_balance_weight: Annotated[float, typer.Option(min=0, help="Weight of the term that balances each bit.")] = 0.0,
     hflip: Annotated[bool, typer.Option(help="Flip images horizontally at random; not for digits and letters.")] = True,
     pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights.")] = True,
-    init_from: Annotated[str | None, typer.Option(help="Start from a checkpoint: one that ships, or a path.")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(help="Checkpoint to start from: a shipped one's name, or a path.")
+    ] = None,
     freeze_stages: Annotated[
-        int, typer.Option(min=0, max=7, help="Number of the backbone's first stages that are not trained.")
+        int, typer.Option(min=0, max=7, help="Number of first stages of the backbone to freeze.")
     ] = 3,
     lr: Annotated[
-        float | None, typer.Option(min=1e-6, help="Learning rate of the new layers, ten times the old ones'.")
+        float | None,
+        typer.Option(min=1e-6, help="Learning rate of the new layers. That of the pretrained ones is a tenth."),
     ] = None,
     min_crop_area: Annotated[
         float, typer.Option(min=0.05, max=1, help="Minimum area of a random crop, as a fraction of the image.")
     ] = 0.5,
-    batch_size: Annotated[int, typer.Option(min=2, help="Pictures a step.")] = 32,
-    seed: Annotated[int, typer.Option(help="Where all randomness starts.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 32,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
 ) -> None:
-    """Teach a network the labels of your pictures. Stopped, the same command goes on where it was."""
-    given: dict[str, Any] = {
+    """Fine-tune a model on labelled images. Run an interrupted command again to continue it."""
+    options: dict[str, Any] = {
         "backbone": backbone,
         "bits": bits,
         "epochs": epochs,
@@ -75,22 +82,22 @@ def train(
         "batch": batch_size,
         "seed": seed,
     }
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value is not None}
     if (folder is None) != catalogue:
-        fail("Name a folder of labelled pictures, or say --catalogue.")
-    with errors_as_sentences():
+        fail("Give either a folder of labelled images or --catalogue.")
+    with exit_on_error():
         if folder is not None:
             refuse_finished(out)
             _run(folder, out, chosen)
             console().print(f"Use it with LOOKALIKE_MODEL={out}.json", soft_wrap=True)
         else:
-            from app.cli.fine_tune import improve
+            from app.cli.fine_tune import fine_tune_on_catalogue
 
-            improve(out, chosen, _run)
+            fine_tune_on_catalogue(out, chosen, _run)
 
 
-def _run(source: "Path | Splits", out: Path, chosen: dict[str, Any]) -> None:
-    """Trains, shows how far it is, and says what came of it."""
+def _run(source: "Path | Splits", out: Path, options: dict[str, Any]) -> None:
+    """Train with a progress bar, and print the checkpoint's path and fingerprint."""
     from models.training.config import Recipe
     from models.training.train import train as run
 
@@ -100,15 +107,15 @@ def _run(source: "Path | Splits", out: Path, chosen: dict[str, Any]) -> None:
         def report(progress: "Progress") -> None:
             done = (progress.epoch - 1) * progress.steps + progress.step
             if progress.accuracy is None:
-                what = f"epoch {progress.epoch}, loss {progress.loss:.3f}"
-                bar.update(task, total=progress.epochs * progress.steps, completed=done, description=what)
+                description = f"epoch {progress.epoch}, loss {progress.loss:.3f}"
+                bar.update(task, total=progress.epochs * progress.steps, completed=done, description=description)
             else:
-                bar.console.print(f"epoch {progress.epoch}: accuracy {progress.accuracy:.3f} on held-out pictures")
+                bar.console.print(f"epoch {progress.epoch}: accuracy {progress.accuracy:.3f} on held-out images")
 
         try:
-            info = run(source, out, Recipe(**chosen), report, bar.console.print)
+            info = run(source, out, Recipe(**options), report, bar.console.print)
         except KeyboardInterrupt:
-            fail("Stopped. The same command goes on from the last whole epoch, in long ones from within it.")
+            fail("Stopped. Run the same command again to continue from the last saved state.")
     console().print(f"{out}.safetensors, fingerprint {info.fingerprint}.", soft_wrap=True)
 
 
@@ -116,44 +123,46 @@ def make_shards(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="DIR/CLASS/FILE, or DIR/train/CLASS/FILE and DIR/val/CLASS/FILE; a test split stays a folder, for "
+            help="DIR/CLASS/FILE, or DIR/train/CLASS/FILE and DIR/val/CLASS/FILE. Keep a test split as a folder for "
             "`evaluate`."
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="A new folder for the archives.")],
+    out: Annotated[Path, typer.Argument(help="New folder for the shards.")],
     short_side: Annotated[
         int, typer.Option(min=16, help="Larger images are resized to this shorter side, in pixels.")
     ] = 256,
-    images_per_shard: Annotated[int, typer.Option(min=1, help="Images in a shard.")] = 4000,
+    images_per_shard: Annotated[int, typer.Option(min=1, help="Images per shard.")] = 4000,
 ) -> None:
-    """Pack labelled pictures that are too many for memory into archives that `train` reads as a stream."""
-    with errors_as_sentences():
+    """Pack labelled images that do not fit into memory into shards that `train` streams."""
+    with exit_on_error():
         from models.data.make_shards import pack as run
 
-        with counting("packing") as report:
+        with progress_counter("packing") as report:
             packed = run(folder, out, report, short_side, images_per_shard)
         for path in packed.unreadable:
-            console().print(f"{path} cannot be read as a picture and is left out.", soft_wrap=True)
-        console().print(f"{packed.pictures} pictures in {packed.archives} archives in {out}", soft_wrap=True)
+            console().print(f"{path} is not a readable image and was skipped.", soft_wrap=True)
+        console().print(f"{packed.pictures} images in {packed.archives} shards in {out}", soft_wrap=True)
 
 
 def fit(
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures; subfolders are looked into.")],
-    out: Annotated[Path, typer.Option(help="Where the checkpoint goes: a path without suffix.")] = Path("runs/model"),
+    folder: Annotated[Path, typer.Argument(help="Folder of images, searched recursively.")],
+    out: Annotated[Path, typer.Option(help="Path of the checkpoint, without suffix.")] = Path("runs/model"),
     backbone: Annotated[str, typer.Option(help="efficientnet_lite0 or alexnet.")] = "efficientnet_lite0",
-    bits: Annotated[int, typer.Option(help="Bits of a code, a multiple of 8.")] = 128,
-    image_size: Annotated[int, typer.Option(min=32, help="Side of the pictures, in pixels.")] = 224,
-    method: Annotated[Method, typer.Option(help="itq learns from the pictures, lsh draws at random.")] = Method.ITQ,
+    bits: Annotated[int, typer.Option(help="Bits per code, a multiple of 8.")] = 128,
+    image_size: Annotated[int, typer.Option(min=32, help="Side of input images in pixels.")] = 224,
+    method: Annotated[
+        Method, typer.Option(help="itq learns a rotation from the images; lsh uses random projections.")
+    ] = Method.ITQ,
 ) -> None:
-    """Make a network for pictures that have no labels, in one pass over them."""
+    """Fit a model to unlabelled images, in one pass over them."""
     refuse_finished(out)
-    with errors_as_sentences():
+    with exit_on_error():
         from models.training.fit import Fit
         from models.training.fit import fit as run
 
         recipe = Fit(backbone=backbone, bits=bits, size=image_size, method=method.value)
         with progress_bar() as bar:
-            task = bar.add_task("looking at pictures", total=None)
+            task = bar.add_task("encoding images", total=None)
             info = run(
                 folder,
                 out,
@@ -165,31 +174,33 @@ def fit(
 
 
 def calibrate(
-    checkpoint: Annotated[str, typer.Argument(help="The name of a network that ships, or a path.")],
-    folder: Annotated[Path, typer.Argument(help="DIR/test/CLASS/FILE or DIR/CLASS/FILE that it did not learn from.")],
+    checkpoint: Annotated[str, typer.Argument(help="Name of a shipped checkpoint, or path of another.")],
+    folder: Annotated[
+        Path, typer.Argument(help="DIR/test/CLASS/FILE or DIR/CLASS/FILE with images that it was not trained on.")
+    ],
     unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="Needs no labels: augmented views of one image belong together.")
+        bool, typer.Option("--unlabelled", help="Use augmented views of each image instead of labels.")
     ] = False,
 ) -> None:
-    """Find out what a network's distances mean, as `similarity` from 0 to 1; codes stay as they are."""
-    with errors_as_sentences():
+    """Calibrate a model's distances to `similarity` from 0 to 1. Codes do not change."""
+    with exit_on_error():
         from models.checkpoint.calibrate import recalibrate
 
         found = recalibrate(checkpoint, folder, views=unlabelled)
         console().print(
-            f"Half as likely as not at distance {found.features.midpoint:.3f} and at {found.codes.midpoint:.1f} bits; "
+            f"Similarity is 0.5 at distance {found.features.midpoint:.3f} and at {found.codes.midpoint:.1f} bits; "
             f"calibration error {found.error:.3f}. Restart the service to use it."
         )
 
 
 def list_models() -> None:
-    """List the networks that ship."""
-    with errors_as_sentences():
+    """List the checkpoints that ship with Lookalike."""
+    with exit_on_error():
         from models.checkpoint.info import find, pretrained_names, read_info
 
-        table = Table("name", "backbone", "bits", "learnt from", "fingerprint")
+        table = Table("name", "backbone", "bits", "trained on", "fingerprint")
         for name in pretrained_names():
             info = read_info(find(name))
-            learnt = f"{len(info.classes)} classes" if info.classes else "pictures without labels"
-            table.add_row(name, info.backbone, str(info.bits), learnt, info.fingerprint)
+            data = f"{len(info.classes)} classes" if info.classes else "unlabelled images"
+            table.add_row(name, info.backbone, str(info.bits), data, info.fingerprint)
         console().print(table)

@@ -1,1 +1,1 @@
-"""Small helpers that belong to no part."""
+"""Small helpers shared by all packages."""

@@ -1,7 +1,7 @@
-"""Host names and origins, compared as HTTP compares them.
+"""Parse and compare host names and origins by HTTP's rules (RFC 9110, 4.2.3).
 
-Names compare without case and without the dot that may end a DNS name, addresses by value (`[0:0::1]` is `::1`), and a
-port that is the default of its scheme is the same as none (RFC 9110, 4.2.3).
+Names are compared without case and trailing dot, addresses by value (`[0:0::1]` equals `::1`), and a scheme's default
+port equals no port.
 """
 
 import re
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-_HIGHEST_PORT = 65_535
+_MAX_PORT = 65_535
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{0,5}))?", re.ASCII | re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Host:
-    """A name or address, as `normal_name` has it, and the port that was given with it."""
+    """A host name or address, normalised by `normal_name`, and the explicit port."""
 
     name: str
     port: int | None = None
@@ -24,7 +24,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Origin:
-    """The site of a page: scheme, name and port; the scheme's default port where none was given."""
+    """Origin of a page: scheme, host name and port, by default the scheme's."""
 
     scheme: str
     name: str
@@ -35,17 +35,17 @@ class Origin:
         return f"{self.scheme}://{name}" + ("" if self.port == DEFAULT_PORTS.get(self.scheme) else f":{self.port}")
 
     def is_of(self, host: Host) -> bool:
-        """Whether a page of this origin was loaded from the host that a request names.
+        """Whether the origin has the host and port of a request's `Host` header.
 
-        A proxy that ends TLS leaves the scheme to the origin, so that is not compared.
+        The scheme is not compared: behind a proxy that terminates TLS the request itself is plain HTTP.
         """
         return self.name == host.name and self.port == (host.port or DEFAULT_PORTS.get(self.scheme))
 
 
 def parse_host(text: str) -> Host | None:
-    """Returns what a `Host` header names; None where it is not a valid one."""
+    """Parse a `Host` header; returns None if it is invalid."""
     match = _AUTHORITY.fullmatch(text)
-    if match is None or int(match["port"] or 0) > _HIGHEST_PORT:
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
         return None
     if match["name"].startswith("[") and address_of(match["name"]) is None:
         return None
@@ -53,7 +53,7 @@ def parse_host(text: str) -> Host | None:
 
 
 def parse_origin(text: str) -> Origin | None:
-    """Returns what an `Origin` header names; None where it is not a valid one, or `null`."""
+    """Parse an `Origin` header; returns None if it is invalid or `null`."""
     scheme, separator, authority = text.partition("://")
     host = parse_host(authority)
     if not separator or host is None or not _SCHEME.fullmatch(scheme.lower()):
@@ -62,13 +62,13 @@ def parse_origin(text: str) -> Origin | None:
 
 
 def normal_name(name: str) -> str:
-    """Returns the form of a name or address that is equal for equal ones; IPv6 addresses have no brackets in it."""
+    """Normalise a host name or address for comparison; IPv6 addresses lose their brackets."""
     address = address_of(name)
     return name.lower().removesuffix(".") if address is None else str(address)
 
 
 def address_of(name: str) -> IPv4Address | IPv6Address | None:
-    """Returns the IP address that a name is, with or without brackets; None for any other name."""
+    """Parse an IP address, with or without brackets; returns None for other host names."""
     try:
         return ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
@@ -76,7 +76,7 @@ def address_of(name: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether only programs of this machine can reach it by this name or address."""
+    """Whether a host name or address is the loopback interface."""
     address = address_of(name)
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped

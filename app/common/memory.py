@@ -1,4 +1,4 @@
-"""How much memory this process may use: the machine's, or its container's where that is less (Linux)."""
+"""Memory available to this process: the machine's, or its container's limit if that is less (Linux)."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ _CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def usable_memory(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
-    """Returns bytes of memory: the least of the machine's and of the limits of the control groups around this process.
+    """Return the minimum of the machine's memory and the limits of this process's cgroups, in bytes.
 
     Args:
-        cgroups: where control groups are mounted, version 1 or 2.
-        own: the file that names those of this process.
+        cgroups: mount point of cgroups, version 1 or 2.
+        own: file that lists the cgroups of this process.
     """
     return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_limits(cgroups, own)])
 
@@ -23,11 +23,11 @@ def _limits(cgroups: Path, own: Path) -> Iterator[int]:
             try:
                 yield int((folder / name).read_text())
             except (OSError, ValueError):
-                continue  # there is no such file, or no limit: "max"
+                continue  # no such file, or no limit ("max")
 
 
 def _folders(cgroups: Path, own: Path) -> Iterator[Path]:
-    """Yields the folders of this process's control groups and of all above them."""
+    """Yield the folders of this process's cgroups and of their ancestors."""
     yield from (cgroups, cgroups / "memory")
     try:
         lines = own.read_text().splitlines()

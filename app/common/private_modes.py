@@ -1,4 +1,4 @@
-"""Folders and files that only their owner may read, whatever the process's umask is: 0700 and 0600."""
+"""Create folders and files with modes 0700 and 0600, independently of the umask."""
 
 import errno
 import logging
@@ -9,13 +9,13 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 FOLDER, FILE = 0o700, 0o600
-# Root runs the embedded PostgreSQL as another account, which passes through the data folder and reads nothing in it.
+# As root, the embedded PostgreSQL runs as another account, which must traverse the data folder but not read it.
 PASSABLE = 0o711
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, and the folders above it, where they are missing; those that are there keep their modes."""
+    """Create a folder and its missing parents; existing folders keep their modes."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -27,10 +27,10 @@ def make_folder(path: Path) -> None:
 
 
 def make_data_folder(path: Path) -> None:
-    """Makes the data folder where it is missing, and closes to others what earlier versions left open in it.
+    """Create the data folder if it is missing, and restrict permissions that earlier versions left open in it.
 
-    A data folder that is there keeps its mode, since it may hold more than ours, such as `/srv` or a mounted volume:
-    closed are the folders and files directly in it that have our names. What another user owns stays as it is.
+    An existing data folder keeps its mode, since it may hold other files, as `/srv` or a mounted volume does; only our
+    own folders directly in it are restricted. Folders of another owner stay unchanged.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,28 +40,28 @@ def make_data_folder(path: Path) -> None:
 
 
 def close(path: Path) -> None:
-    """Takes others' permissions from a file or folder that is ours; one that is missing is left alone."""
+    """Remove the permissions of group and others from a file or folder, if it exists."""
     try:
-        found = path.lstat()
-        if stat.S_ISLNK(found.st_mode) or not found.st_mode & _OTHERS:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode) or not status.st_mode & _OTHERS:
             return
-        path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+        path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)
     except FileNotFoundError:
         return
     except OSError as error:
-        log.warning("%s can be read by others, and its mode cannot be changed: %s", path, error.strerror)
+        log.warning("%s is accessible to other users, and its mode cannot be changed: %s", path, error.strerror)
 
 
 def create(path: Path) -> int:
-    """Opens a new file for writing; returns its descriptor.
+    """Create a file for writing; returns its descriptor.
 
     Raises:
-        FileExistsError: it is there.
+        FileExistsError: the file exists.
     """
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
 
 
 def write(path: Path, data: bytes) -> None:
-    """Writes a file, for its owner alone where it is new."""
+    """Write a file; a new one gets mode 0600."""
     path.touch(FILE)
     path.write_bytes(data)

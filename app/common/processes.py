@@ -1,11 +1,11 @@
-"""Which processes of this machine there still are."""
+"""State of other processes on this machine."""
 
 import os
 from pathlib import Path
 
 
 def is_alive(process: int) -> bool:
-    """Tells whether a process runs, whosever it is."""
+    """Whether a process runs, of any user."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -16,9 +16,9 @@ def is_alive(process: int) -> bool:
 
 
 def is_suspended(process: int, name: str) -> bool:
-    """Tells whether a process of this name is stopped by a signal or a debugger (Linux)."""
+    """Whether a process of this name is stopped by a signal or a debugger (Linux)."""
     try:
-        # The name is in brackets and may hold any character, brackets too.
+        # The name is in brackets and may contain any character, including brackets.
         before, _, after = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""Names of settings: their environment variables, those of earlier versions, and misspelt ones."""
+"""Environment variables of settings: renamed and unknown ones."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from app.errors import LookalikeError
 
 PREFIX = "LOOKALIKE_"
-# Names up to version 0.3.0. A variable that still has one would be ignored, and originals, say, stored elsewhere.
+# Names up to version 0.3.0. A variable with an old name would be ignored, and originals might be stored elsewhere.
 RENAMED = {
     "decoders": "decode_workers",
     "index": "index_backend",
@@ -30,38 +30,38 @@ RENAMED = {
 
 
 def require_current_names(names: Iterable[str]) -> None:
-    """Refuses variables that have a setting's name of an earlier version.
+    """Reject environment variables with a setting's name of an earlier version.
 
     Args:
-        names: of variables, in either case.
+        names: names of variables, in either case.
 
     Raises:
-        LookalikeError: at least one has; the text names its new name.
+        LookalikeError: a variable has an old name; the message gives the new one.
     """
     renamed = {variable(old): variable(new) for old, new in RENAMED.items()}
-    found = sorted({name.upper() for name in names} & renamed.keys())
-    if found:
-        sentences = [f"{name} is now called {renamed[name]}." for name in found]
+    outdated = sorted({name.upper() for name in names} & renamed.keys())
+    if outdated:
+        sentences = [f"{name} is now called {renamed[name]}." for name in outdated]
         raise LookalikeError(" ".join([*sentences, "Rename it in the environment or in .env."]))
 
 
 def misspelt(names: Iterable[str], settings: Iterable[str]) -> list[str]:
-    """Returns a warning for each variable with the prefix that is not one of the settings.
+    """Return a warning for each unknown variable with the prefix LOOKALIKE_.
 
     Args:
-        names: of variables, in capitals.
-        settings: the settings' names.
+        names: names of variables, in capitals.
+        settings: names of the settings.
     """
     known = [variable(name) for name in settings]
-    sentences = []
+    warnings = []
     for name in sorted(names):
         if name.startswith(PREFIX) and name not in known:
-            near = get_close_matches(name, known, n=1)
-            advice = f" Did you mean {near[0]}?" if near else ""
-            sentences.append(f"{name} is not a setting and changes nothing.{advice}")
-    return sentences
+            matches = get_close_matches(name, known, n=1)
+            advice = f" Did you mean {matches[0]}?" if matches else ""
+            warnings.append(f"{name} is not a setting and has no effect.{advice}")
+    return warnings
 
 
 def variable(name: str) -> str:
-    """Returns the environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return f"{PREFIX}{name.upper()}"

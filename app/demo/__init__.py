@@ -1,4 +1,4 @@
-"""The demo catalogue: product pictures drawn by code, so that the first search has something to find."""
+"""The demo catalogue: product images drawn by code, so that a new service has something to search."""
 
 from app.demo.catalogue import DemoPicture, demo_pictures
 

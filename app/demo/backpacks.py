@@ -1,8 +1,8 @@
-"""Backpacks, standing, from the front."""
+"""Drawings of backpacks, standing, from the front."""
 
 from app.demo.bags import arch, buckle
 from app.demo.curves import Curve, box, ellipse, mirrored, path
-from app.demo.parts import Make, Part, Sketch, both, floor, line, stitch
+from app.demo.parts import DrawVariant, Part, Sketch, both, contact_shadow, line, stitch
 
 
 def pack(top: float = 22, wide: float = 25) -> Curve:
@@ -19,7 +19,7 @@ def pack(top: float = 22, wide: float = 25) -> Curve:
 
 
 def shoulder_straps(top: float, wide: float) -> Sketch:
-    """What shows of the straps at the sides, and the loop at the top."""
+    """The visible parts of the straps at the sides, and the loop at the top."""
     strap = path((48 + wide, top + 16), (57 + wide, top + 30, 58 + wide, top + 52, 49 + wide, top + 62))
     return [
         *both(Part(strap, "deep", width=3.6, relief=0.6)),
@@ -45,9 +45,9 @@ def front_pocket(top: float, wide: float, low: float, ink: str = "deep") -> Sket
 
 
 def backpack(extra: Sketch, top: float = 22, wide: float = 25) -> Sketch:
-    """Straps, body and what a variant adds."""
+    """Straps, body and the parts of a variant."""
     return [
-        floor(50 - wide, 50 + wide, 88),
+        contact_shadow(50 - wide, 50 + wide, 88),
         *shoulder_straps(top, wide),
         Part(pack(top, wide), bend=-1),
         *extra,
@@ -105,7 +105,7 @@ def roll_top() -> Sketch:
     band = Part(box(47.4, 14, 52.6, 60, 1), "leather", lift=0.6, relief=0.6)
     seam = line(path((26, 23), (74, 23)), width=0.7)
     return [
-        floor(24, 76, 88),
+        contact_shadow(24, 76, 88),
         *shoulder_straps(20, 24),
         Part(body),
         *front_pocket(58, 18, 83),
@@ -130,7 +130,7 @@ def hiking() -> Sketch:
     return [*side_pockets(24, 56), *body, *mat, *holds, buckle(63.7, 43), buckle(36.3, 43)]
 
 
-BACKPACKS: dict[str, Make] = {
+BACKPACKS: dict[str, DrawVariant] = {
     "school": school,
     "daypack": daypack,
     "flap": flap_pack,

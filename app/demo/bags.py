@@ -1,7 +1,7 @@
-"""Bags, standing, from the front."""
+"""Drawings of bags, standing, from the front."""
 
 from app.demo.curves import Curve, box, ellipse, join, mirrored, path
-from app.demo.parts import Make, Part, Sketch, both, floor, fold, line, stitch
+from app.demo.parts import DrawVariant, Part, Sketch, both, contact_shadow, fold, line, stitch
 
 
 def rivets(*points: tuple[float, float]) -> Sketch:
@@ -26,7 +26,7 @@ def tote() -> Sketch:
     mouth = mirrored(path((50, 35.4), (75, 36), (75.6, 39), (50, 40)))
     ends = both(Part(box(61.8, 41, 66, 50, 0.5), "leather", lift=0.4, relief=0.5))
     return [
-        floor(21, 79, 89.6),
+        contact_shadow(21, 79, 89.6),
         Part(behind, "leather", width=2.6, relief=0.5),
         Part(mouth, "inside", relief=0.3),
         Part(shape, lift=0.3),
@@ -47,7 +47,7 @@ def handbag() -> Sketch:
         Part(ellipse(50, 64.4, 1.1, 1.1), "inside", relief=0),
     ]
     return [
-        floor(15, 85, 87),
+        contact_shadow(15, 85, 87),
         Part(arch(15, 42, 14), "leather", width=3.4, relief=0.7),
         Part(shape, lift=0.2),
         Part(flap, "deep", lift=0.8),
@@ -65,7 +65,7 @@ def satchel() -> Sketch:
     )
     straps = both(Part(box(66, 36, 71, 76, 1.4), "leather", lift=0.6, relief=0.6))
     return [
-        floor(15, 85, 84.4),
+        contact_shadow(15, 85, 84.4),
         Part(arch(11, 36, 22), "leather", width=3.2, relief=0.7),
         Part(shape, "deep"),
         Part(flap, lift=0.9),
@@ -85,7 +85,7 @@ def bucket() -> Sketch:
     pleats = [path((50 + x * 0.8, 44), (50 + x, 62)) for x in (-18, -11, -4, 4, 11, 18)]
     ends = both(Part(path((50, 44.6), (54, 52, 53.6, 58)), "leather", width=1.2, lift=0.5, relief=0.4))
     return [
-        floor(26, 74, 90),
+        contact_shadow(26, 74, 90),
         Part(arch(15, 38, 6), "leather", width=2.6, relief=0.6),
         Part(shape, bend=2),
         Part(base, "leather", clip=shape, relief=0.4, lift=0.4),
@@ -103,7 +103,7 @@ def duffel() -> Sketch:
     side = path((74, 38), (81, 50, 81, 74, 74, 86), (94, 86), (94, 38))
     handle = join(path((35, 84), (35, 50)), arch(13, 46, 22), path((65, 50), (65, 84)))
     return [
-        floor(14, 86, 84.4),
+        contact_shadow(14, 86, 84.4),
         Part(arch(11, 42, 19), "deep", width=2.6, relief=0.4),
         Part(shape),
         *both(Part(side, "deep", clip=shape, relief=0.5, lift=0.4)),
@@ -121,7 +121,7 @@ def duffel() -> Sketch:
     ]
 
 
-BAGS: dict[str, Make] = {
+BAGS: dict[str, DrawVariant] = {
     "tote": tote,
     "handbag": handbag,
     "satchel": satchel,

@@ -1,7 +1,7 @@
-"""Boots, from the side, toes to the right."""
+"""Drawings of boots, from the side, toes to the right."""
 
 from app.demo.curves import Curve, box, path
-from app.demo.parts import Make, Part, Sketch, floor, fold, line, shine, stitch
+from app.demo.parts import DrawVariant, Part, Sketch, contact_shadow, fold, line, shine, stitch
 
 
 def boot_shape(top: float) -> Curve:
@@ -37,13 +37,13 @@ def flat_sole(thick: float = 4, ink: str = "rubber", lugs: bool = False) -> Sket
 
 
 def boot(top: float, extra: Sketch = (), under: Sketch = (), base: float = 81) -> Sketch:
-    """Floor, inside, shaft and foot, ankle creases, what a variant adds, sole."""
+    """Contact shadow, inside, shaft and foot, ankle creases, the parts of a variant, sole."""
     shape = boot_shape(top)
     inside = path((27, top), (41, top - 3, 55, top), (41, top + 3, 27, top))
     ankle = [path((57, 55), (48, 58, 44, 63)), path((56, 51), (48, 53, 43, 57))]
     toe = path((70, 54), (66.6, 66, 69, 78))
     return [
-        floor(25, 89, base),
+        contact_shadow(25, 89, base),
         Part(inside, "inside", relief=0.3),
         Part(shape, bend=1, lift=0.3),
         *(fold(curve, shape) for curve in ankle),
@@ -55,7 +55,7 @@ def boot(top: float, extra: Sketch = (), under: Sketch = (), base: float = 81) -
 
 
 def tab(top: float) -> Part:
-    """The loop to pull a boot on by."""
+    """The pull tab at the heel."""
     return Part(
         path((27.6, top + 5), (24, top - 5, 30, top - 4.4), (31.6, top, 30.6, top + 5)),
         "trim",
@@ -121,7 +121,7 @@ def heeled() -> Sketch:
         (54, 77, 44, 74, 27, 74),
     )
     return [
-        floor(27, 90, 86),
+        contact_shadow(27, 90, 86),
         Part(path((29, 26), (42, 23, 56, 26), (42, 29, 29, 26)), "inside", relief=0.3),
         Part(block, "leather", relief=0.8),
         Part(shape, bend=1),
@@ -149,7 +149,7 @@ def rain() -> Sketch:
     )
 
 
-BOOTS: dict[str, Make] = {
+BOOTS: dict[str, DrawVariant] = {
     "chelsea": chelsea,
     "lace-up": combat,
     "riding": riding,

@@ -1,6 +1,6 @@
-"""Paints a drawing: a wall, a shadow on it, and the parts from back to front in soft light.
+"""Render a drawing: background, cast shadow, and the parts from back to front in soft light.
 
-Light and shadows are blurred masks. Knows nothing of what the parts depict.
+Light and shadows are blurred masks.
 """
 
 import math
@@ -20,24 +20,32 @@ WHITE = (255, 255, 255)
 def draw(
     parts: Sequence[Part], colours: Mapping[str, Colour], pattern: Pattern, wall: Colour, share: float = 0.78
 ) -> Image.Image:
-    """Paint parts from back to front; a picture of 320 × 320 RGB."""
-    frame, picture, shadow = fit(parts, share), _wall(wall), colours["shadow"]
+    """Render parts from back to front into an RGB image of 320 × 320 pixels.
+
+    Args:
+        parts: from back to front.
+        colours: by role.
+        pattern: printed on parts whose role is `cloth`.
+        wall: colour of the background.
+        share: of the image's side that the drawing spans at most.
+    """
+    frame, picture, shadow = fit(parts, share), _background(wall), colours["shadow"]
     masks = [mask(part, frame) for part in parts]
     silhouette = union(area for part, area in zip(parts, masks, strict=True) if part.solid)
-    _lay(picture, _shadow(silhouette, (4, 10), 8), shadow, 0.27)
+    _fill(picture, _shadow(silhouette, (4, 10), 8), shadow, 0.27)
     for part, area in zip(parts, masks, strict=True):
         if part.lift:
-            _lay(picture, _shadow(area, (1, 3), 4), shadow, 0.45 * part.lift)
-        _lay(picture, area, colours[part.ink])
+            _fill(picture, _shadow(area, (1, 3), 4), shadow, 0.45 * part.lift)
+        _fill(picture, area, colours[part.ink])
         if part.ink == "cloth" and pattern is not plain:
-            _lay(picture, _print(part, area, frame, pattern), colours["trim"])
+            _fill(picture, _print(part, area, frame, pattern), colours["trim"])
         if part.relief:
             _light(picture, area, mix(colours[part.ink], shadow, 0.8), part.relief)
     return picture
 
 
-def _wall(colour: Colour) -> Image.Image:
-    """A light wall, brightest at the upper left."""
+def _background(colour: Colour) -> Image.Image:
+    """Render a wall, brightest at the upper left."""
     at = np.arange(SIZE // COARSE, dtype=np.float32) * np.float32(COARSE / SIZE)
     across, down = at[None, :] - np.float32(0.4), at[:, None] - np.float32(0.3)
     glow = 6 - 14 * (across * across + down * down)
@@ -45,20 +53,20 @@ def _wall(colour: Colour) -> Image.Image:
     return Image.fromarray(pixels).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
 
 
-def _lay(picture: Image.Image, area: Mask, colour: Colour, opacity: float = 1) -> None:
-    """Paint an area in one colour."""
+def _fill(picture: Image.Image, area: Mask, colour: Colour, opacity: float = 1) -> None:
+    """Fill an area with one colour."""
     image = area.image if opacity == 1 else area.image.point(lambda covered: round(covered * opacity))
-    if box := image.getbbox():  # painting is what takes the time: nothing around what is covered
+    if box := image.getbbox():  # cropped, because pasting dominates the time
         picture.paste(colour, (area.left + box[0], area.top + box[1]), image.crop(box))
 
 
 def _shadow(area: Mask, offset: tuple[int, int], radius: float) -> Mask:
-    """An area's soft shadow, shifted by an offset in pixels."""
+    """Return an area's soft shadow, shifted by an offset in pixels."""
     return Mask(area.left, area.top, ImageChops.offset(blur(area.image, radius), *offset))
 
 
 def _print(part: Part, area: Mask, frame: Frame, pattern: Pattern) -> Mask:
-    """Where a part carries the pattern's second colour: slanted and bent as its cloth hangs."""
+    """Return the mask of the pattern's second colour on a part, slanted and bent like its cloth."""
     x, y = frame.grid(area)
     low, high = part.curve.min(axis=0), part.curve.max(axis=0)
     (middle_x, middle_y), half = (low + high) / 2, (high[0] - low[0]) / 2
@@ -72,15 +80,15 @@ def _print(part: Part, area: Mask, frame: Frame, pattern: Pattern) -> Mask:
 
 
 def _light(picture: Image.Image, area: Mask, dark: Colour, relief: float) -> None:
-    """Light an area as a cushion of its shape, from the upper left."""
+    """Shade an area as a rounded surface that is lit from the upper left."""
     small = area.image.reduce(COARSE).filter(ImageFilter.GaussianBlur(2))
     height = np.asarray(small, dtype=np.float32) / np.float32(255)
     slope = np.roll(height, (-2, -2), (0, 1)) - np.roll(height, (2, 2), (0, 1))
     for side, tone, strength in ((slope, WHITE, 0.34), (-slope, dark, 0.4)):
         shade = _bytes(side * np.float32(strength * relief)).resize(area.image.size, Image.Resampling.BILINEAR)
-        _lay(picture, Mask(area.left, area.top, ImageChops.multiply(area.image, shade)), tone)
+        _fill(picture, Mask(area.left, area.top, ImageChops.multiply(area.image, shade)), tone)
 
 
 def _bytes(weights: Field) -> Image.Image:
-    """Weights as an 8-bit image."""
+    """Convert weights from 0 to 1 to an 8-bit image."""
     return Image.fromarray((np.clip(weights, 0, 1) * np.float32(255)).astype(np.uint8))

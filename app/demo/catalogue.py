@@ -1,7 +1,7 @@
-"""Which pictures the demo catalogue holds: twelve labels of thirty pictures, the same on every machine.
+"""Content of the demo catalogue: twelve labels with thirty images each, the same on every machine.
 
-Variants, patterns and colours are dealt in turns of different lengths, so that pictures share one or two of
-them and rarely all three: every search finds neighbours of several kinds. Does not know how things are drawn.
+Variants, patterns and colours cycle with different periods, so that images share one or two of them and rarely all
+three, and every search finds several kinds of neighbours.
 """
 
 import random
@@ -18,19 +18,19 @@ from app.demo.dresses import DRESSES
 from app.demo.hats import HATS
 from app.demo.mugs import MUGS
 from app.demo.palette import SHADES, WALLS, colour, colourway
-from app.demo.parts import Make
+from app.demo.parts import DrawVariant
 from app.demo.patterns import PATTERNS
 from app.demo.skirts import SKIRTS
 from app.demo.sneakers import SNEAKERS
 from app.demo.tops import LONGSLEEVES, T_SHIRTS
 from app.demo.trousers import SHORTS, TROUSERS
 
-EACH = 30
+IMAGES_PER_LABEL = 30
 
 
 @dataclass(frozen=True)
 class DemoPicture:
-    """A picture for the catalogue, as somebody would bring one: key, picture, label, metadata."""
+    """An image to add to the catalogue, with key, label and metadata."""
 
     key: str
     image: Image.Image
@@ -40,9 +40,9 @@ class DemoPicture:
 
 @dataclass(frozen=True)
 class Product:
-    """What a label's pictures show, and the least that one costs."""
+    """Variants and minimum price of the products of a label."""
 
-    variants: Mapping[str, Make]
+    variants: Mapping[str, DrawVariant]
     price: int
 
 
@@ -64,20 +64,20 @@ PRINTS = ("plain", "stripes", "dots", "checks", "plain", "floral", "pinstripes",
 
 
 def demo_pictures() -> Iterator[DemoPicture]:
-    """Draw all 360, one at a time, the labels taking turns."""
-    for number in range(EACH):
-        for place, label in enumerate(PRODUCTS):
-            yield _picture(label, place, number)
+    """Draw all 360 images lazily, cycling through the labels."""
+    for number in range(IMAGES_PER_LABEL):
+        for label_index, label in enumerate(PRODUCTS):
+            yield _draw_image(label, label_index, number)
 
 
-def _picture(label: str, place: int, number: int) -> DemoPicture:
-    """The picture of this number within a label that has this place among the labels."""
+def _draw_image(label: str, label_index: int, number: int) -> DemoPicture:
+    """Draw the image with a number within a label."""
     key = f"demo-{label}-{number + 1:03d}"
-    rng = random.Random(key)  # noqa: S311 - nothing secret hangs on it, and the seed gives the same picture anywhere
+    rng = random.Random(key)  # noqa: S311 - not for secrets; the seed gives the same image on every machine
     product, names = PRODUCTS[label], list(SHADES)
     variant = list(product.variants)[number % len(product.variants)]
-    shade = names[(5 * number + 3 * place) % len(names)]
-    pattern = PRINTS[(number + number // len(product.variants) + 2 * place) % len(PRINTS)]
+    shade = names[(5 * number + 3 * label_index) % len(names)]
+    pattern = PRINTS[(number + number // len(product.variants) + 2 * label_index) % len(PRINTS)]
     accent = rng.choice(SHADES[shade].partners)
     price = product.price + rng.randrange(product.price) + 0.9
     wall = colour(rng.choice(WALLS))

@@ -1,7 +1,7 @@
-"""Outlines as curves: how every shape of the demo catalogue is described.
+"""Outlines of the demo drawings as curves.
 
-A curve is an array of points on a square of 100 × 100 units, x to the right and y down. Shapes are written as
-a path of lines and Bézier curves; a symmetric one as its right half. Knows nothing of pixels or colours.
+A curve is an array of points on a square of 100 × 100 units, x to the right and y down. Shapes are paths of lines and
+Bézier curves; symmetric ones are given by their right half.
 """
 
 from itertools import pairwise
@@ -13,13 +13,14 @@ Curve = NDArray[np.float64]
 """(n, 2) points."""
 
 AXIS = 50.0
-ROUND = 0.5523  # the control length with which four cubic curves make a circle
+ROUND = 0.5523  # control length with which four cubic curves approximate a circle
 
 
 def path(start: tuple[float, float], *steps: tuple[float, ...]) -> Curve:
-    """Follow steps from a start; each step is flat numbers that end in the point it reaches.
+    """Build a curve from a start point and steps.
 
-    Two numbers are a line, four a quadratic curve (one control point first), six a cubic one (two).
+    A step of two numbers is a line to that point, four are a quadratic Bézier curve (control point, end), six a cubic
+    one (two control points, end).
     """
     points = [np.array([start])]
     for step in steps:
@@ -29,7 +30,7 @@ def path(start: tuple[float, float], *steps: tuple[float, ...]) -> Curve:
 
 
 def _bezier(controls: Curve) -> Curve:
-    """Sample a Bézier curve by de Casteljau's construction, without its first point."""
+    """Sample a Bézier curve by de Casteljau's algorithm, without its first point."""
     count = 1 if len(controls) == 2 else 14  # noqa: PLR2004 - two points are a straight line
     t = np.linspace(0, 1, count + 1)[1:, None]
     levels = [np.repeat(point[None], count, axis=0) for point in controls]
@@ -39,25 +40,25 @@ def _bezier(controls: Curve) -> Curve:
 
 
 def flip(curve: Curve) -> Curve:
-    """Mirror left and right."""
+    """Mirror a curve at the vertical axis."""
     return np.column_stack([2 * AXIS - curve[:, 0], curve[:, 1]])
 
 
 def mirrored(half: Curve) -> Curve:
     """Complete a symmetric curve from its right half, which starts or ends on the axis.
 
-    As a line it runs from the left end through the half's start to the right end.
+    The points run from the left end through the half's start to the right end.
     """
     return np.vstack([flip(half)[::-1], half])
 
 
 def join(*curves: Curve) -> Curve:
-    """One curve after another."""
+    """Concatenate curves."""
     return np.vstack(curves)
 
 
 def ellipse(x: float, y: float, rx: float, ry: float) -> Curve:
-    """The ellipse around a centre."""
+    """An ellipse with a centre and two radii."""
     a, b = rx * ROUND, ry * ROUND
     return path(
         (x, y - ry),
@@ -69,7 +70,7 @@ def ellipse(x: float, y: float, rx: float, ry: float) -> Curve:
 
 
 def box(left: float, top: float, right: float, bottom: float, radius: float = 1.0) -> Curve:
-    """A rectangle with round corners."""
+    """A rectangle with rounded corners."""
     r = radius
     return path(
         (left + r, top),

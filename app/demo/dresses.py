@@ -1,7 +1,7 @@
-"""Dresses, laid flat."""
+"""Drawings of dresses, laid flat."""
 
 from app.demo.curves import Curve, ellipse, flip, join, mirrored, path
-from app.demo.parts import Make, Part, Sketch, both, fold, line, stitch
+from app.demo.parts import DrawVariant, Part, Sketch, both, fold, line, stitch
 
 
 def gown(neck: Curve, shoulder: float = 66, hem: float = 90, width: float = 77) -> Curve:
@@ -37,7 +37,7 @@ def dress(
     width: float = 77,
     extra: Sketch = (),
 ) -> Sketch:
-    """Sleeves, front, folds and what a variant adds."""
+    """Sleeves, front, folds and the parts of a variant."""
     front = gown(neck, shoulder, hem=hem, width=width)
     (x, y), depth = neck[-1], neck[0, 1]
     inside = path((100 - x, y), (50, y + 3, x, y), (x, depth + 1), (100 - x, depth + 1))
@@ -54,7 +54,7 @@ def dress(
 
 
 def neck(depth: float, pointed: bool = False) -> Curve:
-    """The right half of the opening."""
+    """The right half of the neckline."""
     if pointed:
         return path((50, 9 + depth), (55, 9 + depth * 0.5, 58.4, 9))
     return path((50, 9 + depth), (57, 9 + depth, 57.6, 9 + depth * 0.5, 58.4, 9))
@@ -144,7 +144,7 @@ def shirt_dress() -> Sketch:
     )
 
 
-DRESSES: dict[str, Make] = {
+DRESSES: dict[str, DrawVariant] = {
     "a-line": lambda: dress(neck(8), shoulder=65),
     "slip": slip,
     "belted": lambda: dress(neck(13), cap_sleeves(), extra=belt()),

@@ -1,4 +1,4 @@
-"""Fills an empty catalogue with the demo pictures, so that the first search shows something."""
+"""Fill an empty catalogue with the demo images."""
 
 import io
 import logging
@@ -19,32 +19,32 @@ _BATCH = 32
 
 
 def fill_if_empty(service: Service) -> int:
-    """Draws the demo into a catalogue without pictures, unless the settings say no; returns how many were added."""
+    """Add the demo images if the catalogue is empty and the settings allow it; returns the number of images."""
     if service.settings.demo == "off":
         return 0
-    # Other workers wait here for as long as one draws.
+    # Other workers wait for this lock while one of them draws.
     with service.database.begin(unlimited=True) as session:
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": Lock.DEMO.value})
         if not queries.is_empty(session):
             return 0
-        log.info("the catalogue is empty: drawing a demo into it, once (LOOKALIKE_DEMO=off leaves it empty)")
+        log.info("the catalogue is empty: adding demo images (set LOOKALIKE_DEMO=off to leave it empty)")
         try:
             return fill(service)
         except UnavailableError as error:
-            log.warning("the demo is left out until the next start: %s", error)
+            log.warning("adding demo images failed and is tried again at the next start: %s", error)
             return 0
 
 
 def fill(service: Service) -> int:
-    """Adds the demo pictures; returns how many."""
-    pictures, added = demo_pictures(), 0
-    while some := list(islice(pictures, _BATCH)):
-        service.ingest.add([_upload(picture) for picture in some])
-        added += len(some)
+    """Add the demo images; returns their number."""
+    images, added = demo_pictures(), 0
+    while batch := list(islice(images, _BATCH)):
+        service.ingest.add([_upload(image) for image in batch])
+        added += len(batch)
     return added
 
 
-def _upload(picture: DemoPicture) -> Upload:
+def _upload(demo: DemoPicture) -> Upload:
     data = io.BytesIO()
-    picture.image.save(data, "PNG")
-    return Upload(data.getvalue(), picture.key, {"label": picture.label, "metadata": dict(picture.metadata)})
+    demo.image.save(data, "PNG")
+    return Upload(data.getvalue(), demo.key, {"label": demo.label, "metadata": dict(demo.metadata)})

@@ -1,7 +1,7 @@
-"""Hats, from the front."""
+"""Drawings of hats, from the front."""
 
 from app.demo.curves import ellipse, mirrored, path
-from app.demo.parts import Make, Part, Sketch, both, fold, line, stitch
+from app.demo.parts import DrawVariant, Part, Sketch, both, fold, line, stitch
 
 
 def cap() -> Sketch:
@@ -21,19 +21,19 @@ def cap() -> Sketch:
     ]
 
 
-def beanie(tuft: bool) -> Sketch:
-    """Knitted, with a folded rim; with a tuft on top."""
+def beanie(pompom: bool) -> Sketch:
+    """Knitted, with a folded rim and optionally a pompom."""
     dome = mirrored(path((50, 26), (72, 26, 77, 48, 78, 66), (50, 70)))
     rim = mirrored(
         path((50, 60), (68, 60, 79, 57), (81.4, 58, 81, 62), (80.6, 70), (80.6, 73, 78, 73.4), (66, 76, 50, 76))
     )
     ribs = [line(path((50 + x, 57), (50 + x * 1.02, 78)), width=0.6, clip=rim) for x in range(-30, 31, 3)]
     knit = [fold(path((50 + x * 0.25, 26), (50 + x, 40, 50 + x * 1.1, 62)), dome, 1) for x in (-24, -12, 0, 12, 24)]
-    return [*(pom() if tuft else ()), Part(dome, bend=-4), *knit, Part(rim, "deep", lift=0.8), *ribs]
+    return [*(pom() if pompom else ()), Part(dome, bend=-4), *knit, Part(rim, "deep", lift=0.8), *ribs]
 
 
 def pom() -> Sketch:
-    """A fluffy ball: many small ones around a large one."""
+    """A pompom: small circles around a large one."""
     ring = ((0, -8), (5.6, -5.6), (8, 0), (5.6, 5.6), (-5.6, 5.6), (-8, 0), (-5.6, -5.6), (3, -8), (-3, -8))
     tufts = [Part(ellipse(50 + x, 20 + y, 3.6, 3.6), "trim", relief=0.4) for x, y in ring]
     return [*tufts, Part(ellipse(50, 20, 8.6, 8.6), "trim", relief=0.7)]
@@ -99,10 +99,10 @@ def sun_hat() -> Sketch:
     ]
 
 
-HATS: dict[str, Make] = {
+HATS: dict[str, DrawVariant] = {
     "cap": cap,
-    "beanie": lambda: beanie(tuft=False),
-    "bobble hat": lambda: beanie(tuft=True),
+    "beanie": lambda: beanie(pompom=False),
+    "bobble hat": lambda: beanie(pompom=True),
     "bucket hat": bucket,
     "fedora": fedora,
     "sun hat": sun_hat,

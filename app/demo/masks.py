@@ -1,7 +1,7 @@
-"""From a part's curve to the pixels that it covers.
+"""Rasterise parts to antialiased masks.
 
-A part is drawn as a polygon at three times the size and averaged down, which is what makes its edge smooth,
-in a window just large enough for it. Knows nothing of colours.
+A part is drawn as a polygon at three times the size and averaged down for smooth edges, in a window just large enough
+for it.
 """
 
 from collections.abc import Iterable
@@ -15,49 +15,49 @@ from app.demo.parts import Part
 from app.demo.patterns import Field
 
 SIZE = 320
-FINE = 3  # drawn at so many times the size
-COARSE = 4  # blurred at this fraction of it
-LEAST = 62.0  # units that a drawing is taken to span at least: small things are not blown up
-ROOM = 16  # pixels around a part for its light and its shadow
+FINE = 3  # supersampling factor of polygons
+COARSE = 4  # downscaling factor of blurs
+MIN_EXTENT = 62.0  # minimum extent of a drawing in units, so that small objects are not enlarged
+MARGIN = 16  # pixels around a part for its light and shadow
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where units lie on the picture.
+    """Transformation from drawing units to pixels.
 
     Attributes:
-        unit: pixels in a unit.
-        middle: the point that lies in the middle of the picture.
+        unit: pixels per unit.
+        middle: point, in units, at the centre of the image.
     """
 
     unit: float
     middle: tuple[float, float]
 
     def pixels(self, curve: Curve) -> Curve:
-        """Units to pixels."""
+        """Convert a curve from units to pixels."""
         pixels: Curve = (curve - np.array(self.middle)) * self.unit + SIZE / 2
         return pixels
 
     def grid(self, area: "Mask") -> tuple[Field, Field]:
-        """The units x (1, width) and y (height, 1) of the middles of a window's pixels."""
+        """Return the pixel centres of a window in units: x (1, width) and y (height, 1)."""
         at = (np.arange(SIZE, dtype=np.float32) + np.float32(0.5 - SIZE / 2)) / np.float32(self.unit)
         (width, height), (x, y) = area.image.size, np.array(self.middle, dtype=np.float32)
         return x + at[None, area.left : area.left + width], y + at[area.top : area.top + height, None]
 
 
 def fit(parts: Iterable[Part], share: float) -> Frame:
-    """Show a drawing in the middle, over at most this share of the picture."""
+    """Centre a drawing so that it spans at most this share of the image."""
     corners = [(part.curve.min(axis=0), part.curve.max(axis=0)) for part in parts if part.clip is None]
     low = np.min([corner for corner, _ in corners], axis=0)
     high = np.max([corner for _, corner in corners], axis=0)
     middle = (low + high) / 2
-    extent = max(float(np.max(high - low)), LEAST)
+    extent = max(float(np.max(high - low)), MIN_EXTENT)
     return Frame(SIZE * share / extent, (float(middle[0]), float(middle[1])))
 
 
 @dataclass(frozen=True)
 class Mask:
-    """How much of each pixel of a window a part covers, as an 8-bit image, and where the window lies."""
+    """Coverage of each pixel of a window, as an 8-bit image, and the window's position."""
 
     left: int
     top: int
@@ -65,10 +65,10 @@ class Mask:
 
 
 def mask(part: Part, frame: Frame) -> Mask:
-    """The pixels that a part covers."""
+    """Rasterise a part."""
     points, unit = frame.pixels(part.curve), frame.unit
-    room = ROOM if part.relief or part.lift else 2
-    left, top, right, bottom = _window(points, room + (part.width / 2 + 2 * part.soft) * unit)
+    margin = MARGIN if part.relief or part.lift else 2
+    left, top, right, bottom = _window(points, margin + (part.width / 2 + 2 * part.soft) * unit)
     size, corner = ((right - left) * FINE, (bottom - top) * FINE), np.array([left, top])
     image = Image.new("L", size)
     _trace(ImageDraw.Draw(image), (points - corner) * FINE, part, unit * FINE)
@@ -83,7 +83,7 @@ def mask(part: Part, frame: Frame) -> Mask:
 
 
 def union(masks: Iterable[Mask]) -> Mask:
-    """Several masks as one silhouette on the whole picture."""
+    """Merge masks into one silhouette of the size of the image."""
     whole = Image.new("L", (SIZE, SIZE))
     for part in masks:
         whole.paste(255, (part.left, part.top), part.image)
@@ -91,20 +91,20 @@ def union(masks: Iterable[Mask]) -> Mask:
 
 
 def blur(image: Image.Image, radius: float) -> Image.Image:
-    """Blur at a fraction of the size, where it is cheap; the image's sides are multiples of it."""
+    """Blur at a reduced size, for speed; the image's sides must be multiples of COARSE."""
     small = image.reduce(COARSE).filter(ImageFilter.GaussianBlur(radius / COARSE))
     return small.resize(image.size, Image.Resampling.BILINEAR)
 
 
-def _window(points: Curve, room: float) -> tuple[int, int, int, int]:
-    """The box around points with room on each side, within the picture, its sides multiples of COARSE."""
-    left, top = (max(0, int((low - room) // COARSE) * COARSE) for low in points.min(axis=0))
-    right, bottom = (min(SIZE, -int((-high - room) // COARSE) * COARSE) for high in points.max(axis=0))
+def _window(points: Curve, margin: float) -> tuple[int, int, int, int]:
+    """Return the bounding box of points with a margin, within the image, aligned to multiples of COARSE."""
+    left, top = (max(0, int((low - margin) // COARSE) * COARSE) for low in points.min(axis=0))
+    right, bottom = (min(SIZE, -int((-high - margin) // COARSE) * COARSE) for high in points.max(axis=0))
     return left, top, right, bottom
 
 
 def _trace(brush: ImageDraw.ImageDraw, points: Curve, part: Part, unit: float) -> None:
-    """Draw an area, a line or a dashed line."""
+    """Draw a filled area, a line or a dashed line."""
     fill = round(255 * part.opacity)
     if not part.width:
         brush.polygon(_flat(points), fill=fill)
@@ -117,7 +117,7 @@ def _trace(brush: ImageDraw.ImageDraw, points: Curve, part: Part, unit: float) -
 
 
 def dashes(points: Curve, length: float) -> list[Curve]:
-    """Cut a line into straight dashes with gaps as long as themselves between."""
+    """Split a line into straight dashes with gaps of the same length."""
     steps = points[1:] - points[:-1]
     along = np.concatenate([[0.0], np.cumsum(np.sqrt(steps[:, 0] ** 2 + steps[:, 1] ** 2))])
     starts = np.arange(length / 2, along[-1] - length, 2 * length)
@@ -127,6 +127,6 @@ def dashes(points: Curve, length: float) -> list[Curve]:
 
 
 def _flat(points: Curve) -> list[float]:
-    """x, y, x, y, ..."""
+    """Flatten points to x, y, x, y, ..."""
     flat: list[float] = points.ravel().tolist()
     return flat

@@ -1,7 +1,7 @@
-"""Mugs, from slightly above, with coffee in them."""
+"""Drawings of mugs with coffee, from slightly above."""
 
 from app.demo.curves import ellipse, mirrored, path
-from app.demo.parts import Make, Part, Sketch, floor, shine
+from app.demo.parts import DrawVariant, Part, Sketch, contact_shadow, shine
 
 HANDLES = {
     "round": path((70, 40), (92, 36, 92, 70, 68, 68)),
@@ -20,10 +20,7 @@ def mug(
     low: float,
     handle: str,
 ) -> Sketch:
-    """Handle, body, rim, coffee and steam.
-
-    `rim`, `belly` and `base` are half the widths at the top, the middle and the bottom.
-    """
+    """Handle, body, rim, coffee and steam; `rim`, `belly` and `base` are half-widths from top to bottom."""
     middle, depth = (top + low) / 2, rim * 0.2
     body = mirrored(
         path(
@@ -34,7 +31,7 @@ def mug(
         )
     )
     return [
-        floor(50 - base, 54 + base, low + 1.4),
+        contact_shadow(50 - base, 54 + base, low + 1.4),
         Part(HANDLES[handle], "deep", width=5, relief=0.8),
         Part(body, bend=depth),
         shine(
@@ -55,7 +52,7 @@ def mug(
 
 
 def steam(top: float) -> Sketch:
-    """Two wisps."""
+    """Two wisps of steam."""
     curves = [path((x, top - 3), (x - 5, top - 9, x + 4, top - 11, x, top - high)) for x, high in ((46, 19), (54, 15))]
     return [Part(curve, "light", width=1.8, soft=0.7, opacity=0.75, relief=0) for curve in curves]
 
@@ -66,7 +63,7 @@ def camp() -> Sketch:
     return [*mug(34, rim=24, belly=24, base=23, low=80, handle="ear"), rim]
 
 
-MUGS: dict[str, Make] = {
+MUGS: dict[str, DrawVariant] = {
     "straight": lambda: mug(32, rim=23, belly=23, base=22, low=82, handle="round"),
     "tapered": lambda: mug(32, rim=25, belly=22, base=17, low=82, handle="ear"),
     "rounded": lambda: mug(38, rim=22, belly=28, base=15, low=80, handle="ring"),

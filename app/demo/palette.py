@@ -1,6 +1,6 @@
-"""The demo catalogue's colours: fourteen that go together, what each combines with, and the walls behind.
+"""Colours of the demo catalogue: fourteen shades with matching partners, materials and walls.
 
-A colourway gives every role in a drawing (cloth, trim, sole, ...) its colour. Knows nothing of shapes.
+A colourway maps every role in a drawing (cloth, trim, sole, ...) to its colour.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Shade:
-    """A colour for sale, and the names of those that it combines with."""
+    """A product colour, and the names of its matching accents."""
 
     code: str
     partners: tuple[str, str]
@@ -50,19 +50,19 @@ MATERIALS = {
 
 
 def colour(code: str) -> Colour:
-    """Read `rrggbb`."""
+    """Parse `rrggbb`."""
     red, green, blue = bytes.fromhex(code)
     return red, green, blue
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """Blend, with `share` of the second."""
+    """Blend two colours, with `share` of the second."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def colourway(name: str, partner: str) -> Mapping[str, Colour]:
-    """The colour of every role, from the main colour and the one that it is combined with."""
+    """Return the colour of every role, from a shade and its partner."""
     materials = {role: colour(code) for role, code in MATERIALS.items()}
     base, shadow = colour(SHADES[name].code), materials["shadow"]
     return materials | {

@@ -1,7 +1,4 @@
-"""What a drawing is made of: parts, from back to front, and the few that every drawing needs.
-
-Knows the names of colour roles, not colours, and nothing of pixels.
-"""
+"""Parts of a drawing, and helpers for common ones: lines, stitches, folds, reflections."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +12,16 @@ class Part:
 
     Attributes:
         curve: its outline; or, with a `width`, the line itself.
-        ink: the role that gives its colour; `cloth` carries the pattern.
+        ink: colour role; `cloth` also has the pattern.
         width: of a line, in units; 0 fills the outline.
-        dash: length of a stitch and of the gap after it; 0 is an unbroken line.
-        clip: an outline outside which nothing is painted.
-        relief: how much light its roundness catches.
-        lift: how dark its shadow on what lies behind it is.
-        soft: how far its edge is blurred, in units: folds and reflections.
-        opacity: how much of it is seen.
-        slope: how far the pattern drops with each unit to the right, as on a sleeve.
-        bend: how far the pattern hangs down in the middle, as around a cylinder.
+        dash: length of a stitch and of the gap after it, in units; 0 is a solid line.
+        clip: outline outside which nothing is drawn.
+        relief: strength of the shading as a rounded surface.
+        lift: darkness of its shadow on the parts behind it.
+        soft: blur radius of its edge, in units, for folds and reflections.
+        opacity: from 0 to 1.
+        slope: descent of the pattern per unit to the right, as on a sleeve.
+        bend: sag of the pattern in the middle, in units, as around a cylinder.
     """
 
     curve: Curve
@@ -41,15 +38,15 @@ class Part:
 
     @property
     def solid(self) -> bool:
-        """Whether it casts a shadow on the wall."""
+        """Whether the part casts a shadow on the wall."""
         return not self.soft and self.opacity == 1
 
 
 Sketch = Sequence[Part]
 """Parts from back to front."""
 
-Make = Callable[[], Sketch]
-"""Gives the drawing of one variant of a product."""
+DrawVariant = Callable[[], Sketch]
+"""Function that draws one variant of a product."""
 
 
 def line(curve: Curve, ink: str = "stitch", width: float = 0.5, clip: Curve | None = None) -> Part:
@@ -72,13 +69,13 @@ def shine(curve: Curve, clip: Curve, width: float = 2) -> Part:
     return Part(curve, "light", width=width, clip=clip, relief=0, soft=0.7, opacity=0.4)
 
 
-def floor(left: float, right: float, y: float) -> Part:
-    """The contact shadow of something that stands."""
+def contact_shadow(left: float, right: float, y: float) -> Part:
+    """The shadow on the ground below a standing object."""
     oval = ellipse((left + right) / 2, y, (right - left) / 2, 2.2)
     return Part(oval, "shadow", relief=0, soft=1.6, opacity=0.42)
 
 
 def both(part: Part) -> Sketch:
-    """A part on the right and its mirror image on the left."""
+    """A part on the right, and its mirror image on the left."""
     clip = None if part.clip is None else flip(part.clip)
     return [part, replace(part, curve=flip(part.curve), clip=clip, slope=-part.slope)]

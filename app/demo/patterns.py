@@ -1,8 +1,8 @@
-"""What is printed on the cloth: each pattern says how much of the second colour a point has.
+"""Fabric patterns: functions from coordinates to the weight of the second colour.
 
-A pattern takes coordinates in units and gives weights, float32 of their common shape. Edges are soft, so that
-they are smooth at the size drawn. Only arithmetic that IEEE 754 rounds in one way is used, no sines or
-powers: the pixels are the same on every machine. Knows nothing of shapes.
+A pattern takes coordinates in units and returns float32 weights of their broadcast shape. Edges are soft, for smooth
+pixels. Only operations whose rounding IEEE 754 specifies are used, no sines or powers, so that the pixels are the same
+on every machine.
 """
 
 from collections.abc import Callable
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 Field = NDArray[np.float32]
 Pattern = Callable[[Field, Field], Field]
 
-EDGE = np.float32(0.35)  # units over which one colour turns into the other
+EDGE = np.float32(0.35)  # width of the transition between the colours, in units
 
 
 def inside(distance: Field) -> Field:
-    """Turn a signed distance in units (negative is inside) into a weight with a smooth edge."""
+    """Convert a signed distance in units (negative inside) to a weight with a smooth edge."""
     weight: Field = np.clip(np.float32(0.5) - distance / EDGE, 0, 1)
     return weight
 
 
 def wave(at: Field, period: float) -> Field:
-    """The distance to the nearest multiple of the period: a triangle wave from 0 to half a period."""
+    """Triangle wave from 0 to half a period: the distance to the nearest multiple of the period."""
     half = np.float32(period / 2)
     distance: Field = np.abs((at + half) % np.float32(period) - half)
     return distance
 
 
 def plain(x: Field, y: Field) -> Field:
-    """One colour."""
+    """No pattern."""
     return np.zeros_like(x + y)
 
 
@@ -66,7 +66,7 @@ def zigzag(x: Field, y: Field) -> Field:
 
 
 def block(x: Field, y: Field) -> Field:
-    """The lower part in the second colour."""
+    """Two blocks, the lower one in the second colour."""
     return inside(np.float32(54) - y) + 0 * x
 
 

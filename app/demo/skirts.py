@@ -1,7 +1,7 @@
-"""Skirts, laid flat."""
+"""Drawings of skirts, laid flat."""
 
 from app.demo.curves import Curve, ellipse, mirrored, path
-from app.demo.parts import Make, Part, Sketch, fold, line, stitch
+from app.demo.parts import DrawVariant, Part, Sketch, fold, line, stitch
 from app.demo.trousers import TOP, waistband
 
 
@@ -18,7 +18,7 @@ def skirt_shape(hip: float, hem: float, width: float) -> Curve:
 
 
 def skirt(shape: Curve, hem: float, extra: Sketch = ()) -> Sketch:
-    """A skirt with its waistband, hem and what a variant adds."""
+    """A skirt with waistband, hem and the parts of a variant."""
     behind, band = waistband()
     seam = path((10, hem - 6.4), (50, hem - 0.6, 90, hem - 6.4))
     return [behind, Part(shape, bend=2.5, lift=0.3), stitch(seam, shape), *extra, band]
@@ -81,7 +81,7 @@ def tiered_skirt() -> Sketch:
     return [behind, *tiers, band]
 
 
-SKIRTS: dict[str, Make] = {
+SKIRTS: dict[str, DrawVariant] = {
     "a-line": lambda: flared(66, 80, 5),
     "midi": lambda: flared(86, 82, 6),
     "pleated": lambda: flared(70, 84, 11, sharp=True),

@@ -1,7 +1,7 @@
-"""Sneakers, from the side, toes to the right."""
+"""Drawings of sneakers, from the side, toes to the right."""
 
 from app.demo.curves import Curve, ellipse, path
-from app.demo.parts import Make, Part, Sketch, floor, fold, line, stitch
+from app.demo.parts import DrawVariant, Part, Sketch, contact_shadow, fold, line, stitch
 
 
 def upper(collar: float = 42, tongue: float = 36) -> Curve:
@@ -66,7 +66,7 @@ def sneaker(
     thick: float = 7,
     rise: float = 0,
 ) -> Sketch:
-    """Floor, tongue, upper, its panels, rows of laces, what a variant adds, sole."""
+    """Contact shadow, tongue, upper with panels, laces, the parts of a variant, sole."""
     shape = upper(collar, tongue)
     flap = path((37, 48), (37, tongue - 3), (40, tongue - 6.4, 45, tongue - 4), (50, 46), (46, 52))
     opening = path((14.6, collar - 0.4), (24, collar - 2.6, 38.6, tongue), (32, collar + 7, 22, collar + 4))
@@ -75,7 +75,7 @@ def sneaker(
     stay = path((39.4, tongue + 2), (45, 47, 52, 51.6, 62, 55.6), (58, 61, 52, 61), (42, 56, 36, 47))
     eyelets = [Part(stay, "deep", clip=shape, relief=0.5, lift=0.3), *laces(rows, tongue + 1.4)]
     return [
-        floor(10, 92, 67 + thick),
+        contact_shadow(10, 92, 67 + thick),
         Part(opening, "inside", relief=0.3),
         Part(flap, "pale", relief=0.8),
         Part(shape, bend=-1, lift=0.3),
@@ -144,7 +144,7 @@ def runner() -> Sketch:
     return sneaker([wave()], rows=5, thick=8, rise=5)
 
 
-SNEAKERS: dict[str, Make] = {
+SNEAKERS: dict[str, DrawVariant] = {
     "low": lambda: sneaker(bars(), rows=5),
     "high top": high_top,
     "runner": runner,

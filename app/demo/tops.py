@@ -1,18 +1,18 @@
-"""T-shirts and longsleeves, laid flat."""
+"""Drawings of T-shirts and longsleeves, laid flat."""
 
 from functools import partial
 
 from app.demo.curves import Curve, box, ellipse, join, mirrored, path
-from app.demo.parts import Make, Part, Sketch, both, fold, line, stitch
+from app.demo.parts import DrawVariant, Part, Sketch, both, fold, line, stitch
 
 
 def round_neck(depth: float) -> Curve:
-    """The right half of a round opening, from the middle to the shoulder."""
+    """The right half of a round neckline, from the middle to the shoulder."""
     return path((50, 15 + depth), (55.5, 15 + depth, 58, 15 + depth * 0.6, 59.2, 14.2))
 
 
 def v_neck(depth: float) -> Curve:
-    """The right half of a pointed one."""
+    """The right half of a V-shaped neckline."""
     return path((50, 15 + depth), (56, 15 + depth * 0.5, 59.2, 14.2))
 
 
@@ -29,7 +29,7 @@ def bodice(neck: Curve, hem: float) -> Curve:
 
 
 def behind_neck(depth: float) -> Sketch:
-    """The inside of the back, seen through the neck, with its label."""
+    """The inside of the back with its label, visible through the neckline."""
     inside = path((41, 14.2), (50, 17, 59, 14.2), (60, 18), (50, 19 + depth), (40, 18))
     return [
         Part(inside, "inside", relief=0.4),
@@ -62,7 +62,7 @@ def long_sleeve(cuff: str = "deep") -> Sketch:
 
 
 def creases(front: Curve, hem: float) -> Sketch:
-    """How the cloth of a top lies."""
+    """Creases in the front of a top."""
     curves = [
         path((71, 41), (65, 48, 63, 58)),
         path((29, 41), (36, 47, 38.5, 54)),
@@ -72,7 +72,7 @@ def creases(front: Curve, hem: float) -> Sketch:
 
 
 def top(sleeves: Sketch, neck: Curve, collar: str = "deep", hem: float = 83, extra: Sketch = ()) -> Sketch:
-    """Sleeves, front, collar and what a variant adds."""
+    """Sleeves, front, collar and the parts of a variant."""
     front = bodice(neck, hem)
     seam = path((20, hem - 3.4), (50, hem - 0.6, 80, hem - 3.4))
     outside = path((59.2, 14), (76, 20), (76, 60), (24, 60), (24, 20), (40.8, 14), (50, 17, 59.2, 14))
@@ -100,7 +100,7 @@ def buttons(x: float, first: float, last: float, step: float) -> Sketch:
 
 
 def shirt_collar(ink: str = "deep") -> Sketch:
-    """Two points and the band between them."""
+    """The two leaves of a shirt collar."""
     leaf = path((59.4, 13.4), (61, 15), (61.4, 22, 59, 27.4), (54, 25, 50, 21.6), (56, 19, 59.4, 13.4))
     return both(Part(leaf, ink, lift=0.5, relief=0.6))
 
@@ -174,14 +174,14 @@ def cardigan() -> Sketch:
     )
 
 
-T_SHIRTS: dict[str, Make] = {
+T_SHIRTS: dict[str, DrawVariant] = {
     "crew neck": partial(top, short_sleeve(), round_neck(8)),
     "v-neck": partial(top, short_sleeve(), v_neck(12)),
     "pocket": partial(top, short_sleeve(drop=3), round_neck(7.4), extra=pocket()),
     "ringer": partial(top, short_sleeve("trim"), round_neck(8), "trim"),
     "polo": polo,
 }
-LONGSLEEVES: dict[str, Make] = {
+LONGSLEEVES: dict[str, DrawVariant] = {
     "sweater": sweater,
     "turtleneck": turtleneck,
     "hoodie": hoodie,

@@ -1,7 +1,7 @@
-"""Trousers and shorts, laid flat."""
+"""Drawings of trousers and shorts, laid flat."""
 
 from app.demo.curves import Curve, box, ellipse, mirrored, path
-from app.demo.parts import Make, Part, Sketch, both, fold, line, stitch
+from app.demo.parts import DrawVariant, Part, Sketch, both, fold, line, stitch
 
 TOP = 11.0
 
@@ -21,7 +21,7 @@ def leg(hip: float, knee: float, inner: float, outer: float, hem: float, *, crot
 
 
 def waistband() -> Sketch:
-    """A band around the waist, the inside of its back above it."""
+    """A waistband, with the inside of its back above it."""
     behind = mirrored(path((50, TOP - 2), (60, TOP - 2, 65.4, TOP - 0.4), (65.4, TOP + 3), (50, TOP + 4)))
     band = mirrored(
         path(
@@ -57,7 +57,7 @@ def drawstring() -> Sketch:
 
 
 def legs(shape: Curve, hem: float, front: Sketch, extra: Sketch = ()) -> Sketch:
-    """Two legs with creases and hems, a waistband, and what a variant adds."""
+    """Two legs with creases and hems, a waistband, and the parts of a variant."""
     inner, outer = shape[shape[:, 1] >= hem - 0.01, 0].min(), shape[shape[:, 1] >= hem - 0.01, 0].max()
     middle = (inner + outer) / 2
     lying = [
@@ -119,14 +119,14 @@ def frilled_shorts() -> Sketch:
     return legs(shape, 56, drawstring(), [p for part in (Part(frill, lift=0.6, slope=-0.04),) for p in both(part)])
 
 
-TROUSERS: dict[str, Make] = {
+TROUSERS: dict[str, DrawVariant] = {
     "straight": lambda: legs(leg(70, 68, 53.4, 67.6, 90), 90, jeans_details()),
     "slim": lambda: legs(leg(69, 65, 54.4, 63.6, 90), 90, jeans_details()),
     "wide": lambda: legs(leg(71, 74, 52.2, 77, 90), 90, jeans_details("light")),
     "joggers": joggers,
     "cargo": lambda: legs(leg(71, 70, 53.4, 70, 90), 90, jeans_details(), cargo(50, 65)),
 }
-SHORTS: dict[str, Make] = {
+SHORTS: dict[str, DrawVariant] = {
     "chino": lambda: legs(leg(71, 74, 51.8, 75, 60, crotch=44), 60, jeans_details()),
     "sport": sport_shorts,
     "bermuda": lambda: legs(leg(70.5, 72, 52.6, 72.6, 72, crotch=44), 72, jeans_details("light")),

@@ -1,7 +1,7 @@
-"""Pieces of work and their stages, and who hears of them.
+"""Instrumentation hooks: timed operations with stages, and observers that are notified of them.
 
-A search or an addition names its stages here, which times them. Metrics and traces are observers: they hear of every
-piece of work that ends, and of the pictures that are refused. Knows nothing of what they make of it.
+Searches and ingests time their stages here. Metrics and tracing are observers, notified of every finished operation
+and every rejected image.
 """
 
 import time
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Work:
-    """A piece of work under way.
+    """An operation under way.
 
     Attributes:
-        name: what is done, such as `search`.
+        name: kind of operation, such as `search`.
         stages: milliseconds by stage.
-        facts: what else is to be said of it.
+        facts: further attributes for metrics and traces.
     """
 
     name: str
@@ -28,68 +28,68 @@ class Work:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times a stage; one that is entered twice counts together."""
-        begun = time.perf_counter()
+        """Time a stage; the times of a stage that is entered twice are added."""
+        start = time.perf_counter()
         try:
             with self.observers.during(name):
                 yield
         finally:
-            self.stages[name] = self.stages.get(name, 0.0) + 1000 * (time.perf_counter() - begun)
+            self.stages[name] = self.stages.get(name, 0.0) + 1000 * (time.perf_counter() - start)
 
     def total(self) -> dict[str, float]:
-        """Returns the milliseconds of the stages, and those of everything so far."""
+        """Return the milliseconds of each stage, and of the operation so far as `total`."""
         return {**self.stages, "total": 1000 * (time.perf_counter() - self.started)}
 
 
 class Observer:
-    """Hears of work, in the thread that does it; what it does not ask for it does not hear."""
+    """Base class of observers, called in the thread that does the work. Methods do nothing unless overridden."""
 
     def during(self, _name: str, /) -> AbstractContextManager[object]:
-        """Returns what is entered when a piece of work or a stage begins, and left when it ends."""
+        """Return a context manager to enter for the duration of an operation or a stage."""
         return nullcontext()
 
     def ended(self, work: Work) -> None:
-        """Hears of a piece of work that has done what it was to do, before what `during` returned for it is left."""
+        """Called when an operation has succeeded, before the context manager from `during` exits."""
 
     def refused(self, code: str) -> None:
-        """Hears of a picture that cannot be used; see `PictureRefusedError.code`."""
+        """Called when an image is rejected, with `PictureRefusedError.code`."""
 
 
 class Observers(Observer):
-    """All who hear of the service's work."""
+    """Observer that forwards to all registered observers."""
 
     def __init__(self) -> None:
         self._all: list[Observer] = []
 
     def add(self, observer: Observer) -> None:
-        """Has another one hear of what is done from now on."""
+        """Register an observer."""
         self._all.append(observer)
 
     @contextmanager
     def work(self, name: str) -> Iterator[Work]:
-        """Tells of a piece of work, for the length of the block."""
+        """Observe an operation for the length of the block; `ended` is called only if it succeeds."""
         work = Work(name, self)
         with self.during(name):
             yield work
             self.ended(work)
 
     def during(self, name: str, /) -> AbstractContextManager[object]:
-        """Tells that something goes on, for the length of the block."""
-        # Mostly there is one, and a search has many stages.
-        return self._all[0].during(name) if len(self._all) == 1 else self._together(name)
+        """Enter `during` of all observers for the length of the block."""
+        # Fast path: usually there is one observer, and a search has many stages.
+        return self._all[0].during(name) if len(self._all) == 1 else self._during_all(name)
 
     def ended(self, work: Work) -> None:
-        """Tells that a piece of work has done what it was to do."""
+        """Notify all observers that an operation has succeeded."""
         for observer in self._all:
             observer.ended(work)
 
     def refused(self, code: str) -> None:
-        """Tells that a picture cannot be used."""
+        """Notify all observers that an image was rejected."""
         for observer in self._all:
             observer.refused(code)
 
     @contextmanager
-    def _together(self, name: str) -> Iterator[None]:
+    def _during_all(self, name: str) -> Iterator[None]:
         with ExitStack() as stack:
             for observer in self._all:
                 stack.enter_context(observer.during(name))

@@ -1,11 +1,11 @@
-"""How the log looks: sentences for people, or one JSON object a line for programs.
+"""Log formatters: text for terminals, or one JSON object per line.
 
-Messages hold what others wrote: names of files, keys, addresses. As text a message is one line with its control
-characters escaped, and a traceback is indented, so that neither can be taken for a line of the log or steer a terminal;
-as JSON the same holds by itself.
+Messages contain untrusted text such as file names, keys and addresses. In text format, control characters in messages
+are escaped and tracebacks are indented, so that they can neither forge a log line nor send escape sequences to a
+terminal. JSON escapes them by itself.
 
-What is known of the request that a line belongs to stands in `ABOUT`, and goes with every line that is written
-meanwhile, in whatever thread the request is worked on.
+The context variable `ABOUT` holds attributes of the current request, such as its id. They are added to every line that
+is logged while the request is handled, in any thread.
 """
 
 import json
@@ -29,36 +29,36 @@ ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyT
 
 
 class Plain(logging.Formatter):
-    """Messages and tracebacks with control characters escaped."""
+    """Formatter that escapes control characters in messages and tracebacks."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Returns a line."""
+        """Format a record as one line."""
         return super().formatMessage(_escaped(record))
 
     def formatException(self, ei: Any) -> str:
-        """Returns a traceback, indented."""
+        """Format a traceback, indented."""
         return _indented(super().formatException(ei))
 
 
 class Text(DefaultFormatter):
-    """Sentences, as uvicorn writes them, and the id of the request where there is one."""
+    """uvicorn's text format with control characters escaped and the request id appended."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Returns a line."""
+        """Format a record as one line."""
         line = super().formatMessage(_escaped(record))
         request_id = ABOUT.get().get(REQUEST_ID)
         return line if request_id is None else f"{line} [{request_id}]"
 
     def formatException(self, ei: Any) -> str:
-        """Returns a traceback, indented."""
+        """Format a traceback, indented."""
         return _indented(super().formatException(ei))
 
 
 class Json(logging.Formatter):
-    """An object a line: time, level, logger and message, what is known of the request, and what went wrong."""
+    """JSON Lines format: time, level, logger, message, process, request attributes, extra fields and exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Returns a line."""
+        """Format a record as one line."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -74,12 +74,12 @@ class Json(logging.Formatter):
 
 
 def _escaped(record: logging.LogRecord) -> logging.LogRecord:
-    """Returns a record whose message has its control characters escaped."""
-    shown = copy(record)
-    shown.message = escape_controls(record.getMessage())
-    # uvicorn's own colours within a message could not be told from those of others; the level keeps its colour.
-    shown.__dict__.pop("color_message", None)
-    return shown
+    """Return a copy of the record with control characters in the message escaped."""
+    escaped = copy(record)
+    escaped.message = escape_controls(record.getMessage())
+    # uvicorn's colours within a message cannot be distinguished from injected ones; the level keeps its colour.
+    escaped.__dict__.pop("color_message", None)
+    return escaped
 
 
 def _indented(traceback: str) -> str:
@@ -87,7 +87,7 @@ def _indented(traceback: str) -> str:
 
 
 def configuration(form: Form) -> dict[str, Any]:
-    """Returns what `logging.config.dictConfig` makes such a log of; `auto` is text on a terminal, else JSON."""
+    """Return the configuration for `logging.config.dictConfig`; `auto` is text on a terminal, else JSON."""
     if form == "auto":
         form = "text" if sys.stderr.isatty() else "json"
     formatters = {

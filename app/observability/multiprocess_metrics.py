@@ -1,7 +1,7 @@
-"""The folder in which the worker processes of one server count together, a file of each process for each kind.
+"""Shared folder for prometheus_client's multiprocess mode: one file per worker process and kind of metric.
 
-prometheus_client looks at `VARIABLE` when it is imported, so the folder has to be there before, and this file imports
-nothing of it. What a worker that died has done stays counted, what it was doing does not.
+prometheus_client reads `VARIABLE` when it is imported, so the folder must exist before, and this module does not import
+prometheus_client. Counters of a dead worker are kept, its gauges are removed.
 """
 
 import fcntl
@@ -18,23 +18,23 @@ from app.common.processes import is_alive
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "lookalike-metrics-"
-# Who has just made a folder may not have its lock yet.
-_YOUNG_S = 60.0
+# A process that has just created its folder may not hold the lock yet.
+_MIN_AGE_S = 60.0
 
 
 @contextmanager
 def shared_folder() -> Iterator[Path]:
-    """Has processes that start within the block count together, and deletes what they counted at its end.
+    """Set up a folder for the processes that start within the block, and delete it afterwards.
 
-    Folders of servers that were killed go too: nobody holds their locks. A folder that somebody has chosen with
-    `VARIABLE` is theirs to care for.
+    Folders of killed servers, whose locks are free, are deleted too. A folder that is already set in `VARIABLE` is used
+    and not deleted.
     """
     if VARIABLE in os.environ:
         yield Path(os.environ[VARIABLE])
         return
-    # In memory where /tmp is; what is in it means nothing after a restart.
-    made = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
-    with made as folder, (Path(folder) / "lock").open("w") as lock:
+    # In /tmp, which may be in memory: the content is useless after a restart.
+    temporary = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+    with temporary as folder, (Path(folder) / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         remove_abandoned(Path(folder).parent)
         os.environ[VARIABLE] = folder
@@ -45,16 +45,16 @@ def shared_folder() -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Deletes the folders of servers that are no more."""
-    for lock in parent.glob(f"{PREFIX}*/lock"):
-        with suppress(OSError), lock.open("r+") as opened:
-            state = os.fstat(opened.fileno())
-            if state.st_uid == os.getuid() and time.time() - state.st_mtime > _YOUNG_S and _is_free(opened):
-                shutil.rmtree(lock.parent)
+    """Delete the folders of servers that no longer run."""
+    for path in parent.glob(f"{PREFIX}*/lock"):
+        with suppress(OSError), path.open("r+") as lock:
+            status = os.fstat(lock.fileno())
+            if status.st_uid == os.getuid() and time.time() - status.st_mtime > _MIN_AGE_S and _is_free(lock):
+                shutil.rmtree(path.parent)
 
 
 def forget_the_dead(folder: Path) -> None:
-    """Leaves out from now on what processes that have died were doing."""
+    """Delete the gauge files of dead processes."""
     for file in folder.glob("gauge_live*.db"):
         if not is_alive(int(file.stem.rpartition("_")[2])):
             file.unlink(missing_ok=True)

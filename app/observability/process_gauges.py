@@ -1,7 +1,7 @@
-"""Prometheus metrics of what is: how large the catalogue is, how far behind an index, what waits, what is under way.
+"""Prometheus gauges of the current state: catalogue size, index lag, queue lengths, jobs and reindexing.
 
-What each process knows of itself it looks up every second (`Gauges`), so that whichever is asked knows it of all.
-What the database knows is asked for when somebody wants to see it (`Catalogue`).
+Each process updates its own gauges every second (`Gauges`), so that the process that serves /metrics has those of all.
+Values from the database are read on each scrape (`Catalogue`).
 """
 
 import logging
@@ -24,28 +24,28 @@ from app.model_switch.active import OpenGeneration
 
 log = logging.getLogger(__name__)
 
-_EVERY_S = 1.0
-# What the values of several processes make together; those of processes that have ended are left out.
-_Together = Literal["livesum", "livemin", "livemostrecent"]
+_INTERVAL_S = 1.0
+# How prometheus_client combines the values of several live processes.
+_MultiprocessMode = Literal["livesum", "livemin", "livemostrecent"]
 
 
 class Gauges:
-    """A thread that looks every second how this process is, while the block lasts."""
+    """Context manager with a thread that updates this process's gauges every second."""
 
     def __init__(self, registry: CollectorRegistry, service: Service) -> None:
         self._registry, self._service = registry, service
-        self._ending, self._all = threading.Event(), list[Gauge]()
-        self._workers = self._gauge("workers", "Processes that serve.", "livesum")
+        self._stopping, self._all = threading.Event(), list[Gauge]()
+        self._workers = self._gauge("workers", "Server processes.", "livesum")
         self._images = self._gauge("images", "Images in the index.", "livemostrecent")
         self._applied = self._gauge(
-            "applied_seq", "The last change that the index of the process furthest behind has.", "livemin"
+            "applied_seq", "Last catalogue change applied to the index, in the process furthest behind.", "livemin"
         )
         self._codes = self._gauge(
-            "codes_bytes", "Bytes of memory that codes take in each process, or in Milvus.", "livemostrecent"
+            "codes_bytes", "Memory of the codes in each process, or in Milvus, in bytes.", "livemostrecent"
         )
-        self._vectors = self._gauge("vectors_bytes", "Bytes of F7, wherever it is kept.", "livemostrecent")
-        self._waiting = self._gauge("encoder_queued_images", "Images that wait to be encoded.", "livesum")
-        self._connections = self._gauge("database_connections_in_use", "Connections to the database in use.", "livesum")
+        self._vectors = self._gauge("vectors_bytes", "Size of F7 on disk or in Milvus, in bytes.", "livemostrecent")
+        self._waiting = self._gauge("encoder_queued_images", "Images waiting to be encoded.", "livesum")
+        self._connections = self._gauge("database_connections_in_use", "Database connections in use.", "livesum")
         self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
 
     def __enter__(self) -> "Gauges":
@@ -54,16 +54,16 @@ class Gauges:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ending.set()
+        self._stopping.set()
         self._thread.join()
         for gauge in self._all:
             self._registry.unregister(gauge)
 
     def look(self) -> None:
-        """Notes how this process is now."""
-        self._service.handover.do(self._note)
+        """Set the gauges to the current values."""
+        self._service.handover.do(self._update)
 
-    def _note(self, now: OpenGeneration) -> None:
+    def _update(self, now: OpenGeneration) -> None:
         pool = self._service.database.engine.pool
         self._workers.set(1)
         self._images.set(len(now.index))
@@ -74,33 +74,33 @@ class Gauges:
         self._connections.set(pool.checkedout() if isinstance(pool, QueuePool) else 0)
 
     def _run(self) -> None:
-        while not self._ending.wait(_EVERY_S):
+        while not self._stopping.wait(_INTERVAL_S):
             try:
                 self.look()
             except LookalikeError as error:
-                # Requests say so themselves; here it is only tried again.
-                log.info("cannot look how this process is: %s", error)
-            except Exception:  # nobody would start this thread again, and gauges would show old numbers unnoticed
-                log.exception("cannot look how this process is")
+                # Requests report the same error; try again at the next interval.
+                log.info("updating the process gauges failed: %s", error)
+            except Exception:  # if the thread ended, the gauges would silently keep old values
+                log.exception("updating the process gauges failed")
 
-    def _gauge(self, name: str, about: str, together: _Together) -> Gauge:
-        made = Gauge(f"lookalike_{name}", about, registry=self._registry, multiprocess_mode=together)
-        self._all.append(made)
-        return made
+    def _gauge(self, name: str, documentation: str, mode: _MultiprocessMode) -> Gauge:
+        gauge = Gauge(f"lookalike_{name}", documentation, registry=self._registry, multiprocess_mode=mode)
+        self._all.append(gauge)
+        return gauge
 
 
 class Catalogue:
-    """What the database and the disk say when they are asked; without the database, that it does not answer."""
+    """Prometheus collector for the catalogue, jobs, reindexing and free disk space; `database_up` is 0 on failure."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def render(self) -> bytes:
-        """Returns it in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Asks."""
+        """Query the database and the disk."""
         try:
             with self._service.database.asking() as session:
                 seq, under_way = queries.last_change(session), jobs.under_way(session)
@@ -109,11 +109,11 @@ class Catalogue:
             yield _database_up(0)
         else:
             yield _database_up(1)
-            yield _metric("catalogue_seq", "The last change to the catalogue.", seq)
-            yield from _of_jobs(under_way)
-            yield from _of_reencoding(filling)
+            yield _metric("catalogue_seq", "Number of the last change to the catalogue.", seq)
+            yield from _job_metrics(under_way)
+            yield from _reindex_metrics(filling)
         free = shutil.disk_usage(self._service.settings.data_dir).free
-        yield _metric("disk_free_bytes", "Bytes free where pictures and vectors lie.", free)
+        yield _metric("disk_free_bytes", "Free space on the data folder's disk, in bytes.", free)
         yield self._info()
 
     def _info(self) -> Metric:
@@ -127,17 +127,17 @@ def _database_up(value: int) -> Metric:
     return _metric("database_up", "Whether the database answers.", value)
 
 
-def _of_jobs(under_way: UnderWay) -> Iterator[Metric]:
-    yield _metric("jobs_running", "Jobs that have not ended.", under_way.jobs)
-    yield _metric("jobs_entries", "Entries of those jobs, as far as they are counted.", under_way.entries)
-    yield _metric("jobs_processed_entries", "Entries of those jobs that are processed.", under_way.settled)
+def _job_metrics(under_way: UnderWay) -> Iterator[Metric]:
+    yield _metric("jobs_running", "Unfinished jobs.", under_way.jobs)
+    yield _metric("jobs_entries", "Entries of unfinished jobs, as far as they have been counted.", under_way.entries)
+    yield _metric("jobs_processed_entries", "Processed entries of unfinished jobs.", under_way.settled)
 
 
-def _of_reencoding(filling: Filling | None) -> Iterator[Metric]:
+def _reindex_metrics(filling: Filling | None) -> Iterator[Metric]:
     done, total = (filling.processed, filling.total) if filling is not None else (0, 0)
-    yield _metric("reindex_images", "Images of a catalogue that is being reindexed; 0 if none is.", total)
-    yield _metric("reindex_processed_images", "Images of it that are encoded.", done)
+    yield _metric("reindex_images", "Images to reindex; 0 if no reindexing is in progress.", total)
+    yield _metric("reindex_processed_images", "Images that have been reindexed.", done)
 
 
-def _metric(name: str, about: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"lookalike_{name}", about, value=value)
+def _metric(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"lookalike_{name}", documentation, value=value)

@@ -1,7 +1,7 @@
-"""Requests, searches, additions and their stages as spans of OpenTelemetry; the only file that knows of it.
+"""OpenTelemetry spans of requests, searches, ingests and their stages; the only module that imports OpenTelemetry.
 
-A span's parent is whatever is current in its context: the stage of a search belongs to the search, the search to the
-request, and the request to the trace that its header `traceparent` names (W3C Trace Context).
+A span's parent is the current span of its context: the search for a stage, the request for a search, and for a request
+the remote span in its `traceparent` header (W3C Trace Context).
 """
 
 import os
@@ -33,11 +33,11 @@ class RequestSpan:
 
     @property
     def trace_id(self) -> str:
-        """The trace's number, 32 hexadecimal digits."""
+        """The trace id, 32 hexadecimal digits."""
         return trace.format_trace_id(self._span.get_span_context().trace_id)
 
     def answered(self, method: str, route: str, status: int) -> None:
-        """Notes how the request was answered; what went wrong here is an error, what was asked wrongly is none."""
+        """Set route and status of the response; 5xx is an error, 4xx is not."""
         self._span.update_name(f"{method} {route}")
         self._span.set_attributes({"http.route": route, "http.response.status_code": status})
         if status >= _SERVER_ERRORS:
@@ -45,7 +45,7 @@ class RequestSpan:
 
 
 class Tracing(Observer):
-    """Makes spans and hands them to a provider."""
+    """Observer that creates spans with a tracer provider."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -53,7 +53,7 @@ class Tracing(Observer):
 
     @contextmanager
     def request(self, scope: Scope) -> Iterator[RequestSpan]:
-        """Makes the span of a request, for the length of the block."""
+        """Start the span of a request for the length of the block."""
         parent = extract(dict(Headers(scope=scope)))
         attributes = {"http.request.method": scope["method"], "url.path": scope["path"], "url.scheme": scope["scheme"]}
         with self._tracer.start_as_current_span(
@@ -63,12 +63,12 @@ class Tracing(Observer):
 
     @contextmanager
     def during(self, name: str, /) -> Iterator[None]:
-        """Makes the span of a piece of work or of a stage."""
+        """Start the span of an operation or a stage."""
         with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
             try:
                 yield
             except (PictureRefusedError, NotFoundError, CatalogueMovedError):
-                # What was asked wrongly, and what is done again with another network, is no error.
+                # Invalid requests, and operations that are repeated after a model switch, are not errors.
                 raise
             except Exception as error:
                 span.record_exception(error)
@@ -76,16 +76,19 @@ class Tracing(Observer):
                 raise
 
     def ended(self, work: Work) -> None:
-        """Notes what there is to say of a piece of work."""
+        """Set the operation's facts as span attributes."""
         trace.get_current_span().set_attributes({f"{_NAME}.{name}": value for name, value in work.facts.items()})
 
     def close(self) -> None:
-        """Sends what has not been sent yet, if that does not take too long."""
+        """Flush pending spans, within the SDK's timeout."""
         self._provider.shutdown()
 
 
 def open_provider(exporter: str) -> TracerProvider:
-    """Returns a provider that sends spans as the variables say, `otlp` to a collector or `console` to the output."""
+    """Return a tracer provider that exports spans: `otlp` to a collector, `console` to stdout.
+
+    The SDK reads its own environment variables, such as the collector's address.
+    """
     provider = TracerProvider(resource=_resource())
     provider.add_span_processor(BatchSpanProcessor(_exporter(exporter)))
     return provider
@@ -100,6 +103,6 @@ def _exporter(name: str) -> SpanExporter:
 
 
 def _resource() -> Resource:
-    """Returns what this process is; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES know better."""
+    """Return the resource attributes; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override them."""
     own: dict[str, str | int] = {"service.name": _NAME, "service.version": version(_NAME), "process.pid": os.getpid()}
     return Resource.create(own).merge(OTELResourceDetector().detect())

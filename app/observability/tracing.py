@@ -1,7 +1,7 @@
-"""Whether requests are traced: off, with OpenTelemetry's SDK not even imported, unless its own variables ask for it.
+"""Enable tracing if OpenTelemetry's environment variables request it; otherwise its SDK is not even imported.
 
-OTEL_EXPORTER_OTLP_ENDPOINT says where traces go; all other variables of OpenTelemetry's SDK mean what they mean
-everywhere (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
+Set OTEL_EXPORTER_OTLP_ENDPOINT to the collector's address. All other variables of the SDK have their standard meaning
+(https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
 """
 
 import logging
@@ -20,37 +20,37 @@ _PROTOCOL = "http/protobuf"
 
 
 def open_tracing(environment: Mapping[str, str]) -> "Tracing | None":
-    """Returns what traces requests, if the variables ask for it and it can be done; otherwise the log says why not."""
+    """Return the tracing observer; None if it is not requested, or, with a logged warning, if it is not possible."""
     exporter = wanted_exporter(environment)
     if exporter is None:
         return None
-    if (refusal := why_not(exporter, environment)) is not None:
-        log.warning("Nothing is traced: %s", refusal)
+    if (reason := why_not(exporter, environment)) is not None:
+        log.warning("Tracing is disabled: %s", reason)
         return None
     try:
         from app.observability.spans import Tracing, open_provider
 
         return Tracing(open_provider(exporter))
     except ModuleNotFoundError as missing:
-        log.warning("Nothing is traced: %s is missing; `pip install 'lookalike[otel]'` brings it.", missing.name)
+        log.warning("Tracing is disabled: %s is missing. Run `pip install 'lookalike[otel]'`.", missing.name)
         return None
 
 
 def wanted_exporter(environment: Mapping[str, str]) -> str | None:
-    """Returns the exporter that the variables ask for; None for none."""
+    """Return the exporter that the variables select; None if tracing is off."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
-    named = environment.get("OTEL_TRACES_EXPORTER", "")
-    addressed = any(environment.get(name) for name in _ENDPOINTS)
-    exporter = named or ("otlp" if addressed else "none")
+    exporter = environment.get("OTEL_TRACES_EXPORTER", "")
+    if not exporter:
+        exporter = "otlp" if any(environment.get(name) for name in _ENDPOINTS) else "none"
     return None if exporter == "none" else exporter
 
 
 def why_not(exporter: str, environment: Mapping[str, str]) -> str | None:
-    """Says what of the variables cannot be done here; None if everything can."""
+    """Return an error message if a variable has an unsupported value; None if all are supported."""
     if exporter not in _EXPORTERS:
-        return f"OTEL_TRACES_EXPORTER is {exporter}, and only {' and '.join(_EXPORTERS)} are known here."
+        return f"OTEL_TRACES_EXPORTER is {exporter}, and only {' and '.join(_EXPORTERS)} are supported."
     protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), _PROTOCOL)
     if exporter == "otlp" and protocol != _PROTOCOL:
-        return f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, and only {_PROTOCOL} is spoken here."
+        return f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, and only {_PROTOCOL} is supported."
     return None

@@ -1,1 +1,1 @@
-"""How good a catalogue's search is, and how it can get better."""
+"""Search quality of a catalogue: reports, recommendations, and fine-tuning on its labels."""

@@ -1,19 +1,19 @@
-"""Which pool suits a catalogue: the smallest one that loses nothing to speak of."""
+"""Recommend a pool size: the smallest that keeps precision, or recall if there are no labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Of the exact nearest neighbours, how many both steps should find where there are no labels to go by.
-ENOUGH_RECALL = 0.95
-# Precision that is this much lower is as good.
-MARGIN = 0.005
-# Fewer queries with a label tell nothing.
-ENOUGH_QUERIES = 50
+# Minimum recall of the exact nearest neighbours after both steps, for catalogues without enough labels.
+MIN_RECALL = 0.95
+# A difference in precision up to this is ignored.
+PRECISION_MARGIN = 0.005
+# With fewer labelled queries precision is too noisy.
+MIN_LABELLED_QUERIES = 50
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What searches find with one pool; `precision` is None where there are no labels."""
+class PoolResult:
+    """Measured quality and time of searches with one pool size; `precision` is None without labels."""
 
     pool: int
     recall: float
@@ -23,27 +23,35 @@ class Tried:
 
 @dataclass(frozen=True)
 class Advice:
-    """A pool, and why."""
+    """A recommended pool size and the reason."""
 
     pool: int
     why: str
 
 
-def advise(tried: Sequence[Tried], in_use: int, labelled_queries: int, others: int) -> Advice:
-    """Recommends one of the pools that were tried, smaller ones first."""
-    precisions = {one.pool: one.precision for one in tried if one.precision is not None}
-    if labelled_queries >= ENOUGH_QUERIES and precisions:
+def recommend_pool(results: Sequence[PoolResult], in_use: int, labelled_queries: int, others: int) -> Advice:
+    """Recommend one of the measured pool sizes.
+
+    Args:
+        results: by ascending pool size.
+        in_use: the current pool size.
+        labelled_queries: number of queries that have a label.
+        others: number of images other than the query.
+    """
+    precisions = {result.pool: result.precision for result in results if result.precision is not None}
+    if labelled_queries >= MIN_LABELLED_QUERIES and precisions:
         best = max(precisions.values())
-        pool = min(size for size, value in precisions.items() if value >= best - MARGIN)
-        why = f"It is the smallest pool whose precision, {precisions[pool]:.3f}, is within {MARGIN} of the best."
+        pool = min(size for size, value in precisions.items() if value >= best - PRECISION_MARGIN)
+        found = precisions[pool]
+        why = f"It is the smallest pool whose precision, {found:.3f}, is within {PRECISION_MARGIN} of the best."
     else:
-        enough = [one for one in tried if one.recall >= ENOUGH_RECALL]
-        chosen = enough[0] if enough else tried[-1]
+        sufficient = [result for result in results if result.recall >= MIN_RECALL]
+        chosen = sufficient[0] if sufficient else results[-1]
         pool = chosen.pool
-        smallest = "the smallest pool with which" if enough else "the largest pool that was tried; with it"
-        why = f"It is {smallest} both steps find {chosen.recall:.1%} of the exact nearest neighbours."
+        start = "the smallest pool with which" if sufficient else "the largest pool that was measured; with it"
+        why = f"It is {start} both steps find {chosen.recall:.1%} of the exact nearest neighbours."
     if pool == in_use:
-        return Advice(pool, f"{why} It is the one in use.")
+        return Advice(pool, f"{why} It is already in use.")
     if pool >= others:
-        why += " It holds the whole catalogue, which is small enough to be searched exactly."
-    return Advice(pool, f"{why} Set LOOKALIKE_SEARCH_POOL={pool} and start the service again to use it.")
+        why += " It holds the whole catalogue, which is small enough for exact search."
+    return Advice(pool, f"{why} Set LOOKALIKE_SEARCH_POOL={pool} and restart the service to use it.")

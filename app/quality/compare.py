@@ -1,4 +1,4 @@
-"""Two networks on the same pictures: whether the new one finds more of a query's label than the one in use."""
+"""Compare two models on the same images by precision@10 of both search steps."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,29 +18,29 @@ from models.evaluation.metrics import precision_at, rank_by_hamming, rerank, squ
 from models.network.codes import Codes, Floats
 
 K = 10
-# A difference of fewer standard errors may be chance.
-_ERRORS = 2.0
-_AT_A_TIME = 64
+# A difference of fewer standard errors is not significant.
+_MIN_STANDARD_ERRORS = 2.0
+_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
-class Side:
-    """What one network makes of pictures: codes `(n, bits / 8)`, F7 `(n, d)`; and the candidates that it wants."""
+class ModelEncodings:
+    """One model's encodings of images: codes `(n, bits / 8)`, F7 `(n, d)`; and its pool size."""
 
     codes: Codes
     features: Floats
     pool: int
 
-    def take(self, rows: NDArray[np.int64]) -> "Side":
-        """Returns some of the pictures."""
-        return Side(self.codes[rows], self.features[rows], self.pool)
+    def take(self, rows: NDArray[np.int64]) -> "ModelEncodings":
+        """Return the encodings of some rows."""
+        return ModelEncodings(self.codes[rows], self.features[rows], self.pool)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Mean precision@10 of both steps, of the network in use and of the new one, over `queries` held-out pictures.
+    """Mean precision@10 of both steps with the model in use and with the new one, over `queries` held-out images.
 
-    `error` is the standard error of the difference, query by query.
+    `error` is the standard error of the paired difference.
     """
 
     before: float
@@ -50,26 +50,28 @@ class Verdict:
 
     @property
     def better(self) -> bool:
-        """Whether the new network is, beyond what chance may make."""
-        return self.after - self.before > _ERRORS * self.error
+        """Whether the new model is significantly better."""
+        return self.after - self.before > _MIN_STANDARD_ERRORS * self.error
 
     def __str__(self) -> str:
         points = f"{100 * abs(self.after - self.before):.1f} points (± {100 * self.error:.1f})"
-        worse = self.before - self.after > _ERRORS * self.error
-        word = "is better by" if self.better else "is worse by" if worse else "makes no clear difference, only"
+        worse = self.before - self.after > _MIN_STANDARD_ERRORS * self.error
+        comparison = "is better by" if self.better else "is worse by" if worse else "makes no clear difference, only"
         return (
-            f"The new network {word} {points}. Of {K} results, {self.after:.1%} have the query's label; with the "
-            f"network in use, {self.before:.1%}. {self.queries:,} pictures asked that it did not learn from."
+            f"The new model {comparison} {points}. Of {K} results, {self.after:.1%} have the query's label; with the "
+            f"model in use, {self.before:.1%}. {self.queries:,} images that it was not trained on were used as queries."
         )
 
 
-def compare(before: Side, after: Side, labels: NDArray[np.int64], asking: NDArray[np.bool_]) -> Verdict:
-    """Has the pictures that are `asking` `(n,)` search among the others, with both networks."""
-    queries, database = np.flatnonzero(asking), np.flatnonzero(~asking)
-    found = [_precisions(side.take(queries), side.take(database), labels, asking) for side in (before, after)]
-    difference = found[1] - found[0]
+def compare(
+    before: ModelEncodings, after: ModelEncodings, labels: NDArray[np.int64], is_query: NDArray[np.bool_]
+) -> Verdict:
+    """Search with the images marked in `is_query` `(n,)` among the others, with both models, and compare."""
+    queries, database = np.flatnonzero(is_query), np.flatnonzero(~is_query)
+    old, new = (_precisions(one.take(queries), one.take(database), labels, is_query) for one in (before, after))
+    difference = new - old
     error = float(difference.std(ddof=1) / np.sqrt(len(queries))) if len(queries) > 1 else float("inf")
-    return Verdict(float(found[0].mean()), float(found[1].mean()), error, len(queries))
+    return Verdict(float(old.mean()), float(new.mean()), error, len(queries))
 
 
 def encode(
@@ -79,38 +81,40 @@ def encode(
     encoder: Encoder,
     pool: int,
     report: Callable[[int, int], None],
-) -> tuple[Side, NDArray[np.int64]]:
-    """Encodes originals as the service would; returns what came of them, and which of them `read` could give."""
+) -> tuple[ModelEncodings, NDArray[np.int64]]:
+    """Encode originals as the service does; returns their encodings and the indices of the readable ones."""
 
-    def prepared(sha256: str) -> Image.Image | None:
+    def decode(sha256: str) -> Image.Image | None:
         try:
             return prepare(read(sha256)).image
         except (OSError, PictureRefusedError):
             return None
 
-    def decoded(cores: Executor, some: Sequence[str]) -> list[Image.Image | None]:
-        return list(cores.map(prepared, some))
+    def decode_batch(threads: Executor, batch: Sequence[str]) -> list[Image.Image | None]:
+        return list(threads.map(decode, batch))
 
-    codes, features, kept = list[Codes](), list[Floats](), list[int]()
-    with ThreadPoolExecutor(os.cpu_count()) as cores:
-        for first in range(0, len(hashes), _AT_A_TIME):
-            images = retried(partial(decoded, cores, hashes[first : first + _AT_A_TIME]))
-            if good := [image for image in images if image is not None]:
-                made = encoder.encode_many(good)
-                codes.append(made.codes)
-                features.append(made.features)
-            kept += [first + at for at, image in enumerate(images) if image is not None]
-            report(min(first + _AT_A_TIME, len(hashes)), len(hashes))
-    return Side(np.concatenate(codes), np.concatenate(features), pool), np.array(kept, np.int64)
+    codes, features, readable = list[Codes](), list[Floats](), list[int]()
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for first in range(0, len(hashes), _BATCH_SIZE):
+            images = retried(partial(decode_batch, threads, hashes[first : first + _BATCH_SIZE]))
+            if valid := [image for image in images if image is not None]:
+                encoded = encoder.encode_many(valid)
+                codes.append(encoded.codes)
+                features.append(encoded.features)
+            readable += [first + at for at, image in enumerate(images) if image is not None]
+            report(min(first + _BATCH_SIZE, len(hashes)), len(hashes))
+    return ModelEncodings(np.concatenate(codes), np.concatenate(features), pool), np.array(readable, np.int64)
 
 
-def _precisions(queries: Side, database: Side, labels: NDArray[np.int64], asking: NDArray[np.bool_]) -> Floats:
-    asked, there = labels[asking], labels[~asking]
-    near = squared_distances(queries.features, database.features)
+def _precisions(
+    queries: ModelEncodings, database: ModelEncodings, labels: NDArray[np.int64], is_query: NDArray[np.bool_]
+) -> Floats:
+    query_labels, database_labels = labels[is_query], labels[~is_query]
+    distances = squared_distances(queries.features, database.features)
     return np.array(
         [
-            precision_at(there[rerank(rank_by_hamming(code, database.codes), far, queries.pool)] == label, K)
-            for code, label, far in zip(queries.codes, asked, near, strict=True)
+            precision_at(database_labels[rerank(rank_by_hamming(code, database.codes), row, queries.pool)] == label, K)
+            for code, label, row in zip(queries.codes, query_labels, distances, strict=True)
         ],
         np.float32,
     )

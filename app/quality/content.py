@@ -1,4 +1,4 @@
-"""What a report looks at: the catalogue as the generation in use has it, at one moment."""
+"""Snapshot of a catalogue for reports: codes, vector slots and labels of one index version."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ Labels = NDArray[np.int64]
 Features = NDArray[np.float32]
 
 NO_LABEL = -1
-# Rows of F7 that are looked at together: some tens of megabytes.
+# Rows of F7 per block: some tens of megabytes.
 _BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class Content:
-    """Pictures with what the network made of them; row i of every array is one picture, in the order of ids.
+    """Images with their encodings; row i of every array is one image, sorted by id.
 
     Attributes:
-        entries: codes, and where F7 lies.
-        labels: `(n,)`, an index into `names` each, or `NO_LABEL`.
-        names: the labels there are.
+        entries: codes, and slots of F7.
+        labels: `(n,)`, each an index into `names`, or `NO_LABEL`.
+        names: the distinct labels.
     """
 
     entries: Entries
@@ -39,18 +39,18 @@ class Content:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, chosen: NDArray[np.bool_]) -> "Content":
-        """Returns the pictures that are chosen, `(n,)` bool."""
-        return Content(self.entries.take(chosen), self.labels[chosen], self.names)
+    def take(self, mask: NDArray[np.bool_]) -> "Content":
+        """Return the images that a mask `(n,)` selects."""
+        return Content(self.entries.take(mask), self.labels[mask], self.names)
 
     def features(self, vectors: VectorFile, rows: NDArray[np.int64]) -> Features:
-        """Reads the F7 of some rows, `(m, d)`."""
+        """Read the F7 of some rows, `(m, d)`."""
         slots = self.entries.slots[rows]
         return vectors.rows(slots)[slots].astype(np.float32)
 
 
 def read_content(session: Session, generation: Generation) -> Content:
-    """Reads what a generation has; `session` sees one moment."""
+    """Read the content of an index version; `session` must be a snapshot."""
     entries = encoded(session, generation.id, after=-1, code_bytes=generation.bits // 8)
     labels, names = np.full(len(entries.ids), NO_LABEL, np.int64), list[str]()
     for name, ids in _labelled(session):
@@ -62,20 +62,20 @@ def read_content(session: Session, generation: Generation) -> Content:
 
 
 def intact(content: Content, vectors: VectorFile) -> Content:
-    """Leaves out pictures whose vectors are not what was written."""
+    """Drop images whose vectors do not match their checksums."""
     entries, good = content.entries, np.zeros(len(content), np.bool_)
-    for some in blocks(len(content)):
-        good[some] = vectors.intact(entries.slots[some], entries.checksums[some])
+    for block in blocks(len(content)):
+        good[block] = vectors.intact(entries.slots[block], entries.checksums[block])
     return content if good.all() else content.take(good)
 
 
 def blocks(count: int) -> Iterator[slice]:
-    """Splits so many rows into parts that fit into memory."""
+    """Split `count` rows into blocks that fit into memory."""
     return (slice(first, min(first + _BLOCK, count)) for first in range(0, count, _BLOCK))
 
 
 def _labelled(session: Session) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Yields every label with the ids of its pictures, packed by PostgreSQL: rows one by one would take seconds."""
+    """Yield every label with its image ids, packed into bytes by PostgreSQL: single rows would take seconds."""
     packed = func.string_agg(
         func.int8send(Picture.id, type_=LargeBinary), aggregate_order_by(literal(b"", LargeBinary), Picture.id)
     )

@@ -1,7 +1,7 @@
-"""The catalogue's labels as something to learn from: `lookalike train --catalogue`.
+"""Training data from the catalogue's labels, for `lookalike train --catalogue`.
 
-A tenth of the pictures is never learnt from, chosen by the hash of their bytes: the same ones every time, whatever is
-added, so that networks which learnt from this catalogue can be compared by pictures that none of them has seen.
+A tenth of the images is always held out, chosen by the hash of their bytes. The choice does not change when images are
+added, so models fine-tuned on this catalogue can be compared on images that none of them was trained on.
 """
 
 import json
@@ -19,14 +19,14 @@ from app.catalogue.database.tables import Picture
 from app.errors import LookalikeError
 from models.data.dataset import LabelledFiles
 
-FEWEST_LABELS, FEWEST_PICTURES = 2, 20
-_ONE_IN = 10
-_NAMED = 8
+MIN_LABELS, MIN_IMAGES_PER_LABEL = 2, 20
+_HELD_OUT_ONE_IN = 10
+_MAX_LISTED = 8
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Originals by hash, each with its label, in the order of hashes."""
+    """Pairs of an original's hash and its label, sorted by hash."""
 
     pairs: tuple[tuple[str, str], ...]
 
@@ -35,19 +35,19 @@ class Labelled:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The labels."""
+        """The distinct labels, sorted."""
         return tuple(sorted({label for _, label in self.pairs}))
 
     def held_out(self) -> "Labelled":
-        """Returns those that are never learnt from."""
+        """Return the images that are never trained on."""
         return Labelled(tuple(pair for pair in self.pairs if _is_held_out(pair[0])))
 
-    def learnt_from(self) -> "Labelled":
-        """Returns the others."""
+    def trained_on(self) -> "Labelled":
+        """Return the images that are not held out."""
         return Labelled(tuple(pair for pair in self.pairs if not _is_held_out(pair[0])))
 
     def files(self, read: Callable[[str], bytes], names: tuple[str, ...]) -> LabelledFiles:
-        """Returns them as training reads them, each called by its hash, labels in the order of `names`."""
+        """Return a dataset for training, with hashes as paths and labels as indices into `names`."""
         at = {name: number for number, name in enumerate(names)}
         labels: NDArray[np.int64] = np.array([at[label] for _, label in self.pairs], np.int64)
         paths = tuple(Path(sha256) for sha256, _ in self.pairs)
@@ -55,58 +55,58 @@ class Labelled:
 
 
 def read_labelled(session: Session) -> Labelled:
-    """Reads which originals have which label; what has two labels teaches neither and is left out."""
+    """Read the labels of all originals; originals with more than one label are left out."""
     rows = select(Picture.sha256, Picture.label).where(Picture.label.is_not(None)).distinct()
     pairs = [(sha256, str(label)) for sha256, label in session.execute(rows.order_by(Picture.sha256))]
-    often = Counter(sha256 for sha256, _ in pairs)
-    return Labelled(tuple(pair for pair in pairs if often[pair[0]] == 1))
+    label_counts = Counter(sha256 for sha256, _ in pairs)
+    return Labelled(tuple(pair for pair in pairs if label_counts[pair[0]] == 1))
 
 
-def enough(found: Labelled) -> tuple[Labelled, list[str]]:
-    """Leaves out labels with too few pictures; returns the rest and what to say of it.
+def drop_rare_labels(labelled: Labelled) -> tuple[Labelled, list[str]]:
+    """Drop labels with too few images; returns the rest, and a warning that lists the dropped labels if there are any.
 
     Raises:
-        LookalikeError: fewer than two labels are left.
+        LookalikeError: fewer than two labels remain.
     """
-    counts = Counter(label for _, label in found.pairs)
-    few = sorted(label for label, count in counts.items() if count < FEWEST_PICTURES)
-    if len(counts) - len(few) < FEWEST_LABELS:
-        there = _listed(f"{label} ({count})" for label, count in counts.most_common())
+    counts = Counter(label for _, label in labelled.pairs)
+    rare = sorted(label for label, count in counts.items() if count < MIN_IMAGES_PER_LABEL)
+    if len(counts) - len(rare) < MIN_LABELS:
+        present = _listed(f"{label} ({count})" for label, count in counts.most_common())
         raise LookalikeError(
-            f"Learning wants {FEWEST_LABELS} labels or more with {FEWEST_PICTURES} different pictures each. "
-            f"The catalogue has {there or 'no labels'}. `lookalike index FOLDER` takes labels from subfolders, "
-            "PATCH /images/{id} gives one to a picture."
+            f"Training needs at least {MIN_LABELS} labels with {MIN_IMAGES_PER_LABEL} different images each. "
+            f"The catalogue has {present or 'no labels'}. Add labels with `lookalike index FOLDER`, which takes them "
+            "from subfolders, or with PATCH /images/{id}."
         )
-    kept = Labelled(tuple(pair for pair in found.pairs if pair[1] not in few))
-    left_out = _listed(f"{label} ({counts[label]})" for label in few)
-    return kept, [f"Fewer than {FEWEST_PICTURES} pictures, so not learnt from: {left_out}."] if few else []
+    rest = Labelled(tuple(pair for pair in labelled.pairs if pair[1] not in rare))
+    dropped = _listed(f"{label} ({counts[label]})" for label in rare)
+    return rest, [f"Labels with fewer than {MIN_IMAGES_PER_LABEL} images are left out: {dropped}."] if rare else []
 
 
-def keep(found: Labelled, path: Path) -> None:
-    """Writes down what is learnt from, so that a run that was stopped goes on with the same."""
+def save_selection(labelled: Labelled, path: Path) -> None:
+    """Save the training data's hashes and labels, so that an interrupted run can continue with the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(found.pairs))
+    temporary.write_text(json.dumps(labelled.pairs))
     temporary.replace(path)
 
 
-def kept(path: Path) -> Labelled:
-    """Reads what `keep` wrote.
+def load_selection(path: Path) -> Labelled:
+    """Load what `save_selection` wrote.
 
     Raises:
-        LookalikeError: it is damaged.
+        LookalikeError: the file is damaged.
     """
     try:
         return Labelled(tuple((str(sha256), str(label)) for sha256, label in json.loads(path.read_text())))
     except (OSError, ValueError, TypeError) as error:
-        raise LookalikeError(f"{path} is damaged ({error}). Delete it to start anew.") from error
+        raise LookalikeError(f"{path} is damaged ({error}). Delete it to start the training again.") from error
 
 
 def _is_held_out(sha256: str) -> bool:
-    return int(sha256[:8], 16) % _ONE_IN == 0
+    return int(sha256[:8], 16) % _HELD_OUT_ONE_IN == 0
 
 
 def _listed(words: Iterable[str]) -> str:
-    found = list(words)
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return ", ".join(found[:_NAMED]) + more
+    all_words = list(words)
+    more = f" and {len(all_words) - _MAX_LISTED} more" if len(all_words) > _MAX_LISTED else ""
+    return ", ".join(all_words[:_MAX_LISTED]) + more

@@ -1,11 +1,11 @@
-"""A report on a catalogue as one HTML page that needs nothing else, and as the files that `lookalike report` leaves."""
+"""Render a catalogue's quality report as a self-contained HTML page, and write `report.html` and `report.json`."""
 
 import json
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from app.quality.codes import ALIKE
+from app.quality.codes import MIN_CORRELATION
 from models.reports.parts import (
     beside,
     document,
@@ -26,29 +26,29 @@ _DEFINITIONS = (
     ("Recall@10", "The share of a picture's ten exact nearest neighbours by F7 that both steps find."),
     (
         "Lost",
-        "The fine step is exact, so a neighbour that both steps miss was not in the pool. One that a pool ten times as "
-        "large would hold counts as lost by the pool's size, one that not even that would hold as lost by the codes.",
+        "The fine step is exact, so a neighbour that both steps miss was not in the pool. If a pool ten times as large "
+        "contains it, it counts as lost by the pool's size, otherwise as lost by the codes.",
     ),
     (
         "Precision@10",
-        "The share of ten results that have the query's label. Results without a label count neither way, and queries "
-        "without one are left out. A label with fewer than eleven pictures cannot reach 100%.",
+        "The share of ten results that have the query's label. Results and queries without a label are not counted. A "
+        "label with fewer than eleven pictures cannot reach 100%.",
     ),
-    ("Queries", "Pictures of the catalogue, chosen at random, the same every time; none finds itself."),
-    ("Time", "Both steps of a lone search, the median; decoding and the network come on top."),
+    ("Queries", "Pictures of the catalogue, chosen at random with a fixed seed. A query is not among its own results."),
+    ("Time", "Median time of both steps of a single search, without decoding and encoding."),
     (
         "Drift",
-        "How far the mean of the newest tenth lies from the mean of the rest, in spreads of one picture about its "
-        "group's mean, less what chance alone explains. 0 is none, 0.5 much.",
+        "Distance between the mean of the newest tenth and the mean of the rest, in spreads of one picture about its "
+        "group's mean, minus the distance expected by chance. 0 is none, 0.5 is much.",
     ),
 )
 
 
 def write(found: dict[str, Any], out: Path) -> Path:
-    """Writes `report.json` and `report.html` into a folder; returns the page's path.
+    """Write `report.json` and `report.html` into a folder; returns the page's path.
 
     Raises:
-        ModelError: the folder cannot be written to.
+        ModelError: the folder is not writable.
     """
     require_writable(out)
     numbers = json.dumps(found, indent=2, allow_nan=False) + "\n"
@@ -57,9 +57,9 @@ def write(found: dict[str, Any], out: Path) -> Path:
 
 
 def page(found: dict[str, Any]) -> str:
-    """Returns the page of what `report.json` holds."""
+    """Render the content of `report.json` as HTML."""
     content = (_summary(found), _pools(found), _precision(found), _codes(found["codes"]), _drift(found), _about(found))
-    return document("How good is the search?", "".join(content))
+    return document("Search quality", "".join(content))
 
 
 def _summary(found: dict[str, Any]) -> str:
@@ -69,14 +69,15 @@ def _summary(found: dict[str, Any]) -> str:
         figures += [(percent(found["precision"]["both"]), f"precision@{found['k']}, both steps")]
         figures += [(percent(found["precision"]["exact"]), f"precision@{found['k']}, exhaustive")]
     figures += [(f"{found['advice']['pool']:,}", "candidates recommended")]
-    told = (
+    summary = (
         f"<p>{catalogue['pictures']:,} pictures, {catalogue['labelled']:,} of them with one of {catalogue['labels']:,} "
-        f"labels, encoded by <b>{escape(network['name'])}</b> (<code>{escape(network['fingerprint'])}</code>, "
-        f"{network['bits']} bits). {found['queries']:,} of them ask.</p>"
+        f"labels, encoded by the model <b>{escape(network['name'])}</b> "
+        f"(<code>{escape(network['fingerprint'])}</code>, {network['bits']} bits). {found['queries']:,} of them were "
+        "used as queries.</p>"
     )
     damaged = catalogue["damaged"]
-    bad = f"{damaged:,} pictures have damaged vectors and were left out. `lookalike check --repair` mends them."
-    return header("How good is the search?", told, figures, paragraph(bad) if damaged else "")
+    warning = f"{damaged:,} pictures have damaged vectors and were left out. `lookalike check --repair` repairs them."
+    return header("Search quality", summary, figures, paragraph(warning) if damaged else "")
 
 
 def _pools(found: dict[str, Any]) -> str:
@@ -100,14 +101,14 @@ def _pools(found: dict[str, Any]) -> str:
         f"{percent(lost['by_codes'])} by the codes. Exhaustive search takes {found['exact_milliseconds']:.2f} ms."
     )
     advice = f"<p><b>Recommended: a pool of {found['advice']['pool']:,}.</b> {escape(found['advice']['why'])}</p>"
-    figure = plot(drawn, "Recall by time, a point for each pool")
-    return section("Candidates", advice + paragraph(split) + beside(figure, table("What pools find", head, rows)))
+    figure = plot(drawn, "Recall by time for each pool size")
+    return section("Candidates", advice + paragraph(split) + beside(figure, table("Results by pool size", head, rows)))
 
 
 def _precision(found: dict[str, Any]) -> str:
     if found["precision"] is None:
-        return section("Labels", paragraph("Without labels nobody knows what should be found."))
-    every = found["precision"]
+        return section("Labels", paragraph("Precision cannot be measured: no query has a label."))
+    overall = found["precision"]
     rows = [
         [
             f"{row['label']} ({row['pictures']:,} pictures)",
@@ -117,50 +118,50 @@ def _precision(found: dict[str, Any]) -> str:
         ]
         for row in found["labels"]
     ]
-    told = (
-        f"Of ten results, both steps find {_share(every['both'])} with the query's label, codes alone "
-        f"{_share(every['codes'])}, and exhaustive search {_share(every['exact'])}. "
-        + _verdict(every["both"], every["exact"])
+    summary = (
+        f"Of ten results, {_share(overall['both'])} have the query's label with both steps, "
+        f"{_share(overall['codes'])} with codes alone, and {_share(overall['exact'])} with exhaustive search. "
+        + _pool_cost(overall["both"], overall["exact"])
     )
     head = ["label", "queries", "recall@10", "both steps", "codes alone", "exhaustive"]
-    return section("Labels", paragraph(told) + table("By label, the most lost first", head, rows))
+    return section("Labels", paragraph(summary) + table("By label, lowest recall first", head, rows))
 
 
-def _verdict(both: float, exact: float) -> str:
+def _pool_cost(both: float, exact: float) -> str:
     if both >= exact:
-        return "So leaving most pictures out costs nothing."
-    return f"So leaving most pictures out costs {100 * (exact - both):.1f} points."
+        return "Ranking only the pool costs no precision."
+    return f"Ranking only the pool costs {100 * (exact - both):.1f} points."
 
 
 def _codes(health: dict[str, Any]) -> str:
-    colliding = "nobody knows" if health["colliding"] is None else f"{health['colliding']:,}"
+    colliding = "unknown" if health["colliding"] is None else f"{health['colliding']:,}"
     rows = [
-        ["dead bits (99.5% alike or more)", f"{health['dead']} of {health['bits']}"],
-        ["nearly dead bits (more than 95%)", str(health["nearly_dead"])],
-        [f"pairs of bits that say the same (correlation {ALIKE} or more)", str(health["alike"])],
+        ["dead bits (equal in 99.5% of codes or more)", f"{health['dead']} of {health['bits']}"],
+        ["nearly dead bits (equal in more than 95%)", str(health["nearly_dead"])],
+        [f"redundant pairs of bits (correlation {MIN_CORRELATION} or more)", str(health["alike"])],
         ["entropy of a bit (1 is best)", number(health["entropy"])],
         ["correlation between bits (0 is best)", number(health["correlation"])],
         ["distinct codes", f"{health['distinct']:,} of {health['pictures']:,} pictures"],
         ["pictures that share a code with another label", colliding],
     ]
-    figure = plot(bits_plot(health["ones"]), "How often bits are 1: those at the edges say little")
-    alike = ", ".join(f"{one} and {other} ({strength:+.2f})" for one, other, strength in health["most_alike"])
-    said = paragraph(f"Bits that say almost the same: {alike}.") if alike else ""
-    return section("Codes", beside(figure, table("Health of the codes", ["measure", "value"], rows)) + said)
+    figure = plot(bits_plot(health["ones"]), "Share of ones of each bit; bits near 0 or 1 carry little information")
+    pairs = ", ".join(f"{one} and {other} ({strength:+.2f})" for one, other, strength in health["most_alike"])
+    redundant = paragraph(f"Most correlated bits: {pairs}.") if pairs else ""
+    return section("Codes", beside(figure, table("Health of the codes", ["measure", "value"], rows)) + redundant)
 
 
 def _drift(found: dict[str, Any]) -> str:
     drift = found["drift"]
     if drift is None:
-        return section("Newer pictures", paragraph("There are too few pictures to tell newer ones from older ones."))
-    told = (
-        f"The newest {drift['newest']:,} pictures show {drift['in_words']}: their F7 is {drift['features']:.2f} "
-        f"spreads away from that of the rest, their codes {drift['codes']:.2f}; a bit's share of ones differs by "
-        f"{percent(drift['bits_moved'])} in the mean. "
+        return section("Newer pictures", paragraph("There are too few pictures to compare newer ones with older ones."))
+    summary = (
+        f"The newest {drift['newest']:,} pictures show {drift['in_words']}: the mean of their F7 differs from that of "
+        f"the rest by {drift['features']:.2f} spreads, that of their codes by {drift['codes']:.2f}; a bit's share of "
+        f"ones differs by {percent(drift['bits_moved'])} on average. "
     )
     new = ", ".join(f"{one['label']} ({one['pictures']:,})" for one in drift["new_labels"])
-    told += f"Labels that only they have: {new}." if new else "They bring no new label."
-    return section("Newer pictures", paragraph(told))
+    summary += f"Labels that only they have: {new}." if new else "They have no new labels."
+    return section("Newer pictures", paragraph(summary))
 
 
 def _about(found: dict[str, Any]) -> str:
@@ -168,4 +169,4 @@ def _about(found: dict[str, Any]) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "nobody knows" if value is None else percent(value)
+    return "unknown" if value is None else percent(value)

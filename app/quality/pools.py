@@ -1,7 +1,7 @@
-"""What searches find with pools of different sizes, beside the exact nearest neighbours, and how long they take.
+"""Recall, precision and time of searches by pool size, compared with the exact nearest neighbours.
 
-The fine step is exact, so whatever both steps miss was not in the pool: its code is farther from the query's than
-those of the pool are. What a pool ten times as large would find is the pool's loss, the rest is the codes'.
+The fine step is exact, so a neighbour that both steps miss was not in the pool: its code is too far from the query's.
+Neighbours that a pool ten times as large would find are lost by the pool's size, the others by the codes.
 """
 
 import os
@@ -21,22 +21,22 @@ from app.search.index import Code, Feature, LocalIndex
 from app.search.local.fine import distances, smallest
 from app.search.types import Candidates
 
-LADDER = (30, 100, 300, 1000, 3000, 10_000)
-WIDER = 10
-# So many queries are timed with each pool; an exhaustive search takes long enough to be told by fewer.
+POOL_SIZES = (30, 100, 300, 1000, 3000, 10_000)
+WIDER_FACTOR = 10
+# Queries to time per pool size; exhaustive searches are long enough to time with fewer.
 _TIMED, _TIMED_EXACT = 40, 5
-# Distances that differ in the last bits of a float are the same.
-_SAME = 1 + 1e-5
+# Relative tolerance for distances that differ only in the last bits of a float.
+_TOLERANCE = 1 + 1e-5
 
 
 @dataclass(frozen=True)
-class Found:
-    """What each query found, one row a query.
+class SearchResults:
+    """Recall and precision of each query, one row per query.
 
     Attributes:
-        pools: the sizes that were tried, ascending.
+        pools: the pool sizes, ascending.
         recall: `(q, pools)`, the share of the exact nearest neighbours that both steps find.
-        precision: `(q, pools)`, the share of what they find that has the query's label; NaN where nobody knows.
+        precision: `(q, pools)`, the share of their results that have the query's label; NaN if unknown.
         codes: `(q,)`, the same for codes alone.
         exact: `(q,)`, the same for the exact nearest neighbours.
     """
@@ -48,15 +48,15 @@ class Found:
     exact: NDArray[np.float64]
 
 
-def pools_to_try(pool: int, others: int) -> tuple[int, ...]:
-    """Returns the sizes of the ladder up to one that holds all `others`, the one in use and a wider one."""
-    sizes = {min(size, others) for size in LADDER}
-    return tuple(sorted(sizes | {pool, wider(pool, others)}))
+def pool_sizes(pool: int, others: int) -> tuple[int, ...]:
+    """Return the pool sizes to measure: `POOL_SIZES` capped at all `others`, the one in use and a wider one."""
+    sizes = {min(size, others) for size in POOL_SIZES}
+    return tuple(sorted(sizes | {pool, wider_pool(pool, others)}))
 
 
-def wider(pool: int, others: int) -> int:
-    """Returns the size that tells what a pool loses by its own."""
-    return max(min(WIDER * pool, others), pool)
+def wider_pool(pool: int, others: int) -> int:
+    """Return the larger pool size that shows what is lost by the size of `pool`."""
+    return max(min(WIDER_FACTOR * pool, others), pool)
 
 
 def search_all(
@@ -67,58 +67,58 @@ def search_all(
     exact: Neighbours,
     pools: tuple[int, ...],
     report: Callable[[int, int], None],
-) -> Found:
-    """Searches with every query and every pool."""
+) -> SearchResults:
+    """Search with every query and every pool size."""
 
-    def one(at: int) -> tuple[list[float], list[float], float, float]:
+    def search(at: int) -> tuple[list[float], list[float], float, float]:
         row, k = int(queries[at]), exact.rows.shape[1]
         label = int(content.labels[row])
         pool = _pool(content, index, row, max(pools))
         feature = content.features(vectors, np.array([row]))[0]
         values = distances(feature, vectors.rows(pool.slots), pool.slots)
         labels = content.labels[np.searchsorted(content.entries.ids, pool.ids)]
-        last = exact.distances[at, -1] * _SAME
+        last = exact.distances[at, -1] * _TOLERANCE
         recall = [min(int((values[:size] <= last).sum()), k) / k for size in pools]
         best = [smallest(values[:size], pool.ids[:size], k) for size in pools]
         precision = [_precision(labels[places], label) for places in best]
         return recall, precision, _precision(labels[:k], label), _precision(content.labels[exact.rows[at]], label)
 
-    found = []
+    results = []
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for done, result in enumerate(threads.map(one, range(len(queries))), 1):
-            found.append(result)
+        for done, result in enumerate(threads.map(search, range(len(queries))), 1):
+            results.append(result)
             report(done, len(queries))
-    recall, precision, codes, best = zip(*found, strict=True)
-    return Found(pools, np.array(recall), np.array(precision), np.array(codes), np.array(best))
+    recall, precision, codes, best = zip(*results, strict=True)
+    return SearchResults(pools, np.array(recall), np.array(precision), np.array(codes), np.array(best))
 
 
-def milliseconds(
+def measure_times(
     content: Content, index: LocalIndex, vectors: VectorFile, queries: Rows, pools: Sequence[int], k: int
 ) -> tuple[list[float], float]:
-    """Times both steps of lone searches: the median for each pool, and of exhaustive searches."""
-    asked = [_query(content, vectors, int(row)) for row in queries[:_TIMED]]
+    """Return the median time in milliseconds of single searches for each pool size, and of exhaustive searches."""
+    timed = [_query(content, vectors, int(row)) for row in queries[:_TIMED]]
 
     def both(code: Code, feature: Feature, pool: int) -> None:
         index.rank(feature, code, index.candidates(code, pool, None, None), k)
 
-    def everything(code: Code, feature: Feature) -> None:
+    def exhaustive(code: Code, feature: Feature) -> None:
         index.rank(feature, code, index.everything(None), k)
 
-    took = [_median([_time(partial(both, *one, pool)) for one in asked]) for pool in pools]
-    return took, _median([_time(partial(everything, *one)) for one in asked[:_TIMED_EXACT]])
+    times = [_median([_time(partial(both, *query, pool)) for query in timed]) for pool in pools]
+    return times, _median([_time(partial(exhaustive, *query)) for query in timed[:_TIMED_EXACT]])
 
 
 def _pool(content: Content, index: LocalIndex, row: int, size: int) -> Candidates:
-    """Returns the pool of a picture of the catalogue, without itself."""
+    """Return the pool of an image of the catalogue, without the image itself."""
     candidates = index.candidates(content.entries.codes[row], size + 1, None, None)
     others = np.flatnonzero(candidates.ids != content.entries.ids[row])
     return candidates.take(others[:size])
 
 
 def _precision(labels: NDArray[np.int64], label: int) -> float:
-    """Returns the share of results with the query's label among those that have any; NaN where nobody knows."""
-    known = labels[labels != NO_LABEL]
-    return float((known == label).mean()) if label != NO_LABEL and len(known) else float("nan")
+    """Return the share of labelled results that have the query's label; NaN if the query or all results have none."""
+    labelled = labels[labels != NO_LABEL]
+    return float((labelled == label).mean()) if label != NO_LABEL and len(labelled) else float("nan")
 
 
 def _query(content: Content, vectors: VectorFile, row: int) -> tuple[Code, Feature]:
@@ -126,9 +126,9 @@ def _query(content: Content, vectors: VectorFile, row: int) -> tuple[Code, Featu
 
 
 def _time(search: Callable[[], None]) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     search()
-    return 1000 * (time.perf_counter() - begun)
+    return 1000 * (time.perf_counter() - start)
 
 
 def _median(times: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
-"""How good a catalogue's search is, on its own pictures: `lookalike report`.
+"""Measure the search quality of a catalogue on its own images, for `lookalike report`. Read-only.
 
-Some of the pictures ask, each left out of its own results. What both steps find is compared with exhaustive search
-over F7, and with labels where there are any. Changes nothing.
+A sample of the images are queries, each excluded from its own results. The results of both steps are compared with
+exhaustive search over F7 and, where there are labels, with those.
 """
 
 import time
@@ -14,52 +14,52 @@ from numpy.typing import NDArray
 
 from app.catalogue.vectors.file import VectorFile
 from app.errors import LookalikeError
-from app.quality.advice import ENOUGH_RECALL, Tried, advise
+from app.quality.advice import MIN_RECALL, PoolResult, recommend_pool
 from app.quality.codes import health
 from app.quality.content import NO_LABEL, Content, intact
 from app.quality.drift import drift
-from app.quality.neighbours import nearest
-from app.quality.pools import Found, milliseconds, pools_to_try, search_all, wider
+from app.quality.neighbours import exact_neighbours
+from app.quality.pools import SearchResults, measure_times, pool_sizes, search_all, wider_pool
 from app.search.index import LocalIndex
 from models.checkpoint.info import CheckpointInfo
 
-FEWEST = 20
+MIN_IMAGES = 20
 K = 10
-_SHOWN_LABELS = 50
+_MAX_LABELS = 50
 
-Report = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 
 
 def measure(
-    content: Content, vectors: VectorFile, network: CheckpointInfo, pool: int, queries: int, report: Report
+    content: Content, vectors: VectorFile, network: CheckpointInfo, pool: int, queries: int, progress: Progress
 ) -> dict[str, Any]:
-    """Measures the search; returns what `report.json` holds.
+    """Measure search quality; returns the content of `report.json`.
 
     Args:
         content: the catalogue.
         vectors: its F7.
-        network: what encoded it.
-        pool: candidates that searches look at.
-        queries: how many pictures ask.
-        report: hears how many of them have.
+        network: the model that encoded it.
+        pool: number of candidates of a search.
+        queries: number of images to use as queries.
+        progress: called with the number of finished queries and the total.
 
     Raises:
-        LookalikeError: there are too few pictures.
+        LookalikeError: the catalogue has too few images.
     """
-    begun = time.monotonic()
+    start = time.monotonic()
     whole = intact(content, vectors)
-    if len(whole) < FEWEST:
-        raise LookalikeError(f"A report wants {FEWEST} pictures or more, and the catalogue has {len(whole)}.")
-    asking = np.sort(np.random.default_rng(0).permutation(len(whole))[:queries])
+    if len(whole) < MIN_IMAGES:
+        raise LookalikeError(f"A report needs at least {MIN_IMAGES} images, and the catalogue has {len(whole)}.")
+    query_rows = np.sort(np.random.default_rng(0).permutation(len(whole))[:queries])
     index = LocalIndex(network.bits, vectors)
     index.add(whole.entries)
     index.settle()
-    exact = nearest(whole, vectors, asking, K)
-    pools = pools_to_try(pool, len(whole) - 1)
-    found = search_all(whole, index, vectors, asking, exact, pools, report)
-    took, took_exact = milliseconds(whole, index, vectors, asking, pools, K)
-    tried = _tried(found, took)
-    labelled = int((~np.isnan(found.exact)).sum())
+    exact = exact_neighbours(whole, vectors, query_rows, K)
+    pools = pool_sizes(pool, len(whole) - 1)
+    results = search_all(whole, index, vectors, query_rows, exact, pools, progress)
+    times, exact_time = measure_times(whole, index, vectors, query_rows, pools, K)
+    by_pool = _by_pool(results, times)
+    labelled = int((~np.isnan(results.exact)).sum())
     return {
         "catalogue": {
             "pictures": len(content),
@@ -68,60 +68,63 @@ def measure(
             "damaged": len(content) - len(whole),
         },
         "network": {"name": network.name, "fingerprint": network.fingerprint, "bits": network.bits},
-        "queries": len(asking),
+        "queries": len(query_rows),
         "labelled_queries": labelled,
         "k": K,
         "pool": pool,
-        "pools": [asdict(one) for one in tried],
-        "exact_milliseconds": took_exact,
-        "enough_recall": ENOUGH_RECALL,
-        "lost": _lost(found, pool, wider(pool, len(whole) - 1)),
-        "precision": _precision(found, pool) if labelled else None,
-        "labels": _by_label(whole, asking, found, pool),
-        "advice": asdict(advise(tried, pool, labelled, len(whole) - 1)),
+        "pools": [asdict(one) for one in by_pool],
+        "exact_milliseconds": exact_time,
+        "enough_recall": MIN_RECALL,
+        "lost": _lost(results, pool, wider_pool(pool, len(whole) - 1)),
+        "precision": _precision(results, pool) if labelled else None,
+        "labels": _by_label(whole, query_rows, results, pool),
+        "advice": asdict(recommend_pool(by_pool, pool, labelled, len(whole) - 1)),
         "codes": health(whole),
         "drift": drift(whole, vectors),
-        "seconds": time.monotonic() - begun,
+        "seconds": time.monotonic() - start,
     }
 
 
-def _tried(found: Found, took: list[float]) -> list[Tried]:
-    recall = found.recall.mean(axis=0)
+def _by_pool(results: SearchResults, times: list[float]) -> list[PoolResult]:
+    recall = results.recall.mean(axis=0)
     return [
-        Tried(pool, float(recall[at]), _mean(found.precision[:, at]), took[at]) for at, pool in enumerate(found.pools)
+        PoolResult(pool, float(recall[at]), _mean(results.precision[:, at]), times[at])
+        for at, pool in enumerate(results.pools)
     ]
 
 
-def _lost(found: Found, pool: int, larger: int) -> dict[str, Any]:
-    """Says what becomes of the exact nearest neighbours: found, lost by the pool's size, lost by the codes."""
-    here, there = (float(found.recall[:, found.pools.index(size)].mean()) for size in (pool, larger))
-    return {"found": here, "by_pool": there - here, "by_codes": 1 - there, "wider": larger}
+def _lost(results: SearchResults, pool: int, wider: int) -> dict[str, Any]:
+    """Return the shares of exact nearest neighbours that are found, lost by the pool's size, and lost by the codes."""
+    found, found_wider = (float(results.recall[:, results.pools.index(size)].mean()) for size in (pool, wider))
+    return {"found": found, "by_pool": found_wider - found, "by_codes": 1 - found_wider, "wider": wider}
 
 
-def _precision(found: Found, pool: int) -> dict[str, float | None]:
-    both = found.precision[:, found.pools.index(pool)]
-    return {"both": _mean(both), "codes": _mean(found.codes), "exact": _mean(found.exact)}
+def _precision(results: SearchResults, pool: int) -> dict[str, float | None]:
+    both = results.precision[:, results.pools.index(pool)]
+    return {"both": _mean(both), "codes": _mean(results.codes), "exact": _mean(results.exact)}
 
 
-def _by_label(content: Content, asking: NDArray[np.int64], found: Found, pool: int) -> list[dict[str, Any]]:
-    """Measures the queries of each label, those whose neighbours are lost most first."""
-    at, labels = found.pools.index(pool), content.labels[asking]
+def _by_label(
+    content: Content, query_rows: NDArray[np.int64], results: SearchResults, pool: int
+) -> list[dict[str, Any]]:
+    """Average the queries of each label, lowest recall first."""
+    at, labels = results.pools.index(pool), content.labels[query_rows]
     rows = [
         {
             "label": content.names[label],
             "pictures": int((content.labels == label).sum()),
             "queries": int((labels == label).sum()),
-            "recall": float(found.recall[labels == label, at].mean()),
-            "both": _mean(found.precision[labels == label, at]),
-            "codes": _mean(found.codes[labels == label]),
-            "exact": _mean(found.exact[labels == label]),
+            "recall": float(results.recall[labels == label, at].mean()),
+            "both": _mean(results.precision[labels == label, at]),
+            "codes": _mean(results.codes[labels == label]),
+            "exact": _mean(results.exact[labels == label]),
         }
         for label in np.unique(labels[labels != NO_LABEL])
     ]
-    return sorted(rows, key=lambda row: (row["recall"], row["label"]))[:_SHOWN_LABELS]
+    return sorted(rows, key=lambda row: (row["recall"], row["label"]))[:_MAX_LABELS]
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
-    """Averages what is known; None where nothing is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None
+    """Return the mean of the values that are not NaN; None if there are none."""
+    valid = values[~np.isnan(values)]
+    return float(valid.mean()) if len(valid) else None

@@ -1,1 +1,1 @@
-"""Supervision of a start: deadlines and signals."""
+"""Supervision of the service's start: deadlines and signals."""

@@ -1,21 +1,21 @@
-"""Supervision of a start: a deadline for each step, and signals that end the process at any point.
+"""Supervise the start of the process: a deadline for each step, and signals that end it at any point.
 
-    begin(seconds=300, data_dir=Path("data"), log_form="auto")
+    begin(seconds=300, data_dir=Path("data"), log_format="auto")
     step("opening the network")
     …
     complete()
 
-A start spends most of its time in native code, where neither another thread nor a Python signal handler is sure to
-run: a thread that is stuck may hold the interpreter. So nothing here needs the interpreter once it is set up.
+A start spends most of its time in native code, where other threads and Python signal handlers may not run, since a
+stuck thread may hold the GIL. So after its setup the supervision does not need the interpreter.
 
-- Deadline: `faulthandler`'s timer, a thread of its own in C, writes the stacks of all threads to stderr and ends the
-  process with exit code 1. Each step sets it again.
-- SIGTERM, SIGINT, SIGHUP: their default action, which ends the process at once. A start acknowledges nothing, so it
-  can be cut off anywhere, as by a crash.
-- Afterwards the guard (`app/startup/guard.py`), a process of its own, logs which step was under way and stops the
-  embedded PostgreSQL if no other process uses it.
+- Deadline: `faulthandler`'s timer, a thread in C, writes the stacks of all threads to stderr and ends the process with
+  exit code 1. Each step restarts it.
+- SIGTERM, SIGINT, SIGHUP: their default action, which ends the process at once. Nothing is acknowledged during a
+  start, so it may end at any point, as in a crash.
+- After an interrupted start the guard (`app/startup/guard.py`), a separate process, logs the current step and stops
+  the embedded PostgreSQL if no other process uses it.
 
-One process has one start; the functions of this module are about that one.
+The state is global, since a process starts once.
 """
 
 import ctypes
@@ -31,12 +31,12 @@ from pathlib import Path
 from app.observability.log_format import Form
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# More than `struct sigaction` takes on any platform.
+# Larger than `struct sigaction` on any platform.
 _SIGACTION_BYTES = 1024
 
 
 class _Signals:
-    """The dispositions of `SIGNALS`, in C: any thread may change them, which `signal.signal` allows only one."""
+    """Signal dispositions of `SIGNALS`, set through libc, because `signal.signal` works only in the main thread."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -44,29 +44,29 @@ class _Signals:
         self._libc.signal.restype = ctypes.c_void_p
         self._before = dict[int, ctypes.Array[ctypes.c_char]]()
 
-    def end_the_process(self) -> None:
-        """Saves what the signals do, and has them end the process."""
-        # The kernel ignores a signal's default action for the first process of a container, so that one calls _exit.
-        ending = ctypes.cast(self._libc._exit, ctypes.c_void_p) if os.getpid() == 1 else ctypes.c_void_p(0)
+    def set_default_action(self) -> None:
+        """Save the dispositions, and let the signals end the process."""
+        # The kernel ignores the default action for PID 1 of a container, so there the handler is _exit.
+        action = ctypes.cast(self._libc._exit, ctypes.c_void_p) if os.getpid() == 1 else ctypes.c_void_p(0)
         for number in SIGNALS:
             before = ctypes.create_string_buffer(_SIGACTION_BYTES)
             self._libc.sigaction(int(number), None, before)
-            # Uvicorn sets its own when it starts, and that is what has to come back.
-            if self._libc.signal(int(number), ending) != ending.value:
+            # uvicorn sets its handlers during the start; these must be restored later.
+            if self._libc.signal(int(number), action) != action.value:
                 self._before[number] = before
 
     def restore(self) -> None:
-        """Has the signals do what they did before."""
+        """Restore the saved dispositions."""
         for number, before in self._before.items():
             self._libc.sigaction(int(number), before, None)
 
 
 class _Start:
-    """The start of this process: its deadline, signals, and guard."""
+    """Supervision of this process's start: deadline, signals and guard."""
 
-    def __init__(self, seconds: float, data_dir: Path | None, log_form: Form) -> None:
+    def __init__(self, seconds: float, data_dir: Path | None, log_format: Form) -> None:
         self._seconds, self._signals = seconds, _Signals()
-        guard = [sys.executable, "-P", "-m", "app.startup.guard", log_form, *([str(data_dir)] if data_dir else [])]
+        guard = [sys.executable, "-P", "-m", "app.startup.guard", log_format, *([str(data_dir)] if data_dir else [])]
         self._guard = subprocess.Popen(  # noqa: S603 - our own program
             guard,
             env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -76,63 +76,63 @@ class _Start:
         )
 
     def step(self, name: str, *, bounded: bool) -> None:
-        """Begins a step."""
-        self._signals.end_the_process()
+        """Begin a step and restart its deadline."""
+        self._signals.set_default_action()
         faulthandler.cancel_dump_traceback_later()
         if bounded:
             faulthandler.dump_traceback_later(self._seconds, exit=True, file=sys.__stderr__ or 2)
-        self._tell(f"{self._seconds if bounded else 0:g} {name}")
+        self._send(f"{self._seconds if bounded else 0:g} {name}")
 
     def complete(self) -> None:
-        """Ends the supervision."""
+        """End the supervision and wait for the guard to exit."""
         faulthandler.cancel_dump_traceback_later()
-        self._tell("complete")
+        self._send("complete")
         self._signals.restore()
         if self._guard.stdin is not None:
             self._guard.stdin.close()
         self._guard.wait()
 
-    def _tell(self, line: str) -> None:
-        # A guard that was killed is no reason to fail.
+    def _send(self, line: str) -> None:
+        # A killed guard must not fail the start.
         with suppress(OSError):
             if self._guard.stdin is not None:
                 self._guard.stdin.write(f"{line}\n".encode())
                 self._guard.stdin.flush()
 
 
-_changing = threading.Lock()
+_lock = threading.Lock()
 _start: _Start | None = None
 
 
-def begin(seconds: float, data_dir: Path | None, log_form: Form) -> bool:
-    """Begins to supervise the start of this process, until `complete`; returns False where that has begun before.
+def begin(seconds: float, data_dir: Path | None, log_format: Form) -> bool:
+    """Begin to supervise the start of this process, until `complete`; returns False if it is supervised already.
 
     Args:
-        seconds: how long one step may take.
-        data_dir: the data folder whose embedded PostgreSQL is stopped if the start is cut off; None where the
-            database is another.
-        log_form: how the guard writes to stderr.
+        seconds: timeout of each step.
+        data_dir: data folder whose embedded PostgreSQL is stopped if the start is interrupted; None for another
+            database.
+        log_format: format of the guard's log lines.
     """
     global _start  # noqa: PLW0603 - signals and stacks belong to the process, and so does its start
-    with _changing:
+    with _lock:
         if _start is not None:
             return False
-        _start = _Start(seconds, data_dir, log_form)
+        _start = _Start(seconds, data_dir, log_format)
         _start.step("starting", bounded=True)
         return True
 
 
 def step(name: str, *, bounded: bool = True) -> None:
-    """Begins a step of the start, with the whole time again; without a limit where it is not `bounded`."""
-    with _changing:
+    """Begin a step of the start, with a new deadline, or none if it is not `bounded`."""
+    with _lock:
         if _start is not None:
             _start.step(name, bounded=bounded)
 
 
 def complete() -> None:
-    """Ends the supervision: signals do again what they did before."""
+    """End the supervision and restore the signal handlers."""
     global _start  # noqa: PLW0603 - as above
-    with _changing:
+    with _lock:
         if _start is not None:
             _start.complete()
         _start = None

@@ -170,7 +170,7 @@ def test_otel_variables_select_the_exporter(environment: Mapping[str, str], expo
 def test_unsupported_exporter_is_logged_and_tracing_stays_off(caplog: pytest.LogCaptureFixture) -> None:
     assert "jaeger" in str(why_not("jaeger", {}))
     assert open_tracing({OTLP: "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}) is None
-    assert "only http/protobuf is spoken" in caplog.text
+    assert "only http/protobuf is supported" in caplog.text
 
 
 WITHOUT = """

@@ -195,7 +195,7 @@ def test_milvus_lite_file_is_for_one_process(settings: Settings, tmp_path: Path)
         Settings(index_backend="milvus", milvus_uri=str(file), workers=2, _env_file=None)
     with pytest.raises(ValueError, match="neither an address"):
         Settings(index_backend="milvus", milvus_uri="localhost:19530", _env_file=None)
-    with pytest.raises(ValueError, match="where Milvus is"):
+    with pytest.raises(ValueError, match="is required for Milvus"):
         Settings(index_backend="milvus", milvus_uri=None, _env_file=None)
 
 

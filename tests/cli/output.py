@@ -2,5 +2,5 @@ from typer.testing import Result
 
 
 def said(result: Result) -> str:
-    """What a command printed, without the ends of lines that depend on the width."""
+    """Return a command's output with normalised whitespace, since line breaks depend on the terminal's width."""
     return " ".join(result.output.split())

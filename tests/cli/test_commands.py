@@ -1,4 +1,4 @@
-"""The commands over the catalogue, run in this process with the shipped network and a database of their own."""
+"""Catalogue commands, run in this process with the shipped model and a separate database."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from app.search.decode.confinement import offered
 from tests.cli.output import said
 from tests.pictures import corners, encoded, gradient
 
-# OpenVINO converts through it.
+# Used by OpenVINO's conversion.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
 
 NAMES = sorted(getattr(get_command(commands), "commands", ()))
@@ -30,8 +30,8 @@ def run(data: Path, *words: str, **variables: str) -> Result:
     return CliRunner().invoke(commands, words, env={"LOOKALIKE_DATA_DIR": str(data), **variables})
 
 
-def failed(result: Result) -> str:
-    """The sentence of a command that gave up."""
+def error_of(result: Result) -> str:
+    """Assert that a command failed and return its error message."""
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
     assert result.stdout == ""
@@ -40,7 +40,7 @@ def failed(result: Result) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three pictures, one of them without a subfolder, and all that people have between their pictures."""
+    """Three images, one of them outside subfolders, among other files: broken, not an image, folder, dangling link."""
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "shop" / "boots").mkdir(parents=True)
     (folder / "shop" / "boots" / "one.png").write_bytes(encoded(gradient(), "PNG"))
@@ -55,10 +55,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
-    """A catalogue that was filled from the folder."""
+    """A catalogue filled from the folder."""
     data = tmp_path_factory.mktemp("commands") / "data"
     result = run(data, "index", str(folder))
-    assert result.exit_code == 1, "something was refused"
+    assert result.exit_code == 1, "two entries are rejected"
     assert "3 created" in said(result)
     assert "2 rejected" in said(result)
     assert "broken.jpg: This is not a picture" in said(result)
@@ -73,7 +73,7 @@ def test_indexing_a_folder_again_changes_nothing(data: Path, folder: Path) -> No
     assert "created" not in said(result)
 
 
-def test_a_search_shows_what_looks_like_a_picture_the_nearest_first(data: Path, folder: Path) -> None:
+def test_search_lists_results_by_distance(data: Path, folder: Path) -> None:
     result = run(data, "search", str(folder / "shop" / "boots" / "one.png"), "-k", "2")
     assert result.exit_code == 0, result.output
     rows = [line for line in result.stdout.splitlines() if "│" in line]
@@ -81,14 +81,14 @@ def test_a_search_shows_what_looks_like_a_picture_the_nearest_first(data: Path, 
     assert all(word in rows[0] for word in ("shop/boots/one.png", "boots", "0.0000"))
 
 
-def test_stats_count_the_catalogue(data: Path) -> None:
+def test_stats_prints_counts_and_the_model(data: Path) -> None:
     result = run(data, "stats")
     assert result.exit_code == 0, result.output
-    assert "3 pictures, 1 labels" in said(result)
-    assert f"network {DEFAULT_MODEL}" in said(result)
+    assert "3 images, 1 labels" in said(result)
+    assert f"model {DEFAULT_MODEL}" in said(result)
 
 
-def test_pictures_that_are_as_good_as_the_same_are_listed_together(tmp_path: Path) -> None:
+def test_duplicates_lists_near_duplicates_in_groups(tmp_path: Path) -> None:
     pictures, data = tmp_path / "pictures", tmp_path / "data"
     pictures.mkdir()
     one, other = (picture.image.convert("RGB") for picture in islice(demo_pictures(), 2))
@@ -101,90 +101,90 @@ def test_pictures_that_are_as_good_as_the_same_are_listed_together(tmp_path: Pat
     (group,) = [line for line in result.stdout.splitlines() if ": " in line]
     assert set(group.replace(":", "").split()) >= {"boot.png", "again.jpg"}
     assert "other.png" not in said(result)
-    assert "1 group of pictures" in said(result)
-    assert "no groups of pictures within 0.000" in said(run(data, "duplicates", "--max-distance", "0"))
+    assert "1 group of images" in said(result)
+    assert "no groups of images within 0.000" in said(run(data, "duplicates", "--max-distance", "0"))
 
 
-def test_the_demo_stays_out_of_a_catalogue_that_has_pictures(data: Path) -> None:
-    assert "stays out" in said(run(data, "demo"))
-    assert "3 pictures," in said(run(data, "stats"))
+def test_demo_does_not_change_a_catalogue_that_has_images(data: Path) -> None:
+    assert "no demo images were added" in said(run(data, "demo"))
+    assert "3 images," in said(run(data, "stats"))
 
 
-def test_the_demo_fills_an_empty_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_fills_an_empty_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def few() -> Iterator[DemoPicture]:
         return islice(demo_pictures(), 3)
 
     monkeypatch.setattr(app.demo.fill, "demo_pictures", few)
     result = run(tmp_path / "data", "demo", LOOKALIKE_DEMO="off")
     assert result.exit_code == 0, result.output
-    assert "3 pictures added" in said(result)
+    assert "3 images added" in said(result)
 
 
-def test_migrating_makes_the_tables_and_may_be_done_again(data: Path, database_url: str) -> None:
+def test_migrate_creates_the_schema_and_is_idempotent(data: Path, database_url: str) -> None:
     for _ in range(2):
         assert "up to date" in said(run(data, "migrate", LOOKALIKE_DATABASE_URL=database_url))
-    assert "0 pictures" in said(run(data, "stats", LOOKALIKE_DATABASE_URL=database_url))
+    assert "0 images" in said(run(data, "stats", LOOKALIKE_DATABASE_URL=database_url))
 
 
-def test_a_backup_comes_back_and_one_that_lacks_an_original_says_which(data: Path, tmp_path: Path) -> None:
+def test_backup_is_restored_and_missing_originals_are_reported(data: Path, tmp_path: Path) -> None:
     backup, new = tmp_path / "backup", tmp_path / "new"
-    assert "3 pictures, seq" in said(run(data, "backup", str(backup)))
+    assert "3 images, seq" in said(run(data, "backup", str(backup)))
     (lost, *_) = (path for path in (backup / "pictures").rglob("*") if path.is_file())
     whole = lost.read_bytes()
     lost.unlink()
-    sentence = failed(run(new, "restore", str(backup)))
+    sentence = error_of(run(new, "restore", str(backup)))
     assert "1 of 3 images have no intact original" in sentence
     assert lost.name in sentence
-    assert "0 pictures" in said(run(new, "stats"))
+    assert "0 images" in said(run(new, "stats"))
     result = run(new, "restore", str(backup), "--allow-missing")
     assert result.exit_code == 0, result.output
-    assert "3 pictures are back. The originals of 1 of them are missing:" in said(result)
-    assert "The catalogue is not empty" in failed(run(new, "restore", str(backup)))
+    assert "3 images were restored. The originals of 1 of them are missing:" in said(result)
+    assert "The catalogue is not empty" in error_of(run(new, "restore", str(backup)))
     lost.write_bytes(whole)
     result = run(tmp_path / "newer", "restore", str(backup))
-    assert "3 pictures are back. `lookalike check` looks" in said(result)
-    assert "All is well." in said(run(tmp_path / "newer", "check"))
+    assert "3 images were restored. Run `lookalike check`" in said(result)
+    assert "No problems found." in said(run(tmp_path / "newer", "check"))
 
 
-def test_a_backup_that_cannot_be_written_says_so(data: Path, tmp_path: Path) -> None:
+def test_backup_to_an_unwritable_folder_fails(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no folder")
-    assert "The backup was not made" in failed(run(data, "backup", str(tmp_path / "file" / "backup")))
+    assert "The backup was not made" in error_of(run(data, "backup", str(tmp_path / "file" / "backup")))
 
 
-def test_what_cannot_be_is_said_in_a_sentence(data: Path, folder: Path) -> None:
-    assert "does not exist" in failed(run(data, "index", str(folder / "nowhere")))
-    assert "is not a file" in failed(run(data, "search", str(folder)))
-    assert "not a picture" in failed(run(data, "search", str(folder / "notes.txt")))
-    assert "LOOKALIKE_PORT" in failed(run(data, "stats", LOOKALIKE_PORT="a thousand"))
-    assert "database is unavailable" in failed(run(data, "stats", LOOKALIKE_DATABASE_URL=NOWHERE))
-    network = failed(run(data, "search", str(folder / "loose.JPG"), LOOKALIKE_MODEL="unheard-of"))
+def test_invalid_input_is_reported_as_an_error_message(data: Path, folder: Path) -> None:
+    assert "does not exist" in error_of(run(data, "index", str(folder / "nowhere")))
+    assert "is not a file" in error_of(run(data, "search", str(folder)))
+    assert "not a picture" in error_of(run(data, "search", str(folder / "notes.txt")))
+    assert "LOOKALIKE_PORT" in error_of(run(data, "stats", LOOKALIKE_PORT="a thousand"))
+    assert "database is unavailable" in error_of(run(data, "stats", LOOKALIKE_DATABASE_URL=NOWHERE))
+    network = error_of(run(data, "search", str(folder / "loose.JPG"), LOOKALIKE_MODEL="unheard-of"))
     assert "no checkpoint unheard-of" in network
-    assert "clothing" in network, "it names those that there are"
+    assert "clothing" in network, "the message lists the shipped checkpoints"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_command_says_what_it_does_and_takes(tmp_path: Path, name: str) -> None:
+def test_every_command_has_help(tmp_path: Path, name: str) -> None:
     result = run(tmp_path, name, "--help")
     assert result.exit_code == 0
     assert f" {name} " in said(result)
     assert len(said(result)) > 100
-    assert list(tmp_path.iterdir()) == [], "asking starts nothing"
+    assert list(tmp_path.iterdir()) == [], "help opens no catalogue"
 
 
-def test_without_a_command_it_lists_them(tmp_path: Path) -> None:
+def test_help_lists_all_commands(tmp_path: Path) -> None:
     assert {"serve", "index", "search", "stats", "demo", "migrate"} <= set(NAMES)
     result = run(tmp_path, "--help")
     assert all(name in said(result) for name in NAMES)
 
 
-def test_a_benchmark_that_there_is_not_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "There is no benchmark speed; there are core" in failed(run(tmp_path, "bench", "speed"))
+def test_unknown_benchmark_or_missing_checkout_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Unknown benchmark speed. Choose one of core" in error_of(run(tmp_path, "bench", "speed"))
     monkeypatch.setattr("app.cli.bench.CHECKOUT", tmp_path)
-    assert "Run them in a checkout" in failed(run(tmp_path, "bench", "core"))
+    assert "in a source checkout" in error_of(run(tmp_path, "bench", "core"))
 
 
-def test_a_benchmark_prints_a_table_and_keeps_json(tmp_path: Path) -> None:
-    # The installed command, because only that cannot import what lies in the checkout.
+def test_benchmark_prints_a_table_and_writes_json(tmp_path: Path) -> None:
+    # The installed command, because only it does not have the checkout on its path.
     command = [
         sysconfig.get_path("scripts") + "/lookalike",
         "bench",
@@ -201,18 +201,18 @@ def test_a_benchmark_prints_a_table_and_keeps_json(tmp_path: Path) -> None:
     assert (tmp_path / "core.svg").exists()
 
 
-def test_a_misspelt_setting_is_told(tmp_path: Path) -> None:
+def test_unknown_variable_is_reported_with_a_suggestion(tmp_path: Path) -> None:
     result = run(tmp_path, "models", LOOKALIKE_MAX_PICTURE_BYTE="1000")
     assert result.exit_code == 0
-    assert "LOOKALIKE_MAX_PICTURE_BYTE is not a setting and changes nothing." in result.stderr
+    assert "LOOKALIKE_MAX_PICTURE_BYTE is not a setting and has no effect." in result.stderr
     assert "Did you mean LOOKALIKE_MAX_IMAGE_BYTES?" in " ".join(result.stderr.split())
 
 
-def test_settings_spelt_right_say_nothing(tmp_path: Path) -> None:
+def test_known_settings_give_no_warning(tmp_path: Path) -> None:
     assert run(tmp_path, "models", LOOKALIKE_MAX_IMAGE_BYTES="1000").stderr == ""
 
 
-def test_check_says_what_confines_decoding(data: Path) -> None:
+def test_check_prints_the_decode_sandbox(data: Path) -> None:
     result = run(data, "check", "--sample", "1")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines() == [offered().sentence, "All is well."]
+    assert result.stdout.splitlines() == [offered().sentence, "No problems found."]

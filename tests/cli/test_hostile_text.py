@@ -1,6 +1,6 @@
-"""What others wrote, printed by every command: names of files, keys, labels, names of keys, sentences of a service.
+"""Untrusted text in every command's output: file names, keys, labels, names of API keys, messages of a service.
 
-It may hold rich's markup, escape sequences, line breaks and bidirectional overrides; none of that reaches the terminal.
+It may contain rich's markup, escape sequences, line breaks and bidirectional overrides; all of it is printed escaped.
 """
 
 import json
@@ -23,24 +23,24 @@ from app.cli.main import app as commands
 from app.common.escaping import escape_controls
 from tests.pictures import corners, encoded, gradient
 
-# OpenVINO converts through it.
+# Used by OpenVINO's conversion.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
 
 HOSTILE = "[/x][red]:boom:\x1b[2J\x1b]0;title\x07\u202egpj\nFAKE\r\x9b31m\x7f"
-# As a name of a file also bytes that are no UTF-8.
+# A file name may also contain bytes that are not UTF-8.
 HOSTILE_NAME = f"{HOSTILE}\udce9"
 SHOWN = escape_controls(HOSTILE)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A command, and whether it prints what others wrote."""
+    """Arguments of a command, and whether it prints untrusted text."""
 
     words: tuple[str, ...]
     prints: bool = True
 
 
-# What each command is given; `{hostile}` is a path with such a name that is not there, `{folder}` one that is.
+# Arguments of each command; `{hostile}` is a missing path with a hostile name, `{folder}` an existing folder.
 CASES = {
     ("index",): Case(("{folder}",)),
     ("search",): Case(("{folder}/{name}/good.png",)),
@@ -54,7 +54,7 @@ CASES = {
     ("migrate",): Case((), prints=False),
     ("reindex",): Case(("{hostile}",)),
     ("report",): Case(("--out", "{data}-{name}-report"), prints=False),
-    # It changes its process's environment and signals, so it runs in one of its own, below.
+    # `serve` changes the environment and signal handlers, so it runs in a separate process, below.
     ("serve",): Case(("--help",), prints=False),
     ("train",): Case(("{hostile}",)),
     ("make-shards",): Case(("{folder}", "{data}-packed")),
@@ -71,13 +71,13 @@ CASES = {
 
 
 def every_command(command: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The names of all commands, those of groups with the group's name before them."""
-    below = getattr(command, "commands", None)
-    if not below:
+    """Yield the names of all commands, prefixed with their group's name."""
+    subcommands = getattr(command, "commands", None)
+    if not subcommands:
         yield before
         return
-    for name, one in below.items():
-        yield from every_command(one, (*before, name))
+    for name, subcommand in subcommands.items():
+        yield from every_command(subcommand, (*before, name))
 
 
 def run(data: Path, *words: str, **variables: str) -> Result:
@@ -86,7 +86,7 @@ def run(data: Path, *words: str, **variables: str) -> Result:
 
 
 def controls(text: str) -> set[str]:
-    """Characters that a terminal obeys, but for the ends of lines."""
+    """Return the control characters in a text, except line breaks."""
     return {
         character
         for character in text
@@ -105,7 +105,7 @@ def expect_plain(result: Result, *, prints: bool) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     for label, picture in ((HOSTILE_NAME, corners(60, 40)), ("other", gradient())):
-        # The name has a slash in it, so it is a folder and a name in that.
+        # The hostile name contains a slash, so it is a folder and a file name.
         for file in (folder / label / "good.png", folder / label / f"{HOSTILE_NAME}.png"):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(encoded(picture, "PNG"))
@@ -115,7 +115,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
-    """A catalogue of hostile keys and labels, with a key of such a name; one original is damaged."""
+    """A catalogue with hostile keys and labels, an API key with a hostile name, and a damaged original."""
     data = tmp_path_factory.mktemp("hostile") / "data"
     assert "4 created" in run(data, "index", str(folder)).output
     assert run(data, "keys", "create", HOSTILE).exit_code == 0
@@ -125,33 +125,33 @@ def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     return data
 
 
-def test_every_command_is_here() -> None:
+def test_every_command_has_a_case() -> None:
     assert set(every_command(get_command(commands))) == set(CASES)
 
 
 @pytest.mark.parametrize("command", CASES, ids=" ".join)
-def test_no_command_lets_others_steer_the_terminal(
+def test_command_output_has_no_control_characters(
     command: tuple[str, ...], data: Path, folder: Path, tmp_path: Path
 ) -> None:
     case = CASES[command]
-    given = {"hostile": str(tmp_path / HOSTILE), "folder": str(folder), "data": str(tmp_path / "new"), "name": HOSTILE}
+    values = {"hostile": str(tmp_path / HOSTILE), "folder": str(folder), "data": str(tmp_path / "new"), "name": HOSTILE}
     if command == ("search",):
-        given["name"] = HOSTILE_NAME
-    result = run(data, *command, *(word.format(**given) for word in case.words))
+        values["name"] = HOSTILE_NAME
+    result = run(data, *command, *(word.format(**values) for word in case.words))
     expect_plain(result, prints=case.prints)
 
 
-def test_a_server_that_cannot_start_says_why_as_plain_text(data: Path) -> None:
+def test_server_that_fails_to_start_prints_the_error_as_plain_text(data: Path) -> None:
     command = [sys.executable, "-m", "app.cli.main", "serve", "--data-dir", str(data), "--model", HOSTILE]
     done = subprocess.run(command, capture_output=True, timeout=120, check=False)
-    said = (done.stdout + done.stderr).decode()
+    output = (done.stdout + done.stderr).decode()
     assert done.returncode == 1
-    assert controls(said) == set()
-    assert SHOWN in said.replace("\n", "")
+    assert controls(output) == set()
+    assert SHOWN in output.replace("\n", "")
 
 
-def test_a_report_for_programs_holds_names_as_they_are(data: Path, folder: Path, tmp_path: Path) -> None:
-    report = tmp_path / "refused.jsonl"
+def test_rejection_report_contains_names_unchanged(data: Path, folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "rejected.jsonl"
     result = run(data, "index", str(folder), "--rejections", str(report))
     expect_plain(result, prints=True)
     names = [json.loads(line)["name"] for line in report.read_text().splitlines()]
@@ -159,8 +159,8 @@ def test_a_report_for_programs_holds_names_as_they_are(data: Path, folder: Path,
 
 
 @contextmanager
-def service_that_says(status: int, detail: str) -> Iterator[str]:
-    """A service whose every answer is this problem; yields its address."""
+def service_that_fails(status: int, detail: str) -> Iterator[str]:
+    """Run a service that answers every request with this problem; yields its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
@@ -188,13 +188,13 @@ def service_that_says(status: int, detail: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("status", [401, 422])
-def test_the_sentence_of_a_service_is_printed_as_plain_text(status: int, folder: Path, tmp_path: Path) -> None:
-    with service_that_says(status, HOSTILE) as url:
+def test_error_of_a_service_is_printed_as_plain_text(status: int, folder: Path, tmp_path: Path) -> None:
+    with service_that_fails(status, HOSTILE) as url:
         result = run(tmp_path / "data", "index", str(folder / "other"), "--url", url)
     expect_plain(result, prints=True)
 
 
-def test_a_setting_that_is_refused_is_printed_as_plain_text(tmp_path: Path) -> None:
+def test_invalid_setting_is_printed_as_plain_text(tmp_path: Path) -> None:
     result = run(tmp_path, "stats", LOOKALIKE_ALLOWED_HOSTS=HOSTILE)
     assert result.exit_code == 1
     expect_plain(result, prints=False)

@@ -1,4 +1,4 @@
-"""`lookalike index`: every kind of source, here and behind HTTP, stopped and gone on with."""
+"""`lookalike index`: all kinds of sources, locally and over HTTP, interrupted and continued."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ from tests.conftest import free_port
 from tests.crash.ledger import drawing
 from tests.ingest.archives import Raw, gzipped, inflating, raw_zip, zipped
 
-# OpenVINO converts through it.
+# Used by OpenVINO's conversion.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
 
 
@@ -58,7 +58,7 @@ def listed(client: httpx2.Client, prefix: str) -> dict[str, tuple[str | None, di
     return {item["key"]: (item["label"], item["metadata"]) for item in items if item["key"].startswith(prefix)}
 
 
-def test_many_sources_go_in_at_once(data: Path, tmp_path: Path) -> None:
+def test_several_kinds_of_sources_are_indexed_in_one_run(data: Path, tmp_path: Path) -> None:
     (tmp_path / "folder" / "hats").mkdir(parents=True)
     (tmp_path / "folder" / "hats" / "1.png").write_bytes(drawing(1))
     (tmp_path / "pictures.zip").write_bytes(zipped({"boots/2.png": drawing(2)}))
@@ -75,8 +75,8 @@ def test_many_sources_go_in_at_once(data: Path, tmp_path: Path) -> None:
     assert (again.exit_code, summary(again)) == (0, "5 unchanged")
 
 
-@pytest.mark.parametrize("name", ["refused.csv", "refused.jsonl"])
-def test_what_was_refused_is_printed_and_written_down(data: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["rejected.csv", "rejected.jsonl"])
+def test_rejections_are_printed_and_written_to_the_report(data: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
     (tmp_path / "good.png").write_bytes(drawing(6))
     table, report = tmp_path / "table.csv", tmp_path / name
@@ -93,12 +93,12 @@ def test_what_was_refused_is_printed_and_written_down(data: Path, tmp_path: Path
     assert all(f"line {line}" in row["name"] for line, row in zip((2, 4, 5), rows, strict=True))
 
 
-def test_an_empty_folder_is_nothing_to_index(data: Path, tmp_path: Path) -> None:
+def test_empty_folder_is_nothing_to_index(data: Path, tmp_path: Path) -> None:
     result = run(data, str(tmp_path))
     assert (result.exit_code, summary(result)) == (0, "nothing to index")
 
 
-def test_of_a_damaged_archive_what_came_before_goes_in(data: Path, tmp_path: Path) -> None:
+def test_entries_before_the_damage_of_an_archive_are_indexed(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.tar.gz"
     whole = gzipped({f"half/{at}.png": drawing(100 + at) for at in range(20)})
     path.write_bytes(whole[: len(whole) // 2])
@@ -109,7 +109,7 @@ def test_of_a_damaged_archive_what_came_before_goes_in(data: Path, tmp_path: Pat
     assert "The archive is damaged" in said(result)
 
 
-def test_archives_that_are_larger_than_they_look_are_refused_with_the_reason(data: Path, tmp_path: Path) -> None:
+def test_zip_bombs_and_wide_tables_are_rejected_with_a_reason(data: Path, tmp_path: Path) -> None:
     bomb = Raw(b"bomb.png", inflating(100_000_000), 1000)
     good = drawing(140)
     stored = Raw(b"good.png", good, len(good), zlib.crc32(good), zipfile.ZIP_STORED)
@@ -132,7 +132,7 @@ def test_archives_that_are_larger_than_they_look_are_refused_with_the_reason(dat
         (["folder", "--rejections", "nowhere/report.csv"], "--rejections: nowhere/report.csv cannot be written"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_sentence_before_anything_starts(
+def test_invalid_source_is_an_error_before_the_catalogue_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -145,7 +145,7 @@ def test_what_cannot_be_is_said_in_a_sentence_before_anything_starts(
     assert not (tmp_path / "data").exists()
 
 
-def test_a_running_service_is_filled_over_http(remote: httpx2.Client, tmp_path: Path) -> None:
+def test_running_service_is_filled_over_http(remote: httpx2.Client, tmp_path: Path) -> None:
     folder = tmp_path / "boots"
     folder.mkdir()
     for at in range(70):
@@ -156,13 +156,13 @@ def test_a_running_service_is_filled_over_http(remote: httpx2.Client, tmp_path: 
     assert (first.exit_code, summary(first)) == (0, "71 created")
     again = run(tmp_path / "data", *words, "--url", str(remote.base_url))
     assert (again.exit_code, summary(again)) == (0, "71 unchanged")
-    there = listed(remote, "remote-")
-    assert len(there) == 71
-    assert there["remote-extra"] == (None, {"price": 3})
-    assert not (tmp_path / "data").exists(), "nothing of this machine's was opened"
+    items = listed(remote, "remote-")
+    assert len(items) == 71
+    assert items["remote-extra"] == (None, {"price": 3})
+    assert not (tmp_path / "data").exists(), "no local catalogue was opened"
 
 
-def test_a_service_that_is_not_there_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_service_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.cli.index._ATTEMPTS", 2)
     (tmp_path / "1.png").write_bytes(drawing(1))
     result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", f"http://127.0.0.1:{free_port()}")
@@ -170,15 +170,15 @@ def test_a_service_that_is_not_there_is_said_in_a_sentence(tmp_path: Path, monke
     assert "does not respond" in said(result)
 
 
-def test_url_without_scheme_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_url_without_scheme_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(drawing(1))
     result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", "localhost:8000")
     assert result.exit_code == 1
     assert "url: 'localhost:8000' is not an HTTP address" in said(result)
 
 
-def test_a_key_that_is_not_known_is_said_in_a_sentence(tmp_path: Path) -> None:
-    """The check itself is the server's; here it is enough that its words arrive."""
+def test_error_for_an_unknown_api_key_is_printed(tmp_path: Path) -> None:
+    """Uses a stub server, since the check itself is tested with the server."""
     (tmp_path / "1.png").write_bytes(drawing(1))
     port = free_port()
     answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/problem+json\r\nContent-Length: 41\r\n\r\n"
@@ -204,7 +204,7 @@ def test_a_key_that_is_not_known_is_said_in_a_sentence(tmp_path: Path) -> None:
         (200, {}, "does not come from Lookalike"),
     ],
 )
-def test_a_proxy_in_front_that_does_not_pass_requests_on_is_said_in_a_sentence(
+def test_proxy_that_does_not_forward_requests_is_an_error(
     tmp_path: Path, status: int, headers: dict[str, str], sentence: str
 ) -> None:
     (tmp_path / "1.png").write_bytes(drawing(1))
@@ -217,7 +217,7 @@ def test_a_proxy_in_front_that_does_not_pass_requests_on_is_said_in_a_sentence(
 
 @contextmanager
 def proxy(status: int, headers: dict[str, str]) -> Iterator[str]:
-    """Answers whatever is sent with a page; yields its address."""
+    """Run a server that answers every POST with an HTML page; yields its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -229,7 +229,7 @@ def proxy(status: int, headers: dict[str, str]) -> Iterator[str]:
             self.wfile.write(b"<html></html>")
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Suppress the request log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         Thread(target=server.serve_forever).start()
@@ -240,7 +240,7 @@ def proxy(status: int, headers: dict[str, str]) -> Iterator[str]:
 
 
 @pytest.mark.timeout(300)
-def test_killed_and_run_again_it_goes_on(data: Path, tmp_path: Path) -> None:
+def test_killed_run_is_continued_by_the_next(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for at in range(400):

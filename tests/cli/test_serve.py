@@ -1,4 +1,4 @@
-"""`lookalike serve` as processes: started, stopped, started again, with several workers, and refused."""
+"""`lookalike serve` as processes: start, stop, restart, several workers, and failed starts."""
 
 import json
 import os
@@ -36,7 +36,7 @@ BOUNDARY = "picture-boundary"
 
 
 class Client:
-    """One connection, and so one worker."""
+    """HTTP client with one connection, and so one worker."""
 
     def __init__(self, url: str) -> None:
         self._connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
@@ -68,17 +68,17 @@ class Client:
         return int(self.send("/search?k=1", "image", data)["results"][0]["id"])
 
     def metric(self, name: str, /, **labels: str) -> float | None:
-        """A value of /metrics; None where it is not there."""
+        """Return a value of /metrics; None if it is missing."""
         return metric(self.ask("GET", "/metrics").decode(), name, **labels)
 
 
 def processes_of(data: Path) -> dict[int, str]:
-    """All processes of a data folder: server and workers have it in their environment, PostgreSQL works in it."""
+    """Return all processes of a data folder: it is in the server's environment, and PostgreSQL's working directory."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            at_home = (process / "cwd").readlink().is_relative_to(data)
-            if at_home or os.fsencode(data) in (process / "environ").read_bytes():
+            inside = (process / "cwd").readlink().is_relative_to(data)
+            if inside or os.fsencode(data) in (process / "environ").read_bytes():
                 found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
         except OSError:
             continue
@@ -86,12 +86,12 @@ def processes_of(data: Path) -> dict[int, str]:
 
 
 def workers_of(data: Path) -> list[int]:
-    """The server's worker processes, the oldest first."""
+    """Return the server's worker processes, oldest first."""
     return sorted(pid for pid, command in processes_of(data).items() if "spawn_main" in command)
 
 
-def left_of(data: Path, processes: Iterable[int]) -> dict[int, str]:
-    """What of these still runs, a moment after the server has ended: Python's own helpers see its end, and follow."""
+def remaining_processes(data: Path, processes: Iterable[int]) -> dict[int, str]:
+    """Wait for processes to end after the server, as Python's helper processes do, and return those that still run."""
     for pid in processes:
         with suppress(ProcessLookupError):
             process = os.pidfd_open(pid)
@@ -101,8 +101,8 @@ def left_of(data: Path, processes: Iterable[int]) -> dict[int, str]:
 
 
 @contextmanager
-def standing_still(processes: Iterable[int]) -> Iterator[None]:
-    """Holds processes for the length of the block."""
+def suspended(processes: Iterable[int]) -> Iterator[None]:
+    """Suspend processes for the length of the block."""
     for pid in processes:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -113,7 +113,7 @@ def standing_still(processes: Iterable[int]) -> Iterator[None]:
 
 
 def temporary_of(data: Path) -> Path:
-    """Where the server with two workers may leave nothing."""
+    """Temporary folder of the server with two workers, which must be empty after its end."""
     return data.with_name("temporary")
 
 
@@ -123,7 +123,7 @@ def log_of(data: Path) -> str:
 
 @dataclass(frozen=True)
 class FirstRun:
-    """What happened between the first start over a new folder and Ctrl-C."""
+    """Result of a first start with a new data folder, ended by Ctrl-C."""
 
     data: Path
     added: int
@@ -143,12 +143,12 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
         process.send_signal(signal.SIGINT)
         exit_code = process.wait(60)
         seconds = time.monotonic() - began
-    return FirstRun(data, added, exit_code, processes, left_of(data, processes), seconds)
+    return FirstRun(data, added, exit_code, processes, remaining_processes(data, processes), seconds)
 
 
 @pytest.fixture(scope="module")
 def two_workers(first_run: FirstRun) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The second start over the same folder."""
+    """A second start with the same data folder."""
     temporary_of(first_run.data).mkdir()
     with running_server(first_run.data, "--workers", "2", TMPDIR=str(temporary_of(first_run.data))) as started:
         yield started
@@ -158,18 +158,18 @@ def two_workers(first_run: FirstRun) -> Iterator[tuple[str, subprocess.Popen[byt
 def each_worker(
     first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
 ) -> Iterator[tuple[Client, Client]]:
-    """A connection to each of the two workers: while one stands still, the other one answers."""
+    """A client for each of the two workers: while one is suspended, the other one accepts the connection."""
     url, _ = two_workers
     workers = workers_of(first_run.data)
     assert len(workers) == 2
     with closing(Client(url)) as one, closing(Client(url)) as other:
         for client, idle in zip((one, other), workers, strict=True):
-            with standing_still([idle]):
+            with suspended([idle]):
                 client.ask("GET", "/healthz")
         yield one, other
 
 
-def test_an_empty_catalogue_starts_with_the_demo(server_url: str) -> None:
+def test_empty_catalogue_is_filled_with_the_demo(server_url: str) -> None:
     with closing(Client(server_url)) as client:
         stats = client.json("GET", "/stats")
         first = client.json("GET", "/images?limit=1")["items"][0]
@@ -179,7 +179,7 @@ def test_an_empty_catalogue_starts_with_the_demo(server_url: str) -> None:
     assert stats["model"]["name"] == DEFAULT_MODEL
 
 
-def test_ctrl_c_ends_it_cleanly_and_leaves_no_process_behind(first_run: FirstRun) -> None:
+def test_ctrl_c_ends_the_server_and_all_its_processes(first_run: FirstRun) -> None:
     assert first_run.exit_code == 0
     assert len(first_run.processes) > 2, "the server and PostgreSQL were found"
     assert first_run.left == {}
@@ -188,41 +188,39 @@ def test_ctrl_c_ends_it_cleanly_and_leaves_no_process_behind(first_run: FirstRun
     assert "Traceback" not in log_of(first_run.data)
 
 
-def test_a_second_start_keeps_what_was_indexed(
-    first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
-) -> None:
+def test_restart_keeps_indexed_images(first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]) -> None:
     with closing(Client(two_workers[0])) as client:
-        assert client.json("GET", "/stats")["images"] == 1, "no demo either"
+        assert client.json("GET", "/stats")["images"] == 1, "no demo images are added"
         assert client.nearest(PICTURE) == first_run.added
         assert client.ask("GET", f"/images/{first_run.added}/original") == PICTURE
 
 
-def test_each_start_without_keys_says_in_one_line_what_that_means(
+def test_start_without_keys_logs_one_warning(
     first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
     lines = [line for line in log_of(first_run.data).splitlines() if "There are no API keys" in line]
-    assert len(lines) == 2, "one a start, not one a worker"
+    assert len(lines) == 2, "one per start, not per worker"
     assert all("reverse proxy" in line and "lookalike keys create NAME" in line for line in lines)
 
 
-def test_keys_decide_where_a_service_listens_and_what_it_warns_of(settings: Settings, database: Database) -> None:
-    local, open_to_all = (settings.model_copy(update={"auth": "auto", "host": host}) for host in ("LOCALHOST", "::"))
+def test_listening_on_the_network_requires_a_key_or_auth_off(settings: Settings, database: Database) -> None:
+    local, public = (settings.model_copy(update={"auth": "auto", "host": host}) for host in ("LOCALHOST", "::"))
     assert require_keys(local, database) == [WITHOUT_KEYS]
     with pytest.raises(Exit):
-        require_keys(open_to_all, database)
+        require_keys(public, database)
     assert require_keys(settings.model_copy(update={"auth": "off", "host": "::"}), database) == []
     with database.begin() as session:
         create_key(session, "one", [Scope.SEARCH])
     assert require_keys(local, database) == []
-    assert require_keys(open_to_all, database) == []
+    assert require_keys(public, database) == []
 
 
-def test_what_one_worker_adds_and_deletes_counts_at_once_in_the_other(each_worker: tuple[Client, Client]) -> None:
+def test_additions_and_deletions_are_visible_in_the_other_worker_at_once(each_worker: tuple[Client, Client]) -> None:
     one, other = each_worker
     one.ask("DELETE", f"/images/{one.add(OTHER)}")
     one.nearest(OTHER)
     applied = [client.json("GET", "/stats")["applied_seq"] for client in (one, other)]
-    assert applied[0] > applied[1], "they are two, and the other has had no reason to look"
+    assert applied[0] > applied[1], "the other worker has not synchronised yet"
     for writer, reader in ((one, other), (other, one)):
         added = writer.add(OTHER)
         assert reader.nearest(OTHER) == added
@@ -231,7 +229,7 @@ def test_what_one_worker_adds_and_deletes_counts_at_once_in_the_other(each_worke
         assert reader.nearest(OTHER) != added
 
 
-def test_workers_count_together(each_worker: tuple[Client, Client]) -> None:
+def test_metrics_are_summed_over_workers(each_worker: tuple[Client, Client]) -> None:
     one, other = each_worker
     before = one.metric("lookalike_searches_total", mode="hds") or 0
     for client, searches in ((one, 2), (other, 3)):
@@ -244,36 +242,36 @@ def test_workers_count_together(each_worker: tuple[Client, Client]) -> None:
         assert client.metric("lookalike_http_requests_in_progress") == 1
 
 
-def test_a_worker_that_died_has_done_what_it_did_and_does_nothing_more(
+def test_killed_worker_is_replaced_and_its_counters_are_kept(
     first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]], each_worker: tuple[Client, Client]
 ) -> None:
-    # While the first of them stood still, the other one took the first connection.
-    lives, killed = each_worker[0], workers_of(first_run.data)[0]
-    searches = lives.metric("lookalike_searches_total", mode="hds")
+    # The first client's connection was accepted while the first worker was suspended, so it belongs to the other.
+    client, killed = each_worker[0], workers_of(first_run.data)[0]
+    searches = client.metric("lookalike_searches_total", mode="hds")
     os.kill(killed, signal.SIGKILL)
     deadline = time.monotonic() + 60
-    while (now := lives.metric("lookalike_workers")) != 2 or killed in processes_of(first_run.data):
+    while (now := client.metric("lookalike_workers")) != 2 or killed in processes_of(first_run.data):
         assert time.monotonic() < deadline, f"{now} workers"
         time.sleep(0.2)
-    assert lives.metric("lookalike_searches_total", mode="hds") == searches
+    assert client.metric("lookalike_searches_total", mode="hds") == searches
 
 
-def test_what_was_acknowledged_is_found_over_any_connection(
+def test_acknowledged_images_are_found_over_any_connection(
     two_workers: tuple[str, subprocess.Popen[bytes]],
 ) -> None:
-    def fresh() -> int:
+    def nearest_over_new_connection() -> int:
         with closing(Client(two_workers[0])) as client:
             return client.nearest(OTHER)
 
     with closing(Client(two_workers[0])) as client:
         added = client.add(OTHER)
-        assert [fresh() for _ in range(10)] == [added] * 10
+        assert [nearest_over_new_connection() for _ in range(10)] == [added] * 10
         client.ask("DELETE", f"/images/{added}")
-        assert added not in [fresh() for _ in range(10)]
+        assert added not in [nearest_over_new_connection() for _ in range(10)]
 
 
-def refused(data: Path, *options: str) -> str:
-    """What a start says that cannot be."""
+def failed_start(data: Path, *options: str) -> str:
+    """Assert that a start fails and return its error message."""
     command = [sys.executable, "-m", "app.cli.main", "serve", "--data-dir", str(data), *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stderr
@@ -281,37 +279,37 @@ def refused(data: Path, *options: str) -> str:
     return " ".join(done.stderr.split())
 
 
-def test_a_network_that_is_not_there_is_refused_in_a_sentence(
+def test_missing_checkpoint_fails_the_start(
     first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
-    assert "There is no checkpoint unheard-of" in refused(first_run.data, "--model", "unheard-of")
+    assert "There is no checkpoint unheard-of" in failed_start(first_run.data, "--model", "unheard-of")
 
 
-def test_a_network_that_is_not_the_catalogues_is_refused_in_a_sentence(
+def test_model_that_differs_from_the_catalogues_fails_the_start(
     first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     description = json.loads(find(DEFAULT_MODEL).read_text())
     own, path = description["fingerprint"], tmp_path / "other.json"
     path.write_text(json.dumps({**description, "name": "other", "fingerprint": "0" * 16}))
-    sentence = refused(first_run.data, "--model", str(path))
+    sentence = failed_start(first_run.data, "--model", str(path))
     assert re.search(
         rf"encoded by the network {DEFAULT_MODEL} \({own}\), and other \(0{{16}}\) was asked for", sentence
     )
 
 
-def test_a_port_in_use_is_refused_in_a_sentence(
+def test_port_in_use_fails_the_start_and_keeps_the_running_server(
     first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
     url, server = two_workers
-    assert "address already in use" in refused(first_run.data, "--port", url.rpartition(":")[2])
+    assert "address already in use" in failed_start(first_run.data, "--port", url.rpartition(":")[2])
     with closing(Client(url)) as client:
-        assert client.json("GET", "/readyz")["status"] == "ready", "the other start did not take its database along"
+        assert client.json("GET", "/readyz")["status"] == "ready", "the failed start did not stop its database"
     assert server.poll() is None
 
 
-def test_a_disk_that_failed_is_a_failure(tmp_path: Path) -> None:
+def test_failed_fsync_ends_the_server_with_an_error(tmp_path: Path) -> None:
     data, broken = tmp_path / "data", tmp_path / "broken"
-    # Python imports a module of this name by itself before it does anything else.
+    # Python imports a module of this name at its start.
     (tmp_path / "sitecustomize.py").write_text(
         "import errno, os\n"
         "sync = os.fsync\n"
@@ -330,7 +328,7 @@ def test_a_disk_that_failed_is_a_failure(tmp_path: Path) -> None:
     assert "the disk failed" in log_of(data)
 
 
-def test_workers_that_cannot_start_are_a_failure() -> None:
+def test_workers_that_fail_to_start_are_reported() -> None:
     program = (
         "import sys, uvicorn; from app.cli.serve import workers_failed\n"
         "config = uvicorn.Config('nothing:app', port=0, workers=2, timeout_worker_healthcheck=5)\n"
@@ -339,7 +337,7 @@ def test_workers_that_cannot_start_are_a_failure() -> None:
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 42
 
 
-# The last one: it ends the server that the others share.
+# Must be the last test, since it ends the server that the others share.
 def test_sigterm_ends_all_workers_cleanly(
     first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
 ) -> None:
@@ -348,11 +346,11 @@ def test_sigterm_ends_all_workers_cleanly(
     assert len(processes) > 4, "the server, its workers and PostgreSQL were found"
     until = time.monotonic() + 60
     while len(list(temporary_of(first_run.data).glob(f"{PREFIX}*/counter_*.db"))) < 2:
-        assert time.monotonic() < until, "each worker counts in a file of its own"
+        assert time.monotonic() < until, "each worker has a file of counters"
         with closing(Client(url)) as client:
             client.ask("GET", "/healthz")
     server.terminate()
     assert server.wait(60) == 0
-    assert left_of(first_run.data, processes) == {}
+    assert remaining_processes(first_run.data, processes) == {}
     assert list(temporary_of(first_run.data).glob(f"{PREFIX}*")) == []
     assert "Traceback" not in log_of(first_run.data)

@@ -1,4 +1,4 @@
-"""`lookalike` says so where another package of the name of one of its own is found first."""
+"""`lookalike` reports another package that shadows one of its own."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def run(**environment: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", PACKAGES)
 @pytest.mark.parametrize("file", ["{}/__init__.py", "{}/other.py", "{}.py"], ids=["package", "folder", "module"])
-def test_package_that_hides_one_of_ours_is_named(name: str, file: str, tmp_path: Path) -> None:
+def test_package_that_shadows_ours_is_reported(name: str, file: str, tmp_path: Path) -> None:
     other = tmp_path / file.format(name)
     other.parent.mkdir(exist_ok=True)
     other.write_text("raise RuntimeError('other code was run')\n")
@@ -35,7 +35,7 @@ def test_package_that_hides_one_of_ours_is_named(name: str, file: str, tmp_path:
     assert "Traceback" not in done.stderr
 
 
-def test_command_runs_where_its_packages_are_found() -> None:
+def test_command_runs_if_its_packages_are_found() -> None:
     done = run()
     assert (done.returncode, done.stderr) == (0, "")
     assert "clothing" in done.stdout
@@ -48,7 +48,7 @@ def test_working_directory_does_not_hide_packages(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_package_installed_over_ours_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_installed_over_ours_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site, information = tmp_path, tmp_path / "rival-1.0.dist-info"
     (site / "app").mkdir()
     (site / "app" / "__init__.py").write_text('"""Another application."""\n')
@@ -71,7 +71,7 @@ def _spec(folder: Path) -> object:
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_our_own_packages_have_the_mark(name: str) -> None:
+def test_own_packages_have_the_mark(name: str) -> None:
     assert shadowed(name) is None
 
 
@@ -80,5 +80,5 @@ def test_every_package_of_the_distribution_is_checked() -> None:
     assert {pattern.rstrip("*") for pattern in found} == set(PACKAGES)
 
 
-def test_module_of_the_command_has_a_name_of_its_own() -> None:
+def test_entry_point_module_is_not_shadowed() -> None:
     assert sys.modules["lookalike_cli"].__file__ == str(ROOT / "lookalike_cli.py")

@@ -6,7 +6,7 @@ import pytest
 
 from app.demo import DemoPicture, demo_pictures
 from app.demo.canvas import draw
-from app.demo.catalogue import EACH, PRODUCTS
+from app.demo.catalogue import IMAGES_PER_LABEL, PRODUCTS
 from app.demo.curves import box, ellipse, mirrored, path
 from app.demo.masks import dashes
 from app.demo.palette import SHADES, colour, colourway
@@ -24,22 +24,22 @@ def pictures() -> list[DemoPicture]:
     return list(demo_pictures())
 
 
-def test_there_are_thirty_pictures_of_each_of_twelve_labels(pictures: list[DemoPicture]) -> None:
-    assert Counter(picture.label for picture in pictures) == dict.fromkeys(LABELS, EACH)
+def test_demo_has_thirty_images_of_each_of_twelve_labels(pictures: list[DemoPicture]) -> None:
+    assert Counter(picture.label for picture in pictures) == dict.fromkeys(LABELS, IMAGES_PER_LABEL)
     assert len(pictures) == 360
 
 
-def test_keys_are_unique_and_name_their_label(pictures: list[DemoPicture]) -> None:
+def test_keys_are_unique_and_contain_the_label(pictures: list[DemoPicture]) -> None:
     assert len({picture.key for picture in pictures}) == len(pictures)
     assert all(picture.key.startswith(f"demo-{picture.label}-") for picture in pictures)
     assert "demo-mug-007" in {picture.key for picture in pictures}
 
 
-def test_every_picture_is_320_pixels_square_in_rgb(pictures: list[DemoPicture]) -> None:
+def test_images_are_320_pixels_square_in_rgb(pictures: list[DemoPicture]) -> None:
     assert {(picture.image.size, picture.image.mode) for picture in pictures} == {((320, 320), "RGB")}
 
 
-def test_every_picture_shows_something_in_its_middle_and_only_wall_in_its_corners(
+def test_images_show_an_object_in_the_middle_and_background_in_the_corners(
     pictures: list[DemoPicture],
 ) -> None:
     for picture in pictures:
@@ -50,16 +50,16 @@ def test_every_picture_shows_something_in_its_middle_and_only_wall_in_its_corner
         assert 0.08 < far_from_wall.mean() < 0.75, picture.key
 
 
-def test_no_two_pictures_are_equal(pictures: list[DemoPicture]) -> None:
+def test_images_are_distinct(pictures: list[DemoPicture]) -> None:
     assert len({picture.image.tobytes() for picture in pictures}) == len(pictures)
 
 
-def test_drawing_again_gives_the_same_pixels_and_metadata(pictures: list[DemoPicture]) -> None:
+def test_drawing_is_deterministic(pictures: list[DemoPicture]) -> None:
     for first, again in zip(pictures, islice(demo_pictures(), 2 * len(LABELS)), strict=False):
         assert again == first
 
 
-def test_metadata_say_what_is_drawn(pictures: list[DemoPicture]) -> None:
+def test_metadata_describe_the_image(pictures: list[DemoPicture]) -> None:
     for picture in pictures:
         metadata = picture.metadata
         assert set(metadata) == {"colour", "accent", "pattern", "variant", "price"}
@@ -73,7 +73,7 @@ def test_metadata_say_what_is_drawn(pictures: list[DemoPicture]) -> None:
 
 
 @pytest.mark.parametrize("field", ["colour", "pattern", "variant"])
-def test_every_picture_has_a_neighbour_with_the_same_label_and(field: str, pictures: list[DemoPicture]) -> None:
+def test_every_value_within_a_label_is_shared_by_two_images(field: str, pictures: list[DemoPicture]) -> None:
     shared = Counter((picture.label, picture.metadata[field]) for picture in pictures)
     assert min(shared.values()) >= 2
 
@@ -87,7 +87,7 @@ def test_every_colour_pattern_and_variant_is_used(pictures: list[DemoPicture]) -
 
 
 @pytest.mark.parametrize("name", [name for name in PATTERNS if name != "plain"])
-def test_a_pattern_shows_both_colours_inside_the_outline_and_leaves_the_wall_alone(name: str) -> None:
+def test_pattern_changes_pixels_inside_the_outline_only(name: str) -> None:
     square = [Part(box(20, 20, 80, 80), relief=0)]
     printed, plain = (
         np.asarray(draw(square, colourway("navy", "ivory"), PATTERNS[kind], colour("f3ede4")), dtype=np.int16)
@@ -98,7 +98,7 @@ def test_a_pattern_shows_both_colours_inside_the_outline_and_leaves_the_wall_alo
     assert np.array_equal(printed[:20], plain[:20])
 
 
-def test_a_part_is_painted_only_within_its_clip() -> None:
+def test_part_is_painted_only_within_its_clip() -> None:
     whole, clip = box(20, 20, 80, 80), box(20, 20, 50, 80, 0)
     colours, wall = colourway("ivory", "navy"), colour("f3ede4")
     parts = [Part(whole, relief=0), Part(whole, "trim", clip=clip, relief=0)]
@@ -107,23 +107,23 @@ def test_a_part_is_painted_only_within_its_clip() -> None:
     assert tuple(pixels[160, 220]) == colours["cloth"]
 
 
-def test_a_path_goes_through_the_ends_of_its_steps() -> None:
+def test_path_contains_the_end_points_of_its_steps() -> None:
     curve = path((0, 0), (10, 0), (15, 0, 15, 5), (15, 8, 12, 10, 10, 10))
     for point in ((0, 0), (10, 0), (15, 5), (10, 10)):
         assert np.isclose(curve, point).all(axis=1).any()
 
 
-def test_an_ellipse_keeps_its_radii() -> None:
+def test_ellipse_has_its_radii() -> None:
     offsets = (ellipse(40, 60, 20, 10) - (40, 60)) / (20, 10)
     assert np.allclose((offsets**2).sum(axis=1), 1, atol=2e-3)
 
 
-def test_a_mirrored_curve_is_its_own_mirror_image() -> None:
+def test_mirrored_curve_is_symmetric() -> None:
     curve = mirrored(path((50, 10), (70, 20), (60, 90)))
     assert np.allclose(curve[::-1] * (-1, 1) + (100, 0), curve)
 
 
-def test_dashes_have_their_length_and_gaps_between() -> None:
+def test_dashes_and_gaps_have_the_given_length() -> None:
     pieces = dashes(np.array([[0.0, 0.0], [10.0, 0.0]]), 1)
     assert [tuple(piece[:, 0]) for piece in pieces] == [
         (0.5, 1.5),

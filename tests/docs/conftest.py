@@ -1,4 +1,4 @@
-"""What the examples meet: a service of their own with the demo catalogue, and a folder with the files they name."""
+"""Environment of the documentation's examples: a service with the demo catalogue, and a folder with the files."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from tests.web.conftest import browser, page
 
 __all__ = ["browser", "page"]
 
-# Without it curl is content with whatever it is answered.
+# Lets curl fail on error responses.
 CURL = "fail-with-body\nsilent\nshow-error\n"
 
 
@@ -45,8 +45,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(folder: Path, data_dir: Path) -> dict[str, str]:
-    """As if the virtual environment were active, over the running service's data folder."""
+    """Environment with the virtual environment's programs on the path and the running service's data folder."""
     ours = {name for name in os.environ if name.startswith("LOOKALIKE_")} - {"LOOKALIKE_MODEL_CACHE_DIR"}
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    others = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return kept | {"PATH": path, "CURL_HOME": str(folder), "LOOKALIKE_DATA_DIR": str(data_dir)}
+    return others | {"PATH": path, "CURL_HOME": str(folder), "LOOKALIKE_DATA_DIR": str(data_dir)}

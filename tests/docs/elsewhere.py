@@ -1,7 +1,7 @@
-"""What MkDocs is told of the pages that lie elsewhere in the repository, such as the README.
+"""MkDocs hooks that add pages from outside docs/, such as the README, and rewrite links to them.
 
-Links in Markdown name files as they lie in the repository, so that they lead somewhere when it is looked at there; in
-the site they lead to the pages made of those files.
+Links in Markdown are relative paths in the repository, so that they also work when it is browsed there; in the site
+they lead to the pages generated from those files.
 """
 
 import re
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 DOCS = "docs/"
-# By where they lie.
+# Pages of the site by file in the repository.
 PAGES = {
     "README.md": "project/readme.md",
     "ARCHITECTURE.md": "project/architecture.md",
@@ -29,12 +29,12 @@ PAGES = {
     "models/pretrained/clothing.md": "project/clothing.md",
 }
 FILES = {page: file for file, page in PAGES.items()}
-# Words in brackets, a file, perhaps a place in it. What has a colon is an address.
+# Target of a Markdown link: a file and an optional anchor. Targets with a colon are URLs.
 LINK = re.compile(r"(?<=\]\()(?P<file>[^)#:\s]+)(?P<place>#[^)\s]+)?(?=\))")
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
-    """Adds the pages to those under docs/."""
+    """Add the pages to those under docs/."""
     from mkdocs.structure.files import File
 
     root = Path(config.config_file_path).parent
@@ -44,13 +44,13 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
 
 def on_page_markdown(markdown: str, page: "Page", **_: object) -> str:
-    """Has a page's links lead to pages of the site."""
+    """Rewrite a page's links to pages of the site."""
     here = page.file.src_uri
     return LINK.sub(lambda link: in_site(here, link["file"]) + (link["place"] or ""), markdown)
 
 
 def in_site(here: str, linked: str) -> str:
-    """Returns a link that is meant in the repository as one between pages of the site."""
+    """Convert a link between files of the repository to one between pages of the site."""
     file = normpath(f"{dirname(FILES.get(here, DOCS + here))}/{linked}".lstrip("/"))
     page = PAGES.get(file, file.removeprefix(DOCS))
     return relpath(page, dirname(here) or ".")

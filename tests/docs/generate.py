@@ -1,8 +1,8 @@
-"""Writes the generated pages: docs/cli.md from the commands and docs/settings.md from the settings.
+"""Generate docs/cli.md from the commands and docs/settings.md from the settings.
 
     python -m tests.docs.generate
 
-Run it after a change to a command or a setting; a test compares the pages with what this makes.
+Run it after a change to a command or a setting; a test checks that the pages are up to date.
 """
 
 from collections.abc import Iterator
@@ -18,34 +18,34 @@ from tests.docs.table import cell
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 HEAD = """# Command line
 
-Every command tells the same with `--help`. A command that fails says why in a sentence and ends with 1. This page is
-made from the commands themselves by `python -m tests.docs.generate`.
+Every command shows this help with `--help`. A command that fails prints an error message and exits with 1. This page is
+generated from the commands by `python -m tests.docs.generate`.
 """
-# Every command has it, and the head of the page says so.
+# `--help`, which every command has; the head of the page describes it.
 NOT_SHOWN = "help"
 
 
 def page() -> str:
-    """Returns the page."""
+    """Return the page of the command line."""
     group = typer.main.get_command(app)
     return "\n".join([HEAD, *sections(group, typer.Context(group, info_name="lookalike"))])
 
 
 def sections(group: object, context: typer.Context) -> Iterator[str]:
-    """Yields a section for each command of a group, and of the groups in it."""
+    """Yield a section for each command of a group, recursively."""
     assert isinstance(group, TyperGroup)
     for name in group.list_commands(context):
         command = group.commands[name]
-        below = typer.Context(command, parent=context, info_name=name)
+        child = typer.Context(command, parent=context, info_name=name)
         if isinstance(command, TyperGroup):
-            yield from sections(command, below)
+            yield from sections(command, child)
         else:
             assert isinstance(command, TyperCommand)
-            yield section(command, below)
+            yield section(command, child)
 
 
 def section(command: TyperCommand, context: typer.Context) -> str:
-    """Returns what a command says of itself."""
+    """Return a command's help as a section."""
     usage = command.get_usage(context).removeprefix("Usage: ")
     records = [param.get_help_record(context) for param in command.get_params(context) if param.name != NOT_SHOWN]
     rows = [f"| `{cell(words)}` | {cell(meaning)} |" for words, meaning in filter(None, records)]

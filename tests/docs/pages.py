@@ -1,4 +1,4 @@
-"""The pages under docs/, as text and as the examples in them."""
+"""Read the pages under docs/: text, examples and inline code."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 NAMES = sorted(path.name for path in DOCS.glob("*.md"))
-# Where the examples say that the service listens.
+# Address of the service in the examples.
 ADDRESS = "http://127.0.0.1:8000"
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-IN_LINE = re.compile(r"`([^`\n]+)`")
+INLINE_CODE = re.compile(r"`([^`\n]+)`")
 
 
 def text(name: str) -> str:
@@ -17,7 +17,11 @@ def text(name: str) -> str:
 
 
 def examples(name: str, language: str) -> list[str]:
-    """Examples that run are `bash`, `python` and `javascript`; `sh` takes hours or changes too much, `text` is none."""
+    """Return a page's code blocks in a language.
+
+    Tests run blocks in `bash`, `python` and `javascript`. Blocks in `sh` take hours or change too much; `text` is not
+    code.
+    """
     return [code for kind, code in FENCED.findall(text(name)) if kind == language]
 
 
@@ -26,6 +30,6 @@ def with_examples(language: str) -> list[str]:
 
 
 def code(name: str) -> str:
-    """All that a page sets as code, line by line, with lines joined that go on."""
+    """Return all code of a page, blocks and inline, with continued lines joined."""
     blocks = [block.replace("\\\n", " ") for _, block in FENCED.findall(text(name))]
-    return "\n".join([*blocks, *IN_LINE.findall(FENCED.sub("", text(name)))])
+    return "\n".join([*blocks, *INLINE_CODE.findall(FENCED.sub("", text(name)))])

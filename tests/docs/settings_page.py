@@ -1,4 +1,4 @@
-"""Makes docs/settings.md from `Settings`."""
+"""Generate docs/settings.md from `Settings`."""
 
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -34,7 +34,7 @@ SECTIONS = {
 
 
 def settings_page() -> str:
-    """Returns the page: one table per section, one row per setting."""
+    """Return the page: one table per section, one row per setting."""
     lines = [HEAD]
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:
@@ -44,7 +44,7 @@ def settings_page() -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """Returns a setting's default as a cell; numbers with separators."""
+    """Return a setting's default as a table cell, with thousands separators."""
     value: Any = field.default
     if value is None or value == ():
         return ""
@@ -54,7 +54,7 @@ def default(field: FieldInfo) -> str:
 
 
 def meaning(field: FieldInfo) -> str:
-    """Returns a setting's description as a cell, with the values that it may take."""
+    """Return a setting's description as a table cell, with its allowed values."""
     values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     choices = f" One of {', '.join(f'`{value}`' for value in values)}." if values else ""
     return cell(f"{field.description}{choices}")

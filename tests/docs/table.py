@@ -1,6 +1,6 @@
-"""Tables of generated pages."""
+"""Markdown tables of generated pages."""
 
 
-def cell(words: str) -> str:
-    """Returns words as a cell of a table, which would end at a bar."""
-    return " ".join(words.replace("|", ", ").split())
+def cell(text: str) -> str:
+    """Return text as a table cell, with vertical bars replaced by commas and whitespace normalised."""
+    return " ".join(text.replace("|", ", ").split())

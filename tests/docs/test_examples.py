@@ -1,4 +1,4 @@
-"""The examples on the pages do what the pages say, with a real service."""
+"""The documentation's examples run against a real service."""
 
 import subprocess
 import sys
@@ -17,27 +17,23 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("name", with_examples("bash"))
-def test_what_a_page_says_to_a_shell_works(
-    name: str, server_url: str, folder: Path, environment: dict[str, str]
-) -> None:
+def test_bash_examples_run(name: str, server_url: str, folder: Path, environment: dict[str, str]) -> None:
     for example in examples(name, "bash"):
         run(["bash", "-euo", "pipefail", "-c", example.replace(ADDRESS, server_url)], folder, environment)
 
 
 @pytest.mark.parametrize("name", with_examples("python"))
-def test_what_a_page_says_in_python_works(
-    name: str, server_url: str, folder: Path, environment: dict[str, str]
-) -> None:
+def test_python_examples_run(name: str, server_url: str, folder: Path, environment: dict[str, str]) -> None:
     for example in examples(name, "python"):
         assert run([sys.executable, "-c", example.replace(ADDRESS, server_url)], folder, environment)
 
 
 @pytest.mark.parametrize("name", with_examples("javascript"))
-def test_what_a_page_says_in_javascript_works(name: str, page: Page) -> None:
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+def test_javascript_examples_run(name: str, page: Page) -> None:
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
     page.goto("/")
     for example in examples(name, "javascript"):
         page.evaluate(f"async () => {{ {example} }}")
-    assert len(said) == 5
-    assert said[0].startswith("1 "), "the picture that asked comes first"
+    assert len(messages) == 5
+    assert messages[0].startswith("1 "), "the query image comes first"

@@ -1,4 +1,4 @@
-"""Lists what an installation contains, with licences; see the package's docstring."""
+"""List the contents of an installation with their licences; see the package's docstring."""
 
 import sys
 
@@ -7,7 +7,7 @@ from tests.licences.verdict import problems
 
 
 def main(arguments: list[str]) -> int:
-    """Prints licences and problems; returns the exit status."""
+    """Print licences and problems; returns the exit status."""
     for row in (*package_rows(), *library_rows()):
         print(*row, sep="\t")
     if "--write" in arguments:
@@ -15,8 +15,8 @@ def main(arguments: list[str]) -> int:
     found = problems()
     if missing_rows(PAGE.read_text() if PAGE.exists() else ""):
         found.append(f"{PAGE.name} is not up to date. Run `python -m tests.licences --write`.")
-    for sentence in found:
-        print(sentence, file=sys.stderr)
+    for problem in found:
+        print(problem, file=sys.stderr)
     return bool(found)
 
 

@@ -1,4 +1,4 @@
-"""The packages that the service needs, their licences, and the shared libraries in their wheels."""
+"""Find the packages that the service requires, their licences, and the shared libraries in their wheels."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,9 +11,9 @@ from packaging.utils import canonicalize_name
 from tests.licences.policy import CLASSIFIERS, CUDA_PACKAGES, LICENCE_TEXTS, OWN, PACKAGES
 
 ROOT_PACKAGE = "lookalike"
-# The extras that images have.
+# Extras that container images include.
 EXTRAS = frozenset({"milvus", "otel", "s3"})
-# The project's own.
+# The project's own distributions.
 FIRST_PARTY = (ROOT_PACKAGE, "lookalike-client")
 SHARED_LIBRARY = re.compile(r"lib(?P<name>[A-Za-z].*?)(?:[-.][0-9a-f]{8})*(?:[-.][\d.]+)?\.(?:so|dylib)(?:[.\d]*)$")
 BUNDLE = re.compile(r"\.(libs|dylibs)$")
@@ -26,7 +26,7 @@ class Library:
 
     Attributes:
         name: without `lib`, version and hash.
-        package: whose wheel it is in.
+        package: the package whose wheel contains it.
         file: its path in the installation.
     """
 
@@ -36,10 +36,10 @@ class Library:
 
 
 def required() -> dict[str, Distribution]:
-    """Returns the installed distributions that the service with its extras needs, by name; without CUDA.
+    """Return the installed distributions that the service and its extras require, by name, without CUDA.
 
     Raises:
-        PackageNotFoundError: one is not installed.
+        PackageNotFoundError: a required package is not installed.
     """
     extras_of: dict[str, frozenset[str]] = {}
     found: dict[str, Distribution] = {}
@@ -63,13 +63,13 @@ def _requirements(lines: Iterable[str], extras: frozenset[str]) -> Iterator[tupl
 
 
 def licence_of(package: Distribution) -> str:
-    """Returns a package's licence as an SPDX expression, or `unknown`: from the table, else from its metadata."""
+    """Return a package's licence as an SPDX expression, from the table or its metadata, or `unknown`."""
     stated = PACKAGES.get(canonicalize_name(package.name))
     return stated or _field(package, "License-Expression") or _legacy_licence(package)
 
 
 def _legacy_licence(package: Distribution) -> str:
-    """Reads the fields that came before License-Expression: free text, and classifiers."""
+    """Read the licence from the older metadata fields: free text and classifiers."""
     text = _field(package, "License").strip()
     if LICENCE_TEXTS.get(text.lower()):
         return LICENCE_TEXTS[text.lower()]
@@ -79,26 +79,26 @@ def _legacy_licence(package: Distribution) -> str:
     licences = [CLASSIFIERS[part] for part in parts if part in CLASSIFIERS]
     if licences:
         return " OR ".join(sorted(set(licences)))
-    # Many write an SPDX expression into the free text. Whatever else is in it is found unknown.
+    # The free text is often an SPDX expression. Other text is later reported as unknown.
     return text if text and "\n" not in text else UNKNOWN
 
 
 def _field(package: Distribution, name: str) -> str:
-    """Returns a field of the metadata that occurs once; empty if it is missing."""
+    """Return a metadata field that occurs at most once; empty if it is missing."""
     return str((package.metadata.get_all(name) or [""])[0])
 
 
 def libraries_in(package: Distribution) -> list[Library]:
-    """Returns the shared libraries in a package's wheel, but for those that are its own code."""
+    """Return the third-party shared libraries in a package's wheel."""
     name = canonicalize_name(package.name)
     found = [Library(library, name, file) for library, file in shared_libraries(map(str, package.files or ()))]
     return [library for library in found if not library.name.startswith(OWN.get(name, ("\0",)))]
 
 
 def shared_libraries(files: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yields names and paths of the shared libraries among files; extension modules are not meant.
+    """Yield names and paths of the shared libraries among files, without extension modules.
 
-    A file in a folder of bundled libraries (`NAME.libs`) is one whatever its name.
+    Every file in a folder of bundled libraries (`NAME.libs`) counts as one.
     """
     for file in files:
         *folders, last = file.split("/")

@@ -1,4 +1,4 @@
-"""THIRD_PARTY.md: what an installation contains beside the project's own code, as tables."""
+"""Generate THIRD_PARTY.md: tables of the third-party contents of an installation."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,21 +12,22 @@ PAGE = Path(__file__).parents[2] / "THIRD_PARTY.md"
 INTRODUCTION = """\
 # Third-party software
 
-Lookalike is licensed under Apache-2.0. An installation contains the packages below, and a container image ships them;
-`python -m tests.licences --write` writes this page from what is installed, and `make licences` checks that it is
-complete and that Apache-2.0 can ship all of it. LGPL libraries are separate files that are linked dynamically, so that
-you can replace them. Versions are in `constraints.txt`. Code that is linked statically into extension modules is
-covered by the licence files in its package.
+Lookalike is licensed under Apache-2.0. An installation and a container image contain the packages below.
+`python -m tests.licences --write` generates this page from the installed packages, and `make licences` checks that it
+is complete and that all licences allow distribution with Apache-2.0 code. LGPL libraries are separate files that are
+linked dynamically, so that you can replace them. Versions are in `constraints.txt`. Code that is linked statically into
+extension modules is covered by the licence files in its package.
 
-The networks that ship name the licences of their weights and data in their cards:
+The cards of the shipped models state the licences of their weights and data:
 [general](models/pretrained/general.md), [clothing](models/pretrained/clothing.md).
 """
 
 LEFT_OUT_TEXT = """\
 ## Not in images
 
-These libraries are in wheels that `pip` installs from a package index, and Apache-2.0 cannot ship them. Images are made
-without them (`docker/Dockerfile`). Before you ship an installation made with `pip`, delete them too.
+These libraries are in wheels that `pip` installs from a package index, and their licences do not allow distribution
+with Apache-2.0 code. Images do not contain them (`docker/Dockerfile`). Before you distribute an installation made with
+`pip`, delete them too.
 """
 
 CUDA_TEXT = """\
@@ -36,7 +37,7 @@ PyPI's torch for Linux also installs NVIDIA's CUDA libraries (`nvidia-*`, `cuda-
 
 
 def page() -> str:
-    """Returns the whole page."""
+    """Return the whole page."""
     sections = [
         INTRODUCTION,
         "## Packages\n",
@@ -85,12 +86,12 @@ def left_out_rows() -> Iterator[tuple[str, str, str, str]]:
 
 
 def missing_rows(written: str) -> list[str]:
-    """Returns the rows that an up-to-date page has and a written one lacks."""
+    """Return the rows of an up-to-date page that are missing in a written one."""
     lines = set(written.splitlines())
     return [line for line in page().splitlines() if line not in lines]
 
 
 def surplus_rows(written: str) -> list[str]:
-    """Returns the rows of a written page that are no longer true."""
+    """Return the rows of a written page that are outdated."""
     lines = set(page().splitlines())
     return [line for line in written.splitlines() if line not in lines]

@@ -1,8 +1,8 @@
-"""What is known of licences: which are allowed, and what packages do not state themselves. Maintained by hand."""
+"""Licence policy: allowed licences, and licences that packages do not state themselves. Maintained by hand."""
 
 from dataclasses import dataclass
 
-# SPDX ids that allow shipping beside Apache-2.0. Licences with file-level copyleft (MPL) oblige only who changes files.
+# SPDX ids that allow distribution with Apache-2.0 code. File-level copyleft (MPL) applies only to modified files.
 PERMISSIVE = frozenset(
     {
         "0BSD",
@@ -33,7 +33,7 @@ PERMISSIVE = frozenset(
         "libtiff",
     }
 )
-# Allowed where the library is a file of its own, linked dynamically, or a Python package: users can replace it.
+# Allowed for dynamically linked libraries and Python packages, because users can replace them.
 REPLACEABLE = frozenset({"LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later"})
 
 # Free text of the metadata's License field, in lower case.
@@ -51,7 +51,7 @@ CLASSIFIERS = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-# Packages whose metadata names no licence, or not exactly; read in their licence files.
+# Packages whose metadata states no licence, or an ambiguous one; taken from their licence files.
 PACKAGES = {
     "contourpy": "BSD-3-Clause",
     "cycler": "BSD-3-Clause",
@@ -67,7 +67,7 @@ PACKAGES = {
     # Its wheel contains libheif and libde265, which are listed as libraries.
     "pi-heif": "BSD-3-Clause",
 }
-# What wheels contain beside Python code, extension modules and shared libraries.
+# Contents of wheels other than Python code, extension modules and shared libraries.
 CONTENTS = {
     "fastapi-offline": (("Swagger UI", "Apache-2.0"), ("ReDoc", "MIT")),
     "matplotlib": (("DejaVu fonts", "Bitstream-Vera"),),
@@ -145,13 +145,13 @@ CUDA_PACKAGES = ("cuda-", "nvidia-", "triton")
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A library in a wheel that Apache-2.0 cannot ship, and that images are made without.
+    """A library in a wheel whose licence forbids distribution, and that container images leave out.
 
     Attributes:
-        package: whose wheel it is in.
+        package: the package whose wheel contains it.
         library: its name in the wheel, without version and hash.
         licence: as an SPDX expression.
-        reason: what it is there for.
+        reason: its purpose, and why the service does not need it.
     """
 
     package: str

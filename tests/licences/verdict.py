@@ -1,4 +1,4 @@
-"""Which licences Apache-2.0 can ship, and what in an installation it cannot."""
+"""Evaluate licences: whether they allow distribution with Apache-2.0 code, and which contents do not."""
 
 from license_expression import LicenseExpression, get_spdx_licensing
 
@@ -9,7 +9,7 @@ SPDX = get_spdx_licensing()
 
 
 def can_ship(expression: str) -> bool:
-    """Returns whether a licence, as an SPDX expression, allows shipping beside Apache-2.0; an invalid one does not."""
+    """Whether an SPDX expression allows distribution with Apache-2.0 code; False for an invalid expression."""
     if SPDX.validate(expression).errors:
         return False
     return _allows(SPDX.parse(expression))
@@ -24,7 +24,7 @@ def _allows(parsed: LicenseExpression) -> bool:
 
 
 def problems() -> list[str]:
-    """Returns a sentence for each package and library that cannot be shipped, or whose licence is not known."""
+    """Return an error message for each package, content or library with a forbidden or unknown licence."""
     found: list[str] = []
     for name, package in required().items():
         found += _refused(f"{name} {package.version}", licence_of(package))
@@ -36,7 +36,7 @@ def problems() -> list[str]:
 
 
 def is_left_out(library: Library) -> bool:
-    """Returns whether images are made without a library."""
+    """Whether container images leave out a library."""
     return any((one.package, one.library) == (library.package, library.name) for one in LEFT_OUT)
 
 
@@ -44,11 +44,11 @@ def _problems_of(library: Library) -> list[str]:
     if is_left_out(library):
         return []
     if library.name not in LIBRARIES:
-        return [f"{library.file}: the licence of this library is not known. Add it to tests/licences/policy.py."]
+        return [f"{library.file}: the licence of this library is unknown. Add it to tests/licences/policy.py."]
     return _refused(library.file, LIBRARIES[library.name])
 
 
 def _refused(what: str, licence: str) -> list[str]:
     if can_ship(licence):
         return []
-    return [f"{what}: Apache-2.0 cannot ship its licence, {licence!r}. Replace it, or leave it out of images."]
+    return [f"{what}: its licence, {licence!r}, is not allowed. Replace it, or leave it out of images."]

@@ -230,7 +230,7 @@ def test_the_command_prints_where_the_report_is(tmp_path: Path, checkpoint_path:
     answer = CliRunner().invoke(app, ["evaluate", str(checkpoint_path), str(folder), "--out", str(tmp_path / "out")])
     assert answer.exit_code == 0, answer.output
     assert (tmp_path / "out" / "report.html").is_file()
-    assert "1 unreadable files were left out." in answer.output
+    assert "1 unreadable files were skipped." in answer.output
     answer = CliRunner().invoke(app, ["evaluate", "nowhere", str(folder), "--out", str(tmp_path / "out")])
     assert answer.exit_code == 1
     assert "There is no checkpoint nowhere" in answer.output

@@ -1,4 +1,4 @@
-"""A catalogue whose truth is known: vectors around a few centres, and codes that know them well or badly."""
+"""Synthetic catalogues with known neighbours: vectors clustered around centres, and codes from random projections."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,7 +16,7 @@ DIM, BITS = 24, 32
 
 
 def around_centres(count: int, centres: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Vectors `(count, DIM)` and which centre each is near to."""
+    """Return vectors `(count, DIM)` around centres, and the index of each one's centre."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, centres, count)
     spread = rng.normal(size=(count, DIM))
@@ -24,7 +24,7 @@ def around_centres(count: int, centres: int, seed: int = 0) -> tuple[NDArray[np.
 
 
 def codes_of(features: NDArray[np.float32], bits: int = BITS) -> NDArray[np.uint8]:
-    """The sign of random projections: near vectors have near codes."""
+    """Return the signs of random projections, so that near vectors have near codes."""
     planes = np.random.default_rng(1).normal(size=(features.shape[1], bits))
     return binarise((features @ planes > 0).astype(np.float32))
 
@@ -33,7 +33,7 @@ def codes_of(features: NDArray[np.float32], bits: int = BITS) -> NDArray[np.uint
 def planted(
     folder: Path, features: NDArray[np.float32], codes: NDArray[np.uint8], labels: NDArray[np.int64], names: int
 ) -> Iterator[tuple[Content, VectorFile]]:
-    """Writes vectors down, and yields the catalogue that they would be."""
+    """Write the vectors to a file; yields the catalogue's content and the file."""
     with closing(VectorFile(folder / "planted.f32", features.shape[1])) as vectors:
         ids = np.arange(1, len(features) + 1)
         slots = np.random.default_rng(2).permutation(len(features))
