@@ -1,4 +1,4 @@
-"""Draws Grafana's dashboard without Grafana: its own queries, asked of a real Prometheus, as one picture.
+"""Draws Grafana's dashboard without Grafana: its own queries, asked of a real Prometheus, as one image.
 
     python -m benchmarks.dashboard http://127.0.0.1:9090 docs/dashboard.png --minutes 10 --ago 1
 
@@ -27,7 +27,7 @@ DASHBOARD = Path(__file__).parents[1] / "docker" / "grafana" / "dashboards" / "l
 COLUMNS, CELL_IN, DPI = 24, (0.62, 0.36), 100
 RATE_INTERVAL, POINTS = "30s", 240
 UNITS = {"s": "s", "bytes": "B", "ops": "/s", "reqps": "/s"}
-MOST_IN_LEGEND = 6
+MAX_LEGEND_ENTRIES = 6
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Prometheus:
         self.start, self._step = self.end - 60 * minutes, 60 * minutes / POINTS
 
     def series(self, query: str, legend: str) -> list[Series]:
-        """Asks a dashboard's query; raises where Prometheus does not understand it."""
+        """Ask a dashboard's query; raises where Prometheus does not understand it."""
         asked: dict[str, str | float] = {"query": filled(query), "start": self.start, "end": self.end}
         asked["step"] = self._step
         answer = self._client.get("/api/v1/query_range", params=asked)
@@ -62,12 +62,12 @@ class Prometheus:
 
 
 def filled(query: str) -> str:
-    """Returns a query with what Grafana would fill in."""
+    """Return a query with what Grafana would fill in."""
     return query.replace("$__rate_interval", RATE_INTERVAL).replace("$instance", ".*")
 
 
 def draw(dashboard: Mapping[str, Any], prometheus: Prometheus) -> tuple[Figure, int]:
-    """Draws all panels; returns the picture, and how many panels had nothing to show."""
+    """Draw all panels; returns the image, and how many panels had nothing to show."""
     lines = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
     figure = Figure(figsize=(COLUMNS * CELL_IN[0], lines * CELL_IN[1]), dpi=DPI, facecolor="#f4f5f5")
     empty = 0
@@ -88,7 +88,7 @@ def draw(dashboard: Mapping[str, Any], prometheus: Prometheus) -> tuple[Figure, 
 
 
 def place(figure: Figure, position: Mapping[str, int], lines: int) -> Axes:
-    """Returns the axes of a panel, with room for its title above and its numbers around it."""
+    """Return the axes of a panel, with room for its title above and its numbers around it."""
     left, top, width, height = (position[name] for name in ("x", "y", "w", "h"))
     row = height == 1
     if not row:
@@ -107,7 +107,7 @@ def place(figure: Figure, position: Mapping[str, int], lines: int) -> Axes:
 
 
 def draw_lines(axes: Axes, panel: Mapping[str, Any], found: list[Series]) -> None:
-    """Draws a panel of lines, one on the other where the panel says so."""
+    """Draw a panel of lines, one on the other where the panel says so."""
     axes.set_title(panel["title"], fontsize=9, loc="left")
     custom = panel["fieldConfig"]["defaults"]["custom"]
     if custom["stacking"]["mode"] == "normal" and found:
@@ -126,12 +126,12 @@ def draw_lines(axes: Axes, panel: Mapping[str, Any], found: list[Series]) -> Non
     axes.grid(color="#dddddd", linewidth=0.5)
     if found:
         names = axes.get_legend_handles_labels()
-        shown = [some[:MOST_IN_LEGEND] for some in names]
+        shown = [some[:MAX_LEGEND_ENTRIES] for some in names]
         axes.legend(*shown, fontsize=6.5, ncols=3, loc="upper left", bbox_to_anchor=(0, -0.1), frameon=False)
 
 
 def draw_number(axes: Axes, panel: Mapping[str, Any], found: list[Series]) -> None:
-    """Draws a panel of the latest values."""
+    """Draw a panel of the latest values."""
     axes.axis("off")
     axes.set_title(panel["title"], fontsize=9, loc="left")
     latest = [one.values[~np.isnan(one.values)][-1] for one in found if not np.isnan(one.values).all()]
@@ -141,7 +141,7 @@ def draw_number(axes: Axes, panel: Mapping[str, Any], found: list[Series]) -> No
 
 
 def rounded(value: float, unit: str) -> str:
-    """Returns a number with its unit, as short as tells enough."""
+    """Return a number with its unit, as short as tells enough."""
     if unit == "percentunit":
         return f"{value:.1%}"
     if unit not in UNITS:
@@ -150,7 +150,7 @@ def rounded(value: float, unit: str) -> str:
 
 
 def main() -> None:
-    """Draws the dashboard into a file."""
+    """Draw the dashboard into a file."""
     parser = argparse.ArgumentParser(description="Draw the dashboard from a running Prometheus.")
     parser.add_argument("prometheus", help="its address")
     parser.add_argument("out", type=Path, help="the picture")

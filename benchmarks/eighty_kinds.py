@@ -19,7 +19,7 @@ KINDS, FEWEST, MOST, TOO_FEW = 80, 30, 60, 24
 
 
 def main() -> None:
-    """Chooses and writes."""
+    """Choose and writes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("archives", type=Path)
     parser.add_argument("out", type=Path)
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def read(archive: Path, maker: str) -> dict[str, bytes]:
-    """Returns the list of emoji and the drawings of an archive, by file name."""
+    """Return the list of emoji and the drawings of an archive, by file name."""
     found: dict[str, bytes] = {}
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -52,7 +52,7 @@ def read(archive: Path, maker: str) -> dict[str, bytes]:
 
 
 def choose(by_kind: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str, tuple[str, str]]]:
-    """Chooses the largest kinds, some of each, a fifth of them to test on; returns (kind, split, drawing)."""
+    """Choose the largest kinds, some of each, a fifth of them to test on; returns (kind, split, drawing)."""
     draw = random.Random(0)  # noqa: S311 - the same choice every time is the point
     large = {kind: found for kind, found in by_kind.items() if len(found) >= TOO_FEW}
     chosen = []

@@ -27,19 +27,19 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Timing":
-        """Sums up single measurements."""
+        """Sum up single measurements."""
         low, median, high = np.percentile(seconds, (10, 50, 90)).tolist()
         return cls(median, low, high, len(seconds))
 
 
-def side_by_side(
-    calls: Mapping[str, Call], *, least: int = 15, seconds: float = 2.0, warm_up: int = 2
+def time_interleaved(
+    calls: Mapping[str, Call], *, min_rounds: int = 15, seconds: float = 2.0, warm_up: int = 2
 ) -> dict[str, Timing]:
-    """Times several calls in turns, so that what disturbs the machine disturbs all alike.
+    """Time several calls in turns, so that what disturbs the machine disturbs all alike.
 
     Args:
         calls: by name; each is given the number of the turn, to choose another query by.
-        least: turns that every call takes part in, however long they last.
+        min_rounds: rounds in which every call takes part, however long they last.
         seconds: a quick call is repeated until it has had so much time.
         warm_up: turns that are not counted.
     """
@@ -48,9 +48,9 @@ def side_by_side(
             call(turn)
     taken: dict[str, list[float]] = {name: [] for name in calls}
     turn = 0
-    while turn < least or any(sum(times) < seconds and turn < least * 50 for times in taken.values()):
+    while turn < min_rounds or any(sum(times) < seconds and turn < min_rounds * 50 for times in taken.values()):
         for name, call in calls.items():
-            if turn < least or sum(taken[name]) < seconds:
+            if turn < min_rounds or sum(taken[name]) < seconds:
                 started = time.perf_counter()
                 call(turn)
                 taken[name].append(time.perf_counter() - started)
@@ -59,18 +59,18 @@ def side_by_side(
 
 
 def read_all(words: np.typing.NDArray[np.uint64]) -> Call:
-    """Returns a call that reads an array `(n,)` once, in one thread and as fast as memory gives it."""
+    """Return a call that reads an array `(n,)` once, in one thread and as fast as memory gives it."""
     # One pass over memory, and hardly any arithmetic: what a scan cannot be faster than.
     return lambda _turn: np.bitwise_or.reduce(words)
 
 
 def cores() -> int:
-    """Returns how many cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_of(process: int, kind: str = "VmRSS") -> int:
-    """Returns the bytes of memory that a process has, 0 where nobody knows.
+    """Return the bytes of memory that a process has, 0 where nobody knows.
 
     Args:
         process: its id.
@@ -82,7 +82,7 @@ def memory_of(process: int, kind: str = "VmRSS") -> int:
 
 
 def machine() -> dict[str, str | int]:
-    """Names the machine: processor, cores, memory, system, Python."""
+    """Name the machine: processor, cores, memory, system, Python."""
     return {
         "processor": _processor(),
         "cores": cores(),

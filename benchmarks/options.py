@@ -15,20 +15,20 @@ class Options:
     """Sizes of a run.
 
     Attributes:
-        pictures: how many; None for the benchmark's own full size.
+        images: how many; None for the benchmark's own full size.
         floats: sizes of F7; None for the benchmark's own.
         bits: sizes of codes; None for the benchmark's own.
         folder: where large files lie while it runs.
     """
 
-    pictures: int | None = None
+    images: int | None = None
     floats: tuple[int, ...] | None = None
     bits: tuple[int, ...] | None = None
     folder: Path = Path("benchmarks/data")
 
 
-def lack_of_room(folder: Path, needed: float) -> str | None:
-    """Returns a sentence about what is missing where a folder has no room for so many bytes, and None where it has."""
+def space_shortage(folder: Path, needed: float) -> str | None:
+    """Return a sentence about what is missing where a folder has no room for so many bytes, and None where it has."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if needed * 1.05 <= free:

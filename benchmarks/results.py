@@ -48,23 +48,23 @@ class Results:
     rows: list[Row] = field(default_factory=list)
 
     def time(self, name: str, timing: Timing) -> None:
-        """Adds what calls took, in milliseconds."""
+        """Add what calls took, in milliseconds."""
         self.rows.append(Row(name, timing.median * 1000, "ms", timing.low * 1000, timing.high * 1000))
 
     def value(self, name: str, value: float, unit: str) -> None:
-        """Adds any number."""
+        """Add any number."""
         self.rows.append(Row(name, value, unit))
 
     def ratio(self, name: str, over: float, under: float) -> None:
-        """Adds how many times `over` is `under`, with both sides."""
+        """Add how many times `over` is `under`, with both sides."""
         self.rows.append(Row(name, over / under, "ratio", of=(over, under)))
 
     def skip(self, name: str, why: str) -> None:
-        """Adds a row without a value, and says why."""
+        """Add a row without a value, and says why."""
         self.rows.append(Row(name, None, "", skipped=why))
 
     def show(self) -> None:
-        """Prints the table."""
+        """Print the table."""
         console = Console(highlight=False)
         table = Table("", "value", "unit", "10% … 90%", title=f"{self.benchmark}: {self.options}")
         for row in self.rows:
@@ -79,14 +79,14 @@ class Results:
         console.print(table)
 
     def write(self, path: Path) -> None:
-        """Writes the JSON, and the plot beside it as SVG."""
+        """Write the JSON, and the plot beside it as SVG."""
         path.parent.mkdir(parents=True, exist_ok=True)
         found = {"benchmark": self.benchmark, "machine": machine(), "options": self.options}
         path.write_text(json.dumps({**found, "rows": [asdict(row) for row in self.rows]}, indent=2) + "\n")
         path.with_suffix(".svg").write_text(self.plot())
 
     def plot(self) -> str:
-        """Draws every time, one bar each on a logarithmic scale, its spread as a line."""
+        """Draw every time, one bar each on a logarithmic scale, its spread as a line."""
         times = [row for row in self.rows if row.unit == "ms" and row.value]
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": "lookalike", "font.size": 10}):
             figure = Figure(figsize=(8, 0.6 + 0.32 * len(times)), layout="constrained")

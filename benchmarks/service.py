@@ -1,7 +1,7 @@
 """The running server over HTTP, a catalogue of the paper's size in it, beside the bare sum of its work.
 
-The catalogue is made (rows, codes and F7, no pictures behind them); what is searched with and what is added are
-pictures of the demo as JPEGs, and decoding and encoding them with the same network, in this process and without a
+The catalogue is made (rows, codes and F7, no images behind them); what is searched with and what is added are
+images of the demo as JPEGs, and decoding and encoding them with the same network, in this process and without a
 server, is what the server is compared with. Server and clients share the machine's cores.
 """
 
@@ -34,11 +34,11 @@ from app.search.decode.prepare import InProcess
 from app.search.decode.sandbox import Sandbox
 from app.search.encode.batching import BATCH, BatchingEncoder, open_encoder
 from app.settings import Settings
-from benchmarks.filled import LABELS, Filling
-from benchmarks.made import Made
-from benchmarks.measure import Timing, cores, memory_of, side_by_side
-from benchmarks.options import PAPERS_SIZE, Options, Say, lack_of_room
+from benchmarks.measure import Timing, cores, memory_of, time_interleaved
+from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage
+from benchmarks.populated import LABELS, Filling
 from benchmarks.results import Results
+from benchmarks.synthetic import Made
 from models.checkpoint.info import CheckpointInfo, find, read_info
 
 MODEL, QUERIES, PIXELS = "general", 64, 640
@@ -46,18 +46,18 @@ CLIENTS, SECONDS, ROUNDS = (1, 4, 16), 10.0, 3
 ADDED_AT_ONCE, ADDED = 50, 300
 BOUNDARY = "lookalike-benchmark"
 _ROW_BYTES = 700
-_PATIENCE_S = 300
+_START_TIMEOUT_S = 300
 _CREATED, _OK = 201, 200
 
-Pictures = list[bytes]
+Images = list[bytes]
 
 
 def run(options: Options, say: Say) -> Results:
-    """Fills, starts, measures."""
-    pictures = options.pictures or PAPERS_SIZE
-    results = Results("service", {"pictures": pictures, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
+    """Fill, starts, measures."""
+    images = options.images or PAPERS_SIZE
+    results = Results("service", {"pictures": images, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
     info = read_info(find(MODEL))
-    if lack := lack_of_room(options.folder, pictures * (4 * info.feature_dim + _ROW_BYTES)):
+    if lack := space_shortage(options.folder, images * (4 * info.feature_dim + _ROW_BYTES)):
         results.skip("service", lack)
         return results
     with ExitStack() as stack:
@@ -65,10 +65,10 @@ def run(options: Options, say: Say) -> Results:
         # PostgreSQL runs as an account of its own when we are root, and has to get to its data.
         folder.chmod(0o755)
         settings = Settings(data_dir=folder, demo="off", model=MODEL)
-        say(f"filling a catalogue with {pictures:,} made pictures")
-        fill(settings, info, pictures)
+        say(f"filling a catalogue with {images:,} made pictures")
+        fill(settings, info, images)
         encoder, _ = open_encoder(find(MODEL), "cpu", "f32", model_cache(settings))
-        bare = Bare(stack.enter_context(closing(encoder)))
+        bare = InProcessBaseline(stack.enter_context(closing(encoder)))
         queries, added = jpegs(QUERIES), jpegs(QUERIES + ADDED)[QUERIES:]
         server = stack.enter_context(serving(settings, results))
         sandbox = stack.enter_context(closing(open_sandbox(settings, info)))
@@ -79,34 +79,34 @@ def run(options: Options, say: Say) -> Results:
         say("adding")
         ingest(results, server, bare, added)
         results.value("memory of the process, besides files", server.memory() / 1e6, "MB")
-        results.value("memory of the codes, a picture", server.codes() / pictures, "bytes")
+        results.value("memory of the codes, a picture", server.codes() / images, "bytes")
     return results
 
 
-def fill(settings: Settings, info: CheckpointInfo, pictures: int) -> None:
-    """Writes a catalogue for the network at hand."""
+def fill(settings: Settings, info: CheckpointInfo, images: int) -> None:
+    """Write a catalogue for the network at hand."""
     with open_database(settings) as database:
         with database.begin() as session:
             generation = generations.adopt(session, info, find(MODEL))
         with closing(open_index(database, generation, places(settings))) as index:
-            made = Made(pictures, info.feature_dim, info.bits)
-            Filling(database, generation.id, index, made).up_to(pictures)
+            made = Made(images, info.feature_dim, info.bits)
+            Filling(database, generation.id, index, made).up_to(images)
 
 
-def jpegs(count: int) -> Pictures:
-    """Returns drawings of the demo as JPEGs, no two the same."""
-    drawn = [picture.image.convert("RGB").resize((PIXELS, PIXELS)) for picture in islice(demo_pictures(), QUERIES)]
+def jpegs(count: int) -> Images:
+    """Return drawings of the demo as JPEGs, no two the same."""
+    drawn = [drawing.image.convert("RGB").resize((PIXELS, PIXELS)) for drawing in islice(demo_pictures(), QUERIES)]
     made = []
     for number, image in enumerate(islice(cycle(drawn), count)):
         data = io.BytesIO()
-        # A pixel of its own makes every file another picture.
+        # A pixel of its own makes every file another image.
         image.putpixel((number % PIXELS, number // PIXELS), (number % 256, 0, 0))
         image.save(data, "JPEG", quality=85)
         made.append(data.getvalue())
     return made
 
 
-class Bare:
+class InProcessBaseline:
     """Decoding and encoding alone, as the service does them."""
 
     def __init__(self, encoder: BatchingEncoder) -> None:
@@ -114,20 +114,20 @@ class Bare:
         self._team = ThreadPoolExecutor(cores())
 
     def one(self, data: bytes) -> object:
-        """Decodes and encodes one picture."""
+        """Decode and encodes one image."""
         return self._encoder.encode_one(self._prepare(data).image).result()
 
     def decode(self, data: bytes) -> object:
-        """Decodes and prepares one picture."""
+        """Decode and prepares one image."""
         return self._prepare(data)
 
-    def many(self, pictures: Pictures) -> object:
-        """Decodes pictures on all cores, then encodes them in batches."""
-        return self._encoder.encode_many([made.image for made in self._team.map(self._prepare, pictures)])
+    def many(self, images: Images) -> object:
+        """Decode images on all cores, then encodes them in batches."""
+        return self._encoder.encode_many([made.image for made in self._team.map(self._prepare, images)])
 
-    def encoding(self, pictures: Pictures) -> Callable[[], object]:
-        """Returns a call that encodes pictures that are decoded and prepared already, in batches."""
-        prepared = [self._prepare(data).image for data in pictures]
+    def encoding(self, images: Images) -> Callable[[], object]:
+        """Return a call that encodes images that are decoded and prepared already, in batches."""
+        prepared = [self._prepare(data).image for data in images]
         return lambda: self._encoder.encode_many(prepared)
 
 
@@ -138,26 +138,26 @@ class Server:
         self.port, self._process = port, process
 
     def connect(self) -> http.client.HTTPConnection:
-        """Opens a connection that stays open."""
+        """Open a connection that stays open."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
     def codes(self) -> int:
-        """Returns the bytes of memory that the codes take, with their ids and slots."""
+        """Return the bytes of memory that the codes take, with their ids and slots."""
         with closing(self.connect()) as connection:
             connection.request("GET", "/stats")
             return int(json.loads(connection.getresponse().read())["bytes"]["codes"])
 
     def memory(self) -> int:
-        """Returns the bytes of memory that are the process's own, without mapped files; 0 where nobody knows."""
+        """Return the bytes of memory that are the process's own, without mapped files; 0 where nobody knows."""
         return memory_of(self._process.pid, "RssAnon")
 
 
 @contextmanager
 def serving(settings: Settings, results: Results) -> Iterator[Server]:
-    """Starts the server over a data folder; notes how long it takes, and how long the first searches take."""
+    """Start the server over a data folder; notes how long it takes, and how long the first searches take."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -169,7 +169,7 @@ def serving(settings: Settings, results: Results) -> Iterator[Server]:
     )
     try:
         server = Server(port, process)
-        wait_until_ready(server, process, started + _PATIENCE_S)
+        wait_until_ready(server, process, started + _START_TIMEOUT_S)
         results.value("start", time.perf_counter() - started, "s")
         yield server
     finally:
@@ -179,7 +179,7 @@ def serving(settings: Settings, results: Results) -> Iterator[Server]:
 
 
 def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", until: float) -> None:
-    """Asks until the server says that searches can be answered."""
+    """Ask until the server says that searches can be answered."""
     while time.perf_counter() < until and process.poll() is None:
         try:
             with closing(server.connect()) as connection:
@@ -191,11 +191,11 @@ def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", until: 
     raise RuntimeError("the server did not start; its log is server.log in the data folder")
 
 
-def post(connection: http.client.HTTPConnection, path: str, field: str, pictures: Pictures, wanted: int) -> bytes:
-    """Sends pictures as a form and reads the answer."""
+def post(connection: http.client.HTTPConnection, path: str, field: str, images: Images, wanted: int) -> bytes:
+    """Send images as a form and reads the answer."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n\r\n'.encode() + data
-        for data in pictures
+        for data in images
     ]
     body = b"\r\n".join(parts) + f"\r\n--{BOUNDARY}--\r\n".encode()
     connection.request("POST", path, body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
@@ -206,8 +206,8 @@ def post(connection: http.client.HTTPConnection, path: str, field: str, pictures
     return answer
 
 
-def search(results: Results, server: Server, bare: Bare, sandbox: Sandbox, queries: Pictures) -> None:
-    """Measures one client's searches, plain and filtered, beside decoding and encoding the same pictures.
+def search(results: Results, server: Server, bare: InProcessBaseline, sandbox: Sandbox, queries: Images) -> None:
+    """Measure one client's searches, plain and filtered, beside decoding and encoding the same images.
 
     What the sandbox costs a search is what decoding in it takes longer than decoding here.
     """
@@ -230,7 +230,7 @@ def search(results: Results, server: Server, bare: Bare, sandbox: Sandbox, queri
             "decode without it": lambda turn: bare.decode(queries[turn % QUERIES]),
         }
         ways |= {f"POST /search, {name}": ask(f"/search?label={quote(name)}") for name in LABELS}
-        timings = side_by_side(ways, seconds=6.0)
+        timings = time_interleaved(ways, seconds=6.0)
     for name, timing in timings.items():
         results.time(name, timing)
     plain = timings["POST /search"].median
@@ -241,8 +241,8 @@ def search(results: Results, server: Server, bare: Bare, sandbox: Sandbox, queri
         results.ratio(f"filtered_over_plain, {name}", timings[f"POST /search, {name}"].median, plain)
 
 
-def throughput(results: Results, server: Server, bare: Bare, queries: Pictures) -> None:
-    """Measures how many searches a second several clients get, in turns with bare work on the same cores, in batches.
+def throughput(results: Results, server: Server, bare: InProcessBaseline, queries: Images) -> None:
+    """Measure how many searches a second several clients get, in turns with bare work on the same cores, in batches.
 
     The bare work is encoding, and encoding with the decoding that must go before it.
     """
@@ -254,7 +254,7 @@ def throughput(results: Results, server: Server, bare: Bare, queries: Pictures) 
         encoded.append(rate(encoding, len(queries), SECONDS / 2))
         decoded.append(rate(lambda: bare.many(queries), len(queries), SECONDS / 2))
         for clients in CLIENTS:
-            taken[clients] += storm(server, queries, clients, SECONDS)
+            taken[clients] += load_test(server, queries, clients, SECONDS)
     for clients, seconds in taken.items():
         name = f"POST /search, {clients} at once"
         p95, p99 = np.percentile(seconds, (95, 99)).tolist()
@@ -269,8 +269,8 @@ def throughput(results: Results, server: Server, bare: Bare, queries: Pictures) 
     results.ratio("throughput_over_decode_and_encode", most, float(np.median(decoded)))
 
 
-def storm(server: Server, queries: Pictures, clients: int, seconds: float) -> list[float]:
-    """Lets clients search one picture after another, each on its own connection; returns what each search took."""
+def load_test(server: Server, queries: Images, clients: int, seconds: float) -> list[float]:
+    """Let clients search one image after another, each on its own connection; returns what each search took."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
 
@@ -290,25 +290,25 @@ def storm(server: Server, queries: Pictures, clients: int, seconds: float) -> li
     return taken
 
 
-def rate(call: Callable[[], object], pictures: int, seconds: float) -> float:
-    """Returns how many pictures a second a call does that does some at once."""
+def rate(call: Callable[[], object], images: int, seconds: float) -> float:
+    """Return how many images a second a call does that does some at once."""
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         call()
-        done += pictures
+        done += images
     return done / (time.perf_counter() - began)
 
 
-def ingest(results: Results, server: Server, bare: Bare, pictures: Pictures) -> None:
-    """Measures adding pictures that are new, beside decoding and encoding them."""
-    requests = [pictures[first : first + ADDED_AT_ONCE] for first in range(0, len(pictures), ADDED_AT_ONCE)]
+def ingest(results: Results, server: Server, bare: InProcessBaseline, images: Images) -> None:
+    """Measure adding images that are new, beside decoding and encoding them."""
+    requests = [images[first : first + ADDED_AT_ONCE] for first in range(0, len(images), ADDED_AT_ONCE)]
     with closing(server.connect()) as connection:
-        timings = side_by_side(
+        timings = time_interleaved(
             {
                 "POST /index, 50 pictures": lambda turn: post(connection, "/index", "images", requests[turn], _CREATED),
                 "bare decode and encode, 50 pictures": lambda turn: bare.many(requests[turn]),
             },
-            least=len(requests),
+            min_rounds=len(requests),
             seconds=0,
             warm_up=0,
         )

@@ -1,9 +1,9 @@
-"""Precision@k of a running service: pictures of one labelled folder search among those of another.
+"""Precision@k of a running service: images of one labelled folder search among those of another.
 
     lookalike serve --data-dir /tmp/precision --port 8100       (with LOOKALIKE_DEMO=off)
     python -m benchmarks.service_precision http://127.0.0.1:8100 DIR/train DIR/test
 
-Puts the first folder into the catalogue (again is harmless: what is there stays), searches with every picture of
+Puts the first folder into the catalogue (again is harmless: what is there stays), searches with every image of
 the second in each mode, and prints the share of results whose label is the query's, with the time a search took.
 Knows nothing of the service but its HTTP interface.
 """
@@ -21,7 +21,7 @@ BATCH = 50
 
 
 def main() -> None:
-    """Indexes, searches, prints."""
+    """Index, searches, prints."""
     options = arguments()
     with httpx.Client(base_url=options.url, timeout=300) as client:
         index(client, options.catalogue)
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("url", help="address of the service")
     parser.add_argument("catalogue", type=Path, help="folder of labelled folders to search among")
@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
 
 
 def index(client: httpx.Client, folder: Path) -> None:
-    """Puts the pictures of a labelled folder into the catalogue."""
+    """Put the images of a labelled folder into the catalogue."""
     paths, started = sorted(folder.glob("*/*")), time.perf_counter()
     for first in range(0, len(paths), BATCH):
         some = paths[first : first + BATCH]
@@ -53,7 +53,7 @@ def index(client: httpx.Client, folder: Path) -> None:
 
 
 def measure(client: httpx.Client, folder: Path, mode: str, k: int) -> tuple[float, float]:
-    """Returns the mean precision@k of all pictures of a folder, and the median milliseconds of a search."""
+    """Return the mean precision@k of all images of a folder, and the median milliseconds of a search."""
     shares, times = [], []
     for path in sorted(folder.glob("*/*")):
         answer = client.post("/search", params={"mode": mode, "k": k}, files={"image": path.read_bytes()})

@@ -15,7 +15,7 @@ from models.network.latent_hash_net import LatentHashNet
 
 
 def describe(network: LatentHashNet, name: str, classes: tuple[str, ...]) -> CheckpointInfo:
-    """Reads off a network what its checkpoint has to say; training, metrics and fingerprint come later."""
+    """Read off a network what its checkpoint has to say; training, metrics and fingerprint come later."""
     return CheckpointInfo(
         name=name,
         backbone=network.backbone_name,
@@ -28,7 +28,7 @@ def describe(network: LatentHashNet, name: str, classes: tuple[str, ...]) -> Che
 
 
 def save(network: LatentHashNet, info: CheckpointInfo, folder: Path) -> CheckpointInfo:
-    """Writes the checkpoint `info.name` into `folder`, weights as float16; returns `info` with its fingerprint.
+    """Write the checkpoint `info.name` into `folder`, weights as float16; returns `info` with its fingerprint.
 
     The JSON comes last, by an atomic rename: a checkpoint without one is not there.
     """
@@ -47,7 +47,7 @@ def save(network: LatentHashNet, info: CheckpointInfo, folder: Path) -> Checkpoi
 
 
 def load(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
-    """Rebuilds a network from a checkpoint.
+    """Rebuild a network from a checkpoint.
 
     Args:
         checkpoint: the name of one that ships, or the path of its JSON or safetensors file.

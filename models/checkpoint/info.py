@@ -1,6 +1,6 @@
 """What a checkpoint says of itself: `NAME.json`, and the weights beside it as they lie on disk. Needs no torch.
 
-The JSON says how to rebuild the network, prepare its pictures and compare its vectors, what it was trained on and
+The JSON says how to rebuild the network, prepare its images and compare its vectors, what it was trained on and
 how well it did, and carries the fingerprint of all that decides a code. Weights are safetensors, because opening a
 checkpoint must never run code.
 """
@@ -39,7 +39,7 @@ class CheckpointInfo:
         feature_dim: floats in F7.
         feature_norm: whether the fine step compares F7 as it is (`raw`, the paper) or at length one (`unit`).
         classes: the names of the classes it was trained on, in the order of F8; empty if it has none.
-        preprocess: how pictures are prepared.
+        preprocess: how images are prepared.
         pool: candidates that the coarse step keeps unless a search says otherwise.
         similarity: what its distances mean; None where that was never calibrated.
         training: the data and the recipe.
@@ -62,7 +62,7 @@ class CheckpointInfo:
 
 
 def write_info(info: CheckpointInfo, target: Path) -> None:
-    """Writes a checkpoint's JSON, replacing the one that is there."""
+    """Write a checkpoint's JSON, replacing the one that is there."""
     temporary = target.with_suffix(".json.tmp")
     with temporary.open("w") as file:
         json.dump({"format": FORMAT, **asdict(info)}, file, indent=2)
@@ -73,7 +73,7 @@ def write_info(info: CheckpointInfo, target: Path) -> None:
 
 
 def find(checkpoint: str | Path) -> Path:
-    """Returns the path of a checkpoint's JSON."""
+    """Return the path of a checkpoint's JSON."""
     given = Path(checkpoint)
     beside = [given.with_suffix(".json")] if given.suffix in {".json", ".safetensors"} else []
     for path in (*beside, Path(f"{given}.json"), PRETRAINED / f"{checkpoint}.json"):
@@ -84,12 +84,12 @@ def find(checkpoint: str | Path) -> Path:
 
 
 def pretrained_names() -> list[str]:
-    """Names the checkpoints that ship."""
+    """Name the checkpoints that ship."""
     return sorted(path.stem for path in PRETRAINED.glob("*.json"))
 
 
 def read_info(path: Path) -> CheckpointInfo:
-    """Reads a checkpoint's JSON."""
+    """Read a checkpoint's JSON."""
     try:
         raw = json.loads(path.read_text())
         if raw.pop("format") != FORMAT:
@@ -113,7 +113,7 @@ def _similarity(raw: dict[str, Any] | None) -> Similarity | None:
 
 
 def read_weights(path: Path, info: CheckpointInfo) -> Weights:
-    """Reads the weights beside a JSON, as they lie there, and finds out whether they are the ones it speaks of.
+    """Read the weights beside a JSON, as they lie there, and finds out whether they are the ones it speaks of.
 
     Raises:
         CheckpointError: they are missing, damaged, or others.
@@ -139,7 +139,7 @@ def read_weights(path: Path, info: CheckpointInfo) -> Weights:
 
 
 def fingerprint(info: CheckpointInfo, weights: Weights) -> str:
-    """Identifies everything that decides a code or a distance: 16 hexadecimal digits."""
+    """Identifie everything that decides a code or a distance: 16 hexadecimal digits."""
     use = {"bits": info.bits, "norm": info.feature_norm, "preprocess": asdict(info.preprocess)}
     digest = hashlib.sha256(json.dumps([info.backbone, use], sort_keys=True).encode())
     for name in sorted(weights):

@@ -1,13 +1,13 @@
-"""How similar two pictures are, from 0 to 1: what a network's distances mean.
+"""How similar two images are, from 0 to 1: what a network's distances mean.
 
-A distance by itself says only which of two pictures is nearer. Calibrated on pairs of pictures that belong together
+A distance by itself says only which of two images is nearer. Calibrated on pairs of images that belong together
 and pairs that do not, it says how likely a pair belongs together, if both kinds came equally often: logistic
 regression on the logarithm of the distance (Platt 1999),
 
     s(d) = 1 / (1 + (d / midpoint) ^ steepness),
 
-so that the same picture has 1, and half is reached at `midpoint`. Where there are labels, pictures of one label belong
-together; where there are none, two views of one picture do. It depends on the network alone: in every catalogue of one
+so that the same image has 1, and half is reached at `midpoint`. Where there are labels, images of one label belong
+together; where there are none, two views of one image do. It depends on the network alone: in every catalogue of one
 network a similarity means the same.
 """
 
@@ -22,7 +22,7 @@ from models.network.codes import Codes, Floats
 Doubles = NDArray[np.float64]
 Pairs = Literal["one label", "two views"]
 
-_MOST_PAIRS, _STEPS, _BINS = 100_000, 50, 10
+_MAX_PAIRS, _STEPS, _BINS = 100_000, 50, 10
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Curve:
     steepness: float
 
     def __call__(self, distance: float) -> float:
-        """Returns the similarity, 0 to 1, at a distance."""
+        """Return the similarity, 0 to 1, at a distance."""
         return 1 / (1 + float((distance / self.midpoint) ** self.steepness))
 
 
@@ -42,11 +42,11 @@ class Similarity:
     """A network's calibration.
 
     Attributes:
-        pairs: which pairs of pictures belong together.
+        pairs: which pairs of images belong together.
         features: by L2 on F7, scaled as the network says.
         codes: by Hamming distance.
-        copies: the distance on F7 within which 95 of 100 pictures have a copy of themselves that was saved as a JPEG of
-            quality 75 at the size that the network reads: what is nearer is as good as the same picture.
+        copies: the distance on F7 within which 95 of 100 images have a copy of themselves that was saved as a JPEG of
+            quality 75 at the size that the network reads: what is nearer is as good as the same image.
         error: mean difference between the similarity and the share of pairs that belong together, over ten bins of
             pairs that were not calibrated on (the expected calibration error); of `features`.
     """
@@ -61,18 +61,18 @@ class Similarity:
 def calibrate(
     codes: Codes, features: Floats, groups: NDArray[np.int64], pairs: Pairs, copies: float, seed: int = 0
 ) -> Similarity | None:
-    """Calibrates a network on pictures that it was not trained on.
+    """Calibrate a network on images that it was not trained on.
 
     Args:
         codes: `(n, bits / 8)` uint8.
         features: `(n, d)` float32, scaled as the network says.
-        groups: `(n,)`; pictures of one group belong together.
+        groups: `(n,)`; images of one group belong together.
         pairs: what the groups are.
         copies: see `Similarity`.
         seed: of the choice of pairs.
 
     Returns:
-        None where no two pictures belong together, or all do.
+        None where no two images belong together, or all do.
     """
     sizes = np.unique(groups, return_counts=True)[1]
     if len(sizes) == 1 or sizes.max() == 1:
@@ -88,14 +88,14 @@ def calibrate(
 
 
 def fit_curve(distances: Doubles, together: NDArray[np.bool_]) -> Curve:
-    """Fits the curve to pairs by maximum likelihood, both kinds weighing the same; Newton's method.
+    """Fit the curve to pairs by maximum likelihood, both kinds weighing the same; Newton's method.
 
     Args:
         distances: `(n,)`.
         together: `(n,)`, whether a pair belongs together; some do, and some do not.
     """
     positive = distances[distances > 0]
-    # The same picture twice is nearer than any other pair, and its logarithm has no end.
+    # The same image twice is nearer than any other pair, and its logarithm has no end.
     nearest = positive.min() / 2 if len(positive) else 1.0
     x = np.stack([np.ones(len(distances)), -np.log(np.maximum(distances, nearest))], axis=1)
     weights = np.where(together, 0.5 / max(together.sum(), 1), 0.5 / max((~together).sum(), 1))
@@ -114,7 +114,7 @@ def fit_curve(distances: Doubles, together: NDArray[np.bool_]) -> Curve:
 
 
 def calibration_error(similarities: Doubles, together: NDArray[np.bool_]) -> float:
-    """Returns the expected calibration error, both kinds of pairs weighing the same."""
+    """Return the expected calibration error, both kinds of pairs weighing the same."""
     weights = np.where(together, 0.5 / max(together.sum(), 1), 0.5 / max((~together).sum(), 1))
     bins = np.minimum((similarities * _BINS).astype(np.int64), _BINS - 1)
     said = np.bincount(bins, weights * similarities, _BINS)
@@ -123,10 +123,10 @@ def calibration_error(similarities: Doubles, together: NDArray[np.bool_]) -> flo
 
 
 def _pairs(groups: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draws pairs `(n,)` and `(n,)` of different pictures, about half of them of one group."""
+    """Draw pairs `(n,)` and `(n,)` of different images, about half of them of one group."""
     order = np.argsort(groups, kind="stable")
     _, starts, sizes = np.unique(groups[order], return_index=True, return_counts=True)
-    count = min(_MOST_PAIRS // 2, 50 * len(groups))
+    count = min(_MAX_PAIRS // 2, 50 * len(groups))
     first = rng.choice(np.flatnonzero(np.repeat(sizes, sizes) > 1), count)
     group = np.searchsorted(starts, first, side="right") - 1
     # Somebody else of the group: from 1 to size - 1 places further on, round the end.

@@ -27,11 +27,11 @@ class Cost:
 
 
 @contextmanager
-def measured() -> Iterator[Cost]:
-    """Measures what runs inside; the cost that it yields is filled in at the end."""
+def measure_cost() -> Iterator[Cost]:
+    """Measure what runs inside; the cost that it yields is filled in at the end."""
     cost = Cost()
-    give_back()
-    before = start_anew()
+    release_free_memory()
+    before = reset_peak_memory()
     begun = time.perf_counter()
     try:
         yield cost
@@ -42,14 +42,14 @@ def measured() -> Iterator[Cost]:
             cost.memory = max(most - before, 0) * 1024
 
 
-def give_back() -> None:
-    """Hands freed memory back to the system, else the next piece of work would take it up unseen."""
+def release_free_memory() -> None:
+    """Hand freed memory back to the system, else the next piece of work would take it up unseen."""
     gc.collect()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def start_anew() -> int | None:
+def reset_peak_memory() -> int | None:
     """Has the kernel forget the most memory in use so far; returns the kilobytes in use now, None where it cannot."""
     try:
         # 5 is the kernel's own word for it (proc_pid_clear_refs(5)).

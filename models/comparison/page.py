@@ -34,7 +34,7 @@ _DEFINITIONS = (
 
 
 def write(found: dict[str, Any], out: Path) -> None:
-    """Writes everything into `out`, replacing what an earlier comparison left.
+    """Write everything into `out`, replacing what an earlier comparison left.
 
     Raises:
         ModelError: a file cannot be written.
@@ -47,18 +47,18 @@ def write(found: dict[str, Any], out: Path) -> None:
 
 
 def page(found: dict[str, Any], drawn: dict[str, str]) -> str:
-    """Returns the page; `found` is what `metrics.json` holds, `drawn` is SVG by name."""
+    """Return the page; `found` is what `metrics.json` holds, `drawn` is SVG by name."""
     sections = [_summary(found), _at_one_length(found, drawn), _by_bits(found, drawn), _growth(found, drawn)]
     return document(f"{found['data']['folder']}: comparison", "".join([*sections, _refused(found), _about(found)]))
 
 
 def size(memory: float | None) -> str:
-    """Writes bytes down in megabytes."""
+    """Write bytes down in megabytes."""
     return "" if memory is None else f"{memory / 1e6:,.0f} MB"
 
 
 def seconds(value: float | None) -> str:
-    """Writes seconds down."""
+    """Write seconds down."""
     return "" if value is None else f"{value:,.1f} s"
 
 

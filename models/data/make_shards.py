@@ -1,7 +1,7 @@
 """Packs a folder of labelled folders into tar archives that training reads as a stream (`models/data/shards.py`).
 
-Run it as `lookalike make-shards DIR OUT`. Pictures are mixed over the archives, and made as small as training needs
-them: a data set of photographs shrinks to a tenth. The same pictures give the same archives, byte for byte. A test
+Run it as `lookalike make-shards DIR OUT`. Images are mixed over the archives, and made as small as training needs
+them: a data set of photographs shrinks to a tenth. The same images give the same archives, byte for byte. A test
 split is not packed: nothing reads archives of one.
 """
 
@@ -21,7 +21,7 @@ from models.data.shard_index import read_index
 from models.data.shards import CLASSES, shards_in
 from models.errors import DatasetError
 
-# Half a gigabyte at most; and what a picture's shorter side is brought down to.
+# Half a gigabyte at most; and what an image's shorter side is brought down to.
 PICTURES, SIDE = 4000, 256
 _QUALITY = 90
 
@@ -29,23 +29,23 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What became of a folder: how many pictures went into how many archives, and which could not be read."""
+class ShardSummary:
+    """What became of a folder: how many images went into how many archives, and which could not be read."""
 
     pictures: int
     archives: int
     unreadable: tuple[Path, ...]
 
 
-def pack(folder: Path, out: Path, report: Report, side: int = SIDE, pictures: int = PICTURES) -> Packed:
-    """Writes the archives of what training reads, `train` and `validation`, and the names of the classes.
+def pack(folder: Path, out: Path, report: Report, side: int = SIDE, images: int = PICTURES) -> ShardSummary:
+    """Write the archives of what training reads, `train` and `validation`, and the names of the classes.
 
     Args:
         folder: `DIR/CLASS/FILE` or `DIR/SPLIT/CLASS/FILE`.
         out: a folder without archives.
-        report: hears how many pictures of how many are done.
-        side: what the shorter side of larger pictures becomes, in pixels.
-        pictures: how many an archive holds.
+        report: hears how many images of how many are done.
+        side: what the shorter side of larger images becomes, in pixels.
+        images: how many an archive holds.
 
     Raises:
         DatasetError: the folder holds no data set, or `out` holds archives.
@@ -58,24 +58,24 @@ def pack(folder: Path, out: Path, report: Report, side: int = SIDE, pictures: in
     total, done, unreadable = sum(len(files) for files in splits.values()), 0, list[Path]()
     for split, files in splits.items():
         mixed = files.subset(np.random.default_rng(0).permutation(len(files)))
-        for number, begin in enumerate(range(0, len(mixed), pictures)):
-            some = mixed.subset(np.arange(begin, min(begin + pictures, len(mixed))))
+        for number, begin in enumerate(range(0, len(mixed), images)):
+            some = mixed.subset(np.arange(begin, min(begin + images, len(mixed))))
             unreadable += _write(out / f"{split}-{number:06}.tar", some, begin, side)
             done += len(some)
             report(done, total)
         read_index(shards_in(out, split))
-    return Packed(total - len(unreadable), len(list(out.glob("*.tar"))), tuple(unreadable))
+    return ShardSummary(total - len(unreadable), len(list(out.glob("*.tar"))), tuple(unreadable))
 
 
 def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Puts bytes into an archive; owner and time are the same for all."""
+    """Put bytes into an archive; owner and time are the same for all."""
     member = tarfile.TarInfo(name)
     member.size = len(data)
     archive.addfile(member, BytesIO(data))
 
 
 def _write(path: Path, files: LabelledFiles, begin: int, side: int) -> list[Path]:
-    """Writes one archive, whole or not at all; returns what could not be read."""
+    """Write one archive, whole or not at all; returns what could not be read."""
     unreadable = []
     temporary = path.with_name(f".{path.name}")
     with temporary.open("wb") as file:
@@ -100,7 +100,7 @@ def _pictures(files: LabelledFiles, side: int) -> Iterator[tuple[Path, tuple[str
 
 
 def _small(path: Path, read: Callable[[Path], bytes], side: int) -> tuple[str, bytes] | None:
-    """Returns a picture's kind and bytes: its own where it is small already; None where it cannot be read as one."""
+    """Return an image's kind and bytes: its own where it is small already; None where it cannot be read as one."""
     try:
         data = read(path)
         image = open_rgb(path, lambda _path: data)

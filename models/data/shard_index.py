@@ -1,4 +1,4 @@
-"""Where the pictures of tar archives lie: found out by reading the archives' headers, once, and kept in a file.
+"""Where the images of tar archives lie: found out by reading the archives' headers, once, and kept in a file.
 
 Two members with one name up to the first dot are one sample: `0017.jpg` and `0017.cls`. Other members are passed over.
 """
@@ -24,12 +24,12 @@ Sample = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """Where each picture lies.
+    """Where each image lies.
 
     Attributes:
         paths: the archives.
         shards: `(n,)` int32, an index into `paths` each, ascending.
-        offsets: `(n,)` int64, where the picture's bytes begin in its archive.
+        offsets: `(n,)` int64, where the image's bytes begin in its archive.
         sizes: `(n,)` int64, how many there are.
         labels: `(n,)` int64, the number of its class.
     """
@@ -44,11 +44,11 @@ class ShardIndex:
         return len(self.labels)
 
     def subset(self, rows: NDArray[np.int64]) -> "ShardIndex":
-        """Returns some of the pictures; `rows` ascend."""
+        """Return some of the images; `rows` ascend."""
         return ShardIndex(self.paths, self.shards[rows], self.offsets[rows], self.sizes[rows], self.labels[rows])
 
     def read(self, row: int) -> bytes:
-        """Returns a picture's bytes.
+        """Return an image's bytes.
 
         Raises:
             DatasetError: the archive has become shorter.
@@ -62,10 +62,10 @@ class ShardIndex:
 
 
 def read_index(paths: Sequence[Path]) -> ShardIndex:
-    """Finds out where everything lies in the archives of one split, or reads what was found out before.
+    """Find out where everything lies in the archives of one split, or reads what was found out before.
 
     Raises:
-        DatasetError: an archive cannot be read, or a picture has no class.
+        DatasetError: an archive cannot be read, or an image has no class.
     """
     kept = index_path(paths)
     known = _kept(kept, paths)
@@ -73,12 +73,12 @@ def read_index(paths: Sequence[Path]) -> ShardIndex:
         known = _found(paths)
         _keep(known, kept)
     if not len(known):
-        raise DatasetError(f"{paths[0].parent}: the archives hold no pictures with a class.")
+        raise DatasetError(f"{paths[0].parent}: the archives hold no images with a class.")
     return known
 
 
 def index_path(paths: Sequence[Path]) -> Path:
-    """Returns where it is kept what was found out of a split's archives: `DIR/SPLIT.index.npz`."""
+    """Return where it is kept what was found out of a split's archives: `DIR/SPLIT.index.npz`."""
     return paths[0].with_name(f"{paths[0].name.rpartition('-')[0]}.index.npz")
 
 
@@ -91,7 +91,7 @@ def _found(paths: Sequence[Path]) -> ShardIndex:
 
 
 def _samples(path: Path) -> Iterator[Sample]:
-    """Yields the pictures of an archive."""
+    """Yield the images of an archive."""
     try:
         with tarfile.open(path, "r:") as archive:
             for key, members in groupby(archive, lambda member: _key_and_kind(member.name)[0]):
@@ -102,32 +102,32 @@ def _samples(path: Path) -> Iterator[Sample]:
 
 
 def _sample(path: Path, key: str, archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo]) -> Sample | None:
-    """Returns what members of one name say; None where no picture is among them."""
+    """Return what members of one name say; None where no image is among them."""
     kinds = {_key_and_kind(member.name)[1].lower(): member for member in members if member.isfile()}
-    pictures = [member for kind, member in kinds.items() if PurePosixPath(f"_.{kind}").suffix in PICTURE_SUFFIXES]
-    if not pictures:
+    images = [member for kind, member in kinds.items() if PurePosixPath(f"_.{kind}").suffix in PICTURE_SUFFIXES]
+    if not images:
         return None
     number = archive.extractfile(kinds["cls"]) if "cls" in kinds else None
     text = number.read(20).strip() if number else b""
     if not text.isdigit():
         raise DatasetError(f"{path}: {key} has no class; {key}.cls must hold the number of one, from 0.")
-    return pictures[0].offset_data, pictures[0].size, int(text)
+    return images[0].offset_data, images[0].size, int(text)
 
 
 def _key_and_kind(name: str) -> tuple[str, str]:
-    """Splits a member's name at the first dot of its last part."""
+    """Split a member's name at the first dot of its last part."""
     folder, slash, last = name.rpartition("/")
     key, _, kind = last.partition(".")
     return folder + slash + key, kind
 
 
 def _state(paths: Sequence[Path]) -> NDArray[np.int64]:
-    """Returns sizes and times of archives `(n, 2)`, which change when they do."""
+    """Return sizes and times of archives `(n, 2)`, which change when they do."""
     return np.array([(stat.st_size, stat.st_mtime_ns) for stat in (path.stat() for path in paths)], np.int64)
 
 
 def _kept(kept: Path, paths: Sequence[Path]) -> ShardIndex | None:
-    """Reads what was found out before, if that was of these very archives."""
+    """Read what was found out before, if that was of these very archives."""
     try:
         with np.load(kept, allow_pickle=False) as file:
             if file["names"].tolist() != [path.name for path in paths] or (file["state"] != _state(paths)).any():
@@ -138,7 +138,7 @@ def _kept(kept: Path, paths: Sequence[Path]) -> ShardIndex | None:
 
 
 def _keep(index: ShardIndex, kept: Path) -> None:
-    """Writes down what was found out; where the folder may not be written to it is found out each time."""
+    """Write down what was found out; where the folder may not be written to it is found out each time."""
     temporary = kept.with_name(f".{kept.name}.{os.getpid()}.npz")
     try:
         np.savez(

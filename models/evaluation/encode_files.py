@@ -22,10 +22,10 @@ from models.training.devices import pick_device
 
 @dataclass(frozen=True)
 class Encoded:
-    """Pictures as the networks see them.
+    """Images as the networks see them.
 
     Attributes:
-        paths: the pictures that could be read.
+        paths: the images that could be read.
         labels: `(n,)` int64.
         codes: `(n, bits / 8)` uint8.
         features: `(n, d)` float32, raw F7.
@@ -41,13 +41,13 @@ class Encoded:
     unreadable: tuple[Path, ...] = ()
 
     def subset(self, chosen: NDArray[np.int64]) -> "Encoded":
-        """Returns the pictures at these positions."""
+        """Return the images at these positions."""
         imagenet = None if self.imagenet is None else self.imagenet[chosen]
         paths = tuple(self.paths[position] for position in chosen)
         return Encoded(paths, self.labels[chosen], self.codes[chosen], self.features[chosen], imagenet)
 
     def shuffled(self) -> "Encoded":
-        """Returns the same pictures in an order that says nothing of their labels, and is the same every time."""
+        """Return the same images in an order that says nothing of their labels, and is the same every time."""
         return replace(self.subset(np.random.default_rng(0).permutation(len(self.labels))), unreadable=self.unreadable)
 
 
@@ -57,7 +57,7 @@ def encode_files(
     imagenet: LatentHashNet | None,
     progress: Callable[[int, int], None],
 ) -> Encoded:
-    """Encodes pictures a batch at a time, both networks from one decoding; unreadable files are named and left out.
+    """Encode images a batch at a time, both networks from one decoding; unreadable files are named and left out.
 
     Raises:
         DatasetError: none could be read.
@@ -69,16 +69,16 @@ def encode_files(
     run = encoder(network, len(files))
     run_untrained = encoder(imagenet, len(files)) if imagenet else None
     for first in range(0, len(files), BATCH):
-        chosen, pictures = decode(files, range(first, min(first + BATCH, len(files))), network.preprocess)
+        chosen, images = decode(files, range(first, min(first + BATCH, len(files))), network.preprocess)
         here = slice(len(kept), len(kept) + len(chosen))
         if chosen:
-            codes[here], features[here] = run(pictures)
+            codes[here], features[here] = run(images)
         if chosen and run_untrained and untrained is not None:
-            untrained[here] = run_untrained(pictures)[1]
+            untrained[here] = run_untrained(images)[1]
         kept += chosen
         progress(min(first + BATCH, len(files)), len(files))
     if not kept:
-        raise DatasetError(f"None of the {len(files)} files could be read as a picture, {files.paths[0]} among them.")
+        raise DatasetError(f"None of the {len(files)} files could be read as an image, {files.paths[0]} among them.")
     readable, count = set(kept), len(kept)
     return Encoded(
         paths=tuple(files.paths[position] for position in kept),
@@ -90,19 +90,19 @@ def encode_files(
     )
 
 
-def ready(network: LatentHashNet) -> LatentHashNet:
-    """Makes a network give raw F7, as fast as this machine can."""
+def prepare_for_inference(network: LatentHashNet) -> LatentHashNet:
+    """Make a network give raw F7, as fast as this machine can."""
     network.feature_norm = "raw"
     network.to(pick_device())
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in torch's stubs
 
 
 def decode(files: LabelledFiles, positions: range, preprocess: Preprocess) -> tuple[list[int], NDArray[np.uint8]]:
-    """Returns which of these files are pictures, and them `(m, size, size, 3)` as the network reads them."""
-    pictures: dict[int, NDArray[np.uint8]] = {}
+    """Return which of these files are images, and them `(m, size, size, 3)` as the network reads them."""
+    images: dict[int, NDArray[np.uint8]] = {}
     for position in positions:
         try:
-            pictures[position] = preprocess(open_rgb(files.paths[position], files.read))
+            images[position] = preprocess(open_rgb(files.paths[position], files.read))
         except OSError:
             continue
-    return list(pictures), np.array(list(pictures.values()), np.uint8).reshape(-1, preprocess.size, preprocess.size, 3)
+    return list(images), np.array(list(images.values()), np.uint8).reshape(-1, preprocess.size, preprocess.size, 3)

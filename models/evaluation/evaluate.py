@@ -1,8 +1,8 @@
-"""How well a checkpoint searches: the test pictures of a labelled folder ask, its training pictures are searched.
+"""How well a checkpoint searches: the test images of a labelled folder ask, its training images are searched.
 
 Run it as `lookalike evaluate CHECKPOINT DIR --out FOLDER` or `python -m models.evaluation.evaluate`. It measures the
 paper's three ways to search (ES, BCS, HDS), and beside them F7 of the same backbone with ImageNet weights only. How
-pictures are encoded, how searching is measured and how results are shown stands in `encode_files.py`,
+images are encoded, how searching is measured and how results are shown stands in `encode_files.py`,
 `evaluate_search.py` and `report.py`.
 """
 
@@ -19,10 +19,10 @@ import torch
 
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo, FeatureNorm
-from models.data.dataset import HELD_OUT, TEST, TRAIN, VALIDATION, LabelledFiles, hold_out, read_splits
+from models.data.dataset import HELD_OUT, TEST, TRAIN, VALIDATION, LabelledFiles, read_splits, split_files
 from models.errors import DatasetError, ModelError, WeightsUnavailableError
 from models.evaluation import metrics
-from models.evaluation.encode_files import Encoded, encode_files, ready
+from models.evaluation.encode_files import Encoded, encode_files, prepare_for_inference
 from models.evaluation.search import retrieval, samples
 from models.network.latent_hash_net import LatentHashNet
 from models.reports import report
@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
-    """Reports nothing."""
+    """Report nothing."""
 
 
 def evaluate(
@@ -43,7 +43,7 @@ def evaluate(
     pool: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Measures a checkpoint on a labelled folder and writes `metrics.json`, plots and `report.html` into `out`.
+    """Measure a checkpoint on a labelled folder and writes `metrics.json`, plots and `report.html` into `out`.
 
     Args:
         checkpoint: the name of one that ships, or a path.
@@ -65,8 +65,8 @@ def evaluate(
     report.require_writable(out)
     network, info = load(checkpoint)
     pool = pool or info.pool
-    ready(network)
-    database_files, query_files, origin = sides(folder, info)
+    prepare_for_inference(network)
+    database_files, query_files, origin = split_queries(folder, info)
     strangers = unseen_labels(database_files, info, unseen)
     imagenet, why_not = imagenet_network(info)
     database = encode_files(database_files, network, imagenet, lambda *done: progress("encoding the database", *done))
@@ -91,8 +91,8 @@ def evaluate(
     return found
 
 
-def sides(folder: Path, info: CheckpointInfo) -> tuple[LabelledFiles, LabelledFiles, str]:
-    """Returns database, queries and where the queries come from.
+def split_queries(folder: Path, info: CheckpointInfo) -> tuple[LabelledFiles, LabelledFiles, str]:
+    """Return database, queries and where the queries come from.
 
     They are `test` or `validation` where there is such a split. Else a share of every class: the one that training
     `held out`, if these are the files that it learnt from, or one that is `drawn`.
@@ -107,14 +107,14 @@ def sides(folder: Path, info: CheckpointInfo) -> tuple[LabelledFiles, LabelledFi
     files, seed = splits[TRAIN], info.training.get("recipe", {}).get("seed", 0)
     # Training holds out the same share by the same seed. Of other files nobody knows which it has seen.
     origin = "held out" if info.training.get("files") == files.checksum() else "drawn"
-    database, queries = hold_out(files, HELD_OUT, seed)
+    database, queries = split_files(files, HELD_OUT, seed)
     if not len(queries):
-        raise DatasetError(f"{folder}: no class has two pictures, one to ask with and one to find.")
+        raise DatasetError(f"{folder}: no class has two images, one to ask with and one to find.")
     return database, queries, origin
 
 
 def unseen_labels(files: LabelledFiles, info: CheckpointInfo, wanted: bool | None) -> list[int]:
-    """Returns the labels of classes that the checkpoint was not trained on; none where they are not to be measured.
+    """Return the labels of classes that the checkpoint was not trained on; none where they are not to be measured.
 
     Raises:
         DatasetError: they are wanted, and there are fewer than two.
@@ -130,20 +130,20 @@ def unseen_labels(files: LabelledFiles, info: CheckpointInfo, wanted: bool | Non
 
 
 def imagenet_network(info: CheckpointInfo) -> tuple[LatentHashNet | None, str]:
-    """Returns the checkpoint's backbone as ImageNet left it, or None and why it is not to be had."""
+    """Return the checkpoint's backbone as ImageNet left it, or None and why it is not to be had."""
     network = LatentHashNet(info.backbone, info.bits, 0, info.preprocess)
     try:
         network.load_imagenet()
     except WeightsUnavailableError as error:
         return None, str(error)
-    return ready(network), ""
+    return prepare_for_inference(network), ""
 
 
 @torch.inference_mode()
 def classification(
     network: LatentHashNet, info: CheckpointInfo, classes: tuple[str, ...], queries: Encoded
 ) -> dict[str, Any]:
-    """Returns the accuracy of F8 on the queries, or why there is none."""
+    """Return the accuracy of F8 on the queries, or why there is none."""
     if set(classes) != set(info.classes):
         odd = sorted(set(classes) ^ set(info.classes))
         shown = ", ".join(odd[:6]) + (f" and {len(odd) - 6} more" if len(odd) > 6 else "")  # noqa: PLR2004 - a line's worth
@@ -163,7 +163,7 @@ def measure_unseen(
     pool: int,
     modes: dict[str, Any],
 ) -> dict[str, Any] | None:
-    """Measures retrieval among these classes alone; `modes` is what was found among all."""
+    """Measure retrieval among these classes alone; `modes` is what was found among all."""
     if not labels:
         return None
     asking, searched = (side.subset(np.flatnonzero(np.isin(side.labels, labels))) for side in (queries, database))
@@ -209,7 +209,7 @@ def main() -> None:
 
 
 def tell(what: str, done: int, total: int) -> None:
-    """Writes a line a step."""
+    """Write a line a step."""
     sys.stderr.write(f"{what} {done}/{total}\n")
 
 

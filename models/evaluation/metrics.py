@@ -1,6 +1,6 @@
 """How good a ranking is, and how well codes use their bits.
 
-A picture is relevant to a query when both have the same label (Lin et al. 2015, section 4.2). Measures take one query
+An image is relevant to a query when both have the same label (Lin et al. 2015, section 4.2). Measures take one query
 at a time, as `relevant`: `(n,)` bool, the ranking from best to worst. Knows nothing of networks or files.
 """
 
@@ -19,14 +19,14 @@ Doubles = NDArray[np.float64]
 Ties = NDArray[np.int64]
 
 RECALL_STEPS = 20
-# A bit is dead when this share of pictures, or more, has the same value in it, and nearly dead from the second on.
+# A bit is dead when this share of images, or more, has the same value in it, and nearly dead from the second on.
 DEAD, NEARLY_DEAD = 0.995, 0.95
-# Queries compared at a time: a block of distances to 50,000 pictures then takes 13 MB.
+# Queries compared at a time: a block of distances to 50,000 images then takes 13 MB.
 _BLOCK = 64
 
 
 def rank(distances: NDArray[np.integer | np.floating]) -> Ranking:
-    """Orders by distance `(n,)`, ties by position; returns `(n,)` positions."""
+    """Order by distance `(n,)`, ties by position; returns `(n,)` positions."""
     if distances.dtype != np.float32:
         return np.argsort(distances, kind="stable")
     # NumPy sorts whole numbers several times as fast as it orders floats stably: each distance's bits, turned so that
@@ -38,12 +38,12 @@ def rank(distances: NDArray[np.integer | np.floating]) -> Ranking:
 
 
 def rank_by_hamming(query: Codes, codes: Codes) -> Ranking:
-    """Orders codes `(n, bits / 8)` by Hamming distance to one, ties by position; returns `(n,)` positions."""
+    """Order codes `(n, bits / 8)` by Hamming distance to one, ties by position; returns `(n,)` positions."""
     return rank(hamming(query, codes).astype(np.int16))  # NumPy sorts short integers in linear time
 
 
 def squared_distances(queries: Floats, features: Floats, norm: Literal["raw", "unit"] = "raw") -> Iterator[Floats]:
-    """Yields, for each of `(q, d)`, its squared L2 distances `(n,)` to `(n, d)`, less the query's own square.
+    """Yield, for each of `(q, d)`, its squared L2 distances `(n,)` to `(n, d)`, less the query's own square.
 
     What is left out is the same for all of one query's distances, so the order is right. |x|² − 2qx is a matrix
     product in float32: fast, and for distances far below the lengths of the vectors less exact than (q − x)².
@@ -56,7 +56,7 @@ def squared_distances(queries: Floats, features: Floats, norm: Literal["raw", "u
 
 
 def rerank(ranking: Ranking, distances: Floats, pool: int) -> Ranking:
-    """Puts the first `pool` of a ranking in order of L2 distance: the paper's fine step, section 3.3.
+    """Put the first `pool` of a ranking in order of L2 distance: the paper's fine step, section 3.3.
 
     What lies behind the pool stays as it is.
     """
@@ -65,12 +65,12 @@ def rerank(ranking: Ranking, distances: Floats, pool: int) -> Ranking:
 
 
 def precision_at(relevant: Relevance, k: int) -> float:
-    """Returns the share of relevant ones among the first k of a ranking (the paper's precision@k, eq. 1)."""
+    """Return the share of relevant ones among the first k of a ranking (the paper's precision@k, eq. 1)."""
     return float(relevant[:k].sum() / k)
 
 
 def average_precision(relevant: Relevance) -> float:
-    """Averages the precision at each relevant position of a ranking `(n,)`; 0 where nothing is relevant.
+    """Average the precision at each relevant position of a ranking `(n,)`; 0 where nothing is relevant.
 
     Of a whole ranking that is AP; of its first 1,000 it is AP@1000 as the hashing literature has it, divided by the
     relevant ones among those 1,000 and not by all there are.
@@ -82,13 +82,13 @@ def average_precision(relevant: Relevance) -> float:
 
 
 def ties(*distances: NDArray[np.integer | np.floating]) -> Ties:
-    """Numbers the groups of equal distances along a ranking, `(n,)` from 0; parts follow each other and never tie."""
+    """Number the groups of equal distances along a ranking, `(n,)` from 0; parts follow each other and never tie."""
     changes = [np.diff(part, prepend=np.nan) != 0 for part in distances]
     return np.cumsum(np.concatenate(changes)) - 1
 
 
 def tie_aware_average_precision(relevant: Relevance, distances: NDArray[np.integer]) -> float:
-    """Returns AP's expectation when equal distances come in random order (McSherry, Najork 2008).
+    """Return AP's expectation when equal distances come in random order (McSherry, Najork 2008).
 
     Args:
         relevant: `(n,)`, a whole ranking.
@@ -100,7 +100,7 @@ def tie_aware_average_precision(relevant: Relevance, distances: NDArray[np.integ
     sizes = np.diff(first, append=len(distances))
     hits = np.add.reduceat(relevant, first, dtype=np.float64)
     before = np.cumsum(hits) - hits
-    # A relevant picture at a place expects this many more hits for each place before it in its tie.
+    # A relevant image at a place expects this many more hits for each place before it in its tie.
     slope = np.repeat((hits - 1) / np.maximum(sizes - 1, 1), sizes)
     places = np.arange(len(distances))
     found = np.repeat(before, sizes) + 1 + slope * (places - np.repeat(first, sizes))
@@ -108,13 +108,13 @@ def tie_aware_average_precision(relevant: Relevance, distances: NDArray[np.integ
 
 
 def precision_within(relevant: Relevance, distances: NDArray[np.integer], radius: int) -> float | None:
-    """Returns the share of relevant ones within a distance, `distances` ascending; None where nothing is within."""
+    """Return the share of relevant ones within a distance, `distances` ascending; None where nothing is within."""
     count = int(np.searchsorted(distances, radius, side="right"))
     return float(relevant[:count].mean()) if count else None
 
 
 def precision_by_recall(relevant: Relevance, cuts: NDArray[np.int64] | None = None) -> Doubles:
-    """Interpolates precision at recall 0, 0.05, … 1: the best precision at that recall or a greater one.
+    """Interpolate precision at recall 0, 0.05, … 1: the best precision at that recall or a greater one.
 
     Args:
         relevant: `(n,)`, a whole ranking.
@@ -126,7 +126,7 @@ def precision_by_recall(relevant: Relevance, cuts: NDArray[np.int64] | None = No
 
 
 def interpolated(hits: NDArray[np.int64], cuts: NDArray[np.int64]) -> Doubles:
-    """Interpolates precision at recall 0, 0.05, … 1, given how many are relevant `(c,)` at each cut `(c,)`."""
+    """Interpolate precision at recall 0, 0.05, … 1, given how many are relevant `(c,)` at each cut `(c,)`."""
     if not hits[-1]:
         return np.zeros(RECALL_STEPS + 1)
     best = np.maximum.accumulate((hits / cuts)[::-1])[::-1]
@@ -135,7 +135,7 @@ def interpolated(hits: NDArray[np.int64], cuts: NDArray[np.int64]) -> Doubles:
 
 
 def accuracy(logits: Floats, labels: NDArray[np.int64]) -> float:
-    """Returns the share of rows `(n, classes)` whose largest logit is at the label."""
+    """Return the share of rows `(n, classes)` whose largest logit is at the label."""
     return float(np.mean(np.argmax(logits, axis=1) == labels))
 
 
@@ -146,7 +146,7 @@ def retrieval(
     k: int = 10,
     pool: int = 1000,
 ) -> dict[str, dict[str, float]]:
-    """Measures the paper's three ways to search, HDS, BCS and ES, with labels as relevance.
+    """Measure the paper's three ways to search, HDS, BCS and ES, with labels as relevance.
 
     Args:
         queries: codes, F7 and labels of the queries.
@@ -176,14 +176,14 @@ class CodeHealth:
 
     Attributes:
         bits: units in the latent layer.
-        dead: bits that are the same for 99.5 % of the pictures or more.
+        dead: bits that are the same for 99.5 % of the images or more.
         nearly_dead: further bits that are the same for more than 95 %.
         entropy: of a bit, mean, in bits; 1 is best.
         correlation: between two bits, mean of the absolute values, over bits that vary; 0 is best.
         distinct: different codes.
-        pictures: how many were looked at.
-        colliding: pictures whose code a picture of another class has too.
-        ones: for each bit the share of pictures in which it is 1.
+        images: how many were looked at.
+        colliding: images whose code an image of another class has too.
+        ones: for each bit the share of images in which it is 1.
     """
 
     bits: int
@@ -198,7 +198,7 @@ class CodeHealth:
 
 
 def code_health(codes: Codes, labels: NDArray[np.int64]) -> CodeHealth:
-    """Looks at codes `(n, bits / 8)` of pictures with labels `(n,)`."""
+    """Looks at codes `(n, bits / 8)` of images with labels `(n,)`."""
     bits = unpack(codes)
     ones = bits.mean(axis=0, dtype=np.float64)
     same = np.maximum(ones, 1 - ones)

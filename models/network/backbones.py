@@ -1,6 +1,6 @@
 """The backbones: networks cut at F7, the features that feed the latent layer.
 
-Each says how wide its F7 is, how its pictures are prepared, and where its ImageNet weights come from.
+Each says how wide its F7 is, how its images are prepared, and where its ImageNet weights come from.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ class Backbone:
     Attributes:
         name: what checkpoints and the command line call it.
         feature_dim: floats in F7.
-        smallest: side of the smallest pictures that its layers can read, in pixels.
-        preprocess: how its pictures are prepared unless a checkpoint says otherwise.
+        smallest: side of the smallest images that its layers can read, in pixels.
+        preprocess: how its images are prepared unless a checkpoint says otherwise.
         rate: learning rate of new layers on its F7. The longer F7, the further one step turns H; where it turns too
             far, every unit saturates and learning ends before it began.
         build: makes the module, `(n, 3, size, size)` normalised → `(n, feature_dim)`, without trained weights.
@@ -55,20 +55,20 @@ class AlexNetF7(nn.Module):
         network = alexnet()
         self.features, self.avgpool = network.features, network.avgpool
         self.classifier = network.classifier[:-1]
-        # For learning from scratch: torchvision's own start loses most of a picture on the way through seven layers.
+        # For learning from scratch: torchvision's own start loses most of an image on the way through seven layers.
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(cast("Tensor", module.bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns F7 `(n, 4096)` of `(n, 3, size, size)`."""
+        """Return F7 `(n, 4096)` of `(n, 3, size, size)`."""
         out: Tensor = self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
         return out
 
 
 def alexnet_state(torchvision_state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Takes torchvision's own state dict of AlexNet and leaves out its class layer, fc8."""
+    """Take torchvision's own state dict of AlexNet and leaves out its class layer, fc8."""
     return {name: value for name, value in torchvision_state.items() if not name.startswith("classifier.6.")}
 
 
@@ -117,7 +117,7 @@ def _efficientnet_lite0_imagenet() -> dict[str, Tensor]:
 
 
 def lite0_state(published: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    """Gives the published weights timm's names: the same entries in the same order, then the class layer."""
+    """Give the published weights timm's names: the same entries in the same order, then the class layer."""
     return dict(zip(names, published.values(), strict=False))
 
 

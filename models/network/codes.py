@@ -15,7 +15,7 @@ THRESHOLD = 0.5  # of an activation, above which its bit is 1
 
 
 def binarise(activations: Floats) -> Codes:
-    """Packs activations of the latent layer into codes (Lin et al. 2015, section 3.3).
+    """Pack activations of the latent layer into codes (Lin et al. 2015, section 3.3).
 
     Args:
         activations: `(n, bits)` in 0…1; bits is a multiple of 8.
@@ -30,11 +30,11 @@ def binarise(activations: Floats) -> Codes:
 
 
 def unpack(codes: Codes) -> Codes:
-    """Turns codes `(n, bits / 8)` into bits `(n, bits)` of 0 and 1."""
+    """Turn codes `(n, bits / 8)` into bits `(n, bits)` of 0 and 1."""
     return np.unpackbits(codes, axis=1)
 
 
 def hamming(query: Codes, codes: Codes) -> NDArray[np.int32]:
-    """Counts the bits in which one code `(bits / 8,)` differs from each of `(n, bits / 8)`; returns `(n,)`."""
+    """Count the bits in which one code `(bits / 8,)` differs from each of `(n, bits / 8)`; returns `(n,)`."""
     different = np.bitwise_count(np.bitwise_xor(codes, query))
     return cast("NDArray[np.int32]", different.sum(axis=1, dtype=np.int32))

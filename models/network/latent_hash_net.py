@@ -16,7 +16,7 @@ from models.network.preprocess import Preprocess
 class LatentHashNet(nn.Module):
     """Backbone → F7 → H (sigmoid) → F8.
 
-    Reads pictures as bytes, `(n, size, size, 3)` uint8, and normalises them itself.
+    Reads images as bytes, `(n, size, size, 3)` uint8, and normalises them itself.
     """
 
     mean: Tensor
@@ -37,7 +37,7 @@ class LatentHashNet(nn.Module):
             raise RecipeError(f"There is no backbone {backbone}; there are {', '.join(BACKBONES)}.")
         if preprocess.size < BACKBONES[backbone].smallest:
             raise RecipeError(
-                f"{backbone} reads pictures of {BACKBONES[backbone].smallest} pixels or more, not {preprocess.size}."
+                f"{backbone} reads images of {BACKBONES[backbone].smallest} pixels or more, not {preprocess.size}."
             )
         self.backbone_name, self.bits, self.classes = backbone, bits, classes
         self.preprocess, self.feature_norm = preprocess, feature_norm
@@ -50,39 +50,39 @@ class LatentHashNet(nn.Module):
         self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
 
     def load_imagenet(self) -> None:
-        """Starts the backbone from ImageNet weights (section 3.1).
+        """Start the backbone from ImageNet weights (section 3.1).
 
         Raises:
             WeightsUnavailableError: they are not to be had here.
         """
         self.backbone.load_state_dict(BACKBONES[self.backbone_name].imagenet())
 
-    def features(self, pictures: Tensor) -> Tensor:
-        """Returns raw F7 `(n, feature_dim)` of `(n, size, size, 3)` uint8."""
-        x = (pictures.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+    def features(self, images: Tensor) -> Tensor:
+        """Return raw F7 `(n, feature_dim)` of `(n, size, size, 3)` uint8."""
+        x = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
         f7: Tensor = self.backbone(x)
         return f7
 
     def activations(self, f7: Tensor) -> Tensor:
-        """Returns H `(n, bits)` in 0…1 of raw F7: a^H = σ(W^H F7 + b^H), section 3.2."""
+        """Return H `(n, bits)` in 0…1 of raw F7: a^H = σ(W^H F7 + b^H), section 3.2."""
         return torch.sigmoid(self.latent(f7))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what training needs: F8's logits `(n, classes)` and H `(n, bits)`."""
-        h = self.activations(self.features(pictures))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what training needs: F8's logits `(n, classes)` and H `(n, bits)`."""
+        h = self.activations(self.features(images))
         return self.classifier(h), h
 
 
 class SearchHead(nn.Module):
-    """A `LatentHashNet` as searching uses it: pictures → H and F7, scaled as its checkpoint says."""
+    """A `LatentHashNet` as searching uses it: images → H and F7, scaled as its checkpoint says."""
 
     def __init__(self, network: LatentHashNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns H `(n, bits)` and F7 `(n, feature_dim)` of `(n, size, size, 3)` uint8."""
-        f7 = self.network.features(pictures)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return H `(n, bits)` and F7 `(n, feature_dim)` of `(n, size, size, 3)` uint8."""
+        f7 = self.network.features(images)
         h = self.network.activations(f7)
         if self.network.feature_norm == "unit":
             f7 = nn.functional.normalize(f7)

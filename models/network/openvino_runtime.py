@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from models.network.latent_hash_net import LatentHashNet
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 # OpenVINO's binding initialises a C++ static when a process first reads a tensor. Two threads that do so at once
@@ -23,7 +23,7 @@ _FIRST_INFERENCE = threading.Lock()
 class OpenVinoRuntime:
     """The network in OpenVINO, for CPUs.
 
-    A picture's F7 does not depend on the batch that it is in; H may differ in its last bit. OpenVINO would take bf16
+    An image's F7 does not depend on the batch that it is in; H may differ in its last bit. OpenVINO would take bf16
     by itself where the CPU has it; f32 is set so that every machine gives the same codes, unless bf16 is asked for.
     """
 
@@ -42,16 +42,16 @@ class OpenVinoRuntime:
         with _FIRST_INFERENCE:
             self(np.zeros((1, side, side, 3), np.uint8))
 
-    def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch on all cores: the soonest answer, as long as nothing else wants them."""
+    def __call__(self, pictures: Images) -> tuple[Floats, Floats]:
+        """Run one batch on all cores: the soonest answer, as long as nothing else wants them."""
         return _infer(self._wide, pictures)
 
-    def on_one_core(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch on one core, and up to `lanes` at a time beside each other."""
+    def on_one_core(self, pictures: Images) -> tuple[Floats, Floats]:
+        """Run one batch on one core, and up to `lanes` at a time beside each other."""
         return _infer(self._narrow, pictures)
 
 
-def _infer(requests: "queue.SimpleQueue[Any]", pictures: Pictures) -> tuple[Floats, Floats]:
+def _infer(requests: "queue.SimpleQueue[Any]", pictures: Images) -> tuple[Floats, Floats]:
     request = requests.get()
     try:
         results = request.infer([pictures])
@@ -61,7 +61,7 @@ def _infer(requests: "queue.SimpleQueue[Any]", pictures: Pictures) -> tuple[Floa
 
 
 def convert(network: "LatentHashNet") -> Any:
-    """Returns OpenVINO's model of a network, for any number of pictures at once."""
+    """Return OpenVINO's model of a network, for any number of images at once."""
     import torch
 
     from models.network.latent_hash_net import SearchHead
@@ -76,7 +76,7 @@ def convert(network: "LatentHashNet") -> Any:
 
 
 def openvino_package() -> Any:
-    """Returns the package `openvino`, which takes a second to import."""
+    """Return the package `openvino`, which takes a second to import."""
     # OpenVINO reports its use to its makers where this module is there; what we run reports to nobody.
     # None in the place of a module is how Python is told to fail its import.
     modules: dict[str, Any] = sys.modules

@@ -1,4 +1,4 @@
-"""From an upright RGB picture to the array that a network reads.
+"""From an upright RGB image to the array that a network reads.
 
 A network's preprocessing is part of what it is: it is stored in its checkpoint and counts in its fingerprint.
 Normalising to a mean and a scale happens inside the network, so that batches travel as bytes.
@@ -16,7 +16,7 @@ Fit = Literal["stretch", "crop"]
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture is brought to the size and scale that a network was trained on.
+    """How an image is brought to the size and scale that a network was trained on.
 
     Attributes:
         size: side of the square input, in pixels.
@@ -31,7 +31,7 @@ class Preprocess:
     std: tuple[float, float, float]
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Returns `(size, size, 3)` uint8 of an RGB picture."""
+        """Return `(size, size, 3)` uint8 of an RGB image."""
         box = _middle_square(image) if self.fit == "crop" else None
         # reducing_gap=None: every pixel counts, so that the result does not depend on a shortcut's rounding.
         return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))

@@ -1,6 +1,6 @@
-"""An evaluation as one HTML page that needs nothing else: styles, plots and pictures are in it.
+"""An evaluation as one HTML page that needs nothing else: styles, plots and images are in it.
 
-Light and dark follow the reader's system. Everything that a picture or plot shows stands in a table or in words too.
+Light and dark follow the reader's system. Everything that an image or plot shows stands in a table or in words too.
 """
 
 import base64
@@ -47,7 +47,7 @@ _DEFINITIONS = (
 
 
 def page(found: dict[str, Any], drawn: dict[str, str], sheets: dict[str, bytes]) -> str:
-    """Returns the page.
+    """Return the page.
 
     Args:
         found: what `metrics.json` holds.
@@ -160,9 +160,9 @@ def _unseen(unseen: dict[str, Any] | None) -> str:
 def _results(sheets: dict[str, bytes]) -> str:
     figures = "".join(
         f"<figure><figcaption>{LABELS[mode]}</figcaption>"
-        f'<img src="data:image/webp;base64,{base64.b64encode(picture).decode()}" '
+        f'<img src="data:image/webp;base64,{base64.b64encode(image).decode()}" '
         f'alt="Sampled queries at the left, each with its best results in mode {LABELS[mode]}"></figure>'
-        for mode, picture in sheets.items()
+        for mode, image in sheets.items()
     )
     told = "<p>The query at the left; green is the same class, red with a cross is another.</p>"
     return section("What queries found", told + beside(figures))
@@ -177,6 +177,6 @@ def _about(found: dict[str, Any]) -> str:
 
 
 def _at_ten(found: dict[str, Any]) -> str:
-    """Returns 10, or the most that precision was measured at in a smaller database."""
+    """Return 10, or the most that precision was measured at in a smaller database."""
     best: str = max((k for k in found["precision"] if int(k) <= 10), key=int)  # noqa: PLR2004 - a page of results
     return best

@@ -33,7 +33,7 @@ STYLE: dict[Any, Any] = {
 
 
 def precision_plot(modes: dict[str, Any]) -> str:
-    """Draws precision at k results, the paper's figures 4 to 6."""
+    """Draw precision at k results, the paper's figures 4 to 6."""
     with plot_style():
         figure, axes = new_axes("results looked at (k)", "precision@k")
         for mode, found in modes.items():
@@ -47,7 +47,7 @@ def precision_plot(modes: dict[str, Any]) -> str:
 
 
 def recall_plot(modes: dict[str, Any]) -> str:
-    """Draws interpolated precision over recall."""
+    """Draw interpolated precision over recall."""
     with plot_style():
         figure, axes = new_axes("recall", "precision")
         for mode, found in modes.items():
@@ -58,7 +58,7 @@ def recall_plot(modes: dict[str, Any]) -> str:
 
 
 def bits_plot(ones: list[float]) -> str:
-    """Draws how many bits are 1 for which share of the pictures; good bits stand in the middle."""
+    """Draw how many bits are 1 for which share of the images; good bits stand in the middle."""
     from matplotlib.ticker import MaxNLocator
 
     with plot_style():
@@ -70,7 +70,7 @@ def bits_plot(ones: list[float]) -> str:
 
 
 def recall_time_plot(milliseconds: list[float], recall: list[float], pools: list[int], wanted: float) -> str:
-    """Draws how much is found over how long it takes, a point for each pool, beside what is wanted."""
+    """Draw how much is found over how long it takes, a point for each pool, beside what is wanted."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     with plot_style():
@@ -88,14 +88,14 @@ def recall_time_plot(milliseconds: list[float], recall: list[float], pools: list
 
 
 def plot_style() -> AbstractContextManager[None]:
-    """Returns a context in which plots have the reports' style."""
+    """Return a context in which plots have the reports' style."""
     from matplotlib import rc_context
 
     return rc_context(STYLE)
 
 
 def new_axes(x: str, y: str) -> "tuple[Figure, Axes]":
-    """Returns an empty plot with these words at its axes, y from 0 to 1; for use inside `plot_style()`."""
+    """Return an empty plot with these words at its axes, y from 0 to 1; for use inside `plot_style()`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4), layout="constrained")
@@ -112,7 +112,7 @@ def _line(axes: "Axes", mode: str, x: list[Any], y: list[float]) -> None:
 
 
 def as_svg(figure: "Figure") -> str:
-    """Returns a plot as SVG, the same for the same numbers."""
+    """Return a plot as SVG, the same for the same numbers."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(file, format="svg", transparent=True, metadata=nothing)

@@ -1,4 +1,4 @@
-"""An evaluation as files: `metrics.json`, plots, pictures of what queries found, and one page that shows all of it.
+"""An evaluation as files: `metrics.json`, plots, images of what queries found, and one page that shows all of it.
 
 Knows nothing of networks; `models/evaluation/evaluate.py` calls it.
 """
@@ -19,7 +19,7 @@ _SPACE = 4_000_000
 
 
 def require_writable(out: Path) -> None:
-    """Finds out before the work, not after it, that the results have no place.
+    """Find out before the work, not after it, that the results have no place.
 
     Raises:
         ModelError: the folder cannot be made or written to, or its disk is full.
@@ -36,7 +36,7 @@ def require_writable(out: Path) -> None:
 
 
 def write(found: dict[str, Any], samples: list[Sample], out: Path) -> None:
-    """Writes everything into `out`, replacing what an earlier evaluation left.
+    """Write everything into `out`, replacing what an earlier evaluation left.
 
     Raises:
         ModelError: a file cannot be written.
@@ -48,14 +48,14 @@ def write(found: dict[str, Any], samples: list[Sample], out: Path) -> None:
     }
     sheets = {mode: sheet(samples, mode) for mode in found["modes"]}
     files = {f"{name}.svg": svg.encode() for name, svg in drawn.items()}
-    files |= {f"results_{mode}.webp": picture for mode, picture in sheets.items()}
+    files |= {f"results_{mode}.webp": image for mode, image in sheets.items()}
     files["metrics.json"] = (json.dumps(found, indent=2, allow_nan=False) + "\n").encode()
     files["report.html"] = page(found, drawn, sheets).encode()
     write_files(files, out)
 
 
 def write_files(files: Mapping[str, bytes], out: Path) -> None:
-    """Writes files by name into a folder that is there, each whole or not at all.
+    """Write files by name into a folder that is there, each whole or not at all.
 
     Raises:
         ModelError: one cannot be written.

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-# Enough steps for the rates to do their work, however few or many pictures there are.
-PICTURES_SEEN = 75_000
-FEWEST_EPOCHS, MOST_EPOCHS = 5, 40
-# How much larger than its cuts a picture is read whole, for each share of it that a cut may leave out: 1.2 times as
-# large where cuts keep half of a picture or more, as measured; equally large where they keep everything.
-LARGER_WHOLE = 0.4
+# Enough steps for the rates to do their work, however few or many images there are.
+TARGET_SAMPLES = 75_000
+MIN_EPOCHS, MAX_EPOCHS = 5, 40
+# How much larger than its cuts an image is read whole, for each share of it that a cut may leave out: 1.2 times as
+# large where cuts keep half of an image or more, as measured; equally large where they keep everything.
+RESIZE_GAIN = 0.4
 
 
 @dataclass(frozen=True)
@@ -17,20 +17,20 @@ class Recipe:
     Attributes:
         backbone: a name of `models.network.backbones.BACKBONES`.
         bits: units in the latent layer H, a multiple of 8.
-        size: side of the pictures that the network reads, in pixels.
-        epochs: passes over the pictures; None for as many as their number asks for.
-        batch: pictures a step, over all processes.
+        size: side of the images that the network reads, in pixels.
+        epochs: passes over the images; None for as many as their number asks for.
+        batch: images a step, over all processes.
         rate: learning rate of the new layers, None for what suits the backbone; the old ones learn at a tenth of it.
         weight_decay: of weights; biases and norms do not decay.
         label_smoothing: share of the target that goes to the other classes.
         warm_up: share of the run in which the rate rises.
         average: how much of the averaged weights stays at each step.
-        least_area: the smallest share of a picture that a random cut keeps.
-        mirror: show half of the pictures mirrored; wrong for digits and letters.
+        least_area: the smallest share of an image that a random cut keeps.
+        mirror: show half of the images mirrored; wrong for digits and letters.
         frozen: how many of the backbone's first stages stay as ImageNet left them.
         push: weight of the term that drives activations to 0 or 1 (SSDH, Yang et al. 2018, eq. 3).
-        balance: weight of the term that makes each bit 1 for half of the pictures (SSDH, eq. 4).
-        patience: epochs without a better accuracy on held-out pictures after which training ends.
+        balance: weight of the term that makes each bit 1 for half of the images (SSDH, eq. 4).
+        patience: epochs without a better accuracy on held-out images after which training ends.
         imagenet: start from ImageNet weights.
         start: a checkpoint to start from in their place, by name or path; H and F8 are its own too where they fit.
         seed: where all randomness starts.
@@ -66,19 +66,19 @@ class Recipe:
     def cut(self) -> int:
         """Side of the random cuts that training reads.
 
-        A cut shows things larger than a whole picture does, and a network is at its best where both show them at the
+        A cut shows things larger than a whole image does, and a network is at its best where both show them at the
         same size (Touvron et al. 2019).
         """
-        return round(self.size / self.enlarged)
+        return round(self.size / self.resize_ratio)
 
     @property
-    def enlarged(self) -> float:
-        """How many times as large as its cuts a picture is read whole: no larger by what learns sizes from scratch."""
-        return 1.0 if self.from_scratch else 1 + LARGER_WHOLE * (1 - self.least_area)
+    def resize_ratio(self) -> float:
+        """How many times as large as its cuts an image is read whole: no larger by what learns sizes from scratch."""
+        return 1.0 if self.from_scratch else 1 + RESIZE_GAIN * (1 - self.least_area)
 
 
-def epochs_for(recipe: Recipe, pictures: int) -> int:
-    """Returns how many passes to take over so many pictures."""
+def epochs_for(recipe: Recipe, images: int) -> int:
+    """Return how many passes to take over so many images."""
     if recipe.epochs is not None:
         return recipe.epochs
-    return min(max(round(PICTURES_SEEN / max(pictures, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
+    return min(max(round(TARGET_SAMPLES / max(images, 1)), MIN_EPOCHS), MAX_EPOCHS)

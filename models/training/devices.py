@@ -16,13 +16,13 @@ Result = TypeVar("Result")
 
 
 def pick_device() -> torch.device:
-    """Returns a GPU if there is one, this process's own where there are several."""
+    """Return a GPU if there is one, this process's own where there are several."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def bf16_pays(device: torch.device) -> bool:
+def has_native_bf16(device: torch.device) -> bool:
     """Tells whether bf16 is computed natively here; elsewhere it is emulated, and slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -33,13 +33,13 @@ def bf16_pays(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Computes in bf16 inside the block where that pays."""
-    return torch.autocast(device.type, torch.bfloat16) if bf16_pays(device) else nullcontext()
+    """Compute in bf16 inside the block where that pays."""
+    return torch.autocast(device.type, torch.bfloat16) if has_native_bf16(device) else nullcontext()
 
 
 @contextmanager
 def process_group() -> Iterator[tuple[int, int]]:
-    """Joins the processes that `torchrun` started, if it did; yields this one's rank and how many there are."""
+    """Join the processes that `torchrun` started, if it did; yields this one's rank and how many there are."""
     if "WORLD_SIZE" not in os.environ:
         yield 0, 1
         return
@@ -53,7 +53,7 @@ def process_group() -> Iterator[tuple[int, int]]:
 
 
 def average(tensors: Iterable[Tensor | None]) -> None:
-    """Gives every process the mean of these tensors over all processes; nothing where there is only one.
+    """Give every process the mean of these tensors over all processes; nothing where there is only one.
 
     They travel as one piece: between hosts each piece costs a round trip, however small it is.
     """
@@ -70,7 +70,7 @@ def average(tensors: Iterable[Tensor | None]) -> None:
 
 
 def average_number(number: float, device: torch.device) -> float:
-    """Returns the mean of all processes' numbers."""
+    """Return the mean of all processes' numbers."""
     if not distributed.is_initialized():
         return number
     mean = torch.tensor([number], dtype=torch.float64, device=device)
@@ -78,12 +78,12 @@ def average_number(number: float, device: torch.device) -> float:
     return float(mean)
 
 
-def share() -> tuple[int, int]:
-    """Returns this process's rank, and how many processes there are."""
+def rank_and_world_size() -> tuple[int, int]:
+    """Return this process's rank, and how many processes there are."""
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
-def same_everywhere(number: int, device: torch.device) -> bool:
+def equal_on_all_ranks(number: int, device: torch.device) -> bool:
     """Tells whether all processes have the same number."""
     if not distributed.is_initialized():
         return True
@@ -93,9 +93,9 @@ def same_everywhere(number: int, device: torch.device) -> bool:
     return all(int(other) == number for other in all_of_them)
 
 
-def first_alone(work: Callable[[], Result]) -> Result:
+def rank_zero_first(work: Callable[[], Result]) -> Result:
     """Has the first process do something, and after it the others, who find it done."""
-    rank, _ = share()
+    rank, _ = rank_and_world_size()
     if rank and distributed.is_initialized():
         distributed.barrier()
     result = work()

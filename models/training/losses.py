@@ -10,7 +10,7 @@ from models.training.config import Recipe
 
 
 def loss(logits: Tensor, activations: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
-    """Adds up what the recipe asks for.
+    """Add up what the recipe asks for.
 
     Args:
         logits: F8, `(n, classes)`.
@@ -20,17 +20,17 @@ def loss(logits: Tensor, activations: Tensor, labels: Tensor, recipe: Recipe) ->
     """
     total = nn.functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
     if recipe.push:
-        total = total + recipe.push * push(activations)
+        total = total + recipe.push * quantization_loss(activations)
     if recipe.balance:
-        total = total + recipe.balance * balance(activations)
+        total = total + recipe.balance * bit_balance_loss(activations)
     return total
 
 
-def push(activations: Tensor) -> Tensor:
+def quantization_loss(activations: Tensor) -> Tensor:
     """−½·mean((a − ½)²): least where every activation is 0 or 1."""
     return -0.5 * (activations - 0.5).square().mean()
 
 
-def balance(activations: Tensor) -> Tensor:
-    """½·mean over pictures of (mean of a picture's activations − ½)²: least where half of its bits are 1."""
+def bit_balance_loss(activations: Tensor) -> Tensor:
+    """½·mean over images of (mean of an image's activations − ½)²: least where half of its bits are 1."""
     return 0.5 * (activations.mean(dim=1) - 0.5).square().mean()

@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import files as checkpoint
-from models.checkpoint.calibrate import on_loaded
+from models.checkpoint.calibrate import calibrate_on_images
 from models.checkpoint.info import CheckpointInfo, FeatureNorm
-from models.data.dataset import Loaded, Splits
-from models.data.training_data import Data, Pictures, batches, read, seed_of
+from models.data.dataset import LoadedImages, Splits
+from models.data.training_data import ImageSource, TrainingData, batches, read, step_seed
 from models.errors import DatasetError, RecipeError
 from models.evaluation.metrics import accuracy, retrieval
 from models.network.backbones import BACKBONES
@@ -37,16 +37,16 @@ from models.network.encode import encoder
 from models.network.latent_hash_net import LatentHashNet
 from models.training.allocator import keep_freed_memory
 from models.training.config import Recipe, epochs_for
-from models.training.devices import autocast, average, pick_device, process_group, same_everywhere
+from models.training.devices import autocast, average, equal_on_all_ranks, pick_device, process_group
 from models.training.losses import loss
-from models.training.state import State, keep, resting, resume, start
+from models.training.state import TrainingState, create_state, eval_mode_modules, load_state, save_state
 
 # The state beside the checkpoint holds weights, averages, the best and the momentum as float32; then float16 weights.
-BYTES_A_WEIGHT = 18
+BYTES_PER_WEIGHT = 18
 # Steps after which the state goes to disk within an epoch.
-SAVED_EVERY = 1000
+SAVE_INTERVAL = 1000
 # Enough to tell which norm of F7 and which pool rank better, without encoding a large set once more.
-JUDGED_AMONG = 5000
+EVALUATION_DATABASE_SIZE = 5000
 # Where codes rank better than F7 a small pool is better than a large one; of equals the larger wins.
 POOLS = (1000, 300, 100, 30)
 
@@ -67,7 +67,7 @@ class Progress:
 
 
 NORMS: tuple[FeatureNorm, ...] = ("raw", "unit")
-Way = tuple[FeatureNorm, int]
+RankingChoice = tuple[FeatureNorm, int]
 Measured = dict[str, dict[str, float]]
 Report = Callable[[Progress], None]
 Note = Callable[[str], None]
@@ -75,21 +75,21 @@ Save = Callable[[], None]
 
 
 def silent(_progress: Progress) -> None:
-    """Reports nothing."""
+    """Report nothing."""
 
 
 def ignore(_note: str) -> None:
-    """Notes nothing."""
+    """Note nothing."""
 
 
-def do_nothing() -> None:
-    """Saves nothing: one process does that for all."""
+def skip_save() -> None:
+    """Save nothing: one process does that for all."""
 
 
 def train(
     source: Path | Splits, out: Path, recipe: Recipe, report: Report = silent, note: Note = ignore
 ) -> CheckpointInfo:
-    """Trains on labelled pictures and writes the checkpoint `out` (a path without suffix).
+    """Train on labelled images and writes the checkpoint `out` (a path without suffix).
 
     Args:
         source: `DIR/CLASS/FILE` or `DIR/SPLIT/CLASS/FILE`, or files by split.
@@ -107,42 +107,42 @@ def train(
     with process_group() as (rank, _):
         report, note = (report, note) if rank == 0 else (silent, ignore)
         data = read(source, recipe)
-        for sentence in data.notes:
+        for sentence in data.warnings:
             note(sentence)
-        state = start(recipe, data.classes, pick_device())
-        require_space(out, BYTES_A_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
+        state = create_state(recipe, data.classes, pick_device())
+        require_space(out, BYTES_PER_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
         unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
         identity = data.identity()
-        resume(state, unfinished, recipe, identity)
-        require_same(state, identity)
-        save = partial(keep, state, unfinished, recipe, identity) if rank == 0 else do_nothing
-        take_epochs(state, data, recipe, report, save)
+        load_state(state, unfinished, recipe, identity)
+        require_same_start(state, identity)
+        save = partial(save_state, state, unfinished, recipe, identity) if rank == 0 else skip_save
+        run_epochs(state, data, recipe, report, save)
         if more := data.training.replaced:
-            note(f"{more} pictures could not be read on the way, and others stood in for them.")
-        info = finish(state, data, recipe, out)
+            note(f"{more} images could not be read on the way, and others stood in for them.")
+        info = build_info(state, data, recipe, out)
         if rank == 0:
             info = checkpoint.save(state.network, info, out.parent)
             unfinished.unlink(missing_ok=True)
         return info
 
 
-def require_same(state: State, identity: dict[str, Any]) -> None:
-    """Finds out that all processes learn from the same pictures and begin at the same place.
+def require_same_start(state: TrainingState, identity: dict[str, Any]) -> None:
+    """Find out that all processes learn from the same images and begin at the same place.
 
     Raises:
         DatasetError: they do not.
     """
     device = next(state.network.parameters()).device
     place = zlib.crc32(json.dumps([identity, state.history, state.step]).encode())
-    if not same_everywhere(place, device):
+    if not equal_on_all_ranks(place, device):
         raise DatasetError(
-            "The processes do not see the same pictures, or the same unfinished run. Each host must read one data set, "
+            "The processes do not see the same images, or the same unfinished run. Each host must read one data set, "
             "and --out must name a folder that all of them share."
         )
 
 
 def require_size(recipe: Recipe) -> None:
-    """Finds out before decoding whether the backbone can read the cuts that training makes.
+    """Find out before decoding whether the backbone can read the cuts that training makes.
 
     Raises:
         RecipeError: they are too small.
@@ -151,12 +151,12 @@ def require_size(recipe: Recipe) -> None:
     if recipe.cut < smallest:
         raise RecipeError(
             f"{recipe.backbone} reads {smallest} pixels or more, and training cuts {recipe.cut} out of {recipe.size}. "
-            f"Use --image-size {math.ceil(smallest * recipe.enlarged)} or more."
+            f"Use --image-size {math.ceil(smallest * recipe.resize_ratio)} or more."
         )
 
 
 def require_space(out: Path, needed: int) -> None:
-    """Finds out before the work, not after it, that the result has no place.
+    """Find out before the work, not after it, that the result has no place.
 
     Raises:
         DatasetError: there is not enough room for the checkpoint and the state beside it.
@@ -170,42 +170,44 @@ def require_space(out: Path, needed: int) -> None:
         raise DatasetError(f"{out.parent} has {free:,} bytes left; training wants {needed:,}.")
 
 
-def take_epochs(state: State, data: Data, recipe: Recipe, report: Report, save: Save) -> None:
-    """Trains until enough epochs are over, or they no longer help; `save` is called where a run can go on from."""
+def run_epochs(state: TrainingState, data: TrainingData, recipe: Recipe, report: Report, save: Save) -> None:
+    """Train until enough epochs are over, or they no longer help; `save` is called where a run can go on from."""
     epochs = epochs_for(recipe, len(data.training.labels))
-    while not state.over(epochs, recipe.patience):
+    while not state.is_finished(epochs, recipe.patience):
         mean_loss = run_epoch(state, data.training, recipe, epochs, report, save)
-        state.judge(mean_loss, accuracy(logits(state, data.held_out.pictures), data.held_out.labels))
+        state.end_epoch(mean_loss, accuracy(logits(state, data.held_out.images), data.held_out.labels))
         save()
         report(Progress(state.epoch, epochs, 0, 0, mean_loss, state.history[-1]["accuracy"]))
 
 
-def run_epoch(state: State, pictures: Pictures, recipe: Recipe, epochs: int, report: Report, save: Save) -> float:
-    """Takes what is left of one pass over the pictures, in an order of the epoch's own; returns the mean loss."""
+def run_epoch(
+    state: TrainingState, images: ImageSource, recipe: Recipe, epochs: int, report: Report, save: Save
+) -> float:
+    """Take what is left of one pass over the images, in an order of the epoch's own; returns the mean loss."""
     state.network.train()
-    for module in resting(state.network, recipe):
+    for module in eval_mode_modules(state.network, recipe):
         module.eval()
-    steps = max(len(pictures.labels) // recipe.batch, 1)
-    for some, labels in batches(pictures, recipe, state.epoch, state.step):
+    steps = max(len(images.labels) // recipe.batch, 1)
+    for some, labels in batches(images, recipe, state.epoch, state.step):
         # Dropout draws from torch's own generator.
-        torch.manual_seed(seed_of(recipe, state.epoch, state.step + 1))
+        torch.manual_seed(step_seed(recipe, state.epoch, state.step + 1))
         for group in state.optimizer.param_groups:
-            group["lr"] = group["share"] * rate((state.epoch + state.step / steps) / epochs, recipe)
-        loss_now = take_step(state, some, labels, recipe)
+            group["lr"] = group["share"] * learning_rate((state.epoch + state.step / steps) / epochs, recipe)
+        loss_now = train_step(state, some, labels, recipe)
         state.step, state.total_loss = state.step + 1, state.total_loss + loss_now
         report(Progress(state.epoch + 1, epochs, state.step, steps, loss_now))
-        if state.step % SAVED_EVERY == 0:
-            state.even_out()
+        if state.step % SAVE_INTERVAL == 0:
+            state.sync_buffers()
             save()
-    state.even_out()
+    state.sync_buffers()
     return state.total_loss / state.step
 
 
-def take_step(state: State, pictures: Tensor, labels: Tensor, recipe: Recipe) -> float:
-    """Moves the weights once, and their average after them."""
+def train_step(state: TrainingState, images: Tensor, labels: Tensor, recipe: Recipe) -> float:
+    """Move the weights once, and their average after them."""
     device = next(state.network.parameters()).device
     with autocast(device):
-        output, activations = state.network(pictures.to(device))
+        output, activations = state.network(images.to(device))
     total = loss(output.float(), activations.float(), labels.to(device), recipe)
     state.optimizer.zero_grad()
     torch.autograd.backward(total)
@@ -215,20 +217,22 @@ def take_step(state: State, pictures: Tensor, labels: Tensor, recipe: Recipe) ->
     return float(total.detach())
 
 
-def rate(done: float, recipe: Recipe) -> float:
-    """Returns the new layers' learning rate at a share of the run: a linear rise, then a cosine to zero."""
+def learning_rate(done: float, recipe: Recipe) -> float:
+    """Return the new layers' learning rate at a share of the run: a linear rise, then a cosine to zero."""
     highest = BACKBONES[recipe.backbone].rate if recipe.rate is None else recipe.rate
     if done < recipe.warm_up:
         return highest * (done / recipe.warm_up + 0.01)
     return highest * 0.5 * (1 + math.cos(math.pi * (done - recipe.warm_up) / (1 - recipe.warm_up)))
 
 
-def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInfo:
-    """Takes the best averaged weights, finds out how searching with them ranks best, and describes."""
+def build_info(state: TrainingState, data: TrainingData, recipe: Recipe, out: Path) -> CheckpointInfo:
+    """Take the best averaged weights, finds out how searching with them ranks best, and describes."""
     network = state.network
     network.load_state_dict(state.best)
-    database = data.training.at_most(JUDGED_AMONG, recipe.seed).resized(recipe.size)
-    measured = {way: found for norm in NORMS for way, found in judge(network, norm, database, data.held_out).items()}
+    database = data.training.sample(EVALUATION_DATABASE_SIZE, recipe.seed).resized(recipe.size)
+    measured = {
+        way: found for norm in NORMS for way, found in evaluate_rankings(network, norm, database, data.held_out).items()
+    }
     best = max(measured, key=lambda way: measured[way]["hds"]["precision"])
     network.feature_norm, pool = best
     about: dict[str, Any] = {"recipe": asdict(recipe), "pictures": len(data.training.labels), "history": state.history}
@@ -238,24 +242,26 @@ def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInf
         "held_out_pictures": len(data.held_out.labels),
         "held_out_retrieval": measured[best],
     }
-    similarity = on_loaded(encoder(network, 2 * len(data.held_out.labels)), data.held_out)
+    similarity = calibrate_on_images(encoder(network, 2 * len(data.held_out.labels)), data.held_out)
     described = checkpoint.describe(network, out.name, data.classes)
     return replace(described, pool=pool, similarity=similarity, training=about, metrics=found)
 
 
-def judge(network: LatentHashNet, norm: FeatureNorm, database: Loaded, queries: Loaded) -> dict[Way, Measured]:
-    """Measures retrieval by norm of F7 and pool: held-out pictures search among those trained on."""
+def evaluate_rankings(
+    network: LatentHashNet, norm: FeatureNorm, database: LoadedImages, queries: LoadedImages
+) -> dict[RankingChoice, Measured]:
+    """Measure retrieval by norm of F7 and pool: held-out images search among those trained on."""
     network.feature_norm = norm
     run = encoder(network, len(queries.labels) + len(database.labels))
-    encoded = [(*run(loaded.pictures), loaded.labels) for loaded in (queries, database)]
+    encoded = [(*run(loaded.images), loaded.labels) for loaded in (queries, database)]
     return {(norm, pool): retrieval(encoded[0], encoded[1], pool=pool) for pool in POOLS}
 
 
 @torch.inference_mode()
-def logits(state: State, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the averaged network's F8 `(n, classes)` of `(n, size, size, 3)` uint8."""
+def logits(state: TrainingState, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the averaged network's F8 `(n, classes)` of `(n, size, size, 3)` uint8."""
     network, device = state.averaged.module.eval(), next(state.network.parameters()).device
-    parts = [network(torch.from_numpy(pictures[i : i + 64]).to(device))[0] for i in range(0, len(pictures), 64)]
+    parts = [network(torch.from_numpy(images[i : i + 64]).to(device))[0] for i in range(0, len(images), 64)]
     return torch.cat(parts).float().cpu().numpy()
 
 
@@ -281,7 +287,7 @@ def main() -> None:
 
 
 def tell(progress: Progress) -> None:
-    """Prints a line an epoch, and one every hundred steps."""
+    """Print a line an epoch, and one every hundred steps."""
     if progress.step and progress.step % 100 == 0:
         say(f"step {progress.step}/{progress.steps} loss {progress.loss:.3f}")
     if progress.accuracy is not None:

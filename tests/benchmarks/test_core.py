@@ -12,10 +12,10 @@ from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from app.search.types import Entries
 from benchmarks.core import check, run
-from benchmarks.made import Made
-from benchmarks.measure import side_by_side
+from benchmarks.measure import time_interleaved
 from benchmarks.options import Options
 from benchmarks.results import Results
+from benchmarks.synthetic import Made
 
 SMALL = 12_000
 
@@ -43,7 +43,7 @@ def test_a_size_without_room_is_skipped_and_says_so(tmp_path: Path, monkeypatch:
 
 def test_results_are_kept_as_json_and_a_plot(tmp_path: Path) -> None:
     results = Results("toy", {"pictures": 3})
-    for name, timing in side_by_side({"quick": lambda _: None}, least=3, seconds=0).items():
+    for name, timing in time_interleaved({"quick": lambda _: None}, min_rounds=3, seconds=0).items():
         results.time(name, timing)
     results.ratio("slow_over_quick", 6, 2)
     results.skip("absent", "no such peer")

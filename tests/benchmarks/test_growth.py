@@ -14,9 +14,9 @@ from app.catalogue.index_sync import Follower
 from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from benchmarks import growth
-from benchmarks.filled import LABELS, Filling
-from benchmarks.made import Made
-from benchmarks.options import Options, lack_of_room
+from benchmarks.options import Options, space_shortage
+from benchmarks.populated import LABELS, Filling
+from benchmarks.synthetic import Made
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK
 
 PICTURES, DIM, BITS = 9000, 64, 64
@@ -62,5 +62,5 @@ def test_growth_is_measured_at_every_size(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_lack_of_room_is_a_sentence(tmp_path: Path) -> None:
-    assert lack_of_room(tmp_path, 1000) is None
-    assert "wanted" in (lack_of_room(tmp_path / "new", 1e18) or "")
+    assert space_shortage(tmp_path, 1000) is None
+    assert "wanted" in (space_shortage(tmp_path / "new", 1e18) or "")

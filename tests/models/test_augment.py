@@ -15,16 +15,16 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture
 def maps() -> Tensor:
-    """Pictures that say where each pixel was: red grows to the right, green downwards; blue alternates in squares."""
+    """Images that say where each pixel was: red grows to the right, green downwards; blue alternates in squares."""
     ramp = torch.linspace(90, 150, SIDE)
     squares = (torch.arange(SIDE) // 8 % 2)[None] ^ (torch.arange(SIDE) // 8 % 2)[:, None]
     one = torch.stack([ramp[None].expand(SIDE, SIDE), ramp[:, None].expand(SIDE, SIDE), 90 + 60 * squares], dim=2)
     return one.to(torch.uint8).expand(200, SIDE, SIDE, 3).contiguous()
 
 
-def spans(pictures: Tensor) -> Tensor:
+def spans(images: Tensor) -> Tensor:
     """Range of each channel's values, `(n, 3)`."""
-    flat = pictures.reshape(len(pictures), -1, 3)
+    flat = images.reshape(len(images), -1, 3)
     return flat.amax(dim=1) - flat.amin(dim=1)
 
 
@@ -64,7 +64,7 @@ def test_half_of_the_pictures_are_mirrored_and_none_stands_on_its_head(maps: Ten
 
 
 def test_digits_and_letters_need_not_be_mirrored(maps: Tensor) -> None:
-    found = augment(maps, 40, generator(), mirror=False)
+    found = augment(maps, 40, generator(), hflip=False)
     assert (found[:, :, -5:, 0].mean(dim=(1, 2)) > found[:, :, :5, 0].mean(dim=(1, 2))).all()
 
 

@@ -19,7 +19,7 @@ import torchvision
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def some_pictures(size: int) -> Tensor:
+def random_images(size: int) -> Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
@@ -31,8 +31,8 @@ def test_alexnet_takes_torchvision_s_weights_and_gives_its_fc7() -> None:
     seen: list[Tensor] = []
     # F8 reads F7: what it is given is what we want.
     theirs.classifier[6].register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
-    theirs(some_pictures(224))
-    f7 = ours(some_pictures(224))
+    theirs(random_images(224))
+    f7 = ours(random_images(224))
     torch.testing.assert_close(f7, seen[0], rtol=0, atol=0)
     assert f7.shape == (2, BACKBONES["alexnet"].feature_dim)
     assert f7.min() == 0
@@ -60,7 +60,7 @@ def test_lite0_is_timm_s_with_the_published_weights() -> None:
     assert len(published) == len(theirs.state_dict())
     ours = BACKBONES["efficientnet_lite0"].build().eval()
     ours.load_state_dict(BACKBONES["efficientnet_lite0"].imagenet())
-    x = some_pictures(224)
+    x = random_images(224)
     # Without its class layer timm's own module gives what the layer would have read.
     theirs.reset_classifier(0)
     expected = theirs(x)

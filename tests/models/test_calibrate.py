@@ -55,6 +55,6 @@ def test_a_folder_of_one_class_is_refused_with_a_sentence(checkpoint: Path, fold
     one = tmp_path / "one"
     one.mkdir()
     (one / "red").symlink_to(next(path for path in folder.iterdir() if path.is_dir()))
-    with pytest.raises(DatasetError, match="no two pictures that belong together, or none that do not"):
+    with pytest.raises(DatasetError, match="no two images that belong together, or none that do not"):
         recalibrate(checkpoint, one)
     assert checkpoint.read_bytes() == before

@@ -50,8 +50,8 @@ def folder(saved: tuple[Path, CheckpointInfo], tmp_path: Path) -> Path:
 
 @torch.inference_mode()
 def encode(network: LatentHashNet) -> tuple[np.typing.NDArray[np.uint8], torch.Tensor]:
-    pictures = torch.randint(0, 256, (4, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    h, f7 = SearchHead(network).eval()(pictures)
+    images = torch.randint(0, 256, (4, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    h, f7 = SearchHead(network).eval()(images)
     return binarise(h.numpy()), f7
 
 

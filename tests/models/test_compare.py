@@ -1,4 +1,4 @@
-"""The comparison on pictures that differ by colour: what it writes, what it keeps, and what it refuses."""
+"""The comparison on images that differ by colour: what it writes, what it keeps, and what it refuses."""
 
 import json
 import re
@@ -140,7 +140,7 @@ def test_every_network_is_loaded_once(
     assert loaded == [path, path]
     assert found["network"]["size"] == 40
     own = compared[0]["methods"]["network tiny"]
-    assert found["methods"]["network tiny"]["bits"] == own["bits"], "it reads pictures of its own size"
+    assert found["methods"]["network tiny"]["bits"] == own["bits"], "it reads images of its own size"
 
 
 def test_without_labels_the_nearest_pictures_are_relevant_and_supervised_methods_refuse(
@@ -158,7 +158,7 @@ def test_without_labels_the_nearest_pictures_are_relevant_and_supervised_methods
         if kind.learns == "no labels":
             assert method["bits"]["8"]["map"] > 0.1
         else:
-            assert "learns from labels, and these pictures have none" in method["refused"]["8"]
+            assert "learns from labels, and these images have none" in method["refused"]["8"]
     assert found["growth"] == {}
 
 
@@ -174,13 +174,13 @@ def test_what_cannot_be_compared_is_a_sentence_before_the_work(
         compare(folder, tmp_path / "out", Choices(network="nowhere"))
     with pytest.raises(CheckpointError, match="There is no checkpoint nowhere"):
         compare(folder, tmp_path / "out", Choices(network=str(checkpoint_path), trained=("nowhere",)))
-    with pytest.raises(RecipeError, match="reads pictures of 32 pixels or more, not 8"):
+    with pytest.raises(RecipeError, match="reads images of 32 pixels or more, not 8"):
         compare(folder, tmp_path / "out", Choices(network=str(checkpoint_path), size=8))
     with pytest.raises(DatasetError, match="is not a folder"):
         compare(tmp_path / "none", tmp_path / "out", Choices())
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DatasetError, match="holds no pictures"):
+    with pytest.raises(DatasetError, match="holds no images"):
         compare(empty, tmp_path / "out", Choices())
     (tmp_path / "file").touch()
     with pytest.raises(ModelError, match="file cannot be written to"):
@@ -202,7 +202,7 @@ def test_the_command_shows_the_table_and_where_the_report_is(
     code, said = run("--methods", "sh, Ours", "--bits", "12,48")
     assert code == 0, said
     assert "ours" in said
-    assert "SH: SH finds 48 axes in more than 48 pictures; there are 27." in said
+    assert "SH: SH finds 48 axes in more than 48 images; there are 27." in said
     assert "1 unreadable files were left out." in said
     assert (tmp_path / "out" / "report.html").is_file()
     code, said = run("--methods", "lsh", "--bits", "12", "--checkpoint", str(checkpoint_path))

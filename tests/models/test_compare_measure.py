@@ -1,4 +1,4 @@
-"""Measuring a method, and how much of the pictures it learns from."""
+"""Measuring a method, and how much of the images it learns from."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +10,17 @@ import torch
 from models.comparison.baselines.kinds import KINDS
 from models.comparison.baselines.latent import LatentLayer
 from models.comparison.baselines.method import Labels
-from models.comparison.data import relevant_pictures
+from models.comparison.data import relevant_images
 from models.comparison.measure import Comparison, sizes
-from models.comparison.unfinished import Unfinished
+from models.comparison.resume_file import ResumeFile
 from models.errors import ModelError
 from models.network.codes import Floats
-from tests.models.baselines.toy import side_of, toy
+from tests.models.baselines.toy import encoded_split, toy
 
 
 def comparison_in(folder: Path) -> Comparison:
-    database, queries = side_of(toy(100)), side_of(toy(20, seed=1))
-    relevant, unfinished = relevant_pictures(database, queries, True), Unfinished(folder / "unfinished.json", 0)
+    database, queries = encoded_split(toy(100)), encoded_split(toy(20, seed=1))
+    relevant, unfinished = relevant_images(database, queries, True), ResumeFile(folder / "unfinished.json", 0)
     return Comparison(database, queries, relevant, unfinished, labelled=True, seed=0)
 
 

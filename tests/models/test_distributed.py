@@ -23,7 +23,7 @@ from models.training.config import Recipe
 from models.training.losses import loss
 from models.training.train import train
 from tests.models.folders import coloured_folder
-from tests.models.plain import PLAIN, RECIPE, SAVED_EVERY, never
+from tests.models.plain import PLAIN, RECIPE, SAVE_INTERVAL, never
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -68,7 +68,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archives")
     coloured_folder(folder / "pictures", per_class=30)
-    pack(folder / "pictures", folder / "packed", lambda *_: None, pictures=8)
+    pack(folder / "pictures", folder / "packed", lambda *_: None, images=8)
     return folder / "packed"
 
 
@@ -94,7 +94,7 @@ def test_two_processes_over_archives_end_where_one_does(
     archives: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
-    monkeypatch.setattr(devices, "bf16_pays", never)
+    monkeypatch.setattr(devices, "has_native_bf16", never)
     alone = train(archives, tmp_path / "alone", RECIPE)
     losses = [epoch["loss"] for epoch in json.loads(histories(whole)[0])]
     assert losses == pytest.approx([epoch["loss"] for epoch in alone.training["history"]], rel=1e-5)
@@ -108,7 +108,7 @@ def test_two_processes_that_were_stopped_within_an_epoch_end_at_the_same_weights
     archives: Path, whole: Path, tmp_path: Path
 ) -> None:
     command = ("-m", "tests.models.plain", archives, tmp_path / "net")
-    assert run_in_two(*command, str(SAVED_EVERY + 2)).returncode != 0
+    assert run_in_two(*command, str(SAVE_INTERVAL + 2)).returncode != 0
     assert (tmp_path / "net.unfinished.safetensors").exists()
     again = run_in_two(*command, "0")
     assert again.returncode == 0, again.stderr
@@ -121,7 +121,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(archives: Path, monkeypatch: 
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     monkeypatch.setattr(train_data, "share", lambda: (0, 2))
     recipe = replace(RECIPE, batch=11)
-    with pytest.raises(RecipeError, match="A batch of 11 out of 81 pictures cannot be divided among 2 processes"):
+    with pytest.raises(RecipeError, match="A batch of 11 out of 81 images cannot be divided among 2 processes"):
         next(train_data.batches(train_data.read(archives, recipe).training, recipe, 0))
 
 
@@ -134,10 +134,10 @@ def test_what_the_shares_see_is_what_one_process_sees(archives: Path, monkeypatc
     for rank in range(4):
         monkeypatch.setattr(train_data, "share", lambda rank=rank: (rank, 4))
         shares.append(list(train_data.batches(data.training, recipe, 1)))
-    for (pictures, labels), *parts in zip(alone, *shares, strict=True):
+    for (images, labels), *parts in zip(alone, *shares, strict=True):
         for rank, (some, its_labels) in enumerate(parts):
             assert torch.equal(its_labels, labels[rank::4])
-            torch.testing.assert_close(some, pictures[rank::4])
+            torch.testing.assert_close(some, images[rank::4])
 
 
 def test_the_mean_of_the_shares_gradients_is_the_gradient_of_the_batch() -> None:
@@ -145,11 +145,11 @@ def test_the_mean_of_the_shares_gradients_is_the_gradient_of_the_batch() -> None
     # Norms in evaluation mode: in training each process takes the statistics of its own share.
     network = LatentHashNet("efficientnet_lite0", 8, 3, Preprocess(64, "stretch", (127, 127, 127), (128, 128, 128)))
     network.eval()
-    pictures, labels = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8), torch.tensor([0, 1, 2, 0, 1, 2])
+    images, labels = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8), torch.tensor([0, 1, 2, 0, 1, 2])
 
     def gradient(chosen: slice) -> torch.Tensor:
         network.zero_grad()
-        output, activations = network(pictures[chosen])
+        output, activations = network(images[chosen])
         total = loss(output, activations, labels[chosen], Recipe(push=1, balance=1))
         total.backward()
         found = network.latent.weight.grad

@@ -15,7 +15,14 @@ from models.checkpoint.info import read_info
 from models.data.dataset import LabelledFiles, open_rgb, read_splits
 from models.errors import CheckpointError, DatasetError, ModelError, WeightsUnavailableError
 from models.evaluation.encode_files import Encoded, encode_files
-from models.evaluation.evaluate import classification, evaluate, imagenet_network, measure_unseen, sides, unseen_labels
+from models.evaluation.evaluate import (
+    classification,
+    evaluate,
+    imagenet_network,
+    measure_unseen,
+    split_queries,
+    unseen_labels,
+)
 from models.evaluation.search import retrieval
 from models.network.backbones import BACKBONES
 from models.network.codes import Codes, Floats, hamming
@@ -85,7 +92,9 @@ def test_every_mode_equals_brute_force(
         for k in (1, 5, 10, 20):
             mean = np.mean([sum(ranking[:k]) / k for ranking in rankings])
             assert found["modes"][mode]["precision"][str(k)] == pytest.approx(mean), (mode, k)
-        assert found["modes"][mode]["map"] == pytest.approx(np.mean([slow_ap(ranking) for ranking in rankings])), mode
+        assert found["modes"][mode]["map"] == pytest.approx(np.mean([reference_ap(ranking) for ranking in rankings])), (
+            mode
+        )
     with torch.inference_mode():
         logits = network(torch.from_numpy(asking[0]))[0].numpy()
     assert found["accuracy"] == pytest.approx(np.mean([CLASSES[i] for i in logits.argmax(axis=1)] == asking[1]))
@@ -106,7 +115,7 @@ def by_distance(query: Floats, vectors: Floats, candidates: Any) -> list[int]:
     return sorted(difference, key=lambda i: (difference[i], i))
 
 
-def slow_ap(ranking: list[bool]) -> float:
+def reference_ap(ranking: list[bool]) -> float:
     precisions = [sum(ranking[: i + 1]) / (i + 1) for i, hit in enumerate(ranking) if hit]
     return sum(precisions) / len(precisions)
 
@@ -134,7 +143,7 @@ def test_unseen_classes_are_measured_among_themselves_alone() -> None:
     for label, feature in zip(queries.labels, queries.features, strict=True):
         if label != 1:
             order = by_distance(feature, database.features, searched)
-            averages.append(slow_ap([database.labels[i] == label for i in order]))
+            averages.append(reference_ap([database.labels[i] == label for i in order]))
     assert found["classes"] == ["blue", "red"]
     assert (found["database"], found["queries"]) == (len(searched), len(averages))
     assert found["modes"]["es"]["map"] == pytest.approx(np.mean(averages))
@@ -168,33 +177,33 @@ def test_without_imagenet_weights_there_is_a_reason(checkpoint_path: Path, monke
 def test_of_a_folder_without_splits_a_tenth_of_every_class_asks(tmp_path: Path, checkpoint_path: Path) -> None:
     whole = coloured_folder(tmp_path / "whole", per_class=20)
     info = read_info(checkpoint_path)
-    database, queries, origin = sides(whole, info)
+    database, queries, origin = split_queries(whole, info)
     assert np.bincount(queries.labels).tolist() == [2, 2, 2]
     assert (len(database), origin) == (54, "drawn")
     assert not set(database.paths) & set(queries.paths)
-    assert sides(whole, info)[1].paths == queries.paths
+    assert split_queries(whole, info)[1].paths == queries.paths
 
 
 def test_queries_are_held_out_only_of_the_files_that_were_learnt_from(tmp_path: Path, checkpoint_path: Path) -> None:
     whole = coloured_folder(tmp_path / "whole", per_class=20)
     info = replace(read_info(checkpoint_path), training={"files": read_splits(whole)["train"].checksum()})
-    assert sides(whole, info)[2] == "held out"
+    assert split_queries(whole, info)[2] == "held out"
     moved = whole.rename(tmp_path / "elsewhere")
-    assert sides(moved, info)[2] == "held out"
+    assert split_queries(moved, info)[2] == "held out"
     next(moved.glob("red/*")).unlink()
-    assert sides(moved, info)[2] == "drawn"
+    assert split_queries(moved, info)[2] == "drawn"
 
 
 def test_pictures_for_validation_ask_where_there_are_none_for_tests(tmp_path: Path, checkpoint_path: Path) -> None:
     coloured_folder(tmp_path / "train", per_class=5)
     coloured_folder(tmp_path / "val", per_class=2)
-    database, queries, origin = sides(tmp_path, read_info(checkpoint_path))
+    database, queries, origin = split_queries(tmp_path, read_info(checkpoint_path))
     assert (len(database), len(queries), origin) == (15, 6, "validation")
 
 
 def test_unseen_classes_may_be_demanded_or_left_out(checkpoint_path: Path, folder: Path) -> None:
     info = read_info(checkpoint_path)
-    files = sides(folder, info)[0]
+    files = split_queries(folder, info)[0]
     assert unseen_labels(files, info, None) == []
     with pytest.raises(DatasetError, match="two or more that tiny was not trained on; here are 0"):
         unseen_labels(files, info, True)
@@ -206,12 +215,12 @@ def test_unseen_classes_may_be_demanded_or_left_out(checkpoint_path: Path, folde
 def test_what_cannot_be_used_is_a_sentence_before_the_work(tmp_path: Path, checkpoint_path: Path, folder: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no checkpoint nowhere"):
         evaluate("nowhere", folder, tmp_path / "out")
-    with pytest.raises(DatasetError, match="holds no labelled pictures"):
+    with pytest.raises(DatasetError, match="holds no labelled images"):
         evaluate(checkpoint_path, tmp_path, tmp_path / "out")
     single = tmp_path / "single" / "red"
     single.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(single / "one.png")
-    with pytest.raises(DatasetError, match="no class has two pictures"):
+    with pytest.raises(DatasetError, match="no class has two images"):
         evaluate(checkpoint_path, single.parent, tmp_path / "out")
     (tmp_path / "file").touch()
     with pytest.raises(ModelError, match="file cannot be written to"):
@@ -222,7 +231,7 @@ def test_files_of_which_none_is_a_picture_are_a_sentence(tmp_path: Path, checkpo
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     files = LabelledFiles(("red",), (broken,), np.zeros(1, np.int64))
-    with pytest.raises(DatasetError, match=r"None of the 1 files could be read as a picture, .*broken\.png"):
+    with pytest.raises(DatasetError, match=r"None of the 1 files could be read as an image, .*broken\.png"):
         encode_files(files, load(checkpoint_path)[0], None, lambda *_: None)
 
 

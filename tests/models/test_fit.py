@@ -24,7 +24,7 @@ def test_fit_makes_a_network_that_finds_pictures_of_one_kind(tmp_path: Path) -> 
     assert found.classes == ()
     assert found.feature_norm == "unit"
     assert heard[-1] == (37, 37)
-    assert notes == [f"{folder / 'torn.jpg'} cannot be read as a picture and is left out."]
+    assert notes == [f"{folder / 'torn.jpg'} cannot be read as an image and is left out."]
 
     paths = [path for path in read_unlabelled(folder, 100, 0).paths if path.name != "torn.jpg"]
     codes, features = encode(network, np.stack([network.preprocess(open_rgb(path)) for path in paths]))
@@ -41,7 +41,7 @@ def test_lsh_needs_no_more_pictures_than_bits(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_pictures_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds no pictures"):
+    with pytest.raises(DatasetError, match="holds no images"):
         fit(tmp_path, tmp_path / "out", Fit())
     with pytest.raises(DatasetError, match="is not a folder"):
         fit(tmp_path / "nowhere", tmp_path / "out", Fit())

@@ -15,7 +15,7 @@ def relevance(pattern: str) -> NDArray[np.bool_]:
     return np.array([sign == "x" for sign in pattern], np.bool_)
 
 
-def plain_ap(relevant: NDArray[np.bool_]) -> float:
+def reference_ap(relevant: NDArray[np.bool_]) -> float:
     precisions = [float(relevant[: at + 1].mean()) for at in range(len(relevant)) if relevant[at]]
     return sum(precisions) / len(precisions) if precisions else 0.0
 
@@ -40,7 +40,7 @@ def test_average_precision_is_its_definition() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         relevant = rng.random(50) < 0.3
-        assert metrics.average_precision(relevant) == pytest.approx(plain_ap(relevant))
+        assert metrics.average_precision(relevant) == pytest.approx(reference_ap(relevant))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -49,7 +49,7 @@ def test_tie_aware_average_precision_is_the_mean_over_all_orders_of_the_ties(see
     distances = np.sort(rng.integers(0, 3, 6))
     relevant = rng.random(6) < 0.5
     orders = [order for order in permutations(range(6)) if (np.diff(distances[list(order)]) >= 0).all()]
-    expected = np.mean([plain_ap(relevant[list(order)]) for order in orders])
+    expected = np.mean([reference_ap(relevant[list(order)]) for order in orders])
     assert metrics.tie_aware_average_precision(relevant, distances) == pytest.approx(expected)
 
 
@@ -63,7 +63,7 @@ def test_precision_within_a_radius() -> None:
 
 def test_precision_by_recall_takes_the_best_precision_from_there_on() -> None:
     found = metrics.precision_by_recall(relevance("x..xx"))
-    # Recall 1/3 after one picture (precision 1), 2/3 after four (1/2), 1 after five (3/5).
+    # Recall 1/3 after one image (precision 1), 2/3 after four (1/2), 1 after five (3/5).
     np.testing.assert_allclose(found, [1] * 7 + [3 / 5] * 14)
     np.testing.assert_allclose(metrics.precision_by_recall(relevance("...")), np.zeros(21))
 
@@ -102,7 +102,7 @@ def test_reranking_orders_the_pool_and_leaves_the_rest() -> None:
 
 
 def test_retrieval_worked_out_by_hand() -> None:
-    """One query: by codes the wrong picture comes first, by F7 it comes last of all, or of a pool of three."""
+    """One query: by codes the wrong image comes first, by F7 it comes last of all, or of a pool of three."""
     codes = np.array([[0b0000], [0b0001], [0b0011], [0b1111]], np.uint8)
     features = np.array([[8], [1], [2], [0.5]], np.float32)
     labels = np.array([1, 0, 0, 0])
@@ -123,7 +123,7 @@ def test_retrieval_averages_over_queries_as_its_definition_says() -> None:
         bits = np.unpackbits(codes ^ code, axis=1).sum(axis=1)
         hits = labels[np.lexsort((np.arange(40), bits))] == label
         precisions.append(hits[:5].mean())
-        averages.append(plain_ap(hits))
+        averages.append(reference_ap(hits))
     found = metrics.retrieval(queries, (codes, features, labels), k=5, pool=10)
     assert found["bcs"] == pytest.approx({"precision": np.mean(precisions), "map": np.mean(averages)})
     whole = metrics.retrieval(queries, (codes, features, labels), k=5, pool=40)

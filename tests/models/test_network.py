@@ -41,9 +41,9 @@ def test_pictures_are_normalised_channel_by_channel() -> None:
 
 
 def test_h_is_a_sigmoid_of_a_linear_map_of_f7_and_f8_a_linear_map_of_h() -> None:
-    made, pictures = network(), plain((12, 28, 30), (1, 2, 3))
-    logits, h = made(pictures)
-    f7 = made.features(pictures)
+    made, images = network(), plain((12, 28, 30), (1, 2, 3))
+    logits, h = made(images)
+    f7 = made.features(images)
     expected = 1 / (1 + torch.exp(-(f7 @ made.latent.weight.T + made.latent.bias)))
     torch.testing.assert_close(h, expected)
     assert isinstance(made.classifier, nn.Linear)
@@ -52,12 +52,12 @@ def test_h_is_a_sigmoid_of_a_linear_map_of_f7_and_f8_a_linear_map_of_h() -> None
 
 
 def test_searching_sees_f7_raw_or_at_length_one() -> None:
-    pictures = plain((12, 28, 30), (1, 2, 3))
+    images = plain((12, 28, 30), (1, 2, 3))
     raw = network()
     unit = network(norm="unit")
     unit.load_state_dict(raw.state_dict())
-    (h, f7), (h_unit, f7_unit) = SearchHead(raw)(pictures), SearchHead(unit)(pictures)
-    torch.testing.assert_close(f7, raw.features(pictures))
+    (h, f7), (h_unit, f7_unit) = SearchHead(raw)(images), SearchHead(unit)(images)
+    torch.testing.assert_close(f7, raw.features(images))
     torch.testing.assert_close(f7_unit, f7 / f7.norm(dim=1, keepdim=True))
     torch.testing.assert_close(h, raw.activations(f7))
     torch.testing.assert_close(h_unit, h, rtol=0, atol=0)
@@ -82,5 +82,5 @@ def test_an_unknown_backbone_is_refused_by_name() -> None:
 
 def test_pictures_smaller_than_its_layers_can_read_are_refused_with_a_sentence() -> None:
     preprocess = replace(BACKBONES["alexnet"].preprocess, size=60)
-    with pytest.raises(RecipeError, match="alexnet reads pictures of 63 pixels or more, not 60"):
+    with pytest.raises(RecipeError, match="alexnet reads images of 63 pixels or more, not 60"):
         LatentHashNet("alexnet", 8, 2, preprocess)

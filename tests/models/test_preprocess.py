@@ -1,4 +1,4 @@
-"""What of a picture reaches the network."""
+"""What of an image reaches the network."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ def prepare(image: Image.Image, size: int, fit: Fit) -> np.typing.NDArray[np.uin
 
 def bands(width: int, height: int) -> Image.Image:
     """Red at the left third, green in the middle, blue at the right."""
-    picture = Image.new("RGB", (3, 1))
+    image = Image.new("RGB", (3, 1))
     for at, colour in enumerate(((255, 0, 0), (0, 255, 0), (0, 0, 255))):
-        picture.putpixel((at, 0), colour)
-    return picture.resize((width, height), Image.Resampling.NEAREST)
+        image.putpixel((at, 0), colour)
+    return image.resize((width, height), Image.Resampling.NEAREST)
 
 
 @pytest.mark.parametrize("fit", ["stretch", "crop"])

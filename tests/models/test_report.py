@@ -52,8 +52,8 @@ def test_write_leaves_the_page_numbers_plots_and_pictures_and_nothing_else(
     report.require_writable(out)
     report.write(measured(), samples, out)
     names = {path.name for path in out.iterdir()}
-    plots, pictures = {"precision.svg", "recall.svg", "bits.svg"}, {f"results_{m}.webp" for m in ("es", "hds", "bcs")}
-    assert names == {"metrics.json", "report.html"} | plots | pictures
+    plots, images = {"precision.svg", "recall.svg", "bits.svg"}, {f"results_{m}.webp" for m in ("es", "hds", "bcs")}
+    assert names == {"metrics.json", "report.html"} | plots | images
 
 
 def test_the_page_has_every_section_and_needs_nothing_from_elsewhere(tmp_path: Path, samples: list[Sample]) -> None:
@@ -117,12 +117,12 @@ def test_a_sheet_frames_right_results_green_and_wrong_ones_red(tmp_path: Path, s
     path = tmp_path / "sheet.webp"
     path.write_bytes(sheet(samples, "es"))
     with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    width, height = picture.size
+        image = opened.convert("RGB")
+    width, height = image.size
     assert height == 2 * 112 + 8
     for x, colour in ((112 + 28 + 2, RIGHT), (width - 3, WRONG)):
         wanted = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-        pixel = picture.getpixel((x, 80))
+        pixel = image.getpixel((x, 80))
         assert isinstance(pixel, tuple)
         assert all(abs(a - b) < 40 for a, b in zip(pixel, wanted, strict=True))
 

@@ -1,4 +1,4 @@
-"""Pictures in tar archives: what is found, in what order they come, what is refused, and training on them."""
+"""Images in tar archives: what is found, in what order they come, what is refused, and training on them."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from PIL import Image
 from models.data.dataset import TEST, TRAIN, VALIDATION, read_splits
 from models.data.make_shards import pack
 from models.data.shard_index import index_path, read_index
-from models.data.shards import AHEAD, MIXED, Shards, read_class_names, shards_in
+from models.data.shards import PREFETCHED_BATCHES, SHUFFLED_SHARDS, Shards, read_class_names, shards_in
 from models.data.training_data import batches, read
 from models.errors import DatasetError
 from models.network.preprocess import Preprocess
@@ -29,7 +29,7 @@ from tests.pictures import encoded, gradient
 
 PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
 RECIPE = Recipe(backbone="small", imagenet=False, bits=16, size=24, epochs=2, batch=8, average=0.6, rate=0.1)
-EACH, IN_AN_ARCHIVE = 40, 8
+EACH, IMAGES_PER_SHARD = 40, 8
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def packed(folder: Path, tmp_path: Path) -> Path:
-    pack(folder, tmp_path / "packed", nobody, pictures=IN_AN_ARCHIVE)
+    pack(folder, tmp_path / "packed", nobody, images=IMAGES_PER_SHARD)
     return tmp_path / "packed"
 
 
@@ -69,7 +69,7 @@ def jpeg(width: int = 16) -> bytes:
 
 def test_what_is_packed_is_what_was_in_the_folder(folder: Path, packed: Path) -> None:
     index, files = read_index(shards_in(packed)), read_splits(folder)[TRAIN]
-    assert len(shards_in(packed)) == len(COLOURS) * EACH // IN_AN_ARCHIVE
+    assert len(shards_in(packed)) == len(COLOURS) * EACH // IMAGES_PER_SHARD
     names = read_class_names(packed, 2)
     found = sorted((names[index.labels[row]], index.read(row)) for row in range(len(index)))
     assert found == sorted(
@@ -78,7 +78,7 @@ def test_what_is_packed_is_what_was_in_the_folder(folder: Path, packed: Path) ->
 
 
 def test_the_same_folder_gives_the_same_archives(folder: Path, packed: Path, tmp_path: Path) -> None:
-    pack(folder, tmp_path / "again", nobody, pictures=IN_AN_ARCHIVE)
+    pack(folder, tmp_path / "again", nobody, images=IMAGES_PER_SHARD)
     for one, other in zip(shards_in(packed), shards_in(tmp_path / "again"), strict=True):
         assert one.read_bytes() == other.read_bytes()
 
@@ -141,8 +141,8 @@ def test_archives_that_others_made_are_read_too(tmp_path: Path) -> None:
         ((("1.jpg", b"x"),), r"1 has no class; 1\.cls must hold"),
         ((("1.jpg", b"x"), ("1.cls", b"boots")), "1 has no class"),
         ((("1.jpg", b"x"), ("1.cls", b"-1")), "1 has no class"),
-        ((("1.txt", b"x"),), "hold no pictures"),
-        ((), "hold no pictures"),
+        ((("1.txt", b"x"),), "hold no images"),
+        ((), "hold no images"),
     ],
 )
 def test_what_has_no_class_is_refused(tmp_path: Path, members: tuple[tuple[str, bytes], ...], said: str) -> None:
@@ -179,9 +179,9 @@ def test_where_everything_lies_is_found_out_once_and_anew_when_an_archive_change
         again = read_index(shards_in(packed))
     np.testing.assert_array_equal(first.offsets, again.offsets)
     write(shards_in(packed)[0], ("1.jpg", jpeg()), ("1.cls", b"2"))
-    assert len(read_index(shards_in(packed))) == len(first) - IN_AN_ARCHIVE + 1
+    assert len(read_index(shards_in(packed))) == len(first) - IMAGES_PER_SHARD + 1
     index_path(shards_in(packed)).write_bytes(b"damaged")
-    assert len(read_index(shards_in(packed))) == len(first) - IN_AN_ARCHIVE + 1
+    assert len(read_index(shards_in(packed))) == len(first) - IMAGES_PER_SHARD + 1
 
 
 def test_where_everything_lies_is_found_out_where_nothing_can_be_written(
@@ -204,8 +204,11 @@ def test_an_epoch_takes_every_picture_once_and_few_archives_at_a_time(packed: Pa
     assert sorted(first) == list(range(len(COLOURS) * EACH))
     np.testing.assert_array_equal(first, again)
     assert first.tolist() != other.tolist()
-    for begin in range(0, len(first), MIXED * IN_AN_ARCHIVE):
-        assert len(set(shards.index.shards[first[begin : begin + MIXED * IN_AN_ARCHIVE]].tolist())) <= MIXED
+    for begin in range(0, len(first), SHUFFLED_SHARDS * IMAGES_PER_SHARD):
+        assert (
+            len(set(shards.index.shards[first[begin : begin + SHUFFLED_SHARDS * IMAGES_PER_SHARD]].tolist()))
+            <= SHUFFLED_SHARDS
+        )
 
 
 def test_what_streams_is_what_was_asked_for_and_little_of_it_is_ahead(packed: Path) -> None:
@@ -219,12 +222,12 @@ def test_what_streams_is_what_was_asked_for_and_little_of_it_is_ahead(packed: Pa
     shards = replace(opened(packed), prepare=prepare)
     rows = np.random.default_rng(0).permutation(len(shards.labels))
     parts = [rows[begin : begin + 4] for begin in range(0, len(rows), 4)]
-    for at, (part, (pictures, labels)) in enumerate(zip(parts, shards.stream(parts), strict=True)):
-        assert decoded <= 4 * (at + AHEAD + 2)
+    for at, (part, (images, labels)) in enumerate(zip(parts, shards.stream(parts), strict=True)):
+        assert decoded <= 4 * (at + PREFETCHED_BATCHES + 2)
         np.testing.assert_array_equal(labels, shards.labels[part])
-        for row, picture in zip(part, pictures, strict=True):
+        for row, prepared in zip(part, images, strict=True):
             with Image.open(BytesIO(shards.index.read(row))) as image:
-                np.testing.assert_array_equal(picture, PREPARE(image.convert("RGB")))
+                np.testing.assert_array_equal(prepared, PREPARE(image.convert("RGB")))
 
 
 def test_another_stands_in_for_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
@@ -233,11 +236,11 @@ def test_another_stands_in_for_a_picture_that_cannot_be_read(tmp_path: Path) -> 
     members[2] = ("1.jpg", b"torn")
     write(tmp_path / "train-0.tar", *members)
     shards = opened(tmp_path)
-    ((pictures, labels),) = shards.stream([np.array([0, 1, 2])])
+    ((images, labels),) = shards.stream([np.array([0, 1, 2])])
     assert labels.tolist() == [0, 2, 2]
-    np.testing.assert_array_equal(pictures[1], pictures[2])
+    np.testing.assert_array_equal(images[1], images[2])
     assert shards.unreadable == {1}
-    with pytest.raises(DatasetError, match="None of 1 pictures"):
+    with pytest.raises(DatasetError, match="None of 1 images"):
         list(shards.stream([np.array([1])]))
 
 
@@ -247,8 +250,8 @@ def test_archives_that_are_not_mixed_are_mentioned(tmp_path: Path) -> None:
             (f"{at}.{kind}", data) for at in range(6) for kind, data in (("jpg", jpeg()), ("cls", b"%d" % label))
         ]
         write(tmp_path / f"train-{label}.tar", *members)
-    (note,) = read(tmp_path, RECIPE).notes
-    assert "pictures of 1 classes, of 4" in note
+    (note,) = read(tmp_path, RECIPE).warnings
+    assert "images of 1 classes, of 4" in note
 
 
 def stop_when(reached: Callable[[Progress], bool]) -> Callable[[Progress], None]:
@@ -270,7 +273,7 @@ def test_training_learns_from_archives(packed: Path, tmp_path: Path) -> None:
 def test_a_run_that_was_stopped_within_an_epoch_goes_on_from_there_to_the_same_weights(
     packed: Path, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "SAVED_EVERY", 4)
+    monkeypatch.setattr(training, "SAVE_INTERVAL", 4)
     whole = train(packed, tmp_path / "whole", RECIPE)
     with pytest.raises(KeyboardInterrupt):
         train(packed, tmp_path / "net", RECIPE, stop_when(lambda now: now.epoch == 2 and now.step == step))
@@ -285,6 +288,6 @@ def test_going_on_in_the_middle_gives_the_batches_that_were_still_to_come(packed
     data = read(packed, RECIPE)
     whole, rest = (list(batches(data.training, RECIPE, 3, begin)) for begin in (0, 5))
     assert len(rest) == len(whole) - 5 > 0
-    for (pictures, labels), (same_pictures, same_labels) in zip(whole[5:], rest, strict=True):
-        assert torch.equal(pictures, same_pictures)
+    for (images, labels), (same_pictures, same_labels) in zip(whole[5:], rest, strict=True):
+        assert torch.equal(images, same_pictures)
         assert torch.equal(labels, same_labels)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.comparison.baselines.kinds import KINDS
-from models.comparison.baselines.method import MethodError, evenly, packed, pairs
+from models.comparison.baselines.method import MethodError, pack_bits, sample_pairs, stratified_sample
 from tests.models.baselines.toy import bits_of, mean_precision, toy
 
 SUPERVISED = sorted(name for name, kind in KINDS.items() if kind.learns != "no labels")
@@ -39,7 +39,7 @@ def test_codes_before_learning_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_without_labels_those_that_need_them_say_so(name: str) -> None:
     data = toy(100)
-    with pytest.raises(MethodError, match=f"{KINDS[name].title}.* learns from labels, and these pictures have none"):
+    with pytest.raises(MethodError, match=f"{KINDS[name].title}.* learns from labels, and these images have none"):
         KINDS[name].make(8, 0).fit(data.features)
     with pytest.raises(MethodError, match="are of one"):
         KINDS[name].make(8, 0).fit(data.features, np.zeros(100, np.int64))
@@ -50,7 +50,7 @@ def test_more_bits_than_dimensions_are_refused_by_those_that_look_along_axes(nam
     data = toy(100)
     with pytest.raises(MethodError, match=r"25 bits.*24"):
         KINDS[name].make(25, 0).fit(data.features)
-    with pytest.raises(MethodError, match=r"(more than 16 pictures; there are 12)"):
+    with pytest.raises(MethodError, match=r"(more than 16 images; there are 12)"):
         KINDS[name].make(16, 0).fit(data.features[:12])
 
 
@@ -64,16 +64,16 @@ def test_labels_help_as_published_figures_say(precisions: dict[str, float]) -> N
 
 def test_pictures_are_chosen_evenly_from_classes() -> None:
     labels = np.repeat([0, 1, 2], [100, 50, 4])
-    chosen = evenly(labels, 30, 0)
+    chosen = stratified_sample(labels, 30, 0)
     assert len(set(chosen.tolist())) == 30
     assert np.bincount(labels[chosen]).tolist() == [13, 13, 4]
-    assert sorted(evenly(labels, 1000, 0).tolist()) == list(range(154))
-    assert not np.array_equal(chosen, evenly(labels, 30, 1))
+    assert sorted(stratified_sample(labels, 1000, 0).tolist()) == list(range(154))
+    assert not np.array_equal(chosen, stratified_sample(labels, 30, 1))
 
 
 def test_half_of_the_pairs_are_of_one_class() -> None:
     labels = np.repeat(np.arange(10), 30)
-    left, right = pairs(labels, 4000, np.random.default_rng(0))
+    left, right = sample_pairs(labels, 4000, np.random.default_rng(0))
     same = labels[left] == labels[right]
     assert same[::2].all()
     assert same[1::2].mean() == pytest.approx(0.1, abs=0.03)
@@ -81,4 +81,6 @@ def test_half_of_the_pairs_are_of_one_class() -> None:
 
 
 def test_bits_fill_bytes_from_the_left_with_zeros_behind() -> None:
-    np.testing.assert_array_equal(packed(np.array([[1.0, -1, 0, 2, -3, 1, 1, 1, 5, -1]])), [[0b10010111, 0b10000000]])
+    np.testing.assert_array_equal(
+        pack_bits(np.array([[1.0, -1, 0, 2, -3, 1, 1, 1, 5, -1]])), [[0b10010111, 0b10000000]]
+    )

@@ -7,13 +7,13 @@ from models.comparison.baselines import cnnh
 from models.comparison.baselines.cnnh import FactorisedCodes
 from models.comparison.baselines.cnnh_plus import FactorisedCodesAndClasses
 from models.comparison.baselines.latent import LatentLayer
-from models.comparison.baselines.method import evenly
+from models.comparison.baselines.method import stratified_sample
 from models.comparison.baselines.ssdh import SemanticsPreservingHash
 from tests.models.baselines.toy import CLASSES, bits_of, toy
 
 
 def left_over(codes: cnnh.Doubles, similar: cnnh.Doubles) -> float:
-    """Returns Σ (s − h·h/bits)² over pairs of different pictures."""
+    """Return Σ (s − h·h/bits)² over pairs of different images."""
     differ = similar - codes.T @ codes / len(codes)
     np.fill_diagonal(differ, 0)
     return float(np.square(differ).sum())
@@ -24,8 +24,8 @@ def test_each_step_of_the_factorisation_leaves_less_over() -> None:
     similar = np.where(labels[:, None] == labels, 1.0, -1.0)
     codes = rng.uniform(-1, 1, (6, len(labels)))
     before = left_over(codes, similar)
-    for picture in rng.permutation(len(labels)):
-        cnnh.improve(codes, picture, similar[picture])
+    for image in rng.permutation(len(labels)):
+        cnnh.improve(codes, image, similar[image])
         after = left_over(codes, similar)
         assert after <= before + 1e-9
         before = after
@@ -68,7 +68,7 @@ def test_pictures_beyond_the_papers_number_are_not_looked_at() -> None:
     few = FactorisedCodes(8, most=100)
     few.fit(data.features, data.labels)
     changed = data.features.copy()
-    chosen = evenly(data.labels, 100, 0)
+    chosen = stratified_sample(data.labels, 100, 0)
     untouched = np.setdiff1d(np.arange(400), chosen)
     changed[untouched] = 1e6
     again = FactorisedCodes(8, most=100)

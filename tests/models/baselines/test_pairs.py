@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.comparison.baselines import bre, ksh, mlh
 from models.comparison.baselines.kernel import Kernel
-from models.comparison.baselines.method import pairs
+from models.comparison.baselines.method import sample_pairs
 from tests.models.baselines.toy import toy
 
 Numbers = NDArray[np.number]
@@ -25,7 +25,7 @@ def test_a_kernel_is_one_at_its_anchor_before_it_is_centred() -> None:
 
 @pytest.fixture(scope="module")
 def near() -> tuple[ksh.Reals, ksh.Reals]:
-    """A kernel `(120, 20)` of labelled pictures and their similarities."""
+    """A kernel `(120, 20)` of labelled images and their similarities."""
     data = toy(120)
     kernel = Kernel.of(data.features[:20], data.features)
     same = data.labels[:, None] == data.labels
@@ -88,12 +88,12 @@ def test_mlh_punishes_distance_within_classes_and_nearness_between() -> None:
 
 def test_mlh_learns_codes_that_lose_less_than_those_it_starts_from() -> None:
     data, bits = toy(300), 16
-    left, right = pairs(data.labels, 2000, np.random.default_rng(5))
+    left, right = sample_pairs(data.labels, 2000, np.random.default_rng(5))
     same = data.labels[left] == data.labels[right]
     lost = []
-    for steps in (0, mlh.PAIRS_A_PICTURE):
+    for steps in (0, mlh.PAIRS_PER_IMAGE):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mlh, "PAIRS_A_PICTURE", steps)
+            patch.setattr(mlh, "PAIRS_PER_IMAGE", steps)
             method = mlh.MinimalLossHashing(bits)
             method.fit(data.features, data.labels)
         codes = np.unpackbits(method.codes(data.features), axis=1)[:, :bits]
@@ -130,7 +130,7 @@ def left_over(embedding: bre.Embedding) -> float:
 
 def test_no_sweep_of_bre_makes_distances_worse() -> None:
     data, rng = toy(150), np.random.default_rng(0)
-    between = pairs(data.labels, 3000, rng)
+    between = sample_pairs(data.labels, 3000, rng)
     wanted = (data.labels[between[0]] != data.labels[between[1]]).astype(np.float64)
     kernel = Kernel.of(data.features, data.features)
     embedding = bre.Embedding(kernel(data.features).astype(np.float64), between, wanted, 8, rng)

@@ -23,7 +23,7 @@ def test_lsh_bits_differ_as_often_as_the_angle_is_wide(angle: int) -> None:
 
 
 def box(count: int = 4000) -> Floats:
-    """Points spread evenly over a box of sides 8 and 3, far from the origin."""
+    """Points spread stratified_sample over a box of sides 8 and 3, far from the origin."""
     corners = np.random.default_rng(0).uniform(size=(count, 2)) * [8, 3] + [50, -20]
     return corners.astype(np.float32)
 
@@ -56,7 +56,7 @@ def test_sh_bits_of_data_in_a_box_are_balanced_and_do_not_correlate() -> None:
 
 
 def lost(features: Floats, axes: NDArray[np.floating]) -> float:
-    """Returns ‖B − VR‖² for rows of `axes` as the columns of VR."""
+    """Return ‖B − VR‖² for rows of `axes` as the columns of VR."""
     projected = (features - features.mean(axis=0)) @ axes.T
     return float(np.square(np.sign(projected) - projected).sum())
 

@@ -14,20 +14,20 @@ from psycopg.sql import SQL, Composed, Literal
 from sqlalchemy import make_url
 
 from app.catalogue.embedded.postgres import embedded_postgres
-from benchmarks.rivals.rival import Catalogue, Ids, Query
+from benchmarks.baselines.base import Catalogue, Ids, Query
 
 _AT_A_TIME = 2000
 
 
 class Pgvector:
-    """A table of pictures with one index."""
+    """A table of images with one index."""
 
     name = ""
     efforts: tuple[int, ...] = ()
     index = ""
 
     def build(self, catalogue: Catalogue) -> None:
-        """Starts a database, fills the table, builds the index."""
+        """Start a database, fills the table, builds the index."""
         self._stack = ExitStack()
         folder = catalogue.folder / self.name.replace(" ", "-").replace(",", "")
         url = make_url(self._stack.enter_context(embedded_postgres(folder)))
@@ -51,7 +51,7 @@ class Pgvector:
         self._effort, self._bits = 0, bits
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
-        """Asks one statement."""
+        """Ask one statement."""
         if effort != self._effort:
             self._run(f"SET hnsw.ef_search = {min(effort, 1000)}")
             self._effort = effort
@@ -59,16 +59,16 @@ class Pgvector:
         return np.array([row[0] for row in rows], np.int64)
 
     def statement(self) -> Composed:
-        """Returns the statement that searches."""
+        """Return the statement that searches."""
         raise NotImplementedError
 
     def memory(self) -> int:
-        """Returns the bytes of the table and its index, which want to be in memory."""
+        """Return the bytes of the table and its index, which want to be in memory."""
         found = self._connection.execute("SELECT pg_total_relation_size('items')").fetchone()
         return int(found[0]) if found else 0
 
     def close(self) -> None:
-        """Ends the database."""
+        """End the database."""
         self._stack.close()
 
     def _run(self, statement: str) -> None:
@@ -83,7 +83,7 @@ class PgvectorCodes(Pgvector):
     index = "CREATE INDEX ON items USING hnsw (code bit_hamming_ops)"
 
     def statement(self) -> Composed:
-        """Takes the pool by codes and ranks it by F7."""
+        """Take the pool by codes and ranks it by F7."""
         return SQL(
             "SELECT id FROM (SELECT id, f7 FROM items ORDER BY code <~> %(code)s::bit({bits}) LIMIT %(pool)s) AS pool "
             "ORDER BY f7 <-> %(f7)s::vector LIMIT %(k)s"
@@ -98,7 +98,7 @@ class PgvectorGraph(Pgvector):
     index = "CREATE INDEX ON items USING hnsw (f7 vector_l2_ops)"
 
     def statement(self) -> Composed:
-        """Searches F7 alone."""
+        """Search F7 alone."""
         return SQL("SELECT id FROM items ORDER BY f7 <-> %(f7)s::vector LIMIT %(k)s").format()
 
 
@@ -108,7 +108,7 @@ def _values(query: Query, k: int, effort: int) -> dict[str, Any]:
 
 
 def _blocks(catalogue: Catalogue) -> Iterator[bytes]:
-    """Yields rows as COPY reads them: fields with their lengths, big-endian; bits and vectors with their sizes."""
+    """Yield rows as COPY reads them: fields with their lengths, big-endian; bits and vectors with their sizes."""
     width, dim = catalogue.codes.shape[1], catalogue.features.shape[1]
     layout = [
         ("fields", ">i2"),

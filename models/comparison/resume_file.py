@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from models.comparison.data import Side
+from models.comparison.data import EncodedSplit
 from models.reports.report import write_files
 
 
-class Unfinished:
+class ResumeFile:
     """Measurements by name, in a file of JSON from the first one until the comparison is done.
 
     Args:
-        path: the file; where it is damaged, or of other pictures, nothing counts as measured.
+        path: the file; where it is damaged, or of other images, nothing counts as measured.
         identity: what is measured on, as `identity` tells it.
     """
 
@@ -25,7 +25,7 @@ class Unfinished:
         self.measured = _read(path, identity)
 
     def measure(self, name: str, how: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Returns what was measured under this name, or measures it and keeps it.
+        """Return what was measured under this name, or measures it and keeps it.
 
         Raises:
             ModelError: the file cannot be written.
@@ -41,7 +41,7 @@ class Unfinished:
         self.path.unlink(missing_ok=True)
 
 
-def identity(database: Side, queries: Side, *, labelled: bool, seed: int) -> int:
+def identity(database: EncodedSplit, queries: EncodedSplit, *, labelled: bool, seed: int) -> int:
     """Tells what is compared on from anything else."""
     found = zlib.crc32(repr((labelled, seed)).encode())
     for array in (database.features, database.labels, queries.features, queries.labels):

@@ -10,7 +10,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from benchmarks.rivals.rival import Catalogue, Ids, Query
+from benchmarks.baselines.base import Catalogue, Ids, Query
 
 
 class FaissIndex:
@@ -21,7 +21,7 @@ class FaissIndex:
     factory = ""
 
     def build(self, catalogue: Catalogue) -> None:
-        """Trains with all cores, adds everything."""
+        """Train with all cores, adds everything."""
         faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
         factory = self.factory.format(lists=2 ** int(np.log2(4 * np.sqrt(len(catalogue.features)))))
         self._index: Any = faiss.index_factory(catalogue.features.shape[1], factory)
@@ -30,11 +30,11 @@ class FaissIndex:
         faiss.omp_set_num_threads(1)
 
     def parameters(self, effort: int) -> dict[str, int]:
-        """Returns what an effort sets."""
+        """Return what an effort sets."""
         raise NotImplementedError
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
-        """Searches F7 alone."""
+        """Search F7 alone."""
         space = faiss.ParameterSpace()
         for name, value in self.parameters(effort).items():
             space.set_index_parameter(self._index, name, value)
@@ -42,11 +42,11 @@ class FaissIndex:
         return np.asarray(found[0], np.int64)
 
     def memory(self) -> int:
-        """Returns the bytes of the index."""
+        """Return the bytes of the index."""
         return len(faiss.serialize_index(self._index))
 
     def close(self) -> None:
-        """Frees the index."""
+        """Free the index."""
         del self._index
 
 
@@ -58,7 +58,7 @@ class Hnsw(FaissIndex):
     factory = "HNSW32,Flat"
 
     def parameters(self, effort: int) -> dict[str, int]:
-        """Sets efSearch."""
+        """Set efSearch."""
         return {"efSearch": effort}
 
 
@@ -70,5 +70,5 @@ class IvfPq(FaissIndex):
     factory = "IVF{lists},PQ160x4fs,RFlat"
 
     def parameters(self, effort: int) -> dict[str, int]:
-        """Sets nprobe, and re-ranks ten times as many as are wanted."""
+        """Set nprobe, and re-ranks ten times as many as are wanted."""
         return {"nprobe": effort, "k_factor_rf": 10}

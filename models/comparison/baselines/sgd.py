@@ -32,21 +32,21 @@ class Standardised(nn.Module):
         self.register_buffer("scale", torch.tensor(max(float(features.std(axis=0).mean()), 1e-12)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Returns `(n, d)`."""
+        """Return `(n, d)`."""
         return (features - self.mean) / self.scale
 
 
-def layers(features: Floats, outputs: int, seed: int) -> nn.Sequential:
-    """Makes a network for features `(n, d)`: the hidden layer, and as many outputs, before any sigmoid."""
+def build_network(features: Floats, outputs: int, seed: int) -> nn.Sequential:
+    """Make a network for features `(n, d)`: the hidden layer, and as many outputs, before any sigmoid."""
     torch.manual_seed(seed)
     hidden = nn.Linear(features.shape[1], HIDDEN)
     return nn.Sequential(Standardised(features), hidden, nn.ReLU(), nn.Linear(HIDDEN, outputs))
 
 
-def descend(network: nn.Module, count: int, loss: Callable[[Tensor], Tensor], seed: int) -> None:
-    """Moves a network's weights so that a loss falls; `loss` is of the pictures at positions `(b,)`, of `count`.
+def minimise(network: nn.Module, count: int, loss: Callable[[Tensor], Tensor], seed: int) -> None:
+    """Move a network's weights so that a loss falls; `loss` is of the images at positions `(b,)`, of `count`.
 
-    It takes as many passes over the pictures as `lookalike train` does.
+    It takes as many passes over the images as `lookalike train` does.
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)

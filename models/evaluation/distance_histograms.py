@@ -1,8 +1,8 @@
-"""How good codes are, from counts: how many pictures, and how many relevant ones, lie at each Hamming distance.
+"""How good codes are, from counts: how many images, and how many relevant ones, lie at each Hamming distance.
 
 Distances are whole numbers and few, so a query's ranking is known from its counts but for the order within ties, which
 says nothing. Every measure here is what to expect when equal distances come in random order; nothing is sorted, and a
-query among 60,000 pictures costs a fraction of a millisecond.
+query among 60,000 images costs a fraction of a millisecond.
 """
 
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Counted:
+class DistanceHistograms:
     """What queries find at each distance, `(q, bits + 1)` each.
 
     Attributes:
-        hits: relevant pictures.
-        sizes: all pictures.
+        hits: relevant images.
+        sizes: all images.
     """
 
     hits: Counts
     sizes: Counts
 
 
-def count(queries: Codes, database: Codes, relevant: Sequence[Positions], bits: int) -> Counted:
-    """Counts for queries `(q, bytes)` among `(n, bytes)`; `relevant` has the positions of each query's."""
+def count(queries: Codes, database: Codes, relevant: Sequence[Positions], bits: int) -> DistanceHistograms:
+    """Count for queries `(q, bytes)` among `(n, bytes)`; `relevant` has the positions of each query's."""
     searched = words(database)
     hits, sizes = (np.zeros((len(queries), bits + 1), np.int64) for _ in range(2))
     for row, code in enumerate(words(queries).T):
@@ -43,22 +43,22 @@ def count(queries: Codes, database: Codes, relevant: Sequence[Positions], bits: 
             distances = distances.astype(np.uint16) + np.bitwise_count(column ^ word)
         sizes[row] = np.bincount(distances, minlength=bits + 1)
         hits[row] = np.bincount(distances[relevant[row]], minlength=bits + 1)
-    return Counted(hits, sizes)
+    return DistanceHistograms(hits, sizes)
 
 
 def words(codes: Codes) -> NDArray[np.uint64]:
-    """Returns codes `(n, bytes)` as whole words, `(words, n)`; the last is filled with zeros."""
+    """Return codes `(n, bytes)` as whole words, `(words, n)`; the last is filled with zeros."""
     padded = np.ascontiguousarray(np.pad(codes, ((0, 0), (0, -codes.shape[1] % 8))))
     return np.ascontiguousarray(padded.view(np.uint64).T)
 
 
-def average_precision(counted: Counted) -> Doubles:
-    """Returns AP `(q,)` over the whole ranking, McSherry and Najork's (2008) in closed form; 0 where none is relevant.
+def average_precision(histograms: DistanceHistograms) -> Doubles:
+    """Return AP `(q,)` over the whole ranking, McSherry and Najork's (2008) in closed form; 0 where none is relevant.
 
     At the places of a tie the relevant ones before and at place p are expected to be a line in p; the sum over places
     of a line by p is a term in the number of places and one in harmonic numbers.
     """
-    hits, sizes = counted.hits.astype(np.float64), counted.sizes
+    hits, sizes = histograms.hits.astype(np.float64), histograms.sizes
     ends = np.cumsum(sizes, axis=1)
     first = ends - sizes
     before = np.cumsum(hits, axis=1) - hits
@@ -70,26 +70,26 @@ def average_precision(counted: Counted) -> Doubles:
     return found
 
 
-def precision_at(counted: Counted, ks: Sequence[int]) -> Doubles:
-    """Returns precision `(q, k)` among the first of each k; within a tie relevant ones are spread evenly."""
-    edges = np.pad(np.cumsum(counted.sizes, axis=1), ((0, 0), (1, 0)))
-    found = np.pad(np.cumsum(counted.hits, axis=1), ((0, 0), (1, 0)))
+def precision_at(histograms: DistanceHistograms, ks: Sequence[int]) -> Doubles:
+    """Return precision `(q, k)` among the first of each k; within a tie relevant ones are spread stratified_sample."""
+    edges = np.pad(np.cumsum(histograms.sizes, axis=1), ((0, 0), (1, 0)))
+    found = np.pad(np.cumsum(histograms.hits, axis=1), ((0, 0), (1, 0)))
     within = np.stack([np.interp(ks, *line) for line in zip(edges, found, strict=True)])
     precision: Doubles = within / np.array(ks)
     return precision
 
 
-def precision_within(counted: Counted, radius: int) -> Doubles:
-    """Returns the share `(q,)` of relevant ones within a distance; 0 where nothing is within."""
-    hits, sizes = (some[:, : radius + 1].sum(axis=1) for some in (counted.hits, counted.sizes))
+def precision_within(histograms: DistanceHistograms, radius: int) -> Doubles:
+    """Return the share `(q,)` of relevant ones within a distance; 0 where nothing is within."""
+    hits, sizes = (some[:, : radius + 1].sum(axis=1) for some in (histograms.hits, histograms.sizes))
     share: Doubles = hits / np.maximum(sizes, 1)
     return share
 
 
-def precision_by_recall(counted: Counted) -> Doubles:
-    """Returns the mean over queries of precision at recall 0, 0.05, … 1, cut where a radius ends."""
+def precision_by_recall(histograms: DistanceHistograms) -> Doubles:
+    """Return the mean over queries of precision at recall 0, 0.05, … 1, cut where a radius ends."""
     total = np.zeros(RECALL_STEPS + 1)
-    for hits, cuts in zip(np.cumsum(counted.hits, axis=1), np.cumsum(counted.sizes, axis=1), strict=True):
+    for hits, cuts in zip(np.cumsum(histograms.hits, axis=1), np.cumsum(histograms.sizes, axis=1), strict=True):
         total += interpolated(hits[cuts > 0], cuts[cuts > 0])
-    mean: Doubles = total / len(counted.hits)
+    mean: Doubles = total / len(histograms.hits)
     return mean

@@ -1,4 +1,4 @@
-"""What every rival is asked."""
+"""What every baseline is asked."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What there is to find: codes `(n, bits / 8)`, F7 `(n, d)`, and a folder for files; row i is picture i."""
+    """What there is to find: codes `(n, bits / 8)`, F7 `(n, d)`, and a folder for files; row i is image i."""
 
     codes: Codes
     features: Floats
@@ -29,8 +29,8 @@ class Query:
     feature: Floats
 
 
-class Rival(Protocol):
-    """A way to find the nearest pictures."""
+class Baseline(Protocol):
+    """A way to find the nearest images."""
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class Rival(Protocol):
         ...
 
     def build(self, catalogue: Catalogue) -> None:
-        """Takes everything in and gets ready to search.
+        """Take everything in and gets ready to search.
 
         Raises:
             ImportError: its package is not installed.
@@ -51,13 +51,13 @@ class Rival(Protocol):
         ...
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
-        """Returns the k nearest, `(k,)`."""
+        """Return the k nearest, `(k,)`."""
         ...
 
     def memory(self) -> int | None:
-        """Returns the bytes that it holds, in memory or in a database's pages; None where it does not say."""
+        """Return the bytes that it holds, in memory or in a database's pages; None where it does not say."""
         ...
 
     def close(self) -> None:
-        """Lets everything go."""
+        """Let everything go."""
         ...

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rivals.rival import Catalogue, Ids, Query
+from benchmarks.baselines.base import Catalogue, Ids, Query
 
 _AT_A_TIME = 1000
 
@@ -17,7 +17,7 @@ class MilvusLite:
     efforts = (100, 300, 1000, 3000)
 
     def build(self, catalogue: Catalogue) -> None:
-        """Makes a collection with both fields, fills it, and indexes both flat, as exact search wants."""
+        """Make a collection with both fields, fills it, and indexes both flat, as exact search wants."""
         pymilvus = import_module("pymilvus")
         kinds = pymilvus.DataType
         self._client: Any = pymilvus.MilvusClient(str(catalogue.folder / "milvus.db"))
@@ -27,7 +27,7 @@ class MilvusLite:
         schema.add_field("f7", kinds.FLOAT_VECTOR, dim=catalogue.features.shape[1])
         indexes = self._client.prepare_index_params()
         indexes.add_index("code", index_type="BIN_FLAT", metric_type="HAMMING")
-        indexes.add_index("f7", index_type="FLAT", metric_type="L2")
+        indexes.add_index("f7", index_type="MIN_SLOPE", metric_type="L2")
         self._client.create_collection("items", schema=schema, index_params=indexes)
         for first in range(0, len(catalogue.codes), _AT_A_TIME):
             here = slice(first, first + _AT_A_TIME)
@@ -37,7 +37,7 @@ class MilvusLite:
         self._client.load_collection("items")
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
-        """Asks for the pool, then ranks it."""
+        """Ask for the pool, then ranks it."""
         pool = self._ids("code", query.code.tobytes(), effort, "")
         return self._ids("f7", query.feature, k, f"id in {pool.tolist()}")
 
@@ -50,5 +50,5 @@ class MilvusLite:
         return
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._client.close()
