@@ -1,6 +1,6 @@
-"""What a network's distances mean (`similarity.py`), found out on images of labels or, without, on views of images.
+"""Calibrate a checkpoint's similarity (`similarity.py`) on labelled images, or on augmented views of unlabelled ones.
 
-Run it as `lookalike calibrate CHECKPOINT DIR`. Codes and F7 stay as they are, and so does the fingerprint.
+Run it as `lookalike calibrate CHECKPOINT DIR`. Codes, F7 and the fingerprint stay as they are.
 """
 
 from dataclasses import replace
@@ -22,17 +22,17 @@ from models.network.codes import Floats
 from models.network.encode import BATCH, Encode, encoder
 from models.network.latent_hash_net import LatentHashNet
 
-# More images than this change little. Those whose views are taken are read a little larger, to cut from.
+# More images than this change little. Images for views are decoded a little larger, as a margin for cropping.
 _MAX_IMAGES, _UPSCALE = 2000, 1.25
 
 
 def recalibrate(checkpoint: str | Path, folder: Path, *, views: bool = False) -> Similarity:
-    """Calibrate a checkpoint and writes the result into its JSON.
+    """Calibrate a checkpoint and write the result into its JSON.
 
     Args:
-        checkpoint: the name of one that ships, or a path.
-        folder: `DIR/test/CLASS/FILE` or `DIR/CLASS/FILE`, not what it was trained on; with `views` any images.
-        views: whether two views of one image belong together, rather than two images of one label.
+        checkpoint: the name of a pretrained one, or a path.
+        folder: `DIR/test/CLASS/FILE` or `DIR/CLASS/FILE`, not the training data; with `views` any images.
+        views: two views of one image are a positive pair, instead of two images of one label.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
@@ -45,25 +45,25 @@ def recalibrate(checkpoint: str | Path, folder: Path, *, views: bool = False) ->
         splits = read_splits(folder)
         found = calibrate_on_labels(network, splits.get(TEST, splits[TRAIN]))
     if found is None:
-        raise DatasetError(f"{folder} holds no two images that belong together, or none that do not.")
+        raise DatasetError(f"{folder} needs two images of one label and images of another label.")
     write_info(replace(info, similarity=found), find(checkpoint))
     return found
 
 
 def calibrate_on_labels(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
-    """Calibrate a network: two images of one label belong together."""
+    """Calibrate a network on labelled files; two images of one label are a positive pair."""
     loaded = load_images(_sample(files), network.preprocess)
     return calibrate_on_images(encoder(network, 2 * len(loaded.labels)), loaded)
 
 
 def calibrate_on_images(run: Encode, loaded: LoadedImages) -> Similarity | None:
-    """Calibrate a network on images in memory, of the size that it reads: those of one label belong together."""
+    """Calibrate a network on preprocessed images in memory; two images of one label are a positive pair."""
     codes, features = run(loaded.images)
     return calibrate(codes, features, loaded.labels, "one label", _copy_distance(run, loaded.images, features))
 
 
 def calibrate_on_views(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
-    """Calibrate a network without labels: an image and a cut of it in other light belong together."""
+    """Calibrate a network without labels; an image and an augmented view of it are a positive pair."""
     size = network.preprocess.size
     whole = load_images(_sample(files), replace(network.preprocess, size=round(size * _UPSCALE)))
     generator = torch.Generator().manual_seed(0)
@@ -80,7 +80,7 @@ def calibrate_on_views(network: LatentHashNet, files: LabelledFiles) -> Similari
 
 
 def _copy_distance(run: Encode, images: NDArray[np.uint8], features: Floats) -> float:
-    """Return how far apart images `(n, size, size, 3)` and copies of them are, but for the farthest twentieth."""
+    """Return the 95th percentile of the F7 distance between images `(n, size, size, 3)` and JPEG copies of them."""
     _, copied = run(np.stack([_recompressed(image) for image in images]))
     return float(np.percentile(np.linalg.norm(copied - features, axis=1), 95))
 

@@ -1,4 +1,4 @@
-"""Random crops, mirrors and light for training, a batch at a time."""
+"""Random crops, flips, brightness and contrast for training, one batch at a time."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Augmentations:
-    """How images are to be seen, one row an image: what part, which way round, and in what light.
+    """Augmentation parameters, one row per image.
 
     Attributes:
-        crops: `(n, 2, 3)`, affine maps from the result's coordinates to the image's, both −1…1.
-        gains: `(n, 1, 1, 1)`, how bright.
-        contrasts: `(n, 1, 1, 1)`, how strong.
+        crops: `(n, 2, 3)`, affine maps from output coordinates to image coordinates, both −1…1.
+        gains: `(n, 1, 1, 1)`, brightness factors.
+        contrasts: `(n, 1, 1, 1)`, contrast factors.
     """
 
     crops: Tensor
@@ -21,20 +21,20 @@ class Augmentations:
     contrasts: Tensor
 
     def share(self, rank: int, world: int) -> "Augmentations":
-        """Return every `world`th of them from `rank` on."""
+        """Return every `world`th row from `rank` on."""
         return Augmentations(self.crops[rank::world], self.gains[rank::world], self.contrasts[rank::world])
 
 
 def draw_augmentations(
     count: int, generator: torch.Generator, min_area: float = 0.5, *, hflip: bool = True
 ) -> Augmentations:
-    """Draw how so many images are to be seen.
+    """Draw random augmentation parameters.
 
     Args:
-        count: how many.
-        generator: where the randomness comes from.
-        min_area: the smallest share of an image's area that a cut keeps.
-        hflip: whether to mirror any.
+        count: number of images.
+        generator: random generator.
+        min_area: minimum area of a crop, as a fraction of the image.
+        hflip: flip half of the images horizontally.
     """
     crops = _crops(count, generator, min_area, hflip=hflip)
     gains = 1 + 0.4 * (torch.rand(count, 1, 1, 1, generator=generator) - 0.5)
@@ -43,7 +43,7 @@ def draw_augmentations(
 
 
 def apply_augmentations(images: Tensor, size: int, views: Augmentations) -> Tensor:
-    """Cut the parts out of images `(n, side, side, 3)` uint8; returns `(n, size, size, 3)` float32 in 0…255."""
+    """Augment images `(n, side, side, 3)` uint8; return `(n, size, size, 3)` float32 in 0…255."""
     x = images.permute(0, 3, 1, 2).float()
     grid = nn.functional.affine_grid(views.crops, [len(x), 3, size, size], align_corners=False)
     x = nn.functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
@@ -55,14 +55,14 @@ def apply_augmentations(images: Tensor, size: int, views: Augmentations) -> Tens
 def augment(
     images: Tensor, size: int, generator: torch.Generator, min_area: float = 0.5, *, hflip: bool = True
 ) -> Tensor:
-    """Cut a random part out of every image, mirrors half of them, and varies brightness and contrast.
+    """Crop images at random, flip half of them, and vary brightness and contrast.
 
     Args:
         images: `(n, side, side, 3)` uint8.
         size: side of the result.
-        generator: where the randomness comes from.
-        min_area: the smallest share of an image's area that a cut keeps.
-        hflip: whether to mirror any.
+        generator: random generator.
+        min_area: minimum area of a crop, as a fraction of the image.
+        hflip: flip half of the images horizontally.
 
     Returns:
         `(n, size, size, 3)` float32 in 0…255.

@@ -1,4 +1,4 @@
-"""What training learns from: images in memory or in archives, what is held out, and batches of random cuts."""
+"""Training data: images in memory or in shards, the held-out set, and augmented batches."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -33,45 +33,45 @@ from models.training.devices import rank_and_world_size, rank_zero_first
 
 
 class ImageSource(Protocol):
-    """What an epoch passes over: `LoadedImages` in memory, `Shards` in archives."""
+    """The images of an epoch: `LoadedImages` in memory, or `Shards` on disk."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """One an image, `(n,)`."""
+        """Labels `(n,)`."""
         ...
 
     @property
     def replaced(self) -> int:
-        """How many turned out on the way to be no images, so that others stood in for them."""
+        """Number of unreadable images that others replaced."""
         ...
 
     def checksum(self) -> int:
-        """Tells these images from others."""
+        """Return a checksum that identifies these images."""
         ...
 
     def order(self, seed: int) -> NDArray[np.int64]:
-        """Draw an order of all images, `(n,)`."""
+        """Draw a random order of all images, `(n,)`."""
         ...
 
     def stream(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
-        """Yield lists of images by their positions."""
+        """Yield batches of images by lists of positions."""
         ...
 
     def sample(self, count: int, seed: int) -> LoadedImages:
-        """Return so many of the images in memory, or all, chosen at random."""
+        """Return a random sample of at most `count` images in memory."""
         ...
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What to train on and what to judge by, and what the person should know of it.
+    """Training set, held-out set, and warnings about them.
 
     Attributes:
         classes: names, in the order of the labels.
-        training: what is learnt from.
-        held_out: what is not.
+        training: images to train on.
+        held_out: images to evaluate on.
         warnings: problems in the data that the user should know of.
-        files: the checksum of the files that a share was held out of; None where it was not so.
+        files: checksum of the files that the held-out share was taken from; None with a validation split.
     """
 
     classes: tuple[str, ...]
@@ -81,7 +81,7 @@ class TrainingData:
     files: int | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Tells this data from other data: the classes, how many images, and a checksum of them."""
+        """Return what identifies this data: classes, numbers of images, and checksums."""
         parts = (self.training, self.held_out)
         return {
             "classes": list(self.classes),
@@ -91,73 +91,77 @@ class TrainingData:
 
 
 def read(source: Path | Splits, recipe: Recipe) -> TrainingData:
-    """Read what to learn from: `validation` is held out where there is one, else a tenth of `train`.
+    """Read training data; `validation` is held out, or a tenth of `train` without such a split.
 
     Raises:
-        DatasetError: there is nothing to learn from.
+        DatasetError: the data cannot be trained on.
     """
     if isinstance(source, Path) and shards_in(source):
         return read_shards(source, recipe)
     splits, name = (read_splits(source), source) if isinstance(source, Path) else (source, "This data set")
     files = splits[TRAIN]
     if len(files.classes) == 1:
-        raise DatasetError(f"{name} has one class, {files.classes[0]}; learning to tell apart wants two or more.")
+        raise DatasetError(f"{name} has one class, {files.classes[0]}. Training needs two or more.")
     training, held_out = (
         (files, splits[VALIDATION]) if VALIDATION in splits else split_files(files, HELD_OUT, recipe.seed)
     )
     if not len(held_out):
-        raise DatasetError(f"{name} has one image of each class; training wants another of each to judge by.")
-    # Training images come a little larger than the network reads, to cut from.
+        raise DatasetError(f"{name} has one image of each class. Training needs two or more, to hold one out.")
+    # Training images are decoded slightly larger than the network's input, as a margin for cropping.
     preprocess = BACKBONES[recipe.backbone].preprocess
     loaded = load_images(training, replace(preprocess, size=round(recipe.cut * 1.25)))
-    judges = load_images(held_out, replace(preprocess, size=recipe.size))
-    told = warnings(files, (*loaded.unreadable, *judges.unreadable))
-    return TrainingData(files.classes, loaded, judges, told, None if VALIDATION in splits else files.checksum())
+    held_out_images = load_images(held_out, replace(preprocess, size=recipe.size))
+    problems = warnings(files, (*loaded.unreadable, *held_out_images.unreadable))
+    return TrainingData(
+        files.classes, loaded, held_out_images, found, None if VALIDATION in splits else files.checksum()
+    )
 
 
 def read_shards(folder: Path, recipe: Recipe) -> TrainingData:
-    """Find out what a folder of archives holds; only what is held out is read into memory.
+    """Index a folder of shards; only the held-out images are read into memory.
 
     Raises:
-        DatasetError: there is nothing to learn from.
+        DatasetError: the data cannot be trained on.
     """
-    apart = shards_in(folder, VALIDATION)
-    index, judged = rank_zero_first(lambda: (read_index(shards_in(folder)), read_index(apart) if apart else None))
-    classes = read_class_names(folder, max(int(some.labels.max()) for some in (index, judged) if some))
+    validation_shards = shards_in(folder, VALIDATION)
+    index, validation = rank_zero_first(
+        lambda: (read_index(shards_in(folder)), read_index(validation_shards) if validation_shards else None)
+    )
+    classes = read_class_names(folder, max(int(some.labels.max()) for some in (index, validation) if some))
     if len(classes) == 1:
-        raise DatasetError(f"{folder} has one class, {classes[0]}; learning to tell apart wants two or more.")
+        raise DatasetError(f"{folder} has one class, {classes[0]}. Training needs two or more.")
     preprocess = BACKBONES[recipe.backbone].preprocess
     training = Shards(index, replace(preprocess, size=round(recipe.cut * 1.25)))
-    judges = Shards(index, replace(preprocess, size=recipe.size))
-    if judged is not None:
-        judges = Shards(judged, judges.prepare)
+    held_out_images = Shards(index, replace(preprocess, size=recipe.size))
+    if validation is not None:
+        held_out_images = Shards(validation, held_out_images.prepare)
     else:
         rest, held = split_indices(index.labels, HELD_OUT, recipe.seed)
-        training, judges = training.subset(rest), judges.subset(held)
-    if not len(judges.labels):
-        raise DatasetError(f"{folder} has one image of each class; training wants another of each to judge by.")
-    return TrainingData(classes, training, judges.loaded(), training.warnings(len(classes)))
+        training, held_out_images = training.subset(rest), held_out_images.subset(held)
+    if not len(held_out_images.labels):
+        raise DatasetError(f"{folder} has one image of each class. Training needs two or more, to hold one out.")
+    return TrainingData(classes, training, held_out_images.loaded(), training.warnings(len(classes)))
 
 
 def warnings(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, ...]:
-    """Says what a person should know of their data before they trust the result."""
+    """Return warnings about labelled files."""
     counts = np.bincount(files.labels, minlength=len(files.classes))
     single = [name for name, count in zip(files.classes, counts, strict=True) if count == 1]
-    found = [f"{path} cannot be read as an image and is left out." for path in unreadable]
+    found = [f"{path} is not a readable image and is skipped." for path in unreadable]
     if single:
-        found.append(f"Only one image, so none to judge by: {', '.join(single)}.")
+        found.append(f"Classes with only one image, of which none is held out: {', '.join(single)}.")
     return tuple(found)
 
 
 def step_seed(recipe: Recipe, epoch: int, step: int = 0) -> int:
-    """Return where the randomness of an epoch, or of its `step`th step, starts, whatever came before it."""
+    """Return the random seed of an epoch, or of its `step`th step, independent of earlier steps."""
     return ((recipe.seed * 100_003 + epoch) * 1_000_003 + step) % 2**63
 
 
 def batches(images: ImageSource, recipe: Recipe, epoch: int, begin: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield this process's share of an epoch's batches, from the `begin`th on, all equally long.
+    """Yield this process's share of an epoch's augmented batches, from the `begin`th on, all of equal length.
 
-    What a batch holds, and how it is cut, depends on the seed alone, and not on how many processes share it.
+    Contents and crops of a batch depend on the seed alone, not on the number of processes.
 
     Yields:
         images `(b, size, size, 3)` float32 and labels `(b,)` int64.

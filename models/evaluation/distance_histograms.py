@@ -1,8 +1,8 @@
-"""How good codes are, from counts: how many images, and how many relevant ones, lie at each Hamming distance.
+"""Retrieval measures of codes from histograms: images, and relevant images, at each Hamming distance.
 
-Distances are whole numbers and few, so a query's ranking is known from its counts but for the order within ties, which
-says nothing. Every measure here is what to expect when equal distances come in random order; nothing is sorted, and a
-query among 60,000 images costs a fraction of a millisecond.
+There are few distances, so histograms determine a query's ranking except for the order within ties. Every measure is
+the expectation over random orders of ties. Nothing is sorted, and a query among 60,000 images costs a fraction of a
+millisecond.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class DistanceHistograms:
-    """What queries find at each distance, `(q, bits + 1)` each.
+    """Histograms of queries over Hamming distances, `(q, bits + 1)` each.
 
     Attributes:
         hits: relevant images.
@@ -33,13 +33,13 @@ class DistanceHistograms:
 
 
 def count(queries: Codes, database: Codes, relevant: Sequence[Positions], bits: int) -> DistanceHistograms:
-    """Count for queries `(q, bytes)` among `(n, bytes)`; `relevant` has the positions of each query's."""
+    """Count images by distance, for queries `(q, bytes)` among `(n, bytes)`; `relevant` has each query's positions."""
     searched = words(database)
     hits, sizes = (np.zeros((len(queries), bits + 1), np.int64) for _ in range(2))
     for row, code in enumerate(words(queries).T):
         distances = np.bitwise_count(searched[0] ^ code[0])
         for column, word in zip(searched[1:], code[1:], strict=True):
-            # 255 bits and more do not fit a byte.
+            # A distance over 255 bits does not fit a byte.
             distances = distances.astype(np.uint16) + np.bitwise_count(column ^ word)
         sizes[row] = np.bincount(distances, minlength=bits + 1)
         hits[row] = np.bincount(distances[relevant[row]], minlength=bits + 1)
@@ -47,16 +47,16 @@ def count(queries: Codes, database: Codes, relevant: Sequence[Positions], bits: 
 
 
 def words(codes: Codes) -> NDArray[np.uint64]:
-    """Return codes `(n, bytes)` as whole words, `(words, n)`; the last is filled with zeros."""
+    """Reinterpret codes `(n, bytes)` as 64-bit words `(words, n)`; the last is padded with zeros."""
     padded = np.ascontiguousarray(np.pad(codes, ((0, 0), (0, -codes.shape[1] % 8))))
     return np.ascontiguousarray(padded.view(np.uint64).T)
 
 
 def average_precision(histograms: DistanceHistograms) -> Doubles:
-    """Return AP `(q,)` over the whole ranking, McSherry and Najork's (2008) in closed form; 0 where none is relevant.
+    """Return AP `(q,)` over the whole ranking, McSherry and Najork's (2008) in closed form; 0 without relevant images.
 
-    At the places of a tie the relevant ones before and at place p are expected to be a line in p; the sum over places
-    of a line by p is a term in the number of places and one in harmonic numbers.
+    Within a tie, the expected number of relevant images up to position p is linear in p; the sum over positions of a
+    linear function divided by p is a term in the number of positions and one in harmonic numbers.
     """
     hits, sizes = histograms.hits.astype(np.float64), histograms.sizes
     ends = np.cumsum(sizes, axis=1)
@@ -71,7 +71,7 @@ def average_precision(histograms: DistanceHistograms) -> Doubles:
 
 
 def precision_at(histograms: DistanceHistograms, ks: Sequence[int]) -> Doubles:
-    """Return precision `(q, k)` among the first of each k; within a tie relevant ones are spread stratified_sample."""
+    """Return precision@k `(q, k)` for each k; within a tie relevant images are spread evenly."""
     edges = np.pad(np.cumsum(histograms.sizes, axis=1), ((0, 0), (1, 0)))
     found = np.pad(np.cumsum(histograms.hits, axis=1), ((0, 0), (1, 0)))
     within = np.stack([np.interp(ks, *line) for line in zip(edges, found, strict=True)])
@@ -80,7 +80,7 @@ def precision_at(histograms: DistanceHistograms, ks: Sequence[int]) -> Doubles:
 
 
 def precision_within(histograms: DistanceHistograms, radius: int) -> Doubles:
-    """Return the share `(q,)` of relevant ones within a distance; 0 where nothing is within."""
+    """Return the precision `(q,)` within a Hamming radius; 0 where nothing is within."""
     hits, sizes = (some[:, : radius + 1].sum(axis=1) for some in (histograms.hits, histograms.sizes))
     share: Doubles = hits / np.maximum(sizes, 1)
     return share

@@ -1,7 +1,7 @@
-"""What training changes, and how it survives being stopped.
+"""Training state: creation, and saving and resuming an interrupted run.
 
-The whole state goes to disk after every epoch, and within long ones every so many steps, as safetensors, so that the
-same command goes on where it was.
+The whole state is saved as safetensors after every epoch, and within long epochs after a number of steps, so that the
+same command resumes the run.
 """
 
 import json
@@ -28,10 +28,10 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class TrainingState:
-    """The network, its averaged copy, the momentum, the best averaged weights so far, and how far an epoch is.
+    """Network, averaged weights, optimiser, best averaged weights so far, and position in the epoch.
 
     Attributes:
-        step: steps of the present epoch that are over.
+        step: completed steps of the current epoch.
         total_loss: the sum of their losses.
     """
 
@@ -45,33 +45,33 @@ class TrainingState:
 
     @property
     def epoch(self) -> int:
-        """Epochs that are over."""
+        """Number of completed epochs."""
         return len(self.history)
 
     def end_epoch(self, loss: float, accuracy: float) -> None:
-        """Close an epoch; of equally good ones the later wins."""
+        """Record an epoch, and keep its weights if none is better; of equal ones the last wins."""
         if accuracy >= max((past["accuracy"] for past in self.history), default=0.0):
             self.best = {name: value.clone() for name, value in self.averaged.module.state_dict().items()}
         self.history.append({"loss": loss, "accuracy": accuracy})
         self.step, self.total_loss = 0, 0.0
 
     def sync_buffers(self) -> None:
-        """Give every process the mean of what each gathers of its share: the norms' statistics, and the losses."""
+        """Average over all processes what each accumulates on its own: norm statistics and losses."""
         average([*self.network.buffers(), *self.averaged.module.buffers()])
         self.total_loss = average_number(self.total_loss, next(self.network.parameters()).device)
 
     def is_finished(self, epochs: int, patience: int) -> bool:
-        """Tells whether training has taken all its epochs, or has stopped getting better."""
+        """Whether all epochs are done, or accuracy stopped improving."""
         scores = [past["accuracy"] for past in self.history]
         since_best = scores[::-1].index(max(scores)) if scores else 0
         return len(scores) >= epochs or since_best >= patience
 
 
 def create_state(recipe: Recipe, classes: tuple[str, ...], device: torch.device) -> TrainingState:
-    """Make the network, from a checkpoint or ImageNet weights if the recipe says so, what is new in it at random.
+    """Create network and optimiser, initialised from a checkpoint, ImageNet weights or at random.
 
     Raises:
-        CheckpointError: the checkpoint to start from cannot be used.
+        CheckpointError: the checkpoint to initialise from cannot be used.
     """
     torch.manual_seed(recipe.seed)
     preprocess = replace(BACKBONES[recipe.backbone].preprocess, size=recipe.size)
@@ -87,7 +87,7 @@ def create_state(recipe: Recipe, classes: tuple[str, ...], device: torch.device)
 
 
 def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, Any]]:
-    """Give new layers the full rate and a backbone that has learnt a tenth; norms and biases do not decay."""
+    """Group parameters: new layers have the full rate, pretrained ones a tenth; norms and biases do not decay."""
     for stage in frozen_stages(network, recipe):
         stage.requires_grad_(requires_grad=False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -101,7 +101,7 @@ def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, A
 
 
 def frozen_stages(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
-    """List the modules that stay as they are: of EfficientNet the stem and the first stages."""
+    """List the modules that are not trained: the stem and the first stages of EfficientNet."""
     if recipe.from_scratch or not recipe.frozen or recipe.backbone != "efficientnet_lite0":
         return []
     backbone: Any = network.backbone
@@ -109,9 +109,9 @@ def frozen_stages(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
 
 
 def eval_mode_modules(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
-    """List the modules that training runs as searching does: what is frozen, and dropout in a network from scratch.
+    """List the modules that stay in evaluation mode: frozen stages, and dropout when training from scratch.
 
-    Features that have learnt nothing differ little from image to image, less than dropout makes them differ.
+    Untrained features differ less from image to image than dropout would make them differ.
     """
     if recipe.from_scratch:
         return [module for module in network.modules() if isinstance(module, nn.Dropout)]
@@ -119,12 +119,12 @@ def eval_mode_modules(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]
 
 
 def trainable_parameters(network: LatentHashNet) -> list[tuple[str, nn.Parameter]]:
-    """List the parameters that training moves."""
+    """List the parameters that are trained."""
     return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
 def save_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
-    """Write everything that going on needs, atomically; `data` says what was trained on."""
+    """Write the training state atomically; `data` identifies the training data."""
     path.parent.mkdir(parents=True, exist_ok=True)
     momentum = {
         name: state.optimizer.state[parameter]["momentum_buffer"]
@@ -137,28 +137,28 @@ def save_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str,
         "momentum": momentum,
     }
     tensors = {f"{part}/{name}": value.contiguous() for part, named in parts.items() for name, value in named.items()}
-    place = {"step": state.step, "total_loss": state.total_loss}
-    about = {"recipe": asdict(recipe), "data": data, "history": state.history} | place
+    position = {"step": state.step, "total_loss": state.total_loss}
+    about = {"recipe": asdict(recipe), "data": data, "history": state.history} | position
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, {"about": json.dumps(about)})
     temporary.replace(path)
 
 
 def load_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
-    """Go back to what `save_state` wrote, if it is there.
+    """Restore the state that `save_state` wrote, if it exists.
 
     Raises:
-        CheckpointError: a run with other options or other images left it, or it is damaged.
+        CheckpointError: it belongs to a run with other options or images, or it is damaged.
     """
     if not path.exists():
         return
     try:
         about, parts = _read(path)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}). Delete it to start anew.") from error
+        raise CheckpointError(f"{path} is damaged ({error}). Delete it to start from the beginning.") from error
     if not _same_recipe(about["recipe"], recipe) or about["data"] != data:
         raise CheckpointError(
-            f"{path} was left by a run with other options or images. Repeat that, or delete it to start anew."
+            f"{path} belongs to a run with other options or images. Use those, or delete it to start from the beginning."
         )
     state.network.load_state_dict(parts["network"])
     state.averaged.load_state_dict(parts["averaged"])
@@ -166,15 +166,17 @@ def load_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str,
     for name, parameter in trainable_parameters(state.network):
         state.optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name].to(device)
     state.best, state.history = parts["best"], about["history"]
-    # A version that kept whole epochs alone says nothing of steps.
+    # Version 0.2 saved whole epochs only, without these fields.
     state.step, state.total_loss = about.get("step", 0), about.get("total_loss", 0.0)
 
 
 def _init_from_checkpoint(network: LatentHashNet, classes: tuple[str, ...], start: str) -> None:
-    """Copie the backbone of a checkpoint, H if it has as many bits, and F8 if it has the same classes too."""
+    """Copy a checkpoint's backbone, H if it has the same number of bits, and F8 if the classes match too."""
     other, info = load(start)
     if other.backbone_name != network.backbone_name:
-        raise CheckpointError(f"{info.name} is a {other.backbone_name}: start from it with --backbone {info.backbone}.")
+        raise CheckpointError(
+            f"{info.name} has the backbone {other.backbone_name}. Use --backbone {info.backbone} to start from it."
+        )
     network.backbone.load_state_dict(other.backbone.state_dict())
     if info.bits == network.bits:
         network.latent.load_state_dict(other.latent.state_dict())
@@ -182,10 +184,10 @@ def _init_from_checkpoint(network: LatentHashNet, classes: tuple[str, ...], star
             network.classifier.load_state_dict(other.classifier.state_dict())
 
 
-def _same_recipe(kept: dict[str, Any], recipe: Recipe) -> bool:
-    """Tells whether a run was started by this recipe; choices that it did not know yet are as they come."""
+def _same_recipe(saved: dict[str, Any], recipe: Recipe) -> bool:
+    """Compare a saved recipe with this one; fields that an older version did not have count as defaults."""
     known = {choice.name for choice in fields(Recipe)}
-    return kept.keys() <= known and Recipe(**kept) == recipe
+    return saved.keys() <= known and Recipe(**saved) == recipe
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensors]]:
@@ -202,10 +204,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensors]]:
 def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
     @torch.no_grad()
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        stays = min(decay, (1 + int(count)) / (10 + int(count)))
+        weight = min(decay, (1 + int(count)) / (10 + int(count)))
         for old, new in zip(averaged, current, strict=True):
             if old.is_floating_point():
-                old.lerp_(new, 1 - stays)
+                old.lerp_(new, 1 - weight)
             else:
                 old.copy_(new)
 

@@ -1,12 +1,12 @@
-"""Fine-tunes a network on a folder of labelled folders: class labels alone make the codes.
+"""Fine-tune a network on labelled folders, with class labels alone.
 
 Run it as `lookalike train DIR` or `python -m models.training.train DIR`, in several processes with `torchrun`; DIR may
-hold tar archives in place of folders (`models/data/shards.py`). Stopped, the same command goes on from the last whole
-epoch, in long ones from the last thousand steps, to the same result: every step draws from its own seed.
+hold tar shards instead of folders (`models/data/shards.py`). After an interruption, the same command resumes from the
+last epoch, or in long ones from the last thousand steps, to the same result, because every step has its own seed.
 
-The recipe follows the paper's section 3.2 (SGD with momentum, softmax loss on F8 over H, new layers faster than
-old ones) with what fine-tuning has learnt since: warm-up and cosine rates, label smoothing, averaged weights, early
-layers left as they are.
+The configuration follows the paper's section 3.2 (SGD with momentum, softmax loss on F8 over H, a higher rate for new
+layers) with current practice of fine-tuning: warm-up and cosine rates, label smoothing, averaged weights, frozen early
+layers.
 """
 
 import argparse
@@ -41,22 +41,22 @@ from models.training.devices import autocast, average, equal_on_all_ranks, pick_
 from models.training.losses import loss
 from models.training.state import TrainingState, create_state, eval_mode_modules, load_state, save_state
 
-# The state beside the checkpoint holds weights, averages, the best and the momentum as float32; then float16 weights.
+# Saved state: weights, averages, best weights and momentum as float32; plus the checkpoint's float16 weights.
 BYTES_PER_WEIGHT = 18
-# Steps after which the state goes to disk within an epoch.
+# Steps between saves of the state within an epoch.
 SAVE_INTERVAL = 1000
-# Enough to tell which norm of F7 and which pool rank better, without encoding a large set once more.
+# Images to compare norms of F7 and pools on, without encoding a large set again.
 EVALUATION_DATABASE_SIZE = 5000
-# Where codes rank better than F7 a small pool is better than a large one; of equals the larger wins.
+# A small pool ranks better where codes rank better than F7; of equal ones the larger wins.
 POOLS = (1000, 300, 100, 30)
 
-# Writes a line at once, where standard output is a file too.
+# Flushes every line, also if standard output is a file.
 say = partial(print, flush=True)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: after `step` of `steps` in `epoch` of `epochs`; accuracy once an epoch is over."""
+    """Progress of training: `step` of `steps` in `epoch` of `epochs`; accuracy only at the end of an epoch."""
 
     epoch: int
     epochs: int
@@ -75,40 +75,40 @@ Save = Callable[[], None]
 
 
 def silent(_progress: Progress) -> None:
-    """Report nothing."""
+    """Discard progress."""
 
 
 def ignore(_note: str) -> None:
-    """Note nothing."""
+    """Discard a message."""
 
 
 def skip_save() -> None:
-    """Save nothing: one process does that for all."""
+    """Save nothing: rank 0 saves for all processes."""
 
 
 def train(
     source: Path | Splits, out: Path, recipe: Recipe, report: Report = silent, note: Note = ignore
 ) -> CheckpointInfo:
-    """Train on labelled images and writes the checkpoint `out` (a path without suffix).
+    """Train on labelled images and write the checkpoint `out` (a path without suffix).
 
     Args:
         source: `DIR/CLASS/FILE` or `DIR/SPLIT/CLASS/FILE`, or files by split.
-        out: the checkpoint to be.
-        recipe: how.
-        report: hears of every step.
-        note: hears what the person should know of the data, once, before training.
+        out: path of the new checkpoint.
+        recipe: configuration.
+        report: called after every step.
+        note: called with every warning about the data, before training.
 
     Raises:
-        DatasetError: there is nothing to learn from.
-        CheckpointError: what an interrupted run left belongs to another recipe.
+        DatasetError: the data cannot be trained on.
+        CheckpointError: an interrupted run at `out` has another recipe.
     """
     require_size(recipe)
     keep_freed_memory()
     with process_group() as (rank, _):
         report, note = (report, note) if rank == 0 else (silent, ignore)
         data = read(source, recipe)
-        for sentence in data.warnings:
-            note(sentence)
+        for warning in data.warnings:
+            note(warning)
         state = create_state(recipe, data.classes, pick_device())
         require_space(out, BYTES_PER_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
         unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
@@ -118,7 +118,7 @@ def train(
         save = partial(save_state, state, unfinished, recipe, identity) if rank == 0 else skip_save
         run_epochs(state, data, recipe, report, save)
         if more := data.training.replaced:
-            note(f"{more} images could not be read on the way, and others stood in for them.")
+            note(f"{more} images were not readable, and others were used in their place.")
         info = build_info(state, data, recipe, out)
         if rank == 0:
             info = checkpoint.save(state.network, info, out.parent)
@@ -127,22 +127,22 @@ def train(
 
 
 def require_same_start(state: TrainingState, identity: dict[str, Any]) -> None:
-    """Find out that all processes learn from the same images and begin at the same place.
+    """Check that all processes have the same data and start at the same position.
 
     Raises:
         DatasetError: they do not.
     """
     device = next(state.network.parameters()).device
-    place = zlib.crc32(json.dumps([identity, state.history, state.step]).encode())
-    if not equal_on_all_ranks(place, device):
+    position = zlib.crc32(json.dumps([identity, state.history, state.step]).encode())
+    if not equal_on_all_ranks(position, device):
         raise DatasetError(
-            "The processes do not see the same images, or the same unfinished run. Each host must read one data set, "
-            "and --out must name a folder that all of them share."
+            "The processes have different images, or different unfinished runs. Give each host the same data set, "
+            "and set --out to a folder that all of them share."
         )
 
 
 def require_size(recipe: Recipe) -> None:
-    """Find out before decoding whether the backbone can read the cuts that training makes.
+    """Check before decoding that the backbone accepts the size of the training crops.
 
     Raises:
         RecipeError: they are too small.
@@ -150,28 +150,30 @@ def require_size(recipe: Recipe) -> None:
     smallest = BACKBONES[recipe.backbone].smallest if recipe.backbone in BACKBONES else 0
     if recipe.cut < smallest:
         raise RecipeError(
-            f"{recipe.backbone} reads {smallest} pixels or more, and training cuts {recipe.cut} out of {recipe.size}. "
+            f"Image size {recipe.size}: {recipe.backbone} needs {smallest} pixels or more, and crops have {recipe.cut}. "
             f"Use --image-size {math.ceil(smallest * recipe.resize_ratio)} or more."
         )
 
 
 def require_space(out: Path, needed: int) -> None:
-    """Find out before the work, not after it, that the result has no place.
+    """Check before the work that the output folder is writable and has space.
 
     Raises:
-        DatasetError: there is not enough room for the checkpoint and the state beside it.
+        DatasetError: there is not enough space for the checkpoint and the training state.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(out.parent).free
     except OSError as error:
-        raise DatasetError(f"{out.parent} cannot be written to: {error}") from error
+        raise DatasetError(f"{out.parent} is not writable: {error}") from error
     if free < needed:
-        raise DatasetError(f"{out.parent} has {free:,} bytes left; training wants {needed:,}.")
+        raise DatasetError(
+            f"{out.parent} has {free:,} bytes free, but training needs {needed:,}. Free some space, or change --out."
+        )
 
 
 def run_epochs(state: TrainingState, data: TrainingData, recipe: Recipe, report: Report, save: Save) -> None:
-    """Train until enough epochs are over, or they no longer help; `save` is called where a run can go on from."""
+    """Train until all epochs are done or early stopping; `save` is called wherever a run can resume."""
     epochs = epochs_for(recipe, len(data.training.labels))
     while not state.is_finished(epochs, recipe.patience):
         mean_loss = run_epoch(state, data.training, recipe, epochs, report, save)
@@ -183,13 +185,13 @@ def run_epochs(state: TrainingState, data: TrainingData, recipe: Recipe, report:
 def run_epoch(
     state: TrainingState, images: ImageSource, recipe: Recipe, epochs: int, report: Report, save: Save
 ) -> float:
-    """Take what is left of one pass over the images, in an order of the epoch's own; returns the mean loss."""
+    """Train the rest of an epoch, in the epoch's own order; return the mean loss."""
     state.network.train()
     for module in eval_mode_modules(state.network, recipe):
         module.eval()
     steps = max(len(images.labels) // recipe.batch, 1)
     for some, labels in batches(images, recipe, state.epoch, state.step):
-        # Dropout draws from torch's own generator.
+        # Dropout uses torch's global generator.
         torch.manual_seed(step_seed(recipe, state.epoch, state.step + 1))
         for group in state.optimizer.param_groups:
             group["lr"] = group["share"] * learning_rate((state.epoch + state.step / steps) / epochs, recipe)
@@ -204,7 +206,7 @@ def run_epoch(
 
 
 def train_step(state: TrainingState, images: Tensor, labels: Tensor, recipe: Recipe) -> float:
-    """Move the weights once, and their average after them."""
+    """Update the weights once, and their moving average; return the loss."""
     device = next(state.network.parameters()).device
     with autocast(device):
         output, activations = state.network(images.to(device))
@@ -218,7 +220,7 @@ def train_step(state: TrainingState, images: Tensor, labels: Tensor, recipe: Rec
 
 
 def learning_rate(done: float, recipe: Recipe) -> float:
-    """Return the new layers' learning rate at a share of the run: a linear rise, then a cosine to zero."""
+    """Return the new layers' learning rate at a fraction of the run: linear warm-up, then a cosine to zero."""
     highest = BACKBONES[recipe.backbone].rate if recipe.rate is None else recipe.rate
     if done < recipe.warm_up:
         return highest * (done / recipe.warm_up + 0.01)
@@ -226,7 +228,7 @@ def learning_rate(done: float, recipe: Recipe) -> float:
 
 
 def build_info(state: TrainingState, data: TrainingData, recipe: Recipe, out: Path) -> CheckpointInfo:
-    """Take the best averaged weights, finds out how searching with them ranks best, and describes."""
+    """Load the best averaged weights, choose norm and pool by held-out retrieval, and build the checkpoint's info."""
     network = state.network
     network.load_state_dict(state.best)
     database = data.training.sample(EVALUATION_DATABASE_SIZE, recipe.seed).resized(recipe.size)
@@ -250,7 +252,7 @@ def build_info(state: TrainingState, data: TrainingData, recipe: Recipe, out: Pa
 def evaluate_rankings(
     network: LatentHashNet, norm: FeatureNorm, database: LoadedImages, queries: LoadedImages
 ) -> dict[RankingChoice, Measured]:
-    """Measure retrieval by norm of F7 and pool: held-out images search among those trained on."""
+    """Measure retrieval by norm of F7 and pool: held-out images are queries, training images the database."""
     network.feature_norm = norm
     run = encoder(network, len(queries.labels) + len(database.labels))
     encoded = [(*run(loaded.images), loaded.labels) for loaded in (queries, database)]
