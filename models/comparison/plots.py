@@ -1,6 +1,6 @@
-"""A comparison's plots, as SVG on white: the paper's three, and what learning costs by the number of images.
+"""Plots of a comparison as SVG on white: the paper's three, and the cost of learning by number of images.
 
-A method keeps its colour, dash and mark in all of them.
+A method has the same colour, dash and marker in all of them.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from models.reports.plots import as_svg, new_axes, plot_style
 
-# Methods without labels in greys, pair-based ones in blues and greens, those that learn from labels warm.
+# Unsupervised methods in greys, pair-based ones in blues and greens, classification-based ones in warm colours.
 _STYLES = {
     "lsh": ("#8a8694", ":", "v"),
     "sh": ("#6f6a7d", ":", "<"),
@@ -25,12 +25,12 @@ _STYLES = {
     "ours": ("#d0427f", "-", "o"),
 }
 _DEFAULT_STYLE = ("#7a6ff0", "-", "*")
-# A file is shown on pages of any colour. In the report, whose ink is the page's own, the ground is its card's.
+# White, because files are shown on pages of any colour; in the report the background is that of its cards.
 _BACKGROUND = '<rect width="100%" height="100%" fill="#ffffff" style="fill: var(--card, #ffffff)"/>'
 
 
 def draw(found: dict[str, Any]) -> dict[str, str]:
-    """Return SVG by name: `precision`, `map`, `recall`, and `cost` where it was measured."""
+    """Draw SVG by name: `precision`, `map`, `recall`, and `cost` if it was measured."""
     plotted = {
         name: scores for name, method in found["methods"].items() if (scores := shown(method, found["plotted_bits"]))
     }
@@ -47,13 +47,13 @@ def draw(found: dict[str, Any]) -> dict[str, str]:
 
 
 def shown(method: dict[str, Any], bits: int) -> dict[str, Any] | None:
-    """Return a method's scores at so many bits; a network's own where it has others, None where there are none."""
+    """Return a method's scores at a code length (a network's at its own length); None without any."""
     scores: dict[str, dict[str, Any]] = method["bits"]
     return next(iter(scores.values())) if method["pictures"] is None else scores.get(str(bits))
 
 
 def _precision(plotted: dict[str, Any], titles: dict[str, str]) -> str:
-    figure, axes = new_axes("results looked at (k)", "precision@k")
+    figure, axes = new_axes("number of results (k)", "precision@k")
     for name, scores in plotted.items():
         _line(axes, name, titles, [int(k) for k in scores["precision"]], list(scores["precision"].values()))
     axes.set_xscale("log")

@@ -112,9 +112,8 @@ def read(source: Path | Splits, recipe: Recipe) -> TrainingData:
     loaded = load_images(training, replace(preprocess, size=round(recipe.cut * 1.25)))
     held_out_images = load_images(held_out, replace(preprocess, size=recipe.size))
     problems = warnings(files, (*loaded.unreadable, *held_out_images.unreadable))
-    return TrainingData(
-        files.classes, loaded, held_out_images, found, None if VALIDATION in splits else files.checksum()
-    )
+    source_checksum = None if VALIDATION in splits else files.checksum()
+    return TrainingData(files.classes, loaded, held_out_images, problems, source_checksum)
 
 
 def read_shards(folder: Path, recipe: Recipe) -> TrainingData:

@@ -1,4 +1,4 @@
-"""Labelled files → what the networks make of them, with little memory: decoded, encoded and let go batch by batch.
+"""Encode labelled files with constant memory for pixels: decode, encode and discard batch by batch.
 
 Knows nothing of searching.
 """
@@ -22,15 +22,15 @@ from models.training.devices import pick_device
 
 @dataclass(frozen=True)
 class Encoded:
-    """Images as the networks see them.
+    """Encoded images.
 
     Attributes:
-        paths: the images that could be read.
+        paths: the readable files.
         labels: `(n,)` int64.
         codes: `(n, bits / 8)` uint8.
         features: `(n, d)` float32, raw F7.
-        imagenet: the same by the backbone as ImageNet left it, or None.
-        unreadable: files that were left out.
+        imagenet: raw F7 of the same backbone with ImageNet weights, or None.
+        unreadable: files that were skipped.
     """
 
     paths: tuple[Path, ...]
@@ -47,7 +47,7 @@ class Encoded:
         return Encoded(paths, self.labels[chosen], self.codes[chosen], self.features[chosen], imagenet)
 
     def shuffled(self) -> "Encoded":
-        """Return the same images in an order that says nothing of their labels, and is the same every time."""
+        """Return the images in a fixed random order, independent of their labels."""
         return replace(self.subset(np.random.default_rng(0).permutation(len(self.labels))), unreadable=self.unreadable)
 
 
@@ -57,10 +57,10 @@ def encode_files(
     imagenet: LatentHashNet | None,
     progress: Callable[[int, int], None],
 ) -> Encoded:
-    """Encode images a batch at a time, both networks from one decoding; unreadable files are named and left out.
+    """Encode images in batches, with both networks from one decoding; unreadable files are skipped and listed.
 
     Raises:
-        DatasetError: none could be read.
+        DatasetError: no file is readable.
     """
     features = np.empty((len(files), network.feature_dim), np.float32)
     untrained = np.empty_like(features) if imagenet else None
@@ -78,7 +78,7 @@ def encode_files(
         kept += chosen
         progress(min(first + BATCH, len(files)), len(files))
     if not kept:
-        raise DatasetError(f"None of the {len(files)} files could be read as an image, {files.paths[0]} among them.")
+        raise DatasetError(f"None of the {len(files)} files is a readable image; the first is {files.paths[0]}.")
     readable, count = set(kept), len(kept)
     return Encoded(
         paths=tuple(files.paths[position] for position in kept),
@@ -91,14 +91,14 @@ def encode_files(
 
 
 def prepare_for_inference(network: LatentHashNet) -> LatentHashNet:
-    """Make a network give raw F7, as fast as this machine can."""
+    """Switch a network to raw F7, and move it to the fastest device and memory layout."""
     network.feature_norm = "raw"
     network.to(pick_device())
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in torch's stubs
 
 
 def decode(files: LabelledFiles, positions: range, preprocess: Preprocess) -> tuple[list[int], NDArray[np.uint8]]:
-    """Return which of these files are images, and them `(m, size, size, 3)` as the network reads them."""
+    """Decode files; return the positions of readable ones, and their images `(m, size, size, 3)`."""
     images: dict[int, NDArray[np.uint8]] = {}
     for position in positions:
         try:

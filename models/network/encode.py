@@ -34,7 +34,7 @@ def encoder(network: LatentHashNet, images: int) -> Encode:
 
 @torch.inference_mode()
 def encode(network: LatentHashNet, images: NDArray[np.uint8]) -> tuple[Codes, Floats]:
-    """Return codes `(n, bits / 8)` and F7 `(n, d)`, normalised if configured so, of images `(n, size, size, 3)` uint8."""
+    """Return codes `(n, bits / 8)` and F7 `(n, d)`, normalised if configured, of images `(n, size, size, 3)` uint8."""
     head, device = SearchHead(network).eval(), next(network.parameters()).device
     parts = [head(torch.from_numpy(images[i : i + BATCH]).to(device)) for i in range(0, len(images), BATCH)]
     activations, features = (torch.cat([part[column] for part in parts]).cpu().numpy() for column in (0, 1))

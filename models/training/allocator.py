@@ -20,8 +20,8 @@ def keep_freed_memory() -> None:
 def share_arenas() -> None:
     """Limit the allocator to two arenas for all threads; existing arenas stay.
 
-    By default glibc creates up to eight per core, and each grows to the largest block that a thread ever allocated: with
-    26 threads on two cores, a hundred megabytes for nothing.
+    By default glibc creates up to eight per core, and each grows to the largest block that a thread ever allocated:
+    with 26 threads on two cores, a hundred megabytes for nothing.
     """
     _set(_M_ARENA_MAX, 2)
 

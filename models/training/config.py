@@ -66,14 +66,14 @@ class Recipe:
     def cut(self) -> int:
         """Side of the random crops in training, in pixels.
 
-        Objects appear larger in a crop than in a whole image, and a network is most accurate if both show them at the same
-        size (Touvron et al. 2019).
+        Objects appear larger in a crop than in a whole image, and a network is most accurate if both show them at the
+        same size (Touvron et al. 2019).
         """
         return round(self.size / self.resize_ratio)
 
     @property
     def resize_ratio(self) -> float:
-        """Test size over crop size; 1 from scratch, where the network learns sizes from the crops."""
+        """Test size over crop size; 1 when training from scratch."""
         return 1.0 if self.from_scratch else 1 + RESIZE_GAIN * (1 - self.least_area)
 
 

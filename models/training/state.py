@@ -155,10 +155,10 @@ def load_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str,
     try:
         about, parts = _read(path)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}). Delete it to start from the beginning.") from error
+        raise CheckpointError(f"{path} is damaged ({error}). Delete it to start again.") from error
     if not _same_recipe(about["recipe"], recipe) or about["data"] != data:
         raise CheckpointError(
-            f"{path} belongs to a run with other options or images. Use those, or delete it to start from the beginning."
+            f"{path} belongs to a run with other options or images. Use those, or delete it to start again."
         )
     state.network.load_state_dict(parts["network"])
     state.averaged.load_state_dict(parts["averaged"])
@@ -166,7 +166,7 @@ def load_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str,
     for name, parameter in trainable_parameters(state.network):
         state.optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name].to(device)
     state.best, state.history = parts["best"], about["history"]
-    # Version 0.2 saved whole epochs only, without these fields.
+    # Older versions saved after whole epochs only, without these fields.
     state.step, state.total_loss = about.get("step", 0), about.get("total_loss", 0.0)
 
 

@@ -150,7 +150,7 @@ def require_size(recipe: Recipe) -> None:
     smallest = BACKBONES[recipe.backbone].smallest if recipe.backbone in BACKBONES else 0
     if recipe.cut < smallest:
         raise RecipeError(
-            f"Image size {recipe.size}: {recipe.backbone} needs {smallest} pixels or more, and crops have {recipe.cut}. "
+            f"Image size {recipe.size}: crops have {recipe.cut} pixels, and {recipe.backbone} needs {smallest}. "
             f"Use --image-size {math.ceil(smallest * recipe.resize_ratio)} or more."
         )
 
@@ -168,7 +168,7 @@ def require_space(out: Path, needed: int) -> None:
         raise DatasetError(f"{out.parent} is not writable: {error}") from error
     if free < needed:
         raise DatasetError(
-            f"{out.parent} has {free:,} bytes free, but training needs {needed:,}. Free some space, or change --out."
+            f"{out.parent} has {free:,} bytes free, but training needs {needed:,}. Free space, or change --out."
         )
 
 
@@ -261,15 +261,15 @@ def evaluate_rankings(
 
 @torch.inference_mode()
 def logits(state: TrainingState, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the averaged network's F8 `(n, classes)` of `(n, size, size, 3)` uint8."""
+    """Compute the averaged network's F8 `(n, classes)` of images `(n, size, size, 3)` uint8."""
     network, device = state.averaged.module.eval(), next(state.network.parameters()).device
     parts = [network(torch.from_numpy(images[i : i + 64]).to(device))[0] for i in range(0, len(images), 64)]
     return torch.cat(parts).float().cpu().numpy()
 
 
 def main() -> None:
-    """`python -m models.training.train DIR --out CHECKPOINT`, for `torchrun`; people use `lookalike train`."""
-    parser = argparse.ArgumentParser(description="Train on a folder of labelled folders, or of tar archives.")
+    """Run training from `python -m models.training.train`, for `torchrun`; otherwise use `lookalike train`."""
+    parser = argparse.ArgumentParser(description="Train on labelled folders, or on tar shards.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/model"))
     for option, name in {"image-size": "size", "batch-size": "batch", "freeze-stages": "frozen"}.items():
@@ -281,15 +281,15 @@ def main() -> None:
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     folder, out = options.pop("folder"), options.pop("out")
     if Path(f"{out}.json").exists():
-        parser.error(f"{out} is a finished network, which a catalogue may be using; name another place with --out")
+        parser.error(f"{out} is a finished network that a catalogue may be using. Choose another --out")
     info = train(folder, out, Recipe(**options), tell, say)
-    # Of several processes one saves the checkpoint, which gives it its fingerprint.
+    # Only rank 0 saves the checkpoint, and saving computes the fingerprint.
     if info.fingerprint:
         say(f"{info.name} {info.fingerprint} {info.metrics['held_out_accuracy']}")
 
 
 def tell(progress: Progress) -> None:
-    """Print a line an epoch, and one every hundred steps."""
+    """Print a line for every epoch, and for every hundredth step."""
     if progress.step and progress.step % 100 == 0:
         say(f"step {progress.step}/{progress.steps} loss {progress.loss:.3f}")
     if progress.accuracy is not None:

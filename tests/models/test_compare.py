@@ -183,10 +183,10 @@ def test_what_cannot_be_compared_is_a_sentence_before_the_work(
     with pytest.raises(DatasetError, match="holds no images"):
         compare(empty, tmp_path / "out", Choices())
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match="file cannot be written to"):
+    with pytest.raises(ModelError, match="file is not writable"):
         compare(folder, tmp_path / "file", Choices())
     heard, choices = list[tuple[str, int, int]](), Choices(network=str(checkpoint_path), keep=tmp_path / "file")
-    with pytest.raises(ModelError, match="file cannot be written to"):
+    with pytest.raises(ModelError, match="file is not writable"):
         compare(folder, tmp_path / "out", choices, lambda *step: heard.append(step))
     assert heard == []
 

@@ -30,7 +30,7 @@ def test_a_method_that_fails_costs_the_others_nothing(monkeypatch: pytest.Monkey
 
     monkeypatch.setitem(KINDS, "lsh", replace(KINDS["lsh"], make=no_room))
     comparison = comparison_in(tmp_path)
-    assert comparison.method("lsh", (8,), lambda _: None)["refused"] == {"8": "There is not enough memory."}
+    assert comparison.method("lsh", (8,), lambda _: None)["refused"] == {"8": "Out of memory."}
     assert comparison.method("itq", (8,), lambda _: None)["bits"]
 
 
@@ -46,7 +46,7 @@ class Failing(LatentLayer):
 def test_a_lack_of_memory_in_torch_is_one_of_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     comparison = comparison_in(tmp_path)
     monkeypatch.setitem(KINDS, "ours", replace(KINDS["ours"], make=Failing))
-    assert comparison.method("ours", (8,), lambda _: None)["refused"] == {"8": "There is not enough memory."}
+    assert comparison.method("ours", (8,), lambda _: None)["refused"] == {"8": "Out of memory."}
     assert comparison.growth("ours", 8, lambda _: None) == []
     with pytest.raises(RuntimeError, match="something else"):
         comparison.method("ours", (16,), lambda _: None)
@@ -54,9 +54,9 @@ def test_a_lack_of_memory_in_torch_is_one_of_memory(monkeypatch: pytest.MonkeyPa
 
 def test_results_that_cannot_be_written_are_no_methods_refusal(tmp_path: Path) -> None:
     comparison = comparison_in(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match="nowhere cannot be written to"):
+    with pytest.raises(ModelError, match="nowhere is not writable"):
         comparison.method("lsh", (8,), lambda _: None)
-    with pytest.raises(ModelError, match="nowhere cannot be written to"):
+    with pytest.raises(ModelError, match="nowhere is not writable"):
         comparison.growth("ksh", 8, lambda _: None)
 
 

@@ -223,7 +223,7 @@ def test_what_cannot_be_used_is_a_sentence_before_the_work(tmp_path: Path, check
     with pytest.raises(DatasetError, match="no class has two images"):
         evaluate(checkpoint_path, single.parent, tmp_path / "out")
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match="file cannot be written to"):
+    with pytest.raises(ModelError, match="file is not writable"):
         evaluate(checkpoint_path, folder, tmp_path / "file")
 
 

@@ -129,7 +129,7 @@ def test_a_sheet_frames_right_results_green_and_wrong_ones_red(tmp_path: Path, s
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ModelError, match="file/report cannot be written to: Not a directory"):
+    with pytest.raises(ModelError, match="file/report is not writable: Not a directory"):
         report.require_writable(tmp_path / "file" / "report")
 
 
@@ -139,6 +139,6 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_probe(tmp_path: Path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(ModelError, match="cannot be written to: No space left on device"):
+    with pytest.raises(ModelError, match="is not writable: No space left on device"):
         report.require_writable(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What LSH and ITQ share: one hyperplane a bit, found by what `lookalike fit` makes latent layers with."""
+"""Base class of LSH and ITQ: one hyperplane per bit, computed by the functions behind `lookalike fit`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from models.training.itq import Hyperplanes
 
 @dataclass
 class HyperplaneHash:
-    """Codes that say on which side of each hyperplane features lie."""
+    """Codes whose bits are the sides of hyperplanes."""
 
     bits: int
     seed: int = 0
@@ -23,7 +23,7 @@ class HyperplaneHash:
         return pack_bits(features @ weights.T + biases)
 
     def learn(self, find: Callable[[Floats, int, int], Hyperplanes], features: Floats) -> None:
-        """Find the hyperplanes for features `(n, d)`.
+        """Compute the hyperplanes from features `(n, d)`.
 
         Raises:
             MethodError: there are too few features.

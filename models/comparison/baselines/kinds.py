@@ -1,4 +1,4 @@
-"""All methods by name: how each is made, and what a reader of a comparison should know of it."""
+"""Registry of all methods by name: constructors and descriptions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from models.comparison.baselines.ssdh import SemanticsPreservingHash
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """A method before it learns.
+    """Description and constructor of a method.
 
     Attributes:
-        title: as tables and plots name it.
-        learns: what it learns from, in words.
-        make: bits, seed → the method; pair-based ones take `most` too.
-        most: labelled images of which pairs are looked at, as in its paper; None where none are.
+        title: name in tables and plots.
+        learns: kind of supervision, in words.
+        make: bits, seed → the method; pair-based ones also take `most`.
+        most: maximum number of labelled images of pair-based methods, as in their papers; None for others.
     """
 
     title: str

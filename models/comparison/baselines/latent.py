@@ -1,9 +1,8 @@
-"""The paper's own method: a latent layer of sigmoid units between the features and the classes.
+"""The paper's method: a latent layer of sigmoid units between features and classes.
 
 Lin, Yang, Hsiao, Chen: Deep Learning of Binary Hash Codes for Fast Image Retrieval, CVPR Workshops 2015, section 3.2:
-a code is H > ½, and labels alone teach it, by the softmax loss on F8. What learns here, and what stays as it is, says
-`sgd.py`; `lookalike train` lets F7 learn too. Every labelled image is learnt from: the cost grows with images,
-not with pairs.
+a code is H > ½, trained by the softmax loss on F8 from class labels alone. Features are fixed here, see `sgd.py`;
+`lookalike train` also trains F7. Every labelled image is used: the cost grows with images, not with pairs.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from models.training.losses import loss
 
 @dataclass
 class LatentLayer:
-    """F7 → hidden layer → H → F8; `push` and `balance` are the weights of what SSDH adds to the loss."""
+    """F7 → hidden layer → H → F8; `push` and `balance` are the weights of SSDH's loss terms."""
 
     bits: int
     seed: int = 0
@@ -41,11 +40,11 @@ class LatentLayer:
         recipe = Recipe(push=self.push, balance=self.balance)
         images, targets = torch.from_numpy(features), torch.from_numpy(labels)
 
-        def of(chosen: Tensor) -> Tensor:
+        def batch_loss(chosen: Tensor) -> Tensor:
             activations = latent(images[chosen])
             return loss(classes(activations), activations, targets[chosen], recipe)
 
-        minimise(nn.ModuleList([latent, classes]), len(labels), of, self.seed)
+        minimise(nn.ModuleList([latent, classes]), len(labels), batch_loss, self.seed)
         self._latent = latent
 
     @torch.inference_mode()

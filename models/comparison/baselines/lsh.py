@@ -10,8 +10,8 @@ from models.training.itq import lsh
 
 
 class LocalitySensitiveHashing(HyperplaneHash):
-    """Angles are seen from the mean, since features that are never negative all lie in one corner."""
+    """LSH on centred features, because non-negative features all lie in one orthant."""
 
     def fit(self, features: Floats, _labels: Labels | None = None, /) -> None:
-        """Draw the hyperplanes; of features `(n, d)` only the mean is learnt."""
+        """Draw the hyperplanes; only the mean of features `(n, d)` is used."""
         self.learn(lsh, features)

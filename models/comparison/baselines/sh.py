@@ -1,8 +1,8 @@
-"""SH, spectral hashing: Weiss, Torralba, Fergus: Spectral Hashing, NIPS 2008.
+"""SH: Weiss, Torralba, Fergus: Spectral Hashing, NIPS 2008.
 
-Were images spread stratified_sample over a box, the smoothest functions on it would be known: along an axis from a to b,
-Φ_k(x) = sin(π/2 + kπ/(b − a)·(x − a)), the smoother the smaller k/(b − a) is (eigenvalue
-λ_k = 1 − exp(−ε²/2·(kπ/(b − a))²)). The box is laid along the principal axes; the bits are the signs of the smoothest.
+For a uniform distribution over a box, the smoothest eigenfunctions are known: along an axis from a to b,
+Φ_k(x) = sin(π/2 + kπ/(b − a)·(x − a)) with eigenvalue λ_k = 1 − exp(−ε²/2·(kπ/(b − a))²), the smoother the smaller
+k/(b − a). The box is aligned to the principal axes; the bits are the signs of the smoothest functions.
 """
 
 from dataclasses import dataclass, field
@@ -19,35 +19,35 @@ Doubles = NDArray[np.float64]
 @dataclass(frozen=True)
 class _Box:
     axes: Floats  # (d, bits)
-    starts: Floats  # (bits,), where the box begins along each axis
-    which: NDArray[np.int64]  # (bits,), the axis that a bit looks along
+    starts: Floats  # (bits,), start of the box along each axis
+    which: NDArray[np.int64]  # (bits,), the axis of each bit
     frequencies: Floats  # (bits,), kπ/(b − a)
 
 
 @dataclass
 class SpectralHashing:
-    """The section "Out of sample extension" of the paper, in the three steps of its summary of the algorithm."""
+    """SH: the paper's section "Out of sample extension", in the three steps of its summary."""
 
     bits: int
     seed: int = 0
     _box: _Box | None = field(default=None, init=False, repr=False)
 
     def fit(self, features: Floats, _labels: Labels | None = None, /) -> None:
-        """Lay the box around features `(n, d)` and takes its smoothest functions.
+        """Fit the box to features `(n, d)` and choose its smoothest functions.
 
         Raises:
-            MethodError: there are fewer dimensions than bits, or too few images to tell as many axes.
+            MethodError: there are fewer dimensions than bits, or too few images to compute the axes.
         """
         count, dim = features.shape
         if self.bits > dim:
-            raise MethodError(f"SH looks along one axis for each of its {self.bits} bits, and features have {dim}.")
+            raise MethodError(f"SH needs one dimension per bit: {self.bits} bits, but features have {dim}.")
         if count <= self.bits:
-            raise MethodError(f"SH finds {self.bits} axes in more than {self.bits} images; there are {count}.")
+            raise MethodError(f"SH needs more than {self.bits} images for {self.bits} bits, not {count}.")
         axes = principal_axes(features, self.bits)
         projected = features @ axes
         starts = projected.min(axis=0)
         lengths = (projected.max(axis=0) - starts).astype(np.float64)
-        # An axis along which nothing varies gets a length all the same, so small that its functions come last.
+        # A constant axis gets a tiny positive length, so that its functions come last.
         lengths = np.maximum(lengths, max(lengths.max(), 1e-12) * 1e-6)
         which, modes = smoothest(lengths, self.bits)
         frequencies = modes * np.pi / lengths[which]
@@ -61,7 +61,7 @@ class SpectralHashing:
 
 
 def principal_axes(features: Floats, count: int) -> Floats:
-    """Return the directions `(d, count)` in which features `(n, d)` vary most, the most first."""
+    """Return the first principal axes `(d, count)` of features `(n, d)`."""
     centred = features - features.mean(axis=0, dtype=np.float64).astype(np.float32)
     _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
     return np.ascontiguousarray(axes[:, ::-1][:, :count].astype(np.float32))
@@ -70,7 +70,7 @@ def principal_axes(features: Floats, count: int) -> Floats:
 def smoothest(lengths: Doubles, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return axis `(count,)` and k `(count,)` of the functions with the smallest eigenvalues on a box.
 
-    Those that depend on one axis are enough: products of two are the product of two bits, and less smooth than both.
+    Functions of a single axis suffice: the sign of a product is the product of two bits, and less smooth than both.
     """
     modes = np.arange(1, count + 1)
     order = np.argsort((modes[:, None] / lengths).ravel(), kind="stable")[:count]
