@@ -1,7 +1,7 @@
-"""Where a network runs fastest on this machine: torch, torch with channels-last and bf16, ONNX Runtime, OpenVINO.
+"""Benchmark of inference runtimes: torch, torch with channels-last and bf16, ONNX Runtime, OpenVINO.
 
-Each backbone with weights as they come (speed does not depend on them) at its usual size, in batches of 1, 8 and 32,
-with as many threads as there are cores.
+Each backbone has random weights (speed does not depend on them) and its usual input size, and runs in batches of 1, 8
+and 32 with one thread per core.
 """
 
 import copy
@@ -33,7 +33,7 @@ Run = Callable[[Images], object]
 
 
 def run(_options: Options, say: Say) -> Results:
-    """Time every way for every backbone and batch; ways whose package is missing are skipped and say so."""
+    """Time every runtime for every backbone and batch size; missing packages are skipped with a reason."""
     results = Results("encode", {"sizes": SIZES})
     for backbone, size in SIZES.items():
         say(backbone)
@@ -56,7 +56,7 @@ def run(_options: Options, say: Say) -> Results:
 
 
 def all_ways(network: LatentHashNet, folder: Path) -> tuple[dict[str, Run], list[str]]:
-    """Return the ways to run a network by name, and the names of those whose package is missing."""
+    """Return the runtimes of a network by name, and the names of those that are not installed."""
     ways: dict[str, Run] = {"OpenVINO": OpenVinoRuntime(convert(network)), **torch_ways(network)}
     try:
         ways["ONNX Runtime"] = onnx_runtime(network, folder)
@@ -66,7 +66,7 @@ def all_ways(network: LatentHashNet, folder: Path) -> tuple[dict[str, Run], list
 
 
 def torch_ways(network: LatentHashNet) -> dict[str, Run]:
-    """Return torch as it is, and as its manual advises for CPUs."""
+    """Return torch with default settings, and as its documentation recommends for CPUs."""
     head, laid_out = SearchHead(network).eval(), SearchHead(copy.deepcopy(network)).eval()
     for module in laid_out.modules():
         if isinstance(module, nn.Conv2d):
@@ -77,7 +77,7 @@ def torch_ways(network: LatentHashNet) -> dict[str, Run]:
             return head(torch.from_numpy(images))
 
     def channels_last(images: Images) -> object:
-        # Images come with their channels last: the first layer sees that, and the others keep it.
+        # The input is channels-last; the first layer detects that, and the others keep the layout.
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             return laid_out(torch.from_numpy(images))
 
@@ -85,7 +85,7 @@ def torch_ways(network: LatentHashNet) -> dict[str, Run]:
 
 
 def onnx_runtime(network: LatentHashNet, folder: Path) -> Run:
-    """Return the network in ONNX Runtime, by way of torch's exporter.
+    """Export a network with torch, and return it in ONNX Runtime.
 
     Raises:
         ImportError: it is not installed.
@@ -93,7 +93,7 @@ def onnx_runtime(network: LatentHashNet, folder: Path) -> Run:
     onnxruntime = import_module("onnxruntime")
     size = network.preprocess.size
     with warnings.catch_warnings():
-        # The exporter that needs no further packages announces its successor.
+        # The exporter without further dependencies warns of its deprecation.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             SearchHead(network).eval(),

@@ -1,7 +1,7 @@
-"""How searching and starting grow with the catalogue, from ten thousand images to ten million.
+"""Benchmark of search and start by catalogue size, from ten thousand images to ten million.
 
-A real PostgreSQL holds the rows, a real vector file F7 (of 128 floats, so that ten million take 5 GB). At each size
-an index is opened as a start of the service opens it, and searched as the service does.
+A real PostgreSQL holds the rows, a real vector file F7 (128 floats, so that ten million take 5 GB). At each size an
+index is opened and searched as in the service.
 """
 
 import time
@@ -27,12 +27,12 @@ from models.network.preprocess import Preprocess
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 DIM, BITS, QUERIES, POOL, K = 128, 128, 64, 1000, 10
-# A row of images with its indexes and one of encodings with its own, about.
+# Approximate bytes of a row of `images` and one of `encodings`, with their indexes.
 _ROW_BYTES = 700
 
 
 def run(options: Options, say: Say) -> Results:
-    """Fill a catalogue to one size after another and measures each; sizes without room are skipped and say so."""
+    """Fill a catalogue to each size and measure; sizes without enough disk space are skipped with a reason."""
     largest = options.images or SIZES[-1]
     dim, bits = (options.floats or (DIM,))[0], (options.bits or (BITS,))[0]
     results = Results("growth", {"pictures": largest, "floats": dim, "bits": bits, "pool": POOL})
@@ -59,7 +59,7 @@ def run(options: Options, say: Say) -> Results:
 
 
 def measure(results: Results, filling: Filling, vectors: VectorFile, query_codes: Codes, queries: Floats) -> None:
-    """Open an index as a start does, and searches it."""
+    """Open an index as at the service's start, and search it."""
     bits, size = filling.made.bits, f"{filling.count:,} pictures"
     index = LocalIndex(bits, vectors)
     follower = Follower(filling.database, index, filling.generation_id, bits)
@@ -84,7 +84,7 @@ def measure(results: Results, filling: Filling, vectors: VectorFile, query_codes
 
 
 def coarse(index: LocalIndex, query_codes: Codes) -> Call:
-    """Return a call that finds the pool of a query."""
+    """Return a call that runs the coarse search."""
     return lambda turn: index.candidates(query_codes[turn % QUERIES], POOL, None, None)
 
 

@@ -1,8 +1,8 @@
-"""What a team would pick instead, on the same vectors in the same run.
+"""Benchmark against alternative vector search engines, on the same vectors in the same run.
 
-Each baseline takes in the same made catalogue and answers the same queries, one at a time. For each the least effort is
-sought whose recall@10, against exhaustive exact search, reaches 0.95; at that effort it is timed, in turns with the
-exhaustive search. A baseline whose package is missing is skipped and says so (`pip install -e '.[bench]'`).
+Each engine indexes the same synthetic catalogue and answers the same queries, one at a time. The lowest effort whose
+recall@10 against exhaustive exact search reaches 0.95 is timed, interleaved with the exhaustive search. Engines that
+are not installed are skipped with a reason (`pip install -e '.[bench]'`).
 """
 
 import time
@@ -37,12 +37,12 @@ BASELINES: tuple[Callable[[], Baseline], ...] = (
 )
 PICTURES, DIM, BITS, QUERIES, K, RECALL = 100_000, 1280, 128, 200, 10, 0.95
 Queries = Sequence[Query]
-# F7 once in memory, and once again in each of the indexes that copy it, with its graph.
+# F7 in memory, and again in an index that copies it, with its graph.
 _COPIES = 3
 
 
 def run(options: Options, say: Say) -> Results:
-    """Try every baseline, one after the other, so that they do not share memory."""
+    """Measure every engine, one after the other, so that they do not share memory."""
     images, dim = options.images or PICTURES, (options.floats or (DIM,))[0]
     results = Results("peers", {"pictures": images, "floats": dim, "bits": BITS, "k": K, "recall": RECALL})
     if lack := space_shortage(options.folder, images * dim * 4 * _COPIES):
@@ -65,7 +65,7 @@ def run(options: Options, say: Say) -> Results:
 def measure_baseline(
     results: Results, baseline: Baseline, catalogue: Catalogue, queries: Queries, truth: Ids, say: Say
 ) -> None:
-    """Build a baseline, finds the effort that it needs, and times it beside exhaustive search."""
+    """Build an index, find the effort for the wanted recall, and time it against exhaustive search."""
     say(baseline.name)
     started = time.perf_counter()
     try:
@@ -94,12 +94,12 @@ def measure_baseline(
 
 
 def recall_at(baseline: Baseline, queries: Queries, truth: Ids, effort: int) -> float:
-    """Return the share of the truly nearest that it finds."""
+    """Return the recall of true nearest neighbours."""
     found = [baseline.search(query, K, effort) for query in queries]
     return float(np.mean([np.isin(right, some).mean() for right, some in zip(truth, found, strict=True)]))
 
 
 def exhaustive(query: Floats, features: Floats) -> object:
-    """Search everything in one thread, as FAISS does for one query."""
+    """Run exhaustive search in one thread, as FAISS does for a single query."""
     faiss.omp_set_num_threads(1)
     return faiss.knn(query[None], features, K)

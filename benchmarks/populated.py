@@ -1,7 +1,7 @@
-"""Puts a made catalogue into a real one: rows in PostgreSQL, F7 in the index, no images.
+"""Populate a real catalogue with synthetic data: rows in PostgreSQL, F7 in the index, no image files.
 
-The way of the service would take hours for a million images, most of it for encoding. Rows go in as PostgreSQL's
-own binary format, block by block, and look as the service would have written them.
+Adding a million images through the service would take hours, most of them for encoding. Rows are copied in
+PostgreSQL's binary format, block by block, as the service would have written them.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from app.search.types import Encoded
 from benchmarks.synthetic import Made
 from models.network.codes import Codes
 
-# Labels by the share of images that have them.
+# Share of images by label.
 LABELS = {"one in a hundred": 0.01, "one in ten": 0.1, "every other": 0.5}
 
 _INSERT_IMAGES = text(
@@ -36,7 +36,7 @@ _HEADER, _END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 @dataclass
 class Filling:
-    """A catalogue, empty at first, that is filled further and further; image i has id i + 1 and slot i."""
+    """A catalogue that is filled incrementally; image i has id i + 1 and slot i."""
 
     database: Database
     generation_id: int
@@ -46,13 +46,13 @@ class Filling:
     moment: int = 0
 
     def up_to(self, images: int) -> None:
-        """Add images until there are so many; `made` has at least as many."""
+        """Add images up to this total, which `made` must have."""
         first = self.count
         with self.database.connection() as connection:
             connection.execute(_INSERT_IMAGES, {"first": first + 1, "last": images})
             driver = connection.connection.driver_connection
             if not isinstance(driver, Connection):
-                raise TypeError(f"COPY wants psycopg, not {type(driver)}")
+                raise TypeError(f"COPY needs psycopg, not {type(driver)}")
             with driver.cursor() as cursor:
                 self._encodings(cursor, first, images)
             connection.execute(text("UPDATE index_versions SET next_slot = :next"), {"next": images})
@@ -80,9 +80,9 @@ class Filling:
 def _rows(
     generation_id: int, slots: NDArray[np.int64], codes: Codes, checksums: NDArray[np.uint32]
 ) -> NDArray[np.void]:
-    """Return rows as COPY reads them: the number of fields, then each with its length before it, big-endian."""
-    numbers = {"generation_id": generation_id, "picture_id": slots + 1, "slot": slots, "checksum": checksums, "seq": 1}
-    order = ("generation_id", "picture_id", "slot", "code", "checksum", "seq")
+    """Build rows in COPY's binary format: the number of fields, then each field with its length, big-endian."""
+    numbers = {"generation_id": generation_id, "image_id": slots + 1, "slot": slots, "checksum": checksums, "seq": 1}
+    order = ("generation_id", "image_id", "slot", "code", "checksum", "seq")
     types = {name: f"V{codes.shape[1]}" if name == "code" else ">i8" for name in order}
     fields = [part for name in order for part in ((f"length of {name}", ">i4"), (name, types[name]))]
     rows = np.zeros(len(slots), [("fields", ">i2"), *fields])

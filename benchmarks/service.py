@@ -1,8 +1,8 @@
-"""The running server over HTTP, a catalogue of the paper's size in it, beside the bare sum of its work.
+"""Benchmark of the running server over HTTP with a catalogue of the paper's size, against the bare work.
 
-The catalogue is made (rows, codes and F7, no images behind them); what is searched with and what is added are
-images of the demo as JPEGs, and decoding and encoding them with the same network, in this process and without a
-server, is what the server is compared with. Server and clients share the machine's cores.
+The catalogue is synthetic (rows, codes and F7, no image files). Queries and added images are the demo's, as JPEGs. The
+server is compared with decoding and encoding them by the same network in this process. Server and clients share the
+machine's cores.
 """
 
 import http.client
@@ -53,7 +53,7 @@ Images = list[bytes]
 
 
 def run(options: Options, say: Say) -> Results:
-    """Fill, starts, measures."""
+    """Fill a catalogue, start the server, and measure."""
     images = options.images or PAPERS_SIZE
     results = Results("service", {"pictures": images, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
     info = read_info(find(MODEL))
@@ -62,7 +62,7 @@ def run(options: Options, say: Say) -> Results:
         return results
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(dir=options.folder)))
-        # PostgreSQL runs as an account of its own when we are root, and has to get to its data.
+        # When run as root, PostgreSQL has an account of its own, which needs access to the folder.
         folder.chmod(0o755)
         settings = Settings(data_dir=folder, demo="off", model=MODEL)
         say(f"filling a catalogue with {images:,} made pictures")
@@ -84,7 +84,7 @@ def run(options: Options, say: Say) -> Results:
 
 
 def fill(settings: Settings, info: CheckpointInfo, images: int) -> None:
-    """Write a catalogue for the network at hand."""
+    """Write a catalogue for the network."""
     with open_database(settings) as database:
         with database.begin() as session:
             generation = generations.adopt(session, info, find(MODEL))
@@ -94,12 +94,12 @@ def fill(settings: Settings, info: CheckpointInfo, images: int) -> None:
 
 
 def jpegs(count: int) -> Images:
-    """Return drawings of the demo as JPEGs, no two the same."""
+    """Return distinct drawings of the demo as JPEGs."""
     drawn = [drawing.image.convert("RGB").resize((PIXELS, PIXELS)) for drawing in islice(demo_pictures(), QUERIES)]
     made = []
     for number, image in enumerate(islice(cycle(drawn), count)):
         data = io.BytesIO()
-        # A pixel of its own makes every file another image.
+        # One changed pixel makes every file distinct.
         image.putpixel((number % PIXELS, number // PIXELS), (number % 256, 0, 0))
         image.save(data, "JPEG", quality=85)
         made.append(data.getvalue())
@@ -107,57 +107,57 @@ def jpegs(count: int) -> Images:
 
 
 class InProcessBaseline:
-    """Decoding and encoding alone, as the service does them."""
+    """Decoding and encoding in this process, as the service does them."""
 
     def __init__(self, encoder: BatchingEncoder) -> None:
         self._encoder, self._prepare = encoder, InProcess(encoder.size, encoder.prepare, DecodeLimits())
         self._team = ThreadPoolExecutor(cores())
 
     def one(self, data: bytes) -> object:
-        """Decode and encodes one image."""
+        """Decode and encode one image."""
         return self._encoder.encode_one(self._prepare(data).image).result()
 
     def decode(self, data: bytes) -> object:
-        """Decode and prepares one image."""
+        """Decode and preprocess one image."""
         return self._prepare(data)
 
     def many(self, images: Images) -> object:
-        """Decode images on all cores, then encodes them in batches."""
+        """Decode images on all cores, then encode them in batches."""
         return self._encoder.encode_many([made.image for made in self._team.map(self._prepare, images)])
 
     def encoding(self, images: Images) -> Callable[[], object]:
-        """Return a call that encodes images that are decoded and prepared already, in batches."""
+        """Return a call that encodes images in batches; they are decoded beforehand."""
         prepared = [self._prepare(data).image for data in images]
         return lambda: self._encoder.encode_many(prepared)
 
 
 class Server:
-    """A running server: where it listens, and what it holds."""
+    """A running server: its port and memory use."""
 
     def __init__(self, port: int, process: "subprocess.Popen[bytes]") -> None:
         self.port, self._process = port, process
 
     def connect(self) -> http.client.HTTPConnection:
-        """Open a connection that stays open."""
+        """Open a persistent connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
     def codes(self) -> int:
-        """Return the bytes of memory that the codes take, with their ids and slots."""
+        """Return the bytes of memory of the codes, with their ids and slots."""
         with closing(self.connect()) as connection:
             connection.request("GET", "/stats")
             return int(json.loads(connection.getresponse().read())["bytes"]["codes"])
 
     def memory(self) -> int:
-        """Return the bytes of memory that are the process's own, without mapped files; 0 where nobody knows."""
+        """Return the process's anonymous memory in bytes, without mapped files; 0 if unknown."""
         return memory_of(self._process.pid, "RssAnon")
 
 
 @contextmanager
 def serving(settings: Settings, results: Results) -> Iterator[Server]:
-    """Start the server over a data folder; notes how long it takes, and how long the first searches take."""
+    """Start a server on a data folder; record the start time."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -179,7 +179,7 @@ def serving(settings: Settings, results: Results) -> Iterator[Server]:
 
 
 def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", until: float) -> None:
-    """Ask until the server says that searches can be answered."""
+    """Poll the server until it is ready for searches."""
     while time.perf_counter() < until and process.poll() is None:
         try:
             with closing(server.connect()) as connection:
@@ -188,11 +188,11 @@ def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", until: 
                     return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError("the server did not start; its log is server.log in the data folder")
+    raise RuntimeError("The server did not start. Its log is server.log in the data folder")
 
 
 def post(connection: http.client.HTTPConnection, path: str, field: str, images: Images, wanted: int) -> bytes:
-    """Send images as a form and reads the answer."""
+    """Post images as a form; return the response body."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n\r\n'.encode() + data
         for data in images
@@ -202,34 +202,34 @@ def post(connection: http.client.HTTPConnection, path: str, field: str, images: 
     response = connection.getresponse()
     answer = response.read()
     if response.status != wanted:
-        raise RuntimeError(f"{path} answered {response.status}: {answer[:300]!r}")
+        raise RuntimeError(f"{path} returned {response.status}: {answer[:300]!r}")
     return answer
 
 
 def search(results: Results, server: Server, bare: InProcessBaseline, sandbox: Sandbox, queries: Images) -> None:
-    """Measure one client's searches, plain and filtered, beside decoding and encoding the same images.
+    """Measure searches of one client, plain and filtered, against decoding and encoding the same images.
 
-    What the sandbox costs a search is what decoding in it takes longer than decoding here.
+    The sandbox's cost for a search is the difference between decoding in it and decoding here.
     """
     with closing(server.connect()) as connection:
 
-        def ask(path: str) -> Callable[[int], object]:
+        def post_search(path: str) -> Callable[[int], object]:
             return lambda turn: post(connection, path, "image", [queries[turn % QUERIES]], _OK)
 
         firsts = []
         for turn in range(10):
             began = time.perf_counter()
-            ask("/search")(turn)
+            post_search("/search")(turn)
             firsts.append(1000 * (time.perf_counter() - began))
         results.value("first search", firsts[0], "ms")
         results.value("tenth search", firsts[-1], "ms")
         ways = {
-            "POST /search": ask("/search"),
+            "POST /search": post_search("/search"),
             "bare decode and encode": lambda turn: bare.one(queries[turn % QUERIES]),
             "decode in the sandbox": lambda turn: sandbox(queries[turn % QUERIES]),
             "decode without it": lambda turn: bare.decode(queries[turn % QUERIES]),
         }
-        ways |= {f"POST /search, {name}": ask(f"/search?label={quote(name)}") for name in LABELS}
+        ways |= {f"POST /search, {name}": post_search(f"/search?label={quote(name)}") for name in LABELS}
         timings = time_interleaved(ways, seconds=6.0)
     for name, timing in timings.items():
         results.time(name, timing)
@@ -242,9 +242,9 @@ def search(results: Results, server: Server, bare: InProcessBaseline, sandbox: S
 
 
 def throughput(results: Results, server: Server, bare: InProcessBaseline, queries: Images) -> None:
-    """Measure how many searches a second several clients get, in turns with bare work on the same cores, in batches.
+    """Measure searches per second of several clients, interleaved with bare work in batches on the same cores.
 
-    The bare work is encoding, and encoding with the decoding that must go before it.
+    The bare work is encoding alone, and decoding with encoding.
     """
     encoding = bare.encoding(queries)
     encoded: list[float] = []
@@ -270,7 +270,7 @@ def throughput(results: Results, server: Server, bare: InProcessBaseline, querie
 
 
 def load_test(server: Server, queries: Images, clients: int, seconds: float) -> list[float]:
-    """Let clients search one image after another, each on its own connection; returns what each search took."""
+    """Run clients that search one image after another, each on its own connection; return all latencies."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
 
@@ -291,7 +291,7 @@ def load_test(server: Server, queries: Images, clients: int, seconds: float) -> 
 
 
 def rate(call: Callable[[], object], images: int, seconds: float) -> float:
-    """Return how many images a second a call does that does some at once."""
+    """Return images per second of a call that processes several at once."""
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         call()
@@ -300,7 +300,7 @@ def rate(call: Callable[[], object], images: int, seconds: float) -> float:
 
 
 def ingest(results: Results, server: Server, bare: InProcessBaseline, images: Images) -> None:
-    """Measure adding images that are new, beside decoding and encoding them."""
+    """Measure adding new images, against decoding and encoding them."""
     requests = [images[first : first + ADDED_AT_ONCE] for first in range(0, len(images), ADDED_AT_ONCE)]
     with closing(server.connect()) as connection:
         timings = time_interleaved(

@@ -1,13 +1,13 @@
-"""Made catalogues: F7 and codes of as many images as wanted, the same on every machine, with the shape of real ones.
+"""Synthetic catalogues: F7 and codes of any number of images, reproducible and distributed like real ones.
 
 An image's F7 is what a ReLU leaves of its cluster's centre, a direction within the cluster and noise:
-relu(c + s (Z A + 0.6 e)), with c and the rows of A normal, Z of 12 numbers; so that neighbours within a cluster differ
-along few directions, as images of one kind do. The spread s is 1 for a network that was taught no labels. Labels pull
-the images of a class together: with s = 0.6 two codes of 128 bits in one cluster differ in 2 (4096 floats) to 5 bits
-(1280) on average; in one class of the network `clothing` they differ in 2.5 among the images that it was trained on,
-and in 5.7 among others. There are 116 clusters, as many as the paper's clothing data has categories, of unequal size.
-Codes are the signs of the features along ITQ's axes, learnt from a sample, as `lookalike fit` makes them. Queries are
-drawn like the images and are not among them.
+relu(c + s (Z A + 0.6 e)), with c and the rows of A normal and Z of 12 numbers, so that neighbours within a cluster
+differ along few directions, as images of one kind do. The spread s is 1 for a network trained without labels. Training
+with labels pulls the images of a class together: with s = 0.6 two codes of 128 bits in one cluster differ in 2 (4096
+floats) to 5 bits (1280) on average; in one class of the network `clothing` they differ in 2.5 among training images,
+and in 5.7 among others. There are 116 clusters of unequal size, as many as the paper's clothing data has categories.
+Codes are computed with ITQ fitted to a sample, as in `lookalike fit`. Queries have the same distribution, and are not
+in the catalogue.
 """
 
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ _AT_A_TIME = 8192
 
 @dataclass(frozen=True)
 class Made:
-    """A made catalogue.
+    """A synthetic catalogue.
 
     Attributes:
-        images: how many.
+        images: number of images.
         dim: floats in F7.
         bits: bits of a code.
-        spread: how far the images of a cluster lie apart, as a share of 1 where no labels were taught.
-        seed: of everything that is drawn.
+        spread: spread of a cluster, relative to a network trained without labels.
+        seed: random seed.
     """
 
     images: int
@@ -51,14 +51,14 @@ class Made:
             yield codes, features
 
     def blocks_from(self, image: int) -> Iterator[tuple[int, Codes, Floats]]:
-        """Yield the same from the block on that holds an image, each with the number of its first image."""
+        """Yield blocks from the one with this image on, each with the number of its first image."""
         for number in range(image // _AT_A_TIME, -(-self.images // _AT_A_TIME)):
             first = number * _AT_A_TIME
             features = self._draw(min(_AT_A_TIME, self.images - first), (1, number))
             yield first, self.codes(features), features
 
     def queries(self, count: int) -> tuple[Codes, Floats]:
-        """Return codes and F7 of images that are not in the catalogue."""
+        """Return codes and F7 of images outside the catalogue."""
         features = self._draw(count, (2, 0))
         return self.codes(features), features
 

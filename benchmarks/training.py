@@ -1,9 +1,9 @@
-"""Training over a made set of the size of the paper's Yahoo-1M: how fast the steps are, and whether memory grows.
+"""Benchmark of training on a synthetic data set of the size of the paper's Yahoo-1M: speed, and memory growth.
 
-    python -m benchmarks.training make FOLDER                       archives of small drawn images, 116 classes
-    torchrun --nproc-per-node 2 -m benchmarks.training run FOLDER   so many steps in each process, and their memory
+    python -m benchmarks.training make FOLDER                       shards of small drawn images, 116 classes
+    torchrun --nproc-per-node 2 -m benchmarks.training run FOLDER   a number of steps in each process, and their memory
 
-Each class has a few images that come again and again: what is measured is how images travel, not what is learnt.
+Each class repeats a few images, because data loading is measured, not learning.
 """
 
 import argparse
@@ -31,26 +31,26 @@ from models.training.state import create_state
 from models.training.train import Progress, run_epoch
 
 CLASS_COUNT, IMAGES_PER_CLASS, IMAGES_PER_SHARD = 116, 40, 4000
-# Steps that are not looked at: threads start, caches fill, the allocator takes what it needs.
+# Steps before the measurement: threads start, caches fill, memory is allocated.
 WARM_UP_STEPS = 50
-# There is a time between two that are looked at.
+# Two measured steps give one duration.
 MIN_STEPS = WARM_UP_STEPS + 2
 
 
 class StepLimitError(Exception):
-    """As many steps as were asked for are over."""
+    """Raised to stop training after the wanted number of steps."""
 
 
 @dataclass
 class StepRecorder:
-    """Hears of every step, and ends the run."""
+    """Progress callback that records time and memory of every step, and stops the run."""
 
     steps: int
     times: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
 
     def __call__(self, _progress: Progress) -> None:
-        """Write down when a step ended and how much memory it left.
+        """Record the time and memory at the end of a step.
 
         Raises:
             StepLimitError: it was the last one.
@@ -76,7 +76,7 @@ def make(folder: Path, images: int, side: int) -> None:
 
 
 def run(folder: Path, recipe: Recipe, steps: int) -> dict[str, object]:
-    """Train for so many steps; returns what it took, of this process."""
+    """Train for a number of steps; return this process's measurements."""
     watch = StepRecorder(steps)
     keep_freed_memory()
     with process_group() as (rank, world):
@@ -102,7 +102,7 @@ def run(folder: Path, recipe: Recipe, steps: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Make or runs, as the command line says."""
+    """Run `make` or `run`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("make", "run"))
     parser.add_argument("folder", type=Path)
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="efficientnet_lite0")
     given = parser.parse_args()
     if given.what == "run" and given.steps < MIN_STEPS:
-        parser.error(f"--steps wants {MIN_STEPS} or more: the first {WARM_UP_STEPS} are not looked at.")
+        parser.error(f"--steps must be {MIN_STEPS} or more: the first {WARM_UP_STEPS} are not measured.")
     if given.what == "make":
         make(given.folder, given.images, given.size)
     else:

@@ -1,1 +1,1 @@
-"""What a team would install instead, each behind the same few words."""
+"""Alternative search engines behind one protocol."""

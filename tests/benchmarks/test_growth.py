@@ -63,4 +63,4 @@ def test_growth_is_measured_at_every_size(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_lack_of_room_is_a_sentence(tmp_path: Path) -> None:
     assert space_shortage(tmp_path, 1000) is None
-    assert "wanted" in (space_shortage(tmp_path / "new", 1e18) or "")
+    assert "needed" in (space_shortage(tmp_path / "new", 1e18) or "")

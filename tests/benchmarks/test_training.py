@@ -36,4 +36,4 @@ def test_too_few_steps_are_refused_before_anything_is_read(
     monkeypatch.setattr("sys.argv", ["training", "run", str(tmp_path / "nowhere"), "--steps", str(MIN_STEPS - 1)])
     with pytest.raises(SystemExit):
         training.main()
-    assert f"--steps wants {MIN_STEPS} or more" in capsys.readouterr().err
+    assert f"--steps must be {MIN_STEPS} or more" in capsys.readouterr().err

@@ -74,10 +74,8 @@ def learn_hyperplanes(points: Floats, labels: Labels, bits: int, rng: np.random.
         left, right = sample_pairs(labels, BATCH, rng)
         u, v = points[left] @ weights.T, points[right] @ weights.T
         g, h = loss_adjusted(u, v, labels[left] == labels[right], radius)
-        step_sum = ((u > 0).astype(np.float32) - g).T @ points[left] + ((v > 0).astype(np.float32) - h).T @ points[
-            right
-        ]
-        velocity = MOMENTUM * velocity + step_sum / BATCH - WEIGHT_DECAY * weights
+        ascent = ((u > 0).astype(np.float32) - g).T @ points[left] + ((v > 0).astype(np.float32) - h).T @ points[right]
+        velocity = MOMENTUM * velocity + ascent / BATCH - WEIGHT_DECAY * weights
         weights += RATE * (1 - step / steps) * velocity
     return weights
 
