@@ -1,4 +1,4 @@
-"""What a team would use instead, at a toy size: all that can be installed finds what exhaustive search does."""
+"""The compared search engines at a toy size: each reaches the recall of exhaustive search."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -30,7 +30,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
 
 
 @pytest.mark.parametrize("make", [Lookalike, Hnsw, PgvectorCodes, PgvectorGraph])
-def test_a_rival_finds_what_exhaustive_search_finds(make: Callable[[], Baseline], catalogue: Catalogue) -> None:
+def test_engine_reaches_the_recall_of_exhaustive_search(make: Callable[[], Baseline], catalogue: Catalogue) -> None:
     drawn = Made(COUNT, DIM, BITS).queries(20)
     _, truth = faiss.knn(drawn[1], catalogue.features, K)
     queries = [Query(*one) for one in zip(*drawn, strict=True)]
@@ -45,7 +45,7 @@ def test_a_rival_finds_what_exhaustive_search_finds(make: Callable[[], Baseline]
         assert (baseline.memory() or 0) > COUNT
 
 
-def test_a_rival_that_is_not_installed_is_skipped_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_that_is_not_installed_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Absent(Lookalike):
         name = "absent"
 
@@ -59,4 +59,4 @@ def test_a_rival_that_is_not_installed_is_skipped_and_says_so(tmp_path: Path, mo
     assert "is not installed" in (rows["absent"].skipped or "")
     assert rows["lookalike, two steps: search"].value
     assert rows["lookalike, two steps: es over it"].of
-    assert not list(tmp_path.iterdir()), "what lay there is taken away"
+    assert not list(tmp_path.iterdir()), "temporary files are deleted"

@@ -73,7 +73,7 @@ def test_pictures_are_packed_and_learnt_from(tmp_path: Path) -> None:
     trained = run(tmp_path, "train", str(packed), "--out", str(out), *QUICKLY)
     assert trained.exit_code == 0, trained.output
     assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
-    assert "has archives in it" in failed(run(tmp_path, "make-shards", str(folder), str(packed)))
+    assert "already contains archives" in failed(run(tmp_path, "make-shards", str(folder), str(packed)))
 
 
 def stop(*_: object) -> NoReturn:

@@ -1,6 +1,6 @@
-"""A network without norms and dropout, in which a batch's gradient is the mean of its shares', and a program for it.
+"""A network without norms and dropout, whose batch gradient equals the mean over shares, and a training program for it.
 
-torchrun … -m tests.models.plain FOLDER OUT STEP    trains; ends itself at that step of the second epoch, if not 0
+torchrun … -m tests.models.plain FOLDER OUT STEP    trains; exits at that step of the second epoch unless 0
 """
 
 import json
@@ -31,7 +31,7 @@ PLAIN = Backbone("plain", 32, 8, PREPROCESS, 0.1, build, lambda: build().state_d
 
 
 def never(device: torch.device) -> bool:
-    """In place of `has_native_bf16`: a batch and its shares are rounded differently in bf16."""
+    """Replacement for `has_native_bf16`: in bf16, a batch and its shares are rounded differently."""
     return False
 
 

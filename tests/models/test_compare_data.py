@@ -1,4 +1,4 @@
-"""What comparisons are made of: F7 that is kept, and which images are relevant."""
+"""Data of comparisons: cached encodings and relevant images."""
 
 from pathlib import Path
 
@@ -11,29 +11,29 @@ from tests.models.baselines.toy import encoded_split, toy
 from tests.models.folders import coloured_folder
 
 
-def test_changed_pictures_and_damaged_files_are_encoded_anew(checkpoint_path: Path, tmp_path: Path) -> None:
+def test_changed_images_and_damaged_caches_are_encoded_again(checkpoint_path: Path, tmp_path: Path) -> None:
     images = coloured_folder(tmp_path / "pictures", per_class=4)
     network, info = load(checkpoint_path)
-    keep, heard = tmp_path / "keep", list[int]()
+    keep, encoded_counts = tmp_path / "keep", list[int]()
 
     def encode() -> EncodedSplit:
         files = read_files(images, 0).database
-        return encoded(files, network, info.fingerprint, keep, lambda done, _: heard.append(done))
+        return encoded(files, network, info.fingerprint, keep, lambda done, _: encoded_counts.append(done))
 
     first = encode()
     np.testing.assert_array_equal(encode().features, first.features)
-    assert heard == [9]
+    assert encoded_counts == [9]
     (path,) = keep.iterdir()
     path.write_bytes(path.read_bytes()[:1000])
     np.testing.assert_array_equal(encode().features, first.features)
-    assert heard == [9, 9]
+    assert encoded_counts == [9, 9]
     changed = read_files(images, 0).database.paths[0]
     changed.write_bytes((images / "red" / "0.png").read_bytes() + b" ")
     encode()
-    assert heard == [9, 9, 9]
+    assert encoded_counts == [9, 9, 9]
 
 
-def test_nearest_pictures_are_those_of_brute_force() -> None:
+def test_relevant_images_without_labels_match_brute_force() -> None:
     database, queries = encoded_split(toy(300)), encoded_split(toy(20, seed=1))
     found = relevant_images(database, queries, labelled=False)
     for positions, query in zip(found, queries.features, strict=True):

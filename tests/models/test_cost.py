@@ -1,4 +1,4 @@
-"""What learning costs."""
+"""Measurement of time and memory."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from models.comparison.cost import measure_cost
 
 
-def test_memory_is_what_was_in_use_meanwhile() -> None:
+def test_cost_reports_peak_memory_of_the_block() -> None:
     with measure_cost() as cost:
         np.ones(200_000_000, np.uint8)
     assert cost.memory is not None

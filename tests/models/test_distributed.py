@@ -1,4 +1,4 @@
-"""Training in two processes, as `torchrun` starts them."""
+"""Training in two processes started by `torchrun`."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes make of the archives when nobody stops them."""
+    """Result of an uninterrupted run of two processes on the shards."""
     out = tmp_path_factory.mktemp("whole") / "net"
     finished = run_in_two("-m", "tests.models.plain", archives, out, "0")
     assert finished.returncode == 0, finished.stderr
@@ -86,11 +86,11 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 
 def histories(out: Path) -> list[str]:
-    """What each process says of the run."""
+    """Return the training history that each process wrote."""
     return [out.with_name(f"{out.name}.history.{rank}").read_text() for rank in range(2)]
 
 
-def test_two_processes_over_archives_end_where_one_does(
+def test_two_processes_over_shards_match_one_process(
     archives: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
@@ -100,13 +100,11 @@ def test_two_processes_over_archives_end_where_one_does(
     assert losses == pytest.approx([epoch["loss"] for epoch in alone.training["history"]], rel=1e-5)
     assert losses[-1] < losses[0]
     for name, value in weights(tmp_path / "alone").items():
-        # Weights are written down as float16.
+        # Weights are saved as float16.
         torch.testing.assert_close(weights(whole)[name], value, rtol=2e-3, atol=1e-4)
 
 
-def test_two_processes_that_were_stopped_within_an_epoch_end_at_the_same_weights(
-    archives: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_two_interrupted_processes_resume_to_the_same_weights(archives: Path, whole: Path, tmp_path: Path) -> None:
     command = ("-m", "tests.models.plain", archives, tmp_path / "net")
     assert run_in_two(*command, str(SAVE_INTERVAL + 2)).returncode != 0
     assert (tmp_path / "net.unfinished.safetensors").exists()
@@ -117,7 +115,7 @@ def test_two_processes_that_were_stopped_within_an_epoch_end_at_the_same_weights
     assert len({*histories(whole), *histories(tmp_path / "net")}) == 1
 
 
-def test_a_batch_that_cannot_be_divided_is_refused(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_not_divisible_among_processes_raises(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     monkeypatch.setattr(train_data, "share", lambda: (0, 2))
     recipe = replace(RECIPE, batch=11)
@@ -125,7 +123,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(archives: Path, monkeypatch: 
         next(train_data.batches(train_data.read(archives, recipe).training, recipe, 0))
 
 
-def test_what_the_shares_see_is_what_one_process_sees(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_of_two_processes_make_up_the_batch_of_one(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     recipe = replace(RECIPE, batch=16)
     data = train_data.read(archives, recipe)
@@ -140,9 +138,9 @@ def test_what_the_shares_see_is_what_one_process_sees(archives: Path, monkeypatc
             torch.testing.assert_close(some, images[rank::4])
 
 
-def test_the_mean_of_the_shares_gradients_is_the_gradient_of_the_batch() -> None:
+def test_mean_of_share_gradients_equals_batch_gradient() -> None:
     torch.manual_seed(0)
-    # Norms in evaluation mode: in training each process takes the statistics of its own share.
+    # Norms in evaluation mode: in training mode each process has the statistics of its own share.
     network = LatentHashNet("efficientnet_lite0", 8, 3, Preprocess(64, "stretch", (127, 127, 127), (128, 128, 128)))
     network.eval()
     images, labels = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8), torch.tensor([0, 1, 2, 0, 1, 2])
