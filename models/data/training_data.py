@@ -70,7 +70,7 @@ class TrainingData:
         classes: names, in the order of the labels.
         training: images to train on.
         held_out: images to evaluate on.
-        warnings: problems in the data that the user should know of.
+        warnings: problems in the data, as messages for the user.
         files: checksum of the files that the held-out share was taken from; None with a validation split.
     """
 

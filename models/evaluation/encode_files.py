@@ -1,7 +1,4 @@
-"""Encode labelled files with constant memory for pixels: decode, encode and discard batch by batch.
-
-Knows nothing of searching.
-"""
+"""Encode labelled files with constant memory for pixels: decode, encode and discard batch by batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -74,7 +74,7 @@ class LatentHashNet(nn.Module):
 
 
 class SearchHead(nn.Module):
-    """A `LatentHashNet` for searching: images → H and F7, normalised as its checkpoint says."""
+    """A `LatentHashNet` for searching: images → H and F7, with F7 normalised as configured."""
 
     def __init__(self, network: LatentHashNet) -> None:
         super().__init__()

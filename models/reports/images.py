@@ -1,7 +1,4 @@
-"""Contact sheets of search results: a query per row at the left, then its results, framed right or wrong.
-
-Knows nothing of networks or HTML.
-"""
+"""Contact sheets of search results: a query per row at the left, then its results, framed right or wrong."""
 
 import io
 from dataclasses import dataclass

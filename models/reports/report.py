@@ -1,7 +1,4 @@
-"""Write an evaluation's files: `metrics.json`, plots, contact sheets, and a page with all of them.
-
-Knows nothing of networks; `models/evaluation/evaluate.py` calls it.
-"""
+"""Write an evaluation's files: `metrics.json`, plots, contact sheets, and a page with all of them."""
 
 import json
 import os

@@ -4,9 +4,8 @@ Run it as `lookalike train DIR` or `python -m models.training.train DIR`, in sev
 hold tar shards instead of folders (`models/data/shards.py`). After an interruption, the same command resumes from the
 last epoch, or in long ones from the last thousand steps, to the same result, because every step has its own seed.
 
-The configuration follows the paper's section 3.2 (SGD with momentum, softmax loss on F8 over H, a higher rate for new
-layers) with current practice of fine-tuning: warm-up and cosine rates, label smoothing, averaged weights, frozen early
-layers.
+The method is the paper's section 3.2 (SGD with momentum, softmax loss on F8 over H, a higher rate for new layers), with
+warm-up and cosine rates, label smoothing, averaged weights and frozen early layers.
 """
 
 import argparse
@@ -232,10 +231,10 @@ def build_info(state: TrainingState, data: TrainingData, recipe: Recipe, out: Pa
     network = state.network
     network.load_state_dict(state.best)
     database = data.training.sample(EVALUATION_DATABASE_SIZE, recipe.seed).resized(recipe.size)
-    measured = {
-        way: found for norm in NORMS for way, found in evaluate_rankings(network, norm, database, data.held_out).items()
-    }
-    best = max(measured, key=lambda way: measured[way]["hds"]["precision"])
+    measured: dict[RankingChoice, Measured] = {}
+    for norm in NORMS:
+        measured |= evaluate_rankings(network, norm, database, data.held_out)
+    best = max(measured, key=lambda choice: measured[choice]["hds"]["precision"])
     network.feature_norm, pool = best
     about: dict[str, Any] = {"recipe": asdict(recipe), "pictures": len(data.training.labels), "history": state.history}
     about |= {"files": data.files}

@@ -160,7 +160,7 @@ def test_unlabelled_comparison_uses_nearest_images_and_refuses_supervised_method
         if kind.learns == "no labels":
             assert method["bits"]["8"]["map"] > 0.1
         else:
-            assert "learns from labels, and these images have none" in method["refused"]["8"]
+            assert "needs labels, but these images have none" in method["refused"]["8"]
     assert found["growth"] == {}
 
 

@@ -131,7 +131,7 @@ def test_load_images_skips_and_lists_unreadable_files(tmp_path: Path) -> None:
 def test_load_images_without_a_readable_file_raises(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match="None of the 2 files"):
+    with pytest.raises(DatasetError, match="None of the 1 files"):
         load_images(read_splits(tmp_path)["train"], PREPARE)
 
 
