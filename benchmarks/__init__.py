@@ -1,1 +1,1 @@
-"""Measurements that anybody can repeat; see each file's first lines for how."""
+"""Reproducible benchmarks; each module's docstring describes its own."""

@@ -1,12 +1,11 @@
-"""The search core at the paper's size: codes alone, both steps, and exhaustive exact L2, on the same made catalogue.
+"""Benchmark of the search core at the paper's size: codes, both steps, and exhaustive exact L2, on synthetic data.
 
-The paper (section 4.4) reports codes 971.3 times as fast as exhaustive L2 over 4096 floats of 1,124,087 pictures.
-Each step stands beside its limit in the same run: the coarse step beside one pass over the bytes of the codes, the
-fine step beside FAISS's distance kernel alone on the same rows. Every way answers one query at a time, through the
-index that the service uses, which takes all cores for a long scan; exhaustive search is FAISS's, in one thread and on
-all cores. Where some are asked at once, each core answers its share, and exhaustive search multiplies matrices. Codes'
-answers are compared with NumPy's. Codes are as labels teach them, which is the paper's setting, and as they are
-without.
+The paper (section 4.4) reports codes 971.3 times as fast as exhaustive L2 over 4096 floats of 1,124,087 images.
+Each step is compared with its limit in the same run: the coarse step with one pass over the bytes of the codes, the
+fine step with FAISS's distance kernel alone on the same rows. Single queries go through the service's index, which
+uses all cores for a long scan; exhaustive search is FAISS's, in one thread and on all cores. For concurrent queries
+each core answers its share, and exhaustive search multiplies matrices. Results of codes are verified with NumPy.
+Codes are measured as trained with labels (the paper's setting) and without.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -20,50 +19,52 @@ from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from app.search.local.fine import distances
 from app.search.types import Entries, Subset
-from benchmarks.made import TAUGHT, UNTAUGHT, Made
-from benchmarks.measure import Call, cores, read_all, side_by_side
-from benchmarks.options import PAPERS_SIZE, Options, Say, lack_of_room
+from benchmarks.measure import Call, cores, read_all, time_interleaved
+from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage
 from benchmarks.results import Results
+from benchmarks.synthetic import TAUGHT, UNTAUGHT, Made
 from models.network.codes import Codes, Floats
 
 DIMS, BITS = (4096, 1280), (128, 48)
 POOLS, DEFAULT_POOL = (100, 1000, 10_000), 1000
 QUERIES, K = 64, 10
 AT_ONCE = 16
-# Shares of the catalogue that filters let through.
+# Shares of the catalogue that match a filter.
 PASSING = (0.01, 0.1, 0.5)
-# The names that stand for themselves: the paper's own setting and the default pool.
+# Setting whose rows have no suffix: the paper's, with the default pool.
 HEADLINE = (4096, 128, TAUGHT)
 
 
 def run(options: Options, say: Say) -> Results:
-    """Measures every size of F7 and of code; a size for which there is no room is skipped and says so."""
-    pictures = options.pictures or PAPERS_SIZE
-    results = Results("core", {"pictures": pictures, "k": K})
+    """Measure every F7 and code size; sizes without enough disk space are skipped with a reason."""
+    images = options.images or PAPERS_SIZE
+    results = Results("core", {"pictures": images, "k": K})
     for dim in options.floats or DIMS:
-        if lack := lack_of_room(options.folder, pictures * dim * 4):
+        if lack := space_shortage(options.folder, images * dim * 4):
             results.skip(f"{dim} floats", lack)
             continue
         for bits in options.bits or BITS:
-            measure(results, Made(pictures, dim, bits, TAUGHT), options.folder, say)
-        measure(results, Made(pictures, dim, (options.bits or BITS)[0], UNTAUGHT), options.folder, say)
+            measure(results, Made(images, dim, bits, TAUGHT), options.folder, say)
+        measure(results, Made(images, dim, (options.bits or BITS)[0], UNTAUGHT), options.folder, say)
     return results
 
 
 def measure(results: Results, made: Made, folder: Path, say: Say) -> None:
-    """Fills an index, times the ways side by side, adds the rows, and takes the file away."""
+    """Fill an index, time all searches interleaved, add the rows, and delete the file."""
     path = folder / f"core-{made.dim}.f32"
     try:
         with closing(VectorFile(path, made.dim)) as vectors, ThreadPoolExecutor(cores()) as team:
-            say(f"making {made.pictures:,} pictures of {made.dim} floats and {made.bits} bits{_labels(made)}")
+            say(f"making {made.images:,} pictures of {made.dim} floats and {made.bits} bits{_labels(made)}")
             index, codes = fill(made, vectors)
             query_codes, queries = made.queries(QUERIES)
             check(index, codes, query_codes)
             ways = calls(index, vectors, codes, query_codes, queries)
             say("searching")
-            timings = side_by_side(ways)
+            timings = time_interleaved(ways)
             say(f"searching, {AT_ONCE} at once")
-            timings |= side_by_side(batches(ways, vectors, codes, queries, team), least=3, seconds=1.0, warm_up=1)
+            timings |= time_interleaved(
+                batches(ways, vectors, codes, queries, team), min_rounds=3, seconds=1.0, warm_up=1
+            )
     finally:
         path.unlink(missing_ok=True)
     headline = (made.dim, made.bits, made.spread) == HEADLINE
@@ -90,7 +91,7 @@ def _labels(made: Made) -> str:
 
 
 def fill(made: Made, vectors: VectorFile) -> tuple[LocalIndex, Codes]:
-    """Puts a made catalogue into an index; returns it, and its codes to check against."""
+    """Fill an index with synthetic data; return it, and its codes for verification."""
     index, first, codes = LocalIndex(made.bits, vectors), 0, []
     for block, features in made.blocks():
         slots = np.arange(first, first + len(block))
@@ -102,7 +103,7 @@ def fill(made: Made, vectors: VectorFile) -> tuple[LocalIndex, Codes]:
 
 
 def check(index: LocalIndex, codes: Codes, queries: Codes) -> None:
-    """Compares the coarse step with NumPy, ids and distances, ties by id."""
+    """Verify the coarse step against NumPy: ids and distances, ties by id."""
     for query in queries[:8]:
         flat = np.bitwise_count(codes ^ query).sum(axis=1, dtype=np.int32)
         expected = np.lexsort((np.arange(len(codes)), flat))[:DEFAULT_POOL]
@@ -112,7 +113,7 @@ def check(index: LocalIndex, codes: Codes, queries: Codes) -> None:
 
 
 def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Codes, queries: Floats) -> dict[str, Call]:
-    """Names the ways to search, the two steps by themselves, and their limits."""
+    """Build the timed calls by name: searches, the two steps alone, and their limits."""
     everything = np.asarray(vectors.rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
     pools = [index.candidates(code, DEFAULT_POOL, None, None) for code in query_codes]
     width = -(-codes.shape[1] // 8) * 8
@@ -161,26 +162,26 @@ def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Cod
 def batches(
     ways: dict[str, Call], vectors: VectorFile, codes: Codes, queries: Floats, team: ThreadPoolExecutor
 ) -> dict[str, Call]:
-    """Names the ways to answer several queries at once."""
+    """Build the timed calls for several concurrent queries."""
     everything = np.asarray(vectors.rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
 
-    def shared_out(way: Call) -> Call:
+    def in_parallel(way: Call) -> Call:
         return lambda turn: list(team.map(way, range(turn * AT_ONCE, (turn + 1) * AT_ONCE)))
 
     return {
         f"es, {AT_ONCE} at once": exhaustive(queries, everything, cores(), AT_ONCE),
-        **{f"{way}, {AT_ONCE} at once": shared_out(ways[way]) for way in ("bcs", "hds, pool 1,000")},
+        **{f"{way}, {AT_ONCE} at once": in_parallel(ways[way]) for way in ("bcs", "hds, pool 1,000")},
     }
 
 
 def exhaustive(queries: Floats, everything: Floats, threads: int, asked: int = 1) -> Call:
-    """Returns a call that searches everything with so many queries, in so many threads."""
+    """Return a call that runs exhaustive search for a number of queries and threads."""
 
     def search(turn: int) -> object:
         at = turn * asked % QUERIES
         faiss.omp_set_num_threads(threads)
         found = faiss.knn(queries[at : at + asked], everything, K)
-        # The index has told this thread once, and relies on it.
+        # The index sets this once per thread, and relies on it.
         faiss.omp_set_num_threads(1)
         return found
 

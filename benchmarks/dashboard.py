@@ -1,9 +1,9 @@
-"""Draws Grafana's dashboard without Grafana: its own queries, asked of a real Prometheus, as one picture.
+"""Render Grafana's dashboard as an image without Grafana, by its queries to a real Prometheus.
 
     python -m benchmarks.dashboard http://127.0.0.1:9090 docs/dashboard.png --minutes 10 --ago 1
 
-Panels stand where the dashboard puts them. What Grafana fills in is filled in here: `$__rate_interval`, and every
-service for `$instance`.
+Panels are placed as in the dashboard. Grafana's variables are substituted: `$__rate_interval`, and every service for
+`$instance`.
 """
 
 import argparse
@@ -27,12 +27,12 @@ DASHBOARD = Path(__file__).parents[1] / "docker" / "grafana" / "dashboards" / "l
 COLUMNS, CELL_IN, DPI = 24, (0.62, 0.36), 100
 RATE_INTERVAL, POINTS = "30s", 240
 UNITS = {"s": "s", "bytes": "B", "ops": "/s", "reqps": "/s"}
-MOST_IN_LEGEND = 6
+MAX_LEGEND_ENTRIES = 6
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its name, when (seconds since 1970), and values; NaN where there is none."""
+    """One line: name, times (seconds since 1970) and values, NaN where missing."""
 
     name: str
     times: NDArray[np.float64]
@@ -40,17 +40,17 @@ class Series:
 
 
 class Prometheus:
-    """Answers queries over so many minutes, up to some minutes ago."""
+    """Client for range queries over a number of minutes, ending some minutes ago."""
 
     def __init__(self, url: str, minutes: float, ago: float) -> None:
         self._client, self.end = httpx.Client(base_url=url, timeout=30), time.time() - 60 * ago
         self.start, self._step = self.end - 60 * minutes, 60 * minutes / POINTS
 
     def series(self, query: str, legend: str) -> list[Series]:
-        """Asks a dashboard's query; raises where Prometheus does not understand it."""
-        asked: dict[str, str | float] = {"query": filled(query), "start": self.start, "end": self.end}
-        asked["step"] = self._step
-        answer = self._client.get("/api/v1/query_range", params=asked)
+        """Run a dashboard's query; raise ValueError if Prometheus rejects it."""
+        params: dict[str, str | float] = {"query": substitute(query), "start": self.start, "end": self.end}
+        params["step"] = self._step
+        answer = self._client.get("/api/v1/query_range", params=params)
         if answer.status_code != httpx.codes.OK:
             raise ValueError(f"{query}: {answer.json()['error']}")
         return [self._series(found, legend) for found in answer.json()["data"]["result"]]
@@ -61,13 +61,13 @@ class Prometheus:
         return Series(name, times, np.where(np.isfinite(values), values, np.nan))
 
 
-def filled(query: str) -> str:
-    """Returns a query with what Grafana would fill in."""
+def substitute(query: str) -> str:
+    """Substitute Grafana's variables in a query."""
     return query.replace("$__rate_interval", RATE_INTERVAL).replace("$instance", ".*")
 
 
 def draw(dashboard: Mapping[str, Any], prometheus: Prometheus) -> tuple[Figure, int]:
-    """Draws all panels; returns the picture, and how many panels had nothing to show."""
+    """Draw all panels; return the figure, and the number of empty panels."""
     lines = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
     figure = Figure(figsize=(COLUMNS * CELL_IN[0], lines * CELL_IN[1]), dpi=DPI, facecolor="#f4f5f5")
     empty = 0
@@ -88,7 +88,7 @@ def draw(dashboard: Mapping[str, Any], prometheus: Prometheus) -> tuple[Figure, 
 
 
 def place(figure: Figure, position: Mapping[str, int], lines: int) -> Axes:
-    """Returns the axes of a panel, with room for its title above and its numbers around it."""
+    """Create a panel's axes, with margins for its title and labels."""
     left, top, width, height = (position[name] for name in ("x", "y", "w", "h"))
     row = height == 1
     if not row:
@@ -107,7 +107,7 @@ def place(figure: Figure, position: Mapping[str, int], lines: int) -> Axes:
 
 
 def draw_lines(axes: Axes, panel: Mapping[str, Any], found: list[Series]) -> None:
-    """Draws a panel of lines, one on the other where the panel says so."""
+    """Draw a panel of lines, stacked if the panel is configured so."""
     axes.set_title(panel["title"], fontsize=9, loc="left")
     custom = panel["fieldConfig"]["defaults"]["custom"]
     if custom["stacking"]["mode"] == "normal" and found:
@@ -126,12 +126,12 @@ def draw_lines(axes: Axes, panel: Mapping[str, Any], found: list[Series]) -> Non
     axes.grid(color="#dddddd", linewidth=0.5)
     if found:
         names = axes.get_legend_handles_labels()
-        shown = [some[:MOST_IN_LEGEND] for some in names]
+        shown = [some[:MAX_LEGEND_ENTRIES] for some in names]
         axes.legend(*shown, fontsize=6.5, ncols=3, loc="upper left", bbox_to_anchor=(0, -0.1), frameon=False)
 
 
 def draw_number(axes: Axes, panel: Mapping[str, Any], found: list[Series]) -> None:
-    """Draws a panel of the latest values."""
+    """Draw a panel of the latest values."""
     axes.axis("off")
     axes.set_title(panel["title"], fontsize=9, loc="left")
     latest = [one.values[~np.isnan(one.values)][-1] for one in found if not np.isnan(one.values).all()]
@@ -141,7 +141,7 @@ def draw_number(axes: Axes, panel: Mapping[str, Any], found: list[Series]) -> No
 
 
 def rounded(value: float, unit: str) -> str:
-    """Returns a number with its unit, as short as tells enough."""
+    """Format a number with its unit, rounded."""
     if unit == "percentunit":
         return f"{value:.1%}"
     if unit not in UNITS:
@@ -150,17 +150,17 @@ def rounded(value: float, unit: str) -> str:
 
 
 def main() -> None:
-    """Draws the dashboard into a file."""
+    """Render the dashboard into a file."""
     parser = argparse.ArgumentParser(description="Draw the dashboard from a running Prometheus.")
-    parser.add_argument("prometheus", help="its address")
-    parser.add_argument("out", type=Path, help="the picture")
-    parser.add_argument("--minutes", type=float, default=10, help="how far back")
-    parser.add_argument("--ago", type=float, default=0, help="minutes between its right edge and now")
+    parser.add_argument("prometheus", help="URL of Prometheus")
+    parser.add_argument("out", type=Path, help="output image")
+    parser.add_argument("--minutes", type=float, default=10, help="length of the time range")
+    parser.add_argument("--ago", type=float, default=0, help="minutes between the end of the time range and now")
     given = parser.parse_args()
     prometheus = Prometheus(given.prometheus, given.minutes, given.ago)
     figure, empty = draw(json.loads(DASHBOARD.read_text()), prometheus)
     figure.savefig(given.out)
-    print(f"{given.out}: {empty} panels had nothing to show")
+    print(f"{given.out}: {empty} panels are empty")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A labelled folder of 80 small, alike classes: emoji of four makers by kind, 24 to 60 of each.
+"""Build a labelled data set of 80 small, similar classes: emoji by subcategory from four vendors, 24 to 60 each.
 
     npm pack emoji-datasource-apple@15.1.2        (and -google, -twitter, -facebook; about 340 MB together)
     python -m benchmarks.eighty_kinds FOLDER_OF_ARCHIVES OUT
 
-Writes `OUT/train/KIND/…` and `OUT/test/KIND/…`. The drawings are their makers' own and not part of this project.
+Writes `OUT/train/KIND/…` and `OUT/test/KIND/…`. The drawings belong to their vendors and are not part of this project.
 """
 
 import argparse
@@ -19,7 +19,7 @@ KINDS, FEWEST, MOST, TOO_FEW = 80, 30, 60, 24
 
 
 def main() -> None:
-    """Chooses and writes."""
+    """Read the archives, and write the data set."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("archives", type=Path)
     parser.add_argument("out", type=Path)
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def read(archive: Path, maker: str) -> dict[str, bytes]:
-    """Returns the list of emoji and the drawings of an archive, by file name."""
+    """Read an archive's list of emoji and drawings, by file name."""
     found: dict[str, bytes] = {}
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -52,8 +52,8 @@ def read(archive: Path, maker: str) -> dict[str, bytes]:
 
 
 def choose(by_kind: dict[str, list[tuple[str, str]]]) -> list[tuple[str, str, tuple[str, str]]]:
-    """Chooses the largest kinds, some of each, a fifth of them to test on; returns (kind, split, drawing)."""
-    draw = random.Random(0)  # noqa: S311 - the same choice every time is the point
+    """Choose the largest classes and a sample of each, a fifth of it for testing; return (kind, split, drawing)."""
+    draw = random.Random(0)  # noqa: S311 - reproducible, not secret
     large = {kind: found for kind, found in by_kind.items() if len(found) >= TOO_FEW}
     chosen = []
     for kind in sorted(large, key=lambda kind: -len(large[kind]))[:KINDS]:

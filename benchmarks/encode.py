@@ -1,7 +1,7 @@
-"""Where a network runs fastest on this machine: torch, torch with channels-last and bf16, ONNX Runtime, OpenVINO.
+"""Benchmark of inference runtimes: torch, torch with channels-last and bf16, ONNX Runtime, OpenVINO.
 
-Each backbone with weights as they come (speed does not depend on them) at its usual size, in batches of 1, 8 and 32,
-with as many threads as there are cores.
+Each backbone has random weights (speed does not depend on them) and its usual input size, and runs in batches of 1, 8
+and 32 with one thread per core.
 """
 
 import copy
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.measure import side_by_side
+from benchmarks.measure import time_interleaved
 from benchmarks.options import Options, Say
 from benchmarks.results import Results
 from models.network.latent_hash_net import LatentHashNet, SearchHead
@@ -28,12 +28,12 @@ from models.network.preprocess import Preprocess
 BATCHES, BITS = (1, 8, 32), 48
 SIZES = {"efficientnet_lite0": 224, "alexnet": 224}
 
-Pictures = NDArray[np.uint8]
-Run = Callable[[Pictures], object]
+Images = NDArray[np.uint8]
+Run = Callable[[Images], object]
 
 
 def run(_options: Options, say: Say) -> Results:
-    """Times every way for every backbone and batch; ways whose package is missing are skipped and say so."""
+    """Time every runtime for every backbone and batch size; missing packages are skipped with a reason."""
     results = Results("encode", {"sizes": SIZES})
     for backbone, size in SIZES.items():
         say(backbone)
@@ -44,8 +44,8 @@ def run(_options: Options, say: Say) -> Results:
         for name in missing:
             results.skip(f"{backbone}, {name}", f"{name} is not installed: pip install -e '.[bench]'")
         for batch in BATCHES:
-            pictures = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
-            timings = side_by_side({name: partial(_once, way, pictures) for name, way in ways.items()})
+            images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
+            timings = time_interleaved({name: partial(_once, way, images) for name, way in ways.items()})
             for name, timing in timings.items():
                 results.time(f"{backbone}, {batch} at once, {name}", timing)
             for name, timing in timings.items():
@@ -56,7 +56,7 @@ def run(_options: Options, say: Say) -> Results:
 
 
 def all_ways(network: LatentHashNet, folder: Path) -> tuple[dict[str, Run], list[str]]:
-    """Returns the ways to run a network by name, and the names of those whose package is missing."""
+    """Return the runtimes of a network by name, and the names of those that are not installed."""
     ways: dict[str, Run] = {"OpenVINO": OpenVinoRuntime(convert(network)), **torch_ways(network)}
     try:
         ways["ONNX Runtime"] = onnx_runtime(network, folder)
@@ -66,26 +66,26 @@ def all_ways(network: LatentHashNet, folder: Path) -> tuple[dict[str, Run], list
 
 
 def torch_ways(network: LatentHashNet) -> dict[str, Run]:
-    """Returns torch as it is, and as its manual advises for CPUs."""
+    """Return torch with default settings, and as its documentation recommends for CPUs."""
     head, laid_out = SearchHead(network).eval(), SearchHead(copy.deepcopy(network)).eval()
     for module in laid_out.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
-    def eager(pictures: Pictures) -> object:
+    def eager(images: Images) -> object:
         with torch.inference_mode():
-            return head(torch.from_numpy(pictures))
+            return head(torch.from_numpy(images))
 
-    def channels_last(pictures: Pictures) -> object:
-        # Pictures come with their channels last: the first layer sees that, and the others keep it.
+    def channels_last(images: Images) -> object:
+        # The input is channels-last; the first layer detects that, and the others keep the layout.
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            return laid_out(torch.from_numpy(pictures))
+            return laid_out(torch.from_numpy(images))
 
     return {"torch": eager, "torch, channels-last and bf16": channels_last}
 
 
 def onnx_runtime(network: LatentHashNet, folder: Path) -> Run:
-    """Returns the network in ONNX Runtime, by way of torch's exporter.
+    """Export a network with torch, and return it in ONNX Runtime.
 
     Raises:
         ImportError: it is not installed.
@@ -93,7 +93,7 @@ def onnx_runtime(network: LatentHashNet, folder: Path) -> Run:
     onnxruntime = import_module("onnxruntime")
     size = network.preprocess.size
     with warnings.catch_warnings():
-        # The exporter that needs no further packages announces its successor.
+        # The exporter without further dependencies warns of its deprecation.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             SearchHead(network).eval(),
@@ -104,8 +104,8 @@ def onnx_runtime(network: LatentHashNet, folder: Path) -> Run:
             dynamo=False,
         )
     session: Any = onnxruntime.InferenceSession(folder / "network.onnx", providers=["CPUExecutionProvider"])
-    return lambda pictures: session.run(None, {"pictures": pictures})
+    return lambda images: session.run(None, {"pictures": images})
 
 
-def _once(way: Run, pictures: Pictures, _turn: int) -> object:
-    return way(pictures)
+def _once(way: Run, images: Images, _turn: int) -> object:
+    return way(images)

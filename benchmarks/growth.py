@@ -1,7 +1,7 @@
-"""How searching and starting grow with the catalogue, from ten thousand pictures to ten million.
+"""Benchmark of search and start by catalogue size, from ten thousand images to ten million.
 
-A real PostgreSQL holds the rows, a real vector file F7 (of 128 floats, so that ten million take 5 GB). At each size
-an index is opened as a start of the service opens it, and searched as the service does.
+A real PostgreSQL holds the rows, a real vector file F7 (128 floats, so that ten million take 5 GB). At each size an
+index is opened and searched as in the service.
 """
 
 import time
@@ -16,24 +16,24 @@ from app.catalogue.embedded.postgres import embedded_postgres
 from app.catalogue.index_sync import Follower
 from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
-from benchmarks.filled import Filling
-from benchmarks.made import Made
-from benchmarks.measure import Call, side_by_side
-from benchmarks.options import Options, Say, lack_of_room
+from benchmarks.measure import Call, time_interleaved
+from benchmarks.options import Options, Say, space_shortage
+from benchmarks.populated import Filling
 from benchmarks.results import Results
+from benchmarks.synthetic import Made
 from models.checkpoint.info import CheckpointInfo
 from models.network.codes import Codes, Floats
 from models.network.preprocess import Preprocess
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 DIM, BITS, QUERIES, POOL, K = 128, 128, 64, 1000, 10
-# A row of pictures with its indexes and one of encodings with its own, about.
+# Approximate bytes of a row of `images` and one of `encodings`, with their indexes.
 _ROW_BYTES = 700
 
 
 def run(options: Options, say: Say) -> Results:
-    """Fills a catalogue to one size after another and measures each; sizes without room are skipped and say so."""
-    largest = options.pictures or SIZES[-1]
+    """Fill a catalogue to each size and measure; sizes without enough disk space are skipped with a reason."""
+    largest = options.images or SIZES[-1]
     dim, bits = (options.floats or (DIM,))[0], (options.bits or (BITS,))[0]
     results = Results("growth", {"pictures": largest, "floats": dim, "bits": bits, "pool": POOL})
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def run(options: Options, say: Say) -> Results:
         filling = Filling(database, generation_id, LocalIndex(bits, vectors), made)
         codes, features = made.queries(QUERIES)
         for size in sorted({min(size, largest) for size in SIZES}):
-            if lack := lack_of_room(folder, (size - filling.count) * (4 * dim + _ROW_BYTES)):
+            if lack := space_shortage(folder, (size - filling.count) * (4 * dim + _ROW_BYTES)):
                 results.skip(f"{size:,} pictures", lack)
                 continue
             say(f"filling a catalogue up to {size:,} pictures")
@@ -59,14 +59,14 @@ def run(options: Options, say: Say) -> Results:
 
 
 def measure(results: Results, filling: Filling, vectors: VectorFile, query_codes: Codes, queries: Floats) -> None:
-    """Opens an index as a start does, and searches it."""
+    """Open an index as at the service's start, and search it."""
     bits, size = filling.made.bits, f"{filling.count:,} pictures"
     index = LocalIndex(bits, vectors)
     follower = Follower(filling.database, index, filling.generation_id, bits)
     started = time.perf_counter()
     follower.current()
     results.value(f"start, {size}", 1000 * (time.perf_counter() - started), "ms")
-    flat = side_by_side({"coarse": coarse(index, query_codes)})["coarse"]
+    flat = time_interleaved({"coarse": coarse(index, query_codes)})["coarse"]
     started = time.perf_counter()
     index.settle()
     results.value(f"putting codes in order, {size}", 1000 * (time.perf_counter() - started), "ms")
@@ -76,7 +76,7 @@ def measure(results: Results, filling: Filling, vectors: VectorFile, query_codes
         at = turn % QUERIES
         return index.rank(queries[at], query_codes[at], pools[at], K)
 
-    timings = side_by_side({"coarse": coarse(index, query_codes), "fine": fine})
+    timings = time_interleaved({"coarse": coarse(index, query_codes), "fine": fine})
     results.time(f"coarse while being put in order, {size}", flat)
     for name, timing in timings.items():
         results.time(f"{name}, {size}", timing)
@@ -84,7 +84,7 @@ def measure(results: Results, filling: Filling, vectors: VectorFile, query_codes
 
 
 def coarse(index: LocalIndex, query_codes: Codes) -> Call:
-    """Returns a call that finds the pool of a query."""
+    """Return a call that runs the coarse search."""
     return lambda turn: index.candidates(query_codes[turn % QUERIES], POOL, None, None)
 
 

@@ -1,9 +1,9 @@
-"""The index in this process beside the same in Milvus, on one made catalogue with its rows in PostgreSQL.
+"""Benchmark of the local index and Milvus on the same synthetic catalogue with its rows in PostgreSQL.
 
-What is timed is what a search asks of the catalogue: whether anything has changed, the pool, and the nearest of it;
-with Milvus that is one question to PostgreSQL and two to Milvus, and one to PostgreSQL between them. Milvus is the one
-that LOOKALIKE_MILVUS_URI names, or milvus-lite, started for it as a server; both indexes have the machine's cores and
-answers are compared. The rows say which Milvus it was.
+It times a search's calls to the catalogue: the check for changes, the pool and the fine ranking. With Milvus that is
+one query to PostgreSQL, then two to Milvus with one to PostgreSQL between them. Milvus is the server of
+LOOKALIKE_MILVUS_URI, or milvus-lite, started as a server; both indexes may use all cores, and their results are
+compared. The rows name the Milvus that was used.
 """
 
 import os
@@ -30,29 +30,29 @@ from app.catalogue.index_sync import Follower
 from app.model_switch.index_factory import Places, open_index
 from app.search.index import Index, LocalIndex
 from app.search.types import Encoded, Match, Subset
-from benchmarks.filled import Filling
-from benchmarks.made import TAUGHT, Made
-from benchmarks.measure import Call, memory_of, side_by_side
-from benchmarks.options import Options, Say, lack_of_room
+from benchmarks.measure import Call, memory_of, time_interleaved
+from benchmarks.options import Options, Say, space_shortage
+from benchmarks.populated import Filling
 from benchmarks.results import Results
+from benchmarks.synthetic import TAUGHT, Made
 from models.checkpoint.info import CheckpointInfo
 from models.network.codes import Codes, Floats
 from models.network.preprocess import Preprocess
 
 PICTURES, DIM, BITS, QUERIES, POOL, K = 100_000, 1280, 128, 64, 1000, 10
 AT_ONCE, SECONDS, ADDED = 16, 10.0, 64
-# Shares of the catalogue that filters let through: by their codes here, and by asking Milvus for more.
+# Shares of the catalogue that match a filter.
 PASSING = (0.01, 0.2)
 _ROW_BYTES = 700
 _SAME = 1e-4
 
 
 def run(options: Options, say: Say) -> Results:
-    """Fills both with the same catalogue and asks them in turns."""
-    pictures, dim = options.pictures or PICTURES, (options.floats or (DIM,))[0]
+    """Fill both indexes with the same catalogue, and time searches interleaved."""
+    images, dim = options.images or PICTURES, (options.floats or (DIM,))[0]
     bits = (options.bits or (BITS,))[0]
-    results = Results("indexes", {"pictures": pictures, "floats": dim, "bits": bits, "pool": POOL, "k": K})
-    if lack := lack_of_room(options.folder, 3 * pictures * (4 * dim + _ROW_BYTES)):
+    results = Results("indexes", {"pictures": images, "floats": dim, "bits": bits, "pool": POOL, "k": K})
+    if lack := space_shortage(options.folder, 3 * images * (4 * dim + _ROW_BYTES)):
         results.skip("indexes", lack)
         return results
     with ExitStack() as stack:
@@ -63,13 +63,13 @@ def run(options: Options, say: Say) -> Results:
         except ImportError as missing:
             results.skip("milvus", f"{missing.name} is not installed: pip install -e '.[bench]'")
             return results
-        places, made = Places(folder, uri), Made(pictures, dim, bits, TAUGHT)
+        places, made = Places(folder, uri), Made(images, dim, bits, TAUGHT)
         url = stack.enter_context(embedded_postgres(folder))
-        indexes: dict[IndexKind, Asked] = {}
+        indexes: dict[IndexKind, SyncedIndex] = {}
         for kind in ("local", "milvus"):
-            say(f"filling the index {kind} with {pictures:,} made pictures")
+            say(f"filling the index {kind} with {images:,} made pictures")
             database = stack.enter_context(closing(Database(database_for(url, kind))))
-            indexes[kind] = stack.enter_context(closing(filled(results, kind, database, places, made)))
+            indexes[kind] = stack.enter_context(closing(populate(results, kind, database, places, made)))
         say("searching")
         compare(results, indexes, made)
         results.value("local: memory of each process", indexes["local"].index.bytes_in_use / 1e6, "MB")
@@ -78,39 +78,39 @@ def run(options: Options, say: Say) -> Results:
     return results
 
 
-class Asked:
-    """An index behind a follower, as a replica has it."""
+class SyncedIndex:
+    """An index with its synchronisation, as in a replica."""
 
     def __init__(self, follower: Follower, index: Index) -> None:
         self._follower, self.index = follower, index
 
     def close(self) -> None:
-        """Closes the index."""
+        """Close the index."""
         self.index.close()
 
     def search(self, code: Codes, feature: Floats, among: Subset | None = None) -> list[Match]:
-        """Does what a search with both steps does."""
+        """Search with both steps."""
         index = self._follower.current()
         return index.rank(feature, code, index.candidates(code, POOL, None, among), K)
 
     def coarse(self, code: Codes, _feature: Floats) -> object:
-        """Finds the pool."""
+        """Run the coarse search."""
         return self.index.candidates(code, POOL, None, None)
 
     def exhaustive(self, code: Codes, feature: Floats) -> object:
-        """Compares F7 with that of all pictures."""
+        """Rank all images by F7."""
         return self._follower.current().rank_all(feature, code, K, None)
 
 
-def filled(results: Results, kind: IndexKind, database: Database, places: Places, made: Made) -> Asked:
-    """Fills an index, opens it once more as a start does, and notes how long both take."""
+def populate(results: Results, kind: IndexKind, database: Database, places: Places, made: Made) -> SyncedIndex:
+    """Fill an index, reopen it as at a start, and record how long both take."""
     upgrade(database)
     with database.begin() as session:
         generation = generations.adopt(session, _network(made.dim, made.bits), Path("made.json"), index=kind)
     with closing(open_index(database, generation, places)) as index:
         started = time.perf_counter()
-        Filling(database, generation.id, index, made).up_to(made.pictures)
-        results.value(f"{kind}: filling", made.pictures / (time.perf_counter() - started), "a second")
+        Filling(database, generation.id, index, made).up_to(made.images)
+        results.value(f"{kind}: filling", made.images / (time.perf_counter() - started), "a second")
     started = time.perf_counter()
     index = open_index(database, generation, places)
     follower = Follower(database, index, generation.id, made.bits)
@@ -118,40 +118,40 @@ def filled(results: Results, kind: IndexKind, database: Database, places: Places
     results.value(f"{kind}: start", 1000 * (time.perf_counter() - started), "ms")
     if isinstance(index, LocalIndex):
         index.settle()
-    return Asked(follower, index)
+    return SyncedIndex(follower, index)
 
 
-def compare(results: Results, indexes: dict[IndexKind, Asked], made: Made) -> None:
-    """Compares answers, then times both in turns."""
+def compare(results: Results, indexes: dict[IndexKind, SyncedIndex], made: Made) -> None:
+    """Compare results, then time both indexes interleaved."""
     codes, features = made.queries(QUERIES)
     for code, feature in zip(codes[:8], features[:8], strict=True):
-        one, two = (asked.search(code, feature) for asked in indexes.values())
+        one, two = (index.search(code, feature) for index in indexes.values())
         far = [[match.distance for match in matches] for matches in (one, two)]
         np.testing.assert_allclose(far[0], far[1], rtol=_SAME)
     rng = np.random.default_rng(0)
-    some = {share: Subset(np.flatnonzero(rng.random(made.pictures) < share) + 1) for share in PASSING}
+    some = {share: Subset(np.flatnonzero(rng.random(made.images) < share) + 1) for share in PASSING}
     ways: dict[str, Call] = {}
-    for kind, asked in indexes.items():
-        ways[f"{kind}: search"] = _turns(asked.search, codes, features)
+    for kind, index in indexes.items():
+        ways[f"{kind}: search"] = _by_turn(index.search, codes, features)
         for share, among in some.items():
-            ways[f"{kind}: search, {share:.0%} pass"] = _turns(partial(asked.search, among=among), codes, features)
-        ways[f"{kind}: coarse"] = _turns(asked.coarse, codes, features)
-        ways[f"{kind}: exhaustive"] = _turns(asked.exhaustive, codes, features)
-    timings = side_by_side(ways)
+            ways[f"{kind}: search, {share:.0%} pass"] = _by_turn(partial(index.search, among=among), codes, features)
+        ways[f"{kind}: coarse"] = _by_turn(index.coarse, codes, features)
+        ways[f"{kind}: exhaustive"] = _by_turn(index.exhaustive, codes, features)
+    timings = time_interleaved(ways)
     for name, timing in timings.items():
         results.time(name, timing)
     results.ratio("milvus_over_local", timings["milvus: search"].median, timings["local: search"].median)
-    for kind, asked in indexes.items():
-        search = _turns(asked.search, codes, features)
+    for kind, index in indexes.items():
+        search = _by_turn(index.search, codes, features)
         results.value(f"{kind}: searches, {AT_ONCE} at once", rate(search), "a second")
-        slots = 10 * made.pictures + np.arange(ADDED)
+        slots = 10 * made.images + np.arange(ADDED)
         started = time.perf_counter()
-        asked.index.keep(slots, Encoded(codes[:ADDED], features[:ADDED]))
+        index.index.keep(slots, Encoded(codes[:ADDED], features[:ADDED]))
         results.value(f"{kind}: keeping {ADDED} pictures", 1000 * (time.perf_counter() - started), "ms")
 
 
 def rate(search: Call) -> float:
-    """Returns how many searches a second are answered while some are always under way."""
+    """Return searches per second with a constant number of concurrent clients."""
     end, began = time.perf_counter() + SECONDS, time.perf_counter()
 
     def client(number: int) -> int:
@@ -167,7 +167,7 @@ def rate(search: Call) -> float:
 
 @contextmanager
 def milvus(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Yields the address of a Milvus, and the process of one that was started for it.
+    """Yield the address of a Milvus, and its process if it was started here.
 
     Raises:
         ImportError: milvus-lite is not installed.
@@ -175,7 +175,7 @@ def milvus(folder: Path) -> Iterator[tuple[str, Any]]:
     if uri := os.environ.get("LOOKALIKE_MILVUS_URI"):
         yield uri, None
         return
-    # It finds its own version that way.
+    # milvus-lite reads its own version through it.
     warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
     lite = import_module("milvus_lite.server")
     with socket.socket() as free:
@@ -191,15 +191,15 @@ def milvus(folder: Path) -> Iterator[tuple[str, Any]]:
 
 
 def database_for(url: str, name: str) -> str:
-    """Makes an empty database beside another; returns its address."""
+    """Create an empty database on the same server; return its URL."""
     with closing(Database(url)) as database, database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"CREATE DATABASE {name}")
         made = database.engine.url.set(database=name)
     return made.render_as_string(hide_password=False)
 
 
-def _turns(ask: Callable[[Codes, Floats], object], codes: Codes, features: Floats) -> Call:
-    return lambda turn: ask(codes[turn % QUERIES], features[turn % QUERIES])
+def _by_turn(search: Callable[[Codes, Floats], object], codes: Codes, features: Floats) -> Call:
+    return lambda turn: search(codes[turn % QUERIES], features[turn % QUERIES])
 
 
 def _network(dim: int, bits: int) -> CheckpointInfo:

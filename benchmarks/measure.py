@@ -1,7 +1,7 @@
-"""Times calls side by side, and says on what machine.
+"""Interleaved timing of calls, and a description of the machine.
 
-Machines are noisy, so nothing here is an absolute claim: calls that are to be compared take turns in one run, and
-what is reported is their median, with the tenth and the ninetieth percentile as spread.
+Machines are noisy, so absolute times mean little: compared calls alternate in one run, and results are their medians
+with the 10th and 90th percentiles.
 """
 
 import os
@@ -18,7 +18,7 @@ Call = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """How long calls took, in seconds."""
+    """Durations of calls, in seconds."""
 
     median: float
     low: float
@@ -27,30 +27,30 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Timing":
-        """Sums up single measurements."""
+        """Summarise single measurements."""
         low, median, high = np.percentile(seconds, (10, 50, 90)).tolist()
         return cls(median, low, high, len(seconds))
 
 
-def side_by_side(
-    calls: Mapping[str, Call], *, least: int = 15, seconds: float = 2.0, warm_up: int = 2
+def time_interleaved(
+    calls: Mapping[str, Call], *, min_rounds: int = 15, seconds: float = 2.0, warm_up: int = 2
 ) -> dict[str, Timing]:
-    """Times several calls in turns, so that what disturbs the machine disturbs all alike.
+    """Time several calls alternately, so that disturbances affect all alike.
 
     Args:
-        calls: by name; each is given the number of the turn, to choose another query by.
-        least: turns that every call takes part in, however long they last.
-        seconds: a quick call is repeated until it has had so much time.
-        warm_up: turns that are not counted.
+        calls: by name; each gets the round's number, to select a query.
+        min_rounds: minimum number of rounds for every call.
+        seconds: minimum total time of a quick call.
+        warm_up: rounds before the measurement.
     """
     for turn in range(warm_up):
         for call in calls.values():
             call(turn)
     taken: dict[str, list[float]] = {name: [] for name in calls}
     turn = 0
-    while turn < least or any(sum(times) < seconds and turn < least * 50 for times in taken.values()):
+    while turn < min_rounds or any(sum(times) < seconds and turn < min_rounds * 50 for times in taken.values()):
         for name, call in calls.items():
-            if turn < least or sum(taken[name]) < seconds:
+            if turn < min_rounds or sum(taken[name]) < seconds:
                 started = time.perf_counter()
                 call(turn)
                 taken[name].append(time.perf_counter() - started)
@@ -59,22 +59,22 @@ def side_by_side(
 
 
 def read_all(words: np.typing.NDArray[np.uint64]) -> Call:
-    """Returns a call that reads an array `(n,)` once, in one thread and as fast as memory gives it."""
-    # One pass over memory, and hardly any arithmetic: what a scan cannot be faster than.
+    """Return a call that reads an array `(n,)` once, in one thread, at memory bandwidth."""
+    # One pass over memory with hardly any arithmetic: a lower bound for scans.
     return lambda _turn: np.bitwise_or.reduce(words)
 
 
 def cores() -> int:
-    """Returns how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_of(process: int, kind: str = "VmRSS") -> int:
-    """Returns the bytes of memory that a process has, 0 where nobody knows.
+    """Return the bytes of memory of a process, 0 if unknown.
 
     Args:
         process: its id.
-        kind: the kernel's name for what counts: `VmRSS` for all, `RssAnon` without mapped files.
+        kind: the kernel's field: `VmRSS` for all, `RssAnon` without mapped files.
     """
     status = Path(f"/proc/{process}/status")
     lines = status.read_text().splitlines() if status.exists() else []
@@ -82,7 +82,7 @@ def memory_of(process: int, kind: str = "VmRSS") -> int:
 
 
 def machine() -> dict[str, str | int]:
-    """Names the machine: processor, cores, memory, system, Python."""
+    """Describe the machine: processor, cores, memory, system, Python."""
     return {
         "processor": _processor(),
         "cores": cores(),

@@ -1,4 +1,4 @@
-"""What a benchmark found: rows, as a table to read, JSON to keep and a plot to look at."""
+"""Results of a benchmark: rows, shown as a table, written as JSON and plotted."""
 
 import io
 import json
@@ -13,21 +13,21 @@ from rich.table import Table
 
 from benchmarks.measure import Timing, machine
 
-# From here on a table says whole numbers.
+# Numbers from here on are shown without decimals.
 _FOUR_DIGITS = 1000
 
 
 @dataclass(frozen=True)
 class Row:
-    """One finding.
+    """One result.
 
     Attributes:
-        name: what was measured.
-        value: how much; None where it was skipped.
+        name: name of the measurement.
+        value: the result; None if skipped.
         unit: `ms`, `ratio`, `a second`, `bytes`, `recall`, `s`.
-        low, high: tenth and ninetieth percentile, where calls were timed.
-        of: the two sides of a ratio, over and under.
-        skipped: why there is no value.
+        low, high: 10th and 90th percentile of timed calls.
+        of: numerator and denominator of a ratio.
+        skipped: reason for a missing value.
     """
 
     name: str
@@ -41,30 +41,30 @@ class Row:
 
 @dataclass
 class Results:
-    """All rows of one run, in the order in which they were found."""
+    """All rows of one run, in order of measurement."""
 
     benchmark: str
     options: dict[str, Any]
     rows: list[Row] = field(default_factory=list)
 
     def time(self, name: str, timing: Timing) -> None:
-        """Adds what calls took, in milliseconds."""
+        """Add a timing, in milliseconds."""
         self.rows.append(Row(name, timing.median * 1000, "ms", timing.low * 1000, timing.high * 1000))
 
     def value(self, name: str, value: float, unit: str) -> None:
-        """Adds any number."""
+        """Add a number."""
         self.rows.append(Row(name, value, unit))
 
     def ratio(self, name: str, over: float, under: float) -> None:
-        """Adds how many times `over` is `under`, with both sides."""
+        """Add the ratio `over` / `under`, with both numbers."""
         self.rows.append(Row(name, over / under, "ratio", of=(over, under)))
 
     def skip(self, name: str, why: str) -> None:
-        """Adds a row without a value, and says why."""
+        """Add a row without a value, with the reason."""
         self.rows.append(Row(name, None, "", skipped=why))
 
     def show(self) -> None:
-        """Prints the table."""
+        """Print the table."""
         console = Console(highlight=False)
         table = Table("", "value", "unit", "10% … 90%", title=f"{self.benchmark}: {self.options}")
         for row in self.rows:
@@ -79,14 +79,14 @@ class Results:
         console.print(table)
 
     def write(self, path: Path) -> None:
-        """Writes the JSON, and the plot beside it as SVG."""
+        """Write the JSON, and the plot beside it as SVG."""
         path.parent.mkdir(parents=True, exist_ok=True)
         found = {"benchmark": self.benchmark, "machine": machine(), "options": self.options}
         path.write_text(json.dumps({**found, "rows": [asdict(row) for row in self.rows]}, indent=2) + "\n")
         path.with_suffix(".svg").write_text(self.plot())
 
     def plot(self) -> str:
-        """Draws every time, one bar each on a logarithmic scale, its spread as a line."""
+        """Plot all times as bars on a logarithmic scale, with their spread."""
         times = [row for row in self.rows if row.unit == "ms" and row.value]
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": "lookalike", "font.size": 10}):
             figure = Figure(figsize=(8, 0.6 + 0.32 * len(times)), layout="constrained")

@@ -1,8 +1,8 @@
-"""The running server over HTTP, a catalogue of the paper's size in it, beside the bare sum of its work.
+"""Benchmark of the running server over HTTP with a catalogue of the paper's size, against the bare work.
 
-The catalogue is made (rows, codes and F7, no pictures behind them); what is searched with and what is added are
-pictures of the demo as JPEGs, and decoding and encoding them with the same network, in this process and without a
-server, is what the server is compared with. Server and clients share the machine's cores.
+The catalogue is synthetic (rows, codes and F7, no image files). Queries and added images are the demo's, as JPEGs. The
+server is compared with decoding and encoding them by the same network in this process. Server and clients share the
+machine's cores.
 """
 
 import http.client
@@ -34,11 +34,11 @@ from app.search.decode.prepare import InProcess
 from app.search.decode.sandbox import Sandbox
 from app.search.encode.batching import BATCH, BatchingEncoder, open_encoder
 from app.settings import Settings
-from benchmarks.filled import LABELS, Filling
-from benchmarks.made import Made
-from benchmarks.measure import Timing, cores, memory_of, side_by_side
-from benchmarks.options import PAPERS_SIZE, Options, Say, lack_of_room
+from benchmarks.measure import Timing, cores, memory_of, time_interleaved
+from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage
+from benchmarks.populated import LABELS, Filling
 from benchmarks.results import Results
+from benchmarks.synthetic import Made
 from models.checkpoint.info import CheckpointInfo, find, read_info
 
 MODEL, QUERIES, PIXELS = "general", 64, 640
@@ -46,29 +46,29 @@ CLIENTS, SECONDS, ROUNDS = (1, 4, 16), 10.0, 3
 ADDED_AT_ONCE, ADDED = 50, 300
 BOUNDARY = "lookalike-benchmark"
 _ROW_BYTES = 700
-_PATIENCE_S = 300
+_START_TIMEOUT_S = 300
 _CREATED, _OK = 201, 200
 
-Pictures = list[bytes]
+Images = list[bytes]
 
 
 def run(options: Options, say: Say) -> Results:
-    """Fills, starts, measures."""
-    pictures = options.pictures or PAPERS_SIZE
-    results = Results("service", {"pictures": pictures, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
+    """Fill a catalogue, start the server, and measure."""
+    images = options.images or PAPERS_SIZE
+    results = Results("service", {"pictures": images, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
     info = read_info(find(MODEL))
-    if lack := lack_of_room(options.folder, pictures * (4 * info.feature_dim + _ROW_BYTES)):
+    if lack := space_shortage(options.folder, images * (4 * info.feature_dim + _ROW_BYTES)):
         results.skip("service", lack)
         return results
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(dir=options.folder)))
-        # PostgreSQL runs as an account of its own when we are root, and has to get to its data.
+        # When run as root, PostgreSQL has an account of its own, which needs access to the folder.
         folder.chmod(0o755)
         settings = Settings(data_dir=folder, demo="off", model=MODEL)
-        say(f"filling a catalogue with {pictures:,} made pictures")
-        fill(settings, info, pictures)
+        say(f"filling a catalogue with {images:,} made pictures")
+        fill(settings, info, images)
         encoder, _ = open_encoder(find(MODEL), "cpu", "f32", model_cache(settings))
-        bare = Bare(stack.enter_context(closing(encoder)))
+        bare = InProcessBaseline(stack.enter_context(closing(encoder)))
         queries, added = jpegs(QUERIES), jpegs(QUERIES + ADDED)[QUERIES:]
         server = stack.enter_context(serving(settings, results))
         sandbox = stack.enter_context(closing(open_sandbox(settings, info)))
@@ -79,85 +79,85 @@ def run(options: Options, say: Say) -> Results:
         say("adding")
         ingest(results, server, bare, added)
         results.value("memory of the process, besides files", server.memory() / 1e6, "MB")
-        results.value("memory of the codes, a picture", server.codes() / pictures, "bytes")
+        results.value("memory of the codes, a picture", server.codes() / images, "bytes")
     return results
 
 
-def fill(settings: Settings, info: CheckpointInfo, pictures: int) -> None:
-    """Writes a catalogue for the network at hand."""
+def fill(settings: Settings, info: CheckpointInfo, images: int) -> None:
+    """Write a catalogue for the network."""
     with open_database(settings) as database:
         with database.begin() as session:
             generation = generations.adopt(session, info, find(MODEL))
         with closing(open_index(database, generation, places(settings))) as index:
-            made = Made(pictures, info.feature_dim, info.bits)
-            Filling(database, generation.id, index, made).up_to(pictures)
+            made = Made(images, info.feature_dim, info.bits)
+            Filling(database, generation.id, index, made).up_to(images)
 
 
-def jpegs(count: int) -> Pictures:
-    """Returns drawings of the demo as JPEGs, no two the same."""
-    drawn = [picture.image.convert("RGB").resize((PIXELS, PIXELS)) for picture in islice(demo_pictures(), QUERIES)]
+def jpegs(count: int) -> Images:
+    """Return distinct drawings of the demo as JPEGs."""
+    drawn = [drawing.image.convert("RGB").resize((PIXELS, PIXELS)) for drawing in islice(demo_pictures(), QUERIES)]
     made = []
     for number, image in enumerate(islice(cycle(drawn), count)):
         data = io.BytesIO()
-        # A pixel of its own makes every file another picture.
+        # One changed pixel makes every file distinct.
         image.putpixel((number % PIXELS, number // PIXELS), (number % 256, 0, 0))
         image.save(data, "JPEG", quality=85)
         made.append(data.getvalue())
     return made
 
 
-class Bare:
-    """Decoding and encoding alone, as the service does them."""
+class InProcessBaseline:
+    """Decoding and encoding in this process, as the service does them."""
 
     def __init__(self, encoder: BatchingEncoder) -> None:
         self._encoder, self._prepare = encoder, InProcess(encoder.size, encoder.prepare, DecodeLimits())
         self._team = ThreadPoolExecutor(cores())
 
     def one(self, data: bytes) -> object:
-        """Decodes and encodes one picture."""
+        """Decode and encode one image."""
         return self._encoder.encode_one(self._prepare(data).image).result()
 
     def decode(self, data: bytes) -> object:
-        """Decodes and prepares one picture."""
+        """Decode and preprocess one image."""
         return self._prepare(data)
 
-    def many(self, pictures: Pictures) -> object:
-        """Decodes pictures on all cores, then encodes them in batches."""
-        return self._encoder.encode_many([made.image for made in self._team.map(self._prepare, pictures)])
+    def many(self, images: Images) -> object:
+        """Decode images on all cores, then encode them in batches."""
+        return self._encoder.encode_many([made.image for made in self._team.map(self._prepare, images)])
 
-    def encoding(self, pictures: Pictures) -> Callable[[], object]:
-        """Returns a call that encodes pictures that are decoded and prepared already, in batches."""
-        prepared = [self._prepare(data).image for data in pictures]
+    def encoding(self, images: Images) -> Callable[[], object]:
+        """Return a call that encodes images in batches; they are decoded beforehand."""
+        prepared = [self._prepare(data).image for data in images]
         return lambda: self._encoder.encode_many(prepared)
 
 
 class Server:
-    """A running server: where it listens, and what it holds."""
+    """A running server: its port and memory use."""
 
     def __init__(self, port: int, process: "subprocess.Popen[bytes]") -> None:
         self.port, self._process = port, process
 
     def connect(self) -> http.client.HTTPConnection:
-        """Opens a connection that stays open."""
+        """Open a persistent connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
     def codes(self) -> int:
-        """Returns the bytes of memory that the codes take, with their ids and slots."""
+        """Return the bytes of memory of the codes, with their ids and slots."""
         with closing(self.connect()) as connection:
             connection.request("GET", "/stats")
             return int(json.loads(connection.getresponse().read())["bytes"]["codes"])
 
     def memory(self) -> int:
-        """Returns the bytes of memory that are the process's own, without mapped files; 0 where nobody knows."""
+        """Return the process's anonymous memory in bytes, without mapped files; 0 if unknown."""
         return memory_of(self._process.pid, "RssAnon")
 
 
 @contextmanager
 def serving(settings: Settings, results: Results) -> Iterator[Server]:
-    """Starts the server over a data folder; notes how long it takes, and how long the first searches take."""
+    """Start a server on a data folder; record the start time."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -169,7 +169,7 @@ def serving(settings: Settings, results: Results) -> Iterator[Server]:
     )
     try:
         server = Server(port, process)
-        wait_until_ready(server, process, started + _PATIENCE_S)
+        wait_until_ready(server, process, started + _START_TIMEOUT_S)
         results.value("start", time.perf_counter() - started, "s")
         yield server
     finally:
@@ -179,7 +179,7 @@ def serving(settings: Settings, results: Results) -> Iterator[Server]:
 
 
 def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", until: float) -> None:
-    """Asks until the server says that searches can be answered."""
+    """Poll the server until it is ready for searches."""
     while time.perf_counter() < until and process.poll() is None:
         try:
             with closing(server.connect()) as connection:
@@ -188,49 +188,49 @@ def wait_until_ready(server: Server, process: "subprocess.Popen[bytes]", until: 
                     return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError("the server did not start; its log is server.log in the data folder")
+    raise RuntimeError("The server did not start. Its log is server.log in the data folder")
 
 
-def post(connection: http.client.HTTPConnection, path: str, field: str, pictures: Pictures, wanted: int) -> bytes:
-    """Sends pictures as a form and reads the answer."""
+def post(connection: http.client.HTTPConnection, path: str, field: str, images: Images, wanted: int) -> bytes:
+    """Post images as a form; return the response body."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n\r\n'.encode() + data
-        for data in pictures
+        for data in images
     ]
     body = b"\r\n".join(parts) + f"\r\n--{BOUNDARY}--\r\n".encode()
     connection.request("POST", path, body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
     response = connection.getresponse()
     answer = response.read()
     if response.status != wanted:
-        raise RuntimeError(f"{path} answered {response.status}: {answer[:300]!r}")
+        raise RuntimeError(f"{path} returned {response.status}: {answer[:300]!r}")
     return answer
 
 
-def search(results: Results, server: Server, bare: Bare, sandbox: Sandbox, queries: Pictures) -> None:
-    """Measures one client's searches, plain and filtered, beside decoding and encoding the same pictures.
+def search(results: Results, server: Server, bare: InProcessBaseline, sandbox: Sandbox, queries: Images) -> None:
+    """Measure searches of one client, plain and filtered, against decoding and encoding the same images.
 
-    What the sandbox costs a search is what decoding in it takes longer than decoding here.
+    The sandbox's cost for a search is the difference between decoding in it and decoding here.
     """
     with closing(server.connect()) as connection:
 
-        def ask(path: str) -> Callable[[int], object]:
+        def post_search(path: str) -> Callable[[int], object]:
             return lambda turn: post(connection, path, "image", [queries[turn % QUERIES]], _OK)
 
         firsts = []
         for turn in range(10):
             began = time.perf_counter()
-            ask("/search")(turn)
+            post_search("/search")(turn)
             firsts.append(1000 * (time.perf_counter() - began))
         results.value("first search", firsts[0], "ms")
         results.value("tenth search", firsts[-1], "ms")
         ways = {
-            "POST /search": ask("/search"),
+            "POST /search": post_search("/search"),
             "bare decode and encode": lambda turn: bare.one(queries[turn % QUERIES]),
             "decode in the sandbox": lambda turn: sandbox(queries[turn % QUERIES]),
             "decode without it": lambda turn: bare.decode(queries[turn % QUERIES]),
         }
-        ways |= {f"POST /search, {name}": ask(f"/search?label={quote(name)}") for name in LABELS}
-        timings = side_by_side(ways, seconds=6.0)
+        ways |= {f"POST /search, {name}": post_search(f"/search?label={quote(name)}") for name in LABELS}
+        timings = time_interleaved(ways, seconds=6.0)
     for name, timing in timings.items():
         results.time(name, timing)
     plain = timings["POST /search"].median
@@ -241,10 +241,10 @@ def search(results: Results, server: Server, bare: Bare, sandbox: Sandbox, queri
         results.ratio(f"filtered_over_plain, {name}", timings[f"POST /search, {name}"].median, plain)
 
 
-def throughput(results: Results, server: Server, bare: Bare, queries: Pictures) -> None:
-    """Measures how many searches a second several clients get, in turns with bare work on the same cores, in batches.
+def throughput(results: Results, server: Server, bare: InProcessBaseline, queries: Images) -> None:
+    """Measure searches per second of several clients, interleaved with bare work in batches on the same cores.
 
-    The bare work is encoding, and encoding with the decoding that must go before it.
+    The bare work is encoding alone, and decoding with encoding.
     """
     encoding = bare.encoding(queries)
     encoded: list[float] = []
@@ -254,7 +254,7 @@ def throughput(results: Results, server: Server, bare: Bare, queries: Pictures) 
         encoded.append(rate(encoding, len(queries), SECONDS / 2))
         decoded.append(rate(lambda: bare.many(queries), len(queries), SECONDS / 2))
         for clients in CLIENTS:
-            taken[clients] += storm(server, queries, clients, SECONDS)
+            taken[clients] += load_test(server, queries, clients, SECONDS)
     for clients, seconds in taken.items():
         name = f"POST /search, {clients} at once"
         p95, p99 = np.percentile(seconds, (95, 99)).tolist()
@@ -269,8 +269,8 @@ def throughput(results: Results, server: Server, bare: Bare, queries: Pictures) 
     results.ratio("throughput_over_decode_and_encode", most, float(np.median(decoded)))
 
 
-def storm(server: Server, queries: Pictures, clients: int, seconds: float) -> list[float]:
-    """Lets clients search one picture after another, each on its own connection; returns what each search took."""
+def load_test(server: Server, queries: Images, clients: int, seconds: float) -> list[float]:
+    """Run clients that search one image after another, each on its own connection; return all latencies."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
 
@@ -290,25 +290,25 @@ def storm(server: Server, queries: Pictures, clients: int, seconds: float) -> li
     return taken
 
 
-def rate(call: Callable[[], object], pictures: int, seconds: float) -> float:
-    """Returns how many pictures a second a call does that does some at once."""
+def rate(call: Callable[[], object], images: int, seconds: float) -> float:
+    """Return images per second of a call that processes several at once."""
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         call()
-        done += pictures
+        done += images
     return done / (time.perf_counter() - began)
 
 
-def ingest(results: Results, server: Server, bare: Bare, pictures: Pictures) -> None:
-    """Measures adding pictures that are new, beside decoding and encoding them."""
-    requests = [pictures[first : first + ADDED_AT_ONCE] for first in range(0, len(pictures), ADDED_AT_ONCE)]
+def ingest(results: Results, server: Server, bare: InProcessBaseline, images: Images) -> None:
+    """Measure adding new images, against decoding and encoding them."""
+    requests = [images[first : first + ADDED_AT_ONCE] for first in range(0, len(images), ADDED_AT_ONCE)]
     with closing(server.connect()) as connection:
-        timings = side_by_side(
+        timings = time_interleaved(
             {
                 "POST /index, 50 pictures": lambda turn: post(connection, "/index", "images", requests[turn], _CREATED),
                 "bare decode and encode, 50 pictures": lambda turn: bare.many(requests[turn]),
             },
-            least=len(requests),
+            min_rounds=len(requests),
             seconds=0,
             warm_up=0,
         )

@@ -1,11 +1,10 @@
-"""Precision@k of a running service: pictures of one labelled folder search among those of another.
+"""Measure precision@k of a running service: images of one labelled folder search among those of another.
 
     lookalike serve --data-dir /tmp/precision --port 8100       (with LOOKALIKE_DEMO=off)
     python -m benchmarks.service_precision http://127.0.0.1:8100 DIR/train DIR/test
 
-Puts the first folder into the catalogue (again is harmless: what is there stays), searches with every picture of
-the second in each mode, and prints the share of results whose label is the query's, with the time a search took.
-Knows nothing of the service but its HTTP interface.
+It adds the first folder to the catalogue (existing images are kept), searches with every image of the second in each
+mode, and prints the share of results with the query's label, and the time of a search. It uses the HTTP API only.
 """
 
 import argparse
@@ -21,7 +20,7 @@ BATCH = 50
 
 
 def main() -> None:
-    """Indexes, searches, prints."""
+    """Index, search and print."""
     options = arguments()
     with httpx.Client(base_url=options.url, timeout=300) as client:
         index(client, options.catalogue)
@@ -31,17 +30,17 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """Reads the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("url", help="address of the service")
-    parser.add_argument("catalogue", type=Path, help="folder of labelled folders to search among")
-    parser.add_argument("queries", type=Path, help="folder of labelled folders to search with")
+    parser.add_argument("url", help="URL of the service")
+    parser.add_argument("catalogue", type=Path, help="labelled folder for the catalogue")
+    parser.add_argument("queries", type=Path, help="labelled folder of queries")
     parser.add_argument("-k", type=int, default=10)
     return parser.parse_args()
 
 
 def index(client: httpx.Client, folder: Path) -> None:
-    """Puts the pictures of a labelled folder into the catalogue."""
+    """Add the images of a labelled folder to the catalogue."""
     paths, started = sorted(folder.glob("*/*")), time.perf_counter()
     for first in range(0, len(paths), BATCH):
         some = paths[first : first + BATCH]
@@ -49,11 +48,11 @@ def index(client: httpx.Client, folder: Path) -> None:
         files = [("images", (path.name, path.read_bytes())) for path in some]
         client.post("/index", data={"metadata": json.dumps(about)}, files=files).raise_for_status()
     seconds = time.perf_counter() - started
-    print(f"{len(paths)} pictures indexed in {seconds:.1f} s, {len(paths) / seconds:.0f} a second")
+    print(f"{len(paths)} images indexed in {seconds:.1f} s, {len(paths) / seconds:.0f} per second")
 
 
 def measure(client: httpx.Client, folder: Path, mode: str, k: int) -> tuple[float, float]:
-    """Returns the mean precision@k of all pictures of a folder, and the median milliseconds of a search."""
+    """Return the mean precision@k over all images of a folder, and the median milliseconds of a search."""
     shares, times = [], []
     for path in sorted(folder.glob("*/*")):
         answer = client.post("/search", params={"mode": mode, "k": k}, files={"image": path.read_bytes()})

@@ -1,1 +1,1 @@
-"""Lookalike's networks: from an image to its code and feature vector. Independent of the service."""
+"""The hashing networks: from an image to its binary code and feature vector. Independent of the service."""

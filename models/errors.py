@@ -1,21 +1,21 @@
-"""What can go wrong with networks and their data, as exceptions whose text says what to do."""
+"""Exceptions of `models`. Their messages say what is wrong and what to do."""
 
 
 class ModelError(Exception):
-    """Base of everything that `models` raises on purpose."""
+    """Base class of all exceptions that `models` raises deliberately."""
 
 
 class CheckpointError(ModelError):
-    """A checkpoint is missing, damaged, or its parts disagree."""
+    """A checkpoint is missing, damaged or inconsistent."""
 
 
 class DatasetError(ModelError):
-    """A folder cannot be used as a data set."""
+    """A folder is not usable as a data set."""
 
 
 class RecipeError(ModelError):
-    """A network cannot be made or trained as it was asked for."""
+    """A training or network configuration is invalid."""
 
 
 class WeightsUnavailableError(ModelError):
-    """ImageNet weights are neither on this machine nor to be fetched."""
+    """ImageNet weights are neither installed nor downloadable."""

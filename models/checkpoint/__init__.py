@@ -1,1 +1,1 @@
-"""Checkpoints: weights, description, calibration."""
+"""Checkpoints: weights, metadata, calibration."""

@@ -1,6 +1,6 @@
-"""What a network's distances mean (`similarity.py`), found out on pictures of labels or, without, on views of pictures.
+"""Calibrate a checkpoint's similarity (`similarity.py`) on labelled images, or on augmented views of unlabelled ones.
 
-Run it as `lookalike calibrate CHECKPOINT DIR`. Codes and F7 stay as they are, and so does the fingerprint.
+Run it as `lookalike calibrate CHECKPOINT DIR`. Codes, F7 and the fingerprint stay as they are.
 """
 
 from dataclasses import replace
@@ -16,23 +16,23 @@ from models.checkpoint.files import load
 from models.checkpoint.info import find, write_info
 from models.checkpoint.similarity import Similarity, calibrate
 from models.data.augment import augment
-from models.data.dataset import TEST, TRAIN, LabelledFiles, Loaded, load_pictures, read_splits, read_unlabelled
+from models.data.dataset import TEST, TRAIN, LabelledFiles, LoadedImages, load_images, read_splits, read_unlabelled
 from models.errors import DatasetError
 from models.network.codes import Floats
 from models.network.encode import BATCH, Encode, encoder
 from models.network.latent_hash_net import LatentHashNet
 
-# More pictures than this change little. Those whose views are taken are read a little larger, to cut from.
-_MOST, _LARGER = 2000, 1.25
+# More images than this change little. Images for views are decoded a little larger, as a margin for cropping.
+_MAX_IMAGES, _UPSCALE = 2000, 1.25
 
 
 def recalibrate(checkpoint: str | Path, folder: Path, *, views: bool = False) -> Similarity:
-    """Calibrates a checkpoint and writes the result into its JSON.
+    """Calibrate a checkpoint and write the result into its JSON.
 
     Args:
-        checkpoint: the name of one that ships, or a path.
-        folder: `DIR/test/CLASS/FILE` or `DIR/CLASS/FILE`, not what it was trained on; with `views` any pictures.
-        views: whether two views of one picture belong together, rather than two pictures of one label.
+        checkpoint: the name of a pretrained one, or a path.
+        folder: `DIR/test/CLASS/FILE` or `DIR/CLASS/FILE`, not the training data; with `views` any images.
+        views: two views of one image are a positive pair, instead of two images of one label.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
@@ -40,56 +40,56 @@ def recalibrate(checkpoint: str | Path, folder: Path, *, views: bool = False) ->
     """
     network, info = load(checkpoint)
     if views:
-        found = on_views(network, read_unlabelled(folder, _MOST, 0))
+        found = calibrate_on_views(network, read_unlabelled(folder, _MAX_IMAGES, 0))
     else:
         splits = read_splits(folder)
-        found = on_labels(network, splits.get(TEST, splits[TRAIN]))
+        found = calibrate_on_labels(network, splits.get(TEST, splits[TRAIN]))
     if found is None:
-        raise DatasetError(f"{folder} holds no two pictures that belong together, or none that do not.")
+        raise DatasetError(f"{folder} needs two images of one label and images of another label.")
     write_info(replace(info, similarity=found), find(checkpoint))
     return found
 
 
-def on_labels(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
-    """Calibrates a network: two pictures of one label belong together."""
-    loaded = load_pictures(_some(files), network.preprocess)
-    return on_loaded(encoder(network, 2 * len(loaded.labels)), loaded)
+def calibrate_on_labels(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
+    """Calibrate a network on labelled files; two images of one label are a positive pair."""
+    loaded = load_images(_sample(files), network.preprocess)
+    return calibrate_on_images(encoder(network, 2 * len(loaded.labels)), loaded)
 
 
-def on_loaded(run: Encode, loaded: Loaded) -> Similarity | None:
-    """Calibrates a network on pictures in memory, of the size that it reads: those of one label belong together."""
-    codes, features = run(loaded.pictures)
-    return calibrate(codes, features, loaded.labels, "one label", _of_copies(run, loaded.pictures, features))
+def calibrate_on_images(run: Encode, loaded: LoadedImages) -> Similarity | None:
+    """Calibrate a network on preprocessed images in memory; two images of one label are a positive pair."""
+    codes, features = run(loaded.images)
+    return calibrate(codes, features, loaded.labels, "one label", _copy_distance(run, loaded.images, features))
 
 
-def on_views(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
-    """Calibrates a network without labels: a picture and a cut of it in other light belong together."""
+def calibrate_on_views(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
+    """Calibrate a network without labels; an image and an augmented view of it are a positive pair."""
     size = network.preprocess.size
-    whole = load_pictures(_some(files), replace(network.preprocess, size=round(size * _LARGER)))
+    whole = load_images(_sample(files), replace(network.preprocess, size=round(size * _UPSCALE)))
     generator = torch.Generator().manual_seed(0)
     views = [
-        augment(torch.from_numpy(whole.pictures[first : first + BATCH]), size, generator)
+        augment(torch.from_numpy(whole.images[first : first + BATCH]), size, generator)
         for first in range(0, len(whole.labels), BATCH)
     ]
-    same = whole.resized(size).pictures
-    pictures = np.concatenate([same, torch.cat(views).round().to(torch.uint8).numpy()])
-    run = encoder(network, len(pictures))
-    codes, features = run(pictures)
-    copies = _of_copies(run, same, features[: len(same)])
+    same = whole.resized(size).images
+    images = np.concatenate([same, torch.cat(views).round().to(torch.uint8).numpy()])
+    run = encoder(network, len(images))
+    codes, features = run(images)
+    copies = _copy_distance(run, same, features[: len(same)])
     return calibrate(codes, features, np.tile(np.arange(len(same)), 2), "two views", copies)
 
 
-def _of_copies(run: Encode, pictures: NDArray[np.uint8], features: Floats) -> float:
-    """Returns how far apart pictures `(n, size, size, 3)` and copies of them are, but for the farthest twentieth."""
-    _, copied = run(np.stack([_saved_anew(picture) for picture in pictures]))
+def _copy_distance(run: Encode, images: NDArray[np.uint8], features: Floats) -> float:
+    """Return the 95th percentile of the F7 distance between images `(n, size, size, 3)` and JPEG copies of them."""
+    _, copied = run(np.stack([_recompressed(image) for image in images]))
     return float(np.percentile(np.linalg.norm(copied - features, axis=1), 95))
 
 
-def _saved_anew(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _recompressed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     saved = BytesIO()
-    Image.fromarray(picture).save(saved, "JPEG", quality=75)
+    Image.fromarray(image).save(saved, "JPEG", quality=75)
     return np.asarray(Image.open(saved))
 
 
-def _some(files: LabelledFiles) -> LabelledFiles:
-    return files.subset(np.random.default_rng(0).permutation(len(files))[:_MOST])
+def _sample(files: LabelledFiles) -> LabelledFiles:
+    return files.subset(np.random.default_rng(0).permutation(len(files))[:_MAX_IMAGES])

@@ -1,4 +1,4 @@
-"""A checkpoint: a network's weights, and beside them everything needed to use them (`models/checkpoint/info.py`)."""
+"""Save and load checkpoints: weights, and the JSON that describes them (`models/checkpoint/info.py`)."""
 
 import os
 from dataclasses import replace
@@ -15,7 +15,7 @@ from models.network.latent_hash_net import LatentHashNet
 
 
 def describe(network: LatentHashNet, name: str, classes: tuple[str, ...]) -> CheckpointInfo:
-    """Reads off a network what its checkpoint has to say; training, metrics and fingerprint come later."""
+    """Build a checkpoint's info from a network, without training, metrics and fingerprint."""
     return CheckpointInfo(
         name=name,
         backbone=network.backbone_name,
@@ -28,16 +28,16 @@ def describe(network: LatentHashNet, name: str, classes: tuple[str, ...]) -> Che
 
 
 def save(network: LatentHashNet, info: CheckpointInfo, folder: Path) -> CheckpointInfo:
-    """Writes the checkpoint `info.name` into `folder`, weights as float16; returns `info` with its fingerprint.
+    """Write the checkpoint `info.name` into `folder`, weights as float16; return `info` with its fingerprint.
 
-    The JSON comes last, by an atomic rename: a checkpoint without one is not there.
+    The JSON is written last, by an atomic rename; weights without JSON are not a checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: _compact(value) for name, value in network.state_dict().items()}
     info = replace(info, fingerprint=fingerprint(info, {name: value.numpy() for name, value in weights.items()}))
     target, temporary = folder / f"{info.name}.safetensors", folder / f"{info.name}.safetensors.tmp"
     save_file(weights, temporary)
-    # safetensors makes files that only their owner can read; others may run what we installed.
+    # safetensors creates files with mode 0600; other users may run the service.
     temporary.chmod(0o644)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
@@ -47,27 +47,27 @@ def save(network: LatentHashNet, info: CheckpointInfo, folder: Path) -> Checkpoi
 
 
 def load(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
-    """Rebuilds a network from a checkpoint.
+    """Load a network from a checkpoint.
 
     Args:
-        checkpoint: the name of one that ships, or the path of its JSON or safetensors file.
+        checkpoint: the name of a pretrained one, or the path of its JSON or safetensors file.
 
     Returns:
-        The network in evaluation mode with float32 weights, and what its checkpoint says.
+        The network in evaluation mode with float32 weights, and the checkpoint's info.
 
     Raises:
-        CheckpointError: it is missing, damaged, or its parts disagree.
+        CheckpointError: it is missing, damaged or inconsistent.
     """
     path = find(checkpoint)
     info = read_info(path)
     if info.backbone not in list(BACKBONES):
-        raise CheckpointError(f"{path}: there is no backbone {info.backbone}; known: {', '.join(BACKBONES)}.")
+        raise CheckpointError(f"{path}: unknown backbone {info.backbone}. This version has {', '.join(BACKBONES)}.")
     weights = {name: torch.from_numpy(value) for name, value in read_weights(path, info).items()}
     network = LatentHashNet(info.backbone, info.bits, len(info.classes), info.preprocess, info.feature_norm)
     try:
-        network.load_state_dict({name: value.to(_dtype_in_use(value)) for name, value in weights.items()})
+        network.load_state_dict({name: value.to(_runtime_dtype(value)) for name, value in weights.items()})
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: the weights do not fit a {info.backbone}: {error}") from error
+        raise CheckpointError(f"{path}: the weights do not match the backbone {info.backbone}: {error}") from error
     return network.eval(), info
 
 
@@ -76,5 +76,5 @@ def _compact(value: Tensor) -> Tensor:
     return value.to(torch.float16) if value.is_floating_point() else value
 
 
-def _dtype_in_use(value: Tensor) -> torch.dtype:
+def _runtime_dtype(value: Tensor) -> torch.dtype:
     return torch.float32 if value.is_floating_point() else value.dtype

@@ -1,8 +1,7 @@
-"""What a checkpoint says of itself: `NAME.json`, and the weights beside it as they lie on disk. Needs no torch.
+"""Checkpoint metadata (`NAME.json`) and raw weights on disk. Needs no torch.
 
-The JSON says how to rebuild the network, prepare its pictures and compare its vectors, what it was trained on and
-how well it did, and carries the fingerprint of all that decides a code. Weights are safetensors, because opening a
-checkpoint must never run code.
+The JSON has the network's architecture, preprocessing, similarity curves, training and metrics, and the fingerprint of
+everything that determines a code. Weights are safetensors, because opening a checkpoint must never run code.
 """
 
 import hashlib
@@ -30,20 +29,20 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint says of itself.
+    """Metadata of a checkpoint.
 
     Attributes:
-        name: what people call it; the stem of its files.
-        backbone: a name of `models.network.backbones.BACKBONES`.
+        name: the checkpoint's name; the stem of its files.
+        backbone: a key of `models.network.backbones.BACKBONES`.
         bits: units in the latent layer.
         feature_dim: floats in F7.
-        feature_norm: whether the fine step compares F7 as it is (`raw`, the paper) or at length one (`unit`).
-        classes: the names of the classes it was trained on, in the order of F8; empty if it has none.
-        preprocess: how pictures are prepared.
-        pool: candidates that the coarse step keeps unless a search says otherwise.
-        similarity: what its distances mean; None where that was never calibrated.
-        training: the data and the recipe.
-        metrics: what was measured, and on what.
+        feature_norm: F7 in the fine search: unchanged (`raw`, the paper) or scaled to unit length (`unit`).
+        classes: names of the training classes, in the order of F8; empty without labels.
+        preprocess: preprocessing of images.
+        pool: default number of candidates of the coarse search.
+        similarity: calibration of its distances; None if not calibrated.
+        training: training data and configuration.
+        metrics: measurements, and the data they were measured on.
         fingerprint: 16 hexadecimal digits of SHA-256 over weights, preprocessing, bits and norm.
     """
 
@@ -62,7 +61,7 @@ class CheckpointInfo:
 
 
 def write_info(info: CheckpointInfo, target: Path) -> None:
-    """Writes a checkpoint's JSON, replacing the one that is there."""
+    """Write a checkpoint's JSON atomically, replacing an existing one."""
     temporary = target.with_suffix(".json.tmp")
     with temporary.open("w") as file:
         json.dump({"format": FORMAT, **asdict(info)}, file, indent=2)
@@ -73,50 +72,50 @@ def write_info(info: CheckpointInfo, target: Path) -> None:
 
 
 def find(checkpoint: str | Path) -> Path:
-    """Returns the path of a checkpoint's JSON."""
+    """Return the path of a checkpoint's JSON, by path or by the name of a pretrained one."""
     given = Path(checkpoint)
     beside = [given.with_suffix(".json")] if given.suffix in {".json", ".safetensors"} else []
     for path in (*beside, Path(f"{given}.json"), PRETRAINED / f"{checkpoint}.json"):
         if path.is_file():
             return path
     names = ", ".join(pretrained_names())
-    raise CheckpointError(f"There is no checkpoint {checkpoint}. Give a path, or one that ships: {names}.")
+    raise CheckpointError(f"There is no checkpoint {checkpoint}. Give a path or a pretrained network's name: {names}.")
 
 
 def pretrained_names() -> list[str]:
-    """Names the checkpoints that ship."""
+    """List the names of the pretrained checkpoints in the package."""
     return sorted(path.stem for path in PRETRAINED.glob("*.json"))
 
 
 def read_info(path: Path) -> CheckpointInfo:
-    """Reads a checkpoint's JSON."""
+    """Read a checkpoint's JSON."""
     try:
         raw = json.loads(path.read_text())
         if raw.pop("format") != FORMAT:
-            raise CheckpointError(f"{path} was written in another format than {FORMAT}, which this version reads.")
+            raise CheckpointError(f"{path}: unknown format. This version reads format {FORMAT}.")
         preprocess = raw.pop("preprocess")
         mean, std = tuple(preprocess.pop("mean")), tuple(preprocess.pop("std"))
         return CheckpointInfo(
             preprocess=Preprocess(mean=mean, std=std, **preprocess),
             classes=tuple(raw.pop("classes")),
-            similarity=_similarity(raw.pop("similarity", None)),
+            similarity=_parse_similarity(raw.pop("similarity", None)),
             **raw,
         )
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint's description: {error!r}") from error
+        raise CheckpointError(f"{path} is not a checkpoint's JSON: {error!r}") from error
 
 
-def _similarity(raw: dict[str, Any] | None) -> Similarity | None:
+def _parse_similarity(raw: dict[str, Any] | None) -> Similarity | None:
     if raw is None:
         return None
     return Similarity(raw["pairs"], Curve(**raw["features"]), Curve(**raw["codes"]), raw["copies"], raw["error"])
 
 
 def read_weights(path: Path, info: CheckpointInfo) -> Weights:
-    """Reads the weights beside a JSON, as they lie there, and finds out whether they are the ones it speaks of.
+    """Read the weights beside a checkpoint's JSON in their stored dtype, and verify shapes and fingerprint.
 
     Raises:
-        CheckpointError: they are missing, damaged, or others.
+        CheckpointError: they are missing, damaged, or belong to another checkpoint.
     """
     weights_path = path.with_suffix(".safetensors")
     try:
@@ -129,17 +128,17 @@ def read_weights(path: Path, info: CheckpointInfo) -> Weights:
     for name, shape in expected.items():
         found = weights[name].shape if name in weights else None
         if found != shape:
-            raise CheckpointError(f"{path}: {name} should be {shape} by the JSON, and is {found} in the weights.")
+            raise CheckpointError(f"{path}: {name} has the shape {shape} in the JSON and {found} in the weights.")
     if info.fingerprint != fingerprint(info, weights):
         raise CheckpointError(
-            f"{path}: the fingerprint does not fit the weights and preprocessing beside it. "
-            "One of the two files was changed or comes from another checkpoint."
+            f"{path}: the fingerprint does not match the weights and preprocessing. "
+            "One of the two files was changed or belongs to another checkpoint."
         )
     return weights
 
 
 def fingerprint(info: CheckpointInfo, weights: Weights) -> str:
-    """Identifies everything that decides a code or a distance: 16 hexadecimal digits."""
+    """Compute the fingerprint of everything that determines a code or a distance: 16 hexadecimal digits."""
     use = {"bits": info.bits, "norm": info.feature_norm, "preprocess": asdict(info.preprocess)}
     digest = hashlib.sha256(json.dumps([info.backbone, use], sort_keys=True).encode())
     for name in sorted(weights):

@@ -1,1 +1,1 @@
-"""The paper's baselines and ours on the same features."""
+"""Comparison of the paper's baselines and its method on the same features."""

@@ -1,8 +1,7 @@
-"""The paper's comparison on one's own pictures: its method beside those that it was measured against.
+"""Compare the paper's method with its baselines on a labelled or unlabelled folder.
 
-Run it as `lookalike compare DIR --out FOLDER`. One network makes F7 of all pictures once, and every method learns from
-those of `train` and is asked with those of `test`. Methods stand in `models/baselines/`, how they are measured in
-`compare_measure.py`, and how results are shown in `compare_page.py`.
+Run it as `lookalike compare DIR --out FOLDER`. One network computes F7 of all images once; every method is fitted on
+`train` and queried with `test`. Methods are in `baselines/`, measures in `measure.py`, the report in `page.py`.
 """
 
 import time
@@ -15,40 +14,40 @@ from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo
 from models.comparison import page as compare_page
 from models.comparison.baselines.kinds import KINDS
-from models.comparison.data import Files, Side, encoded, read_files, relevant_pictures
+from models.comparison.data import EncodedSplit, Files, encoded, read_files, relevant_images
 from models.comparison.measure import Comparison
-from models.comparison.unfinished import Unfinished, identity
+from models.comparison.resume_file import ResumeFile, identity
 from models.errors import RecipeError
-from models.evaluation.encode_files import ready
+from models.evaluation.encode_files import prepare_for_inference
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
 from models.reports import report
 
 Progress = Callable[[str, int, int], None]
-# A network, and what its checkpoint says of it.
-Loaded = tuple[LatentHashNet, CheckpointInfo]
-# The paper's plots are of 48 bits.
-PLOTTED, MOST_BITS = 48, 1024
+# A network and its checkpoint's info.
+LoadedNetwork = tuple[LatentHashNet, CheckpointInfo]
+# Code length of the paper's plots, and maximum code length.
+PLOTTED_BITS, MAX_BITS = 48, 1024
 UNFINISHED = "unfinished.json"
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
-    """Reports nothing."""
+    """Discard progress."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What to compare, and on what.
+    """Configuration of a comparison.
 
     Attributes:
-        methods: names of `models.comparison.baselines.kinds.KINDS`.
-        bits: how long codes are.
-        network: whose F7 all methods read: a checkpoint by name or path.
-        size: side of the pictures that it reads, in pixels; None for its own.
-        trained: checkpoints that `lookalike train` made, to stand in the table with their own codes.
-        growth: whether to time learning from more and more pictures.
-        keep: where encodings are kept; None for the folder of the results.
-        seed: where all randomness starts.
+        methods: keys of `models.comparison.baselines.kinds.KINDS`.
+        bits: code lengths.
+        network: checkpoint whose F7 all methods use, by name or path.
+        size: input side in pixels; None for the network's own.
+        trained: checkpoints to compare with their own codes, by name or path.
+        growth: also time fitting on growing numbers of images.
+        keep: folder for cached encodings; None for the output folder.
+        seed: random seed.
     """
 
     methods: tuple[str, ...] = tuple(KINDS)
@@ -62,84 +61,85 @@ class Choices:
 
 
 def compare(folder: Path, out: Path, choices: Choices, progress: Progress = silent) -> dict[str, Any]:
-    """Measures methods on a folder of pictures and writes `metrics.json`, plots and `report.html` into `out`.
+    """Measure methods on a folder of images; write `metrics.json`, plots and `report.html` into `out`.
 
     Args:
         folder: `DIR/train/CLASS/FILE` and `DIR/test/CLASS/FILE`, `DIR/CLASS/FILE`, or without labels `DIR/FILE`.
-        out: a folder to be.
-        choices: what to compare.
-        progress: hears what is done, how much of it, and of how much.
+        out: output folder; created if missing.
+        choices: configuration.
+        progress: called with the current step, the number done, and the total.
 
     Returns:
-        What `metrics.json` holds.
+        The content of `metrics.json`.
 
     Raises:
-        RecipeError: the choices make no sense.
+        RecipeError: the configuration is invalid.
         CheckpointError: a network cannot be used.
         DatasetError: the folder cannot be used.
-        ModelError: `out`, or where encodings are kept, cannot be written to.
+        ModelError: `out` or the folder for encodings is not writable.
     """
     begun = time.monotonic()
     require_known(choices)
     network, *trained = (load(checkpoint) for checkpoint in (choices.network, *choices.trained))
     keep = choices.keep or out
-    for place in (out, keep):
-        report.require_writable(place)
+    for output_folder in (out, keep):
+        report.require_writable(output_folder)
     files = read_files(folder, choices.seed)
-    info, database, queries = seen_by(network, choices.size, files, keep, progress)
-    relevant = relevant_pictures(database, queries, files.labelled)
-    unfinished = Unfinished(out / UNFINISHED, identity(database, queries, labelled=files.labelled, seed=choices.seed))
+    info, database, queries = encode_with(network, choices.size, files, keep, progress)
+    relevant = relevant_images(database, queries, files.labelled)
+    unfinished = ResumeFile(out / UNFINISHED, identity(database, queries, labelled=files.labelled, seed=choices.seed))
     comparison = Comparison(database, queries, relevant, unfinished, labelled=files.labelled, seed=choices.seed)
     encoding = time.monotonic() - begun
-    plotted = PLOTTED if PLOTTED in choices.bits else max(choices.bits)
+    plotted = PLOTTED_BITS if PLOTTED_BITS in choices.bits else max(choices.bits)
     methods = {
-        name: comparison.method(name, choices.bits, at(progress, f"{name}, {{}} bits")) for name in choices.methods
+        name: comparison.method(name, choices.bits, progress_for(progress, f"{name}, {{}} bits"))
+        for name in choices.methods
     }
-    growth = grown(comparison, choices, plotted, progress)
+    growth = measure_growth(comparison, choices, plotted, progress)
     for other in trained:
-        own, searched, asking = seen_by(other, None, files, keep, progress)
-        methods[f"network {own.name}"] = end_to_end(own, comparison, searched, asking)
+        own, own_database, own_queries = encode_with(other, None, files, keep, progress)
+        methods[f"network {own.name}"] = measure_network(own, comparison, own_database, own_queries)
     found: dict[str, Any] = {
         "methods": methods,
         "bits": list(choices.bits),
         "plotted_bits": plotted,
         "growth": growth,
-        "network": about(info, choices.size),
-        "data": data(folder, files, database, queries),
+        "network": describe_network(info, choices.size),
+        "data": describe_data(folder, files, database, queries),
         "seed": choices.seed,
         "seconds": {"encoding": encoding, "total": time.monotonic() - begun},
     }
     compare_page.write(found, out)
-    unfinished.done()
+    unfinished.delete()
     return found
 
 
 def require_known(choices: Choices) -> None:
-    """Finds out before the work whether it can be done.
+    """Check the configuration before the work.
 
     Raises:
-        RecipeError: a method is unknown, or there can be no codes so long.
+        RecipeError: a method is unknown, or a code length is out of range.
     """
-    if odd := [name for name in choices.methods if name not in KINDS]:
-        raise RecipeError(f"There is no method {', '.join(odd)}; there are {', '.join(KINDS)}.")
-    if not choices.methods or not choices.bits or not all(1 <= bits <= MOST_BITS for bits in choices.bits):
-        raise RecipeError(f"Compare one method or more, with codes of 1 to {MOST_BITS} bits.")
+    if unknown := [name for name in choices.methods if name not in KINDS]:
+        raise RecipeError(f"Unknown method {', '.join(unknown)}. Choose from {', '.join(KINDS)}.")
+    if not choices.methods or not choices.bits or not all(1 <= bits <= MAX_BITS for bits in choices.bits):
+        raise RecipeError(f"Choose at least one method, and codes of 1 to {MAX_BITS} bits.")
 
 
-def seen_by(
-    loaded: Loaded, size: int | None, files: Files, keep: Path, progress: Progress
-) -> tuple[CheckpointInfo, Side, Side]:
-    """Returns what a network makes of the database and of the queries.
+def encode_with(
+    loaded: LoadedNetwork, size: int | None, files: Files, keep: Path, progress: Progress
+) -> tuple[CheckpointInfo, EncodedSplit, EncodedSplit]:
+    """Encode database and queries with a network.
 
     Raises:
-        RecipeError: it cannot read pictures so small.
+        RecipeError: the input size is too small for it.
     """
     network, info = loaded
     if size is not None:
         if size < (smallest := BACKBONES[info.backbone].smallest):
-            raise RecipeError(f"{info.backbone} reads pictures of {smallest} pixels or more, not {size}.")
+            raise RecipeError(f"Image size {size}: {info.backbone} needs {smallest} pixels or more.")
         network.preprocess = replace(network.preprocess, size=size)
-    ready(network)
+    prepare_for_inference(network)
     database, queries = (
         encoded(some, network, info.fingerprint, keep, lambda *done: progress(f"{info.name}: encoding", *done))
         for some in (files.database, files.queries)
@@ -147,17 +147,22 @@ def seen_by(
     return info, database, queries
 
 
-def grown(comparison: Comparison, choices: Choices, bits: int, progress: Progress) -> dict[str, Any]:
-    """Times learning from more and more pictures, by method; those that learn from no labels cost next to nothing."""
+def measure_growth(comparison: Comparison, choices: Choices, bits: int, progress: Progress) -> dict[str, Any]:
+    """Time fitting on growing numbers of images, by method; unsupervised methods are cheap and left out."""
     if not choices.growth:
         return {}
-    asked = [name for name in choices.methods if KINDS[name].learns != "no labels"]
-    times = {name: comparison.growth(name, bits, at(progress, f"{name}, learning from {{:,}}")) for name in asked}
+    supervised = [name for name in choices.methods if KINDS[name].learns != "no labels"]
+    times = {
+        name: comparison.growth(name, bits, progress_for(progress, f"{name}, learning from {{:,}}"))
+        for name in supervised
+    }
     return {name: taken for name, taken in times.items() if taken}
 
 
-def end_to_end(info: CheckpointInfo, comparison: Comparison, database: Side, queries: Side) -> dict[str, Any]:
-    """Measures a network's own codes; what it learnt from, and in what time, only its maker knows."""
+def measure_network(
+    info: CheckpointInfo, comparison: Comparison, database: EncodedSplit, queries: EncodedSplit
+) -> dict[str, Any]:
+    """Measure a network's own codes; its training cost is unknown."""
     costs = {"seconds": None, "memory": None, "coding_seconds": None}
     scores = comparison.scores(database.codes, queries.codes, info.bits) | costs
     return {
@@ -169,19 +174,19 @@ def end_to_end(info: CheckpointInfo, comparison: Comparison, database: Side, que
     }
 
 
-def at(progress: Progress, what: str) -> Callable[[int], None]:
-    """Returns what to tell a number of bits or of pictures as the next thing under way; `what` has a place for it."""
+def progress_for(progress: Progress, what: str) -> Callable[[int], None]:
+    """Return a callback that reports a number of bits or images as the current step; `what` is its template."""
     return lambda number: progress(what.format(number), 0, 1)
 
 
-def about(info: CheckpointInfo, size: int | None) -> dict[str, Any]:
-    """Says whose F7 was read."""
+def describe_network(info: CheckpointInfo, size: int | None) -> dict[str, Any]:
+    """Return the network's entry of `metrics.json`."""
     names = ("name", "fingerprint", "backbone", "feature_dim")
     return {name: getattr(info, name) for name in names} | {"size": size or info.preprocess.size}
 
 
-def data(folder: Path, files: Files, database: Side, queries: Side) -> dict[str, Any]:
-    """Says what was measured on."""
+def describe_data(folder: Path, files: Files, database: EncodedSplit, queries: EncodedSplit) -> dict[str, Any]:
+    """Return the data set's entry of `metrics.json`."""
     return {
         "folder": folder.resolve().name,
         "classes": list(files.database.classes) if files.labelled else [],

@@ -1,4 +1,4 @@
-"""What a piece of work costs: seconds, and memory beyond what was in use before it (Linux alone tells the most)."""
+"""Measure the cost of a block: wall-clock seconds, and on Linux peak memory above the baseline."""
 
 import ctypes
 import gc
@@ -15,11 +15,11 @@ _SELF = Path("/proc/self")
 
 @dataclass
 class Cost:
-    """What work took.
+    """Measured cost.
 
     Attributes:
-        seconds: by the clock.
-        memory: the most bytes in use at a time, less those in use before; None where the system does not tell.
+        seconds: wall-clock time.
+        memory: peak memory minus memory in use before, in bytes; None where the system does not report it.
     """
 
     seconds: float = 0.0
@@ -27,11 +27,11 @@ class Cost:
 
 
 @contextmanager
-def measured() -> Iterator[Cost]:
-    """Measures what runs inside; the cost that it yields is filled in at the end."""
+def measure_cost() -> Iterator[Cost]:
+    """Measure the block; the yielded cost is filled in at its end."""
     cost = Cost()
-    give_back()
-    before = start_anew()
+    release_free_memory()
+    before = reset_peak_memory()
     begun = time.perf_counter()
     try:
         yield cost
@@ -42,17 +42,17 @@ def measured() -> Iterator[Cost]:
             cost.memory = max(most - before, 0) * 1024
 
 
-def give_back() -> None:
-    """Hands freed memory back to the system, else the next piece of work would take it up unseen."""
+def release_free_memory() -> None:
+    """Return freed memory to the system, so that a later block does not reuse it unmeasured."""
     gc.collect()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def start_anew() -> int | None:
-    """Has the kernel forget the most memory in use so far; returns the kilobytes in use now, None where it cannot."""
+def reset_peak_memory() -> int | None:
+    """Reset the kernel's peak memory counter; return the kilobytes in use, None where it is not supported."""
     try:
-        # 5 is the kernel's own word for it (proc_pid_clear_refs(5)).
+        # 5 resets the peak (proc_pid_clear_refs(5)).
         (_SELF / "clear_refs").write_text("5")
     except OSError:
         return None

@@ -1,6 +1,6 @@
-"""What a comparison reads: F7 of the pictures that are searched and of those that ask, and who is relevant to whom.
+"""Data of a comparison: F7 of database and queries, and the relevant images of each query.
 
-Encoding takes longer than all methods together, so what comes of it is kept in a folder and found again.
+Encoding takes longer than all methods together, so encodings are cached in a folder.
 """
 
 import zipfile
@@ -13,16 +13,25 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.dataset import HELD_OUT, TEST, TRAIN, VALIDATION, LabelledFiles, hold_out, read_splits, read_unlabelled
+from models.data.dataset import (
+    HELD_OUT,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    LabelledFiles,
+    read_splits,
+    read_unlabelled,
+    split_files,
+)
 from models.errors import DatasetError, ModelError
 from models.evaluation import metrics
 from models.evaluation.encode_files import encode_files
 from models.network.codes import Codes, Floats
 from models.network.latent_hash_net import LatentHashNet
 
-# Of a folder without labels so many pictures are looked at, at most.
-MOST_UNLABELLED = 100_000
-# Without labels a query's nearest pictures by F7 are what codes should find: so many, or a tenth of the few there are.
+# Maximum number of images from a folder without labels.
+MAX_UNLABELLED = 100_000
+# Without labels a query's nearest images by F7 are relevant: this many, or a tenth of a small database.
 NEIGHBOURS = 50
 
 Progress = Callable[[int, int], None]
@@ -30,13 +39,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Files:
-    """A data set in two parts.
+    """Files of a comparison.
 
     Attributes:
-        database: what is learnt from, and searched.
-        queries: what asks.
-        origin: where queries come from, `test` or `held out`.
-        labelled: whether the labels mean anything.
+        database: files to fit on and to search.
+        queries: files to search with.
+        origin: origin of the queries: `test`, `validation` or `held out`.
+        labelled: whether the labels are meaningful.
     """
 
     database: LabelledFiles
@@ -46,14 +55,14 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Side:
-    """One part as a network sees it.
+class EncodedSplit:
+    """Encodings of database or queries.
 
     Attributes:
         features: raw F7 `(n, d)` float32.
         labels: `(n,)`.
-        codes: the network's own, `(n, bits / 8)`.
-        unreadable: how many files were left out.
+        codes: the network's own codes, `(n, bits / 8)`.
+        unreadable: number of files that were skipped.
     """
 
     features: Floats
@@ -63,35 +72,37 @@ class Side:
 
 
 def read_files(folder: Path, seed: int) -> Files:
-    """Lists the pictures of `DIR/SPLIT/CLASS/FILE`, `DIR/CLASS/FILE`, or without labels `DIR/FILE`.
+    """List the images of `DIR/SPLIT/CLASS/FILE`, `DIR/CLASS/FILE`, or without labels `DIR/FILE`.
 
     Raises:
-        DatasetError: there is nothing to search, or nothing to ask.
+        DatasetError: there is nothing to search, or no query.
     """
-    # What is no folder at all, `read_splits` says best.
+    # `read_splits` raises the error for a path that is no folder.
     labelled = not folder.is_dir() or any(path.is_dir() for path in folder.iterdir() if path.name[0] != ".")
-    splits = read_splits(folder) if labelled else {TRAIN: read_unlabelled(folder, MOST_UNLABELLED, seed)}
+    splits = read_splits(folder) if labelled else {TRAIN: read_unlabelled(folder, MAX_UNLABELLED, seed)}
     for apart in (TEST, VALIDATION):
         if apart in splits:
             return Files(splits[TRAIN], splits[apart], apart, labelled)
-    database, queries = hold_out(splits[TRAIN], HELD_OUT, seed)
+    database, queries = split_files(splits[TRAIN], HELD_OUT, seed)
     if not len(queries):
-        raise DatasetError(f"{folder}: no class has two pictures, one to ask with and one to find.")
+        raise DatasetError(f"{folder}: every class has only one image. Retrieval needs two or more.")
     return Files(database, queries, "held out", labelled)
 
 
-def encoded(files: LabelledFiles, network: LatentHashNet, fingerprint: str, keep: Path, progress: Progress) -> Side:
-    """Encodes pictures, or finds what an earlier comparison kept of the same pictures and network.
+def encoded(
+    files: LabelledFiles, network: LatentHashNet, fingerprint: str, keep: Path, progress: Progress
+) -> EncodedSplit:
+    """Encode images, or read the cached encodings of the same images and network.
 
     Raises:
-        DatasetError: none of the files could be read.
-        ModelError: `keep` cannot be written to.
+        DatasetError: no file is readable.
+        ModelError: `keep` is not writable.
     """
     path = keep / f"{fingerprint}-{network.preprocess.size}-{checksum(files):08x}.npz"
-    if (kept := _read(path)) is not None:
-        return kept
+    if (cached := _read(path)) is not None:
+        return cached
     found = encode_files(files, network, None, progress)
-    side = Side(found.features, found.labels, found.codes, len(found.unreadable))
+    side = EncodedSplit(found.features, found.labels, found.codes, len(found.unreadable))
     try:
         keep.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
@@ -99,18 +110,18 @@ def encoded(files: LabelledFiles, network: LatentHashNet, fingerprint: str, keep
             _write(side, file)
         temporary.replace(path)
     except OSError as error:
-        raise ModelError(f"{keep} cannot be written to: {error.strerror or error}.") from error
+        raise ModelError(f"{keep} is not writable: {error.strerror or error}.") from error
     return side
 
 
 def checksum(files: LabelledFiles) -> int:
-    """Tells pictures from others: their paths, labels, sizes and times of change."""
+    """Return a checksum of files' paths, labels, sizes and modification times."""
     about = [(path.as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files.paths]
     return zlib.crc32(repr((about, files.labels.tolist())).encode())
 
 
-def relevant_pictures(database: Side, queries: Side, labelled: bool) -> Sequence[NDArray[np.int64]]:
-    """Returns for each query the positions of what it should find: its class, or its nearest pictures by F7."""
+def relevant_images(database: EncodedSplit, queries: EncodedSplit, labelled: bool) -> Sequence[NDArray[np.int64]]:
+    """Return the positions of each query's relevant images: its class, or its nearest images by F7."""
     if labelled:
         classes = {label: np.flatnonzero(database.labels == label) for label in np.unique(queries.labels)}
         return [classes[label] for label in queries.labels]
@@ -119,14 +130,14 @@ def relevant_pictures(database: Side, queries: Side, labelled: bool) -> Sequence
     return [np.argpartition(near, count - 1)[:count] for near in distances]
 
 
-def _write(side: Side, file: IO[bytes]) -> None:
+def _write(side: EncodedSplit, file: IO[bytes]) -> None:
     np.savez(file, features=side.features, labels=side.labels, codes=side.codes, unreadable=side.unreadable)
 
 
-def _read(path: Path) -> Side | None:
-    """Reads what was kept; None where that is not there, or damaged."""
+def _read(path: Path) -> EncodedSplit | None:
+    """Read cached encodings; None if missing or damaged."""
     try:
-        with path.open("rb") as file, np.load(file) as kept:
-            return Side(kept["features"], kept["labels"], kept["codes"], int(kept["unreadable"]))
+        with path.open("rb") as file, np.load(file) as cached:
+            return EncodedSplit(cached["features"], cached["labels"], cached["codes"], int(cached["unreadable"]))
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
         return None

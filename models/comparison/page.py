@@ -1,4 +1,4 @@
-"""A comparison as files: `metrics.json`, plots, and one page that needs nothing else."""
+"""Write a comparison's files: `metrics.json`, plots, and a self-contained page."""
 
 import json
 from html import escape
@@ -12,29 +12,29 @@ from models.reports.report import write_files
 _DEFINITIONS = (
     ("mAP", "The mean over queries of average precision over the whole ranking by Hamming distance."),
     ("Precision@k", "The share of relevant pictures among the first k, mean over queries."),
-    ("Ties", "Every measure is what to expect when equal distances come in random order (McSherry, Najork 2008)."),
+    ("Ties", "Every measure is the expectation over random orders of ties (McSherry, Najork 2008)."),
     (
         "Precision by recall",
-        "The best precision at that recall or a greater one; the ranking is cut where a Hamming radius ends.",
+        "The highest precision at that recall or above; the ranking is cut where a Hamming radius ends.",
     ),
-    ("Radius 2", "Precision among pictures whose code differs in at most 2 bits; a query that finds none counts as 0."),
-    ("Learning", "Seconds by the clock, and the most memory in use meanwhile beyond what was in use before."),
+    ("Radius 2", "Precision among pictures whose code differs in at most 2 bits; a query without any counts as 0."),
+    ("Learning", "Wall-clock seconds, and peak memory above what was in use before."),
     (
         "Pairs",
-        "Methods that look at pairs learn from as many pictures as in their papers, equally many of each class; the "
+        "Pair-based methods learn from as many pictures as in their papers, equally many of each class; the "
         "others from all.",
     ),
     (
-        "What is learnt",
-        "F7 is the same for all and stays as it is. The methods that are networks (ours, SSDH, CNNH and CNNH+) learn "
-        "one hidden layer on it, the same for all of them, and their own layers behind that; in their papers F7 learns "
-        "too. A network in a row of its own was taught so, end to end.",
+        "What is trained",
+        "F7 is fixed, and the same for all. The neural methods (ours, SSDH, CNNH and CNNH+) train the same kind of "
+        "hidden layer on it, and their own layers behind that; in their papers F7 is trained too. A network in a row "
+        "of its own was trained end to end.",
     ),
 )
 
 
 def write(found: dict[str, Any], out: Path) -> None:
-    """Writes everything into `out`, replacing what an earlier comparison left.
+    """Write all files into `out`, replacing those of an earlier comparison.
 
     Raises:
         ModelError: a file cannot be written.
@@ -47,18 +47,18 @@ def write(found: dict[str, Any], out: Path) -> None:
 
 
 def page(found: dict[str, Any], drawn: dict[str, str]) -> str:
-    """Returns the page; `found` is what `metrics.json` holds, `drawn` is SVG by name."""
+    """Render the page; `found` is the content of `metrics.json`, `drawn` is SVG by name."""
     sections = [_summary(found), _at_one_length(found, drawn), _by_bits(found, drawn), _growth(found, drawn)]
     return document(f"{found['data']['folder']}: comparison", "".join([*sections, _refused(found), _about(found)]))
 
 
 def size(memory: float | None) -> str:
-    """Writes bytes down in megabytes."""
+    """Format bytes as megabytes."""
     return "" if memory is None else f"{memory / 1e6:,.0f} MB"
 
 
 def seconds(value: float | None) -> str:
-    """Writes seconds down."""
+    """Format seconds."""
     return "" if value is None else f"{value:,.1f} s"
 
 
@@ -68,20 +68,20 @@ def _summary(found: dict[str, Any]) -> str:
         ((scores["map"], method["title"]) for method in found["methods"].values() if (scores := shown(method, bits))),
         reverse=True,
     )
-    what = f"in {len(data['classes'])} classes" if data["classes"] else "without labels; relevant are the nearest by F7"
-    told = (
+    what = f"in {len(data['classes'])} classes" if data["classes"] else "without labels; the nearest by F7 are relevant"
+    summary = (
         f"<p>{data['queries']:,} pictures of <b>{escape(data['folder'])}</b> searched among {data['database']:,} "
-        f"{what}. All methods read F7 of <code>{escape(network['name'])}</code> ({escape(network['backbone'])}, "
+        f"{what}. All methods use F7 of <code>{escape(network['name'])}</code> ({escape(network['backbone'])}, "
         f"pictures of {network['size']} pixels).</p>"
     )
-    return header("Comparison", told, [(number(value), f"mAP, {title}") for value, title in ranked[:4]])
+    return header("Comparison", summary, [(number(value), f"mAP, {title}") for value, title in ranked[:4]])
 
 
 def _at_one_length(found: dict[str, Any], drawn: dict[str, str]) -> str:
     bits = found["plotted_bits"]
     plotted = [(method, scores) for method in found["methods"].values() if (scores := shown(method, bits))]
     if not plotted:
-        return section(f"{bits} bits", paragraph("No method could make codes of this length."))
+        return section(f"{bits} bits", paragraph("No method supports codes of this length."))
     ks = list(plotted[0][1]["precision"])
     head = ["method", "learns from", "pictures", "mAP", *(f"P@{k}" for k in ks), "radius 2", "learning", "memory"]
     rows = [
@@ -122,22 +122,22 @@ def _growth(found: dict[str, Any], drawn: dict[str, str]) -> str:
     for name, times in found["growth"].items():
         taken = {time["pictures"]: seconds(time["seconds"]) for time in times}
         rows.append([found["methods"][name]["title"], *(taken.get(count, "") for count in counts)])
-    told = paragraph(
-        "Seconds to learn from so many pictures. Pair-based methods look at the pairs of all of them here, not of the "
-        "few that their papers choose, and are stopped where that takes long: the cells left empty."
+    note = paragraph(
+        "Seconds of learning by number of pictures. Pair-based methods use the pairs of all of them here, not of the "
+        "sample in their papers, and stop where that takes too long: the empty cells."
     )
     figures = plot(drawn["cost"], "Seconds of learning by number of pictures")
     head = ["method", *(f"{count:,}" for count in counts)]
-    return section("What learning costs", told + figures + table("Seconds by number of pictures", head, rows))
+    return section("Cost of learning", note + figures + table("Seconds by number of pictures", head, rows))
 
 
 def _refused(found: dict[str, Any]) -> str:
-    said = [
+    reasons = [
         (f"{method['title']}, {', '.join(lengths)} bits", why)
         for method in found["methods"].values()
         for why, lengths in _by_reason(method["refused"]).items()
     ]
-    return section("What could not be done", terms(said)) if said else ""
+    return section("Not possible", terms(reasons)) if reasons else ""
 
 
 def _by_reason(refused: dict[str, str]) -> dict[str, list[str]]:
@@ -150,9 +150,9 @@ def _by_reason(refused: dict[str, str]) -> dict[str, list[str]]:
 def _about(found: dict[str, Any]) -> str:
     took = found["seconds"]
     left_out = found["data"]["unreadable"]
-    told = paragraph(
+    note = paragraph(
         f"Queries are {found['data']['queries_from']} pictures; seed {found['seed']}. Encoding took "
         f"{took['encoding']:.0f} s, all {took['total']:.0f} s."
-        + (f" {left_out} unreadable files were left out." if left_out else "")
+        + (f" {left_out} unreadable files were skipped." if left_out else "")
     )
-    return section("How it was measured", terms(_DEFINITIONS) + told)
+    return section("How it was measured", terms(_DEFINITIONS) + note)

@@ -1,6 +1,6 @@
-"""A comparison's plots, as SVG on white: the paper's three, and what learning costs by the number of pictures.
+"""Plots of a comparison as SVG on white: the paper's three, and the cost of learning by number of images.
 
-A method keeps its colour, dash and mark in all of them.
+A method has the same colour, dash and marker in all of them.
 """
 
 from typing import Any
@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from models.reports.plots import as_svg, new_axes, plot_style
 
-# Methods without labels in greys, pair-based ones in blues and greens, those that learn from labels warm.
-_LOOKS = {
+# Unsupervised methods in greys, pair-based ones in blues and greens, classification-based ones in warm colours.
+_STYLES = {
     "lsh": ("#8a8694", ":", "v"),
     "sh": ("#6f6a7d", ":", "<"),
     "itq": ("#55506a", ":", ">"),
@@ -24,13 +24,13 @@ _LOOKS = {
     "ssdh": ("#c07a20", "-", "X"),
     "ours": ("#d0427f", "-", "o"),
 }
-_OTHER = ("#7a6ff0", "-", "*")
-# A file is shown on pages of any colour. In the report, whose ink is the page's own, the ground is its card's.
-_GROUND = '<rect width="100%" height="100%" fill="#ffffff" style="fill: var(--card, #ffffff)"/>'
+_DEFAULT_STYLE = ("#7a6ff0", "-", "*")
+# White, because files are shown on pages of any colour; in the report the background is that of its cards.
+_BACKGROUND = '<rect width="100%" height="100%" fill="#ffffff" style="fill: var(--card, #ffffff)"/>'
 
 
 def draw(found: dict[str, Any]) -> dict[str, str]:
-    """Returns SVG by name: `precision`, `map`, `recall`, and `cost` where it was measured."""
+    """Draw SVG by name: `precision`, `map`, `recall`, and `cost` if it was measured."""
     plotted = {
         name: scores for name, method in found["methods"].items() if (scores := shown(method, found["plotted_bits"]))
     }
@@ -47,13 +47,13 @@ def draw(found: dict[str, Any]) -> dict[str, str]:
 
 
 def shown(method: dict[str, Any], bits: int) -> dict[str, Any] | None:
-    """Returns a method's scores at so many bits; a network's own where it has others, None where there are none."""
+    """Return a method's scores at a code length (a network's at its own length); None without any."""
     scores: dict[str, dict[str, Any]] = method["bits"]
     return next(iter(scores.values())) if method["pictures"] is None else scores.get(str(bits))
 
 
 def _precision(plotted: dict[str, Any], titles: dict[str, str]) -> str:
-    figure, axes = new_axes("results looked at (k)", "precision@k")
+    figure, axes = new_axes("number of results (k)", "precision@k")
     for name, scores in plotted.items():
         _line(axes, name, titles, [int(k) for k in scores["precision"]], list(scores["precision"].values()))
     axes.set_xscale("log")
@@ -61,7 +61,7 @@ def _precision(plotted: dict[str, Any], titles: dict[str, str]) -> str:
     axes.set_xticks(ticks, [str(k) for k in ticks])
     axes.minorticks_off()
     _legend(axes)
-    return _on_ground(figure)
+    return _on_background(figure)
 
 
 def _map(methods: dict[str, Any], titles: dict[str, str]) -> str:
@@ -71,7 +71,7 @@ def _map(methods: dict[str, Any], titles: dict[str, str]) -> str:
             bits = [int(bits) for bits in method["bits"]]
             _line(axes, name, titles, bits, [scores["map"] for scores in method["bits"].values()])
     _legend(axes)
-    return _on_ground(figure)
+    return _on_background(figure)
 
 
 def _recall(plotted: dict[str, Any], titles: dict[str, str]) -> str:
@@ -80,7 +80,7 @@ def _recall(plotted: dict[str, Any], titles: dict[str, str]) -> str:
         values = scores["precision_by_recall"]
         _line(axes, name, titles, [step / (len(values) - 1) for step in range(len(values))], values)
     _legend(axes)
-    return _on_ground(figure)
+    return _on_background(figure)
 
 
 def _cost(growth: dict[str, Any], titles: dict[str, str]) -> str:
@@ -95,11 +95,11 @@ def _cost(growth: dict[str, Any], titles: dict[str, str]) -> str:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
     axes.minorticks_off()
     _legend(axes)
-    return _on_ground(figure)
+    return _on_background(figure)
 
 
 def _line(axes: Axes, name: str, titles: dict[str, str], x: list[Any], y: list[float]) -> None:
-    colour, dash, mark = _LOOKS.get(name, _OTHER)
+    colour, dash, mark = _STYLES.get(name, _DEFAULT_STYLE)
     (line,) = axes.plot(x, y, label=titles[name], color=colour, linewidth=1.6, markersize=4)
     line.set(linestyle=dash, marker=mark)
 
@@ -109,5 +109,5 @@ def _legend(axes: Axes) -> None:
         axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def _on_ground(figure: Figure) -> str:
-    return as_svg(figure).replace("\n <defs>", f"\n {_GROUND}\n <defs>", 1)
+def _on_background(figure: Figure) -> str:
+    return as_svg(figure).replace("\n <defs>", f"\n {_BACKGROUND}\n <defs>", 1)

@@ -1,8 +1,8 @@
-"""Packs a folder of labelled folders into tar archives that training reads as a stream (`models/data/shards.py`).
+"""Pack labelled image folders into tar shards that training streams (`models/data/shards.py`).
 
-Run it as `lookalike make-shards DIR OUT`. Pictures are mixed over the archives, and made as small as training needs
-them: a data set of photographs shrinks to a tenth. The same pictures give the same archives, byte for byte. A test
-split is not packed: nothing reads archives of one.
+Run it as `lookalike make-shards DIR OUT`. Images are shuffled over the shards and downscaled to the size that training
+needs: a data set of photographs shrinks to a tenth. The same images give byte-identical shards. A test split is not
+packed, because nothing reads shards of one.
 """
 
 import os
@@ -21,7 +21,7 @@ from models.data.shard_index import read_index
 from models.data.shards import CLASSES, shards_in
 from models.errors import DatasetError
 
-# Half a gigabyte at most; and what a picture's shorter side is brought down to.
+# Images per shard (half a gigabyte at most), and maximum shorter side of an image in pixels.
 PICTURES, SIDE = 4000, 256
 _QUALITY = 90
 
@@ -29,58 +29,58 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What became of a folder: how many pictures went into how many archives, and which could not be read."""
+class ShardSummary:
+    """Result of packing: numbers of images and shards, and the files that could not be read."""
 
     pictures: int
     archives: int
     unreadable: tuple[Path, ...]
 
 
-def pack(folder: Path, out: Path, report: Report, side: int = SIDE, pictures: int = PICTURES) -> Packed:
-    """Writes the archives of what training reads, `train` and `validation`, and the names of the classes.
+def pack(folder: Path, out: Path, report: Report, side: int = SIDE, images: int = PICTURES) -> ShardSummary:
+    """Write the shards of `train` and `validation`, and the class names.
 
     Args:
         folder: `DIR/CLASS/FILE` or `DIR/SPLIT/CLASS/FILE`.
         out: a folder without archives.
-        report: hears how many pictures of how many are done.
-        side: what the shorter side of larger pictures becomes, in pixels.
-        pictures: how many an archive holds.
+        report: called with the number of images done, and of all.
+        side: maximum shorter side of an image, in pixels.
+        images: images per shard.
 
     Raises:
         DatasetError: the folder holds no data set, or `out` holds archives.
     """
     splits = {split: files for split, files in read_splits(folder).items() if split in {TRAIN, VALIDATION}}
     if out.exists() and any(out.glob("*.tar")):
-        raise DatasetError(f"{out} has archives in it. Name a new folder.")
+        raise DatasetError(f"{out} already contains archives. Name a new folder.")
     out.mkdir(parents=True, exist_ok=True)
     (out / CLASSES).write_text("".join(f"{name}\n" for name in splits[TRAIN].classes))
     total, done, unreadable = sum(len(files) for files in splits.values()), 0, list[Path]()
     for split, files in splits.items():
         mixed = files.subset(np.random.default_rng(0).permutation(len(files)))
-        for number, begin in enumerate(range(0, len(mixed), pictures)):
-            some = mixed.subset(np.arange(begin, min(begin + pictures, len(mixed))))
+        for number, begin in enumerate(range(0, len(mixed), images)):
+            some = mixed.subset(np.arange(begin, min(begin + images, len(mixed))))
             unreadable += _write(out / f"{split}-{number:06}.tar", some, begin, side)
             done += len(some)
             report(done, total)
         read_index(shards_in(out, split))
-    return Packed(total - len(unreadable), len(list(out.glob("*.tar"))), tuple(unreadable))
+    return ShardSummary(total - len(unreadable), len(list(out.glob("*.tar"))), tuple(unreadable))
 
 
 def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Puts bytes into an archive; owner and time are the same for all."""
+    """Add a file to an archive, with constant owner and time."""
     member = tarfile.TarInfo(name)
     member.size = len(data)
     archive.addfile(member, BytesIO(data))
 
 
 def _write(path: Path, files: LabelledFiles, begin: int, side: int) -> list[Path]:
-    """Writes one archive, whole or not at all; returns what could not be read."""
+    """Write one shard atomically; return the files that could not be read."""
     unreadable = []
     temporary = path.with_name(f".{path.name}")
     with temporary.open("wb") as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            for at, (source, found) in enumerate(_pictures(files, side), begin):
+            for at, (source, found) in enumerate(_encoded_images(files, side), begin):
                 if found is None:
                     unreadable.append(source)
                     continue
@@ -93,14 +93,14 @@ def _write(path: Path, files: LabelledFiles, begin: int, side: int) -> list[Path
     return unreadable
 
 
-def _pictures(files: LabelledFiles, side: int) -> Iterator[tuple[Path, tuple[str, bytes] | None]]:
+def _encoded_images(files: LabelledFiles, side: int) -> Iterator[tuple[Path, tuple[str, bytes] | None]]:
     with ThreadPoolExecutor(os.cpu_count()) as cores:
-        found = cores.map(lambda path: _small(path, files.read, side), files.paths)
+        found = cores.map(lambda path: _downscaled(path, files.read, side), files.paths)
         yield from zip(files.paths, found, strict=True)
 
 
-def _small(path: Path, read: Callable[[Path], bytes], side: int) -> tuple[str, bytes] | None:
-    """Returns a picture's kind and bytes: its own where it is small already; None where it cannot be read as one."""
+def _downscaled(path: Path, read: Callable[[Path], bytes], side: int) -> tuple[str, bytes] | None:
+    """Return an image's format and bytes, downscaled if larger than `side`; None if it is not readable."""
     try:
         data = read(path)
         image = open_rgb(path, lambda _path: data)

@@ -1,15 +1,15 @@
-"""A data set too large for memory: pictures in tar archives, as WebDataset lays them out, read as a stream.
+"""Data sets larger than memory: images in tar shards in WebDataset's layout, read as a stream.
 
-    DIR/classes.txt               the names of the classes, a line each; without it they are called by number
-    DIR/train-000000.tar …        KEY.jpg, or another kind of picture, and beside it KEY.cls, the number of its class
-    DIR/validation-000000.tar …   likewise, held out to judge by; without them a share of `train` is
+    DIR/classes.txt               class names, one per line; without it classes are named by number
+    DIR/train-000000.tar …        KEY.jpg, or another image format, and KEY.cls with the class number
+    DIR/validation-000000.tar …   the same, held out; without them a share of `train` is held out
 
-An epoch passes over the archives in an order of its own, a few at a time, and takes the pictures of those few in
-random order. That order depends on nothing but the seed, so it is the same for one process and for many, and a run
-that was stopped finds its place again. What is in memory is a few batches, however many pictures there are; where
-they lie is found out once and kept in `DIR/train.index.npz`. Knows nothing of networks.
+An epoch reads the shards in random order, a few at a time, and shuffles the images of those few. The order depends on
+the seed alone, so it is the same for any number of processes, and a stopped run resumes at the same position. Memory
+holds a few batches, whatever the size of the data set; image offsets are indexed once and cached in
+`DIR/train.index.npz`.
 
-The layout: <https://github.com/webdataset/webdataset>. Compressed archives cannot be read in parts and are refused.
+The layout: <https://github.com/webdataset/webdataset>. Compressed archives allow no random access and are refused.
 """
 
 import os
@@ -24,30 +24,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.data.dataset import TRAIN, Batch, Loaded, open_rgb, room_for
+from models.data.dataset import TRAIN, Batch, LoadedImages, allocate_images, open_rgb
 from models.data.shard_index import ShardIndex
 from models.errors import DatasetError
 
-# Archives whose pictures are mixed with each other at a time; and batches that are decoded ahead of the network.
-MIXED, AHEAD = 8, 4
+# Shards that are shuffled together, and batches decoded ahead of the network.
+SHUFFLED_SHARDS, PREFETCHED_BATCHES = 8, 4
 CLASSES = "classes.txt"
 
 Prepare = Callable[[Image.Image], NDArray[np.uint8]]
 
 
 def shards_in(folder: Path, split: str = TRAIN) -> list[Path]:
-    """Lists a split's archives, in the order of their names."""
+    """List a split's archives, sorted by name."""
     return sorted(folder.glob(f"{split}-*.tar"))
 
 
 @dataclass(frozen=True)
 class Shards:
-    """Pictures in archives; what training passes over where they do not fit into memory.
+    """Images in shards: the training data of an epoch if it does not fit into memory.
 
     Attributes:
-        index: where each one lies.
-        prepare: makes `(side, side, 3)` uint8 of a picture.
-        unreadable: rows of the index that were no pictures when they were to be read.
+        index: positions of the images.
+        prepare: converts an image to `(side, side, 3)` uint8.
+        unreadable: rows of the index that turned out not to be readable images.
     """
 
     index: ShardIndex
@@ -56,82 +56,82 @@ class Shards:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """One a picture, `(n,)`."""
+        """Labels `(n,)`."""
         return self.index.labels
 
     @property
     def replaced(self) -> int:
-        """How many of them turned out to be no pictures, so that others stood in for them."""
+        """Number of unreadable images that others replaced."""
         return len(self.unreadable)
 
     def subset(self, rows: NDArray[np.int64]) -> "Shards":
-        """Returns some of the pictures."""
+        """Return some of the images; `rows` must be ascending."""
         return Shards(self.index.subset(rows), self.prepare)
 
-    def notes(self, classes: int) -> tuple[str, ...]:
-        """Says what a person should know of their archives before they trust the result."""
+    def warnings(self, classes: int) -> tuple[str, ...]:
+        """Return warnings about the shards."""
         shards = len(np.unique(self.index.shards))
         found = len(np.unique(self.index.shards.astype(np.int64) * classes + self.labels)) / shards
         if found >= 0.5 * min(classes, len(self.labels) / shards):
             return ()
         return (
-            f"An archive holds pictures of {found:.0f} classes, of {classes}; training wants them mixed. "
-            "`lookalike make-shards` mixes them.",
+            f"A shard has images of only {found:.0f} of {classes} classes, but training needs them shuffled. "
+            "Rebuild the shards with `lookalike make-shards`.",
         )
 
     def checksum(self) -> int:
-        """Tells these pictures from others, by where they lie, their sizes and classes."""
+        """Return a checksum of positions, sizes and labels."""
         parts = (self.index.shards, self.index.offsets, self.index.sizes, self.index.labels)
         return zlib.crc32(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
 
     def order(self, seed: int) -> NDArray[np.int64]:
-        """Draws an order of all rows, `(n,)`: the archives at random, the pictures of a few of them at random."""
+        """Draw an order of all rows, `(n,)`: shards at random, and images at random within groups of shards."""
         rng = np.random.default_rng(seed)
         used = rng.permutation(np.unique(self.index.shards))
-        few = (used[first : first + MIXED] for first in range(0, len(used), MIXED))
+        few = (used[first : first + SHUFFLED_SHARDS] for first in range(0, len(used), SHUFFLED_SHARDS))
         return np.concatenate([rng.permutation(np.flatnonzero(np.isin(self.index.shards, some))) for some in few])
 
     def stream(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
-        """Reads and decodes lists of rows, in order and a little ahead.
+        """Read and decode batches by lists of rows, in order, with prefetching.
 
-        A picture that cannot be read is stood in for by another of its list: one damaged file must not end a run.
+        An unreadable image is replaced by another of its batch: one damaged file must not stop a run.
 
         Raises:
-            DatasetError: none of a list can be read.
+            DatasetError: no image of a batch is readable.
         """
-        announce = _Announcer(self.index)
+        readahead = _Readahead(self.index)
         waiting: deque[tuple[NDArray[np.int64], list[Future[NDArray[np.uint8] | None]]]] = deque()
         threads = ThreadPoolExecutor(_threads(), "shards")
         try:
             for rows in parts:
-                announce(rows)
-                waiting.append((rows, [threads.submit(self._picture, int(row)) for row in rows]))
-                if len(waiting) > AHEAD:
+                readahead(rows)
+                waiting.append((rows, [threads.submit(self._decode, int(row)) for row in rows]))
+                if len(waiting) > PREFETCHED_BATCHES:
                     yield self._batch(*waiting.popleft())
             while waiting:
                 yield self._batch(*waiting.popleft())
         finally:
             threads.shutdown(cancel_futures=True)
 
-    def at_most(self, count: int, seed: int) -> Loaded:
-        """Reads so many of the pictures into memory, or all, chosen at random."""
+    def sample(self, count: int, seed: int) -> LoadedImages:
+        """Read a random sample of at most `count` images into memory."""
         chosen = np.sort(np.random.default_rng(seed).permutation(len(self.labels))[:count])
         return self.subset(chosen).loaded()
 
-    def loaded(self) -> Loaded:
-        """Reads all of them into memory, or where they would fill it into a file."""
-        pictures: NDArray[np.uint8] | None = None
+    def loaded(self) -> LoadedImages:
+        """Read all images into memory, or into a temporary file if they are too large."""
+        images: NDArray[np.uint8] | None = None
         labels, done = np.empty(len(self.labels), np.int64), 0
         for found, its_labels in self.stream(np.array_split(np.arange(len(self.labels)), len(self.labels) // 64 + 1)):
-            if pictures is None:
-                pictures = room_for(len(self.labels), found.shape[1:])
+            if images is None:
+                images = allocate_images(len(self.labels), found.shape[1:])
             here = slice(done, done + len(found))
-            pictures[here], labels[here], done = found, its_labels, done + len(found)
-        if pictures is None:
-            raise DatasetError("There are no pictures in these archives.")
-        return Loaded(pictures[:done], labels[:done], ())
+            images[here], labels[here], done = found, its_labels, done + len(found)
+        if images is None:
+            raise DatasetError(f"{self.index.paths[0].parent}: the archives contain no images.")
+        return LoadedImages(images[:done], labels[:done], ())
 
-    def _picture(self, row: int) -> NDArray[np.uint8] | None:
+    def _decode(self, row: int) -> NDArray[np.uint8] | None:
         data = self.index.read(row)
         try:
             return self.prepare(open_rgb(Path(str(row)), lambda _row: data))
@@ -140,31 +140,31 @@ class Shards:
             return None
 
     def _batch(self, rows: NDArray[np.int64], coming: list[Future[NDArray[np.uint8] | None]]) -> Batch:
-        pictures = [future.result() for future in coming]
-        good = [at for at, picture in enumerate(pictures) if picture is not None]
+        images = [future.result() for future in coming]
+        good = [at for at, image in enumerate(images) if image is not None]
         if not good:
-            raise DatasetError(f"None of {len(rows)} pictures of {self.index.paths[0].parent} could be read.")
-        # The next good one, or the first after the last.
+            raise DatasetError(f"{self.index.paths[0].parent}: none of {len(rows)} images is readable.")
+        # The next readable image, wrapping around.
         chosen = [good[np.searchsorted(good, at) % len(good)] for at in range(len(rows))]
-        found = [picture for at in chosen if (picture := pictures[at]) is not None]
+        found = [image for at in chosen if (image := images[at]) is not None]
         return np.stack(found), self.labels[rows[chosen]]
 
 
-class _Announcer:
-    """Has the kernel read whole archives ahead, in one go, before their pictures are taken out in random order."""
+class _Readahead:
+    """Tell the kernel to read whole shards ahead sequentially, before their images are read in random order."""
 
     def __init__(self, index: ShardIndex) -> None:
-        self._index, self._announced = index, set[int]()
+        self._index, self._requested = index, set[int]()
 
     def __call__(self, rows: NDArray[np.int64]) -> None:
-        for shard in set(self._index.shards[rows].tolist()) - self._announced:
-            self._announced.add(shard)
+        for shard in set(self._index.shards[rows].tolist()) - self._requested:
+            self._requested.add(shard)
             with self._index.paths[shard].open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def read_class_names(folder: Path, most: int) -> tuple[str, ...]:
-    """Returns the names of the classes 0 to `most`.
+    """Return the names of the classes 0 to `most`.
 
     Raises:
         DatasetError: there are fewer names than classes.
@@ -174,10 +174,12 @@ def read_class_names(folder: Path, most: int) -> tuple[str, ...]:
         return tuple(str(number) for number in range(most + 1))
     names = tuple(path.read_text().splitlines())
     if most >= len(names):
-        raise DatasetError(f"{path} names {len(names)} classes, and the archives have class {most}.")
+        raise DatasetError(
+            f"{path} has {len(names)} names, but the archives contain class {most}. Add a line for each class."
+        )
     return names
 
 
 def _threads() -> int:
-    """Returns how many threads decode: the cores, shared with the other processes of this machine."""
+    """Return the number of decoding threads: the cores, divided among this machine's processes."""
     return max(len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)

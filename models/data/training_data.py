@@ -1,4 +1,4 @@
-"""What training learns from: pictures in memory or in archives, what is held out, and batches of random cuts."""
+"""Training data: images in memory or in shards, the held-out set, and augmented batches."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -10,78 +10,78 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.data.augment import draw, view
+from models.data.augment import apply_augmentations, draw_augmentations
 from models.data.dataset import (
     HELD_OUT,
     TRAIN,
     VALIDATION,
     Batch,
     LabelledFiles,
-    Loaded,
+    LoadedImages,
     Splits,
-    held_out,
-    hold_out,
-    load_pictures,
+    load_images,
     read_splits,
+    split_files,
+    split_indices,
 )
 from models.data.shard_index import read_index
 from models.data.shards import Shards, read_class_names, shards_in
 from models.errors import DatasetError, RecipeError
 from models.network.backbones import BACKBONES
 from models.training.config import Recipe
-from models.training.devices import first_alone, share
+from models.training.devices import rank_and_world_size, rank_zero_first
 
 
-class Pictures(Protocol):
-    """What an epoch passes over: `Loaded` in memory, `Shards` in archives."""
+class ImageSource(Protocol):
+    """The images of an epoch: `LoadedImages` in memory, or `Shards` on disk."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """One a picture, `(n,)`."""
+        """Labels `(n,)`."""
         ...
 
     @property
     def replaced(self) -> int:
-        """How many turned out on the way to be no pictures, so that others stood in for them."""
+        """Number of unreadable images that others replaced."""
         ...
 
     def checksum(self) -> int:
-        """Tells these pictures from others."""
+        """Return a checksum that identifies these images."""
         ...
 
     def order(self, seed: int) -> NDArray[np.int64]:
-        """Draws an order of all pictures, `(n,)`."""
+        """Draw a random order of all images, `(n,)`."""
         ...
 
     def stream(self, parts: Iterable[NDArray[np.int64]]) -> Iterator[Batch]:
-        """Yields lists of pictures by their positions."""
+        """Yield batches of images by lists of positions."""
         ...
 
-    def at_most(self, count: int, seed: int) -> Loaded:
-        """Returns so many of the pictures in memory, or all, chosen at random."""
+    def sample(self, count: int, seed: int) -> LoadedImages:
+        """Return a random sample of at most `count` images in memory."""
         ...
 
 
 @dataclass(frozen=True)
-class Data:
-    """What to train on and what to judge by, and what the person should know of it.
+class TrainingData:
+    """Training set, held-out set, and warnings about them.
 
     Attributes:
         classes: names, in the order of the labels.
-        training: what is learnt from.
-        held_out: what is not.
-        notes: sentences for the person.
-        files: the checksum of the files that a share was held out of; None where it was not so.
+        training: images to train on.
+        held_out: images to evaluate on.
+        warnings: problems in the data, as messages for the user.
+        files: checksum of the files that the held-out share was taken from; None with a validation split.
     """
 
     classes: tuple[str, ...]
-    training: Pictures
-    held_out: Loaded
-    notes: tuple[str, ...]
+    training: ImageSource
+    held_out: LoadedImages
+    warnings: tuple[str, ...]
     files: int | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Tells this data from other data: the classes, how many pictures, and a checksum of them."""
+        """Return what identifies this data: classes, numbers of images, and checksums."""
         parts = (self.training, self.held_out)
         return {
             "classes": list(self.classes),
@@ -90,90 +90,95 @@ class Data:
         }
 
 
-def read(source: Path | Splits, recipe: Recipe) -> Data:
-    """Reads what to learn from: `validation` is held out where there is one, else a tenth of `train`.
+def read(source: Path | Splits, recipe: Recipe) -> TrainingData:
+    """Read training data; `validation` is held out, or a tenth of `train` without such a split.
 
     Raises:
-        DatasetError: there is nothing to learn from.
+        DatasetError: the data cannot be trained on.
     """
     if isinstance(source, Path) and shards_in(source):
         return read_shards(source, recipe)
     splits, name = (read_splits(source), source) if isinstance(source, Path) else (source, "This data set")
     files = splits[TRAIN]
     if len(files.classes) == 1:
-        raise DatasetError(f"{name} has one class, {files.classes[0]}; learning to tell apart wants two or more.")
-    training, held_out = (files, splits[VALIDATION]) if VALIDATION in splits else hold_out(files, HELD_OUT, recipe.seed)
+        raise DatasetError(f"{name} has one class, {files.classes[0]}. Training needs two or more.")
+    training, held_out = (
+        (files, splits[VALIDATION]) if VALIDATION in splits else split_files(files, HELD_OUT, recipe.seed)
+    )
     if not len(held_out):
-        raise DatasetError(f"{name} has one picture of each class; training wants another of each to judge by.")
-    # Training pictures come a little larger than the network reads, to cut from.
+        raise DatasetError(f"{name} has one image of each class. Training needs two or more, to hold one out.")
+    # Training images are decoded slightly larger than the network's input, as a margin for cropping.
     preprocess = BACKBONES[recipe.backbone].preprocess
-    loaded = load_pictures(training, replace(preprocess, size=round(recipe.cut * 1.25)))
-    judges = load_pictures(held_out, replace(preprocess, size=recipe.size))
-    told = notes(files, (*loaded.unreadable, *judges.unreadable))
-    return Data(files.classes, loaded, judges, told, None if VALIDATION in splits else files.checksum())
+    loaded = load_images(training, replace(preprocess, size=round(recipe.cut * 1.25)))
+    held_out_images = load_images(held_out, replace(preprocess, size=recipe.size))
+    problems = warnings(files, (*loaded.unreadable, *held_out_images.unreadable))
+    source_checksum = None if VALIDATION in splits else files.checksum()
+    return TrainingData(files.classes, loaded, held_out_images, problems, source_checksum)
 
 
-def read_shards(folder: Path, recipe: Recipe) -> Data:
-    """Finds out what a folder of archives holds; only what is held out is read into memory.
+def read_shards(folder: Path, recipe: Recipe) -> TrainingData:
+    """Index a folder of shards; only the held-out images are read into memory.
 
     Raises:
-        DatasetError: there is nothing to learn from.
+        DatasetError: the data cannot be trained on.
     """
-    apart = shards_in(folder, VALIDATION)
-    index, judged = first_alone(lambda: (read_index(shards_in(folder)), read_index(apart) if apart else None))
-    classes = read_class_names(folder, max(int(some.labels.max()) for some in (index, judged) if some))
+    validation_shards = shards_in(folder, VALIDATION)
+    index, validation = rank_zero_first(
+        lambda: (read_index(shards_in(folder)), read_index(validation_shards) if validation_shards else None)
+    )
+    classes = read_class_names(folder, max(int(some.labels.max()) for some in (index, validation) if some))
     if len(classes) == 1:
-        raise DatasetError(f"{folder} has one class, {classes[0]}; learning to tell apart wants two or more.")
+        raise DatasetError(f"{folder} has one class, {classes[0]}. Training needs two or more.")
     preprocess = BACKBONES[recipe.backbone].preprocess
     training = Shards(index, replace(preprocess, size=round(recipe.cut * 1.25)))
-    judges = Shards(index, replace(preprocess, size=recipe.size))
-    if judged is not None:
-        judges = Shards(judged, judges.prepare)
+    held_out_images = Shards(index, replace(preprocess, size=recipe.size))
+    if validation is not None:
+        held_out_images = Shards(validation, held_out_images.prepare)
     else:
-        rest, held = held_out(index.labels, HELD_OUT, recipe.seed)
-        training, judges = training.subset(rest), judges.subset(held)
-    if not len(judges.labels):
-        raise DatasetError(f"{folder} has one picture of each class; training wants another of each to judge by.")
-    return Data(classes, training, judges.loaded(), training.notes(len(classes)))
+        rest, held = split_indices(index.labels, HELD_OUT, recipe.seed)
+        training, held_out_images = training.subset(rest), held_out_images.subset(held)
+    if not len(held_out_images.labels):
+        raise DatasetError(f"{folder} has one image of each class. Training needs two or more, to hold one out.")
+    return TrainingData(classes, training, held_out_images.loaded(), training.warnings(len(classes)))
 
 
-def notes(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, ...]:
-    """Says what a person should know of their data before they trust the result."""
+def warnings(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, ...]:
+    """Return warnings about labelled files."""
     counts = np.bincount(files.labels, minlength=len(files.classes))
     single = [name for name, count in zip(files.classes, counts, strict=True) if count == 1]
-    found = [f"{path} cannot be read as a picture and is left out." for path in unreadable]
+    found = [f"{path} is not a readable image and is skipped." for path in unreadable]
     if single:
-        found.append(f"Only one picture, so none to judge by: {', '.join(single)}.")
+        found.append(f"Classes with only one image, of which none is held out: {', '.join(single)}.")
     return tuple(found)
 
 
-def seed_of(recipe: Recipe, epoch: int, step: int = 0) -> int:
-    """Returns where the randomness of an epoch, or of its `step`th step, starts, whatever came before it."""
+def step_seed(recipe: Recipe, epoch: int, step: int = 0) -> int:
+    """Return the random seed of an epoch, or of its `step`th step, independent of earlier steps."""
     return ((recipe.seed * 100_003 + epoch) * 1_000_003 + step) % 2**63
 
 
-def batches(pictures: Pictures, recipe: Recipe, epoch: int, begin: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields this process's share of an epoch's batches, from the `begin`th on, all equally long.
+def batches(images: ImageSource, recipe: Recipe, epoch: int, begin: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this process's share of an epoch's augmented batches, from the `begin`th on, all of equal length.
 
-    What a batch holds, and how it is cut, depends on the seed alone, and not on how many processes share it.
+    Contents and crops of a batch depend on the seed alone, not on the number of processes.
 
     Yields:
-        pictures `(b, size, size, 3)` float32 and labels `(b,)` int64.
+        images `(b, size, size, 3)` float32 and labels `(b,)` int64.
 
     Raises:
         RecipeError: a batch cannot be divided among the processes.
     """
-    rank, world = share()
-    if recipe.batch % world or len(pictures.labels) < world:
+    rank, world = rank_and_world_size()
+    if recipe.batch % world or len(images.labels) < world:
         raise RecipeError(
-            f"A batch of {recipe.batch} out of {len(pictures.labels):,} pictures cannot be divided among {world} "
+            f"A batch of {recipe.batch} out of {len(images.labels):,} images cannot be divided among {world} "
             "processes. Choose another --batch-size, or fewer processes."
         )
-    order = pictures.order(seed_of(recipe, epoch))
+    order = images.order(step_seed(recipe, epoch))
     length = min(recipe.batch, len(order) // world * world)
     firsts = range(begin * length, len(order) // length * length, length)
     shares = (order[first : first + length][rank::world] for first in firsts)
-    for step, (found, labels) in enumerate(pictures.stream(shares), begin + 1):
-        generator = torch.Generator().manual_seed(seed_of(recipe, epoch, step))
-        views = draw(length, generator, recipe.least_area, mirror=recipe.mirror).share(rank, world)
-        yield view(torch.from_numpy(found), recipe.cut, views), torch.from_numpy(labels)
+    for step, (found, labels) in enumerate(images.stream(shares), begin + 1):
+        generator = torch.Generator().manual_seed(step_seed(recipe, epoch, step))
+        views = draw_augmentations(length, generator, recipe.least_area, hflip=recipe.mirror).share(rank, world)
+        yield apply_augmentations(torch.from_numpy(found), recipe.cut, views), torch.from_numpy(labels)

@@ -1,1 +1,1 @@
-"""A checkpoint measured on a labelled folder."""
+"""Evaluation of a checkpoint on a labelled folder."""

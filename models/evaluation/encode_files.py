@@ -1,7 +1,4 @@
-"""Labelled files → what the networks make of them, with little memory: decoded, encoded and let go batch by batch.
-
-Knows nothing of searching.
-"""
+"""Encode labelled files with constant memory for pixels: decode, encode and discard batch by batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,15 +19,15 @@ from models.training.devices import pick_device
 
 @dataclass(frozen=True)
 class Encoded:
-    """Pictures as the networks see them.
+    """Encoded images.
 
     Attributes:
-        paths: the pictures that could be read.
+        paths: the readable files.
         labels: `(n,)` int64.
         codes: `(n, bits / 8)` uint8.
         features: `(n, d)` float32, raw F7.
-        imagenet: the same by the backbone as ImageNet left it, or None.
-        unreadable: files that were left out.
+        imagenet: raw F7 of the same backbone with ImageNet weights, or None.
+        unreadable: files that were skipped.
     """
 
     paths: tuple[Path, ...]
@@ -41,13 +38,13 @@ class Encoded:
     unreadable: tuple[Path, ...] = ()
 
     def subset(self, chosen: NDArray[np.int64]) -> "Encoded":
-        """Returns the pictures at these positions."""
+        """Return the images at these positions."""
         imagenet = None if self.imagenet is None else self.imagenet[chosen]
         paths = tuple(self.paths[position] for position in chosen)
         return Encoded(paths, self.labels[chosen], self.codes[chosen], self.features[chosen], imagenet)
 
     def shuffled(self) -> "Encoded":
-        """Returns the same pictures in an order that says nothing of their labels, and is the same every time."""
+        """Return the images in a fixed random order, independent of their labels."""
         return replace(self.subset(np.random.default_rng(0).permutation(len(self.labels))), unreadable=self.unreadable)
 
 
@@ -57,10 +54,10 @@ def encode_files(
     imagenet: LatentHashNet | None,
     progress: Callable[[int, int], None],
 ) -> Encoded:
-    """Encodes pictures a batch at a time, both networks from one decoding; unreadable files are named and left out.
+    """Encode images in batches, with both networks from one decoding; unreadable files are skipped and listed.
 
     Raises:
-        DatasetError: none could be read.
+        DatasetError: no file is readable.
     """
     features = np.empty((len(files), network.feature_dim), np.float32)
     untrained = np.empty_like(features) if imagenet else None
@@ -69,16 +66,16 @@ def encode_files(
     run = encoder(network, len(files))
     run_untrained = encoder(imagenet, len(files)) if imagenet else None
     for first in range(0, len(files), BATCH):
-        chosen, pictures = decode(files, range(first, min(first + BATCH, len(files))), network.preprocess)
+        chosen, images = decode(files, range(first, min(first + BATCH, len(files))), network.preprocess)
         here = slice(len(kept), len(kept) + len(chosen))
         if chosen:
-            codes[here], features[here] = run(pictures)
+            codes[here], features[here] = run(images)
         if chosen and run_untrained and untrained is not None:
-            untrained[here] = run_untrained(pictures)[1]
+            untrained[here] = run_untrained(images)[1]
         kept += chosen
         progress(min(first + BATCH, len(files)), len(files))
     if not kept:
-        raise DatasetError(f"None of the {len(files)} files could be read as a picture, {files.paths[0]} among them.")
+        raise DatasetError(f"None of the {len(files)} files is a readable image; the first is {files.paths[0]}.")
     readable, count = set(kept), len(kept)
     return Encoded(
         paths=tuple(files.paths[position] for position in kept),
@@ -90,19 +87,19 @@ def encode_files(
     )
 
 
-def ready(network: LatentHashNet) -> LatentHashNet:
-    """Makes a network give raw F7, as fast as this machine can."""
+def prepare_for_inference(network: LatentHashNet) -> LatentHashNet:
+    """Switch a network to raw F7, and move it to the fastest device and memory layout."""
     network.feature_norm = "raw"
     network.to(pick_device())
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in torch's stubs
 
 
 def decode(files: LabelledFiles, positions: range, preprocess: Preprocess) -> tuple[list[int], NDArray[np.uint8]]:
-    """Returns which of these files are pictures, and them `(m, size, size, 3)` as the network reads them."""
-    pictures: dict[int, NDArray[np.uint8]] = {}
+    """Decode files; return the positions of readable ones, and their images `(m, size, size, 3)`."""
+    images: dict[int, NDArray[np.uint8]] = {}
     for position in positions:
         try:
-            pictures[position] = preprocess(open_rgb(files.paths[position], files.read))
+            images[position] = preprocess(open_rgb(files.paths[position], files.read))
         except OSError:
             continue
-    return list(pictures), np.array(list(pictures.values()), np.uint8).reshape(-1, preprocess.size, preprocess.size, 3)
+    return list(images), np.array(list(images.values()), np.uint8).reshape(-1, preprocess.size, preprocess.size, 3)

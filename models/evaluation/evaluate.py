@@ -1,9 +1,8 @@
-"""How well a checkpoint searches: the test pictures of a labelled folder ask, its training pictures are searched.
+"""Measure retrieval of a checkpoint: the test images of a labelled folder search its training images.
 
 Run it as `lookalike evaluate CHECKPOINT DIR --out FOLDER` or `python -m models.evaluation.evaluate`. It measures the
-paper's three ways to search (ES, BCS, HDS), and beside them F7 of the same backbone with ImageNet weights only. How
-pictures are encoded, how searching is measured and how results are shown stands in `encode_files.py`,
-`evaluate_search.py` and `report.py`.
+paper's three searches (ES, BCS, HDS), and F7 of the same backbone with ImageNet weights. Encoding is in
+`encode_files.py`, searching and its measures in `search.py`, the report in `models/reports/`.
 """
 
 import argparse
@@ -19,10 +18,10 @@ import torch
 
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo, FeatureNorm
-from models.data.dataset import HELD_OUT, TEST, TRAIN, VALIDATION, LabelledFiles, hold_out, read_splits
+from models.data.dataset import HELD_OUT, TEST, TRAIN, VALIDATION, LabelledFiles, read_splits, split_files
 from models.errors import DatasetError, ModelError, WeightsUnavailableError
 from models.evaluation import metrics
-from models.evaluation.encode_files import Encoded, encode_files, ready
+from models.evaluation.encode_files import Encoded, encode_files, prepare_for_inference
 from models.evaluation.search import retrieval, samples
 from models.network.latent_hash_net import LatentHashNet
 from models.reports import report
@@ -31,7 +30,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
-    """Reports nothing."""
+    """Discard progress."""
 
 
 def evaluate(
@@ -43,34 +42,34 @@ def evaluate(
     pool: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Measures a checkpoint on a labelled folder and writes `metrics.json`, plots and `report.html` into `out`.
+    """Measure a checkpoint on a labelled folder; write `metrics.json`, plots and `report.html` into `out`.
 
     Args:
-        checkpoint: the name of one that ships, or a path.
+        checkpoint: the name of a pretrained one, or a path.
         folder: `DIR/train/CLASS/FILE` and `DIR/test/CLASS/FILE`, or `DIR/CLASS/FILE`.
-        out: a folder to be.
-        unseen: measure classes that the checkpoint was not trained on by themselves; None where there are two.
-        pool: candidates that the coarse step hands to the fine one; None for what the checkpoint says.
-        progress: hears what is done, how much of it, and of how much.
+        out: output folder; created if missing.
+        unseen: also measure the classes outside the checkpoint's training data; None if there are at least two.
+        pool: candidates of the coarse search; None for the checkpoint's default.
+        progress: called with the current step, the number done, and the total.
 
     Returns:
-        What `metrics.json` holds.
+        The content of `metrics.json`.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
         DatasetError: the folder cannot be used.
-        ModelError: `out` cannot be written to.
+        ModelError: `out` is not writable.
     """
     begun = time.monotonic()
     report.require_writable(out)
     network, info = load(checkpoint)
     pool = pool or info.pool
-    ready(network)
-    database_files, query_files, origin = sides(folder, info)
-    strangers = unseen_labels(database_files, info, unseen)
-    imagenet, why_not = imagenet_network(info)
+    prepare_for_inference(network)
+    database_files, query_files, origin = split_queries(folder, info)
+    novel = unseen_labels(database_files, info, unseen)
+    imagenet, reason = imagenet_network(info)
     database = encode_files(database_files, network, imagenet, lambda *done: progress("encoding the database", *done))
-    # Ties are broken by place. In the order of a folder that would be by class, which no catalogue is filled in.
+    # Ties are broken by position. In the folder's order that would be by class, which is no realistic order.
     database = database.shuffled()
     queries = encode_files(query_files, network, imagenet, lambda *done: progress("encoding queries", *done))
     encoded = time.monotonic()
@@ -79,10 +78,10 @@ def evaluate(
     found: dict[str, Any] = {
         **classification(network, info, database_files.classes, queries),
         "modes": modes,
-        "modes_missing": {"imagenet": why_not} if why_not else {},
+        "modes_missing": {"imagenet": reason} if reason else {},
         "feature_norm": {"used": info.feature_norm, **norms},
         "codes": {**asdict(health), "ones": list(health.ones)},
-        "unseen": measure_unseen(queries, database, strangers, database_files.classes, info.feature_norm, pool, modes),
+        "unseen": measure_unseen(queries, database, novel, database_files.classes, info.feature_norm, pool, modes),
         "checkpoint": describe(info),
         "data": {**data(folder, database_files.classes, database, queries), "queries_from": origin, "pool": pool},
         "seconds": {"encoding": encoded - begun, "total": time.monotonic() - begun},
@@ -91,63 +90,64 @@ def evaluate(
     return found
 
 
-def sides(folder: Path, info: CheckpointInfo) -> tuple[LabelledFiles, LabelledFiles, str]:
-    """Returns database, queries and where the queries come from.
+def split_queries(folder: Path, info: CheckpointInfo) -> tuple[LabelledFiles, LabelledFiles, str]:
+    """Return database, queries and the origin of the queries.
 
-    They are `test` or `validation` where there is such a split. Else a share of every class: the one that training
-    `held out`, if these are the files that it learnt from, or one that is `drawn`.
+    Queries are the split `test` or `validation` if there is one. Otherwise a share of every class: `held out` if these
+    are the training files (the same share as in training), else `drawn` at random.
 
     Raises:
-        DatasetError: there is nothing to search, or nothing to ask.
+        DatasetError: there is nothing to search, or no query.
     """
     splits = read_splits(folder)
     for apart in (TEST, VALIDATION):
         if apart in splits:
             return splits[TRAIN], splits[apart], apart
     files, seed = splits[TRAIN], info.training.get("recipe", {}).get("seed", 0)
-    # Training holds out the same share by the same seed. Of other files nobody knows which it has seen.
+    # Training holds out the same share with the same seed. Other files may have been in the training data.
     origin = "held out" if info.training.get("files") == files.checksum() else "drawn"
-    database, queries = hold_out(files, HELD_OUT, seed)
+    database, queries = split_files(files, HELD_OUT, seed)
     if not len(queries):
-        raise DatasetError(f"{folder}: no class has two pictures, one to ask with and one to find.")
+        raise DatasetError(
+            f"{folder}: every class has only one image. Add images, so that one can be the query and another the match."
+        )
     return database, queries, origin
 
 
 def unseen_labels(files: LabelledFiles, info: CheckpointInfo, wanted: bool | None) -> list[int]:
-    """Returns the labels of classes that the checkpoint was not trained on; none where they are not to be measured.
+    """Return the labels of classes outside the checkpoint's training data; empty if they are not measured.
 
     Raises:
-        DatasetError: they are wanted, and there are fewer than two.
+        DatasetError: they are required, and there are fewer than two.
     """
     found = [label for label, name in enumerate(files.classes) if name not in info.classes]
     enough = len(found) > 1
     if wanted and not enough:
         raise DatasetError(
-            f"Retrieval among unseen classes needs two or more that {info.name} was not trained on; "
-            f"here are {len(found)}."
+            f"Retrieval among unseen classes needs two or more that {info.name} was not trained on, not {len(found)}."
         )
     return found if enough and wanted is not False else []
 
 
 def imagenet_network(info: CheckpointInfo) -> tuple[LatentHashNet | None, str]:
-    """Returns the checkpoint's backbone as ImageNet left it, or None and why it is not to be had."""
+    """Return the checkpoint's backbone with ImageNet weights, or None and the reason."""
     network = LatentHashNet(info.backbone, info.bits, 0, info.preprocess)
     try:
         network.load_imagenet()
     except WeightsUnavailableError as error:
         return None, str(error)
-    return ready(network), ""
+    return prepare_for_inference(network), ""
 
 
 @torch.inference_mode()
 def classification(
     network: LatentHashNet, info: CheckpointInfo, classes: tuple[str, ...], queries: Encoded
 ) -> dict[str, Any]:
-    """Returns the accuracy of F8 on the queries, or why there is none."""
+    """Return the accuracy of F8 on the queries, or the reason why there is none."""
     if set(classes) != set(info.classes):
         odd = sorted(set(classes) ^ set(info.classes))
         shown = ", ".join(odd[:6]) + (f" and {len(odd) - 6} more" if len(odd) > 6 else "")  # noqa: PLR2004 - a line's worth
-        return {"accuracy": None, "accuracy_missing": f"Data set and checkpoint do not have the same classes: {shown}."}
+        return {"accuracy": None, "accuracy_missing": f"The classes of data set and checkpoint differ: {shown}."}
     device = next(network.parameters()).device
     logits = network.classifier(network.activations(torch.from_numpy(queries.features).to(device))).cpu().numpy()
     order = [info.classes.index(name) for name in classes]
@@ -163,26 +163,28 @@ def measure_unseen(
     pool: int,
     modes: dict[str, Any],
 ) -> dict[str, Any] | None:
-    """Measures retrieval among these classes alone; `modes` is what was found among all."""
+    """Measure retrieval among these classes alone; `modes` has the measures over all classes."""
     if not labels:
         return None
-    asking, searched = (side.subset(np.flatnonzero(np.isin(side.labels, labels))) for side in (queries, database))
-    if not asking.paths or not searched.paths:
+    unseen_queries, unseen_database = (
+        side.subset(np.flatnonzero(np.isin(side.labels, labels))) for side in (queries, database)
+    )
+    if not unseen_queries.paths or not unseen_database.paths:
         return None
     if len(labels) < len(classes):
-        _, modes = retrieval(asking, searched, norm, pool)
-    counts = {"database": len(searched.paths), "queries": len(asking.paths)}
+        _, modes = retrieval(unseen_queries, unseen_database, norm, pool)
+    counts = {"database": len(unseen_database.paths), "queries": len(unseen_queries.paths)}
     return {"classes": [classes[label] for label in labels], **counts, "modes": modes}
 
 
 def describe(info: CheckpointInfo) -> dict[str, Any]:
-    """Says which network was measured."""
+    """Return the checkpoint's entry of `metrics.json`."""
     names = ("name", "fingerprint", "backbone", "bits", "feature_dim", "feature_norm")
     return {name: getattr(info, name) for name in names} | {"size": info.preprocess.size, "classes": list(info.classes)}
 
 
 def data(folder: Path, classes: tuple[str, ...], database: Encoded, queries: Encoded) -> dict[str, Any]:
-    """Says what it was measured on."""
+    """Return the data set's entry of `metrics.json`."""
     unreadable = (*database.unreadable, *queries.unreadable)
     return {
         "folder": folder.resolve().name,
@@ -194,8 +196,8 @@ def data(folder: Path, classes: tuple[str, ...], database: Encoded, queries: Enc
 
 
 def main() -> None:
-    """`python -m models.evaluation.evaluate CHECKPOINT DIR --out FOLDER`; people use `lookalike evaluate`."""
-    parser = argparse.ArgumentParser(description="Measure how well a checkpoint searches.")
+    """Run `python -m models.evaluation.evaluate CHECKPOINT DIR --out FOLDER`; otherwise use `lookalike evaluate`."""
+    parser = argparse.ArgumentParser(description="Measure retrieval of a checkpoint.")
     parser.add_argument("checkpoint")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("evaluation"))
@@ -209,7 +211,7 @@ def main() -> None:
 
 
 def tell(what: str, done: int, total: int) -> None:
-    """Writes a line a step."""
+    """Print a line for every batch."""
     sys.stderr.write(f"{what} {done}/{total}\n")
 
 

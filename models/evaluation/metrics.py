@@ -1,7 +1,7 @@
-"""How good a ranking is, and how well codes use their bits.
+"""Retrieval measures of rankings, and statistics of codes.
 
-A picture is relevant to a query when both have the same label (Lin et al. 2015, section 4.2). Measures take one query
-at a time, as `relevant`: `(n,)` bool, the ranking from best to worst. Knows nothing of networks or files.
+An image is relevant to a query if both have the same label (Lin et al. 2015, section 4.2). Measures take one query at a
+time, as `relevant`: `(n,)` bool, in ranking order.
 """
 
 from collections.abc import Iterator
@@ -19,34 +19,34 @@ Doubles = NDArray[np.float64]
 Ties = NDArray[np.int64]
 
 RECALL_STEPS = 20
-# A bit is dead when this share of pictures, or more, has the same value in it, and nearly dead from the second on.
+# Minimum share of images with the same value of a bit for the bit to be dead, and nearly dead.
 DEAD, NEARLY_DEAD = 0.995, 0.95
-# Queries compared at a time: a block of distances to 50,000 pictures then takes 13 MB.
+# Queries per block: its distances to 50,000 images take 13 MB.
 _BLOCK = 64
 
 
 def rank(distances: NDArray[np.integer | np.floating]) -> Ranking:
-    """Orders by distance `(n,)`, ties by position; returns `(n,)` positions."""
+    """Rank by distance `(n,)`, ties by position; return positions `(n,)`."""
     if distances.dtype != np.float32:
         return np.argsort(distances, kind="stable")
-    # NumPy sorts whole numbers several times as fast as it orders floats stably: each distance's bits, turned so that
-    # they grow with it, above its position.
+    # NumPy sorts integers several times as fast as it sorts floats stably. Keys: the distance's bits, made monotonic,
+    # above its position.
     bits = (distances + np.float32(0)).view(np.uint32)
-    growing = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-    keys = np.sort(growing << np.uint64(32) | np.arange(len(distances), dtype=np.uint64))
+    monotonic = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    keys = np.sort(monotonic << np.uint64(32) | np.arange(len(distances), dtype=np.uint64))
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def rank_by_hamming(query: Codes, codes: Codes) -> Ranking:
-    """Orders codes `(n, bits / 8)` by Hamming distance to one, ties by position; returns `(n,)` positions."""
+    """Rank codes `(n, bits / 8)` by Hamming distance to one code, ties by position; return positions `(n,)`."""
     return rank(hamming(query, codes).astype(np.int16))  # NumPy sorts short integers in linear time
 
 
 def squared_distances(queries: Floats, features: Floats, norm: Literal["raw", "unit"] = "raw") -> Iterator[Floats]:
-    """Yields, for each of `(q, d)`, its squared L2 distances `(n,)` to `(n, d)`, less the query's own square.
+    """Yield, for each query of `(q, d)`, squared L2 distances `(n,)` to `(n, d)`, less the query's squared norm.
 
-    What is left out is the same for all of one query's distances, so the order is right. |x|² − 2qx is a matrix
-    product in float32: fast, and for distances far below the lengths of the vectors less exact than (q − x)².
+    The omitted term is constant per query, so the ranking is right. |x|² − 2qx is a float32 matrix product: fast, but
+    less exact than (q − x)² for distances far below the norms.
     """
     scales, query_scales = _scales(features, norm), _scales(queries, norm)
     squares = np.square(_lengths(features) * scales)
@@ -56,24 +56,24 @@ def squared_distances(queries: Floats, features: Floats, norm: Literal["raw", "u
 
 
 def rerank(ranking: Ranking, distances: Floats, pool: int) -> Ranking:
-    """Puts the first `pool` of a ranking in order of L2 distance: the paper's fine step, section 3.3.
+    """Reorder the first `pool` entries of a ranking by L2 distance: the paper's fine search, section 3.3.
 
-    What lies behind the pool stays as it is.
+    Entries behind the pool keep their order.
     """
     candidates = np.sort(ranking[:pool])
     return np.concatenate([candidates[rank(distances[candidates])], ranking[pool:]])
 
 
 def precision_at(relevant: Relevance, k: int) -> float:
-    """Returns the share of relevant ones among the first k of a ranking (the paper's precision@k, eq. 1)."""
+    """Return the share of relevant results among the first k (the paper's precision@k, eq. 1)."""
     return float(relevant[:k].sum() / k)
 
 
 def average_precision(relevant: Relevance) -> float:
-    """Averages the precision at each relevant position of a ranking `(n,)`; 0 where nothing is relevant.
+    """Average the precision at each relevant position of a ranking `(n,)`; 0 without relevant results.
 
-    Of a whole ranking that is AP; of its first 1,000 it is AP@1000 as the hashing literature has it, divided by the
-    relevant ones among those 1,000 and not by all there are.
+    Over a whole ranking that is AP; over its first 1,000 results it is AP@1000 of the hashing literature, divided by
+    the relevant results among those 1,000 and not by all relevant images.
     """
     positions = np.flatnonzero(relevant)
     if not len(positions):
@@ -82,13 +82,13 @@ def average_precision(relevant: Relevance) -> float:
 
 
 def ties(*distances: NDArray[np.integer | np.floating]) -> Ties:
-    """Numbers the groups of equal distances along a ranking, `(n,)` from 0; parts follow each other and never tie."""
+    """Number groups of equal distances along a ranking, `(n,)` from 0; consecutive parts never tie with each other."""
     changes = [np.diff(part, prepend=np.nan) != 0 for part in distances]
     return np.cumsum(np.concatenate(changes)) - 1
 
 
 def tie_aware_average_precision(relevant: Relevance, distances: NDArray[np.integer]) -> float:
-    """Returns AP's expectation when equal distances come in random order (McSherry, Najork 2008).
+    """Return the expectation of AP over random orders of ties (McSherry, Najork 2008).
 
     Args:
         relevant: `(n,)`, a whole ranking.
@@ -100,7 +100,7 @@ def tie_aware_average_precision(relevant: Relevance, distances: NDArray[np.integ
     sizes = np.diff(first, append=len(distances))
     hits = np.add.reduceat(relevant, first, dtype=np.float64)
     before = np.cumsum(hits) - hits
-    # A relevant picture at a place expects this many more hits for each place before it in its tie.
+    # Expected additional hits for a relevant image, per position before it within its tie.
     slope = np.repeat((hits - 1) / np.maximum(sizes - 1, 1), sizes)
     places = np.arange(len(distances))
     found = np.repeat(before, sizes) + 1 + slope * (places - np.repeat(first, sizes))
@@ -108,25 +108,25 @@ def tie_aware_average_precision(relevant: Relevance, distances: NDArray[np.integ
 
 
 def precision_within(relevant: Relevance, distances: NDArray[np.integer], radius: int) -> float | None:
-    """Returns the share of relevant ones within a distance, `distances` ascending; None where nothing is within."""
+    """Return the precision within a radius, `distances` ascending; None if nothing is within."""
     count = int(np.searchsorted(distances, radius, side="right"))
     return float(relevant[:count].mean()) if count else None
 
 
 def precision_by_recall(relevant: Relevance, cuts: NDArray[np.int64] | None = None) -> Doubles:
-    """Interpolates precision at recall 0, 0.05, … 1: the best precision at that recall or a greater one.
+    """Interpolate precision at recall 0, 0.05, … 1: the maximum precision at that recall or a higher one.
 
     Args:
         relevant: `(n,)`, a whole ranking.
-        cuts: after how many results the ranking may be cut, ascending to n: for codes where a radius ends, so that
-            the order within ties does not count; anywhere by default.
+        cuts: result counts after which the ranking may be cut, ascending to n. For codes these are the ends of radii,
+            so that the order within ties does not count. Any count by default.
     """
     cuts = np.arange(1, len(relevant) + 1) if cuts is None else cuts
     return interpolated(np.cumsum(relevant, dtype=np.int64)[cuts - 1], cuts)
 
 
 def interpolated(hits: NDArray[np.int64], cuts: NDArray[np.int64]) -> Doubles:
-    """Interpolates precision at recall 0, 0.05, … 1, given how many are relevant `(c,)` at each cut `(c,)`."""
+    """Interpolate precision at recall 0, 0.05, … 1 from relevant results `(c,)` at cuts `(c,)`."""
     if not hits[-1]:
         return np.zeros(RECALL_STEPS + 1)
     best = np.maximum.accumulate((hits / cuts)[::-1])[::-1]
@@ -135,7 +135,7 @@ def interpolated(hits: NDArray[np.int64], cuts: NDArray[np.int64]) -> Doubles:
 
 
 def accuracy(logits: Floats, labels: NDArray[np.int64]) -> float:
-    """Returns the share of rows `(n, classes)` whose largest logit is at the label."""
+    """Return the share of rows `(n, classes)` whose largest logit is at the label."""
     return float(np.mean(np.argmax(logits, axis=1) == labels))
 
 
@@ -146,13 +146,13 @@ def retrieval(
     k: int = 10,
     pool: int = 1000,
 ) -> dict[str, dict[str, float]]:
-    """Measures the paper's three ways to search, HDS, BCS and ES, with labels as relevance.
+    """Measure the paper's three searches, HDS, BCS and ES, with labels as relevance.
 
     Args:
         queries: codes, F7 and labels of the queries.
-        database: the same of what is searched.
-        k: how far precision looks.
-        pool: candidates that the coarse step hands to the fine one.
+        database: codes, F7 and labels of the database.
+        k: number of results for precision.
+        pool: candidates of the coarse search.
 
     Returns:
         By mode, `precision` at k and `map` over the whole database.
@@ -172,18 +172,18 @@ def retrieval(
 
 @dataclass(frozen=True)
 class CodeHealth:
-    """How well codes use their bits.
+    """Statistics of how well codes use their bits.
 
     Attributes:
         bits: units in the latent layer.
-        dead: bits that are the same for 99.5 % of the pictures or more.
+        dead: bits that are the same for 99.5 % of the images or more.
         nearly_dead: further bits that are the same for more than 95 %.
-        entropy: of a bit, mean, in bits; 1 is best.
-        correlation: between two bits, mean of the absolute values, over bits that vary; 0 is best.
-        distinct: different codes.
-        pictures: how many were looked at.
-        colliding: pictures whose code a picture of another class has too.
-        ones: for each bit the share of pictures in which it is 1.
+        entropy: mean entropy of a bit, in bits; 1 is best.
+        correlation: mean absolute correlation between two bits, over bits that vary; 0 is best.
+        distinct: number of distinct codes.
+        pictures: number of images.
+        colliding: images whose code is also that of an image of another class.
+        ones: for each bit the share of images in which it is 1.
     """
 
     bits: int
@@ -198,7 +198,7 @@ class CodeHealth:
 
 
 def code_health(codes: Codes, labels: NDArray[np.int64]) -> CodeHealth:
-    """Looks at codes `(n, bits / 8)` of pictures with labels `(n,)`."""
+    """Compute statistics of codes `(n, bits / 8)` of images with labels `(n,)`."""
     bits = unpack(codes)
     ones = bits.mean(axis=0, dtype=np.float64)
     same = np.maximum(ones, 1 - ones)

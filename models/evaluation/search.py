@@ -1,8 +1,8 @@
-"""Every query against the whole database, in every mode, and what that measures.
+"""Measure exhaustive retrieval of every query in every mode.
 
-The ways to search are `bcs` (codes), `es raw` and `es unit` (F7 as it is or at length one), `hds raw` and `hds unit`
-(codes, then F7 over the pool), and `imagenet` (raw F7 of the backbone as ImageNet left it). A checkpoint's norm says
-which of the two its modes `es` and `hds` are. Knows nothing of networks.
+The rankings are `bcs` (codes), `es raw` and `es unit` (F7, unchanged or at unit length), `hds raw` and `hds unit`
+(codes, then F7 over the pool), and `imagenet` (raw F7 of the backbone with ImageNet weights). The checkpoint's norm
+selects which of the two its modes `es` and `hds` are.
 """
 
 import os
@@ -24,11 +24,11 @@ KS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
 MODES = ("es", "hds", "bcs", "imagenet")
 DEPTH, RADIUS = 1000, 2
 SAMPLES, SHOWN = 8, 5
-# So many queries at a time, a share to each core: NumPy lets go of Python while it sorts and sums.
-_SHARE = 256
+# Queries per task; tasks run on all cores, because NumPy releases the GIL while it sorts and sums.
+_QUERY_BATCH = 256
 
 Scores = dict[str, float | Doubles]
-# How a way to search orders the whole database, and which neighbours in that order it cannot tell apart.
+# A ranking of the whole database, and its groups of ties.
 Ranked = tuple[Ranking, metrics.Ties]
 
 
@@ -39,38 +39,38 @@ def retrieval(
     pool: int,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Searches with every query in every mode; returns what was measured by norm of F7, and by mode."""
+    """Search with every query in every mode; return the measures by norm of F7, and by mode."""
     count = len(queries.labels)
-    shares = [np.arange(first, min(first + _SHARE, count)) for first in range(0, count, _SHARE)]
+    shares = [np.arange(first, min(first + _QUERY_BATCH, count)) for first in range(0, count, _QUERY_BATCH)]
     sums: dict[str, Scores] = {}
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         parts = threads.map(lambda share: measure(queries.subset(share), database, pool), shares)
         for share, part in zip(shares, parts, strict=True):
             for way, total in part.items():
-                add(sums.setdefault(way, {}), total)
+                add_scores(sums.setdefault(way, {}), total)
             progress(int(share[-1]) + 1, count)
-    ways = {way: named(total, count) for way, total in sums.items()}
+    ways = {way: mean_scores(total, count) for way, total in sums.items()}
     norms = {norm: {mode: ways[f"{mode} {norm}"] for mode in ("es", "hds")} for norm in ("raw", "unit")}
     modes = {mode: found for mode in MODES if (found := (ways | norms[norm]).get(mode))}
-    # Both steps find the same pictures within a radius; without codes there is none.
+    # HDS has the same images within a radius as BCS; modes without codes have no radius.
     for mode, scores in modes.items():
         scores.setdefault("precision_radius_2", ways["bcs"]["precision_radius_2"] if mode == "hds" else None)
     return norms, modes
 
 
 def measure(queries: Encoded, database: Encoded, pool: int) -> dict[str, Scores]:
-    """Searches with every query in every mode; returns the sums of what was measured."""
+    """Search with every query in every mode; return sums of the measures."""
     sums: dict[str, Scores] = {}
     for label, code, ranked in searches(queries, database, pool):
         for way, (ranking, ties) in ranked.items():
-            add(sums.setdefault(way, {}), score(database.labels[ranking] == label, ties))
+            add_scores(sums.setdefault(way, {}), score(database.labels[ranking] == label, ties))
         coarse, _ = ranked["bcs"]
-        add(sums["bcs"], score_codes(database.labels[coarse] == label, hamming(code, database.codes[coarse])))
+        add_scores(sums["bcs"], score_codes(database.labels[coarse] == label, hamming(code, database.codes[coarse])))
     return sums
 
 
 def searches(queries: Encoded, database: Encoded, pool: int) -> Iterator[tuple[np.int64, Codes, dict[str, Ranked]]]:
-    """Yields each query's label and code, and how the ways to search rank the whole database for it."""
+    """Yield each query's label and code, and its rankings of the whole database."""
     raw = metrics.squared_distances(queries.features, database.features, "raw")
     unit = metrics.squared_distances(queries.features, database.features, "unit")
     imagenet: Iterator[Floats | None] = iter([None] * len(queries.labels))
@@ -91,7 +91,7 @@ def searches(queries: Encoded, database: Encoded, pool: int) -> Iterator[tuple[n
 
 
 def score(relevant: metrics.Relevance, ties: metrics.Ties) -> Scores:
-    """Measures one ranking of the whole database."""
+    """Measure one ranking of the whole database."""
     return {
         "map_tie_aware": metrics.tie_aware_average_precision(relevant, ties),
         "precision": np.array([metrics.precision_at(relevant, k) for k in KS if k <= len(relevant)]),
@@ -102,7 +102,7 @@ def score(relevant: metrics.Relevance, ties: metrics.Ties) -> Scores:
 
 
 def score_codes(relevant: metrics.Relevance, distances: NDArray[np.int32]) -> Scores:
-    """Measures what only codes have: radii. Its precision by recall takes the place of `score`'s."""
+    """Measure precision within a radius, and precision by recall cut at radii, which replaces that of `score`."""
     within = metrics.precision_within(relevant, distances, RADIUS)
     ends = np.flatnonzero(np.diff(distances, append=-1)) + 1
     return {
@@ -112,24 +112,24 @@ def score_codes(relevant: metrics.Relevance, distances: NDArray[np.int32]) -> Sc
     }
 
 
-def add(total: Scores, scores: Scores) -> None:
-    """Adds one query's scores to the sum."""
+def add_scores(total: Scores, scores: Scores) -> None:
+    """Add a query's scores to the sums."""
     for name, value in scores.items():
         total[name] = total.get(name, 0.0) + value
 
 
-def named(total: Scores, count: int) -> dict[str, Any]:
-    """Divides sums by the number of queries and gives them the names that `metrics.json` has."""
+def mean_scores(total: Scores, count: int) -> dict[str, Any]:
+    """Divide sums by the number of queries, and name them as in `metrics.json`."""
     means = {name: (value / count) for name, value in total.items()}
     plain: dict[str, Any] = {n: v.tolist() if isinstance(v, np.ndarray) else float(v) for n, v in means.items()}
     plain["precision"] = {str(k): value for k, value in zip(KS, plain["precision"], strict=False)}
-    # The order within ties says nothing, so codes are judged where radii end.
+    # The order within ties is arbitrary, so codes are measured at the ends of radii.
     plain["precision_by_recall"] = plain.pop("precision_by_radius_recall", plain["precision_by_recall"])
     return plain
 
 
 def samples(queries: Encoded, database: Encoded, norm: FeatureNorm, pool: int) -> list[Sample]:
-    """Returns what a few queries, spread evenly over all, find in every mode."""
+    """Return the results of a few queries, evenly spaced, in every mode."""
     count = min(SAMPLES, len(queries.paths))
     chosen = queries.subset((np.arange(count) * 2 + 1) * len(queries.paths) // (2 * count))
     found: list[Sample] = []

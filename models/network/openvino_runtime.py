@@ -1,4 +1,4 @@
-"""A network in OpenVINO, the fastest way to run one on a CPU. Importing this module imports neither it nor torch."""
+"""Inference with OpenVINO, the fastest runtime on a CPU. Importing this module imports neither OpenVINO nor torch."""
 
 import queue
 import sys
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from models.network.latent_hash_net import LatentHashNet
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 # OpenVINO's binding initialises a C++ static when a process first reads a tensor. Two threads that do so at once
 # deadlock: one holds the static's guard and waits for the interpreter, the other holds the interpreter and waits for
-# the guard. Under this lock every runtime runs once before it is handed out.
+# the guard. So every new runtime runs once under this lock before it is used.
 _FIRST_INFERENCE = threading.Lock()
 
 
 class OpenVinoRuntime:
-    """The network in OpenVINO, for CPUs.
+    """A network in OpenVINO, on CPUs.
 
-    A picture's F7 does not depend on the batch that it is in; H may differ in its last bit. OpenVINO would take bf16
-    by itself where the CPU has it; f32 is set so that every machine gives the same codes, unless bf16 is asked for.
+    F7 of an image does not depend on the batch; H may differ in its last bit. OpenVINO would use bf16 by default where
+    the CPU supports it; the default here is f32, so that every machine computes the same codes.
     """
 
     def __init__(self, model: Any, precision: str = "f32") -> None:
@@ -42,16 +42,16 @@ class OpenVinoRuntime:
         with _FIRST_INFERENCE:
             self(np.zeros((1, side, side, 3), np.uint8))
 
-    def __call__(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch on all cores: the soonest answer, as long as nothing else wants them."""
+    def __call__(self, pictures: Images) -> tuple[Floats, Floats]:
+        """Run one batch on all cores: lowest latency, while no other batch is waiting."""
         return _infer(self._wide, pictures)
 
-    def on_one_core(self, pictures: Pictures) -> tuple[Floats, Floats]:
-        """Runs one batch on one core, and up to `lanes` at a time beside each other."""
+    def on_one_core(self, pictures: Images) -> tuple[Floats, Floats]:
+        """Run one batch on one core; up to `lanes` calls run in parallel."""
         return _infer(self._narrow, pictures)
 
 
-def _infer(requests: "queue.SimpleQueue[Any]", pictures: Pictures) -> tuple[Floats, Floats]:
+def _infer(requests: "queue.SimpleQueue[Any]", pictures: Images) -> tuple[Floats, Floats]:
     request = requests.get()
     try:
         results = request.infer([pictures])
@@ -61,7 +61,7 @@ def _infer(requests: "queue.SimpleQueue[Any]", pictures: Pictures) -> tuple[Floa
 
 
 def convert(network: "LatentHashNet") -> Any:
-    """Returns OpenVINO's model of a network, for any number of pictures at once."""
+    """Convert a network to an OpenVINO model with a dynamic batch size."""
     import torch
 
     from models.network.latent_hash_net import SearchHead
@@ -76,9 +76,9 @@ def convert(network: "LatentHashNet") -> Any:
 
 
 def openvino_package() -> Any:
-    """Returns the package `openvino`, which takes a second to import."""
-    # OpenVINO reports its use to its makers where this module is there; what we run reports to nobody.
-    # None in the place of a module is how Python is told to fail its import.
+    """Import the package `openvino` (takes a second), with its telemetry disabled."""
+    # OpenVINO sends usage reports to Intel if this module can be imported.
+    # None in `sys.modules` makes Python fail its import.
     modules: dict[str, Any] = sys.modules
     modules["openvino_telemetry"] = None
     import openvino

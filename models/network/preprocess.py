@@ -1,7 +1,7 @@
-"""From an upright RGB picture to the array that a network reads.
+"""Preprocessing: from an upright RGB image to the array that a network reads.
 
-A network's preprocessing is part of what it is: it is stored in its checkpoint and counts in its fingerprint.
-Normalising to a mean and a scale happens inside the network, so that batches travel as bytes.
+It is part of a network: stored in its checkpoint and included in its fingerprint. Normalisation to a mean and a scale
+happens inside the network, so that batches travel as bytes.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ Fit = Literal["stretch", "crop"]
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture is brought to the size and scale that a network was trained on.
+    """Resizing and scaling that a network was trained with.
 
     Attributes:
         size: side of the square input, in pixels.
-        fit: `stretch` resizes both sides to `size`, `crop` cuts the middle square out first.
-        mean: subtracted from 0…255, one number a channel.
-        std: what the rest is divided by, one number a channel.
+        fit: `stretch` resizes both sides to `size`; `crop` cuts out the central square first.
+        mean: subtracted from 0…255, one number per channel.
+        std: divisor after that, one number per channel.
     """
 
     size: int
@@ -31,13 +31,13 @@ class Preprocess:
     std: tuple[float, float, float]
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Returns `(size, size, 3)` uint8 of an RGB picture."""
-        box = _middle_square(image) if self.fit == "crop" else None
-        # reducing_gap=None: every pixel counts, so that the result does not depend on a shortcut's rounding.
+        """Resize an RGB image to `(size, size, 3)` uint8."""
+        box = _central_square(image) if self.fit == "crop" else None
+        # reducing_gap=None: a shortcut would let the result depend on its rounding.
         return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
 
 
-def _middle_square(image: Image.Image) -> tuple[float, float, float, float]:
+def _central_square(image: Image.Image) -> tuple[float, float, float, float]:
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     return left, top, left + side, top + side

@@ -1,9 +1,9 @@
-"""Makes torchvision importable beside a torch that it was not built for.
+"""Make torchvision importable beside a torch that it was not built for.
 
 PyPI's torchvision for Linux is built for CUDA. Beside a CPU-only torch its compiled extension cannot be loaded,
 and then `import torchvision` itself fails, because it registers shapes for two operators that the extension
 would have declared. Models and transforms need neither, so declaring the two is enough. Import this module
-before torchvision, or timm, which imports torchvision.
+before torchvision, and before timm, which imports torchvision.
 """
 
 from importlib.util import find_spec
@@ -37,5 +37,5 @@ def _declare(definitions: tuple[str, ...]) -> torch.library.Library:
     return library
 
 
-# The declarations live as long as the object that made them.
+# Keeps the library object alive, because its declarations end with it.
 DECLARED = None if _extension_loads() else _declare(_MISSING)

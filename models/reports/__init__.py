@@ -1,1 +1,1 @@
-"""Reports: pages and plots."""
+"""HTML reports and plots."""

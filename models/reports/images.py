@@ -1,7 +1,4 @@
-"""What queries found, as one picture a mode: the query at the left, then its best results, framed by right or wrong.
-
-Knows nothing of networks or HTML.
-"""
+"""Contact sheets of search results: a query per row at the left, then its results, framed right or wrong."""
 
 import io
 from dataclasses import dataclass
@@ -17,11 +14,11 @@ RIGHT, WRONG = "#2f9e5b", "#d6404f"
 
 @dataclass(frozen=True)
 class Sample:
-    """A query and what it found.
+    """A query and its results.
 
     Attributes:
-        query: the picture asked with.
-        results: by mode, the best first: the picture, and whether its label is the query's.
+        query: path of the query image.
+        results: by mode, in ranking order: path of the image, and whether its label is the query's.
     """
 
     query: Path
@@ -29,21 +26,21 @@ class Sample:
 
 
 def sheet(samples: list[Sample], mode: str) -> bytes:
-    """Draws a row for each query as WebP, on nothing, so that it suits a light page and a dark one."""
+    """Draw one row per query as WebP with a transparent background, for light and dark pages."""
     columns = max(len(sample.results[mode]) for sample in samples)
     cell = _SIDE + _GAP
-    picture = Image.new("RGBA", (_SIDE + _APART + columns * cell - _GAP, len(samples) * cell - _GAP))
+    image = Image.new("RGBA", (_SIDE + _APART + columns * cell - _GAP, len(samples) * cell - _GAP))
     for row, sample in enumerate(samples):
-        picture.paste(_thumbnail(sample.query, _SIDE), (0, row * cell))
+        image.paste(_thumbnail(sample.query, _SIDE), (0, row * cell))
         for column, (path, right) in enumerate(sample.results[mode]):
-            picture.paste(_framed(path, right), (_SIDE + _APART + column * cell, row * cell))
+            image.paste(_framed(path, right), (_SIDE + _APART + column * cell, row * cell))
     file = io.BytesIO()
-    picture.save(file, "WEBP", quality=82)
+    image.save(file, "WEBP", quality=82)
     return file.getvalue()
 
 
 def _framed(path: Path, right: bool) -> Image.Image:
-    """Frames a picture green, or red with a cross in its corner, for those who do not tell red from green."""
+    """Frame an image green, or red with a cross in the corner for readers who are colour-blind."""
     framed = ImageOps.expand(_thumbnail(path, _SIDE - 2 * _FRAME), _FRAME, RIGHT if right else WRONG)
     if not right:
         draw = ImageDraw.Draw(framed)

@@ -1,6 +1,6 @@
-"""An evaluation as one HTML page that needs nothing else: styles, plots and pictures are in it.
+"""Evaluation report as a self-contained HTML page with inline styles, plots and images.
 
-Light and dark follow the reader's system. Everything that a picture or plot shows stands in a table or in words too.
+Light and dark follow the reader's system. Everything in an image or plot is also in a table or in text.
 """
 
 import base64
@@ -10,15 +10,15 @@ from typing import Any
 from models.reports.parts import beside, document, header, number, percent, plot, section, table, terms
 from models.reports.plots import LABELS
 
-ASKED = {
+QUERY_ORIGINS = {
     "test": "test pictures",
     "validation": "validation pictures",
     "held out": "held-out pictures",
-    "drawn": "pictures drawn at random, which it may have learnt from,",
+    "drawn": "pictures drawn at random, which may be training data,",
 }
 _MEANING = {
-    "es": "exhaustive search: F7 alone, over everything",
-    "hds": "both steps: codes find the pool, F7 puts it in order",
+    "es": "exhaustive search: F7 alone, over the whole database",
+    "hds": "both steps: codes find the pool, F7 ranks it",
     "bcs": "codes alone, by Hamming distance",
     "imagenet": "F7 of the same backbone before training, ImageNet weights only, raw",
 }
@@ -28,29 +28,32 @@ _DEFINITIONS = (
     (
         "mAP",
         "The mean over queries of average precision over the whole ranking, divided by all relevant pictures in the "
-        "database. mAP@1000 looks at the first 1,000 results and divides by the relevant ones among those, as the "
-        "hashing literature does.",
+        "database. mAP@1000 is over the first 1,000 results and divided by the relevant ones among those, as in the "
+        "hashing literature.",
     ),
     (
         "Ties",
-        "Equal distances are ordered by place in the database, which is shuffled once, the same way every time. The "
-        "tie-aware mAP is what to expect of all orders (McSherry, Najork 2008).",
+        "Equal distances are ordered by position in the database, which is shuffled with a fixed seed. The "
+        "tie-aware mAP is the expectation over all orders (McSherry, Najork 2008).",
     ),
-    ("Radius 2", "Precision among pictures whose code differs in at most 2 bits; a query that finds none counts as 0."),
+    (
+        "Radius 2",
+        "Precision among pictures whose code differs in at most 2 bits; a query without such pictures counts as 0.",
+    ),
     (
         "Precision by recall",
-        "The best precision at that recall or a greater one. Codes are cut only where a Hamming radius ends.",
+        "The highest precision at that recall or above. Codes are cut only where a Hamming radius ends.",
     ),
-    ("HDS", "The pool in order of F7, then the rest of the coarse ranking."),
-    ("Distances", "L2 by float32 matrix products, to rank by."),
+    ("HDS", "The pool ranked by F7, then the rest of the coarse ranking."),
+    ("Distances", "L2 from float32 matrix products, used for ranking only."),
 )
 
 
 def page(found: dict[str, Any], drawn: dict[str, str], sheets: dict[str, bytes]) -> str:
-    """Returns the page.
+    """Render the page.
 
     Args:
-        found: what `metrics.json` holds.
+        found: content of `metrics.json`.
         drawn: SVG by name: `precision`, `recall`, `bits`.
         sheets: WebP by mode.
     """
@@ -73,14 +76,14 @@ def _summary(found: dict[str, Any]) -> str:
     figures += [(percent(found["modes"]["hds"]["precision"][best]), f"precision@{best}, HDS")]
     figures += [(number(found["modes"]["hds"]["map"]), "mAP, HDS")]
     figures += [(number(found["modes"]["bcs"]["map"]), "mAP, codes alone")]
-    asked = ASKED[data["queries_from"]]
-    told = (
+    origin = QUERY_ORIGINS[data["queries_from"]]
+    summary = (
         f"<p><code>{escape(checkpoint['fingerprint'])}</code>, {escape(checkpoint['backbone'])}, "
-        f"{checkpoint['bits']} bits, pictures of {checkpoint['size']} pixels. {data['queries']:,} {asked} of "
+        f"{checkpoint['bits']} bits, pictures of {checkpoint['size']} pixels. {data['queries']:,} {origin} of "
         f"<b>{escape(data['folder'])}</b> searched among {data['database']:,} in {len(data['classes'])} classes.</p>"
     )
     missing = f"<p>{escape(found['accuracy_missing'])}</p>" if found["accuracy"] is None else ""
-    return header(checkpoint["name"], told, figures, missing)
+    return header(checkpoint["name"], summary, figures, missing)
 
 
 def _retrieval(found: dict[str, Any], drawn: dict[str, str]) -> str:
@@ -88,7 +91,7 @@ def _retrieval(found: dict[str, Any], drawn: dict[str, str]) -> str:
     extra = (
         f"<p>Ties broken at random, codes alone have an mAP of {number(modes['bcs']['map_tie_aware'])}. Within "
         f"Hamming radius 2 their precision is {number(modes['bcs']['precision_radius_2'])}; "
-        f"{percent(modes['bcs']['empty_radius_2'])} of the queries find nothing there.</p>"
+        f"{percent(modes['bcs']['empty_radius_2'])} of the queries find nothing within it.</p>"
     )
     missing = "".join(f"<p>{LABELS[mode]}: {escape(why)}</p>" for mode, why in found["modes_missing"].items())
     legend = terms((LABELS[mode], _MEANING[mode]) for mode in modes)
@@ -129,54 +132,55 @@ def _norms(norms: dict[str, Any]) -> str:
         ]
         for norm in ("raw", "unit")
     ]
-    why = "Whether to compare F7 as it is, or at length one. The better one belongs in the checkpoint."
+    why = "F7 unchanged or at unit length. The checkpoint should have the better one."
     return section("Raw or unit F7", f"<p>{why}</p>" + table("Norms of F7", head, rows))
 
 
 def _codes(health: dict[str, Any], drawn: str) -> str:
     rows = [
-        ["dead bits (99.5% alike or more)", f"{health['dead']} of {health['bits']}"],
+        ["dead bits (99.5% the same or more)", f"{health['dead']} of {health['bits']}"],
         ["nearly dead bits (more than 95%)", str(health["nearly_dead"])],
         ["entropy of a bit (1 is best)", number(health["entropy"])],
         ["correlation between bits (0 is best)", number(health["correlation"])],
         ["distinct codes", f"{health['distinct']:,} of {health['pictures']:,} pictures"],
         ["pictures that share a code with another class", f"{health['colliding']:,}"],
     ]
-    figure = plot(drawn, "How often bits are 1: those at the edges say little")
+    caption = "Share of pictures in which bits are 1; those at the edges carry little information"
+    figure = plot(drawn, caption)
     return section("Codes", beside(figure, table("Health of the codes", ["measure", "value"], rows)))
 
 
 def _unseen(unseen: dict[str, Any] | None) -> str:
     if unseen is None:
-        why = "Not measured: left out, or fewer than two classes that training did not have."
+        why = "Not measured: disabled, or fewer than two classes outside the training data."
         return section("Unseen classes", f"<p>{why}</p>")
-    told = (
+    summary = (
         f"<p>{unseen['queries']:,} queries among {unseen['database']:,} pictures of classes that the checkpoint was "
         f"not trained on: {escape(', '.join(unseen['classes']))}.</p>"
     )
-    return section("Unseen classes", told + _modes_table("Retrieval among unseen classes", unseen["modes"]))
+    return section("Unseen classes", summary + _modes_table("Retrieval among unseen classes", unseen["modes"]))
 
 
 def _results(sheets: dict[str, bytes]) -> str:
     figures = "".join(
         f"<figure><figcaption>{LABELS[mode]}</figcaption>"
-        f'<img src="data:image/webp;base64,{base64.b64encode(picture).decode()}" '
+        f'<img src="data:image/webp;base64,{base64.b64encode(image).decode()}" '
         f'alt="Sampled queries at the left, each with its best results in mode {LABELS[mode]}"></figure>'
-        for mode, picture in sheets.items()
+        for mode, image in sheets.items()
     )
-    told = "<p>The query at the left; green is the same class, red with a cross is another.</p>"
-    return section("What queries found", told + beside(figures))
+    legend = "<p>Queries at the left; green is the same class, red with a cross another class.</p>"
+    return section("Results of sample queries", legend + beside(figures))
 
 
 def _about(found: dict[str, Any]) -> str:
     data, seconds = found["data"], found["seconds"]
     names = ", ".join(escape(path) for path in data["unreadable"])
-    left_out = f"<p>{len(data['unreadable'])} unreadable files were left out: {names}.</p>" if names else ""
+    left_out = f"<p>{len(data['unreadable'])} unreadable files were skipped: {names}.</p>" if names else ""
     took = f"<p>Pool of {data['pool']:,}. Encoding took {seconds['encoding']:.0f} s, all {seconds['total']:.0f} s.</p>"
     return section("How it was measured", f"{terms(_DEFINITIONS)}{took}{left_out}")
 
 
 def _at_ten(found: dict[str, Any]) -> str:
-    """Returns 10, or the most that precision was measured at in a smaller database."""
+    """Return 10, or the largest measured k in a smaller database."""
     best: str = max((k for k in found["precision"] if int(k) <= 10), key=int)  # noqa: PLR2004 - a page of results
     return best

@@ -1,6 +1,6 @@
-"""The pieces that reports are made of: a page that needs nothing else, sections, tables, tiles and plots.
+"""Building blocks of HTML reports: document, sections, tables, tiles and plots.
 
-Light and dark follow the reader's system. What goes into a table is escaped here.
+Light and dark follow the reader's system. Table cells are escaped here.
 """
 
 import re
@@ -14,7 +14,7 @@ Cells = Iterable[str]
 
 
 def document(title: str, content: str) -> str:
-    """Returns a page; `title` is text, `content` is HTML."""
+    """Render a page; `title` is text, `content` is HTML."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -23,40 +23,40 @@ def document(title: str, content: str) -> str:
     )
 
 
-def header(title: str, told: str, figures: Iterable[tuple[str, str]], after: str = "") -> str:
-    """Returns a page's head: `title` is text, `told` and `after` are HTML, figures are values with what they are."""
+def header(title: str, summary: str, figures: Iterable[tuple[str, str]], after: str = "") -> str:
+    """Render a page's header: `title` is text, `summary` and `after` are HTML, figures are (value, caption) tiles."""
     tiles = "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(what)}</dt></div>" for value, what in figures)
-    return f'<header><h1>{escape(title)}</h1>{told}<dl class="tiles">{tiles}</dl>{after}</header>\n'
+    return f'<header><h1>{escape(title)}</h1>{summary}<dl class="tiles">{tiles}</dl>{after}</header>\n'
 
 
 def section(title: str, content: str) -> str:
-    """Returns a section of HTML under a title."""
+    """Render a section of HTML with a heading."""
     return f"<section><h2>{title}</h2>{content}</section>\n"
 
 
 def paragraph(text: str) -> str:
-    """Returns text as a paragraph."""
+    """Render text as a paragraph."""
     return f"<p>{escape(text)}</p>"
 
 
 def terms(pairs: Iterable[tuple[str, str]]) -> str:
-    """Returns words with what they mean."""
+    """Render a description list of terms."""
     return f"<dl>{''.join(f'<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>' for term, text in pairs)}</dl>"
 
 
 def beside(*parts: str) -> str:
-    """Puts pieces next to each other where there is room."""
+    """Lay out pieces side by side on wide screens."""
     return f'<div class="pair">{"".join(parts)}</div>'
 
 
 def table(caption: str, head: Cells, rows: Iterable[Cells]) -> str:
-    """Returns a table whose first column names its rows."""
+    """Render a table whose first column has row headers."""
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
         for first, *rest in rows
     )
-    # A region that can be scrolled has to be reachable by keyboard, and then needs a name.
+    # A scrollable region must be focusable by keyboard, and then needs a name.
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -64,17 +64,17 @@ def table(caption: str, head: Cells, rows: Iterable[Cells]) -> str:
 
 
 def plot(svg: str, caption: str) -> str:
-    """Puts a plot into the page in the page's own colour, without what only a file of its own needs."""
+    """Embed an SVG plot in the page's text colour, without the attributes of a standalone file."""
     inline = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg[svg.index("<svg") :]).replace(INK, "currentColor")
     inline = inline.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)
     return f"<figure><figcaption>{escape(caption)}</figcaption>{inline}</figure>"
 
 
 def number(value: float) -> str:
-    """Writes a measure down."""
+    """Format a measure with four decimals."""
     return f"{value:.4f}"
 
 
 def percent(value: float) -> str:
-    """Writes a share down."""
+    """Format a share as a percentage."""
     return f"{value:.1%}"

@@ -1,7 +1,7 @@
-"""Evaluation's plots, as SVG on nothing: precision@k and precision by recall of every mode, and how bits are used.
+"""Evaluation plots as SVG with a transparent background: precision@k, precision by recall, use of bits.
 
-Drawn without matplotlib's global state, so any thread may. Text stays text. The service imports this module and seldom
-draws, so matplotlib, which takes half a second, is imported where something is drawn.
+They avoid matplotlib's global state, so any thread may draw. Text stays text. Matplotlib takes half a second to import
+and the service rarely draws, so it is imported in the functions.
 """
 
 import io
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of text and axes. A page may put its own colour in the place of this one.
+# Colour of text and axes; pages may substitute their own.
 INK = "#1f1c2b"
 LABELS = {"es": "ES", "hds": "HDS", "bcs": "BCS", "imagenet": "ImageNet F7"}
 _COLOURS = {"es": "#2b8f89", "hds": "#7a6ff0", "bcs": "#c07a20", "imagenet": "#d0527f"}
@@ -33,9 +33,9 @@ STYLE: dict[Any, Any] = {
 
 
 def precision_plot(modes: dict[str, Any]) -> str:
-    """Draws precision at k results, the paper's figures 4 to 6."""
+    """Plot precision@k, as in the paper's figures 4 to 6."""
     with plot_style():
-        figure, axes = new_axes("results looked at (k)", "precision@k")
+        figure, axes = new_axes("number of results (k)", "precision@k")
         for mode, found in modes.items():
             _line(axes, mode, [int(k) for k in found["precision"]], list(found["precision"].values()))
         ticks = [int(k) for k in next(iter(modes.values()))["precision"]]
@@ -47,7 +47,7 @@ def precision_plot(modes: dict[str, Any]) -> str:
 
 
 def recall_plot(modes: dict[str, Any]) -> str:
-    """Draws interpolated precision over recall."""
+    """Plot interpolated precision over recall."""
     with plot_style():
         figure, axes = new_axes("recall", "precision")
         for mode, found in modes.items():
@@ -58,7 +58,7 @@ def recall_plot(modes: dict[str, Any]) -> str:
 
 
 def bits_plot(ones: list[float]) -> str:
-    """Draws how many bits are 1 for which share of the pictures; good bits stand in the middle."""
+    """Plot a histogram of bits by the share of images in which they are 1; good bits are in the middle."""
     from matplotlib.ticker import MaxNLocator
 
     with plot_style():
@@ -70,7 +70,7 @@ def bits_plot(ones: list[float]) -> str:
 
 
 def recall_time_plot(milliseconds: list[float], recall: list[float], pools: list[int], wanted: float) -> str:
-    """Draws how much is found over how long it takes, a point for each pool, beside what is wanted."""
+    """Plot recall over time, a point for each pool, with a line at the wanted recall."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     with plot_style():
@@ -88,14 +88,14 @@ def recall_time_plot(milliseconds: list[float], recall: list[float], pools: list
 
 
 def plot_style() -> AbstractContextManager[None]:
-    """Returns a context in which plots have the reports' style."""
+    """Return a context with the reports' plot style."""
     from matplotlib import rc_context
 
     return rc_context(STYLE)
 
 
 def new_axes(x: str, y: str) -> "tuple[Figure, Axes]":
-    """Returns an empty plot with these words at its axes, y from 0 to 1; for use inside `plot_style()`."""
+    """Create an empty plot with axis labels, y from 0 to 1; for use inside `plot_style()`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4), layout="constrained")
@@ -112,7 +112,7 @@ def _line(axes: "Axes", mode: str, x: list[Any], y: list[float]) -> None:
 
 
 def as_svg(figure: "Figure") -> str:
-    """Returns a plot as SVG, the same for the same numbers."""
+    """Render a plot as SVG, byte-identical for the same numbers."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(file, format="svg", transparent=True, metadata=nothing)

@@ -1,7 +1,4 @@
-"""An evaluation as files: `metrics.json`, plots, pictures of what queries found, and one page that shows all of it.
-
-Knows nothing of networks; `models/evaluation/evaluate.py` calls it.
-"""
+"""Write an evaluation's files: `metrics.json`, plots, contact sheets, and a page with all of them."""
 
 import json
 import os
@@ -14,15 +11,15 @@ from models.reports import plots
 from models.reports.images import Sample, sheet
 from models.reports.page import page
 
-# About what a report takes.
+# Approximate size of a report in bytes.
 _SPACE = 4_000_000
 
 
 def require_writable(out: Path) -> None:
-    """Finds out before the work, not after it, that the results have no place.
+    """Check before the work that the output folder is writable and has space.
 
     Raises:
-        ModelError: the folder cannot be made or written to, or its disk is full.
+        ModelError: the folder cannot be created or written to, or its disk is full.
     """
     probe = out / ".probe"
     try:
@@ -32,11 +29,11 @@ def require_writable(out: Path) -> None:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        raise ModelError(f"{out} cannot be written to: {error.strerror or error}.") from error
+        raise ModelError(f"{out} is not writable: {error.strerror or error}.") from error
 
 
 def write(found: dict[str, Any], samples: list[Sample], out: Path) -> None:
-    """Writes everything into `out`, replacing what an earlier evaluation left.
+    """Write all files into `out`, replacing those of an earlier evaluation.
 
     Raises:
         ModelError: a file cannot be written.
@@ -48,23 +45,23 @@ def write(found: dict[str, Any], samples: list[Sample], out: Path) -> None:
     }
     sheets = {mode: sheet(samples, mode) for mode in found["modes"]}
     files = {f"{name}.svg": svg.encode() for name, svg in drawn.items()}
-    files |= {f"results_{mode}.webp": picture for mode, picture in sheets.items()}
+    files |= {f"results_{mode}.webp": image for mode, image in sheets.items()}
     files["metrics.json"] = (json.dumps(found, indent=2, allow_nan=False) + "\n").encode()
     files["report.html"] = page(found, drawn, sheets).encode()
     write_files(files, out)
 
 
 def write_files(files: Mapping[str, bytes], out: Path) -> None:
-    """Writes files by name into a folder that is there, each whole or not at all.
+    """Write files by name into an existing folder, each atomically.
 
     Raises:
-        ModelError: one cannot be written.
+        ModelError: a file cannot be written.
     """
     try:
         for name, content in files.items():
             _replace(out / name, content)
     except OSError as error:
-        raise ModelError(f"{out} cannot be written to: {error.strerror or error}.") from error
+        raise ModelError(f"{out} is not writable: {error.strerror or error}.") from error
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The report's style sheet, inside the module so that the page needs no other file."""
+"""Style sheet of the reports, as a string so that pages need no other file."""
 
 STYLE = """
 :root { color-scheme: light dark; --page: #faf9f7; --card: #fff; --line: #dedbe6; --text: #1f1c2b; --quiet: #625d73;

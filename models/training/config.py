@@ -1,39 +1,39 @@
-"""How to train: every choice in one place, stored in the checkpoint that comes of it."""
+"""Training configuration, stored in the checkpoint."""
 
 from dataclasses import dataclass
 
-# Enough steps for the rates to do their work, however few or many pictures there are.
-PICTURES_SEEN = 75_000
-FEWEST_EPOCHS, MOST_EPOCHS = 5, 40
-# How much larger than its cuts a picture is read whole, for each share of it that a cut may leave out: 1.2 times as
-# large where cuts keep half of a picture or more, as measured; equally large where they keep everything.
-LARGER_WHOLE = 0.4
+# The default number of epochs trains on about this many samples, whatever the size of the data set.
+TARGET_SAMPLES = 75_000
+MIN_EPOCHS, MAX_EPOCHS = 5, 40
+# Test size over crop size, less 1, per area fraction that crops may discard: 1.2 times the crop size for crops of half
+# an image or more, as measured; the same size for whole images.
+RESIZE_GAIN = 0.4
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe that is good as it stands; see `models/training/train.py` for where each number is used.
+    """Training configuration; the defaults are good. `models/training/train.py` shows where each value is used.
 
     Attributes:
-        backbone: a name of `models.network.backbones.BACKBONES`.
+        backbone: a key of `models.network.backbones.BACKBONES`.
         bits: units in the latent layer H, a multiple of 8.
-        size: side of the pictures that the network reads, in pixels.
-        epochs: passes over the pictures; None for as many as their number asks for.
-        batch: pictures a step, over all processes.
-        rate: learning rate of the new layers, None for what suits the backbone; the old ones learn at a tenth of it.
-        weight_decay: of weights; biases and norms do not decay.
-        label_smoothing: share of the target that goes to the other classes.
-        warm_up: share of the run in which the rate rises.
-        average: how much of the averaged weights stays at each step.
-        least_area: the smallest share of a picture that a random cut keeps.
-        mirror: show half of the pictures mirrored; wrong for digits and letters.
-        frozen: how many of the backbone's first stages stay as ImageNet left them.
+        size: input side of the network, in pixels.
+        epochs: number of epochs; None for a number that suits the size of the data set.
+        batch: images per step, over all processes.
+        rate: learning rate of new layers, None for the backbone's default; pretrained layers have a tenth of it.
+        weight_decay: weight decay; biases and norms have none.
+        label_smoothing: share of the target distributed over the other classes.
+        warm_up: share of the run with a linearly rising learning rate.
+        average: decay of the moving average of weights.
+        least_area: minimum area of a random crop, as a fraction of the image.
+        mirror: flip half of the images horizontally; wrong for digits and letters.
+        frozen: number of the backbone's first stages that are not trained.
         push: weight of the term that drives activations to 0 or 1 (SSDH, Yang et al. 2018, eq. 3).
-        balance: weight of the term that makes each bit 1 for half of the pictures (SSDH, eq. 4).
-        patience: epochs without a better accuracy on held-out pictures after which training ends.
-        imagenet: start from ImageNet weights.
-        start: a checkpoint to start from in their place, by name or path; H and F8 are its own too where they fit.
-        seed: where all randomness starts.
+        balance: weight of the term that makes half of an image's bits 1 (SSDH, eq. 4).
+        patience: epochs without a better held-out accuracy until training stops early.
+        imagenet: initialise from ImageNet weights.
+        start: initialise from this checkpoint instead, by name or path; with H and F8 if their shapes match.
+        seed: random seed.
     """
 
     backbone: str = "efficientnet_lite0"
@@ -59,26 +59,26 @@ class Recipe:
 
     @property
     def from_scratch(self) -> bool:
-        """Whether the backbone has learnt nothing yet."""
+        """Whether the backbone is initialised at random."""
         return not self.imagenet and self.start is None
 
     @property
     def cut(self) -> int:
-        """Side of the random cuts that training reads.
+        """Side of the random crops in training, in pixels.
 
-        A cut shows things larger than a whole picture does, and a network is at its best where both show them at the
+        Objects appear larger in a crop than in a whole image, and a network is most accurate if both show them at the
         same size (Touvron et al. 2019).
         """
-        return round(self.size / self.enlarged)
+        return round(self.size / self.resize_ratio)
 
     @property
-    def enlarged(self) -> float:
-        """How many times as large as its cuts a picture is read whole: no larger by what learns sizes from scratch."""
-        return 1.0 if self.from_scratch else 1 + LARGER_WHOLE * (1 - self.least_area)
+    def resize_ratio(self) -> float:
+        """Test size over crop size; 1 when training from scratch."""
+        return 1.0 if self.from_scratch else 1 + RESIZE_GAIN * (1 - self.least_area)
 
 
-def epochs_for(recipe: Recipe, pictures: int) -> int:
-    """Returns how many passes to take over so many pictures."""
+def epochs_for(recipe: Recipe, images: int) -> int:
+    """Return the number of epochs for a data set of a size."""
     if recipe.epochs is not None:
         return recipe.epochs
-    return min(max(round(PICTURES_SEEN / max(pictures, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
+    return min(max(round(TARGET_SAMPLES / max(images, 1)), MIN_EPOCHS), MAX_EPOCHS)

@@ -1,7 +1,7 @@
-"""What training runs on: a GPU where there is one, several processes where `torchrun` started them.
+"""Devices and processes of training: a GPU if available, several processes under `torchrun`.
 
-In several processes each takes its share of every batch and gradients are averaged, so that a step is the step of
-one process. Norms' statistics are of each process's share, and averaged at the end of an epoch.
+Each process computes its share of every batch and gradients are averaged, so that a step equals that of one process.
+Batch norm statistics are per process, and averaged at the end of an epoch.
 """
 
 import os
@@ -16,30 +16,30 @@ Result = TypeVar("Result")
 
 
 def pick_device() -> torch.device:
-    """Returns a GPU if there is one, this process's own where there are several."""
+    """Return a GPU if available (with several, the one of this process's local rank), else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def bf16_pays(device: torch.device) -> bool:
-    """Tells whether bf16 is computed natively here; elsewhere it is emulated, and slower than float32."""
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether a device computes bf16 natively; elsewhere it is emulated, and slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
-    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(ask() for ask in known if ask is not None)
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(supported() for supported in checks if supported is not None)
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Computes in bf16 inside the block where that pays."""
-    return torch.autocast(device.type, torch.bfloat16) if bf16_pays(device) else nullcontext()
+    """Return a context that computes in bf16 on devices with native support."""
+    return torch.autocast(device.type, torch.bfloat16) if has_native_bf16(device) else nullcontext()
 
 
 @contextmanager
 def process_group() -> Iterator[tuple[int, int]]:
-    """Joins the processes that `torchrun` started, if it did; yields this one's rank and how many there are."""
+    """Join the process group of `torchrun`, if any; yield this process's rank and the world size."""
     if "WORLD_SIZE" not in os.environ:
         yield 0, 1
         return
@@ -53,9 +53,9 @@ def process_group() -> Iterator[tuple[int, int]]:
 
 
 def average(tensors: Iterable[Tensor | None]) -> None:
-    """Gives every process the mean of these tensors over all processes; nothing where there is only one.
+    """Average tensors in place over all processes; does nothing in a single process.
 
-    They travel as one piece: between hosts each piece costs a round trip, however small it is.
+    They are sent as one tensor, because between hosts each tensor costs a round trip.
     """
     if not distributed.is_initialized():
         return
@@ -70,7 +70,7 @@ def average(tensors: Iterable[Tensor | None]) -> None:
 
 
 def average_number(number: float, device: torch.device) -> float:
-    """Returns the mean of all processes' numbers."""
+    """Return the mean of a number over all processes."""
     if not distributed.is_initialized():
         return number
     mean = torch.tensor([number], dtype=torch.float64, device=device)
@@ -78,13 +78,13 @@ def average_number(number: float, device: torch.device) -> float:
     return float(mean)
 
 
-def share() -> tuple[int, int]:
-    """Returns this process's rank, and how many processes there are."""
+def rank_and_world_size() -> tuple[int, int]:
+    """Return this process's rank and the number of processes."""
     return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
 
 
-def same_everywhere(number: int, device: torch.device) -> bool:
-    """Tells whether all processes have the same number."""
+def equal_on_all_ranks(number: int, device: torch.device) -> bool:
+    """Whether a number is the same in all processes."""
     if not distributed.is_initialized():
         return True
     mine = torch.tensor([number], dtype=torch.int64, device=device)
@@ -93,9 +93,9 @@ def same_everywhere(number: int, device: torch.device) -> bool:
     return all(int(other) == number for other in all_of_them)
 
 
-def first_alone(work: Callable[[], Result]) -> Result:
-    """Has the first process do something, and after it the others, who find it done."""
-    rank, _ = share()
+def rank_zero_first(work: Callable[[], Result]) -> Result:
+    """Run a function in the first process, then in the others, which find its results cached."""
+    rank, _ = rank_and_world_size()
     if rank and distributed.is_initialized():
         distributed.barrier()
     result = work()

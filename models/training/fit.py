@@ -1,6 +1,6 @@
-"""A network for pictures without labels: F7 as ImageNet left it, H set by ITQ on it, or at random (LSH).
+"""Fit a network without labels: F7 with ImageNet weights, H by ITQ or random hyperplanes (LSH).
 
-Run it as `lookalike fit DIR`. It takes one pass over the pictures.
+Run it as `lookalike fit DIR`. It takes one pass over the images.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from models.checkpoint import files as checkpoint
-from models.checkpoint.calibrate import on_views
+from models.checkpoint.calibrate import calibrate_on_views
 from models.checkpoint.info import CheckpointInfo
 from models.data.dataset import read_unlabelled
 from models.errors import DatasetError
-from models.evaluation.encode_files import encode_files, ready
+from models.evaluation.encode_files import encode_files, prepare_for_inference
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
 from models.training.itq import itq, lsh
@@ -26,7 +26,7 @@ Method = Literal["itq", "lsh"]
 
 @dataclass(frozen=True)
 class Fit:
-    """How to set H without labels; at most `most` pictures, chosen at random, are looked at."""
+    """Configuration of fitting H without labels, on at most `most` randomly chosen images."""
 
     backbone: str = "efficientnet_lite0"
     bits: int = 128
@@ -43,37 +43,37 @@ def fit(
     report: Callable[[int, int], None] = lambda _done, _total: None,
     note: Callable[[str], None] = lambda _note: None,
 ) -> CheckpointInfo:
-    """Writes the checkpoint `out` (a path without suffix) for the pictures below `folder`.
+    """Fit a network to the images below `folder` and write the checkpoint `out` (a path without suffix).
 
     Args:
-        folder: pictures, at any depth.
-        out: the checkpoint to be.
-        recipe: how.
-        report: hears how many pictures were looked at, and of how many.
-        note: hears of every file that cannot be read.
+        folder: images, at any depth.
+        out: path of the new checkpoint.
+        recipe: configuration.
+        report: called with the number of images done, and of all.
+        note: called with a message for every unreadable file.
 
     Raises:
-        DatasetError: there are no pictures, or too few.
-        WeightsUnavailableError: the backbone's ImageNet weights are not to be had here.
+        DatasetError: there are no images, or too few.
+        WeightsUnavailableError: the backbone's ImageNet weights are neither installed nor downloadable.
     """
     files = read_unlabelled(folder, recipe.most, recipe.seed)
     preprocess = replace(BACKBONES[recipe.backbone].preprocess, size=recipe.size)
     network = LatentHashNet(recipe.backbone, recipe.bits, 0, preprocess)
     network.load_imagenet()
-    encoded = encode_files(files, ready(network), None, report)
+    encoded = encode_files(files, prepare_for_inference(network), None, report)
     for path in encoded.unreadable:
-        note(f"{path} cannot be read as a picture and is left out.")
+        note(f"{path} is not a readable image and is skipped.")
     if len(encoded.paths) == 1:
-        raise DatasetError(f"{folder} holds only one picture that can be read.")
+        raise DatasetError(f"{folder} contains only one readable image. Fitting needs two or more.")
     set_latent(network.cpu(), encoded.features, recipe)
-    told = {"fit": vars(recipe), "pictures": len(encoded.paths)}
+    about = {"fit": vars(recipe), "pictures": len(encoded.paths)}
     described = checkpoint.describe(network, out.name, ())
-    similarity = on_views(network, files)
-    return checkpoint.save(network, replace(described, similarity=similarity, training=told), out.parent)
+    similarity = calibrate_on_views(network, files)
+    return checkpoint.save(network, replace(described, similarity=similarity, training=about), out.parent)
 
 
 def set_latent(network: LatentHashNet, features: np.typing.NDArray[np.float32], recipe: Fit) -> None:
-    """Sets H by these features `(n, d)`; the fine step compares F7 at length one, which suits ImageNet's better."""
+    """Set H from features `(n, d)`, and the norm of F7 to unit length, which suits ImageNet features better."""
     method = itq if recipe.method == "itq" else lsh
     weights, biases = method(features, recipe.bits, recipe.seed)
     with torch.no_grad():

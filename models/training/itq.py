@@ -1,7 +1,7 @@
-"""Codes without labels: iterative quantisation, and random hyperplanes.
+"""Hyperplanes for codes without labels: iterative quantisation (ITQ) and random ones (LSH).
 
 ITQ: Gong, Lazebnik, Gordo, Perronnin: Iterative Quantization, TPAMI 2013. LSH: Charikar, STOC 2002. Both give one
-hyperplane a bit, which is what the latent layer H is: σ(W F7 + b) > ½ exactly where W F7 + b > 0.
+hyperplane per bit, which equals a latent layer H: σ(W F7 + b) > ½ exactly where W F7 + b > 0.
 """
 
 import numpy as np
@@ -16,24 +16,24 @@ ROUNDS = 50
 
 
 def itq(features: Floats, bits: int, seed: int = 0) -> Hyperplanes:
-    """Turns the principal axes so that rounding to ±1 loses least (section 3.2 of ITQ's paper).
+    """Rotate the principal axes to minimise the quantisation error (section 3.2 of ITQ's paper).
 
     Args:
-        features: `(n, d)` float32, at least as many rows as bits.
-        bits: how many hyperplanes, at most d.
-        seed: of the first rotation.
+        features: `(n, d)` float32, with n > bits.
+        bits: number of hyperplanes, at most d.
+        seed: random seed of the initial rotation.
 
     Returns:
         Weights `(bits, d)` and biases `(bits,)`.
 
     Raises:
-        DatasetError: there are too few features to find so many axes.
+        DatasetError: there are too few features for this number of bits.
     """
     count, dim = features.shape
     if dim < bits:
-        raise DatasetError(f"{bits} bits are more than the {dim} floats of F7. Use fewer bits, or lsh.")
+        raise DatasetError(f"{bits} bits exceed the {dim} floats of F7. Use fewer bits, or lsh.")
     if count <= bits:
-        raise DatasetError(f"{bits} bits want more than {bits} pictures; there are {count}. Use fewer bits, or lsh.")
+        raise DatasetError(f"{bits} bits need more than {bits} images, not {count}. Use fewer bits, or lsh.")
     mean = features.mean(axis=0, dtype=np.float64)
     centred = features - mean
     _, axes = np.linalg.eigh(centred.T @ centred / count)
@@ -42,14 +42,14 @@ def itq(features: Floats, bits: int, seed: int = 0) -> Hyperplanes:
 
 
 def lsh(features: Floats, bits: int, seed: int = 0) -> Hyperplanes:
-    """Draws random hyperplanes through the mean; the code of the paper's untrained latent layer."""
+    """Draw random hyperplanes through the mean: the code of the paper's untrained latent layer."""
     mean = features.mean(axis=0, dtype=np.float64)
     weights = np.random.default_rng(seed).normal(size=(bits, features.shape[1]))
     return _hyperplanes(weights, mean, features - mean)
 
 
 def _rotation(projected: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Minimises ‖sign(V R) − V R‖ over rotations R, by turns over the codes and R (algorithm 1)."""
+    """Minimise ‖sign(V R) − V R‖ over rotations R, alternating between codes and R (algorithm 1)."""
     rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(projected.shape[1],) * 2))
     for _ in range(ROUNDS):
         codes = np.where(projected @ rotation > 0, 1.0, -1.0)
@@ -59,6 +59,6 @@ def _rotation(projected: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 
 
 def _hyperplanes(weights: NDArray[np.float64], mean: NDArray[np.float64], centred: NDArray[np.float64]) -> Hyperplanes:
-    """Scales so that activations spread over 0…1 rather than stick to its ends; no bit changes."""
+    """Scale hyperplanes so that activations spread over 0…1 instead of saturating; no bit changes."""
     weights = weights / np.maximum((centred @ weights.T).std(axis=0), 1e-12)[:, None]
     return weights.astype(np.float32), (-weights @ mean).astype(np.float32)

@@ -1,7 +1,7 @@
-"""What training minimises: class labels, and optionally two terms on the activations of H.
+"""Training losses: class labels, and optionally two terms on the activations of H.
 
-The paper needs the first alone. The other two are SSDH's: Yang, Lin, Chen: Supervised Learning of
-Semantics-Preserving Hash via Deep Convolutional Neural Networks, TPAMI 2018, section 3.
+The paper uses the first alone. The others are SSDH's: Yang, Lin, Chen: Supervised Learning of Semantics-Preserving
+Hash via Deep Convolutional Neural Networks, TPAMI 2018, section 3.
 """
 
 from torch import Tensor, nn
@@ -10,27 +10,27 @@ from models.training.config import Recipe
 
 
 def loss(logits: Tensor, activations: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
-    """Adds up what the recipe asks for.
+    """Return the weighted sum of the recipe's loss terms.
 
     Args:
         logits: F8, `(n, classes)`.
         activations: H, `(n, bits)` in 0…1.
         labels: `(n,)` int64.
-        recipe: the weights of the terms.
+        recipe: weights of the terms.
     """
     total = nn.functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
     if recipe.push:
-        total = total + recipe.push * push(activations)
+        total = total + recipe.push * quantization_loss(activations)
     if recipe.balance:
-        total = total + recipe.balance * balance(activations)
+        total = total + recipe.balance * bit_balance_loss(activations)
     return total
 
 
-def push(activations: Tensor) -> Tensor:
-    """−½·mean((a − ½)²): least where every activation is 0 or 1."""
+def quantization_loss(activations: Tensor) -> Tensor:
+    """−½·mean((a − ½)²): minimal where every activation is 0 or 1."""
     return -0.5 * (activations - 0.5).square().mean()
 
 
-def balance(activations: Tensor) -> Tensor:
-    """½·mean over pictures of (mean of a picture's activations − ½)²: least where half of its bits are 1."""
+def bit_balance_loss(activations: Tensor) -> Tensor:
+    """½·mean over images of (mean of an image's activations − ½)²: minimal where half of its bits are 1."""
     return 0.5 * (activations.mean(dim=1) - 0.5).square().mean()

@@ -1,7 +1,7 @@
-"""What training changes, and how it survives being stopped.
+"""Training state: creation, and saving and resuming an interrupted run.
 
-The whole state goes to disk after every epoch, and within long ones every so many steps, as safetensors, so that the
-same command goes on where it was.
+The whole state is saved as safetensors after every epoch, and within long epochs after a number of steps, so that the
+same command resumes the run.
 """
 
 import json
@@ -27,11 +27,11 @@ Tensors = dict[str, Tensor]
 
 
 @dataclass
-class State:
-    """The network, its averaged copy, the momentum, the best averaged weights so far, and how far an epoch is.
+class TrainingState:
+    """Network, averaged weights, optimiser, best averaged weights so far, and position in the epoch.
 
     Attributes:
-        step: steps of the present epoch that are over.
+        step: completed steps of the current epoch.
         total_loss: the sum of their losses.
     """
 
@@ -45,53 +45,53 @@ class State:
 
     @property
     def epoch(self) -> int:
-        """Epochs that are over."""
+        """Number of completed epochs."""
         return len(self.history)
 
-    def judge(self, loss: float, accuracy: float) -> None:
-        """Closes an epoch; of equally good ones the later wins."""
+    def end_epoch(self, loss: float, accuracy: float) -> None:
+        """Record an epoch, and keep its weights if none is better; of equal ones the last wins."""
         if accuracy >= max((past["accuracy"] for past in self.history), default=0.0):
             self.best = {name: value.clone() for name, value in self.averaged.module.state_dict().items()}
         self.history.append({"loss": loss, "accuracy": accuracy})
         self.step, self.total_loss = 0, 0.0
 
-    def even_out(self) -> None:
-        """Gives every process the mean of what each gathers of its share: the norms' statistics, and the losses."""
+    def sync_buffers(self) -> None:
+        """Average over all processes what each accumulates on its own: norm statistics and losses."""
         average([*self.network.buffers(), *self.averaged.module.buffers()])
         self.total_loss = average_number(self.total_loss, next(self.network.parameters()).device)
 
-    def over(self, epochs: int, patience: int) -> bool:
-        """Tells whether training has taken all its epochs, or has stopped getting better."""
+    def is_finished(self, epochs: int, patience: int) -> bool:
+        """Whether all epochs are done, or accuracy stopped improving."""
         scores = [past["accuracy"] for past in self.history]
         since_best = scores[::-1].index(max(scores)) if scores else 0
         return len(scores) >= epochs or since_best >= patience
 
 
-def start(recipe: Recipe, classes: tuple[str, ...], device: torch.device) -> State:
-    """Makes the network, from a checkpoint or ImageNet weights if the recipe says so, what is new in it at random.
+def create_state(recipe: Recipe, classes: tuple[str, ...], device: torch.device) -> TrainingState:
+    """Create network and optimiser, initialised from a checkpoint, ImageNet weights or at random.
 
     Raises:
-        CheckpointError: the checkpoint to start from cannot be used.
+        CheckpointError: the checkpoint to initialise from cannot be used.
     """
     torch.manual_seed(recipe.seed)
     preprocess = replace(BACKBONES[recipe.backbone].preprocess, size=recipe.size)
     network = LatentHashNet(recipe.backbone, recipe.bits, len(classes), preprocess)
     if recipe.start is not None:
-        _take_over(network, classes, recipe.start)
+        _init_from_checkpoint(network, classes, recipe.start)
     elif recipe.imagenet:
         network.load_imagenet()
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     averaged = AveragedModel(network, multi_avg_fn=_moving_average(recipe.average), use_buffers=True)
     groups = parameter_groups(network, recipe)
-    return State(network, averaged, torch.optim.SGD(groups, momentum=recipe.momentum))
+    return TrainingState(network, averaged, torch.optim.SGD(groups, momentum=recipe.momentum))
 
 
 def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, Any]]:
-    """Gives new layers the full rate and a backbone that has learnt a tenth; norms and biases do not decay."""
+    """Group parameters: new layers have the full rate, pretrained ones a tenth; norms and biases do not decay."""
     for stage in frozen_stages(network, recipe):
         stage.requires_grad_(requires_grad=False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in moving(network):
+    for name, parameter in trainable_parameters(network):
         share = 0.1 if name.startswith("backbone.") and not recipe.from_scratch else 1.0
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((share, decay), []).append(parameter)
@@ -101,32 +101,35 @@ def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, A
 
 
 def frozen_stages(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
-    """Lists the modules that stay as they are: of EfficientNet the stem and the first stages."""
+    """List the modules that are not trained: the stem and the first stages of EfficientNet."""
     if recipe.from_scratch or not recipe.frozen or recipe.backbone != "efficientnet_lite0":
         return []
     backbone: Any = network.backbone
     return [backbone.conv_stem, backbone.bn1, *backbone.blocks[: recipe.frozen]]
 
 
-def resting(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
-    """Lists the modules that training runs as searching does: what is frozen, and dropout in a network from scratch.
+def eval_mode_modules(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
+    """List the modules that stay in evaluation mode: frozen stages, and dropout when training from scratch.
 
-    Features that have learnt nothing differ little from picture to picture, less than dropout makes them differ.
+    Untrained features differ less from image to image than dropout would make them differ.
     """
     if recipe.from_scratch:
         return [module for module in network.modules() if isinstance(module, nn.Dropout)]
     return frozen_stages(network, recipe)
 
 
-def moving(network: LatentHashNet) -> list[tuple[str, nn.Parameter]]:
-    """Lists the parameters that training moves."""
+def trainable_parameters(network: LatentHashNet) -> list[tuple[str, nn.Parameter]]:
+    """List the parameters that are trained."""
     return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
-def keep(state: State, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
-    """Writes everything that going on needs, atomically; `data` says what was trained on."""
+def save_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
+    """Write the training state atomically; `data` identifies the training data."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    momentum = {name: state.optimizer.state[parameter]["momentum_buffer"] for name, parameter in moving(state.network)}
+    momentum = {
+        name: state.optimizer.state[parameter]["momentum_buffer"]
+        for name, parameter in trainable_parameters(state.network)
+    }
     parts = {
         "network": state.network.state_dict(),
         "averaged": state.averaged.state_dict(),
@@ -134,44 +137,46 @@ def keep(state: State, path: Path, recipe: Recipe, data: dict[str, Any]) -> None
         "momentum": momentum,
     }
     tensors = {f"{part}/{name}": value.contiguous() for part, named in parts.items() for name, value in named.items()}
-    place = {"step": state.step, "total_loss": state.total_loss}
-    about = {"recipe": asdict(recipe), "data": data, "history": state.history} | place
+    position = {"step": state.step, "total_loss": state.total_loss}
+    about = {"recipe": asdict(recipe), "data": data, "history": state.history} | position
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, {"about": json.dumps(about)})
     temporary.replace(path)
 
 
-def resume(state: State, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
-    """Goes back to what `keep` wrote, if it is there.
+def load_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
+    """Restore the state that `save_state` wrote, if it exists.
 
     Raises:
-        CheckpointError: a run with other options or other pictures left it, or it is damaged.
+        CheckpointError: it belongs to a run with other options or images, or it is damaged.
     """
     if not path.exists():
         return
     try:
         about, parts = _read(path)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}). Delete it to start anew.") from error
+        raise CheckpointError(f"{path} is damaged ({error}). Delete it to start again.") from error
     if not _same_recipe(about["recipe"], recipe) or about["data"] != data:
         raise CheckpointError(
-            f"{path} was left by a run with other options or pictures. Repeat that, or delete it to start anew."
+            f"{path} belongs to a run with other options or images. Use those, or delete it to start again."
         )
     state.network.load_state_dict(parts["network"])
     state.averaged.load_state_dict(parts["averaged"])
     device = next(state.network.parameters()).device
-    for name, parameter in moving(state.network):
+    for name, parameter in trainable_parameters(state.network):
         state.optimizer.state[parameter]["momentum_buffer"] = parts["momentum"][name].to(device)
     state.best, state.history = parts["best"], about["history"]
-    # A version that kept whole epochs alone says nothing of steps.
+    # Older versions saved after whole epochs only, without these fields.
     state.step, state.total_loss = about.get("step", 0), about.get("total_loss", 0.0)
 
 
-def _take_over(network: LatentHashNet, classes: tuple[str, ...], start: str) -> None:
-    """Copies the backbone of a checkpoint, H if it has as many bits, and F8 if it has the same classes too."""
+def _init_from_checkpoint(network: LatentHashNet, classes: tuple[str, ...], start: str) -> None:
+    """Copy a checkpoint's backbone, H if it has the same number of bits, and F8 if the classes match too."""
     other, info = load(start)
     if other.backbone_name != network.backbone_name:
-        raise CheckpointError(f"{info.name} is a {other.backbone_name}: start from it with --backbone {info.backbone}.")
+        raise CheckpointError(
+            f"{info.name} has the backbone {other.backbone_name}. Use --backbone {info.backbone} to start from it."
+        )
     network.backbone.load_state_dict(other.backbone.state_dict())
     if info.bits == network.bits:
         network.latent.load_state_dict(other.latent.state_dict())
@@ -179,10 +184,10 @@ def _take_over(network: LatentHashNet, classes: tuple[str, ...], start: str) -> 
             network.classifier.load_state_dict(other.classifier.state_dict())
 
 
-def _same_recipe(kept: dict[str, Any], recipe: Recipe) -> bool:
-    """Tells whether a run was started by this recipe; choices that it did not know yet are as they come."""
+def _same_recipe(saved: dict[str, Any], recipe: Recipe) -> bool:
+    """Compare a saved recipe with this one; fields that an older version did not have count as defaults."""
     known = {choice.name for choice in fields(Recipe)}
-    return kept.keys() <= known and Recipe(**kept) == recipe
+    return saved.keys() <= known and Recipe(**saved) == recipe
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensors]]:
@@ -199,10 +204,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensors]]:
 def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
     @torch.no_grad()
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        stays = min(decay, (1 + int(count)) / (10 + int(count)))
+        weight = min(decay, (1 + int(count)) / (10 + int(count)))
         for old, new in zip(averaged, current, strict=True):
             if old.is_floating_point():
-                old.lerp_(new, 1 - stays)
+                old.lerp_(new, 1 - weight)
             else:
                 old.copy_(new)
 

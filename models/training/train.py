@@ -1,12 +1,11 @@
-"""Fine-tunes a network on a folder of labelled folders: class labels alone make the codes.
+"""Fine-tune a network on labelled folders, with class labels alone.
 
 Run it as `lookalike train DIR` or `python -m models.training.train DIR`, in several processes with `torchrun`; DIR may
-hold tar archives in place of folders (`models/data/shards.py`). Stopped, the same command goes on from the last whole
-epoch, in long ones from the last thousand steps, to the same result: every step draws from its own seed.
+hold tar shards instead of folders (`models/data/shards.py`). After an interruption, the same command resumes from the
+last epoch, or in long ones from the last thousand steps, to the same result, because every step has its own seed.
 
-The recipe follows the paper's section 3.2 (SGD with momentum, softmax loss on F8 over H, new layers faster than
-old ones) with what fine-tuning has learnt since: warm-up and cosine rates, label smoothing, averaged weights, early
-layers left as they are.
+The method is the paper's section 3.2 (SGD with momentum, softmax loss on F8 over H, a higher rate for new layers), with
+warm-up and cosine rates, label smoothing, averaged weights and frozen early layers.
 """
 
 import argparse
@@ -26,10 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.checkpoint import files as checkpoint
-from models.checkpoint.calibrate import on_loaded
+from models.checkpoint.calibrate import calibrate_on_images
 from models.checkpoint.info import CheckpointInfo, FeatureNorm
-from models.data.dataset import Loaded, Splits
-from models.data.training_data import Data, Pictures, batches, read, seed_of
+from models.data.dataset import LoadedImages, Splits
+from models.data.training_data import ImageSource, TrainingData, batches, read, step_seed
 from models.errors import DatasetError, RecipeError
 from models.evaluation.metrics import accuracy, retrieval
 from models.network.backbones import BACKBONES
@@ -37,26 +36,26 @@ from models.network.encode import encoder
 from models.network.latent_hash_net import LatentHashNet
 from models.training.allocator import keep_freed_memory
 from models.training.config import Recipe, epochs_for
-from models.training.devices import autocast, average, pick_device, process_group, same_everywhere
+from models.training.devices import autocast, average, equal_on_all_ranks, pick_device, process_group
 from models.training.losses import loss
-from models.training.state import State, keep, resting, resume, start
+from models.training.state import TrainingState, create_state, eval_mode_modules, load_state, save_state
 
-# The state beside the checkpoint holds weights, averages, the best and the momentum as float32; then float16 weights.
-BYTES_A_WEIGHT = 18
-# Steps after which the state goes to disk within an epoch.
-SAVED_EVERY = 1000
-# Enough to tell which norm of F7 and which pool rank better, without encoding a large set once more.
-JUDGED_AMONG = 5000
-# Where codes rank better than F7 a small pool is better than a large one; of equals the larger wins.
+# Saved state: weights, averages, best weights and momentum as float32; plus the checkpoint's float16 weights.
+BYTES_PER_WEIGHT = 18
+# Steps between saves of the state within an epoch.
+SAVE_INTERVAL = 1000
+# Images to compare norms of F7 and pools on, without encoding a large set again.
+EVALUATION_DATABASE_SIZE = 5000
+# A small pool ranks better where codes rank better than F7; of equal ones the larger wins.
 POOLS = (1000, 300, 100, 30)
 
-# Writes a line at once, where standard output is a file too.
+# Flushes every line, also if standard output is a file.
 say = partial(print, flush=True)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: after `step` of `steps` in `epoch` of `epochs`; accuracy once an epoch is over."""
+    """Progress of training: `step` of `steps` in `epoch` of `epochs`; accuracy only at the end of an epoch."""
 
     epoch: int
     epochs: int
@@ -67,7 +66,7 @@ class Progress:
 
 
 NORMS: tuple[FeatureNorm, ...] = ("raw", "unit")
-Way = tuple[FeatureNorm, int]
+RankingChoice = tuple[FeatureNorm, int]
 Measured = dict[str, dict[str, float]]
 Report = Callable[[Progress], None]
 Note = Callable[[str], None]
@@ -75,74 +74,74 @@ Save = Callable[[], None]
 
 
 def silent(_progress: Progress) -> None:
-    """Reports nothing."""
+    """Discard progress."""
 
 
 def ignore(_note: str) -> None:
-    """Notes nothing."""
+    """Discard a message."""
 
 
-def do_nothing() -> None:
-    """Saves nothing: one process does that for all."""
+def skip_save() -> None:
+    """Save nothing: rank 0 saves for all processes."""
 
 
 def train(
     source: Path | Splits, out: Path, recipe: Recipe, report: Report = silent, note: Note = ignore
 ) -> CheckpointInfo:
-    """Trains on labelled pictures and writes the checkpoint `out` (a path without suffix).
+    """Train on labelled images and write the checkpoint `out` (a path without suffix).
 
     Args:
         source: `DIR/CLASS/FILE` or `DIR/SPLIT/CLASS/FILE`, or files by split.
-        out: the checkpoint to be.
-        recipe: how.
-        report: hears of every step.
-        note: hears what the person should know of the data, once, before training.
+        out: path of the new checkpoint.
+        recipe: configuration.
+        report: called after every step.
+        note: called with every warning about the data, before training.
 
     Raises:
-        DatasetError: there is nothing to learn from.
-        CheckpointError: what an interrupted run left belongs to another recipe.
+        DatasetError: the data cannot be trained on.
+        CheckpointError: an interrupted run at `out` has another recipe.
     """
     require_size(recipe)
     keep_freed_memory()
     with process_group() as (rank, _):
         report, note = (report, note) if rank == 0 else (silent, ignore)
         data = read(source, recipe)
-        for sentence in data.notes:
-            note(sentence)
-        state = start(recipe, data.classes, pick_device())
-        require_space(out, BYTES_A_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
+        for warning in data.warnings:
+            note(warning)
+        state = create_state(recipe, data.classes, pick_device())
+        require_space(out, BYTES_PER_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
         unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
         identity = data.identity()
-        resume(state, unfinished, recipe, identity)
-        require_same(state, identity)
-        save = partial(keep, state, unfinished, recipe, identity) if rank == 0 else do_nothing
-        take_epochs(state, data, recipe, report, save)
+        load_state(state, unfinished, recipe, identity)
+        require_same_start(state, identity)
+        save = partial(save_state, state, unfinished, recipe, identity) if rank == 0 else skip_save
+        run_epochs(state, data, recipe, report, save)
         if more := data.training.replaced:
-            note(f"{more} pictures could not be read on the way, and others stood in for them.")
-        info = finish(state, data, recipe, out)
+            note(f"{more} images were not readable, and others were used in their place.")
+        info = build_info(state, data, recipe, out)
         if rank == 0:
             info = checkpoint.save(state.network, info, out.parent)
             unfinished.unlink(missing_ok=True)
         return info
 
 
-def require_same(state: State, identity: dict[str, Any]) -> None:
-    """Finds out that all processes learn from the same pictures and begin at the same place.
+def require_same_start(state: TrainingState, identity: dict[str, Any]) -> None:
+    """Check that all processes have the same data and start at the same position.
 
     Raises:
         DatasetError: they do not.
     """
     device = next(state.network.parameters()).device
-    place = zlib.crc32(json.dumps([identity, state.history, state.step]).encode())
-    if not same_everywhere(place, device):
+    position = zlib.crc32(json.dumps([identity, state.history, state.step]).encode())
+    if not equal_on_all_ranks(position, device):
         raise DatasetError(
-            "The processes do not see the same pictures, or the same unfinished run. Each host must read one data set, "
-            "and --out must name a folder that all of them share."
+            "The processes have different images, or different unfinished runs. Give each host the same data set, "
+            "and set --out to a folder that all of them share."
         )
 
 
 def require_size(recipe: Recipe) -> None:
-    """Finds out before decoding whether the backbone can read the cuts that training makes.
+    """Check before decoding that the backbone accepts the size of the training crops.
 
     Raises:
         RecipeError: they are too small.
@@ -150,62 +149,66 @@ def require_size(recipe: Recipe) -> None:
     smallest = BACKBONES[recipe.backbone].smallest if recipe.backbone in BACKBONES else 0
     if recipe.cut < smallest:
         raise RecipeError(
-            f"{recipe.backbone} reads {smallest} pixels or more, and training cuts {recipe.cut} out of {recipe.size}. "
-            f"Use --image-size {math.ceil(smallest * recipe.enlarged)} or more."
+            f"Image size {recipe.size}: crops have {recipe.cut} pixels, and {recipe.backbone} needs {smallest}. "
+            f"Use --image-size {math.ceil(smallest * recipe.resize_ratio)} or more."
         )
 
 
 def require_space(out: Path, needed: int) -> None:
-    """Finds out before the work, not after it, that the result has no place.
+    """Check before the work that the output folder is writable and has space.
 
     Raises:
-        DatasetError: there is not enough room for the checkpoint and the state beside it.
+        DatasetError: there is not enough space for the checkpoint and the training state.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(out.parent).free
     except OSError as error:
-        raise DatasetError(f"{out.parent} cannot be written to: {error}") from error
+        raise DatasetError(f"{out.parent} is not writable: {error}") from error
     if free < needed:
-        raise DatasetError(f"{out.parent} has {free:,} bytes left; training wants {needed:,}.")
+        raise DatasetError(
+            f"{out.parent} has {free:,} bytes free, but training needs {needed:,}. Free space, or change --out."
+        )
 
 
-def take_epochs(state: State, data: Data, recipe: Recipe, report: Report, save: Save) -> None:
-    """Trains until enough epochs are over, or they no longer help; `save` is called where a run can go on from."""
+def run_epochs(state: TrainingState, data: TrainingData, recipe: Recipe, report: Report, save: Save) -> None:
+    """Train until all epochs are done or early stopping; `save` is called wherever a run can resume."""
     epochs = epochs_for(recipe, len(data.training.labels))
-    while not state.over(epochs, recipe.patience):
+    while not state.is_finished(epochs, recipe.patience):
         mean_loss = run_epoch(state, data.training, recipe, epochs, report, save)
-        state.judge(mean_loss, accuracy(logits(state, data.held_out.pictures), data.held_out.labels))
+        state.end_epoch(mean_loss, accuracy(logits(state, data.held_out.images), data.held_out.labels))
         save()
         report(Progress(state.epoch, epochs, 0, 0, mean_loss, state.history[-1]["accuracy"]))
 
 
-def run_epoch(state: State, pictures: Pictures, recipe: Recipe, epochs: int, report: Report, save: Save) -> float:
-    """Takes what is left of one pass over the pictures, in an order of the epoch's own; returns the mean loss."""
+def run_epoch(
+    state: TrainingState, images: ImageSource, recipe: Recipe, epochs: int, report: Report, save: Save
+) -> float:
+    """Train the rest of an epoch, in the epoch's own order; return the mean loss."""
     state.network.train()
-    for module in resting(state.network, recipe):
+    for module in eval_mode_modules(state.network, recipe):
         module.eval()
-    steps = max(len(pictures.labels) // recipe.batch, 1)
-    for some, labels in batches(pictures, recipe, state.epoch, state.step):
-        # Dropout draws from torch's own generator.
-        torch.manual_seed(seed_of(recipe, state.epoch, state.step + 1))
+    steps = max(len(images.labels) // recipe.batch, 1)
+    for some, labels in batches(images, recipe, state.epoch, state.step):
+        # Dropout uses torch's global generator.
+        torch.manual_seed(step_seed(recipe, state.epoch, state.step + 1))
         for group in state.optimizer.param_groups:
-            group["lr"] = group["share"] * rate((state.epoch + state.step / steps) / epochs, recipe)
-        loss_now = take_step(state, some, labels, recipe)
+            group["lr"] = group["share"] * learning_rate((state.epoch + state.step / steps) / epochs, recipe)
+        loss_now = train_step(state, some, labels, recipe)
         state.step, state.total_loss = state.step + 1, state.total_loss + loss_now
         report(Progress(state.epoch + 1, epochs, state.step, steps, loss_now))
-        if state.step % SAVED_EVERY == 0:
-            state.even_out()
+        if state.step % SAVE_INTERVAL == 0:
+            state.sync_buffers()
             save()
-    state.even_out()
+    state.sync_buffers()
     return state.total_loss / state.step
 
 
-def take_step(state: State, pictures: Tensor, labels: Tensor, recipe: Recipe) -> float:
-    """Moves the weights once, and their average after them."""
+def train_step(state: TrainingState, images: Tensor, labels: Tensor, recipe: Recipe) -> float:
+    """Update the weights once, and their moving average; return the loss."""
     device = next(state.network.parameters()).device
     with autocast(device):
-        output, activations = state.network(pictures.to(device))
+        output, activations = state.network(images.to(device))
     total = loss(output.float(), activations.float(), labels.to(device), recipe)
     state.optimizer.zero_grad()
     torch.autograd.backward(total)
@@ -215,21 +218,23 @@ def take_step(state: State, pictures: Tensor, labels: Tensor, recipe: Recipe) ->
     return float(total.detach())
 
 
-def rate(done: float, recipe: Recipe) -> float:
-    """Returns the new layers' learning rate at a share of the run: a linear rise, then a cosine to zero."""
+def learning_rate(done: float, recipe: Recipe) -> float:
+    """Return the new layers' learning rate at a fraction of the run: linear warm-up, then a cosine to zero."""
     highest = BACKBONES[recipe.backbone].rate if recipe.rate is None else recipe.rate
     if done < recipe.warm_up:
         return highest * (done / recipe.warm_up + 0.01)
     return highest * 0.5 * (1 + math.cos(math.pi * (done - recipe.warm_up) / (1 - recipe.warm_up)))
 
 
-def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInfo:
-    """Takes the best averaged weights, finds out how searching with them ranks best, and describes."""
+def build_info(state: TrainingState, data: TrainingData, recipe: Recipe, out: Path) -> CheckpointInfo:
+    """Load the best averaged weights, choose norm and pool by held-out retrieval, and build the checkpoint's info."""
     network = state.network
     network.load_state_dict(state.best)
-    database = data.training.at_most(JUDGED_AMONG, recipe.seed).resized(recipe.size)
-    measured = {way: found for norm in NORMS for way, found in judge(network, norm, database, data.held_out).items()}
-    best = max(measured, key=lambda way: measured[way]["hds"]["precision"])
+    database = data.training.sample(EVALUATION_DATABASE_SIZE, recipe.seed).resized(recipe.size)
+    measured: dict[RankingChoice, Measured] = {}
+    for norm in NORMS:
+        measured |= evaluate_rankings(network, norm, database, data.held_out)
+    best = max(measured, key=lambda choice: measured[choice]["hds"]["precision"])
     network.feature_norm, pool = best
     about: dict[str, Any] = {"recipe": asdict(recipe), "pictures": len(data.training.labels), "history": state.history}
     about |= {"files": data.files}
@@ -238,30 +243,32 @@ def finish(state: State, data: Data, recipe: Recipe, out: Path) -> CheckpointInf
         "held_out_pictures": len(data.held_out.labels),
         "held_out_retrieval": measured[best],
     }
-    similarity = on_loaded(encoder(network, 2 * len(data.held_out.labels)), data.held_out)
+    similarity = calibrate_on_images(encoder(network, 2 * len(data.held_out.labels)), data.held_out)
     described = checkpoint.describe(network, out.name, data.classes)
     return replace(described, pool=pool, similarity=similarity, training=about, metrics=found)
 
 
-def judge(network: LatentHashNet, norm: FeatureNorm, database: Loaded, queries: Loaded) -> dict[Way, Measured]:
-    """Measures retrieval by norm of F7 and pool: held-out pictures search among those trained on."""
+def evaluate_rankings(
+    network: LatentHashNet, norm: FeatureNorm, database: LoadedImages, queries: LoadedImages
+) -> dict[RankingChoice, Measured]:
+    """Measure retrieval by norm of F7 and pool: held-out images are queries, training images the database."""
     network.feature_norm = norm
     run = encoder(network, len(queries.labels) + len(database.labels))
-    encoded = [(*run(loaded.pictures), loaded.labels) for loaded in (queries, database)]
+    encoded = [(*run(loaded.images), loaded.labels) for loaded in (queries, database)]
     return {(norm, pool): retrieval(encoded[0], encoded[1], pool=pool) for pool in POOLS}
 
 
 @torch.inference_mode()
-def logits(state: State, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Returns the averaged network's F8 `(n, classes)` of `(n, size, size, 3)` uint8."""
+def logits(state: TrainingState, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Compute the averaged network's F8 `(n, classes)` of images `(n, size, size, 3)` uint8."""
     network, device = state.averaged.module.eval(), next(state.network.parameters()).device
-    parts = [network(torch.from_numpy(pictures[i : i + 64]).to(device))[0] for i in range(0, len(pictures), 64)]
+    parts = [network(torch.from_numpy(images[i : i + 64]).to(device))[0] for i in range(0, len(images), 64)]
     return torch.cat(parts).float().cpu().numpy()
 
 
 def main() -> None:
-    """`python -m models.training.train DIR --out CHECKPOINT`, for `torchrun`; people use `lookalike train`."""
-    parser = argparse.ArgumentParser(description="Train on a folder of labelled folders, or of tar archives.")
+    """Run training from `python -m models.training.train`, for `torchrun`; otherwise use `lookalike train`."""
+    parser = argparse.ArgumentParser(description="Train on labelled folders, or on tar shards.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/model"))
     for option, name in {"image-size": "size", "batch-size": "batch", "freeze-stages": "frozen"}.items():
@@ -273,15 +280,15 @@ def main() -> None:
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     folder, out = options.pop("folder"), options.pop("out")
     if Path(f"{out}.json").exists():
-        parser.error(f"{out} is a finished network, which a catalogue may be using; name another place with --out")
+        parser.error(f"{out} is a finished network that a catalogue may be using. Choose another --out")
     info = train(folder, out, Recipe(**options), tell, say)
-    # Of several processes one saves the checkpoint, which gives it its fingerprint.
+    # Only rank 0 saves the checkpoint, and saving computes the fingerprint.
     if info.fingerprint:
         say(f"{info.name} {info.fingerprint} {info.metrics['held_out_accuracy']}")
 
 
 def tell(progress: Progress) -> None:
-    """Prints a line an epoch, and one every hundred steps."""
+    """Print a line for every epoch, and for every hundredth step."""
     if progress.step and progress.step % 100 == 0:
         say(f"step {progress.step}/{progress.steps} loss {progress.loss:.3f}")
     if progress.accuracy is not None:

@@ -1,4 +1,4 @@
-"""The benchmark of the search core at a toy size: it runs, compares with brute force, and writes what it found."""
+"""The search core's benchmark at a toy size: rows, verification against brute force, output files."""
 
 import json
 from contextlib import closing, nullcontext
@@ -12,17 +12,17 @@ from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from app.search.types import Entries
 from benchmarks.core import check, run
-from benchmarks.made import Made
-from benchmarks.measure import side_by_side
+from benchmarks.measure import time_interleaved
 from benchmarks.options import Options
 from benchmarks.results import Results
+from benchmarks.synthetic import Made
 
 SMALL = 12_000
 
 
-def test_every_way_is_measured_beside_its_limit(tmp_path: Path) -> None:
-    said: list[str] = []
-    results = run(Options(SMALL, floats=(32,), bits=(16,), folder=tmp_path), said.append)
+def test_core_benchmark_measures_every_search_and_its_limit(tmp_path: Path) -> None:
+    messages: list[str] = []
+    results = run(Options(SMALL, floats=(32,), bits=(16,), folder=tmp_path), messages.append)
     rows = {row.name.removesuffix(" (32 floats, 16 bits)"): row for row in results.rows}
     for name in ("es", "bcs", "hds, pool 1,000", "coarse, pool 1,000", "limit: codes read once"):
         assert rows[name].unit == "ms"
@@ -30,20 +30,20 @@ def test_every_way_is_measured_beside_its_limit(tmp_path: Path) -> None:
     over, under = rows["bcs_over_es"].of or (0, 1)
     assert rows["bcs_over_es"].value == pytest.approx(over / under)
     assert {"hds_over_es", "coarse_over_limit", "fine_over_kernel"} <= set(rows)
-    assert said
-    assert not list(tmp_path.iterdir()), "the file is taken away"
+    assert messages
+    assert not list(tmp_path.iterdir()), "the file is deleted"
 
 
-def test_a_size_without_room_is_skipped_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_core_benchmark_skips_sizes_without_disk_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
     results = run(Options(SMALL, floats=(32,), bits=(16,), folder=tmp_path), lambda _: None)
     assert [(row.name, row.value) for row in results.rows] == [("32 floats", None)]
     assert "0.0 GB free" in (results.rows[0].skipped or "")
 
 
-def test_results_are_kept_as_json_and_a_plot(tmp_path: Path) -> None:
+def test_results_are_written_as_json_and_plot(tmp_path: Path) -> None:
     results = Results("toy", {"pictures": 3})
-    for name, timing in side_by_side({"quick": lambda _: None}, least=3, seconds=0).items():
+    for name, timing in time_interleaved({"quick": lambda _: None}, min_rounds=3, seconds=0).items():
         results.time(name, timing)
     results.ratio("slow_over_quick", 6, 2)
     results.skip("absent", "no such peer")
@@ -63,7 +63,7 @@ def test_results_are_kept_as_json_and_a_plot(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "toy.svg").read_text().count("quick") == 1
 
 
-def test_made_pictures_repeat_and_cluster() -> None:
+def test_synthetic_catalogue_is_reproducible_and_clustered() -> None:
     made = Made(20_000, 64, 32)
     codes, features = next(iter(made.blocks()))
     again = next(iter(Made(20_000, 64, 32).blocks()))
@@ -79,7 +79,7 @@ def test_made_pictures_repeat_and_cluster() -> None:
     assert bits[nearest].mean() < bits.mean() - 4
 
 
-def test_a_wrong_answer_ends_the_benchmark(tmp_path: Path) -> None:
+def test_wrong_result_stops_the_benchmark(tmp_path: Path) -> None:
     codes = np.arange(4000, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
     slots = np.arange(len(codes))
     with closing(VectorFile(tmp_path / "none.f32", 1)) as vectors:

@@ -1,4 +1,4 @@
-"""The benchmark of growth, and the made catalogue that it puts into a real database, at a toy size."""
+"""The growth benchmark, and its synthetic catalogue in a real database, at a toy size."""
 
 from contextlib import closing
 from pathlib import Path
@@ -14,15 +14,15 @@ from app.catalogue.index_sync import Follower
 from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from benchmarks import growth
-from benchmarks.filled import LABELS, Filling
-from benchmarks.made import Made
-from benchmarks.options import Options, lack_of_room
+from benchmarks.options import Options, space_shortage
+from benchmarks.populated import LABELS, Filling
+from benchmarks.synthetic import Made
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK
 
 PICTURES, DIM, BITS = 9000, 64, 64
 
 
-def test_a_filled_catalogue_is_what_was_made(database: Database, tmp_path: Path) -> None:
+def test_populated_catalogue_matches_the_synthetic_data(database: Database, tmp_path: Path) -> None:
     with database.begin() as session:
         generation_id = generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT).id
     made = Made(PICTURES, DIM, BITS)
@@ -47,7 +47,7 @@ def test_a_filled_catalogue_is_what_was_made(database: Database, tmp_path: Path)
             assert session.scalar(select(func.count(Picture.id)).where(Picture.label == label)) == share * PICTURES
 
 
-def test_growth_is_measured_at_every_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_benchmark_measures_every_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "SIZES", (1500, 3000, 50_000))
     tmp_path.chmod(0o755)
     rows = {
@@ -58,9 +58,9 @@ def test_growth_is_measured_at_every_size(tmp_path: Path, monkeypatch: pytest.Mo
         for what in ("start", "coarse", "fine"):
             assert rows[f"{what}, {size} pictures"].value
         assert 0 < (rows[f"memory a picture, {size} pictures"].value or 0) < 100
-    assert not any("50,000" in name for name in rows), "no more than were asked for"
+    assert not any("50,000" in name for name in rows), "limited by the option"
 
 
-def test_a_lack_of_room_is_a_sentence(tmp_path: Path) -> None:
-    assert lack_of_room(tmp_path, 1000) is None
-    assert "wanted" in (lack_of_room(tmp_path / "new", 1e18) or "")
+def test_space_shortage_returns_a_message(tmp_path: Path) -> None:
+    assert space_shortage(tmp_path, 1000) is None
+    assert "needed" in (space_shortage(tmp_path / "new", 1e18) or "")

@@ -1,4 +1,4 @@
-"""What a team would use instead, at a toy size: all that can be installed finds what exhaustive search does."""
+"""The compared search engines at a toy size: each reaches the recall of exhaustive search."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from benchmarks import peers
-from benchmarks.made import Made
+from benchmarks.baselines.base import Baseline, Catalogue, Query
+from benchmarks.baselines.faiss_indexes import Hnsw
+from benchmarks.baselines.lookalike import Lookalike
+from benchmarks.baselines.pgvector import PgvectorCodes, PgvectorGraph
 from benchmarks.options import Options
 from benchmarks.peers import recall_at
 from benchmarks.results import Results
-from benchmarks.rivals.faiss_indexes import Hnsw
-from benchmarks.rivals.lookalike import Lookalike
-from benchmarks.rivals.pgvector import PgvectorCodes, PgvectorGraph
-from benchmarks.rivals.rival import Catalogue, Query, Rival
+from benchmarks.synthetic import Made
 
 COUNT, DIM, BITS, K = 3000, 160, 64, 10
 
@@ -30,31 +30,33 @@ def catalogue(tmp_path: Path) -> Catalogue:
 
 
 @pytest.mark.parametrize("make", [Lookalike, Hnsw, PgvectorCodes, PgvectorGraph])
-def test_a_rival_finds_what_exhaustive_search_finds(make: Callable[[], Rival], catalogue: Catalogue) -> None:
+def test_engine_reaches_the_recall_of_exhaustive_search(make: Callable[[], Baseline], catalogue: Catalogue) -> None:
     drawn = Made(COUNT, DIM, BITS).queries(20)
     _, truth = faiss.knn(drawn[1], catalogue.features, K)
     queries = [Query(*one) for one in zip(*drawn, strict=True)]
-    rival = make()
-    rival.build(catalogue)
-    with closing(rival):
-        least, most = (recall_at(rival, queries, truth, effort) for effort in (rival.efforts[0], rival.efforts[-1]))
+    baseline = make()
+    baseline.build(catalogue)
+    with closing(baseline):
+        least, most = (
+            recall_at(baseline, queries, truth, effort) for effort in (baseline.efforts[0], baseline.efforts[-1])
+        )
         assert most > 0.95
         assert most >= least
-        assert (rival.memory() or 0) > COUNT
+        assert (baseline.memory() or 0) > COUNT
 
 
-def test_a_rival_that_is_not_installed_is_skipped_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_that_is_not_installed_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Absent(Lookalike):
         name = "absent"
 
         def build(self, catalogue: Catalogue) -> None:
             raise ModuleNotFoundError("nothing here", name=catalogue.folder.anchor)
 
-    monkeypatch.setattr(peers, "RIVALS", (Absent, Lookalike))
+    monkeypatch.setattr(peers, "BASELINES", (Absent, Lookalike))
     monkeypatch.setattr(peers, "QUERIES", 10)
     results: Results = peers.run(Options(COUNT, floats=(DIM,), folder=tmp_path), lambda _: None)
     rows = {row.name: row for row in results.rows}
     assert "is not installed" in (rows["absent"].skipped or "")
     assert rows["lookalike, two steps: search"].value
     assert rows["lookalike, two steps: es over it"].of
-    assert not list(tmp_path.iterdir()), "what lay there is taken away"
+    assert not list(tmp_path.iterdir()), "temporary files are deleted"

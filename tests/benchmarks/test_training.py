@@ -1,4 +1,4 @@
-"""The benchmark of training at a toy size, and what it refuses."""
+"""The training benchmark at a toy size, and its argument checks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from benchmarks import training
-from benchmarks.training import LEAST_STEPS, make, run
+from benchmarks.training import MIN_STEPS, make, run
 from models.training.config import Recipe
 
 
 @pytest.fixture
 def _one_thread() -> Iterator[None]:
-    """On busy cores threads that wait for each other take many times as long."""
+    """Run torch in one thread: on busy cores threads that wait for each other are many times slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -21,19 +21,19 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_one_thread")
-def test_steps_and_memory_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_benchmark_measures_steps_and_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "CLASS_COUNT", 4)
     make(tmp_path / "made", 400, 24)
-    found = run(tmp_path / "made", Recipe(backbone="small", imagenet=False, bits=16, size=24, batch=4), LEAST_STEPS)
-    assert (found["rank"], found["processes"], found["steps"]) == (0, 1, LEAST_STEPS)
+    found = run(tmp_path / "made", Recipe(backbone="small", imagenet=False, bits=16, size=24, batch=4), MIN_STEPS)
+    assert (found["rank"], found["processes"], found["steps"]) == (0, 1, MIN_STEPS)
     numbers = [found[name] for name in ("seconds_reading", "pictures_a_second", "resident_megabytes_at_the_end")]
     assert all(isinstance(number, float | int) and number >= 0 for number in numbers), found
 
 
-def test_too_few_steps_are_refused_before_anything_is_read(
+def test_training_benchmark_refuses_too_few_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["training", "run", str(tmp_path / "nowhere"), "--steps", str(LEAST_STEPS - 1)])
+    monkeypatch.setattr("sys.argv", ["training", "run", str(tmp_path / "nowhere"), "--steps", str(MIN_STEPS - 1)])
     with pytest.raises(SystemExit):
         training.main()
-    assert f"--steps wants {LEAST_STEPS} or more" in capsys.readouterr().err
+    assert f"--steps must be {MIN_STEPS} or more" in capsys.readouterr().err

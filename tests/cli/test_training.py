@@ -73,7 +73,7 @@ def test_training_on_shards_from_make_shards(tmp_path: Path) -> None:
     trained = run(tmp_path, "train", str(packed), "--out", str(out), *QUICKLY)
     assert trained.exit_code == 0, trained.output
     assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
-    assert "has archives in it" in error_of(run(tmp_path, "make-shards", str(folder), str(packed)))
+    assert "already contains archives" in error_of(run(tmp_path, "make-shards", str(folder), str(packed)))
 
 
 def stop(*_: object) -> NoReturn:

@@ -8,8 +8,8 @@ from app.bootstrap import open_database, places
 from app.catalogue.generations import find_or_create
 from app.model_switch.index_factory import open_index
 from app.settings import Settings
-from benchmarks.filled import Filling
-from benchmarks.made import Made
+from benchmarks.populated import Filling
+from benchmarks.synthetic import Made
 from models.network.codes import Floats
 from models.training.itq import lsh
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM

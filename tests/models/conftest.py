@@ -13,7 +13,7 @@ from tests.models.folders import COLOURS, splits_of
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """On busy cores threads that wait for each other at every layer take many times as long."""
+    """Run torch in one thread; threads that wait for each other at every layer are slow on busy cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -22,7 +22,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The JSON of a checkpoint with ImageNet's weights and a latent layer at random, for pictures of 32 pixels."""
+    """JSON of a checkpoint with ImageNet weights and a random latent layer, for images of 32 pixels."""
     torch.manual_seed(0)
     classes = tuple(sorted(COLOURS))
     preprocess = replace(BACKBONES["efficientnet_lite0"].preprocess, size=32)
@@ -35,5 +35,5 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine training and three test pictures a class, and one file among the former that is none."""
+    """Nine training and three test images per class, and one unreadable training file."""
     return splits_of(tmp_path_factory.mktemp("pictures"))

@@ -1,4 +1,4 @@
-"""Tiny labelled folders of coloured pictures, easy to tell apart."""
+"""Tiny labelled folders of coloured images that are easy to separate."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200)}
 
 
 def coloured_folder(folder: Path, per_class: int = 12, size: int = 48) -> Path:
-    """Writes `folder/COLOUR/NUMBER.png`, each of its class's colour with noise on it; returns the folder."""
+    """Write `folder/COLOUR/NUMBER.png`, each in its class's colour with noise; return the folder."""
     rng = np.random.default_rng(0)
     for name, colour in COLOURS.items():
         (folder / name).mkdir(parents=True)
@@ -21,7 +21,7 @@ def coloured_folder(folder: Path, per_class: int = 12, size: int = 48) -> Path:
 
 
 def splits_of(folder: Path) -> Path:
-    """Writes nine training and three test pictures a class, and one file among the former that is none."""
+    """Write nine training and three test images per class, and one unreadable training file."""
     whole = coloured_folder(folder / "whole")
     for path in sorted(whole.rglob("*.png")):
         target = folder / ("test" if int(path.stem) < 3 else "train") / path.parent.name / path.name

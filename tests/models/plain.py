@@ -1,6 +1,6 @@
-"""A network without norms and dropout, in which a batch's gradient is the mean of its shares', and a program for it.
+"""A network without norms and dropout, whose batch gradient equals the mean over shares, and a training program for it.
 
-torchrun … -m tests.models.plain FOLDER OUT STEP    trains; ends itself at that step of the second epoch, if not 0
+torchrun … -m tests.models.plain FOLDER OUT STEP    trains; exits at that step of the second epoch unless 0
 """
 
 import json
@@ -20,7 +20,7 @@ from models.training.train import Progress, train
 
 PREPROCESS = Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 RECIPE = Recipe(backbone="plain", bits=8, size=32, epochs=3, batch=12, rate=0.05, average=0.5)
-SAVED_EVERY = 3
+SAVE_INTERVAL = 3
 
 
 def build() -> nn.Module:
@@ -31,12 +31,12 @@ PLAIN = Backbone("plain", 32, 8, PREPROCESS, 0.1, build, lambda: build().state_d
 
 
 def never(device: torch.device) -> bool:
-    """In place of `bf16_pays`: a batch and its shares are rounded differently in bf16."""
+    """Replacement for `has_native_bf16`: in bf16, a batch and its shares are rounded differently."""
     return False
 
 
 def main(folder: Path, out: Path, stop: int) -> None:
-    BACKBONES["plain"], training.SAVED_EVERY, devices.bf16_pays = PLAIN, SAVED_EVERY, never
+    BACKBONES["plain"], training.SAVE_INTERVAL, devices.has_native_bf16 = PLAIN, SAVE_INTERVAL, never
 
     def report(progress: Progress) -> None:
         if stop and (progress.epoch, progress.step) == (2, stop):

@@ -1,4 +1,4 @@
-"""Random cuts, mirrors and light: what stays in bounds, what varies, what repeats."""
+"""Augmentation: ranges, variation, determinism."""
 
 import pytest
 import torch
@@ -15,20 +15,20 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture
 def maps() -> Tensor:
-    """Pictures that say where each pixel was: red grows to the right, green downwards; blue alternates in squares."""
+    """Images that encode pixel positions: red grows to the right, green downwards; blue alternates in squares."""
     ramp = torch.linspace(90, 150, SIDE)
     squares = (torch.arange(SIDE) // 8 % 2)[None] ^ (torch.arange(SIDE) // 8 % 2)[:, None]
     one = torch.stack([ramp[None].expand(SIDE, SIDE), ramp[:, None].expand(SIDE, SIDE), 90 + 60 * squares], dim=2)
     return one.to(torch.uint8).expand(200, SIDE, SIDE, 3).contiguous()
 
 
-def spans(pictures: Tensor) -> Tensor:
-    """Range of each channel's values, `(n, 3)`."""
-    flat = pictures.reshape(len(pictures), -1, 3)
+def spans(images: Tensor) -> Tensor:
+    """Return the range of each channel's values, `(n, 3)`."""
+    flat = images.reshape(len(images), -1, 3)
     return flat.amax(dim=1) - flat.amin(dim=1)
 
 
-def test_the_result_has_the_size_and_scale_of_pictures(maps: Tensor) -> None:
+def test_augmented_images_have_the_requested_size_and_value_range(maps: Tensor) -> None:
     found = augment(maps[:5], 40, generator())
     assert found.shape == (5, 40, 40, 3)
     assert found.dtype == torch.float32
@@ -38,7 +38,7 @@ def test_the_result_has_the_size_and_scale_of_pictures(maps: Tensor) -> None:
     assert 0 <= extreme.min() < extreme.max() <= 255
 
 
-def test_the_same_randomness_gives_the_same_pictures(maps: Tensor) -> None:
+def test_augmentation_is_deterministic_for_a_seed(maps: Tensor) -> None:
     first, again, other = (augment(maps[:5], 40, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -46,8 +46,8 @@ def test_the_same_randomness_gives_the_same_pictures(maps: Tensor) -> None:
 
 
 @pytest.mark.parametrize("least", [0.3, 0.5])
-def test_every_cut_keeps_at_least_its_share_of_the_area(maps: Tensor, least: float) -> None:
-    """Light scales all channels' spans alike, and blue's is the same in every cut."""
+def test_crops_keep_at_least_the_minimum_area(maps: Tensor, least: float) -> None:
+    """Brightness and contrast scale all channels' ranges alike, and blue's range is the same in every crop."""
     red, green, blue = spans(augment(maps, SIDE, generator(), least)).T
     area = red * green / blue**2
     assert area.min() > least * 0.93
@@ -55,7 +55,7 @@ def test_every_cut_keeps_at_least_its_share_of_the_area(maps: Tensor, least: flo
     assert area.std() > 0.01
 
 
-def test_half_of_the_pictures_are_mirrored_and_none_stands_on_its_head(maps: Tensor) -> None:
+def test_half_of_the_images_are_flipped_horizontally_and_none_vertically(maps: Tensor) -> None:
     found = augment(maps, 40, generator())
     rightwards = found[:, :, -5:, 0].mean(dim=(1, 2)) > found[:, :, :5, 0].mean(dim=(1, 2))
     downwards = found[:, -5:, :, 1].mean(dim=(1, 2)) > found[:, :5, :, 1].mean(dim=(1, 2))
@@ -63,12 +63,12 @@ def test_half_of_the_pictures_are_mirrored_and_none_stands_on_its_head(maps: Ten
     assert downwards.all()
 
 
-def test_digits_and_letters_need_not_be_mirrored(maps: Tensor) -> None:
-    found = augment(maps, 40, generator(), mirror=False)
+def test_flips_can_be_disabled(maps: Tensor) -> None:
+    found = augment(maps, 40, generator(), hflip=False)
     assert (found[:, :, -5:, 0].mean(dim=(1, 2)) > found[:, :, :5, 0].mean(dim=(1, 2))).all()
 
 
-def test_light_varies_and_colour_stays_grey() -> None:
+def test_brightness_varies_without_a_colour_cast() -> None:
     grey = torch.full((100, 16, 16, 3), 120, dtype=torch.uint8)
     found = augment(grey, 16, generator())
     assert spans(found).max() < 0.01

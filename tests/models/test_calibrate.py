@@ -1,4 +1,4 @@
-"""A checkpoint that finds out what its distances mean."""
+"""Calibration of checkpoints."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def checkpoint(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "mine.json"
 
 
-def test_a_network_without_labels_is_calibrated_on_views(checkpoint: Path, folder: Path) -> None:
+def test_calibration_on_views_without_labels(checkpoint: Path, folder: Path) -> None:
     made = read_info(checkpoint).similarity
     assert made is not None
     assert made.pairs == "two views"
@@ -32,7 +32,7 @@ def test_a_network_without_labels_is_calibrated_on_views(checkpoint: Path, folde
     assert (again.pairs, read_info(checkpoint).similarity) == ("two views", again)
 
 
-def test_labels_calibrate_anew_and_change_no_fingerprint(checkpoint: Path, folder: Path) -> None:
+def test_recalibration_on_labels_keeps_the_fingerprint(checkpoint: Path, folder: Path) -> None:
     before = read_info(checkpoint)
     found = recalibrate(checkpoint, folder)
     after = read_info(checkpoint)
@@ -41,7 +41,7 @@ def test_labels_calibrate_anew_and_change_no_fingerprint(checkpoint: Path, folde
     assert found.features(0.1) > found.features(1.0)
 
 
-def test_a_checkpoint_that_was_renamed_is_the_one_that_is_calibrated(checkpoint: Path, folder: Path) -> None:
+def test_calibration_writes_to_a_renamed_checkpoint(checkpoint: Path, folder: Path) -> None:
     renamed = checkpoint.with_name("shoes.json")
     for suffix in (".json", ".safetensors"):
         checkpoint.with_suffix(suffix).rename(renamed.with_suffix(suffix))
@@ -50,11 +50,11 @@ def test_a_checkpoint_that_was_renamed_is_the_one_that_is_calibrated(checkpoint:
     assert not checkpoint.exists()
 
 
-def test_a_folder_of_one_class_is_refused_with_a_sentence(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+def test_calibration_on_one_class_raises(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
     before = checkpoint.read_bytes()
     one = tmp_path / "one"
     one.mkdir()
     (one / "red").symlink_to(next(path for path in folder.iterdir() if path.is_dir()))
-    with pytest.raises(DatasetError, match="no two pictures that belong together, or none that do not"):
+    with pytest.raises(DatasetError, match="needs two images of one label"):
         recalibrate(checkpoint, one)
     assert checkpoint.read_bytes() == before

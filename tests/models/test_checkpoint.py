@@ -1,4 +1,4 @@
-"""Checkpoints: there and back, and every way in which the two files can disagree or be something else."""
+"""Saving and loading checkpoints, and every inconsistency between their two files."""
 
 import json
 import pickle
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def network() -> LatentHashNet:
-    """ImageNet's EfficientNet with a latent layer at random, its weights as float16 has them."""
+    """EfficientNet with ImageNet weights and a random latent layer, rounded to float16."""
     torch.manual_seed(0)
     backbone = BACKBONES["efficientnet_lite0"]
     made = LatentHashNet(backbone.name, 48, len(CLASSES), replace(backbone.preprocess, size=64), "unit")
@@ -44,20 +44,18 @@ def saved(network: LatentHashNet, tmp_path_factory: pytest.TempPathFactory) -> t
 
 @pytest.fixture
 def folder(saved: tuple[Path, CheckpointInfo], tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """A copy that a test may modify."""
     return Path(shutil.copytree(saved[0], tmp_path / "copy"))
 
 
 @torch.inference_mode()
 def encode(network: LatentHashNet) -> tuple[np.typing.NDArray[np.uint8], torch.Tensor]:
-    pictures = torch.randint(0, 256, (4, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    h, f7 = SearchHead(network).eval()(pictures)
+    images = torch.randint(0, 256, (4, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    h, f7 = SearchHead(network).eval()(images)
     return binarise(h.numpy()), f7
 
 
-def test_a_loaded_network_gives_the_codes_of_the_saved_one(
-    network: LatentHashNet, saved: tuple[Path, CheckpointInfo]
-) -> None:
+def test_load_restores_identical_codes_and_features(network: LatentHashNet, saved: tuple[Path, CheckpointInfo]) -> None:
     loaded, info = load(saved[0] / "net.json")
     (codes, f7), (codes_before, f7_before) = encode(loaded), encode(network)
     np.testing.assert_array_equal(codes, codes_before)
@@ -67,7 +65,7 @@ def test_a_loaded_network_gives_the_codes_of_the_saved_one(
     assert {value.dtype for value in loaded.parameters()} == {torch.float32}
 
 
-def test_weights_travel_as_float16_and_lose_nothing_that_matters(saved: tuple[Path, CheckpointInfo]) -> None:
+def test_weights_are_saved_as_finite_float16(saved: tuple[Path, CheckpointInfo]) -> None:
     weights = load_file(saved[0] / "net.safetensors")
     assert weights["latent.weight"].dtype == torch.float16
     assert all(value.isfinite().all() for value in weights.values())
@@ -75,13 +73,13 @@ def test_weights_travel_as_float16_and_lose_nothing_that_matters(saved: tuple[Pa
     assert sorted(path.name for path in saved[0].iterdir()) == ["net.json", "net.safetensors"]
 
 
-def test_saving_what_was_loaded_changes_nothing(saved: tuple[Path, CheckpointInfo], tmp_path: Path) -> None:
+def test_saving_a_loaded_network_keeps_its_fingerprint(saved: tuple[Path, CheckpointInfo], tmp_path: Path) -> None:
     loaded, info = load(saved[0] / "net.json")
     again = save(loaded, replace(info, name="again", fingerprint=""), tmp_path)
     assert again.fingerprint == info.fingerprint
 
 
-def test_the_fingerprint_is_of_all_that_decides_a_code(
+def test_fingerprint_depends_only_on_what_determines_codes(
     network: LatentHashNet, saved: tuple[Path, CheckpointInfo], tmp_path: Path
 ) -> None:
     info = saved[1]
@@ -93,25 +91,25 @@ def test_the_fingerprint_is_of_all_that_decides_a_code(
     assert len(found | {info.fingerprint}) == 4
 
 
-def test_what_was_measured_can_be_written_later(folder: Path) -> None:
+def test_metrics_can_be_added_to_a_saved_checkpoint(folder: Path) -> None:
     info = read_info(folder / "net.json")
     write_info(replace(info, metrics={"map": 0.9}), folder / f"{info.name}.json")
     assert load(folder / "net.json")[1].metrics == {"map": 0.9}
 
 
 @pytest.mark.parametrize("given", ["net", "net.json", "net.safetensors"])
-def test_a_checkpoint_is_found_by_either_file_or_by_their_stem(folder: Path, given: str) -> None:
+def test_find_accepts_either_file_or_the_stem(folder: Path, given: str) -> None:
     assert read_info(folder / "net.json") == load(folder / given)[1] == load(str(folder / given))[1]
 
 
-def test_a_dot_in_a_name_is_part_of_it(folder: Path) -> None:
-    """`net.v2` must not be mistaken for `net`."""
+def test_find_treats_a_dot_as_part_of_the_name(folder: Path) -> None:
+    """`net.v2` is not `net`."""
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
         load(folder / "net.v2")
 
 
 @pytest.mark.parametrize("given", ["", ".", "/", "no such", "no/such.json"])
-def test_what_is_not_there_is_not_found(given: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_find_raises_for_missing_checkpoints(given: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
         load(given)
@@ -119,27 +117,27 @@ def test_what_is_not_there_is_not_found(given: str, monkeypatch: pytest.MonkeyPa
 
 DISAGREEMENTS: dict[str, dict[str, Any]] = {
     "more bits": {"bits": 56},
-    "bits that are no number": {"bits": "48"},
+    "bits that are not a number": {"bits": "48"},
     "fewer classes": {"classes": ["boot", "mug"]},
     "another width": {"feature_dim": 4096},
     "another backbone": {"backbone": "alexnet", "feature_dim": 4096},
     "only the backbone's name": {"backbone": "alexnet"},
     "an unknown backbone": {"backbone": "vgg"},
-    "a backbone that is no name": {"backbone": ["alexnet"]},
+    "a backbone that is not a name": {"backbone": ["alexnet"]},
     "another norm": {"feature_norm": "raw"},
     "no fingerprint": {"fingerprint": ""},
     "another fingerprint": {"fingerprint": "0123456789abcdef"},
     "another format": {"format": 2},
-    "preprocessing that is no object": {"preprocess": 3},
+    "preprocessing that is not an object": {"preprocess": 3},
     "preprocessing without a size": {"preprocess": {"fit": "crop", "mean": [0, 0, 0], "std": [1, 1, 1]}},
     "another scale": {"preprocess": {"size": 64, "fit": "stretch", "mean": [0, 0, 0], "std": [1, 1, 1]}},
-    "a word too many": {"colour": "red"},
+    "an unknown field": {"colour": "red"},
     "no list of classes": {"classes": None},
 }
 
 
 @pytest.mark.parametrize("changes", DISAGREEMENTS.values(), ids=DISAGREEMENTS.keys())
-def test_a_description_that_does_not_fit_is_refused(folder: Path, changes: dict[str, Any]) -> None:
+def test_load_refuses_json_that_contradicts_the_weights(folder: Path, changes: dict[str, Any]) -> None:
     raw = json.loads((folder / "net.json").read_text())
     (folder / "net.json").write_text(json.dumps(raw | changes))
     with pytest.raises(CheckpointError) as refused:
@@ -148,7 +146,7 @@ def test_a_description_that_does_not_fit_is_refused(folder: Path, changes: dict[
 
 
 @pytest.mark.parametrize("name", ["format", "bits", "classes", "preprocess", "backbone", "feature_norm"])
-def test_a_description_that_leaves_something_out_is_refused(folder: Path, name: str) -> None:
+def test_load_refuses_json_with_missing_fields(folder: Path, name: str) -> None:
     raw = json.loads((folder / "net.json").read_text())
     del raw[name]
     (folder / "net.json").write_text(json.dumps(raw))
@@ -157,21 +155,21 @@ def test_a_description_that_leaves_something_out_is_refused(folder: Path, name: 
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'"net"', b"null", b"\xff\xfe\x00", b'{"format": 1}'])
-def test_a_description_that_is_none_is_refused(folder: Path, data: bytes) -> None:
+def test_load_refuses_files_that_are_no_checkpoint_json(folder: Path, data: bytes) -> None:
     (folder / "net.json").write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"net\.json is not a checkpoint's description"):
+    with pytest.raises(CheckpointError, match=r"net\.json is not a checkpoint's JSON"):
         load(folder / "net.json")
 
 
-class Told:
-    """Unpickling this would be noticed."""
+class RunsCode:
+    """Unpickling this fails the test."""
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return pytest.fail, ("a checkpoint ran code",)
 
 
 @pytest.mark.parametrize("what", ["truncated", "empty", "text", "pickle", "torch", "folder", "missing"])
-def test_weights_that_are_no_safetensors_are_refused(folder: Path, what: str) -> None:
+def test_load_refuses_weights_that_are_no_safetensors(folder: Path, what: str) -> None:
     path = folder / "net.safetensors"
     whole = path.read_bytes()
     path.unlink()
@@ -180,29 +178,29 @@ def test_weights_that_are_no_safetensors_are_refused(folder: Path, what: str) ->
     elif what == "torch":
         torch.save({"latent.weight": torch.zeros(2)}, path)
     elif what != "missing":
-        kinds = {"truncated": whole[:-100], "empty": b"", "text": b"weights" * 99, "pickle": pickle.dumps(Told())}
+        kinds = {"truncated": whole[:-100], "empty": b"", "text": b"weights" * 99, "pickle": pickle.dumps(RunsCode())}
         path.write_bytes(kinds[what])
     with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
         load(folder / "net.json")
 
 
-def test_one_turned_bit_in_the_weights_is_noticed(folder: Path) -> None:
+def test_load_detects_a_flipped_bit_in_the_weights(folder: Path) -> None:
     path = folder / "net.safetensors"
     data = bytearray(path.read_bytes())
     data[-1000] ^= 1
     path.write_bytes(data)
-    with pytest.raises(CheckpointError, match="fingerprint does not fit"):
+    with pytest.raises(CheckpointError, match="fingerprint does not match"):
         load(folder / "net.json")
 
 
-def test_weights_that_lack_a_layer_are_refused(folder: Path) -> None:
+def test_load_refuses_weights_without_a_layer(folder: Path) -> None:
     weights = load_file(folder / "net.safetensors")
     save_file({name: value for name, value in weights.items() if name != "latent.weight"}, folder / "net.safetensors")
-    with pytest.raises(CheckpointError, match=r"latent\.weight should be \(48, 1280\)"):
+    with pytest.raises(CheckpointError, match=r"latent\.weight has the shape \(48, 1280\)"):
         load(folder / "net.json")
 
 
-def test_a_network_without_labels_goes_there_and_back(tmp_path: Path) -> None:
+def test_save_and_load_a_network_without_classes(tmp_path: Path) -> None:
     backbone = BACKBONES["efficientnet_lite0"]
     made = LatentHashNet(backbone.name, 16, 0, replace(backbone.preprocess, size=64)).half().float()
     save(made, describe(made, "plain", ()), tmp_path)
@@ -211,12 +209,12 @@ def test_a_network_without_labels_goes_there_and_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(encode(loaded)[0], encode(made)[0])
 
 
-def test_the_network_that_the_service_starts_with_ships() -> None:
+def test_default_network_is_in_the_package() -> None:
     assert "clothing" in pretrained_names()
 
 
 @pytest.mark.parametrize("name", pretrained_names())
-def test_what_ships_loads_and_fits_its_fingerprint(name: str) -> None:
+def test_pretrained_checkpoints_load(name: str) -> None:
     _, info = load(name)
     assert info.name == name
     assert len(info.fingerprint) == 16

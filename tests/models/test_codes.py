@@ -1,4 +1,4 @@
-"""Activations to bytes and back, and counting the bits that differ."""
+"""Packing of activations, and Hamming distances."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ import pytest
 from models.network.codes import binarise, hamming, unpack
 
 
-def test_a_bit_is_one_above_a_half_and_the_first_unit_is_the_highest_bit() -> None:
+def test_binarise_thresholds_at_a_half_with_the_first_unit_as_highest_bit() -> None:
     activations = np.array([[0.9, 0, 0, 0, 0, 0, 0, 0.51], [0.5, 1, 0.4999, 0.5000001, 0, 0, 1, 0]], np.float32)
     assert binarise(activations).tolist() == [[0b10000001], [0b01010010]]
 
 
-def test_unpacking_undoes_packing() -> None:
+def test_unpack_inverts_binarise() -> None:
     activations = np.random.default_rng(0).random((20, 48)).astype(np.float32)
     codes = binarise(activations)
     assert codes.shape == (20, 6)
@@ -20,7 +20,7 @@ def test_unpacking_undoes_packing() -> None:
 
 
 @pytest.mark.parametrize("shape", [(48,), (3, 47), (2, 2, 8)])
-def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+def test_binarise_refuses_other_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="multiple of 8"):
         binarise(np.zeros(shape, np.float32))
 

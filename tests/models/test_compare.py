@@ -1,4 +1,4 @@
-"""The comparison on pictures that differ by colour: what it writes, what it keeps, and what it refuses."""
+"""Comparison on colour classes: output files, caching, errors."""
 
 import json
 import re
@@ -21,21 +21,21 @@ from models.network.codes import hamming
 from models.network.latent_hash_net import LatentHashNet
 from tests.models.folders import coloured_folder
 
-Heard = list[tuple[str, int, int]]
+Steps = list[tuple[str, int, int]]
 
 
 @pytest.fixture(scope="module")
 def compared(
     checkpoint_path: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[dict[str, Any], Path, Heard]:
-    out, heard = tmp_path_factory.mktemp("out") / "comparison", list[tuple[str, int, int]]()
+) -> tuple[dict[str, Any], Path, Steps]:
+    out, steps = tmp_path_factory.mktemp("out") / "comparison", list[tuple[str, int, int]]()
     path = str(checkpoint_path)
     choices = Choices(bits=(12, 48), network=path, trained=(path,))
-    return compare(folder, out, choices, lambda *step: heard.append(step)), out, heard
+    return compare(folder, out, choices, lambda *step: steps.append(step)), out, steps
 
 
-def test_every_method_is_measured_and_written(compared: tuple[dict[str, Any], Path, Heard]) -> None:
-    found, out, heard = compared
+def test_compare_measures_every_method_and_writes_all_files(compared: tuple[dict[str, Any], Path, Steps]) -> None:
+    found, out, steps = compared
     assert json.loads((out / "metrics.json").read_text()) == found
     assert list(found["methods"]) == [*KINDS, "network tiny"]
     names = {path.name for path in out.iterdir() if path.suffix != ".npz"}
@@ -48,11 +48,11 @@ def test_every_method_is_measured_and_written(compared: tuple[dict[str, Any], Pa
         for scores in method["bits"].values():
             values = [scores["map"], *scores["precision"].values(), *scores["precision_by_recall"]]
             assert all(0 <= value <= 1 for value in values)
-    assert ("tiny: encoding", 9, 9) in heard
-    assert any(what == "ksh, 12 bits" for what, _, _ in heard)
+    assert ("tiny: encoding", 9, 9) in steps
+    assert any(what == "ksh, 12 bits" for what, _, _ in steps)
 
 
-def test_what_methods_cost_is_measured(compared: tuple[dict[str, Any], Path, Heard]) -> None:
+def test_compare_measures_time_and_memory(compared: tuple[dict[str, Any], Path, Steps]) -> None:
     found, _, _ = compared
     for name in KINDS:
         for scores in found["methods"][name]["bits"].values():
@@ -63,35 +63,37 @@ def test_what_methods_cost_is_measured(compared: tuple[dict[str, Any], Path, Hea
     assert [time["pictures"] for time in found["growth"]["ours"]] == [27]
 
 
-def test_a_method_that_cannot_says_so_and_the_others_go_on(compared: tuple[dict[str, Any], Path, Heard]) -> None:
+def test_unsupported_code_lengths_are_reported(
+    compared: tuple[dict[str, Any], Path, Steps],
+) -> None:
     found, out, _ = compared
     refused = {name: list(method["refused"]) for name, method in found["methods"].items() if method["refused"]}
     assert refused == {"sh": ["48"], "itq": ["48"]}
-    assert "there are 27" in found["methods"]["sh"]["refused"]["48"]
+    assert "not 27" in found["methods"]["sh"]["refused"]["48"]
     page = (out / "report.html").read_text()
-    assert "What could not be done" in page
+    assert "Not possible" in page
     assert "SH, 48 bits" in page
 
 
-def test_the_page_stands_alone_and_its_plots_have_names(compared: tuple[dict[str, Any], Path, Heard]) -> None:
+def test_comparison_page_is_self_contained_and_accessible(compared: tuple[dict[str, Any], Path, Steps]) -> None:
     _, out, _ = compared
     page = (out / "report.html").read_text()
     assert "//" not in page
     assert page.count("<svg ") == page.count('role="img" aria-label=') == 4
-    titles = ["48 bits", "By length of code", "What learning costs", "What could not be done", "How it was measured"]
+    titles = ["48 bits", "By length of code", "Cost of learning", "Not possible", "How it was measured"]
     assert re.findall("<h2>(.*?)</h2>", page) == titles
     for kind in KINDS.values():
         assert f">{kind.title}</" in page
 
 
-def test_plots_can_be_read_on_pages_of_any_colour(compared: tuple[dict[str, Any], Path, Heard]) -> None:
+def test_plot_files_have_a_white_background(compared: tuple[dict[str, Any], Path, Steps]) -> None:
     _, out, _ = compared
     for plot in out.glob("*.svg"):
         assert plot.read_text().count('<rect width="100%" height="100%" fill="#ffffff"') == 1, plot.name
 
 
-def test_map_is_that_of_the_methods_codes(
-    compared: tuple[dict[str, Any], Path, Heard], checkpoint_path: Path, folder: Path
+def test_map_matches_brute_force_on_the_codes(
+    compared: tuple[dict[str, Any], Path, Steps], checkpoint_path: Path, folder: Path
 ) -> None:
     found, out, _ = compared
     network, info = load(checkpoint_path)
@@ -108,21 +110,21 @@ def test_map_is_that_of_the_methods_codes(
     assert found["methods"]["lsh"]["bits"]["12"]["map"] == pytest.approx(np.mean(expected))
 
 
-def test_a_second_comparison_encodes_nothing(
-    compared: tuple[dict[str, Any], Path, Heard], checkpoint_path: Path, folder: Path, tmp_path: Path
+def test_second_comparison_uses_cached_encodings(
+    compared: tuple[dict[str, Any], Path, Steps], checkpoint_path: Path, folder: Path, tmp_path: Path
 ) -> None:
     found, kept, _ = compared
-    heard: Heard = []
+    steps: Steps = []
     choices = Choices(("lsh",), (12,), str(checkpoint_path), growth=False, keep=kept)
-    again = compare(folder, tmp_path / "again", choices, lambda *step: heard.append(step))
-    assert not [what for what, _, _ in heard if "encoding" in what]
+    again = compare(folder, tmp_path / "again", choices, lambda *step: steps.append(step))
+    assert not [what for what, _, _ in steps if "encoding" in what]
     assert again["methods"]["lsh"]["bits"]["12"]["map"] == found["methods"]["lsh"]["bits"]["12"]["map"]
     assert again["plotted_bits"] == 12
     assert not (tmp_path / "again" / "cost.svg").exists()
 
 
-def test_every_network_is_loaded_once(
-    compared: tuple[dict[str, Any], Path, Heard],
+def test_compare_loads_every_network_once(
+    compared: tuple[dict[str, Any], Path, Steps],
     checkpoint_path: Path,
     folder: Path,
     tmp_path: Path,
@@ -140,10 +142,10 @@ def test_every_network_is_loaded_once(
     assert loaded == [path, path]
     assert found["network"]["size"] == 40
     own = compared[0]["methods"]["network tiny"]
-    assert found["methods"]["network tiny"]["bits"] == own["bits"], "it reads pictures of its own size"
+    assert found["methods"]["network tiny"]["bits"] == own["bits"], "it reads images of its own size"
 
 
-def test_without_labels_the_nearest_pictures_are_relevant_and_supervised_methods_refuse(
+def test_unlabelled_comparison_uses_nearest_images_and_refuses_supervised_methods(
     checkpoint_path: Path, tmp_path: Path
 ) -> None:
     coloured_folder(tmp_path / "classes", per_class=10)
@@ -158,14 +160,12 @@ def test_without_labels_the_nearest_pictures_are_relevant_and_supervised_methods
         if kind.learns == "no labels":
             assert method["bits"]["8"]["map"] > 0.1
         else:
-            assert "learns from labels, and these pictures have none" in method["refused"]["8"]
+            assert "needs labels, but these images have none" in method["refused"]["8"]
     assert found["growth"] == {}
 
 
-def test_what_cannot_be_compared_is_a_sentence_before_the_work(
-    tmp_path: Path, checkpoint_path: Path, folder: Path
-) -> None:
-    with pytest.raises(RecipeError, match="There is no method lhs; there are lsh, sh, itq"):
+def test_compare_validates_its_arguments_before_encoding(tmp_path: Path, checkpoint_path: Path, folder: Path) -> None:
+    with pytest.raises(RecipeError, match=r"Unknown method lhs\. Choose from lsh, sh, itq"):
         compare(folder, tmp_path / "out", Choices(methods=("lhs", "itq")))
     for bits in ((), (0,), (12, 2000)):
         with pytest.raises(RecipeError, match="codes of 1 to 1024 bits"):
@@ -174,24 +174,24 @@ def test_what_cannot_be_compared_is_a_sentence_before_the_work(
         compare(folder, tmp_path / "out", Choices(network="nowhere"))
     with pytest.raises(CheckpointError, match="There is no checkpoint nowhere"):
         compare(folder, tmp_path / "out", Choices(network=str(checkpoint_path), trained=("nowhere",)))
-    with pytest.raises(RecipeError, match="reads pictures of 32 pixels or more, not 8"):
+    with pytest.raises(RecipeError, match="Image size 8: efficientnet_lite0 needs 32 pixels or more"):
         compare(folder, tmp_path / "out", Choices(network=str(checkpoint_path), size=8))
     with pytest.raises(DatasetError, match="is not a folder"):
         compare(tmp_path / "none", tmp_path / "out", Choices())
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DatasetError, match="holds no pictures"):
+    with pytest.raises(DatasetError, match="contains no images"):
         compare(empty, tmp_path / "out", Choices())
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match="file cannot be written to"):
+    with pytest.raises(ModelError, match="file is not writable"):
         compare(folder, tmp_path / "file", Choices())
-    heard, choices = list[tuple[str, int, int]](), Choices(network=str(checkpoint_path), keep=tmp_path / "file")
-    with pytest.raises(ModelError, match="file cannot be written to"):
-        compare(folder, tmp_path / "out", choices, lambda *step: heard.append(step))
-    assert heard == []
+    steps, choices = list[tuple[str, int, int]](), Choices(network=str(checkpoint_path), keep=tmp_path / "file")
+    with pytest.raises(ModelError, match="file is not writable"):
+        compare(folder, tmp_path / "out", choices, lambda *step: steps.append(step))
+    assert steps == []
 
 
-def test_the_command_shows_the_table_and_where_the_report_is(
+def test_compare_command_prints_the_table_and_the_report_path(
     tmp_path: Path, checkpoint_path: Path, folder: Path
 ) -> None:
     def run(*arguments: str) -> tuple[int, str]:
@@ -199,18 +199,18 @@ def test_the_command_shows_the_table_and_where_the_report_is(
         answer = CliRunner().invoke(app, ["compare", str(folder), *out, *arguments])
         return answer.exit_code, answer.output
 
-    code, said = run("--methods", "sh, Ours", "--bits", "12,48")
-    assert code == 0, said
-    assert "ours" in said
-    assert "SH: SH finds 48 axes in more than 48 pictures; there are 27." in said
-    assert "1 unreadable files were skipped." in said
+    code, output = run("--methods", "sh, Ours", "--bits", "12,48")
+    assert code == 0, output
+    assert "ours" in output
+    assert "SH: SH needs more than 48 images for 48 bits, not 27." in output
+    assert "1 unreadable files were skipped." in output
     assert (tmp_path / "out" / "report.html").is_file()
-    code, said = run("--methods", "lsh", "--bits", "12", "--checkpoint", str(checkpoint_path))
-    assert code == 0, said
-    assert re.search("mAP.*12 bits.*16 bits", said), "the network's own are of another length than was asked for"
-    code, said = run("--bits", "many")
+    code, output = run("--methods", "lsh", "--bits", "12", "--checkpoint", str(checkpoint_path))
+    assert code == 0, output
+    assert re.search("mAP.*12 bits.*16 bits", output), "the network's own codes have another length"
+    code, output = run("--bits", "many")
     assert code == 1
-    assert "--bits: many is not a list of whole numbers" in said
-    code, said = run("--methods", "sift")
+    assert "--bits is a list of whole numbers like 12,24,48, not many." in output
+    code, output = run("--methods", "sift")
     assert code == 1
-    assert "There is no method sift" in said
+    assert "Unknown method sift" in output

@@ -1,4 +1,4 @@
-"""What comparisons are made of: F7 that is kept, and which pictures are relevant."""
+"""Data of comparisons: cached encodings and relevant images."""
 
 from pathlib import Path
 
@@ -6,36 +6,36 @@ import numpy as np
 
 from models.checkpoint.files import load
 from models.comparison import data as compare_data
-from models.comparison.data import Side, encoded, read_files, relevant_pictures
-from tests.models.baselines.toy import side_of, toy
+from models.comparison.data import EncodedSplit, encoded, read_files, relevant_images
+from tests.models.baselines.toy import encoded_split, toy
 from tests.models.folders import coloured_folder
 
 
-def test_changed_pictures_and_damaged_files_are_encoded_anew(checkpoint_path: Path, tmp_path: Path) -> None:
-    pictures = coloured_folder(tmp_path / "pictures", per_class=4)
+def test_changed_images_and_damaged_caches_are_encoded_again(checkpoint_path: Path, tmp_path: Path) -> None:
+    images = coloured_folder(tmp_path / "pictures", per_class=4)
     network, info = load(checkpoint_path)
-    keep, heard = tmp_path / "keep", list[int]()
+    keep, encoded_counts = tmp_path / "keep", list[int]()
 
-    def encode() -> Side:
-        files = read_files(pictures, 0).database
-        return encoded(files, network, info.fingerprint, keep, lambda done, _: heard.append(done))
+    def encode() -> EncodedSplit:
+        files = read_files(images, 0).database
+        return encoded(files, network, info.fingerprint, keep, lambda done, _: encoded_counts.append(done))
 
     first = encode()
     np.testing.assert_array_equal(encode().features, first.features)
-    assert heard == [9]
+    assert encoded_counts == [9]
     (path,) = keep.iterdir()
     path.write_bytes(path.read_bytes()[:1000])
     np.testing.assert_array_equal(encode().features, first.features)
-    assert heard == [9, 9]
-    changed = read_files(pictures, 0).database.paths[0]
-    changed.write_bytes((pictures / "red" / "0.png").read_bytes() + b" ")
+    assert encoded_counts == [9, 9]
+    changed = read_files(images, 0).database.paths[0]
+    changed.write_bytes((images / "red" / "0.png").read_bytes() + b" ")
     encode()
-    assert heard == [9, 9, 9]
+    assert encoded_counts == [9, 9, 9]
 
 
-def test_nearest_pictures_are_those_of_brute_force() -> None:
-    database, queries = side_of(toy(300)), side_of(toy(20, seed=1))
-    found = relevant_pictures(database, queries, labelled=False)
+def test_relevant_images_without_labels_match_brute_force() -> None:
+    database, queries = encoded_split(toy(300)), encoded_split(toy(20, seed=1))
+    found = relevant_images(database, queries, labelled=False)
     for positions, query in zip(found, queries.features, strict=True):
         distances = np.square(database.features - query).sum(axis=1)
         assert set(positions.tolist()) == set(np.argsort(distances)[:30].tolist())

@@ -1,4 +1,4 @@
-"""Folders of labelled folders: what is found, what is refused, what is left out."""
+"""Labelled folders: listing, errors, skipped files, memory."""
 
 import errno
 import struct
@@ -10,13 +10,13 @@ from PIL import Image
 
 from models.data.dataset import (
     LabelledFiles,
-    hold_out,
-    load_pictures,
-    memory,
+    allocate_images,
+    available_memory,
+    load_images,
     open_rgb,
     read_splits,
     read_unlabelled,
-    room_for,
+    split_files,
 )
 from models.errors import DatasetError
 from models.network.preprocess import Preprocess
@@ -26,7 +26,7 @@ PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
 
 
 def touch(folder: Path, *names: str) -> Path:
-    """Makes pictures of one pixel, by path."""
+    """Write images of one pixel, by path."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,17 +38,17 @@ def names(files: LabelledFiles) -> list[tuple[str, str]]:
     return [(files.classes[label], path.name) for label, path in zip(files.labels, files.paths, strict=True)]
 
 
-def test_a_folder_of_classes_is_one_split_in_order(tmp_path: Path) -> None:
+def test_class_folder_is_one_sorted_split(tmp_path: Path) -> None:
     touch(tmp_path, "b/2.png", "a/1.JPG", "a/0.webp", "b/deeper/3.gif", "empty/../c/x.bmp", ".hidden/4.png", "5.png")
     (tmp_path / "nothing").mkdir()
-    (tmp_path / "a" / "notes.txt").write_text("no picture")
+    (tmp_path / "a" / "notes.txt").write_text("no image")
     splits = read_splits(tmp_path)
     assert list(splits) == ["train"]
     assert splits["train"].classes == ("a", "b", "c")
     assert names(splits["train"]) == [("a", "0.webp"), ("a", "1.JPG"), ("b", "2.png"), ("b", "3.gif"), ("c", "x.bmp")]
 
 
-def test_splits_are_known_by_the_names_that_people_give_them(tmp_path: Path) -> None:
+def test_split_folders_are_recognised_by_alternative_names(tmp_path: Path) -> None:
     touch(
         tmp_path, "training/a/1.png", "training/b/1.png", "val/a/2.png", "val/b/2.png", "test/a/3.png", "test/b/3.png"
     )
@@ -61,23 +61,23 @@ def test_splits_are_known_by_the_names_that_people_give_them(tmp_path: Path) -> 
     }
 
 
-def test_splits_with_other_classes_are_refused_by_name(tmp_path: Path) -> None:
+def test_splits_with_different_classes_raise(tmp_path: Path) -> None:
     touch(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/c/1.png")
-    with pytest.raises(DatasetError, match="differ from train's: b, c"):
+    with pytest.raises(DatasetError, match="differ from those of train: b, c"):
         read_splits(tmp_path)
 
 
-def test_folders_that_hold_no_data_set_are_refused(tmp_path: Path) -> None:
+def test_folders_without_a_data_set_raise(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is not a folder"):
         read_splits(tmp_path / "missing")
-    with pytest.raises(DatasetError, match="holds no labelled pictures"):
+    with pytest.raises(DatasetError, match="contains no labelled images"):
         read_splits(tmp_path)
     touch(tmp_path, "loose.png")
-    with pytest.raises(DatasetError, match="holds no labelled pictures"):
+    with pytest.raises(DatasetError, match="contains no labelled images"):
         read_splits(tmp_path)
 
 
-def test_unlabelled_pictures_are_found_at_any_depth_and_drawn_by_seed(tmp_path: Path) -> None:
+def test_unlabelled_images_are_found_at_any_depth_and_sampled_by_seed(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{at % 3}/{at}.png" for at in range(20)), "loose.png")
     everything = read_unlabelled(tmp_path, 100, 0)
     assert len(everything) == 21
@@ -85,7 +85,7 @@ def test_unlabelled_pictures_are_found_at_any_depth_and_drawn_by_seed(tmp_path: 
     assert some.paths == again.paths != others.paths
     assert len(set(some.paths)) == 6
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="holds no pictures"):
+    with pytest.raises(DatasetError, match="contains no images"):
         read_unlabelled(tmp_path / "empty", 5, 0)
 
 
@@ -95,47 +95,47 @@ def labelled(*counts: int) -> LabelledFiles:
     return LabelledFiles(tuple("abcdef"[: len(counts)]), paths, labels)
 
 
-def test_holding_out_takes_a_share_of_every_class() -> None:
+def test_held_out_share_is_taken_from_every_class() -> None:
     files = labelled(100, 20, 2, 1)
-    rest, held = hold_out(files, 0.1, seed=0)
+    rest, held = split_files(files, 0.1, seed=0)
     assert np.bincount(held.labels, minlength=4).tolist() == [10, 2, 1, 0]
     assert sorted(rest.paths + held.paths) == sorted(files.paths)
     assert rest.classes == held.classes == files.classes
 
 
-def test_of_large_sets_a_smaller_share_is_held_out() -> None:
-    rest, held = hold_out(labelled(30_000, 10_000), 0.1, seed=0)
+def test_held_out_share_shrinks_for_large_sets() -> None:
+    rest, held = split_files(labelled(30_000, 10_000), 0.1, seed=0)
     assert np.bincount(held.labels).tolist() == [1500, 500]
     assert len(rest) == 38_000
 
 
-def test_holding_out_repeats_with_its_seed() -> None:
+def test_held_out_split_is_deterministic_for_a_seed() -> None:
     files = labelled(50, 50)
-    first, again, other = (hold_out(files, 0.2, seed)[1].paths for seed in (3, 3, 4))
+    first, again, other = (split_files(files, 0.2, seed)[1].paths for seed in (3, 3, 4))
     assert first == again != other
 
 
-def test_files_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> None:
+def test_load_images_skips_and_lists_unreadable_files(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/2.png")
     (tmp_path / "a" / "0.jpg").write_bytes(b"no picture")
     (tmp_path / "b" / "1.jpg").write_bytes(encoded(gradient())[:200])
     (tmp_path / "b" / "3.png").mkdir()
     done: list[int] = []
-    loaded = load_pictures(read_splits(tmp_path)["train"], PREPARE, done.append)
-    assert loaded.pictures.shape == (2, 8, 8, 3)
+    loaded = load_images(read_splits(tmp_path)["train"], PREPARE, done.append)
+    assert loaded.images.shape == (2, 8, 8, 3)
     assert loaded.labels.tolist() == [0, 1]
     assert sorted(path.name for path in loaded.unreadable) == ["0.jpg", "1.jpg", "3.png"]
     assert done == [1, 2, 3, 4, 5]
 
 
-def test_a_set_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
+def test_load_images_without_a_readable_file_raises(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match="None of the files"):
-        load_pictures(read_splits(tmp_path)["train"], PREPARE)
+    with pytest.raises(DatasetError, match="None of the 1 files"):
+        load_images(read_splits(tmp_path)["train"], PREPARE)
 
 
-def test_pictures_come_upright_and_on_white(tmp_path: Path) -> None:
+def test_open_rgb_applies_orientation_and_white_background(tmp_path: Path) -> None:
     (tmp_path / "turned.jpg").write_bytes(encoded(gradient(64, 48), orientation=6))
     assert open_rgb(tmp_path / "turned.jpg").size == (64, 48)
     Image.new("RGBA", (2, 2), (255, 0, 0, 0)).save(tmp_path / "clear.png")
@@ -147,11 +147,11 @@ def test_pictures_come_upright_and_on_white(tmp_path: Path) -> None:
     assert open_rgb(tmp_path / "deep.png").getpixel((1, 1)) == (156, 156, 156)
 
 
-# Pillow warns of some damage, such as enormous sizes, before it goes on or gives up.
+# Pillow warns of some damage, such as enormous sizes, before it continues or fails.
 @pytest.mark.filterwarnings("ignore::Warning:PIL")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"])
-def test_damaged_files_of_any_kind_are_unreadable_and_nothing_worse(tmp_path: Path, kind: str) -> None:
-    """Whatever a decoder raises, training must not stop for one file."""
+def test_open_rgb_raises_os_error_for_damaged_files(tmp_path: Path, kind: str) -> None:
+    """Whatever a decoder raises, one file must not stop training."""
     whole, rng, path = encoded(gradient(24, 16), kind), np.random.default_rng(0), tmp_path / "damaged"
     for _ in range(60 if kind != "AVIF" else 25):
         data = bytearray(whole[: rng.integers(len(whole) // 4, len(whole) + 1)])
@@ -164,7 +164,7 @@ def test_damaged_files_of_any_kind_are_unreadable_and_nothing_worse(tmp_path: Pa
             continue
 
 
-def test_a_picture_that_claims_to_be_enormous_is_unreadable(tmp_path: Path) -> None:
+def test_open_rgb_refuses_decompression_bombs(tmp_path: Path) -> None:
     data = bytearray(encoded(gradient(8, 8), "BMP"))
     data[18:26] = struct.pack("<ii", 60_000, 60_000)
     (tmp_path / "bomb.bmp").write_bytes(data)
@@ -172,39 +172,41 @@ def test_a_picture_that_claims_to_be_enormous_is_unreadable(tmp_path: Path) -> N
         open_rgb(tmp_path / "bomb.bmp")
 
 
-def test_loaded_pictures_can_be_fewer_and_smaller(tmp_path: Path) -> None:
+def test_loaded_images_can_be_sampled_and_resized(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{name}/{at}.png" for name in "ab" for at in range(5)))
-    loaded = load_pictures(read_splits(tmp_path)["train"], PREPARE)
-    few = loaded.at_most(3, seed=0)
-    assert (len(few.labels), len(few.pictures), len(loaded.at_most(99, 0).labels)) == (3, 3, 10)
-    assert few.resized(4).pictures.shape == (3, 4, 4, 3)
+    loaded = load_images(read_splits(tmp_path)["train"], PREPARE)
+    few = loaded.sample(3, seed=0)
+    assert (len(few.labels), len(few.images), len(loaded.sample(99, 0).labels)) == (3, 3, 10)
+    assert few.resized(4).images.shape == (3, 4, 4, 3)
 
 
-def test_more_pictures_than_memory_holds_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_larger_than_memory_are_stored_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a/1.png", "a/2.png", "b/1.png")
-    in_memory = load_pictures(read_splits(tmp_path)["train"], PREPARE)
-    monkeypatch.setattr("models.data.dataset.SHARE_OF_MEMORY", 0)
-    on_disk = load_pictures(read_splits(tmp_path)["train"], PREPARE)
-    assert isinstance(on_disk.pictures, np.memmap)
-    np.testing.assert_array_equal(on_disk.pictures, in_memory.pictures)
+    in_memory = load_images(read_splits(tmp_path)["train"], PREPARE)
+    monkeypatch.setattr("models.data.dataset.MEMORY_FRACTION", 0)
+    on_disk = load_images(read_splits(tmp_path)["train"], PREPARE)
+    assert isinstance(on_disk.images, np.memmap)
+    np.testing.assert_array_equal(on_disk.images, in_memory.images)
 
 
-def test_memory_is_the_container_s_and_shared_by_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_available_memory_is_limited_by_container_and_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     limit = tmp_path / "memory.max"
-    whole = memory(limit)
+    whole = available_memory(limit)
     limit.write_text("max\n")
-    assert memory(limit) == whole
+    assert available_memory(limit) == whole
     limit.write_text("1000000\n")
-    assert memory(limit) == 1_000_000
+    assert available_memory(limit) == 1_000_000
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert memory(limit) == 250_000
+    assert available_memory(limit) == 250_000
 
 
-def test_no_room_for_the_pictures_is_said_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_disk_space_raises_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("models.data.dataset.SHARE_OF_MEMORY", 0)
+    monkeypatch.setattr("models.data.dataset.MEMORY_FRACTION", 0)
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(DatasetError, match=r"1,000,000 pictures .* 48 GB.*No space left.*smaller --image-size"):
-        room_for(1_000_000, (126, 126, 3))
+    with pytest.raises(DatasetError, match=r"1,000,000 images .* 48 GB.*No space left.*smaller --image-size"):
+        allocate_images(1_000_000, (126, 126, 3))

@@ -1,4 +1,4 @@
-"""Training in two processes, as `torchrun` starts them."""
+"""Training in two processes started by `torchrun`."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from models.training.config import Recipe
 from models.training.losses import loss
 from models.training.train import train
 from tests.models.folders import coloured_folder
-from tests.models.plain import PLAIN, RECIPE, SAVED_EVERY, never
+from tests.models.plain import PLAIN, RECIPE, SAVE_INTERVAL, never
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -68,13 +68,13 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archives")
     coloured_folder(folder / "pictures", per_class=30)
-    pack(folder / "pictures", folder / "packed", lambda *_: None, pictures=8)
+    pack(folder / "pictures", folder / "packed", lambda *_: None, images=8)
     return folder / "packed"
 
 
 @pytest.fixture(scope="module")
 def whole(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two processes make of the archives when nobody stops them."""
+    """Result of an uninterrupted run of two processes on the shards."""
     out = tmp_path_factory.mktemp("whole") / "net"
     finished = run_in_two("-m", "tests.models.plain", archives, out, "0")
     assert finished.returncode == 0, finished.stderr
@@ -86,29 +86,27 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 
 def histories(out: Path) -> list[str]:
-    """What each process says of the run."""
+    """Return the training history that each process wrote."""
     return [out.with_name(f"{out.name}.history.{rank}").read_text() for rank in range(2)]
 
 
-def test_two_processes_over_archives_end_where_one_does(
+def test_two_processes_over_shards_match_one_process(
     archives: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
-    monkeypatch.setattr(devices, "bf16_pays", never)
+    monkeypatch.setattr(devices, "has_native_bf16", never)
     alone = train(archives, tmp_path / "alone", RECIPE)
     losses = [epoch["loss"] for epoch in json.loads(histories(whole)[0])]
     assert losses == pytest.approx([epoch["loss"] for epoch in alone.training["history"]], rel=1e-5)
     assert losses[-1] < losses[0]
     for name, value in weights(tmp_path / "alone").items():
-        # Weights are written down as float16.
+        # Weights are saved as float16.
         torch.testing.assert_close(weights(whole)[name], value, rtol=2e-3, atol=1e-4)
 
 
-def test_two_processes_that_were_stopped_within_an_epoch_end_at_the_same_weights(
-    archives: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_two_interrupted_processes_resume_to_the_same_weights(archives: Path, whole: Path, tmp_path: Path) -> None:
     command = ("-m", "tests.models.plain", archives, tmp_path / "net")
-    assert run_in_two(*command, str(SAVED_EVERY + 2)).returncode != 0
+    assert run_in_two(*command, str(SAVE_INTERVAL + 2)).returncode != 0
     assert (tmp_path / "net.unfinished.safetensors").exists()
     again = run_in_two(*command, "0")
     assert again.returncode == 0, again.stderr
@@ -117,15 +115,15 @@ def test_two_processes_that_were_stopped_within_an_epoch_end_at_the_same_weights
     assert len({*histories(whole), *histories(tmp_path / "net")}) == 1
 
 
-def test_a_batch_that_cannot_be_divided_is_refused(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_not_divisible_among_processes_raises(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     monkeypatch.setattr(train_data, "share", lambda: (0, 2))
     recipe = replace(RECIPE, batch=11)
-    with pytest.raises(RecipeError, match="A batch of 11 out of 81 pictures cannot be divided among 2 processes"):
+    with pytest.raises(RecipeError, match="A batch of 11 out of 81 images cannot be divided among 2 processes"):
         next(train_data.batches(train_data.read(archives, recipe).training, recipe, 0))
 
 
-def test_what_the_shares_see_is_what_one_process_sees(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_of_two_processes_make_up_the_batch_of_one(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     recipe = replace(RECIPE, batch=16)
     data = train_data.read(archives, recipe)
@@ -134,22 +132,22 @@ def test_what_the_shares_see_is_what_one_process_sees(archives: Path, monkeypatc
     for rank in range(4):
         monkeypatch.setattr(train_data, "share", lambda rank=rank: (rank, 4))
         shares.append(list(train_data.batches(data.training, recipe, 1)))
-    for (pictures, labels), *parts in zip(alone, *shares, strict=True):
+    for (images, labels), *parts in zip(alone, *shares, strict=True):
         for rank, (some, its_labels) in enumerate(parts):
             assert torch.equal(its_labels, labels[rank::4])
-            torch.testing.assert_close(some, pictures[rank::4])
+            torch.testing.assert_close(some, images[rank::4])
 
 
-def test_the_mean_of_the_shares_gradients_is_the_gradient_of_the_batch() -> None:
+def test_mean_of_share_gradients_equals_batch_gradient() -> None:
     torch.manual_seed(0)
-    # Norms in evaluation mode: in training each process takes the statistics of its own share.
+    # Norms in evaluation mode: in training mode each process has the statistics of its own share.
     network = LatentHashNet("efficientnet_lite0", 8, 3, Preprocess(64, "stretch", (127, 127, 127), (128, 128, 128)))
     network.eval()
-    pictures, labels = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8), torch.tensor([0, 1, 2, 0, 1, 2])
+    images, labels = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8), torch.tensor([0, 1, 2, 0, 1, 2])
 
     def gradient(chosen: slice) -> torch.Tensor:
         network.zero_grad()
-        output, activations = network(pictures[chosen])
+        output, activations = network(images[chosen])
         total = loss(output, activations, labels[chosen], Recipe(push=1, balance=1))
         total.backward()
         found = network.latent.weight.grad

@@ -1,4 +1,4 @@
-"""Encoding many pictures the fastest way gives what the network gives."""
+"""The fastest encoder against the network itself."""
 
 import numpy as np
 import pytest
@@ -17,17 +17,17 @@ def network() -> LatentHashNet:
     return LatentHashNet("efficientnet_lite0", 48, 3, Preprocess(64, "stretch", (127,) * 3, (128,) * 3), "unit")
 
 
-def test_many_pictures_get_the_same_codes_and_features(network: LatentHashNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MANY", 70)
-    pictures = np.random.default_rng(0).integers(0, 256, (70, 64, 64, 3), np.uint8)
-    codes, features = encode(network, pictures)
-    quick_codes, quick_features = encoder(network, len(pictures))(pictures)
+def test_encoder_for_many_images_matches_torch(network: LatentHashNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MIN_IMAGES_TO_CONVERT", 70)
+    images = np.random.default_rng(0).integers(0, 256, (70, 64, 64, 3), np.uint8)
+    codes, features = encode(network, images)
+    quick_codes, quick_features = encoder(network, len(images))(images)
     np.testing.assert_allclose(quick_features, features, atol=1e-4)
-    # A unit at 0.5 may fall on either side.
+    # A unit near 0.5 may fall on either side.
     assert max(int(hamming(one, other[None])[0]) for one, other in zip(codes, quick_codes, strict=True)) <= 1
 
 
-def test_few_pictures_are_not_worth_a_conversion(network: LatentHashNet) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
-    for few, expected in zip(encoder(network, 3)(pictures), encode(network, pictures), strict=True):
+def test_encoder_for_few_images_skips_conversion(network: LatentHashNet) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    for few, expected in zip(encoder(network, 3)(images), encode(network, images), strict=True):
         np.testing.assert_array_equal(few, expected)

@@ -15,7 +15,14 @@ from models.checkpoint.info import read_info
 from models.data.dataset import LabelledFiles, open_rgb, read_splits
 from models.errors import CheckpointError, DatasetError, ModelError, WeightsUnavailableError
 from models.evaluation.encode_files import Encoded, encode_files
-from models.evaluation.evaluate import classification, evaluate, imagenet_network, measure_unseen, sides, unseen_labels
+from models.evaluation.evaluate import (
+    classification,
+    evaluate,
+    imagenet_network,
+    measure_unseen,
+    split_queries,
+    unseen_labels,
+)
 from models.evaluation.search import retrieval
 from models.network.backbones import BACKBONES
 from models.network.codes import Codes, Floats, hamming
@@ -32,13 +39,13 @@ def evaluated(
     checkpoint_path: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], Path, list[tuple[str, int, int]]]:
     out = tmp_path_factory.mktemp("out") / "report"
-    heard: list[tuple[str, int, int]] = []
-    found = evaluate(checkpoint_path, folder, out, pool=POOL, progress=lambda *step: heard.append(step))
-    return found, out, heard
+    steps: list[tuple[str, int, int]] = []
+    found = evaluate(checkpoint_path, folder, out, pool=POOL, progress=lambda *step: steps.append(step))
+    return found, out, steps
 
 
-def test_metrics_json_says_what_evaluate_returns(evaluated: tuple[dict[str, Any], Path, Any]) -> None:
-    found, out, heard = evaluated
+def test_evaluate_writes_its_result_to_metrics_json(evaluated: tuple[dict[str, Any], Path, Any]) -> None:
+    found, out, steps = evaluated
     assert json.loads((out / "metrics.json").read_text()) == found
     assert set(found["modes"]) == {"es", "hds", "bcs", "imagenet"}
     for scores in found["modes"].values():
@@ -49,15 +56,15 @@ def test_metrics_json_says_what_evaluate_returns(evaluated: tuple[dict[str, Any]
     assert list(found["modes"]["es"]["precision"]) == ["1", "5", "10", "20"]
     assert found["data"]["unreadable"] == ["train/blue/broken.jpg"]
     assert (found["data"]["database"], found["data"]["queries"], found["data"]["queries_from"]) == (27, 9, "test")
-    assert heard[-1] == ("searching", 9, 9)
-    assert {what for what, _, _ in heard} == {"encoding the database", "encoding queries", "searching"}
+    assert steps[-1] == ("searching", 9, 9)
+    assert {what for what, _, _ in steps} == {"encoding the database", "encoding queries", "searching"}
     for mode in found["modes"].values():
         values = [*mode["precision"].values(), mode["map"], mode["map_1000"], *mode["precision_by_recall"]]
         assert all(0 <= value <= 1 for value in values)
         assert len(mode["precision_by_recall"]) == 21
 
 
-def test_every_mode_equals_brute_force(
+def test_every_mode_matches_brute_force(
     evaluated: tuple[dict[str, Any], Path, Any], checkpoint_path: Path, folder: Path
 ) -> None:
     found, _, _ = evaluated
@@ -85,7 +92,9 @@ def test_every_mode_equals_brute_force(
         for k in (1, 5, 10, 20):
             mean = np.mean([sum(ranking[:k]) / k for ranking in rankings])
             assert found["modes"][mode]["precision"][str(k)] == pytest.approx(mean), (mode, k)
-        assert found["modes"][mode]["map"] == pytest.approx(np.mean([slow_ap(ranking) for ranking in rankings])), mode
+        assert found["modes"][mode]["map"] == pytest.approx(np.mean([reference_ap(ranking) for ranking in rankings])), (
+            mode
+        )
     with torch.inference_mode():
         logits = network(torch.from_numpy(asking[0]))[0].numpy()
     assert found["accuracy"] == pytest.approx(np.mean([CLASSES[i] for i in logits.argmax(axis=1)] == asking[1]))
@@ -106,12 +115,12 @@ def by_distance(query: Floats, vectors: Floats, candidates: Any) -> list[int]:
     return sorted(difference, key=lambda i: (difference[i], i))
 
 
-def slow_ap(ranking: list[bool]) -> float:
+def reference_ap(ranking: list[bool]) -> float:
     precisions = [sum(ranking[: i + 1]) / (i + 1) for i, hit in enumerate(ranking) if hit]
     return sum(precisions) / len(precisions)
 
 
-def test_the_checkpoints_norm_is_the_reported_one(evaluated: tuple[dict[str, Any], Path, Any]) -> None:
+def test_reported_modes_use_the_checkpoint_norm(evaluated: tuple[dict[str, Any], Path, Any]) -> None:
     found, _, _ = evaluated
     norms = found["feature_norm"]
     assert norms["used"] == "raw"
@@ -125,7 +134,7 @@ def encoded(count: int, seed: int) -> Encoded:
     return Encoded(tuple(Path(str(i)) for i in range(count)), rng.integers(0, 3, count), codes, features, None)
 
 
-def test_unseen_classes_are_measured_among_themselves_alone() -> None:
+def test_unseen_classes_are_measured_separately() -> None:
     queries, database = encoded(12, seed=1), encoded(40, seed=2)
     found = measure_unseen(queries, database, [0, 2], CLASSES, "raw", POOL, {})
     assert found is not None
@@ -134,28 +143,30 @@ def test_unseen_classes_are_measured_among_themselves_alone() -> None:
     for label, feature in zip(queries.labels, queries.features, strict=True):
         if label != 1:
             order = by_distance(feature, database.features, searched)
-            averages.append(slow_ap([database.labels[i] == label for i in order]))
+            averages.append(reference_ap([database.labels[i] == label for i in order]))
     assert found["classes"] == ["blue", "red"]
     assert (found["database"], found["queries"]) == (len(searched), len(averages))
     assert found["modes"]["es"]["map"] == pytest.approx(np.mean(averages))
     assert measure_unseen(queries, database, [], CLASSES, "raw", POOL, {}) is None
 
 
-def test_where_all_classes_are_unseen_nothing_is_measured_twice() -> None:
+def test_all_classes_unseen_reuses_the_overall_measures() -> None:
     modes = {"es": {"map": 0.5}}
     found = measure_unseen(encoded(3, seed=1), encoded(9, seed=2), [0, 1, 2], CLASSES, "raw", POOL, modes)
     assert found is not None
     assert found["modes"] is modes
 
 
-def test_without_the_same_classes_there_is_no_accuracy_and_a_reason(checkpoint_path: Path) -> None:
+def test_accuracy_has_a_reason_if_missing(checkpoint_path: Path) -> None:
     network, info = load(checkpoint_path)
     found = classification(network, info, ("blue", "shoes"), encoded(3, seed=1))
     assert found["accuracy"] is None
-    assert found["accuracy_missing"].endswith("the same classes: green, red, shoes.")
+    assert found["accuracy_missing"].endswith(": green, red, shoes.")
 
 
-def test_without_imagenet_weights_there_is_a_reason(checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_imagenet_weights_are_reported_with_a_reason(
+    checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unavailable(_network: LatentHashNet) -> None:
         raise WeightsUnavailableError("no weights here")
 
@@ -165,68 +176,68 @@ def test_without_imagenet_weights_there_is_a_reason(checkpoint_path: Path, monke
     assert set(modes) == {"es", "hds", "bcs"}
 
 
-def test_of_a_folder_without_splits_a_tenth_of_every_class_asks(tmp_path: Path, checkpoint_path: Path) -> None:
+def test_folder_without_splits_uses_a_tenth_of_every_class_as_queries(tmp_path: Path, checkpoint_path: Path) -> None:
     whole = coloured_folder(tmp_path / "whole", per_class=20)
     info = read_info(checkpoint_path)
-    database, queries, origin = sides(whole, info)
+    database, queries, origin = split_queries(whole, info)
     assert np.bincount(queries.labels).tolist() == [2, 2, 2]
     assert (len(database), origin) == (54, "drawn")
     assert not set(database.paths) & set(queries.paths)
-    assert sides(whole, info)[1].paths == queries.paths
+    assert split_queries(whole, info)[1].paths == queries.paths
 
 
-def test_queries_are_held_out_only_of_the_files_that_were_learnt_from(tmp_path: Path, checkpoint_path: Path) -> None:
+def test_queries_are_held_out_only_for_the_training_files(tmp_path: Path, checkpoint_path: Path) -> None:
     whole = coloured_folder(tmp_path / "whole", per_class=20)
     info = replace(read_info(checkpoint_path), training={"files": read_splits(whole)["train"].checksum()})
-    assert sides(whole, info)[2] == "held out"
+    assert split_queries(whole, info)[2] == "held out"
     moved = whole.rename(tmp_path / "elsewhere")
-    assert sides(moved, info)[2] == "held out"
+    assert split_queries(moved, info)[2] == "held out"
     next(moved.glob("red/*")).unlink()
-    assert sides(moved, info)[2] == "drawn"
+    assert split_queries(moved, info)[2] == "drawn"
 
 
-def test_pictures_for_validation_ask_where_there_are_none_for_tests(tmp_path: Path, checkpoint_path: Path) -> None:
+def test_validation_split_provides_queries_without_a_test_split(tmp_path: Path, checkpoint_path: Path) -> None:
     coloured_folder(tmp_path / "train", per_class=5)
     coloured_folder(tmp_path / "val", per_class=2)
-    database, queries, origin = sides(tmp_path, read_info(checkpoint_path))
+    database, queries, origin = split_queries(tmp_path, read_info(checkpoint_path))
     assert (len(database), len(queries), origin) == (15, 6, "validation")
 
 
-def test_unseen_classes_may_be_demanded_or_left_out(checkpoint_path: Path, folder: Path) -> None:
+def test_unseen_classes_can_be_required_or_disabled(checkpoint_path: Path, folder: Path) -> None:
     info = read_info(checkpoint_path)
-    files = sides(folder, info)[0]
+    files = split_queries(folder, info)[0]
     assert unseen_labels(files, info, None) == []
-    with pytest.raises(DatasetError, match="two or more that tiny was not trained on; here are 0"):
+    with pytest.raises(DatasetError, match="two or more that tiny was not trained on, not 0"):
         unseen_labels(files, info, True)
     stranger = replace(info, classes=())
     assert unseen_labels(files, stranger, None) == unseen_labels(files, stranger, True) == [0, 1, 2]
     assert unseen_labels(files, stranger, False) == []
 
 
-def test_what_cannot_be_used_is_a_sentence_before_the_work(tmp_path: Path, checkpoint_path: Path, folder: Path) -> None:
+def test_evaluate_validates_its_arguments_before_encoding(tmp_path: Path, checkpoint_path: Path, folder: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no checkpoint nowhere"):
         evaluate("nowhere", folder, tmp_path / "out")
-    with pytest.raises(DatasetError, match="holds no labelled pictures"):
+    with pytest.raises(DatasetError, match="contains no labelled images"):
         evaluate(checkpoint_path, tmp_path, tmp_path / "out")
     single = tmp_path / "single" / "red"
     single.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(single / "one.png")
-    with pytest.raises(DatasetError, match="no class has two pictures"):
+    with pytest.raises(DatasetError, match="every class has only one image"):
         evaluate(checkpoint_path, single.parent, tmp_path / "out")
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match="file cannot be written to"):
+    with pytest.raises(ModelError, match="file is not writable"):
         evaluate(checkpoint_path, folder, tmp_path / "file")
 
 
-def test_files_of_which_none_is_a_picture_are_a_sentence(tmp_path: Path, checkpoint_path: Path) -> None:
+def test_evaluate_without_a_readable_image_raises(tmp_path: Path, checkpoint_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     files = LabelledFiles(("red",), (broken,), np.zeros(1, np.int64))
-    with pytest.raises(DatasetError, match=r"None of the 1 files could be read as a picture, .*broken\.png"):
+    with pytest.raises(DatasetError, match=r"None of the 1 files is a readable image; the first is .*broken\.png"):
         encode_files(files, load(checkpoint_path)[0], None, lambda *_: None)
 
 
-def test_the_command_prints_where_the_report_is(tmp_path: Path, checkpoint_path: Path, folder: Path) -> None:
+def test_evaluate_command_prints_the_report_path(tmp_path: Path, checkpoint_path: Path, folder: Path) -> None:
     answer = CliRunner().invoke(app, ["evaluate", str(checkpoint_path), str(folder), "--out", str(tmp_path / "out")])
     assert answer.exit_code == 0, answer.output
     assert (tmp_path / "out" / "report.html").is_file()

@@ -12,19 +12,19 @@ from models.training.fit import Fit, fit
 from tests.models.folders import coloured_folder
 
 
-def test_fit_makes_a_network_that_finds_pictures_of_one_kind(tmp_path: Path) -> None:
+def test_fit_produces_a_network_that_groups_similar_images(tmp_path: Path) -> None:
     folder = coloured_folder(tmp_path / "pictures")
-    heard: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
     (folder / "torn.jpg").write_bytes(b"no picture")
-    notes: list[str] = []
-    info = fit(folder, tmp_path / "mine", Fit(bits=16, size=32), lambda *done: heard.append(done), notes.append)
+    messages: list[str] = []
+    info = fit(folder, tmp_path / "mine", Fit(bits=16, size=32), lambda *done: steps.append(done), messages.append)
 
     network, found = load(tmp_path / "mine.json")
     assert found.fingerprint == info.fingerprint
     assert found.classes == ()
     assert found.feature_norm == "unit"
-    assert heard[-1] == (37, 37)
-    assert notes == [f"{folder / 'torn.jpg'} cannot be read as a picture and is left out."]
+    assert steps[-1] == (37, 37)
+    assert messages == [f"{folder / 'torn.jpg'} is not a readable image and is skipped."]
 
     paths = [path for path in read_unlabelled(folder, 100, 0).paths if path.name != "torn.jpg"]
     codes, features = encode(network, np.stack([network.preprocess(open_rgb(path)) for path in paths]))
@@ -33,21 +33,21 @@ def test_fit_makes_a_network_that_finds_pictures_of_one_kind(tmp_path: Path) -> 
     assert nearest.count(paths[0].parent.name) >= 6
 
 
-def test_lsh_needs_no_more_pictures_than_bits(tmp_path: Path) -> None:
+def test_lsh_fits_fewer_images_than_bits(tmp_path: Path) -> None:
     folder = coloured_folder(tmp_path / "pictures", per_class=2)
     with pytest.raises(DatasetError, match="fewer bits, or lsh"):
         fit(folder, tmp_path / "itq", Fit(bits=64, size=32))
     assert fit(folder, tmp_path / "lsh", Fit(bits=64, size=32, method="lsh")).bits == 64
 
 
-def test_a_folder_without_pictures_is_refused_with_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds no pictures"):
+def test_fit_without_images_raises(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="contains no images"):
         fit(tmp_path, tmp_path / "out", Fit())
     with pytest.raises(DatasetError, match="is not a folder"):
         fit(tmp_path / "nowhere", tmp_path / "out", Fit())
 
 
-def test_bits_that_are_no_multiple_of_eight_are_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_fit_with_bits_not_a_multiple_of_8_raises(tmp_path: Path) -> None:
     folder = coloured_folder(tmp_path / "pictures", per_class=2)
     with pytest.raises(ModelError, match="multiple of 8"):
         fit(folder, tmp_path / "out", Fit(bits=20, size=32))

@@ -22,7 +22,7 @@ def test_itq_hyperplanes_are_orthogonal_up_to_scale() -> None:
     np.testing.assert_allclose(unit @ unit.T, np.eye(16), atol=1e-4)
 
 
-def test_itq_loses_less_by_rounding_than_the_principal_axes_alone() -> None:
+def test_itq_quantisation_error_is_lower_than_pca() -> None:
     features = clusters()
     centred = features - features.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
@@ -36,7 +36,7 @@ def test_itq_loses_less_by_rounding_than_the_principal_axes_alone() -> None:
     assert lost(centred @ unit.T) < lost(projected)
 
 
-def test_bits_of_neighbours_agree_more_than_bits_of_strangers() -> None:
+def test_itq_bits_agree_more_within_clusters() -> None:
     features = clusters()
     codes = np.asarray(signs(features, itq(features, bits=16)))
     distance = np.linalg.norm(features[0] - features, axis=1)
@@ -45,7 +45,7 @@ def test_bits_of_neighbours_agree_more_than_bits_of_strangers() -> None:
     assert differ[near].mean() < differ[far].mean()
 
 
-def test_activations_spread_rather_than_stick_to_the_ends() -> None:
+def test_activations_do_not_saturate() -> None:
     features = clusters()
     for planes in (itq(features, bits=16), lsh(features, bits=16)):
         projected = features @ planes[0].T + planes[1]
@@ -53,7 +53,7 @@ def test_activations_spread_rather_than_stick_to_the_ends() -> None:
         np.testing.assert_allclose(projected.mean(axis=0), 0, atol=1e-3)
 
 
-def test_too_few_pictures_for_so_many_bits_says_what_to_do() -> None:
+def test_itq_with_too_few_images_raises() -> None:
     with pytest.raises(DatasetError, match="fewer bits, or lsh"):
         itq(clusters(count=10), bits=16)
     assert lsh(clusters(count=10), bits=16)[0].shape == (16, 32)

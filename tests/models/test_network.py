@@ -1,4 +1,4 @@
-"""The latent layer between F7 and F8, and the network as searching uses it."""
+"""The latent layer between F7 and F8, and the search head."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ PREPROCESS = Preprocess(8, "stretch", (10.0, 20.0, 30.0), (2.0, 4.0, 5.0))
 
 
 class Means(nn.Module):
-    """F7 is each channel's mean."""
+    """Backbone whose F7 is each channel's mean."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(dim=(2, 3))
@@ -35,15 +35,15 @@ def plain(*colours: tuple[int, int, int]) -> Tensor:
     return torch.tensor(colours, dtype=torch.uint8).view(-1, 1, 1, 3).expand(-1, 8, 8, 3)
 
 
-def test_pictures_are_normalised_channel_by_channel() -> None:
+def test_images_are_normalised_per_channel() -> None:
     found = network().features(plain((12, 28, 30), (255, 0, 0)))
     torch.testing.assert_close(found, torch.tensor([[1.0, 2, 0], [122.5, -5, -6]]))
 
 
-def test_h_is_a_sigmoid_of_a_linear_map_of_f7_and_f8_a_linear_map_of_h() -> None:
-    made, pictures = network(), plain((12, 28, 30), (1, 2, 3))
-    logits, h = made(pictures)
-    f7 = made.features(pictures)
+def test_h_is_a_sigmoid_layer_on_f7_and_f8_linear_on_h() -> None:
+    made, images = network(), plain((12, 28, 30), (1, 2, 3))
+    logits, h = made(images)
+    f7 = made.features(images)
     expected = 1 / (1 + torch.exp(-(f7 @ made.latent.weight.T + made.latent.bias)))
     torch.testing.assert_close(h, expected)
     assert isinstance(made.classifier, nn.Linear)
@@ -51,36 +51,36 @@ def test_h_is_a_sigmoid_of_a_linear_map_of_f7_and_f8_a_linear_map_of_h() -> None
     assert (logits.shape, h.shape) == ((2, 5), (2, 16))
 
 
-def test_searching_sees_f7_raw_or_at_length_one() -> None:
-    pictures = plain((12, 28, 30), (1, 2, 3))
+def test_search_head_returns_raw_or_unit_f7() -> None:
+    images = plain((12, 28, 30), (1, 2, 3))
     raw = network()
     unit = network(norm="unit")
     unit.load_state_dict(raw.state_dict())
-    (h, f7), (h_unit, f7_unit) = SearchHead(raw)(pictures), SearchHead(unit)(pictures)
-    torch.testing.assert_close(f7, raw.features(pictures))
+    (h, f7), (h_unit, f7_unit) = SearchHead(raw)(images), SearchHead(unit)(images)
+    torch.testing.assert_close(f7, raw.features(images))
     torch.testing.assert_close(f7_unit, f7 / f7.norm(dim=1, keepdim=True))
     torch.testing.assert_close(h, raw.activations(f7))
     torch.testing.assert_close(h_unit, h, rtol=0, atol=0)
 
 
-def test_a_network_that_never_saw_labels_has_no_class_layer() -> None:
+def test_network_without_classes_has_no_class_layer() -> None:
     made = network(classes=0)
     assert not [name for name in made.state_dict() if name.startswith("classifier")]
     assert SearchHead(made)(plain((1, 2, 3)))[0].shape == (1, 16)
 
 
 @pytest.mark.parametrize("bits", [0, -8, 7, 12])
-def test_bits_must_fill_bytes(bits: int) -> None:
+def test_bits_not_a_multiple_of_8_raise(bits: int) -> None:
     with pytest.raises(RecipeError, match="multiple of 8"):
         network(bits=bits)
 
 
-def test_an_unknown_backbone_is_refused_by_name() -> None:
-    with pytest.raises(RecipeError, match=r"no backbone vgg.*alexnet"):
+def test_unknown_backbone_raises() -> None:
+    with pytest.raises(RecipeError, match=r"Unknown backbone vgg.*alexnet"):
         LatentHashNet("vgg", 16, 2, replace(PREPROCESS))
 
 
-def test_pictures_smaller_than_its_layers_can_read_are_refused_with_a_sentence() -> None:
+def test_image_size_below_the_backbone_minimum_raises() -> None:
     preprocess = replace(BACKBONES["alexnet"].preprocess, size=60)
-    with pytest.raises(RecipeError, match="alexnet reads pictures of 63 pixels or more, not 60"):
+    with pytest.raises(RecipeError, match="Image size 60: alexnet needs 63 pixels or more"):
         LatentHashNet("alexnet", 8, 2, preprocess)

@@ -45,21 +45,26 @@ def samples(tmp_path: Path) -> list[Sample]:
     return [Sample(path, {mode: [(path, True), (path, False)] for mode in ("es", "hds", "bcs")})] * 2
 
 
-def test_write_leaves_the_page_numbers_plots_and_pictures_and_nothing_else(
-    tmp_path: Path, samples: list[Sample]
-) -> None:
+def test_write_creates_exactly_the_expected_files(tmp_path: Path, samples: list[Sample]) -> None:
     out = tmp_path / "new" / "report"
     report.require_writable(out)
     report.write(measured(), samples, out)
     names = {path.name for path in out.iterdir()}
-    plots, pictures = {"precision.svg", "recall.svg", "bits.svg"}, {f"results_{m}.webp" for m in ("es", "hds", "bcs")}
-    assert names == {"metrics.json", "report.html"} | plots | pictures
+    plots, images = {"precision.svg", "recall.svg", "bits.svg"}, {f"results_{m}.webp" for m in ("es", "hds", "bcs")}
+    assert names == {"metrics.json", "report.html"} | plots | images
 
 
-def test_the_page_has_every_section_and_needs_nothing_from_elsewhere(tmp_path: Path, samples: list[Sample]) -> None:
+def test_report_page_is_complete_and_self_contained(tmp_path: Path, samples: list[Sample]) -> None:
     report.write(measured(), samples, tmp_path)
     text = (tmp_path / "report.html").read_text()
-    titles = ["Retrieval", "Raw or unit F7", "Codes", "Unseen classes", "What queries found", "How it was measured"]
+    titles = [
+        "Retrieval",
+        "Raw or unit F7",
+        "Codes",
+        "Unseen classes",
+        "Results of sample queries",
+        "How it was measured",
+    ]
     assert re.findall("<h2>(.*?)</h2>", text) == titles
     assert "//" not in re.sub(r"data:image/webp;base64,[\w+/=]+", "", text)
     assert text.count("<svg ") == 3
@@ -67,7 +72,7 @@ def test_the_page_has_every_section_and_needs_nothing_from_elsewhere(tmp_path: P
     assert text.count("<img ") == text.count('alt="Sampled') == 3
 
 
-def test_what_people_named_is_escaped_and_what_is_missing_is_said() -> None:
+def test_report_page_escapes_names_and_explains_missing_measures() -> None:
     found = measured(accuracy=None, accuracy_missing="Other classes: <x>.")
     text = page(found, dict.fromkeys(("precision", "recall", "bits"), "<svg ></svg>"), {})
     assert "shoes &amp; &lt;hats&gt;" in text
@@ -77,7 +82,7 @@ def test_what_people_named_is_escaped_and_what_is_missing_is_said() -> None:
     assert "accuracy of F8" not in text
 
 
-def test_tables_have_captions_and_headers_with_a_scope(tmp_path: Path, samples: list[Sample]) -> None:
+def test_report_tables_are_accessible(tmp_path: Path, samples: list[Sample]) -> None:
     unseen = {"classes": ["c", "d"], "database": 5, "queries": 2, "modes": {"es": MODE}}
     report.write(measured(unseen=unseen), samples, tmp_path)
     tables = Tables()
@@ -88,7 +93,7 @@ def test_tables_have_captions_and_headers_with_a_scope(tmp_path: Path, samples: 
 
 
 class Tables(HTMLParser):
-    """Counts tables, captions and scopes, and finds tags that were never closed."""
+    """Parser that counts tables, captions and scopes, and detects unclosed tags."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,37 +113,37 @@ class Tables(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_bars_of_the_bit_histogram_are_not_cut_off() -> None:
+def test_bits_plot_axis_covers_the_tallest_bar() -> None:
     marks = re.findall(r">(\d+)</text>", bits_plot([0.01] * 24 + [0.5] * 8))
     assert max(int(mark) for mark in marks) >= 20
 
 
-def test_a_sheet_frames_right_results_green_and_wrong_ones_red(tmp_path: Path, samples: list[Sample]) -> None:
+def test_sheet_frames_right_results_green_and_wrong_ones_red(tmp_path: Path, samples: list[Sample]) -> None:
     path = tmp_path / "sheet.webp"
     path.write_bytes(sheet(samples, "es"))
     with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    width, height = picture.size
+        image = opened.convert("RGB")
+    width, height = image.size
     assert height == 2 * 112 + 8
     for x, colour in ((112 + 28 + 2, RIGHT), (width - 3, WRONG)):
         wanted = tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
-        pixel = picture.getpixel((x, 80))
+        pixel = image.getpixel((x, 80))
         assert isinstance(pixel, tuple)
         assert all(abs(a - b) < 40 for a, b in zip(pixel, wanted, strict=True))
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+def test_require_writable_raises_if_the_folder_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ModelError, match="file/report cannot be written to: Not a directory"):
+    with pytest.raises(ModelError, match="file/report is not writable: Not a directory"):
         report.require_writable(tmp_path / "file" / "report")
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_no_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_require_writable_removes_its_probe_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, data: bytes) -> int:
         path.touch()
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(ModelError, match="cannot be written to: No space left on device"):
+    with pytest.raises(ModelError, match="is not writable: No space left on device"):
         report.require_writable(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Training on pictures that differ by colour: it learns, it survives being stopped, it says what it cannot use."""
+"""Training on colour classes: learning, resuming, errors and warnings."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from torch import nn
 
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo
-from models.data.dataset import Loaded
+from models.data.dataset import LoadedImages
 from models.errors import CheckpointError, DatasetError, RecipeError, WeightsUnavailableError
 from models.network.backbones import BACKBONES, Backbone
 from models.network.codes import Codes, Floats
@@ -24,14 +24,14 @@ from models.network.latent_hash_net import LatentHashNet
 from models.network.preprocess import Preprocess
 from models.training import train as training
 from models.training.config import Recipe
-from models.training.state import parameter_groups, resting
-from models.training.train import Progress, judge, rate, train
+from models.training.state import eval_mode_modules, parameter_groups
+from models.training.train import Progress, evaluate_rankings, learning_rate, train
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 50, 40)}
 EACH = 16
-# Few steps, so large ones.
+# Few steps, hence a high rate.
 RECIPE = Recipe(bits=16, size=48, epochs=4, batch=8, rate=1.0, average=0.6)
-# A network that learns in no time; dropout, because that draws from torch's own randomness.
+# A network that learns quickly; with dropout, because it uses torch's global generator.
 TINY = replace(RECIPE, backbone="tiny", size=32, epochs=3, rate=0.5)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,8 +50,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of noisy pictures of one colour each, 64 pixels square."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of noisy images of one colour each, 64 pixels square."""
     folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
     for name, colour in COLOURS.items():
         (folder / name).mkdir()
@@ -77,77 +77,77 @@ def in_the_middle_of_epoch(epoch: int) -> Callable[[Progress], None]:
     return stop_when(lambda progress: progress.epoch == epoch and progress.step == 2)
 
 
-def test_a_small_pool_is_found_better_where_codes_know_more_than_f7(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_pool_wins_where_codes_rank_better_than_f7(monkeypatch: pytest.MonkeyPatch) -> None:
     rng, labels = np.random.default_rng(0), np.repeat([0, 1], 400)
 
-    def knowing_codes(pictures: NDArray[np.uint8]) -> tuple[Codes, Floats]:
-        codes = np.where(pictures[:, 0, 0] == 0, 0, 255).astype(np.uint8)
-        return codes, rng.normal(size=(len(pictures), 8)).astype(np.float32)
+    def informative_codes(images: NDArray[np.uint8]) -> tuple[Codes, Floats]:
+        codes = np.where(images[:, 0, 0] == 0, 0, 255).astype(np.uint8)
+        return codes, rng.normal(size=(len(images), 8)).astype(np.float32)
 
-    monkeypatch.setattr("models.training.train.encoder", lambda *_: knowing_codes)
-    pictures = np.broadcast_to(labels[:, None, None, None], (800, 2, 2, 3)).astype(np.uint8)
-    loaded = Loaded(pictures, labels, ())
+    monkeypatch.setattr("models.training.train.encoder", lambda *_: informative_codes)
+    images = np.broadcast_to(labels[:, None, None, None], (800, 2, 2, 3)).astype(np.uint8)
+    loaded = LoadedImages(images, labels, ())
     network = LatentHashNet("tiny", 24, 2, BACKBONES["tiny"].preprocess)
-    found = judge(network, "unit", loaded, loaded.at_most(50, seed=0))
+    found = evaluate_rankings(network, "unit", loaded, loaded.sample(50, seed=0))
     assert network.feature_norm == "unit"
     assert found["unit", 100]["hds"]["precision"] == found["unit", 300]["hds"]["precision"] == 1
     assert 0.4 < found["unit", 1000]["hds"]["precision"] < 0.6
 
 
-def test_a_real_network_learns_and_goes_on_where_it_was_stopped(pictures: Path, tmp_path: Path) -> None:
+def test_real_network_trains_and_resumes(images: Path, tmp_path: Path) -> None:
     seen: list[Progress] = []
-    whole = train(pictures, tmp_path / "whole", RECIPE, seen.append)
+    whole = train(images, tmp_path / "whole", RECIPE, seen.append)
     assert whole.metrics["held_out_accuracy"] >= 0.9
     assert [one.epoch for one in seen if one.accuracy is not None] == [1, 2, 3, 4]
     with pytest.raises(KeyboardInterrupt):
-        train(pictures, tmp_path / "stopped", RECIPE, after_epoch(1))
+        train(images, tmp_path / "stopped", RECIPE, after_epoch(1))
     assert not (tmp_path / "stopped.json").exists()
     resumed: list[Progress] = []
-    assert train(pictures, tmp_path / "stopped", RECIPE, resumed.append).fingerprint == whole.fingerprint
+    assert train(images, tmp_path / "stopped", RECIPE, resumed.append).fingerprint == whole.fingerprint
     assert {one.epoch for one in resumed} == {2, 3, 4}
 
 
 @pytest.mark.parametrize("stop", [after_epoch(1), in_the_middle_of_epoch(2)], ids=["between epochs", "within one"])
 @pytest.mark.parametrize("imagenet", [True, False])
-def test_a_run_that_was_stopped_ends_at_the_same_weights(
-    pictures: Path, tmp_path: Path, stop: Callable[[Progress], None], imagenet: bool
+def test_interrupted_run_resumes_to_the_same_weights(
+    images: Path, tmp_path: Path, stop: Callable[[Progress], None], imagenet: bool
 ) -> None:
     recipe = replace(TINY, imagenet=imagenet)
-    whole = train(pictures, tmp_path / "whole", recipe)
+    whole = train(images, tmp_path / "whole", recipe)
     with pytest.raises(KeyboardInterrupt):
-        train(pictures, tmp_path / "stopped", recipe, stop)
+        train(images, tmp_path / "stopped", recipe, stop)
     torch.rand(7)
-    again = train(pictures, tmp_path / "stopped", recipe)
+    again = train(images, tmp_path / "stopped", recipe)
     assert again.fingerprint == whole.fingerprint
     assert again.training["history"] == whole.training["history"]
 
 
-def test_training_can_start_from_a_checkpoint(pictures: Path, tmp_path: Path) -> None:
-    train(pictures, tmp_path / "first", TINY)
+def test_training_starts_from_a_checkpoint(images: Path, tmp_path: Path) -> None:
+    train(images, tmp_path / "first", TINY)
     still = replace(TINY, start=str(tmp_path / "first.json"), rate=1e-9, epochs=1, seed=5)
-    train(pictures, tmp_path / "second", still)
+    train(images, tmp_path / "second", still)
     first, second = (load(tmp_path / f"{name}.json")[0].state_dict() for name in ("first", "second"))
-    moving = [name for name in first if "running" not in name and "batches" not in name]
-    assert any(name.startswith("backbone.") for name in moving)
-    for name in moving:
+    trained = [name for name in first if "running" not in name and "batches" not in name]
+    assert any(name.startswith("backbone.") for name in trained)
+    for name in trained:
         torch.testing.assert_close(second[name], first[name], atol=1e-3, rtol=0)
 
 
-def test_what_does_not_fit_is_new_when_starting_from_a_checkpoint(pictures: Path, tmp_path: Path) -> None:
-    train(pictures, tmp_path / "first", TINY)
+def test_layers_of_other_shapes_are_reinitialised_when_starting_from_a_checkpoint(images: Path, tmp_path: Path) -> None:
+    train(images, tmp_path / "first", TINY)
     start = replace(TINY, start=str(tmp_path / "first.json"), rate=1e-9, epochs=1, bits=24, seed=5)
-    info = train(pictures, tmp_path / "more-bits", start)
+    info = train(images, tmp_path / "more-bits", start)
     assert info.bits == 24
     first, second = (load(tmp_path / f"{name}.json")[0].state_dict() for name in ("first", "more-bits"))
     torch.testing.assert_close(second["backbone.0.weight"], first["backbone.0.weight"], atol=1e-3, rtol=0)
-    with pytest.raises(CheckpointError, match="first is a tiny"):
-        train(pictures, tmp_path / "other", replace(start, backbone="efficientnet_lite0", size=96))
+    with pytest.raises(CheckpointError, match="first has the backbone tiny"):
+        train(images, tmp_path / "other", replace(start, backbone="efficientnet_lite0", size=96))
 
 
-def test_a_run_goes_on_that_an_older_version_began(pictures: Path, tmp_path: Path) -> None:
-    whole = train(pictures, tmp_path / "whole", TINY)
+def test_run_of_an_older_version_resumes(images: Path, tmp_path: Path) -> None:
+    whole = train(images, tmp_path / "whole", TINY)
     with pytest.raises(KeyboardInterrupt):
-        train(pictures, tmp_path / "net", TINY, after_epoch(1))
+        train(images, tmp_path / "net", TINY, after_epoch(1))
     path = tmp_path / "net.unfinished.safetensors"
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["about"])
@@ -155,18 +155,18 @@ def test_a_run_goes_on_that_an_older_version_began(pictures: Path, tmp_path: Pat
         tensors = {name: file.get_tensor(name) for name in names}
     del about["recipe"]["start"]
     save_file(tensors, path, {"about": json.dumps(about)})
-    assert train(pictures, tmp_path / "net", TINY).fingerprint == whole.fingerprint
+    assert train(images, tmp_path / "net", TINY).fingerprint == whole.fingerprint
 
 
-def test_a_seed_gives_the_same_network_and_another_one_another(pictures: Path, tmp_path: Path) -> None:
+def test_training_is_deterministic_for_a_seed(images: Path, tmp_path: Path) -> None:
     first, second, other = (
-        train(pictures, tmp_path / str(at), replace(TINY, seed=seed)) for at, seed in enumerate((1, 1, 2))
+        train(images, tmp_path / str(at), replace(TINY, seed=seed)) for at, seed in enumerate((1, 1, 2))
     )
     assert first.fingerprint == second.fingerprint != other.fingerprint
 
 
-def test_what_comes_out_is_a_checkpoint_that_says_how_it_came_to_be(pictures: Path, tmp_path: Path) -> None:
-    info = train(pictures, tmp_path / "runs" / "colours", TINY)
+def test_checkpoint_records_its_training(images: Path, tmp_path: Path) -> None:
+    info = train(images, tmp_path / "runs" / "colours", TINY)
     network, found = load(tmp_path / "runs" / "colours.json")
     assert found.fingerprint == info.fingerprint
     assert (found.name, found.classes, found.bits) == ("colours", ("blue", "green", "red"), 16)
@@ -176,23 +176,23 @@ def test_what_comes_out_is_a_checkpoint_that_says_how_it_came_to_be(pictures: Pa
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["colours.json", "colours.safetensors"]
 
 
-def test_going_on_with_other_options_is_refused(pictures: Path, tmp_path: Path) -> None:
+def test_resuming_with_other_options_raises(images: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(pictures, tmp_path / "net", TINY, after_epoch(1))
+        train(images, tmp_path / "net", TINY, after_epoch(1))
     with pytest.raises(CheckpointError, match="other options"):
-        train(pictures, tmp_path / "net", replace(TINY, rate=0.1))
-    assert train(pictures, tmp_path / "net", TINY).name == "net"
+        train(images, tmp_path / "net", replace(TINY, rate=0.1))
+    assert train(images, tmp_path / "net", TINY).name == "net"
 
 
-def test_a_file_that_cannot_be_read_is_named_and_left_out(pictures: Path, tmp_path: Path) -> None:
-    folder, heard = tmp_path / "pictures", list[str]()
+def test_training_skips_unreadable_files_with_a_warning(images: Path, tmp_path: Path) -> None:
+    folder, warnings = tmp_path / "pictures", list[str]()
     for name in COLOURS:
         (folder / name).mkdir(parents=True)
         for at in range(4):
-            (folder / name / f"{at}.png").write_bytes((pictures / name / f"{at:02}.png").read_bytes())
+            (folder / name / f"{at}.png").write_bytes((images / name / f"{at:02}.png").read_bytes())
     (folder / "red" / "broken.jpg").write_bytes(b"no picture")
-    info = train(folder, tmp_path / "net", replace(TINY, epochs=1), note=heard.append)
-    assert [sentence for sentence in heard if "broken.jpg" in sentence]
+    info = train(folder, tmp_path / "net", replace(TINY, epochs=1), note=warnings.append)
+    assert [warning for warning in warnings if "broken.jpg" in warning]
     assert info.training["pictures"] + info.metrics["held_out_pictures"] == 12
 
 
@@ -204,79 +204,79 @@ def write(folder: Path, *names: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "expected"),
     [
-        ((), "no labelled pictures"),
-        (("loose.png",), "no labelled pictures"),
+        ((), "no labelled images"),
+        (("loose.png",), "no labelled images"),
         (("only/1.png", "only/2.png"), "one class, only"),
-        (("a/1.png", "b/1.png"), "one picture of each class"),
+        (("a/1.png", "b/1.png"), "one image of each class"),
         (("train/a/1.png", "train/b/1.png", "val/a/1.png"), "classes differ"),
     ],
 )
-def test_a_folder_that_cannot_be_learnt_from_is_refused(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+def test_untrainable_folders_raise(tmp_path: Path, names: tuple[str, ...], expected: str) -> None:
     folder = write(tmp_path / "pictures", *names)
     folder.mkdir(exist_ok=True)
-    with pytest.raises(DatasetError, match=said):
+    with pytest.raises(DatasetError, match=expected):
         train(folder, tmp_path / "net", TINY)
 
 
-def test_a_class_of_one_picture_is_mentioned(pictures: Path, tmp_path: Path) -> None:
-    folder, heard = tmp_path / "pictures", list[str]()
+def test_class_with_one_image_gives_a_warning(images: Path, tmp_path: Path) -> None:
+    folder, warnings = tmp_path / "pictures", list[str]()
     write(folder, "single/1.png", *(f"{name}/{at}.png" for name in "ab" for at in range(4)))
-    train(folder, tmp_path / "net", replace(TINY, epochs=1), note=heard.append)
-    assert heard == ["Only one picture, so none to judge by: single."]
+    train(folder, tmp_path / "net", replace(TINY, epochs=1), note=warnings.append)
+    assert warnings == ["Classes with only one image, of which none is held out: single."]
 
 
-def test_pictures_too_small_for_the_backbone_are_refused_before_any_is_decoded(tmp_path: Path) -> None:
+def test_crops_below_the_backbone_minimum_raise_before_decoding(tmp_path: Path) -> None:
     small = replace(RECIPE, backbone="alexnet", size=64)
     with pytest.raises(
-        RecipeError, match=r"alexnet reads 63 pixels or more, and training cuts 53 out of 64\. Use --image-size 76"
+        RecipeError, match=r"Image size 64: crops have 53 pixels, and alexnet needs 63\. Use --image-size 76"
     ):
         train(tmp_path / "nowhere", tmp_path / "out", small)
 
 
-def test_from_scratch_every_layer_is_new_and_dropout_rests() -> None:
+def test_from_scratch_all_layers_have_the_full_rate_and_dropout_is_off() -> None:
     network = LatentHashNet("tiny", 16, 2, BACKBONES["tiny"].preprocess)
     dropouts = [module for module in network.modules() if isinstance(module, nn.Dropout)]
     scratch = replace(TINY, imagenet=False)
     assert {group["share"] for group in parameter_groups(network, scratch)} == {1.0}
-    assert resting(network, scratch) == dropouts
+    assert eval_mode_modules(network, scratch) == dropouts
     assert {group["share"] for group in parameter_groups(network, TINY)} == {1.0, 0.1}
-    assert resting(network, TINY) == []
+    assert eval_mode_modules(network, TINY) == []
 
 
-def test_a_rate_that_is_not_given_is_the_backbones() -> None:
-    assert rate(1.0, replace(TINY, rate=None)) == 0.0
-    assert rate(TINY.warm_up, replace(TINY, rate=None)) == pytest.approx(0.1)
-    assert rate(TINY.warm_up, replace(TINY, rate=None, backbone="alexnet")) == pytest.approx(0.01)
+def test_default_learning_rate_is_the_backbone_default() -> None:
+    assert learning_rate(1.0, replace(TINY, rate=None)) == 0.0
+    assert learning_rate(TINY.warm_up, replace(TINY, rate=None)) == pytest.approx(0.1)
+    assert learning_rate(TINY.warm_up, replace(TINY, rate=None, backbone="alexnet")) == pytest.approx(0.01)
 
 
-def test_the_small_backbone_learns_from_scratch(pictures: Path, tmp_path: Path) -> None:
+def test_small_backbone_trains_from_scratch(images: Path, tmp_path: Path) -> None:
     recipe = Recipe(backbone="small", imagenet=False, bits=16, size=24, epochs=4, batch=8, average=0.6)
-    info = train(pictures, tmp_path / "small", recipe)
+    info = train(images, tmp_path / "small", recipe)
     assert (info.metrics["held_out_accuracy"], info.feature_dim) == (1.0, 256)
     with pytest.raises(WeightsUnavailableError, match="--no-pretrained"):
-        train(pictures, tmp_path / "never", replace(recipe, imagenet=True))
+        train(images, tmp_path / "never", replace(recipe, imagenet=True))
 
 
 @pytest.mark.parametrize(("least_area", "cut"), [(0.5, 160), (0.75, 175), (1.0, 192)])
-def test_the_less_a_cut_leaves_out_the_nearer_it_is_to_the_whole(least_area: float, cut: int) -> None:
+def test_crop_size_approaches_image_size_as_crops_cover_more(least_area: float, cut: int) -> None:
     assert Recipe(size=192, least_area=least_area).cut == cut
 
 
-@pytest.mark.parametrize(("fingerprint", "said"), [("0123", "net 0123 0.5\n"), ("", "")])
-def test_of_several_processes_the_one_that_saves_says_so(
-    fingerprint: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("fingerprint", "expected"), [("0123", "net 0123 0.5\n"), ("", "")])
+def test_only_the_saving_process_prints_the_result(
+    fingerprint: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reads, metrics = BACKBONES["tiny"].preprocess, {"held_out_accuracy": 0.5}
     info = CheckpointInfo("net", "tiny", 8, 8, "raw", (), reads, metrics=metrics, fingerprint=fingerprint)
     monkeypatch.setattr(training, "train", lambda *_: info)
     monkeypatch.setattr("sys.argv", ["train", "pictures", "--out", "nowhere"])
     training.main()
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == expected
 
 
-def test_a_finished_network_is_not_written_over(
+def test_finished_network_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "net.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""The systems that the paper measures itself against, and its own: one file a method, all behind one protocol.
+"""Hashing methods of the paper's comparison, one module each, behind one protocol.
 
-Each reads the same features and gives codes; none knows of networks, files or how codes are compared.
+Each maps features to codes; none depends on networks, files or search.
 """

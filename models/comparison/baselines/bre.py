@@ -1,10 +1,9 @@
-"""BRE: Kulis, Darrell: Learning to Hash with Binary Reconstructive Embeddings, NIPS 2009, with labels.
+"""BRE: Kulis, Darrell: Learning to Hash with Binary Reconstructive Embeddings, NIPS 2009; supervised.
 
-Hamming distances, as a share of the bits, are to be what distances are: Σ (d − d̃)² over pairs is made small. With
-labels d is 0 for two pictures of one class and 1 for others, as the paper sets it for supervised learning. A bit is
-sign(Σ W κ(anchor, x)) over its own few anchors, and coordinate descent sets one weight at a time to its very best
-value: as a weight grows each picture's bit changes once, so all there is to choose between is where, and one pass
-over the pairs finds the sum for every place.
+Minimises Σ (d − d̃)² over pairs, d̃ being the Hamming distance as a share of the bits. With labels, d is 0 for two
+images of one class and 1 otherwise, as in the paper's supervised setting. A bit is sign(Σ W κ(anchor, x)) over its own
+few anchors, and coordinate descent sets one weight at a time to its exact optimum: as a weight grows each image's bit
+flips once, so the objective is piecewise constant between flips, and one pass over the pairs evaluates all intervals.
 """
 
 from dataclasses import dataclass, field
@@ -13,17 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.comparison.baselines.kernel import Kernel
-from models.comparison.baselines.method import Labels, evenly, fitted, known, packed, pairs
+from models.comparison.baselines.method import (
+    Labels,
+    pack_bits,
+    require_fitted,
+    require_labels,
+    sample_pairs,
+    stratified_sample,
+)
 from models.network.codes import Codes, Floats
 
 Doubles = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
-# As in the paper's experiments: labelled pictures, and anchors of a bit. Pairs: half of them of one class.
-LABELLED, ANCHORS, PAIRS_A_PICTURE = 1000, 50, 100
+# As in the paper's experiments: labelled images, and anchors of a bit. Half of the pairs are of one class.
+LABELLED, ANCHORS, PAIRS_PER_IMAGE = 1000, 50, 100
 SWEEPS = 2
-# In place of a slope nearer to 0: a bit with such a slope changes nowhere near.
-FLAT = 1e-12
+# Lower bound of slopes: a bit with a smaller slope flips only far away.
+MIN_SLOPE = 1e-12
 
 
 @dataclass
@@ -37,36 +43,36 @@ class BinaryReconstructiveEmbedding:
     _weights: Floats | None = field(default=None, init=False, repr=False)
 
     def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
-        """Learns from pairs among at most `most` of features `(n, d)` and labels `(n,)`, equally many a class.
+        """Learn from pairs among at most `most` of features `(n, d)` and labels `(n,)`, stratified by class.
 
         Raises:
             MethodError: there are no labels, or only one.
         """
-        labels = known(labels, "BRE")
+        labels = require_labels(labels, "BRE")
         rng = np.random.default_rng(self.seed)
-        chosen = evenly(labels, self.most, self.seed)
+        chosen = stratified_sample(labels, self.most, self.seed)
         self._kernel = Kernel.of(features[chosen], features[chosen])
-        left, right = pairs(labels[chosen], len(chosen) * PAIRS_A_PICTURE, rng)
-        wanted = (labels[chosen][left] != labels[chosen][right]).astype(np.float64)
-        embedding = Embedding(self._kernel(features[chosen]).astype(np.float64), (left, right), wanted, self.bits, rng)
+        left, right = sample_pairs(labels[chosen], len(chosen) * PAIRS_PER_IMAGE, rng)
+        target = (labels[chosen][left] != labels[chosen][right]).astype(np.float64)
+        embedding = Embedding(self._kernel(features[chosen]).astype(np.float64), (left, right), target, self.bits, rng)
         for _ in range(SWEEPS):
             embedding.sweep()
         self._weights = embedding.weights.astype(np.float32)
 
     def codes(self, features: Floats) -> Codes:
-        """Returns codes of features `(n, d)`."""
-        return packed(fitted(self._kernel)(features) @ fitted(self._weights))
+        """Return codes of features `(n, d)`."""
+        return pack_bits(require_fitted(self._kernel)(features) @ require_fitted(self._weights))
 
 
 class Embedding:
-    """The weights, and what they make of the labelled pictures.
+    """Weights and projections of the labelled images.
 
     Args:
         near: the kernel `(n, n)`.
         between: the pairs' positions, `(p,)` each.
-        wanted: their distances `(p,)`, 0 to 1.
-        bits: how many hash functions.
-        rng: draws anchors and first weights.
+        wanted: their target distances `(p,)`, 0 to 1.
+        bits: number of hash functions.
+        rng: random generator for anchors and initial weights.
     """
 
     def __init__(
@@ -81,13 +87,13 @@ class Embedding:
         self.projected = near @ self.weights
 
     def sweep(self) -> None:
-        """Sets every weight once."""
+        """Update every weight once."""
         differ = self._differ()
         bits = differ.shape[1]
         for bit, anchors in enumerate(self.anchors):
-            left_over = self.wanted - (differ.sum(axis=1) - differ[:, bit]) / bits
-            # (r − e)² is r² where two bits are equal and r² + this where they differ, e being 0 or 1/bits.
-            costs = 1 / bits**2 - 2 * left_over / bits
+            residual = self.wanted - (differ.sum(axis=1) - differ[:, bit]) / bits
+            # (r − e)² is r² where two bits are equal (e = 0), and r² plus this cost where they differ (e = 1/bits).
+            costs = 1 / bits**2 - 2 * residual / bits
             for anchor in anchors:
                 self._set(bit, anchor, costs)
             ones = self.projected[:, bit] > 0
@@ -105,20 +111,20 @@ class Embedding:
 
 
 def best_change(projected: Doubles, near: Doubles, between: tuple[Positions, Positions], costs: Doubles) -> float:
-    """Returns the δ for which the pairs whose bits differ in sign(projected + δ·near) cost least together.
+    """Return the δ that minimises the cost of pairs whose bits differ in sign(projected + δ·near).
 
     Args:
         projected: `(n,)`.
         near: `(n,)`.
         between: positions of the pairs, `(p,)` each.
-        costs: of a pair that differs, `(p,)`.
+        costs: cost of a pair if its bits differ, `(p,)`.
     """
-    slopes = np.where(np.abs(near) < FLAT, FLAT, near)
+    slopes = np.where(np.abs(near) < MIN_SLOPE, MIN_SLOPE, near)
     flips = -projected / slopes
     order = np.argsort(flips, kind="stable")
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order))
-    # Far to the left a bit is 1 where the slope is negative; between its flip and its partner's a pair is reversed.
+    # For δ → −∞ a bit is 1 where the slope is negative; a pair is reversed between the flips of its two bits.
     differ = (slopes[between[0]] > 0) != (slopes[between[1]] > 0)
     reversal = np.where(differ, -costs, costs)
     one, other = places[between[0]], places[between[1]]

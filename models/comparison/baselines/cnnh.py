@@ -1,10 +1,10 @@
 """CNNH: Xia, Pan, Lai, Liu, Yan: Supervised Hashing for Image Retrieval via Image Representation Learning.
 
-AAAI 2014. Stage 1 factorises similarities into codes: ‖S − HHᵀ/bits‖² is made small over H between −1 and 1 (eq. 1),
-an entry at a time by Newton steps. Stage 2 teaches a network those codes; CNNH+ (`cnnh_plus.py`) has it learn the
-classes too, one output each, that of a picture's own class being 1 and the others −1.
+AAAI 2014. Stage 1 factorises similarities into codes: minimise ‖S − HHᵀ/bits‖² over H between −1 and 1 (eq. 1), by
+Newton steps on one entry at a time. Stage 2 trains a network to predict those codes; CNNH+ (`cnnh_plus.py`) adds one
+output per class, 1 for an image's own class and −1 for the others.
 
-The paper's network reads pixels; what learns here, and what stays as it is, says `descent.py`.
+The paper's network reads pixels; the network here reads fixed features, see `sgd.py`.
 """
 
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.comparison.baselines.descent import descend, layers
-from models.comparison.baselines.method import Labels, evenly, fitted, known, packed
+from models.comparison.baselines.method import Labels, pack_bits, require_fitted, require_labels, stratified_sample
+from models.comparison.baselines.sgd import build_network, minimise
 from models.network.codes import Codes, Floats
 
 Doubles = NDArray[np.float64]
 
-# As in the paper's experiments: labelled pictures of which all pairs are looked at.
+# As in the paper's experiments: labelled images, all of whose pairs are used.
 LABELLED = 5000
 SWEEPS = 3
 
 
 @dataclass
 class FactorisedCodes:
-    """Codes from similarities, then a network that regresses them."""
+    """Codes factorised from similarities, and a network that regresses them."""
 
     bits: int
     seed: int = 0
@@ -37,63 +37,63 @@ class FactorisedCodes:
     _network: nn.Sequential | None = field(default=None, init=False, repr=False)
 
     def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
-        """Learns from at most `most` of features `(n, d)` and labels `(n,)`, equally many a class.
+        """Learn from at most `most` of features `(n, d)` and labels `(n,)`, stratified by class.
 
         Raises:
             MethodError: there are no labels, or only one.
         """
-        labels = known(labels, self.name)
-        chosen = evenly(labels, self.most, self.seed)
-        told = factorise(labels[chosen], self.bits, np.random.default_rng(self.seed)) > 0
+        labels = require_labels(labels, self.name)
+        chosen = stratified_sample(labels, self.most, self.seed)
+        targets = factorise(labels[chosen], self.bits, np.random.default_rng(self.seed)) > 0
         if self.classes:
-            told = np.hstack([told, labels[chosen][:, None] == np.unique(labels)])
-        self._network = self._regress(features[chosen], np.where(told, np.float32(1), np.float32(-1)))
+            targets = np.hstack([targets, labels[chosen][:, None] == np.unique(labels)])
+        self._network = self._regress(features[chosen], np.where(targets, np.float32(1), np.float32(-1)))
 
     @torch.inference_mode()
     def codes(self, features: Floats) -> Codes:
-        """Returns the signs of what the network says of features `(n, d)`."""
-        return packed(fitted(self._network)(torch.from_numpy(features))[:, : self.bits].numpy())
+        """Return the signs of the network's outputs for features `(n, d)`."""
+        return pack_bits(require_fitted(self._network)(torch.from_numpy(features))[:, : self.bits].numpy())
 
-    def _regress(self, features: Floats, told: Floats) -> nn.Sequential:
-        network = layers(features, told.shape[1], self.seed)
-        pictures, wanted = torch.from_numpy(features), torch.from_numpy(told)
+    def _regress(self, features: Floats, targets: Floats) -> nn.Sequential:
+        network = build_network(features, targets.shape[1], self.seed)
+        images, wanted = torch.from_numpy(features), torch.from_numpy(targets)
 
         def loss(chosen: Tensor) -> Tensor:
-            return (torch.tanh(network(pictures[chosen])) - wanted[chosen]).square().mean()
+            return (torch.tanh(network(images[chosen])) - wanted[chosen]).square().mean()
 
-        descend(network, len(told), loss, self.seed)
+        minimise(network, len(targets), loss, self.seed)
         return network
 
 
 def factorise(labels: Labels, bits: int, rng: np.random.Generator) -> Doubles:
-    """Returns H `(n, bits)` between −1 and 1 whose inner products tell classes apart: stage 1, eqs. 1 and 2."""
+    """Return H `(n, bits)` between −1 and 1 whose inner products separate the classes: stage 1, eqs. 1 and 2."""
     codes = rng.uniform(-1, 1, (bits, len(labels)))
     for _ in range(SWEEPS):
-        for picture in rng.permutation(len(labels)):
-            similar = np.where(labels == labels[picture], 1.0, -1.0)
-            improve(codes, picture, similar)
+        for image in rng.permutation(len(labels)):
+            similar = np.where(labels == labels[image], 1.0, -1.0)
+            improve(codes, image, similar)
     return codes.T
 
 
-def improve(codes: Doubles, picture: int, similar: Doubles) -> None:
-    """Moves each entry of a picture's code by a Newton step that stays between −1 and 1.
+def improve(codes: Doubles, image: int, similar: Doubles) -> None:
+    """Update each entry of an image's code by a Newton step, clipped to −1…1.
 
-    As a function of one entry the sum is, up to a constant, 2 Σ_l (r_l − d·h_l/bits)² over the other pictures; the
-    picture's product with itself, one term in n, is left out.
+    As a function of one entry the objective is, up to a constant, 2 Σ_l (r_l − d·h_l/bits)² over the other images; the
+    image's product with itself, one term in n, is neglected.
 
     Args:
         codes: H `(bits, n)`, changed in place.
-        picture: whose code.
+        image: position of the image.
         similar: `(n,)`, 1 or −1.
     """
     bits = len(codes)
-    left = similar - codes[:, picture] @ codes / bits
-    left[picture] = 0
+    residual = similar - codes[:, image] @ codes / bits
+    residual[image] = 0
     for bit in range(bits):
         others = codes[bit]
-        own = float(others[picture])
-        slope, bend = float(others @ left), float(others @ others) - own**2
-        moved = min(max(own + bits * slope / max(bend, 1e-12), -1.0), 1.0)
-        left -= (moved - own) / bits * others
-        left[picture] = 0
-        codes[bit, picture] = moved
+        own = float(others[image])
+        slope, curvature = float(others @ residual), float(others @ others) - own**2
+        moved = min(max(own + bits * slope / max(curvature, 1e-12), -1.0), 1.0)
+        residual -= (moved - own) / bits * others
+        residual[image] = 0
+        codes[bit, image] = moved

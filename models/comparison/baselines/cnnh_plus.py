@@ -1,4 +1,4 @@
-"""CNNH+: Xia et al., AAAI 2014, the variant whose network learns the classes beside the codes; see `cnnh.py`."""
+"""CNNH+: Xia et al., AAAI 2014, the variant whose network also predicts the classes; see `cnnh.py`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from models.comparison.baselines.cnnh import FactorisedCodes
 
 @dataclass
 class FactorisedCodesAndClasses(FactorisedCodes):
-    """One more output for each class; only the outputs for bits make the code."""
+    """CNNH with one more output per class; only the outputs for bits make the code."""
 
     classes: bool = True
     name: str = "CNNH+"

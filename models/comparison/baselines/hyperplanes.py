@@ -1,29 +1,29 @@
-"""What LSH and ITQ share: one hyperplane a bit, found by what `lookalike fit` makes latent layers with."""
+"""Base class of LSH and ITQ: one hyperplane per bit, computed by the functions behind `lookalike fit`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from models.comparison.baselines.method import MethodError, fitted, packed
+from models.comparison.baselines.method import MethodError, pack_bits, require_fitted
 from models.errors import DatasetError
 from models.network.codes import Codes, Floats
 from models.training.itq import Hyperplanes
 
 
 @dataclass
-class OneABit:
-    """Codes that say on which side of each hyperplane features lie."""
+class HyperplaneHash:
+    """Codes whose bits are the sides of hyperplanes."""
 
     bits: int
     seed: int = 0
     _planes: Hyperplanes | None = field(default=None, init=False, repr=False)
 
     def codes(self, features: Floats) -> Codes:
-        """Returns codes of features `(n, d)`."""
-        weights, biases = fitted(self._planes)
-        return packed(features @ weights.T + biases)
+        """Return codes of features `(n, d)`."""
+        weights, biases = require_fitted(self._planes)
+        return pack_bits(features @ weights.T + biases)
 
     def learn(self, find: Callable[[Floats, int, int], Hyperplanes], features: Floats) -> None:
-        """Finds the hyperplanes for features `(n, d)`.
+        """Compute the hyperplanes from features `(n, d)`.
 
         Raises:
             MethodError: there are too few features.

@@ -1,4 +1,4 @@
-"""All methods by name: how each is made, and what a reader of a comparison should know of it."""
+"""Registry of all methods by name: constructors and descriptions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from models.comparison.baselines.ssdh import SemanticsPreservingHash
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A method before it learns.
+class MethodInfo:
+    """Description and constructor of a method.
 
     Attributes:
-        title: as tables and plots name it.
-        learns: what it learns from, in words.
-        make: bits, seed → the method; pair-based ones take `most` too.
-        most: labelled pictures of which pairs are looked at, as in its paper; None where none are.
+        title: name in tables and plots.
+        learns: kind of supervision, in words.
+        make: bits, seed → the method; pair-based ones also take `most`.
+        most: maximum number of labelled images of pair-based methods, as in their papers; None for others.
     """
 
     title: str
@@ -31,14 +31,14 @@ class Kind:
 
 
 KINDS = {
-    "lsh": Kind("LSH", "no labels", LocalitySensitiveHashing),
-    "sh": Kind("SH", "no labels", SpectralHashing),
-    "itq": Kind("ITQ", "no labels", IterativeQuantisation),
-    "ksh": Kind("KSH", "pairs", ksh.KernelSupervisedHashing, ksh.LABELLED),
-    "mlh": Kind("MLH", "pairs", mlh.MinimalLossHashing, mlh.LABELLED),
-    "bre": Kind("BRE", "pairs", bre.BinaryReconstructiveEmbedding, bre.LABELLED),
-    "cnnh": Kind("CNNH", "pairs", cnnh.FactorisedCodes, cnnh.LABELLED),
-    "cnnh+": Kind("CNNH+", "pairs and labels", FactorisedCodesAndClasses, cnnh.LABELLED),
-    "ours": Kind("ours", "labels", LatentLayer),
-    "ssdh": Kind("SSDH", "labels", SemanticsPreservingHash),
+    "lsh": MethodInfo("LSH", "no labels", LocalitySensitiveHashing),
+    "sh": MethodInfo("SH", "no labels", SpectralHashing),
+    "itq": MethodInfo("ITQ", "no labels", IterativeQuantisation),
+    "ksh": MethodInfo("KSH", "pairs", ksh.KernelSupervisedHashing, ksh.LABELLED),
+    "mlh": MethodInfo("MLH", "pairs", mlh.MinimalLossHashing, mlh.LABELLED),
+    "bre": MethodInfo("BRE", "pairs", bre.BinaryReconstructiveEmbedding, bre.LABELLED),
+    "cnnh": MethodInfo("CNNH", "pairs", cnnh.FactorisedCodes, cnnh.LABELLED),
+    "cnnh+": MethodInfo("CNNH+", "pairs and labels", FactorisedCodesAndClasses, cnnh.LABELLED),
+    "ours": MethodInfo("ours", "labels", LatentLayer),
+    "ssdh": MethodInfo("SSDH", "labels", SemanticsPreservingHash),
 }

@@ -3,15 +3,15 @@
 Random hyperplanes: two vectors differ in a bit with probability θ/π, θ being the angle between them.
 """
 
-from models.comparison.baselines.hyperplanes import OneABit
+from models.comparison.baselines.hyperplanes import HyperplaneHash
 from models.comparison.baselines.method import Labels
 from models.network.codes import Floats
 from models.training.itq import lsh
 
 
-class LocalitySensitiveHashing(OneABit):
-    """Angles are seen from the mean, since features that are never negative all lie in one corner."""
+class LocalitySensitiveHashing(HyperplaneHash):
+    """LSH on centred features, because non-negative features all lie in one orthant."""
 
     def fit(self, features: Floats, _labels: Labels | None = None, /) -> None:
-        """Draws the hyperplanes; of features `(n, d)` only the mean is learnt."""
+        """Draw the hyperplanes; only the mean of features `(n, d)` is used."""
         self.learn(lsh, features)

@@ -1,4 +1,4 @@
-"""What all methods share: the protocol, which pictures pair-based ones learn from, and bits into bytes."""
+"""Protocol of the methods, and helpers: sampling of labelled images and pairs, packing of bits."""
 
 from typing import Protocol, TypeVar
 
@@ -13,54 +13,54 @@ T = TypeVar("T")
 
 
 class MethodError(ModelError):
-    """A method cannot do what it is asked for with these pictures."""
+    """A method does not support these images or this code length."""
 
 
 class Method(Protocol):
-    """A way to make codes."""
+    """A hashing method."""
 
     def fit(self, features: Floats, labels: Labels | None = None, /) -> None:
-        """Learns from features `(n, d)` float32, and from labels `(n,)` if the method uses them.
+        """Learn from features `(n, d)` float32, and from labels `(n,)` if the method uses them.
 
         Raises:
-            MethodError: these features or labels do not suffice.
+            MethodError: these features or labels are not sufficient.
         """
 
     def codes(self, features: Floats) -> Codes:
-        """Returns codes `(n, ⌈bits / 8⌉)` of features `(n, d)`, the same for the same features."""
+        """Return codes `(n, ⌈bits / 8⌉)` of features `(n, d)`; deterministic."""
 
 
-def fitted(learnt: T | None) -> T:
-    """Returns what a method has learnt.
+def require_fitted(learnt: T | None) -> T:
+    """Return a fitted parameter.
 
     Raises:
-        MethodError: it has not learnt yet.
+        MethodError: it has not been fitted.
     """
     if learnt is None:
-        raise MethodError("A method makes codes once it has learnt: call fit first.")
+        raise MethodError("The method is not fitted: call fit first.")
     return learnt
 
 
-def packed(projected: NDArray[np.floating]) -> Codes:
-    """Packs `(n, bits)` into codes: 1 where positive; zeros fill the last byte, which changes no distance."""
+def pack_bits(projected: NDArray[np.floating]) -> Codes:
+    """Pack `(n, bits)` into codes: 1 where positive; the last byte is padded with zeros, which changes no distance."""
     return np.packbits(projected > 0, axis=1)
 
 
-def known(labels: Labels | None, method: str) -> Labels:
-    """Returns the labels that a supervised method needs.
+def require_labels(labels: Labels | None, method: str) -> Labels:
+    """Return the labels of a supervised method.
 
     Raises:
         MethodError: there are none, or all are the same.
     """
     if labels is None:
-        raise MethodError(f"{method} learns from labels, and these pictures have none.")
+        raise MethodError(f"{method} needs labels, but these images have none.")
     if len(np.unique(labels)) == 1:
-        raise MethodError(f"{method} learns what tells classes apart, and all of these pictures are of one.")
+        raise MethodError(f"{method} needs two or more classes, but these images have one.")
     return labels
 
 
-def evenly(labels: Labels, most: int, seed: int) -> NDArray[np.int64]:
-    """Returns at most so many positions at random, equally many of each class as long as it has more."""
+def stratified_sample(labels: Labels, most: int, seed: int) -> NDArray[np.int64]:
+    """Return at most `most` random positions, equally many of each class as long as it has more."""
     order = np.random.default_rng(seed).permutation(len(labels))
     turns = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
@@ -69,8 +69,8 @@ def evenly(labels: Labels, most: int, seed: int) -> NDArray[np.int64]:
     return order[np.argsort(turns[order], kind="stable")][:most]
 
 
-def pairs(labels: Labels, count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draws pairs of positions, every second of them of one class and the others whatever comes."""
+def sample_pairs(labels: Labels, count: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw pairs of positions; every second pair is of one class, the others are arbitrary."""
     left, right = rng.integers(0, len(labels), (2, count))
     by_label = np.argsort(labels, kind="stable")
     starts, ends = (np.searchsorted(labels[by_label], labels[left[::2]], side=side) for side in ("left", "right"))

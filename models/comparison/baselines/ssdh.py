@@ -1,7 +1,7 @@
 """SSDH: Yang, Lin, Chen: Supervised Learning of Semantics-Preserving Hash via Deep CNNs, TPAMI 2018.
 
-The paper's latent layer with two more terms in the loss: activations are pushed to 0 or 1 (eq. 3), and half of a
-picture's bits are to be 1 (eq. 4). The three terms weigh the same, as in its experiments.
+The paper's latent layer with two more loss terms: activations near 0 or 1 (eq. 3), and half of an image's bits 1
+(eq. 4). The three terms have equal weights, as in its experiments.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from models.comparison.baselines.latent import LatentLayer
 
 @dataclass
 class SemanticsPreservingHash(LatentLayer):
-    """What is learnt, and what is left as it is, is what `descent.py` says."""
+    """SSDH on fixed features; see `sgd.py`."""
 
     push: float = 1.0
     balance: float = 1.0

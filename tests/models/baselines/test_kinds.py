@@ -1,10 +1,10 @@
-"""What holds for every method: the protocol, and the order in which published figures put them."""
+"""Properties of every method: the protocol, and the ranking in published results."""
 
 import numpy as np
 import pytest
 
 from models.comparison.baselines.kinds import KINDS
-from models.comparison.baselines.method import MethodError, evenly, packed, pairs
+from models.comparison.baselines.method import MethodError, pack_bits, sample_pairs, stratified_sample
 from tests.models.baselines.toy import bits_of, mean_precision, toy
 
 SUPERVISED = sorted(name for name, kind in KINDS.items() if kind.learns != "no labels")
@@ -16,7 +16,7 @@ def precisions() -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_codes_are_as_long_as_asked_for_and_the_same_every_time(name: str) -> None:
+def test_codes_have_the_requested_length_and_are_deterministic(name: str) -> None:
     data, others = toy(), toy(50, seed=1)
     made = []
     for _ in range(2):
@@ -31,54 +31,56 @@ def test_codes_are_as_long_as_asked_for_and_the_same_every_time(name: str) -> No
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_codes_before_learning_are_refused(name: str) -> None:
+def test_codes_before_fit_raise(name: str) -> None:
     with pytest.raises(MethodError, match="call fit first"):
         KINDS[name].make(8, 0).codes(toy(10).features)
 
 
 @pytest.mark.parametrize("name", SUPERVISED)
-def test_without_labels_those_that_need_them_say_so(name: str) -> None:
+def test_supervised_methods_without_labels_raise(name: str) -> None:
     data = toy(100)
-    with pytest.raises(MethodError, match=f"{KINDS[name].title}.* learns from labels, and these pictures have none"):
+    with pytest.raises(MethodError, match=f"{KINDS[name].title}.* needs labels, but these images have none"):
         KINDS[name].make(8, 0).fit(data.features)
-    with pytest.raises(MethodError, match="are of one"):
+    with pytest.raises(MethodError, match="these images have one"):
         KINDS[name].make(8, 0).fit(data.features, np.zeros(100, np.int64))
 
 
 @pytest.mark.parametrize("name", ["sh", "itq"])
-def test_more_bits_than_dimensions_are_refused_by_those_that_look_along_axes(name: str) -> None:
+def test_axis_based_methods_with_more_bits_than_dimensions_raise(name: str) -> None:
     data = toy(100)
     with pytest.raises(MethodError, match=r"25 bits.*24"):
         KINDS[name].make(25, 0).fit(data.features)
-    with pytest.raises(MethodError, match=r"(more than 16 pictures; there are 12)"):
+    with pytest.raises(MethodError, match=r"more than 16 images.*not 12"):
         KINDS[name].make(16, 0).fit(data.features[:12])
 
 
-def test_labels_help_as_published_figures_say(precisions: dict[str, float]) -> None:
-    """Every method with labels ranks above every one without; ours above those that see pairs of a few."""
+def test_method_ranking_matches_published_results(precisions: dict[str, float]) -> None:
+    """Supervised methods rank above unsupervised ones; ours above pair-based ones."""
     without = max(precisions[name] for name in KINDS if name not in SUPERVISED)
     assert min(precisions[name] for name in SUPERVISED) > without + 0.05, precisions
     assert precisions["ours"] > max(precisions[name] for name in ("bre", "mlh")), precisions
     assert precisions["ours"] > 0.9, precisions
 
 
-def test_pictures_are_chosen_evenly_from_classes() -> None:
+def test_stratified_sample_balances_classes() -> None:
     labels = np.repeat([0, 1, 2], [100, 50, 4])
-    chosen = evenly(labels, 30, 0)
+    chosen = stratified_sample(labels, 30, 0)
     assert len(set(chosen.tolist())) == 30
     assert np.bincount(labels[chosen]).tolist() == [13, 13, 4]
-    assert sorted(evenly(labels, 1000, 0).tolist()) == list(range(154))
-    assert not np.array_equal(chosen, evenly(labels, 30, 1))
+    assert sorted(stratified_sample(labels, 1000, 0).tolist()) == list(range(154))
+    assert not np.array_equal(chosen, stratified_sample(labels, 30, 1))
 
 
-def test_half_of_the_pairs_are_of_one_class() -> None:
+def test_half_of_the_sampled_pairs_are_of_one_class() -> None:
     labels = np.repeat(np.arange(10), 30)
-    left, right = pairs(labels, 4000, np.random.default_rng(0))
+    left, right = sample_pairs(labels, 4000, np.random.default_rng(0))
     same = labels[left] == labels[right]
     assert same[::2].all()
     assert same[1::2].mean() == pytest.approx(0.1, abs=0.03)
     assert len(np.unique(right)) == 300
 
 
-def test_bits_fill_bytes_from_the_left_with_zeros_behind() -> None:
-    np.testing.assert_array_equal(packed(np.array([[1.0, -1, 0, 2, -3, 1, 1, 1, 5, -1]])), [[0b10010111, 0b10000000]])
+def test_pack_bits_pads_the_last_byte_with_zeros() -> None:
+    np.testing.assert_array_equal(
+        pack_bits(np.array([[1.0, -1, 0, 2, -3, 1, 1, 1, 5, -1]])), [[0b10010111, 0b10000000]]
+    )

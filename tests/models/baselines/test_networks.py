@@ -1,4 +1,4 @@
-"""CNNH, CNNH+, ours and SSDH: the methods here that are networks on fixed features."""
+"""CNNH, CNNH+, ours and SSDH: the neural methods on fixed features."""
 
 import numpy as np
 import torch
@@ -7,32 +7,32 @@ from models.comparison.baselines import cnnh
 from models.comparison.baselines.cnnh import FactorisedCodes
 from models.comparison.baselines.cnnh_plus import FactorisedCodesAndClasses
 from models.comparison.baselines.latent import LatentLayer
-from models.comparison.baselines.method import evenly
+from models.comparison.baselines.method import stratified_sample
 from models.comparison.baselines.ssdh import SemanticsPreservingHash
 from tests.models.baselines.toy import CLASSES, bits_of, toy
 
 
-def left_over(codes: cnnh.Doubles, similar: cnnh.Doubles) -> float:
-    """Returns Σ (s − h·h/bits)² over pairs of different pictures."""
+def residual(codes: cnnh.Doubles, similar: cnnh.Doubles) -> float:
+    """Return Σ (s − h·h/bits)² over pairs of different images."""
     differ = similar - codes.T @ codes / len(codes)
     np.fill_diagonal(differ, 0)
     return float(np.square(differ).sum())
 
 
-def test_each_step_of_the_factorisation_leaves_less_over() -> None:
+def test_factorisation_steps_reduce_the_residual() -> None:
     rng, labels = np.random.default_rng(0), np.repeat([0, 1, 2], 8)
     similar = np.where(labels[:, None] == labels, 1.0, -1.0)
     codes = rng.uniform(-1, 1, (6, len(labels)))
-    before = left_over(codes, similar)
-    for picture in rng.permutation(len(labels)):
-        cnnh.improve(codes, picture, similar[picture])
-        after = left_over(codes, similar)
+    before = residual(codes, similar)
+    for image in rng.permutation(len(labels)):
+        cnnh.improve(codes, image, similar[image])
+        after = residual(codes, similar)
         assert after <= before + 1e-9
         before = after
     assert np.abs(codes).max() <= 1
 
 
-def test_factorised_codes_are_equal_within_classes_and_far_apart_between() -> None:
+def test_factorised_codes_separate_classes() -> None:
     labels = np.random.default_rng(1).integers(0, 4, 200)
     codes = cnnh.factorise(labels, 24, np.random.default_rng(0)) > 0
     distances = (codes[:, None] != codes).sum(axis=2)
@@ -41,7 +41,7 @@ def test_factorised_codes_are_equal_within_classes_and_far_apart_between() -> No
     assert distances[~same].min() > 6
 
 
-def test_the_network_of_cnnh_tells_codes_of_pictures_that_it_never_saw() -> None:
+def test_cnnh_network_generalises_to_new_images() -> None:
     data, others = toy(), toy(200, seed=1)
     method = FactorisedCodes(16)
     method.fit(data.features, data.labels)
@@ -51,7 +51,7 @@ def test_the_network_of_cnnh_tells_codes_of_pictures_that_it_never_saw() -> None
     assert (nearest == others.labels).mean() > 0.9
 
 
-def test_the_network_of_cnnh_plus_tells_classes_too() -> None:
+def test_cnnh_plus_network_predicts_classes_too() -> None:
     data, others = toy(), toy(200, seed=1)
     method = FactorisedCodesAndClasses(16)
     method.fit(data.features, data.labels)
@@ -63,12 +63,12 @@ def test_the_network_of_cnnh_plus_tells_classes_too() -> None:
     np.testing.assert_array_equal(bits_of(method.codes(others.features), 16), said[:, :16] > 0)
 
 
-def test_pictures_beyond_the_papers_number_are_not_looked_at() -> None:
+def test_pair_based_methods_ignore_images_beyond_their_limit() -> None:
     data = toy(400)
     few = FactorisedCodes(8, most=100)
     few.fit(data.features, data.labels)
     changed = data.features.copy()
-    chosen = evenly(data.labels, 100, 0)
+    chosen = stratified_sample(data.labels, 100, 0)
     untouched = np.setdiff1d(np.arange(400), chosen)
     changed[untouched] = 1e6
     again = FactorisedCodes(8, most=100)
@@ -86,13 +86,13 @@ def activations(method: LatentLayer) -> np.typing.NDArray[np.float32]:
     return found
 
 
-def test_ssdh_pushes_activations_to_the_ends() -> None:
+def test_ssdh_activations_are_near_zero_or_one() -> None:
     ours, theirs = activations(LatentLayer(16)), activations(SemanticsPreservingHash(16))
     assert ((ours >= 0) & (ours <= 1)).all()
     assert np.abs(theirs - 0.5).mean() > np.abs(ours - 0.5).mean()
 
 
-def test_ssdh_makes_half_of_a_pictures_bits_one() -> None:
+def test_ssdh_sets_half_of_an_images_bits() -> None:
     def imbalance(method: LatentLayer) -> float:
         return float(np.square(activations(method).mean(axis=1) - 0.5).mean())
 

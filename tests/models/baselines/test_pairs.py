@@ -1,4 +1,4 @@
-"""KSH, MLH and BRE: what each makes small, against brute force where that can be had."""
+"""KSH, MLH and BRE: their objectives, against brute force where feasible."""
 
 from itertools import pairwise, product
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from models.comparison.baselines import bre, ksh, mlh
 from models.comparison.baselines.kernel import Kernel
-from models.comparison.baselines.method import pairs
+from models.comparison.baselines.method import sample_pairs
 from tests.models.baselines.toy import toy
 
 Numbers = NDArray[np.number]
 
 
-def test_a_kernel_is_one_at_its_anchor_before_it_is_centred() -> None:
+def test_uncentred_kernel_is_one_at_its_anchor() -> None:
     features = toy(50).features
     kernel = Kernel.of(features[:10], features)
     np.testing.assert_allclose(kernel(features).mean(axis=0), 0, atol=1e-6)
@@ -25,14 +25,14 @@ def test_a_kernel_is_one_at_its_anchor_before_it_is_centred() -> None:
 
 @pytest.fixture(scope="module")
 def near() -> tuple[ksh.Reals, ksh.Reals]:
-    """A kernel `(120, 20)` of labelled pictures and their similarities."""
+    """Return a kernel `(120, 20)` of labelled images and their similarities."""
     data = toy(120)
     kernel = Kernel.of(data.features[:20], data.features)
     same = data.labels[:, None] == data.labels
     return kernel(data.features).astype(np.float64), np.where(same, 1.0, -1.0)
 
 
-def test_ksh_relaxes_to_the_best_of_all_directions(near: tuple[ksh.Reals, ksh.Reals]) -> None:
+def test_ksh_relaxation_is_optimal(near: tuple[ksh.Reals, ksh.Reals]) -> None:
     kernel, similar = near
     root = np.linalg.cholesky(kernel.T @ kernel + np.eye(20) * 1e-9).astype(np.float64)
     best = ksh.leading(kernel, similar, root)
@@ -43,7 +43,7 @@ def test_ksh_relaxes_to_the_best_of_all_directions(near: tuple[ksh.Reals, ksh.Re
         assert ksh.gain(kernel @ scaled, similar) <= value * (1 + 1e-6)
 
 
-def test_ksh_climbs(near: tuple[ksh.Reals, ksh.Reals]) -> None:
+def test_ksh_gradient_ascent_increases_the_objective(near: tuple[ksh.Reals, ksh.Reals]) -> None:
     kernel, similar = near
     start = np.random.default_rng(0).normal(size=20)
     end = ksh.climb(kernel, similar, start)
@@ -52,7 +52,7 @@ def test_ksh_climbs(near: tuple[ksh.Reals, ksh.Reals]) -> None:
     np.testing.assert_array_equal(ksh.climb(kernel, similar, nowhere), nowhere)
 
 
-def test_every_bit_of_ksh_brings_inner_products_nearer_to_the_similarities(
+def test_every_ksh_bit_reduces_the_residual(
     near: tuple[ksh.Reals, ksh.Reals],
 ) -> None:
     kernel, similar = near
@@ -62,7 +62,7 @@ def test_every_bit_of_ksh_brings_inner_products_nearer_to_the_similarities(
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_mlh_finds_the_loss_adjusted_codes_that_brute_force_finds(same: bool) -> None:
+def test_mlh_loss_adjusted_codes_match_brute_force(same: bool) -> None:
     rng, bits, radius = np.random.default_rng(0), 4, 2.0
     every = np.array(list(product([0, 1], repeat=bits)))
     for _ in range(40):
@@ -76,24 +76,24 @@ def test_mlh_finds_the_loss_adjusted_codes_that_brute_force_finds(same: bool) ->
 
 
 def loss_adjusted_value(losses: Numbers, one: tuple[Numbers, Numbers], other: tuple[Numbers, Numbers]) -> float:
-    """What loss-adjusted inference makes large, for two codes `(bits,)`, each with its projections."""
+    """Return the objective of loss-adjusted inference for two codes `(bits,)`, each with its projections."""
     (g, u), (h, v) = one, other
     return float(losses[(g != h).sum()] + g @ u + h @ v)
 
 
-def test_mlh_punishes_distance_within_classes_and_nearness_between() -> None:
+def test_mlh_hinge_penalises_distance_within_and_proximity_between_classes() -> None:
     losses = mlh.hinge(4, np.array([True, False]), 2.0)
     np.testing.assert_array_equal(losses, [[0, 0, 1, 2, 3], [3, 2, 1, 0, 0]])
 
 
-def test_mlh_learns_codes_that_lose_less_than_those_it_starts_from() -> None:
+def test_mlh_learning_reduces_the_loss() -> None:
     data, bits = toy(300), 16
-    left, right = pairs(data.labels, 2000, np.random.default_rng(5))
+    left, right = sample_pairs(data.labels, 2000, np.random.default_rng(5))
     same = data.labels[left] == data.labels[right]
     lost = []
-    for steps in (0, mlh.PAIRS_A_PICTURE):
+    for steps in (0, mlh.PAIRS_PER_IMAGE):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mlh, "PAIRS_A_PICTURE", steps)
+            patch.setattr(mlh, "PAIRS_PER_IMAGE", steps)
             method = mlh.MinimalLossHashing(bits)
             method.fit(data.features, data.labels)
         codes = np.unpackbits(method.codes(data.features), axis=1)[:, :bits]
@@ -102,7 +102,7 @@ def test_mlh_learns_codes_that_lose_less_than_those_it_starts_from() -> None:
     assert lost[1] < 0.9 * lost[0], lost
 
 
-def test_bre_changes_a_weight_to_the_best_of_all_values() -> None:
+def test_bre_weight_update_is_optimal() -> None:
     rng = np.random.default_rng(0)
     for _ in range(30):
         projected, near = rng.normal(size=(2, 12))
@@ -116,28 +116,28 @@ def test_bre_changes_a_weight_to_the_best_of_all_values() -> None:
 
 
 def cost(projected: bre.Doubles, between: bre.Positions, costs: bre.Doubles) -> float:
-    """What the pairs whose bits differ cost together."""
+    """Return the total cost of the pairs whose bits differ."""
     ones = projected > 0
     return float(costs[ones[between[0]] != ones[between[1]]].sum())
 
 
-def left_over(embedding: bre.Embedding) -> float:
-    """What BRE makes small: Σ (d − d̃)², d̃ being the share of the bits that differ."""
+def objective(embedding: bre.Embedding) -> float:
+    """Return BRE's objective Σ (d − d̃)², d̃ being the share of the bits that differ."""
     ones = embedding.projected > 0
     differ = ones[embedding.between[0]] != ones[embedding.between[1]]
     return float(np.square(embedding.wanted - differ.mean(axis=1)).sum())
 
 
-def test_no_sweep_of_bre_makes_distances_worse() -> None:
+def test_bre_sweeps_never_increase_the_objective() -> None:
     data, rng = toy(150), np.random.default_rng(0)
-    between = pairs(data.labels, 3000, rng)
+    between = sample_pairs(data.labels, 3000, rng)
     wanted = (data.labels[between[0]] != data.labels[between[1]]).astype(np.float64)
     kernel = Kernel.of(data.features, data.features)
     embedding = bre.Embedding(kernel(data.features).astype(np.float64), between, wanted, 8, rng)
-    errors = [left_over(embedding)]
+    errors = [objective(embedding)]
     for _ in range(3):
         embedding.sweep()
-        errors.append(left_over(embedding))
+        errors.append(objective(embedding))
     assert all(after <= before + 1e-9 for before, after in pairwise(errors)), errors
     assert errors[-1] < 0.7 * errors[0], errors
     np.testing.assert_allclose(embedding.projected, kernel(data.features) @ embedding.weights, atol=1e-4)

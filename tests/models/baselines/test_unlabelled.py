@@ -1,4 +1,4 @@
-"""LSH, SH and ITQ: what defines each, and FAISS's ITQ beside ours."""
+"""LSH, SH and ITQ: their definitions, and ITQ against FAISS's."""
 
 import faiss
 import numpy as np
@@ -13,7 +13,7 @@ from tests.models.baselines.toy import bits_of, toy
 
 
 @pytest.mark.parametrize("angle", [20, 60, 90, 140])
-def test_lsh_bits_differ_as_often_as_the_angle_is_wide(angle: int) -> None:
+def test_lsh_bit_difference_rate_equals_the_angle(angle: int) -> None:
     method = LocalitySensitiveHashing(4096)
     turned = np.radians([0, angle])
     pair = np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32)
@@ -23,12 +23,12 @@ def test_lsh_bits_differ_as_often_as_the_angle_is_wide(angle: int) -> None:
 
 
 def box(count: int = 4000) -> Floats:
-    """Points spread evenly over a box of sides 8 and 3, far from the origin."""
+    """Draw points uniformly in a box of sides 8 and 3, far from the origin."""
     corners = np.random.default_rng(0).uniform(size=(count, 2)) * [8, 3] + [50, -20]
     return corners.astype(np.float32)
 
 
-def test_sh_halves_the_longest_side_first_and_then_quarters_it() -> None:
+def test_sh_splits_the_longest_side_first() -> None:
     points = box()
     method = SpectralHashing(2)
     method.fit(points)
@@ -40,13 +40,13 @@ def test_sh_halves_the_longest_side_first_and_then_quarters_it() -> None:
         assert max(agree, 1 - agree) > 0.97
 
 
-def test_sh_takes_the_functions_with_the_smallest_eigenvalues_first() -> None:
+def test_sh_orders_functions_by_eigenvalue() -> None:
     which, modes = smoothest(np.array([8.0, 3.0]), 5)
     # k / side is 1/8, 2/8, 1/3, 3/8, 4/8.
     assert list(zip(which.tolist(), modes.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 1), (0, 3), (0, 4)]
 
 
-def test_sh_bits_of_data_in_a_box_are_balanced_and_do_not_correlate() -> None:
+def test_sh_bits_of_uniform_data_are_balanced_and_uncorrelated() -> None:
     points = box()
     method = SpectralHashing(2)
     method.fit(points)
@@ -55,13 +55,13 @@ def test_sh_bits_of_data_in_a_box_are_balanced_and_do_not_correlate() -> None:
     assert abs(np.corrcoef(bits.T)[0, 1]) < 0.06
 
 
-def lost(features: Floats, axes: NDArray[np.floating]) -> float:
-    """Returns ‖B − VR‖² for rows of `axes` as the columns of VR."""
+def quantisation_error(features: Floats, axes: NDArray[np.floating]) -> float:
+    """Return ‖B − VR‖² for rows of `axes` as the columns of VR."""
     projected = (features - features.mean(axis=0)) @ axes.T
     return float(np.square(np.sign(projected) - projected).sum())
 
 
-def test_itq_loses_as_little_by_rounding_as_faiss_does() -> None:
+def test_itq_quantisation_error_matches_faiss() -> None:
     features, bits = toy(2000).features, 12
     method = IterativeQuantisation(bits)
     method.fit(features)
@@ -75,5 +75,5 @@ def test_itq_loses_as_little_by_rounding_as_faiss_does() -> None:
     rotation = faiss.ITQMatrix(bits)
     rotation.train(np.ascontiguousarray((features - features.mean(axis=0)) @ axes.T))
     turned = faiss.vector_to_array(rotation.A).reshape(bits, bits) @ axes
-    assert lost(features, ours) == pytest.approx(lost(features, turned), rel=0.02)
-    assert lost(features, ours) < lost(features, axes)
+    assert quantisation_error(features, ours) == pytest.approx(quantisation_error(features, turned), rel=0.02)
+    assert quantisation_error(features, ours) < quantisation_error(features, axes)

@@ -1,13 +1,13 @@
-"""Toy features: classes that differ in a few directions and vary far more in others, as pictures do."""
+"""Toy features: classes differ in a few directions and vary far more in others, as with images."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoint import distance_histograms as counted
 from models.comparison.baselines.method import Labels, Method
-from models.comparison.data import Side
+from models.comparison.data import EncodedSplit
+from models.evaluation import distance_histograms as histograms
 from models.network.codes import Codes, Floats
 
 CLASSES = 5
@@ -19,19 +19,19 @@ class Toy:
     labels: Labels
 
 
-def toy(count: int = 600, dim: int = 24, telling: int = 6, noise: float = 3.0, seed: int = 0) -> Toy:
-    """Draws from the same classes at every seed; `noise` is how far they vary in the directions that tell nothing."""
-    centres = np.random.default_rng(99).normal(size=(CLASSES, telling)) * 2
+def toy(count: int = 600, dim: int = 24, informative: int = 6, noise: float = 3.0, seed: int = 0) -> Toy:
+    """Draw features of the same classes at every seed; `noise` is the spread in uninformative directions."""
+    centres = np.random.default_rng(99).normal(size=(CLASSES, informative)) * 2
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, count)
     features = rng.normal(size=(count, dim)) * noise
-    features[:, :telling] = centres[labels] + rng.normal(size=(count, telling)) * 0.7
+    features[:, :informative] = centres[labels] + rng.normal(size=(count, informative)) * 0.7
     return Toy(features.astype(np.float32) + 1, labels.astype(np.int64))
 
 
-def side_of(data: Toy) -> Side:
-    """Toy features as what a comparison reads; nobody asks for the network's own codes."""
-    return Side(data.features, data.labels, np.empty((len(data.labels), 1), np.uint8), unreadable=0)
+def encoded_split(data: Toy) -> EncodedSplit:
+    """Wrap toy features as data of a comparison, without the network's own codes."""
+    return EncodedSplit(data.features, data.labels, np.empty((len(data.labels), 1), np.uint8), unreadable=0)
 
 
 def bits_of(codes: Codes, bits: int) -> NDArray[np.uint8]:
@@ -39,9 +39,9 @@ def bits_of(codes: Codes, bits: int) -> NDArray[np.uint8]:
 
 
 def mean_precision(method: Method, bits: int) -> float:
-    """Learns from 600, and returns the mAP of 200 others that ask among them."""
+    """Fit a method to 600 images, and return the mAP of 200 other queries."""
     database, queries = toy(), toy(200, seed=1)
     method.fit(database.features, database.labels)
     relevant = [np.flatnonzero(database.labels == label) for label in queries.labels]
     codes = method.codes(queries.features), method.codes(database.features)
-    return float(counted.average_precision(counted.count(*codes, relevant, bits)).mean())
+    return float(histograms.average_precision(histograms.count(*codes, relevant, bits)).mean())

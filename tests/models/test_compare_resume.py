@@ -1,4 +1,4 @@
-"""A comparison that was stopped goes on, with what was measured on the same pictures and no other."""
+"""Resuming an interrupted comparison, on the same data only."""
 
 import json
 from dataclasses import replace
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from models.comparison.compare import Choices, compare
-from models.comparison.unfinished import Unfinished, identity
-from tests.models.baselines.toy import side_of, toy
+from models.comparison.resume_file import ResumeFile, identity
+from tests.models.baselines.toy import encoded_split, toy
 
 
-def test_a_stopped_comparison_goes_on_where_it_was(checkpoint_path: Path, folder: Path, tmp_path: Path) -> None:
+def test_interrupted_comparison_resumes(checkpoint_path: Path, folder: Path, tmp_path: Path) -> None:
     choices = Choices(("lsh", "itq"), (8, 12), str(checkpoint_path), keep=tmp_path)
 
     def stopped(what: str, _done: int, _total: int) -> None:
@@ -29,18 +29,18 @@ def test_a_stopped_comparison_goes_on_where_it_was(checkpoint_path: Path, folder
     assert not path.exists()
 
 
-def test_what_was_measured_on_other_pictures_is_measured_anew(tmp_path: Path) -> None:
+def test_resume_file_ignores_other_data_and_damaged_files(tmp_path: Path) -> None:
     path = tmp_path / "unfinished.json"
-    first = Unfinished(path, 1)
+    first = ResumeFile(path, 1)
     assert first.measure("lsh", lambda: {"map": 0.5}) == {"map": 0.5}
-    assert Unfinished(path, 1).measure("lsh", lambda: {"map": 0.6}) == {"map": 0.5}
-    assert Unfinished(path, 2).measure("lsh", lambda: {"map": 0.7}) == {"map": 0.7}
+    assert ResumeFile(path, 1).measure("lsh", lambda: {"map": 0.6}) == {"map": 0.5}
+    assert ResumeFile(path, 2).measure("lsh", lambda: {"map": 0.7}) == {"map": 0.7}
     path.write_bytes(path.read_bytes()[:20])
-    assert Unfinished(path, 2).measured == {}
+    assert ResumeFile(path, 2).measured == {}
 
 
-def test_pictures_labels_and_seeds_tell_comparisons_apart() -> None:
-    sides = side_of(toy(30)), side_of(toy(10, seed=1))
+def test_identity_depends_on_features_labels_and_seed() -> None:
+    sides = encoded_split(toy(30)), encoded_split(toy(10, seed=1))
     other = replace(sides[0], labels=1 - sides[0].labels)
     names = [
         identity(*sides, labelled=True, seed=0),

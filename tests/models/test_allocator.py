@@ -1,4 +1,4 @@
-"""How many arenas glibc makes for threads, by its own account."""
+"""Number of glibc's arenas, from its own statistics."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ library.fflush(None)
 """
 
 
-def test_threads_share_two_arenas() -> None:
+def test_share_arenas_limits_threads_to_two_arenas() -> None:
     def arenas(how: str) -> int:
         command = [sys.executable, "-c", ARENAS_OF_THREADS, how]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.count("<heap nr")

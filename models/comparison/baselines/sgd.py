@@ -1,8 +1,8 @@
-"""Stochastic gradient descent on fixed features: how the methods that are networks learn here.
+"""Stochastic gradient descent on fixed features, for the neural methods.
 
-Their papers' networks read pixels, and all of their layers learn. Here features stay as they are, the same for every
-method, and each network has one hidden layer of its own in the place of the layers that would learn: the same for all
-of them, so that what differs is what they are taught.
+In their papers the networks read pixels and train all layers. Here features are fixed and the same for every method,
+and each network has the same kind of hidden layer in place of the trained backbone, so that methods differ only in
+their training targets.
 """
 
 import math
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from models.network.codes import Floats
 from models.training.config import Recipe, epochs_for
 
-# As many as the layer before the last has in the network of Xia et al.
+# The size of the penultimate layer in the network of Xia et al.
 HIDDEN = 500
-# The rate falls to zero as a cosine. Fixed features want more decay than a whole network.
+# The rate has a cosine schedule. Fixed features need more weight decay than a whole network.
 BATCH, RATE, MOMENTUM, WEIGHT_DECAY = 128, 0.1, 0.9, 5e-3
 
 
 class Standardised(nn.Module):
-    """Features less their mean, in units of their mean deviation, so that one rate suits all networks' F7."""
+    """Features less their mean, divided by their mean deviation, so that one learning rate suits all networks' F7."""
 
     mean: Tensor
     scale: Tensor
@@ -32,21 +32,21 @@ class Standardised(nn.Module):
         self.register_buffer("scale", torch.tensor(max(float(features.std(axis=0).mean()), 1e-12)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Returns `(n, d)`."""
+        """Standardise features `(n, d)`."""
         return (features - self.mean) / self.scale
 
 
-def layers(features: Floats, outputs: int, seed: int) -> nn.Sequential:
-    """Makes a network for features `(n, d)`: the hidden layer, and as many outputs, before any sigmoid."""
+def build_network(features: Floats, outputs: int, seed: int) -> nn.Sequential:
+    """Build a network for features `(n, d)`: standardisation, hidden layer, and outputs before any sigmoid."""
     torch.manual_seed(seed)
     hidden = nn.Linear(features.shape[1], HIDDEN)
     return nn.Sequential(Standardised(features), hidden, nn.ReLU(), nn.Linear(HIDDEN, outputs))
 
 
-def descend(network: nn.Module, count: int, loss: Callable[[Tensor], Tensor], seed: int) -> None:
-    """Moves a network's weights so that a loss falls; `loss` is of the pictures at positions `(b,)`, of `count`.
+def minimise(network: nn.Module, count: int, loss: Callable[[Tensor], Tensor], seed: int) -> None:
+    """Minimise a loss over a network's weights; `loss` takes positions `(b,)` among `count` images.
 
-    It takes as many passes over the pictures as `lookalike train` does.
+    The number of epochs is that of `lookalike train`.
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)

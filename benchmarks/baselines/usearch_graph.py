@@ -1,34 +1,34 @@
-"""usearch: a graph over F7, its own defaults but for the effort."""
+"""usearch: HNSW over F7 with default parameters except the effort."""
 
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from benchmarks.rivals.rival import Catalogue, Ids, Query
+from benchmarks.baselines.base import Catalogue, Ids, Query
 
 
 class Usearch:
-    """The effort is `expansion_search`."""
+    """HNSW; the effort is `expansion_search`."""
 
     name = "usearch"
     efforts = (16, 32, 64, 128, 256, 512)
 
     def build(self, catalogue: Catalogue) -> None:
-        """Builds the graph with all cores."""
+        """Build the graph on all cores."""
         usearch = import_module("usearch.index")
         self._index: Any = usearch.Index(ndim=catalogue.features.shape[1], metric="l2sq", dtype="f32")
         self._index.add(np.arange(len(catalogue.features)), catalogue.features)
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
-        """Searches F7 alone, in one thread."""
+        """Search by F7 in one thread."""
         self._index.expansion_search = effort
         return np.asarray(self._index.search(query.feature, k, threads=1).keys, np.int64)
 
     def memory(self) -> int:
-        """Returns what usearch says that it takes."""
+        """Return the memory use that usearch reports."""
         return int(self._index.memory_usage)
 
     def close(self) -> None:
-        """Frees the graph."""
+        """Free the index."""
         del self._index

@@ -1,13 +1,13 @@
-"""Made catalogues: F7 and codes of as many pictures as wanted, the same on every machine, with the shape of real ones.
+"""Synthetic catalogues: F7 and codes of any number of images, reproducible and distributed like real ones.
 
-A picture's F7 is what a ReLU leaves of its cluster's centre, a direction within the cluster and noise:
-relu(c + s (Z A + 0.6 e)), with c and the rows of A normal, Z of 12 numbers; so that neighbours within a cluster differ
-along few directions, as pictures of one kind do. The spread s is 1 for a network that was taught no labels. Labels pull
-the pictures of a class together: with s = 0.6 two codes of 128 bits in one cluster differ in 2 (4096 floats) to 5 bits
-(1280) on average; in one class of the network `clothing` they differ in 2.5 among the pictures that it was trained on,
-and in 5.7 among others. There are 116 clusters, as many as the paper's clothing data has categories, of unequal size.
-Codes are the signs of the features along ITQ's axes, learnt from a sample, as `lookalike fit` makes them. Queries are
-drawn like the pictures and are not among them.
+An image's F7 is what a ReLU leaves of its cluster's centre, a direction within the cluster and noise:
+relu(c + s (Z A + 0.6 e)), with c and the rows of A normal and Z of 12 numbers, so that neighbours within a cluster
+differ along few directions, as images of one kind do. The spread s is 1 for a network trained without labels. Training
+with labels pulls the images of a class together: with s = 0.6 two codes of 128 bits in one cluster differ in 2 (4096
+floats) to 5 bits (1280) on average; in one class of the network `clothing` they differ in 2.5 among training images,
+and in 5.7 among others. There are 116 clusters of unequal size, as many as the paper's clothing data has categories.
+Codes are computed with ITQ fitted to a sample, as in `lookalike fit`. Queries have the same distribution, and are not
+in the catalogue.
 """
 
 from collections.abc import Iterator
@@ -29,41 +29,41 @@ _AT_A_TIME = 8192
 
 @dataclass(frozen=True)
 class Made:
-    """A made catalogue.
+    """A synthetic catalogue.
 
     Attributes:
-        pictures: how many.
+        images: number of images.
         dim: floats in F7.
         bits: bits of a code.
-        spread: how far the pictures of a cluster lie apart, as a share of 1 where no labels were taught.
-        seed: of everything that is drawn.
+        spread: spread of a cluster, relative to a network trained without labels.
+        seed: random seed.
     """
 
-    pictures: int
+    images: int
     dim: int
     bits: int
     spread: float = UNTAUGHT
     seed: int = 0
 
     def blocks(self) -> Iterator[tuple[Codes, Floats]]:
-        """Yields codes `(n, bits / 8)` and F7 `(n, dim)`, some thousand pictures at a time."""
+        """Yield codes `(n, bits / 8)` and F7 `(n, dim)`, some thousand images at a time."""
         for _, codes, features in self.blocks_from(0):
             yield codes, features
 
-    def blocks_from(self, picture: int) -> Iterator[tuple[int, Codes, Floats]]:
-        """Yields the same from the block on that holds a picture, each with the number of its first picture."""
-        for number in range(picture // _AT_A_TIME, -(-self.pictures // _AT_A_TIME)):
+    def blocks_from(self, image: int) -> Iterator[tuple[int, Codes, Floats]]:
+        """Yield blocks from the one with this image on, each with the number of its first image."""
+        for number in range(image // _AT_A_TIME, -(-self.images // _AT_A_TIME)):
             first = number * _AT_A_TIME
-            features = self._draw(min(_AT_A_TIME, self.pictures - first), (1, number))
+            features = self._draw(min(_AT_A_TIME, self.images - first), (1, number))
             yield first, self.codes(features), features
 
     def queries(self, count: int) -> tuple[Codes, Floats]:
-        """Returns codes and F7 of pictures that are not in the catalogue."""
+        """Return codes and F7 of images outside the catalogue."""
         features = self._draw(count, (2, 0))
         return self.codes(features), features
 
     def codes(self, features: Floats) -> Codes:
-        """Returns the codes of F7 `(n, dim)`."""
+        """Return the codes of F7 `(n, dim)`."""
         weights, biases = self._hyperplanes
         return np.packbits(features @ weights.T + biases > 0, axis=1)
 

@@ -1,6 +1,6 @@
-"""pgvector in the embedded PostgreSQL: our two steps as one SQL statement, and its graph over F7.
+"""pgvector in the embedded PostgreSQL: the two-step search as one SQL statement, and HNSW over F7.
 
-Set up as its manual says: rows by binary COPY, the index built afterwards with enough maintenance memory, the session's
+Set up as in its documentation: rows by binary COPY, then the index with enough maintenance memory, and the session's
 `ef_search` as the effort.
 """
 
@@ -14,20 +14,20 @@ from psycopg.sql import SQL, Composed, Literal
 from sqlalchemy import make_url
 
 from app.catalogue.embedded.postgres import embedded_postgres
-from benchmarks.rivals.rival import Catalogue, Ids, Query
+from benchmarks.baselines.base import Catalogue, Ids, Query
 
 _AT_A_TIME = 2000
 
 
 class Pgvector:
-    """A table of pictures with one index."""
+    """A table of images with one index."""
 
     name = ""
     efforts: tuple[int, ...] = ()
     index = ""
 
     def build(self, catalogue: Catalogue) -> None:
-        """Starts a database, fills the table, builds the index."""
+        """Start a database, fill the table, build the index."""
         self._stack = ExitStack()
         folder = catalogue.folder / self.name.replace(" ", "-").replace(",", "")
         url = make_url(self._stack.enter_context(embedded_postgres(folder)))
@@ -37,7 +37,7 @@ class Pgvector:
         self._run("CREATE EXTENSION vector")
         self._run("SET maintenance_work_mem = '2GB'")
         self._run(f"CREATE TABLE items (id bigint, code bit({bits}), f7 vector({dim}))")
-        # A row of F7 is larger than a page: kept out of line, and not compressed.
+        # F7 is larger than a page: store it out of line, uncompressed.
         self._run("ALTER TABLE items ALTER COLUMN f7 SET STORAGE EXTERNAL")
         with self._connection.cursor() as cursor:
             copying = "COPY items (id, code, f7) FROM STDIN (FORMAT BINARY)"
@@ -51,7 +51,7 @@ class Pgvector:
         self._effort, self._bits = 0, bits
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
-        """Asks one statement."""
+        """Run the search statement."""
         if effort != self._effort:
             self._run(f"SET hnsw.ef_search = {min(effort, 1000)}")
             self._effort = effort
@@ -59,16 +59,16 @@ class Pgvector:
         return np.array([row[0] for row in rows], np.int64)
 
     def statement(self) -> Composed:
-        """Returns the statement that searches."""
+        """Return the search statement."""
         raise NotImplementedError
 
     def memory(self) -> int:
-        """Returns the bytes of the table and its index, which want to be in memory."""
+        """Return the bytes of table and index, which should fit into memory."""
         found = self._connection.execute("SELECT pg_total_relation_size('items')").fetchone()
         return int(found[0]) if found else 0
 
     def close(self) -> None:
-        """Ends the database."""
+        """Stop the database."""
         self._stack.close()
 
     def _run(self, statement: str) -> None:
@@ -76,14 +76,14 @@ class Pgvector:
 
 
 class PgvectorCodes(Pgvector):
-    """A graph over the codes, and exact distance over the pool, in one statement; the effort is the pool."""
+    """HNSW over codes, and exact distance over the pool, in one statement; the effort is the pool."""
 
     name = "pgvector, codes re-ranked"
     efforts = (100, 300, 1000)
     index = "CREATE INDEX ON items USING hnsw (code bit_hamming_ops)"
 
     def statement(self) -> Composed:
-        """Takes the pool by codes and ranks it by F7."""
+        """Select the pool by codes, and rank it by F7."""
         return SQL(
             "SELECT id FROM (SELECT id, f7 FROM items ORDER BY code <~> %(code)s::bit({bits}) LIMIT %(pool)s) AS pool "
             "ORDER BY f7 <-> %(f7)s::vector LIMIT %(k)s"
@@ -91,14 +91,14 @@ class PgvectorCodes(Pgvector):
 
 
 class PgvectorGraph(Pgvector):
-    """A graph over F7; the effort is ef_search."""
+    """HNSW over F7; the effort is ef_search."""
 
     name = "pgvector, HNSW"
     efforts = (40, 100, 200, 400, 1000)
     index = "CREATE INDEX ON items USING hnsw (f7 vector_l2_ops)"
 
     def statement(self) -> Composed:
-        """Searches F7 alone."""
+        """Search by F7."""
         return SQL("SELECT id FROM items ORDER BY f7 <-> %(f7)s::vector LIMIT %(k)s").format()
 
 
@@ -108,7 +108,7 @@ def _values(query: Query, k: int, effort: int) -> dict[str, Any]:
 
 
 def _blocks(catalogue: Catalogue) -> Iterator[bytes]:
-    """Yields rows as COPY reads them: fields with their lengths, big-endian; bits and vectors with their sizes."""
+    """Yield rows in COPY's binary format: fields with their lengths, big-endian; bits and vectors with their sizes."""
     width, dim = catalogue.codes.shape[1], catalogue.features.shape[1]
     layout = [
         ("fields", ">i2"),

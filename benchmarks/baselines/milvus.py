@@ -1,23 +1,23 @@
-"""milvus-lite: our two steps in its engine, codes first, then exact distance among the ids that they gave."""
+"""The two-step search in milvus-lite: the pool by codes, then exact distance among its ids."""
 
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from benchmarks.rivals.rival import Catalogue, Ids, Query
+from benchmarks.baselines.base import Catalogue, Ids, Query
 
 _AT_A_TIME = 1000
 
 
 class MilvusLite:
-    """The effort is the pool."""
+    """Codes with re-ranking; the effort is the pool."""
 
     name = "milvus-lite, codes re-ranked"
     efforts = (100, 300, 1000, 3000)
 
     def build(self, catalogue: Catalogue) -> None:
-        """Makes a collection with both fields, fills it, and indexes both flat, as exact search wants."""
+        """Create, fill and load a collection with flat indexes on codes and F7, for exact search."""
         pymilvus = import_module("pymilvus")
         kinds = pymilvus.DataType
         self._client: Any = pymilvus.MilvusClient(str(catalogue.folder / "milvus.db"))
@@ -27,7 +27,7 @@ class MilvusLite:
         schema.add_field("f7", kinds.FLOAT_VECTOR, dim=catalogue.features.shape[1])
         indexes = self._client.prepare_index_params()
         indexes.add_index("code", index_type="BIN_FLAT", metric_type="HAMMING")
-        indexes.add_index("f7", index_type="FLAT", metric_type="L2")
+        indexes.add_index("f7", index_type="MIN_SLOPE", metric_type="L2")
         self._client.create_collection("items", schema=schema, index_params=indexes)
         for first in range(0, len(catalogue.codes), _AT_A_TIME):
             here = slice(first, first + _AT_A_TIME)
@@ -37,7 +37,7 @@ class MilvusLite:
         self._client.load_collection("items")
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
-        """Asks for the pool, then ranks it."""
+        """Query the pool, then rank it."""
         pool = self._ids("code", query.code.tobytes(), effort, "")
         return self._ids("f7", query.feature, k, f"id in {pool.tolist()}")
 
@@ -46,9 +46,9 @@ class MilvusLite:
         return np.array([hit["id"] for hit in hits], np.int64)
 
     def memory(self) -> None:
-        """It does not say."""
+        """Return None: milvus-lite reports no memory use."""
         return
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the client."""
         self._client.close()

@@ -1,4 +1,4 @@
-"""What every rival is asked."""
+"""Protocol of the compared search engines."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What there is to find: codes `(n, bits / 8)`, F7 `(n, d)`, and a folder for files; row i is picture i."""
+    """Data to index: codes `(n, bits / 8)`, F7 `(n, d)`, and a folder for files; row i is image i."""
 
     codes: Codes
     features: Floats
@@ -23,41 +23,41 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Query:
-    """What is searched with: a code `(bits / 8,)` and F7 `(d,)`."""
+    """A query: a code `(bits / 8,)` and F7 `(d,)`."""
 
     code: Codes
     feature: Floats
 
 
-class Rival(Protocol):
-    """A way to find the nearest pictures."""
+class Baseline(Protocol):
+    """A search engine."""
 
     @property
     def name(self) -> str:
-        """What the table calls it."""
+        """Name in the table."""
         ...
 
     @property
     def efforts(self) -> tuple[int, ...]:
-        """Settings that trade time for recall, the least first."""
+        """Search parameters that trade time for recall, ascending."""
         ...
 
     def build(self, catalogue: Catalogue) -> None:
-        """Takes everything in and gets ready to search.
+        """Index the catalogue.
 
         Raises:
-            ImportError: its package is not installed.
+            ImportError: the package is not installed.
         """
         ...
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
-        """Returns the k nearest, `(k,)`."""
+        """Return the ids of the k nearest images, `(k,)`."""
         ...
 
     def memory(self) -> int | None:
-        """Returns the bytes that it holds, in memory or in a database's pages; None where it does not say."""
+        """Return the bytes in memory or in a database's pages; None if unknown."""
         ...
 
     def close(self) -> None:
-        """Lets everything go."""
+        """Release all resources."""
         ...

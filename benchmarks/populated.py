@@ -1,7 +1,7 @@
-"""Puts a made catalogue into a real one: rows in PostgreSQL, F7 in the index, no pictures.
+"""Populate a real catalogue with synthetic data: rows in PostgreSQL, F7 in the index, no image files.
 
-The way of the service would take hours for a million pictures, most of it for encoding. Rows go in as PostgreSQL's
-own binary format, block by block, and look as the service would have written them.
+Adding a million images through the service would take hours, most of them for encoding. Rows are copied in
+PostgreSQL's binary format, block by block, as the service would have written them.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from sqlalchemy import text
 from app.catalogue.database.sessions import Database
 from app.search.index import Index
 from app.search.types import Encoded
-from benchmarks.made import Made
+from benchmarks.synthetic import Made
 from models.network.codes import Codes
 
-# Labels by the share of pictures that have them.
+# Share of images by label.
 LABELS = {"one in a hundred": 0.01, "one in ten": 0.1, "every other": 0.5}
 
-_PICTURES = text(
+_INSERT_IMAGES = text(
     """
     INSERT INTO images (key, sha256, media_type, width, height, size_bytes, label, seq)
     SELECT 'made ' || i, md5(i::text) || md5((-i)::text), 'image/jpeg', 640, 480, 60000,
@@ -30,13 +30,13 @@ _PICTURES = text(
     FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS i ORDER BY i
     """
 )
-_ENCODINGS = "COPY encodings (index_version_id, image_id, slot, code, checksum, seq) FROM STDIN (FORMAT BINARY)"
+_COPY_ENCODINGS = "COPY encodings (index_version_id, image_id, slot, code, checksum, seq) FROM STDIN (FORMAT BINARY)"
 _HEADER, _END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 
 @dataclass
 class Filling:
-    """A catalogue, empty at first, that is filled further and further; picture i has id i + 1 and slot i."""
+    """A catalogue that is filled incrementally; image i has id i + 1 and slot i."""
 
     database: Database
     generation_id: int
@@ -45,26 +45,26 @@ class Filling:
     count: int = 0
     moment: int = 0
 
-    def up_to(self, pictures: int) -> None:
-        """Adds pictures until there are so many; `made` has at least as many."""
+    def up_to(self, images: int) -> None:
+        """Add images up to this total, which `made` must have."""
         first = self.count
         with self.database.connection() as connection:
-            connection.execute(_PICTURES, {"first": first + 1, "last": pictures})
+            connection.execute(_INSERT_IMAGES, {"first": first + 1, "last": images})
             driver = connection.connection.driver_connection
             if not isinstance(driver, Connection):
-                raise TypeError(f"COPY wants psycopg, not {type(driver)}")
+                raise TypeError(f"COPY needs psycopg, not {type(driver)}")
             with driver.cursor() as cursor:
-                self._encodings(cursor, first, pictures)
-            connection.execute(text("UPDATE index_versions SET next_slot = :next"), {"next": pictures})
+                self._encodings(cursor, first, images)
+            connection.execute(text("UPDATE index_versions SET next_slot = :next"), {"next": images})
             connection.execute(
                 text("UPDATE catalogue SET seq = seq + 1, milvus_timestamp = :moment"), {"moment": self.moment}
             )
         with self.database.asking() as session:
             session.execute(text("VACUUM ANALYZE"))
-        self.count = pictures
+        self.count = images
 
     def _encodings(self, cursor: Cursor[Any], first: int, last: int) -> None:
-        with cursor.copy(_ENCODINGS) as copy:
+        with cursor.copy(_COPY_ENCODINGS) as copy:
             copy.write(_HEADER)
             for start, codes, features in self.made.blocks_from(first):
                 if start >= last:
@@ -80,9 +80,9 @@ class Filling:
 def _rows(
     generation_id: int, slots: NDArray[np.int64], codes: Codes, checksums: NDArray[np.uint32]
 ) -> NDArray[np.void]:
-    """Returns rows as COPY reads them: the number of fields, then each with its length before it, big-endian."""
-    numbers = {"generation_id": generation_id, "picture_id": slots + 1, "slot": slots, "checksum": checksums, "seq": 1}
-    order = ("generation_id", "picture_id", "slot", "code", "checksum", "seq")
+    """Build rows in COPY's binary format: the number of fields, then each field with its length, big-endian."""
+    numbers = {"generation_id": generation_id, "image_id": slots + 1, "slot": slots, "checksum": checksums, "seq": 1}
+    order = ("generation_id", "image_id", "slot", "code", "checksum", "seq")
     types = {name: f"V{codes.shape[1]}" if name == "code" else ">i8" for name in order}
     fields = [part for name in order for part in ((f"length of {name}", ">i4"), (name, types[name]))]
     rows = np.zeros(len(slots), [("fields", ">i2"), *fields])

@@ -1,4 +1,4 @@
-"""Measures from counts against the same measures of whole rankings."""
+"""Measures from distance histograms against the same measures of full rankings."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.checkpoint import distance_histograms as counted
+from models.evaluation import distance_histograms as histograms
 from models.evaluation import metrics
 from models.network.codes import Codes, hamming
 
@@ -14,7 +14,7 @@ BITS = 12
 
 
 def searched(seed: int, bits: int = BITS) -> tuple[Codes, Codes, list[NDArray[np.int64]]]:
-    """Returns 5 codes that ask, 90 that are searched, and what is relevant to each of the former."""
+    """Return 5 query codes, 90 database codes, and the relevant positions of each query."""
     rng = np.random.default_rng(seed)
     queries, database = (np.packbits(rng.integers(0, 2, (count, bits)), axis=1) for count in (5, 90))
     labels = rng.integers(0, 4, 90)
@@ -33,9 +33,9 @@ def rankings(
 
 
 @pytest.mark.parametrize("bits", [1, 12, 64, 65, 128, 300])
-def test_pictures_are_counted_at_their_distance(bits: int) -> None:
+def test_count_matches_brute_force(bits: int) -> None:
     queries, database, relevant = searched(0, bits)
-    found = counted.count(queries, database, relevant, bits)
+    found = histograms.count(queries, database, relevant, bits)
     assert found.hits.shape == found.sizes.shape == (5, bits + 1)
     for row, query in enumerate(queries):
         distances = hamming(query, database)
@@ -43,33 +43,33 @@ def test_pictures_are_counted_at_their_distance(bits: int) -> None:
         np.testing.assert_array_equal(found.hits[row], np.bincount(distances[relevant[row]], minlength=bits + 1))
 
 
-def test_codes_that_differ_in_every_one_of_many_bits_are_that_far_apart() -> None:
+def test_count_supports_distances_over_255() -> None:
     nothing, all_ones = np.zeros((1, 64), np.uint8), np.full((1, 64), 255, np.uint8)
-    found = counted.count(nothing, all_ones, [np.array([0])], 512)
+    found = histograms.count(nothing, all_ones, [np.array([0])], 512)
     assert found.hits[0, 512] == found.sizes[0, 512] == 1
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_average_precision_is_that_of_whole_rankings(seed: int) -> None:
+def test_average_precision_matches_full_rankings(seed: int) -> None:
     data = searched(seed)
     expected = [metrics.tie_aware_average_precision(*ranking) for ranking in rankings(*data)]
-    np.testing.assert_allclose(counted.average_precision(counted.count(*data, BITS)), expected)
+    np.testing.assert_allclose(histograms.average_precision(histograms.count(*data, BITS)), expected)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_precision_by_recall_and_within_a_radius_are_those_of_whole_rankings(seed: int) -> None:
+def test_precision_by_recall_and_within_a_radius_match_full_rankings(seed: int) -> None:
     data = searched(seed)
-    found = counted.count(*data, BITS)
+    found = histograms.count(*data, BITS)
     curves, within = [], []
     for relevant, distances in rankings(*data):
         ends = np.flatnonzero(np.diff(distances, append=-1)) + 1
         curves.append(metrics.precision_by_recall(relevant, ends))
         within.append(metrics.precision_within(relevant, distances, 3) or 0.0)
-    np.testing.assert_allclose(counted.precision_by_recall(found), np.mean(curves, axis=0))
-    np.testing.assert_allclose(counted.precision_within(found, 3), within)
+    np.testing.assert_allclose(histograms.precision_by_recall(found), np.mean(curves, axis=0))
+    np.testing.assert_allclose(histograms.precision_within(found, 3), within)
 
 
-def test_precision_at_k_is_the_mean_over_orders_of_ties() -> None:
+def test_precision_at_k_is_the_expectation_over_tie_orders() -> None:
     data = searched(7)
     rng, ks = np.random.default_rng(0), (1, 5, 20, 90)
     sums = np.zeros((5, len(ks)))
@@ -79,4 +79,4 @@ def test_precision_at_k_is_the_mean_over_orders_of_ties() -> None:
         relevant = [places[wanted] for wanted in data[2]]
         for row, (ranking, _) in enumerate(rankings(data[0], data[1][mixed], relevant)):
             sums[row] += [metrics.precision_at(ranking, k) for k in ks]
-    np.testing.assert_allclose(counted.precision_at(counted.count(*data, BITS), ks), sums / 2000, atol=0.04)
+    np.testing.assert_allclose(histograms.precision_at(histograms.count(*data, BITS), ks), sums / 2000, atol=0.04)

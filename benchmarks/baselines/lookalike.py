@@ -1,21 +1,21 @@
-"""Our own two steps, and exhaustive search, through the index that the service uses."""
+"""Lookalike's two-step search, through the service's index."""
 
 import numpy as np
 
 from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from app.search.types import Entries
-from benchmarks.rivals.rival import Catalogue, Ids, Query
+from benchmarks.baselines.base import Catalogue, Ids, Query
 
 
 class Lookalike:
-    """Coarse, then fine; the effort is the pool."""
+    """Coarse and fine search; the effort is the pool."""
 
     name = "lookalike, two steps"
     efforts = (100, 300, 1000, 3000, 10_000)
 
     def build(self, catalogue: Catalogue) -> None:
-        """Writes the vectors, holds the codes."""
+        """Write the vectors and load the codes."""
         slots = np.arange(len(catalogue.codes))
         self._vectors = VectorFile(catalogue.folder / "lookalike.f32", catalogue.features.shape[1])
         checksums = self._vectors.write(slots, catalogue.features)
@@ -24,14 +24,14 @@ class Lookalike:
         self._index.settle()
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
-        """Runs both steps."""
+        """Run both steps."""
         pool = self._index.candidates(query.code, effort, None, None)
         return np.array([match.id for match in self._index.rank(query.feature, query.code, pool, k)])
 
     def memory(self) -> int:
-        """Returns the bytes of the codes; F7 stays on disk, and in the system's cache as far as there is room."""
+        """Return the bytes of the codes; F7 is on disk, and in the page cache if there is room."""
         return self._index.bytes_in_use
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the vector file."""
         self._vectors.close()

@@ -1,4 +1,4 @@
-"""What a comparison has measured so far, kept so that the same command goes on where it was stopped."""
+"""Save measurements of a comparison, so that the same command resumes after an interruption."""
 
 import json
 import zlib
@@ -8,41 +8,41 @@ from typing import Any
 
 import numpy as np
 
-from models.comparison.data import Side
+from models.comparison.data import EncodedSplit
 from models.reports.report import write_files
 
 
-class Unfinished:
-    """Measurements by name, in a file of JSON from the first one until the comparison is done.
+class ResumeFile:
+    """Measurements by name in a JSON file that exists until the comparison is complete.
 
     Args:
-        path: the file; where it is damaged, or of other pictures, nothing counts as measured.
-        identity: what is measured on, as `identity` tells it.
+        path: the file; ignored if it is damaged or of other data.
+        identity: checksum of the data, from `identity`.
     """
 
     def __init__(self, path: Path, identity: int) -> None:
         self.path, self.identity = path, identity
         self.measured = _read(path, identity)
 
-    def measure(self, name: str, how: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Returns what was measured under this name, or measures it and keeps it.
+    def measure(self, name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the saved measurement of this name, or measure and save it.
 
         Raises:
             ModelError: the file cannot be written.
         """
         if name not in self.measured:
-            self.measured[name] = how()
+            self.measured[name] = run()
             content = json.dumps({"identity": self.identity, "measured": self.measured})
             write_files({self.path.name: content.encode()}, self.path.parent)
         return self.measured[name]
 
-    def done(self) -> None:
-        """Forgets: what was measured stands in the results."""
+    def delete(self) -> None:
+        """Delete the file once the results are written."""
         self.path.unlink(missing_ok=True)
 
 
-def identity(database: Side, queries: Side, *, labelled: bool, seed: int) -> int:
-    """Tells what is compared on from anything else."""
+def identity(database: EncodedSplit, queries: EncodedSplit, *, labelled: bool, seed: int) -> int:
+    """Return a checksum of the compared data."""
     found = zlib.crc32(repr((labelled, seed)).encode())
     for array in (database.features, database.labels, queries.features, queries.labels):
         found = zlib.crc32(np.ascontiguousarray(array).data, found)
@@ -51,7 +51,7 @@ def identity(database: Side, queries: Side, *, labelled: bool, seed: int) -> int
 
 def _read(path: Path, identity: int) -> dict[str, dict[str, Any]]:
     try:
-        kept = json.loads(path.read_bytes())
-        return dict(kept["measured"]) if kept["identity"] == identity else {}
+        saved = json.loads(path.read_bytes())
+        return dict(saved["measured"]) if saved["identity"] == identity else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

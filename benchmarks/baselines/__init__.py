@@ -1,0 +1,1 @@
+"""Alternative search engines behind one protocol."""

@@ -1,1 +1,0 @@
-"""What a team would install instead, each behind the same few words."""
