@@ -165,9 +165,8 @@ def _recognise(data: bytes) -> _Format:
         if re.match(kind.magic, data, re.DOTALL):
             return kind
     names = ", ".join(kind.name for kind in FORMATS)
-    raise PictureRefusedError(
-        "image_format_unsupported", f"The file is not in a supported image format. Send one of {names}."
-    )
+    reason = f"The file is not in a supported image format. Send one of {names}."
+    raise PictureRefusedError("image_format_unsupported", reason)
 
 
 def _check_pixels(size: tuple[int, int], limits: DecodeLimits) -> None:
@@ -180,10 +179,8 @@ def _check_pixels(size: tuple[int, int], limits: DecodeLimits) -> None:
 def _check_decoding_cost(image: ImageFile.ImageFile, data: bytes, limits: DecodeLimits) -> None:
     # Pillow decodes run lengths in a Python loop: a file within the limits would take most of a minute.
     if isinstance(image, BmpImageFile) and image.info["compression"] in BMP_RUN_LENGTH:
-        raise PictureRefusedError(
-            "image_format_unsupported",
-            "The BMP image is run-length compressed, which is not supported. Save it without compression, or as PNG.",
-        )
+        reason = "The BMP image is run-length compressed, which is not supported. Save it without compression."
+        raise PictureRefusedError("image_format_unsupported", reason)
     if image.info.get("progressive"):
         scans = data.count(b"\xff\xda")
         if scans * image.width * image.height > SCANS_AT_MAX_PIXELS * limits.max_pixels:

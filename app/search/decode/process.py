@@ -52,7 +52,7 @@ class DecoderFailedError(PictureRefusedError):
 
     def __init__(
         self,
-        reason: str = "The image is damaged: its decoder failed. Send an intact file.",
+        reason: str = "The image is damaged: its decoder failed. Send another file.",
         code: str = "image_damaged",
     ) -> None:
         super().__init__(code, reason)
