@@ -227,7 +227,7 @@ def test_an_id_that_cannot_be(untouched: TestClient, identifier: str, rest: str)
 def test_an_id_that_nobody_has(untouched: TestClient, identifier: int) -> None:
     path = f"/images/{identifier}"
     for rest in ("", "/original", "/thumbnail", "/similar"):
-        expect_problem(untouched.get(path + rest), 404, reason=f"no picture {identifier}")
+        expect_problem(untouched.get(path + rest), 404, reason=f"{identifier} in the catalogue")
     expect_problem(untouched.patch(path, json={"label": "x"}), 404, reason="no picture")
     expect_problem(untouched.delete(path), 404, reason="no picture")
 
