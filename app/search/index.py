@@ -259,7 +259,7 @@ class LocalIndex:
         return self._codes.codes(ids)
 
     def _order(self, feature: Feature, candidates: Candidates, k: int) -> tuple[Rows, Distances]:
-        """Return the positions and distances of the k nearest candidates; slots beyond the end of the file come last."""
+        """Positions and distances of the k nearest candidates; slots beyond the end of the file come last."""
         vectors = self.vectors.rows(candidates.slots)
         in_file = np.flatnonzero(candidates.slots < len(vectors))
         values = np.full(len(candidates), np.inf, np.float32)

@@ -118,13 +118,13 @@ class Searcher(Generic[Row]):
         """
         self._require_calibration(options)
         with self._observers.work("search") as work:
-            return self._by_picture(data, options, work)
+            return self._by_image(data, options, work)
 
     def warm_up(self) -> None:
         """Run one search, so that the first request does not wait for lazy initialisation."""
         grey = BytesIO()
         Image.new("RGB", (self._encoder.size, self._encoder.size), "grey").save(grey, "JPEG")
-        self._by_picture(grey.getvalue(), SearchOptions(), Work("warm-up", Observers()))
+        self._by_image(grey.getvalue(), SearchOptions(), Work("warm-up", Observers()))
 
     def by_id(self, image_id: int, options: SearchOptions) -> Answer[Row]:
         """Search with an image of the catalogue.
@@ -142,7 +142,7 @@ class Searcher(Generic[Row]):
                 raise NotFoundError("image", image_id)
             return self._answer(index, among, *found, options, work)
 
-    def _by_picture(self, data: bytes, options: SearchOptions, work: Work) -> Answer[Row]:
+    def _by_image(self, data: bytes, options: SearchOptions, work: Work) -> Answer[Row]:
         with work.stage("decode"):
             prepared = self._prepare(data, crop=options.crop)
         encoding = self._encoder.encode_one(prepared.image)
