@@ -152,8 +152,8 @@ def service(settings: Settings, database: Database) -> Iterator[Service]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has vectors that no picture has any more give back their disk at once."""
-    monkeypatch.setattr("app.search.index._STILL_READ_S", 0.0)
-    monkeypatch.setattr("app.search.index._FREED_AT_ONCE", 1)
+    monkeypatch.setattr("app.search.index._FREE_DELAY_S", 0.0)
+    monkeypatch.setattr("app.search.index._MIN_FREED", 1)
 
 
 def open_with_fake(settings: Settings) -> AbstractContextManager[Service]:

@@ -39,7 +39,7 @@ def duplicates(index: Index, image_id: int, distance: float, pool: int) -> list[
 
 
 def groups(index: Index, ids: Iterable[int], distance: float, pool: int) -> Iterator[tuple[int, list[Match]]]:
-    """Yield `(image id, duplicates)` for the given images whose duplicates all have larger ids.
+    """Yield `(image id, duplicates)` for those images that have duplicates, all with larger ids.
 
     A group of images that are all duplicates of each other is yielded once, under its smallest id, so a catalogue can
     be scanned page by page.

@@ -97,7 +97,7 @@ def test_job_waits_for_the_machine_and_rejects_nothing(client: TestClient, sandb
 
 
 def test_stop_does_not_wait_for_pictures_that_take_minutes(settings: Settings) -> None:
-    program = (sys.executable, "-m", "tests.search.planted")
+    program = (sys.executable, "-m", "tests.search.faulty_worker")
     job = Job(FAKE_NETWORK.preprocess, limits_of(settings))
     with closing(Sandbox(job, 1, 600.0, program)) as sandbox:
         with served(settings, sandbox) as client:

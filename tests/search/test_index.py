@@ -148,7 +148,7 @@ def test_pictures_come_and_go(filled: Filled) -> None:
 def test_what_is_given_up_gives_its_disk_back_once_nobody_reads_it(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.search.index._FREED_AT_ONCE", COUNT // 2)
+    monkeypatch.setattr("app.search.index._MIN_FREED", COUNT // 2)
     index = LocalIndex(BITS, filled.index.vectors)
     index.add(filled.entries)
     # Those at the first slots lie side by side.
@@ -168,7 +168,7 @@ def test_what_is_given_up_gives_its_disk_back_once_nobody_reads_it(
 
 
 def test_what_a_search_may_still_read_stays(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.index._FREED_AT_ONCE", 1)
+    monkeypatch.setattr("app.search.index._MIN_FREED", 1)
     index = LocalIndex(BITS, filled.index.vectors)
     before = index.bytes_kept
     index.discard(filled.entries.slots)
@@ -176,7 +176,7 @@ def test_what_a_search_may_still_read_stays(filled: Filled, monkeypatch: pytest.
 
 
 def test_what_is_left_in_the_end_gives_its_disk_back_then(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.index._STILL_READ_S", 0.0)
+    monkeypatch.setattr("app.search.index._FREE_DELAY_S", 0.0)
     vectors = VectorFile(filled.path, DIM)
     index, before = LocalIndex(BITS, vectors), vectors.bytes_on_disk
     index.discard(filled.entries.slots)

@@ -26,7 +26,7 @@ from tests.pictures import corners, encoded
 SIDE, SECONDS = 32, 2.0
 PREPROCESS = Preprocess(SIDE, "stretch", (0, 0, 0), (1, 1, 1))
 JOB = Job(PREPROCESS, DecodeLimits(max_bytes=1_000_000, max_pixels=4_000_000))
-PLANTED = (sys.executable, "-m", "tests.search.planted")
+PLANTED = (sys.executable, "-m", "tests.search.faulty_worker")
 PICTURE = encoded(corners(300, 200), "JPEG", 6)
 
 
