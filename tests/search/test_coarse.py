@@ -123,8 +123,8 @@ def test_nearest_equals_brute_force_for_small_tables(
     among: NDArray[np.int64] | None,
 ) -> None:
     versions, table, reference = Versions(bits, np.random.default_rng(0), 3), CodeTable(bits), Reference()
-    for what, ids in operations:
-        if what == "remove":
+    for operation, ids in operations:
+        if operation == "remove":
             table.remove(ids)
             reference.remove(ids)
         else:
@@ -249,11 +249,11 @@ def test_searches_during_changes_return_consistent_rows() -> None:
     table.add(versions.entries(permanent))
     changed, wrong, among = threading.Event(), list[str](), Subset(permanent)
 
-    def check(found: Candidates, what: str) -> None:
+    def check(found: Candidates, step: str) -> None:
         if not np.array_equal(found.checksums, checksum_of(found.slots)):
-            wrong.append(f"{what}: a row mixes two versions")
+            wrong.append(f"{step}: a row mixes two versions")
         if not np.isin(permanent, found.ids).all() or len(np.unique(found.ids)) != len(found.ids):
-            wrong.append(f"{what}: an image is missing or duplicated")
+            wrong.append(f"{step}: an image is missing or duplicated")
 
     def search(code: Codes) -> None:
         try:

@@ -63,20 +63,20 @@ def test_this_kernel_supports_seccomp() -> None:
     assert offered().seccomp
 
 
-@pytest.mark.parametrize("what", [what for what in attacks(Path()) if what not in FATAL])
-def test_exploited_decoder_cannot_access_files_or_memory(sandbox: Sandbox, secret: Path, what: str) -> None:
+@pytest.mark.parametrize("name", [name for name in attacks(Path()) if name not in FATAL])
+def test_exploited_decoder_cannot_access_files_or_memory(sandbox: Sandbox, secret: Path, name: str) -> None:
     before = secret.stat()
-    assert attempt(sandbox, what, secret).reason == "EPERM, EPERM"
+    assert attempt(sandbox, name, secret).reason == "EPERM, EPERM"
     assert secret.stat() == before
     assert list(secret.parent.iterdir()) == [secret]
     assert sandbox(IMAGES["JPEG"]).media_type == "image/jpeg"
 
 
-@pytest.mark.parametrize("what", FATAL)
+@pytest.mark.parametrize("name", FATAL)
 def test_decoder_that_accesses_the_network_or_other_processes_is_killed(
-    sandbox: Sandbox, secret: Path, caplog: pytest.LogCaptureFixture, what: str
+    sandbox: Sandbox, secret: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    assert attempt(sandbox, what, secret).code == "image_damaged"
+    assert attempt(sandbox, name, secret).code == "image_damaged"
     assert "forbidden system call" in caplog.text
     assert sandbox(IMAGES["JPEG"]).media_type == "image/jpeg"
 

@@ -45,26 +45,26 @@ def difference(one: Image.Image, other: Image.Image) -> float:
     return max(ImageStat.Stat(ImageChops.difference(one, other)).mean)
 
 
-def colour(picture: DecodedImage, x: int = 0, y: int = 0) -> tuple[int, ...]:
-    value = picture.image.getpixel((x, y))
+def colour(decoded: DecodedImage, x: int = 0, y: int = 0) -> tuple[int, ...]:
+    value = decoded.image.getpixel((x, y))
     assert isinstance(value, tuple)
     return value
 
 
 @pytest.mark.parametrize("kind", MEDIA_TYPES)
 def test_every_format_decodes_to_the_same_image(kind: str) -> None:
-    picture = decode(FILES[kind], LIMITS)
-    assert (picture.width, picture.height) == picture.image.size == (64, 48)
-    assert (picture.image.mode, picture.media_type) == ("RGB", MEDIA_TYPES[kind])
-    assert difference(picture.image, gradient()) < 12  # GIF has few colours, AVIF and HEIC lose most
-    assert not picture.image.info
+    decoded = decode(FILES[kind], LIMITS)
+    assert (decoded.width, decoded.height) == decoded.image.size == (64, 48)
+    assert (decoded.image.mode, decoded.media_type) == ("RGB", MEDIA_TYPES[kind])
+    assert difference(decoded.image, gradient()) < 12  # GIF has few colours, AVIF and HEIC lose most
+    assert not decoded.image.info
 
 
 def test_mpo_decodes_as_jpeg() -> None:
     pair = encoded(gradient(), "MPO", save_all=True, append_images=[corners()])
-    picture = decode(pair, LIMITS)
-    assert picture.media_type == "image/jpeg"
-    assert difference(picture.image, gradient()) < 3
+    decoded = decode(pair, LIMITS)
+    assert decoded.media_type == "image/jpeg"
+    assert difference(decoded.image, gradient()) < 3
 
 
 def test_avif_with_brand_mif1_is_recognised() -> None:
@@ -75,24 +75,24 @@ def test_avif_with_brand_mif1_is_recognised() -> None:
 @pytest.mark.parametrize("kind", FORMATS_WITH_ORIENTATION)
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_made_upright(kind: str, orientation: int) -> None:
-    picture = decode(encoded(corners(), kind, orientation), LIMITS)
-    assert (picture.width, picture.height) == picture.image.size == (64, 48)
-    assert difference(picture.image, corners()) < 6
+    decoded = decode(encoded(corners(), kind, orientation), LIMITS)
+    assert (decoded.width, decoded.height) == decoded.image.size == (64, 48)
+    assert difference(decoded.image, corners()) < 6
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_heic_is_made_upright(orientation: int) -> None:
-    picture = decode(encoded(corners(), "HEIF", orientation), LIMITS)
-    assert picture.image.size == (64, 48)
-    assert difference(picture.image, corners()) < 6
+    decoded = decode(encoded(corners(), "HEIF", orientation), LIMITS)
+    assert decoded.image.size == (64, 48)
+    assert difference(decoded.image, corners()) < 6
 
 
 def test_reduced_jpeg_is_upright_and_reports_its_full_size() -> None:
-    picture = decode(encoded(corners(640, 480), "JPEG", 6), LIMITS, side=30)
-    assert (picture.width, picture.height) == (640, 480)
-    assert picture.image.size == (80, 60)
+    decoded = decode(encoded(corners(640, 480), "JPEG", 6), LIMITS, side=30)
+    assert (decoded.width, decoded.height) == (640, 480)
+    assert decoded.image.size == (80, 60)
     for at, expected in enumerate(CORNERS):
-        found = colour(picture, 20 + 40 * (at % 2), 15 + 30 * (at // 2))
+        found = colour(decoded, 20 + 40 * (at % 2), 15 + 30 * (at // 2))
         assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 6
 
 
@@ -107,9 +107,9 @@ def test_jpeg_is_reduced_to_at_least_one_and_a_quarter_times_the_side(side: int,
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_crop_is_relative_to_the_upright_image(kind: str, orientation: int) -> None:
     whole, crop = gradient(640, 480), Crop(100, 60, 300, 200)
-    picture = decode(encoded(whole, kind, orientation), LIMITS, crop=crop)
-    assert (picture.width, picture.height) == (640, 480)
-    assert difference(picture.image, whole.crop((100, 60, 400, 260))) < 2
+    decoded = decode(encoded(whole, kind, orientation), LIMITS, crop=crop)
+    assert (decoded.width, decoded.height) == (640, 480)
+    assert difference(decoded.image, whole.crop((100, 60, 400, 260))) < 2
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -146,8 +146,8 @@ def test_only_jpegs_are_reduced(kind: str) -> None:
 @pytest.mark.parametrize("kind", MEDIA_TYPES)
 def test_decoding_is_deterministic_across_threads(kind: str) -> None:
     with ThreadPoolExecutor(4) as threads:
-        pictures = list(threads.map(lambda _: decode(FILES[kind], LIMITS, 20), range(8)))
-    assert len({picture.image.tobytes() for picture in pictures}) == 1
+        images = list(threads.map(lambda _: decode(FILES[kind], LIMITS, 20), range(8)))
+    assert len({decoded.image.tobytes() for decoded in images}) == 1
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_transparent_png_colour_becomes_white(kind: int, row: bytes, transparent
 @pytest.mark.parametrize("alphas", [b"\x80\xff", b"\x00"])
 def test_transparent_palette_is_composited_on_white(alphas: bytes) -> None:
     palette = chunk(b"PLTE", bytes((200, 0, 0, 0, 0, 200)))
-    picture = decode(png(2, 1, 8, 3, b"\x00\x00\x01", palette, chunk(b"tRNS", alphas)), LIMITS)
+    decoded = decode(png(2, 1, 8, 3, b"\x00\x00\x01", palette, chunk(b"tRNS", alphas)), LIMITS)
     share = alphas[0] / 255
-    assert colour(picture) == (round(255 - 55 * share), round(255 - 255 * share), round(255 - 255 * share))
-    assert colour(picture, 1) == (0, 0, 200)
+    assert colour(decoded) == (round(255 - 55 * share), round(255 - 255 * share), round(255 - 255 * share))
+    assert colour(decoded, 1) == (0, 0, 200)
 
 
 def test_16_bit_grey_png_with_a_transparent_value_decodes() -> None:
@@ -210,17 +210,17 @@ def test_transparent_gif_is_composited_on_white() -> None:
     layer = Image.new("P", (4, 4), 1)
     layer.putpalette([0, 0, 0, 0, 200, 0])
     layer.putpixel((0, 0), 0)
-    picture = decode(encoded(layer, "GIF", transparency=0), LIMITS)
-    assert (colour(picture), colour(picture, 3, 3)) == ((255, 255, 255), (0, 200, 0))
+    decoded = decode(encoded(layer, "GIF", transparency=0), LIMITS)
+    assert (colour(decoded), colour(decoded, 3, 3)) == ((255, 255, 255), (0, 200, 0))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
 def test_animation_decodes_to_its_first_frame(kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), value) for value in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-    picture = decode(data, LIMITS)
-    assert picture.media_type == MEDIA_TYPES[kind]
-    assert difference(picture.image, frames[0]) < 3
+    decoded = decode(data, LIMITS)
+    assert decoded.media_type == MEDIA_TYPES[kind]
+    assert difference(decoded.image, frames[0]) < 3
 
 
 def test_empty_file_is_refused() -> None:
@@ -316,8 +316,8 @@ def test_compressed_png_text_and_profiles_are_not_decompressed() -> None:
 
 
 def test_png_data_beyond_the_pixels_is_ignored() -> None:
-    picture = decode(png(1, 1, 8, 0, b"\x00\x07" + bytes(4_000_000)), LIMITS)
-    assert picture.image.size == (1, 1)
+    decoded = decode(png(1, 1, 8, 0, b"\x00\x07" + bytes(4_000_000)), LIMITS)
+    assert decoded.image.size == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -362,10 +362,10 @@ def test_mutated_bytes_give_an_image_or_a_refusal(
 
 
 def test_thumbnail_is_small_deterministic_and_without_metadata() -> None:
-    picture = gradient(640, 480)
-    picture.info.update(exif=b"Exif\0\0secret", icc_profile=b"secret", comment=b"secret")
-    data = thumbnail(picture)
-    assert data == thumbnail(picture)
+    image = gradient(640, 480)
+    image.info.update(exif=b"Exif\0\0secret", icc_profile=b"secret", comment=b"secret")
+    data = thumbnail(image)
+    assert data == thumbnail(image)
     assert b"secret" not in data
     small = Image.open(BytesIO(data))
     assert (small.format, small.size) == ("JPEG", (320, 240))

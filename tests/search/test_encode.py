@@ -44,7 +44,7 @@ def network() -> LatentHashNet:
 
 @pytest.fixture(scope="module")
 def images(network: LatentHashNet) -> NDArray[np.uint8]:
-    return np.stack([network.preprocess(picture.image) for picture in islice(demo_pictures(), 19)])
+    return np.stack([network.preprocess(drawing.image) for drawing in islice(demo_pictures(), 19)])
 
 
 @pytest.fixture(scope="module")
@@ -108,20 +108,20 @@ def encoding(runtime: BlockingRuntime) -> Iterator[tuple[BatchingEncoder, Thread
             encoder.close()
 
 
-def picture(tone: int) -> Image.Image:
+def image(tone: int) -> Image.Image:
     return Image.new("RGB", (9, 7), (tone, 0, 0))
 
 
 def tones(encoder: BatchingEncoder, wanted: Sequence[int]) -> list[int]:
     """Encode images with these tones as additions; return the tones in F7."""
-    encoded = encoder.encode_many([picture(tone) for tone in wanted])
+    encoded = encoder.encode_many([image(tone) for tone in wanted])
     assert encoded.codes[:, 0].tolist() == encoded.features[:, 0].tolist()
     return [int(tone) for tone in encoded.features[:, 0]]
 
 
 def tone(encoder: BatchingEncoder, wanted: int) -> int:
     """Encode an image with this tone as a search; return the tone in F7."""
-    encoded = encoder.encode_one(picture(wanted)).result()
+    encoded = encoder.encode_one(image(wanted)).result()
     assert encoded.codes.shape == encoded.features.shape == (1, 1)
     assert encoded.codes[0, 0] == encoded.features[0, 0]
     return int(encoded.features[0, 0])
@@ -226,9 +226,9 @@ def test_calls_after_close_raise() -> None:
     encoder.close()
     encoder.close()
     with pytest.raises(UnavailableError):
-        encoder.encode_one(picture(1))
+        encoder.encode_one(image(1))
     with pytest.raises(UnavailableError):
-        encoder.encode_many([picture(1)])
+        encoder.encode_many([image(1)])
     assert runtime.batches == []
 
 

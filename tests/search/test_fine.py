@@ -54,7 +54,7 @@ def test_float16_vectors_are_compared_in_float32(count: int) -> None:
     np.testing.assert_allclose(distances(query, halves, slots), expected, rtol=1e-5)
     itself = rng.normal(size=33).astype(np.float32)
     halves[slots[0]] = itself
-    assert distances(itself, halves, slots)[0] == 0, "the same picture is at distance 0"
+    assert distances(itself, halves, slots)[0] == 0, "the same image is at distance 0"
 
 
 def test_no_slots_give_no_distances() -> None:

@@ -117,14 +117,14 @@ def in_process(encoder: Encoder) -> InProcess:
 
 @contextmanager
 def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World]:
-    encoded = encoder.encode_many([picture.image for picture in IMAGES])
+    encoded = encoder.encode_many([drawing.image for drawing in IMAGES])
     with closing(VectorFile(folder / "vectors.f32", dim)) as vectors:
         index, slots = LocalIndex(bits, vectors), np.arange(len(IMAGES))[::-1].copy()
         index.add(
             Entries(FIRST_ID + np.arange(len(IMAGES)), encoded.codes, slots, vectors.write(slots, encoded.features))
         )
-        keys = {FIRST_ID + at: Key(picture.key) for at, picture in enumerate(IMAGES)}
-        catalogue = MemoryCatalogue(index, [picture.label for picture in IMAGES], keys)
+        keys = {FIRST_ID + at: Key(drawing.key) for at, drawing in enumerate(IMAGES)}
+        catalogue = MemoryCatalogue(index, [drawing.label for drawing in IMAGES], keys)
         yield World(Searcher(in_process(encoder), encoder, catalogue, DEFAULT_POOL), catalogue, encoder, encoded)
 
 
@@ -223,7 +223,7 @@ def test_answer_contains_pool_and_catalogue_size(fake: World) -> None:
         answer = fake.searcher.by_picture(png(0), options)
         return answer.pool_size, answer.catalogue_size
 
-    boots = sum(picture.label == "boot" for picture in IMAGES)
+    boots = sum(drawing.label == "boot" for drawing in IMAGES)
     assert sizes(SearchOptions(k=3)) == (DEFAULT_POOL, 60)
     assert sizes(SearchOptions(k=3, pool=20)) == (20, 60)
     assert sizes(SearchOptions(k=3, mode=Mode.BCS)) == (3, 60)

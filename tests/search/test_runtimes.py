@@ -44,11 +44,9 @@ def cache(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_cached_network_gives_bitwise_equal_results(checkpoint: Checkpoint, cache: Path, tmp_path: Path) -> None:
-    fresh, again = (
-        OpenVinoRuntime(convert_and_cache(*checkpoint, tmp_path)),
-        OpenVinoRuntime(load_cached(*checkpoint, cache)),
-    )
-    for one, other in zip(fresh(IMAGES), again(IMAGES), strict=True):
+    fresh = OpenVinoRuntime(convert_and_cache(*checkpoint, tmp_path))
+    cached = OpenVinoRuntime(load_cached(*checkpoint, cache))
+    for one, other in zip(fresh(IMAGES), cached(IMAGES), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -39,8 +39,8 @@ def sandbox() -> Iterator[Sandbox]:
 def test_sandbox_equals_in_process_decoding() -> None:
     here = InProcess(SIDE, lambda image: Image.fromarray(PREPROCESS(image)), JOB.limits)
     with closing(Sandbox(JOB, 2, SECONDS)) as sandbox, ThreadPoolExecutor(6) as callers:
-        pictures = [encoded(corners(90 + 10 * at, 80), "PNG") for at in range(20)]
-        for data, there in zip(pictures, callers.map(sandbox, pictures), strict=True):
+        images = [encoded(corners(90 + 10 * at, 80), "PNG") for at in range(20)]
+        for data, there in zip(images, callers.map(sandbox, images), strict=True):
             expected = here(data)
             np.testing.assert_array_equal(np.asarray(there.image), np.asarray(expected.image))
             assert (there.width, there.height, there.media_type) == (expected.width, expected.height, "image/png")
