@@ -12,7 +12,7 @@ import pytest
 from app.observability.log_format import ABOUT, REQUEST_ID, Form, Json, Plain, Text, configuration
 
 
-def record(message: str = "%d pictures", *args: object, **attributes: object) -> logging.LogRecord:
+def record(message: str = "%d images", *args: object, **attributes: object) -> logging.LogRecord:
     created = logging.LogRecord("app.here", logging.WARNING, "here.py", 1, message, args, None)
     created.__dict__.update(attributes)
     return created
@@ -26,8 +26,8 @@ def within_a_request() -> Iterator[None]:
 
 
 def test_json_line_is_an_object() -> None:
-    line = json.loads(Json().format(record("%d pictures", 3)))
-    assert (line["level"], line["logger"], line["message"]) == ("warning", "app.here", "3 pictures")
+    line = json.loads(Json().format(record("%d images", 3)))
+    assert (line["level"], line["logger"], line["message"]) == ("warning", "app.here", "3 images")
     assert REQUEST_ID not in line
 
 

@@ -61,7 +61,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     assert result.exit_code == 1, "something was refused"
     assert "3 created" in said(result)
     assert "2 rejected" in said(result)
-    assert "broken.jpg: This is not a picture" in said(result)
+    assert "broken.jpg: The file is not in a supported image format" in said(result)
     assert "gone.png: There is no such file." in said(result)
     return data
 

@@ -108,7 +108,7 @@ def test_what_replacements_and_deletions_leave_is_cleared_by_the_service_in_time
     service.ingest.add([Upload(picture(200), "key 3", {})])
     assert len(slots(service)) == PICTURES + 1, "a search may still be about to rank it"
     # A minute later.
-    index_of(service)._left.patience = 0.0
+    index_of(service)._deferred.delay = 0.0
     service.ingest.delete(found(service, "key 5").id)
     assert len(slots(service)) == PICTURES - 1
     assert len(before - slots(service)) == 2

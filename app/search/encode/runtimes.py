@@ -40,11 +40,11 @@ class Runtime(Protocol):
 
     lanes: int
 
-    def __call__(self, images: Images) -> tuple[Floats, Floats]:
+    def __call__(self, images: Images, /) -> tuple[Floats, Floats]:
         """Run one batch on all cores."""
         ...
 
-    def on_one_core(self, images: Images) -> tuple[Floats, Floats]:
+    def on_one_core(self, images: Images, /) -> tuple[Floats, Floats]:
         """Run one batch on one core, in parallel with other lanes."""
         ...
 

@@ -118,7 +118,7 @@ class CodeTable:
     def find(self, image_id: int) -> tuple[Code, Candidates] | None:
         """Return an image's code `(bits / 8,)` and the image as a candidate; None if it is missing."""
         snapshot = self._snapshot
-        rows = snapshot.positions(np.array([image_id], np.int64))
+        rows = snapshot.alive_rows(np.array([image_id], np.int64))
         if not len(rows):
             return None
         return snapshot.codes[rows[0], : self._bytes].copy(), snapshot.candidates(rows, np.zeros(1, np.int32))
