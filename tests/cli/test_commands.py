@@ -154,7 +154,7 @@ def test_a_backup_that_cannot_be_written_says_so(data: Path, tmp_path: Path) -> 
 def test_what_cannot_be_is_said_in_a_sentence(data: Path, folder: Path) -> None:
     assert "is not there" in failed(run(data, "index", str(folder / "nowhere")))
     assert "is not a file" in failed(run(data, "search", str(folder)))
-    assert "not a picture" in failed(run(data, "search", str(folder / "notes.txt")))
+    assert "not in a supported image format" in failed(run(data, "search", str(folder / "notes.txt")))
     assert "LOOKALIKE_PORT" in failed(run(data, "stats", LOOKALIKE_PORT="a thousand"))
     assert "database cannot be used" in failed(run(data, "stats", LOOKALIKE_DATABASE_URL=NOWHERE))
     network = failed(run(data, "search", str(folder / "loose.JPG"), LOOKALIKE_MODEL="unheard-of"))
