@@ -94,7 +94,7 @@ def test_network_runs_if_caching_fails(
     (tmp_path / "taken").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         runtime = open_runtime(*checkpoint, "cpu", "f32", tmp_path / "taken")
-    assert "Caching the convert_and_cache network failed" in caplog.text
+    assert "Caching the converted network failed" in caplog.text
     assert runtime(IMAGES)[1].shape == (3, 1280)
 
 
