@@ -1,4 +1,4 @@
-"""What tests share: a real PostgreSQL, a service over it with a fake network, a client, and a real server."""
+"""Shared fixtures: PostgreSQL databases, a service with a fake network, HTTP clients and real servers."""
 
 import fcntl
 import os
@@ -15,8 +15,8 @@ from urllib.request import urlopen
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Workers run beside each other, and threads that wait for each other at every layer take many times as long.
-    # Read when torch is loaded, also in the processes that tests start.
+    # Test workers run in parallel, and threads that synchronise at every layer then take many times as long.
+    # Read when torch is loaded, also in processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from fastapi.testclient import TestClient
@@ -34,13 +34,13 @@ from tests.milvus import drop_collections, running_milvus
 __all__ = ["database_url", "postgres_url"]
 
 TEMPLATE = "migrated"
-# Tests that use one of these, or lie in one of these folders, are marked as slow.
+# Tests with one of these fixtures or in one of these folders are marked slow.
 SLOW_FIXTURES = {"browser", "in_milvus", "milvus_uri", "s3", "server_url"}
 SLOW_FOLDERS = tuple(Path(__file__).parent / name for name in ("crash", "upgrade", "web"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as slow what needs a browser, Milvus or servers of its own; other tests carry the mark themselves."""
+    """Mark tests slow that need a browser, Milvus or their own servers; other slow tests are marked explicitly."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if fixtures & SLOW_FIXTURES or any(map(item.path.is_relative_to, SLOW_FOLDERS)):
@@ -49,14 +49,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of the test run share."""
+    """Folder shared by all processes of the test run."""
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
 @pytest.fixture(scope="session", autouse=True)
 def model_cache_dir(shared_folder: Path) -> Iterator[Path]:
-    """Networks as converted for this machine, which takes seconds: once for all tests and the servers they start."""
+    """Cache of converted networks, shared by all tests and their servers, because converting takes seconds."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LOOKALIKE_MODEL_CACHE_DIR", str(shared_folder / "model-cache"))
         yield shared_folder / "model-cache"
@@ -64,26 +64,26 @@ def model_cache_dir(shared_folder: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def demo_data(shared_folder: Path, model_cache_dir: Path) -> Path:
-    """A data folder with the demo catalogue, to copy from; made once for all processes of the test run."""
-    made = shared_folder / "demo" / "data"
+    """Data folder with the demo catalogue, to copy; created once for all processes of the test run."""
+    data = shared_folder / "demo" / "data"
     with (shared_folder / "demo.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
+        if not data.exists():
             with running_server(shared_folder / "demo.unfinished" / "data"):
-                """Draws the catalogue before it is ready."""
-            (shared_folder / "demo.unfinished").rename(made.parent)
-    return made
+                """Wait until the server is ready, which is after it has created the catalogue."""
+            (shared_folder / "demo.unfinished").rename(data.parent)
+    return data
 
 
 def copy_data(data_dir: Path, to: Path) -> Path:
-    """Copies a data folder with its owners, which the database needs; returns the copy."""
+    """Copy a data folder, including ownership, which the database requires; return the copy."""
     subprocess.run(["cp", "--archive", str(data_dir), str(to)], check=True)
     return to
 
 
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> str:
-    """A database with the tables in it, to copy from."""
+    """Name of a database with all migrations applied, to copy."""
     with connect(postgres_url) as connection:
         connection.execute(f"CREATE DATABASE {TEMPLATE}")
     url = make_url(postgres_url).set(database=TEMPLATE).render_as_string(hide_password=False)
@@ -94,7 +94,7 @@ def template(postgres_url: str) -> str:
 
 @pytest.fixture
 def migrated_url(postgres_url: str, template: str) -> Iterator[str]:
-    """A database of the test's own, with the tables in it."""
+    """URL of a new database with all migrations applied."""
     with connect(postgres_url) as connection:
         connection.execute(f"CREATE DATABASE one_migrated TEMPLATE {template} STRATEGY file_copy")
         yield make_url(postgres_url).set(database="one_migrated").render_as_string(hide_password=False)
@@ -109,7 +109,7 @@ def database(migrated_url: str) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Milvus for all tests: the one that LOOKALIKE_MILVUS_URI names, or milvus-lite."""
+    """URI of a Milvus for all tests: LOOKALIKE_MILVUS_URI if set, else milvus-lite."""
     if uri := os.environ.get("LOOKALIKE_MILVUS_URI"):
         yield uri
         return
@@ -119,7 +119,7 @@ def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def whole_run_in_milvus(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Where LOOKALIKE_INDEX_BACKEND asks for it, tells every service of the run where Milvus is."""
+    """If LOOKALIKE_INDEX_BACKEND is `milvus`, run every service of the test run with Milvus."""
     with pytest.MonkeyPatch.context() as environment:
         if os.environ.get("LOOKALIKE_INDEX_BACKEND") == "milvus":
             environment.setenv("LOOKALIKE_MILVUS_URI", request.getfixturevalue("milvus_uri"))
@@ -128,7 +128,7 @@ def whole_run_in_milvus(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def in_milvus(settings: Settings, milvus_uri: str) -> Iterator[Settings]:
-    """The settings of a service whose catalogue is in Milvus, whatever the run's are."""
+    """Settings of a service with its index in Milvus, regardless of the environment."""
     yield settings.model_copy(update={"index_backend": "milvus", "milvus_uri": milvus_uri})
     drop_collections(milvus_uri, str(settings.database_url))
 
@@ -136,28 +136,28 @@ def in_milvus(settings: Settings, milvus_uri: str) -> Iterator[Settings]:
 @pytest.fixture
 def settings(tmp_path: Path, migrated_url: str) -> Iterator[Settings]:
     data = tmp_path / "data"
-    made = Settings(data_dir=data, database_url=migrated_url, demo="off", auth="off", _env_file=None)
-    yield made
-    if made.index_backend == "milvus" and made.milvus_uri is not None:
-        drop_collections(made.milvus_uri, migrated_url)
+    created = Settings(data_dir=data, database_url=migrated_url, demo="off", auth="off", _env_file=None)
+    yield created
+    if created.index_backend == "milvus" and created.milvus_uri is not None:
+        drop_collections(created.milvus_uri, migrated_url)
 
 
 @pytest.fixture
 def service(settings: Settings, database: Database) -> Iterator[Service]:
-    """The real service over the real database, with a network that costs nothing."""
+    """The service with a real database and a fake network."""
     with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as opened:
         yield opened
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has vectors that no picture has any more give back their disk at once."""
-    monkeypatch.setattr("app.search.index._STILL_READ_S", 0.0)
-    monkeypatch.setattr("app.search.index._FREED_AT_ONCE", 1)
+    """Free the disk space of deleted vectors at once."""
+    monkeypatch.setattr("app.search.index._FREE_DELAY_S", 0.0)
+    monkeypatch.setattr("app.search.index._MIN_FREED", 1)
 
 
 def open_with_fake(settings: Settings) -> AbstractContextManager[Service]:
-    """Opens a service as `open_service` does, with the fake network."""
+    """Open a service as `open_service` does, but with the fake network."""
 
     @contextmanager
     def opened() -> Iterator[Service]:
@@ -176,14 +176,14 @@ def opened_database(settings: Settings) -> Database:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
-    """An HTTP client of the application with the fake network; exceptions become answers, as in production."""
+    """HTTP client of the application with the fake network; exceptions become responses, as in production."""
     with TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False) as opened:
         yield opened
 
 
 @contextmanager
 def running_server(data_dir: Path, *options: str, **variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Runs `lookalike serve` as a person does; yields its address and process, and ends it with SIGTERM."""
+    """Run `lookalike serve`; yield its URL and process, and end it with SIGTERM."""
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     port = free_port()
     environment = os.environ | {"LOOKALIKE_PORT": str(port), "LOOKALIKE_DATA_DIR": str(data_dir)} | variables
@@ -208,7 +208,7 @@ def free_port() -> int:
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        assert process.poll() is None, f"the server ended with {process.returncode}"
+        assert process.poll() is None, f"the server exited with {process.returncode}"
         try:
             with urlopen(f"{url}/readyz", timeout=5):
                 return
@@ -219,6 +219,6 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float 
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory, demo_data: Path) -> Iterator[str]:
-    """A real server with the shipped network and the demo catalogue."""
+    """URL of a real server with a shipped network and the demo catalogue."""
     with running_server(copy_data(demo_data, tmp_path_factory.mktemp("server") / "data")) as (url, _):
         yield url

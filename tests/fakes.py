@@ -1,4 +1,4 @@
-"""A network that costs nothing: pictures that look alike get codes and features that are alike."""
+"""Fake network that needs no inference: similar images get similar codes and features."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -32,7 +32,7 @@ FAKE_CHECKPOINT = Path("fake.json")
 
 
 class FakeEncoder:
-    """F7 is the picture at 4×4 pixels; the code is the sign of random projections of it."""
+    """Encoder whose F7 is the image at 4×4 pixels, and whose code is the sign of random projections of it."""
 
     size, waiting = SIDE, 0
 

@@ -1,6 +1,4 @@
-"""Files that are made to do harm: lies about sizes, bombs, ends too soon, two formats at once. Knows nothing of the
-service.
-"""
+"""Malicious image files: wrong sizes, decompression bombs, truncated files, polyglots."""
 
 import struct
 import zlib
@@ -17,23 +15,23 @@ LARGEST = 2**31 - 1
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
-    """A part of a PNG, with its checksum."""
+    """A PNG chunk with its checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
-    """A PNG whose size, depth, colours and rows are as declared, whether they fit or not."""
+    """A PNG with a header and rows that need not match."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return PNG_MAGIC + header + b"".join(extra) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def with_exif(jpeg: bytes, exif: bytes) -> bytes:
-    """A JPEG with this before everything else that it says of itself."""
+    """A JPEG with this EXIF as its first segment."""
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
 
 
 def gif(screen: tuple[int, int], frame: tuple[int, int, int, int], head: bytes = b"") -> bytes:
-    """A GIF of one pixel on a screen and in a frame of any size."""
+    """A GIF with one pixel of data, and a screen and a frame of any size."""
     lzw = b"\x02\x02\x44\x01\x00"  # one pixel of colour 0
     palette = bytes((9, 99, 199, 255, 255, 255))
     descriptor = b"," + struct.pack("<4HB", *frame, 0)
@@ -41,24 +39,24 @@ def gif(screen: tuple[int, int], frame: tuple[int, int, int, int], head: bytes =
 
 
 def patched(data: bytes, at: int, value: bytes) -> bytes:
-    """A file with some bytes replaced."""
+    """Data with some bytes replaced."""
     return data[:at] + value + data[at + len(value) :]
 
 
 def hostile_pictures(steps: int = 100) -> Iterator[tuple[str, bytes]]:
-    """Yields names and files; each format is cut off at so many places."""
+    """Yield names and files; each format is truncated at `steps` places."""
     yield from bombs()
     yield from lies()
     yield from polyglots()
     yield from strange_parts()
     for kind, data in every_format(gradient(200, 150)).items():
-        yield from ((f"{kind} cut at {step}/{steps}", data[: len(data) * step // steps]) for step in range(steps))
+        yield from ((f"{kind} truncated at {step}/{steps}", data[: len(data) * step // steps]) for step in range(steps))
 
 
 def bombs() -> Iterator[tuple[str, bytes]]:
-    """Little to send and much to hold."""
+    """Decompression bombs: small files that need much memory or time."""
     yield "png declared 20,000 × 20,000", png(20_000, 20_000, 1, 0, bytes(2501) * 20_000)
-    yield "png declared as large as can be", png(LARGEST, LARGEST, 16, 6, b"")
+    yield "png of the largest size that can be declared", png(LARGEST, LARGEST, 16, 6, b"")
     yield "png with 100 MB after its pixels", png(1, 1, 8, 0, b"\x00\x07" + bytes(100_000_000))
     text = b"a\0\0" + zlib.compress(bytes(100_000_000))
     yield (
@@ -80,33 +78,33 @@ def bombs() -> Iterator[tuple[str, bytes]]:
 
 
 def lies() -> Iterator[tuple[str, bytes]]:
-    """Sizes that are not what is there."""
+    """Files whose declared size does not match their data."""
     for width, height in ((0, 0), (0, 1), (1, 0), (1, 65_535), (65_535, 1), (7_000, 7_000), (LARGEST, 1)):
-        yield f"png of one pixel that says {width} × {height}", png(width, height, 8, 0, b"\x00\x07")
+        yield f"png of one pixel declared {width} × {height}", png(width, height, 8, 0, b"\x00\x07")
         sides = min(width, 65_535), min(height, 65_535)
-        yield f"gif of one pixel that says {width} × {height}", gif(sides, (0, 0, *sides))
+        yield f"gif of one pixel declared {width} × {height}", gif(sides, (0, 0, *sides))
         bmp = encoded(gradient(), "BMP")
-        yield f"bmp that says {width} × {height}", patched(bmp, 18, struct.pack("<ii", width, height))
-        yield f"bmp that says {width} × −{height}", patched(bmp, 18, struct.pack("<ii", width, -height))
+        yield f"bmp declared {width} × {height}", patched(bmp, 18, struct.pack("<ii", width, height))
+        yield f"bmp declared {width} × −{height}", patched(bmp, 18, struct.pack("<ii", width, -height))
         jpeg = encoded(gradient())
         at = jpeg.index(b"\xff\xc0") + 5
-        yield f"jpeg that says {width} × {height}", patched(jpeg, at, struct.pack(">HH", sides[1], sides[0]))
+        yield f"jpeg declared {width} × {height}", patched(jpeg, at, struct.pack(">HH", sides[1], sides[0]))
         for kind in ("AVIF", "HEIF"):
             data = encoded(gradient(), kind)
             at = data.index(b"ispe") + 8
-            yield f"{kind} that says {width} × {height}", patched(data, at, struct.pack(">II", width, height))
+            yield f"{kind} declared {width} × {height}", patched(data, at, struct.pack(">II", width, height))
         webp = encoded(gradient(), "WEBP")
         at = webp.index(b"VP8 ") + 14
         yield (
-            f"webp that says {width} × {height}",
+            f"webp declared {width} × {height}",
             patched(webp, at, struct.pack("<HH", *(min(n, 16_383) for n in sides))),
         )
-    yield "a picture one pixel high", encoded(gradient(65_535, 1), "PNG")
-    yield "a picture one pixel wide", encoded(gradient(1, 65_535), "PNG")
+    yield "an image one pixel high", encoded(gradient(65_535, 1), "PNG")
+    yield "an image one pixel wide", encoded(gradient(1, 65_535), "PNG")
 
 
 def polyglots() -> Iterator[tuple[str, bytes]]:
-    """Files that are something else as well."""
+    """Files that are also valid in another format, and other file types."""
     script = b"<script>alert(1)</script><?php phpinfo(); ?>"
     archive = BytesIO()
     with ZipFile(archive, "w") as folder:
@@ -131,7 +129,7 @@ def polyglots() -> Iterator[tuple[str, bytes]]:
 
 
 def strange_parts() -> Iterator[tuple[str, bytes]]:
-    """Heads that no decoder has to understand, and some that it should not try to."""
+    """Malformed and unusual headers."""
     jpeg = encoded(gradient())
     for number, exif in enumerate(
         (
@@ -142,12 +140,12 @@ def strange_parts() -> Iterator[tuple[str, bytes]]:
         )
     ):
         yield f"jpeg with bad exif {number}", with_exif(jpeg, exif)
-    yield "jpeg with a profile of noise", encoded(gradient(), icc_profile=bytes(range(256)) * 400)
+    yield "jpeg with an invalid profile", encoded(gradient(), icc_profile=bytes(range(256)) * 400)
     yield "jpeg of 60,000 segments", b"\xff\xd8" + b"\xff\xe0\0\2" * 60_000
     yield "jpeg of padding", b"\xff\xd8" + b"\xff" * 60_000
-    yield "png of 60,000 parts", png(1, 1, 8, 0, b"\x00\x07", b"\0\0\0\0aaaa\0\0\0\0" * 60_000)
+    yield "png of 60,000 chunks", png(1, 1, 8, 0, b"\x00\x07", b"\0\0\0\0aaaa\0\0\0\0" * 60_000)
     yield "gif of 60,000 extensions", gif((1, 1), (0, 0, 1, 1), head=b"!\xfe\0" * 60_000)
-    yield "bmp of run lengths", patched(encoded(gradient().convert("P"), "BMP"), 30, b"\x01")
-    yield "boxes in boxes", b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + b"\0\0\xff\xffmeta\0\0\0\0" * 4_000
-    yield "nothing", b""
+    yield "run-length compressed bmp", patched(encoded(gradient().convert("P"), "BMP"), 30, b"\x01")
+    yield "nested boxes", b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + b"\0\0\xff\xffmeta\0\0\0\0" * 4_000
+    yield "empty", b""
     yield "noise", bytes(range(256)) * 64

@@ -1,4 +1,4 @@
-"""A real Milvus for tests: milvus-lite as a server that any number of processes can use, and that can be killed."""
+"""Milvus for tests: milvus-lite as a server that several processes can use, and that can be killed."""
 
 import socket
 import time
@@ -14,7 +14,7 @@ from app.catalogue.vectors.slots import catalogue_name
 
 @dataclass
 class MilvusServer:
-    """A server with an address and a file of its own; started again, it has what it had."""
+    """A Milvus server with its own port and file; restarts keep its data."""
 
     folder: Path
     port: int
@@ -22,24 +22,24 @@ class MilvusServer:
 
     @property
     def uri(self) -> str:
-        """What a client is told."""
+        """URI for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Starts it, and waits until it listens."""
-        # Seconds, which the many tests without Milvus need not wait.
+        """Start the server and wait until it listens."""
+        # Imported here because it takes seconds, which tests without Milvus need not wait.
         from milvus_lite.server import Server
 
         self._process = Server(str(self.folder / "lite.db"), f"127.0.0.1:{self.port}")
         assert self._process.start()
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kill the server."""
         if self._process._p is not None:
             self._process._p.kill()
         self._process.stop()
@@ -47,7 +47,7 @@ class MilvusServer:
 
 @contextmanager
 def running_milvus(folder: Path) -> Iterator[MilvusServer]:
-    """Runs a server for the length of the block."""
+    """Run a server during the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         server = MilvusServer(folder, probe.getsockname()[1])
@@ -59,12 +59,12 @@ def running_milvus(folder: Path) -> Iterator[MilvusServer]:
 
 
 def drop_collections(uri: str, database_url: str) -> None:
-    """Takes away what the catalogue in a database has left."""
+    """Drop the collections of the catalogue in a database."""
     import pymilvus
 
     with closing(Database(database_url)) as database, database.asking() as session:
-        mine = catalogue_name(session)
+        prefix = catalogue_name(session)
     with closing(pymilvus.MilvusClient(uri, alias="cleaner")) as client:
         for name in client.list_collections():
-            if name.startswith(mine):
+            if name.startswith(prefix):
                 client.drop_collection(name)

@@ -45,7 +45,7 @@ class Package:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status."""
+    """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.release", description="Build and check the packages.")
     parser.add_argument("--packages-only", action="store_true", help="build any commit; check no tag and no changelog")
     options = parser.parse_args(arguments)
@@ -59,12 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def release(root: Path, *, packages_only: bool) -> list[Path]:
-    """Builds the packages of the current commit into `root/dist` and returns the files.
+    """Build the packages of the current commit into `root/dist`; return the files.
 
-    Builds from an export of the commit, so that ignored and uncommitted files cannot get in.
+    The build uses an export of the commit, which excludes ignored and uncommitted files.
 
     Raises:
-        ReleaseError: a package is missing or fails a check, or the commit is no release.
+        ReleaseError: a package is missing or fails a check, or the commit is not a release.
     """
     with TemporaryDirectory() as folder:
         source = Path(folder)
@@ -77,20 +77,20 @@ def release(root: Path, *, packages_only: bool) -> list[Path]:
 
 
 def export(root: Path, to: Path) -> None:
-    """Writes the files of the current commit into a folder."""
+    """Write the files of the current commit into a folder."""
     with tarfile.open(fileobj=io.BytesIO(git(root, "archive", "--format=tar", "HEAD"))) as archive:
         archive.extractall(to, filter="data")
 
 
 def read_package(source: Path, name: str) -> Package:
-    """Reads the name and version of the package in a folder.
+    """Read the name and version of the package in a folder.
 
     Raises:
-        ReleaseError: the folder has no pyproject.toml, or that file no version.
+        ReleaseError: pyproject.toml is missing or has no version.
     """
     path = source / name / "pyproject.toml"
     if not path.is_file():
-        reason = "is not in this commit. Commit it, or take its folder out of FOLDERS in tests/release.py."
+        reason = "is not in this commit. Commit it, or remove its folder from FOLDERS in tests/release.py."
         raise ReleaseError(f"{Path(name, 'pyproject.toml')} {reason}")
     project = tomllib.loads(path.read_text())["project"]
     if "version" not in project:
@@ -99,7 +99,7 @@ def read_package(source: Path, name: str) -> Package:
 
 
 def problems_of(root: Path, source: Path, packages: Sequence[Package]) -> Iterator[str]:
-    """Yields why the commit is no release: version, changelog, tag and working tree have to agree."""
+    """Yield reasons why the commit is not a release: version, changelog, tag and working tree must agree."""
     version = packages[0].version
     for package in packages[1:]:
         if package.version != version:
@@ -114,7 +114,7 @@ def problems_of(root: Path, source: Path, packages: Sequence[Package]) -> Iterat
 
 
 def changelog_problems(changelog: str, version: str) -> Iterator[str]:
-    """Yields what is wrong with the changelog of a release."""
+    """Yield problems of a release's changelog."""
     newest = HEADING.search(changelog)
     if newest is None or newest["version"] != version:
         found = f'"{newest[0]}"' if newest else "none"
@@ -126,7 +126,7 @@ def changelog_problems(changelog: str, version: str) -> Iterator[str]:
 
 
 def build(packages: Sequence[Package], dist: Path) -> list[Path]:
-    """Builds and checks an sdist and a wheel of each package; replaces the folder `dist`.
+    """Build and check an sdist and a wheel of each package; replace the folder `dist`.
 
     Raises:
         ReleaseError: a build or a check failed.
@@ -145,10 +145,10 @@ def build(packages: Sequence[Package], dist: Path) -> list[Path]:
 
 
 def run(*command: str) -> None:
-    """Runs a command that shows its own output.
+    """Run a command without capturing its output.
 
     Raises:
-        ReleaseError: it failed.
+        ReleaseError: the command failed.
     """
     status = subprocess.run(command, check=False).returncode
     if status:
@@ -156,7 +156,7 @@ def run(*command: str) -> None:
 
 
 def git(root: Path, *arguments: str) -> bytes:
-    """Returns the output of a git command.
+    """Return the output of a git command.
 
     Raises:
         ReleaseError: git failed, for example outside a repository.

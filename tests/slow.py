@@ -1,4 +1,4 @@
-"""A wire to a server on which requests of a kind can be held up."""
+"""TCP proxy that can hold back selected HTTP requests."""
 
 import socket
 import threading
@@ -9,34 +9,34 @@ BYTES = 65_536
 
 
 class SlowWire:
-    """Passes bytes between a port of its own and another; a request whose first line has a word in it may be held.
+    """TCP proxy to a local port; requests with a given word in their first line can be held back.
 
     Attributes:
-        port: where it listens.
-        waiting: set while a request is held.
+        port: port that the proxy listens on.
+        waiting: set while a request is held back.
     """
 
     def __init__(self, target: int) -> None:
         self._target, self._held = target, b""
-        self._go_on, self.waiting = threading.Event(), threading.Event()
+        self._released, self.waiting = threading.Event(), threading.Event()
         self._open = set[socket.socket]()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def hold(self, word: bytes) -> None:
-        """Holds requests with this word in their first line from now on."""
+        """Hold back requests with this word in their first line."""
         self.waiting.clear()
-        self._go_on.clear()
+        self._released.clear()
         self._held = word
 
     def release(self) -> None:
-        """Passes on what is held, also of clients that no longer wait for it, and all that comes."""
+        """Forward held and later requests, even of clients that have disconnected."""
         self._held = b""
-        self._go_on.set()
+        self._released.set()
 
     def close(self) -> None:
-        """Ends all connections."""
+        """Close all connections."""
         self.release()
         for connection in (self._listening, *self._open):
             with suppress(OSError):
@@ -49,19 +49,19 @@ class SlowWire:
                 client, _ = self._listening.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
                 self._open |= {client, server}
-                threading.Thread(target=self._requests, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
+                threading.Thread(target=self._forward_requests, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._forward_responses, args=(server, client), daemon=True).start()
 
-    def _requests(self, client: socket.socket, server: socket.socket) -> None:
+    def _forward_requests(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(BYTES):
                 if self._held and self._held in data.partition(b"\r\n")[0]:
                     self.waiting.set()
-                    self._go_on.wait()
+                    self._released.wait()
                 server.sendall(data)
             server.shutdown(socket.SHUT_WR)
 
-    def _answers(self, server: socket.socket, client: socket.socket) -> None:
+    def _forward_responses(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := server.recv(BYTES):
                 client.sendall(data)
@@ -71,9 +71,9 @@ class SlowWire:
 
 @contextmanager
 def slow_wire(target: int) -> Iterator[SlowWire]:
-    """Opens a wire to a port of this machine."""
-    opened = SlowWire(target)
+    """Run a proxy to a local port during the block."""
+    proxy = SlowWire(target)
     try:
-        yield opened
+        yield proxy
     finally:
-        opened.close()
+        proxy.close()

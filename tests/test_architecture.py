@@ -1,4 +1,4 @@
-"""Imports point one way, and what few may touch few do touch: the source read with `ast`, nothing imported."""
+"""Import rules and file sizes, checked on the parsed sources without importing them."""
 
 import ast
 import sys
@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CLIENT = ROOT / "clients" / "python" / "src"
-MOST_LINES = 300
-# A method of the comparison is read beside its paper.
-MOST_LINES_OF_A_METHOD = 150
+MAX_LINES = 300
+# A baseline is read alongside its paper.
+MAX_BASELINE_LINES = 150
 HTTP = ("fastapi", "starlette", "fastapi_offline", "uvicorn")
 SQL = ("sqlalchemy", "psycopg", "alembic")
 NETWORK = (
@@ -37,9 +37,9 @@ ABOVE_CATALOGUE = (
     "app.bootstrap",
     "app.main",
 )
-# Modules side by side in a package, without its subpackages. One file for each drawing, and for each baseline.
-MAX_MODULES, MANY_MODULES = 15, {"app.demo"}
-SETTINGS_READ_BY = (
+# Modules of a package, without its subpackages. `app.demo` has one for each drawing.
+MAX_MODULES, LARGER_PACKAGES = 15, {"app.demo"}
+SETTINGS_READERS = (
     "app.main",
     "app.bootstrap",
     "app.model_switch.networks",
@@ -51,7 +51,7 @@ SETTINGS_READ_BY = (
 
 @dataclass(frozen=True)
 class Import:
-    """One import: who imports what, and whether that happens as soon as the importer is imported."""
+    """One import; `at_once` is whether it runs when the importing module is imported."""
 
     importer: str
     imported: str
@@ -70,7 +70,7 @@ def module_name(path: Path) -> str:
 
 
 def imports_of(name: str, tree: ast.Module) -> Iterator[Import]:
-    later = {
+    deferred = {
         id(inner)
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or is_for_types_only(node)
@@ -78,7 +78,7 @@ def imports_of(name: str, tree: ast.Module) -> Iterator[Import]:
     }
     for node in ast.walk(tree):
         for imported in imported_by(node):
-            yield Import(name, imported, id(node) not in later)
+            yield Import(name, imported, id(node) not in deferred)
 
 
 def is_for_types_only(node: ast.AST) -> bool:
@@ -86,11 +86,11 @@ def is_for_types_only(node: ast.AST) -> bool:
 
 
 def imported_by(node: ast.AST) -> list[str]:
-    """Names a module by each of its possible readings: `from a import b` may mean `a` or `a.b`."""
+    """Possible module names of an import: `from a import b` may import `a` or `a.b`."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
-        assert node.level == 0, "imports are absolute here"
+        assert node.level == 0, "imports must be absolute"
         return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
     return []
 
@@ -111,25 +111,25 @@ def within(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def found(by: tuple[str, ...], what: tuple[str, ...], but: tuple[str, ...] = ()) -> set[tuple[str, str]]:
-    """Who in `by`, but not in `but`, imports something in `what`."""
+def imports(by: tuple[str, ...], of: tuple[str, ...], but: tuple[str, ...] = ()) -> set[tuple[str, str]]:
+    """Pairs (importer, imported) with the importer in `by`, not in `but`, and the imported module in `of`."""
     return {
         (one.importer, one.imported)
         for one in IMPORTS
-        if within(one.importer, by) and within(one.imported, what) and not within(one.importer, but)
+        if within(one.importer, by) and within(one.imported, of) and not within(one.importer, but)
     }
 
 
-def test_the_reader_of_imports_sees_what_is_known_to_be_there() -> None:
-    """Else the tests below could not fail."""
-    assert ("app.search.encode.runtimes", "torch") in found(("app",), NETWORK)
-    assert ("app.main", "fastapi") in found(("app",), HTTP)
+def test_known_imports_are_found() -> None:
+    """Without this, the tests below might not be able to fail."""
+    assert ("app.search.encode.runtimes", "torch") in imports(("app",), NETWORK)
+    assert ("app.main", "fastapi") in imports(("app",), HTTP)
     assert Import("app.cli.training", "models.training.train", at_once=False) in IMPORTS
     assert Import("app.main", "app.settings", at_once=True) in IMPORTS
 
 
 @pytest.mark.parametrize(
-    ("by", "what"),
+    ("by", "of"),
     [
         (("models",), ("app", "migrations", "tests")),
         (("app.search",), (*HTTP, *SQL)),
@@ -159,21 +159,21 @@ def test_the_reader_of_imports_sees_what_is_known_to_be_there() -> None:
     ],
     ids=lambda names: ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]}, …",
 )
-def test_imports_point_one_way(by: tuple[str, ...], what: tuple[str, ...]) -> None:
-    assert found(by, what) == set()
+def test_packages_do_not_import_from_forbidden_ones(by: tuple[str, ...], of: tuple[str, ...]) -> None:
+    assert imports(by, of) == set()
 
 
-def test_the_client_imports_httpx_and_pydantic_alone() -> None:
+def test_client_imports_only_httpx_and_pydantic() -> None:
     tops = {one.imported.partition(".")[0] for one in IMPORTS if within(one.importer, ("lookalike_client",))}
-    # Which pydantic brings; for annotations that Python 3.10 does not have.
+    # `typing_extensions` is a dependency of pydantic; for annotations that Python 3.10 lacks.
     types = {one.at_once for one in IMPORTS if one.imported == "typing_extensions"}
     assert tops - sys.stdlib_module_names - {"lookalike_client"} == {"httpx", "pydantic", "typing_extensions"}
     assert types == {False}
 
 
-def test_no_imports_run_in_a_circle() -> None:
+def test_there_are_no_import_cycles() -> None:
     paths = sources("app", "models", "migrations", "lookalike_client")
-    # A package whose modules import each other through it is not one.
+    # Packages are left out: importing a module through its package is not a cycle.
     modules = {module_name(path) for path in paths if path.name != "__init__.py"}
     graph: dict[str, set[str]] = {name: set() for name in modules}
     for one in IMPORTS:
@@ -185,51 +185,51 @@ def test_no_imports_run_in_a_circle() -> None:
 def test_no_package_has_too_many_modules() -> None:
     paths = sources("app", "models", "benchmarks", "lookalike_client")
     count = Counter(module_name(path).rpartition(".")[0] for path in paths if path.name != "__init__.py")
-    assert {name for name, modules in count.items() if modules > MAX_MODULES} == MANY_MODULES
+    assert {name for name, modules in count.items() if modules > MAX_MODULES} == LARGER_PACKAGES
     assert count["app"] <= 5
 
 
-def test_one_module_of_the_service_touches_the_network() -> None:
-    assert found(("app",), NETWORK, but=("app.search.encode.runtimes",)) == set()
+def test_only_one_module_of_the_service_imports_the_network() -> None:
+    assert imports(("app",), NETWORK, but=("app.search.encode.runtimes",)) == set()
 
 
-def test_training_is_imported_only_when_somebody_trains() -> None:
+def test_training_is_only_imported_by_its_commands() -> None:
     heavy = ("models.training.train", "models.training.fit", "models.evaluation.evaluate", "models.comparison.compare")
-    assert found(("app",), heavy, but=("app.cli",)) == set()
+    assert imports(("app",), heavy, but=("app.cli",)) == set()
     assert [
         one for one in IMPORTS if within(one.importer, ("app",)) and within(one.imported, heavy) and one.at_once
     ] == []
 
 
-def test_settings_are_read_at_the_roots() -> None:
-    assert found(("app", "models", "migrations"), ("app.settings",), but=SETTINGS_READ_BY) == set()
+def test_settings_are_only_read_at_the_roots() -> None:
+    assert imports(("app", "models", "migrations"), ("app.settings",), but=SETTINGS_READERS) == set()
 
 
-def test_faiss_is_called_in_one_place() -> None:
-    assert {importer for importer, _ in found(("app", "models"), ("faiss",))} == {"app.search.local.kernels"}
+def test_faiss_is_imported_in_one_module() -> None:
+    assert {importer for importer, _ in imports(("app", "models"), ("faiss",))} == {"app.search.local.kernels"}
 
 
-def test_opentelemetry_is_imported_in_one_place_and_only_when_somebody_traces() -> None:
-    assert {importer for importer, _ in found(("app", "models"), ("opentelemetry",))} == {"app.observability.spans"}
+def test_opentelemetry_is_imported_lazily_in_one_module() -> None:
+    assert {importer for importer, _ in imports(("app", "models"), ("opentelemetry",))} == {"app.observability.spans"}
     assert {one for one in IMPORTS if one.imported == "app.observability.spans" and one.at_once} == set()
 
 
-def test_milvus_is_known_in_one_place_and_only_where_it_is_chosen() -> None:
-    assert {importer for importer, _ in found(("app", "models"), ("pymilvus", "grpc"))} == {
+def test_milvus_is_imported_lazily_in_one_module() -> None:
+    assert {importer for importer, _ in imports(("app", "models"), ("pymilvus", "grpc"))} == {
         "app.search.milvus.connection"
     }
-    of_it = (
+    milvus_modules = (
         "pymilvus",
         "grpc",
         "app.search.milvus.index",
         "app.search.milvus.collection",
         "app.search.milvus.connection",
     )
-    at_once = {one.importer for one in IMPORTS if within(one.imported, of_it) and one.at_once}
+    at_once = {one.importer for one in IMPORTS if within(one.imported, milvus_modules) and one.at_once}
     assert at_once == {"app.search.milvus.index", "app.search.milvus.collection"}
 
 
-def test_tables_are_declared_in_one_place() -> None:
+def test_tables_are_declared_in_one_module() -> None:
     declaring = {
         module_name(path)
         for path in sources("app", "models")
@@ -239,17 +239,17 @@ def test_tables_are_declared_in_one_place() -> None:
     assert declaring == {"app.catalogue.database.tables"}
 
 
-def test_no_file_is_too_long_to_read() -> None:
+def test_no_file_is_too_long() -> None:
     lengths = {
         module_name(path): len(path.read_text().splitlines()) for path in sources("app", "models", "lookalike_client")
     }
-    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
-    methods = {name: lines for name, lines in lengths.items() if name.startswith("models.comparison.baselines.")}
-    assert len(methods) > 10
-    assert {name: lines for name, lines in methods.items() if lines > MOST_LINES_OF_A_METHOD} == {}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+    baselines = {name: lines for name, lines in lengths.items() if name.startswith("models.comparison.baselines.")}
+    assert len(baselines) > 10
+    assert {name: lines for name, lines in baselines.items() if lines > MAX_BASELINE_LINES} == {}
 
 
-def test_every_module_says_what_it_is() -> None:
+def test_every_module_has_a_docstring() -> None:
     assert [
         module_name(path)
         for path in sources(*BOUNDED)

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md names exists: files, names in them, make targets, steps of CI, modules and scripts."""
+"""CONTRIBUTING.md only names existing files, names in them, make targets, CI steps, modules and scripts."""
 
 import re
 import subprocess
@@ -19,12 +19,12 @@ BLOCK = re.compile(r"\n\s*\n|\n(?=\s*(?:\d+\.|-|\|) )")
 PATH = re.compile(r"`(\.?[\w-]+(?:/[\w.-]+)+/?|[\w-]+\.(?:md|toml|txt|py|yml)|Makefile)`")
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 NAME = re.compile(r"`([A-Za-z_]\w*)`")
-# A file, and in parentheses what is in it.
+# A file, followed by a name in it in parentheses.
 NAME_OF_FILE = re.compile(r"`([\w/]+\.py)`\s+\(`(\w+)`\)")
 
 
 def names_beside_files() -> list[tuple[str, tuple[str, ...]]]:
-    """Each name in code, with its file, or else the Python files that are named in the same block."""
+    """Each name in code, with its file, or with all Python files named in the same block."""
     found: list[tuple[str, tuple[str, ...]]] = [(name, (file,)) for file, name in NAME_OF_FILE.findall(PROSE)]
     for block in BLOCK.split(PROSE):
         files = tuple(path for path in PATH.findall(block) if path.endswith(".py"))
@@ -52,11 +52,11 @@ def test_make_targets_exist() -> None:
     assert {"lint", "test", "release"} <= named <= targets()
 
 
-def test_every_make_target_for_development_is_named() -> None:
+def test_every_development_make_target_is_named() -> None:
     assert targets() - {"help", "demo", "audit"} <= set(re.findall(r"\bmake ([a-z][a-z-]*)", CODE))
 
 
-def test_steps_of_ci_exist() -> None:
+def test_ci_steps_exist() -> None:
     steps = subprocess.check_output([ROOT / ".ci" / "run", "--list"], text=True).split()
     named = re.findall(r"\.ci/run ([a-z]+)", CODE)
     assert named
@@ -69,7 +69,7 @@ def test_modules_that_are_run_exist() -> None:
     assert [name for name in named if find_spec(name) is None] == []
 
 
-def test_scripts_are_of_development_dependencies() -> None:
+def test_scripts_belong_to_development_dependencies() -> None:
     known = {requirement.name for requirement in declared()} | {"python"}
     named = set(re.findall(r"\.venv/bin/([\w-]+)", CODE))
     assert named

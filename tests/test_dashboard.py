@@ -1,4 +1,4 @@
-"""The dashboard asks for metrics and labels that exist, and Grafana finds what it is given."""
+"""Grafana dashboard: its queries use existing metrics and labels, and its files are provisioned."""
 
 import json
 import re
@@ -15,8 +15,8 @@ from tests.api.test_index import BROKEN, index, picture
 
 DOCKER = Path(__file__).parents[1] / "docker"
 DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana" / "dashboards" / "lookalike.json").read_text())
-# What Prometheus itself adds.
-OWN_LABELS = {"instance", "job", "le"}
+# Labels that Prometheus adds.
+PROMETHEUS_LABELS = {"instance", "job", "le"}
 WIDTH = 24
 
 
@@ -33,7 +33,7 @@ def names_in(query: str) -> set[str]:
 
 
 def labels_in(query: str) -> set[str]:
-    """Labels that a query compares or groups by."""
+    """Labels that a query filters or groups by."""
     compared = re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", query)
     grouped = re.findall(r"(?:by|ignoring|on)\s*\(([^)]*)\)", query)
     return set(compared) | {label.strip() for group in grouped for label in group.split(",")}
@@ -41,7 +41,7 @@ def labels_in(query: str) -> set[str]:
 
 @pytest.fixture
 def samples(client: TestClient) -> dict[str, set[str]]:
-    """Every sample that the service has after some use, with its labels."""
+    """All samples that the service exports after some requests, with their labels."""
     index(client, picture(1), BROKEN)
     client.post("/search", files={"image": picture(1)})
     client.post("/search", files={"image": BROKEN})
@@ -52,29 +52,29 @@ def samples(client: TestClient) -> dict[str, set[str]]:
     return found
 
 
-def test_every_query_names_metrics_and_labels_that_exist(samples: dict[str, set[str]]) -> None:
+def test_queries_use_existing_metrics_and_labels(samples: dict[str, set[str]]) -> None:
     assert len(queries()) > 20
     for query in queries():
         names = names_in(query)
         assert names or "up{" in query, query
         assert names <= set(samples), names - set(samples)
-        known = set().union(*(samples[name] for name in names)) | OWN_LABELS
+        known = set().union(*(samples[name] for name in names)) | PROMETHEUS_LABELS
         assert labels_in(query) <= known, (query, labels_in(query) - known)
 
 
-def test_what_is_of_interest_is_on_it(samples: dict[str, set[str]]) -> None:
+def test_every_metric_is_shown(samples: dict[str, set[str]]) -> None:
     shown = set().union(*(names_in(query) for query in queries()))
     shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
-    there = {re.sub(r"_(bucket|sum|count)$", "", name) for name in samples if not name.endswith("_created")}
-    assert there - shown == {"lookalike_model_info"}
+    exported = {re.sub(r"_(bucket|sum|count)$", "", name) for name in samples if not name.endswith("_created")}
+    assert exported - shown == {"lookalike_model_info"}
 
 
-def test_rates_are_as_wide_as_grafana_thinks_right() -> None:
+def test_rates_use_grafanas_rate_interval() -> None:
     for query in queries():
         assert query.count("rate(") == query.count("[$__rate_interval]"), query
 
 
-def test_everything_is_asked_of_the_chosen_source_and_service() -> None:
+def test_queries_use_the_selected_datasource_and_instance() -> None:
     for panel in panels():
         assert panel["datasource"]["uid"] == "${datasource}"
         for target in panel["targets"]:
@@ -82,22 +82,22 @@ def test_everything_is_asked_of_the_chosen_source_and_service() -> None:
             assert target["expr"].count('instance=~"$instance"') == len(re.findall(r"\blookalike_", target["expr"]))
 
 
-def test_panels_have_names_and_places_of_their_own() -> None:
+def test_panels_have_titles_and_do_not_overlap() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
     assert all(panel["title"] and panel["description"] for panel in panels())
-    taken = [cell for panel in DASHBOARD["panels"] for cell in cells(panel["gridPos"])]
-    assert len(set(taken)) == len(taken)
-    assert all(column < WIDTH for column, _ in taken)
+    occupied = [cell for panel in DASHBOARD["panels"] for cell in cells(panel["gridPos"])]
+    assert len(set(occupied)) == len(occupied)
+    assert all(column < WIDTH for column, _ in occupied)
 
 
-def cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
-    for column in range(place["x"], place["x"] + place["w"]):
-        for line in range(place["y"], place["y"] + place["h"]):
+def cells(position: dict[str, int]) -> Iterator[tuple[int, int]]:
+    for column in range(position["x"], position["x"] + position["w"]):
+        for line in range(position["y"], position["y"] + position["h"]):
             yield column, line
 
 
-def test_grafana_is_told_where_dashboards_and_prometheus_are() -> None:
+def test_grafana_is_provisioned_with_dashboards_and_prometheus() -> None:
     yaml = YAML(typ="safe")
     compose = yaml.load(DOCKER.parent / "docker-compose.yml")["services"]
     volumes = dict(volume.split(":")[:2] for volume in compose["grafana"]["volumes"] if volume.startswith("./"))
@@ -112,5 +112,5 @@ def test_grafana_is_told_where_dashboards_and_prometheus_are() -> None:
     interval = scraped["global"]["scrape_interval"]
     assert source["jsonData"]["timeInterval"] == interval
     (job,) = scraped["scrape_configs"]
-    assert job["job_name"] == "lookalike", "the dashboard asks for it"
+    assert job["job_name"] == "lookalike", "used by the dashboard"
     assert set(job["dns_sd_configs"][0]["names"]) <= set(compose)

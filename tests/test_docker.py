@@ -1,4 +1,4 @@
-"""The container files, as far as they can be checked without an engine."""
+"""Dockerfile and compose files, checked without a container engine."""
 
 import re
 import subprocess
@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 CUDA = ROOT / "docker" / "cuda.yml"
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
-OURS = ("migrate", "app", "replica")
+OUR_SERVICES = ("migrate", "app", "replica")
 PROFILES = {
     "default": {"app"},
     "scale": {"replica", "proxy", "milvus", "etcd", "objects", "buckets"},
     "observe": {"prometheus", "grafana"},
 }
 PUBLISHED = {"app": "8000", "proxy": "8080", "prometheus": "9090", "grafana": "3000"}
-# A release, not a name that moves on: v1.2.3, 18.4, 3.2.22-alpine, RELEASE.2024-05-28T17-19-04Z.
+# A release, not a moving tag: v1.2.3, 18.4, 3.2.22-alpine, RELEASE.2024-05-28T17-19-04Z.
 RELEASE = re.compile(r"[\w./-]+:(v?\d+\.\d+(\.\d+)?(-\w+)?|RELEASE\.[\dTZ-]+)")
 
 
@@ -34,7 +34,7 @@ def compose(path: Path = COMPOSE) -> dict[str, Any]:
 
 
 def stages() -> list[list[str]]:
-    """The Dockerfile's instructions, one list for each stage."""
+    """Instructions of the Dockerfile, one list for each stage."""
     lines = DOCKERFILE.read_text().replace("\\\n", " ").splitlines()
     found: list[list[str]] = []
     for line in filter(lambda line: line and not line.startswith("#"), lines):
@@ -56,14 +56,14 @@ def test_compose_files_follow_the_compose_specification(path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_each_profile_has_its_services_and_all_have_the_database_and_its_migration() -> None:
+def test_each_profile_starts_its_services_database_and_migration() -> None:
     found = {name: set(service.get("profiles", [])) for name, service in compose()["services"].items()}
     assert {name for name, profiles in found.items() if not profiles} == {"database", "migrate"}
     for profile, names in PROFILES.items():
         assert {name for name, profiles in found.items() if profile in profiles} == names
 
 
-def test_nothing_waits_for_what_its_profile_does_not_start() -> None:
+def test_services_depend_only_on_services_of_their_profile() -> None:
     services = compose()["services"]
     for name, service in services.items():
         for needed in service.get("depends_on", {}):
@@ -73,7 +73,7 @@ def test_nothing_waits_for_what_its_profile_does_not_start() -> None:
             assert needed in services, (name, needed)
 
 
-def test_what_is_waited_for_until_it_is_healthy_can_say_so() -> None:
+def test_services_that_must_be_healthy_have_a_healthcheck() -> None:
     services = compose()["services"]
     for service in services.values():
         waiting = service.get("depends_on", {})
@@ -82,7 +82,7 @@ def test_what_is_waited_for_until_it_is_healthy_can_say_so() -> None:
 
 
 @pytest.mark.parametrize("name", ["app", "replica"])
-def test_it_waits_for_the_migration_and_the_migration_for_the_database(name: str) -> None:
+def test_service_starts_after_the_migration_and_that_after_the_database(name: str) -> None:
     services = compose()["services"]
     assert services["migrate"]["command"] == ["migrate"]
     assert services["migrate"]["depends_on"]["database"]["condition"] == "service_healthy"
@@ -90,17 +90,17 @@ def test_it_waits_for_the_migration_and_the_migration_for_the_database(name: str
 
 
 @pytest.mark.parametrize("name", ["app", "replica"])
-def test_the_migration_and_it_are_one_image_over_one_database(name: str) -> None:
+def test_service_and_migration_share_image_and_database(name: str) -> None:
     migrate, serving = compose()["services"]["migrate"], compose()["services"][name]
     assert migrate["image"] == serving["image"]
     assert migrate["environment"].items() <= serving["environment"].items()
 
 
-def test_replicas_share_milvus_and_a_bucket_that_is_made_before() -> None:
+def test_replicas_share_milvus_and_an_existing_bucket() -> None:
     services = compose()["services"]
     replica = services["replica"]
     assert replica["deploy"]["replicas"] == 2
-    assert "ports" not in replica, "the proxy is what is asked"
+    assert "ports" not in replica, "replicas are only reached through the proxy"
     environment = replica["environment"]
     assert environment["LOOKALIKE_INDEX_BACKEND"] == "milvus"
     assert environment["LOOKALIKE_MILVUS_URI"] == "http://milvus:19530"
@@ -112,21 +112,21 @@ def test_replicas_share_milvus_and_a_bucket_that_is_made_before() -> None:
         assert services[name]["environment"][key] == environment["AWS_SECRET_ACCESS_KEY"] == "${S3_PASSWORD:-}"
 
 
-def test_every_setting_that_is_given_is_one() -> None:
-    for name in OURS:
+def test_configured_settings_exist() -> None:
+    for name in OUR_SERVICES:
         given = {key for key in compose()["services"][name]["environment"] if key.startswith("LOOKALIKE_")}
         assert misspelt(given, Settings.model_fields) == []
 
 
-def test_no_password_is_written_down_and_a_missing_one_is_an_error() -> None:
+def test_passwords_are_required_from_the_environment() -> None:
     services = compose()["services"]
     assert services["database"]["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
     assert services["app"]["environment"]["PGPASSWORD"].startswith("${POSTGRES_PASSWORD:?")
 
 
-def test_what_runs_our_code_can_write_to_its_volume_and_tmp_only() -> None:
+def test_our_services_can_only_write_to_their_volume_and_tmp() -> None:
     services = compose()["services"]
-    for service in (services[name] for name in OURS):
+    for service in (services[name] for name in OUR_SERVICES):
         assert service["read_only"] is True
         assert service["tmpfs"] == ["/tmp"]  # noqa: S108 – the container's
         assert service["cap_drop"] == ["ALL"]
@@ -134,7 +134,7 @@ def test_what_runs_our_code_can_write_to_its_volume_and_tmp_only() -> None:
     assert services["replica"]["volumes"] == ["replicas:/data"]
 
 
-def test_few_are_reached_from_outside_and_only_from_this_machine() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     ports = {name: service["ports"] for name, service in compose()["services"].items() if "ports" in service}
     assert set(ports) == set(PUBLISHED)
     for name, (port,) in ports.items():
@@ -142,8 +142,8 @@ def test_few_are_reached_from_outside_and_only_from_this_machine() -> None:
         assert port.endswith(f":{PUBLISHED[name]}"), name
 
 
-def test_images_from_elsewhere_are_pinned_to_a_release() -> None:
-    images = {service["image"] for name, service in compose()["services"].items() if name not in OURS}
+def test_external_images_are_pinned_to_a_release() -> None:
+    images = {service["image"] for name, service in compose()["services"].items() if name not in OUR_SERVICES}
     assert len(images) == 7
     for image in images:
         assert RELEASE.fullmatch(image), image
@@ -153,12 +153,12 @@ def test_images_from_elsewhere_are_pinned_to_a_release() -> None:
     assert all(stage[0].startswith("FROM ${PYTHON_IMAGE}") for stage in stages())
 
 
-def test_the_image_is_for_cpus_unless_somebody_asks_for_cuda() -> None:
+def test_image_is_for_cpus_unless_cuda_is_requested() -> None:
     arguments = instructions(stages()[0], "ARG")
     assert "DEVICE=cpu" in arguments
     services = compose()["services"]
     cuda = compose(CUDA)["services"]
-    for name in OURS:
+    for name in OUR_SERVICES:
         assert services[name]["build"]["args"]["DEVICE"] == "cpu"
         assert cuda[name]["build"]["args"]["DEVICE"] == "cuda"
         assert cuda[name]["image"] != services[name]["image"]
@@ -167,8 +167,8 @@ def test_the_image_is_for_cpus_unless_somebody_asks_for_cuda() -> None:
         assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
 
 
-def test_the_image_brings_what_its_profiles_want() -> None:
-    """Traces are a setting away, and replicas want the clients of Milvus and S3."""
+def test_image_has_the_extras_of_its_profiles() -> None:
+    """Tracing can be enabled by a setting, and replicas need the clients of Milvus and S3."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     default = compose()["services"]["app"]["build"]["args"]["EXTRAS"]
     named = default.removeprefix("${EXTRAS-").removesuffix("}").split()
@@ -177,7 +177,7 @@ def test_the_image_brings_what_its_profiles_want() -> None:
 
 
 def refusal(**arguments: str) -> str | None:
-    """What the first step of the build says; None if it goes on."""
+    """Error message of the first build step; None if it succeeds."""
     (check,) = [line for line in instructions(stages()[0], "RUN") if line.startswith("if [")]
     script = check[: check.index("&& python")]
     given = {"DEVICE": "cpu", "TORCH_INDEX": "", **arguments}
@@ -185,19 +185,19 @@ def refusal(**arguments: str) -> str | None:
     return done.stderr if done.returncode else None
 
 
-def test_nobody_gets_gigabytes_by_accident() -> None:
+def test_cpu_build_without_a_torch_index_is_refused() -> None:
     assert "TORCH_INDEX" in str(refusal())
     assert refusal(TORCH_INDEX="an address") is None
     assert refusal(DEVICE="cuda") is None
 
 
-def test_the_image_does_not_run_as_root() -> None:
+def test_image_does_not_run_as_root() -> None:
     *_, user = instructions(stages()[-1], "USER")
     assert user.split(":")[0].isdecimal()
     assert int(user.split(":")[0]) > 0
 
 
-def test_the_image_serves_and_is_asked_whether_it_is_ready() -> None:
+def test_image_serves_and_has_a_readiness_healthcheck() -> None:
     final = stages()[-1]
     assert instructions(final, "ENTRYPOINT") == ['["lookalike"]']
     assert instructions(final, "CMD") == ['["serve"]']
@@ -205,7 +205,7 @@ def test_the_image_serves_and_is_asked_whether_it_is_ready() -> None:
     assert "/readyz" in instructions(final, "HEALTHCHECK")[0]
 
 
-def test_the_image_is_built_from_what_the_package_needs_and_nothing_else() -> None:
+def test_build_context_contains_only_what_the_package_needs() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     wanted = {line[1:] for line in lines if line.startswith("!")}
     assert "*" in lines

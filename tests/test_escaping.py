@@ -1,4 +1,4 @@
-"""Text of others, as a terminal or a log can show it."""
+"""Escape control characters in untrusted text for terminals and logs."""
 
 import sys
 import unicodedata
@@ -12,7 +12,7 @@ from app.common.escaping import escape_controls
     "text",
     ["", "boots/one.png", "[/x] [red]", "été 写真　一 𝔘", "C:\\pictures", "👩\u200d🚀 می\u200cخواهم", "a\u00a0b"],
 )
-def test_text_stays_as_it_is(text: str) -> None:
+def test_printable_text_is_unchanged(text: str) -> None:
     assert escape_controls(text) == text
 
 
@@ -28,11 +28,11 @@ def test_text_stays_as_it_is(text: str) -> None:
         ("\U000e0041", "\\U000e0041"),
     ],
 )
-def test_control_characters_are_shown(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert escape_controls(text) == shown
 
 
-def test_no_character_at_all_moves_anything() -> None:
+def test_no_control_character_is_left_in_all_of_unicode() -> None:
     everything = "".join(map(chr, range(sys.maxunicode + 1)))
     left = {unicodedata.category(character) for character in escape_controls(everything)}
     assert left.isdisjoint({"Cc", "Cs", "Zl", "Zp"})

@@ -1,4 +1,4 @@
-"""Workflows, dependabot and issue forms follow GitHub's schemas and name what exists in this repository."""
+"""Workflows, dependabot and issue forms follow GitHub's schemas and refer to existing files, targets and settings."""
 
 import re
 import subprocess
@@ -56,18 +56,18 @@ def ci_steps() -> list[str]:
     ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_files_follow_the_schemas_of_github(schema: str, path: Path) -> None:
+def test_files_follow_githubs_schemas(schema: str, path: Path) -> None:
     checked = check(schema, path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_a_file_that_does_not_follow_its_schema_is_found(tmp_path: Path) -> None:
+def test_invalid_file_fails_its_schema(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yml"
     broken.write_text("on: push\njobs:\n  one:\n    runs-on: ubuntu-24.04\n    steps: [{uses: 5}]\n")
     assert check("vendor.github-workflows", broken).returncode == 1
 
 
-def test_the_checks_run_every_step_of_ci_on_every_supported_python() -> None:
+def test_checks_run_every_ci_step_on_every_supported_python() -> None:
     job = load(GITHUB / "workflows" / "checks.yml")["jobs"]["checks"]
     called = [
         step["run"].removeprefix(".ci/run ") for step in job["steps"] if step.get("run", "").startswith(".ci/run")
@@ -78,7 +78,7 @@ def test_the_checks_run_every_step_of_ci_on_every_supported_python() -> None:
     assert PROJECT["requires-python"] == f">={versions[0]}"
 
 
-def test_an_unknown_step_of_ci_is_refused_before_any_step_runs() -> None:
+def test_unknown_ci_step_is_refused_before_any_step_runs() -> None:
     ended = subprocess.run([ROOT / ".ci" / "run", "programs", "deploy"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert '"deploy"' in ended.stderr
@@ -96,18 +96,18 @@ def test_settings_in_workflows_exist() -> None:
     assert misspelt(named, Settings.model_fields) == []
 
 
-def test_actions_are_pinned_by_version_tags() -> None:
+def test_actions_are_pinned_to_version_tags() -> None:
     used = [step["uses"] for step in steps() if "uses" in step]
     assert used
     assert [name for name in used if not VERSION_TAG.fullmatch(name)] == []
     assert len({name.partition("@")[0] for name in used}) == len(set(used)), "one version of each action"
 
 
-def test_workflows_may_only_read() -> None:
+def test_workflows_have_read_permission_only() -> None:
     assert [load(path)["permissions"] for path in WORKFLOWS] == [{"contents": "read"}] * len(WORKFLOWS)
 
 
-def test_dependabot_looks_at_folders_that_exist() -> None:
+def test_dependabot_folders_exist() -> None:
     updates = load(GITHUB / "dependabot.yml")["updates"]
     assert {update["package-ecosystem"] for update in updates} >= {"pip", "github-actions", "docker"}
     assert [update for update in updates if not (ROOT / update["directory"].strip("/")).is_dir()] == []
@@ -120,7 +120,7 @@ def test_dependabot_keeps_the_upper_bounds_of_dependencies() -> None:
         canonicalize_name(requirement.name)
         for requirement in requirements
         if {specifier.operator for specifier in requirement.specifier} & UPPER_BOUNDS
-    } - {"lookalike-client"}  # of this repository
+    } - {"lookalike-client"}  # built from this repository
     (pip,) = (update for update in load(GITHUB / "dependabot.yml")["updates"] if update["package-ecosystem"] == "pip")
     assert {rule["dependency-name"] for rule in pip["ignore"]} == bounded
 

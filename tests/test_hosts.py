@@ -1,4 +1,4 @@
-"""Names and origins: which are equal, and which are none."""
+"""Parsing of host names and origins."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from app.common.hosts import Host, is_loopback, parse_host, parse_origin
         ("[2001:DB8::A]", Host("2001:db8::a")),
     ],
 )
-def test_equal_names_have_one_form(text: str, host: Host) -> None:
+def test_equal_names_parse_to_the_same_host(text: str, host: Host) -> None:
     assert parse_host(text) == host
 
 
@@ -50,14 +50,14 @@ def test_equal_names_have_one_form(text: str, host: Host) -> None:
         "localhost\x00",
     ],
 )
-def test_what_is_no_host_is_refused(text: str) -> None:
+def test_invalid_host_is_refused(text: str) -> None:
     assert parse_host(text) is None
 
 
 @pytest.mark.parametrize(
     "name", ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.8.8.8", "::1", "[::1]", "::ffff:127.0.0.1"]
 )
-def test_loopback_is_known_in_every_form(name: str) -> None:
+def test_loopback_is_recognised_in_every_form(name: str) -> None:
     assert is_loopback(name)
 
 
@@ -82,7 +82,7 @@ def test_other_names_are_not_loopback(name: str) -> None:
         ("chrome-extension://abcdef", "chrome-extension://abcdef"),
     ],
 )
-def test_equal_origins_have_one_form(text: str, normal: str) -> None:
+def test_equal_origins_have_one_normal_form(text: str, normal: str) -> None:
     assert str(parse_origin(text)) == normal
 
 
@@ -90,7 +90,7 @@ def test_equal_origins_have_one_form(text: str, normal: str) -> None:
     "text",
     ["", "null", "*", "https://*", "shop.example", "https://", "https://a/b", "https://a?b", "https://a/", "http://["],
 )
-def test_what_is_no_origin_is_refused(text: str) -> None:
+def test_invalid_origin_is_refused(text: str) -> None:
     assert parse_origin(text) is None
 
 
@@ -109,7 +109,7 @@ def test_what_is_no_origin_is_refused(text: str) -> None:
         ("https://evil.test", "search.example", False),
     ],
 )
-def test_a_page_belongs_to_the_host_that_it_came_from(origin: str, host: str, same: bool) -> None:
+def test_origin_matches_the_host_it_came_from(origin: str, host: str, same: bool) -> None:
     page, requested = parse_origin(origin), parse_host(host)
     assert page is not None
     assert requested is not None

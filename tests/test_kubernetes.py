@@ -1,4 +1,4 @@
-"""The manifests follow Kubernetes' schemas and each other, and run what they run with as little as it needs."""
+"""Kubernetes manifests follow their schemas, are consistent, and run with least privilege."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ VERSION = "1.33"
 
 
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object of every manifest, with the name of its file; what kustomize itself reads is none."""
+    """Every object of every manifest with the name of its file, without the kustomization."""
     for path in sorted(FOLDER.glob("*.yaml")):
         if path.name != "kustomization.yaml":
             yield from ((path.name, document) for document in YAML(typ="safe").load_all(path))
@@ -28,7 +28,7 @@ ALL = list(documents())
 
 
 def one(kind: str, name: str) -> dict[str, Any]:
-    (found,) = [made for _, made in ALL if (made["kind"], made["metadata"]["name"]) == (kind, name)]
+    (found,) = [manifest for _, manifest in ALL if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name)]
     return found
 
 
@@ -38,35 +38,37 @@ def kustomization() -> dict[str, Any]:
 
 
 def pods() -> dict[str, dict[str, Any]]:
-    """The pods that are run, by what runs them."""
+    """Pod templates by the name of their Deployment or Job."""
     return {
-        made["metadata"]["name"]: made["spec"]["template"] for _, made in ALL if made["kind"] in ("Deployment", "Job")
+        manifest["metadata"]["name"]: manifest["spec"]["template"]
+        for _, manifest in ALL
+        if manifest["kind"] in ("Deployment", "Job")
     }
 
 
-@pytest.mark.parametrize(("file", "made"), ALL, ids=[f"{file} {made['kind']}" for file, made in ALL])
-def test_every_object_follows_its_schema(file: str, made: dict[str, Any]) -> None:
-    kubernetes_validate.validate(made, VERSION, strict=True)
+@pytest.mark.parametrize(("file", "manifest"), ALL, ids=[f"{file} {manifest['kind']}" for file, manifest in ALL])
+def test_every_object_follows_its_schema(file: str, manifest: dict[str, Any]) -> None:
+    kubernetes_validate.validate(manifest, VERSION, strict=True)
 
 
-def test_the_schemas_can_refuse() -> None:
+def test_invalid_object_fails_its_schema() -> None:
     wrong = one("Service", "lookalike") | {"spec": {"ports": [{"port": "many"}]}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, VERSION, strict=True)
 
 
-def test_kustomize_knows_every_file_and_names_the_image_with_a_version() -> None:
-    made = kustomization()
-    assert set(made["resources"]) == {file for file, _ in ALL}
-    (image,) = made["images"]
+def test_kustomization_lists_every_file_and_pins_the_image() -> None:
+    manifest = kustomization()
+    assert set(manifest["resources"]) == {file for file, _ in ALL}
+    (image,) = manifest["images"]
     images = {container["image"] for pod in pods().values() for container in pod["spec"]["containers"]}
     assert images == {image["name"]}
     assert image["newTag"] == version("lookalike")
-    assert one("Namespace", made["namespace"])
+    assert one("Namespace", manifest["namespace"])
 
 
 @pytest.mark.parametrize("name", ["lookalike", "migrate"])
-def test_nothing_runs_with_more_than_it_needs(name: str) -> None:
+def test_pods_run_with_least_privilege(name: str) -> None:
     spec = pods()[name]["spec"]
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -80,7 +82,7 @@ def test_nothing_runs_with_more_than_it_needs(name: str) -> None:
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in spec["volumes"]}
 
 
-def test_everything_that_points_at_replicas_finds_them() -> None:
+def test_selectors_match_the_replicas_labels() -> None:
     labels = pods()["lookalike"]["metadata"]["labels"]
     assert one("Deployment", "lookalike")["spec"]["selector"]["matchLabels"] == labels
     assert one("Service", "lookalike")["spec"]["selector"] == labels
@@ -89,22 +91,22 @@ def test_everything_that_points_at_replicas_finds_them() -> None:
     assert pods()["migrate"]["metadata"]["labels"] != labels
 
 
-def test_a_replica_is_asked_whether_it_lives_and_whether_it_is_ready() -> None:
+def test_replicas_have_liveness_and_readiness_probes() -> None:
     (container,) = pods()["lookalike"]["spec"]["containers"]
     (port,) = container["ports"]
     for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
         asked = container[probe]["httpGet"]
         assert (asked["path"], asked["port"]) == (path, port["name"])
-        # Without keys the service answers to names of its own machine alone.
+        # Without API keys the service only accepts loopback host names.
         assert asked["httpHeaders"] == [{"name": "Host", "value": "localhost"}]
     assert one("Service", "lookalike")["spec"]["ports"][0]["targetPort"] == port["name"]
 
 
-def test_settings_are_settings_and_no_secret_is_written_down() -> None:
+def test_configured_settings_exist_and_contain_no_secrets() -> None:
     settings = one("ConfigMap", "lookalike")["data"]
     assert misspelt(set(settings), Settings.model_fields) == []
     assert not [name for name in settings if re.search("SECRET|PASSWORD|KEY|DATABASE_URL", name)]
     for pod in pods().values():
         (container,) = pod["spec"]["containers"]
         assert container["envFrom"] == [{"configMapRef": {"name": "lookalike"}}, {"secretRef": {"name": "lookalike"}}]
-    assert [made for _, made in ALL if made["kind"] == "Secret"] == []
+    assert [manifest for _, manifest in ALL if manifest["kind"] == "Secret"] == []

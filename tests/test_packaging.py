@@ -1,4 +1,4 @@
-"""What is installed: the built package is whole, every dependency is pinned, and no address is written down."""
+"""Packaging: built packages are complete, dependencies are pinned, and no package index is hard-coded."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ ENTRY_POINT = "lookalike_cli.py"
 PACKAGES = ("app", "migrations", "models")
 BUILD = "from setuptools.build_meta import build_sdist, build_wheel; build_sdist('dist'); build_wheel('dist')"
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*")
-# A name without a dot, and with a port, is another container's.
+# Names without a dot and with a port are other containers.
 ADDRESS = re.compile(
     r"https?://(?!127\.0\.0\.1|localhost|0\.0\.0\.0|[a-z]+:\d)|file://|--(extra-)?index-url|--find-links"
 )
@@ -40,16 +40,16 @@ TOOLING = (
 
 
 def built(source: Path) -> Path:
-    """Builds a wheel and an sdist in a copy of the sources, because building writes beside them."""
+    """Build a wheel and an sdist. The folder must be a copy of the sources, because building writes into it."""
     subprocess.run([sys.executable, "-c", BUILD], cwd=source, check=True, capture_output=True)
     return source / "dist"
 
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The service's."""
+    """Built packages of the service."""
     source = tmp_path_factory.mktemp("source")
-    # Benchmarks and tests lie beside the packages, as in a checkout.
+    # With benchmarks and tests, as in a checkout, to check that they are left out.
     for name in (*PACKAGES, "benchmarks"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     (source / "tests").mkdir()
@@ -60,14 +60,14 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client_dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client's."""
+    """Built packages of the client."""
     source = tmp_path_factory.mktemp("client") / "python"
     shutil.copytree(CLIENT_SOURCE, source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "build"))
     return built(source)
 
 
-def needed_at_run_time() -> set[str]:
-    """Every file of the packages."""
+def package_files() -> set[str]:
+    """Names of all files of the packages."""
     files = (path for name in PACKAGES for path in (ROOT / name).rglob("*") if path.is_file())
     return {str(path.relative_to(ROOT)) for path in files if path.parent.name != "__pycache__"} | {ENTRY_POINT}
 
@@ -82,7 +82,7 @@ def declared() -> list[Requirement]:
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
     lines = (*project["dependencies"], *extras, *project_of(CLIENT_SOURCE)["dependencies"])
     requirements = [Requirement(line) for line in lines]
-    # One extra takes in another by the project's own name, and the client comes from the checkout.
+    # Extras refer to each other by the project's name, and the client is installed from the checkout.
     return [requirement for requirement in requirements if requirement.name not in {project["name"], CLIENT}]
 
 
@@ -96,17 +96,17 @@ def pins() -> dict[str, Version]:
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
 
-def test_needed_files_are_of_every_kind() -> None:
-    suffixes = {Path(name).suffix for name in needed_at_run_time()}
+def test_package_files_have_every_suffix() -> None:
+    suffixes = {Path(name).suffix for name in package_files()}
     assert suffixes >= {".py", ".js", ".css", ".html", ".mako", ".json", ".safetensors"}
 
 
-def test_the_wheel_has_every_file_of_the_packages(dist: Path) -> None:
+def test_wheel_contains_every_package_file(dist: Path) -> None:
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
-        assert needed_at_run_time() <= set(wheel.namelist())
+        assert package_files() <= set(wheel.namelist())
 
 
-def test_the_wheel_has_the_licence_and_nothing_but_the_packages(dist: Path) -> None:
+def test_wheel_contains_only_the_packages_and_the_licence(dist: Path) -> None:
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
         names = wheel.namelist()
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
@@ -114,7 +114,7 @@ def test_the_wheel_has_the_licence_and_nothing_but_the_packages(dist: Path) -> N
     assert tops == {*PACKAGES, ENTRY_POINT}, "neither benchmarks nor tests"
 
 
-def test_the_client_wheel_is_typed_and_has_nothing_but_its_package(client_dist: Path) -> None:
+def test_client_wheel_is_typed_and_contains_only_its_package(client_dist: Path) -> None:
     with zipfile.ZipFile(next(client_dist.glob("*.whl"))) as wheel:
         names = wheel.namelist()
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
@@ -122,37 +122,37 @@ def test_the_client_wheel_is_typed_and_has_nothing_but_its_package(client_dist: 
     assert {name for name in names if ".dist-info/" not in name} == sources | {"lookalike_client/py.typed"}
 
 
-def test_the_client_source_archive_has_all_that_the_wheel_is_built_from(client_dist: Path) -> None:
+def test_client_sdist_contains_the_sources_of_the_wheel(client_dist: Path) -> None:
     with tarfile.open(next(client_dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "src/lookalike_client/py.typed"} <= names
 
 
-def test_the_client_depends_on_httpx_and_pydantic_alone() -> None:
+def test_client_depends_only_on_httpx_and_pydantic() -> None:
     client = project_of(CLIENT_SOURCE)
     assert {Requirement(line).name for line in client["dependencies"]} == {"httpx", "pydantic"}
     assert client["requires-python"] == ">=3.10"
 
 
-def test_service_and_client_are_one_version() -> None:
+def test_service_and_client_have_the_same_version() -> None:
     service, client = project_of(ROOT), project_of(CLIENT_SOURCE)
     assert service["version"] == client["version"]
     assert f"{CLIENT}=={client['version']}" in service["dependencies"]
 
 
-def test_the_client_has_the_same_licence() -> None:
+def test_client_has_the_same_licence() -> None:
     assert project_of(CLIENT_SOURCE)["license"] == "Apache-2.0"
     assert (CLIENT_SOURCE / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
-def test_the_source_archive_has_all_that_the_wheel_is_built_from(dist: Path) -> None:
+def test_sdist_contains_the_sources_of_the_wheel(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert needed_at_run_time() | {"pyproject.toml", "README.md", "LICENSE"} <= names
+    assert package_files() | {"pyproject.toml", "README.md", "LICENSE"} <= names
     assert not [name for name in names if name.startswith(("benchmarks/", "tests/"))]
 
 
-def test_every_constraint_is_one_exact_public_version() -> None:
+def test_constraints_are_exact_public_versions() -> None:
     assert [line for line in pin_lines() if not PIN.fullmatch(line)] == []
     assert len(pins()) == len(pin_lines())
 
@@ -162,15 +162,15 @@ def test_constraints_are_sorted() -> None:
 
 
 @pytest.mark.parametrize("requirement", declared(), ids=str)
-def test_a_declared_dependency_is_pinned_to_a_version_that_satisfies_it(requirement: Requirement) -> None:
+def test_declared_dependency_is_pinned_to_a_satisfying_version(requirement: Requirement) -> None:
     assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
 
 
 @pytest.mark.parametrize("name", TOOLING)
-def test_pip_is_told_nowhere_where_packages_come_from(name: str) -> None:
+def test_no_package_index_is_hard_coded(name: str) -> None:
     assert not ADDRESS.search((ROOT / name).read_text())
 
 
-def test_the_licence_is_the_one_that_is_declared() -> None:
+def test_licence_file_matches_the_declared_licence() -> None:
     assert project_of(ROOT)["license"] == "Apache-2.0"
     assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text()

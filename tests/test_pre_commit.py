@@ -1,4 +1,4 @@
-"""The pre-commit hooks, in a repository of their own: they use the tools of .venv, and download nothing."""
+"""Pre-commit hooks, run in a temporary repository: they use the tools of .venv, and download nothing."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def run(root: Path, source: str) -> subprocess.CompletedProcess[str]:
-    """Runs the hooks on a file with this source, without a cache and without mypy, which reads the whole project."""
+    """Run the hooks on a file with this source, without a cache and without mypy, which checks the whole project."""
     (root / "app" / "added.py").write_text(source)
     subprocess.run(["git", "add", "--all"], cwd=root, check=True)
     environment = os.environ | {"PRE_COMMIT_HOME": str(root.parent / "cache"), "SKIP": "mypy,mypy-client"}
@@ -42,15 +42,15 @@ def run(root: Path, source: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("source", "failed"), [(GOOD, []), (BAD_STYLE, ["ruff check"]), (BAD_FORMAT, ["ruff format"])], ids=str
 )
-def test_hooks_fail_where_their_tool_does(repository: Path, source: str, failed: list[str]) -> None:
+def test_hooks_fail_if_their_tool_does(repository: Path, source: str, failed: list[str]) -> None:
     ran = run(repository, source)
     assert ran.returncode == bool(failed), ran.stdout + ran.stderr
     lines = [line for line in ran.stdout.splitlines() if line.endswith("Failed")]
     assert [line.partition("..")[0] for line in lines] == failed
-    assert (repository / "app" / "added.py").read_text() == source, "hooks change no files"
+    assert (repository / "app" / "added.py").read_text() == source, "hooks do not modify files"
 
 
-def test_every_hook_is_a_tool_of_the_virtual_environment() -> None:
+def test_every_hook_runs_a_tool_of_the_virtual_environment() -> None:
     config: dict[str, Any] = YAML(typ="safe").load(ROOT / CONFIG)
     assert [repo["repo"] for repo in config["repos"]] == ["local"]
     hooks = config["repos"][0]["hooks"]

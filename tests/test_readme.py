@@ -1,9 +1,9 @@
-"""The README leads to what it leaves out."""
+"""Links of the README."""
 
 from pathlib import Path
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
-def test_the_readme_links_to_the_settings() -> None:
+def test_readme_links_to_the_settings() -> None:
     assert "](docs/settings.md)" in README

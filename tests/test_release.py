@@ -1,4 +1,4 @@
-"""The release script, on a small repository of two packages with real builds."""
+"""Release script, run on a small repository of two packages with real builds."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ CHANGELOG = (
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository whose only commit is the release 0.4.0."""
-    # Build requirements come from this environment, so that no index is asked.
+    # Take build requirements from this environment instead of a package index.
     monkeypatch.setattr(release, "BUILD", (*release.BUILD, "--no-isolation"))
     root = tmp_path / "repository"
     for folder, name in NAMES.items():
@@ -57,14 +57,14 @@ def commit(root: Path, tag: str | None = None) -> None:
 
 
 def problems(root: Path) -> str:
-    """Returns why the commit is no release; builds nothing."""
+    """Return the reasons why the commit is not a release; check that nothing was built."""
     with pytest.raises(ReleaseError) as raised:
         release.release(root, packages_only=False)
     assert not (root / "dist").exists()
     return str(raised.value)
 
 
-def test_a_tagged_commit_gives_an_sdist_and_a_wheel_of_each_package(repository: Path) -> None:
+def test_tagged_commit_builds_an_sdist_and_a_wheel_of_each_package(repository: Path) -> None:
     (repository / "dist").mkdir()
     (repository / "dist" / "basket-0.3.0.tar.gz").write_bytes(b"of an earlier release")
     files = release.release(repository, packages_only=False)
@@ -77,16 +77,16 @@ def test_a_tagged_commit_gives_an_sdist_and_a_wheel_of_each_package(repository: 
     }
 
 
-def test_any_commit_can_be_built_without_what_is_not_committed(repository: Path) -> None:
+def test_packages_only_builds_any_commit_without_uncommitted_changes(repository: Path) -> None:
     (repository / "CHANGELOG.md").write_text("# Changelog\n")
     commit(repository)
-    (repository / "basket.py").write_text("this is no Python")
+    (repository / "basket.py").write_text("not Python")
     assert len(release.release(repository, packages_only=True)) == 4
     with zipfile.ZipFile(repository / "dist" / "basket-0.4.0-py3-none-any.whl") as wheel:
         assert wheel.read("basket.py") == b"SIZE = 1\n"
 
 
-def test_a_page_that_an_index_would_not_show_is_an_error(repository: Path) -> None:
+def test_package_without_a_readme_is_an_error(repository: Path) -> None:
     project = repository / "clients" / "python" / "pyproject.toml"
     project.write_text(project.read_text().replace('readme = "README.md"\n', ""))
     commit(repository)
@@ -94,7 +94,7 @@ def test_a_page_that_an_index_would_not_show_is_an_error(repository: Path) -> No
         release.release(repository, packages_only=True)
 
 
-def test_a_build_that_fails_is_an_error(repository: Path) -> None:
+def test_failed_build_is_an_error(repository: Path) -> None:
     write_package(repository, "basket", "newest")
     commit(repository)
     with pytest.raises(ReleaseError, match=r"-m build .* failed with exit status 1"):
@@ -102,38 +102,38 @@ def test_a_build_that_fails_is_an_error(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("packages_only", [True, False])
-def test_a_missing_package_is_an_error(repository: Path, packages_only: bool) -> None:
+def test_missing_package_is_an_error(repository: Path, packages_only: bool) -> None:
     git(repository, "rm", "--quiet", "clients/python/pyproject.toml")
     commit(repository, "v0.4.0")
     with pytest.raises(ReleaseError, match=r"clients/python/pyproject\.toml is not in this commit"):
         release.release(repository, packages_only=packages_only)
 
 
-def test_a_version_that_is_not_written_down_is_an_error(repository: Path) -> None:
+def test_dynamic_version_is_an_error(repository: Path) -> None:
     project = repository / "clients" / "python" / "pyproject.toml"
     project.write_text(project.read_text().replace('version = "0.4.0"', 'dynamic = ["version"]'))
     commit(repository, "v0.4.0")
     assert "has no version" in problems(repository)
 
 
-def test_a_commit_without_the_tag_of_its_version_is_no_release(repository: Path) -> None:
+def test_commit_without_the_versions_tag_is_not_a_release(repository: Path) -> None:
     git(repository, "tag", "--delete", "v0.4.0")
     git(repository, "tag", "v0.3.0")
     assert problems(repository) == "Tags of this commit: v0.3.0. Set the tag of this version: git tag --annotate v0.4.0"
 
 
-def test_packages_of_different_versions_are_no_release(repository: Path) -> None:
+def test_packages_of_different_versions_are_not_a_release(repository: Path) -> None:
     write_package(repository / "clients" / "python", "basket-client", "0.4.1")
     commit(repository, "v0.4.0")
     assert problems(repository) == "basket-client has version 0.4.1, basket 0.4.0. Set both to the same."
 
 
-def test_uncommitted_files_are_no_release(repository: Path) -> None:
+def test_uncommitted_files_are_not_a_release(repository: Path) -> None:
     (repository / "notes.txt").write_text("later")
     assert "1 uncommitted files, such as notes.txt" in problems(repository)
 
 
-def test_every_reason_is_named(repository: Path) -> None:
+def test_all_reasons_are_reported(repository: Path) -> None:
     for folder, name in NAMES.items():
         write_package(repository / folder, name, "0.5.0")
     commit(repository)
@@ -142,27 +142,27 @@ def test_every_reason_is_named(repository: Path) -> None:
     assert "[0.4.0] - 2026-12-01" in lines[0]
 
 
-def test_entries_below_unreleased_are_no_release() -> None:
+def test_entries_below_unreleased_are_not_a_release() -> None:
     changelog = CHANGELOG.replace("## Unreleased\n", "## [Unreleased]\n\n- Forgotten.\n")
     assert ["Unreleased" in problem for problem in release.changelog_problems(changelog, "0.4.0")] == [True]
 
 
 @pytest.mark.parametrize("heading", ["## 0.4.0", "## [0.4.0]", "## 0.4.0 - 2026-12-01", "## [0.4.0] - 2026-12-01"])
-def test_headings_of_a_version(heading: str) -> None:
+def test_version_headings_are_recognised(heading: str) -> None:
     assert list(release.changelog_problems(f"# Changelog\n\n{heading}\n\n- One.\n", "0.4.0")) == []
 
 
-def test_a_changelog_without_versions_is_no_release() -> None:
+def test_changelog_without_versions_is_not_a_release() -> None:
     (problem,) = release.changelog_problems("# Changelog\n", "0.4.0")
     assert "is none" in problem
 
 
-def test_a_folder_outside_git_is_an_error(tmp_path: Path) -> None:
+def test_folder_outside_git_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="git archive failed"):
         release.release(tmp_path, packages_only=True)
 
 
-def test_the_command_reports_errors_without_a_traceback(tmp_path: Path) -> None:
+def test_command_reports_errors_without_a_traceback(tmp_path: Path) -> None:
     code = f"import sys, pathlib; from tests import release; release.ROOT = pathlib.Path({str(tmp_path)!r}); "
     ended = subprocess.run(
         [sys.executable, "-c", code + "sys.exit(release.main([]))"], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Settings: which values are normalised, and which are refused with a sentence."""
+"""Settings: normalised values, refused values, and renamed variables."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> "Read":
 
 
 class Read:
-    """Reads the settings as the service does, with one variable set."""
+    """Read the settings as the service does, with one variable set."""
 
     def __init__(self, environment: pytest.MonkeyPatch) -> None:
         self._environment = environment
@@ -61,7 +61,7 @@ def test_host_names_are_compared_without_case(read: Read, value: str) -> None:
         ("[7]", "valid string"),
     ],
 )
-def test_names_that_no_request_could_match_are_refused(read: Read, value: str, reason: str) -> None:
+def test_invalid_host_names_are_refused(read: Read, value: str, reason: str) -> None:
     assert reason in read.refused("ALLOWED_HOSTS", value)
 
 
@@ -75,43 +75,43 @@ def test_names_that_no_request_could_match_are_refused(read: Read, value: str, r
         "https://shop.example/",
     ],
 )
-def test_origins_are_read_as_browsers_send_them(read: Read, value: str) -> None:
+def test_origins_are_normalised_as_browsers_send_them(read: Read, value: str) -> None:
     assert read("CORS_ORIGINS", value).cors_origins == ("https://shop.example",)
 
 
 @pytest.mark.parametrize(
     "value", ["https://shop.example/path", "https://shop.example//", "shop.example", "*", "null", "https://a b"]
 )
-def test_what_is_no_origin_is_refused(read: Read, value: str) -> None:
+def test_invalid_origins_are_refused(read: Read, value: str) -> None:
     assert "is not an origin. Use scheme and host, without a path" in read.refused("CORS_ORIGINS", f'["{value}"]')
 
 
-def test_without_them_any_name_and_no_other_site() -> None:
+def test_hosts_and_origins_are_empty_by_default() -> None:
     settings = Settings(_env_file=None)
     assert (settings.allowed_hosts, settings.cors_origins) == ((), ())
 
 
-def test_new_names_are_settings_and_old_ones_are_not() -> None:
+def test_new_names_of_renamed_settings_exist_and_old_ones_do_not() -> None:
     assert set(RENAMED.values()) <= Settings.model_fields.keys()
     assert not RENAMED.keys() & Settings.model_fields.keys()
 
 
 @pytest.mark.parametrize("old", RENAMED)
-def test_an_old_name_in_the_environment_is_refused_with_the_new_one(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_name_in_the_environment_is_refused_with_the_new_one(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable(old), "1")
     with pytest.raises(LookalikeError, match=rf"^{variable(old)} is now called {variable(RENAMED[old])}\."):
         Settings(_env_file=None)
 
 
 @pytest.mark.parametrize("line", ["LOOKALIKE_PICTURES=s3://bucket", "export lookalike_pictures='s3://bucket'"])
-def test_an_old_name_in_a_file_is_refused_with_the_new_one(line: str, in_folder: Path) -> None:
+def test_old_name_in_a_file_is_refused_with_the_new_one(line: str, in_folder: Path) -> None:
     (in_folder / ".env").write_text(f"LOOKALIKE_DEMO=off\n{line}\n")
     with pytest.raises(LookalikeError, match="LOOKALIKE_PICTURES is now called LOOKALIKE_STORAGE_URL"):
         Settings()
-    assert Settings(_env_file=None).storage_url is None, "a file that is not read cannot refuse the start"
+    assert Settings(_env_file=None).storage_url is None, "a file that is not read has no effect"
 
 
-def test_every_old_name_is_in_the_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_lists_every_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_INDEX", "milvus")
     monkeypatch.setenv("LOOKALIKE_LOG", "json")
     with pytest.raises(LookalikeError, match=r"LOOKALIKE_INDEX_BACKEND\. .*LOOKALIKE_LOG_FORMAT\."):
@@ -127,10 +127,10 @@ def test_every_command_refuses_old_names(command: list[str], in_file: bool, in_f
     result = CliRunner().invoke(commands, command, env={} if in_file else environment)
     assert result.exit_code == 1
     assert "LOOKALIKE_PICTURES is now called LOOKALIKE_STORAGE_URL" in result.stderr
-    assert list(in_folder.iterdir()) == ([in_folder / ".env"] if in_file else []), "nothing was begun"
+    assert list(in_folder.iterdir()) == ([in_folder / ".env"] if in_file else []), "the command created no files"
 
 
-def test_an_unknown_name_in_a_file_gets_a_warning(in_folder: Path) -> None:
+def test_unknown_name_in_a_file_gives_a_warning(in_folder: Path) -> None:
     (in_folder / ".env").write_text("LOOKALIKE_PROT=8080\nOTHER=1\n")
     result = CliRunner().invoke(commands, ["models"])
     assert result.exit_code == 0

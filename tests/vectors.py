@@ -1,4 +1,4 @@
-"""The file that a service keeps its vectors in, for tests that look into it."""
+"""Access to a service's vector file."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from app.search.index import LocalIndex
 
 
 def vector_file(service: Service) -> VectorFile:
-    """The vector file; tests of it are left out where the index is in Milvus."""
+    """Return the vector file; skip the test if the index is in Milvus."""
     if not isinstance(service.index, LocalIndex):
         pytest.skip("the vectors are in Milvus")
     assert isinstance(service.index.vectors, VectorFile)

@@ -1,1 +1,1 @@
-"""The mission: picture → ranked matches. Knows nothing of HTTP or SQL."""
+"""Image search: from an image file to ranked matches. Independent of HTTP and SQL."""

@@ -1,50 +1,50 @@
-"""Pictures that are as good as the same: scaled, saved anew, or added twice.
+"""Find duplicate images: scaled, re-encoded, or added twice.
 
-How near that is, the network's calibration says (`copies` in `models/checkpoint/similarity.py`). Candidates are those
-of a usual search: the pool, and where that is full of pictures with the very code, all that have it (`pool.py`).
+The default maximum distance is part of the network's calibration (`copies` in `models/checkpoint/similarity.py`).
+Candidates are selected as for a search (`pool.py`).
 """
 
 from collections.abc import Iterable, Iterator
 
 from app.errors import InvalidInputError
 from app.search.index import Index
-from app.search.pool import pool_of
+from app.search.pool import select_pool
 from app.search.types import Match
 from models.checkpoint.similarity import Similarity
 
 
-def distance_of(similarity: Similarity | None, given: float | None) -> float:
-    """Returns how far apart duplicates may be: as somebody says, or as the network's calibration does.
+def distance_of(similarity: Similarity | None, requested: float | None) -> float:
+    """Maximum F7 distance between duplicates: the requested one, or the calibrated default.
 
     Raises:
-        InvalidInputError: neither says anything.
+        InvalidInputError: neither is available.
     """
-    if given is not None:
-        return given
+    if requested is not None:
+        return requested
     if similarity is None:
-        reason = "is wanted, because the network in use was never calibrated; `lookalike calibrate` does it"
+        reason = "is required, because the network is not calibrated. Set it, or run `lookalike calibrate`."
         raise InvalidInputError("max_distance", reason)
     return similarity.copies
 
 
-def duplicates(index: Index, picture_id: int, distance: float, pool: int) -> list[Match] | None:
-    """Returns the pictures within a distance of one, itself left out, the nearest first; None where it is not there."""
-    found = index.find(picture_id)
+def duplicates(index: Index, image_id: int, distance: float, pool: int) -> list[Match] | None:
+    """Images within a distance of an indexed image, nearest first, without itself; None if it is not indexed."""
+    found = index.find(image_id)
     if found is None:
         return None
     code, feature = found
-    candidates = pool_of(index, code, pool)
+    candidates = select_pool(index, code, pool)
     ranked = index.rank(feature, code, candidates, len(candidates))
-    return [match for match in ranked if match.distance <= distance and match.id != picture_id]
+    return [match for match in ranked if match.distance <= distance and match.id != image_id]
 
 
 def groups(index: Index, ids: Iterable[int], distance: float, pool: int) -> Iterator[tuple[int, list[Match]]]:
-    """Yields those of some pictures that have duplicates with larger ids and none with smaller, and their duplicates.
+    """Yield `(image id, duplicates)` for those images that have duplicates, all with larger ids.
 
-    So each group of pictures that are all alike comes once, under its oldest, and a catalogue can be looked through
-    part by part.
+    A group of images that are all duplicates of each other is yielded once, under its smallest id, so a catalogue can
+    be scanned page by page.
     """
-    for picture_id in ids:
-        matches = duplicates(index, picture_id, distance, pool)
-        if matches and min(match.id for match in matches) > picture_id:
-            yield picture_id, matches
+    for image_id in ids:
+        matches = duplicates(index, image_id, distance, pool)
+        if matches and min(match.id for match in matches) > image_id:
+            yield image_id, matches

@@ -1,8 +1,8 @@
-"""A search's `filter`, read into a tree of tests.
+"""Parse metadata filters into an expression tree.
 
-A filter is JSON in the words of MongoDB, which users of Pinecone and Chroma know:
-`{"price": {"$lte": 50}, "colour": {"$in": ["red", "blue"]}}`. Fields are those of a picture's metadata, and its
-`label` and `key`. Knows nothing of SQL: `app/catalogue/filters/sql.py` turns the tree into a condition.
+A filter is JSON with MongoDB's operators, as in Pinecone and Chroma:
+`{"price": {"$lte": 50}, "colour": {"$in": ["red", "blue"]}}`. Fields are those of an image's metadata, plus `label`
+and `key`. `app/catalogue/filters/sql.py` compiles the tree to SQL.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from app.common.json_values import check_json
 from app.errors import InvalidInputError
 
-# A test is evaluated for every picture; a comparison is one value that a test compares with.
+# A test is evaluated for every image; each value that a test compares with counts as one comparison.
 MAX_TESTS, MAX_COMPARISONS, MAX_DEPTH = 64, 256, 16
 COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
@@ -22,7 +22,7 @@ Value = str | float | bool
 
 @dataclass(frozen=True)
 class Compares:
-    """The field, or an element of its list, compares so (`sign`) with one of the values."""
+    """The field, or an element of its list, compares (by `sign`) with any of the values."""
 
     field: str
     sign: str
@@ -31,7 +31,7 @@ class Compares:
 
 @dataclass(frozen=True)
 class Exists:
-    """The field is there."""
+    """The field is present."""
 
     field: str
 
@@ -45,14 +45,14 @@ class Not:
 
 @dataclass(frozen=True)
 class AllOf:
-    """Every test passes; so it does where there are none."""
+    """Every test passes; true for no tests."""
 
     tests: "tuple[Test, ...]"
 
 
 @dataclass(frozen=True)
 class AnyOf:
-    """One of the tests passes."""
+    """At least one test passes."""
 
     tests: "tuple[Test, ...]"
 
@@ -62,14 +62,14 @@ Test = Compares | Exists | Not | AllOf | AnyOf
 
 @dataclass(frozen=True)
 class Filter:
-    """A filter that was read.
+    """A parsed filter.
 
-    Two are equal if their texts are. Their trees cannot say so: to Python, 1, 1.0 and true are equal.
+    Equality compares only the text: trees would compare wrongly, because 1, 1.0 and true are equal in Python.
 
     Attributes:
-        text: the JSON that it was read from.
-        test: what a picture has to pass.
-        fields: the fields that it names.
+        text: JSON source.
+        test: expression that matching images pass.
+        fields: names of the fields used.
     """
 
     text: str
@@ -78,96 +78,96 @@ class Filter:
 
 
 def read_filter(text: str) -> Filter:
-    """Reads a filter.
+    """Parse a filter from JSON.
 
     Raises:
-        InvalidInputError: the text is no filter; the error says where and why.
+        InvalidInputError: the text is not a valid filter; the reason includes the path of the invalid part.
     """
     try:
         parsed = check_json(json.loads(text))
     except (ValueError, RecursionError) as error:
-        raise _wrong("", f"is not JSON: {error}") from error
-    reader = _Reader()
-    return Filter(text, reader.all_of(parsed, ""), tuple(reader.fields))
+        raise _invalid("", f"is not valid JSON: {error}") from error
+    parser = _Parser()
+    return Filter(text, parser.all_of(parsed, ""), tuple(parser.fields))
 
 
-class _Reader:
-    """Reads one filter, and counts what is in it."""
+class _Parser:
+    """Parses one filter, and counts its tests and comparisons."""
 
     def __init__(self) -> None:
         self._tests = self._comparisons = self._depth = 0
         self.fields: list[str] = []
 
-    def all_of(self, given: Any, at: str) -> Test:
-        """Reads an object: every entry must pass."""
-        if not isinstance(given, dict):
-            raise _wrong(at, 'must be an object, such as {"price": {"$lte": 50}}')
+    def all_of(self, value: Any, path: str) -> Test:
+        """Parse an object, all entries of which must pass."""
+        if not isinstance(value, dict):
+            raise _invalid(path, 'must be an object, such as {"price": {"$lte": 50}}')
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise _wrong(at, f"lies more than {MAX_DEPTH} deep")
-        read = [self._entry(name, value, f"{at}.{name}" if at else name) for name, value in given.items()]
+            raise _invalid(path, f"is nested more than {MAX_DEPTH} levels deep")
+        tests = [self._entry(name, entry, f"{path}.{name}" if path else name) for name, entry in value.items()]
         self._depth -= 1
-        return AllOf(tuple(read))
+        return AllOf(tuple(tests))
 
-    def _entry(self, name: str, value: Any, at: str) -> Test:
+    def _entry(self, name: str, value: Any, path: str) -> Test:
         if name in ("$and", "$or"):
             if not isinstance(value, list) or not value:
-                raise _wrong(at, "must be a list of filters, at least one")
-            read = tuple(self.all_of(part, f"{at}[{number}]") for number, part in enumerate(value))
-            return AllOf(read) if name == "$and" else AnyOf(read)
+                raise _invalid(path, "must be a list of at least one filter")
+            tests = tuple(self.all_of(part, f"{path}[{number}]") for number, part in enumerate(value))
+            return AllOf(tests) if name == "$and" else AnyOf(tests)
         if name == "$not":
-            return Not(self.all_of(value, at))
+            return Not(self.all_of(value, path))
         if name.startswith("$"):
-            raise _wrong(at, "is not known here; between fields there are $and, $or and $not")
-        return self._field(name, value if isinstance(value, dict) else {"$eq": value}, at)
+            raise _invalid(path, "is not an operator for filters. Use $and, $or or $not.")
+        return self._field(name, value if isinstance(value, dict) else {"$eq": value}, path)
 
-    def _field(self, name: str, tests: Mapping[str, Any], at: str) -> Test:
+    def _field(self, name: str, tests: Mapping[str, Any], path: str) -> Test:
         self.fields.append(name)
         if not tests:
-            raise _wrong(at, 'says nothing; give a value, or an operator such as {"$lte": 50}')
-        read = (self._test(name, operator, operand, f"{at}.{operator}") for operator, operand in tests.items())
-        return AllOf(tuple(read))
+            raise _invalid(path, 'is empty. Give a value, or an operator such as {"$lte": 50}.')
+        parsed = (self._test(name, operator, operand, f"{path}.{operator}") for operator, operand in tests.items())
+        return AllOf(tuple(parsed))
 
-    def _test(self, name: str, operator: str, operand: Any, at: str) -> Test:
+    def _test(self, name: str, operator: str, operand: Any, path: str) -> Test:
         self._tests += 1
         if self._tests > MAX_TESTS:
-            raise _wrong(at, f"is one test too many; a filter has at most {MAX_TESTS}")
+            raise _invalid(path, f"is one test too many. A filter has at most {MAX_TESTS} tests.")
         if operator in COMPARISONS:
-            return Compares(name, COMPARISONS[operator], self._values([operand], at))
+            return Compares(name, COMPARISONS[operator], self._values([operand], path))
         if operator == "$ne":
-            return Not(Compares(name, "==", self._values([operand], at)))
+            return Not(Compares(name, "==", self._values([operand], path)))
         if operator in ("$in", "$nin"):
             if not isinstance(operand, list):
-                raise _wrong(at, "must be a list of values")
-            found = Compares(name, "==", self._values(operand, at))
-            return found if operator == "$in" else Not(found)
+                raise _invalid(path, "must be a list of values")
+            compares = Compares(name, "==", self._values(operand, path))
+            return compares if operator == "$in" else Not(compares)
         if operator == "$exists":
             if not isinstance(operand, bool):
-                raise _wrong(at, "must be true or false")
+                raise _invalid(path, "must be true or false")
             return Exists(name) if operand else Not(Exists(name))
         if operator == "$not" and isinstance(operand, dict):
-            return Not(self._field(name, operand, at))
+            return Not(self._field(name, operand, path))
         known = ", ".join((*COMPARISONS, "$ne", "$in", "$nin", "$exists", "$not"))
-        raise _wrong(at, f"is not known here; there are {known}")
+        raise _invalid(path, f"is not a known operator. Use one of {known}.")
 
-    def _values(self, given: list[Any], at: str) -> tuple[Value, ...]:
-        self._comparisons += len(given)
+    def _values(self, operands: list[Any], path: str) -> tuple[Value, ...]:
+        self._comparisons += len(operands)
         if self._comparisons > MAX_COMPARISONS:
-            raise _wrong(
-                at,
-                f"makes {self._comparisons} comparisons; a filter has at most {MAX_COMPARISONS}, "
-                "and each value of $in and $nin is one",
+            raise _invalid(
+                path,
+                f"brings the filter to {self._comparisons} comparisons; at most {MAX_COMPARISONS} are allowed. Each "
+                "value of $in and $nin counts as one.",
             )
-        return tuple(_value(one, at) for one in given)
+        return tuple(_value(operand, path) for operand in operands)
 
 
-def _value(given: Any, at: str) -> Value:
-    if given is None:
-        raise _wrong(at, 'null is no value to compare with; {"$exists": false} finds pictures without the field')
-    if not isinstance(given, str | int | float):
-        raise _wrong(at, "must be a text, a number, true or false")
-    return given
+def _value(operand: Any, path: str) -> Value:
+    if operand is None:
+        raise _invalid(path, 'must not be null. To find images without the field, use {"$exists": false}.')
+    if not isinstance(operand, str | int | float):
+        raise _invalid(path, "must be a string, a number, true or false")
+    return operand
 
 
-def _wrong(at: str, reason: str) -> InvalidInputError:
-    return InvalidInputError("filter", f"{at} {reason}" if at else reason)
+def _invalid(path: str, reason: str) -> InvalidInputError:
+    return InvalidInputError("filter", f"{path} {reason}" if path else reason)

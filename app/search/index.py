@@ -1,7 +1,7 @@
-"""An index: codes and vectors of one generation, and the questions that a search asks of them.
+"""Index protocol, and the local index.
 
-`Index` is the seam: whatever fulfils it can hold a catalogue's codes and vectors. `LocalIndex` keeps the codes in
-this process's memory and reads the vectors from a mapped file; `app/search/milvus/index.py` leaves both to Milvus.
+`Index` is the interface of every index of a catalogue's codes and vectors. `LocalIndex` keeps codes in memory and reads
+vectors from a mapped file; `app/search/milvus/index.py` stores both in Milvus.
 """
 
 import logging
@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.search.local.coarse import CodeTable
-from app.search.local.deferred_free import Discarded
+from app.search.local.deferred_free import DeferredFree
 from app.search.local.fine import Distances, distances, smallest
-from app.search.local.vector_store import Vectors
+from app.search.local.vector_store import VectorStore
 from app.search.types import Candidates, Encoded, Entries, Ids, Match, Subset
 
 log = logging.getLogger(__name__)
 
-# So long a search may read what it found before, in whichever process.
-_STILL_READ_S = 600.0
-# Disk comes in pages, and rows that lie side by side leave fewer of them half empty.
-_FREED_AT_ONCE = 1024
+# Searches in any process may read vectors of deleted images for this long.
+_FREE_DELAY_S = 600.0
+# Disk space is freed in whole pages; freeing adjacent rows together leaves fewer pages partly used.
+_MIN_FREED = 1024
 
 Code = NDArray[np.uint8]
 Feature = NDArray[np.float32]
@@ -33,65 +33,65 @@ Checksums = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Encodings that are kept: checksums of F7 `(n,)`, and from which moment of the index's own time they are found."""
+class StoredVectors:
+    """Result of storing encodings: checksums of F7 `(n,)`, and the index timestamp at which searches find them."""
 
     checksums: Checksums
     moment: int = 0
 
 
 class Changes(Protocol):
-    """What has changed in the catalogue since an index last followed it; read from the truth when asked for."""
+    """Catalogue changes since an index was last updated, read from the database on demand."""
 
     @property
     def moment(self) -> int:
-        """The moment from which everything that was committed is found, as `keep` told those who committed it."""
+        """Index timestamp (from `keep`) at which everything committed is found."""
         ...
 
     def deleted(self) -> Ids:
-        """Returns the pictures that are gone."""
+        """Return the ids of deleted images."""
         ...
 
     def entries(self) -> Entries:
-        """Returns the pictures that are new or encoded anew."""
+        """Return the entries of new and re-encoded images."""
         ...
 
     def grown(self, newest: int) -> tuple[int, int]:
-        """Counts how many more pictures there are than up to the newest id then; returns that and the newest now."""
+        """Return the change in the number of images since the given newest id, and the current newest id."""
         ...
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The nearest of everything, and how many pictures were looked at for it."""
+    """Result of an exhaustive search: nearest matches, and the number of images compared."""
 
     matches: list[Match]
     looked_at: int
 
 
 class Index(Protocol):
-    """Holds encoded pictures and finds those like a query. Safe for many threads.
+    """Index of encoded images. Thread-safe.
 
-    An addition is kept at slots that nobody had before, then committed; a slot that no picture has is in no answer.
-    So whatever is left behind by those who do not get as far as the commit is never found.
+    An addition is stored at unused slots, then committed to the database. Searches only return slots that belong to an
+    image, so vectors of additions that were never committed are not found.
 
-    Everything but `follow`, `close` and the length raises UnavailableError where the index cannot be used right now.
+    Every method but `follow`, `close` and `__len__` raises UnavailableError if the index is temporarily unavailable.
     """
 
     def __len__(self) -> int:
-        """Returns how many pictures there are."""
+        """Return the number of images."""
         ...
 
-    def keep(self, slots: Slots, encoded: Encoded) -> Kept:
-        """Keeps encodings at their slots for good, before anybody may find them."""
+    def keep(self, slots: Slots, encoded: Encoded) -> StoredVectors:
+        """Store encodings durably at their slots, before they are committed."""
         ...
 
     def discard(self, slots: Slots) -> None:
-        """Hears that no picture has these slots any more. What cannot be cleared away stays, and is never found."""
+        """Free slots that no longer belong to an image. Slots that cannot be freed stay, and are never found."""
         ...
 
     def follow(self, changes: Changes) -> None:
-        """Comes up to what was committed."""
+        """Apply committed changes."""
         ...
 
     def candidates(self, code: Code, pool: int | None, radius: int | None, among: Subset | None) -> Candidates:
@@ -103,120 +103,120 @@ class Index(Protocol):
         ...
 
     def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> Ranked:
-        """Finds the k nearest of all pictures, or of some, by exact L2 on F7, ties by id."""
+        """Rank all images, or those of a subset, by exact L2 on F7; return the k nearest, ties by id."""
         ...
 
-    def find(self, picture_id: int) -> tuple[Code, Feature] | None:
-        """Returns a picture's code `(bits / 8,)` and F7 `(d,)`; None where there is none or its vector is damaged."""
+    def find(self, image_id: int) -> tuple[Code, Feature] | None:
+        """Return an image's code `(bits / 8,)` and F7 `(d,)`; None if it is missing or its vector is damaged."""
         ...
 
     def codes(self, ids: Ids) -> NDArray[np.uint8]:
-        """Returns the codes of pictures, `(n, bits / 8)`; zeros for those that are gone."""
+        """Return the codes of images, `(n, bits / 8)`; zeros for missing images."""
         ...
 
     def intact(self, slots: Slots, checksums: Checksums) -> NDArray[np.bool_]:
-        """Tells for each slot whether its vector is what was kept there."""
+        """Verify the vector of each slot against its checksum; `(n,)` bool."""
         ...
 
     def require(self) -> None:
-        """Makes sure that searches can be answered."""
+        """Raise UnavailableError if searches are not possible."""
         ...
 
     @property
     def bytes_in_use(self) -> int:
-        """Bytes of memory that the codes take, wherever they are."""
+        """Memory used by the codes in bytes, in this process or elsewhere."""
         ...
 
     @property
     def bytes_kept(self) -> int:
-        """Bytes that F7 takes where it is kept."""
+        """Storage used by F7 in bytes."""
         ...
 
     def bytes_beside(self, among: Subset) -> int:
-        """Returns how much memory it keeps beside a subset, at most, once that was searched."""
+        """Return an upper bound of the memory cached for a subset, in bytes."""
         ...
 
     def close(self) -> None:
-        """Lets everything go; searches under way may fail."""
+        """Release all resources; searches in progress may fail."""
         ...
 
 
 class LocalIndex:
-    """Codes in memory, vectors in a mapped file."""
+    """Index with codes in memory and vectors in a mapped file."""
 
-    def __init__(self, bits: int, vectors: Vectors) -> None:
+    def __init__(self, bits: int, vectors: VectorStore) -> None:
         self._codes = CodeTable(bits)
         self.vectors = vectors
-        self._ordering: threading.Thread | None = None
-        self._left = Discarded(_STILL_READ_S)
+        self._list_builder: threading.Thread | None = None
+        self._deferred = DeferredFree(_FREE_DELAY_S)
 
     def __len__(self) -> int:
         return len(self._codes)
 
     @property
     def bytes_in_use(self) -> int:
-        """Bytes of memory that the codes take."""
+        """Memory used by the codes in bytes."""
         return self._codes.bytes_in_use
 
     @property
     def bytes_kept(self) -> int:
-        """Bytes of disk that the vectors take."""
+        """Disk space used by the vectors in bytes."""
         return self.vectors.bytes_on_disk
 
-    def bytes_beside(self, among: Subset) -> int:  # noqa: ARG002 – a mask covers all pictures, however few pass
-        """Returns the size of a mask."""
+    def bytes_beside(self, among: Subset) -> int:  # noqa: ARG002 – a mask covers all images
+        """Return the size of a mask."""
         return self._codes.mask_bytes
 
     def close(self) -> None:
-        """Closes the vector file, without what is not needed of it."""
-        self.vectors.free(self._left.due())
+        """Free discarded vectors that are due, and close the vector file."""
+        self.vectors.free(self._deferred.due())
         self.vectors.close()
 
     def require(self) -> None:
-        """What is in memory can always be asked."""
+        """Do nothing: an index in memory is always available."""
 
-    def keep(self, slots: Slots, encoded: Encoded) -> Kept:
-        """Writes vectors at their slots and syncs them. Codes come to this process as to all others: by following."""
-        return Kept(self.vectors.write(slots, encoded.features))
+    def keep(self, slots: Slots, encoded: Encoded) -> StoredVectors:
+        """Write vectors at their slots and sync. Codes are added by `follow`, in this process as in others."""
+        return StoredVectors(self.vectors.write(slots, encoded.features))
 
     def discard(self, slots: Slots) -> None:
-        """Gives back the disk that vectors take once no search can be about to read them, at a later call.
+        """Free the disk space of vectors at a later call, when no search can still be reading them.
 
-        A slot is never used again. So nothing that is read or written can be in its place.
+        Slots are never reused, so freeing late cannot affect other vectors.
         """
-        self._left.add(slots)
-        due = self._left.due(_FREED_AT_ONCE)
+        self._deferred.add(slots)
+        due = self._deferred.due(_MIN_FREED)
         if not self.vectors.free(due):
-            self._left.add(due)
+            self._deferred.add(due)
 
     def follow(self, changes: Changes) -> None:
-        """Takes out what is gone, and puts in what is new."""
+        """Apply committed deletions, additions and updates."""
         self.remove(changes.deleted())
         entries = changes.entries()
         if len(entries.ids):
             self.add(entries)
 
     def intact(self, slots: Slots, checksums: Checksums) -> NDArray[np.bool_]:
-        """Tells for each slot whether its vector is what was written."""
+        """Verify the vector of each slot against its checksum; `(n,)` bool."""
         return self.vectors.intact(slots, checksums)
 
     def add(self, entries: Entries) -> None:
-        """Adds pictures, or replaces those whose ids are there."""
+        """Add images, or replace those with the same ids."""
         self._codes.add(entries)
-        if self._codes.wants_order and not (self._ordering and self._ordering.is_alive()):
-            # Seconds for a million pictures, in which searches go on.
-            self._ordering = threading.Thread(target=self._codes.put_in_order, name="ordering", daemon=True)
-            self._ordering.start()
+        if self._codes.needs_lists and not (self._list_builder and self._list_builder.is_alive()):
+            # Takes seconds for a million images; searches continue meanwhile.
+            self._list_builder = threading.Thread(target=self._codes.build_lists, name="ordering", daemon=True)
+            self._list_builder.start()
 
     def settle(self) -> None:
-        """Waits until the codes are in order, where order is worth its while."""
-        if self._ordering is not None:
-            self._ordering.join()
-        if self._codes.wants_order:
-            self._codes.put_in_order()
+        """Wait until inverted lists are built, if they are worthwhile."""
+        if self._list_builder is not None:
+            self._list_builder.join()
+        if self._codes.needs_lists:
+            self._codes.build_lists()
 
     def remove(self, ids: Ids) -> None:
-        """Takes pictures out; unknown ids do no harm."""
+        """Remove images; unknown ids are ignored."""
         self._codes.remove(ids)
 
     def candidates(self, code: Code, pool: int | None, radius: int | None, among: Subset | None) -> Candidates:
@@ -224,14 +224,14 @@ class LocalIndex:
         return self._codes.nearest(code, pool, radius, among)
 
     def everything(self, among: Subset | None) -> Candidates:
-        """Returns all pictures as candidates, among some ids or all."""
-        return self._codes.everything(among)
+        """Return all images as candidates, or those of a subset."""
+        return self._codes.all_candidates(among)
 
     def rank(self, feature: Feature, code: Code, candidates: Candidates, k: int) -> list[Match]:
-        """Fine: exact L2 over the candidates; a vector that is not what was written is never among the matches.
+        """Fine: exact L2 over the candidates; damaged vectors are never among the matches.
 
-        Damage shows when all of a vector's bytes are read once more. So only the matches are looked at; where one is
-        damaged, all candidates are, and those that are left are ranked again.
+        Verifying a checksum reads all bytes of a vector, so only the matches are verified. If one is damaged, all
+        candidates are verified, and the intact ones are ranked again.
         """
         order, values = self._order(feature, candidates, k)
         if not self.vectors.intact(candidates.slots[order], candidates.checksums[order]).all():
@@ -242,28 +242,28 @@ class LocalIndex:
         return [Match(*row) for row in zip(ids.tolist(), values.tolist(), hamming.tolist(), strict=True)]
 
     def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> Ranked:
-        """Finds the k nearest of all pictures, or of some, by exact L2 on F7."""
+        """Rank all images, or those of a subset, by exact L2 on F7; return the k nearest."""
         everything = self.everything(among)
         return Ranked(self.rank(feature, code, everything, k), len(everything))
 
-    def find(self, picture_id: int) -> tuple[Code, Feature] | None:
-        """Returns a picture's code and F7, or None where there is none or its vector is damaged."""
-        found = self._codes.find(picture_id)
+    def find(self, image_id: int) -> tuple[Code, Feature] | None:
+        """Return an image's code and F7; None if it is missing or its vector is damaged."""
+        found = self._codes.find(image_id)
         if found is None or not len(self._intact(found[1])):
             return None
         slots = found[1].slots
         return found[0], self.vectors.rows(slots)[slots[0]].astype(np.float32)
 
     def codes(self, ids: Ids) -> NDArray[np.uint8]:
-        """Returns the codes of pictures, `(n, bits / 8)`; zeros for those that are gone."""
+        """Return the codes of images, `(n, bits / 8)`; zeros for missing images."""
         return self._codes.codes(ids)
 
     def _order(self, feature: Feature, candidates: Candidates, k: int) -> tuple[Rows, Distances]:
-        """Returns which candidates are nearest, and their distances; those behind the end of the file come last."""
+        """Positions and distances of the k nearest candidates; slots beyond the end of the file come last."""
         vectors = self.vectors.rows(candidates.slots)
-        there = np.flatnonzero(candidates.slots < len(vectors))
+        in_file = np.flatnonzero(candidates.slots < len(vectors))
         values = np.full(len(candidates), np.inf, np.float32)
-        values[there] = distances(feature, vectors, candidates.slots[there])
+        values[in_file] = distances(feature, vectors, candidates.slots[in_file])
         order = smallest(values, candidates.ids, k)
         return order, values[order]
 
@@ -271,5 +271,5 @@ class LocalIndex:
         intact = self.vectors.intact(candidates.slots, candidates.checksums)
         if intact.all():
             return candidates
-        log.error("vectors damaged on disk, left out: pictures %s", candidates.ids[~intact].tolist())
+        log.error("Vectors damaged on disk, left out of results: images %s", candidates.ids[~intact].tolist())
         return candidates.take(np.flatnonzero(intact))

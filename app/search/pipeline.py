@@ -1,6 +1,6 @@
-"""The way of a search: picture → decode → encode → coarse → fine → catalogue.
+"""Search pipeline: image → decode → encode → coarse → fine → catalogue.
 
-`Searcher` names the steps in order and times them; each is done elsewhere. Knows nothing of HTTP or SQL.
+`Searcher` runs and times the steps; each is implemented elsewhere. Independent of HTTP and SQL.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ from app.observability.hooks import Observers, Work
 from app.search.decode.prepare import Preparer
 from app.search.encode.batching import Encoder
 from app.search.index import Code, Feature, Index, Ranked
-from app.search.pool import pool_of
+from app.search.pool import select_pool
 from app.search.types import NO_CANDIDATES, Candidates, Match, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve, Similarity
 
-# So many times as many are looked at where several of a group were found, up to the most.
-_FURTHER, MAX_GROUPED = 4, 100_000
+# When grouping leaves too few matches, this many times as many are ranked, up to the maximum.
+_GROUPING_FACTOR, MAX_GROUPED = 4, 100_000
 
 
 Row = TypeVar("Row")
@@ -30,36 +30,37 @@ RowCo = TypeVar("RowCo", covariant=True)
 
 
 class Catalogue(Protocol[RowCo]):
-    """What a search needs of the truth."""
+    """Catalogue operations that a search uses."""
 
     def current(self) -> Index:
-        """Returns the index with everything in it that was acknowledged before this call."""
+        """Return the index, including everything acknowledged before this call."""
         ...
 
     def matching(self, options: SearchOptions) -> Subset | None:
-        """Returns the pictures that the options' filters let through, as of `current` or later; None for all."""
+        """Return the images that pass the options' filters, as of `current` or later; None for all."""
         ...
 
     def firsts(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
-        """Returns where the first picture of each group stands in `ids`, ascending, `most` of them at most.
+        """Return the positions in `ids` of the first image of each group, ascending, at most `most`.
 
-        A group has the same in a field; a picture without the field is a group of its own. Deleted ones are left out.
+        Images with equal values of a field form a group; an image without the field is its own group. Deleted images
+        are omitted.
         """
         ...
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, RowCo]:
-        """Returns what is known of these pictures; deleted ones are left out."""
+        """Return catalogue rows by image id; deleted images are omitted."""
         ...
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a match is where it is.
+    """Explanation of a match's rank.
 
     Attributes:
-        coarse_rank: its place among the candidates by code, from 1; None where codes played no part.
-        code: its binary code, `(bits / 8,)` uint8.
-        bits: which bits differ from the query's, ascending, the first bit of the first byte being 0.
+        coarse_rank: rank among the candidates by code, from 1; None if codes were not used.
+        code: binary code of the match, `(bits / 8,)` uint8.
+        bits: indices of bits that differ from the query's code, ascending; the first bit of the first byte is 0.
     """
 
     coarse_rank: int | None
@@ -69,16 +70,17 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Answer(Generic[Row]):
-    """What a search found.
+    """Result of a search.
 
     Attributes:
         code: the query's code, `(bits / 8,)` uint8.
-        pool_size: candidates that the ranking step looked at.
-        catalogue_size: pictures that could have been found.
-        matches: ranked, with what the catalogue knows of each.
-        explanations: one for each match, where they were asked for.
+        options: options of the search.
+        pool_size: number of candidates ranked.
+        catalogue_size: number of images in the index.
+        matches: ranked matches with their catalogue rows.
+        explanations: one for each match if requested, else empty.
         timings: milliseconds by step.
-        model: fingerprint of the network that answered.
+        model: fingerprint of the network used.
     """
 
     code: NDArray[np.uint8]
@@ -92,7 +94,7 @@ class Answer(Generic[Row]):
 
 
 class Searcher(Generic[Row]):
-    """Answers searches over one catalogue with one network."""
+    """Searches one catalogue with one network."""
 
     def __init__(
         self,
@@ -108,41 +110,43 @@ class Searcher(Generic[Row]):
         self._observers = observers or Observers()
 
     def by_picture(self, data: bytes, options: SearchOptions) -> Answer[Row]:
-        """Finds what looks like an uploaded picture.
+        """Search with an uploaded image.
 
         Raises:
-            PictureRefusedError: the bytes are not a picture that can be used.
+            PictureRefusedError: the bytes are not a usable image.
+            InvalidInputError: `min_similarity` is set and the network is not calibrated.
         """
         self._require_calibration(options)
         with self._observers.work("search") as work:
-            return self._by_picture(data, options, work)
+            return self._by_image(data, options, work)
 
     def warm_up(self) -> None:
-        """Searches once, so that nobody's first search waits for what is made ready on first use."""
+        """Run one search, so that the first request does not wait for lazy initialisation."""
         grey = BytesIO()
         Image.new("RGB", (self._encoder.size, self._encoder.size), "grey").save(grey, "JPEG")
-        self._by_picture(grey.getvalue(), SearchOptions(), Work("warm-up", Observers()))
+        self._by_image(grey.getvalue(), SearchOptions(), Work("warm-up", Observers()))
 
-    def by_id(self, picture_id: int, options: SearchOptions) -> Answer[Row]:
-        """Finds what looks like a picture of the catalogue.
+    def by_id(self, image_id: int, options: SearchOptions) -> Answer[Row]:
+        """Search with an image of the catalogue.
 
         Raises:
-            NotFoundError: there is no such picture.
+            NotFoundError: the image does not exist.
+            InvalidInputError: `min_similarity` is set and the network is not calibrated.
         """
         self._require_calibration(options)
         with self._observers.work("search") as work:
             with work.stage("catalogue"):
                 index, among = self._catalogue.current(), self._catalogue.matching(options)
-                found = index.find(picture_id)
+                found = index.find(image_id)
             if found is None:
-                raise NotFoundError("picture", picture_id)
+                raise NotFoundError("image", image_id)
             return self._answer(index, among, *found, options, work)
 
-    def _by_picture(self, data: bytes, options: SearchOptions, work: Work) -> Answer[Row]:
+    def _by_image(self, data: bytes, options: SearchOptions, work: Work) -> Answer[Row]:
         with work.stage("decode"):
-            picture = self._prepare(data, crop=options.crop)
-        encoding = self._encoder.encode_one(picture.image)
-        # While the network is at work, the catalogue is asked.
+            prepared = self._prepare(data, crop=options.crop)
+        encoding = self._encoder.encode_one(prepared.image)
+        # Query the catalogue while the network encodes.
         with work.stage("catalogue"):
             index, among = self._catalogue.current(), self._catalogue.matching(options)
         with work.stage("encode"):
@@ -158,20 +162,20 @@ class Searcher(Generic[Row]):
         options: SearchOptions,
         work: Work,
     ) -> Answer[Row]:
-        curve, asked = self._curve(options.mode), options.k
+        curve, limit = self._curve(options.mode), options.k
         while True:
             with work.stage("coarse"):
-                candidates = coarse(index, code, options, self._pool, asked, among)
+                candidates = coarse(index, code, options, self._pool, limit, among)
             with work.stage("fine"):
-                ranked = fine(index, code, feature, candidates, options, asked, among)
+                ranked = fine(index, code, feature, candidates, options, limit, among)
             similar = list(similar_enough(ranked.matches, curve, options.min_similarity))
             with work.stage("catalogue"):
                 chosen = self._first_of_each(similar, options)
-            ended = len(similar) < asked or asked >= MAX_GROUPED
-            if options.group_by is None or len(chosen) == options.k or ended:
+            exhausted = len(similar) < limit or limit >= MAX_GROUPED
+            if options.group_by is None or len(chosen) == options.k or exhausted:
                 break
-            # Several of a group were among them: there are fewer groups than were asked for.
-            asked = min(asked * _FURTHER, MAX_GROUPED)
+            # Matches shared groups, so there are fewer groups than requested.
+            limit = min(limit * _GROUPING_FACTOR, MAX_GROUPED)
         with work.stage("catalogue"):
             rows = self._catalogue.rows([match.id for match in chosen])
         found = [(match, rows[match.id]) for match in chosen if match.id in rows]
@@ -180,55 +184,55 @@ class Searcher(Generic[Row]):
         return Answer(code, options, ranked.looked_at, len(index), found, explanations, work.total())
 
     def _first_of_each(self, matches: list[Match], options: SearchOptions) -> list[Match]:
-        """Keeps the best match of each group, where groups are asked for."""
+        """Keep the best match of each group if grouping is requested."""
         if options.group_by is None or not matches:
             return matches
-        places = self._catalogue.firsts([match.id for match in matches], options.group_by, options.k)
-        return [matches[place] for place in places]
+        positions = self._catalogue.firsts([match.id for match in matches], options.group_by, options.k)
+        return [matches[position] for position in positions]
 
     def _curve(self, mode: Mode) -> Curve | None:
-        """Returns what the distances mean that rank the matches; None where nobody knows."""
+        """Calibration curve of the distance that ranks the matches; None if the network is not calibrated."""
         if self._similarity is None:
             return None
         return self._similarity.codes if mode is Mode.BCS else self._similarity.features
 
     def _require_calibration(self, options: SearchOptions) -> None:
-        """Refuses before any work what an uncalibrated network cannot answer."""
+        """Reject `min_similarity` before any work if the network is not calibrated."""
         if options.min_similarity is not None and self._similarity is None:
-            reason = "the network in use was never calibrated, so nobody knows; `lookalike calibrate` does it"
+            reason = "the network is not calibrated. Run `lookalike calibrate` first."
             raise InvalidInputError("min_similarity", reason)
 
 
-def similar_enough(ranked: list[Match], curve: Curve | None, least: float | None) -> Iterator[Match]:
-    """Says of each match how similar it is; ends where they are no longer similar enough."""
+def similar_enough(ranked: list[Match], curve: Curve | None, minimum: float | None) -> Iterator[Match]:
+    """Yield matches with their similarity, until it falls below the minimum."""
     for match in ranked:
         similarity = curve(match.distance) if curve is not None else None
-        if least is not None and similarity is not None and similarity < least:
+        if minimum is not None and similarity is not None and similarity < minimum:
             return
         yield replace(match, similarity=similarity)
 
 
 def coarse(index: Index, code: Code, options: SearchOptions, pool: int, k: int, among: Subset | None) -> Candidates:
-    """Chooses the candidates: the pool for `hds`, the k of the answer itself for `bcs`; none for `es`, which asks all.
+    """Select candidates: the pool for `hds`, the k nearest for `bcs`, none for `es`, which ranks all images.
 
-    `pool` is how many suit the network, for a search that does not say.
+    `pool` is the network's default pool size.
     """
     if options.mode is Mode.ES:
         return NO_CANDIDATES
     if options.mode is Mode.BCS:
         return index.candidates(code, k, options.radius, among)
-    return pool_of(index, code, options.pool_limit(pool), options.radius, among)
+    return select_pool(index, code, options.pool_limit(pool), options.radius, among)
 
 
 def explain(
     index: Index, code: Code, candidates: Candidates, found: Sequence[tuple[Match, object]], options: SearchOptions
 ) -> list[Explanation]:
-    """Says for each match where its code put it, and which bits differ."""
+    """Explain each match: its rank by code, and the bits that differ."""
     codes = index.codes(np.array([match.id for match, _ in found], np.int64))
-    places = {int(picture_id): place for place, picture_id in enumerate(candidates.ids, 1)}
+    ranks = {int(image_id): rank for rank, image_id in enumerate(candidates.ids, 1)}
     return [
         Explanation(
-            None if options.mode is Mode.ES else places[match.id],
+            None if options.mode is Mode.ES else ranks[match.id],
             own,
             np.flatnonzero(np.unpackbits(own ^ code)).tolist(),
         )
@@ -245,10 +249,10 @@ def fine(
     k: int,
     among: Subset | None,
 ) -> Ranked:
-    """Orders the candidates by F7, or for `es` all pictures, and keeps k; `bcs` keeps the order of the codes."""
+    """Rank the candidates by F7, or all images for `es`, and keep k; `bcs` keeps the order by code."""
     if options.mode is Mode.ES:
         return index.rank_all(feature, code, k, among)
     if options.mode is Mode.BCS:
         pairs = zip(candidates.ids.tolist(), candidates.hamming.tolist(), strict=True)
-        return Ranked([Match(picture_id, float(hamming), hamming) for picture_id, hamming in pairs], len(candidates))
+        return Ranked([Match(image_id, float(hamming), hamming) for image_id, hamming in pairs], len(candidates))
     return Ranked(index.rank(feature, code, candidates, k), len(candidates))

@@ -1,4 +1,4 @@
-"""The words of searching, as types: what is asked, what each step hands to the next."""
+"""Data types of a search: options, encodings, candidates and matches."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,29 +13,28 @@ Ids = NDArray[np.int64]
 
 
 class Mode(StrEnum):
-    """The paper's three ways to search."""
+    """The paper's three search modes."""
 
-    HDS = "hds"  # both steps: candidates by codes, order by F7
+    HDS = "hds"  # both steps: candidates by code, ranked by F7
     BCS = "bcs"  # codes alone
-    ES = "es"  # F7 alone, over everything
+    ES = "es"  # F7 alone, over all images
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What a search asks for.
+    """Options of a search.
 
     Attributes:
-        k: the most matches.
-        mode: which of the three ways.
-        pool: the most candidates that the coarse step keeps; None for no limit but the radius, or where there is no
-            radius either, for what suits the network.
-        radius: the largest Hamming distance of a candidate; None for no limit but the pool.
-        label: only pictures with this label.
-        filter: only pictures that pass this filter.
-        crop: the part of the query that is searched with; None for all of it.
-        min_similarity: only matches that are so similar, 0 to 1; None for all.
-        group_by: only the best match of those whose metadata has the same in this field; None for all.
-        explain: whether to say why each match is where it is.
+        k: maximum number of matches.
+        mode: search mode.
+        pool: maximum number of candidates; None means no limit with a radius, and the network's default without one.
+        radius: maximum Hamming distance of a candidate; None for no limit.
+        label: match only images with this label.
+        filter: match only images that pass this filter.
+        crop: part of the query image to search with; None for the whole image.
+        min_similarity: minimum similarity of matches, 0 to 1; None for no limit.
+        group_by: metadata field; of matches with equal values only the best is returned. None for no grouping.
+        explain: whether to return an explanation of each match.
     """
 
     k: int = 10
@@ -49,20 +48,20 @@ class SearchOptions:
     group_by: str | None = None
     explain: bool = False
 
-    def pool_limit(self, usual: int) -> int | None:
-        """Returns how many candidates there may be, given the network's usual pool; None for all in the radius."""
+    def pool_limit(self, default: int) -> int | None:
+        """Maximum number of candidates, given the network's default pool; None for all within the radius."""
         if self.pool is None and self.radius is None:
-            return max(usual, self.k)
+            return max(default, self.k)
         return self.pool
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a network makes of pictures.
+    """Codes and F7 of a batch of images; row i is image i.
 
     Attributes:
         codes: `(n, bits / 8)` uint8.
-        features: F7, `(n, feature_dim)` float32, scaled as the checkpoint says.
+        features: F7, `(n, feature_dim)` float32, raw or normalised as the checkpoint defines.
     """
 
     codes: NDArray[np.uint8]
@@ -71,12 +70,12 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Entries:
-    """Encoded pictures as an index holds them; row i of every array is one picture.
+    """Index entries; row i of every array is one image.
 
     Attributes:
         ids: `(n,)` int64, ascending.
         codes: `(n, bits / 8)` uint8.
-        slots: `(n,)` int64, where F7 lies in the vector file.
+        slots: `(n,)` int64, rows of F7 in the vector file.
         checksums: `(n,)` uint32, CRC-32 of F7's bytes.
     """
 
@@ -85,16 +84,16 @@ class Entries:
     slots: NDArray[np.int64]
     checksums: NDArray[np.uint32]
 
-    def take(self, chosen: NDArray[np.bool_]) -> "Entries":
-        """Returns the pictures that are chosen, `(n,)` bool."""
-        return Entries(self.ids[chosen], self.codes[chosen], self.slots[chosen], self.checksums[chosen])
+    def take(self, mask: NDArray[np.bool_]) -> "Entries":
+        """Select entries by a mask `(n,)`."""
+        return Entries(self.ids[mask], self.codes[mask], self.slots[mask], self.checksums[mask])
 
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """Some pictures of a catalogue, as a filter chose them: `ids` `(n,)`, ascending.
+    """Ids of the images that pass a filter, `(n,)`, ascending.
 
-    Two are the same only if they are one object, so that whatever is worked out for one can be kept beside it.
+    Compared and hashed by identity, so that results computed for a subset can be cached with it as the key.
     """
 
     ids: Ids
@@ -102,11 +101,11 @@ class Subset:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The pool, by (Hamming distance, id).
+    """Candidates ordered by (Hamming distance, id).
 
     Attributes:
         ids: `(n,)` int64.
-        hamming: `(n,)` int32, bits that differ from the query's code.
+        hamming: `(n,)` int32, distance to the query's code.
         slots: `(n,)` int64.
         checksums: `(n,)` uint32.
     """
@@ -120,7 +119,7 @@ class Candidates:
         return len(self.ids)
 
     def take(self, order: NDArray[np.int64]) -> "Candidates":
-        """Returns the candidates at these positions, in this order."""
+        """Select candidates by position, in this order."""
         return Candidates(self.ids[order], self.hamming[order], self.slots[order], self.checksums[order])
 
 
@@ -129,13 +128,13 @@ NO_CANDIDATES = Candidates(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zero
 
 @dataclass(frozen=True)
 class Match:
-    """One ranked picture.
+    """One ranked image.
 
     Attributes:
-        id: of the picture.
-        distance: what ranked it: L2 on F7 for `hds` and `es`, and the Hamming distance for `bcs`.
-        hamming: bits in which its code differs from the query's.
-        similarity: what the distance means, 0 to 1 (`models/checkpoint/similarity.py`); None where nobody knows.
+        id: image id.
+        distance: ranking distance: L2 on F7 for `hds` and `es`, Hamming for `bcs`.
+        hamming: Hamming distance to the query's code.
+        similarity: calibrated similarity, 0 to 1 (`models/checkpoint/similarity.py`); None if not calibrated.
     """
 
     id: int

@@ -95,7 +95,7 @@ def test_job_on_a_busy_machine_waits_and_rejects_nothing(client: TestClient, san
 
 
 def test_shutdown_does_not_wait_for_slow_images(settings: Settings) -> None:
-    program = (sys.executable, "-m", "tests.search.planted")
+    program = (sys.executable, "-m", "tests.search.faulty_worker")
     job = Job(FAKE_NETWORK.preprocess, limits_of(settings))
     with closing(Sandbox(job, 1, 600.0, program)) as sandbox:
         with serve(settings, sandbox) as client:

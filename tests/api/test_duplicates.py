@@ -78,5 +78,5 @@ def test_duplicates_without_calibration_or_max_distance_return_422(client: TestC
     for path in ("/duplicates", f"/images/{ids[0]}/duplicates"):
         refused = client.get(path)
         assert refused.status_code == 422
-        assert "never calibrated" in refused.json()["detail"]
+        assert "not calibrated" in refused.json()["detail"]
     assert client.get("/duplicates", params={"cursor": "x"}).status_code == 422

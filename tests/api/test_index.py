@@ -39,7 +39,7 @@ def test_results_are_in_the_order_of_the_images(client: TestClient) -> None:
         (content_hash(picture(3)), "created"),
     ]
     assert (items[1]["id"], items[0]["error"]) == (None, None)
-    assert "not a picture" in items[1]["error"]
+    assert "not in a supported image format" in items[1]["error"]
     stored = client.get(f"/images/{items[0]['id']}").json()
     assert (stored["key"], stored["label"], stored["metadata"]) == ("one", "boots", {"price": 3})
 

@@ -48,7 +48,7 @@ def test_rejected_entries_are_listed_with_their_reasons(client: TestClient) -> N
     now = ended(client, send(client, zipped(archive)))
     assert counts(now) == (4, 4, 1, 0, 0, 3)
     reasons = {item["name"][:10]: item["reason"] for item in now["rejections"]}
-    assert "not a picture" in reasons["broken.jpg"]
+    assert "not in a supported image format" in reasons["broken.jpg"]
     assert "longer than 512" in reasons["k" * 10]
     assert reasons["line 3 of "] == "The archive has no file gone.png."
     (stored,) = client.get("/images").json()["items"]

@@ -61,7 +61,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     assert result.exit_code == 1, "two entries are rejected"
     assert "3 created" in said(result)
     assert "2 rejected" in said(result)
-    assert "broken.jpg: This is not a picture" in said(result)
+    assert "broken.jpg: The file is not in a supported image format" in said(result)
     assert "gone.png: The file does not exist." in said(result)
     return data
 
@@ -154,7 +154,7 @@ def test_backup_to_an_unwritable_folder_fails(data: Path, tmp_path: Path) -> Non
 def test_invalid_input_is_reported_as_an_error_message(data: Path, folder: Path) -> None:
     assert "does not exist" in error_of(run(data, "index", str(folder / "nowhere")))
     assert "is not a file" in error_of(run(data, "search", str(folder)))
-    assert "not a picture" in error_of(run(data, "search", str(folder / "notes.txt")))
+    assert "not in a supported image format" in error_of(run(data, "search", str(folder / "notes.txt")))
     assert "LOOKALIKE_PORT" in error_of(run(data, "stats", LOOKALIKE_PORT="a thousand"))
     assert "database is unavailable" in error_of(run(data, "stats", LOOKALIKE_DATABASE_URL=NOWHERE))
     network = error_of(run(data, "search", str(folder / "loose.JPG"), LOOKALIKE_MODEL="unheard-of"))

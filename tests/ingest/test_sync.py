@@ -108,7 +108,7 @@ def test_service_deletes_replaced_and_deleted_vectors_after_a_grace_period(servi
     service.ingest.add([Upload(picture(200), "key 3", {})])
     assert len(slots(service)) == PICTURES + 1, "a search may still need the replaced vector"
     # As if the grace period were over.
-    index_of(service)._left.patience = 0.0
+    index_of(service)._deferred.delay = 0.0
     service.ingest.delete(found(service, "key 5").id)
     assert len(slots(service)) == PICTURES - 1
     assert len(before - slots(service)) == 2

@@ -1,4 +1,4 @@
-"""The table of codes against brute force over a plain dict, through additions, replacements and removals."""
+"""Code table compared with brute force over a dict, through additions, replacements and removals."""
 
 import sys
 import threading
@@ -23,41 +23,39 @@ LIMITS = (None, 0, 1, 7, 300, 1_000_000)
 
 @dataclass
 class Reference:
-    """What the table should hold: id → code, slot, checksum."""
+    """Expected content of the table: id → code, slot, checksum."""
 
     rows: dict[int, tuple[bytes, int, int]] = field(default_factory=dict)
 
     def add(self, entries: Entries) -> None:
         columns = (entries.ids.tolist(), entries.codes, entries.slots.tolist(), entries.checksums.tolist())
-        for picture_id, code, slot, checksum in zip(*columns, strict=True):
-            self.rows[picture_id] = (code.tobytes(), slot, checksum)
+        for image_id, code, slot, checksum in zip(*columns, strict=True):
+            self.rows[image_id] = (code.tobytes(), slot, checksum)
 
     def remove(self, ids: NDArray[np.int64]) -> None:
-        for picture_id in ids.tolist():
-            self.rows.pop(picture_id, None)
+        for image_id in ids.tolist():
+            self.rows.pop(image_id, None)
 
     def nearest(
         self, code: Codes, pool: int | None, radius: int | None, among: NDArray[np.int64] | None = None
     ) -> list[Row]:
         wanted = self.rows if among is None else self.rows.keys() & set(among.tolist())
         number = int.from_bytes(code.tobytes())
-        found = sorted(
-            ((number ^ int.from_bytes(self.rows[picture_id][0])).bit_count(), picture_id) for picture_id in wanted
-        )
-        near = [(distance, picture_id) for distance, picture_id in found if radius is None or distance <= radius]
-        return [(picture_id, distance, *self.rows[picture_id][1:]) for distance, picture_id in near[:pool]]
+        found = sorted(((number ^ int.from_bytes(self.rows[image_id][0])).bit_count(), image_id) for image_id in wanted)
+        near = [(distance, image_id) for distance, image_id in found if radius is None or distance <= radius]
+        return [(image_id, distance, *self.rows[image_id][1:]) for distance, image_id in near[:pool]]
 
 
 class Versions:
-    """Makes entries; every one has a slot of its own, and a checksum that belongs to that slot alone."""
+    """Makes entries with unique slots, and checksums derived from the slots."""
 
     def __init__(self, bits: int, rng: np.random.Generator, distinct: int) -> None:
-        self.rng, self.made = rng, 0
+        self.rng, self.slots_used = rng, 0
         self.codes = rng.integers(0, 256, (distinct, bits // 8), np.uint8)
 
     def entries(self, ids: NDArray[np.int64]) -> Entries:
-        slots = np.arange(self.made, self.made + len(ids))
-        self.made += len(ids)
+        slots = np.arange(self.slots_used, self.slots_used + len(ids))
+        self.slots_used += len(ids)
         codes = self.codes[self.rng.integers(0, len(self.codes), len(ids))]
         return Entries(ids, codes, slots, checksum_of(slots))
 
@@ -80,13 +78,13 @@ def some_ids(rng: np.random.Generator, most: int, below: int) -> NDArray[np.int6
 
 
 def near(code: Codes, rng: np.random.Generator) -> Codes:
-    """The same code with a few bits turned."""
+    """The same code with a tenth of its bits flipped."""
     return np.packbits(np.unpackbits(code) ^ (rng.random(8 * len(code)) < 0.1))
 
 
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize(("seed", "distinct"), [(0, 4), (1, 5000)])
-def test_nearest_is_brute_force_through_growth_and_compaction(bits: int, seed: int, distinct: int) -> None:
+def test_nearest_equals_brute_force_through_growth_and_compaction(bits: int, seed: int, distinct: int) -> None:
     rng = np.random.default_rng(seed)
     versions, table, reference = Versions(bits, rng, distinct), CodeTable(bits), Reference()
     for step in range(24):
@@ -117,7 +115,7 @@ operations = st.lists(st.tuples(st.sampled_from(("add", "remove")), batches), ma
     radius=st.none() | st.integers(0, 64),
     among=st.none() | batches,
 )
-def test_nearest_is_brute_force_for_few_pictures(
+def test_nearest_equals_brute_force_for_small_tables(
     bits: int,
     operations: list[tuple[str, NDArray[np.int64]]],
     pool: int | None,
@@ -125,8 +123,8 @@ def test_nearest_is_brute_force_for_few_pictures(
     among: NDArray[np.int64] | None,
 ) -> None:
     versions, table, reference = Versions(bits, np.random.default_rng(0), 3), CodeTable(bits), Reference()
-    for what, ids in operations:
-        if what == "remove":
+    for operation, ids in operations:
+        if operation == "remove":
             table.remove(ids)
             reference.remove(ids)
         else:
@@ -135,13 +133,13 @@ def test_nearest_is_brute_force_for_few_pictures(
             reference.add(entries)
     code = versions.codes[0]
     assert rows(table.nearest(code, pool, radius, subset(among))) == reference.nearest(code, pool, radius, among)
-    assert {row[0] for row in rows(table.everything(subset(among)))} == {
+    assert {row[0] for row in rows(table.all_candidates(subset(among)))} == {
         row[0] for row in reference.nearest(code, None, None, among)
     }
     assert len(table) == len(reference.rows)
 
 
-def test_ties_by_id_hold_in_tables_longer_than_the_scan_s_blocks() -> None:
+def test_ties_are_broken_by_id_in_large_tables() -> None:
     rng = np.random.default_rng(3)
     count = 70_000
     codes = np.zeros((count, 8), np.uint8)
@@ -157,77 +155,77 @@ def test_ties_by_id_hold_in_tables_longer_than_the_scan_s_blocks() -> None:
     np.testing.assert_array_equal(found.hamming, hamming[expected - 6000])
 
 
-def test_an_empty_table_finds_nothing() -> None:
+def test_empty_table_returns_no_candidates() -> None:
     table, code = CodeTable(48), np.zeros(6, np.uint8)
-    assert rows(table.nearest(code, 10, None)) == rows(table.everything()) == []
+    assert rows(table.nearest(code, 10, None)) == rows(table.all_candidates()) == []
     assert rows(table.nearest(code, None, 3, Subset(np.array([1, 2])))) == []
     assert table.find(1) is None
     assert len(table) == 0
 
 
-def test_a_table_whose_pictures_are_all_deleted_finds_nothing() -> None:
+def test_table_with_only_deleted_images_returns_no_candidates() -> None:
     versions, table = Versions(64, np.random.default_rng(0), 2), CodeTable(64)
     ids = np.arange(900)
     table.add(versions.entries(ids))
     table.remove(ids)
-    assert rows(table.nearest(versions.codes[0], 10, None)) == rows(table.everything()) == []
+    assert rows(table.nearest(versions.codes[0], 10, None)) == rows(table.all_candidates()) == []
     assert len(table) == 0
     table.add(versions.entries(ids[:3]))
     assert len(table.nearest(versions.codes[0], 10, None)) == len(table) == 3
 
 
-def test_removing_twice_or_what_is_not_there_does_no_harm() -> None:
+def test_removing_deleted_or_unknown_ids_is_ignored() -> None:
     versions, table = Versions(64, np.random.default_rng(0), 2), CodeTable(64)
     table.add(versions.entries(np.arange(10)))
     table.remove(np.array([3, 3, 77]))
     table.remove(np.array([3]))
     assert len(table) == 9
-    assert table.everything().ids.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert table.all_candidates().ids.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
 
 
-def test_find_gives_the_code_as_it_was_added() -> None:
+def test_find_returns_the_code_as_added() -> None:
     versions, table = Versions(48, np.random.default_rng(0), 50), CodeTable(48)
     entries = versions.entries(np.arange(5, 40))
     table.add(entries)
     found = table.find(17)
     assert found is not None
-    code, itself = found
+    code, candidate = found
     np.testing.assert_array_equal(code, entries.codes[12])
-    assert rows(itself) == [(17, 0, int(entries.slots[12]), int(entries.checksums[12]))]
+    assert rows(candidate) == [(17, 0, int(entries.slots[12]), int(entries.checksums[12]))]
     table.remove(np.array([17]))
     assert table.find(17) is None
 
 
-def test_hamming_counts_the_bits_that_differ() -> None:
+def test_hamming_returns_the_number_of_differing_bits() -> None:
     versions, table, reference = Versions(48, np.random.default_rng(0), 50), CodeTable(48), Reference()
     entries = versions.entries(np.arange(0, 60, 3))
     table.add(entries)
     reference.add(entries)
     code = versions.codes[0]
-    expected = {picture_id: distance for picture_id, distance, *_ in reference.nearest(code, None, None)}
+    expected = {image_id: distance for image_id, distance, *_ in reference.nearest(code, None, None)}
     ids = np.array([57, 0, 33])
-    assert table.hamming(code, ids).tolist() == [expected[picture_id] for picture_id in ids.tolist()]
+    assert table.hamming(code, ids).tolist() == [expected[image_id] for image_id in ids.tolist()]
 
 
-def test_hamming_bears_pictures_that_were_deleted_since_they_were_found() -> None:
+def test_hamming_of_images_deleted_since_the_search_is_minus_one() -> None:
     versions, table = Versions(64, np.random.default_rng(0), 2), CodeTable(64)
     table.add(versions.entries(np.arange(4000)))
-    found = table.everything().ids
+    found = table.all_candidates().ids
     table.remove(np.arange(2000, 4000))
     bits = table.hamming(versions.codes[0], found)
     assert bits[:2000].min() >= 0
     assert bits[2000:].tolist() == [-1] * 2000
 
 
-def test_codes_of_another_length_are_refused() -> None:
+def test_codes_of_another_length_raise() -> None:
     table = CodeTable(64)
-    with pytest.raises(ValueError, match="codes have 8 bytes here, not 6"):
+    with pytest.raises(ValueError, match="codes have 6 bytes, expected 8"):
         table.nearest(np.zeros(6, np.uint8), 10, None)
-    with pytest.raises(ValueError, match="codes have 8 bytes here, not 6"):
+    with pytest.raises(ValueError, match="codes have 6 bytes, expected 8"):
         table.add(Entries(np.arange(1), np.zeros((1, 6), np.uint8), np.arange(1), np.zeros(1, np.uint32)))
 
 
-def test_memory_is_given_back_after_deletion() -> None:
+def test_deletion_frees_memory() -> None:
     versions, table = Versions(64, np.random.default_rng(0), 2), CodeTable(64)
     table.add(versions.entries(np.arange(20_000)))
     before = table.bytes_in_use
@@ -236,26 +234,26 @@ def test_memory_is_given_back_after_deletion() -> None:
 
 
 @pytest.fixture
-def threads_take_turns_often() -> Iterator[None]:
+def short_switch_interval() -> Iterator[None]:
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(before)
 
 
-@pytest.mark.usefixtures("threads_take_turns_often")
-def test_searches_during_changes_see_only_what_was_there() -> None:
-    """Ids below 1000 stay, and are replaced all the time; the others come and go."""
+@pytest.mark.usefixtures("short_switch_interval")
+def test_searches_during_changes_return_consistent_rows() -> None:
+    """Ids below 1000 are always present, but replaced; the others are added and removed."""
     versions, table = Versions(64, np.random.default_rng(0), 3), CodeTable(64)
-    lasting, passing = np.arange(0, 1000), np.arange(1000, 3000)
-    table.add(versions.entries(lasting))
-    changed, wrong, among = threading.Event(), list[str](), Subset(lasting)
+    permanent, temporary = np.arange(0, 1000), np.arange(1000, 3000)
+    table.add(versions.entries(permanent))
+    changed, wrong, among = threading.Event(), list[str](), Subset(permanent)
 
-    def check(found: Candidates, what: str) -> None:
+    def check(found: Candidates, step: str) -> None:
         if not np.array_equal(found.checksums, checksum_of(found.slots)):
-            wrong.append(f"{what}: a row is half of one version and half of another")
-        if not np.isin(lasting, found.ids).all() or len(np.unique(found.ids)) != len(found.ids):
-            wrong.append(f"{what}: a picture is missing or comes twice")
+            wrong.append(f"{step}: a row mixes two versions")
+        if not np.isin(permanent, found.ids).all() or len(np.unique(found.ids)) != len(found.ids):
+            wrong.append(f"{step}: an image is missing or duplicated")
 
     def search(code: Codes) -> None:
         try:
@@ -263,7 +261,7 @@ def test_searches_during_changes_see_only_what_was_there() -> None:
                 check(table.nearest(code, 100_000, None), "pool")
                 check(table.nearest(code, None, 64), "radius")
                 check(table.nearest(code, None, None, among), "among")
-                check(table.everything(), "everything")
+                check(table.all_candidates(), "all")
                 table.hamming(code, table.nearest(code, 2500, None).ids)
         except Exception as error:
             wrong.append(repr(error))
@@ -272,9 +270,9 @@ def test_searches_during_changes_see_only_what_was_there() -> None:
     for thread in searching:
         thread.start()
     for _ in range(300):
-        table.add(versions.entries(passing))
-        table.add(versions.entries(lasting))
-        table.remove(passing)
+        table.add(versions.entries(temporary))
+        table.add(versions.entries(permanent))
+        table.remove(temporary)
     changed.set()
     for thread in searching:
         thread.join()
@@ -282,28 +280,28 @@ def test_searches_during_changes_see_only_what_was_there() -> None:
 
 
 @pytest.fixture
-def every_order_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists of few rows, kept however little they help, and not given up for a scan of everything."""
-    monkeypatch.setattr("app.search.local.coarse.WORTH_COPYING", 2)
-    monkeypatch.setattr("app.search.local.ivf_search.WORTH_COPYING", 2)
-    monkeypatch.setattr("app.search.local.inverted_lists._ROWS_A_LIST", 60)
+def always_use_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use short lists, even if they do not help, and never fall back to a full scan."""
+    monkeypatch.setattr("app.search.local.coarse.MAX_COPIED_SHARE", 2)
+    monkeypatch.setattr("app.search.local.ivf_search.MAX_COPIED_SHARE", 2)
+    monkeypatch.setattr("app.search.local.inverted_lists._ROWS_PER_LIST", 60)
 
 
 def grouped(bits: int, rng: np.random.Generator, groups: int, size: int) -> Codes:
-    """Codes around some centres, a tenth of the bits turned, as networks make them that learnt from labels."""
+    """Codes around some centres, with a tenth of the bits flipped, like those of networks trained with labels."""
     centres = rng.integers(0, 256, (groups, bits // 8), np.uint8)
     return near(np.repeat(centres, size, axis=0).reshape(-1), rng).reshape(groups * size, -1)
 
 
-@pytest.mark.usefixtures("every_order_is_kept")
+@pytest.mark.usefixtures("always_use_lists")
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("groups", [3, 40])
-@pytest.mark.parametrize("given_up", [False, True])
-def test_in_order_nearest_is_brute_force_through_every_change(
-    bits: int, groups: int, given_up: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fallback", [False, True])
+def test_nearest_with_lists_equals_brute_force_through_changes(
+    bits: int, groups: int, fallback: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if given_up:
-        monkeypatch.setattr("app.search.local.ivf_search._FIRST_LOOK", 1)
+    if fallback:
+        monkeypatch.setattr("app.search.local.ivf_search._FIRST_PROBE_FACTOR", 1)
     rng = np.random.default_rng(groups)
     versions, table, reference = Versions(bits, rng, 1), CodeTable(bits), Reference()
     versions.codes = grouped(bits, rng, groups, 4000 // groups)
@@ -317,9 +315,9 @@ def test_in_order_nearest_is_brute_force_through_every_change(
             table.add(entries)
             reference.add(entries)
         if step % 4 == 0:
-            table.put_in_order()
-        if given_up:
-            monkeypatch.setattr("app.search.local.ivf_search.WORTH_COPYING", (2, 0.1)[step % 4 > 0])
+            table.build_lists()
+        if fallback:
+            monkeypatch.setattr("app.search.local.ivf_search.MAX_COPIED_SHARE", (2, 0.1)[step % 4 > 0])
         for _ in range(4):
             code = near(versions.codes[rng.integers(len(versions.codes))], rng)
             pool, radius = LIMITS[rng.integers(len(LIMITS))], (None, 0, 3, bits // 3)[rng.integers(4)]
@@ -331,25 +329,25 @@ def test_in_order_nearest_is_brute_force_through_every_change(
         assert len(table) == len(reference.rows)
 
 
-def test_codes_in_groups_are_put_in_order_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.local.coarse._MANY", 20_000)
-    monkeypatch.setattr("app.search.local.inverted_lists._ROWS_A_LIST", 250)
+def test_lists_are_built_for_clustered_codes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.search.local.coarse._MIN_COUNT_FOR_LISTS", 20_000)
+    monkeypatch.setattr("app.search.local.inverted_lists._ROWS_PER_LIST", 250)
     rng = np.random.default_rng(0)
     for codes, ordered in ((grouped(128, rng, 10, 2500), True), (rng.integers(0, 256, (25_000, 16), np.uint8), False)):
         table, count = CodeTable(128), len(codes)
         ids = np.arange(count)
         table.add(Entries(ids[: count // 2], codes[: count // 2], ids[: count // 2], checksum_of(ids[: count // 2])))
-        assert not table.wants_order, "few are read faster than chosen from"
+        assert not table.needs_lists, "a small table is scanned flat"
         half = slice(count // 2, count)
         table.add(Entries(ids[half], codes[half], ids[half], checksum_of(ids[half])))
-        assert table.wants_order
-        table.put_in_order()
-        assert not table.wants_order, "once is enough, whatever came of it"
-        assert (table._columns.lists.end > 0) is ordered
+        assert table.needs_lists
+        table.build_lists()
+        assert not table.needs_lists, "building is not repeated at once"
+        assert (table._snapshot.lists.end > 0) is ordered
 
 
-@pytest.mark.usefixtures("every_order_is_kept", "threads_take_turns_often")
-def test_changes_while_codes_are_put_in_order_are_not_lost() -> None:
+@pytest.mark.usefixtures("always_use_lists", "short_switch_interval")
+def test_changes_while_lists_are_built_are_kept() -> None:
     rng = np.random.default_rng(5)
     versions, table, reference = Versions(64, rng, 1), CodeTable(64), Reference()
     versions.codes = grouped(64, rng, 20, 200)
@@ -358,12 +356,12 @@ def test_changes_while_codes_are_put_in_order_are_not_lost() -> None:
     reference.add(first)
     done = threading.Event()
 
-    def order() -> None:
+    def build() -> None:
         while not done.is_set():
-            table.put_in_order()
+            table.build_lists()
 
-    ordering = threading.Thread(target=order)
-    ordering.start()
+    building = threading.Thread(target=build)
+    building.start()
     for step in range(150):
         gone, entries = some_ids(rng, 40, 4000 + step), versions.entries(some_ids(rng, 40, 4000 + step))
         table.remove(gone)
@@ -373,5 +371,5 @@ def test_changes_while_codes_are_put_in_order_are_not_lost() -> None:
         code = versions.codes[rng.integers(len(versions.codes))]
         assert rows(table.nearest(code, 300, None)) == reference.nearest(code, 300, None)
     done.set()
-    ordering.join()
+    building.join()
     assert rows(table.nearest(versions.codes[0], None, None)) == reference.nearest(versions.codes[0], None, None)

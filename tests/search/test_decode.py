@@ -1,4 +1,4 @@
-"""Bytes from anybody become an upright RGB picture or a refusal, and nothing else."""
+"""Untrusted bytes decode to an upright RGB image or raise PictureRefusedError, and nothing else."""
 
 import struct
 import zlib
@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
 from app.errors import PictureRefusedError
-from app.search.decode.image import Crop, DecodeLimits, Picture, decode, thumbnail
+from app.search.decode.image import Crop, DecodedImage, DecodeLimits, decode, thumbnail
 from tests.hostile import chunk, gif, png, with_exif
 from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format, gradient
 
 LIMITS = DecodeLimits()
 FILES = every_format(gradient())
-TURNED_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
+FORMATS_WITH_ORIENTATION = ("JPEG", "PNG", "WEBP", "AVIF")
 
 
-def outcome(data: bytes, limits: DecodeLimits = LIMITS, side: int | None = None) -> Picture | PictureRefusedError:
-    """What comes of some bytes. Warnings are errors here, so a decoder's own must not be taken for damage."""
+def outcome(data: bytes, limits: DecodeLimits = LIMITS, side: int | None = None) -> DecodedImage | PictureRefusedError:
+    """Decode; return the image or the refusal. Raise warnings of decoders, which `decode` would report as damage."""
     try:
         return decode(data, limits, side)
     except PictureRefusedError as refused:
@@ -41,80 +41,80 @@ def refusal(data: bytes, limits: DecodeLimits = LIMITS) -> PictureRefusedError:
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """The mean difference of two RGB pictures, 0 to 255."""
+    """Mean difference of two RGB images, 0 to 255."""
     return max(ImageStat.Stat(ImageChops.difference(one, other)).mean)
 
 
-def colour(picture: Picture, x: int = 0, y: int = 0) -> tuple[int, ...]:
-    value = picture.image.getpixel((x, y))
+def colour(decoded: DecodedImage, x: int = 0, y: int = 0) -> tuple[int, ...]:
+    value = decoded.image.getpixel((x, y))
     assert isinstance(value, tuple)
     return value
 
 
 @pytest.mark.parametrize("kind", MEDIA_TYPES)
-def test_every_format_decodes_to_the_same_picture(kind: str) -> None:
-    picture = decode(FILES[kind], LIMITS)
-    assert (picture.width, picture.height) == picture.image.size == (64, 48)
-    assert (picture.image.mode, picture.media_type) == ("RGB", MEDIA_TYPES[kind])
-    assert difference(picture.image, gradient()) < 12  # GIF has few colours, AVIF and HEIC lose most
-    assert not picture.image.info
+def test_every_format_decodes_to_the_same_image(kind: str) -> None:
+    decoded = decode(FILES[kind], LIMITS)
+    assert (decoded.width, decoded.height) == decoded.image.size == (64, 48)
+    assert (decoded.image.mode, decoded.media_type) == ("RGB", MEDIA_TYPES[kind])
+    assert difference(decoded.image, gradient()) < 12  # GIF has few colours, AVIF and HEIC lose most
+    assert not decoded.image.info
 
 
-def test_a_phones_picture_pair_is_a_jpeg() -> None:
+def test_mpo_decodes_as_jpeg() -> None:
     pair = encoded(gradient(), "MPO", save_all=True, append_images=[corners()])
-    picture = decode(pair, LIMITS)
-    assert picture.media_type == "image/jpeg"
-    assert difference(picture.image, gradient()) < 3
+    decoded = decode(pair, LIMITS)
+    assert decoded.media_type == "image/jpeg"
+    assert difference(decoded.image, gradient()) < 3
 
 
-def test_an_avif_that_calls_itself_mif1_is_an_avif() -> None:
+def test_avif_with_brand_mif1_is_recognised() -> None:
     data = FILES["AVIF"].replace(b"ftypavif", b"ftypmif1", 1)
     assert decode(data, LIMITS).media_type == "image/avif"
 
 
-@pytest.mark.parametrize("kind", TURNED_FORMATS)
+@pytest.mark.parametrize("kind", FORMATS_WITH_ORIENTATION)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_comes_upright(kind: str, orientation: int) -> None:
-    picture = decode(encoded(corners(), kind, orientation), LIMITS)
-    assert (picture.width, picture.height) == picture.image.size == (64, 48)
-    assert difference(picture.image, corners()) < 6
+def test_every_orientation_is_made_upright(kind: str, orientation: int) -> None:
+    decoded = decode(encoded(corners(), kind, orientation), LIMITS)
+    assert (decoded.width, decoded.height) == decoded.image.size == (64, 48)
+    assert difference(decoded.image, corners()) < 6
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_heic_comes_upright(orientation: int) -> None:
-    picture = decode(encoded(corners(), "HEIF", orientation), LIMITS)
-    assert picture.image.size == (64, 48)
-    assert difference(picture.image, corners()) < 6
+def test_heic_is_made_upright(orientation: int) -> None:
+    decoded = decode(encoded(corners(), "HEIF", orientation), LIMITS)
+    assert decoded.image.size == (64, 48)
+    assert difference(decoded.image, corners()) < 6
 
 
-def test_a_reduced_picture_is_upright_and_knows_its_whole_size() -> None:
-    picture = decode(encoded(corners(640, 480), "JPEG", 6), LIMITS, side=30)
-    assert (picture.width, picture.height) == (640, 480)
-    assert picture.image.size == (80, 60)
+def test_reduced_jpeg_is_upright_and_reports_its_full_size() -> None:
+    decoded = decode(encoded(corners(640, 480), "JPEG", 6), LIMITS, side=30)
+    assert (decoded.width, decoded.height) == (640, 480)
+    assert decoded.image.size == (80, 60)
     for at, expected in enumerate(CORNERS):
-        found = colour(picture, 20 + 40 * (at % 2), 15 + 30 * (at // 2))
+        found = colour(decoded, 20 + 40 * (at % 2), 15 + 30 * (at // 2))
         assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 6
 
 
 @pytest.mark.parametrize(
     ("side", "shorter"), [(48, 60), (49, 120), (96, 120), (97, 240), (192, 240), (193, 480), (500, 480)]
 )
-def test_a_jpeg_is_reduced_to_no_less_than_a_quarter_more_than_the_side(side: int, shorter: int) -> None:
+def test_jpeg_is_reduced_to_at_least_one_and_a_quarter_times_the_side(side: int, shorter: int) -> None:
     assert min(decode(encoded(gradient(640, 480)), LIMITS, side).image.size) == shorter
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_crop_is_that_part_of_the_upright_picture(kind: str, orientation: int) -> None:
+def test_crop_is_relative_to_the_upright_image(kind: str, orientation: int) -> None:
     whole, crop = gradient(640, 480), Crop(100, 60, 300, 200)
-    picture = decode(encoded(whole, kind, orientation), LIMITS, crop=crop)
-    assert (picture.width, picture.height) == (640, 480)
-    assert difference(picture.image, whole.crop((100, 60, 400, 260))) < 2
+    decoded = decode(encoded(whole, kind, orientation), LIMITS, crop=crop)
+    assert (decoded.width, decoded.height) == (640, 480)
+    assert difference(decoded.image, whole.crop((100, 60, 400, 260))) < 2
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("crop", [Crop(2000, 1000, 1000, 1500), Crop(0, 0, 4000, 3000), Crop(3999, 0, 1, 3000)])
-def test_a_crop_of_a_reduced_jpeg_is_the_same_part_and_keeps_its_detail(crop: Crop, orientation: int) -> None:
+def test_crop_of_a_reduced_jpeg_keeps_position_and_detail(crop: Crop, orientation: int) -> None:
     whole, side = gradient(4000, 3000), 224
     cut = decode(encoded(whole, "JPEG", orientation), LIMITS, side, crop).image
     right = whole.crop((crop.x, crop.y, crop.x + crop.width, crop.y + crop.height))
@@ -126,13 +126,13 @@ def test_a_crop_of_a_reduced_jpeg_is_the_same_part_and_keeps_its_detail(crop: Cr
     "crop", [Crop(0, 0, 65, 48), Crop(64, 0, 1, 1), Crop(10, 40, 5, 9), Crop(10, 10, 0, 5), Crop(5, 5, 5, 0)]
 )
 @pytest.mark.parametrize("side", [None, 8])
-def test_a_crop_outside_the_picture_is_refused_with_both_sizes(crop: Crop, side: int | None) -> None:
-    with pytest.raises(PictureRefusedError, match=f"{crop} .* does not lie within the 64 × 48 pixels") as refused:
+def test_crop_outside_the_image_is_refused_with_both_sizes(crop: Crop, side: int | None) -> None:
+    with pytest.raises(PictureRefusedError, match=f"{crop} .* is not within the image of 64 × 48 pixels") as refused:
         decode(FILES["JPEG"], LIMITS, side, crop)
     assert refused.value.code == "crop_outside_image"
 
 
-def test_reducing_does_not_show_after_the_resize() -> None:
+def test_reduced_decoding_does_not_change_the_resized_image() -> None:
     data = encoded(gradient(640, 480), quality=90)
     small = [decode(data, LIMITS, side).image.resize((56, 56)) for side in (None, 56)]
     assert difference(*small) < 1
@@ -144,10 +144,10 @@ def test_only_jpegs_are_reduced(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", MEDIA_TYPES)
-def test_the_same_bytes_give_the_same_pixels_in_any_thread(kind: str) -> None:
+def test_decoding_is_deterministic_across_threads(kind: str) -> None:
     with ThreadPoolExecutor(4) as threads:
-        pictures = list(threads.map(lambda _: decode(FILES[kind], LIMITS, 20), range(8)))
-    assert len({picture.image.tobytes() for picture in pictures}) == 1
+        images = list(threads.map(lambda _: decode(FILES[kind], LIMITS, 20), range(8)))
+    assert len({decoded.image.tobytes() for decoded in images}) == 1
 
 
 @pytest.mark.parametrize(
@@ -164,14 +164,14 @@ def test_the_same_bytes_give_the_same_pixels_in_any_thread(kind: str) -> None:
         ("I;16", 0xFFFF, (255, 255, 255)),
     ],
 )
-def test_every_mode_of_png_becomes_rgb_on_white(
+def test_every_png_mode_becomes_rgb_on_white(
     mode: str, value: int | tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
     assert colour(decode(encoded(Image.new(mode, (4, 4), value), "PNG"), LIMITS)) == expected
 
 
 @pytest.mark.parametrize(("depth", "kind", "row"), [(16, 2, 6), (16, 4, 4), (16, 6, 8), (2, 0, 1), (4, 0, 1)])
-def test_every_depth_of_png_becomes_white_where_it_is_brightest(depth: int, kind: int, row: int) -> None:
+def test_maximum_value_is_white_at_every_png_depth(depth: int, kind: int, row: int) -> None:
     data = png(1, 1, depth, kind, b"\x00" + b"\xff" * row)
     assert colour(decode(data, LIMITS)) == (255, 255, 255)
 
@@ -180,50 +180,50 @@ def test_every_depth_of_png_becomes_white_where_it_is_brightest(depth: int, kind
     ("kind", "row", "transparent"),
     [(0, b"\x07", b"\x00\x07"), (2, b"\x01\x02\x03", b"\x00\x01\x00\x02\x00\x03")],
 )
-def test_a_png_colour_declared_transparent_is_white(kind: int, row: bytes, transparent: bytes) -> None:
+def test_transparent_png_colour_becomes_white(kind: int, row: bytes, transparent: bytes) -> None:
     data = png(1, 1, 8, kind, b"\x00" + row, chunk(b"tRNS", transparent))
     assert colour(decode(data, LIMITS)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("alphas", [b"\x80\xff", b"\x00"])
-def test_a_transparent_palette_is_laid_on_white(alphas: bytes) -> None:
+def test_transparent_palette_is_composited_on_white(alphas: bytes) -> None:
     palette = chunk(b"PLTE", bytes((200, 0, 0, 0, 0, 200)))
-    picture = decode(png(2, 1, 8, 3, b"\x00\x00\x01", palette, chunk(b"tRNS", alphas)), LIMITS)
+    decoded = decode(png(2, 1, 8, 3, b"\x00\x00\x01", palette, chunk(b"tRNS", alphas)), LIMITS)
     share = alphas[0] / 255
-    assert colour(picture) == (round(255 - 55 * share), round(255 - 255 * share), round(255 - 255 * share))
-    assert colour(picture, 1) == (0, 0, 200)
+    assert colour(decoded) == (round(255 - 55 * share), round(255 - 255 * share), round(255 - 255 * share))
+    assert colour(decoded, 1) == (0, 0, 200)
 
 
-def test_a_16_bit_grey_with_a_transparent_value_is_read() -> None:
+def test_16_bit_grey_png_with_a_transparent_value_decodes() -> None:
     data = png(1, 1, 16, 0, b"\x00\x80\x00", chunk(b"tRNS", b"\x00\x01"))
     assert colour(decode(data, LIMITS)) == (128, 128, 128)
 
 
-def test_cmyk_as_adobe_writes_it_is_not_a_negative() -> None:
+def test_inverted_cmyk_of_adobe_is_decoded_correctly() -> None:
     data = encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=95)  # Pillow inverts, as Adobe does
     red, green, blue = colour(decode(data, LIMITS))
     assert red > 240
     assert max(green, blue) < 15
 
 
-def test_a_transparent_gif_is_laid_on_white() -> None:
+def test_transparent_gif_is_composited_on_white() -> None:
     layer = Image.new("P", (4, 4), 1)
     layer.putpalette([0, 0, 0, 0, 200, 0])
     layer.putpixel((0, 0), 0)
-    picture = decode(encoded(layer, "GIF", transparency=0), LIMITS)
-    assert (colour(picture), colour(picture, 3, 3)) == ((255, 255, 255), (0, 200, 0))
+    decoded = decode(encoded(layer, "GIF", transparency=0), LIMITS)
+    assert (colour(decoded), colour(decoded, 3, 3)) == ((255, 255, 255), (0, 200, 0))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "AVIF"])
-def test_an_animation_is_its_first_frame(kind: str) -> None:
+def test_animation_decodes_to_its_first_frame(kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), value) for value in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
-    picture = decode(data, LIMITS)
-    assert picture.media_type == MEDIA_TYPES[kind]
-    assert difference(picture.image, frames[0]) < 3
+    decoded = decode(data, LIMITS)
+    assert decoded.media_type == MEDIA_TYPES[kind]
+    assert difference(decoded.image, frames[0]) < 3
 
 
-def test_nothing_is_refused_as_empty() -> None:
+def test_empty_file_is_refused() -> None:
     assert refusal(b"").code == "image_empty"
 
 
@@ -240,17 +240,17 @@ def test_too_many_pixels_are_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(10_000, 9_000), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
-def test_a_size_is_refused_as_declared_without_a_warning(size: tuple[int, int]) -> None:
+def test_declared_size_is_refused_without_a_warning(size: tuple[int, int]) -> None:
     assert refusal(png(*size, 8, 0, b"")).code == "image_too_many_pixels"
 
 
 @pytest.mark.parametrize("frame", [(0, 0, 9_900, 9_900), (60_000, 60_000, 1, 1)])
-def test_a_gif_is_as_large_as_its_frame_whatever_its_screen(frame: tuple[int, int, int, int]) -> None:
+def test_gif_size_includes_the_frame_beyond_the_screen(frame: tuple[int, int, int, int]) -> None:
     assert refusal(gif((1, 1), frame)).code == "image_too_many_pixels"
     assert decode(gif((1, 1), (2, 3, 1, 1)), LIMITS).image.size == (3, 4)
 
 
-def test_a_heic_that_is_larger_than_it_says_is_refused() -> None:
+def test_heic_larger_than_declared_is_refused() -> None:
     honest = encoded(gradient(512, 512), "HEIF")
     size = honest.index(b"ispe") + 8
     lying = honest[:size] + struct.pack(">II", 64, 64) + honest[size + 8 :]
@@ -258,16 +258,16 @@ def test_a_heic_that_is_larger_than_it_says_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "ICO", "PPM", "TGA", "PCX", "EPS", "JPEG2000", "PDF"])
-def test_other_formats_are_refused_even_where_pillow_reads_them(kind: str) -> None:
+def test_other_formats_are_refused_even_if_pillow_supports_them(kind: str) -> None:
     assert refusal(encoded(gradient(), kind)).code == "image_format_unsupported"
 
 
 @pytest.mark.parametrize("data", [b"B", b"BM and other words", b"<svg/>", b"\xff\xd8", bytes(64), b"RIFF"])
-def test_what_is_no_picture_is_refused(data: bytes) -> None:
+def test_other_files_are_refused(data: bytes) -> None:
     assert refusal(data).code == "image_format_unsupported"
 
 
-def test_a_bmp_with_run_lengths_is_refused() -> None:
+def test_run_length_compressed_bmp_is_refused() -> None:
     bmp = bytearray(encoded(gradient().convert("P"), "BMP"))
     bmp[30] = 1
     assert refusal(bytes(bmp)).code == "image_format_unsupported"
@@ -275,7 +275,7 @@ def test_a_bmp_with_run_lengths_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", MEDIA_TYPES)
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.85])
-def test_a_truncated_file_is_refused(kind: str, share: float) -> None:
+def test_truncated_file_is_refused(kind: str, share: float) -> None:
     data = FILES[kind]
     assert refusal(data[: int(len(data) * share)]).code == "image_damaged"
 
@@ -290,13 +290,13 @@ def test_a_truncated_file_is_refused(kind: str, share: float) -> None:
         b"Exif\0\0" + b"\xff" * 100,
     ],
 )
-def test_bad_exif_leaves_a_picture_upright_without_a_warning(exif: bytes) -> None:
+def test_malformed_exif_is_ignored_without_a_warning(exif: bytes) -> None:
     assert (
         decode(with_exif(FILES["JPEG"], exif), LIMITS).image.tobytes() == decode(FILES["JPEG"], LIMITS).image.tobytes()
     )
 
 
-def test_bad_exif_in_an_avif_is_not_read() -> None:
+def test_malformed_exif_in_avif_is_ignored() -> None:
     good = b"II*\0\x08\0\0\0\x01\0" + b"\x1a\x01\x05\0\x01\0\0\0\x1a\0\0\0" + bytes(4) + b"\x48\0\0\0\x01\0\0\0"
     data = encoded(gradient(), "AVIF", exif=good)
     assert data.count(good) == 1
@@ -304,20 +304,20 @@ def test_bad_exif_in_an_avif_is_not_read() -> None:
     assert difference(decode(data.replace(good, bad), LIMITS).image, gradient()) < 12
 
 
-def test_a_strange_animation_in_a_png_raises_no_warning() -> None:
+def test_malformed_png_animation_raises_no_warning() -> None:
     none = chunk(b"acTL", bytes(8))
     assert colour(decode(png(1, 1, 8, 0, b"\x00\x07", none, none), LIMITS)) == (7, 7, 7)
 
 
-def test_compressed_texts_and_profiles_are_not_expanded() -> None:
+def test_compressed_png_text_and_profiles_are_not_decompressed() -> None:
     bomb = b"a\0\0" + zlib.compress(bytes(4_000_000))
     data = png(1, 1, 8, 0, b"\x00\x07", *(chunk(name, bomb) for name in (b"iCCP", b"zTXt", b"iTXt")))
     assert colour(decode(data, LIMITS)) == (7, 7, 7)
 
 
-def test_more_data_than_pixels_is_not_expanded() -> None:
-    picture = decode(png(1, 1, 8, 0, b"\x00\x07" + bytes(4_000_000)), LIMITS)
-    assert picture.image.size == (1, 1)
+def test_png_data_beyond_the_pixels_is_ignored() -> None:
+    decoded = decode(png(1, 1, 8, 0, b"\x00\x07" + bytes(4_000_000)), LIMITS)
+    assert decoded.image.size == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -330,11 +330,11 @@ def test_more_data_than_pixels_is_not_expanded() -> None:
     ],
     ids=["jpeg segments", "jpeg padding", "png chunks", "gif extensions"],
 )
-def test_a_head_of_very_many_parts_is_refused(data: bytes) -> None:
+def test_header_with_too_many_segments_is_refused(data: bytes) -> None:
     assert refusal(data).code == "image_damaged"
 
 
-def test_a_progressive_jpeg_that_draws_over_and_over_is_refused() -> None:
+def test_progressive_jpeg_with_too_many_scans_is_refused() -> None:
     data = encoded(gradient(), progressive=True)
     last = data[data.rindex(b"\xff\xda") : -2]
     limits = DecodeLimits(max_pixels=64 * 48)
@@ -348,7 +348,7 @@ def test_a_progressive_jpeg_that_draws_over_and_over_is_refused() -> None:
     edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=4)), max_size=5),
     side=st.sampled_from([None, 8]),
 )
-def test_mutated_bytes_give_a_picture_or_a_refusal(
+def test_mutated_bytes_give_an_image_or_a_refusal(
     kind: str, edits: list[tuple[float, bytes]], side: int | None
 ) -> None:
     data = bytearray(FILES[kind])
@@ -356,16 +356,16 @@ def test_mutated_bytes_give_a_picture_or_a_refusal(
         at = int(place * len(data))
         data[at : at + len(value)] = value
     result = outcome(bytes(data), DecodeLimits(max_pixels=1_000_000), side)
-    if isinstance(result, Picture):
+    if isinstance(result, DecodedImage):
         assert result.image.mode == "RGB"
         assert result.width * result.height <= 1_000_000
 
 
-def test_a_thumbnail_is_small_without_metadata_and_always_the_same() -> None:
-    picture = gradient(640, 480)
-    picture.info.update(exif=b"Exif\0\0secret", icc_profile=b"secret", comment=b"secret")
-    data = thumbnail(picture)
-    assert data == thumbnail(picture)
+def test_thumbnail_is_small_deterministic_and_without_metadata() -> None:
+    image = gradient(640, 480)
+    image.info.update(exif=b"Exif\0\0secret", icc_profile=b"secret", comment=b"secret")
+    data = thumbnail(image)
+    assert data == thumbnail(image)
     assert b"secret" not in data
     small = Image.open(BytesIO(data))
     assert (small.format, small.size) == ("JPEG", (320, 240))
@@ -373,5 +373,5 @@ def test_a_thumbnail_is_small_without_metadata_and_always_the_same() -> None:
 
 
 @pytest.mark.parametrize(("size", "expected"), [((40, 30), (40, 30)), ((2000, 1), (320, 1)), ((30, 640), (15, 320))])
-def test_a_thumbnail_fits_its_square_and_is_never_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_thumbnail_fits_its_square_and_is_never_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert Image.open(BytesIO(thumbnail(gradient(*size)))).size == expected

@@ -1,4 +1,4 @@
-"""Exact L2 over some rows against brute force in float64."""
+"""Exact L2 over selected rows compared with brute force in float64."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from app.search.local.fine import distances, smallest
 
 
 @pytest.mark.parametrize("dim", [1, 7, 48, 1280, 4096])
-def test_distances_are_brute_force(dim: int) -> None:
+def test_distances_equal_brute_force(dim: int) -> None:
     rng = np.random.default_rng(dim)
     vectors = rng.normal(size=(300, dim)).astype(np.float32)
     query = rng.normal(size=dim).astype(np.float32)
@@ -22,12 +22,12 @@ def test_distances_are_brute_force(dim: int) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_a_vector_is_at_no_distance_from_itself() -> None:
+def test_vector_is_at_distance_0_from_itself() -> None:
     vectors = np.random.default_rng(0).normal(size=(5, 1280)).astype(np.float32) * 1000
     assert distances(vectors[3], vectors, np.array([3, 3])).tolist() == [0, 0]
 
 
-def test_a_mapped_file_is_read_where_it_lies(tmp_path: Path) -> None:
+def test_distances_on_a_mapped_file(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(64, 96)).astype(np.float32)
     (tmp_path / "vectors").write_bytes(vectors.tobytes())
     mapped = np.memmap(tmp_path / "vectors", np.float32, "r", shape=(64, 96))
@@ -35,7 +35,7 @@ def test_a_mapped_file_is_read_where_it_lies(tmp_path: Path) -> None:
     np.testing.assert_array_equal(distances(vectors[0], mapped, slots), distances(vectors[0], vectors, slots))
 
 
-def test_slots_and_queries_may_be_views() -> None:
+def test_slots_and_queries_may_be_non_contiguous() -> None:
     rng = np.random.default_rng(0)
     vectors, wide = rng.normal(size=(50, 16)).astype(np.float32), rng.normal(size=32)
     slots = np.arange(50)[::-3]
@@ -44,7 +44,7 @@ def test_slots_and_queries_may_be_views() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 127, 128, 500])
-def test_halves_are_compared_as_what_they_stand_for(count: int) -> None:
+def test_float16_vectors_are_compared_in_float32(count: int) -> None:
     rng = np.random.default_rng(0)
     halves = rng.normal(size=(600, 33)).astype(np.float16)
     slots = rng.permutation(600)[:count]
@@ -54,21 +54,21 @@ def test_halves_are_compared_as_what_they_stand_for(count: int) -> None:
     np.testing.assert_allclose(distances(query, halves, slots), expected, rtol=1e-5)
     itself = rng.normal(size=33).astype(np.float32)
     halves[slots[0]] = itself
-    assert distances(itself, halves, slots)[0] == 0, "the same picture is at distance 0"
+    assert distances(itself, halves, slots)[0] == 0, "the same image is at distance 0"
 
 
-def test_no_slots_have_no_distances() -> None:
+def test_no_slots_give_no_distances() -> None:
     assert distances(np.zeros(4, np.float32), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)).shape == (0,)
 
 
 @pytest.mark.parametrize("slot", [-1, 10, 2**40, -(2**40)])
-def test_a_slot_outside_the_file_is_an_error_and_no_crash(slot: int) -> None:
-    with pytest.raises(IndexError, match="outside the 10"):
+def test_slot_out_of_range_raises(slot: int) -> None:
+    with pytest.raises(IndexError, match="out of range: the matrix has 10 rows"):
         distances(np.zeros(4, np.float32), np.zeros((10, 4), np.float32), np.array([0, slot, 9]))
 
 
-def test_a_query_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="the query has shape"):
+def test_query_of_another_length_raises() -> None:
+    with pytest.raises(ValueError, match="query of shape"):
         distances(np.zeros(5, np.float32), np.zeros((10, 4), np.float32), np.array([0]))
 
 
@@ -76,7 +76,7 @@ def test_a_query_of_another_length_is_refused() -> None:
 @given(
     values=st.lists(st.sampled_from((0.0, 0.5, 1.0, 2.0)), max_size=40), k=st.integers(0, 50), seed=st.integers(0, 9)
 )
-def test_the_smallest_come_in_order_with_ties_by_id(values: list[float], k: int, seed: int) -> None:
+def test_smallest_returns_ascending_values_with_ties_by_id(values: list[float], k: int, seed: int) -> None:
     ids = np.random.default_rng(seed).permutation(len(values)) * 3
     found = smallest(np.array(values, np.float32), ids, k)
     expected = sorted(range(len(values)), key=lambda at: (values[at], ids[at]))[:k]

@@ -1,4 +1,4 @@
-"""The local index over a real vector file: ranking against brute force, and vectors damaged on disk."""
+"""Local index over a real vector file: ranking compared with brute force, and vectors damaged on disk."""
 
 import logging
 import mmap
@@ -21,7 +21,7 @@ COUNT, BITS, DIM = 400, 48, 32
 
 @dataclass(frozen=True)
 class Filled:
-    """An index, and all that is in it; picture i has id 10·i and lies at a slot of its own."""
+    """An index and its content; image i has id 10·i and a random slot."""
 
     index: LocalIndex
     entries: Entries
@@ -33,7 +33,7 @@ class Filled:
         return self.index.candidates(self.entries.codes[0], None, None, None)
 
     def damage(self, at: int) -> None:
-        """Turns one bit of a picture's vector on disk."""
+        """Flip one bit of an image's vector on disk."""
         with self.path.open("r+b") as file:
             file.seek(4 * DIM * int(self.entries.slots[at]) + 17)
             byte = file.read(1)[0]
@@ -41,7 +41,7 @@ class Filled:
             file.write(bytes([byte ^ 1]))
 
     def expected(self, feature: NDArray[np.float32], left_out: tuple[int, ...] = ()) -> list[int]:
-        """Ids by exact distance."""
+        """Ids sorted by exact distance."""
         distances = np.linalg.norm(self.features.astype(np.float64) - feature, axis=1)
         order = np.lexsort((self.entries.ids, distances))
         return [int(self.entries.ids[at]) for at in order if at not in left_out]
@@ -61,7 +61,7 @@ def filled(tmp_path: Path) -> Iterator[Filled]:
         yield Filled(index, entries, features, vectors.path)
 
 
-def test_ranking_is_brute_force(filled: Filled) -> None:
+def test_rank_equals_brute_force(filled: Filled) -> None:
     query, code = filled.features[7] + np.float32(0.1), filled.entries.codes[7]
     matches = filled.index.rank(query, code, filled.everything, 50)
     assert [match.id for match in matches] == filled.expected(query)[:50]
@@ -71,13 +71,13 @@ def test_ranking_is_brute_force(filled: Filled) -> None:
     assert [match.hamming for match in matches] == hamming(code, filled.entries.codes[at]).tolist()
 
 
-def test_everything_ranks_as_all_candidates_do(filled: Filled) -> None:
+def test_ranking_everything_equals_ranking_all_candidates(filled: Filled) -> None:
     query, code = filled.features[7], filled.entries.codes[9]
     by_all = filled.index.rank(query, code, filled.index.everything(None), 20)
     assert by_all == filled.index.rank(query, code, filled.everything, 20)
 
 
-def test_equal_vectors_rank_by_id(filled: Filled) -> None:
+def test_equal_vectors_are_ranked_by_id(filled: Filled) -> None:
     same = np.repeat(filled.features[:1], 5, axis=0)
     slots, ids = np.arange(COUNT, COUNT + 5), np.array([1, 2, 3, 9001, 9002])
     with closing(VectorFile(filled.path, DIM)) as vectors:
@@ -87,12 +87,12 @@ def test_equal_vectors_rank_by_id(filled: Filled) -> None:
     assert [match.id for match in matches] == [0, 1, 2, 3, 9001, 9002]
 
 
-def test_no_candidates_rank_to_nothing(filled: Filled) -> None:
+def test_ranking_no_candidates_returns_no_matches(filled: Filled) -> None:
     none = filled.index.candidates(filled.entries.codes[0], None, None, Subset(np.array([5])))
     assert filled.index.rank(filled.features[0], filled.entries.codes[0], none, 10) == []
 
 
-def test_a_damaged_vector_is_left_out_and_logged(filled: Filled, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_vectors_are_left_out_and_logged(filled: Filled, caplog: pytest.LogCaptureFixture) -> None:
     filled.damage(3)
     filled.damage(5)
     with caplog.at_level(logging.ERROR, "app.search.index"):
@@ -102,7 +102,7 @@ def test_a_damaged_vector_is_left_out_and_logged(filled: Filled, caplog: pytest.
     assert sorted(caplog.text.split("[")[-1].split("]")[0].split(", ")) == ["30", "50"]
 
 
-def test_a_damaged_vector_is_left_out_every_time(filled: Filled) -> None:
+def test_damaged_vector_is_left_out_every_time(filled: Filled) -> None:
     filled.damage(3)
     for _ in range(2):
         matches = filled.index.rank(filled.features[3], filled.entries.codes[3], filled.everything, COUNT)
@@ -114,20 +114,20 @@ def test_intact_vectors_are_not_logged(filled: Filled, caplog: pytest.LogCapture
     assert caplog.records == []
 
 
-def test_find_gives_code_and_vector(filled: Filled) -> None:
+def test_find_returns_code_and_vector(filled: Filled) -> None:
     found = filled.index.find(120)
     assert found is not None
     np.testing.assert_array_equal(found[0], filled.entries.codes[12])
     np.testing.assert_array_equal(found[1], filled.features[12])
 
 
-def test_find_gives_nothing_where_there_is_nothing_to_trust(filled: Filled) -> None:
+def test_find_returns_none_for_damaged_and_missing_images(filled: Filled) -> None:
     filled.damage(12)
     assert filled.index.find(120) is None
     assert filled.index.find(121) is None
 
 
-def test_a_slot_beyond_the_file_counts_as_damaged(filled: Filled) -> None:
+def test_slot_beyond_the_file_counts_as_damaged(filled: Filled) -> None:
     one = np.array([7])
     filled.index.add(Entries(one, filled.entries.codes[:1], np.array([10**9]), np.zeros(1, np.uint32)))
     matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, COUNT + 1)
@@ -135,7 +135,7 @@ def test_a_slot_beyond_the_file_counts_as_damaged(filled: Filled) -> None:
     assert filled.index.find(7) is None
 
 
-def test_pictures_come_and_go(filled: Filled) -> None:
+def test_removed_images_are_not_found(filled: Filled) -> None:
     assert len(filled.index) == COUNT
     filled.index.remove(np.array([0, 10, 11]))
     assert len(filled.index) == COUNT - 2
@@ -145,21 +145,21 @@ def test_pictures_come_and_go(filled: Filled) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_is_given_up_gives_its_disk_back_once_nobody_reads_it(
+def test_discarded_vectors_free_disk_space_once_no_reader_locks_the_file(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.search.index._FREED_AT_ONCE", COUNT // 2)
+    monkeypatch.setattr("app.search.index._MIN_FREED", COUNT // 2)
     index = LocalIndex(BITS, filled.index.vectors)
     index.add(filled.entries)
-    # Those at the first slots lie side by side.
+    # The first slots are adjacent, so their pages can be freed.
     first = np.argsort(filled.entries.slots)[: COUNT // 2]
     index.remove(filled.entries.ids[first])
     before = index.bytes_kept
     index.discard(filled.entries.slots[first[:-1]])
-    assert index.bytes_kept == before, "too few"
+    assert index.bytes_kept == before, "fewer than the minimum"
     with kept_whole(filled.path.parent):
         index.discard(filled.entries.slots[first[-1:]])
-        assert index.bytes_kept == before, "somebody reads them all"
+        assert index.bytes_kept == before, "a reader locks the file"
     index.discard(np.zeros(0, np.int64))
     assert index.bytes_kept <= before - COUNT // 2 * DIM * 4 + mmap.PAGESIZE
     left = tuple(first.tolist())
@@ -167,19 +167,19 @@ def test_what_is_given_up_gives_its_disk_back_once_nobody_reads_it(
     assert [match.id for match in matches] == filled.expected(filled.features[0], left_out=left)
 
 
-def test_what_a_search_may_still_read_stays(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.index._FREED_AT_ONCE", 1)
+def test_vectors_that_a_search_may_still_read_are_not_freed(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.search.index._MIN_FREED", 1)
     index = LocalIndex(BITS, filled.index.vectors)
     before = index.bytes_kept
     index.discard(filled.entries.slots)
     assert index.bytes_kept == before
 
 
-def test_what_is_left_in_the_end_gives_its_disk_back_then(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.index._STILL_READ_S", 0.0)
+def test_close_frees_the_remaining_discarded_vectors(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.search.index._FREE_DELAY_S", 0.0)
     vectors = VectorFile(filled.path, DIM)
     index, before = LocalIndex(BITS, vectors), vectors.bytes_on_disk
     index.discard(filled.entries.slots)
-    assert vectors.bytes_on_disk == before, "too few"
+    assert vectors.bytes_on_disk == before, "fewer than the minimum"
     index.close()
     assert filled.index.bytes_kept < before

@@ -1,4 +1,4 @@
-"""What every index has to do, local or in Milvus, compared with brute force."""
+"""Both index implementations, local and Milvus, compared with brute force."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,14 +20,14 @@ from app.search.milvus.index import MilvusIndex
 from app.search.types import Encoded, Entries, Ids, Match, Subset
 from models.network.codes import hamming
 
-# Few bits, so that many are as near as others.
+# Few bits, so that many distances tie.
 COUNT, BITS, DIM = 500, 16, 24
 NUMBERS = count(1)
 
 
 @dataclass
 class Catalogue:
-    """The truth of a test: which picture has which slot; it is also what an index that follows it hears."""
+    """In-memory catalogue: code, slot and checksum of each image, and the latest changes."""
 
     rows: dict[int, tuple[bytes, int, int]] = field(default_factory=dict)
     gone: list[int] = field(default_factory=list)
@@ -39,8 +39,8 @@ class Catalogue:
         return np.array(self.gone, np.int64)
 
     def entries_of(self, ids: list[int]) -> Entries:
-        there = [picture_id for picture_id in sorted(ids) if picture_id in self.rows]
-        rows = [self.rows[picture_id] for picture_id in there]
+        there = [image_id for image_id in sorted(ids) if image_id in self.rows]
+        rows = [self.rows[image_id] for image_id in there]
         codes = np.frombuffer(b"".join(code for code, _, _ in rows), np.uint8).reshape(len(rows), BITS // 8)
         return Entries(
             np.array(there, np.int64),
@@ -55,8 +55,8 @@ class Catalogue:
         return more, max([newest, *self.rows])
 
 
-class Heard:
-    """What has changed since somebody last followed."""
+class LatestChanges:
+    """Changes since the index was last updated."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue, self.moment = catalogue, catalogue.moment
@@ -71,14 +71,14 @@ class Heard:
         return self._catalogue.grown(newest)
 
 
-class Truth:
-    """What an index that holds only slots may ask."""
+class Lookup:
+    """Maps slots to images for the Milvus index."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     def pictures(self, slots: NDArray[np.int64]) -> Ids:
-        whose = {slot: picture_id for picture_id, (_, slot, _) in self._catalogue.rows.items()}
+        whose = {slot: image_id for image_id, (_, slot, _) in self._catalogue.rows.items()}
         return np.array([whose.get(int(slot), -1) for slot in slots], np.int64)
 
     def entries(self, ids: Ids) -> Entries:
@@ -87,7 +87,7 @@ class Truth:
 
 @dataclass
 class World:
-    """An index and what it should find."""
+    """An index and its expected content."""
 
     index: Index
     catalogue: Catalogue
@@ -95,7 +95,7 @@ class World:
     next_slot: int = 0
 
     def keep(self, encoded: Encoded) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        """Keeps encodings and commits nothing."""
+        """Store encodings without committing them."""
         slots = np.arange(self.next_slot, self.next_slot + len(encoded.codes))
         self.next_slot += len(encoded.codes)
         kept = self.index.keep(slots, encoded)
@@ -103,28 +103,28 @@ class World:
         return slots, kept.checksums
 
     def put(self, ids: list[int], encoded: Encoded) -> None:
-        """Adds or replaces pictures as the service does."""
+        """Add or replace images as the service does."""
         slots, checksums = self.keep(encoded)
-        left = [self.catalogue.rows[picture_id][1] for picture_id in ids if picture_id in self.catalogue.rows]
-        for at, picture_id in enumerate(ids):
-            self.catalogue.rows[picture_id] = encoded.codes[at].tobytes(), int(slots[at]), int(checksums[at])
-            self.features[picture_id] = encoded.features[at]
+        replaced = [self.catalogue.rows[image_id][1] for image_id in ids if image_id in self.catalogue.rows]
+        for at, image_id in enumerate(ids):
+            self.catalogue.rows[image_id] = encoded.codes[at].tobytes(), int(slots[at]), int(checksums[at])
+            self.features[image_id] = encoded.features[at]
         self.follow(new=ids)
-        self.index.discard(np.array(left, np.int64))
+        self.index.discard(np.array(replaced, np.int64))
 
-    def delete(self, picture_id: int) -> None:
-        _, slot, _ = self.catalogue.rows.pop(picture_id)
-        self.follow(gone=[picture_id])
+    def delete(self, image_id: int) -> None:
+        _, slot, _ = self.catalogue.rows.pop(image_id)
+        self.follow(gone=[image_id])
         self.index.discard(np.array([slot]))
 
     def follow(self, new: list[int] | None = None, gone: list[int] | None = None) -> None:
         self.catalogue.new, self.catalogue.gone = new or [], gone or []
-        self.index.follow(Heard(self.catalogue))
+        self.index.follow(LatestChanges(self.catalogue))
 
     def pool(
         self, code: NDArray[np.uint8], pool: int | None, radius: int | None, among: Subset | None
     ) -> list[tuple[int, int]]:
-        """Ids and Hamming distances, by the definition of a pool."""
+        """Expected pool: ids and Hamming distances."""
         rows = self.catalogue.rows.items()
         measured = [(int(hamming(code, np.frombuffer(row[0], np.uint8)[None])[0]), at) for at, row in rows]
         near = [
@@ -135,7 +135,7 @@ class World:
         return near[:pool]
 
     def nearest(self, feature: NDArray[np.float32], ids: list[int], k: int) -> list[tuple[int, float]]:
-        """Ids and exact distances."""
+        """Expected ranking: ids and exact distances."""
         measured = [(float(np.linalg.norm(self.features[at].astype(np.float64) - feature)), at) for at in ids]
         return [(at, distance) for distance, at in sorted(measured)[:k]]
 
@@ -160,7 +160,7 @@ def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.Fixture
             raise
         collection.close()
         pytest.skip(str(refused))
-    return MilvusIndex(collection, Truth(catalogue)), catalogue
+    return MilvusIndex(collection, Lookup(catalogue)), catalogue
 
 
 def drop(uri: str, name: str) -> None:
@@ -177,15 +177,15 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def world(empty: World) -> World:
-    """A world that a test may change."""
+    """A filled index that the test may change."""
     fill(empty)
     return empty
 
 
 @pytest.fixture(scope="module", params=["local", "milvus"])
-def still(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The same for tests that only look."""
-    index, catalogue = opened(request.param, "f32", tmp_path_factory.mktemp("still"), request)
+def read_only(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A filled index shared by read-only tests."""
+    index, catalogue = opened(request.param, "f32", tmp_path_factory.mktemp("read_only"), request)
     with closing(index):
         world = World(index, catalogue)
         fill(world)
@@ -193,7 +193,7 @@ def still(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def fill(world: World) -> None:
-    """Ids do not grow with slots, and some pictures were replaced."""
+    """Add images with ids not in the order of slots, and replace some."""
     ids = (10 * np.random.default_rng(1).permutation(COUNT)).tolist()
     world.put(ids, drawn(2, COUNT))
     world.put(ids[:40], drawn(3, 40))
@@ -212,62 +212,62 @@ SUBSETS = {
 @pytest.mark.parametrize(
     ("pool", "radius"), [(10, None), (1, None), (120, None), (None, 3), (None, 0), (30, 5), (COUNT, None), (None, None)]
 )
-def test_the_pool_is_the_nearest_codes_ties_by_id(
-    still: World, pool: int | None, radius: int | None, among: str, monkeypatch: pytest.MonkeyPatch
+def test_pool_is_the_nearest_codes_with_ties_by_id(
+    read_only: World, pool: int | None, radius: int | None, among: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(milvus, "_FEW", 100)
+    monkeypatch.setattr(milvus, "_MAX_LOCAL_SUBSET", 100)
     for code in drawn(4, 3).codes:
-        found = still.index.candidates(code, pool, radius, SUBSETS[among])
+        found = read_only.index.candidates(code, pool, radius, SUBSETS[among])
         pairs = list(zip(found.ids.tolist(), found.hamming.tolist(), strict=True))
-        assert pairs == still.pool(code, pool, radius, SUBSETS[among])
+        assert pairs == read_only.pool(code, pool, radius, SUBSETS[among])
 
 
 @pytest.mark.parametrize("pool", [20, 450, None])
-def test_the_pool_is_the_same_where_milvus_gives_few_at_a_time(
-    still: World, pool: int | None, monkeypatch: pytest.MonkeyPatch
+def test_pool_is_the_same_with_a_small_result_cap(
+    read_only: World, pool: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(milvus, "MOST", 40)
+    monkeypatch.setattr(milvus, "MAX_LIMIT", 40)
     (code,) = drawn(4, 1).codes
-    found = still.index.candidates(code, pool, None, None)
-    assert found.ids.tolist() == [picture_id for picture_id, _ in still.pool(code, pool, None, None)]
+    found = read_only.index.candidates(code, pool, None, None)
+    assert found.ids.tolist() == [image_id for image_id, _ in read_only.pool(code, pool, None, None)]
     query = drawn(6, 1).features[0]
-    matches = still.index.rank(query, code, found, 15)
-    assert [match.id for match in matches] == [at for at, _ in still.nearest(query, found.ids.tolist(), 15)]
+    matches = read_only.index.rank(query, code, found, 15)
+    assert [match.id for match in matches] == [at for at, _ in read_only.nearest(query, found.ids.tolist(), 15)]
 
 
 @pytest.mark.parametrize("k", [1, 10, 700])
-def test_ranking_is_brute_force(still: World, k: int) -> None:
+def test_rank_equals_brute_force(read_only: World, k: int) -> None:
     code, query = drawn(5, 1).codes[0], drawn(6, 1).features[0]
-    pool = still.index.candidates(code, 200, None, None)
-    check(still, still.index.rank(query, code, pool, k), still.nearest(query, pool.ids.tolist(), k), code)
+    pool = read_only.index.candidates(code, 200, None, None)
+    check(read_only, read_only.index.rank(query, code, pool, k), read_only.nearest(query, pool.ids.tolist(), k), code)
 
 
 @pytest.mark.parametrize("among", SUBSETS)
-def test_the_nearest_of_all_are_brute_force(still: World, among: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(milvus, "_FEW", 100)
+def test_rank_all_equals_brute_force(read_only: World, among: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(milvus, "_MAX_LOCAL_SUBSET", 100)
     code, query = drawn(5, 1).codes[0], drawn(6, 1).features[0]
-    ids = [at for at, _ in still.pool(code, None, None, SUBSETS[among])]
-    ranked = still.index.rank_all(query, code, 12, SUBSETS[among])
+    ids = [at for at, _ in read_only.pool(code, None, None, SUBSETS[among])]
+    ranked = read_only.index.rank_all(query, code, 12, SUBSETS[among])
     assert ranked.looked_at >= len(ids)
-    check(still, ranked.matches, still.nearest(query, ids, 12), code)
+    check(read_only, ranked.matches, read_only.nearest(query, ids, 12), code)
 
 
 def check(world: World, matches: list[Match], expected: list[tuple[int, float]], code: NDArray[np.uint8]) -> None:
-    assert [match.id for match in matches] == [picture_id for picture_id, _ in expected]
+    assert [match.id for match in matches] == [image_id for image_id, _ in expected]
     np.testing.assert_allclose([match.distance for match in matches], [far for _, far in expected], rtol=1e-5)
     bits = dict(world.pool(code, None, None, None))
     assert [match.hamming for match in matches] == [bits[match.id] for match in matches]
 
 
-def test_a_picture_finds_itself_at_no_distance(still: World) -> None:
-    for picture_id in (0, 70, 4990):
-        found = still.index.find(picture_id)
+def test_image_is_at_distance_0_from_itself(read_only: World) -> None:
+    for image_id in (0, 70, 4990):
+        found = read_only.index.find(image_id)
         assert found is not None
-        (match,) = still.index.rank(found[1], found[0], still.index.candidates(found[0], 5, 0, None), 1)
-        assert match == Match(picture_id, 0.0, 0)
+        (match,) = read_only.index.rank(found[1], found[0], read_only.index.candidates(found[0], 5, 0, None), 1)
+        assert match == Match(image_id, 0.0, 0)
 
 
-def test_equal_vectors_rank_by_id(world: World) -> None:
+def test_equal_vectors_are_ranked_by_id(world: World) -> None:
     alike, before = drawn(7, 60), world.index.find(30)
     assert before is not None
     ids = [int(at) for at in np.random.default_rng(0).permutation(60) * 10 + 5]
@@ -279,8 +279,8 @@ def test_equal_vectors_rank_by_id(world: World) -> None:
         assert world.index.rank_all(alike.features[0], before[0], k, None).matches == matches
 
 
-def test_what_is_kept_and_not_committed_is_never_found(world: World) -> None:
-    """As an addition leaves it that ends before its commit."""
+def test_uncommitted_encodings_are_not_found(world: World) -> None:
+    """As after an addition that fails before its commit."""
     orphan = drawn(8, 30)
     slots, checksums = world.keep(orphan)
     assert world.index.intact(slots, checksums).all()
@@ -292,7 +292,7 @@ def test_what_is_kept_and_not_committed_is_never_found(world: World) -> None:
     assert len(world.index) == COUNT
 
 
-def test_pictures_come_and_go(world: World) -> None:
+def test_deleted_images_are_not_found_until_added_again(world: World) -> None:
     gone = world.index.find(100)
     assert gone is not None
     world.delete(100)
@@ -304,7 +304,7 @@ def test_pictures_come_and_go(world: World) -> None:
     assert world.index.rank_all(gone[1], gone[0], 1, None).matches == [Match(100, 0.0, 0)]
 
 
-def test_what_was_in_the_pool_is_still_ranked_when_it_has_been_replaced(world: World) -> None:
+def test_candidates_replaced_after_the_coarse_step_are_still_ranked(world: World) -> None:
     found = world.index.find(100)
     assert found is not None
     pool = world.index.candidates(found[0], 20, None, None)
@@ -312,24 +312,24 @@ def test_what_was_in_the_pool_is_still_ranked_when_it_has_been_replaced(world: W
     assert world.index.rank(found[1], found[0], pool, 1)[0].id == 100
 
 
-def test_codes_are_those_of_the_pictures_and_zeros_for_those_that_are_gone(still: World) -> None:
+def test_codes_of_missing_images_are_zeros(read_only: World) -> None:
     asked = [70, 5, 0, 70, 4990]
-    codes = still.index.codes(np.array(asked))
-    for picture_id, code in zip(asked, codes, strict=True):
-        row = still.catalogue.rows.get(picture_id)
+    codes = read_only.index.codes(np.array(asked))
+    for image_id, code in zip(asked, codes, strict=True):
+        row = read_only.catalogue.rows.get(image_id)
         assert code.tobytes() == (row[0] if row else bytes(BITS // 8))
 
 
-def test_only_what_was_kept_is_intact(still: World) -> None:
+def test_intact_compares_checksums(read_only: World) -> None:
     slots = np.array([0, 3, 10**6])
-    entries = still.catalogue.entries_of(list(still.catalogue.rows))
+    entries = read_only.catalogue.entries_of(list(read_only.catalogue.rows))
     at = np.array([np.flatnonzero(entries.slots == 100)[0], np.flatnonzero(entries.slots == 200)[0]])
-    assert still.index.intact(entries.slots[at], entries.checksums[at] + np.uint32(1)).tolist() == [False, False]
-    assert still.index.intact(entries.slots[at], entries.checksums[at]).tolist() == [True, True]
-    assert not still.index.intact(slots, np.zeros(3, np.uint32))[2]
+    assert read_only.index.intact(entries.slots[at], entries.checksums[at] + np.uint32(1)).tolist() == [False, False]
+    assert read_only.index.intact(entries.slots[at], entries.checksums[at]).tolist() == [True, True]
+    assert not read_only.index.intact(slots, np.zeros(3, np.uint32))[2]
 
 
-def test_an_empty_index_finds_nothing(empty: World) -> None:
+def test_empty_index_returns_no_matches(empty: World) -> None:
     empty.follow()
     code, feature = drawn(0, 1).codes[0], drawn(0, 1).features[0]
     pool = empty.index.candidates(code, 10, None, None)
@@ -341,7 +341,7 @@ def test_an_empty_index_finds_nothing(empty: World) -> None:
 
 
 @pytest.mark.parametrize("kind", ["local", "milvus"])
-def test_vectors_of_half_the_space_find_the_same(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_float16_vectors_give_the_same_ranking(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     index, catalogue = opened(kind, "f16", tmp_path, request)
     with closing(index):
         world, encoded = World(index, catalogue), drawn(1, 50)

@@ -1,4 +1,4 @@
-"""FAISS's kernels as they are called, against NumPy."""
+"""FAISS kernels compared with NumPy."""
 
 import numpy as np
 import pytest
@@ -12,9 +12,9 @@ CODES = RNG.integers(0, 256, (5000, 8), np.uint8)
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 7])
 @pytest.mark.parametrize("k", [1, 10, 800, 5000])
-def test_a_scan_that_is_split_finds_what_one_scan_does(cores: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_scan_equals_a_single_scan(cores: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_CORES", cores)
-    monkeypatch.setattr(kernels, "_LONG", 100)
+    monkeypatch.setattr(kernels, "_MIN_CODES_PER_THREAD", 100)
     query = RNG.integers(0, 256, 8, np.uint8)
     flat = np.bitwise_count(CODES ^ query).sum(axis=1)
     expected = np.lexsort((np.arange(len(CODES)), flat))[:k]
@@ -24,12 +24,12 @@ def test_a_scan_that_is_split_finds_what_one_scan_does(cores: int, k: int, monke
 
 
 @pytest.mark.parametrize("k", [0, 5001])
-def test_more_than_there_are_and_none_at_all_are_refused(k: int) -> None:
-    with pytest.raises(ValueError, match=f"no {k} nearest of 5000"):
+def test_k_out_of_range_raises(k: int) -> None:
+    with pytest.raises(ValueError, match=f"k is {k}, expected 1 to 5000"):
         nearest_codes(CODES[0], CODES, k)
 
 
-def test_the_nearest_centre_is_found_for_each_code() -> None:
+def test_nearest_centres_equals_brute_force() -> None:
     centres = CODES[:20]
     flat = np.bitwise_count(CODES[:, None] ^ centres).sum(axis=2)
     distances, nearest = nearest_centres(CODES, centres)

@@ -1,4 +1,4 @@
-"""The way of a search against brute force, in every mode: with a cheap network and with a real one."""
+"""Search pipeline compared with brute force in every mode, with a fake and with a real network."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -28,13 +28,13 @@ from models.network.codes import hamming
 from models.network.latent_hash_net import LatentHashNet
 from tests.fakes import BITS, FEATURE_DIM, FakeEncoder
 
-PICTURES = list(islice(demo_pictures(), 60))
+IMAGES = list(islice(demo_pictures(), 60))
 FIRST_ID = 1000
-USUAL_POOL = 40
+DEFAULT_POOL = 40
 
 
 class Key(str):
-    """What is known of a picture; those of one maker belong together."""
+    """Catalogue row of an image; its last letter is the maker, a field to group by."""
 
     __slots__ = ()
 
@@ -43,8 +43,8 @@ class Key(str):
 
 
 @dataclass
-class Shelf:
-    """A catalogue in memory: picture i has id `FIRST_ID` + i, and what is known of it is its key."""
+class MemoryCatalogue:
+    """In-memory catalogue: image i has id `FIRST_ID` + i; its row is its key."""
 
     index: LocalIndex
     labels: list[str]
@@ -61,38 +61,38 @@ class Shelf:
         return Subset(np.array(ids, np.int64))
 
     def firsts(self, ids: Sequence[int], field: str, most: int) -> list[int]:
-        groups = [self.keys[picture_id].group(field) or picture_id for picture_id in ids]
+        groups = [self.keys[image_id].group(field) or image_id for image_id in ids]
         return sorted({group: place for place, group in reversed(list(enumerate(groups)))}.values())[:most]
 
     def rows(self, ids: Sequence[int]) -> Mapping[int, Key]:
         self.asked.append(ids)
-        return {picture_id: self.keys[picture_id] for picture_id in reversed(ids) if picture_id in self.keys}
+        return {image_id: self.keys[image_id] for image_id in reversed(ids) if image_id in self.keys}
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that a search needs, and everything that brute force needs to check it."""
+    """A searcher, and the data to check it by brute force."""
 
     searcher: Searcher[Key]
-    shelf: Shelf
+    catalogue: MemoryCatalogue
     encoder: Encoder
     encoded: Encoded
 
     def expected(self, code: NDArray[np.uint8], feature: NDArray[np.float32], options: SearchOptions) -> list[int]:
-        """Ids by the paper's definition of each mode, distances in float64."""
+        """Expected ids by the paper's definition of each mode, with distances in float64."""
         bits = hamming(code, self.encoded.codes)
         exact = np.linalg.norm(self.encoded.features.astype(np.float64) - feature, axis=1)
-        pool = [at for at, label in enumerate(self.shelf.labels) if options.label in (None, label)]
+        pool = [at for at, label in enumerate(self.catalogue.labels) if options.label in (None, label)]
         if options.mode is not Mode.ES:
             near = [at for at in pool if options.radius is None or bits[at] <= options.radius]
-            limit = options.k if options.mode is Mode.BCS else options.pool_limit(USUAL_POOL)
+            limit = options.k if options.mode is Mode.BCS else options.pool_limit(DEFAULT_POOL)
             pool = sorted(near, key=lambda at: (bits[at], at))[:limit]
         if options.mode is not Mode.BCS:
             pool = sorted(pool, key=lambda at: (exact[at], at))
         return [FIRST_ID + at for at in pool[: options.k]]
 
     def check(self, answer: Answer[Key], query: Encoded) -> None:
-        """Compares an answer with brute force, allowing equal distances to change places."""
+        """Compare an answer with brute force, in any order within equal distances."""
         code, feature, options = query.codes[0], query.features[0], answer.options
         np.testing.assert_array_equal(answer.code, code)
         found = [match.id for match, _ in answer.matches]
@@ -117,27 +117,27 @@ def in_process(encoder: Encoder) -> InProcess:
 
 @contextmanager
 def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World]:
-    encoded = encoder.encode_many([picture.image for picture in PICTURES])
+    encoded = encoder.encode_many([drawing.image for drawing in IMAGES])
     with closing(VectorFile(folder / "vectors.f32", dim)) as vectors:
-        index, slots = LocalIndex(bits, vectors), np.arange(len(PICTURES))[::-1].copy()
+        index, slots = LocalIndex(bits, vectors), np.arange(len(IMAGES))[::-1].copy()
         index.add(
-            Entries(FIRST_ID + np.arange(len(PICTURES)), encoded.codes, slots, vectors.write(slots, encoded.features))
+            Entries(FIRST_ID + np.arange(len(IMAGES)), encoded.codes, slots, vectors.write(slots, encoded.features))
         )
-        keys = {FIRST_ID + at: Key(picture.key) for at, picture in enumerate(PICTURES)}
-        shelf = Shelf(index, [picture.label for picture in PICTURES], keys)
-        yield World(Searcher(in_process(encoder), encoder, shelf, USUAL_POOL), shelf, encoder, encoded)
+        keys = {FIRST_ID + at: Key(drawing.key) for at, drawing in enumerate(IMAGES)}
+        catalogue = MemoryCatalogue(index, [drawing.label for drawing in IMAGES], keys)
+        yield World(Searcher(in_process(encoder), encoder, catalogue, DEFAULT_POOL), catalogue, encoder, encoded)
 
 
 @pytest.fixture(scope="module")
-def cheap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(FakeEncoder(), BITS, FEATURE_DIM, tmp_path_factory.mktemp("cheap")) as made:
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(FakeEncoder(), BITS, FEATURE_DIM, tmp_path_factory.mktemp("fake")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """ImageNet's EfficientNet with a latent layer at random, on drawings of clothes."""
-    # On busy cores threads that wait for each other at every layer take many times as long.
+    """EfficientNet with ImageNet weights and a random latent layer, on the demo images."""
+    # One thread: on busy cores, threads that synchronise at every layer take many times as long.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -152,11 +152,11 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def png(at: int) -> bytes:
     buffer = BytesIO()
-    PICTURES[at].image.save(buffer, "PNG")
+    IMAGES[at].image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-EVERY_KIND = [
+OPTIONS = [
     SearchOptions(k=k, mode=mode, pool=pool, radius=radius, label=label)
     for k, pool, radius, label in [
         (10, None, None, None),
@@ -174,57 +174,57 @@ EVERY_KIND = [
 ]
 
 
-@pytest.mark.parametrize("options", EVERY_KIND, ids=str)
-def test_every_mode_is_brute_force(cheap: World, options: SearchOptions) -> None:
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_mode_equals_brute_force(fake: World, options: SearchOptions) -> None:
     for at in (0, 17, 59):
-        query = cheap.encoder.encode_many([PICTURES[at].image])
-        cheap.check(cheap.searcher.by_picture(png(at), options), query)
+        query = fake.encoder.encode_many([IMAGES[at].image])
+        fake.check(fake.searcher.by_picture(png(at), options), query)
 
 
-@pytest.mark.parametrize("options", EVERY_KIND, ids=str)
-def test_every_mode_is_brute_force_with_a_real_network(real: World, options: SearchOptions) -> None:
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_mode_equals_brute_force_with_a_real_network(real: World, options: SearchOptions) -> None:
     for at in (11, 30):
         stored = Encoded(real.encoded.codes[at : at + 1], real.encoded.features[at : at + 1])
         real.check(real.searcher.by_id(FIRST_ID + at, options), stored)
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_an_upload_is_searched_by_brute_force_with_a_real_network(real: World, mode: Mode) -> None:
-    query = real.encoder.encode_many([PICTURES[23].image])
+def test_search_by_upload_equals_brute_force_with_a_real_network(real: World, mode: Mode) -> None:
+    query = real.encoder.encode_many([IMAGES[23].image])
     answer = real.searcher.by_picture(png(23), SearchOptions(mode=mode))
     real.check(answer, query)
 
 
-def test_a_real_network_tells_the_pictures_apart(real: World) -> None:
-    """Else the tests above would compare ties with ties."""
-    assert len(np.unique(real.encoded.codes, axis=0)) > len(PICTURES) / 3
-    assert len(np.unique(real.encoded.features, axis=0)) == len(PICTURES)
+def test_real_network_encodes_the_images_differently(real: World) -> None:
+    """Without this, the tests above might only compare ties."""
+    assert len(np.unique(real.encoded.codes, axis=0)) > len(IMAGES) / 3
+    assert len(np.unique(real.encoded.features, axis=0)) == len(IMAGES)
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_a_picture_of_the_catalogue_finds_itself_first(cheap: World, mode: Mode) -> None:
-    answer = cheap.searcher.by_picture(png(17), SearchOptions(mode=mode))
-    same = [at for at in range(len(PICTURES)) if (cheap.encoded.features[at] == cheap.encoded.features[17]).all()]
+def test_image_of_the_catalogue_is_its_own_first_match(fake: World, mode: Mode) -> None:
+    answer = fake.searcher.by_picture(png(17), SearchOptions(mode=mode))
+    same = [at for at in range(len(IMAGES)) if (fake.encoded.features[at] == fake.encoded.features[17]).all()]
     first, key = answer.matches[0]
     assert (first.distance, first.hamming) == (0, 0)
     assert mode is Mode.BCS or first.id - FIRST_ID in same
-    assert key == PICTURES[first.id - FIRST_ID].key
+    assert key == IMAGES[first.id - FIRST_ID].key
 
 
-def test_searching_by_id_is_searching_with_what_is_stored(cheap: World) -> None:
+def test_search_by_id_equals_search_by_image(fake: World) -> None:
     options = SearchOptions(k=7, pool=20)
-    by_id, by_picture = cheap.searcher.by_id(FIRST_ID + 17, options), cheap.searcher.by_picture(png(17), options)
+    by_id, by_picture = fake.searcher.by_id(FIRST_ID + 17, options), fake.searcher.by_picture(png(17), options)
     assert by_id.matches == by_picture.matches
     np.testing.assert_array_equal(by_id.code, by_picture.code)
 
 
-def test_an_answer_says_how_many_were_looked_at(cheap: World) -> None:
+def test_answer_contains_pool_and_catalogue_size(fake: World) -> None:
     def sizes(options: SearchOptions) -> tuple[int, int]:
-        answer = cheap.searcher.by_picture(png(0), options)
+        answer = fake.searcher.by_picture(png(0), options)
         return answer.pool_size, answer.catalogue_size
 
-    boots = sum(picture.label == "boot" for picture in PICTURES)
-    assert sizes(SearchOptions(k=3)) == (USUAL_POOL, 60)
+    boots = sum(drawing.label == "boot" for drawing in IMAGES)
+    assert sizes(SearchOptions(k=3)) == (DEFAULT_POOL, 60)
     assert sizes(SearchOptions(k=3, pool=20)) == (20, 60)
     assert sizes(SearchOptions(k=3, mode=Mode.BCS)) == (3, 60)
     assert sizes(SearchOptions(k=3, mode=Mode.ES, pool=20)) == (60, 60)
@@ -232,68 +232,66 @@ def test_an_answer_says_how_many_were_looked_at(cheap: World) -> None:
     assert sizes(SearchOptions(k=50)) == (50, 60)
 
 
-def test_the_pool_has_a_limit_unless_a_radius_is_given() -> None:
+def test_pool_limit_defaults_to_the_networks_pool_unless_a_radius_is_given() -> None:
     assert SearchOptions().pool_limit(50) == 50
     assert SearchOptions(k=80).pool_limit(50) == 80
     assert SearchOptions(pool=5).pool_limit(50) == SearchOptions(pool=5, radius=3).pool_limit(50) == 5
     assert SearchOptions(radius=3).pool_limit(50) is None
 
 
-def test_pictures_that_the_catalogue_no_longer_knows_are_left_out_in_order(
-    cheap: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = cheap.searcher.by_picture(png(0), SearchOptions(k=5)).matches
-    monkeypatch.delitem(cheap.shelf.keys, before[1][0].id)
-    after = cheap.searcher.by_picture(png(0), SearchOptions(k=5)).matches
+def test_deleted_images_are_left_out_of_the_matches(fake: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fake.searcher.by_picture(png(0), SearchOptions(k=5)).matches
+    monkeypatch.delitem(fake.catalogue.keys, before[1][0].id)
+    after = fake.searcher.by_picture(png(0), SearchOptions(k=5)).matches
     assert after == [before[0], *before[2:]]
 
 
-def test_the_catalogue_is_asked_for_the_matches_alone(cheap: World) -> None:
-    answer = cheap.searcher.by_picture(png(0), SearchOptions(k=5))
-    assert cheap.shelf.asked[-1] == [match.id for match, _ in answer.matches]
+def test_rows_are_fetched_for_the_matches_only(fake: World) -> None:
+    answer = fake.searcher.by_picture(png(0), SearchOptions(k=5))
+    assert fake.catalogue.asked[-1] == [match.id for match, _ in answer.matches]
     assert len(answer.matches) == 5
 
 
-def test_steps_are_timed(cheap: World) -> None:
-    timings = cheap.searcher.by_picture(png(0), SearchOptions()).timings
+def test_steps_are_timed(fake: World) -> None:
+    timings = fake.searcher.by_picture(png(0), SearchOptions()).timings
     assert set(timings) == {"decode", "encode", "catalogue", "coarse", "fine", "total"}
     assert 0 <= sum(timings.values()) - timings["total"] <= timings["total"]
-    assert set(cheap.searcher.by_id(FIRST_ID, SearchOptions()).timings) == {"catalogue", "coarse", "fine", "total"}
+    assert set(fake.searcher.by_id(FIRST_ID, SearchOptions()).timings) == {"catalogue", "coarse", "fine", "total"}
 
 
-def test_bytes_that_are_no_picture_are_refused(cheap: World) -> None:
+def test_invalid_image_is_refused(fake: World) -> None:
     with pytest.raises(PictureRefusedError):
-        cheap.searcher.by_picture(b"no picture", SearchOptions())
+        fake.searcher.by_picture(b"not an image", SearchOptions())
 
 
-def test_a_picture_that_is_not_there_is_not_found(cheap: World) -> None:
-    with pytest.raises(NotFoundError, match="no picture 7"):
-        cheap.searcher.by_id(7, SearchOptions())
+def test_unknown_id_raises_not_found(fake: World) -> None:
+    with pytest.raises(NotFoundError, match="no image 7"):
+        fake.searcher.by_id(7, SearchOptions())
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_an_empty_catalogue_answers_with_nothing(tmp_path: Path, mode: Mode) -> None:
+def test_empty_catalogue_returns_no_matches(tmp_path: Path, mode: Mode) -> None:
     with closing(VectorFile(tmp_path / "vectors.f32", FEATURE_DIM)) as vectors:
-        shelf = Shelf(LocalIndex(BITS, vectors), [], {})
-        searcher = Searcher(in_process(FakeEncoder()), FakeEncoder(), shelf, USUAL_POOL)
+        catalogue = MemoryCatalogue(LocalIndex(BITS, vectors), [], {})
+        searcher = Searcher(in_process(FakeEncoder()), FakeEncoder(), catalogue, DEFAULT_POOL)
         answer = searcher.by_picture(png(0), SearchOptions(mode=mode))
     assert (answer.matches, answer.pool_size, answer.catalogue_size) == ([], 0, 0)
 
 
-KNOWN = Similarity("two views", Curve(1.0, 4.0), Curve(8.0, 3.0), 0.1, 0.0)
+SIMILARITY = Similarity("two views", Curve(1.0, 4.0), Curve(8.0, 3.0), 0.1, 0.0)
 
 
 @pytest.fixture
-def calibrated(cheap: World) -> Searcher[Key]:
-    return Searcher(in_process(cheap.encoder), cheap.encoder, cheap.shelf, USUAL_POOL, KNOWN)
+def calibrated(fake: World) -> Searcher[Key]:
+    return Searcher(in_process(fake.encoder), fake.encoder, fake.catalogue, DEFAULT_POOL, SIMILARITY)
 
 
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("group", [None, "maker"])
-def test_matches_end_where_they_are_not_similar_enough(
-    cheap: World, calibrated: Searcher[Key], mode: Mode, group: str | None
+def test_min_similarity_cuts_off_the_matches(
+    fake: World, calibrated: Searcher[Key], mode: Mode, group: str | None
 ) -> None:
-    curve = KNOWN.codes if mode is Mode.BCS else KNOWN.features
+    curve = SIMILARITY.codes if mode is Mode.BCS else SIMILARITY.features
     asked = SearchOptions(k=40, mode=mode, group_by=group)
     everything = calibrated.by_id(FIRST_ID + 7, asked).matches
     assert [match.similarity for match, _ in everything] == [curve(match.distance) for match, _ in everything]
@@ -301,26 +299,24 @@ def test_matches_end_where_they_are_not_similar_enough(
     cut = calibrated.by_id(FIRST_ID + 7, replace(asked, min_similarity=least)).matches
     assert cut == [(match, key) for match, key in everything if (match.similarity or 0) >= least]
     assert 0 < len(cut) < len(everything)
-    plain = cheap.searcher.by_id(FIRST_ID + 7, asked).matches
+    plain = fake.searcher.by_id(FIRST_ID + 7, asked).matches
     assert [(match.id, match.similarity) for match, _ in plain] == [(match.id, None) for match, _ in everything]
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_groups_are_looked_for_among_so_many_and_no_more(
-    cheap: World, mode: Mode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There are five groups, so for a sixth more and more pictures are looked at."""
+def test_grouping_ranks_at_most_the_maximum(fake: World, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are five groups, so the search for a sixth ranks up to the maximum."""
 
     def makers(most: int, **options: int | str) -> list[str]:
         monkeypatch.setattr("app.search.pipeline.MAX_GROUPED", most)
-        asked = replace(SearchOptions(mode=mode, pool=len(PICTURES)), **options)  # type: ignore[arg-type]
-        return [key[-1] for _, key in cheap.searcher.by_id(FIRST_ID, asked).matches]
+        asked = replace(SearchOptions(mode=mode, pool=len(IMAGES)), **options)  # type: ignore[arg-type]
+        return [key[-1] for _, key in fake.searcher.by_id(FIRST_ID, asked).matches]
 
-    nearest = makers(len(PICTURES), k=len(PICTURES))
-    for most in (6, 20, len(PICTURES)):
+    nearest = makers(len(IMAGES), k=len(IMAGES))
+    for most in (6, 20, len(IMAGES)):
         assert makers(most, k=6, group_by="maker") == list(dict.fromkeys(nearest[:most]))
 
 
-def test_a_network_that_was_never_calibrated_says_so_before_any_work(cheap: World) -> None:
-    with pytest.raises(InvalidInputError, match="never calibrated"):
-        cheap.searcher.by_picture(b"not even a picture", SearchOptions(min_similarity=0.5))
+def test_min_similarity_without_calibration_is_refused_before_decoding(fake: World) -> None:
+    with pytest.raises(InvalidInputError, match="not calibrated"):
+        fake.searcher.by_picture(b"not an image", SearchOptions(min_similarity=0.5))

@@ -1,4 +1,4 @@
-"""Where more pictures have the query's code than a pool holds, none of them is out of reach."""
+"""Pool selection when more images have the query's code than the pool holds."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +11,7 @@ from app.catalogue.vectors.file import VectorFile
 from app.search import pool
 from app.search.duplicates import duplicates
 from app.search.index import LocalIndex
-from app.search.pool import pool_of
+from app.search.pool import select_pool
 from app.search.types import Entries, Subset
 
 SAME, OTHERS, BITS, DIM, LIMIT = 300, 40, 48, 8, 30
@@ -21,7 +21,7 @@ LAST = SAME - 1
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[LocalIndex]:
-    """Three hundred pictures of one code, ids 0 to 299, the last two the same; then forty of another each."""
+    """300 images with one code, ids 0 to 299, the last two with equal F7; then 40 with random codes."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(SAME + OTHERS, DIM)).astype(np.float32)
     features[LAST] = features[LAST - 1]
@@ -33,31 +33,31 @@ def index(tmp_path: Path) -> Iterator[LocalIndex]:
         yield made
 
 
-def test_all_of_the_query_s_own_code_are_candidates(index: LocalIndex) -> None:
-    assert pool_of(index, CODE, LIMIT).ids.tolist() == list(range(SAME))
-    assert pool_of(index, CODE, LIMIT, radius=3).ids.tolist() == list(range(SAME))
+def test_all_images_with_the_querys_code_are_candidates(index: LocalIndex) -> None:
+    assert select_pool(index, CODE, LIMIT).ids.tolist() == list(range(SAME))
+    assert select_pool(index, CODE, LIMIT, radius=3).ids.tolist() == list(range(SAME))
 
 
-def test_only_those_that_a_filter_lets_pass(index: LocalIndex) -> None:
+def test_candidates_pass_the_filter(index: LocalIndex) -> None:
     some = np.arange(0, SAME, 2)
-    assert pool_of(index, CODE, LIMIT, among=Subset(some)).ids.tolist() == some.tolist()
+    assert select_pool(index, CODE, LIMIT, among=Subset(some)).ids.tolist() == some.tolist()
 
 
-def test_they_are_bounded_too(index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "SAME", 100)
-    assert pool_of(index, CODE, LIMIT).ids.tolist() == list(range(100))
-    assert len(pool_of(index, CODE, 200)) == 200, "whoever asks for more gets that"
+def test_candidates_with_the_querys_code_are_limited(index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MAX_EQUAL_CODES", 100)
+    assert select_pool(index, CODE, LIMIT).ids.tolist() == list(range(100))
+    assert len(select_pool(index, CODE, 200)) == 200, "a larger limit is respected"
 
 
-def test_every_other_pool_is_as_large_as_was_asked_for(index: LocalIndex) -> None:
+def test_other_pools_have_the_requested_size(index: LocalIndex) -> None:
     near = CODE.copy()
     near[0] ^= 1
-    assert len(pool_of(index, near, LIMIT)) == LIMIT
-    assert len(pool_of(index, CODE, SAME + 5)) == SAME + 5
-    assert len(pool_of(index, CODE, None)) == SAME + OTHERS
+    assert len(select_pool(index, near, LIMIT)) == LIMIT
+    assert len(select_pool(index, CODE, SAME + 5)) == SAME + 5
+    assert len(select_pool(index, CODE, None)) == SAME + OTHERS
 
 
-def test_the_newest_copy_is_a_duplicate(index: LocalIndex) -> None:
+def test_duplicate_with_the_largest_id_is_found(index: LocalIndex) -> None:
     found = duplicates(index, LAST - 1, 0.1, LIMIT)
     assert found is not None
     assert [(match.id, match.distance) for match in found] == [(LAST, 0.0)]

@@ -1,4 +1,4 @@
-"""Commands over many pictures wait where one cannot be decoded for now, and give up only after several tries."""
+"""Retries while decoding is unavailable."""
 
 import logging
 import threading
@@ -10,7 +10,7 @@ from app.search.decode.retries import PAUSES_S, retried
 
 
 class Busy:
-    """Cannot decode for the first so many tries."""
+    """Raises for the first `failures` attempts."""
 
     def __init__(self, failures: int) -> None:
         self.failures, self.tries = failures, 0
@@ -27,34 +27,34 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.search.decode.retries.PAUSES_S", (0.01,) * len(PAUSES_S))
 
 
-def test_picture_is_decoded_once_the_machine_has_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_call_is_retried_until_it_succeeds(caplog: pytest.LogCaptureFixture) -> None:
     busy = Busy(len(PAUSES_S))
     assert retried(busy) == "decoded"
     assert busy.tries == len(PAUSES_S) + 1
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warned == ["The machine is too busy. This command tries again in 0.01 s."] * len(PAUSES_S)
+    assert warned == ["The machine is too busy. Retrying in 0.01 s."] * len(PAUSES_S)
 
 
-def test_after_the_last_pause_the_error_says_why() -> None:
+def test_error_is_raised_after_the_last_pause() -> None:
     busy = Busy(1000)
     with pytest.raises(DecodingUnavailableError, match="too busy"):
         retried(busy)
     assert busy.tries == len(PAUSES_S) + 1
 
 
-def test_refusals_are_not_tried_again() -> None:
+def test_refused_images_are_not_retried() -> None:
     tries = []
 
     def refuse() -> None:
         tries.append(1)
-        raise PictureRefusedError("image_damaged", "The picture is damaged.")
+        raise PictureRefusedError("image_damaged", "The image is damaged.")
 
     with pytest.raises(PictureRefusedError):
         retried(refuse)
     assert len(tries) == 1
 
 
-def test_pause_that_is_ended_is_the_last() -> None:
+def test_interrupted_pause_ends_the_retries() -> None:
     busy, ending = Busy(1000), threading.Event()
     ending.set()
     with pytest.raises(DecodingUnavailableError):

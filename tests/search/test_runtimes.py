@@ -1,4 +1,4 @@
-"""What a start keeps for the next one: the network as OpenVINO has it, and proof that it is what was kept."""
+"""Cache of convert_and_cache networks: reuse, damage and checksums."""
 
 import logging
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from app.errors import InvalidInputError
-from app.search.encode.runtimes import converted, kept, open_runtime
+from app.search.encode.runtimes import convert_and_cache, load_cached, open_runtime
 from models.checkpoint.files import describe, save
 from models.checkpoint.info import CheckpointInfo
 from models.errors import CheckpointError
@@ -19,11 +19,11 @@ from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
 from models.network.openvino_runtime import OpenVinoRuntime
 
-# OpenVINO's converter traces the network, as torch would no longer have it.
+# OpenVINO's converter uses torch's deprecated tracing.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
 
 Checkpoint = tuple[Path, CheckpointInfo]
-PICTURES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +38,19 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 @pytest.fixture(scope="module")
 def cache(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
-    assert kept(*checkpoint, folder) is None
-    converted(*checkpoint, folder)
+    assert load_cached(*checkpoint, folder) is None
+    convert_and_cache(*checkpoint, folder)
     return folder
 
 
-def test_what_was_kept_gives_the_same_to_the_last_bit(checkpoint: Checkpoint, cache: Path, tmp_path: Path) -> None:
-    fresh, again = OpenVinoRuntime(converted(*checkpoint, tmp_path)), OpenVinoRuntime(kept(*checkpoint, cache))
-    for one, other in zip(fresh(PICTURES), again(PICTURES), strict=True):
+def test_cached_network_gives_bitwise_equal_results(checkpoint: Checkpoint, cache: Path, tmp_path: Path) -> None:
+    fresh = OpenVinoRuntime(convert_and_cache(*checkpoint, tmp_path))
+    cached = OpenVinoRuntime(load_cached(*checkpoint, cache))
+    for one, other in zip(fresh(IMAGES), cached(IMAGES), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_start_that_finds_it_needs_no_torch(checkpoint: Checkpoint, cache: Path) -> None:
+def test_start_with_a_cached_network_does_not_import_torch(checkpoint: Checkpoint, cache: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from app.search.encode.batching import open_encoder\n"
         f"encoder, _ = open_encoder({str(checkpoint[0])!r}, 'cpu', 'f32', Path({str(cache)!r}))\n"
@@ -60,44 +61,44 @@ def test_a_start_that_finds_it_needs_no_torch(checkpoint: Checkpoint, cache: Pat
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.xml", "sha256"])
-@pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
-def test_what_is_damaged_is_not_used(checkpoint: Checkpoint, cache: Path, name: str, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["changed", "truncated", "missing"])
+def test_damaged_cache_is_not_used(checkpoint: Checkpoint, cache: Path, name: str, damage: str) -> None:
     (file,) = cache.glob(f"*/{name}")
     content = file.read_bytes()
     try:
         match damage:
             case "changed":
                 file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-            case "cut":
+            case "truncated":
                 file.write_bytes(content[: len(content) // 2])
             case _:
                 file.unlink()
-        assert kept(*checkpoint, cache) is None
+        assert load_cached(*checkpoint, cache) is None
     finally:
         file.write_bytes(content)
-    assert kept(*checkpoint, cache) is not None
+    assert load_cached(*checkpoint, cache) is not None
 
 
-def test_damage_is_mended_by_converting_anew(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    converted(*checkpoint, tmp_path)
+def test_damaged_cache_is_converted_again(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    convert_and_cache(*checkpoint, tmp_path)
     (file,) = tmp_path.glob("*/model.bin")
     file.write_bytes(b"")
     open_runtime(*checkpoint, "cpu", "f32", tmp_path)
-    assert kept(*checkpoint, tmp_path) is not None
-    assert len(list(tmp_path.iterdir())) == 1, "nothing else is left lying"
+    assert load_cached(*checkpoint, tmp_path) is not None
+    assert len(list(tmp_path.iterdir())) == 1, "no temporary folder is left"
 
 
-def test_without_room_to_keep_it_the_network_runs_all_the_same(
+def test_network_runs_if_caching_fails(
     checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "taken").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         runtime = open_runtime(*checkpoint, "cpu", "f32", tmp_path / "taken")
-    assert "is not kept" in caplog.text
-    assert runtime(PICTURES)[1].shape == (3, 1280)
+    assert "Caching the converted network failed" in caplog.text
+    assert runtime(IMAGES)[1].shape == (3, 1280)
 
 
-def test_weights_that_are_others_are_refused_though_the_network_was_kept(checkpoint: Checkpoint, cache: Path) -> None:
+def test_changed_weights_are_refused_even_if_the_network_is_cached(checkpoint: Checkpoint, cache: Path) -> None:
     path, info = checkpoint
     weights = path.with_suffix(".safetensors")
     content = weights.read_bytes()
@@ -109,7 +110,7 @@ def test_weights_that_are_others_are_refused_though_the_network_was_kept(checkpo
         weights.write_bytes(content)
 
 
-def test_a_gpu_that_is_asked_for_and_missing_is_said(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_gpu_raises_if_cuda_is_requested(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InvalidInputError, match=r"LOOKALIKE_DEVICE: torch .* finds no GPU here"):
         open_runtime(*checkpoint, "cuda", "f32", Path("nowhere"))

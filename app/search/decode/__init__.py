@@ -1,1 +1,1 @@
-"""Bytes to upright sRGB, in confined processes."""
+"""Decode image files into upright sRGB, in confined processes."""

@@ -1,11 +1,11 @@
-"""Bytes from anybody → an upright RGB picture, or a refusal that says why.
+"""Decode untrusted image files into upright RGB.
 
-How: the first bytes name one of seven formats, and only that format's decoder ever sees the data. Sizes are
-checked as declared, before a pixel is decoded, and again as decoded. Pillow's decoders are called directly rather
-than through `Image.open`, and get the still picture alone (`stills.py`). No state of Pillow's is read or changed:
-any number of threads may decode at once.
+The first bytes select one of seven formats, and only that format's decoder reads the data. Sizes are checked as
+declared, before a pixel is decoded, and again as decoded. Pillow's decoders are called directly rather than through
+`Image.open`, on files without metadata and further frames (`metadata_stripper.py`). Pillow's global state is neither
+read nor changed, so any number of threads may decode at once.
 
-What it does not know: colour profiles (values are taken as sRGB), further frames of an animation, who asks.
+Colour profiles are ignored (values are taken as sRGB), and so are all frames of an animation but the first.
 """
 
 import re
@@ -27,12 +27,12 @@ from app.errors import PictureRefusedError
 from app.search.decode.metadata_stripper import StillJpeg, still_avif, still_gif, still_jpeg, still_png
 
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
-# A progressive JPEG can go over all its pixels again every 75 bytes: 20 MB could keep a core busy for hours.
-# Encoders write about ten scans. The limit holds for the largest picture; smaller ones may have more.
+# A progressive JPEG can rescan all its pixels every 75 bytes: 20 MB could keep a core busy for hours.
+# Encoders write about ten scans. The limit applies to images of the maximum size; smaller ones may have more.
 SCANS_AT_MAX_PIXELS = 40
-# A JPEG may come reduced to so many times the wanted side. Twice the side would keep every frequency that resizing
-# keeps, at several times the cost, and searching is no more precise with it.
-ENOUGH = 1.25
+# JPEGs are decoded at a reduced size of at least this multiple of the requested side. A factor of 2 would keep every
+# frequency that resizing keeps, at several times the cost, and does not improve search.
+DRAFT_SCALE = 1.25
 BMP_RUN_LENGTH = (1, 2)
 EXIF_ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
@@ -49,7 +49,7 @@ TURNS = {
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """The largest picture that is taken: of the file, and of the picture in it."""
+    """Maximum file size and pixel count of an image."""
 
     max_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
@@ -57,7 +57,7 @@ class DecodeLimits:
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of an upright picture: its upper left corner, and its size, in pixels of the whole picture."""
+    """Crop rectangle of an upright image: upper left corner and size, in pixels of the full-size image."""
 
     x: int
     y: int
@@ -69,14 +69,14 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A decoded picture.
+class DecodedImage:
+    """A decoded image.
 
     Attributes:
-        image: RGB, upright, without metadata, the crop alone; smaller than it was where that loses nothing.
-        width: of the whole upright picture, in pixels.
-        height: of the whole upright picture, in pixels.
-        media_type: what the bytes were, whatever anybody called them.
+        image: RGB, upright, cropped, without metadata; a JPEG may be reduced, as `side` allows.
+        width: width of the full-size upright image, in pixels.
+        height: height of the full-size upright image, in pixels.
+        media_type: detected from the bytes.
     """
 
     image: Image.Image
@@ -94,17 +94,17 @@ class _Format:
     still: Callable[[bytes], bytes] = bytes
 
 
-def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Crop | None = None) -> Picture:
-    """Decode a picture; the same arguments give the same pixels.
+def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Crop | None = None) -> DecodedImage:
+    """Decode an image file; deterministic.
 
     Args:
         data: a whole JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC file.
-        limits: what is too large.
-        side: the shorter side that the caller will resize to, at least 1. JPEGs may then come reduced.
-        crop: the part that is wanted; None for all of it.
+        limits: maximum file size and pixel count.
+        side: shorter side that the caller resizes to, at least 1; allows decoding JPEGs at a reduced size.
+        crop: crop rectangle; None for the whole image.
 
     Raises:
-        PictureRefusedError: the bytes are no picture that can be used. Nothing else is raised for any bytes.
+        PictureRefusedError: the bytes are not a usable image. No bytes cause any other exception.
     """
     check_bytes(len(data), limits)
     kind = _recognise(data)
@@ -113,49 +113,50 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Cro
     except PictureRefusedError:
         raise
     except MemoryError as error:
-        reason = f"The {kind.name} picture needs more memory to decode than there is. Send a smaller one."
+        reason = f"The {kind.name} image needs more memory to decode than is available. Send a smaller image."
         raise PictureRefusedError("image_decode_out_of_memory", reason) from error
-    # Decoders give up in every way there is (OSError, SyntaxError, struct.error, …) and promise
-    # none of them; all mean that this data does not decode. The original stays attached as the cause.
+    # Decoders raise many undocumented exceptions (OSError, SyntaxError, struct.error, …); all mean that this data
+    # cannot be decoded.
     except Exception as error:
-        reason = f"The {kind.name} picture is damaged or incomplete: it cannot be decoded."
+        reason = f"The {kind.name} image is damaged or incomplete. Send an intact file."
         raise PictureRefusedError("image_damaged", reason) from error
 
 
 def thumbnail(image: Image.Image, side: int = 320) -> bytes:
-    """Shrink an RGB picture to fit a square, as `THUMBNAIL_MEDIA_TYPE` without metadata; never enlarge it."""
+    """Shrink an RGB image to fit a square, never enlarge it; encode as `THUMBNAIL_MEDIA_TYPE` without metadata."""
     scale = min(1.0, side / max(image.size))
     width, height = (max(1, round(length * scale)) for length in image.size)
     small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     small.info.clear()
     buffer = BytesIO()
-    # WebP is a fifth smaller at the same look, but takes ten times as long: more than finding the code.
+    # WebP is a fifth smaller at the same quality, but takes ten times as long: longer than computing the code.
     small.save(buffer, "JPEG", quality=80, optimize=True)
     return buffer.getvalue()
 
 
-def _decode(kind: _Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None) -> Picture:
+def _decode(kind: _Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None) -> DecodedImage:
     image = kind.decoder(BytesIO(kind.still(data)))
     _check_pixels(image.size, limits)
-    _check_effort(image, data, limits)
-    full = _load(image, _side_of_all(side, crop, min(image.size)))
+    _check_decoding_cost(image, data, limits)
+    full = _load(image, _full_image_side(side, crop, min(image.size)))
     _check_pixels(image.size, limits)
     orientation = _orientation(image.info.get("exif") or b"")
     width, height = full[::-1] if orientation in SIDEWAYS else full
     upright = _upright(_to_rgb(image), orientation)
-    return Picture(upright if crop is None else _cut(upright, crop, width, height), width, height, kind.media_type)
+    cropped = upright if crop is None else _crop(upright, crop, width, height)
+    return DecodedImage(cropped, width, height, kind.media_type)
 
 
 def check_bytes(size: int, limits: DecodeLimits) -> None:
-    """Refuses a file by its size alone.
+    """Check the size of an image file.
 
     Raises:
-        PictureRefusedError: it is empty, or too large.
+        PictureRefusedError: the file is empty or too large.
     """
     if size == 0:
-        raise PictureRefusedError("image_empty", "The picture is empty: it has no bytes.")
+        raise PictureRefusedError("image_empty", "The image file is empty. Send an image.")
     if size > limits.max_bytes:
-        reason = f"The picture has {size:,} bytes; at most {limits.max_bytes:,} are taken."
+        reason = f"The image has {size:,} bytes; at most {limits.max_bytes:,} are allowed."
         raise PictureRefusedError("image_too_large", reason)
 
 
@@ -164,61 +165,64 @@ def _recognise(data: bytes) -> _Format:
         if re.match(kind.magic, data, re.DOTALL):
             return kind
     names = ", ".join(kind.name for kind in FORMATS)
-    raise PictureRefusedError("image_format_unsupported", f"This is not a picture in a format read here: {names}.")
+    reason = f"The file is not in a supported image format. Send one of {names}."
+    raise PictureRefusedError("image_format_unsupported", reason)
 
 
 def _check_pixels(size: tuple[int, int], limits: DecodeLimits) -> None:
     width, height = size
     if width * height > limits.max_pixels:
-        reason = f"The picture has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} are taken."
+        reason = f"The image has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} are allowed."
         raise PictureRefusedError("image_too_many_pixels", reason)
 
 
-def _check_effort(image: ImageFile.ImageFile, data: bytes, limits: DecodeLimits) -> None:
-    # Pillow reads run lengths in a Python loop: a file within the limits would take it most of a minute.
+def _check_decoding_cost(image: ImageFile.ImageFile, data: bytes, limits: DecodeLimits) -> None:
+    # Pillow decodes run lengths in a Python loop: a file within the limits would take most of a minute.
     if isinstance(image, BmpImageFile) and image.info["compression"] in BMP_RUN_LENGTH:
-        raise PictureRefusedError("image_format_unsupported", "BMP pictures with run-length compression are not read.")
+        reason = "The BMP image is run-length compressed, which is not supported. Save it without compression."
+        raise PictureRefusedError("image_format_unsupported", reason)
     if image.info.get("progressive"):
         scans = data.count(b"\xff\xda")
         if scans * image.width * image.height > SCANS_AT_MAX_PIXELS * limits.max_pixels:
-            reason = f"The picture draws its {image.width:,} × {image.height:,} pixels {scans:,} times over."
+            size = f"{image.width:,} × {image.height:,}"
+            reason = f"The JPEG has {scans:,} scans of {size} pixels, too many to decode. Save it with fewer scans."
             raise PictureRefusedError("image_too_many_pixels", reason)
 
 
 def _load(image: ImageFile.ImageFile, side: int | None) -> tuple[int, int]:
-    """Decode the pixels, and return the size of the whole picture."""
+    """Decode the pixels, and return the size of the full-size image."""
     declared = image.size
     if side is None or not isinstance(image, JpegImageFile):
         image.load()
         return image.size
-    # libjpeg halves by leaving out the highest frequencies, before it computes a pixel.
-    image.draft(None, (round(ENOUGH * side), round(ENOUGH * side)))
+    # libjpeg halves by skipping the highest frequencies, which also saves decoding time.
+    image.draft(None, (round(DRAFT_SCALE * side), round(DRAFT_SCALE * side)))
     image.load()
     return declared
 
 
-def _side_of_all(side: int | None, crop: Crop | None, shorter: int) -> int | None:
-    """Returns the shorter side that all of a picture needs to have for the crop to have the side that is wanted."""
+def _full_image_side(side: int | None, crop: Crop | None, shorter: int) -> int | None:
+    """Shorter side of the full image for which the crop has the requested side."""
     if side is None or crop is None:
         return side
     return -(-side * shorter // max(min(crop.width, crop.height), 1))
 
 
-def _cut(upright: Image.Image, crop: Crop, width: int, height: int) -> Image.Image:
-    """Returns a crop of a picture of so many pixels, which may have come reduced."""
+def _crop(upright: Image.Image, crop: Crop, width: int, height: int) -> Image.Image:
+    """Crop an image that may have been reduced from `width` × `height` pixels."""
     right, lower = crop.x + crop.width, crop.y + crop.height
     if not (0 <= crop.x < right <= width and 0 <= crop.y < lower <= height):
-        reason = f"The crop {crop} (x, y, width, height) does not lie within the {width:,} × {height:,} pixels."
+        reason = f"The crop {crop} (x, y, width, height) is not within the image of {width:,} × {height:,} pixels."
         raise PictureRefusedError("crop_outside_image", reason)
     across, down = upright.width / width, upright.height / height
     corner = int(crop.x * across), int(crop.y * down)
-    # At least a pixel, whatever is left of a narrow one.
+    # At least one pixel, even if a narrow crop rounds to nothing.
     end = max(round(right * across), corner[0] + 1), max(round(lower * down), corner[1] + 1)
     return upright.crop((*corner, *end))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "I;16":  # Pillow would clip at 255; the upper of the two bytes is the brightness
+    if image.mode == "I;16":  # Pillow would clip at 255; keep the high byte instead
         image = Image.frombytes("L", image.size, image.tobytes()[1::2])
     if not image.has_transparency_data:
         return image.convert("RGB")
@@ -230,13 +234,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
     upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
-    # Whoever reads the orientation again would turn the picture twice.
+    # Without the orientation tag, or a reader would rotate the image a second time.
     upright.info.clear()
     return upright
 
 
 def _orientation(exif: bytes) -> int:
-    """EXIF's orientation; 1, upright, where it cannot be read, for a picture is worth more than its EXIF."""
+    """EXIF orientation; 1 (upright) if it is missing or damaged, so that damaged EXIF does not reject an image."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = "<" if tiff.startswith(b"II") else ">"
     try:

@@ -1,4 +1,4 @@
-"""Bytes from anybody → what the network reads of a picture, and what the catalogue keeps of it."""
+"""Prepare untrusted image files: decode, resize for the network, and make thumbnails."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from PIL import Image
 from app.errors import PictureRefusedError
 from app.observability.hooks import Observer
 from app.search.decode.image import Crop, DecodeLimits, decode
-from app.search.decode.image import thumbnail as shrunk
+from app.search.decode.image import thumbnail as make_thumbnail
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture that was decoded.
+    """A decoded image, resized for the network.
 
     Attributes:
-        image: what the network reads of it.
-        thumbnail: a small JPEG, `THUMBNAIL_MEDIA_TYPE`; empty unless it was asked for.
-        width: of the whole upright picture, in pixels.
-        height: of the whole upright picture, in pixels.
-        media_type: what the bytes were, whatever anybody called them.
+        image: RGB, the network's input.
+        thumbnail: a small JPEG, `THUMBNAIL_MEDIA_TYPE`; empty unless requested.
+        width: width of the full-size upright image, in pixels.
+        height: height of the full-size upright image, in pixels.
+        media_type: detected from the bytes.
     """
 
     image: Image.Image
@@ -32,38 +32,38 @@ class Prepared:
 
 
 class Preparer(Protocol):
-    """Prepares pictures for one network. Safe for many threads."""
+    """Prepares images for one network. Thread-safe."""
 
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
-        """Decodes a picture, or a crop of it.
+        """Decode an image, or a crop of it.
 
         Raises:
-            PictureRefusedError: the bytes are no picture that can be used.
+            PictureRefusedError: the bytes are not a usable image.
         """
         ...
 
 
 class InProcess:
-    """Prepares pictures right here: for trusted pictures, and inside a process of the sandbox."""
+    """Prepares images in the calling process: for trusted images, and inside a decode process."""
 
-    def __init__(self, side: int, reduce: Callable[[Image.Image], Image.Image], limits: DecodeLimits) -> None:
-        self._side, self._reduce, self._limits = side, reduce, limits
+    def __init__(self, side: int, resize: Callable[[Image.Image], Image.Image], limits: DecodeLimits) -> None:
+        self._side, self._resize, self._limits = side, resize, limits
 
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
-        """Decodes a picture, or a crop of it."""
-        picture = decode(data, self._limits, self._side, crop)
-        small = shrunk(picture.image) if thumbnail else b""
-        return Prepared(self._reduce(picture.image), small, picture.width, picture.height, picture.media_type)
+        """Decode an image, or a crop of it."""
+        decoded = decode(data, self._limits, self._side, crop)
+        small = make_thumbnail(decoded.image) if thumbnail else b""
+        return Prepared(self._resize(decoded.image), small, decoded.width, decoded.height, decoded.media_type)
 
 
 class Watched:
-    """Has an observer hear which pictures are refused."""
+    """Reports rejected images to an observer."""
 
     def __init__(self, prepare: Preparer, observer: Observer) -> None:
         self._prepare, self._observer = prepare, observer
 
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
-        """Decodes a picture, or a crop of it."""
+        """Decode an image, or a crop of it."""
         try:
             return self._prepare(data, thumbnail=thumbnail, crop=crop)
         except PictureRefusedError as refused:

@@ -1,6 +1,6 @@
-"""One decode process, as its parent handles it: start, ask, limit, end.
+"""Decode process, seen from its parent: start it, send requests, enforce limits, end it.
 
-What it answers is not trusted: bytes of a known form, checked, never objects.
+Its responses are not trusted: they are bytes in a fixed format, validated, never pickled objects.
 """
 
 import json
@@ -21,67 +21,69 @@ from PIL import Image
 
 from app.errors import DecodingUnavailableError, PictureRefusedError
 from app.search.decode.confinement import Confinement
-from app.search.decode.cpu_time import OwnTime
+from app.search.decode.cpu_time import ProcessTime
 from app.search.decode.image import MEDIA_TYPES, Crop
 from app.search.decode.prepare import Prepared
 
 log = logging.getLogger(__name__)
 
 READY = b"ready"
-# What a process says when it is ready: that, and what confines it (`Confinement`).
+# Sent by a process when it is ready: READY, and the fields of its `Confinement`.
 GREETING = struct.Struct(">5sB?")
-# Whether a thumbnail is wanted; whether a crop is, and which; the length of the picture.
+# Request: whether to make a thumbnail; whether to crop; the crop; the length of the image. Reply: length of the header.
 REQUEST, REPLY = struct.Struct(">2?4IQ"), struct.Struct(">I")
 _START_S, _EXIT_S = 60.0, 1.0
-# How often a process that has not answered yet is looked at.
-_LOOK_S = 0.1
-# Without a limit on the time that passes, it is so many times the limit on a process's own, and at least a minute.
-_WALL_FACTOR, _LEAST_WALL_S = 6.0, 60.0
-_LARGEST_HEADER, _LARGEST_THUMBNAIL = 4096, 1_000_000
-# One thread, and what a large picture took goes back to the system at once: left to itself, glibc begins to keep it
-# once it has seen a few, hundreds of megabytes for good.
-_FRUGAL = {
+# Interval at which the limits of a process that has not replied are checked.
+_POLL_S = 0.1
+# Default limit on wall time: this multiple of the limit on process time, at least a minute.
+_WALL_FACTOR, _MIN_WALL_S = 6.0, 60.0
+_MAX_HEADER, _MAX_THUMBNAIL = 4096, 1_000_000
+# One thread, and memory of a large image is returned to the system at once: by default glibc raises its thresholds
+# after a few large images and keeps hundreds of megabytes for good.
+_LOW_MEMORY_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": "8000000",
     "MALLOC_TRIM_THRESHOLD_": "32000000",
 }
 
 
-class LostError(PictureRefusedError):
-    """A process did not survive a picture."""
+class DecoderFailedError(PictureRefusedError):
+    """The image made its decode process fail; the process must be replaced."""
 
     def __init__(
-        self, reason: str = "The picture is damaged: it made its decoder fail.", code: str = "image_damaged"
+        self,
+        reason: str = "The image is damaged: its decoder failed. Send another file.",
+        code: str = "image_damaged",
     ) -> None:
         super().__init__(code, reason)
 
 
-class DiedError(LostError):
-    """The process ended."""
+class DecoderExitedError(DecoderFailedError):
+    """The decode process ended before it replied."""
 
 
 class DecodeProcess:
-    """One process, and the socket to it.
+    """A decode process and the socket to it.
 
     Args:
-        program: what it runs.
-        job: what it is to do, as its first argument.
-        side: of what the network reads, in pixels.
+        program: command line to run.
+        config: first argument of the command, as `Job.to_json` returns it.
+        side: side of the network's input in pixels.
 
     Raises:
-        DecodingUnavailableError: no process can be started, as where there are too many.
+        DecodingUnavailableError: the process cannot be started, for example because of a limit on processes.
     """
 
-    def __init__(self, program: Sequence[str], job: str, side: int) -> None:
+    def __init__(self, program: Sequence[str], config: str, side: int) -> None:
         self._program, self._side = program, side
         self._confinement: Confinement | None = None
         self._socket, theirs = socket.socketpair()
-        # Nothing of ours but the way to our code: no passwords, no settings.
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_FRUGAL}
+        # Only the import path: no passwords, no settings.
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **_LOW_MEMORY_ENVIRONMENT}
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 - a list without a shell, and nothing in it comes from a request
-                    [*program, job, str(theirs.fileno())],
+                    [*program, config, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
                     env=environment,
                     stdin=subprocess.DEVNULL,
@@ -90,73 +92,72 @@ class DecodeProcess:
                 )
         except OSError as error:
             self._socket.close()
-            raise DecodingUnavailableError(f"A process for decoding pictures cannot be started: {error}.") from error
+            raise DecodingUnavailableError(f"A decode process cannot be started: {error}. Try again later.") from error
 
     def wait_until_ready(self) -> Confinement:
-        """Waits until the process has started; returns what confines it.
+        """Wait until the process has started; return its confinement.
 
         Raises:
-            DecodingUnavailableError: it does not start.
+            DecodingUnavailableError: the process does not start.
         """
         if self._confinement is None:
-            self._confinement = self._greeting()
+            self._confinement = self._read_greeting()
         return self._confinement
 
-    def ask(
+    def prepare(
         self, data: bytes, thumbnail: bool, crop: Crop | None, seconds: float, wall_seconds: float | None
     ) -> Prepared:
-        """Has one picture prepared, once the process is ready.
+        """Prepare one image. The process must be ready.
 
         Args:
-            data: the picture.
-            thumbnail: whether a thumbnail is wanted.
-            crop: the part that is wanted.
-            seconds: limit on the process's own time (`OwnTime`).
-            wall_seconds: limit on the time that passes, however busy the machine is; None for what suits `seconds`.
+            data: the image file.
+            thumbnail: whether to make a thumbnail.
+            crop: crop rectangle; None for the whole image.
+            seconds: limit on process time (`ProcessTime`).
+            wall_seconds: limit on wall time; None for a default derived from `seconds`.
 
         Raises:
-            PictureRefusedError: the picture cannot be used. A `LostError` where the process cannot be either, from
-                then on.
-            DecodingUnavailableError: the machine left the process too little time.
+            PictureRefusedError: the image cannot be used; on `DecoderFailedError`, nor can the process.
+            DecodingUnavailableError: the process got too little CPU time.
         """
-        limit = _Limit(self._process.pid, seconds, wall_seconds or max(_WALL_FACTOR * seconds, _LEAST_WALL_S))
+        limit = _Limit(self._process.pid, seconds, wall_seconds or max(_WALL_FACTOR * seconds, _MIN_WALL_S))
         head = REQUEST.pack(thumbnail, crop is not None, *(astuple(crop) if crop else (0, 0, 0, 0)), len(data))
         try:
             self._write(head, limit.require)
             self._write(data, limit.require)
-            return self._prepared(limit.require)
+            return self._read_reply(limit.require)
         except (OSError, EOFError) as error:
-            raise self._death() from error
+            raise self._exit_error() from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise LostError from error
+            raise DecoderFailedError from error
 
     def kill(self) -> None:
-        """Ends the process, whatever it is doing; the thread that waits for its answer gets an error."""
+        """Kill the process; the thread waiting for its reply gets an error."""
         self._process.kill()
 
     def end(self) -> None:
-        """Ends the process and forgets it."""
+        """Kill the process, reap it and close the socket."""
         self.kill()
         if self._process.wait() == -signal.SIGSYS:
-            log.warning("A picture made its decoder attempt a forbidden system call, and the kernel ended the process.")
+            log.warning("A decode process attempted a forbidden system call and was ended by the kernel.")
         self._socket.close()
 
-    def _death(self) -> DiedError:
-        """Returns what the way in which the process ended says of the picture."""
+    def _exit_error(self) -> DecoderExitedError:
+        """Error for the image, from the process's exit status."""
         with suppress(subprocess.TimeoutExpired):
             if self._process.wait(_EXIT_S) == -signal.SIGKILL:
-                return DiedError(
-                    "Decoding the picture took more memory than this machine has free, so the system ended its "
-                    "decoder. Send a smaller picture, or send it again when there is more memory.",
+                return DecoderExitedError(
+                    "Decoding the image took more memory than this machine has free, so the system ended the decoder. "
+                    "Send a smaller image, or try again later.",
                     "image_decode_out_of_memory",
                 )
-        return DiedError()
+        return DecoderExitedError()
 
-    def _greeting(self) -> Confinement:
-        until = time.monotonic() + _START_S
+    def _read_greeting(self) -> Confinement:
+        deadline = time.monotonic() + _START_S
 
         def require() -> None:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise TimeoutError
 
         try:
@@ -165,39 +166,39 @@ class DecodeProcess:
                 return Confinement(*confinement)
         except (OSError, EOFError):
             pass
-        raise DecodingUnavailableError(f"A process for decoding pictures does not start: {' '.join(self._program)}")
+        raise DecodingUnavailableError(f"The decode process does not start: {' '.join(self._program)}")
 
-    def _prepared(self, require: Callable[[], None]) -> Prepared:
+    def _read_reply(self, require: Callable[[], None]) -> Prepared:
         (length,) = REPLY.unpack(self._read(REPLY.size, require))
-        header = json.loads(self._read(_at_most(length, _LARGEST_HEADER), require))
+        header = json.loads(self._read(_bounded(length, _MAX_HEADER), require))
         if "code" in header:
             raise PictureRefusedError(str(header["code"]), str(header["reason"]))
         pixels = self._read(3 * self._side * self._side, require)
-        thumbnail = self._read(_at_most(header["thumbnail"], _LARGEST_THUMBNAIL), require)
+        thumbnail = self._read(_bounded(header["thumbnail"], _MAX_THUMBNAIL), require)
         if header["media_type"] not in MEDIA_TYPES:
-            raise ValueError("not a type of picture")
-        width, height = _at_most(header["width"], 2**31), _at_most(header["height"], 2**31)
+            raise ValueError("unknown media type")
+        width, height = _bounded(header["width"], 2**31), _bounded(header["height"], 2**31)
         image = Image.frombytes("RGB", (self._side, self._side), pixels)
         return Prepared(image, thumbnail, width, height, header["media_type"])
 
     def _write(self, data: bytes, require: Callable[[], None]) -> None:
         view = memoryview(data)
         while view:
-            view = view[self._try(self._socket.send, view, require) :]
+            view = view[self._poll(self._socket.send, view, require) :]
 
     def _read(self, count: int, require: Callable[[], None]) -> bytes:
         data = bytearray(count)
         view = memoryview(data)
         while view:
-            got = self._try(self._socket.recv_into, view, require)
-            if not got:
+            received = self._poll(self._socket.recv_into, view, require)
+            if not received:
                 raise EOFError
-            view = view[got:]
+            view = view[received:]
         return bytes(data)
 
-    def _try(self, call: Callable[[memoryview], int], view: memoryview, require: Callable[[], None]) -> int:
-        """Sends from a view or receives into it, some of it; `require` raises where that takes too long."""
-        self._socket.settimeout(_LOOK_S)
+    def _poll(self, call: Callable[[memoryview], int], view: memoryview, require: Callable[[], None]) -> int:
+        """Send or receive part of a view; `require` is called at each interval, and raises when a limit is reached."""
+        self._socket.settimeout(_POLL_S)
         while True:
             try:
                 return call(view)
@@ -206,26 +207,26 @@ class DecodeProcess:
 
 
 class _Limit:
-    """Limits on one picture: on the process's own time, which is the picture's fault, and on all that passes."""
+    """Limits for one image: on process time, which depends on the image, and on wall time, which depends on load."""
 
     def __init__(self, process: int, seconds: float, wall_seconds: float) -> None:
-        self._own, self._seconds = OwnTime(process, 2 * _LOOK_S), seconds
-        self._wall_seconds, self._until = wall_seconds, time.monotonic() + wall_seconds
+        self._time, self._seconds = ProcessTime(process, 2 * _POLL_S), seconds
+        self._wall_seconds, self._deadline = wall_seconds, time.monotonic() + wall_seconds
 
     def require(self) -> None:
-        """Raises where one of them is reached."""
-        own = self._own.seconds()
-        if own > self._seconds:
-            reason = f"The picture takes more than {self._seconds:g} s of processor time to decode. Send a smaller one."
-            raise LostError(reason, "image_decode_timeout")
-        if time.monotonic() > self._until:
+        """Raise if a limit is reached."""
+        used = self._time.seconds()
+        if used > self._seconds:
+            reason = f"The image takes more than {self._seconds:g} s of CPU time to decode. Send a smaller image."
+            raise DecoderFailedError(reason, "image_decode_timeout")
+        if time.monotonic() > self._deadline:
             raise DecodingUnavailableError(
-                f"The machine is too busy: within {self._wall_seconds:g} s a decoder got {own:.1f} s of processor "
-                "time. Try again later."
+                f"The machine is too busy: in {self._wall_seconds:g} s the decoder got {used:.1f} s of CPU time. "
+                "Try again later."
             )
 
 
-def _at_most(number: Any, limit: int) -> int:
+def _bounded(number: Any, limit: int) -> int:
     if not isinstance(number, int) or not 0 <= number <= limit:
-        raise ValueError(f"{number} is not a number up to {limit}")
+        raise ValueError(f"{number} is not an integer between 0 and {limit}")
     return number

@@ -1,6 +1,6 @@
-"""Trying again where pictures cannot be decoded for now, for commands that work on many of them.
+"""Retries while decoding is unavailable, for commands that process many images.
 
-A service answers 503 instead, and leaves the waiting to its clients.
+The HTTP service responds 503 instead, and its clients retry.
 """
 
 import logging
@@ -12,29 +12,29 @@ from app.errors import DecodingUnavailableError
 
 log = logging.getLogger(__name__)
 
-# A try takes a minute and more by itself where the machine is busy.
+# On a busy machine an attempt itself takes a minute or more.
 PAUSES_S = (5.0, 15.0, 60.0, 180.0)
 
 T = TypeVar("T")
 
 
 def retried(call: Callable[[], T], sleep: Callable[[float], object] = time.sleep) -> T:
-    """Calls, and calls again after each pause while pictures cannot be decoded.
+    """Call a function, retrying with increasing pauses while decoding is unavailable.
 
-    Call it in the main thread, so that Ctrl-C ends a pause, or give it a `sleep` that can be ended.
+    Use it in the main thread, so that Ctrl-C interrupts a pause, or pass a `sleep` that can be interrupted.
 
     Args:
         call: may be called several times.
-        sleep: pauses for so many seconds; returns whether to give up.
+        sleep: pauses for the given seconds; a true result stops the retries.
 
     Raises:
-        DecodingUnavailableError: they still cannot be after the last pause.
+        DecodingUnavailableError: decoding is still unavailable after the last pause.
     """
     for pause in PAUSES_S:
         try:
             return call()
         except DecodingUnavailableError as error:
-            log.warning("%s This command tries again in %g s.", error, pause)
+            log.warning("%s Retrying in %g s.", error, pause)
             if sleep(pause):
                 raise
     return call()

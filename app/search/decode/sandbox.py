@@ -1,7 +1,7 @@
-"""Decoding where a picture can do no harm: in confined processes that may use so much memory and take so long.
+"""Pool of confined decode processes with limits on memory and time.
 
-A picture that crashes its decoder, hangs it or exhausts its memory is refused, and the process is replaced. Where the
-machine is too busy to decode a picture, the error is another one, and the picture can be sent again.
+An image that crashes its decoder, hangs it or exhausts its memory is rejected, and the process is replaced. If the
+machine is too busy to decode an image, a different error is raised, and the caller may retry.
 """
 
 import json
@@ -15,43 +15,43 @@ from dataclasses import asdict, dataclass
 from app.errors import DecodingUnavailableError, PictureRefusedError
 from app.search.decode.image import Crop, DecodeLimits, check_bytes
 from app.search.decode.prepare import Prepared
-from app.search.decode.process import DecodeProcess, DiedError
+from app.search.decode.process import DecodeProcess, DecoderExitedError
 from models.network.preprocess import Preprocess
 
 log = logging.getLogger(__name__)
 
-# -P: a folder that the command happens to be called in holds no code of ours.
+# -P: do not import modules from the working directory.
 PROGRAM = (sys.executable, "-P", "-m", "app.search.decode.worker")
-# What Python and the decoders take, and what a pixel costs at most on its way through them.
-_MEMORY, _MEMORY_A_PIXEL = 500_000_000, 24
+# Bytes for Python and the decoders, and most bytes per pixel while decoding.
+_BASE_MEMORY, _MEMORY_PER_PIXEL = 500_000_000, 24
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the processes do with pictures."""
+    """Configuration of the decode processes."""
 
     preprocess: Preprocess
     limits: DecodeLimits
 
     @property
     def memory(self) -> int:
-        """Bytes of address space that a process may have."""
-        return _MEMORY + _MEMORY_A_PIXEL * self.limits.max_pixels
+        """Address space limit of a process in bytes."""
+        return _BASE_MEMORY + _MEMORY_PER_PIXEL * self.limits.max_pixels
 
     def to_json(self) -> str:
-        """Writes the job down for a process."""
+        """Serialise for the command line of a process."""
         return json.dumps({**asdict(self), "memory": self.memory})
 
 
 class Sandbox:
-    """Prepares pictures in processes of its own, as many at a time as there are processes.
+    """Pool of processes that prepare images, one image per process at a time. Thread-safe.
 
     Args:
-        job: what is done with pictures.
-        processes: how many.
-        seconds: limit on a process's own time for one picture (`OwnTime`).
-        program: what the processes run.
-        wall_seconds: limit on the time that passes, however busy the machine is; None for what suits `seconds`.
+        job: configuration of the processes.
+        processes: number of processes.
+        seconds: limit on process time for one image (`ProcessTime`).
+        program: command line of a process, without its arguments.
+        wall_seconds: limit on wall time for one image; None for a default derived from `seconds`.
     """
 
     def __init__(
@@ -66,70 +66,70 @@ class Sandbox:
         self._seconds, self._wall_seconds = seconds, wall_seconds
         self._idle: queue.LifoQueue[DecodeProcess] = queue.LifoQueue()
         self._all = set[DecodeProcess]()
-        self._changing = threading.Lock()
+        self._lock = threading.Lock()
         self._warned = self._interrupted = False
         for _ in range(processes):
             self._idle.put(self._start())
 
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
-        """Decodes a picture, or a crop of it.
+        """Decode an image, or a crop of it.
 
         Raises:
-            PictureRefusedError: the bytes are no picture that can be used.
+            PictureRefusedError: the bytes are not a usable image.
             DecodingUnavailableError: no process can be started, or the machine is too busy.
         """
         check_bytes(len(data), self._job.limits)
         process = self._idle.get()
         try:
             try:
-                return self._ask(process, data, thumbnail, crop)
-            except DiedError:
-                # Perhaps it was dead before, as where memory ran short. A fresh one tells whether it was the picture.
-                process = self._instead_of(process)
-                return self._ask(process, data, thumbnail, crop)
+                return self._prepare(process, data, thumbnail, crop)
+            except DecoderExitedError:
+                # It may have died before, for example for lack of memory. Retry to see whether the image is at fault.
+                process = self._replace(process)
+                return self._prepare(process, data, thumbnail, crop)
         except BaseException as error:
             if self._interrupted:
-                raise _stopping() from error
-            # After a refusal the process waits for the next picture; after anything else nobody knows what it does.
+                raise _stopping_error() from error
+            # After an ordinary rejection the process is ready for the next image; otherwise its state is unknown.
             if type(error) is not PictureRefusedError:
-                process = self._instead_of(process)
+                process = self._replace(process)
             raise
         finally:
             self._idle.put(process)
 
     def interrupt(self) -> None:
-        """Ends the processes at once: what is being decoded, and what comes later, fails as not decodable now."""
-        with self._changing:
+        """Kill all processes: current and later calls raise `DecodingUnavailableError`."""
+        with self._lock:
             self._interrupted = True
             for process in self._all:
                 process.kill()
 
     def close(self) -> None:
-        """Waits for what is under way, then ends the processes."""
+        """Wait for calls in progress, then end the processes."""
         for _ in range(self._processes):
             self._idle.get().end()
 
-    def _ask(self, process: DecodeProcess, data: bytes, thumbnail: bool, crop: Crop | None) -> Prepared:
+    def _prepare(self, process: DecodeProcess, data: bytes, thumbnail: bool, crop: Crop | None) -> Prepared:
         confinement = process.wait_until_ready()
         if not confinement.complete and not self._warned:
             self._warned = True
             log.warning("%s", confinement.sentence)
-        return process.ask(data, thumbnail, crop, self._seconds, self._wall_seconds)
+        return process.prepare(data, thumbnail, crop, self._seconds, self._wall_seconds)
 
     def _start(self) -> DecodeProcess:
-        with self._changing:
+        with self._lock:
             if self._interrupted:
-                raise _stopping()
+                raise _stopping_error()
             process = DecodeProcess(self._program, self._job.to_json(), self._job.preprocess.size)
             self._all.add(process)
             return process
 
-    def _instead_of(self, process: DecodeProcess) -> DecodeProcess:
+    def _replace(self, process: DecodeProcess) -> DecodeProcess:
         process.end()
-        with self._changing:
+        with self._lock:
             self._all.discard(process)
         return self._start()
 
 
-def _stopping() -> DecodingUnavailableError:
-    return DecodingUnavailableError("The service is stopping. Try again when it runs.")
+def _stopping_error() -> DecodingUnavailableError:
+    return DecodingUnavailableError("The service is stopping. Try again after it restarts.")

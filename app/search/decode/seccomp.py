@@ -1,12 +1,12 @@
 """Seccomp filter for processes that read untrusted bytes: a short list of allowed system calls (Linux).
 
-Allowed is what computing in memory, threads, and reading and writing descriptors that are already open need. Anything
-else fails with EPERM, so that a library that looks for a file or a setting goes on without it. What no decoder ever
-does, and code that took one over does first (sockets, programs, other processes), ends the process instead: it serves
-other people's pictures too, and must not go on.
+Allowed are the calls needed to allocate memory, run threads, and read and write descriptors that are already open.
+Calls that no decoder makes but exploit code makes first (sockets, exec, access to other processes) end the process: it
+also decodes other callers' images, and must not continue. Every other call fails with EPERM, so that a library that
+tries to open a file or read a setting continues without it.
 
-System calls are numbered by the processor; x86-64 and AArch64 are known here. PyPI has bindings to libseccomp, but no
-maintained one that brings the library along.
+System call numbers depend on the architecture; x86-64 and AArch64 are supported. PyPI has bindings to libseccomp, but
+no maintained one that includes the library.
 """
 
 import ctypes
@@ -15,9 +15,9 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 
-# Processor → its name to the kernel (AUDIT_ARCH_…), and the column of the tables below.
-_PROCESSORS = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-# Name → number on x86-64 and on AArch64; None where there is no such call.
+# Architecture → AUDIT_ARCH_… constant, column of the tables below.
+_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+# Name → number on x86-64 and on AArch64; None if the architecture lacks the call.
 _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "brk": (12, 214),
     "clock_getres": (229, 114),
@@ -90,66 +90,70 @@ _FATAL: dict[str, tuple[int | None, int | None]] = {
 _CLONE, _CLONE3, _MMAP, _MPROTECT, _TGKILL = (56, 220), (435, 435), (9, 222), (10, 226), (234, 131)
 _CLONE_THREAD, _PROT_EXEC = 0x10000, 0x4
 
-# struct sock_filter, and the few instructions of it that the filter is made of.
+# struct sock_filter, and the BPF opcodes that the filter uses.
 _INSTRUCTION = struct.Struct("=HBBI")
 _LOAD, _IF_EQUAL, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 _ALLOW, _KILL_PROCESS, _FAIL = 0x7FFF0000, 0x80000000, 0x00050000
-# struct seccomp_data: the call's number, the processor, then the arguments; of each the lower half comes first.
-_NUMBER, _PROCESSOR, _ARGUMENTS = 0, 4, 16
+# Offsets in struct seccomp_data: call number, architecture, arguments (little-endian, so the lower half comes first).
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SET_MODE_FILTER, _ALL_THREADS = 1, 1
 
 
 class _Program(ctypes.Structure):
-    """The kernel's `struct sock_fprog`."""
+    """`struct sock_fprog` of the kernel."""
 
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
 def restrict() -> None:
-    """Leaves this process, all threads of it, the allowed system calls and no other, for good.
+    """Permanently restrict all threads of this process to the allowed system calls.
 
-    Needs `no_new_privs`.
+    Requires `no_new_privs`.
 
     Raises:
-        OSError: the kernel has no seccomp filters, something forbids them, or this processor is not known here.
+        OSError: seccomp filters are unsupported or forbidden, or the architecture is unsupported.
     """
     instructions = program(os.uname().machine, os.getpid())
-    filtering = _Program(len(instructions) // _INSTRUCTION.size, instructions)
+    filter_program = _Program(len(instructions) // _INSTRUCTION.size, instructions)
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(_SECCOMP[os.uname().machine], _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(filtering)) != 0:
-        failed = ctypes.get_errno()
-        raise OSError(failed, os.strerror(failed))
+    if libc.syscall(_SECCOMP[os.uname().machine], _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(filter_program)) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
-def program(processor: str, process: int) -> bytes:
-    """Returns the filter's instructions for a process, as the kernel reads them.
+def program(architecture: str, process: int) -> bytes:
+    """Return the BPF program for a process.
+
+    Args:
+        architecture: as in `os.uname().machine`.
+        process: id of the process, which may signal itself.
 
     Raises:
-        OSError: the processor is not known here.
+        OSError: the architecture is unsupported.
     """
-    if processor not in _PROCESSORS:
-        raise OSError(errno.ENOSYS, f"no list of system calls for {processor}")
-    return b"".join(_filter(*_PROCESSORS[processor], process))
+    if architecture not in _ARCHITECTURES:
+        raise OSError(errno.ENOSYS, f"no list of system calls for {architecture}")
+    return b"".join(_filter(*_ARCHITECTURES[architecture], process))
 
 
-def _filter(processor: int, column: int, process: int) -> Iterator[bytes]:
-    """Yields the filter's instructions, for one process."""
-    yield _instruction(_LOAD, _PROCESSOR)
-    # Another processor's numbers, as of 32-bit programs, would mean other calls.
-    yield from (_instruction(_IF_EQUAL, processor, 1, 0), _instruction(_RETURN, _KILL_PROCESS))
+def _filter(architecture: int, column: int, process: int) -> Iterator[bytes]:
+    """Yield the filter's instructions."""
+    yield _instruction(_LOAD, _ARCHITECTURE)
+    # Under another architecture, such as 32-bit, the numbers would mean other calls.
+    yield from (_instruction(_IF_EQUAL, architecture, 1, 0), _instruction(_RETURN, _KILL_PROCESS))
     yield _instruction(_LOAD, _NUMBER)
-    for table, answer in ((_ALLOWED, _ALLOW), (_FATAL, _KILL_PROCESS)):
+    for table, action in ((_ALLOWED, _ALLOW), (_FATAL, _KILL_PROCESS)):
         for numbers in table.values():
-            yield from _call(numbers[column], [_instruction(_RETURN, answer)])
-    # glibc makes threads by clone3, whose flags lie in memory, where no filter can look; without it, by clone.
+            yield from _call(numbers[column], [_instruction(_RETURN, action)])
+    # glibc starts threads with clone3, whose flags lie in memory, which filters cannot read; on ENOSYS, with clone.
     yield from _call(_CLONE3[column], [_instruction(_RETURN, _FAIL | errno.ENOSYS)])
     yield from _call(_CLONE[column], _if_bits(0, _CLONE_THREAD, _ALLOW, _KILL_PROCESS))
-    # Code that was not there from the beginning cannot be run.
+    # No new executable memory.
     for numbers in (_MMAP, _MPROTECT):
         yield from _call(numbers[column], _if_bits(2, _PROT_EXEC, _FAIL | errno.EPERM, _ALLOW))
-    # abort() sends the process itself a signal.
+    # abort() signals its own process.
     yield from _call(_TGKILL[column], _if_equal(0, process, _ALLOW, _KILL_PROCESS))
     yield _instruction(_RETURN, _FAIL | errno.EPERM)
 
@@ -159,7 +163,7 @@ def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> 
 
 
 def _call(number: int | None, then: Sequence[bytes]) -> list[bytes]:
-    """What is done where the call has this number; `then` ends in returns."""
+    """Instructions for a call with this number; `then` must end in returns."""
     return [] if number is None else [_instruction(_IF_EQUAL, number, 0, len(then)), *then]
 
 
@@ -172,7 +176,7 @@ def _if_equal(argument: int, value: int, then: int, otherwise: int) -> list[byte
 
 
 def _test(comparison: int, argument: int, value: int, then: int, otherwise: int) -> list[bytes]:
-    """Looks at the lower half of an argument, which is where flags and process ids are."""
+    """Test the lower half of an argument, which holds flags and process ids."""
     return [
         _instruction(_LOAD, _ARGUMENTS + 8 * argument),
         _instruction(comparison, value, 0, 1),

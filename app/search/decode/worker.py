@@ -1,4 +1,4 @@
-"""What a process of the sandbox runs: requests come through a socket, one after the other, answers go back.
+"""Main program of a decode process: read requests from a socket, one at a time, and write replies.
 
 Run by `app.search.decode.sandbox` alone: `python -m app.search.decode.worker JOB SOCKET`.
 """
@@ -19,43 +19,42 @@ from models.network.preprocess import Preprocess
 
 
 def main() -> None:
-    """Opens and imports what decoding needs, gives up everything else, then works until the other end hangs up."""
+    """Import what decoding needs, confine the process, then serve requests until the socket is closed."""
     job = json.loads(sys.argv[1])
     preprocess, limits = Preprocess(**job["preprocess"]), DecodeLimits(**job["limits"])
     prepare = InProcess(preprocess.size, lambda image: Image.fromarray(preprocess(image)), limits)
     with socket.socket(fileno=int(sys.argv[2])) as connection, connection.makefile("rwb") as stream:
-        # Pillow imports these plugins when it first writes a thumbnail: by then no file can be opened.
+        # Pillow imports these plugins when it first writes a thumbnail, which confinement would prevent.
         Image.preinit()
         stream.write(GREETING.pack(READY, *astuple(confine(job["memory"]))))
         stream.flush()
         while head := stream.read(REQUEST.size):
             thumbnail, cropped, *box, length = REQUEST.unpack(head)
-            for part in answer(prepare, stream.read(length), thumbnail, Crop(*box) if cropped else None):
+            for part in handle_request(prepare, stream.read(length), thumbnail, Crop(*box) if cropped else None):
                 stream.write(part)
             stream.flush()
 
 
-def answer(prepare: Preparer, data: bytes, thumbnail: bool, crop: Crop | None) -> list[bytes]:
-    """Prepares a picture; returns the parts of the answer."""
+def handle_request(prepare: Preparer, data: bytes, thumbnail: bool, crop: Crop | None) -> list[bytes]:
+    """Prepare an image; return the parts of the reply."""
     try:
-        made = prepare(data, thumbnail=thumbnail, crop=crop)
+        prepared = prepare(data, thumbnail=thumbnail, crop=crop)
     except PictureRefusedError as error:
-        return _headed({"code": error.code, "reason": error.reason})
+        return _header({"code": error.code, "reason": error.reason})
     except MemoryError:
-        return _headed(
-            {"code": "image_decode_out_of_memory", "reason": "The picture needs more memory than there is for one."}
-        )
-    header: dict[str, int | str] = {
-        "width": made.width,
-        "height": made.height,
-        "media_type": made.media_type,
-        "thumbnail": len(made.thumbnail),
+        reason = "The image needs more memory to decode than is available. Send a smaller image."
+        return _header({"code": "image_decode_out_of_memory", "reason": reason})
+    fields: dict[str, int | str] = {
+        "width": prepared.width,
+        "height": prepared.height,
+        "media_type": prepared.media_type,
+        "thumbnail": len(prepared.thumbnail),
     }
-    return [*_headed(header), made.image.tobytes(), made.thumbnail]
+    return [*_header(fields), prepared.image.tobytes(), prepared.thumbnail]
 
 
-def _headed(header: dict[str, int | str]) -> list[bytes]:
-    text = json.dumps(header).encode()
+def _header(fields: dict[str, int | str]) -> list[bytes]:
+    text = json.dumps(fields).encode()
     return [REPLY.pack(len(text)), text]
 
 

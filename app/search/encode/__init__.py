@@ -1,1 +1,1 @@
-"""RGB to code and F7: batching and runtimes."""
+"""Encode RGB images into codes and F7: batching and runtimes."""

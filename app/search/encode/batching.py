@@ -1,7 +1,7 @@
-"""From pictures to codes and F7.
+"""Encode images into codes and F7, with dynamic batching.
 
-Pictures that arrive together are encoded together: whoever comes while the network is busy waits and shares the next
-batch, and a lone picture never waits. Searches go before additions.
+Images that arrive while the network is busy are encoded in one batch; an image that arrives while it is idle is
+encoded at once. Searches have priority over additions.
 """
 
 import heapq
@@ -17,57 +17,57 @@ import numpy as np
 from PIL import Image
 
 from app.errors import UnavailableError
-from app.search.encode.runtimes import Pictures, Runtime, open_runtime
+from app.search.encode.runtimes import Images, Runtime, open_runtime
 from app.search.types import Encoded
 from models.checkpoint.info import CheckpointInfo, find, read_info
 from models.network.codes import binarise
 from models.network.preprocess import Preprocess
 
-# Larger ones gain little on a CPU, and a search waits for the batch that is under way.
+# Largest batch. Larger ones gain little on a CPU, and a search waits for the batch in progress.
 BATCH = 4
 
 
 class Encoder(Protocol):
-    """Turns pictures into codes and F7."""
+    """Encodes images into codes and F7."""
 
     @property
     def size(self) -> int:
-        """Side of the network's input in pixels: decoding need not give much more."""
+        """Side of the network's input in pixels; allows decoding at a reduced size."""
         ...
 
     @property
     def waiting(self) -> int:
-        """How many pictures wait for the network."""
+        """Number of queued images."""
         ...
 
     def prepare(self, image: Image.Image) -> Image.Image:
-        """Returns what the network reads of a picture; encoding that gives the same."""
+        """Resize an image to the network's input; encoding the result gives the same encoding."""
         ...
 
     def encode_one(self, image: Image.Image) -> Future[Encoded]:
-        """Begins to encode the picture of a search, before any that `encode_many` has waiting."""
+        """Submit the query image of a search, with priority over images of `encode_many`."""
         ...
 
     def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
-        """Encodes pictures that are being added; row i is picture i."""
+        """Encode images that are being added; row i is image i."""
         ...
 
 
 @dataclass(order=True)
 class _Job:
-    """A prepared picture that waits for the network; searches go before additions."""
+    """A queued image, ordered by priority, then arrival."""
 
     priority: int
     number: int
-    picture: Pictures = field(compare=False)
+    image: Images = field(compare=False)
     result: Future[Encoded] = field(compare=False, default_factory=Future)
 
 
 class BatchingEncoder:
-    """Feeds one network from many threads.
+    """Batches images of many threads for one network. Thread-safe.
 
-    A picture that comes alone gets all cores. Where more are waiting each core takes a batch of its own: cores that
-    share a batch wait for each other at every layer, and for whatever else the service has them do.
+    A single image is encoded on all cores. If more are waiting, each core takes a separate batch: cores that share a
+    batch wait for each other at every layer, and for any other work on these cores.
     """
 
     _SEARCH, _ADDITION = 0, 1
@@ -88,30 +88,34 @@ class BatchingEncoder:
 
     @property
     def waiting(self) -> int:
-        """How many pictures wait for the network."""
+        """Number of queued images."""
         return len(self._waiting)
 
     def prepare(self, image: Image.Image) -> Image.Image:
-        """Returns what the network reads of a picture; encoding that gives the same."""
+        """Resize an image to the network's input; encoding the result gives the same encoding."""
         return Image.fromarray(self._preprocess(image))
 
     def encode_one(self, image: Image.Image) -> Future[Encoded]:
-        """Begins to encode the picture of a search.
+        """Submit the query image of a search.
 
         Raises:
-            UnavailableError: the encoder was closed.
+            UnavailableError: the encoder is closed.
         """
         return self._submit(self._SEARCH, [image])[0]
 
     def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
-        """Encodes pictures that are being added, at least one."""
+        """Encode images that are being added, at least one.
+
+        Raises:
+            UnavailableError: the encoder is closed.
+        """
         parts = [result.result() for result in self._submit(self._ADDITION, images)]
         return Encoded(
             np.concatenate([part.codes for part in parts]), np.concatenate([part.features for part in parts])
         )
 
     def close(self) -> None:
-        """Encodes what is waiting, then stops; whoever comes later is refused."""
+        """Encode the queued images, then stop; later calls raise UnavailableError."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -122,7 +126,7 @@ class BatchingEncoder:
         jobs = [_Job(priority, next(self._numbers), self._preprocess(image)) for image in images]
         with self._changed:
             if self._closed:
-                raise UnavailableError("The service is stopping.")
+                raise UnavailableError("The service is stopping. Try again after it restarts.")
             for job in jobs:
                 heapq.heappush(self._waiting, job)
             self._changed.notify(len(jobs))
@@ -133,16 +137,16 @@ class BatchingEncoder:
             alone = len(jobs) == self._busy == 1 and not self._waiting
             run = self._runtime if alone else self._runtime.on_one_core
             try:
-                activations, features = run(np.stack([job.picture for job in jobs]))
-                _hand_out(jobs, Encoded(binarise(activations), features))
-            except Exception as error:  # whoever waits must hear of it, whatever it is
+                activations, features = run(np.stack([job.image for job in jobs]))
+                _set_results(jobs, Encoded(binarise(activations), features))
+            except Exception as error:  # every waiting caller must get the error
                 for job in jobs:
                     job.result.set_exception(error)
             with self._changed:
                 self._busy -= 1
 
     def _next_batch(self) -> list[_Job]:
-        """Waits for a picture, and takes with it this lane's share of what else is waiting; nothing at the end."""
+        """Wait for images and take this lane's share of the queue; empty once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             share = min(-(-len(self._waiting) // len(self._lanes)), BATCH)
@@ -151,7 +155,7 @@ class BatchingEncoder:
             return [heapq.heappop(self._waiting) for _ in range(share)]
 
 
-def _hand_out(jobs: list[_Job], encoded: Encoded) -> None:
+def _set_results(jobs: list[_Job], encoded: Encoded) -> None:
     for at, job in enumerate(jobs):
         job.result.set_result(Encoded(encoded.codes[at : at + 1], encoded.features[at : at + 1]))
 
@@ -159,7 +163,7 @@ def _hand_out(jobs: list[_Job], encoded: Encoded) -> None:
 def open_encoder(
     checkpoint: str | Path, device: str, precision: str, cache: Path
 ) -> tuple[BatchingEncoder, CheckpointInfo]:
-    """Opens a checkpoint for searching and adding; see `open_runtime`.
+    """Open a checkpoint as an encoder; see `open_runtime` for the arguments.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
@@ -172,17 +176,17 @@ def open_encoder(
 
 
 def warm_up(runtime: Runtime, size: int) -> None:
-    """Runs every size of batch once on every lane.
+    """Run every batch size once on every lane.
 
-    OpenVINO takes time and memory when a lane first meets a size. Taken now, no request waits for it, and a process
-    does not grow later, on the day when three pictures first come together. Largest first, so that the smaller ones
-    find memory to share: the other way round costs 15 MB a lane.
+    OpenVINO compiles and allocates memory when a lane first runs a batch size. Doing this at startup keeps requests
+    from waiting for it, and memory from growing later. Largest first, so that smaller sizes reuse its memory: the
+    other order costs 15 MB per lane.
 
     Args:
-        runtime: what is about to be used.
+        runtime: runtime to warm up.
         size: side of the network's input in pixels.
     """
-    pictures = np.zeros((BATCH, size, size, 3), np.uint8)
+    images = np.zeros((BATCH, size, size, 3), np.uint8)
     with ThreadPoolExecutor(runtime.lanes) as pool:
         for batch in range(BATCH, 0, -1):
-            list(pool.map(runtime.on_one_core, [pictures[:batch]] * runtime.lanes))
+            list(pool.map(runtime.on_one_core, [images[:batch]] * runtime.lanes))

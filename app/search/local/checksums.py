@@ -1,4 +1,4 @@
-"""Checksums of F7, by which a vector is known that is not what was written."""
+"""CRC-32 checksums of F7, to detect damaged vectors."""
 
 import zlib
 
@@ -7,6 +7,6 @@ from numpy.typing import NDArray
 
 
 def checksums(stored: NDArray[np.float32] | NDArray[np.float16]) -> NDArray[np.uint32]:
-    """Returns CRC-32 of the bytes of each row of `(n, d)`, `(n,)` uint32."""
+    """Return the CRC-32 of the bytes of each row of `(n, d)`, `(n,)` uint32."""
     rows = np.ascontiguousarray(stored)
     return np.fromiter((zlib.crc32(row) for row in rows), np.uint32, len(rows))

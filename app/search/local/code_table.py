@@ -1,7 +1,7 @@
-"""The arrays that hold all codes of a generation, and how they change.
+"""Snapshots of the code table: arrays with all codes of an index version, changed by copy-on-write.
 
-Rows that are in use are never written again while anybody may read them: a change makes new `Columns`, which share
-the arrays with the old where they can. Readers take the columns of one moment and are done with locks.
+Rows in use are never overwritten: a change creates a new `Snapshot`, which shares arrays with the old one where
+possible. Readers use one snapshot and need no locks.
 """
 
 from dataclasses import dataclass, replace
@@ -9,32 +9,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.search.local.inverted_lists import NO_LISTS, Lists
+from app.search.local.inverted_lists import NO_LISTS, InvertedLists
 from app.search.types import Candidates, Entries, Ids
 
 Codes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 
-FIRST_CAPACITY = 1024
+MIN_CAPACITY = 1024
 _ARRAYS = ("ids", "codes", "slots", "checksums", "alive")
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
-    """The codes at one moment. Rows before `count` never change; the others are spare room that no reader looks at.
+class Snapshot:
+    """Immutable view of the code table. Rows before `count` never change; the others are spare capacity.
 
-    The rows of the lists come first, list by list; the rest follows. Within each of them ids ascend.
+    The rows of the inverted lists come first, list by list, then the unlisted rows. Within each list, and within the
+    unlisted rows, ids ascend.
 
     Attributes:
         ids: `(capacity,)` int64.
         codes: `(capacity, width)` uint8, padded to whole words.
         slots: `(capacity,)` int64.
         checksums: `(capacity,)` uint32.
-        alive: `(capacity,)` bool, False for deleted pictures.
-        by_id: `(capacity,)` int64, the rows in the order of their ids.
-        count: rows in use.
-        dead: rows in use that are deleted.
-        lists: which rows are alike.
+        alive: `(capacity,)` bool, False for deleted images.
+        by_id: `(capacity,)` int64, rows sorted by id.
+        count: number of rows in use.
+        deleted: number of rows in use that are deleted.
+        lists: inverted lists of rows with similar codes.
     """
 
     ids: Ids
@@ -44,94 +45,94 @@ class Columns:
     alive: NDArray[np.bool_]
     by_id: Rows
     count: int
-    dead: int
-    lists: Lists
+    deleted: int
+    lists: InvertedLists
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the arrays take."""
+        """Memory used by the arrays in bytes."""
         arrays = (self.ids, self.codes, self.slots, self.checksums, self.alive, self.by_id)
         return sum(array.nbytes for array in arrays)
 
     def rows(self, ids: Ids) -> tuple[Rows, NDArray[np.bool_]]:
-        """Returns where these ids stand `(known,)`, deleted ones too, and which of them are known `(n,)`."""
-        at = np.searchsorted(self.ids[: self.count], ids, sorter=self.by_id[: self.count])
-        rows = self.by_id[np.minimum(at, len(self.by_id) - 1)]
-        known: NDArray[np.bool_] = (at < self.count) & (self.ids[rows] == ids)
+        """Return the rows of known ids `(known,)`, including deleted ones, and the mask of known ids `(n,)`."""
+        positions = np.searchsorted(self.ids[: self.count], ids, sorter=self.by_id[: self.count])
+        rows = self.by_id[np.minimum(positions, len(self.by_id) - 1)]
+        known: NDArray[np.bool_] = (positions < self.count) & (self.ids[rows] == ids)
         return rows[known], known
 
-    def positions(self, ids: Ids) -> Rows:
-        """Returns where these ids stand; ids that are not there or deleted are left out."""
+    def alive_rows(self, ids: Ids) -> Rows:
+        """Return the rows of these ids; unknown and deleted ids are omitted."""
         rows, _ = self.rows(ids)
         return rows[self.alive[rows]]
 
-    def living(self) -> Rows:
-        """Returns where the pictures stand that are not deleted."""
+    def all_alive_rows(self) -> Rows:
+        """Return all rows that are not deleted."""
         return np.flatnonzero(self.alive[: self.count])
 
     def candidates(self, rows: Rows, hamming: NDArray[np.int32]) -> Candidates:
-        """Returns the candidates in these rows."""
+        """Return the images in these rows as candidates."""
         return Candidates(self.ids[rows], hamming, self.slots[rows], self.checksums[rows])
 
-    def with_entries(self, entries: Entries) -> "Columns":
-        """Returns columns with these pictures added, or replaced where their ids are there."""
+    def with_entries(self, entries: Entries) -> "Snapshot":
+        """Return a snapshot with these images added, or replacing those with the same ids."""
         rows, known = self.rows(entries.ids)
-        columns = self
+        snapshot = self
         if known.any():
-            # Searches may be reading the rows; half of the old with half of the new would look damaged.
-            columns = copied(self, np.arange(self.count), len(self.ids))
-            columns = columns._overwritten(rows, entries.take(known))
-        return columns._appended(entries.take(~known))
+            # Readers may be using the rows; a mix of old and new values would look damaged.
+            snapshot = copy_rows(self, np.arange(self.count), len(self.ids))
+            snapshot = snapshot._overwritten(rows, entries.take(known))
+        return snapshot._appended(entries.take(~known))
 
-    def without(self, ids: Ids) -> "Columns":
-        """Returns columns in which these pictures are marked as deleted."""
-        rows = np.unique(self.positions(ids))
+    def without(self, ids: Ids) -> "Snapshot":
+        """Return a snapshot with these images marked as deleted."""
+        rows = np.unique(self.alive_rows(ids))
         alive = self.alive.copy()
         alive[rows] = False
-        return replace(self, alive=alive, dead=self.dead + len(rows))
+        return replace(self, alive=alive, deleted=self.deleted + len(rows))
 
-    def compact(self) -> "Columns":
-        """Returns columns without the deleted rows, all in the order of ids, without lists."""
-        in_order = self.by_id[: self.count]
-        return copied(self, in_order[self.alive[in_order]], 0, NO_LISTS)
+    def compact(self) -> "Snapshot":
+        """Return a copy without deleted rows and inverted lists, sorted by id."""
+        by_id = self.by_id[: self.count]
+        return copy_rows(self, by_id[self.alive[by_id]], 0, NO_LISTS)
 
-    def brought_up_to(self, later: "Columns") -> "Columns":
-        """Returns these columns with what has changed since they were copied from what became `later`.
+    def updated_to(self, later: "Snapshot") -> "Snapshot":
+        """Return this snapshot with the changes between the table it was copied from and `later`.
 
-        A slot is written once. So a row whose id and slot are the same holds the same.
+        A slot is written once, so rows with equal id and slot are equal.
         """
-        living = later.living()
-        rows, known = self.rows(later.ids[living])
-        same = known.copy()
-        same[known] = self.slots[rows] == later.slots[living[known]]
-        gone = np.ones(self.count, np.bool_)
-        gone[rows] = False
-        fresh = living[~same][np.argsort(later.ids[living[~same]])]
-        return self.without(self.ids[: self.count][gone]).with_entries(later._entries(fresh))
+        alive = later.all_alive_rows()
+        rows, known = self.rows(later.ids[alive])
+        unchanged = known.copy()
+        unchanged[known] = self.slots[rows] == later.slots[alive[known]]
+        removed = np.ones(self.count, np.bool_)
+        removed[rows] = False
+        changed = alive[~unchanged][np.argsort(later.ids[alive[~unchanged]])]
+        return self.without(self.ids[: self.count][removed]).with_entries(later._entries(changed))
 
     def _entries(self, rows: Rows) -> Entries:
         return Entries(self.ids[rows], self.codes[rows], self.slots[rows], self.checksums[rows])
 
-    def _overwritten(self, rows: Rows, entries: Entries) -> "Columns":
+    def _overwritten(self, rows: Rows, entries: Entries) -> "Snapshot":
         revived = int((~self.alive[rows]).sum())
         self._write(rows, entries)
-        return replace(self, dead=self.dead - revived, lists=self.lists.reaching(rows, entries.codes))
+        return replace(self, deleted=self.deleted - revived, lists=self.lists.widened(rows, entries.codes))
 
-    def _appended(self, entries: Entries) -> "Columns":
-        """Adds rows behind the others, where no reader looks."""
-        total, columns = self.count + len(entries.ids), self
+    def _appended(self, entries: Entries) -> "Snapshot":
+        """Add rows after those in use, which no reader accesses."""
+        total, snapshot = self.count + len(entries.ids), self
         if total > len(self.ids):
-            room = total if self.count == 0 else max(total, 2 * len(self.ids))
-            columns = copied(self, np.arange(self.count), room)
+            capacity = total if self.count == 0 else max(total, 2 * len(self.ids))
+            snapshot = copy_rows(self, np.arange(self.count), capacity)
         rows = np.arange(self.count, total)
-        columns._write(rows, entries)
-        columns.by_id[rows] = rows
-        last = self.ids[self.by_id[self.count - 1]] if self.count else -1
-        columns = replace(columns, count=total)
-        if not len(rows) or entries.ids[0] > last:
-            return columns
-        # Readers look ids up by the old order until they have the new columns.
-        return replace(columns, by_id=np.argsort(columns.ids[:total], kind="stable")).compact()
+        snapshot._write(rows, entries)
+        snapshot.by_id[rows] = rows
+        max_id = self.ids[self.by_id[self.count - 1]] if self.count else -1
+        snapshot = replace(snapshot, count=total)
+        if not len(rows) or entries.ids[0] > max_id:
+            return snapshot
+        # A new `by_id` array: readers of older snapshots still use the old one.
+        return replace(snapshot, by_id=np.argsort(snapshot.ids[:total], kind="stable")).compact()
 
     def _write(self, rows: Rows, entries: Entries) -> None:
         self.ids[rows] = entries.ids
@@ -141,9 +142,9 @@ class Columns:
         self.alive[rows] = True
 
 
-def empty(width: int, capacity: int = FIRST_CAPACITY) -> Columns:
-    """Returns columns without rows for codes of `width` bytes."""
-    return Columns(
+def empty_snapshot(width: int, capacity: int = MIN_CAPACITY) -> Snapshot:
+    """Return a snapshot without rows for codes of `width` bytes."""
+    return Snapshot(
         ids=np.zeros(capacity, np.int64),
         codes=np.zeros((capacity, width), np.uint8),
         slots=np.zeros(capacity, np.int64),
@@ -151,17 +152,17 @@ def empty(width: int, capacity: int = FIRST_CAPACITY) -> Columns:
         alive=np.zeros(capacity, np.bool_),
         by_id=np.zeros(capacity, np.int64),
         count=0,
-        dead=0,
+        deleted=0,
         lists=NO_LISTS,
     )
 
 
-def copied(columns: Columns, rows: Rows, capacity: int, lists: Lists | None = None) -> Columns:
-    """Copies some rows, in this order, into arrays of their own; all in their old order if the lists are kept."""
+def copy_rows(snapshot: Snapshot, rows: Rows, capacity: int, lists: InvertedLists | None = None) -> Snapshot:
+    """Copy rows into new arrays, in this order. With `lists=None` the lists are kept, and `rows` must be all rows."""
     count = len(rows)
-    fresh = empty(columns.codes.shape[1], max(count, capacity, FIRST_CAPACITY))
+    copy = empty_snapshot(snapshot.codes.shape[1], max(count, capacity, MIN_CAPACITY))
     for name in _ARRAYS:
-        np.take(getattr(columns, name), rows, axis=0, out=getattr(fresh, name)[:count])
-    fresh.by_id[:count] = columns.by_id[:count] if lists is None else np.argsort(fresh.ids[:count], kind="stable")
-    dead = count - int(np.count_nonzero(fresh.alive[:count]))
-    return replace(fresh, count=count, dead=dead, lists=columns.lists if lists is None else lists)
+        np.take(getattr(snapshot, name), rows, axis=0, out=getattr(copy, name)[:count])
+    copy.by_id[:count] = snapshot.by_id[:count] if lists is None else np.argsort(copy.ids[:count], kind="stable")
+    deleted = count - int(np.count_nonzero(copy.alive[:count]))
+    return replace(copy, count=count, deleted=deleted, lists=snapshot.lists if lists is None else lists)

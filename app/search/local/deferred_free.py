@@ -1,4 +1,4 @@
-"""Slots that no picture has any more, until nobody can be about to read them."""
+"""Deferred freeing of slots that concurrent searches may still read."""
 
 import threading
 import time
@@ -11,29 +11,29 @@ from numpy.typing import NDArray
 Slots = NDArray[np.int64]
 
 
-class Discarded:
-    """Keeps slots for `patience` seconds, or longer, until somebody asks. Safe for many threads.
+class DeferredFree:
+    """Holds freed slots for at least `delay` seconds. Thread-safe.
 
-    What it keeps when the process ends is forgotten, and stays where it is, unused.
+    Slots still held when the process ends are lost: their storage stays in use.
     """
 
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
-        self._left: deque[tuple[float, Slots]] = deque()
-        self._taking = threading.Lock()
+    def __init__(self, delay: float) -> None:
+        self.delay = delay
+        self._pending: deque[tuple[float, Slots]] = deque()
+        self._lock = threading.Lock()
 
     def add(self, slots: Slots) -> None:
-        """Takes slots that no picture has any more."""
-        with self._taking:
-            self._left.append((time.monotonic(), slots))
+        """Add slots that no longer belong to an image."""
+        with self._lock:
+            self._pending.append((time.monotonic(), slots))
 
     def due(self, at_least: int = 1) -> Slots:
-        """Hands out those that have been here long enough, each once; none if there are fewer than `at_least`."""
-        with self._taking:
-            until = time.monotonic() - self.patience
-            due = list(takewhile(lambda left: left[0] <= until, self._left))
+        """Remove and return the slots whose delay has passed; none if there are fewer than `at_least`."""
+        with self._lock:
+            cutoff = time.monotonic() - self.delay
+            due = list(takewhile(lambda pending: pending[0] <= cutoff, self._pending))
             if sum(len(slots) for _, slots in due) < at_least:
                 return np.zeros(0, np.int64)
             for _ in due:
-                self._left.popleft()
+                self._pending.popleft()
             return np.concatenate([slots for _, slots in due])

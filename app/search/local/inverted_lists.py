@@ -1,9 +1,10 @@
-"""Which codes are alike, so that a search may leave most of them out and still be exact.
+"""Inverted lists (IVF) of similar codes, for exact search that skips most codes.
 
-Codes that a network learnt from labels lie in tight groups. Rows are kept in lists around centres; a list knows the
-distance of its farthest member from its centre, its `reach`. Hamming distance is a metric, so no member is nearer to
-a query than the query's distance from the centre less the reach: a list whose bound is above the worst candidate so
-far cannot hold a better one. Codes far from every centre stay outside the lists and are always looked at.
+Codes of a network trained with labels form tight clusters. Rows are grouped in lists around centres; the radius of a
+list is the distance of its farthest member from its centre. Hamming distance is a metric, so by the triangle
+inequality no member is nearer to a query than the query's distance from the centre minus the radius: a list whose
+bound exceeds the worst candidate so far cannot improve the result. Codes far from every centre are in no list and are
+always scanned.
 """
 
 from dataclasses import dataclass, replace
@@ -16,60 +17,60 @@ from app.search.local.kernels import code_distances, nearest_centres
 Codes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 
-_ROWS_A_LIST = 512
-_MOST_LISTS = 2048
-_SAMPLE_A_LIST = 64
-_ROUNDS = 5
-# A list reaches as far as this share of those nearest to its centre; the others stay outside.
-_INSIDE = 0.98
+_ROWS_PER_LIST = 512
+_MAX_LISTS = 2048
+_SAMPLES_PER_LIST = 64
+_ITERATIONS = 5
+# A list contains this share of the rows nearest to its centre; the farthest ones stay unlisted.
+_LISTED_SHARE = 0.98
 
 
 @dataclass(frozen=True, eq=False)
-class Lists:
-    """Centres, and which rows lie around each.
+class InvertedLists:
+    """Lists of consecutive rows around centres.
 
     Attributes:
         centres: `(lists, width)` uint8.
         starts: `(lists + 1,)` int64; list i holds the rows from `starts[i]` to `starts[i + 1]`.
-        reach: `(lists,)` int32, the largest distance of a member from its centre.
+        radii: `(lists,)` int32, largest distance of a member from its centre.
     """
 
     centres: Codes
     starts: Rows
-    reach: NDArray[np.int32]
+    radii: NDArray[np.int32]
 
     @property
     def end(self) -> int:
-        """The first row that is in no list."""
+        """First row that is in no list."""
         return int(self.starts[-1])
 
-    def near(self, query: Codes) -> "Near":
-        """Puts the lists in the order in which a query `(width,)` should look at them."""
+    def probe_order(self, query: Codes) -> "ProbeOrder":
+        """Sort the lists in the order in which to scan them for a query `(width,)`."""
         distances = code_distances(query, self.centres)
-        bounds = np.maximum(distances - self.reach, 0)
-        # By bound, then by distance, as one number.
+        bounds = np.maximum(distances - self.radii, 0)
+        # Sort by (bound, distance), combined into one integer.
         order = np.argsort(bounds.astype(np.int64) * (8 * len(query) + 1) + distances)
-        return Near(self.starts, order, bounds[order])
+        return ProbeOrder(self.starts, order, bounds[order])
 
-    def reaching(self, rows: Rows, codes: Codes) -> "Lists":
-        """Returns lists that reach codes `(n, width)` which now stand in these rows."""
-        inside = rows < self.end
-        if not inside.any():
+    def widened(self, rows: Rows, codes: Codes) -> "InvertedLists":
+        """Return lists with radii that cover new codes `(n, width)` of these rows."""
+        listed = rows < self.end
+        if not listed.any():
             return self
-        members = np.searchsorted(self.starts, rows[inside], side="right") - 1
-        reach = self.reach.copy()
-        away = np.bitwise_count(self.centres[members] ^ codes[inside]).sum(axis=1, dtype=np.int32)
-        np.maximum.at(reach, members, away)
-        return replace(self, reach=reach)
+        members = np.searchsorted(self.starts, rows[listed], side="right") - 1
+        radii = self.radii.copy()
+        distances = np.bitwise_count(self.centres[members] ^ codes[listed]).sum(axis=1, dtype=np.int32)
+        np.maximum.at(radii, members, distances)
+        return replace(self, radii=radii)
 
 
 @dataclass(frozen=True)
-class Near:
-    """Lists as one query sees them, those that may hold the nearest codes first.
+class ProbeOrder:
+    """Lists sorted by the lower bound of their distance to a query.
 
     Attributes:
-        starts: of the lists.
-        order: `(lists,)` numbers of lists.
+        starts: as in `InvertedLists`.
+        order: `(lists,)` list numbers.
         bounds: `(lists,)` int32, ascending: no member of list `order[i]` is nearer than `bounds[i]`.
     """
 
@@ -78,54 +79,54 @@ class Near:
     bounds: NDArray[np.int32]
 
     def within(self, limit: int) -> int:
-        """Counts the lists that may hold codes within a distance."""
+        """Number of lists that may contain codes within a distance."""
         return int(np.searchsorted(self.bounds, limit, side="right"))
 
-    def holding(self, rows: int, limit: int) -> int:
-        """Counts the first lists that hold so many rows together, of those that may hold codes within a distance."""
+    def covering(self, rows: int, limit: int) -> int:
+        """Number of leading lists that contain at least `rows` rows, among those that may be within a distance."""
         lists = self.order[: self.within(limit)]
         total = np.cumsum(self.starts[lists + 1] - self.starts[lists])
         return min(int(np.searchsorted(total, rows)) + 1, len(lists))
 
     def count(self, first: int, last: int) -> int:
-        """Counts the rows of the lists from one place in the order to another."""
+        """Number of rows in the lists at positions `first` to `last` of the order."""
         lists = self.order[first:last]
         return int((self.starts[lists + 1] - self.starts[lists]).sum())
 
     def runs(self, first: int, last: int) -> list[slice]:
-        """Returns the rows of the lists from one place in the order to another."""
+        """Row ranges of the lists at positions `first` to `last` of the order."""
         lists = self.order[first:last]
         return [slice(*ends) for ends in zip(self.starts[lists].tolist(), self.starts[lists + 1].tolist(), strict=True)]
 
 
-NO_LISTS = Lists(np.zeros((0, 0), np.uint8), np.zeros(1, np.int64), np.zeros(0, np.int32))
+NO_LISTS = InvertedLists(np.zeros((0, 0), np.uint8), np.zeros(1, np.int64), np.zeros(0, np.int32))
 
 
-def arrange(codes: Codes) -> tuple[Rows, Lists]:
-    """Finds lists for codes `(n, width)` whose ids ascend.
+def build_lists(codes: Codes) -> tuple[Rows, InvertedLists]:
+    """Cluster codes `(n, width)`, sorted by id, into inverted lists.
 
     Returns:
-        The order `(n,)` in which the rows are to stand, and the lists once they do.
+        The permutation `(n,)` to apply to the rows, and the lists of the permuted rows.
     """
     centres = _centres(codes)
     distances, nearest = nearest_centres(codes, centres)
-    reach = _reach(distances, nearest, len(centres))
-    inside = distances <= reach[nearest]
-    # Stable, so that ids still ascend within a list and among the rest.
-    place = np.where(inside, nearest, len(centres)).astype(np.uint16)
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(len(centres) + 1))
-    return order, Lists(centres, starts.astype(np.int64), reach)
+    radii = _radii(distances, nearest, len(centres))
+    listed = distances <= radii[nearest]
+    # Stable, so that ids ascend within each list and among unlisted rows.
+    assignment = np.where(listed, nearest, len(centres)).astype(np.uint16)
+    order = np.argsort(assignment, kind="stable")
+    starts = np.searchsorted(assignment[order], np.arange(len(centres) + 1))
+    return order, InvertedLists(centres, starts.astype(np.int64), radii)
 
 
 def _centres(codes: Codes) -> Codes:
-    """Lloyd's algorithm in Hamming space: a centre's bits are those of most of its members."""
+    """Find centres by Lloyd's algorithm in Hamming space: each bit of a centre is the majority of its members' bits."""
     rng = np.random.default_rng(0)
-    count = min(max(len(codes) // _ROWS_A_LIST, 1), _MOST_LISTS)
-    sample = codes[rng.choice(len(codes), min(count * _SAMPLE_A_LIST, len(codes)), replace=False)]
+    count = min(max(len(codes) // _ROWS_PER_LIST, 1), _MAX_LISTS)
+    sample = codes[rng.choice(len(codes), min(count * _SAMPLES_PER_LIST, len(codes)), replace=False)]
     bits = np.unpackbits(sample, axis=1)
     centres = sample[rng.choice(len(sample), count, replace=False)]
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         _, nearest = nearest_centres(sample, centres)
         order = np.argsort(nearest, kind="stable")
         present, starts, sizes = np.unique(nearest[order], return_index=True, return_counts=True)
@@ -134,13 +135,13 @@ def _centres(codes: Codes) -> Codes:
     return centres
 
 
-def _reach(distances: NDArray[np.int32], nearest: Rows, lists: int) -> NDArray[np.int32]:
-    """Returns for each list the distance within which the given share of its nearest rows lie."""
+def _radii(distances: NDArray[np.int32], nearest: Rows, lists: int) -> NDArray[np.int32]:
+    """Radius of each list that includes `_LISTED_SHARE` of the rows nearest to its centre."""
     order = np.lexsort((distances, nearest))
     starts = np.searchsorted(nearest[order], np.arange(lists + 1))
     sizes = np.diff(starts)
-    at = starts[:-1] + np.maximum(np.ceil(sizes * _INSIDE).astype(np.int64) - 1, 0)
-    reach = np.zeros(lists, np.int32)
+    last = starts[:-1] + np.maximum(np.ceil(sizes * _LISTED_SHARE).astype(np.int64) - 1, 0)
+    radii = np.zeros(lists, np.int32)
     filled = sizes > 0
-    reach[filled] = distances[order[at[filled]]]
-    return reach
+    radii[filled] = distances[order[last[filled]]]
+    return radii

@@ -1,8 +1,7 @@
-"""FAISS's kernels, called on our own arrays: the inner loops of searching.
+"""FAISS kernels called directly on NumPy arrays: the inner loops of search.
 
-FAISS has one thread for one query, or wakes a whole team and waits for all of it; on a machine whose cores are busy
-that wait is many times the work. So its own threads are switched off. A long scan is split among the cores by threads
-that wait for nobody but each other.
+FAISS's OpenMP threads are disabled: FAISS either runs a query on one thread or waits for a whole OpenMP team, and on
+busy cores this wait is many times the work. Long scans are instead split among the threads of a small pool.
 """
 
 import os
@@ -14,37 +13,42 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-# These bindings are generated, and not in FAISS's type stubs.
+# Generated bindings that FAISS's type stubs lack.
 _L2_BY_INDEX: Any = vars(faiss)["fvec_L2sqr_by_idx"]
 _HAMMINGS: Any = vars(faiss)["hammings"]
 
-# So many widened rows stay in a core's cache until they are compared.
-_AT_A_TIME = 128
+# Rows converted to float32 at a time, so that they stay in the core's cache until they are compared.
+_BLOCK_ROWS = 128
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-# A thread is woken for so many codes, not for fewer.
-_LONG = 200_000
-_HELPERS = ThreadPoolExecutor(max(_CORES - 1, 1), thread_name_prefix="scan")
-_told = threading.local()
+# Minimum number of codes that are worth another thread.
+_MIN_CODES_PER_THREAD = 200_000
+_POOL = ThreadPoolExecutor(max(_CORES - 1, 1), thread_name_prefix="scan")
+_thread_state = threading.local()
 
 
 def l2_of_rows(
     query: NDArray[np.float32], vectors: NDArray[np.float32] | NDArray[np.float16], rows: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Returns squared L2 distances `(n,)` from `(d,)` to some rows of `(rows, d)`; reads no other rows.
+    """Return squared L2 distances `(n,)` from `(d,)` to selected rows of `(rows, d)`; reads no other rows.
 
-    Halves are widened as they are read: distances are computed in float32.
+    float16 vectors are converted block by block, and distances computed in float32.
+
+    Raises:
+        IndexError: a row is out of range.
     """
-    # The kernel does not look before it reads: a row outside the matrix would end the process.
+    # The kernel does not check bounds: a row out of range would crash the process.
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(vectors):
-        raise IndexError(f"a row lies outside the {len(vectors)} of the matrix")
-    _stay_on_this_core()
+        raise IndexError(
+            f"row out of range: the matrix has {len(vectors)} rows, {rows.min()} to {rows.max()} requested"
+        )
+    _disable_openmp()
     squared = np.empty(len(rows), np.float32)
     if vectors.dtype == np.float16:
-        halves = faiss.ScalarQuantizer(len(query), faiss.ScalarQuantizer.QT_fp16)
-        for first in range(0, len(rows), _AT_A_TIME):
-            some = rows[first : first + _AT_A_TIME]
-            whole = halves.decode(vectors.take(some, axis=0).view(np.uint8))
-            _l2(squared[first:], query, whole, np.arange(len(some)))
+        fp16 = faiss.ScalarQuantizer(len(query), faiss.ScalarQuantizer.QT_fp16)
+        for first in range(0, len(rows), _BLOCK_ROWS):
+            block = rows[first : first + _BLOCK_ROWS]
+            converted = fp16.decode(vectors.take(block, axis=0).view(np.uint8))
+            _l2(squared[first:], query, converted, np.arange(len(block)))
     elif len(rows):
         _l2(squared, query, vectors, rows)
     return squared
@@ -60,18 +64,22 @@ def _l2(
 def nearest_codes(
     query: NDArray[np.uint8], codes: NDArray[np.uint8], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Returns distances `(k,)` and positions `(k,)` of the k nearest of codes `(n, bytes)`, ties by position."""
-    # The kernel does not look before it writes.
+    """Return distances `(k,)` and positions `(k,)` of the k nearest of codes `(n, bytes)`, ties by position.
+
+    Raises:
+        ValueError: k is not between 1 and n.
+    """
+    # The kernel does not check bounds.
     if not 1 <= k <= len(codes):
-        raise ValueError(f"there are no {k} nearest of {len(codes)} codes")
-    parts = max(min(_CORES, len(codes) // max(_LONG, k)), 1)
+        raise ValueError(f"k is {k}, expected 1 to {len(codes)}")
+    parts = max(min(_CORES, len(codes) // max(_MIN_CODES_PER_THREAD, k)), 1)
     starts = [len(codes) * part // parts for part in range(parts)]
     first, *others = np.split(codes, starts[1:])
-    helped = [_HELPERS.submit(_nearest_in_part, query, other, k) for other in others]
-    found = [_nearest_in_part(query, first, k), *(other.result() for other in helped)]
+    futures = [_POOL.submit(_nearest_in_part, query, other, k) for other in others]
+    found = [_nearest_in_part(query, first, k), *(future.result() for future in futures)]
     distances = np.concatenate([distances for distances, _ in found])
     positions = np.concatenate([positions + start for (_, positions), start in zip(found, starts, strict=True)])
-    # Stable: of equal distances, those of an earlier part come first, as their positions do.
+    # Stable, so that ties stay in order of position.
     order = np.argsort(distances, kind="stable")[:k]
     return distances[order], positions[order]
 
@@ -79,33 +87,33 @@ def nearest_codes(
 def _nearest_in_part(
     query: NDArray[np.uint8], codes: NDArray[np.uint8], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    _stay_on_this_core()
-    # By counting, not by a heap: as fast for ten, and hardly slower for thousands.
+    _disable_openmp()
+    # "mc" counts distances instead of using a heap: as fast for k = 10, and hardly slower for thousands.
     distances, positions = faiss.knn_hamming(query[None], codes, k, variant="mc")
     return distances[0].astype(np.int32), positions[0]
 
 
-def _stay_on_this_core() -> None:
-    """Tells OpenMP once in each thread: the call gives the interpreter away, and waits to get it back."""
-    if not hasattr(_told, "once"):
+def _disable_openmp() -> None:
+    """Set OpenMP to one thread, once per Python thread: the call releases the GIL, and waits to acquire it again."""
+    if not hasattr(_thread_state, "single_threaded"):
         faiss.omp_set_num_threads(1)
-        _told.once = True
+        _thread_state.single_threaded = True
 
 
 def nearest_centres(
     codes: NDArray[np.uint8], centres: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Returns for each of codes `(n, bytes)` the distance `(n,)` to the nearest centre, and which `(n,)` that is."""
-    _stay_on_this_core()
+    """Return for each of codes `(n, bytes)` the distance `(n,)` to its nearest centre and the index `(n,)` of it."""
+    _disable_openmp()
     distances, nearest = faiss.knn_hamming(codes, centres, 1)
     return distances[:, 0].astype(np.int32), nearest[:, 0]
 
 
 def code_distances(query: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Returns the Hamming distances `(n,)` from one code `(bytes,)` to codes `(n, bytes)`."""
+    """Return the Hamming distances `(n,)` from one code `(bytes,)` to codes `(n, bytes)`."""
     distances = np.empty(len(codes), np.int32)
     if len(codes):
-        _stay_on_this_core()
+        _disable_openmp()
         first, second, out = (faiss.swig_ptr(array) for array in (query, np.ascontiguousarray(codes), distances))
         _HAMMINGS(first, second, 1, len(codes), codes.shape[1], out)
     return distances

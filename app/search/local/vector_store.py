@@ -1,4 +1,4 @@
-"""What a local index needs of the file that its vectors are in; `app/catalogue/vectors/file.py` has it."""
+"""Protocol of the local index's vector storage, implemented by `app/catalogue/vectors/file.py`."""
 
 from typing import Protocol
 
@@ -9,30 +9,30 @@ Slots = NDArray[np.int64]
 Checksums = NDArray[np.uint32]
 
 
-class Vectors(Protocol):
-    """Where F7 lies."""
+class VectorStore(Protocol):
+    """Storage of F7 by slot."""
 
     def write(self, slots: Slots, features: NDArray[np.float32]) -> Checksums:
-        """Writes F7 `(n, d)` for good; returns checksums `(n,)`."""
+        """Write F7 `(n, d)` durably; return checksums `(n,)`."""
         ...
 
     def rows(self, slots: Slots) -> NDArray[np.float32] | NDArray[np.float16]:
-        """Returns a matrix `(rows, d)` that holds all of these slots."""
+        """Return a matrix `(rows, d)` that includes these slots, as far as they exist."""
         ...
 
     def intact(self, slots: Slots, expected: Checksums) -> NDArray[np.bool_]:
-        """Tells for each slot whether its vector is what was written."""
+        """Verify the vector of each slot against its checksum; `(n,)` bool."""
         ...
 
     def free(self, slots: Slots) -> bool:
-        """Gives back the disk that these take, which nobody reads any more; False if that has to wait."""
+        """Free the disk space of slots that are no longer read; return False if it must be retried later."""
         ...
 
     @property
     def bytes_on_disk(self) -> int:
-        """Bytes that they take."""
+        """Disk space used in bytes."""
         ...
 
     def close(self) -> None:
-        """Lets them go."""
+        """Release the storage."""
         ...

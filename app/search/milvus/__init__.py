@@ -1,1 +1,1 @@
-"""The index in Milvus."""
+"""Index in Milvus."""

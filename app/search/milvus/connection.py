@@ -1,7 +1,7 @@
-"""The way to Milvus: a client that comes back when Milvus does, and what goes wrong there in our own words.
+"""Milvus connection that reconnects and translates errors.
 
-The only file that knows of pymilvus, which takes a second to import and is imported when somebody connects. Everything
-that goes wrong between here and Milvus leaves as `UnavailableError`.
+The only module that uses pymilvus, which takes a second to import and is imported on the first connection. All errors
+of Milvus and of the network are raised as `UnavailableError`.
 """
 
 import logging
@@ -14,119 +14,121 @@ from typing import Any
 
 from app.errors import LookalikeError, UnavailableError
 
-# Long enough for a scan of a large collection, and short enough for somebody who waits. Whole numbers, because only
-# those bound how long pymilvus tries again as well.
+# Long enough to scan a large collection, short enough for interactive use. Integers, because pymilvus applies only
+# integers to its retries as well.
 SEARCH_S, CHANGE_S, LOAD_S = 5, 10, 600
-# How long Milvus is looked for at a start, and by a request after it was away.
-_OPEN_S, _LOOK_S = 10, 2
-_GONE, _NOT_LOADED = 100, 101
+# Timeouts of connecting at startup, and of reconnecting in a request.
+_CONNECT_S, _RECONNECT_S = 10, 2
+# Milvus error codes.
+_COLLECTION_NOT_FOUND, _COLLECTION_NOT_LOADED = 100, 101
 
 
-class LostError(UnavailableError):
-    """Milvus does not have a collection."""
+class CollectionMissingError(UnavailableError):
+    """A collection does not exist in Milvus."""
 
 
 class Connection:
-    """A connection to Milvus. Safe for many threads.
+    """A connection to Milvus. Thread-safe.
 
     Args:
-        uri: where Milvus is: `http://host:19530`, or the path of a file that milvus-lite keeps.
+        uri: `http://host:19530`, or the path of a milvus-lite file.
 
     Raises:
         LookalikeError: pymilvus is not installed.
-        UnavailableError: there is no Milvus.
+        UnavailableError: Milvus cannot be reached.
     """
 
     def __init__(self, uri: str) -> None:
         self.uri, self._milvus = uri, _pymilvus()
-        self._away, self._connecting = False, threading.Lock()
-        self._client = self._connect(_OPEN_S)
+        self._disconnected, self._connecting = False, threading.Lock()
+        self._client = self._connect(_CONNECT_S)
 
     def close(self) -> None:
-        """Closes it."""
+        """Close the connection."""
         self._client.close()
 
     @property
     def client(self) -> Any:
-        """The client; a new one where Milvus was away: a connection that was lost is not tried again for minutes."""
-        if self._away:
+        """The client, a new one after a connection failure: pymilvus would not reconnect for minutes."""
+        if self._disconnected:
             if not self._connecting.acquire(blocking=False):
-                raise self._unavailable("it was away, and somebody looks for it just now")
+                raise self._unavailable("the connection was lost, and another request is reconnecting")
             try:
-                # First the old one: connections to one address share how long they wait before they try again.
+                # Close the old one first: connections to one address share the backoff before a reconnect.
                 self._client.close()
-                self._client = self._connect(_LOOK_S)
-                self._away = False
+                self._client = self._connect(_RECONNECT_S)
+                self._disconnected = False
             finally:
                 self._connecting.release()
         return self._client
 
     @property
-    def kinds(self) -> Any:
-        """The kinds of fields, by name."""
+    def data_types(self) -> Any:
+        """Milvus' enumeration of field types."""
         return self._milvus.DataType
 
     def version(self) -> str | None:
-        """Returns Milvus' version; None for milvus-lite, which does not tell."""
+        """Return Milvus' version; None for milvus-lite, which does not report it."""
         import grpc
 
-        with self.translated():
+        with self.translate_errors():
             try:
                 return str(self.client.get_server_version(timeout=SEARCH_S)).removeprefix("v")
             except grpc.RpcError:
                 return None
 
-    def changed(self, collection: str) -> int:
-        """Returns the moment of Milvus' time at which the last change is there that this process made to it."""
+    def last_write_timestamp(self, collection: str) -> int:
+        """Return the Milvus timestamp of this process's last write to a collection."""
         from pymilvus.client.ts_utils import get_collection_ts
 
         return int(get_collection_ts(collection))
 
-    def ask(self, question: Callable[..., Any], collection: str, moment: int | None, *args: Any, **options: Any) -> Any:
-        """Asks as of a moment, or None for now; where Milvus has started anew, has it load the collection first."""
-        options |= {"timeout": SEARCH_S, **_as_of(moment)}
+    def read(
+        self, method: Callable[..., Any], collection: str, timestamp: int | None, *args: Any, **options: Any
+    ) -> Any:
+        """Search or query a collection as of a timestamp, None for now; load it first if Milvus was restarted."""
+        options |= {"timeout": SEARCH_S, **_consistency(timestamp)}
         try:
-            return question(collection, *args, **options)
+            return method(collection, *args, **options)
         except self._milvus.MilvusException as error:
-            if error.code != _NOT_LOADED and "not loaded" not in error.message:
+            if error.code != _COLLECTION_NOT_LOADED and "not loaded" not in error.message:
                 raise
         self.client.load_collection(collection, timeout=CHANGE_S)
-        return question(collection, *args, **options)
+        return method(collection, *args, **options)
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """Turns what pymilvus and the connection below it raise into what those above know."""
+    def translate_errors(self) -> Iterator[None]:
+        """Raise exceptions of pymilvus and gRPC as `UnavailableError`."""
         import grpc
 
         try:
             yield
         except self._milvus.MilvusException as error:
-            if error.code == _GONE or "not found" in error.message:
-                raise LostError(error.message) from error
-            # What the connection says itself comes with a code that is called.
-            self._away |= callable(error.code)
+            if error.code == _COLLECTION_NOT_FOUND or "not found" in error.message:
+                raise CollectionMissingError(error.message) from error
+            # Errors of the connection itself have a callable code, as in gRPC.
+            self._disconnected |= callable(error.code)
             raise self._unavailable(error.message) from error
         except (grpc.RpcError, ValueError) as error:
-            # A connection that somebody else has closed meanwhile is told as a ValueError.
+            # Using a connection that another thread has closed raises ValueError.
             reason = error.code().name if isinstance(error, grpc.Call) else str(error)
             raise self._unavailable(reason) from error
 
     def _connect(self, seconds: int) -> Any:
         try:
-            with self.translated():
-                # Clients of one address share a connection, and whoever closes first closes it for all; by a name of
-                # its own each has its own.
+            with self.translate_errors():
+                # Clients with the same alias share a connection, which the first to close would close for all.
                 return self._milvus.MilvusClient(self.uri, alias=uuid.uuid4().hex, timeout=seconds)
         except UnavailableError as error:
             if "://" in self.uri:
                 raise
             raise UnavailableError(
-                f"The file {self.uri} cannot be opened. milvus-lite lends it to one process at a time: end the other "
-                "one, or have all of them use a Milvus server (LOOKALIKE_MILVUS_URI=http://host:19530)."
+                f"The file {self.uri} cannot be opened. Only one process can use a milvus-lite file: stop the other "
+                "process, or use a Milvus server for all (LOOKALIKE_MILVUS_URI=http://host:19530)."
             ) from error
 
     def _unavailable(self, reason: str) -> UnavailableError:
-        return UnavailableError(f"Milvus at {self.uri} cannot be used right now: {reason}")
+        return UnavailableError(f"Milvus at {self.uri} is unavailable: {reason}")
 
 
 def _pymilvus() -> Any:
@@ -134,18 +136,18 @@ def _pymilvus() -> Any:
         import pymilvus
     except ImportError as error:
         raise LookalikeError(
-            "The index is in Milvus, and its client is not installed: pip install 'lookalike[milvus]'."
+            "The index is in Milvus, but its client is not installed. Run pip install 'lookalike[milvus]'."
         ) from error
-    # milvus-lite finds its own version that way.
+    # milvus-lite imports pkg_resources to find its version.
     warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
-    # Everything that it would log it raises as well, and we say it once.
+    # pymilvus also raises everything that it logs.
     for name in ("pymilvus", "pymilvus.milvus_client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return pymilvus
 
 
-def _as_of(moment: int | None) -> dict[str, Any]:
-    """Says in pymilvus' words what a question has to see; 1 is a moment before everything."""
-    if moment is None:
+def _consistency(timestamp: int | None) -> dict[str, Any]:
+    """Consistency options of pymilvus options; timestamp 1 precedes every write."""
+    if timestamp is None:
         return {"consistency_level": "Strong"}
-    return {"consistency_level": "Customized", "guarantee_timestamp": max(moment, 1)}
+    return {"consistency_level": "Customized", "guarantee_timestamp": max(timestamp, 1)}

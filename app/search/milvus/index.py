@@ -1,11 +1,11 @@
-"""An index in Milvus: it compares codes and vectors, and the truth says whose they are.
+"""Index in Milvus: Milvus compares codes and vectors, and the database maps slots to images.
 
-A picture is found at its slot, which is Milvus' primary key: reserved before the picture's commit, filled before it,
-and never used twice. So nothing that Milvus holds need be followed. A process holds nothing of the catalogue: any
-number of them, wherever they run, find whatever was committed, and start at once. What Milvus has beyond the truth (an
-addition that did not get as far as its commit, a picture that was replaced or deleted) is left out when it is found.
+An image's slot is its primary key in Milvus; it is reserved and filled before the image's commit, and never reused.
+Processes therefore hold no copy of the catalogue: any number of them, on any machine, find everything committed, and
+start at once. Slots in Milvus without an image in the database (from additions that were not committed, and replaced or
+deleted images) are dropped from results.
 
-F7 stays where it is: the fine step is Milvus' own, over the slots of the pool. Knows nothing of SQL.
+The fine step runs in Milvus too, over the slots of the pool.
 """
 
 import logging
@@ -17,197 +17,198 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import UnavailableError
-from app.search.index import Changes, Checksums, Code, Feature, Kept, Ranked, Slots
+from app.search.index import Changes, Checksums, Code, Feature, Ranked, Slots, StoredVectors
 from app.search.local.checksums import checksums
-from app.search.local.deferred_free import Discarded
-from app.search.milvus.capped_top_k import END, Found, Gathering, Hits
-from app.search.milvus.collection import MOST, Collection, Field
+from app.search.local.deferred_free import DeferredFree
+from app.search.milvus.capped_top_k import END, CappedTopK, Hits, ImageHits
+from app.search.milvus.collection import MAX_LIMIT, Collection, Field
 from app.search.types import Candidates, Encoded, Entries, Ids, Match, Subset
 from models.network.codes import hamming
 
 log = logging.getLogger(__name__)
 
-# So few pictures that pass a filter are compared here, by their codes in the truth.
-_FEW = 10_000
-# What is kept of each beside its code: id, slot and checksum.
+# If a filter matches at most this many images, their codes are fetched from the database and compared here.
+_MAX_LOCAL_SUBSET = 10_000
+# Memory of a cached entry besides its code: id, slot and checksum.
 _ENTRY_BYTES = 20
-# Of so many found for each one wanted, some may be nobody's by now.
-_SPARE = 1.1
-# A search that is under way may rank what it found before; none takes so long.
-_STILL_READ_S = 60.0
+# Hits requested per wanted image, because some slots no longer belong to an image.
+_OVERFETCH = 1.1
+# Searches may still rank deleted images that they found earlier; none takes this long.
+_FREE_DELAY_S = 60.0
 
 
-class Truth(Protocol):
-    """What the catalogue knows of slots."""
+class SlotLookup(Protocol):
+    """Maps vector slots to images, from the database."""
 
     def pictures(self, slots: Slots) -> Ids:
-        """Returns the ids of the pictures at slots `(n,)`, -1 where there is none."""
+        """Return the image ids of slots `(n,)`; -1 for slots without an image."""
         ...
 
     def entries(self, ids: Ids) -> Entries:
-        """Returns pictures as they are encoded now; those that are gone are left out."""
+        """Return current entries of images; missing images are omitted."""
         ...
 
 
 class MilvusIndex:
-    """Codes and vectors in a collection."""
+    """Index with codes and vectors in Milvus."""
 
-    def __init__(self, collection: Collection, truth: Truth) -> None:
+    def __init__(self, collection: Collection, truth: SlotLookup) -> None:
         self.collection, self.truth = collection, truth
-        self._count, self._newest, self._followed, self._moment = 0, 0, 0, 0
-        self._few: WeakKeyDictionary[Subset, tuple[int, Entries]] = WeakKeyDictionary()
-        self._left = Discarded(_STILL_READ_S)
+        self._count, self._newest, self._updates, self._timestamp = 0, 0, 0, 0
+        self._subset_entries: WeakKeyDictionary[Subset, tuple[int, Entries]] = WeakKeyDictionary()
+        self._deferred = DeferredFree(_FREE_DELAY_S)
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def bytes_in_use(self) -> int:
-        """Bytes that the codes take in Milvus, at least; nothing of them is in this process."""
+        """Minimum memory used by the codes in Milvus in bytes; this process holds none."""
         return self._count * self.collection.code_bytes
 
     @property
     def bytes_kept(self) -> int:
-        """Bytes that F7 takes in Milvus, at least."""
+        """Minimum storage used by F7 in Milvus in bytes."""
         return self._count * self.collection.vector_bytes
 
     def bytes_beside(self, among: Subset) -> int:
-        """Returns the size of the codes that are kept of a small subset."""
-        few = len(among.ids) if len(among.ids) <= _FEW else 0
-        return few * (_ENTRY_BYTES + self.collection.code_bytes)
+        """Return the size of the cached entries of a small subset."""
+        cached = len(among.ids) if len(among.ids) <= _MAX_LOCAL_SUBSET else 0
+        return cached * (_ENTRY_BYTES + self.collection.code_bytes)
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self.collection.close()
 
     def require(self) -> None:
-        """Makes sure that Milvus answers and has the collection.
+        """Check that Milvus is reachable and has the collections.
 
         Raises:
-            UnavailableError: it does not.
+            UnavailableError: Milvus cannot be reached, or a collection is missing.
         """
         if not self.collection.exists():
             raise self.collection.lost()
 
-    def keep(self, slots: Slots, encoded: Encoded) -> Kept:
-        """Inserts encodings at their slots; a search that asks for the moment that this returns finds them."""
-        moment = self.collection.insert(slots, encoded)
-        return Kept(checksums(self.collection.stored(encoded.features)), moment)
+    def keep(self, slots: Slots, encoded: Encoded) -> StoredVectors:
+        """Insert encodings at their slots; searches find them at the returned timestamp."""
+        timestamp = self.collection.insert(slots, encoded)
+        return StoredVectors(checksums(self.collection.stored(encoded.features)), timestamp)
 
     def discard(self, slots: Slots) -> None:
-        """Deletes what is at these slots once no search can be about to rank it, at a later call or by a sync."""
-        self._left.add(slots)
-        if old := self._left.due().tolist():
+        """Delete slots at a later call, when no search can still rank them, or in a sync."""
+        self._deferred.add(slots)
+        if due := self._deferred.due().tolist():
             try:
-                self.collection.delete(old)
+                self.collection.delete(due)
             except UnavailableError as error:
-                log.warning("slots %s are left in Milvus, unused: %s", old, error)
+                log.warning("Unused slots %s were not deleted from Milvus: %s", due, error)
 
     def follow(self, changes: Changes) -> None:
-        """Counts the pictures; all else that has changed is in Milvus already, from a moment on."""
-        self._moment = max(self._moment, changes.moment)
-        more, self._newest = changes.grown(self._newest)
-        self._count += more
-        self._followed += 1
+        """Update the timestamp of searches and the number of images; the changes themselves are already in Milvus."""
+        self._timestamp = max(self._timestamp, changes.moment)
+        change, self._newest = changes.grown(self._newest)
+        self._count += change
+        self._updates += 1
 
     def candidates(self, code: Code, pool: int | None, radius: int | None, among: Subset | None) -> Candidates:
         """Coarse: the nearest `pool` codes within `radius`, by (Hamming distance, id), among some ids or all."""
-        if among is not None and len(among.ids) <= _FEW:
+        if among is not None and len(among.ids) <= _MAX_LOCAL_SUBSET:
             return _nearest(self._entries(among), code, pool, radius)
-        asking = Gathering(self._engine("code", code), self._wanted(among), MOST)
-        return _candidates(asking.nearest(pool, radius, self._usual(pool, among)))
+        query = CappedTopK(self._engine("code", code), self._image_ids(among), MAX_LIMIT)
+        return _candidates(query.nearest(pool, radius, self._expected_hits(pool, among)))
 
-    def rank(self, feature: Feature, code: Code, candidates: Candidates, k: int) -> list[Match]:  # noqa: ARG002 - known
-        """Fine: the k nearest candidates by exact L2 on F7, in Milvus, ties by id; they know their codes' part."""
+    def rank(self, feature: Feature, code: Code, candidates: Candidates, k: int) -> list[Match]:  # noqa: ARG002 - `candidates` has the Hamming distances
+        """Fine: the k nearest candidates by exact L2 on F7, computed in Milvus, ties by id."""
         by_slot = np.argsort(candidates.slots)
-        parts = [self._rank_some(feature, candidates.take(by_slot[some]), k) for some in _chunks(len(candidates))]
+        chunks = _chunks(len(candidates))
+        parts = [self._rank_chunk(feature, candidates.take(by_slot[chunk]), k) for chunk in chunks]
         return _matches(parts, candidates.take(np.argsort(candidates.ids)), k)
 
     def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> Ranked:
-        """Finds the k nearest of all pictures, or of some, by exact L2 on F7."""
-        if among is not None and len(among.ids) <= _FEW:
-            some = _nearest(self._entries(among), code, None, None)
-            return Ranked(self.rank(feature, code, some, k), len(some))
-        asking = Gathering(self._engine("f7", feature), self._wanted(among), MOST)
-        found = asking.nearest(k, None, self._usual(k, among))
+        """Rank all images, or those of a subset, by exact L2 on F7; return the k nearest."""
+        if among is not None and len(among.ids) <= _MAX_LOCAL_SUBSET:
+            candidates = _nearest(self._entries(among), code, None, None)
+            return Ranked(self.rank(feature, code, candidates, k), len(candidates))
+        query = CappedTopK(self._engine("f7", feature), self._image_ids(among), MAX_LIMIT)
+        found = query.nearest(k, None, self._expected_hits(k, among))
         known = _nearest(self.truth.entries(np.sort(found.ids)), code, None, None)
-        looked_at = len(self) if among is None else len(among.ids)
-        return Ranked(_matches([found], known.take(np.argsort(known.ids)), k), looked_at)
+        compared = len(self) if among is None else len(among.ids)
+        return Ranked(_matches([found], known.take(np.argsort(known.ids)), k), compared)
 
-    def find(self, picture_id: int) -> tuple[Code, Feature] | None:
-        """Returns a picture's code and F7; None where there is none or its vector is damaged."""
-        entries = self.truth.entries(np.array([picture_id], np.int64))
-        there, features = self.collection.vectors(entries.slots, self._moment)
-        if not len(there) or checksums(features)[0] != entries.checksums[0]:
+    def find(self, image_id: int) -> tuple[Code, Feature] | None:
+        """Return an image's code and F7; None if it is missing or its vector is damaged."""
+        entries = self.truth.entries(np.array([image_id], np.int64))
+        found, features = self.collection.vectors(entries.slots, self._timestamp)
+        if not len(found) or checksums(features)[0] != entries.checksums[0]:
             return None
         return entries.codes[0].copy(), features[0].astype(np.float32)
 
     def codes(self, ids: Ids) -> NDArray[np.uint8]:
-        """Returns the codes of pictures, `(n, bits / 8)`; zeros for those that are gone."""
+        """Return the codes of images, `(n, bits / 8)`; zeros for missing images."""
         entries = self.truth.entries(np.unique(ids))
-        rows, known = _places(entries.ids, ids)
+        rows, known = _lookup(entries.ids, ids)
         codes = np.zeros((len(ids), entries.codes.shape[1]), np.uint8)
         codes[known] = entries.codes[rows[known]]
         return codes
 
     def intact(self, slots: Slots, expected: Checksums) -> NDArray[np.bool_]:
-        """Tells for each slot whether its vector is what was inserted."""
-        there, features = self.collection.vectors(slots)
-        order = np.argsort(there)
-        rows, good = _places(there[order], slots)
-        good[good] = checksums(features[order])[rows[good]] == expected[good]
-        return good
+        """Verify the vector of each slot against its checksum; `(n,)` bool."""
+        found, features = self.collection.vectors(slots)
+        order = np.argsort(found)
+        rows, intact = _lookup(found[order], slots)
+        intact[intact] = checksums(features[order])[rows[intact]] == expected[intact]
+        return intact
 
     def _engine(self, field: Field, query: Code | Feature) -> Callable[[int, int, int], Hits]:
         def nearest(start: int, stop: int, limit: int) -> Hits:
             where = f"slot >= {start} and slot < {stop}" if (start, stop) != (0, END) else ""
-            return self.collection.nearest(field, query, limit, where, self._moment)
+            return self.collection.nearest(field, query, limit, where, self._timestamp)
 
         return nearest
 
-    def _wanted(self, among: Subset | None) -> Callable[[Slots], Ids]:
-        def pictures(slots: Slots) -> Ids:
+    def _image_ids(self, among: Subset | None) -> Callable[[Slots], Ids]:
+        def image_ids(slots: Slots) -> Ids:
             ids = self.truth.pictures(slots)
-            return ids if among is None else np.where(_places(among.ids, ids)[1], ids, -1)
+            return ids if among is None else np.where(_lookup(among.ids, ids)[1], ids, -1)
 
-        return pictures
+        return image_ids
 
-    def _usual(self, wanted: int | None, among: Subset | None) -> int:
-        """Returns how many of all pictures hold so many that pass, if those that pass are spread evenly."""
-        if wanted is None:
-            return MOST
+    def _expected_hits(self, k: int | None, among: Subset | None) -> int:
+        """Number of hits expected to include k images that pass the filter, assuming a uniform distribution."""
+        if k is None:
+            return MAX_LIMIT
         passing = 1.0 if among is None else len(among.ids) / max(len(self), len(among.ids))
-        return int(_SPARE * wanted / passing) + 8
+        return int(_OVERFETCH * k / passing) + 8
 
     def _entries(self, among: Subset) -> Entries:
-        """Returns the few that pass; asks for them once, while nothing changes."""
-        followed = self._followed
-        known, entries = self._few.get(among, (None, None))
-        if entries is None or known != followed:
+        """Entries of a small subset, cached until the next update."""
+        updates = self._updates
+        cached_at, entries = self._subset_entries.get(among, (None, None))
+        if entries is None or cached_at != updates:
             entries = self.truth.entries(among.ids)
-            self._few[among] = followed, entries
+            self._subset_entries[among] = updates, entries
         return entries
 
-    def _rank_some(self, feature: Feature, some: Candidates, k: int) -> Found:
-        """Ranks candidates, in the order of their slots, fewer than Milvus gives at a time."""
-        where = f"slot in {some.slots.tolist()}"
+    def _rank_chunk(self, feature: Feature, chunk: Candidates, k: int) -> ImageHits:
+        """Rank candidates sorted by slot, fewer than `MAX_LIMIT`."""
+        where = f"slot in {chunk.slots.tolist()}"
 
         def engine(_start: int, _stop: int, limit: int) -> Hits:
-            return self.collection.nearest("f7", feature, limit, where, self._moment)
+            return self.collection.nearest("f7", feature, limit, where, self._timestamp)
 
-        def pictures(slots: Slots) -> Ids:
-            return some.ids[np.searchsorted(some.slots, slots)]
+        def image_ids(slots: Slots) -> Ids:
+            return chunk.ids[np.searchsorted(chunk.slots, slots)]
 
-        return Gathering(engine, pictures, MOST).nearest(k, None, k)
+        return CappedTopK(engine, image_ids, MAX_LIMIT).nearest(k, None, k)
 
 
 def _chunks(count: int) -> list[slice]:
-    """Splits so many rows into parts, each fewer than Milvus gives at a time: so no part is ever split again."""
-    return [slice(first, first + MOST - 1) for first in range(0, count, MOST - 1)]
+    """Split rows into chunks smaller than `MAX_LIMIT`, so that no chunk is queried twice."""
+    return [slice(first, first + MAX_LIMIT - 1) for first in range(0, count, MAX_LIMIT - 1)]
 
 
 def _nearest(entries: Entries, code: Code, pool: int | None, radius: int | None) -> Candidates:
-    """Returns pictures as candidates, by (Hamming distance, id)."""
+    """Nearest entries as candidates, by (Hamming distance, id)."""
     distances = hamming(code, entries.codes)
     order = np.lexsort((entries.ids, distances))
     if radius is not None:
@@ -216,26 +217,26 @@ def _nearest(entries: Entries, code: Code, pool: int | None, radius: int | None)
     return Candidates(entries.ids[order], distances[order], entries.slots[order], entries.checksums[order])
 
 
-def _candidates(found: Found) -> Candidates:
-    """Returns what was found by codes; Milvus looks after its vectors itself, so checksums are left at zero."""
+def _candidates(found: ImageHits) -> Candidates:
+    """Convert hits on codes to candidates; checksums are zero, because Milvus ensures the integrity of its vectors."""
     return Candidates(found.ids, found.distances.astype(np.int32), found.slots, np.zeros(len(found.ids), np.uint32))
 
 
-def _matches(parts: list[Found], known: Candidates, k: int) -> list[Match]:
-    """Merges what was found by F7; `known` has all of it, in the order of ids. Milvus gives L2 squared."""
+def _matches(parts: list[ImageHits], known: Candidates, k: int) -> list[Match]:
+    """Merge hits on F7, which have squared L2 distances; `known` has Hamming distances, sorted by id."""
     ids = np.concatenate([np.zeros(0, np.int64), *(part.ids for part in parts)])
     squared = np.concatenate([np.zeros(0), *(part.distances for part in parts)])
-    rows, still = _places(known.ids, ids)
+    rows, found = _lookup(known.ids, ids)
     order = np.lexsort((ids, squared))
-    order = order[still[order]][:k]
-    values = np.sqrt(np.maximum(squared[order], 0))
-    rank = zip(ids[order].tolist(), values.tolist(), known.hamming[rows[order]].tolist(), strict=True)
-    return [Match(*row) for row in rank]
+    order = order[found[order]][:k]
+    distances = np.sqrt(np.maximum(squared[order], 0))
+    ranked = zip(ids[order].tolist(), distances.tolist(), known.hamming[rows[order]].tolist(), strict=True)
+    return [Match(*row) for row in ranked]
 
 
-def _places(ordered: NDArray[np.int64], asked: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Returns where these numbers stand among others that ascend `(n,)`, and which of them are there at all `(n,)`."""
+def _lookup(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Positions of values in a sorted array `(n,)`, and the mask of values that it contains `(n,)`."""
     if not len(ordered):
-        return np.zeros(len(asked), np.int64), np.zeros(len(asked), np.bool_)
-    rows = np.minimum(np.searchsorted(ordered, asked), len(ordered) - 1)
-    return rows, ordered[rows] == asked
+        return np.zeros(len(values), np.int64), np.zeros(len(values), np.bool_)
+    rows = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return rows, ordered[rows] == values

@@ -1,4 +1,4 @@
-"""What the service keeps can be read by its owner alone, whatever the umask is, as root and as anybody else."""
+"""Stored data is readable by its owner only, for any umask, run as root or as another user."""
 
 import os
 import shutil
@@ -20,26 +20,26 @@ from tests.conftest import free_port, wait_until_ready
 from tests.crash.ledger import drawing
 from tests.ingest.archives import zipped
 
-NOBODY = 65534
+NOBODY_UID = 65534
 IS_ROOT = os.geteuid() == 0
 OTHERS = 0o077
 COMMAND = [sys.executable, "-m", "app.cli.main"]
 
 
 def can_run(user: int) -> bool:
-    """Whether a user may run what is installed here, which may lie in root's home."""
+    """Whether a user can run the installation, which may be in root's home."""
     try:
         return subprocess.run([*COMMAND, "--help"], user=user, stdout=subprocess.DEVNULL, check=False).returncode == 0
     except OSError:
         return False
 
 
-# Root starts the embedded PostgreSQL as another account; everybody else as themselves.
-USERS = [os.geteuid(), *([NOBODY] if IS_ROOT and can_run(NOBODY) else [])]
+# Root starts the embedded PostgreSQL under another account, other users under their own.
+USERS = [os.geteuid(), *([NOBODY_UID] if IS_ROOT and can_run(NOBODY_UID) else [])]
 
 
 def mode(path: Path) -> int:
-    """The permissions of a file or folder; none of one that went meanwhile."""
+    """Permissions of a file or folder; 0 if it was deleted meanwhile."""
     try:
         return stat.S_IMODE(path.lstat().st_mode)
     except FileNotFoundError:
@@ -47,7 +47,7 @@ def mode(path: Path) -> int:
 
 
 def open_to_others(folder: Path) -> list[str]:
-    """Everything in a folder that others may read, write or enter; not what lies in PostgreSQL's own."""
+    """Paths in a folder that other users may read, write or enter, except inside PostgreSQL's folders."""
     paths = (path for path in folder.rglob("*") if "postgres" not in path.relative_to(folder).parts[:-1])
     return [f"{path} {mode(path):o}" for path in paths if mode(path) & OTHERS and not path.is_symlink()]
 
@@ -61,7 +61,7 @@ def no_umask() -> Iterator[None]:
 
 @pytest.fixture
 def passable() -> Iterator[Path]:
-    """A folder that every user may enter; those of pytest only their owner."""
+    """Folder that every user may enter, unlike pytest's."""
     folder = Path(tempfile.mkdtemp(prefix="lookalike-test-"))
     folder.chmod(0o777)
     yield folder
@@ -69,7 +69,7 @@ def passable() -> Iterator[Path]:
 
 
 @pytest.mark.usefixtures("no_umask")
-def test_folders_and_files_are_made_for_their_owner_alone(tmp_path: Path) -> None:
+def test_folders_and_files_are_created_for_their_owner_only(tmp_path: Path) -> None:
     private.make_folder(tmp_path / "one" / "two")
     private.write(tmp_path / "one" / "file", b"data")
     os.close(private.create(tmp_path / "one" / "new"))
@@ -81,18 +81,18 @@ def test_folders_and_files_are_made_for_their_owner_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("no_umask")
-def test_what_an_earlier_version_left_open_is_closed_and_nothing_else(tmp_path: Path) -> None:
+def test_open_folders_of_earlier_versions_are_closed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for name in ("pictures", "vectors", "jobs", "mine"):
         (data / name).mkdir(parents=True)
     private.make_data_folder(data)
     assert [mode(data / name) for name in ("pictures", "vectors", "jobs")] == [0o700] * 3
-    assert (mode(data), mode(data / "mine")) == (0o777, 0o777), "they may be others'"
+    assert (mode(data), mode(data / "mine")) == (0o777, 0o777), "folders the service did not create are unchanged"
     private.make_data_folder(tmp_path / "new")
     assert mode(tmp_path / "new") == (private.PASSABLE if IS_ROOT else 0o700)
 
 
-def test_a_folder_of_another_user_is_no_reason_not_to_start(
+def test_folder_of_another_user_only_gives_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "pictures").mkdir(mode=0o755)
@@ -106,19 +106,19 @@ def test_a_folder_of_another_user_is_no_reason_not_to_start(
 
 
 def as_user(user: int, data: Path) -> dict[str, Any]:
-    """How a command runs as a user, without a umask."""
+    """Arguments of `subprocess` to run a command as a user with umask 0."""
     variables = {"LOOKALIKE_DATA_DIR": str(data), "LOOKALIKE_DEMO": "off", "HOME": str(data.parent)}
-    group = NOBODY if user == NOBODY else os.getegid()
+    group = NOBODY_UID if user == NOBODY_UID else os.getegid()
     return {"env": os.environ | variables, "user": user, "group": group, "umask": 0}
 
 
 @contextmanager
-def served(how: Mapping[str, Any], log_in: Path) -> Iterator[httpx2.Client]:
-    """Runs the service as a user; yields a client."""
+def served(options: Mapping[str, Any], log_in: Path) -> Iterator[httpx2.Client]:
+    """Run the service as a user; yield a client."""
     port = free_port()
     command = [*COMMAND, "serve", "--port", str(port)]
     with (log_in / "server.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, **how)
+        process = subprocess.Popen(command, stdout=log, stderr=log, **options)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process)
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
@@ -129,7 +129,7 @@ def served(how: Mapping[str, Any], log_in: Path) -> Iterator[httpx2.Client]:
 
 
 def capabilities(data: Path) -> int:
-    """What the embedded PostgreSQL may do that others may not."""
+    """Effective capabilities of the embedded PostgreSQL process."""
     pid = (data / "postgres" / "postmaster.pid").read_text().split()[0]
     words = Path(f"/proc/{pid}/status").read_text().split()
     return int(words[words.index("CapEff:") + 1], 16)
@@ -137,13 +137,11 @@ def capabilities(data: Path) -> int:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("user", USERS)
-def test_nothing_that_the_service_keeps_can_be_read_by_others(
-    passable: Path, user: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stored_data_cannot_be_read_by_other_users(passable: Path, user: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOOKALIKE_MODEL_CACHE_DIR")
     data, seen = passable / "data", set[str]()
-    how = as_user(user, data)
-    with served(how, passable) as client:
+    options = as_user(user, data)
+    with served(options, passable) as client:
         for number in range(12):
             assert client.post("/index", files={"images": drawing(number)}).status_code == 201
         job = client.post("/jobs", content=zipped({f"{at}.png": drawing(50 + at) for at in range(40)})).json()
@@ -152,7 +150,7 @@ def test_nothing_that_the_service_keeps_can_be_read_by_others(
             time.sleep(0.02)
         assert client.delete("/images/1").status_code == 204
         for words in (["backup", str(passable / "backup")], ["report", "--queries", "10"]):
-            subprocess.run([*COMMAND, *words], check=True, **how)
+            subprocess.run([*COMMAND, *words], check=True, **options)
         assert seen == set()
         assert (open_to_others(data), open_to_others(passable / "backup")) == ([], [])
         assert mode(passable / "backup") == 0o700
