@@ -1,4 +1,4 @@
-"""axe, a checker of accessibility, finds nothing serious on any of the page's faces, light or dark."""
+"""Accessibility checks with axe, for each view of the page in light and dark."""
 
 import json
 from collections.abc import Callable
@@ -23,16 +23,16 @@ def start(page: Page) -> None:
 
 def results(page: Page) -> None:
     open_search(page, "&label=boot&k=12&crop=20,20,60,60")
-    page.get_by_role("button", name="More ways to search").click()
+    page.get_by_role("button", name="Search options").click()
     expect(page.get_by_role("slider").first).to_be_visible()
 
 
 def nothing_found(page: Page) -> None:
-    open_search(page, "&label=unheard")
+    open_search(page, "&label=unknown")
     expect(page.locator("#warnings")).not_to_be_empty()
 
 
-def why(page: Page) -> None:
+def explanation(page: Page) -> None:
     open_search(page)
     page.locator(".tile").first.hover()
     page.locator(".why").first.click()
@@ -52,10 +52,10 @@ def add(page: Page) -> None:
     page.set_input_files("#several", pictures)
     page.route("**/index", lambda route: route.fulfill(json={"items": [REJECTED, REJECTED | {"status": "created"}]}))
     page.get_by_role("button", name="Add 2 pictures").click()
-    expect(page.locator("[data-fate=rejected]")).to_be_visible()
+    expect(page.locator("[data-status=rejected]")).to_be_visible()
 
 
-def trouble(page: Page) -> None:
+def error(page: Page) -> None:
     page.goto("/?id=999999999")
     expect(page.locator("#message")).not_to_be_empty()
 
@@ -64,12 +64,14 @@ REJECTED: dict[str, Any] = {"id": None, "key": "a", "status": "rejected", "error
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("face", [start, results, nothing_found, why, edit, add, trouble])
-def test_axe_finds_nothing_serious(page: Page, scheme: Literal["light", "dark"], face: Callable[[Page], None]) -> None:
+@pytest.mark.parametrize("view", [start, results, nothing_found, explanation, edit, add, error])
+def test_axe_reports_no_serious_violations(
+    page: Page, scheme: Literal["light", "dark"], view: Callable[[Page], None]
+) -> None:
     page.emulate_media(color_scheme=scheme)
-    face(page)
+    view(page)
     expect(page.locator("body")).not_to_have_class("busy")
-    # What was paled while something was on its way takes a moment to come back.
+    # The opacity of the loading state changes back with a transition.
     page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
     page.evaluate(AXE)
     found = page.evaluate("axe.run().then(({ violations }) => violations)")
