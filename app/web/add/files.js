@@ -1,7 +1,7 @@
 /**
  * Read chosen and dropped files, including folders with subfolders.
  *
- * The MIME type is empty for formats that the browser does not know, such as HEIC; then the service decides whether
+ * The MIME type is empty for formats that the browser does not recognise, such as HEIC; then the service decides whether
  * a file is a picture.
  */
 

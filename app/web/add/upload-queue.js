@@ -41,7 +41,7 @@ export class UploadQueue {
   }
 
   /**
-   * Send the remaining items until all are sent, `stop` is called, or a request fails.
+   * Send the remaining items until all are sent, `stop` is called, or a request fails for a reason other than size.
    *
    * @param {LabelChoice} labels
    * @param {(items: Item[]) => void} onChange

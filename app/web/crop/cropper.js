@@ -143,7 +143,7 @@ export class Cropper {
   draw() {
     const { rectangle, size } = this;
     this.frame.hidden = !rectangle || !size;
-    this.toggle.textContent = rectangle ? "Search with the whole picture" : "Search with a part";
+    this.toggle.textContent = rectangle ? "Use the whole picture" : "Search with a part";
     this.text.textContent = rectangle ? `${rectangle.width} × ${rectangle.height} pixels` : "";
     if (!rectangle || !size) return;
     position(this.frame, rectangle, size);
