@@ -1,8 +1,8 @@
 /**
  * Read chosen and dropped files, including folders with subfolders.
  *
- * The MIME type is empty for formats that the browser does not recognise, such as HEIC; then the service decides whether
- * a file is a picture.
+ * The MIME type is empty for formats that the browser does not recognise, such as HEIC; then the service decides
+ * whether a file is a picture.
  */
 
 import { UserError } from "../common/errors.js";
