@@ -1,131 +1,131 @@
 /**
- * The page: joins the address, the API and the document.
+ * Entry point of the page: connects the URL, the API and the document.
  *
- * `Page.open` is the one way: what the address says → what there is to show → history → document. A search
- * that fails leaves what was shown as it was. Uploaded pictures live in this page's memory only; an address
- * with one of them falls back to the start when the page was loaded anew.
+ * `Page.open` handles every navigation: load the route's view, update the history, render. If a search fails, the
+ * page still shows the previous view. Uploads exist only in memory; after a reload, their URLs fall back to the start.
  */
 
-import { AddPanel } from "./addpanel.js";
-import { USUAL } from "./asked.js";
-import { PAGE, startView } from "./browse.js";
-import { byId } from "./dom.js";
-import { openDelete, openEdit } from "./edit.js";
-import { ReadableError, Refusal } from "./errors.js";
-import { listenForPictures } from "./intake.js";
-import { Journey } from "./journey.js";
-import { QueryPanel } from "./panel.js";
-import { announce, placeView, say, showBusy } from "./place.js";
-import { NOTHING, isSearch, readRoute, routeUrl } from "./route.js";
-import { closeSession, hasKey } from "./session.js";
-import { Tools } from "./tools.js";
-import { pictureView, uploadView } from "./views.js";
+import { AddPanel } from "./add/add-panel.js";
+import { listenForImages } from "./add/image-input.js";
+import { closeSession, hasKey } from "./api/session.js";
+import { PAGE_SIZE, startView } from "./browse/start-view.js";
+import { byId } from "./common/dom.js";
+import { HttpError, UserError, messageOf } from "./common/errors.js";
+import { openDelete, openEdit } from "./edit/edit-dialogs.js";
+import { Navigation } from "./navigation/navigation.js";
+import { NO_SOURCE, isSearch, readRoute, routeUrl } from "./navigation/route.js";
+import { announce, renderView, setBusy, showError } from "./render.js";
+import { QueryPanel } from "./search/query-panel.js";
+import { DEFAULTS } from "./search/query.js";
+import { Toolbar } from "./search/toolbar.js";
+import { pictureView, uploadView } from "./search/views.js";
 
-/** @import { Picture } from "./api.js" */
-/** @import { Asked } from "./asked.js" */
-/** @import { Given } from "./files.js" */
-/** @import { Entry } from "./journey.js" */
-/** @import { Route, Source, UrlOf } from "./route.js" */
-/** @import { View } from "./views.js" */
+/** @import { PickedFile } from "./add/files.js" */
+/** @import { Picture } from "./api/client.js" */
+/** @import { HistoryAction } from "./navigation/navigation.js" */
+/** @import { Route, Source, UrlOf } from "./navigation/route.js" */
+/** @import { Query } from "./search/query.js" */
+/** @import { View } from "./search/views.js" */
 
 class Page {
-  /** @type {Route} what is shown */
+  /** @type {Route} of the view that is shown */
   route = readRoute("");
-  /** @type {Route} what is shown, or will be once it is there */
-  next = this.route;
+  /** @type {Route} of the view that is loading; equal to `route` if none is */
+  target = this.route;
   /** @type {View | null} */
   view = null;
-  journey = new Journey();
+  navigation = new Navigation();
   /** @type {AddPanel | null} */
-  adding = null;
+  addPanel = null;
   running = new AbortController();
-  /** @type {Entry | null} what becomes of the history entry of what is on its way */
-  coming = null;
-  tools = new Tools((change) => this.ask(change));
-  panel = new QueryPanel(byId("query"), {
+  /** @type {HistoryAction | null} of the view that is loading */
+  pendingAction = null;
+  toolbar = new Toolbar((change) => this.changeQuery(change));
+  queryPanel = new QueryPanel(byId("query"), {
     crop: (source) => this.crop(source),
     add: (file) => this.add([{ file, path: "" }], 0),
-    edit: (picture) => openEdit(picture, () => this.again("Saved.")),
-    remove: (picture) => openDelete(picture, () => this.leave(picture)),
+    edit: (picture) => openEdit(picture, () => this.reload("Saved.")),
+    remove: (picture) => openDelete(picture, () => this.onDeleted(picture)),
   });
 
   start() {
-    listenForPictures({
+    listenForImages({
       search: (file) => this.openFile(file),
-      add: (pictures, leftOut) => this.add(pictures, leftOut),
-      refuse: say,
+      add: (pictures, skipped) => this.add(pictures, skipped),
+      reject: showError,
     });
     byId("other-key").addEventListener("click", () => this.changeKey());
-    document.addEventListener("click", (event) => this.follow(event));
+    document.addEventListener("click", (event) => this.onClick(event));
     addEventListener("popstate", () => this.open(readRoute(location.search), "restore"));
-    history.scrollRestoration = "manual"; // the browser would scroll before the results are there
+    history.scrollRestoration = "manual"; // the browser would scroll before the results are loaded
     this.open(readRoute(location.search), "restore");
   }
 
   /** @param {File} file */
   openFile(file) {
-    const upload = this.journey.keep(file);
-    this.open({ ...NOTHING, upload, asked: this.next.asked }, "push");
+    const upload = this.navigation.addUpload(file);
+    this.open({ ...NO_SOURCE, upload, query: this.target.query }, "push");
   }
 
   /**
-   * Searches with a part of the picture that is shown, unless another is on its way.
+   * Search with a crop of the current picture; ignored if another picture is loading.
    *
    * @param {Source} source
    */
   crop(source) {
-    const { id, upload } = this.next;
-    if (source.id === id && source.upload === upload) this.open({ ...this.next, ...source }, "replace");
+    const { id, upload } = this.target;
+    if (source.id === id && source.upload === upload) this.open({ ...this.target, ...source }, "replace");
   }
 
-  /** @param {Partial<Asked>} change */
-  ask(change) {
-    this.open({ ...this.next, asked: { ...this.next.asked, ...change } }, "replace");
+  /** @param {Partial<Query>} change */
+  changeQuery(change) {
+    this.open({ ...this.target, query: { ...this.target.query, ...change } }, "replace");
   }
 
   /**
-   * @param {Given[]} pictures
-   * @param {number} leftOut
+   * @param {PickedFile[]} pictures
+   * @param {number} skipped
    */
-  add(pictures, leftOut) {
-    if (this.adding?.running) return say("Others are on their way. Please wait for them, or stop them.");
-    say("");
-    this.adding = new AddPanel(byId("adding"), pictures, leftOut, () => this.again(""));
+  add(pictures, skipped) {
+    if (this.addPanel?.running)
+      return showError("An upload is in progress. Stop it, or wait until it is done.");
+    showError("");
+    this.addPanel = new AddPanel(byId("add-panel"), pictures, skipped, () => this.reload(""));
   }
 
   /**
-   * Shows the same anew, because the catalogue is another.
+   * Load the current view again, because the catalogue changed.
    *
-   * @param {string} sentence
+   * @param {string} message for screen readers
    */
-  async again(sentence) {
-    await this.open(this.next, "replace");
-    announce(sentence);
+  async reload(message) {
+    await this.open(this.target, "replace");
+    announce(message);
   }
 
-  /** Gives the key back and shows the same anew, whereupon the service asks for one. */
+  /** Close the session and load the view again, so that the service requires a key. */
   async changeKey() {
     try {
       await closeSession();
     } catch (error) {
-      return say(error instanceof Error ? error.message : String(error));
+      return showError(messageOf(error));
     }
     await this.open(readRoute(location.search), "restore");
   }
 
-  /** @param {Picture} picture that is no more */
-  async leave({ id }) {
-    this.journey.deleted.add(String(id));
-    await this.open({ ...NOTHING, asked: this.next.asked }, "replace");
+  /** @param {Picture} picture */
+  async onDeleted({ id }) {
+    this.navigation.deleted.add(String(id));
+    await this.open({ ...NO_SOURCE, query: this.target.query }, "replace");
     announce("Deleted.");
   }
 
   /**
-   * Opens links to this page without loading it again; any other click stays the browser's.
+   * Open links to this page without a reload; the browser handles all other clicks.
    *
    * @param {MouseEvent} event
    */
-  follow(event) {
+  onClick(event) {
     const link = /** @type {Element} */ (event.target).closest("a");
     const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
     if (!link || link.target || modified || link.origin !== location.origin || link.pathname !== "/") return;
@@ -135,111 +135,109 @@ class Page {
 
   /**
    * @param {Route} route
-   * @param {Entry} wanted
+   * @param {HistoryAction} requested
    */
-  async open(route, wanted) {
-    // What is changed before it is there is still new.
-    const entry = wanted === "replace" && this.coming === "push" ? "push" : wanted;
-    this.coming = entry;
-    if (wanted !== "replace") this.panel.drop();
+  async open(route, requested) {
+    // A change to a view that is still loading must not replace the entry of the view before it.
+    const action = requested === "replace" && this.pendingAction === "push" ? "push" : requested;
+    this.pendingAction = action;
+    if (requested !== "replace") this.queryPanel.cancelCrop();
     this.running.abort();
     this.running = new AbortController();
-    this.next = route;
+    this.target = route;
     const { signal } = this.running;
-    say("");
-    showBusy(true);
+    showError("");
+    setBusy(true);
     try {
-      const view = await this.load(route, entry, signal);
-      if (!signal.aborted) this.show(view, route, entry);
+      const view = await this.load(route, action, signal);
+      if (!signal.aborted) this.show(view, route, action);
     } catch (error) {
-      if (!signal.aborted) await this.fail(error, route, entry);
+      if (!signal.aborted) await this.onError(error, route, action);
     }
     if (signal.aborted) return;
-    this.coming = null;
+    this.pendingAction = null;
     byId("other-key").hidden = !hasKey();
-    showBusy(false);
+    setBusy(false);
   }
 
   /**
    * @param {Route} route
-   * @param {Entry} entry
+   * @param {HistoryAction} action
    * @param {AbortSignal} signal
    */
-  async load({ id, upload, crop, asked }, entry, signal) {
-    const urlOf = urlsIn(asked);
-    if (id) return pictureView(id, crop, asked, urlOf, signal);
-    if (!upload) return startView(asked, shownBefore(entry), urlOf, rememberShown, signal);
-    const held = this.journey.uploads.get(upload);
-    if (held) return uploadView(held, crop, asked, urlOf, signal);
-    throw new ReadableError(
-      "A picture of your own is not kept when this page is left. Please choose it again.",
-    );
+  async load({ id, upload, crop, query }, action, signal) {
+    const urlOf = urlBuilder(query);
+    if (id) return pictureView(id, crop, query, urlOf, signal);
+    if (!upload) return startView(query, savedCount(action), urlOf, saveCount, signal);
+    const saved = this.navigation.uploads.get(upload);
+    if (saved) return uploadView(saved, crop, query, urlOf, signal);
+    throw new UserError("Your picture is no longer available after a reload. Choose it again.");
   }
 
   /**
    * @param {View} view
    * @param {Route} route
-   * @param {Entry} entry
+   * @param {HistoryAction} action
    */
-  show(view, route, entry) {
-    const trail = this.journey.arrive(route, view.query, entry);
+  show(view, route, action) {
+    const breadcrumbs = this.navigation.enter(route, view.queryImage, action);
     this.route = route;
     this.view = view;
-    placeView(view, trail, urlsIn(route.asked));
-    this.showControls();
-    if (entry === "push") byId("heading").focus({ preventScroll: true });
-    if (entry !== "replace") scrollTo(0, history.state?.scroll ?? 0);
+    renderView(view, breadcrumbs, urlBuilder(route.query));
+    this.updateControls();
+    if (action === "push") byId("heading").focus({ preventScroll: true });
+    if (action !== "replace") scrollTo(0, history.state?.scroll ?? 0);
   }
 
-  /** Sets every control to what is shown, after a failure too. */
-  showControls() {
+  /** Set all controls to the state of the view that is shown, also after a failed change. */
+  updateControls() {
     const { view, route } = this;
     if (!view) return;
-    if (view.query && view.answer) this.panel.show(view.query, view.answer, route);
-    else this.panel.clear();
-    this.tools.show(route.asked, view);
+    if (view.queryImage && view.response) this.queryPanel.show(view.queryImage, view.response, route);
+    else this.queryPanel.clear();
+    this.toolbar.show(route.query, view);
   }
 
   /**
-   * Says what went wrong. An address that cannot be shown falls back: to the start, then to all of it; not where
-   * every address is closed to whoever asks.
+   * Show an error. A URL that fails to load falls back to the start with its filters, then to the start without
+   * them; not if the client is denied access, because then every URL fails.
    *
    * @param {unknown} error
    * @param {Route} route
-   * @param {Entry} entry
+   * @param {HistoryAction} action
    */
-  async fail(error, route, entry) {
-    if (!(error instanceof ReadableError)) console.error(error);
-    this.next = this.route;
-    const narrowed = route.asked.label !== null || route.asked.filter !== null;
-    const fallsBack = entry === "restore" && !isShutOut(error);
-    if (fallsBack && isSearch(route)) await this.open({ ...NOTHING, asked: route.asked }, "restore");
-    else if (fallsBack && narrowed) await this.open({ ...NOTHING, asked: USUAL }, "restore");
-    else this.showControls();
-    say(error instanceof ReadableError ? error.message : "This page has a fault. Please load it again.");
+  async onError(error, route, action) {
+    if (!(error instanceof UserError)) console.error(error);
+    this.target = this.route;
+    const filtered = route.query.label !== null || route.query.filter !== null;
+    const fallsBack = action === "restore" && !isAccessDenied(error);
+    if (fallsBack && isSearch(route)) await this.open({ ...NO_SOURCE, query: route.query }, "restore");
+    else if (fallsBack && filtered) await this.open({ ...NO_SOURCE, query: DEFAULTS }, "restore");
+    else this.updateControls();
+    showError(error instanceof UserError ? error.message : "An unexpected error occurred. Reload the page.");
   }
 }
 
 /** @param {unknown} error */
-function isShutOut(error) {
-  return error instanceof Refusal && [401, 403].includes(error.status);
+function isAccessDenied(error) {
+  return error instanceof HttpError && [401, 403].includes(error.status);
 }
 
 /**
- * @param {Asked} asked
+ * @param {Query} query
  * @returns {UrlOf}
  */
-function urlsIn(asked) {
-  return (source) => routeUrl({ ...source, asked });
+function urlBuilder(query) {
+  return (source) => routeUrl({ ...source, query });
 }
 
-/** @param {Entry} entry */
-function shownBefore(entry) {
-  return entry === "restore" ? (history.state?.shown ?? PAGE) : PAGE;
+/** @param {HistoryAction} action */
+function savedCount(action) {
+  return action === "restore" ? (history.state?.shown ?? PAGE_SIZE) : PAGE_SIZE;
 }
 
 /** @param {number} shown */
-function rememberShown(shown) {
+function saveCount(shown) {
   history.replaceState({ ...history.state, shown }, "");
 }
 

@@ -1,4 +1,4 @@
-"""A real browser for the page: Playwright drives the Chromium that the system has."""
+"""Fixtures for browser tests: Playwright with the system's Chromium, and the running service's catalogue."""
 
 import json
 import os
@@ -14,18 +14,18 @@ from tests.pictures import encoded, gradient
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-PATIENCE_MS = 20_000
+TIMEOUT_MS = 20_000
 
 AddPicture = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    # Not for the whole session: while Playwright is open its event loop runs, and asyncio.run would fail.
+    # Not session-scoped: an open Playwright runs an event loop, in which asyncio.run fails.
     executable = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if executable is None:
         missing_browser(f"no browser: none of {', '.join(CHROMIUM_NAMES)} is on the PATH")
-    expect.set_options(timeout=PATIENCE_MS)
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser
@@ -41,35 +41,35 @@ def missing_browser(reason: str) -> NoReturn:
 @pytest.fixture
 def page(browser: Browser, server_url: str) -> Iterator[Page]:
     with browser.new_context(base_url=server_url) as context:
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
         yield context.new_page()
 
 
 @pytest.fixture
 def catalogue(server_url: str) -> Iterator[httpx2.Client]:
-    """The running service's catalogue; whatever a test adds to it is deleted afterwards."""
+    """Client for the running service; images that a test adds are deleted afterwards."""
     with httpx2.Client(base_url=server_url, timeout=60) as client:
-        seen = newest(client)
+        last_id = newest_id(client)
         yield client
-        for picture in client.get("/images", params={"cursor": str(seen), "limit": 1000}).json()["items"]:
+        for picture in client.get("/images", params={"cursor": str(last_id), "limit": 1000}).json()["items"]:
             client.delete(f"/images/{picture['id']}").raise_for_status()
 
 
 @pytest.fixture
 def add_picture(catalogue: httpx2.Client) -> AddPicture:
-    """Puts a picture of the test's own into the catalogue and gives its id."""
+    """Add a picture with the given metadata and return its id."""
 
-    def add(**about: object) -> str:
-        answer = catalogue.post(
+    def add(**metadata: object) -> str:
+        response = catalogue.post(
             "/index",
-            data={"metadata": json.dumps([about])},
+            data={"metadata": json.dumps([metadata])},
             files={"images": encoded(gradient(120, 90), "PNG")},
         )
-        return str(answer.raise_for_status().json()["items"][0]["id"])
+        return str(response.raise_for_status().json()["items"][0]["id"])
 
     return add
 
 
-def newest(client: httpx2.Client) -> int:
-    """The largest id; ids only grow."""
+def newest_id(client: httpx2.Client) -> int:
+    """Return the largest id; ids are ascending."""
     return max((item["id"] for item in client.get("/images", params={"limit": 1000}).json()["items"]), default=0)

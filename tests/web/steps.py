@@ -1,4 +1,4 @@
-"""What people do on the page, as functions for the tests of it."""
+"""Helpers for browser tests: open the page, search, and read what it shows."""
 
 import re
 
@@ -10,32 +10,35 @@ def open_start(page: Page) -> None:
     expect(page.locator("#heading")).to_have_text("Try one of these")
 
 
-def open_search(page: Page, address: str = "") -> str:
-    """Searches with the first picture of the catalogue, and gives its id; the address says what else is asked for."""
+def open_search(page: Page, parameters: str = "") -> str:
+    """Search with the first picture of the catalogue and return its id.
+
+    `parameters` is appended to the URL's query string.
+    """
     picture_id = str(page.request.get("/images?limit=1").json()["items"][0]["id"])
-    page.goto(f"/?id={picture_id}{address}")
+    page.goto(f"/?id={picture_id}{parameters}")
     expect(page.locator("#query img")).to_be_visible()
     return picture_id
 
 
 def catalogue_picture(page: Page) -> tuple[str, str]:
-    """The id and the address of some picture of the catalogue."""
+    """Return the id and the URL of a catalogue picture."""
     picture = page.request.get("/images?limit=5").json()["items"][-1]
     return str(picture["id"]), picture["image_url"]
 
 
 def catalogue_size(page: Page) -> int:
-    """How many pictures there are; other tests may have added some."""
+    """Return the number of pictures, including those that other tests have added."""
     return int(page.request.get("/stats").json()["images"])
 
 
 def picture_file(page: Page, url: str) -> FilePayload:
-    answer = page.request.get(url)
-    return {"name": "given.jpg", "mimeType": answer.headers["content-type"], "buffer": answer.body()}
+    response = page.request.get(url)
+    return {"name": "given.jpg", "mimeType": response.headers["content-type"], "buffer": response.body()}
 
 
 def search_with_file(page: Page) -> str:
-    """Chooses a picture of the catalogue as a file and gives its id."""
+    """Upload a catalogue picture through the file input and return its id."""
     picture_id, url = catalogue_picture(page)
     page.set_input_files("#file", picture_file(page, url))
     expect(page).to_have_url(re.compile(r"\?upload="))
@@ -43,7 +46,7 @@ def search_with_file(page: Page) -> str:
 
 
 def search_with_tile(page: Page, position: int) -> str:
-    """Clicks on a tile and gives the id of its picture."""
+    """Click a tile and return the id of its picture."""
     tile = page.locator(".tile").nth(position)
     picture_id = str(tile.get_attribute("data-id"))
     tile.click()
@@ -57,13 +60,13 @@ def shown_ids(page: Page) -> list[str]:
 
 
 def hold(page: Page, url: str) -> list[Route]:
-    """Keeps what is asked from now on from being answered."""
+    """Hold back all further requests that match the URL."""
     held: list[Route] = []
 
-    def keep(route: Route) -> None:
+    def collect(route: Route) -> None:
         held.append(route)
 
-    page.route(url, keep)
+    page.route(url, collect)
     return held
 
 
@@ -71,7 +74,7 @@ def chips(page: Page) -> list[str]:
     return page.locator(".chip").all_inner_texts()
 
 
-def overhang(page: Page) -> int:
-    """By how many pixels the page is too wide."""
+def horizontal_overflow(page: Page) -> int:
+    """Return by how many pixels the page is wider than the window."""
     pixels: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     return pixels

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from tests.web.steps import open_start, shown_ids
 
 
-def test_the_whole_catalogue_can_be_leafed_through(page: Page) -> None:
+def test_show_more_loads_the_next_page(page: Page) -> None:
     page.goto("/?label=boot")
     expect(page.locator(".tile")).to_have_count(24)
     page.get_by_role("button", name="Show more").click()
@@ -17,25 +17,25 @@ def test_the_whole_catalogue_can_be_leafed_through(page: Page) -> None:
     assert len(set(shown_ids(page))) == 30
 
 
-def test_coming_back_shows_as_many_as_before(page: Page) -> None:
+def test_back_restores_the_loaded_pages_and_the_scroll_position(page: Page) -> None:
     open_start(page)
     for count in (48, 72):
         page.get_by_role("button", name="Show more").click()
         expect(page.locator(".tile")).to_have_count(count)
     ids = shown_ids(page)
     page.locator(".tile").nth(60).click()
-    expect(page.locator("#heading")).to_have_text("Most alike first")
+    expect(page.locator("#heading")).to_have_text("Most similar first")
     page.go_back()
     expect(page.locator("#heading")).to_have_text("Try one of these")
     assert shown_ids(page) == ids
     assert page.evaluate("scrollY") > 300
 
 
-def test_a_page_that_does_not_come_is_told_beside_the_button(page: Page) -> None:
+def test_a_failed_page_shows_an_error_and_can_be_retried(page: Page) -> None:
     open_start(page)
     page.route("**/images?*cursor=*", lambda route: route.abort())
     page.get_by_role("button", name="Show more").click()
-    expect(page.locator(".browser").get_by_role("alert")).to_contain_text("does not answer")
+    expect(page.locator(".browser").get_by_role("alert")).to_contain_text("does not respond")
     page.unroute("**/images?*cursor=*")
     page.get_by_role("button", name="Show more").click()
     expect(page.locator(".tile")).to_have_count(48)

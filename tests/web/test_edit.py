@@ -1,4 +1,4 @@
-"""Changing and deleting a picture of the catalogue on the page."""
+"""Editing and deleting a catalogue picture on the page."""
 
 import re
 
@@ -22,7 +22,7 @@ def metadata(catalogue: httpx2.Client, picture_id: str) -> dict[str, object]:
     return found
 
 
-def test_label_and_fields_are_changed_added_and_taken_away(
+def test_label_and_fields_can_be_changed_added_and_removed(
     page: Page, add_picture: AddPicture, catalogue: httpx2.Client
 ) -> None:
     picture_id = add_picture(key="own", label="boots", price=20, colour="red", sizes=[1, 2])
@@ -41,7 +41,7 @@ def test_label_and_fields_are_changed_added_and_taken_away(
     assert metadata(catalogue, picture_id) == {"price": 19.5, "sizes": [1, 2], "season": "autumn"}
 
 
-def test_values_keep_their_kind(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
+def test_values_keep_their_types(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
     before = {
         "code": "0012",
         "text": "42",
@@ -62,13 +62,13 @@ def test_values_keep_their_kind(page: Page, add_picture: AddPicture, catalogue: 
     assert metadata(catalogue, picture_id) == before | {"ean": "12345678901234567890"}
 
 
-AS_GIVEN = {"note": "line one\nline two", "windows": "one\r\ntwo", "padded": " a ", " spaced ": 1, "": "", "n": "\n"}
+METADATA = {"note": "line one\nline two", "windows": "one\r\ntwo", "padded": " a ", " spaced ": 1, "": "", "n": "\n"}
 
 
-def test_what_nobody_touched_stays_as_it_is(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
-    picture_id = add_picture(key="own", label="boots", **AS_GIVEN)
+def test_unchanged_fields_are_not_sent(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
+    picture_id = add_picture(key="own", label="boots", **METADATA)
     before = metadata(catalogue, picture_id)
-    assert before == AS_GIVEN
+    assert before == METADATA
     dialog = open_edit(page, picture_id)
     dialog.get_by_label("Label").fill("hats")
     with page.expect_request(lambda request: request.method == "PATCH") as sent:
@@ -78,9 +78,7 @@ def test_what_nobody_touched_stays_as_it_is(page: Page, add_picture: AddPicture,
     assert metadata(catalogue, picture_id) == before
 
 
-def test_a_label_that_nobody_touched_stays_as_it_is(
-    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
-) -> None:
+def test_an_unchanged_label_is_not_sent(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
     picture_id = add_picture(key="own", label=" two\nlines ", colour="red")
     label = catalogue.get(f"/images/{picture_id}").json()["label"]
     dialog = open_edit(page, picture_id)
@@ -91,10 +89,8 @@ def test_a_label_that_nobody_touched_stays_as_it_is(
     assert metadata(catalogue, picture_id) == {"colour": "blue"}
 
 
-def test_a_text_of_several_lines_is_changed_in_several_lines(
-    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
-) -> None:
-    picture_id = add_picture(key="own", **AS_GIVEN)
+def test_multiline_text_keeps_its_line_breaks(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
+    picture_id = add_picture(key="own", **METADATA)
     dialog = open_edit(page, picture_id)
     dialog.get_by_label("Value of note").press("Control+End")
     page.keyboard.press("Enter")
@@ -104,7 +100,7 @@ def test_a_text_of_several_lines_is_changed_in_several_lines(
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
     changed = {"note": "line one\nline two\nline three", "windows": "one\r\ntwos"}
-    assert metadata(catalogue, picture_id) == AS_GIVEN | changed
+    assert metadata(catalogue, picture_id) == METADATA | changed
 
 
 def test_a_renamed_field_keeps_its_value(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
@@ -116,7 +112,7 @@ def test_a_renamed_field_keeps_its_value(page: Page, add_picture: AddPicture, ca
     assert metadata(catalogue, picture_id) == {"remark": "one\r\ntwo\n"}
 
 
-def test_a_field_is_renamed_and_the_label_taken_away(
+def test_a_field_can_be_renamed_and_the_label_removed(
     page: Page, add_picture: AddPicture, catalogue: httpx2.Client
 ) -> None:
     picture_id = add_picture(key="own", label="boots", color="red")
@@ -128,24 +124,24 @@ def test_a_field_is_renamed_and_the_label_taken_away(
     assert metadata(catalogue, picture_id) == {"colour": "red"}
 
 
-def test_what_cannot_be_saved_says_why_and_loses_nothing(page: Page, add_picture: AddPicture) -> None:
+def test_a_failed_save_shows_an_error_and_keeps_the_input(page: Page, add_picture: AddPicture) -> None:
     dialog = open_edit(page, add_picture(key="own", colour="red"))
     dialog.get_by_role("button", name="Add a field").click()
-    fields, trouble = dialog.get_by_role("textbox", name="Field", exact=True), dialog.get_by_role("alert")
+    fields, error = dialog.get_by_role("textbox", name="Field", exact=True), dialog.get_by_role("alert")
     dialog.get_by_label("Value of the new field").fill("blue")
     dialog.get_by_role("button", name="Save").click()
-    expect(trouble).to_have_text("Please give the field with the value blue a name.")
+    expect(error).to_have_text('The field with the value "blue" has no name. Enter one.')
     fields.last.fill("colour")
     dialog.get_by_role("button", name="Save").click()
-    expect(trouble).to_have_text("There are two fields with the name colour.")
+    expect(error).to_have_text('Two fields have the name "colour". Rename or remove one.')
     fields.last.fill("second")
     page.route("**/images/*", lambda route: route.abort() if route.request.method == "PATCH" else route.continue_())
     dialog.get_by_role("button", name="Save").click()
-    expect(trouble).to_contain_text("does not answer")
+    expect(error).to_contain_text("does not respond")
     expect(fields.last).to_have_value("second")
 
 
-def test_deleting_asks_first_and_leads_to_the_start(
+def test_deleting_requires_confirmation_and_returns_to_the_start(
     page: Page, add_picture: AddPicture, catalogue: httpx2.Client
 ) -> None:
     picture_id = add_picture(key="own", label="boots")
@@ -162,17 +158,17 @@ def test_deleting_asks_first_and_leads_to_the_start(
     assert catalogue.get(f"/images/{picture_id}").status_code == 404
 
 
-def test_a_deleted_picture_is_on_no_trail(page: Page, add_picture: AddPicture) -> None:
+def test_breadcrumbs_omit_deleted_pictures(page: Page, add_picture: AddPicture) -> None:
     first, second = add_picture(key="own-1", n=1), add_picture(key="own-2", n=2)
     page.goto(f"/?id={first}")
     expect(page.locator(".tile").first).to_have_attribute("data-id", second)
     page.locator(".tile").first.click()
-    expect(page.locator("#trail a")).to_have_count(2)
-    page.locator("#trail a").nth(1).click()
+    expect(page.locator("#breadcrumbs a")).to_have_count(2)
+    page.locator("#breadcrumbs a").nth(1).click()
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.locator("#heading")).to_have_text("Try one of these")
     page.go_back()
     expect(page).to_have_url(re.compile(rf"id={second}$"))
-    expect(page.locator("#trail a")).to_have_text(["Start"])
+    expect(page.locator("#breadcrumbs a")).to_have_text(["Start"])
     assert first not in shown_ids(page)

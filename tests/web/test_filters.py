@@ -1,4 +1,4 @@
-"""Filters on the page: what can be chosen, what they do, and where they are kept."""
+"""Filters on the page: choosing values and ranges, chips, and the URL."""
 
 import json
 import re
@@ -25,10 +25,10 @@ def choose(page: Page, name: str, value: str) -> None:
     expect(page.locator(".chip").filter(has_text=f"{name}: {value}")).to_be_visible()
 
 
-def asked(page: Page) -> dict[str, object]:
-    """The filter in the address."""
-    given = parse_qs(urlsplit(page.url).query).get("filter")
-    return json.loads(given[0]) if given else {}
+def filter_in_url(page: Page) -> dict[str, object]:
+    """Return the filter in the URL."""
+    values = parse_qs(urlsplit(page.url).query).get("filter")
+    return json.loads(values[0]) if values else {}
 
 
 def patterns(page: Page) -> set[str]:
@@ -40,22 +40,22 @@ def labels(page: Page) -> set[str]:
     return set(page.locator(".tile .label").all_inner_texts())
 
 
-def test_a_label_narrows_the_start_a_search_and_the_way_on(page: Page) -> None:
+def test_a_label_filter_applies_to_the_start_and_to_following_searches(page: Page) -> None:
     open_start(page)
     open_filters(page)
     choose(page, "label", "boot")
-    expect(page.locator("#heading")).to_have_text("What passes your filters")
+    expect(page.locator("#heading")).to_have_text("More than 24 pictures match")
     assert labels(page) == {"boot"}
     assert page.url.endswith("/?label=boot")
     page.locator(".tile").first.click()
-    expect(page.locator("#heading")).to_have_text("Most alike first")
+    expect(page.locator("#heading")).to_have_text("Most similar first")
     assert labels(page) == {"boot"}
     page.locator(".tile").first.click()
-    expect(page.locator("#trail a")).to_have_count(2)
+    expect(page.locator("#breadcrumbs a")).to_have_count(2)
     assert (labels(page), chips(page)) == ({"boot"}, ["label: boot"])
 
 
-def test_counts_say_what_another_choice_would_bring(page: Page) -> None:
+def test_counts_ignore_the_condition_of_their_own_field(page: Page) -> None:
     open_start(page)
     open_filters(page)
     expect(field(page, "label")).to_contain_text(re.compile(r"boot\s*30"))
@@ -71,19 +71,19 @@ def test_counts_say_what_another_choice_would_bring(page: Page) -> None:
     expect(field(page, "pattern").locator(".count")).to_have_text([str(count) for count in counts])
 
 
-def test_values_of_one_field_widen_and_fields_narrow(page: Page) -> None:
+def test_values_of_a_field_are_ored_and_fields_are_anded(page: Page) -> None:
     open_search(page)
     open_filters(page)
     choose(page, "label", "boot")
     choose(page, "label", "hat")
     expect(page).to_have_url(re.compile("filter="))
-    assert asked(page) == {"label": {"$in": ["boot", "hat"]}}
+    assert filter_in_url(page) == {"label": {"$in": ["boot", "hat"]}}
     choose(page, "pattern", "plain")
     assert labels(page) <= {"boot", "hat"}
     assert patterns(page) == {"plain"}
 
 
-def test_numbers_are_filtered_from_and_to(page: Page) -> None:
+def test_numbers_are_filtered_by_range(page: Page) -> None:
     open_search(page)
     open_filters(page)
     field(page, "price").get_by_label("from").fill("20")
@@ -92,37 +92,37 @@ def test_numbers_are_filtered_from_and_to(page: Page) -> None:
     field(page, "price").get_by_label("to").fill("30.5")
     page.keyboard.press("Enter")
     expect(page.locator(".chip")).to_have_text("price: 20 to 30.5")
-    assert asked(page) == {"price": {"$gte": 20, "$lte": 30.5}}
+    assert filter_in_url(page) == {"price": {"$gte": 20, "$lte": 30.5}}
     ids = shown_ids(page)
     prices = [page.request.get(f"/images/{picture_id}").json()["metadata"]["price"] for picture_id in ids]
     assert prices
     assert all(20 <= price <= 30.5 for price in prices)
 
 
-def test_a_range_that_holds_nothing_is_told_beside_it(page: Page) -> None:
+def test_an_empty_range_shows_an_error(page: Page) -> None:
     open_search(page)
     open_filters(page)
     results = shown_ids(page)
     field(page, "price").get_by_label("from").fill("30")
     field(page, "price").get_by_label("to").fill("20")
     page.keyboard.press("Tab")
-    expect(field(page, "price").get_by_role("alert")).to_have_text("Nothing is at least 30 and at most 20.")
+    expect(field(page, "price").get_by_role("alert")).to_have_text("The minimum 30 is greater than the maximum 20.")
     assert len(shown_ids(page)) == len(results)
 
 
-def test_chips_are_taken_away_one_by_one_and_all_at_once(page: Page) -> None:
-    address = "&label=boot&filter=" + json.dumps({"pattern": {"$in": ["plain", "dots"]}, "price": {"$lte": 100}})
-    open_search(page, address)
+def test_chips_can_be_removed_one_by_one_and_all_at_once(page: Page) -> None:
+    parameters = "&label=boot&filter=" + json.dumps({"pattern": {"$in": ["plain", "dots"]}, "price": {"$lte": 100}})
+    open_search(page, parameters)
     expect(page.locator(".chip")).to_have_text(["label: boot", "pattern: plain", "pattern: dots", "price: up to 100"])
-    page.get_by_role("button", name="Take away: pattern: plain").click()
+    page.get_by_role("button", name="Remove pattern: plain").click()
     expect(page.locator(".chip")).to_have_text(["label: boot", "pattern: dots", "price: up to 100"])
-    expect(page.get_by_role("button", name="Take away: pattern: dots")).to_be_focused()
-    page.get_by_role("button", name="Take all away").click()
+    expect(page.get_by_role("button", name="Remove pattern: dots")).to_be_focused()
+    page.get_by_role("button", name="Clear filters").click()
     expect(page.locator(".chip")).to_have_count(0)
     expect(page).to_have_url(re.compile(r"\?id=\d+$"))
 
 
-def test_a_filter_written_by_hand_is_kept_and_can_be_taken_away(page: Page) -> None:
+def test_a_hand_written_filter_is_preserved_and_can_be_removed(page: Page) -> None:
     open_search(page, "&filter=" + json.dumps({"$or": [{"pattern": "dots"}, {"price": {"$gt": 90}}]}))
     assert chips(page) == ['$or: [{"pattern":"dots"},{"price":{"$gt":90}}]']
     few = len(shown_ids(page))
@@ -132,25 +132,25 @@ def test_a_filter_written_by_hand_is_kept_and_can_be_taken_away(page: Page) -> N
 
 
 @pytest.mark.parametrize("filter_", ["{", '{"price": {"$around": 3}}', "[1]"])
-def test_a_filter_that_cannot_be_read_is_told_and_left_out(page: Page, filter_: str) -> None:
+def test_an_invalid_filter_shows_an_error_and_is_dropped(page: Page, filter_: str) -> None:
     page.goto(f"/?filter={filter_}")
     expect(page.locator("#message")).to_contain_text("filter")
     expect(page.locator(".tile")).to_have_count(24)
 
 
-def test_where_nothing_is_found_the_filters_say_why(page: Page) -> None:
+def test_an_empty_result_shows_warnings_about_the_filters(page: Page) -> None:
     open_search(page, '&filter={"colur": "red"}')
-    expect(page.locator("#heading")).to_have_text("Nothing else was found")
+    expect(page.locator("#heading")).to_have_text("No pictures found")
     expect(page.locator("#warnings")).to_have_text("No image has the field 'colur'.")
     page.locator(".chip").click()
     expect(page.locator(".tile")).to_have_count(24)
     expect(page.locator("#warnings")).to_be_empty()
-    page.goto("/?label=unheard")
-    expect(page.locator("#heading")).to_have_text("No picture passes your filters")
-    expect(page.locator("#warnings")).to_have_text("No image has the label 'unheard'.")
+    page.goto("/?label=unknown")
+    expect(page.locator("#heading")).to_have_text("No pictures match")
+    expect(page.locator("#warnings")).to_have_text("No image has the label 'unknown'.")
 
 
-def test_the_focus_stays_where_a_choice_was_made(page: Page) -> None:
+def test_choosing_a_value_keeps_the_focus(page: Page) -> None:
     open_search(page)
     open_filters(page)
     box = field(page, "pattern").get_by_role("checkbox").nth(1)
@@ -161,7 +161,7 @@ def test_the_focus_stays_where_a_choice_was_made(page: Page) -> None:
     expect(box).to_be_checked()
 
 
-def test_a_choice_that_is_taken_back_at_once_is_taken_back(page: Page) -> None:
+def test_a_choice_can_be_undone_while_counts_are_loading(page: Page) -> None:
     open_start(page)
     open_filters(page)
     hold(page, "**/facets*")
@@ -174,25 +174,25 @@ def test_a_choice_that_is_taken_back_at_once_is_taken_back(page: Page) -> None:
     assert page.url.endswith("/")
 
 
-def test_long_lists_unfold_and_yes_or_no_can_be_chosen(page: Page, add_picture: AddPicture) -> None:
+def test_long_lists_expand_and_booleans_can_be_chosen(page: Page, add_picture: AddPicture) -> None:
     add_picture(key="own-1", sold=True)
     add_picture(key="own-2", sold=False)
     open_start(page)
     open_filters(page)
     expect(field(page, "label").get_by_role("checkbox")).to_have_count(8)
-    field(page, "label").get_by_role("button", name="All 12 values").click()
+    field(page, "label").get_by_role("button", name="Show all 12 values").click()
     expect(field(page, "label").get_by_role("checkbox")).to_have_count(12)
     choose(page, "sold", "true")
     expect(page.locator(".tile")).to_have_count(1)
-    assert asked(page) == {"sold": {"$in": [True]}}
+    assert filter_in_url(page) == {"sold": {"$in": [True]}}
 
 
-def test_filters_hold_for_an_upload_and_when_the_page_is_loaded_again(page: Page) -> None:
+def test_filters_persist_across_a_search_and_a_reload(page: Page) -> None:
     open_start(page)
     open_filters(page)
     choose(page, "label", "mug")
     page.locator(".tile").first.click()
-    expect(page.locator("#heading")).to_have_text("Most alike first")
+    expect(page.locator("#heading")).to_have_text("Most similar first")
     results = shown_ids(page)
     page.reload()
     expect(page.locator("#query img")).to_be_visible()
@@ -215,13 +215,13 @@ def test_hostile_names_and_values_are_shown_as_text(page: Page, add_picture: Add
     assert page.title() != "1"
 
 
-def test_a_search_from_filters_leads_back_to_them(page: Page) -> None:
+def test_start_breadcrumb_keeps_the_filters(page: Page) -> None:
     page.goto("/?label=hat")
-    expect(page.locator("#heading")).to_have_text("What passes your filters")
+    expect(page.locator("#heading")).to_have_text("More than 24 pictures match")
     page.locator(".tile").first.click()
-    expect(page.locator("#heading")).to_have_text("Most alike first")
-    page.locator("#trail a").first.click()
-    expect(page.locator("#heading")).to_have_text("What passes your filters")
+    expect(page.locator("#heading")).to_have_text("Most similar first")
+    page.locator("#breadcrumbs a").first.click()
+    expect(page.locator("#heading")).to_have_text("More than 24 pictures match")
     page.get_by_role("link", name="Lookalike").click()
     expect(page.locator("#heading")).to_have_text("Try one of these")
     search_with_tile(page, 0)

@@ -1,4 +1,4 @@
-"""The page of a service that asks for keys, in a real browser."""
+"""The page with API keys: the key dialog, missing scopes, changing the key."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory, demo_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def url(data_dir: Path) -> Iterator[str]:
-    """A server with a key."""
+    """URL of a server that requires a key."""
     with running_server(data_dir) as (url, _):
         assert run(data_dir, "keys", "create", "first").returncode == 0
         yield url
@@ -55,10 +55,10 @@ def type_key(page: Page, key: str) -> None:
     page.keyboard.press("Enter")
 
 
-def test_the_page_asks_for_a_key_once_and_shows_pictures_with_it(page: Page, data_dir: Path) -> None:
+def test_the_key_is_entered_once_and_stored_in_a_cookie(page: Page, data_dir: Path) -> None:
     key = make_key(data_dir, "page", "search")
     page.goto("/")
-    dialog = page.get_by_role("dialog", name="This catalogue asks for a key")
+    dialog = page.get_by_role("dialog", name="This catalogue needs an API key")
     expect(dialog).to_be_visible()
     type_key(page, "lk_1_wrong")
     expect(page.locator("#key-message")).to_contain_text("not known here")
@@ -73,14 +73,14 @@ def test_the_page_asks_for_a_key_once_and_shows_pictures_with_it(page: Page, dat
     assert key not in page.evaluate("document.cookie")
 
 
-def test_who_has_no_key_reads_why_nothing_is_shown(page: Page) -> None:
+def test_cancelling_the_key_dialog_shows_an_error(page: Page) -> None:
     page.goto("/")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
-    expect(page.locator("#message")).to_contain_text("Without a key")
+    expect(page.locator("#message")).to_contain_text("needs an API key")
 
 
-def test_a_key_that_is_for_something_else_is_asked_for_again_with_the_reason(page: Page, data_dir: Path) -> None:
+def test_a_key_without_the_scope_reopens_the_dialog_with_the_reason(page: Page, data_dir: Path) -> None:
     writer, reader = make_key(data_dir, "only-write", "write"), make_key(data_dir, "reads", "search")
     address = "/?id=1&label=boot"
     page.goto(address)
@@ -92,7 +92,7 @@ def test_a_key_that_is_for_something_else_is_asked_for_again_with_the_reason(pag
     assert page.url.endswith(address)
 
 
-def test_who_has_no_other_key_reads_why_and_is_asked_once(page: Page, data_dir: Path) -> None:
+def test_cancelling_after_a_missing_scope_shows_the_error_and_allows_another_key(page: Page, data_dir: Path) -> None:
     dialog = page.get_by_role("dialog")
     page.goto("/?id=1&label=boot")
     type_key(page, make_key(data_dir, "write-alone", "write"))
@@ -107,24 +107,26 @@ def test_who_has_no_other_key_reads_why_and_is_asked_once(page: Page, data_dir: 
     assert page.url.endswith("/?id=1&label=boot")
 
 
-def test_pictures_are_added_with_another_key(page: Page, data_dir: Path) -> None:
+def test_adding_with_a_read_only_key_prompts_for_another(page: Page, data_dir: Path) -> None:
     page.goto("/")
     type_key(page, make_key(data_dir, "looks", "search"))
     expect(page.locator(".tile").first).to_be_visible()
     own: FilePayload = {"name": "own.png", "mimeType": "image/png", "buffer": encoded(corners(91, 61), "PNG")}
     page.set_input_files("#several", [own] * 2)
-    add, trouble = page.get_by_role("button", name="Add 2 pictures"), page.locator("#adding").get_by_role("alert")
+    add, error = page.get_by_role("button", name="Add 2 pictures"), page.locator("#add-panel").get_by_role("alert")
     add.click()
     expect(page.locator("#key-message")).to_contain_text('The key "looks" lacks the scope "write".')
     page.keyboard.press("Escape")
-    expect(trouble).to_contain_text('lacks the scope "write"')
-    page.get_by_role("button", name=re.compile("^Add (2|the other 2)")).click()
+    expect(error).to_contain_text('lacks the scope "write"')
+    page.get_by_role("button", name=re.compile("^Add (2|the remaining 2)")).click()
     type_key(page, make_key(data_dir, "adds", "search", "write"))
-    expect(page.locator(".queue .fate")).to_have_text(["added", "there already"])
-    expect(trouble).to_be_hidden()
+    statuses = page.locator(".queue li")
+    expect(statuses.nth(0)).to_have_attribute("data-status", "created")
+    expect(statuses.nth(1)).to_have_attribute("data-status", "unchanged")
+    expect(error).to_be_hidden()
 
 
-def test_another_key_can_be_used(page: Page, data_dir: Path) -> None:
+def test_the_key_can_be_changed(page: Page, data_dir: Path) -> None:
     first, second = make_key(data_dir, "one", "search"), make_key(data_dir, "another", "search")
     control = page.get_by_role("button", name="Use another key")
     page.goto("/?label=boot")
@@ -143,7 +145,7 @@ def test_another_key_can_be_used(page: Page, data_dir: Path) -> None:
     assert second in [cookie["value"] for cookie in page.context.cookies()]
 
 
-def test_where_no_key_is_asked_for_none_is_offered(browser: Browser, server_url: str) -> None:
+def test_without_keys_there_is_no_button_to_change_the_key(browser: Browser, server_url: str) -> None:
     with browser.new_context(base_url=server_url) as context:
         page = context.new_page()
         page.goto("/")
@@ -151,24 +153,24 @@ def test_where_no_key_is_asked_for_none_is_offered(browser: Browser, server_url:
         expect(page.get_by_role("button", name="Use another key")).to_be_hidden()
 
 
-def test_a_browser_that_keeps_no_cookies_is_told_so(page: Page, data_dir: Path) -> None:
+def test_a_browser_that_blocks_cookies_shows_an_error(page: Page, data_dir: Path) -> None:
     page.route("**/session", lambda route: route.fulfill(status=204))
     page.goto("/?id=1&label=boot")
     type_key(page, make_key(data_dir, "forgotten", "search"))
-    expect(page.locator("#message")).to_contain_text("Does this browser keep the cookies of this page?")
+    expect(page.locator("#message")).to_contain_text("Allow cookies for this page.")
     expect(page.locator("body")).not_to_have_class("busy")
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def test_no_key_is_asked_for_where_none_would_help(
+def test_a_403_for_the_host_does_not_prompt_for_a_key(
     page: Page, browser: Browser, server_url: str, data_dir: Path
 ) -> None:
     page.goto("/")
     type_key(page, make_key(data_dir, "elsewhere", "search", "write"))
     expect(page.locator(".tile").first).to_be_visible()
-    page.route("**/search*", refuse_its_name)
+    page.route("**/search*", refuse_host)
     page.set_input_files("#file", {"name": "own", "mimeType": "image/png", "buffer": encoded(corners(90, 60), "PNG")})
-    expect(page.locator("#message")).to_have_text("This service is not called so.")
+    expect(page.locator("#message")).to_have_text("The host is not allowed.")
     expect(page.get_by_role("dialog")).to_be_hidden()
     other_name = server_url.replace("127.0.0.1", "other.localhost")
     with browser.new_context(base_url=other_name) as context:
@@ -178,17 +180,17 @@ def test_no_key_is_asked_for_where_none_would_help(
         expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def refuse_its_name(route: Route) -> None:
-    """Answers as a service does, with or without a key, that something in front calls by a wrong name."""
-    route.fulfill(status=403, json={"code": "host_not_allowed", "detail": "This service is not called so."})
+def refuse_host(route: Route) -> None:
+    """Respond like a service behind a proxy that sends a wrong host name: 403, with or without a key."""
+    route.fulfill(status=403, json={"code": "host_not_allowed", "detail": "The host is not allowed."})
 
 
-def test_what_owners_write_is_shown_as_text(page: Page, url: str, data_dir: Path) -> None:
+def test_hostile_metadata_is_shown_as_text(page: Page, url: str, data_dir: Path) -> None:
     key = make_key(data_dir, "writer", "write", "search")
-    about = json.dumps([{"key": f"key {HOSTILE}", "label": f"label {HOSTILE}", "note": f"note {HOSTILE}"}])
+    metadata = json.dumps([{"key": f"key {HOSTILE}", "label": f"label {HOSTILE}", "note": f"note {HOSTILE}"}])
     picture = encoded(corners(90, 60), "PNG")
     with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
-        client.post("/index", data={"metadata": about}, files={"images": picture}).raise_for_status()
+        client.post("/index", data={"metadata": metadata}, files={"images": picture}).raise_for_status()
     page.goto("/")
     type_key(page, key)
     expect(page.locator(".tile")).to_have_count(24)
@@ -210,7 +212,7 @@ def test_keys_are_listed_and_revoked_by_name(data_dir: Path, url: str) -> None:
     assert (again.returncode, again.stderr.strip()) == (1, "There is no key short-lived in the catalogue.")
 
 
-def test_another_address_wants_a_key_first(tmp_path: Path) -> None:
+def test_serving_on_a_public_address_requires_a_key(tmp_path: Path) -> None:
     ended = run(tmp_path / "data", "serve", LOOKALIKE_HOST="0.0.0.0")  # noqa: S104 - the service must refuse it; nothing is bound
     assert ended.returncode == 1
     assert "lookalike keys create" in ended.stderr

@@ -1,4 +1,4 @@
-"""The page at `/`, in a real browser against the running service and its demo catalogue."""
+"""Searching on the page, with the running service and its demo catalogue."""
 
 import re
 
@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.web.steps import catalogue_picture, open_start, picture_file, search_with_file, search_with_tile, shown_ids
 
-HAND_OVER = """
+DROP_OR_PASTE = """
 async ([event, url]) => {
   const blob = await (await fetch(url)).blob();
   const transfer = new DataTransfer();
@@ -22,7 +22,7 @@ async ([event, url]) => {
 """
 
 
-def test_first_visit_offers_pictures_of_the_catalogue(page: Page) -> None:
+def test_the_start_shows_catalogue_pictures(page: Page) -> None:
     open_start(page)
     assert len(shown_ids(page)) == 24
     page.locator(".tile img").evaluate_all("(images) => Promise.all(images.map((image) => image.decode()))")
@@ -36,21 +36,21 @@ def test_a_chosen_picture_finds_itself_first(page: Page) -> None:
     assert shown_ids(page)[0] == picture_id
     expect(page.locator(".tile").first).to_contain_text("distance 0.00")
     expect(page.locator("#query")).to_contain_text("given.jpg")
-    expect(page.locator(".timing")).to_contain_text(re.compile(r"[\d.]+ ms over [\d,]+ pictures"))
+    expect(page.locator(".timing")).to_contain_text(re.compile(r"[\d.]+ ms for [\d,]+ pictures"))
 
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_a_picture_can_be_dropped_and_pasted(page: Page, event: str) -> None:
     open_start(page)
     picture_id, url = catalogue_picture(page)
-    page.evaluate(HAND_OVER, [event, url])
+    page.evaluate(DROP_OR_PASTE, [event, url])
     expect(page).to_have_url(re.compile(r"\?upload="))
     assert shown_ids(page)[0] == picture_id
 
 
 @pytest.mark.parametrize("key", ["Enter", "Space"])
 def test_the_file_chooser_opens_from_the_keyboard(page: Page, key: str) -> None:
-    page.on("filechooser", lambda _: None)  # listening begins late: begun at the key press, it can miss it
+    page.on("filechooser", lambda _: None)  # a listener added only at the key press can miss the event
     open_start(page)
     page.get_by_role("button", name="Choose a picture").focus()
     with page.expect_file_chooser() as chooser:
@@ -58,14 +58,14 @@ def test_the_file_chooser_opens_from_the_keyboard(page: Page, key: str) -> None:
     assert not chooser.value.is_multiple()
 
 
-def test_a_result_searches_on_and_back_returns(page: Page) -> None:
+def test_a_result_starts_a_search_and_back_returns(page: Page) -> None:
     open_start(page)
     search_with_file(page)
     results, address = shown_ids(page), page.url
     picture_id = search_with_tile(page, 3)
     assert picture_id not in shown_ids(page)
     assert len(shown_ids(page)) == len(results) == 24
-    expect(page.locator("#trail a")).to_have_count(2)
+    expect(page.locator("#breadcrumbs a")).to_have_count(2)
     page.go_back()
     expect(page).to_have_url(address)
     expect(page.locator("#query")).to_contain_text("given.jpg")
@@ -78,20 +78,20 @@ def test_a_result_can_be_opened_with_the_keyboard(page: Page) -> None:
     open_start(page)
     page.locator(".tile").first.focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#heading")).to_have_text("Most alike first")
+    expect(page.locator("#heading")).to_have_text("Most similar first")
     expect(page.locator("#heading")).to_be_focused()
 
 
-def test_the_trail_leads_back_and_is_cut_there(page: Page) -> None:
+def test_a_breadcrumb_returns_to_its_search_and_truncates_the_rest(page: Page) -> None:
     open_start(page)
     first = search_with_tile(page, 0)
     search_with_tile(page, 1)
-    page.locator("#trail a").nth(1).click()
+    page.locator("#breadcrumbs a").nth(1).click()
     expect(page).to_have_url(re.compile(rf"\?id={first}$"))
-    expect(page.locator("#trail a")).to_have_text(["Start"])
+    expect(page.locator("#breadcrumbs a")).to_have_text(["Start"])
 
 
-def test_loading_again_restores_a_search_of_the_catalogue(page: Page) -> None:
+def test_reload_restores_a_search_by_id(page: Page) -> None:
     open_start(page)
     search_with_tile(page, 2)
     results = shown_ids(page)
@@ -100,28 +100,28 @@ def test_loading_again_restores_a_search_of_the_catalogue(page: Page) -> None:
     assert shown_ids(page) == results
 
 
-def test_loading_again_says_that_an_upload_is_gone(page: Page) -> None:
+def test_reload_of_an_upload_shows_an_error(page: Page) -> None:
     open_start(page)
     search_with_file(page)
     page.reload()
-    expect(page.locator("#message")).to_contain_text("Please choose it again.")
+    expect(page.locator("#message")).to_contain_text("Choose it again.")
     expect(page.locator("#heading")).to_have_text("Try one of these")
 
 
-def test_the_mode_is_kept_in_the_address_and_on_the_way(page: Page) -> None:
+def test_the_mode_persists_in_the_url_and_in_following_searches(page: Page) -> None:
     open_start(page)
     search_with_tile(page, 0)
     page.get_by_role("radio", name="Codes only").check()
     expect(page).to_have_url(re.compile(r"&mode=bcs$"))
     page.locator(".tile").first.click()
-    expect(page.locator("#trail a")).to_have_count(2)
+    expect(page.locator("#breadcrumbs a")).to_have_count(2)
     expect(page).to_have_url(re.compile(r"&mode=bcs$"))
     expect(page.get_by_role("radio", name="Codes only")).to_be_checked()
-    expect(page.locator(".numbers").first).to_have_text(re.compile(r"^\d+ bits?$"))
+    expect(page.locator(".distances").first).to_have_text(re.compile(r"^\d+ bits?$"))
 
 
 @pytest.mark.parametrize(("name", "media_type"), [("notes.txt", "text/plain"), ("notes.png", "image/png")])
-def test_what_is_no_picture_costs_a_sentence_and_no_results(page: Page, name: str, media_type: str) -> None:
+def test_an_invalid_file_shows_an_error_and_keeps_the_results(page: Page, name: str, media_type: str) -> None:
     open_start(page)
     search_with_file(page)
     results, address = shown_ids(page), page.url
@@ -130,7 +130,7 @@ def test_what_is_no_picture_costs_a_sentence_and_no_results(page: Page, name: st
     assert (shown_ids(page), page.url) == (results, address)
 
 
-def test_a_problem_is_told_once_with_the_reasons_that_it_leaves_out(page: Page) -> None:
+def test_an_error_shows_its_detail_and_further_field_errors(page: Page) -> None:
     errors = [{"field": "image", "reason": "It is damaged."}, {"field": "k", "reason": "too large"}]
     problem = {"title": "Unusable", "detail": "It is damaged.", "errors": errors}
     page.route("**/search?*", lambda route: route.fulfill(status=422, json=problem))
@@ -140,29 +140,29 @@ def test_a_problem_is_told_once_with_the_reasons_that_it_leaves_out(page: Page) 
     expect(page.locator("#message")).to_have_text("It is damaged. k: too large")
 
 
-def test_a_picture_that_does_not_exist_falls_back_to_the_start(page: Page) -> None:
+def test_an_unknown_id_falls_back_to_the_start(page: Page) -> None:
     page.goto("/?id=999999999")
     expect(page.locator("#message")).to_contain_text("999999999")
     expect(page.locator("#heading")).to_have_text("Try one of these")
 
 
-def test_a_service_that_is_gone_is_told_in_a_sentence(page: Page) -> None:
+def test_an_unreachable_service_shows_an_error(page: Page) -> None:
     open_start(page)
     page.route("**/search*", lambda route: route.abort())
     _, url = catalogue_picture(page)
     page.set_input_files("#file", picture_file(page, url))
-    expect(page.locator("#message")).to_contain_text("does not answer")
+    expect(page.locator("#message")).to_contain_text("does not respond")
     assert len(shown_ids(page)) == 24
 
 
-def test_an_empty_catalogue_says_how_to_fill_it(page: Page, server_url: str) -> None:
+def test_an_empty_catalogue_shows_instructions(page: Page, server_url: str) -> None:
     page.route("**/images?*", lambda route: route.fulfill(json={"items": [], "next_cursor": None}))
     page.goto("/")
     expect(page.locator("#heading")).to_have_text("The catalogue is empty")
     expect(page.locator("pre")).to_contain_text(f"{server_url.rstrip('/')}/index")
 
 
-def test_text_of_the_catalogue_is_never_markup(page: Page) -> None:
+def test_catalogue_text_is_never_parsed_as_html(page: Page) -> None:
     text = "<img src=x onerror=alert(1)>"
     item = {
         "id": 1,
@@ -179,7 +179,7 @@ def test_text_of_the_catalogue_is_never_markup(page: Page) -> None:
 
 
 @pytest.mark.parametrize("touch", [True, False])
-def test_a_camera_is_offered_where_fingers_are(browser: Browser, server_url: str, touch: bool) -> None:
+def test_the_camera_button_is_shown_on_touch_screens_only(browser: Browser, server_url: str, touch: bool) -> None:
     with browser.new_context(base_url=server_url, has_touch=touch, is_mobile=touch) as context:
         page = context.new_page()
         open_start(page)
@@ -190,7 +190,7 @@ def test_a_camera_is_offered_where_fingers_are(browser: Browser, server_url: str
         expect(page).to_have_url(re.compile(r"\?upload="))
 
 
-def test_what_changes_before_a_search_is_there_keeps_the_way_back(page: Page) -> None:
+def test_a_change_while_loading_keeps_the_previous_history_entry(page: Page) -> None:
     open_start(page)
     search_with_file(page)
     address = page.url
@@ -202,14 +202,14 @@ def test_what_changes_before_a_search_is_there_keeps_the_way_back(page: Page) ->
     expect(page).to_have_url(address)
 
 
-def test_a_change_that_fails_sets_the_controls_back(page: Page) -> None:
+def test_a_failed_change_resets_the_controls(page: Page) -> None:
     open_start(page)
     search_with_file(page)
     page.route("**/search?*", lambda route: route.abort())
     page.get_by_role("radio", name="Exact").click()
-    expect(page.locator("#message")).to_contain_text("does not answer")
-    expect(page.get_by_role("radio", name="Two steps")).to_be_checked()
+    expect(page.locator("#message")).to_contain_text("does not respond")
+    expect(page.get_by_role("radio", name="Fast (recommended)")).to_be_checked()
     page.get_by_role("button", name="Search with a part").click()
-    expect(page.locator(".box")).to_be_visible()
-    expect(page.locator(".box")).to_be_hidden()
-    expect(page.locator("#message")).to_contain_text("does not answer")
+    expect(page.locator(".crop-rectangle")).to_be_visible()
+    expect(page.locator(".crop-rectangle")).to_be_hidden()
+    expect(page.locator("#message")).to_contain_text("does not respond")

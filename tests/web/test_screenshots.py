@@ -1,4 +1,4 @@
-"""The documentation's screenshots, made anew: `make screenshots` keeps them."""
+"""Screenshots for the documentation; `make screenshots` saves them."""
 
 import io
 import json
@@ -14,21 +14,21 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.web.steps import open_start
 from tests.web.test_crop import drag
-from tests.web.test_why import open_why
+from tests.web.test_explanation import open_explanation
 
 DOCS = Path(__file__).parents[2] / "docs"
-KEPT = DOCS / "screenshots"
+SCREENSHOTS = DOCS / "screenshots"
 DESK, PHONE = ViewportSize(width=1200, height=900), ViewportSize(width=390, height=844)
-# What is below the screen is loaded when somebody looks.
-DRAWN = """[...document.images].every((image) =>
+# Images below the viewport are not decoded before they are scrolled into view.
+IMAGES_LOADED = """[...document.images].every((image) =>
     (image.complete && image.naturalWidth) || image.getBoundingClientRect().top > innerHeight)"""
 LINK = re.compile(r"screenshots/([\w-]+)\.png")
 
 
-def search(page: Page, key: str = "demo-mug-006", **asked: str) -> None:
-    """Searches with a picture of the demo; the address says what else is asked for."""
+def search(page: Page, key: str = "demo-mug-006", **parameters: str) -> None:
+    """Search with a demo picture and further URL parameters."""
     (picture,) = page.request.get("/images", params={"filter": json.dumps({"key": key})}).json()["items"]
-    page.goto(f"/?{urlencode({'id': picture['id'], **asked})}")
+    page.goto(f"/?{urlencode({'id': picture['id'], **parameters})}")
     expect(page.locator("#query img")).to_be_visible()
 
 
@@ -38,17 +38,17 @@ def filters(page: Page) -> None:
     expect(page.locator("#filters fieldset").first).to_be_visible()
 
 
-def ways(page: Page) -> None:
+def search_options(page: Page) -> None:
     search(page)
-    page.get_by_role("button", name="More ways to search").click()
+    page.get_by_role("button", name="Search options").click()
 
 
-def why(page: Page) -> None:
+def explanation(page: Page) -> None:
     search(page)
-    open_why(page, 2)
+    open_explanation(page, 2)
 
 
-def part(page: Page) -> None:
+def crop(page: Page) -> None:
     search(page, "demo-dress-003")
     drag(page, (0.25, 0.5), (0.75, 0.95))
     expect(page).to_have_url(re.compile("crop="))
@@ -63,33 +63,33 @@ SCENES: dict[str, tuple[Callable[[Page], None], ViewportSize]] = {
     "start": (open_start, DESK),
     "search": (search, DESK),
     "filters": (filters, DESK),
-    "ways": (ways, DESK),
-    "why": (why, DESK),
-    "part": (part, DESK),
+    "search-options": (search_options, DESK),
+    "explanation": (explanation, DESK),
+    "crop": (crop, DESK),
     "phone": (dark, PHONE),
 }
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_a_scene_can_be_made_anew(name: str, browser: Browser, server_url: str) -> None:
+def test_scene_renders(name: str, browser: Browser, server_url: str) -> None:
     scene, viewport = SCENES[name]
     with browser.new_context(base_url=server_url, viewport=viewport) as context:
         page = context.new_page()
         scene(page)
         page.mouse.move(0, 0)
         expect(page.locator("body")).not_to_have_class(re.compile("busy"))
-        # Not `wait_for_function`: past its first look that is `eval` to the page, which its policy forbids.
-        while not page.evaluate(DRAWN):
+        # Not `wait_for_function`: it polls with `eval`, which the content security policy forbids.
+        while not page.evaluate(IMAGES_LOADED):
             page.wait_for_timeout(50)
-        made = page.screenshot(animations="disabled", caret="hide")
-    with Image.open(io.BytesIO(made)) as image:
+        screenshot = page.screenshot(animations="disabled", caret="hide")
+    with Image.open(io.BytesIO(screenshot)) as image:
         assert image.size == (viewport["width"], viewport["height"])
-        assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 1000, "the page and pictures of the catalogue"
+        assert len(image.convert("RGB").getcolors(1 << 24) or ()) > 1000, "the screenshot is nearly empty"
     if os.environ.get("KEEP_SCREENSHOTS"):
-        KEPT.mkdir(exist_ok=True)
-        (KEPT / f"{name}.png").write_bytes(made)
+        SCREENSHOTS.mkdir(exist_ok=True)
+        (SCREENSHOTS / f"{name}.png").write_bytes(screenshot)
 
 
-def test_every_scene_is_kept_and_shown() -> None:
+def test_every_scene_has_a_screenshot_in_the_documentation() -> None:
     pages = "".join(path.read_text() for path in (DOCS.parent / "README.md", *DOCS.glob("*.md")))
-    assert {path.stem for path in KEPT.glob("*.png")} == set(LINK.findall(pages)) == set(SCENES)
+    assert {path.stem for path in SCREENSHOTS.glob("*.png")} == set(LINK.findall(pages)) == set(SCENES)

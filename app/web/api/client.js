@@ -1,0 +1,185 @@
+/** Client for the public API: one function per endpoint. Independent of the page. */
+
+import { toParameters } from "../search/query.js";
+import { request, requestJson } from "./request.js";
+
+/** @import { Query } from "../search/query.js" */
+
+/**
+ * @typedef {object} Picture
+ * @property {number} id
+ * @property {string} key
+ * @property {string | null} label
+ * @property {Record<string, unknown>} metadata
+ * @property {number} width in pixels, after EXIF rotation
+ * @property {number} height
+ * @property {string} image_url
+ * @property {string} thumbnail_url
+ */
+
+/** @typedef {{coarse_rank: number | null, code: string, differing_bits: number[]}} Explanation */
+
+/**
+ * @typedef {object} MatchDetails
+ * @property {number} distance
+ * @property {number} hamming
+ * @property {number | null} similarity
+ * @property {Explanation} explanation
+ */
+
+/** @typedef {Picture & MatchDetails} Match */
+
+/**
+ * @typedef {object} SearchResponse
+ * @property {string} mode
+ * @property {string} code of the query, hexadecimal
+ * @property {number} pool_size
+ * @property {number} catalogue_size
+ * @property {Match[]} results
+ * @property {string[]} warnings
+ * @property {Record<string, number>} timings_ms
+ */
+
+/** @typedef {{value: string | number | boolean, count: number}} Count */
+
+/**
+ * @typedef {object} Field
+ * @property {string} name
+ * @property {"text" | "number" | "boolean" | "other"} type
+ * @property {Count[]} values most frequent first
+ * @property {number} distinct
+ * @property {number | null} min
+ * @property {number | null} max
+ */
+
+/** @typedef {{items: Picture[], next_cursor: string | null, warnings: string[]}} PicturePage */
+
+/**
+ * @typedef {object} AddResult
+ * @property {"created" | "updated" | "unchanged" | "rejected"} status
+ * @property {string | null} error_code
+ * @property {string | null} error
+ */
+
+/** @typedef {{label: string | null, metadata: Record<string, unknown>}} Patch */
+
+const MAX_RESULTS = 1000;
+
+/**
+ * @param {Blob} file
+ * @param {string | null} crop
+ * @param {Query} query
+ * @param {AbortSignal} signal
+ * @returns {Promise<SearchResponse>}
+ */
+export function searchByFile(file, crop, query, signal) {
+  const parameters = toParameters(query);
+  parameters.set("explain", "true");
+  if (crop) parameters.set("crop", crop);
+  const body = new FormData();
+  body.append("image", file);
+  return requestJson(`/search?${parameters}`, { method: "POST", body, signal });
+}
+
+/**
+ * @param {string} id
+ * @param {Query} query
+ * @param {AbortSignal} signal
+ * @returns {Promise<SearchResponse>}
+ */
+export function searchById(id, query, signal) {
+  const parameters = toParameters(query);
+  parameters.set("explain", "true");
+  return requestJson(`/images/${id}/similar?${parameters}`, { signal });
+}
+
+/**
+ * Request one more result, because the query picture itself is the first match.
+ *
+ * @param {Query} query
+ */
+export function withOneMoreResult(query) {
+  return query.k === MAX_RESULTS ? query : { ...query, k: query.k + 1 };
+}
+
+/**
+ * @param {string} id
+ * @param {AbortSignal} signal
+ * @returns {Promise<Picture>}
+ */
+export function getPicture(id, signal) {
+  return requestJson(`/images/${id}`, { signal });
+}
+
+/**
+ * @param {Picture} picture
+ * @param {AbortSignal} signal
+ */
+export async function getOriginal({ image_url: url }, signal) {
+  const response = await request(url, { signal });
+  return response.blob();
+}
+
+/**
+ * @param {Query} query only `label` and `filter` are used
+ * @param {number} limit
+ * @param {string | null} cursor
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<PicturePage>}
+ */
+export function listPictures({ label, filter }, limit, cursor, signal) {
+  return requestJson(`/images?${searchParams({ limit, cursor, label, filter })}`, { signal });
+}
+
+/**
+ * @param {string | null} label
+ * @param {string | null} filter
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{labels: Count[], fields: Field[]}>}
+ */
+export function getFacets(label, filter, signal) {
+  return requestJson(`/facets?${searchParams({ label, filter })}`, { signal });
+}
+
+/**
+ * @param {AbortSignal} signal
+ * @returns {Promise<{images: number}>}
+ */
+export function getStats(signal) {
+  return requestJson("/stats", { signal });
+}
+
+/**
+ * @param {{file: File, metadata: Record<string, unknown>}[]} pictures
+ * @returns {Promise<AddResult[]>} in the order of the pictures
+ */
+export async function addPictures(pictures) {
+  const body = new FormData();
+  body.append("metadata", JSON.stringify(pictures.map(({ metadata }) => metadata)));
+  for (const { file } of pictures) body.append("images", file);
+  const { items } = await requestJson("/index", { method: "POST", body });
+  return items;
+}
+
+/**
+ * @param {number} id
+ * @param {Partial<Patch>} patch null in the metadata deletes a field
+ */
+export function updatePicture(id, patch) {
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  return requestJson(`/images/${id}`, { method: "PATCH", body: JSON.stringify(patch), headers });
+}
+
+/** @param {number} id */
+export function deletePicture(id) {
+  return request(`/images/${id}`, { method: "DELETE" });
+}
+
+/**
+ * @param {Record<string, string | number | null>} values
+ * @returns {URLSearchParams} without null values
+ */
+function searchParams(values) {
+  const entries = Object.entries(values).filter(([, value]) => value !== null);
+  return new URLSearchParams(entries.map(([name, value]) => [name, String(value)]));
+}

@@ -1,0 +1,32 @@
+/** Send one HTTP request and convert error responses to `HttpError`. Independent of API keys. */
+
+import { HttpError, UserError } from "../common/errors.js";
+
+/** @typedef {{title?: string, code?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
+
+/**
+ * @param {string} path
+ * @param {RequestInit} init
+ * @returns {Promise<Response>} with any status
+ */
+export async function fetchResponse(path, init) {
+  try {
+    return await fetch(path, { headers: { Accept: "application/json" }, ...init });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new UserError("The service does not respond. Check that it is running.");
+  }
+}
+
+/**
+ * @param {Response} response
+ * @returns {Promise<HttpError>}
+ */
+export async function toHttpError(response) {
+  /** @type {Problem} */
+  const problem = await response.json().catch(() => ({}));
+  const detail = problem.detail || problem.title || `The service responded with status ${response.status}.`;
+  const fields = (problem.errors ?? []).filter(({ reason }) => !detail.includes(reason));
+  const message = [detail, ...fields.map(({ field, reason }) => `${field}: ${reason}`)].join(" ");
+  return new HttpError(message, response.status, problem.code ?? "");
+}

@@ -1,0 +1,42 @@
+/**
+ * Open and close the session: the API key in an HttpOnly cookie, which scripts cannot read.
+ *
+ * A second, readable cookie marks that a key is set. Both are session cookies, so they expire together.
+ */
+
+import { fetchResponse, toHttpError } from "./fetch.js";
+
+const MARKER = "lookalike_key_given";
+
+/**
+ * Send the key to the service, which sets it as a cookie.
+ *
+ * @param {string} key
+ */
+export async function openSession(key) {
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  const response = await fetchResponse("/session", {
+    method: "POST",
+    body: JSON.stringify({ key }),
+    headers,
+  });
+  if (!response.ok) throw await toHttpError(response);
+  document.cookie = `${MARKER}=yes; path=/; samesite=strict`;
+}
+
+/** Delete the key's cookie. */
+export async function closeSession() {
+  const response = await fetchResponse("/session", { method: "DELETE" });
+  if (!response.ok) throw await toHttpError(response);
+  clearKeyMarker();
+}
+
+/** Delete the marker, because the key is deleted or was refused. */
+export function clearKeyMarker() {
+  document.cookie = `${MARKER}=; path=/; samesite=strict; max-age=0`;
+}
+
+/** Return whether the browser has a key for the service. */
+export function hasKey() {
+  return document.cookie.split("; ").includes(`${MARKER}=yes`);
+}

@@ -1,0 +1,71 @@
+/**
+ * Create and update DOM elements.
+ *
+ * Text is only ever set as text, never as HTML: labels, keys and metadata are untrusted input.
+ */
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, unknown>} [properties]
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function el(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  Object.assign(element, properties);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * @param {string} text
+ * @param {() => void} onClick
+ * @param {Record<string, unknown>} [properties]
+ */
+export function button(text, onClick, properties = {}) {
+  const element = el("button", { type: "button", ...properties }, text);
+  element.addEventListener("click", onClick);
+  return element;
+}
+
+/**
+ * Replace an element's children and restore the focus to the input with the same name and value.
+ *
+ * @param {Element} parent
+ * @param {...(Node | string)} children
+ */
+export function replaceKeepingFocus(parent, ...children) {
+  const active = document.activeElement;
+  const focused = active instanceof HTMLInputElement && parent.contains(active) ? active : null;
+  parent.replaceChildren(...children);
+  const inputs = [...parent.querySelectorAll("input")];
+  const replacement = focused && inputs.find((input) => identityOf(input) === identityOf(focused));
+  if (!replacement) return;
+  if (focused.type === "number") replacement.value = focused.value; // may be half typed
+  replacement.focus();
+}
+
+/** @param {HTMLInputElement} input */
+function identityOf({ name, type, value }) {
+  return type === "checkbox" ? `${name}=${value}` : name;
+}
+
+/** @param {string} id */
+export function byId(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+
+/**
+ * Create an image that falls back to the icon if the browser cannot show it.
+ *
+ * @param {string} src
+ * @param {string} alt
+ */
+export function image(src, alt) {
+  const img = el("img", { alt, decoding: "async", draggable: false });
+  const replace = () => Object.assign(img, { src: "/web/icon.svg", className: "missing" });
+  img.addEventListener("error", replace, { once: true });
+  img.src = src;
+  return img;
+}

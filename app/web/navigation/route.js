@@ -1,0 +1,64 @@
+/**
+ * Parse and build the page's URLs: `/`, `/?id=17`, `/?upload=…`, with the crop and the query parameters.
+ *
+ * Also computes breadcrumbs: the searches that led to the current one. Independent of the DOM and the API.
+ */
+
+import { nonDefaults, readQuery } from "../search/query.js";
+
+/** @import { Query } from "../search/query.js" */
+
+/** @typedef {{id: string | null, upload: string | null, crop: string | null}} Source the query image */
+
+/** @typedef {Source & {query: Query}} Route */
+
+/** @typedef {Source & {title: string, thumbnail: string}} Crumb */
+
+/** @typedef {(source: Source) => string} UrlOf returns the URL of an image's search with the current query */
+
+const MAX_CRUMBS = 8;
+
+/** @type {Source} */
+export const NO_SOURCE = { id: null, upload: null, crop: null };
+
+/**
+ * @param {string} search the URL's query string, with its question mark
+ * @returns {Route}
+ */
+export function readRoute(search) {
+  const params = new URLSearchParams(search);
+  const id = params.get("id") ?? "";
+  const source = { id: /^\d+$/.test(id) ? id : null, upload: params.get("upload"), crop: params.get("crop") };
+  return { ...source, query: readQuery(params) };
+}
+
+/**
+ * @param {Route} route
+ * @returns {string}
+ */
+export function routeUrl({ id, upload, crop, query }) {
+  const params = new URLSearchParams();
+  if (id) params.set("id", id);
+  else if (upload) params.set("upload", upload);
+  if (crop && (id || upload)) params.set("crop", crop);
+  for (const [name, value] of nonDefaults(query)) params.set(name, value);
+  return `/${params.toString() && "?"}${params}`;
+}
+
+/** @param {Source} source */
+export function isSearch({ id, upload }) {
+  return id !== null || upload !== null;
+}
+
+/**
+ * Return the breadcrumbs of a search: the path so far, cut at an earlier visit to the same picture.
+ *
+ * @param {Crumb[]} path
+ * @param {Source} target
+ * @returns {Crumb[]}
+ */
+export function breadcrumbsTo(path, target) {
+  if (!isSearch(target)) return [];
+  const visited = path.findIndex(({ id, upload }) => id === target.id && upload === target.upload);
+  return (visited === -1 ? path : path.slice(0, visited)).slice(-MAX_CRUMBS);
+}

@@ -1,0 +1,84 @@
+/**
+ * Search parameters apart from the image, named as in the API; the page's URL carries those that are not defaults.
+ *
+ * Values are validated by the service. Independent of the DOM.
+ */
+
+/** @typedef {"hds" | "bcs" | "es"} Mode */
+
+/**
+ * @typedef {object} Query
+ * @property {Mode} mode
+ * @property {number} k
+ * @property {number | null} pool
+ * @property {number | null} radius
+ * @property {number | null} min_similarity 0 to 1
+ * @property {string | null} group_by
+ * @property {string | null} label
+ * @property {string | null} filter as JSON
+ */
+
+/** @type {Readonly<Query>} */
+export const DEFAULTS = Object.freeze({
+  mode: "hds",
+  k: 24,
+  pool: null,
+  radius: null,
+  min_similarity: null,
+  group_by: null,
+  label: null,
+  filter: null,
+});
+
+/**
+ * @param {URLSearchParams} params of the page's URL
+ * @returns {Query}
+ */
+export function readQuery(params) {
+  return {
+    mode: toMode(params.get("mode")),
+    k: toNumber(params.get("k")) ?? DEFAULTS.k,
+    pool: toNumber(params.get("pool")),
+    radius: toNumber(params.get("radius")),
+    min_similarity: toNumber(params.get("min_similarity")),
+    group_by: params.get("group_by") || null,
+    label: params.get("label"),
+    filter: params.get("filter") || null,
+  };
+}
+
+/**
+ * @param {Query} query
+ * @returns {[string, string][]} names and values that differ from the defaults
+ */
+export function nonDefaults(query) {
+  return Object.entries(query)
+    .filter(([name, value]) => value !== null && value !== DEFAULTS[/** @type {keyof Query} */ (name)])
+    .map(([name, value]) => [name, String(value)]);
+}
+
+/**
+ * @param {Query} query
+ * @returns {URLSearchParams} the parameters of an API request
+ */
+export function toParameters(query) {
+  return new URLSearchParams({
+    mode: query.mode,
+    k: String(query.k),
+    ...Object.fromEntries(nonDefaults(query)),
+  });
+}
+
+/**
+ * @param {string | null} name
+ * @returns {Mode}
+ */
+export function toMode(name) {
+  return name === "bcs" || name === "es" ? name : "hds";
+}
+
+/** @param {string | null} text */
+function toNumber(text) {
+  const number = Number(text);
+  return text?.trim() && Number.isFinite(number) ? number : null;
+}

@@ -1,0 +1,78 @@
+/** Toolbar above the results: search mode, filters, search options, and chips for what is active. */
+
+import { byId, el } from "../common/dom.js";
+import { toConditions, toFilterParams } from "../filters/conditions.js";
+import { FilterPanel } from "../filters/filter-panel.js";
+import { showChips } from "./chips.js";
+import { OptionsPanel } from "./options-panel.js";
+import { toMode } from "./query.js";
+
+/** @import { OnChange } from "./chips.js" */
+/** @import { Query } from "./query.js" */
+/** @import { View } from "./views.js" */
+
+const MODE_HINTS = {
+  hds: "Finds candidates by code, then ranks them by features.",
+  bcs: "Ranks by code only. Less accurate.",
+  es: "Ranks every picture by features. Slower in large catalogues.",
+};
+
+export class Toolbar {
+  /** @type {Query | null} */
+  query = null;
+
+  /** @param {OnChange} onChange */
+  constructor(onChange) {
+    this.onChange = onChange;
+    this.filters = new FilterPanel(byId("filters"), (conditions) => onChange(toFilterParams(conditions)));
+    this.options = new OptionsPanel(byId("options"), onChange);
+    byId("modes").addEventListener("change", (event) => {
+      onChange({ mode: toMode(/** @type {HTMLInputElement} */ (event.target).value) });
+    });
+    disclosure(byId("filter-button"), byId("filters"), () => this.showFilters());
+    disclosure(
+      byId("options-button"),
+      byId("options"),
+      () => this.query && this.options.loadGroups(this.query),
+    );
+  }
+
+  /**
+   * @param {Query} query
+   * @param {View} view
+   */
+  show(query, { response, warnings }) {
+    this.query = query;
+    this.showMode(query);
+    showChips(byId("chips"), query, response !== null, this.onChange);
+    byId("warnings").replaceChildren(...warnings.map((warning) => el("p", {}, warning)));
+    if (response) this.options.show(query, response);
+    if (!byId("filters").hidden) this.showFilters();
+  }
+
+  /** Load and show the facet counts. Only called while the panel is open, because counting reads every picture. */
+  showFilters() {
+    if (this.query) this.filters.show(toConditions(this.query));
+  }
+
+  /** @param {Query} query */
+  showMode({ mode }) {
+    /** @type {HTMLInputElement} */ (document.querySelector(`#modes [value=${mode}]`)).checked = true;
+    byId("mode-hint").textContent = MODE_HINTS[mode];
+  }
+}
+
+/**
+ * Make a button open and close a panel.
+ *
+ * @param {HTMLElement} opener
+ * @param {HTMLElement} panel
+ * @param {() => void} onOpen
+ */
+function disclosure(opener, panel, onOpen) {
+  opener.addEventListener("click", () => {
+    panel.hidden = !panel.hidden;
+    opener.ariaExpanded = String(!panel.hidden);
+    if (!panel.hidden) onOpen();
+  });
+}

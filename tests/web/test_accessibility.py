@@ -1,0 +1,79 @@
+"""Accessibility checks with axe, for each view of the page in light and dark."""
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import FilePayload, Page, expect
+
+from tests.pictures import encoded, gradient
+from tests.web.steps import open_search, open_start
+
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+SERIOUS = ("serious", "critical")
+
+
+def start(page: Page) -> None:
+    open_start(page)
+    page.get_by_role("button", name="Filter", exact=True).click()
+    expect(page.locator("#filters fieldset").first).to_be_visible()
+
+
+def results(page: Page) -> None:
+    open_search(page, "&label=boot&k=12&crop=20,20,60,60")
+    page.get_by_role("button", name="Search options").click()
+    expect(page.get_by_role("slider").first).to_be_visible()
+
+
+def nothing_found(page: Page) -> None:
+    open_search(page, "&label=unknown")
+    expect(page.locator("#warnings")).not_to_be_empty()
+
+
+def explanation(page: Page) -> None:
+    open_search(page)
+    page.locator(".tile").first.hover()
+    page.locator(".why").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def edit(page: Page) -> None:
+    open_search(page)
+    page.get_by_role("button", name="Edit").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def add(page: Page) -> None:
+    open_start(page)
+    picture = encoded(gradient(), "PNG")
+    pictures: list[FilePayload] = [{"name": f"{name}.png", "mimeType": "image/png", "buffer": picture} for name in "ab"]
+    page.set_input_files("#several", pictures)
+    page.route("**/index", lambda route: route.fulfill(json={"items": [REJECTED, REJECTED | {"status": "created"}]}))
+    page.get_by_role("button", name="Add 2 pictures").click()
+    expect(page.locator("[data-status=rejected]")).to_be_visible()
+
+
+def error(page: Page) -> None:
+    page.goto("/?id=999999999")
+    expect(page.locator("#message")).not_to_be_empty()
+
+
+REJECTED: dict[str, Any] = {"id": None, "key": "a", "status": "rejected", "error": "It is damaged."}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", [start, results, nothing_found, explanation, edit, add, error])
+def test_axe_reports_no_serious_violations(
+    page: Page, scheme: Literal["light", "dark"], view: Callable[[Page], None]
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    view(page)
+    expect(page.locator("body")).not_to_have_class("busy")
+    # The opacity of the loading state changes back with a transition.
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run().then(({ violations }) => violations)")
+    serious = [violation for violation in found if violation["impact"] in SERIOUS]
+    assert not serious, json.dumps(serious, indent=1)
