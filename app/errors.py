@@ -25,7 +25,7 @@ class InvalidInputError(LookalikeError):
         self.reason = reason
 
 
-class PictureRefusedError(LookalikeError):
+class ImageRejectedError(LookalikeError):
     """Image that cannot be decoded or used.
 
     Attributes:
@@ -128,7 +128,7 @@ class UnavailableError(LookalikeError):
         self.retry_after = retry_after
 
 
-class CatalogueMovedError(UnavailableError):
+class ModelSwitchedError(UnavailableError):
     """The catalogue has switched to another model than the one that handles the request.
 
     Attributes:
@@ -137,7 +137,7 @@ class CatalogueMovedError(UnavailableError):
 
     def __init__(self, generation_id: int | None) -> None:
         super().__init__("The catalogue now uses another model. Restart the service to use it.")
-        self.generation_id = generation_id
+        self.index_version_id = generation_id
 
 
 class OverloadedError(UnavailableError):
@@ -174,7 +174,7 @@ class StatementTimeoutError(UnavailableError):
         self.seconds = seconds
 
 
-class CallerLeftError(UnavailableError):
+class ClientDisconnectedError(UnavailableError):
     """The client disconnected, and its database statement was cancelled."""
 
     def __init__(self) -> None:

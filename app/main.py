@@ -47,14 +47,14 @@ from app.startup import supervision as startup
 from models.training.allocator import share_arenas
 
 # Seconds for which /readyz reports a failed disk before the process ends.
-LAST_WORDS_S = 5.0
+SHUTDOWN_DELAY_S = 5.0
 # Seconds that a shutdown waits for images being decoded.
 DECODE_STOP_GRACE_S = 3.0
 # Requests and responses may hold 1/8 of the memory of the machine or container.
 MEMORY_DIVISOR = 8
 # Threads that read image files for downloads.
 FILE_THREADS = 16
-WEB = Path(__file__).parent / "web"
+WEB_DIR = Path(__file__).parent / "web"
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -209,7 +209,7 @@ def connection_limits_of(settings: Settings) -> ConnectionLimits:
 
 def schedule_shutdown() -> None:
     """End this process after `LAST_WORDS_S`, in which /readyz reports the reason; a supervisor restarts it."""
-    asyncio.get_running_loop().call_later(LAST_WORDS_S, os.kill, os.getpid(), signal.SIGTERM)
+    asyncio.get_running_loop().call_later(SHUTDOWN_DELAY_S, os.kill, os.getpid(), signal.SIGTERM)
 
 
 def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
@@ -225,8 +225,8 @@ def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
 
 def add_page(app: FastAPI) -> None:
     """Serve the web page at `/`."""
-    app.mount("/web", StaticFiles(directory=WEB), name="web")
+    app.mount("/web", StaticFiles(directory=WEB_DIR), name="web")
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(WEB / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})
+        return FileResponse(WEB_DIR / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
-from tests.api.test_index import BROKEN, index, picture
+from tests.api.test_index import INVALID_IMAGE, add_images, random_image
 
 DOCKER = Path(__file__).parents[1] / "docker"
 DASHBOARD: dict[str, Any] = json.loads((DOCKER / "grafana" / "dashboards" / "lookalike.json").read_text())
@@ -42,9 +42,9 @@ def labels_in(query: str) -> set[str]:
 @pytest.fixture
 def samples(client: TestClient) -> dict[str, set[str]]:
     """All samples that the service exports after some requests, with their labels."""
-    index(client, picture(1), BROKEN)
-    client.post("/search", files={"image": picture(1)})
-    client.post("/search", files={"image": BROKEN})
+    add_images(client, random_image(1), INVALID_IMAGE)
+    client.post("/search", files={"image": random_image(1)})
+    client.post("/search", files={"image": INVALID_IMAGE})
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for sample in family.samples:

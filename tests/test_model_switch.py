@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from app.catalogue import generations
 from app.catalogue.advisory_registry import Role, held_by, presence
 from app.catalogue.database.sessions import Database
-from app.errors import CatalogueMovedError, UnavailableError
+from app.errors import ModelSwitchedError, UnavailableError
 from app.model_switch.switch import Handover, Watch
 from models.checkpoint.info import CheckpointInfo
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK
@@ -52,7 +52,7 @@ class Version:
     def answer(self) -> int:
         assert self.generation_id not in self.catalogue.closed
         if self.catalogue.in_use != self.generation_id:
-            raise CatalogueMovedError(self.catalogue.in_use)
+            raise ModelSwitchedError(self.catalogue.in_use)
         return self.generation_id
 
 

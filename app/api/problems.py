@@ -14,13 +14,13 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.problem_codes import ProblemCode, image_code
 from app.errors import (
-    CallerLeftError,
+    ClientDisconnectedError,
     ForbiddenError,
     InvalidInputError,
     LookalikeError,
     NotFoundError,
     OverloadedError,
-    PictureRefusedError,
+    ImageRejectedError,
     StatementTimeoutError,
     TooLargeError,
     TooManyRequestsError,
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # Status and code of each exception class; the first match counts. An exception's own `code` takes precedence.
 RESPONSES: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
-    PictureRefusedError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IMAGE_DAMAGED),
+    ImageRejectedError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IMAGE_DAMAGED),
     InvalidInputError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.INVALID_REQUEST),
     NotFoundError: (HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND),
     TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ProblemCode.REQUEST_TOO_LARGE),
@@ -42,7 +42,7 @@ RESPONSES: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
     ForbiddenError: (HTTPStatus.FORBIDDEN, ProblemCode.INSUFFICIENT_SCOPE),
     TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, ProblemCode.RATE_LIMITED),
     TooSlowError: (HTTPStatus.REQUEST_TIMEOUT, ProblemCode.REQUEST_TIMEOUT),
-    CallerLeftError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.CLIENT_DISCONNECTED),
+    ClientDisconnectedError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.CLIENT_DISCONNECTED),
     StatementTimeoutError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.STATEMENT_TIMEOUT),
     OverloadedError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.OVERLOADED),
     UnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.UNAVAILABLE),
@@ -124,7 +124,7 @@ def error_response(error: LookalikeError) -> ProblemResponse:
     fields: list[FieldError] = []
     headers: dict[str, str] = {}
     match error:
-        case PictureRefusedError():
+        case ImageRejectedError():
             fields = [FieldError(field="image", reason=error.reason)]
             code = image_code(error.code)
             if code in TOO_LARGE:
@@ -143,7 +143,7 @@ def error_response(error: LookalikeError) -> ProblemResponse:
 
 
 async def _on_error(_request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, CallerLeftError):
+    if isinstance(error, ClientDisconnectedError):
         log.info("%s", error)
     elif isinstance(error, UnavailableError):
         log.warning("unavailable: %s", error)

@@ -18,7 +18,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from app.catalogue.database.locks import Lock
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Generation, Picture
-from app.errors import CatalogueMovedError, NotFoundError
+from app.errors import ModelSwitchedError, NotFoundError
 
 Status = Literal["created", "updated", "unchanged"]
 
@@ -116,7 +116,7 @@ def put_pictures(session: Session, index_version_id: int, puts: Sequence[Put]) -
     """
     seq, in_use = advance(session)
     if in_use != index_version_id:
-        raise CatalogueMovedError(in_use)
+        raise ModelSwitchedError(in_use)
     existing = _images_by_key(session, [put.key for put in puts])
     applied = [(_apply(session, existing, put, seq), put.encoding) for put in puts]
     session.flush()

@@ -18,7 +18,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Picture
 from app.catalogue.filters.matching import FILTER_BYTES, Filters
 from app.catalogue.queries import Shown, firsts, shown
-from app.errors import CatalogueMovedError
+from app.errors import ModelSwitchedError
 from app.search.index import Index
 from app.search.types import Entries, Ids, SearchOptions, Subset
 
@@ -99,7 +99,7 @@ class Follower:
         """Return the last `seq`, and the Milvus timestamp from which all changes up to it are visible."""
         seq, moment, index_version_id = connection.execute(_STATE).one()
         if index_version_id != self._index_version_id and not self._ahead:
-            raise CatalogueMovedError(index_version_id)
+            raise ModelSwitchedError(index_version_id)
         return int(seq), int(moment)
 
 

@@ -19,7 +19,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from app.api.admission.protocol import BoundedProtocol
-from app.api.middleware.loopback import WITHOUT_KEYS
+from app.api.middleware.loopback import NO_KEYS_WARNING
 from app.cli.terminal import exit_on_error, fail
 from app.common.hosts import is_loopback
 from app.observability.log_format import configuration
@@ -169,7 +169,7 @@ def require_keys(settings: Settings, database: "Database") -> list[str]:
             f"Without API keys the service listens on 127.0.0.1 only, not on {settings.host}. Create a key with "
             "`lookalike keys create NAME`, or set LOOKALIKE_AUTH=off where a proxy authenticates callers."
         )
-    return [WITHOUT_KEYS]
+    return [NO_KEYS_WARNING]
 
 
 def _check_model_and_index(settings: Settings, database: "Database") -> None:

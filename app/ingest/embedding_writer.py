@@ -12,7 +12,7 @@ from app.catalogue.changes import NewEncoding
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Picture
 from app.catalogue.storage.protocol import PictureStore
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.search.decode.prepare import Prepared, Preparer
 from app.search.encode.batching import Encoder
 from app.search.index import Index
@@ -89,7 +89,7 @@ class Encodings:
         def prepared(picture: Picture) -> Image.Image | None:
             try:
                 return self._prepare(files.read(picture.sha256)).image
-            except (OSError, PictureRefusedError):
+            except (OSError, ImageRejectedError):
                 return None
 
         return self.of(pictures, prepared)

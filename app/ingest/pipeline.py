@@ -36,7 +36,7 @@ from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.catalogue.storage.protocol import PictureStore
 from app.catalogue.storage.removals import Checkpoint
-from app.errors import PictureRefusedError, UnavailableError
+from app.errors import ImageRejectedError, UnavailableError
 from app.ingest.embedding_writer import Encodings
 from app.ingest.jobs.stop import Stop
 from app.observability.hooks import Observers, Work
@@ -78,7 +78,7 @@ class _Item:
     thumbnail: bytes = b""
     facts: PictureFacts | None = None
     encoding: NewEncoding | None = None
-    rejection: PictureRefusedError | None = None
+    rejection: ImageRejectedError | None = None
 
 
 class Ingest:
@@ -182,7 +182,7 @@ class Ingest:
         stop.check()
         try:
             prepared = self._encodings.prepare(item.upload.data, thumbnail=True)
-        except PictureRefusedError as error:
+        except ImageRejectedError as error:
             item.rejection = error
             return
         item.image, item.thumbnail, size = prepared.image, prepared.thumbnail, len(item.upload.data)
@@ -265,5 +265,5 @@ def _added(item: _Item, done: Done) -> Added:
     return Added(done.id, item.key, done.status)
 
 
-def _rejected(item: _Item, rejection: PictureRefusedError) -> Added:
+def _rejected(item: _Item, rejection: ImageRejectedError) -> Added:
     return Added(None, item.key, "rejected", rejection.reason, rejection.code)

@@ -20,7 +20,7 @@ from app.catalogue.database.tables import Encoding, Picture
 from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
 from app.catalogue.storage.protocol import PictureStore
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.ingest.embedding_writer import Encodings
 from app.search.decode.retries import retried
 from app.search.index import Index
@@ -135,7 +135,7 @@ class Check:
         for picture, encoding in rows:
             try:
                 code = retried(partial(self._encodings.code, self._files.read(picture.sha256)))
-            except (OSError, PictureRefusedError):
+            except (OSError, ImageRejectedError):
                 continue
             if encoding is not None and code != encoding.code:
                 yield Finding("code", picture.key, picture.id)

@@ -22,7 +22,7 @@ from app.catalogue.database.locks import Lock, exclusively
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, Picture
 from app.catalogue.storage.protocol import PictureStore
-from app.errors import DamagedOriginalError, DecodingUnavailableError, LookalikeError, PictureRefusedError
+from app.errors import DamagedOriginalError, DecodingUnavailableError, LookalikeError, ImageRejectedError
 from app.ingest.embedding_writer import Encodings
 from app.search.decode.retries import retried
 
@@ -92,10 +92,10 @@ class Reencode:
         """Decode an image for the network; return None if it was deleted or replaced meanwhile."""
         try:
             return self._encodings.prepare(self._files.read(picture.sha256)).image
-        except (OSError, PictureRefusedError) as error:
+        except (OSError, ImageRejectedError) as error:
             if not self._is_current(picture):
                 return None
-            if isinstance(error, PictureRefusedError) and (remedy := _REMEDIES.get(error.code)):
+            if isinstance(error, ImageRejectedError) and (remedy := _REMEDIES.get(error.code)):
                 raise LookalikeError(
                     f"Image {picture.id} ({picture.key}): {error.reason} {remedy}, or delete the image, and run the "
                     "command again; it resumes where it stopped."

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from app.catalogue.advisory_registry import Presence, Role, held_by, presence
 from app.catalogue.database.sessions import Database
 from app.catalogue.generations import id_in_use
-from app.errors import CatalogueMovedError, LookalikeError, UnavailableError
+from app.errors import ModelSwitchedError, LookalikeError, UnavailableError
 from models.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -108,10 +108,10 @@ class Handover(Generic[OpenedT]):
             try:
                 with self._acquired() as opened:
                     return work(opened)
-            except CatalogueMovedError as moved:
-                if moved.generation_id is None:
+            except ModelSwitchedError as moved:
+                if moved.index_version_id is None:
                     raise
-                self.go_over(moved.generation_id)
+                self.go_over(moved.index_version_id)
 
     def prepare(self, generation_id: int) -> None:
         """Open an index version that the catalogue will use soon."""

@@ -18,7 +18,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from app.errors import CatalogueMovedError, NotFoundError, PictureRefusedError
+from app.errors import ModelSwitchedError, NotFoundError, ImageRejectedError
 from app.observability.hooks import Observer, Work
 
 _NAME = "lookalike"
@@ -67,7 +67,7 @@ class Tracing(Observer):
         with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
             try:
                 yield
-            except (PictureRefusedError, NotFoundError, CatalogueMovedError):
+            except (ImageRejectedError, NotFoundError, ModelSwitchedError):
                 # Invalid requests, and operations that are repeated after a model switch, are not errors.
                 raise
             except Exception as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.search.decode.prepare import Preparer
 from app.search.decode.retries import retried
 from app.search.encode.batching import Encoder
@@ -87,7 +87,7 @@ def encode(
     def decode(sha256: str) -> Image.Image | None:
         try:
             return prepare(read(sha256)).image
-        except (OSError, PictureRefusedError):
+        except (OSError, ImageRejectedError):
             return None
 
     def decode_batch(threads: Executor, batch: Sequence[str]) -> list[Image.Image | None]:

@@ -21,11 +21,11 @@ from tests.crash.ledger import drawing
 ENDED = ("done", "failed", "cancelled")
 
 
-def pictures(count: int) -> dict[str, bytes]:
+def sample_images(count: int) -> dict[str, bytes]:
     return {f"folder/{at:04}.png": drawing(at) for at in range(count)}
 
 
-def send(client: TestClient | httpx2.Client, archive: bytes) -> int:
+def send_archive(client: TestClient | httpx2.Client, archive: bytes) -> int:
     answer = client.post("/jobs", content=archive)
     assert answer.status_code == 202, answer.text
     job_id: int = answer.json()["id"]
@@ -40,12 +40,12 @@ def job(client: TestClient | httpx2.Client, job_id: int) -> dict[str, Any]:
     return found
 
 
-def ended(client: TestClient | httpx2.Client, job_id: int, seconds: float = 60) -> dict[str, Any]:
+def wait_until_ended(client: TestClient | httpx2.Client, job_id: int, seconds: float = 60) -> dict[str, Any]:
     """Wait until a job ends, and return it."""
-    return when(client, job_id, lambda now: now["state"] in ENDED, seconds)
+    return wait_for_job(client, job_id, lambda now: now["state"] in ENDED, seconds)
 
 
-def when(
+def wait_for_job(
     client: TestClient | httpx2.Client, job_id: int, condition: Callable[[dict[str, Any]], bool], seconds: float = 60
 ) -> dict[str, Any]:
     until = time.monotonic() + seconds
@@ -63,19 +63,19 @@ def keys(client: TestClient | httpx2.Client) -> list[str]:
     return [item["key"] for item in client.get("/images", params={"limit": 1000}).json()["items"]]
 
 
-def left(settings: Settings) -> list[Path]:
+def remaining_files(settings: Settings) -> list[Path]:
     folder = settings.data_dir / "jobs"
     return list(folder.iterdir()) if folder.exists() else []
 
 
 @contextmanager
-def opened(settings: Settings, **changes: object) -> Iterator[TestClient]:
+def open_client(settings: Settings, **changes: object) -> Iterator[TestClient]:
     app = create_app(settings.model_copy(update=changes), open_with_fake)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
 
-class Gate:
+class IngestGate:
     """Blocks `Ingest.add` until `open` is set, and counts its calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from app.errors import UnavailableError
 from app.settings import Settings
 from tests.api.sockets import connect, serve_on_port
 from tests.api.test_images import filled, pages
-from tests.api.test_index import index
+from tests.api.test_index import add_images
 from tests.pictures import corners, encoded
 
 PICTURE = encoded(corners(60, 40), "PNG")
@@ -266,7 +266,7 @@ def test_search_with_a_too_large_response_returns_422(client: TestClient, monkey
 
 def test_page_of_duplicates_ends_at_its_metadata_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     data = [encoded(corners(40 + 8 * at, 30), kind) for at in range(4) for kind in ("PNG", "BMP")]
-    index(client, *data, metadata=[{"key": str(at), "text": "x" * 500} for at in range(8)])
+    add_images(client, *data, metadata=[{"key": str(at), "text": "x" * 500} for at in range(8)])
     whole = client.get("/duplicates", params={"max_distance": 0}).json()
     monkeypatch.setattr(duplicates, "PAGE_BYTES", 100)
     cursor: str | None = ""

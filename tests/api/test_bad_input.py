@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from app.main import create_app
 from app.settings import Settings
-from tests.api.test_index import BROKEN, index, picture
+from tests.api.test_index import INVALID_IMAGE, add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
 from tests.hostile import png
@@ -39,7 +39,7 @@ def shared(postgres_url: str, template: str, tmp_path_factory: pytest.TempPathFa
             _env_file=None,
         )
         with TestClient(create_app(settings, open_with_fake), raise_server_exceptions=False) as client:
-            index(client, picture(0), metadata=[{"key": "there", "label": "boots", "price": 3}])
+            add_images(client, random_image(0), metadata=[{"key": "there", "label": "boots", "price": 3}])
             client.get("/readyz")
             yield client
         connection.execute("DROP DATABASE bad_input WITH (FORCE)")
@@ -81,7 +81,7 @@ def expect_problem(
 
 PICTURES = {
     "empty": (b"", 422, "image_empty"),
-    "text": (BROKEN, 422, "image_format_unsupported"),
+    "text": (INVALID_IMAGE, 422, "image_format_unsupported"),
     "script": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "image_format_unsupported"),
     "truncated": (encoded(gradient(), "PNG")[:-40], 422, "image_damaged"),
     "bomb": (png(10_000, 5_001, 8, 2, bytes(100)), 413, "image_too_many_pixels"),
@@ -97,7 +97,7 @@ def test_search_with_an_invalid_image_returns_its_error_code(untouched: TestClie
 
 def test_invalid_images_do_not_affect_the_others_of_a_request(client: TestClient) -> None:
     bad = {data: code for case, (data, _, code) in PICTURES.items() if case != "too many bytes"}
-    items = index(client, picture(1), *bad, picture(2))
+    items = add_images(client, random_image(1), *bad, random_image(2))
     assert [item["error_code"] for item in items] == [None, *bad.values(), None]
     assert [item["status"] for item in items] == ["created", *["rejected"] * len(bad), "created"]
     assert all(item["error"] for item in items[1:-1])
@@ -129,18 +129,18 @@ PARAMETERS: tuple[tuple[dict[str, str], str], ...] = (
 def test_search_with_an_invalid_parameter_returns_422(
     untouched: TestClient, parameters: dict[str, str], field: str
 ) -> None:
-    expect_problem(untouched.post("/search", params=parameters, files={"image": picture(1)}), 422, field)
+    expect_problem(untouched.post("/search", params=parameters, files={"image": random_image(1)}), 422, field)
     expect_problem(untouched.get("/images/1/similar", params=parameters), 422, field)
 
 
 def test_all_invalid_parameters_are_listed(untouched: TestClient) -> None:
-    answer = untouched.post("/search", params={"k": "0", "mode": "foo"}, files={"other": picture(1)})
+    answer = untouched.post("/search", params={"k": "0", "mode": "foo"}, files={"other": random_image(1)})
     expect_problem(answer, 422, "k")
     assert {error["field"] for error in answer.json()["errors"]} == {"k", "mode", "image"}
 
 
 def test_label_that_is_not_utf_8_matches_nothing(untouched: TestClient) -> None:
-    answer = untouched.post("/search?label=%ff%ed%a0%80", files={"image": picture(1)})
+    answer = untouched.post("/search?label=%ff%ed%a0%80", files={"image": random_image(1)})
     assert (answer.status_code, answer.json()["results"]) == (200, [])
 
 
@@ -177,7 +177,7 @@ METADATA = {
 @pytest.mark.parametrize("case", METADATA)
 def test_index_with_invalid_metadata_returns_422(untouched: TestClient, case: str) -> None:
     text, reason = METADATA[case]
-    answer = untouched.post("/index", files={"images": picture(9)}, data={"metadata": text})
+    answer = untouched.post("/index", files={"images": random_image(9)}, data={"metadata": text})
     expect_problem(answer, 422, "metadata", reason)
 
 
@@ -289,18 +289,20 @@ def test_broken_form_returns_400_or_422(untouched: TestClient, path: str, kind: 
 
 
 def test_metadata_sent_as_a_file_returns_422(untouched: TestClient) -> None:
-    files = [("images", ("a", picture(9))), ("metadata", ("b", b"[{}]"))]
+    files = [("images", ("a", random_image(9))), ("metadata", ("b", b"[{}]"))]
     expect_problem(untouched.post("/index", files=files), 422, "metadata")
 
 
 def test_metadata_over_the_field_limit_returns_400(client: TestClient) -> None:
     long = json.dumps([{"text": "x" * 1_100_000}])
-    expect_problem(client.post("/index", files={"images": picture(1)}, data={"metadata": long}), 400, reason="maximum")
+    expect_problem(
+        client.post("/index", files={"images": random_image(1)}, data={"metadata": long}), 400, reason="maximum"
+    )
     assert client.get("/stats").json()["images"] == 0
 
 
 def test_more_images_than_the_limit_return_400(untouched: TestClient) -> None:
-    files = [("images", (str(number), BROKEN)) for number in range(21)]
+    files = [("images", (str(number), INVALID_IMAGE)) for number in range(21)]
     expect_problem(untouched.post("/index", files=files), 400, reason="Maximum number of files is 20")
     expect_problem(untouched.post("/search", files=[("image", file) for _, file in files]), 400, reason="is 20")
 
@@ -308,7 +310,7 @@ def test_more_images_than_the_limit_return_400(untouched: TestClient) -> None:
 @pytest.mark.parametrize("path", ["/search", "/index"])
 def test_more_form_fields_than_the_limit_return_400(untouched: TestClient, path: str) -> None:
     fields = {f"field-{number}": "x" for number in range(21)}
-    files = [("image", ("a", picture(9))), ("images", ("a", picture(9)))]
+    files = [("image", ("a", random_image(9))), ("images", ("a", random_image(9)))]
     expect_problem(untouched.post(path, data=fields, files=files), 400, reason="Maximum number of fields is 20")
 
 

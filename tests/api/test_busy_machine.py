@@ -17,7 +17,7 @@ from app.main import create_app
 from app.model_switch.networks import OpenNetwork, limits_of
 from app.search.decode.sandbox import Job, Sandbox
 from app.settings import Settings
-from tests.api.job_steps import counts, ended, pictures, send
+from tests.api.job_steps import counts, wait_until_ended, sample_images, send_archive
 from tests.crash.ledger import drawing
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.archives import zipped
@@ -90,7 +90,7 @@ def test_batch_that_cannot_be_decoded_returns_503_as_a_whole_and_can_be_retried(
 
 def test_job_on_a_busy_machine_waits_and_rejects_nothing(client: TestClient, sandbox: Sandbox) -> None:
     stop(sandbox)
-    now = ended(client, send(client, zipped(pictures(10))), seconds=120)
+    now = wait_until_ended(client, send_archive(client, zipped(sample_images(10))), seconds=120)
     assert (now["state"], counts(now)) == ("done", (10, 10, 10, 0, 0, 0))
 
 
@@ -99,7 +99,7 @@ def test_shutdown_does_not_wait_for_slow_images(settings: Settings) -> None:
     job = Job(FAKE_NETWORK.preprocess, limits_of(settings))
     with closing(Sandbox(job, 1, 600.0, program)) as sandbox:
         with serve(settings, sandbox) as client:
-            job_id = send(client, zipped({"slow.png": b"spins 600", "quick.png": drawing(1)}))
+            job_id = send_archive(client, zipped({"slow.png": b"spins 600", "quick.png": drawing(1)}))
             deadline = time.monotonic() + 60
             while sandbox._idle.qsize():  # until the process decodes
                 assert time.monotonic() < deadline
@@ -109,4 +109,4 @@ def test_shutdown_does_not_wait_for_slow_images(settings: Settings) -> None:
         with pytest.raises(DecodingUnavailableError, match="is stopping"):
             sandbox(drawing(1))
     with closing(Sandbox(job, 1, 60.0)) as sandbox, serve(settings, sandbox) as client:
-        assert counts(ended(client, job_id)) == (2, 2, 1, 0, 0, 1)
+        assert counts(wait_until_ended(client, job_id)) == (2, 2, 1, 0, 0, 1)

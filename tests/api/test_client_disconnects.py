@@ -18,7 +18,7 @@ from app.api.middleware.request_log import DISCONNECTED
 from app.api.routes import jobs as api
 from app.search.types import Encoded
 from app.settings import Settings
-from tests.api.job_steps import Gate, left, pictures, send, when
+from tests.api.job_steps import IngestGate, remaining_files, sample_images, send_archive, wait_for_job
 from tests.api.server import Server, serve
 from tests.api.test_request_log import Lines
 from tests.fakes import FakeEncoder
@@ -96,7 +96,7 @@ def test_disconnect_during_upload_is_logged_as_499(
     metrics = httpx2.get(f"{server.url}/metrics").text
     assert f'status="{DISCONNECTED}"' in metrics
     assert "lookalike_http_errors_total{" not in metrics
-    assert left(settings) == []
+    assert remaining_files(settings) == []
 
 
 def test_disconnect_during_a_search_is_not_an_error(
@@ -144,10 +144,10 @@ def test_disconnected_event_streams_release_their_permits(
 ) -> None:
     most = 3
     monkeypatch.setitem(api.LIMITS, api.EVENT_STREAMS, most)
-    gate = Gate(monkeypatch)
+    gate = IngestGate(monkeypatch)
     with httpx2.Client(base_url=server.url, timeout=60) as client:
-        job_id = send(client, zipped(pictures(100)))
-        when(client, job_id, lambda _: gate.calls > 0)
+        job_id = send_archive(client, zipped(sample_images(100)))
+        wait_for_job(client, job_id, lambda _: gate.calls > 0)
         for _ in range(3):
             watching = [watcher(server, job_id) for _ in range(most)]
             for connection in watching:
@@ -160,10 +160,10 @@ def test_disconnected_event_streams_release_their_permits(
 def test_event_streams_above_the_limit_return_503(
     server: Server, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, count = Gate(monkeypatch), 2 * api.LIMITS[api.EVENT_STREAMS] + 5
+    gate, count = IngestGate(monkeypatch), 2 * api.LIMITS[api.EVENT_STREAMS] + 5
     with httpx2.Client(base_url=server.url, timeout=60) as client:
-        job_id = send(client, zipped(pictures(100)))
-        when(client, job_id, lambda _: gate.calls > 0)
+        job_id = send_archive(client, zipped(sample_images(100)))
+        wait_for_job(client, job_id, lambda _: gate.calls > 0)
         connections = [server.connect() for _ in range(count)]
         for connection in connections:
             head = f"GET /jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.api.test_index import index
+from tests.api.test_index import add_images
 from tests.fakes import FakeEncoder
 from tests.pictures import encoded
 
@@ -24,7 +24,7 @@ def drawing(number: int) -> Image.Image:
 
 @pytest.fixture
 def ids(client: TestClient) -> list[int]:
-    return [item["id"] for item in index(client, *(encoded(drawing(number), "PNG") for number in range(COUNT)))]
+    return [item["id"] for item in add_images(client, *(encoded(drawing(number), "PNG") for number in range(COUNT)))]
 
 
 def pairs(ids: list[int]) -> set[tuple[int, int]]:

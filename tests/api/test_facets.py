@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from tests.api.test_index import index, picture
+from tests.api.test_index import add_images, random_image
 
 METADATA: list[dict[str, Any]] = [
     {"label": "boots", "price": 10, "colour": "red", "sale": True},
@@ -22,7 +22,7 @@ def facets(client: TestClient, **parameters: str) -> dict[str, Any]:
 
 
 def test_facets_count_labels_and_fields(client: TestClient) -> None:
-    index(client, *(picture(number) for number in range(4)), metadata=METADATA)
+    add_images(client, *(random_image(number) for number in range(4)), metadata=METADATA)
     found = facets(client)
     assert found["labels"] == [{"value": "boots", "count": 2}, {"value": "hats", "count": 1}]
     fields = {field.pop("name"): field for field in found["fields"]}
@@ -43,7 +43,7 @@ def test_facets_count_labels_and_fields(client: TestClient) -> None:
 
 
 def test_facets_count_only_matching_images_and_reflect_changes(client: TestClient) -> None:
-    items = index(client, *(picture(number) for number in range(4)), metadata=METADATA)
+    items = add_images(client, *(random_image(number) for number in range(4)), metadata=METADATA)
     found = facets(client, label="boots", filter='{"price": {"$gt": 15}}')
     assert found["labels"] == [{"value": "boots", "count": 1}]
     assert [field["name"] for field in found["fields"]] == ["colour", "price", "sizes"]

@@ -11,13 +11,15 @@ from PIL import Image
 
 from app.catalogue.storage.local import PictureFiles, content_hash
 from app.settings import Settings
-from tests.api.test_index import index, picture
+from tests.api.test_index import add_images, random_image
 from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format
 
 
 def filled(client: TestClient, count: int) -> list[int]:
     about = [{"key": f"key {number}", "label": "even" if number % 2 == 0 else "odd"} for number in range(count)]
-    return [item["id"] for item in index(client, *(picture(number) for number in range(count)), metadata=about)]
+    return [
+        item["id"] for item in add_images(client, *(random_image(number) for number in range(count)), metadata=about)
+    ]
 
 
 def pages(client: TestClient, **parameters: Any) -> list[list[int]]:
@@ -34,7 +36,7 @@ def pages(client: TestClient, **parameters: Any) -> list[list[int]]:
 
 def test_get_image_returns_its_record(client: TestClient) -> None:
     data = encoded(corners(40, 30), "JPEG", orientation=6)
-    (item,) = index(client, data, metadata=[{"key": "one", "label": "boots", "price": 3}])
+    (item,) = add_images(client, data, metadata=[{"key": "one", "label": "boots", "price": 3}])
     found = client.get(f"/images/{item['id']}").json()
     created, updated = found.pop("created_at"), found.pop("updated_at")
     assert created == updated
@@ -67,7 +69,7 @@ def test_next_page_is_correct_after_deletions_and_additions(client: TestClient) 
     cursor = client.get("/images", params={"limit": 2}).json()["next_cursor"]
     client.delete(f"/images/{ids[1]}")
     client.delete(f"/images/{ids[2]}")
-    (new,) = index(client, picture(99))
+    (new,) = add_images(client, random_image(99))
     page = client.get("/images", params={"limit": 9, "cursor": cursor}).json()
     assert [item["id"] for item in page["items"]] == [*ids[3:], new["id"]]
 
@@ -77,7 +79,7 @@ def test_empty_catalogue_has_one_empty_page(client: TestClient) -> None:
 
 
 def test_patch_keeps_omitted_fields(client: TestClient) -> None:
-    (item,) = index(client, picture(1), metadata=[{"label": "boots", "price": 3, "size": 42}])
+    (item,) = add_images(client, random_image(1), metadata=[{"label": "boots", "price": 3, "size": 42}])
     path = f"/images/{item['id']}"
     before = client.get(path).json()
     assert client.patch(path, json={}).json()["metadata"] == {"price": 3, "size": 42}
@@ -90,7 +92,7 @@ def test_patch_keeps_omitted_fields(client: TestClient) -> None:
 
 
 def test_concurrent_patches_lose_no_fields(client: TestClient) -> None:
-    (item,) = index(client, picture(1))
+    (item,) = add_images(client, random_image(1))
     path = f"/images/{item['id']}"
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda n: client.patch(path, json={"metadata": {f"field {n}": n}}), range(8)))
@@ -107,10 +109,10 @@ def test_deleted_image_returns_404_and_its_file_is_removed(client: TestClient, s
     assert client.delete(path).status_code == 404
     assert client.patch(path, json={"label": "x"}).status_code == 404
     assert pages(client) == [[ids[0], ids[2]]]
-    found = client.post("/search", files={"image": picture(1)}).json()
+    found = client.post("/search", files={"image": random_image(1)}).json()
     assert {match["id"] for match in found["results"]} == {ids[0], ids[2]}
     kept = {path.name for path in (settings.data_dir / "pictures" / "originals").rglob("*") if path.is_file()}
-    assert kept == {content_hash(picture(0)), content_hash(picture(2))}
+    assert kept == {content_hash(random_image(0)), content_hash(random_image(2))}
 
 
 def test_original_is_returned_byte_for_byte_with_its_detected_media_type(client: TestClient) -> None:
@@ -127,13 +129,13 @@ def test_original_is_returned_byte_for_byte_with_its_detected_media_type(client:
 
 @pytest.mark.parametrize("which", ["original", "thumbnail"])
 def test_matching_etag_returns_304_until_the_image_changes(client: TestClient, which: str) -> None:
-    (item,) = index(client, picture(1), metadata=[{"key": "one"}])
+    (item,) = add_images(client, random_image(1), metadata=[{"key": "one"}])
     address = f"/images/{item['id']}/{which}"
     first = client.get(address)
     seen = {"If-None-Match": first.headers["etag"]}
     again = client.get(address, headers=seen)
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
-    index(client, picture(2), metadata=[{"key": "one"}])
+    add_images(client, random_image(2), metadata=[{"key": "one"}])
     changed = client.get(address, headers=seen)
     assert changed.status_code == 200
     assert changed.content != first.content
@@ -146,7 +148,7 @@ def test_thumbnail_is_upright_small_and_without_exif(
     client: TestClient, kind: str, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     stored = [encoded(corners(*size), kind, orientation=orientation, quality=95) for orientation in (1, 3, 6, 8)]
-    for item in index(client, *stored):
+    for item in add_images(client, *stored):
         answer = client.get(f"/images/{item['id']}/thumbnail")
         with Image.open(BytesIO(answer.content)) as small:
             assert answer.headers["content-type"] == Image.MIME[str(small.format)]
@@ -160,7 +162,7 @@ def test_thumbnail_is_upright_small_and_without_exif(
 def test_thumbnail_created_during_deletion_is_removed(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (item,) = index(client, picture(1))
+    (item,) = add_images(client, random_image(1))
     for file in (settings.data_dir / "pictures" / "thumbnails").rglob("*.jpg"):
         file.unlink()
     store = PictureFiles.store_thumbnails
@@ -176,7 +178,7 @@ def test_thumbnail_created_during_deletion_is_removed(
 
 
 def test_missing_thumbnail_is_created_again(client: TestClient, settings: Settings) -> None:
-    (item,) = index(client, picture(1))
+    (item,) = add_images(client, random_image(1))
     address = f"/images/{item['id']}/thumbnail"
     first = client.get(address).content
     (file,) = (path for path in (settings.data_dir / "pictures" / "thumbnails").rglob("*") if path.is_file())
@@ -186,7 +188,7 @@ def test_missing_thumbnail_is_created_again(client: TestClient, settings: Settin
 
 
 def test_missing_original_returns_404(client: TestClient, settings: Settings) -> None:
-    (item,) = index(client, picture(1))
+    (item,) = add_images(client, random_image(1))
     for file in [path for path in (settings.data_dir / "pictures").rglob("*") if path.is_file()]:
         file.unlink()
     for which in ("original", "thumbnail"):

@@ -12,15 +12,15 @@ from PIL import Image
 from app.catalogue.storage.local import content_hash
 from tests.pictures import encoded
 
-BROKEN = b"not a picture"
+INVALID_IMAGE = b"not a picture"
 
 
-def picture(seed: int) -> bytes:
+def random_image(seed: int) -> bytes:
     colours = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     return encoded(Image.fromarray(colours).resize((16, 16), Image.Resampling.NEAREST), "PNG")
 
 
-def index(
+def add_images(
     client: TestClient, *pictures: bytes, metadata: Sequence[Mapping[str, object]] | None = None
 ) -> list[dict[str, Any]]:
     files = [("images", ("picture", data)) for data in pictures]
@@ -32,11 +32,11 @@ def index(
 
 def test_results_are_in_the_order_of_the_images(client: TestClient) -> None:
     about: list[dict[str, object]] = [{"key": "one", "label": "boots", "price": 3}, {"key": "two"}, {}]
-    items = index(client, picture(1), BROKEN, picture(3), metadata=about)
+    items = add_images(client, random_image(1), INVALID_IMAGE, random_image(3), metadata=about)
     assert [(item["key"], item["status"]) for item in items] == [
         ("one", "created"),
         ("two", "rejected"),
-        (content_hash(picture(3)), "created"),
+        (content_hash(random_image(3)), "created"),
     ]
     assert (items[1]["id"], items[0]["error"]) == (None, None)
     assert "not in a supported image format" in items[1]["error"]
@@ -45,27 +45,27 @@ def test_results_are_in_the_order_of_the_images(client: TestClient) -> None:
 
 
 def test_metadata_is_optional(client: TestClient) -> None:
-    assert index(client, picture(1))[0]["key"] == content_hash(picture(1))
-    answer = client.post("/index", files={"images": picture(2)}, data={"metadata": "  "})
+    assert add_images(client, random_image(1))[0]["key"] == content_hash(random_image(1))
+    answer = client.post("/index", files={"images": random_image(2)}, data={"metadata": "  "})
     assert answer.json()["items"][0]["status"] == "created"
 
 
 def test_repeated_request_changes_nothing(client: TestClient) -> None:
     about: list[dict[str, object]] = [{"key": "one", "size": 42}, {"key": "two"}]
-    first = index(client, picture(1), picture(2), metadata=about)
-    again = index(client, picture(1), picture(2), metadata=about)
+    first = add_images(client, random_image(1), random_image(2), metadata=about)
+    again = add_images(client, random_image(1), random_image(2), metadata=about)
     assert [item["status"] for item in again] == ["unchanged", "unchanged"]
     assert [item["id"] for item in again] == [item["id"] for item in first]
     assert client.get("/stats").json()["images"] == 2
 
 
 def test_same_key_with_other_bytes_updates_the_image(client: TestClient) -> None:
-    (first,) = index(client, picture(1), metadata=[{"key": "one", "label": "boots", "size": 42}])
-    (second,) = index(client, picture(2), metadata=[{"key": "one"}])
+    (first,) = add_images(client, random_image(1), metadata=[{"key": "one", "label": "boots", "size": 42}])
+    (second,) = add_images(client, random_image(2), metadata=[{"key": "one"}])
     assert (second["id"], second["status"]) == (first["id"], "updated")
     stored = client.get(f"/images/{first['id']}").json()
     assert (stored["label"], stored["metadata"]) == ("boots", {"size": 42})
-    assert client.get(stored["image_url"]).content == picture(2)
+    assert client.get(stored["image_url"]).content == random_image(2)
 
 
 def test_metadata_round_trips(client: TestClient) -> None:
@@ -77,7 +77,7 @@ def test_metadata_round_trips(client: TestClient) -> None:
         "model_config": "a name that pydantic uses",
         "x" * 600: "a long name",
     }
-    (item,) = index(client, picture(1), metadata=[{"key": "ключ/../..\\%00 «1»", **fields}])
+    (item,) = add_images(client, random_image(1), metadata=[{"key": "ключ/../..\\%00 «1»", **fields}])
     stored = client.get(f"/images/{item['id']}").json()
     assert stored["metadata"] == fields
     assert stored["key"] == "ключ/../..\\%00 «1»"
@@ -85,7 +85,7 @@ def test_metadata_round_trips(client: TestClient) -> None:
 
 def test_longest_key_and_label_are_accepted(client: TestClient) -> None:
     longest = "🥾" * 512
-    (item,) = index(client, picture(1), metadata=[{"key": longest, "label": longest}])
+    (item,) = add_images(client, random_image(1), metadata=[{"key": longest, "label": longest}])
     stored = client.get(f"/images/{item['id']}").json()
     assert (stored["key"], stored["label"]) == (longest, longest)
     assert client.get("/images", params={"label": longest}).json()["items"] == [stored]
@@ -93,7 +93,7 @@ def test_longest_key_and_label_are_accepted(client: TestClient) -> None:
 
 def test_request_with_several_commits_adds_all_images(client: TestClient) -> None:
     about = [{"key": f"key {number}"} for number in range(130)]
-    items = index(client, *(picture(number % 10) for number in range(130)), metadata=about)
+    items = add_images(client, *(random_image(number % 10) for number in range(130)), metadata=about)
     assert [item["key"] for item in items] == [entry["key"] for entry in about]
     assert {item["status"] for item in items} == {"created"}
     assert client.get("/stats").json()["images"] == 130
@@ -102,7 +102,7 @@ def test_request_with_several_commits_adds_all_images(client: TestClient) -> Non
 def test_concurrent_additions_with_one_key_create_one_image(client: TestClient) -> None:
     about = [{"key": "one"}]
     with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(lambda n: index(client, picture(n % 3), metadata=about), range(12)))
+        answers = list(threads.map(lambda n: add_images(client, random_image(n % 3), metadata=about), range(12)))
     found = [item["status"] for (item,) in answers]
     assert found.count("created") == 1
     assert "rejected" not in found
@@ -112,6 +112,6 @@ def test_concurrent_additions_with_one_key_create_one_image(client: TestClient) 
 
 def test_acknowledged_image_is_found_by_the_next_search(client: TestClient) -> None:
     for number in range(3):
-        (item,) = index(client, picture(number))
-        found = client.post("/search", files={"image": picture(number)}).json()["results"][0]
+        (item,) = add_images(client, random_image(number))
+        found = client.post("/search", files={"image": random_image(number)}).json()["results"][0]
         assert (found["id"], found["distance"]) == (item["id"], 0)

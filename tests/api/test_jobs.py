@@ -10,7 +10,18 @@ from app.api.routes import job_events
 from app.api.routes import jobs as api
 from app.catalogue.embedded import free_space as room
 from app.settings import Settings
-from tests.api.job_steps import Gate, counts, ended, job, keys, left, opened, pictures, send, when
+from tests.api.job_steps import (
+    IngestGate,
+    counts,
+    wait_until_ended,
+    job,
+    keys,
+    remaining_files,
+    open_client,
+    sample_images,
+    send_archive,
+    wait_for_job,
+)
 from tests.crash.ledger import drawing
 from tests.ingest.archives import gzipped, tarred, zipped
 
@@ -20,21 +31,21 @@ from tests.ingest.archives import gzipped, tarred, zipped
 def test_job_adds_the_images_of_an_archive(
     client: TestClient, settings: Settings, pack: Callable[[Mapping[str, bytes]], bytes], form: bool
 ) -> None:
-    data = pack({**pictures(150), "notes.txt": b"none"})
+    data = pack({**sample_images(150), "notes.txt": b"none"})
     if form:
         other = ("other", ("other.bin", b"x" * 100_000))
         answer = client.post("/jobs", files=[other, ("archive", ("pictures.zip", data))])
         assert answer.status_code == 202, answer.text
         job_id = int(answer.json()["id"])
     else:
-        job_id = send(client, data)
-    now = ended(client, job_id)
+        job_id = send_archive(client, data)
+    now = wait_until_ended(client, job_id)
     assert (now["state"], now["error"], now["size_bytes"]) == ("done", None, len(data))
     assert counts(now) == (150, 150, 150, 0, 0, 0)
-    assert sorted(keys(client)) == list(pictures(150))
+    assert sorted(keys(client)) == list(sample_images(150))
     found = client.post("/search", files={"image": drawing(7)}).json()["results"][0]
     assert (found["key"], found["label"], found["distance"]) == ("folder/0007.png", "folder", 0)
-    assert left(settings) == []
+    assert remaining_files(settings) == []
 
 
 def test_rejected_entries_are_listed_with_their_reasons(client: TestClient) -> None:
@@ -45,7 +56,7 @@ def test_rejected_entries_are_listed_with_their_reasons(client: TestClient) -> N
         "metadata.csv": table.encode(),
         "k" * 600 + ".png": b"",
     }
-    now = ended(client, send(client, zipped(archive)))
+    now = wait_until_ended(client, send_archive(client, zipped(archive)))
     assert counts(now) == (4, 4, 1, 0, 0, 3)
     reasons = {item["name"][:10]: item["reason"] for item in now["rejections"]}
     assert "not in a supported image format" in reasons["broken.jpg"]
@@ -56,15 +67,15 @@ def test_rejected_entries_are_listed_with_their_reasons(client: TestClient) -> N
 
 
 def test_repeated_archive_changes_nothing(client: TestClient) -> None:
-    ended(client, send(client, zipped(pictures(70))))
-    now = ended(client, send(client, gzipped(pictures(70))))
+    wait_until_ended(client, send_archive(client, zipped(sample_images(70))))
+    now = wait_until_ended(client, send_archive(client, gzipped(sample_images(70))))
     assert counts(now) == (70, 70, 0, 0, 70, 0)
 
 
 def test_jobs_are_listed_latest_first(client: TestClient) -> None:
-    ids = [send(client, zipped({f"{at}.png": drawing(at)})) for at in range(3)]
+    ids = [send_archive(client, zipped({f"{at}.png": drawing(at)})) for at in range(3)]
     for job_id in ids:
-        ended(client, job_id)
+        wait_until_ended(client, job_id)
     page = client.get("/jobs", params={"limit": 2}).json()
     assert [item["id"] for item in page["items"]] == ids[:0:-1]
     rest = client.get("/jobs", params={"limit": 2, "cursor": page["next_cursor"]}).json()
@@ -73,7 +84,7 @@ def test_jobs_are_listed_latest_first(client: TestClient) -> None:
 
 def test_event_stream_reports_progress_until_the_job_ends(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_events, "POLL_INTERVAL_S", 0.01)
-    job_id = send(client, zipped(pictures(100)))
+    job_id = send_archive(client, zipped(sample_images(100)))
     with client.stream("GET", f"/jobs/{job_id}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         events = [json.loads(line.removeprefix("data: ")) for line in answer.iter_lines() if line.startswith("data: ")]
@@ -104,7 +115,7 @@ def test_invalid_archive_returns_422_and_creates_no_job(
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == ["archive"]
     assert reason in answer.json()["detail"]
-    assert left(settings) == []
+    assert remaining_files(settings) == []
     assert client.get("/jobs").json()["items"] == []
 
 
@@ -115,14 +126,14 @@ def test_unknown_job_returns_404(client: TestClient) -> None:
 
 
 def test_archives_have_their_own_size_limit(settings: Settings) -> None:
-    archive = zipped(pictures(10))
-    with opened(settings, max_request_bytes=1000, max_archive_bytes=len(archive)) as client:
-        assert ended(client, send(client, archive))["state"] == "done"
+    archive = zipped(sample_images(10))
+    with open_client(settings, max_request_bytes=1000, max_archive_bytes=len(archive)) as client:
+        assert wait_until_ended(client, send_archive(client, archive))["state"] == "done"
         for content in (archive + b"x", iter([archive, b"x"])):
             answer = client.post("/jobs", content=content)
             assert answer.status_code == 413, answer.text
         assert client.post("/index", files={"images": bytes(2000)}).status_code == 413
-        assert left(settings) == []
+        assert remaining_files(settings) == []
 
 
 def test_upload_returns_503_before_the_disk_is_full(
@@ -136,32 +147,32 @@ def test_upload_returns_503_before_the_disk_is_full(
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
         assert "The disk is full" in answer.text
         assert client.post("/jobs", content=iter([archive])).status_code == 503, "without a declared size"
-    assert left(settings) == []
-    assert ended(client, send(client, archive))["state"] == "done"
+    assert remaining_files(settings) == []
+    assert wait_until_ended(client, send_archive(client, archive))["state"] == "done"
 
 
 def test_archive_with_too_many_entries_fails_before_any_image_is_added(settings: Settings) -> None:
-    with opened(settings, max_archive_entries=5) as client:
-        now = ended(client, send(client, gzipped(pictures(6))))
+    with open_client(settings, max_archive_entries=5) as client:
+        now = wait_until_ended(client, send_archive(client, gzipped(sample_images(6))))
         assert (now["state"], now["processed"]) == ("failed", 0)
         assert "more than 5 files" in now["error"]
         assert keys(client) == []
-        assert left(settings) == []
+        assert remaining_files(settings) == []
 
 
 def test_cancelling_a_job_is_idempotent(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = Gate(monkeypatch)
-    job_id = send(client, zipped(pictures(1000)))
-    when(client, job_id, lambda _: gate.calls > 0)
+    gate = IngestGate(monkeypatch)
+    job_id = send_archive(client, zipped(sample_images(1000)))
+    wait_for_job(client, job_id, lambda _: gate.calls > 0)
     first, second = (client.post(f"/jobs/{job_id}/cancel") for _ in range(2))
     assert (first.status_code, first.json()["state"]) == (200, "cancelled")
     assert (second.status_code, second.json()) == (200, first.json())
     gate.open.set()
-    assert left(settings) == []
+    assert remaining_files(settings) == []
     # The next job starts when this one has stopped.
-    done = ended(client, send(client, zipped({"another.png": drawing(5000)})))
+    done = wait_until_ended(client, send_archive(client, zipped({"another.png": drawing(5000)})))
     now = job(client, job_id)
     assert now["state"] == "cancelled"
     assert 0 < now["created"] < 1000, "only images in progress were added"
@@ -170,7 +181,7 @@ def test_cancelling_a_job_is_idempotent(
 
 
 def test_event_stream_above_the_limit_returns_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    job_id = send(client, zipped(pictures(1)))
+    job_id = send_archive(client, zipped(sample_images(1)))
     monkeypatch.setattr(api, "LIMITS", {api.EVENT_STREAMS: 0})
     assert client.get(f"/jobs/{job_id}/events").status_code == 503
     assert client.get(f"/jobs/{job_id}").status_code == 200

@@ -16,7 +16,18 @@ from app.ingest.jobs import runner as job_runner
 from app.ingest.pipeline import Added, Ingest
 from app.ingest.sources import reader
 from app.settings import Settings
-from tests.api.job_steps import Gate, counts, ended, job, keys, left, opened, pictures, send, when
+from tests.api.job_steps import (
+    IngestGate,
+    counts,
+    wait_until_ended,
+    job,
+    keys,
+    remaining_files,
+    open_client,
+    sample_images,
+    send_archive,
+    wait_for_job,
+)
 from tests.crash.ledger import drawing, serving
 from tests.ingest.archives import Raw, inflating, raw_zip, tarred, write_endless, zipped
 from tests.ingest.readers import PLANTED, readers
@@ -50,21 +61,21 @@ def attempts(client: TestClient, job_id: int) -> int:
 
 
 def test_cancelled_job_ends_despite_an_endless_archive(client: TestClient, endless: bytes) -> None:
-    job_id, following = send(client, endless), send(client, zipped(pictures(1)))
+    job_id, following = send_archive(client, endless), send_archive(client, zipped(sample_images(1)))
     until(readers)
     assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
     until(lambda: not readers(), ENDS_WITHIN_S)
-    assert ended(client, following)["state"] == "done"
+    assert wait_until_ended(client, following)["state"] == "done"
 
 
 def test_shutdown_does_not_wait_for_an_endless_archive(settings: Settings, endless: bytes) -> None:
-    with opened(settings) as client:
-        job_id = send(client, endless)
+    with open_client(settings) as client:
+        job_id = send_archive(client, endless)
         until(readers)
         began = time.monotonic()
     assert time.monotonic() - began < ENDS_WITHIN_S
     assert readers() == []
-    with opened(settings) as client:
+    with open_client(settings) as client:
         assert job(client, job_id)["state"] == "running", "the job continues at the next start"
         client.post(f"/jobs/{job_id}/cancel")
 
@@ -79,13 +90,13 @@ def test_shutdown_waits_only_briefly_for_images_in_progress(
         decode(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Ingest, "_decode", slowly)
-    with opened(settings) as client:
-        job_id = send(client, zipped(pictures(500)))
+    with open_client(settings) as client:
+        job_id = send_archive(client, zipped(sample_images(500)))
         until(readers)
         time.sleep(1)
         began = time.monotonic()
     assert time.monotonic() - began < ENDS_WITHIN_S
-    with opened(settings) as client:
+    with open_client(settings) as client:
         assert (attempts(client, job_id) <= 1, job(client, job_id)["state"]) == (True, "running")
         client.post(f"/jobs/{job_id}/cancel")
 
@@ -93,35 +104,35 @@ def test_shutdown_waits_only_briefly_for_images_in_progress(
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize("harm", ["crash", "bug", "nonsense"])
 def test_archive_that_compromises_its_reader_fails_its_job_only(client: TestClient, harm: str) -> None:
-    job_id = send(client, tarred({**pictures(3), f"{harm}.jpg": b"", "later.png": drawing(9)}))
-    now = ended(client, job_id)
+    job_id = send_archive(client, tarred({**sample_images(3), f"{harm}.jpg": b"", "later.png": drawing(9)}))
+    now = wait_until_ended(client, job_id)
     assert (now["state"], now["error"]) == ("failed", "The archive crashed its reader process. See the log.")
     assert (now["created"], now["rejected"]) == (3, 1), "earlier entries are kept"
     assert now["rejections"][0]["reason"] == now["error"]
-    assert ended(client, send(client, zipped({"next.png": drawing(4)})))["state"] == "done"
+    assert wait_until_ended(client, send_archive(client, zipped({"next.png": drawing(4)})))["state"] == "done"
     assert "later.png" not in keys(client)
 
 
 @pytest.mark.usefixtures("planted")
 def test_job_fails_after_its_reader_is_killed_three_times(client: TestClient, settings: Settings) -> None:
-    job_id = send(client, tarred({**pictures(3), "killed.jpg": b""}))
-    following = send(client, zipped({"next.png": drawing(4)}))
-    now = ended(client, job_id)
+    job_id = send_archive(client, tarred({**sample_images(3), "killed.jpg": b""}))
+    following = send_archive(client, zipped({"next.png": drawing(4)}))
+    now = wait_until_ended(client, job_id)
     assert (now["state"], now["attempts"], now["created"]) == ("failed", jobs.MOST_ATTEMPTS, 3)
     assert "was killed, perhaps because memory ran out. This happened 3 times in a row." in now["error"]
-    assert ended(client, following)["state"] == "done"
-    until(lambda: not left(settings))
+    assert wait_until_ended(client, following)["state"] == "done"
+    until(lambda: not remaining_files(settings))
 
 
 def test_job_continues_after_its_reader_is_killed_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_runner, "_AFTER_KILL_S", 0.01)
-    gate = Gate(monkeypatch)
-    job_id = send(client, zipped(pictures(600)))
-    when(client, job_id, lambda _: gate.calls > 0)
+    gate = IngestGate(monkeypatch)
+    job_id = send_archive(client, zipped(sample_images(600)))
+    wait_for_job(client, job_id, lambda _: gate.calls > 0)
     (process,) = readers()
     os.kill(process, signal.SIGKILL)
     gate.open.set()
-    now = ended(client, job_id)
+    now = wait_until_ended(client, job_id)
     assert (now["state"], counts(now)) == ("done", (600, 600, 600, 0, 0, 0))
 
 
@@ -130,28 +141,28 @@ def test_job_that_kills_the_service_three_times_fails_and_the_next_one_runs(tmp_
     data_dir, job_id = tmp_path / "data", 0
     for attempt in range(1, jobs.MOST_ATTEMPTS + 1):
         with serving(data_dir) as (client, process, _):
-            job_id = job_id or send(client, endless)
-            now = when(client, job_id, lambda now, attempt=attempt: now["attempts"] == attempt)  # type: ignore[misc]
+            job_id = job_id or send_archive(client, endless)
+            now = wait_for_job(client, job_id, lambda now, attempt=attempt: now["attempts"] == attempt)  # type: ignore[misc]
             assert now["state"] == "running"
             process.kill()
     with serving(data_dir) as (client, process, _):
-        now = ended(client, job_id)
+        now = wait_until_ended(client, job_id)
         assert now["state"] == "failed"
         assert "Failed after 3 attempts" in now["error"]
-        assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
+        assert wait_until_ended(client, send_archive(client, zipped(sample_images(1))))["state"] == "done"
         process.terminate()
         process.wait(60)
 
 
 def test_planned_stops_do_not_count_as_attempts(settings: Settings, endless: bytes) -> None:
-    with opened(settings) as client:
-        job_id = send(client, endless)
+    with open_client(settings) as client:
+        job_id = send_archive(client, endless)
         until(readers)
         assert attempts(client, job_id) == 1
     for _ in range(jobs.MOST_ATTEMPTS + 1):
-        with opened(settings) as client:
+        with open_client(settings) as client:
             until(readers)
-    with opened(settings) as client:
+    with open_client(settings) as client:
         assert (job(client, job_id)["state"], attempts(client, job_id) <= 1) == ("running", True)
         client.post(f"/jobs/{job_id}/cancel")
 
@@ -172,13 +183,13 @@ def test_waits_do_not_count_as_attempts(client: TestClient, monkeypatch: pytest.
     with monkeypatch.context() as patched:
         patched.setattr(Ingest, "add", full)
         patched.setattr(jobs, "give_back", unavailable)
-        job_id = send(client, zipped(pictures(1)))
+        job_id = send_archive(client, zipped(sample_images(1)))
         until(lambda: tries > jobs.MOST_ATTEMPTS)
         patched.undo()
         patched.setattr(Ingest, "add", full)
         until(lambda: tries > 3 * jobs.MOST_ATTEMPTS)
         assert attempts(client, job_id) <= 1
-    assert ended(client, job_id)["state"] == "done"
+    assert wait_until_ended(client, job_id)["state"] == "done"
 
 
 def test_progress_resets_the_number_of_attempts(database: Database) -> None:
@@ -211,7 +222,7 @@ def test_archives_larger_than_declared_are_rejected_with_the_reason(client: Test
         (rows, "failed", "metadata.csv: has more than 500,000 rows. Split it"),
         (columns, "failed", "metadata.csv: has more than 1,000 columns"),
     ):
-        now = ended(client, send(client, archive))
+        now = wait_until_ended(client, send_archive(client, archive))
         assert now["state"] == state
         assert reason in (now["error"] or now["rejections"][0]["reason"])
-    assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
+    assert wait_until_ended(client, send_archive(client, zipped(sample_images(1))))["state"] == "done"

@@ -16,14 +16,24 @@ from app.ingest.jobs import runner as job_runner
 from app.ingest.jobs.rows import turn
 from app.ingest.pipeline import Added, Ingest
 from app.settings import Settings
-from tests.api.job_steps import Gate, counts, ended, job, keys, opened, pictures, send, when
+from tests.api.job_steps import (
+    IngestGate,
+    counts,
+    wait_until_ended,
+    job,
+    keys,
+    open_client,
+    sample_images,
+    send_archive,
+    wait_for_job,
+)
 from tests.crash.ledger import drawing, serving
 from tests.ingest.archives import tarred, zipped
 
 
 def test_entries_before_the_damage_of_an_archive_are_added(client: TestClient) -> None:
-    whole = tarred(pictures(100))
-    now = ended(client, send(client, whole[: len(whole) // 2]))
+    whole = tarred(sample_images(100))
+    now = wait_until_ended(client, send_archive(client, whole[: len(whole) // 2]))
     assert now["state"] == "failed"
     assert "damaged" in now["error"]
     assert 30 < now["created"] < 60
@@ -31,14 +41,14 @@ def test_entries_before_the_damage_of_an_archive_are_added(client: TestClient) -
 
 
 def test_restart_continues_a_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(monkeypatch)
-    with opened(settings) as client:
-        job_id = send(client, zipped(pictures(600)))
-        when(client, job_id, lambda _: gate.calls > 0)
+    gate = IngestGate(monkeypatch)
+    with open_client(settings) as client:
+        job_id = send_archive(client, zipped(sample_images(600)))
+        wait_for_job(client, job_id, lambda _: gate.calls > 0)
         # At shutdown, images in progress are finished and the rest is left for the next start.
         threading.Timer(0.5, gate.open.set).start()
-    with opened(settings) as client:
-        now = ended(client, job_id)
+    with open_client(settings) as client:
+        now = wait_until_ended(client, job_id)
     assert counts(now) == (600, 600, 600, 0, 0, 0), "nothing was added twice"
 
 
@@ -48,19 +58,21 @@ def test_only_the_process_with_the_advisory_lock_runs_jobs(
     monkeypatch.setattr(job_runner, "_POLL_S", 0.05)
     with turn(database) as mine, turn(database) as other:
         assert (mine, other) == (True, False)
-        job_id = send(client, zipped(pictures(10)))
+        job_id = send_archive(client, zipped(sample_images(10)))
         time.sleep(0.5)
         assert job(client, job_id)["processed"] == 0
         assert client.post("/index", files={"images": drawing(99)}).status_code == 201
         assert client.post("/search", files={"image": drawing(99)}).status_code == 200
-    assert ended(client, job_id)["state"] == "done"
+    assert wait_until_ended(client, job_id)["state"] == "done"
 
 
 def test_two_processes_never_run_the_same_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_runner, "_POLL_S", 0.01)
-    with opened(settings) as one, opened(settings) as other:
-        ids = [send(client, zipped(pictures(130))) for client in (one, other, one)]
-        found = [counts(ended(client, job_id)) for client, job_id in zip((other, one, other), ids, strict=True)]
+    with open_client(settings) as one, open_client(settings) as other:
+        ids = [send_archive(client, zipped(sample_images(130))) for client in (one, other, one)]
+        found = [
+            counts(wait_until_ended(client, job_id)) for client, job_id in zip((other, one, other), ids, strict=True)
+        ]
     assert found == [(130, 130, 130, 0, 0, 0), (130, 130, 0, 0, 130, 0), (130, 130, 0, 0, 130, 0)]
 
 
@@ -68,14 +80,14 @@ def test_job_waits_while_the_service_is_unavailable_and_reports_why(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_runner, "_POLL_S", 0.05)
-    gate = Gate(monkeypatch)
+    gate = IngestGate(monkeypatch)
     gate.open.set()
     with monkeypatch.context() as patched:
         patched.setattr(Ingest, "add", full)
-        job_id = send(client, zipped(pictures(10)))
-        now = when(client, job_id, lambda now: now["error"] is not None)
+        job_id = send_archive(client, zipped(sample_images(10)))
+        now = wait_for_job(client, job_id, lambda now: now["error"] is not None)
         assert (now["state"], now["error"]) == ("running", "The disk that holds the pictures is full.")
-    assert (ended(client, job_id)["state"], job(client, job_id)["error"]) == ("done", None)
+    assert (wait_until_ended(client, job_id)["state"], job(client, job_id)["error"]) == ("done", None)
 
 
 def full(*_: object) -> list[Added]:
@@ -85,9 +97,9 @@ def full(*_: object) -> list[Added]:
 def test_unexpected_exception_fails_its_job_only(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(Ingest, "add", lambda *_: 1 / 0)
-        now = ended(client, send(client, zipped(pictures(1))))
+        now = wait_until_ended(client, send_archive(client, zipped(sample_images(1))))
     assert (now["state"], now["error"]) == ("failed", "Internal error. See the server's log.")
-    assert ended(client, send(client, zipped(pictures(1))))["state"] == "done"
+    assert wait_until_ended(client, send_archive(client, zipped(sample_images(1))))["state"] == "done"
 
 
 def test_runner_survives_an_unexpected_exception(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,9 +112,9 @@ def test_runner_survives_an_unexpected_exception(client: TestClient, monkeypatch
 
     with monkeypatch.context() as patched:
         patched.setattr("app.ingest.jobs.rows.end", fail)
-        job_id = send(client, zipped(pictures(3)))
+        job_id = send_archive(client, zipped(sample_images(3)))
         assert tried.wait(30)
-    assert counts(ended(client, job_id))[1] == 3
+    assert counts(wait_until_ended(client, job_id))[1] == 3
 
 
 def has_gone_on(since: int, now: Mapping[str, Any]) -> bool:
@@ -111,19 +123,19 @@ def has_gone_on(since: int, now: Mapping[str, Any]) -> bool:
 
 @pytest.mark.timeout(300)
 def test_job_continues_after_sigkill_without_losing_images(tmp_path: Path) -> None:
-    data_dir, archive = tmp_path / "data", zipped(pictures(1500))
+    data_dir, archive = tmp_path / "data", zipped(sample_images(1500))
     with serving(data_dir) as (client, process, _):
-        job_id = send(client, archive)
-        when(client, job_id, lambda now: now["processed"] > 100)
+        job_id = send_archive(client, archive)
+        wait_for_job(client, job_id, lambda now: now["processed"] > 100)
         process.kill()
     for _ in range(2):
         with serving(data_dir) as (client, process, _):
             before = job(client, job_id)["processed"]
             assert before > 0
-            when(client, job_id, partial(has_gone_on, before))
+            wait_for_job(client, job_id, partial(has_gone_on, before))
             process.kill()
     with serving(data_dir) as (client, process, _):
-        now = ended(client, job_id)
+        now = wait_until_ended(client, job_id)
         assert now["state"] == "done"
         assert (now["total"], now["processed"], now["created"] + now["unchanged"], now["rejected"]) == (
             1500,

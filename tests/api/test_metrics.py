@@ -20,8 +20,8 @@ from app.observability import multiprocess_metrics as metrics_files
 from app.observability.metrics import Metrics
 from app.observability.multiprocess_metrics import VARIABLE, forget_the_dead, remove_abandoned, shared_folder
 from app.settings import Settings
-from tests.api.job_steps import ended, send
-from tests.api.test_index import BROKEN, index, picture
+from tests.api.job_steps import wait_until_ended, send_archive
+from tests.api.test_index import INVALID_IMAGE, add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
 from tests.ingest.archives import zipped
@@ -29,7 +29,7 @@ from tests.ingest.archives import zipped
 Value = float | None
 
 
-def metric(text: str, name: str, /, **labels: str) -> Value:
+def metric_value(text: str, name: str, /, **labels: str) -> Value:
     """Return the value of a sample; None if there is none."""
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -39,30 +39,30 @@ def metric(text: str, name: str, /, **labels: str) -> Value:
 
 
 def seen(client: TestClient, name: str, /, **labels: str) -> Value:
-    return metric(client.get("/metrics").text, name, **labels)
+    return metric_value(client.get("/metrics").text, name, **labels)
 
 
 def test_searches_are_counted_by_mode_and_timed_by_stage(client: TestClient) -> None:
-    index(client, picture(1), picture(2))
+    add_images(client, random_image(1), random_image(2))
     for mode in ("hds", "bcs", "bcs"):
-        client.post("/search", params={"mode": mode}, files={"image": picture(1)})
+        client.post("/search", params={"mode": mode}, files={"image": random_image(1)})
     text = client.get("/metrics").text
-    assert metric(text, "lookalike_searches_total", mode="hds") == 1
-    assert metric(text, "lookalike_searches_total", mode="bcs") == 2
-    assert metric(text, "lookalike_search_duration_seconds_count", mode="bcs") == 2
-    assert metric(text, "lookalike_search_candidates_sum", mode="hds") == 2
+    assert metric_value(text, "lookalike_searches_total", mode="hds") == 1
+    assert metric_value(text, "lookalike_searches_total", mode="bcs") == 2
+    assert metric_value(text, "lookalike_search_duration_seconds_count", mode="bcs") == 2
+    assert metric_value(text, "lookalike_search_candidates_sum", mode="hds") == 2
     for stage in ("decode", "encode", "coarse", "fine", "catalogue"):
-        assert metric(text, "lookalike_search_stage_duration_seconds_count", stage=stage) == 3, stage
+        assert metric_value(text, "lookalike_search_stage_duration_seconds_count", stage=stage) == 3, stage
 
 
 def test_stage_durations_add_up_to_at_most_the_search_duration(client: TestClient) -> None:
-    client.post("/search", files={"image": picture(1)})
+    client.post("/search", files={"image": random_image(1)})
     text = client.get("/metrics").text
     stages = [
-        metric(text, "lookalike_search_stage_duration_seconds_sum", stage=stage)
+        metric_value(text, "lookalike_search_stage_duration_seconds_sum", stage=stage)
         for stage in ("decode", "encode", "fine")
     ]
-    whole = metric(text, "lookalike_search_duration_seconds_sum", mode="hds")
+    whole = metric_value(text, "lookalike_search_duration_seconds_sum", mode="hds")
     assert whole is not None
     assert 0 < sum(stage for stage in stages if stage is not None) <= whole
 
@@ -72,32 +72,32 @@ def test_startup_counts_no_search(client: TestClient) -> None:
 
 
 def test_images_added_by_request_and_by_job_are_counted(client: TestClient) -> None:
-    index(client, picture(1), picture(2), BROKEN)
-    index(client, picture(1))
-    ended(client, send(client, zipped({"3.png": picture(3), "notes.jpg": b"none"})))
+    add_images(client, random_image(1), random_image(2), INVALID_IMAGE)
+    add_images(client, random_image(1))
+    wait_until_ended(client, send_archive(client, zipped({"3.png": random_image(3), "notes.jpg": b"none"})))
     text = client.get("/metrics").text
     found = {
-        status: metric(text, "lookalike_ingest_images_total", status=status)
+        status: metric_value(text, "lookalike_ingest_images_total", status=status)
         for status in ("created", "updated", "unchanged", "rejected")
     }
     assert found == {"created": 3, "updated": 0, "unchanged": 1, "rejected": 2}
-    assert metric(text, "lookalike_ingest_batch_duration_seconds_count") == 3
+    assert metric_value(text, "lookalike_ingest_batch_duration_seconds_count") == 3
     for stage in ("decode", "store", "encode", "commit"):
-        assert metric(text, "lookalike_ingest_stage_duration_seconds_count", stage=stage) == 3, stage
+        assert metric_value(text, "lookalike_ingest_stage_duration_seconds_count", stage=stage) == 3, stage
 
 
 def test_errors_are_counted_by_code(client: TestClient) -> None:
-    client.post("/search", files={"image": BROKEN})
-    index(client, BROKEN, b"")
+    client.post("/search", files={"image": INVALID_IMAGE})
+    add_images(client, INVALID_IMAGE, b"")
     client.get("/images/17")
     client.get("/nowhere")
-    client.post("/search", params={"k": 0}, files={"image": picture(1)})
+    client.post("/search", params={"k": 0}, files={"image": random_image(1)})
     text = client.get("/metrics").text
-    counted = [metric(text, "lookalike_images_rejected_total", code=code) for code in IMAGE_CODES]
+    counted = [metric_value(text, "lookalike_images_rejected_total", code=code) for code in IMAGE_CODES]
     assert sum(count or 0 for count in counted) == 3
-    assert metric(text, "lookalike_images_rejected_total", code="image_empty") == 1
+    assert metric_value(text, "lookalike_images_rejected_total", code="image_empty") == 1
     reasons = {"image_format_unsupported": 1, "not_found": 2, "invalid_request": 1}
-    found = {reason: metric(text, "lookalike_http_errors_total", code=reason) for reason in reasons}
+    found = {reason: metric_value(text, "lookalike_http_errors_total", code=reason) for reason in reasons}
     assert found == reasons
 
 
@@ -130,11 +130,14 @@ def test_requests_are_counted_by_route_and_not_by_url(client: TestClient) -> Non
     client.get("/web/style.css")
     text = client.get("/metrics").text
     labels = {"method": "GET", "route": "/images/{image_id}", "status": "404"}
-    assert metric(text, "lookalike_http_requests_total", **labels) == 5
-    assert metric(text, "lookalike_http_requests_total", method="GET", route="other", status="404") == 5
-    assert metric(text, "lookalike_http_requests_total", method="GET", route="/web", status="200") == 1
-    assert metric(text, "lookalike_http_requests_total", method="other", route="/images", status="405") == 5
-    assert metric(text, "lookalike_http_request_duration_seconds_count", method="GET", route="/images/{image_id}") == 5
+    assert metric_value(text, "lookalike_http_requests_total", **labels) == 5
+    assert metric_value(text, "lookalike_http_requests_total", method="GET", route="other", status="404") == 5
+    assert metric_value(text, "lookalike_http_requests_total", method="GET", route="/web", status="200") == 1
+    assert metric_value(text, "lookalike_http_requests_total", method="other", route="/images", status="405") == 5
+    assert (
+        metric_value(text, "lookalike_http_request_duration_seconds_count", method="GET", route="/images/{image_id}")
+        == 5
+    )
     assert "ODD" not in text
     assert "made/up" not in text
 
@@ -142,24 +145,24 @@ def test_requests_are_counted_by_route_and_not_by_url(client: TestClient) -> Non
 def test_unknown_code_of_a_decoder_creates_no_metric_label() -> None:
     metrics = Metrics()
     metrics.refused("unknown_code")
-    assert metric(metrics.render().decode(), "lookalike_images_rejected_total", code="image_damaged") == 1
+    assert metric_value(metrics.render().decode(), "lookalike_images_rejected_total", code="image_damaged") == 1
 
 
 def test_catalogue_size_and_index_lag(client: TestClient, database: Database) -> None:
-    index(client, picture(1), picture(2))
+    add_images(client, random_image(1), random_image(2))
     behind = client.get("/metrics").text
-    assert metric(behind, "lookalike_images") == 0
-    lag = (metric(behind, "lookalike_catalogue_seq") or 0) - (metric(behind, "lookalike_applied_seq") or 0)
+    assert metric_value(behind, "lookalike_images") == 0
+    lag = (metric_value(behind, "lookalike_catalogue_seq") or 0) - (metric_value(behind, "lookalike_applied_seq") or 0)
     assert lag == 1
-    client.post("/search", files={"image": picture(1)})
+    client.post("/search", files={"image": random_image(1)})
     text = client.get("/metrics").text
-    assert metric(text, "lookalike_images") == 2
-    assert metric(text, "lookalike_catalogue_seq") == metric(text, "lookalike_applied_seq")
-    assert metric(text, "lookalike_workers") == 1
-    assert metric(text, "lookalike_database_up") == 1
-    assert metric(text, "lookalike_model_info", name="fake", fingerprint="fa5e" * 4) == 1
+    assert metric_value(text, "lookalike_images") == 2
+    assert metric_value(text, "lookalike_catalogue_seq") == metric_value(text, "lookalike_applied_seq")
+    assert metric_value(text, "lookalike_workers") == 1
+    assert metric_value(text, "lookalike_database_up") == 1
+    assert metric_value(text, "lookalike_model_info", name="fake", fingerprint="fa5e" * 4) == 1
     for name in ("codes_bytes", "vectors_bytes", "disk_free_bytes"):
-        assert (metric(text, f"lookalike_{name}") or 0) > 0, name
+        assert (metric_value(text, f"lookalike_{name}") or 0) > 0, name
 
 
 def test_running_jobs_report_their_progress(client: TestClient, database: Database) -> None:
@@ -171,10 +174,10 @@ def test_running_jobs_report_their_progress(client: TestClient, database: Databa
             jobs.set_total(session, job.id, 7)
             job.processed = 3
         text = client.get("/metrics").text
-    assert metric(text, "lookalike_jobs_running") == 1
-    assert metric(text, "lookalike_jobs_entries") == 7
-    assert metric(text, "lookalike_jobs_processed_entries") == 3
-    assert metric(text, "lookalike_reindex_images") == 0
+    assert metric_value(text, "lookalike_jobs_running") == 1
+    assert metric_value(text, "lookalike_jobs_entries") == 7
+    assert metric_value(text, "lookalike_jobs_processed_entries") == 3
+    assert metric_value(text, "lookalike_reindex_images") == 0
 
 
 def test_metrics_are_available_without_the_database(client: TestClient, migrated_url: str, postgres_url: str) -> None:
@@ -184,14 +187,14 @@ def test_metrics_are_available_without_the_database(client: TestClient, migrated
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         text = client.get("/metrics").text
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
-    assert metric(text, "lookalike_database_up") == 0
-    assert metric(text, "lookalike_catalogue_seq") is None
-    assert metric(text, "lookalike_images") == 0
+    assert metric_value(text, "lookalike_database_up") == 0
+    assert metric_value(text, "lookalike_catalogue_seq") is None
+    assert metric_value(text, "lookalike_images") == 0
 
 
 def test_metric_names_follow_prometheus_conventions(client: TestClient) -> None:
     """Base units, a unit or `total` at the end, one prefix (https://prometheus.io/docs/practices/naming/)."""
-    client.post("/search", files={"image": picture(1)})
+    client.post("/search", files={"image": random_image(1)})
     families = list(text_string_to_metric_families(client.get("/metrics").text))
     assert len(families) > 20
     for family in families:
@@ -237,10 +240,10 @@ def test_processes_share_counters_and_gauges_of_dead_ones_are_removed(folder: Pa
     died.communicate()
     text, _ = tells.communicate("")
     lives.communicate("")
-    assert metric(text, "lookalike_images_rejected_total", code="image_damaged") == 3
-    assert metric(text, "lookalike_http_request_duration_seconds_count", method="GET", route="/images") == 3
-    assert metric(text, "lookalike_http_request_duration_seconds_sum", method="GET", route="/images") == 0.75
-    assert metric(text, "lookalike_http_requests_in_progress") == 2
+    assert metric_value(text, "lookalike_images_rejected_total", code="image_damaged") == 3
+    assert metric_value(text, "lookalike_http_request_duration_seconds_count", method="GET", route="/images") == 3
+    assert metric_value(text, "lookalike_http_request_duration_seconds_sum", method="GET", route="/images") == 0.75
+    assert metric_value(text, "lookalike_http_requests_in_progress") == 2
     assert not list(folder.glob(f"gauge_live*_{died.pid}.db"))
 
 

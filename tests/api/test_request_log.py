@@ -17,7 +17,7 @@ from app.observability.log_format import Json
 from app.search.pipeline import Answer
 from app.search.types import SearchOptions
 from app.settings import Settings
-from tests.api.test_index import BROKEN, picture
+from tests.api.test_index import INVALID_IMAGE, random_image
 from tests.conftest import open_with_fake
 
 
@@ -58,7 +58,10 @@ def test_invalid_request_id_is_replaced(client: TestClient, given: str) -> None:
 def test_every_response_has_a_unique_request_id(client: TestClient) -> None:
     paths = ("/", "/healthz", "/readyz", "/images/1", "/nowhere", "/web/none", "/metrics")
     ids = [client.get(path).headers[HEADER] for path in paths]
-    ids += [client.post("/search", files={"image": BROKEN}).headers[HEADER], client.put("/images").headers[HEADER]]
+    ids += [
+        client.post("/search", files={"image": INVALID_IMAGE}).headers[HEADER],
+        client.put("/images").headers[HEADER],
+    ]
     assert len(set(ids)) == len(ids)
 
 
@@ -70,7 +73,7 @@ def test_rejected_request_has_a_request_id(settings: Settings) -> None:
 
 
 def test_request_log_line_has_method_path_status_and_duration(client: TestClient, lines: list[dict[str, Any]]) -> None:
-    client.post("/search?k=3", files={"image": picture(1)}, headers={HEADER: "abc"})
+    client.post("/search?k=3", files={"image": random_image(1)}, headers={HEADER: "abc"})
     (line,) = [line for line in lines if line["logger"] == "app.api.middleware.request_log"]
     assert line["request_id"] == "abc"
     assert (line["method"], line["path"], line["query"], line["route"]) == ("POST", "/search", "k=3", "/search")
@@ -89,7 +92,7 @@ def test_log_lines_of_search_threads_have_the_request_id(
         return found(searches, data, options)
 
     monkeypatch.setattr(Searches, "by_picture", telling)
-    client.post("/search", files={"image": picture(1)}, headers={HEADER: "abc"})
+    client.post("/search", files={"image": random_image(1)}, headers={HEADER: "abc"})
     (line,) = [line for line in lines if line["message"] == "at work"]
     assert line["request_id"] == "abc"
 

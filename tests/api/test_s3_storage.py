@@ -24,7 +24,7 @@ from app.maintenance.sync import Sync
 from app.model_switch.index_factory import open_index
 from app.search.milvus.index import MilvusIndex
 from app.settings import Settings
-from tests.api.test_index import index, picture
+from tests.api.test_index import add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
@@ -46,7 +46,7 @@ def client(settings: Settings) -> Iterator[TestClient]:
 
 
 def search(client: TestClient, number: int) -> dict[str, object]:
-    answer = client.post("/search", files={"image": picture(number)})
+    answer = client.post("/search", files={"image": random_image(number)})
     assert answer.status_code == 200, answer.text
     found: dict[str, object] = answer.json()["results"][0]
     return found
@@ -57,11 +57,11 @@ def originals(s3: S3Server) -> set[str]:
 
 
 def test_images_in_a_bucket_are_added_served_and_deleted(client: TestClient, s3: S3Server, settings: Settings) -> None:
-    one, two = index(client, picture(1), picture(2))
+    one, two = add_images(client, random_image(1), random_image(2))
     address = f"/images/{one['id']}"
     original = client.get(f"{address}/original")
-    assert original.content == picture(1)
-    assert original.headers["content-length"] == str(len(picture(1)))
+    assert original.content == random_image(1)
+    assert original.headers["content-length"] == str(len(random_image(1)))
     thumbnail = client.get(f"{address}/thumbnail")
     assert thumbnail.content.startswith(b"\xff\xd8")
     seen = {"If-None-Match": original.headers["etag"]}
@@ -69,12 +69,12 @@ def test_images_in_a_bucket_are_added_served_and_deleted(client: TestClient, s3:
     assert search(client, 2)["id"] == two["id"]
     assert client.delete(address).status_code == 204
     assert client.get(f"{address}/original").status_code == 404
-    assert originals(s3) == {content_hash(picture(2))}
+    assert originals(s3) == {content_hash(random_image(2))}
     assert not (settings.data_dir / "pictures").exists(), "no local copies"
 
 
 def test_missing_thumbnail_is_created_again(client: TestClient, s3: S3Server) -> None:
-    (item,) = index(client, picture(1))
+    (item,) = add_images(client, random_image(1))
     address = f"/images/{item['id']}/thumbnail"
     first = client.get(address).content
     (name,) = (name for name in s3.objects() if "/thumbnails/" in name)
@@ -84,7 +84,7 @@ def test_missing_thumbnail_is_created_again(client: TestClient, s3: S3Server) ->
 
 
 def test_without_the_bucket_searches_work_and_file_access_returns_503(client: TestClient, s3: S3Server) -> None:
-    (item,) = index(client, picture(1))
+    (item,) = add_images(client, random_image(1))
     s3.stop()
     assert search(client, 1)["id"] == item["id"]
     assert client.get("/readyz").status_code == 200
@@ -93,7 +93,7 @@ def test_without_the_bucket_searches_work_and_file_access_returns_503(client: Te
     for answer in (
         client.get(f"/images/{item['id']}/original"),
         client.get(f"/images/{item['id']}/thumbnail"),
-        client.post("/index", files=[("images", ("a.png", picture(2)))]),
+        client.post("/index", files=[("images", ("a.png", random_image(2)))]),
     ):
         assert answer.status_code == 503, answer.text
         assert int(answer.headers["retry-after"]) > 0
@@ -101,9 +101,9 @@ def test_without_the_bucket_searches_work_and_file_access_returns_503(client: Te
         assert "cannot be reached" in answer.json()["detail"]
     assert client.get("/stats").json()["images"] == 1
     s3.start()
-    (again,) = index(client, picture(2))
+    (again,) = add_images(client, random_image(2))
     assert again["status"] == "created"
-    assert client.get(f"/images/{again['id']}/original").content == picture(2)
+    assert client.get(f"/images/{again['id']}/original").content == random_image(2)
 
 
 def test_original_is_in_the_bucket_before_the_commit(
@@ -117,10 +117,10 @@ def test_original_is_in_the_bucket_before_the_commit(
 
     with monkeypatch.context() as patched:
         patched.setattr(changes, "put_pictures", stop_and_put)
-        (item,) = index(client, picture(1))
+        (item,) = add_images(client, random_image(1))
     assert item["status"] == "created"
     s3.start()
-    assert client.get(f"/images/{item['id']}/original").content == picture(1)
+    assert client.get(f"/images/{item['id']}/original").content == random_image(1)
 
 
 def checked(service: Service) -> Check:
@@ -130,40 +130,40 @@ def checked(service: Service) -> Check:
 def test_failed_bucket_deletion_is_repeated_at_the_next_start(
     client: TestClient, s3: S3Server, settings: Settings
 ) -> None:
-    one, two = index(client, picture(1), picture(2))
+    one, two = add_images(client, random_image(1), random_image(2))
     s3.stop()
     assert client.delete(f"/images/{one['id']}").status_code == 204, "no search finds the image"
     assert search(client, 1)["id"] == two["id"]
     s3.start()
-    assert originals(s3) == {content_hash(picture(1)), content_hash(picture(2))}
+    assert originals(s3) == {content_hash(random_image(1)), content_hash(random_image(2))}
     with open_with_fake(settings):
-        assert originals(s3) == {content_hash(picture(2))}
+        assert originals(s3) == {content_hash(random_image(2))}
 
 
 def test_check_finds_and_deletes_an_orphaned_original(
     client: TestClient, s3: S3Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index(client, picture(1))
+    add_images(client, random_image(1))
     monkeypatch.setattr("app.maintenance.consistency_check._YOUNG_S", -60)
     with open_with_fake(settings) as service:
-        service.files.store({content_hash(picture(2)): picture(2)})
+        service.files.store({content_hash(random_image(2)): random_image(2)})
         (finding,) = checked(service).run(10, lambda *_: None)
-        assert (finding.kind, finding.name) == ("file", content_hash(picture(2)))
+        assert (finding.kind, finding.name) == ("file", content_hash(random_image(2)))
         assert checked(service).repair([finding]) == []
         assert checked(service).run(10, lambda *_: None) == []
-    assert originals(s3) == {content_hash(picture(1))}
+    assert originals(s3) == {content_hash(random_image(1))}
 
 
 def test_failed_bucket_deletion_is_repeated_from_any_data_folder(
     client: TestClient, s3: S3Server, settings: Settings
 ) -> None:
-    one, _ = index(client, picture(1), picture(2))
+    one, _ = add_images(client, random_image(1), random_image(2))
     s3.stop()
     client.delete(f"/images/{one['id']}")
     s3.start()
     shutil.rmtree(settings.data_dir / "under-way")
     with open_with_fake(settings):
-        assert originals(s3) == {content_hash(picture(2))}
+        assert originals(s3) == {content_hash(random_image(2))}
 
 
 def test_check_without_the_bucket_raises_and_reports_nothing_missing(
@@ -171,7 +171,7 @@ def test_check_without_the_bucket_raises_and_reports_nothing_missing(
 ) -> None:
     from app.errors import UnavailableError
 
-    index(client, picture(1))
+    add_images(client, random_image(1))
     with open_with_fake(settings) as service:
         s3.stop()
         with pytest.raises(UnavailableError, match="cannot be reached"):
@@ -181,7 +181,7 @@ def test_check_without_the_bucket_raises_and_reports_nothing_missing(
 def test_backup_of_a_bucket_is_restored_to_a_folder(
     client: TestClient, settings: Settings, tmp_path: Path, postgres_url: str, template: str
 ) -> None:
-    index(client, *(picture(number) for number in range(20)))
+    add_images(client, *(random_image(number) for number in range(20)))
     with open_with_fake(settings) as service:
         manifest = backup(service.database, service.files, settings.data_dir, tmp_path / "backup", lambda *_: None)
     assert manifest["pictures"] == 20
@@ -202,6 +202,6 @@ def test_backup_of_a_bucket_is_restored_to_a_folder(
                 report = Sync(database, service.files, service.index, service.encodings).run(lambda *_: None)
                 assert report.encoded == 20
             assert checked(service).run(20, lambda *_: None) == []
-            assert service.files.read(content_hash(picture(3))) == picture(3)
+            assert service.files.read(content_hash(random_image(3))) == random_image(3)
     with connect(postgres_url) as connection:
         connection.execute("DROP DATABASE in_a_folder WITH (FORCE)")

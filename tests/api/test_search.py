@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 from app.main import create_app
 from app.settings import Settings
-from tests.api.test_index import index, picture
+from tests.api.test_index import add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
 from tests.fakes import FAKE_NETWORK, FakeEncoder
@@ -83,7 +83,7 @@ def filled(client: TestClient) -> Truth:
     ]
     for number, metadata in enumerate(about[:GROUPED]):
         metadata["product"] = {"number": number % 12}
-    items = index(client, *(encoded(image, "PNG") for image in drawings), metadata=about)
+    items = add_images(client, *(encoded(image, "PNG") for image in drawings), metadata=about)
     encoded_drawings = FakeEncoder().encode_many(drawings)
     ids = np.array([item["id"] for item in items], np.int64)
     assert (np.diff(ids) > 0).all()
@@ -278,8 +278,8 @@ def test_invalid_filter_returns_422(truth: Truth) -> None:
 
 
 def test_radius_without_candidates_finds_nothing(client: TestClient) -> None:
-    index(client, picture(1))
-    answer = client.post("/search", params={"radius": 0}, files={"image": picture(2)}).json()
+    add_images(client, random_image(1))
+    answer = client.post("/search", params={"radius": 0}, files={"image": random_image(2)}).json()
     assert (answer["results"], answer["pool_size"]) == ([], 0)
 
 
@@ -316,6 +316,6 @@ def test_search_by_id_equals_search_by_its_image(truth: Truth, mode: str, row: i
 
 def test_search_of_an_empty_catalogue_returns_no_results(client: TestClient) -> None:
     for mode in ("hds", "bcs", "es"):
-        answer = client.post("/search", params={"mode": mode}, files={"image": picture(1)})
+        answer = client.post("/search", params={"mode": mode}, files={"image": random_image(1)})
         assert answer.status_code == 200
         assert (answer.json()["results"], answer.json()["catalogue_size"]) == ([], 0)

@@ -15,7 +15,7 @@ from app.catalogue.storage import s3 as picture_bucket
 from app.catalogue.storage.local import content_hash
 from app.main import create_app
 from app.settings import Settings
-from tests.api.test_index import index, picture
+from tests.api.test_index import add_images, random_image
 from tests.conftest import open_with_fake
 from tests.s3 import BUCKET, S3Server, s3
 from tests.slow import SlowWire, slow_wire
@@ -53,7 +53,7 @@ def beside(work: Callable[[], Any]) -> threading.Thread:
 
 
 def has_original(s3: S3Server, number: int) -> bool:
-    return any(name.endswith(content_hash(picture(number))) for name in s3.objects())
+    return any(name.endswith(content_hash(random_image(number))) for name in s3.objects())
 
 
 def change_everything(client: TestClient, picture_id: int) -> float:
@@ -65,7 +65,7 @@ def change_everything(client: TestClient, picture_id: int) -> float:
 
 
 def test_changes_continue_while_deletions_wait_for_the_bucket(client: TestClient, wire: SlowWire, s3: S3Server) -> None:
-    items = index(client, *(picture(number) for number in range(14)))
+    items = add_images(client, *(random_image(number) for number in range(14)))
     wire.hold(DELETION)
     # More than the database connections available for changes.
     deleting = [beside(lambda one=one: client.delete(f"/images/{one['id']}")) for one in items[:12]]  # type: ignore[misc]
@@ -75,7 +75,7 @@ def test_changes_continue_while_deletions_wait_for_the_bucket(client: TestClient
         assert time.monotonic() < until
         time.sleep(0.05)
     assert change_everything(client, items[12]["id"]) < SOON_S
-    (new,) = index(client, picture(100))
+    (new,) = add_images(client, random_image(100))
     assert new["status"] == "created"
     assert all(thread.is_alive() for thread in deleting), "they still wait for the bucket"
     assert has_original(s3, 0)
@@ -87,9 +87,9 @@ def test_changes_continue_while_deletions_wait_for_the_bucket(client: TestClient
 
 
 def test_changes_continue_while_an_addition_waits_for_the_bucket(client: TestClient, wire: SlowWire) -> None:
-    (item,) = index(client, picture(1))
+    (item,) = add_images(client, random_image(1))
     wire.hold(HEAD)
-    adding = beside(lambda: index(client, picture(2)))
+    adding = beside(lambda: add_images(client, random_image(2)))
     assert wire.waiting.wait(30)
     assert change_everything(client, item["id"]) < SOON_S
     assert client.delete(f"/images/{item['id']}").status_code == 204
@@ -103,18 +103,18 @@ def test_adding_an_original_that_is_being_deleted_returns_503_until_the_deletion
     client: TestClient, wire: SlowWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._PATIENCE_S", 0.2)
-    (item,) = index(client, picture(1))
+    (item,) = add_images(client, random_image(1))
     wire.hold(DELETION)
     deleting = beside(lambda: client.delete(f"/images/{item['id']}"))
     assert wire.waiting.wait(30)
-    answer = client.post("/index", files=[("images", ("a.png", picture(1)))])
+    answer = client.post("/index", files=[("images", ("a.png", random_image(1)))])
     assert answer.status_code == 503
     assert "being deleted" in answer.json()["detail"]
     assert int(answer.headers["retry-after"]) > 0
     wire.release()
     deleting.join(60)
-    (again,) = index(client, picture(1))
-    assert client.get(f"/images/{again['id']}/original").content == picture(1)
+    (again,) = add_images(client, random_image(1))
+    assert client.get(f"/images/{again['id']}/original").content == random_image(1)
 
 
 def test_late_deletion_removes_no_new_original(
@@ -124,12 +124,12 @@ def test_late_deletion_removes_no_new_original(
     monkeypatch.setitem(picture_bucket._CLIENT_OPTIONS, "timeout", timedelta(seconds=3))
     monkeypatch.setitem(picture_bucket._RETRY_OPTIONS, "max_retries", 0)
     with TestClient(create_app(in_bucket, open_with_fake), raise_server_exceptions=False) as client:
-        (item,) = index(client, picture(1))
+        (item,) = add_images(client, random_image(1))
         wire.hold(DELETION)
         assert client.delete(f"/images/{item['id']}").status_code == 204, "no search finds the image"
         assert has_original(s3, 1)
         # The request is still in flight: the same bytes must wait until S3 would reject it as expired.
-        answer = client.post("/index", files=[("images", ("a.png", picture(1)))])
+        answer = client.post("/index", files=[("images", ("a.png", random_image(1)))])
         assert answer.status_code == 503
         assert 0 < int(answer.headers["retry-after"]) <= 60
         wire.release()
@@ -139,5 +139,5 @@ def test_late_deletion_removes_no_new_original(
             time.sleep(0.05)
         with database.connection() as connection:
             connection.execute(text("UPDATE removals SET safe_at = now()"))
-        (again,) = index(client, picture(1))
-        assert client.get(f"/images/{again['id']}/original").content == picture(1)
+        (again,) = add_images(client, random_image(1))
+        assert client.get(f"/images/{again['id']}/original").content == random_image(1)

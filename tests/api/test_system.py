@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
 from app.main import PAGE_POLICY
-from tests.api.test_index import index, picture
+from tests.api.test_index import add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.fakes import BITS, FAKE_NETWORK, FEATURE_DIM
 
@@ -30,12 +30,14 @@ def database_gone(client: TestClient, migrated_url: str, postgres_url: str) -> I
 def test_stats_count_the_catalogue(client: TestClient) -> None:
     empty = client.get("/stats").json()
     assert (empty["images"], empty["labels"], empty["bytes"]["originals"]) == (0, 0, 0)
-    index(client, picture(1), picture(2), picture(3), metadata=[{"label": "boots"}, {"label": "boots"}, {}])
-    client.post("/search", files={"image": picture(1)})
+    add_images(
+        client, random_image(1), random_image(2), random_image(3), metadata=[{"label": "boots"}, {"label": "boots"}, {}]
+    )
+    client.post("/search", files={"image": random_image(1)})
     stats = client.get("/stats").json()
     assert (stats["images"], stats["labels"]) == (3, 1)
     assert stats["seq"] == stats["applied_seq"] == empty["seq"] + 1
-    assert stats["bytes"]["originals"] == sum(len(picture(number)) for number in (1, 2, 3))
+    assert stats["bytes"]["originals"] == sum(len(random_image(number)) for number in (1, 2, 3))
     assert stats["bytes"]["vectors"] > 0
     assert stats["bytes"]["codes"] > 0
     assert stats["version"] == version("lookalike")
@@ -46,7 +48,7 @@ def test_stats_count_the_catalogue(client: TestClient) -> None:
 
 def test_readyz_brings_the_index_up_to_date(client: TestClient) -> None:
     assert client.get("/readyz").json() == {"status": "ready", "images": 0}
-    index(client, picture(1), picture(2))
+    add_images(client, random_image(1), random_image(2))
     assert client.get("/readyz").json() == {"status": "ready", "images": 2}
 
 
@@ -57,8 +59,8 @@ def test_without_the_database_healthz_returns_200_and_the_rest_503(
     answers = [client.get(path) for path in ("/readyz", "/stats", "/images", "/images/1", "/images/1/similar")]
     answers.append(client.delete("/images/1"))
     answers.append(client.patch("/images/1", json={"label": "boots"}))
-    answers.append(client.post("/search", files={"image": picture(1)}))
-    answers.append(client.post("/index", files={"images": picture(1)}))
+    answers.append(client.post("/search", files={"image": random_image(1)}))
+    answers.append(client.post("/index", files={"images": random_image(1)}))
     for answer in answers:
         assert answer.status_code == 503, answer.url
         assert answer.headers["content-type"] == "application/problem+json"
@@ -73,7 +75,7 @@ def test_readyz_recovers_with_the_database(
     name = make_url(migrated_url).database
     database_gone.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
     assert client.get("/readyz").status_code == 200
-    assert index(client, picture(1))[0]["status"] == "created"
+    assert add_images(client, random_image(1))[0]["status"] == "created"
 
 
 class Assets(HTMLParser):

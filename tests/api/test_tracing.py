@@ -23,7 +23,7 @@ from app.main import create_app
 from app.observability.spans import Tracing, open_provider
 from app.observability.tracing import open_tracing, wanted_exporter, why_not
 from app.settings import Settings
-from tests.api.test_index import BROKEN, index, picture
+from tests.api.test_index import INVALID_IMAGE, add_images, random_image
 from tests.conftest import open_with_fake
 
 OTLP = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -64,9 +64,9 @@ def id_of(span: ReadableSpan) -> int:
 
 
 def test_search_has_a_span_with_one_child_per_stage(traced: TestClient, memory: InMemorySpanExporter) -> None:
-    index(traced, picture(1), picture(2))
+    add_images(traced, random_image(1), random_image(2))
     memory.clear()
-    traced.post("/search", params={"mode": "hds"}, files={"image": picture(1)})
+    traced.post("/search", params={"mode": "hds"}, files={"image": random_image(1)})
     spans = named(memory)
     request, search = spans["POST /search"], spans["search"]
     assert request.kind is SpanKind.SERVER
@@ -84,7 +84,7 @@ def test_search_has_a_span_with_one_child_per_stage(traced: TestClient, memory: 
 
 
 def test_ingest_has_a_span_with_one_child_per_stage(traced: TestClient, memory: InMemorySpanExporter) -> None:
-    index(traced, picture(1), BROKEN)
+    add_images(traced, random_image(1), INVALID_IMAGE)
     spans = named(memory)
     addition = spans["ingest"]
     assert parent_of(addition) == id_of(spans["POST /index"])
@@ -101,7 +101,7 @@ def test_request_joins_the_trace_of_its_traceparent(traced: TestClient, memory: 
 
 
 def test_searches_of_a_batch_are_children_of_one_request_span(traced: TestClient, memory: InMemorySpanExporter) -> None:
-    traced.post("/search/batch", files=[("images", picture(number)) for number in range(3)])
+    traced.post("/search/batch", files=[("images", random_image(number)) for number in range(3)])
     spans = memory.get_finished_spans()
     (request,) = [span for span in spans if span.kind is SpanKind.SERVER]
     assert [parent_of(span) for span in spans if span.name == "search"] == [id_of(request)] * 3
@@ -123,14 +123,14 @@ def test_only_server_errors_set_the_span_status_to_error(
 def test_client_errors_set_no_span_status_to_error(
     traced: TestClient, memory: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert traced.post("/search", files={"image": BROKEN}).status_code == 422
+    assert traced.post("/search", files={"image": INVALID_IMAGE}).status_code == 422
     spans = named(memory)
     for name in ("decode", "search", "POST /search"):
         assert spans[name].status.status_code is StatusCode.UNSET, name
         assert not spans[name].events, name
     memory.clear()
     monkeypatch.setattr("app.search.pipeline.coarse", lambda *_: 1 / 0)
-    assert traced.post("/search", files={"image": picture(1)}).status_code == 500
+    assert traced.post("/search", files={"image": random_image(1)}).status_code == 500
     for name in ("coarse", "search", "POST /search"):
         assert named(memory)[name].status.status_code is StatusCode.ERROR, name
 
@@ -237,7 +237,7 @@ def test_spans_reach_a_collector(settings: Settings, monkeypatch: pytest.MonkeyP
     with collecting() as (url, collector):
         monkeypatch.setenv(OTLP, url)
         with TestClient(create_app(settings, open_with_fake)) as client:
-            client.post("/search", files={"image": picture(1)})
+            client.post("/search", files={"image": random_image(1)})
         # Shutdown flushes pending spans.
         assert {"POST /search", "search", "decode", "encode", "coarse", "fine"} <= {s.name for s in collector.spans}
         assert collector.services == {"lookalike"}
@@ -249,5 +249,5 @@ def test_unreachable_collector_does_not_affect_searches_or_delay_shutdown(
     monkeypatch.setenv(OTLP, "http://127.0.0.1:9")
     begun = time.monotonic()
     with TestClient(create_app(settings, open_with_fake)) as client:
-        assert client.post("/search", files={"image": picture(1)}).status_code == 200
+        assert client.post("/search", files={"image": random_image(1)}).status_code == 200
     assert time.monotonic() - begun < 20

@@ -11,7 +11,7 @@ from sqlalchemy import text, update
 from app.catalogue.database.callers import Caller, calling
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState
-from app.errors import CallerLeftError
+from app.errors import ClientDisconnectedError
 from tests.catalogue.postgres import connect
 from tests.catalogue.slow import SLEEP, running, wait_until
 
@@ -34,7 +34,7 @@ def test_disconnect_cancels_the_running_query(database: Database, migrated_url: 
             asked: Future[None] = threads.submit(copy_context().run, ask, database)
         wait_until(lambda: running(watching, "pg_sleep") == 1)
         caller.leave()
-        with pytest.raises(CallerLeftError):
+        with pytest.raises(ClientDisconnectedError):
             asked.result(30)
         assert running(watching, "pg_sleep") == 0
     database.ping()
@@ -44,7 +44,7 @@ def test_queries_after_a_disconnect_are_refused(database: Database) -> None:
     with calling(Caller()) as caller:
         database.ping()
         caller.leave()
-        with pytest.raises(CallerLeftError):
+        with pytest.raises(ClientDisconnectedError):
             database.ping()
     database.ping()
 

@@ -17,7 +17,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Picture
 from app.catalogue.index_sync import Follower
 from app.catalogue.vectors.file import VectorFile
-from app.errors import CatalogueMovedError, NotFoundError
+from app.errors import ModelSwitchedError, NotFoundError
 from app.search.index import LocalIndex
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
@@ -205,7 +205,7 @@ def test_change_of_a_missing_image_raises_not_found(
 
 def test_put_for_an_inactive_index_version_is_refused(catalogue: Catalogue) -> None:
     before = catalogue.seq()
-    with pytest.raises(CatalogueMovedError):
+    with pytest.raises(ModelSwitchedError):
         replace(catalogue, index_version_id=catalogue.index_version_id + 1).put(new("one"))
     assert (catalogue.seq(), catalogue.images()) == (before, [])
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.catalogue.database.callers import Caller, calling
 from app.catalogue.database.single_flight import ResultCache, SingleFlight
-from app.errors import CallerLeftError, UnavailableError
+from app.errors import ClientDisconnectedError, UnavailableError
 from tests.catalogue.slow import wait_until
 
 MANY = 8
@@ -64,7 +64,7 @@ def test_concurrent_calls_share_an_exception() -> None:
 
 
 def test_waiting_thread_retries_when_the_running_caller_disconnects() -> None:
-    flights, first, second, key = SingleFlight[Key, int](), Work(CallerLeftError()), Work(), Key()
+    flights, first, second, key = SingleFlight[Key, int](), Work(ClientDisconnectedError()), Work(), Key()
     with ThreadPoolExecutor(2) as threads:
         left = threads.submit(flights.run, key, first)
         wait_until(lambda: first.started == 1)
@@ -73,7 +73,7 @@ def test_waiting_thread_retries_when_the_running_caller_disconnects() -> None:
         first.released.set()
         second.released.set()
         assert stays.result(30) == 1
-        with pytest.raises(CallerLeftError):
+        with pytest.raises(ClientDisconnectedError):
             left.result(30)
 
 
@@ -89,7 +89,7 @@ def test_waiting_thread_stops_when_its_caller_disconnects() -> None:
         wait_until(lambda: work.started == 1)
         waits = threads.submit(wait)
         caller.leave()
-        with pytest.raises(CallerLeftError):
+        with pytest.raises(ClientDisconnectedError):
             waits.result(30)
         work.released.set()
         assert at_work.result(30) == 1

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from typer import Exit
 
-from app.api.middleware.loopback import WITHOUT_KEYS
+from app.api.middleware.loopback import NO_KEYS_WARNING
 from app.catalogue.database.sessions import Database
 from app.catalogue.generations import DEFAULT_MODEL
 from app.catalogue.keys import Scope, create_key
@@ -27,7 +27,7 @@ from app.cli.serve import require_keys
 from app.observability.multiprocess_metrics import PREFIX
 from app.settings import Settings
 from models.checkpoint.info import find
-from tests.api.test_metrics import metric
+from tests.api.test_metrics import metric_value
 from tests.conftest import running_server
 from tests.pictures import corners, encoded
 
@@ -69,7 +69,7 @@ class Client:
 
     def metric(self, name: str, /, **labels: str) -> float | None:
         """Return a value of /metrics; None if it is missing."""
-        return metric(self.ask("GET", "/metrics").decode(), name, **labels)
+        return metric_value(self.ask("GET", "/metrics").decode(), name, **labels)
 
 
 def processes_of(data: Path) -> dict[int, str]:
@@ -205,7 +205,7 @@ def test_start_without_keys_logs_one_warning(
 
 def test_listening_on_the_network_requires_a_key_or_auth_off(settings: Settings, database: Database) -> None:
     local, public = (settings.model_copy(update={"auth": "auto", "host": host}) for host in ("LOCALHOST", "::"))
-    assert require_keys(local, database) == [WITHOUT_KEYS]
+    assert require_keys(local, database) == [NO_KEYS_WARNING]
     with pytest.raises(Exit):
         require_keys(public, database)
     assert require_keys(settings.model_copy(update={"auth": "off", "host": "::"}), database) == []

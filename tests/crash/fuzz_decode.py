@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import atheris
 
 with atheris.instrument_imports(include=["app.search.decode.image", "PIL", "pi_heif"]):
-    from app.errors import PictureRefusedError
+    from app.errors import ImageRejectedError
     from app.search.decode.image import DecodeLimits, decode
 
 from tests.hostile import hostile_pictures
@@ -26,7 +26,7 @@ def decode_or_refuse(data: bytes) -> None:
     """Decode bytes; PictureRefusedError is expected."""
     try:
         picture = decode(data, LIMITS, 64)
-    except PictureRefusedError:
+    except ImageRejectedError:
         return
     assert picture.image.mode == "RGB"
     assert picture.width * picture.height <= LIMITS.max_pixels

@@ -17,7 +17,7 @@ from subprocess import Popen
 import httpx2
 import pytest
 
-from tests.api.job_steps import ended, pictures, send, when
+from tests.api.job_steps import wait_until_ended, sample_images, send_archive, wait_for_job
 from tests.crash.ledger import drawing, serving
 from tests.crash.watch import resident
 from tests.ingest.archives import BOMBS, write_endless, zipped
@@ -68,7 +68,7 @@ def watched(client: httpx2.Client, process: Popen[bytes]) -> Iterator[Usage]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx2.Client, Popen[bytes]]]:
     with serving(tmp_path_factory.mktemp("archives") / "data") as (client, process, _):
-        ended(client, send(client, zipped(pictures(200))))
+        wait_until_ended(client, send_archive(client, zipped(sample_images(200))))
         yield client, process
         process.terminate()
         process.wait(60)
@@ -83,9 +83,9 @@ def test_archive_bomb_fails_with_a_reason_within_memory_limits(
     archive = bomb()
     before, began = resident(process.pid), time.monotonic()
     with watched(client, process) as usage:
-        now = ended(client, send(client, archive), 300)
+        now = wait_until_ended(client, send_archive(client, archive), 300)
         took = time.monotonic() - began
-        assert ended(client, send(client, zipped({"next.png": drawing(4)})))["state"] == "done"
+        assert wait_until_ended(client, send_archive(client, zipped({"next.png": drawing(4)})))["state"] == "done"
     reason = now["error"] or now["rejections"][0]["reason"]
     figures = len(archive) / 1e6, took, (usage.bytes - before) / 1e6, max(usage.searches), reason
     log.warning("%s: %.1f MB, %.1f s, %.0f MB of memory, slowest search %.2f s: %s", request.node.callspec.id, *figures)
@@ -100,7 +100,7 @@ def test_cancel_and_sigterm_end_an_endless_job(tmp_path: Path, watching: bool) -
     write_endless(tmp_path / "endless", 35)
     endless = (tmp_path / "endless").read_bytes()
     with serving(tmp_path / "data") as (client, process, _):
-        first, second = send(client, endless), send(client, endless)
+        first, second = send_archive(client, endless), send_archive(client, endless)
         until(lambda: readers(process.pid))
         # It briefly has a fork, which tests the seccomp filter.
         reader = min(readers(process.pid))
@@ -108,7 +108,7 @@ def test_cancel_and_sigterm_end_an_endless_job(tmp_path: Path, watching: bool) -
         assert client.post(f"/jobs/{first}/cancel").json()["state"] == "cancelled"
         until(lambda: reader not in readers(process.pid))
         cancel_s = time.monotonic() - cancelled
-        when(client, second, lambda now: now["attempts"] == 1)
+        wait_for_job(client, second, lambda now: now["attempts"] == 1)
         until(lambda: readers(process.pid))
         events = threading.Thread(target=lambda: [*watch(client, second)] if watching else [])
         events.start()

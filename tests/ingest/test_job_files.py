@@ -20,7 +20,15 @@ from app.catalogue.storage.fsync_guard import Disk
 from app.ingest.jobs import rows as jobs
 from app.ingest.jobs.files import JobFiles
 from app.settings import Settings
-from tests.api.job_steps import Gate, ended, left, opened, pictures, send, when
+from tests.api.job_steps import (
+    IngestGate,
+    wait_until_ended,
+    remaining_files,
+    open_client,
+    sample_images,
+    send_archive,
+    wait_for_job,
+)
 from tests.conftest import open_with_fake
 from tests.ingest.archives import zipped
 
@@ -57,24 +65,24 @@ def until(condition: Callable[[], object]) -> None:
 @pytest.mark.parametrize("when_", ["arriving", "kept"])
 def test_archive_of_a_killed_upload_is_deleted_at_the_next_start(settings: Settings, when_: str) -> None:
     killed(settings.data_dir / "jobs", when_)
-    assert len(left(settings)) == 1
-    with opened(settings):
-        assert left(settings) == []
+    assert len(remaining_files(settings)) == 1
+    with open_client(settings):
+        assert remaining_files(settings) == []
 
 
 def test_archive_of_a_killed_upload_is_deleted_when_a_job_ends(settings: Settings, client: TestClient) -> None:
     killed(settings.data_dir / "jobs", "arriving")
-    assert len(left(settings)) == 1
-    ended(client, send(client, zipped(pictures(1))))
-    until(lambda: left(settings) == [])
+    assert len(remaining_files(settings)) == 1
+    wait_until_ended(client, send_archive(client, zipped(sample_images(1))))
+    until(lambda: remaining_files(settings) == [])
 
 
 def test_upload_in_progress_survives_cleanups(settings: Settings, client: TestClient) -> None:
     with open_with_fake(settings) as service, files_of(service).arrive(None) as arrival:
         arrival.write(b"half an archive")
-        with opened(settings):
-            ended(client, send(client, zipped(pictures(1))))
-        until(lambda: left(settings) == [arrival.path])
+        with open_client(settings):
+            wait_until_ended(client, send_archive(client, zipped(sample_images(1))))
+        until(lambda: remaining_files(settings) == [arrival.path])
         arrival.write(b" and the rest")
         name = arrival.keep()
         files_of(service).settle()
@@ -83,35 +91,35 @@ def test_upload_in_progress_survives_cleanups(settings: Settings, client: TestCl
             jobs.create_job(session, name, arrival.size)
     with open_with_fake(settings) as service:
         files_of(service).settle()
-        assert [path.name for path in left(settings)] == [name]
+        assert [path.name for path in remaining_files(settings)] == [name]
 
 
 def test_cancelling_a_queued_job_deletes_its_archive(
     settings: Settings, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = Gate(monkeypatch)
-    first = send(client, zipped(pictures(200)))
-    when(client, first, lambda _: gate.calls > 0)
-    queued = [send(client, zipped(pictures(3))) for _ in range(5)]
-    assert len(left(settings)) == 6
+    gate = IngestGate(monkeypatch)
+    first = send_archive(client, zipped(sample_images(200)))
+    wait_for_job(client, first, lambda _: gate.calls > 0)
+    queued = [send_archive(client, zipped(sample_images(3))) for _ in range(5)]
+    assert len(remaining_files(settings)) == 6
     for job_id in queued:
         assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
-    assert len(left(settings)) == 1, "the first one is running"
+    assert len(remaining_files(settings)) == 1, "the first one is running"
     gate.open.set()
-    assert ended(client, first)["state"] == "done"
-    until(lambda: left(settings) == [])
+    assert wait_until_ended(client, first)["state"] == "done"
+    until(lambda: remaining_files(settings) == [])
 
 
 def test_cancelling_a_running_job_deletes_its_archive(
     settings: Settings, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = Gate(monkeypatch)
-    job_id = send(client, zipped(pictures(300)))
-    when(client, job_id, lambda _: gate.calls > 0)
+    gate = IngestGate(monkeypatch)
+    job_id = send_archive(client, zipped(sample_images(300)))
+    wait_for_job(client, job_id, lambda _: gate.calls > 0)
     assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
     gate.open.set()
-    assert ended(client, send(client, zipped(pictures(3))))["state"] == "done"
-    until(lambda: left(settings) == [])
+    assert wait_until_ended(client, send_archive(client, zipped(sample_images(3))))["state"] == "done"
+    until(lambda: remaining_files(settings) == [])
     assert client.get(f"/jobs/{job_id}").json()["state"] == "cancelled"
 
 
@@ -140,7 +148,7 @@ def test_concurrent_cleanups_keep_archives_of_accepted_jobs(service: Service) ->
     assert errors == []
     with service.database.asking() as session:
         accepted = set(session.scalars(select(Job.archive)))
-    assert {path.name for path in left(service.settings)} == accepted
+    assert {path.name for path in remaining_files(service.settings)} == accepted
     assert len(accepted) == 60
 
 
@@ -155,9 +163,9 @@ def test_without_file_locks_only_old_archives_are_deleted(
     with files_of(service).arrive(None) as arrival:
         arrival.write(b"half an archive")
         files_of(service).settle()
-        assert len(left(settings)) == 2
-        for path in left(settings):
+        assert len(remaining_files(settings)) == 2
+        for path in remaining_files(settings):
             os.utime(path, (0, 0))
         arrival.write(b", of which more has come just now")
         files_of(service).settle()
-        assert left(settings) == [arrival.path]
+        assert remaining_files(settings) == [arrival.path]

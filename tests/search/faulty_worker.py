@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.search.decode import landlock, prepare, seccomp, worker
 from app.search.decode.image import Crop, DecodedImage, DecodeLimits, decode
 from app.search.decode.process import REPLY
@@ -113,16 +113,16 @@ def spin(seconds: bytes) -> None:
     end = time.process_time() + float(seconds)
     while time.process_time() < end:
         pass
-    raise PictureRefusedError("reported", "computed")
+    raise ImageRejectedError("reported", "computed")
 
 
 def report_environment(_: bytes) -> None:
-    raise PictureRefusedError("reported", str(sorted(os.environ)))
+    raise ImageRejectedError("reported", str(sorted(os.environ)))
 
 
 def report_attempt(argument: bytes) -> None:
     name, path = argument.decode().split("|")
-    raise PictureRefusedError("reported", attempt(name, Path(path)))
+    raise ImageRejectedError("reported", attempt(name, Path(path)))
 
 
 def forge_replies(parts: list[bytes]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.search.decode.confinement import Confinement, offered
 from app.search.decode.image import MEDIA_TYPES, DecodeLimits
 from app.search.decode.prepare import InProcess
@@ -53,8 +53,8 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
-def attempt(sandbox: Sandbox, name: str, path: Path) -> PictureRefusedError:
-    with pytest.raises(PictureRefusedError) as refused:
+def attempt(sandbox: Sandbox, name: str, path: Path) -> ImageRejectedError:
+    with pytest.raises(ImageRejectedError) as refused:
         sandbox(f"tries {name}|{path}".encode())
     return refused.value
 
@@ -95,7 +95,7 @@ def test_every_format_decodes_to_the_same_pixels(sandbox: Sandbox) -> None:
         there, expected = sandbox(data, thumbnail=True), here(data, thumbnail=True)
         np.testing.assert_array_equal(np.asarray(there.image), np.asarray(expected.image))
         assert there.thumbnail == expected.thumbnail
-        with pytest.raises(PictureRefusedError, match="damaged or incomplete"):
+        with pytest.raises(ImageRejectedError, match="damaged or incomplete"):
             sandbox(data[: len(data) // 2])
         seen.add(there.media_type)
     assert seen == MEDIA_TYPES

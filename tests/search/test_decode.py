@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.search.decode.image import Crop, DecodedImage, DecodeLimits, decode, thumbnail
 from tests.hostile import chunk, gif, png, with_exif
 from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format, gradient
@@ -20,11 +20,11 @@ FILES = every_format(gradient())
 FORMATS_WITH_ORIENTATION = ("JPEG", "PNG", "WEBP", "AVIF")
 
 
-def outcome(data: bytes, limits: DecodeLimits = LIMITS, side: int | None = None) -> DecodedImage | PictureRefusedError:
+def outcome(data: bytes, limits: DecodeLimits = LIMITS, side: int | None = None) -> DecodedImage | ImageRejectedError:
     """Decode; return the image or the refusal. Raise warnings of decoders, which `decode` would report as damage."""
     try:
         return decode(data, limits, side)
-    except PictureRefusedError as refused:
+    except ImageRejectedError as refused:
         reason: BaseException | None = refused
         while reason is not None:
             if isinstance(reason, Warning):
@@ -33,9 +33,9 @@ def outcome(data: bytes, limits: DecodeLimits = LIMITS, side: int | None = None)
         return refused
 
 
-def refusal(data: bytes, limits: DecodeLimits = LIMITS) -> PictureRefusedError:
+def refusal(data: bytes, limits: DecodeLimits = LIMITS) -> ImageRejectedError:
     refused = outcome(data, limits)
-    assert isinstance(refused, PictureRefusedError)
+    assert isinstance(refused, ImageRejectedError)
     assert refused.reason.endswith(".")
     return refused
 
@@ -127,7 +127,7 @@ def test_crop_of_a_reduced_jpeg_keeps_position_and_detail(crop: Crop, orientatio
 )
 @pytest.mark.parametrize("side", [None, 8])
 def test_crop_outside_the_image_is_refused_with_both_sizes(crop: Crop, side: int | None) -> None:
-    with pytest.raises(PictureRefusedError, match=f"{crop} .* is not within the image of 64 × 48 pixels") as refused:
+    with pytest.raises(ImageRejectedError, match=f"{crop} .* is not within the image of 64 × 48 pixels") as refused:
         decode(FILES["JPEG"], LIMITS, side, crop)
     assert refused.value.code == "crop_outside_image"
 

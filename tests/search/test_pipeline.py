@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.catalogue.vectors.file import VectorFile
 from app.demo import demo_pictures
-from app.errors import InvalidInputError, NotFoundError, PictureRefusedError
+from app.errors import InvalidInputError, NotFoundError, ImageRejectedError
 from app.search.decode.image import DecodeLimits
 from app.search.decode.prepare import InProcess
 from app.search.encode.batching import BatchingEncoder, Encoder
@@ -260,7 +260,7 @@ def test_steps_are_timed(fake: World) -> None:
 
 
 def test_invalid_image_is_refused(fake: World) -> None:
-    with pytest.raises(PictureRefusedError):
+    with pytest.raises(ImageRejectedError):
         fake.searcher.by_picture(b"not an image", SearchOptions())
 
 

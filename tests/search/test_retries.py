@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from app.errors import DecodingUnavailableError, PictureRefusedError
+from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.retries import PAUSES_S, retried
 
 
@@ -47,9 +47,9 @@ def test_refused_images_are_not_retried() -> None:
 
     def refuse() -> None:
         tries.append(1)
-        raise PictureRefusedError("image_damaged", "The image is damaged.")
+        raise ImageRejectedError("image_damaged", "The image is damaged.")
 
-    with pytest.raises(PictureRefusedError):
+    with pytest.raises(ImageRejectedError):
         retried(refuse)
     assert len(tries) == 1
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.errors import DecodingUnavailableError, PictureRefusedError
+from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.image import Crop, DecodeLimits
 from app.search.decode.prepare import InProcess
 from app.search.decode.sandbox import Job, Sandbox
@@ -48,7 +48,7 @@ def test_sandbox_equals_in_process_decoding() -> None:
         crop = Crop(100, 50, 120, 90)
         there, expected = sandbox(IMAGE, crop=crop), here(IMAGE, crop=crop)
         np.testing.assert_array_equal(np.asarray(there.image), np.asarray(expected.image))
-        with pytest.raises(PictureRefusedError, match="is not within"):
+        with pytest.raises(ImageRejectedError, match="is not within"):
             sandbox(IMAGE, crop=Crop(0, 0, 0, 0))
         assert sandbox(IMAGE, thumbnail=True).thumbnail == here(IMAGE, thumbnail=True).thumbnail != b""
 
@@ -58,7 +58,7 @@ def test_sandbox_equals_in_process_decoding() -> None:
     [(b"", "image_empty"), (bytes(1_000_001), "image_too_large"), (b"text", "image_format_unsupported")],
 )
 def test_refusal_keeps_the_decoders_code(sandbox: Sandbox, data: bytes, code: str) -> None:
-    with pytest.raises(PictureRefusedError) as refused:
+    with pytest.raises(ImageRejectedError) as refused:
         sandbox(data)
     assert refused.value.code == code
 
@@ -68,7 +68,7 @@ def test_refusal_keeps_the_decoders_code(sandbox: Sandbox, data: bytes, code: st
     [("crash ", "image_damaged"), ("abort ", "image_damaged"), ("greedy", "image_decode_out_of_memory")],
 )
 def test_image_that_kills_its_decoder_fails_only_its_own_request(sandbox: Sandbox, fault: str, code: str) -> None:
-    with pytest.raises(PictureRefusedError) as refused:
+    with pytest.raises(ImageRejectedError) as refused:
         sandbox(fault.encode())
     assert refused.value.code == code
     assert sandbox(IMAGE).media_type == "image/jpeg"
@@ -77,7 +77,7 @@ def test_image_that_kills_its_decoder_fails_only_its_own_request(sandbox: Sandbo
 def test_decoder_killed_by_the_system_is_reported_as_out_of_memory() -> None:
     """As by the kernel's OOM killer."""
     with closing(Sandbox(JOB, 1, SECONDS, (*FAULTY, "no-seccomp"))) as sandbox:
-        with pytest.raises(PictureRefusedError, match="memory") as refused:
+        with pytest.raises(ImageRejectedError, match="memory") as refused:
             sandbox(b"killed")
         assert refused.value.code == "image_decode_out_of_memory"
         assert sandbox(IMAGE).media_type == "image/jpeg"
@@ -93,9 +93,9 @@ def test_process_that_died_while_idle_is_replaced_without_an_error(sandbox: Sand
 
 @pytest.mark.parametrize("fault", ["lies  ", "floods"])
 def test_invalid_replies_of_an_exploited_process_are_refused(sandbox: Sandbox, fault: str) -> None:
-    with pytest.raises(PictureRefusedError, match="not in a supported image format"):
+    with pytest.raises(ImageRejectedError, match="not in a supported image format"):
         sandbox(fault.encode())
-    with pytest.raises(PictureRefusedError, match="damaged"):
+    with pytest.raises(ImageRejectedError, match="damaged"):
         sandbox(IMAGE)
     assert sandbox(IMAGE).media_type == "image/jpeg"
 
@@ -104,7 +104,7 @@ def test_invalid_replies_of_an_exploited_process_are_refused(sandbox: Sandbox, f
 def test_image_that_exceeds_the_process_time_limit_is_refused(sandbox: Sandbox, fault: bytes) -> None:
     sandbox(IMAGE)
     started = time.monotonic()
-    with pytest.raises(PictureRefusedError, match="more than 2 s of CPU time") as refused:
+    with pytest.raises(ImageRejectedError, match="more than 2 s of CPU time") as refused:
         sandbox(fault)
     assert refused.value.code == "image_decode_timeout"
     assert SECONDS <= time.monotonic() - started < SECONDS + 30
@@ -126,7 +126,7 @@ def test_process_that_rarely_gets_a_cpu_still_decodes(sandbox: Sandbox) -> None:
 
     with ThreadPoolExecutor(1) as threads:
         starving = threads.submit(starve)
-        with pytest.raises(PictureRefusedError) as reported:
+        with pytest.raises(ImageRejectedError) as reported:
             sandbox(b"spins 0.7")
         ended.set()
         starving.result()
@@ -153,21 +153,21 @@ def test_memory_of_large_images_is_returned_to_the_system() -> None:
         (process,) = set(family(os.getpid())) - others
         before = resident(process)
         for _, data in lies():
-            with suppress(PictureRefusedError):
+            with suppress(ImageRejectedError):
                 sandbox(data)
         assert resident(process) < before + 50_000_000
 
 
 def test_decode_process_cannot_write_files(sandbox: Sandbox, tmp_path: Path) -> None:
     target = tmp_path / "written"
-    with pytest.raises(PictureRefusedError):
+    with pytest.raises(ImageRejectedError):
         sandbox(b"writes" + os.fsencode(target))
     assert not target.exists() or target.stat().st_size == 0
 
 
 def test_decode_process_gets_no_secrets(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_DATABASE_URL", "postgresql://secret")
-    with closing(Sandbox(JOB, 1, SECONDS, FAULTY)) as fresh, pytest.raises(PictureRefusedError) as reported:
+    with closing(Sandbox(JOB, 1, SECONDS, FAULTY)) as fresh, pytest.raises(ImageRejectedError) as reported:
         fresh(b"report")
     assert "LOOKALIKE" not in reported.value.reason
     assert "PYTHONPATH" in reported.value.reason

@@ -12,7 +12,7 @@ from starlette.types import Scope
 from app.common.hosts import Host, is_loopback, parse_host
 from app.errors import ForbiddenError
 
-WITHOUT_KEYS = (
+NO_KEYS_WARNING = (
     "There are no API keys: every program on this machine may do everything, and so may every client of a reverse "
     "proxy on it that adds no header such as X-Forwarded-For. Before you use a proxy, create a key with "
     "`lookalike keys create NAME`."

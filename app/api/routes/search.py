@@ -13,7 +13,7 @@ from app.api.problem_codes import image_code
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
 from app.bootstrap import Service
 from app.catalogue.queries import Shown
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.search.decode.image import Crop
 from app.search.pipeline import Answer
 from app.search.types import SearchOptions
@@ -64,7 +64,7 @@ async def search_batch(
     def one(image: UploadFile) -> BatchItemOut:
         try:
             return BatchItemOut(response=_search(image, options, service, charge))
-        except PictureRefusedError as error:
+        except ImageRejectedError as error:
             return BatchItemOut(error_code=image_code(error.code), error=error.reason)
 
     return BatchOut(items=await searches.run_all([partial(one, image) for image in images]))

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection
 
-from app.errors import CallerLeftError
+from app.errors import ClientDisconnectedError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Caller:
             CallerLeftError: the client has disconnected.
         """
         if self._left:
-            raise CallerLeftError
+            raise ClientDisconnectedError
 
     def leave(self) -> None:
         """Cancel this caller's running queries, and refuse new ones.

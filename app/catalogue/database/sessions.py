@@ -20,7 +20,7 @@ from app.catalogue.database.connections import MAX_POOL
 from app.catalogue.database.liveness import Liveness
 from app.catalogue.database.priority import Connections
 from app.catalogue.embedded.free_space import Room
-from app.errors import CallerLeftError, StatementTimeoutError, UnavailableError
+from app.errors import ClientDisconnectedError, StatementTimeoutError, UnavailableError
 
 # Seconds that a thread waits for a connection or a semaphore.
 _TIMEOUT_S = 5
@@ -184,7 +184,7 @@ class Database:
     def _translate(self, error: DBAPIError) -> UnavailableError:
         caller = current_caller()
         if caller is not None and caller.left:
-            return CallerLeftError()
+            return ClientDisconnectedError()
         if isinstance(error.orig, QueryCanceled) and self._statement_seconds is not None:
             return StatementTimeoutError(self._statement_seconds)
         return _unavailable(error)

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from app.catalogue.database.callers import current_caller
-from app.errors import CallerLeftError
+from app.errors import ClientDisconnectedError
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 ValueT = TypeVar("ValueT")
@@ -41,7 +41,7 @@ class SingleFlight(Generic[KeyT, ValueT]):
             if running is None:
                 return self._lead(key, own, work)
             _wait_for(running)
-            if not isinstance(running.exception(), CallerLeftError):
+            if not isinstance(running.exception(), ClientDisconnectedError):
                 return running.result()
 
     def _lead(self, key: KeyT, own: Future[ValueT], work: Callable[[], ValueT]) -> ValueT:

@@ -23,7 +23,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.search.decode.metadata_stripper import StillJpeg, still_avif, still_gif, still_jpeg, still_png
 
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
@@ -110,16 +110,16 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Cro
     kind = _recognise(data)
     try:
         return _decode(kind, data, limits, side, crop)
-    except PictureRefusedError:
+    except ImageRejectedError:
         raise
     except MemoryError as error:
         reason = f"The {kind.name} image needs more memory to decode than is available. Send a smaller image."
-        raise PictureRefusedError("image_decode_out_of_memory", reason) from error
+        raise ImageRejectedError("image_decode_out_of_memory", reason) from error
     # Decoders raise many undocumented exceptions (OSError, SyntaxError, struct.error, …); all mean that this data
     # cannot be decoded.
     except Exception as error:
         reason = f"The {kind.name} image is damaged or incomplete. Send an intact file."
-        raise PictureRefusedError("image_damaged", reason) from error
+        raise ImageRejectedError("image_damaged", reason) from error
 
 
 def thumbnail(image: Image.Image, side: int = 320) -> bytes:
@@ -154,10 +154,10 @@ def check_bytes(size: int, limits: DecodeLimits) -> None:
         PictureRefusedError: the file is empty or too large.
     """
     if size == 0:
-        raise PictureRefusedError("image_empty", "The image file is empty. Send an image.")
+        raise ImageRejectedError("image_empty", "The image file is empty. Send an image.")
     if size > limits.max_bytes:
         reason = f"The image has {size:,} bytes; at most {limits.max_bytes:,} are allowed."
-        raise PictureRefusedError("image_too_large", reason)
+        raise ImageRejectedError("image_too_large", reason)
 
 
 def _recognise(data: bytes) -> _Format:
@@ -166,27 +166,27 @@ def _recognise(data: bytes) -> _Format:
             return kind
     names = ", ".join(kind.name for kind in FORMATS)
     reason = f"The file is not in a supported image format. Send one of {names}."
-    raise PictureRefusedError("image_format_unsupported", reason)
+    raise ImageRejectedError("image_format_unsupported", reason)
 
 
 def _check_pixels(size: tuple[int, int], limits: DecodeLimits) -> None:
     width, height = size
     if width * height > limits.max_pixels:
         reason = f"The image has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} are allowed."
-        raise PictureRefusedError("image_too_many_pixels", reason)
+        raise ImageRejectedError("image_too_many_pixels", reason)
 
 
 def _check_decoding_cost(image: ImageFile.ImageFile, data: bytes, limits: DecodeLimits) -> None:
     # Pillow decodes run lengths in a Python loop: a file within the limits would take most of a minute.
     if isinstance(image, BmpImageFile) and image.info["compression"] in BMP_RUN_LENGTH:
         reason = "The BMP image is run-length compressed, which is not supported. Save it without compression."
-        raise PictureRefusedError("image_format_unsupported", reason)
+        raise ImageRejectedError("image_format_unsupported", reason)
     if image.info.get("progressive"):
         scans = data.count(b"\xff\xda")
         if scans * image.width * image.height > SCANS_AT_MAX_PIXELS * limits.max_pixels:
             size = f"{image.width:,} × {image.height:,}"
             reason = f"The JPEG has {scans:,} scans of {size} pixels, too many to decode. Save it with fewer scans."
-            raise PictureRefusedError("image_too_many_pixels", reason)
+            raise ImageRejectedError("image_too_many_pixels", reason)
 
 
 def _load(image: ImageFile.ImageFile, side: int | None) -> tuple[int, int]:
@@ -213,7 +213,7 @@ def _crop(upright: Image.Image, crop: Crop, width: int, height: int) -> Image.Im
     right, lower = crop.x + crop.width, crop.y + crop.height
     if not (0 <= crop.x < right <= width and 0 <= crop.y < lower <= height):
         reason = f"The crop {crop} (x, y, width, height) is not within the image of {width:,} × {height:,} pixels."
-        raise PictureRefusedError("crop_outside_image", reason)
+        raise ImageRejectedError("crop_outside_image", reason)
     across, down = upright.width / width, upright.height / height
     corner = int(crop.x * across), int(crop.y * down)
     # At least one pixel, even if a narrow crop rounds to nothing.

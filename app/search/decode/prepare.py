@@ -6,7 +6,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.observability.hooks import Observer
 from app.search.decode.image import Crop, DecodeLimits, decode
 from app.search.decode.image import thumbnail as make_thumbnail
@@ -66,6 +66,6 @@ class Watched:
         """Decode an image, or a crop of it."""
         try:
             return self._prepare(data, thumbnail=thumbnail, crop=crop)
-        except PictureRefusedError as refused:
+        except ImageRejectedError as refused:
             self._observer.refused(refused.code)
             raise

@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image
 
-from app.errors import DecodingUnavailableError, PictureRefusedError
+from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.confinement import Confinement
 from app.search.decode.cpu_time import ProcessTime
 from app.search.decode.image import MEDIA_TYPES, Crop
@@ -47,7 +47,7 @@ _LOW_MEMORY_ENVIRONMENT = {
 }
 
 
-class DecoderFailedError(PictureRefusedError):
+class DecoderFailedError(ImageRejectedError):
     """The image made its decode process fail; the process must be replaced."""
 
     def __init__(
@@ -172,7 +172,7 @@ class DecodeProcess:
         (length,) = REPLY.unpack(self._read(REPLY.size, require))
         header = json.loads(self._read(_bounded(length, _MAX_HEADER), require))
         if "code" in header:
-            raise PictureRefusedError(str(header["code"]), str(header["reason"]))
+            raise ImageRejectedError(str(header["code"]), str(header["reason"]))
         pixels = self._read(3 * self._side * self._side, require)
         thumbnail = self._read(_bounded(header["thumbnail"], _MAX_THUMBNAIL), require)
         if header["media_type"] not in MEDIA_TYPES:

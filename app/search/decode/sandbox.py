@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from app.errors import DecodingUnavailableError, PictureRefusedError
+from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.image import Crop, DecodeLimits, check_bytes
 from app.search.decode.prepare import Prepared
 from app.search.decode.process import DecodeProcess, DecoderExitedError
@@ -91,7 +91,7 @@ class Sandbox:
             if self._interrupted:
                 raise _stopping_error() from error
             # After an ordinary rejection the process is ready for the next image; otherwise its state is unknown.
-            if type(error) is not PictureRefusedError:
+            if type(error) is not ImageRejectedError:
                 process = self._replace(process)
             raise
         finally:

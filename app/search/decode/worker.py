@@ -10,7 +10,7 @@ from dataclasses import astuple
 
 from PIL import Image
 
-from app.errors import PictureRefusedError
+from app.errors import ImageRejectedError
 from app.search.decode.confinement import confine
 from app.search.decode.image import Crop, DecodeLimits
 from app.search.decode.prepare import InProcess, Preparer
@@ -39,7 +39,7 @@ def handle_request(prepare: Preparer, data: bytes, thumbnail: bool, crop: Crop |
     """Prepare an image; return the parts of the reply."""
     try:
         prepared = prepare(data, thumbnail=thumbnail, crop=crop)
-    except PictureRefusedError as error:
+    except ImageRejectedError as error:
         return _header({"code": error.code, "reason": error.reason})
     except MemoryError:
         reason = "The image needs more memory to decode than is available. Send a smaller image."
