@@ -1,4 +1,4 @@
-"""Cache of convert_and_cache networks: reuse, damage and checksums."""
+"""Cache of converted networks: reuse, damage and checksums."""
 
 import logging
 import subprocess
@@ -112,5 +112,5 @@ def test_changed_weights_are_refused_even_if_the_network_is_cached(checkpoint: C
 
 def test_missing_gpu_raises_if_cuda_is_requested(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InvalidInputError, match=r"LOOKALIKE_DEVICE: torch .* finds no GPU here"):
+    with pytest.raises(InvalidInputError, match=r"LOOKALIKE_DEVICE: torch .* finds no GPU"):
         open_runtime(*checkpoint, "cuda", "f32", Path("nowhere"))
