@@ -117,7 +117,7 @@ def test_two_interrupted_processes_resume_to_the_same_weights(archives: Path, wh
 
 def test_batch_not_divisible_among_processes_raises(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
-    monkeypatch.setattr(train_data, "share", lambda: (0, 2))
+    monkeypatch.setattr(train_data, "rank_and_world_size", lambda: (0, 2))
     recipe = replace(RECIPE, batch=11)
     with pytest.raises(RecipeError, match="A batch of 11 out of 81 images cannot be divided among 2 processes"):
         next(train_data.batches(train_data.read(archives, recipe).training, recipe, 0))
@@ -130,7 +130,7 @@ def test_shares_of_two_processes_make_up_the_batch_of_one(archives: Path, monkey
     alone = list(train_data.batches(data.training, recipe, 1))
     shares = []
     for rank in range(4):
-        monkeypatch.setattr(train_data, "share", lambda rank=rank: (rank, 4))
+        monkeypatch.setattr(train_data, "rank_and_world_size", lambda rank=rank: (rank, 4))
         shares.append(list(train_data.batches(data.training, recipe, 1)))
     for (images, labels), *parts in zip(alone, *shares, strict=True):
         for rank, (some, its_labels) in enumerate(parts):
