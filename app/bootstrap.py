@@ -14,32 +14,32 @@ from app.catalogue import generations
 from app.catalogue.database import connections
 from app.catalogue.database.migrations import require_current, upgrade
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Generation
-from app.catalogue.embedded.free_space import Room, least_free
-from app.catalogue.embedded.postgres import embedded_postgres, embedded_room
-from app.catalogue.filters.facets import FacetCounts
-from app.catalogue.filters.summaries import Summaries
-from app.catalogue.index_sync import Follower
-from app.catalogue.storage.fsync_guard import Disk
+from app.catalogue.database.tables import IndexVersion
+from app.catalogue.embedded.free_space import FreeSpace, min_free_bytes
+from app.catalogue.embedded.postgres import embedded_free_space, embedded_postgres
+from app.catalogue.filters.facets import FacetCache
+from app.catalogue.filters.summaries import CatalogueStatistics
+from app.catalogue.index_sync import IndexSync
+from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.storage.ledger import ledger_in
-from app.catalogue.storage.open import open_pictures
+from app.catalogue.storage.open import open_storage
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
-from app.catalogue.storage.protocol import PictureStore
+from app.catalogue.storage.protocol import ImageStorage
 from app.common.private_modes import make_data_folder
-from app.ingest.embedding_writer import Encodings
-from app.ingest.pipeline import Ingest
-from app.model_switch.active import Additions, OpenGeneration, Pictures, Searches
-from app.model_switch.index_factory import Places, open_index
-from app.model_switch.networks import Networks, OpenNetwork, limits_of, open_network
-from app.model_switch.switch import Handover
-from app.observability.hooks import Observers
-from app.search.decode.prepare import InProcess, Watched
+from app.ingest.embedding_writer import EmbeddingWriter
+from app.ingest.pipeline import IngestPipeline
+from app.model_switch.active import ActiveIngest, ActivePreparer, ActiveSearcher, OpenIndexVersion
+from app.model_switch.index_factory import IndexLocations, open_index
+from app.model_switch.networks import NetworkOpener, OpenNetwork, decode_limits, open_network
+from app.model_switch.switch import ModelSwitch
+from app.observability.hooks import ObserverGroup
+from app.search.decode.prepare import InProcessPreparer, ObservedPreparer
 from app.search.encode.batching import Encoder
 from app.search.index import Index
 from app.search.pipeline import Searcher
 from app.settings import Settings
 from app.startup import supervision as startup
-from models.checkpoint.info import CheckpointInfo, find
+from models.checkpoint.info import CheckpointInfo, find_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -54,40 +54,40 @@ class Service:
 
     settings: Settings
     database: Database
-    disk: Disk
-    files: PictureStore
-    cleanup: OrphanCleanup
-    facets: FacetCounts
-    summaries: Summaries
-    handover: Handover[OpenGeneration]
-    searcher: Searches
-    ingest: Additions
-    prepare: Pictures
-    observers: Observers
+    fsync_guard: FsyncGuard
+    storage: ImageStorage
+    orphan_cleanup: OrphanCleanup
+    facets: FacetCache
+    summaries: CatalogueStatistics
+    model_switch: ModelSwitch[OpenIndexVersion]
+    searcher: ActiveSearcher
+    ingest: ActiveIngest
+    prepare: ActivePreparer
+    observers: ObserverGroup
 
     @property
-    def network(self) -> CheckpointInfo:
+    def model_info(self) -> CheckpointInfo:
         """Info of the model in use."""
-        return self.handover.current.network
+        return self.model_switch.active.network
 
     @property
     def index(self) -> Index:
         """Index of the active index version: codes and F7."""
-        return self.handover.current.index
+        return self.model_switch.active.index
 
     @property
-    def follower(self) -> Follower:
+    def index_sync(self) -> IndexSync:
         """Applies catalogue changes to the index."""
-        return self.handover.current.follower
+        return self.model_switch.active.follower
 
     @property
-    def encodings(self) -> Encodings:
+    def embedding_writer(self) -> EmbeddingWriter:
         """Encodes images and writes their codes and F7."""
-        return self.handover.current.encodings
+        return self.model_switch.active.encodings
 
-    def interrupt(self) -> None:
+    def abort_decoding(self) -> None:
         """Abort image decoding in progress, after the shutdown timeout."""
-        self.handover.current.interrupt()
+        self.model_switch.active.interrupt()
 
 
 @contextmanager
@@ -100,10 +100,10 @@ def open_service(settings: Settings) -> Iterator[Service]:
     with ExitStack() as stack:
         with supervised_start(settings):
             database = stack.enter_context(open_database(settings, settings.statement_timeout_seconds))
-            with database.asking() as session:
-                path = find(generations.model_for(session, settings.model))
+            with database.read_session() as session:
+                path = find_checkpoint(generations.select_model(session, settings.model))
             network = open_network(settings, path)
-            service = stack.enter_context(over(settings, database, path, network, open_network))
+            service = stack.enter_context(build_service(settings, database, path, network, open_network))
         yield service
 
 
@@ -125,7 +125,7 @@ def open_database(settings: Settings, statement_seconds: float | None = None) ->
             if url is None:
                 max_connections = connections.embedded_max_connections(settings.workers)
                 url = stack.enter_context(embedded_postgres(settings.data_dir, min_free, max_connections))
-                room = embedded_room(settings.data_dir, min_free)
+                room = embedded_free_space(settings.data_dir, min_free)
             pool = pool_size(settings, url)
             database = stack.enter_context(closing(Database(url, pool, statement_seconds, room)))
             # The embedded database is migrated here; the owner of another one chooses when to migrate it.
@@ -139,15 +139,15 @@ def open_database(settings: Settings, statement_seconds: float | None = None) ->
 
 def pool_size(settings: Settings, url: str) -> int:
     """Return the size of this process's connection pool: its share of the connections for all workers."""
-    with closing(Database(url, connections.MIN_POOL)) as probe, probe.asking() as session:
-        accepted = connections.accepted(session)
+    with closing(Database(url, connections.MIN_POOL)) as probe, probe.read_session() as session:
+        accepted = connections.connection_limit(session)
     return connections.pool_size(accepted, settings.workers, settings.max_database_connections)
 
 
 @contextmanager
 def supervised_start(settings: Settings) -> Iterator[None]:
     """Supervise the start of this process for the length of the block, unless it is supervised already."""
-    outermost = begin_start(settings)
+    outermost = begin_supervised_start(settings)
     try:
         yield
     finally:
@@ -155,76 +155,76 @@ def supervised_start(settings: Settings) -> Iterator[None]:
             startup.complete()
 
 
-def begin_start(settings: Settings) -> bool:
+def begin_supervised_start(settings: Settings) -> bool:
     """Begin to supervise the start of this process, until `startup.complete`; returns False if it already was."""
     data_dir = settings.data_dir if settings.database_url is None else None
     return startup.begin(settings.startup_step_timeout_seconds, data_dir, settings.log_format)
 
 
 @contextmanager
-def assemble(
+def build_service_with_encoder(
     settings: Settings,
     database: Database,
     encoder: Encoder,
     network: CheckpointInfo,
     path: Path,
-    networks: Networks = open_network,
+    networks: NetworkOpener = open_network,
 ) -> Iterator[Service]:
     """Build the service from a database and an open encoder, without a sandbox; `networks` opens other models."""
-    prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
+    prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
     first = nullcontext(OpenNetwork(network, encoder, prepare))
-    with over(settings, database, path, first, networks) as service:
+    with build_service(settings, database, path, first, networks) as service:
         yield service
 
 
 @contextmanager
-def over(
+def build_service(
     settings: Settings,
     database: Database,
     path: Path,
     network: AbstractContextManager[OpenNetwork],
-    networks: Networks,
+    networks: NetworkOpener,
 ) -> Iterator[Service]:
     """Build the service from a database and a checkpoint's model, and load the index."""
-    disk, observers = open_disk(settings), Observers()
-    files = open_pictures(settings.storage_url, settings.data_dir, disk)
+    disk, observers = open_fsync_guard(settings), ObserverGroup()
+    files = open_storage(settings.storage_url, settings.data_dir, disk)
     cleanup = OrphanCleanup(ledger_in(settings.data_dir), database, files)
-    cleanup.settle()
+    cleanup.run()
     open_version = partial(open_index_version, settings, database, disk, files, observers, cleanup)
 
     @contextmanager
-    def open_first() -> Iterator[OpenGeneration]:
+    def open_first() -> Iterator[OpenIndexVersion]:
         with network as opened:
-            with database.begin() as session:
-                generation = generations.adopt(
+            with database.transaction() as session:
+                generation = generations.activate_for(
                     session, opened.info, path, settings.vector_dtype, settings.index_backend
                 )
             with open_version(network=opened, generation=generation) as version:
                 yield version
 
     @contextmanager
-    def open_next(generation_id: int) -> Iterator[OpenGeneration]:
-        with database.asking() as session:
-            generation = generations.by_id(session, generation_id)
+    def open_next(generation_id: int) -> Iterator[OpenIndexVersion]:
+        with database.read_session() as session:
+            generation = generations.get_index_version(session, generation_id)
         with (
             networks(settings, generation.model) as opened,
             open_version(network=opened, generation=generation, ahead=True) as version,
         ):
             yield version
 
-    with closing(Handover(open_first(), open_next)) as handover:
+    with closing(ModelSwitch(open_first(), open_next)) as handover:
         yield Service(
             settings=settings,
             database=database,
-            disk=disk,
-            files=files,
-            cleanup=cleanup,
-            facets=FacetCounts(),
-            summaries=Summaries(),
-            handover=handover,
-            searcher=Searches(handover),
-            ingest=Additions(handover),
-            prepare=Pictures(handover),
+            fsync_guard=disk,
+            storage=files,
+            orphan_cleanup=cleanup,
+            facets=FacetCache(),
+            summaries=CatalogueStatistics(),
+            model_switch=handover,
+            searcher=ActiveSearcher(handover),
+            ingest=ActiveIngest(handover),
+            prepare=ActivePreparer(handover),
             observers=observers,
         )
 
@@ -233,50 +233,50 @@ def over(
 def open_index_version(
     settings: Settings,
     database: Database,
-    disk: Disk,
-    files: PictureStore,
-    observers: Observers,
+    disk: FsyncGuard,
+    files: ImageStorage,
+    observers: ObserverGroup,
     cleanup: OrphanCleanup,
     network: OpenNetwork,
-    generation: Generation,
+    generation: IndexVersion,
     *,
     ahead: bool = False,
-) -> Iterator[OpenGeneration]:
+) -> Iterator[OpenIndexVersion]:
     """Build the components bound to one model; `ahead` if the catalogue has not switched to it yet."""
-    info, encoder, prepare = network.info, network.encoder, Watched(network.prepare, observers)
-    generations.require_same(generation, info)
+    info, encoder, prepare = network.info, network.encoder, ObservedPreparer(network.preparer, observers)
+    generations.require_fingerprint(generation, info)
     startup.step("reading the codes")
-    with closing(open_index(database, generation, places(settings), disk)) as index:
-        follower = Follower(
-            database, index, generation.id, info.bits, ahead=ahead, filter_bytes=settings.filter_cache_bytes
+    with closing(open_index(database, generation, index_locations(settings), disk)) as index:
+        follower = IndexSync(
+            database, index, generation.id, info.bits, inactive=ahead, filter_bytes=settings.filter_cache_bytes
         )
         searcher = Searcher(prepare, encoder, follower, settings.search_pool or info.pool, info.similarity, observers)
-        encodings = Encodings(database, prepare, encoder, index, generation.id)
-        ingest = Ingest(database, files, encodings, disk, cleanup, observers)
+        encodings = EmbeddingWriter(database, prepare, encoder, index, generation.id)
+        ingest = IngestPipeline(database, files, encodings, disk, cleanup, observers)
         startup.step("searching for the first time")
         searcher.warm_up()
         log.info("%d images, model %s (%s)", len(index), info.name, info.fingerprint)
-        yield OpenGeneration(
+        yield OpenIndexVersion(
             generation_id=generation.id,
             network=info,
             encoder=encoder,
-            prepare=prepare,
+            preparer=prepare,
             interrupt=network.interrupt,
             index=index,
-            follower=follower,
+            index_sync=follower,
             searcher=searcher,
-            encodings=encodings,
+            embedding_writer=encodings,
             ingest=ingest,
         )
 
 
-def open_disk(settings: Settings) -> Disk:
+def open_fsync_guard(settings: Settings) -> FsyncGuard:
     """Return the fsync and free-space guard of the data folder, and create the folder if it is missing."""
     data_dir = settings.data_dir
     # With images and vectors stored elsewhere, nothing else may have created it yet.
     make_data_folder(data_dir)
     folders = (data_dir, *(data_dir / name for name in ("pictures", "vectors", "jobs")))
-    return Disk(Room(folders, least_free(data_dir, settings.min_free_disk_bytes)))
+    return FsyncGuard(FreeSpace(folders, min_free_bytes(data_dir, settings.min_free_disk_bytes)))
 
 
 def report_folder(settings: Settings) -> Path:
@@ -284,6 +284,6 @@ def report_folder(settings: Settings) -> Path:
     return settings.data_dir / "report"
 
 
-def places(settings: Settings) -> Places:
+def index_locations(settings: Settings) -> IndexLocations:
     """Return the locations of local and Milvus indexes."""
-    return Places(settings.data_dir, settings.milvus_uri)
+    return IndexLocations(settings.data_dir, settings.milvus_uri)

@@ -37,10 +37,10 @@ from app.api.routes import duplicates, facets, images, index, jobs, quality, sea
 from app.bootstrap import Service, open_service
 from app.common.memory import usable_memory
 from app.demo.fill import fill_if_empty
-from app.model_switch.switch import Watch
+from app.model_switch.switch import SwitchWatcher
 from app.observability.metrics import Metrics
-from app.observability.multiprocess_metrics import VARIABLE as METRICS_FOLDER
-from app.observability.process_gauges import Gauges
+from app.observability.multiprocess_metrics import FOLDER_VARIABLE as METRICS_FOLDER
+from app.observability.process_gauges import ProcessGauges
 from app.observability.tracing import open_tracing
 from app.settings import Settings
 from app.startup import supervision as startup
@@ -79,7 +79,7 @@ class State(TypedDict):
     connection_limits: ConnectionLimits
     api_keys: ApiKeyCache
     jobs: jobs.Jobs
-    gauges: Gauges
+    gauges: ProcessGauges
 
 
 class Opener(Protocol):
@@ -107,9 +107,9 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         except BaseException:
             startup.complete()
             raise
-        interrupt_timer = threading.Timer(DECODE_STOP_GRACE_S, service.interrupt)
+        interrupt_timer = threading.Timer(DECODE_STOP_GRACE_S, service.abort_decoding)
         try:
-            service.disk.when_it_fails(partial(loop.call_soon_threadsafe, schedule_shutdown))
+            service.fsync_guard.on_failure(partial(loop.call_soon_threadsafe, schedule_shutdown))
             startup.step("drawing the demo catalogue")
             await to_thread.run_sync(fill_if_empty, service)
             startup.step("starting the background work")
@@ -117,9 +117,9 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
             if tracing is not None:
                 service.observers.add(tracing)
             with (
-                Gauges(metrics.registry, service) as gauges,
+                ProcessGauges(metrics.registry, service) as gauges,
                 ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads,
-                Watch(service.database, service.handover),
+                SwitchWatcher(service.database, service.model_switch),
                 jobs.open_jobs(service) as opened,
             ):
                 startup.complete()
@@ -142,7 +142,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
             if tracing is not None:
                 await to_thread.run_sync(tracing.close)
         # Exit with an error after a disk failure, so that a supervisor restarts the process.
-        service.disk.require()
+        service.fsync_guard.require_healthy()
 
     app: FastAPI = FastAPIOffline(
         title="Lookalike",

@@ -20,7 +20,7 @@ from pydantic_settings import (
 
 from app.catalogue.storage.protocol import bucket_and_prefix
 from app.common.hosts import parse_host, parse_origin
-from app.common.setting_names import PREFIX, require_current_names
+from app.common.setting_names import PREFIX, reject_renamed_variables
 
 MEGABYTE = 1_000_000
 # Parsed by our own validator, for clearer error messages.
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Reject names of earlier versions in the environment and in `.env`."""
-        require_current_names(
+        reject_renamed_variables(
             name for source in (env_settings, dotenv_settings) for name in cast("EnvSettingsSource", source).env_vars
         )
         return (init_settings, env_settings, dotenv_settings, file_secret_settings)

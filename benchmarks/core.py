@@ -17,12 +17,12 @@ import numpy as np
 
 from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
-from app.search.local.fine import distances
-from app.search.types import Entries, Subset
+from app.search.local.fine import l2_distances
+from app.search.types import IndexEntries, Subset
 from benchmarks.measure import Call, cores, read_all, time_interleaved
 from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage
 from benchmarks.results import Results
-from benchmarks.synthetic import TAUGHT, UNTAUGHT, Made
+from benchmarks.synthetic import TAUGHT, UNTAUGHT, SyntheticCatalogue
 from models.network.codes import Codes, Floats
 
 DIMS, BITS = (4096, 1280), (128, 48)
@@ -44,12 +44,12 @@ def run(options: Options, say: Say) -> Results:
             results.skip(f"{dim} floats", lack)
             continue
         for bits in options.bits or BITS:
-            measure(results, Made(images, dim, bits, TAUGHT), options.folder, say)
-        measure(results, Made(images, dim, (options.bits or BITS)[0], UNTAUGHT), options.folder, say)
+            measure(results, SyntheticCatalogue(images, dim, bits, TAUGHT), options.folder, say)
+        measure(results, SyntheticCatalogue(images, dim, (options.bits or BITS)[0], UNTAUGHT), options.folder, say)
     return results
 
 
-def measure(results: Results, made: Made, folder: Path, say: Say) -> None:
+def measure(results: Results, made: SyntheticCatalogue, folder: Path, say: Say) -> None:
     """Fill an index, time all searches interleaved, add the rows, and delete the file."""
     path = folder / f"core-{made.dim}.f32"
     try:
@@ -86,19 +86,19 @@ def measure(results: Results, made: Made, folder: Path, say: Say) -> None:
     results.ratio(f"fine_over_kernel{setting}", medians["fine, pool 1,000"], medians["limit: kernel, 1,000 rows"])
 
 
-def _labels(made: Made) -> str:
+def _labels(made: SyntheticCatalogue) -> str:
     return ", no labels" if made.spread == UNTAUGHT else ""
 
 
-def fill(made: Made, vectors: VectorFile) -> tuple[LocalIndex, Codes]:
+def fill(made: SyntheticCatalogue, vectors: VectorFile) -> tuple[LocalIndex, Codes]:
     """Fill an index with synthetic data; return it, and its codes for verification."""
     index, first, codes = LocalIndex(made.bits, vectors), 0, []
     for block, features in made.blocks():
         slots = np.arange(first, first + len(block))
-        index.add(Entries(slots + 1, block, slots, vectors.write(slots, features)))
+        index.add(IndexEntries(slots + 1, block, slots, vectors.write(slots, features)))
         codes.append(block)
         first += len(block)
-    index.settle()
+    index.wait_for_lists()
     return index, np.concatenate(codes)
 
 
@@ -114,7 +114,7 @@ def check(index: LocalIndex, codes: Codes, queries: Codes) -> None:
 
 def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Codes, queries: Floats) -> dict[str, Call]:
     """Build the timed calls by name: searches, the two steps alone, and their limits."""
-    everything = np.asarray(vectors.rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
+    everything = np.asarray(vectors.mapped_rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
     pools = [index.candidates(code, DEFAULT_POOL, None, None) for code in query_codes]
     width = -(-codes.shape[1] // 8) * 8
     words = np.zeros((len(codes), width), np.uint8).reshape(-1).view(np.uint64)
@@ -153,7 +153,7 @@ def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Cod
         "coarse, pool 1,000": lambda turn: index.candidates(query_codes[turn % QUERIES], DEFAULT_POOL, None, None),
         "limit: codes read once": read_all(words),
         "fine, pool 1,000": fine,
-        "limit: kernel, 1,000 rows": lambda turn: distances(
+        "limit: kernel, 1,000 rows": lambda turn: l2_distances(
             queries[turn % QUERIES], everything, pools[turn % QUERIES].slots
         ),
     }
@@ -163,7 +163,7 @@ def batches(
     ways: dict[str, Call], vectors: VectorFile, codes: Codes, queries: Floats, team: ThreadPoolExecutor
 ) -> dict[str, Call]:
     """Build the timed calls for several concurrent queries."""
-    everything = np.asarray(vectors.rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
+    everything = np.asarray(vectors.mapped_rows(np.array([len(codes) - 1]))[: len(codes)], np.float32)
 
     def in_parallel(way: Call) -> Call:
         return lambda turn: list(team.map(way, range(turn * AT_ONCE, (turn + 1) * AT_ONCE)))

@@ -13,14 +13,14 @@ from app.catalogue import generations
 from app.catalogue.database.migrations import upgrade
 from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
-from app.catalogue.index_sync import Follower
+from app.catalogue.index_sync import IndexSync
 from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from benchmarks.measure import Call, time_interleaved
 from benchmarks.options import Options, Say, space_shortage
-from benchmarks.populated import Filling
+from benchmarks.populated import PopulatedCatalogue
 from benchmarks.results import Results
-from benchmarks.synthetic import Made
+from benchmarks.synthetic import SyntheticCatalogue
 from models.checkpoint.info import CheckpointInfo
 from models.network.codes import Codes, Floats
 from models.network.preprocess import Preprocess
@@ -41,11 +41,11 @@ def run(options: Options, say: Say) -> Results:
         folder = Path(stack.enter_context(TemporaryDirectory(dir=options.folder)))
         database = stack.enter_context(closing(Database(stack.enter_context(embedded_postgres(folder)))))
         upgrade(database)
-        with database.begin() as session:
-            generation_id = generations.adopt(session, _network(dim, bits), Path("made.json")).id
+        with database.transaction() as session:
+            generation_id = generations.activate_for(session, _network(dim, bits), Path("made.json")).id
         vectors = stack.enter_context(closing(VectorFile(folder / "vectors.f32", dim)))
-        made = Made(largest, dim, bits)
-        filling = Filling(database, generation_id, LocalIndex(bits, vectors), made)
+        made = SyntheticCatalogue(largest, dim, bits)
+        filling = PopulatedCatalogue(database, generation_id, LocalIndex(bits, vectors), made)
         codes, features = made.queries(QUERIES)
         for size in sorted({min(size, largest) for size in SIZES}):
             if lack := space_shortage(folder, (size - filling.count) * (4 * dim + _ROW_BYTES)):
@@ -58,17 +58,19 @@ def run(options: Options, say: Say) -> Results:
     return results
 
 
-def measure(results: Results, filling: Filling, vectors: VectorFile, query_codes: Codes, queries: Floats) -> None:
+def measure(
+    results: Results, filling: PopulatedCatalogue, vectors: VectorFile, query_codes: Codes, queries: Floats
+) -> None:
     """Open an index as at the service's start, and search it."""
     bits, size = filling.made.bits, f"{filling.count:,} pictures"
     index = LocalIndex(bits, vectors)
-    follower = Follower(filling.database, index, filling.generation_id, bits)
+    follower = IndexSync(filling.database, index, filling.generation_id, bits)
     started = time.perf_counter()
-    follower.current()
+    follower.synced_index()
     results.value(f"start, {size}", 1000 * (time.perf_counter() - started), "ms")
     flat = time_interleaved({"coarse": coarse(index, query_codes)})["coarse"]
     started = time.perf_counter()
-    index.settle()
+    index.wait_for_lists()
     results.value(f"putting codes in order, {size}", 1000 * (time.perf_counter() - started), "ms")
     pools = [index.candidates(code, POOL, None, None) for code in query_codes]
 

@@ -25,16 +25,16 @@ from app.catalogue import generations
 from app.catalogue.database.migrations import upgrade
 from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
-from app.catalogue.generations import IndexKind
-from app.catalogue.index_sync import Follower
-from app.model_switch.index_factory import Places, open_index
+from app.catalogue.generations import IndexBackend
+from app.catalogue.index_sync import IndexSync
+from app.model_switch.index_factory import IndexLocations, open_index
 from app.search.index import Index, LocalIndex
-from app.search.types import Encoded, Match, Subset
+from app.search.types import Encodings, Match, Subset
 from benchmarks.measure import Call, memory_of, time_interleaved
 from benchmarks.options import Options, Say, space_shortage
-from benchmarks.populated import Filling
+from benchmarks.populated import PopulatedCatalogue
 from benchmarks.results import Results
-from benchmarks.synthetic import TAUGHT, Made
+from benchmarks.synthetic import TAUGHT, SyntheticCatalogue
 from models.checkpoint.info import CheckpointInfo
 from models.network.codes import Codes, Floats
 from models.network.preprocess import Preprocess
@@ -63,16 +63,16 @@ def run(options: Options, say: Say) -> Results:
         except ImportError as missing:
             results.skip("milvus", f"{missing.name} is not installed: pip install -e '.[bench]'")
             return results
-        places, made = Places(folder, uri), Made(images, dim, bits, TAUGHT)
+        places, made = IndexLocations(folder, uri), SyntheticCatalogue(images, dim, bits, TAUGHT)
         url = stack.enter_context(embedded_postgres(folder))
-        indexes: dict[IndexKind, SyncedIndex] = {}
+        indexes: dict[IndexBackend, SyncedIndex] = {}
         for kind in ("local", "milvus"):
             say(f"filling the index {kind} with {images:,} made pictures")
             database = stack.enter_context(closing(Database(database_for(url, kind))))
             indexes[kind] = stack.enter_context(closing(populate(results, kind, database, places, made)))
         say("searching")
         compare(results, indexes, made)
-        results.value("local: memory of each process", indexes["local"].index.bytes_in_use / 1e6, "MB")
+        results.value("local: memory of each process", indexes["local"].index.code_bytes / 1e6, "MB")
         if server is not None:
             results.value("milvus-lite: memory of its process", memory_of(server.pid) / 1e6, "MB")
     return results
@@ -81,7 +81,7 @@ def run(options: Options, say: Say) -> Results:
 class SyncedIndex:
     """An index with its synchronisation, as in a replica."""
 
-    def __init__(self, follower: Follower, index: Index) -> None:
+    def __init__(self, follower: IndexSync, index: Index) -> None:
         self._follower, self.index = follower, index
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class SyncedIndex:
 
     def search(self, code: Codes, feature: Floats, among: Subset | None = None) -> list[Match]:
         """Search with both steps."""
-        index = self._follower.current()
+        index = self._follower.synced_index()
         return index.rank(feature, code, index.candidates(code, POOL, None, among), K)
 
     def coarse(self, code: Codes, _feature: Floats) -> object:
@@ -99,29 +99,31 @@ class SyncedIndex:
 
     def exhaustive(self, code: Codes, feature: Floats) -> object:
         """Rank all images by F7."""
-        return self._follower.current().rank_all(feature, code, K, None)
+        return self._follower.synced_index().rank_all(feature, code, K, None)
 
 
-def populate(results: Results, kind: IndexKind, database: Database, places: Places, made: Made) -> SyncedIndex:
+def populate(
+    results: Results, kind: IndexBackend, database: Database, places: IndexLocations, made: SyntheticCatalogue
+) -> SyncedIndex:
     """Fill an index, reopen it as at a start, and record how long both take."""
     upgrade(database)
-    with database.begin() as session:
-        generation = generations.adopt(session, _network(made.dim, made.bits), Path("made.json"), index=kind)
+    with database.transaction() as session:
+        generation = generations.activate_for(session, _network(made.dim, made.bits), Path("made.json"), index=kind)
     with closing(open_index(database, generation, places)) as index:
         started = time.perf_counter()
-        Filling(database, generation.id, index, made).up_to(made.images)
+        PopulatedCatalogue(database, generation.id, index, made).up_to(made.images)
         results.value(f"{kind}: filling", made.images / (time.perf_counter() - started), "a second")
     started = time.perf_counter()
     index = open_index(database, generation, places)
-    follower = Follower(database, index, generation.id, made.bits)
-    follower.current()
+    follower = IndexSync(database, index, generation.id, made.bits)
+    follower.synced_index()
     results.value(f"{kind}: start", 1000 * (time.perf_counter() - started), "ms")
     if isinstance(index, LocalIndex):
-        index.settle()
+        index.wait_for_lists()
     return SyncedIndex(follower, index)
 
 
-def compare(results: Results, indexes: dict[IndexKind, SyncedIndex], made: Made) -> None:
+def compare(results: Results, indexes: dict[IndexBackend, SyncedIndex], made: SyntheticCatalogue) -> None:
     """Compare results, then time both indexes interleaved."""
     codes, features = made.queries(QUERIES)
     for code, feature in zip(codes[:8], features[:8], strict=True):
@@ -146,7 +148,7 @@ def compare(results: Results, indexes: dict[IndexKind, SyncedIndex], made: Made)
         results.value(f"{kind}: searches, {AT_ONCE} at once", rate(search), "a second")
         slots = 10 * made.images + np.arange(ADDED)
         started = time.perf_counter()
-        index.index.keep(slots, Encoded(codes[:ADDED], features[:ADDED]))
+        index.index.store(slots, Encodings(codes[:ADDED], features[:ADDED]))
         results.value(f"{kind}: keeping {ADDED} pictures", 1000 * (time.perf_counter() - started), "ms")
 
 

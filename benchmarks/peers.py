@@ -23,7 +23,7 @@ from benchmarks.baselines.usearch_graph import Usearch
 from benchmarks.measure import time_interleaved
 from benchmarks.options import Options, Say, space_shortage
 from benchmarks.results import Results
-from benchmarks.synthetic import Made
+from benchmarks.synthetic import SyntheticCatalogue
 from models.network.codes import Floats
 
 BASELINES: tuple[Callable[[], Baseline], ...] = (
@@ -48,7 +48,7 @@ def run(options: Options, say: Say) -> Results:
     if lack := space_shortage(options.folder, images * dim * 4 * _COPIES):
         results.skip("peers", lack)
         return results
-    made = Made(images, dim, BITS)
+    made = SyntheticCatalogue(images, dim, BITS)
     say(f"making {images:,} pictures")
     blocks = list(made.blocks())
     codes, features = (np.concatenate(parts) for parts in zip(*blocks, strict=True))

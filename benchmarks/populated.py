@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from app.catalogue.database.sessions import Database
 from app.search.index import Index
-from app.search.types import Encoded
-from benchmarks.synthetic import Made
+from app.search.types import Encodings
+from benchmarks.synthetic import SyntheticCatalogue
 from models.network.codes import Codes
 
 # Share of images by label.
@@ -35,20 +35,20 @@ _HEADER, _END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 
 @dataclass
-class Filling:
+class PopulatedCatalogue:
     """A catalogue that is filled incrementally; image i has id i + 1 and slot i."""
 
     database: Database
     generation_id: int
     index: Index
-    made: Made
+    made: SyntheticCatalogue
     count: int = 0
     moment: int = 0
 
     def up_to(self, images: int) -> None:
         """Add images up to this total, which `made` must have."""
         first = self.count
-        with self.database.connection() as connection:
+        with self.database.connection_transaction() as connection:
             connection.execute(_INSERT_IMAGES, {"first": first + 1, "last": images})
             driver = connection.connection.driver_connection
             if not isinstance(driver, Connection):
@@ -59,7 +59,7 @@ class Filling:
             connection.execute(
                 text("UPDATE catalogue SET seq = seq + 1, milvus_timestamp = :moment"), {"moment": self.moment}
             )
-        with self.database.asking() as session:
+        with self.database.read_session() as session:
             session.execute(text("VACUUM ANALYZE"))
         self.count = images
 
@@ -71,8 +71,8 @@ class Filling:
                     break
                 here = slice(max(first - start, 0), last - start)
                 slots = np.arange(start, start + len(codes))[here]
-                kept = self.index.keep(slots, Encoded(codes[here], features[here]))
-                self.moment = max(self.moment, kept.moment)
+                kept = self.index.store(slots, Encodings(codes[here], features[here]))
+                self.moment = max(self.moment, kept.timestamp)
                 copy.write(_rows(self.generation_id, slots, codes[here], kept.checksums).tobytes())
             copy.write(_END)
 

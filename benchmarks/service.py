@@ -24,22 +24,22 @@ from urllib.parse import quote
 
 import numpy as np
 
-from app.bootstrap import open_database, places
+from app.bootstrap import index_locations, open_database
 from app.catalogue import generations
-from app.demo.catalogue import demo_pictures
+from app.demo.catalogue import demo_images
 from app.model_switch.index_factory import open_index
-from app.model_switch.networks import model_cache, open_sandbox
+from app.model_switch.networks import model_cache_dir, start_decode_workers
 from app.search.decode.image import DecodeLimits
-from app.search.decode.prepare import InProcess
+from app.search.decode.prepare import InProcessPreparer
 from app.search.decode.sandbox import Sandbox
-from app.search.encode.batching import BATCH, BatchingEncoder, open_encoder
+from app.search.encode.batching import MAX_BATCH, BatchingEncoder, open_encoder
 from app.settings import Settings
 from benchmarks.measure import Timing, cores, memory_of, time_interleaved
 from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage
-from benchmarks.populated import LABELS, Filling
+from benchmarks.populated import LABELS, PopulatedCatalogue
 from benchmarks.results import Results
-from benchmarks.synthetic import Made
-from models.checkpoint.info import CheckpointInfo, find, read_info
+from benchmarks.synthetic import SyntheticCatalogue
+from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 
 MODEL, QUERIES, PIXELS = "general", 64, 640
 CLIENTS, SECONDS, ROUNDS = (1, 4, 16), 10.0, 3
@@ -56,7 +56,7 @@ def run(options: Options, say: Say) -> Results:
     """Fill a catalogue, start the server, and measure."""
     images = options.images or PAPERS_SIZE
     results = Results("service", {"pictures": images, "model": MODEL, "query": f"JPEG, {PIXELS} pixels"})
-    info = read_info(find(MODEL))
+    info = read_info(find_checkpoint(MODEL))
     if lack := space_shortage(options.folder, images * (4 * info.feature_dim + _ROW_BYTES)):
         results.skip("service", lack)
         return results
@@ -67,11 +67,11 @@ def run(options: Options, say: Say) -> Results:
         settings = Settings(data_dir=folder, demo="off", model=MODEL)
         say(f"filling a catalogue with {images:,} made pictures")
         fill(settings, info, images)
-        encoder, _ = open_encoder(find(MODEL), "cpu", "f32", model_cache(settings))
+        encoder, _ = open_encoder(find_checkpoint(MODEL), "cpu", "f32", model_cache_dir(settings))
         bare = InProcessBaseline(stack.enter_context(closing(encoder)))
         queries, added = jpegs(QUERIES), jpegs(QUERIES + ADDED)[QUERIES:]
         server = stack.enter_context(serving(settings, results))
-        sandbox = stack.enter_context(closing(open_sandbox(settings, info)))
+        sandbox = stack.enter_context(closing(start_decode_workers(settings, info)))
         say("searching")
         search(results, server, bare, sandbox, queries)
         say("searching with many clients")
@@ -86,16 +86,16 @@ def run(options: Options, say: Say) -> Results:
 def fill(settings: Settings, info: CheckpointInfo, images: int) -> None:
     """Write a catalogue for the network."""
     with open_database(settings) as database:
-        with database.begin() as session:
-            generation = generations.adopt(session, info, find(MODEL))
-        with closing(open_index(database, generation, places(settings))) as index:
-            made = Made(images, info.feature_dim, info.bits)
-            Filling(database, generation.id, index, made).up_to(images)
+        with database.transaction() as session:
+            generation = generations.activate_for(session, info, find_checkpoint(MODEL))
+        with closing(open_index(database, generation, index_locations(settings))) as index:
+            made = SyntheticCatalogue(images, info.feature_dim, info.bits)
+            PopulatedCatalogue(database, generation.id, index, made).up_to(images)
 
 
 def jpegs(count: int) -> Images:
     """Return distinct drawings of the demo as JPEGs."""
-    drawn = [drawing.image.convert("RGB").resize((PIXELS, PIXELS)) for drawing in islice(demo_pictures(), QUERIES)]
+    drawn = [drawing.image.convert("RGB").resize((PIXELS, PIXELS)) for drawing in islice(demo_images(), QUERIES)]
     made = []
     for number, image in enumerate(islice(cycle(drawn), count)):
         data = io.BytesIO()
@@ -110,7 +110,7 @@ class InProcessBaseline:
     """Decoding and encoding in this process, as the service does them."""
 
     def __init__(self, encoder: BatchingEncoder) -> None:
-        self._encoder, self._prepare = encoder, InProcess(encoder.size, encoder.prepare, DecodeLimits())
+        self._encoder, self._prepare = encoder, InProcessPreparer(encoder.size, encoder.prepare, DecodeLimits())
         self._team = ThreadPoolExecutor(cores())
 
     def one(self, data: bytes) -> object:
@@ -262,7 +262,7 @@ def throughput(results: Results, server: Server, bare: InProcessBaseline, querie
         results.value(f"{name}, p95", 1000 * p95, "ms")
         results.value(f"{name}, p99", 1000 * p99, "ms")
         results.value(f"searches, {clients} at once", len(seconds) / (ROUNDS * SECONDS), "a second")
-    results.value(f"bare encoding in batches of {BATCH}", float(np.median(encoded)), "a second")
+    results.value(f"bare encoding in batches of {MAX_BATCH}", float(np.median(encoded)), "a second")
     results.value("bare decoding and encoding", float(np.median(decoded)), "a second")
     most = len(taken[CLIENTS[-1]]) / (ROUNDS * SECONDS)
     results.ratio("throughput_over_bare", most, float(np.median(encoded)))

@@ -28,7 +28,7 @@ _AT_A_TIME = 8192
 
 
 @dataclass(frozen=True)
-class Made:
+class SyntheticCatalogue:
     """A synthetic catalogue.
 
     Attributes:

@@ -25,10 +25,10 @@ from models.data.make_shards import add_member
 from models.data.shards import CLASSES
 from models.data.training_data import read
 from models.training.allocator import keep_freed_memory
-from models.training.config import Recipe, epochs_for
+from models.training.config import TrainingConfig, epochs_for
 from models.training.devices import pick_device, process_group
 from models.training.state import create_state
-from models.training.train import Progress, run_epoch
+from models.training.train import TrainingProgress, run_epoch
 
 CLASS_COUNT, IMAGES_PER_CLASS, IMAGES_PER_SHARD = 116, 40, 4000
 # Steps before the measurement: threads start, caches fill, memory is allocated.
@@ -49,7 +49,7 @@ class StepRecorder:
     times: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
 
-    def __call__(self, _progress: Progress) -> None:
+    def __call__(self, _progress: TrainingProgress) -> None:
         """Record the time and memory at the end of a step.
 
         Raises:
@@ -75,7 +75,7 @@ def make(folder: Path, images: int, side: int) -> None:
                 add_member(archive, f"{at:09}.cls", b"%d" % label)
 
 
-def run(folder: Path, recipe: Recipe, steps: int) -> dict[str, object]:
+def run(folder: Path, recipe: TrainingConfig, steps: int) -> dict[str, object]:
     """Train for a number of steps; return this process's measurements."""
     watch = StepRecorder(steps)
     keep_freed_memory()
@@ -117,7 +117,7 @@ def main() -> None:
     if given.what == "make":
         make(given.folder, given.images, given.size)
     else:
-        recipe = Recipe(backbone=given.backbone, size=given.size, batch=given.batch, bits=48)
+        recipe = TrainingConfig(backbone=given.backbone, size=given.size, batch=given.batch, bits=48)
         print(json.dumps(run(given.folder, recipe, given.steps)), flush=True)
 
 

@@ -13,7 +13,7 @@ class DatasetError(ModelError):
     """A folder is not usable as a data set."""
 
 
-class RecipeError(ModelError):
+class ConfigError(ModelError):
     """A training or network configuration is invalid."""
 
 

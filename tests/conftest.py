@@ -22,7 +22,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
-from app.bootstrap import Service, assemble
+from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue.database.migrations import upgrade
 from app.catalogue.database.sessions import Database
 from app.main import create_app
@@ -118,7 +118,7 @@ def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def whole_run_in_milvus(request: pytest.FixtureRequest) -> Iterator[None]:
+def run_in_milvus(request: pytest.FixtureRequest) -> Iterator[None]:
     """If LOOKALIKE_INDEX_BACKEND is `milvus`, run every service of the test run with Milvus."""
     with pytest.MonkeyPatch.context() as environment:
         if os.environ.get("LOOKALIKE_INDEX_BACKEND") == "milvus":
@@ -145,12 +145,12 @@ def settings(tmp_path: Path, migrated_url: str) -> Iterator[Settings]:
 @pytest.fixture
 def service(settings: Settings, database: Database) -> Iterator[Service]:
     """The service with a real database and a fake network."""
-    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as opened:
+    with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as opened:
         yield opened
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def free_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Free the disk space of deleted vectors at once."""
     monkeypatch.setattr("app.search.index._FREE_DELAY_S", 0.0)
     monkeypatch.setattr("app.search.index._MIN_FREED", 1)
@@ -163,7 +163,7 @@ def open_with_fake(settings: Settings) -> AbstractContextManager[Service]:
     def opened() -> Iterator[Service]:
         with (
             closing(opened_database(settings)) as database,
-            assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
+            build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
         ):
             yield service
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from app.search.types import Encoded
+from app.search.types import Encodings
 from models.checkpoint.info import CheckpointInfo
 from models.network.codes import binarise
 from models.network.preprocess import Preprocess
@@ -42,13 +42,13 @@ class FakeEncoder:
     def prepare(self, image: Image.Image) -> Image.Image:
         return image
 
-    def encode_one(self, image: Image.Image) -> Future[Encoded]:
-        result: Future[Encoded] = Future()
+    def encode_one(self, image: Image.Image) -> Future[Encodings]:
+        result: Future[Encodings] = Future()
         result.set_result(self.encode_many([image]))
         return result
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
+    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
         small = [np.asarray(image.convert("RGB").resize((4, 4)), np.float32).reshape(-1) for image in images]
         features = (np.stack(small) / 255).astype(np.float32)
         activations = 1 / (1 + np.exp(-(features - np.float32(0.5)) @ self._planes))
-        return Encoded(binarise(activations.astype(np.float32)), features)
+        return Encodings(binarise(activations.astype(np.float32)), features)

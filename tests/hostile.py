@@ -43,12 +43,12 @@ def patched(data: bytes, at: int, value: bytes) -> bytes:
     return data[:at] + value + data[at + len(value) :]
 
 
-def hostile_pictures(steps: int = 100) -> Iterator[tuple[str, bytes]]:
+def malicious_images(steps: int = 100) -> Iterator[tuple[str, bytes]]:
     """Yield names and files; each format is truncated at `steps` places."""
     yield from bombs()
-    yield from lies()
+    yield from wrong_sizes()
     yield from polyglots()
-    yield from strange_parts()
+    yield from malformed_headers()
     for kind, data in every_format(gradient(200, 150)).items():
         yield from ((f"{kind} truncated at {step}/{steps}", data[: len(data) * step // steps]) for step in range(steps))
 
@@ -77,7 +77,7 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "avif of 30 frames", encoded(small[0], "AVIF", save_all=True, append_images=small[1:30])
 
 
-def lies() -> Iterator[tuple[str, bytes]]:
+def wrong_sizes() -> Iterator[tuple[str, bytes]]:
     """Files whose declared size does not match their data."""
     for width, height in ((0, 0), (0, 1), (1, 0), (1, 65_535), (65_535, 1), (7_000, 7_000), (LARGEST, 1)):
         yield f"png of one pixel declared {width} × {height}", png(width, height, 8, 0, b"\x00\x07")
@@ -128,7 +128,7 @@ def polyglots() -> Iterator[tuple[str, bytes]]:
         yield f"a {kind}", encoded(gradient(), kind)
 
 
-def strange_parts() -> Iterator[tuple[str, bytes]]:
+def malformed_headers() -> Iterator[tuple[str, bytes]]:
     """Malformed and unusual headers."""
     jpeg = encoded(gradient())
     for number, exif in enumerate(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.vectors.slots import catalogue_name
+from app.catalogue.vectors.slots import collection_prefix
 
 
 @dataclass
@@ -62,8 +62,8 @@ def drop_collections(uri: str, database_url: str) -> None:
     """Drop the collections of the catalogue in a database."""
     import pymilvus
 
-    with closing(Database(database_url)) as database, database.asking() as session:
-        prefix = catalogue_name(session)
+    with closing(Database(database_url)) as database, database.read_session() as session:
+        prefix = collection_prefix(session)
     with closing(pymilvus.MilvusClient(uri, alias="cleaner")) as client:
         for name in client.list_collections():
             if name.startswith(prefix):

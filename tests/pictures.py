@@ -55,13 +55,13 @@ def encoded(image: Image.Image, kind: str = "JPEG", orientation: int | None = No
     if kind == "HEIF":
         assert not options, "recorded files cannot be re-encoded with options"
         return recorded(image.info["name"], orientation)
-    pixels, exif = stored(image, orientation)
+    pixels, exif = as_stored(image, orientation)
     buffer = BytesIO()
     pixels.save(buffer, kind, **exif, **options)
     return buffer.getvalue()
 
 
-def stored(image: Image.Image, orientation: int | None) -> tuple[Image.Image, dict[str, bytes]]:
+def as_stored(image: Image.Image, orientation: int | None) -> tuple[Image.Image, dict[str, bytes]]:
     """Pixels as a rotated camera stores them, and EXIF with the orientation, as options of `save`."""
     if orientation is None:
         return image, {}

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 BYTES = 65_536
 
 
-class SlowWire:
+class HoldingProxy:
     """TCP proxy to a local port; requests with a given word in their first line can be held back.
 
     Attributes:
@@ -70,9 +70,9 @@ class SlowWire:
 
 
 @contextmanager
-def slow_wire(target: int) -> Iterator[SlowWire]:
+def holding_proxy(target: int) -> Iterator[HoldingProxy]:
     """Run a proxy to a local port during the block."""
-    proxy = SlowWire(target)
+    proxy = HoldingProxy(target)
     try:
         yield proxy
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from app.common.setting_names import misspelt
+from app.common.setting_names import unknown_variable_warnings
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -115,7 +115,7 @@ def test_replicas_share_milvus_and_an_existing_bucket() -> None:
 def test_configured_settings_exist() -> None:
     for name in OUR_SERVICES:
         given = {key for key in compose()["services"][name]["environment"] if key.startswith("LOOKALIKE_")}
-        assert misspelt(given, Settings.model_fields) == []
+        assert unknown_variable_warnings(given, Settings.model_fields) == []
 
 
 def test_passwords_are_required_from_the_environment() -> None:

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
-from app.common.setting_names import misspelt
+from app.common.setting_names import unknown_variable_warnings
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +93,7 @@ def test_make_targets_in_workflows_exist() -> None:
 def test_settings_in_workflows_exist() -> None:
     named = {name for path in WORKFLOWS for name in re.findall(r"LOOKALIKE_[A-Z_]+", path.read_text())}
     assert named
-    assert misspelt(named, Settings.model_fields) == []
+    assert unknown_variable_warnings(named, Settings.model_fields) == []
 
 
 def test_actions_are_pinned_to_version_tags() -> None:

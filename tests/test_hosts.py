@@ -113,4 +113,4 @@ def test_origin_matches_the_host_it_came_from(origin: str, host: str, same: bool
     page, requested = parse_origin(origin), parse_host(host)
     assert page is not None
     assert requested is not None
-    assert page.is_of(requested) is same
+    assert page.has_host(requested) is same

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
-from app.common.setting_names import misspelt
+from app.common.setting_names import unknown_variable_warnings
 from app.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "docker" / "kubernetes"
@@ -104,7 +104,7 @@ def test_replicas_have_liveness_and_readiness_probes() -> None:
 
 def test_configured_settings_exist_and_contain_no_secrets() -> None:
     settings = one("ConfigMap", "lookalike")["data"]
-    assert misspelt(set(settings), Settings.model_fields) == []
+    assert unknown_variable_warnings(set(settings), Settings.model_fields) == []
     assert not [name for name in settings if re.search("SECRET|PASSWORD|KEY|DATABASE_URL", name)]
     for pod in pods().values():
         (container,) = pod["spec"]["containers"]

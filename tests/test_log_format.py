@@ -9,7 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.observability.log_format import ABOUT, REQUEST_ID, Form, Json, Plain, Text, configuration
+from app.observability.log_format import (
+    LOG_CONTEXT,
+    REQUEST_ID,
+    EscapingFormatter,
+    JsonFormatter,
+    LogFormat,
+    TextFormatter,
+    logging_config,
+)
 
 
 def record(message: str = "%d images", *args: object, **attributes: object) -> logging.LogRecord:
@@ -20,51 +28,51 @@ def record(message: str = "%d images", *args: object, **attributes: object) -> l
 
 @pytest.fixture
 def within_a_request() -> Iterator[None]:
-    before = ABOUT.set({REQUEST_ID: "abc"})
+    before = LOG_CONTEXT.set({REQUEST_ID: "abc"})
     yield
-    ABOUT.reset(before)
+    LOG_CONTEXT.reset(before)
 
 
 def test_json_line_is_an_object() -> None:
-    line = json.loads(Json().format(record("%d images", 3)))
+    line = json.loads(JsonFormatter().format(record("%d images", 3)))
     assert (line["level"], line["logger"], line["message"]) == ("warning", "app.here", "3 images")
     assert REQUEST_ID not in line
 
 
 def test_json_message_with_newlines_is_one_line() -> None:
-    formatted = Json().format(record("one\ntwo \u2028 \x1b[31m"))
+    formatted = JsonFormatter().format(record("one\ntwo \u2028 \x1b[31m"))
     assert "\n" not in formatted
     assert json.loads(formatted)["message"] == "one\ntwo \u2028 \x1b[31m"
 
 
 def test_values_that_are_not_json_are_logged_as_text() -> None:
-    assert json.loads(Json().format(record("x", fields={"path": object})))["path"] == str(object)
+    assert json.loads(JsonFormatter().format(record("x", fields={"path": object})))["path"] == str(object)
 
 
 @pytest.mark.usefixtures("within_a_request")
 def test_both_formats_contain_the_request_id() -> None:
-    assert json.loads(Json().format(record("x")))[REQUEST_ID] == "abc"
-    assert Text("%(levelprefix)s %(message)s", use_colors=False).format(record("x")) == "WARNING:  x [abc]"
+    assert json.loads(JsonFormatter().format(record("x")))[REQUEST_ID] == "abc"
+    assert TextFormatter("%(levelprefix)s %(message)s", use_colors=False).format(record("x")) == "WARNING:  x [abc]"
 
 
 def test_text_outside_of_requests_has_no_request_id() -> None:
-    assert Text("%(levelprefix)s %(message)s", use_colors=False).format(record("x")) == "WARNING:  x"
+    assert TextFormatter("%(levelprefix)s %(message)s", use_colors=False).format(record("x")) == "WARNING:  x"
 
 
 @pytest.mark.parametrize(
     ("form", "terminal", "expected"),
     [
-        ("auto", True, Text),
-        ("auto", False, Json),
-        ("text", False, Text),
-        ("json", True, Json),
+        ("auto", True, TextFormatter),
+        ("auto", False, JsonFormatter),
+        ("text", False, TextFormatter),
+        ("json", True, JsonFormatter),
     ],
 )
 def test_auto_is_text_on_a_terminal_and_json_elsewhere(
-    form: Form, terminal: bool, expected: type, monkeypatch: pytest.MonkeyPatch
+    form: LogFormat, terminal: bool, expected: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    created = configuration(form)["formatters"]["default"]["()"]
+    created = logging_config(form)["formatters"]["default"]["()"]
     assert created == f"app.observability.log_format.{expected.__name__}"
 
 
@@ -98,13 +106,13 @@ HOSTILE = "one\nERROR:    forged\r\x1b[2J\u202e\x85two"
 @pytest.mark.parametrize("colours", [True, False])
 def test_text_message_with_control_characters_is_one_line(colours: bool) -> None:
     created = record("%s of %s", HOSTILE, HOSTILE, color_message="\x1b[1m%s\x1b[0m of %s")
-    line = Text("%(levelprefix)s %(message)s", use_colors=colours).format(created)
+    line = TextFormatter("%(levelprefix)s %(message)s", use_colors=colours).format(created)
     shown = "one\\nERROR:    forged\\r\\x1b[2J\\u202e\\x85two"
     assert line.partition(" ")[2].lstrip() == f"{shown} of {shown} [abc]"
     assert created.getMessage() == f"{HOSTILE} of {HOSTILE}", "the record itself is unchanged for other handlers"
 
 
-@pytest.mark.parametrize("form", [Text("%(message)s", use_colors=False), Plain()])
+@pytest.mark.parametrize("form", [TextFormatter("%(message)s", use_colors=False), EscapingFormatter()])
 def test_traceback_cannot_forge_a_log_line(form: logging.Formatter) -> None:
     created = record("failed")
     try:

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import func, select
 
 from app.catalogue import generations
-from app.catalogue.advisory_registry import Role, held_by, presence
+from app.catalogue.advisory_registry import VersionUse, lock_holders, version_locks
 from app.catalogue.database.sessions import Database
 from app.errors import ModelSwitchedError, UnavailableError
-from app.model_switch.switch import Handover, Watch
+from app.model_switch.switch import ModelSwitch, SwitchWatcher
 from models.checkpoint.info import CheckpointInfo
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK
 
@@ -28,8 +28,8 @@ class FakeCatalogue:
     closed: list[int] = field(default_factory=list)
     missing: set[int] = field(default_factory=set)
 
-    def handover(self) -> Handover["Version"]:
-        return Handover(self.open(1), self.open)
+    def handover(self) -> ModelSwitch["Version"]:
+        return ModelSwitch(self.open(1), self.open)
 
     @contextmanager
     def open(self, generation_id: int) -> Iterator["Version"]:
@@ -59,10 +59,10 @@ class Version:
 def test_request_during_a_switch_is_repeated_with_the_new_version() -> None:
     catalogue = FakeCatalogue()
     with closing(catalogue.handover()) as handover:
-        assert handover.do(Version.answer) == 1
+        assert handover.run(Version.answer) == 1
         catalogue.in_use = 2
-        assert handover.do(Version.answer) == 2
-        assert handover.current.taken_over
+        assert handover.run(Version.answer) == 2
+        assert handover.active.taken_over
         assert (catalogue.opened, catalogue.closed) == ([1, 2], [1])
     assert catalogue.closed == [1, 2]
 
@@ -73,9 +73,9 @@ def test_prepared_version_is_not_opened_again() -> None:
         handover.prepare(2)
         handover.prepare(2)
         assert handover.open_ids == {1, 2}
-        assert handover.do(Version.answer) == 1
+        assert handover.run(Version.answer) == 1
         catalogue.in_use = 2
-        assert handover.do(Version.answer) == 2
+        assert handover.run(Version.answer) == 2
         assert catalogue.opened == [1, 2]
 
 
@@ -83,11 +83,11 @@ def test_prepared_version_that_is_no_longer_wanted_is_closed() -> None:
     catalogue = FakeCatalogue()
     with closing(catalogue.handover()) as handover:
         handover.prepare(2)
-        handover.keep_only({2})
+        handover.discard_prepared_except({2})
         assert catalogue.closed == []
-        handover.keep_only(set())
+        handover.discard_prepared_except(set())
         assert catalogue.closed == [2]
-        assert handover.do(Version.answer) == 1
+        assert handover.run(Version.answer) == 1
 
 
 def test_old_version_is_closed_after_its_last_request() -> None:
@@ -100,10 +100,10 @@ def test_old_version_is_closed_after_its_last_request() -> None:
         return version.generation_id
 
     with closing(catalogue.handover()) as handover, ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(handover.do, slow)
+        answer = threads.submit(handover.run, slow)
         begun.wait(10)
         catalogue.in_use = 2
-        assert handover.do(Version.answer) == 2
+        assert handover.run(Version.answer) == 2
         assert catalogue.closed == []
         may_end.set()
         assert answer.result() == 1
@@ -115,7 +115,7 @@ def test_concurrent_requests_open_the_new_version_once() -> None:
     with closing(catalogue.handover()) as handover, ThreadPoolExecutor(16) as threads:
         for turn in range(2, 30):
             catalogue.in_use = turn
-            assert set(threads.map(lambda _: handover.do(Version.answer), range(64))) == {turn}
+            assert set(threads.map(lambda _: handover.run(Version.answer), range(64))) == {turn}
         assert catalogue.opened == list(range(1, 30))
         assert catalogue.closed == list(range(1, 29))
 
@@ -125,29 +125,29 @@ def test_version_that_cannot_be_opened_raises_until_the_switch_is_reverted() -> 
     with closing(catalogue.handover()) as handover:
         catalogue.in_use = 2
         with pytest.raises(UnavailableError, match=r"cannot be opened here: There is no network.*reindex"):
-            handover.do(Version.answer)
+            handover.run(Version.answer)
         catalogue.in_use = 1
-        assert handover.do(Version.answer) == 1
+        assert handover.run(Version.answer) == 1
 
 
 def test_requests_after_close_raise() -> None:
     handover = FakeCatalogue().handover()
     handover.close()
     with pytest.raises(UnavailableError, match="stopping"):
-        handover.do(Version.answer)
+        handover.run(Version.answer)
 
 
 def generation(database: Database, network: CheckpointInfo) -> int:
-    with database.begin() as session:
+    with database.transaction() as session:
         return generations.find_or_create(session, network, FAKE_CHECKPOINT).id
 
 
-def eventually(database: Database, role: Role, wanted: dict[int, int]) -> None:
+def eventually(database: Database, role: VersionUse, wanted: dict[int, int]) -> None:
     """Wait until each index version has the given number of holders of a role."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        with database.asking() as session:
-            found = {generation_id: len(who) for generation_id, who in held_by(session, role).items()}
+        with database.read_session() as session:
+            found = {generation_id: len(who) for generation_id, who in lock_holders(session, role).items()}
         if found == wanted:
             return
         time.sleep(0.05)
@@ -156,46 +156,46 @@ def eventually(database: Database, role: Role, wanted: dict[int, int]) -> None:
 
 def test_watch_prepares_wanted_versions_and_switches(database: Database) -> None:
     catalogue = FakeCatalogue()
-    with closing(catalogue.handover()) as handover, Watch(database, handover):
-        eventually(database, Role.OPEN, {1: 1})
-        with presence(database) as present:
-            present.hold_only(Role.WANTED, {7})
-            eventually(database, Role.OPEN, {1: 1, 7: 1})
-            assert handover.current.generation_id == 1
-        eventually(database, Role.OPEN, {1: 1})
+    with closing(catalogue.handover()) as handover, SwitchWatcher(database, handover):
+        eventually(database, VersionUse.OPEN, {1: 1})
+        with version_locks(database) as present:
+            present.hold_only(VersionUse.WANTED, {7})
+            eventually(database, VersionUse.OPEN, {1: 1, 7: 1})
+            assert handover.active.generation_id == 1
+        eventually(database, VersionUse.OPEN, {1: 1})
         assert catalogue.closed == [7], "no longer wanted"
         used = generation(database, FAKE_NETWORK)
         catalogue.opened.clear()
-        with database.begin() as session:
-            generations.switch(session, used)
-        eventually(database, Role.OPEN, {used: 1})
+        with database.transaction() as session:
+            generations.activate(session, used)
+        eventually(database, VersionUse.OPEN, {used: 1})
     # PostgreSQL releases the locks shortly after the connection is closed.
-    eventually(database, Role.OPEN, {})
+    eventually(database, VersionUse.OPEN, {})
 
 
 def test_watch_survives_a_lost_database_connection(database: Database, migrated_url: str) -> None:
-    with closing(FakeCatalogue().handover()) as handover, Watch(database, handover):
-        eventually(database, Role.OPEN, {1: 1})
+    with closing(FakeCatalogue().handover()) as handover, SwitchWatcher(database, handover):
+        eventually(database, VersionUse.OPEN, {1: 1})
         (watching,) = held(database)[1]
-        with database.asking() as session:
+        with database.read_session() as session:
             session.execute(select(func.pg_terminate_backend(watching)))
-        eventually(database, Role.OPEN, {})
-        eventually(database, Role.OPEN, {1: 1})
+        eventually(database, VersionUse.OPEN, {})
+        eventually(database, VersionUse.OPEN, {1: 1})
 
 
 def test_watch_survives_unexpected_exceptions(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("app.model_switch.switch._RETRY_S", 0.05)
-    with closing(FakeCatalogue().handover()) as handover, Watch(database, handover):
-        eventually(database, Role.OPEN, {1: 1})
+    with closing(FakeCatalogue().handover()) as handover, SwitchWatcher(database, handover):
+        eventually(database, VersionUse.OPEN, {1: 1})
         with monkeypatch.context() as patched:
-            patched.delattr("app.model_switch.switch.held_by")
-            eventually(database, Role.OPEN, {})
-        eventually(database, Role.OPEN, {1: 1})
+            patched.delattr("app.model_switch.switch.lock_holders")
+            eventually(database, VersionUse.OPEN, {})
+        eventually(database, VersionUse.OPEN, {1: 1})
     assert "NameError" in caplog.text
 
 
 def held(database: Database) -> dict[int, set[int]]:
-    with database.asking() as session:
-        return held_by(session, Role.OPEN)
+    with database.read_session() as session:
+        return lock_holders(session, VersionUse.OPEN)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from app.observability.hooks import Observer, Observers, Work
+from app.observability.hooks import Observer, ObserverGroup, Operation
 
 
 class Recorder(Observer):
@@ -26,58 +26,58 @@ class Recorder(Observer):
         finally:
             self.events.append(f"{name}>")
 
-    def ended(self, work: Work) -> None:
-        self.events.append((f"{work.name} ended", dict(work.facts)))
+    def ended(self, work: Operation) -> None:
+        self.events.append((f"{work.name} ended", dict(work.attributes)))
 
     def refused(self, code: str) -> None:
         self.events.append(code)
 
 
 @pytest.fixture
-def observers() -> Observers:
-    return Observers()
+def observers() -> ObserverGroup:
+    return ObserverGroup()
 
 
 @pytest.fixture
-def recorder(observers: Observers) -> Recorder:
+def recorder(observers: ObserverGroup) -> Recorder:
     created = Recorder()
     observers.add(created)
     return created
 
 
-def test_stages_are_reported_within_their_work(observers: Observers, recorder: Recorder) -> None:
-    with observers.work("search") as work:
+def test_stages_are_reported_within_their_work(observers: ObserverGroup, recorder: Recorder) -> None:
+    with observers.operation("search") as work:
         with work.stage("decode"):
             pass
-        work.facts["matches"] = 3
+        work.attributes["matches"] = 3
     assert recorder.events == ["<search", "<decode", "decode>", ("search ended", {"matches": 3}), "search>"]
 
 
-def test_failed_work_is_not_reported_as_ended(observers: Observers, recorder: Recorder) -> None:
-    with pytest.raises(ZeroDivisionError), observers.work("search") as work, work.stage("decode"):
+def test_failed_work_is_not_reported_as_ended(observers: ObserverGroup, recorder: Recorder) -> None:
+    with pytest.raises(ZeroDivisionError), observers.operation("search") as work, work.stage("decode"):
         _ = 1 / 0
     assert recorder.events == ["<search", "<decode", "decode>", "search>"]
     assert list(work.stages) == ["decode"], "also timed on failure"
 
 
-def test_times_of_a_repeated_stage_are_added(observers: Observers) -> None:
-    with observers.work("search") as work:
+def test_times_of_a_repeated_stage_are_added(observers: ObserverGroup) -> None:
+    with observers.operation("search") as work:
         for _ in range(2):
             with work.stage("catalogue"):
                 time.sleep(0.01)
-    assert 20 <= work.stages["catalogue"] <= work.total()["total"]
+    assert 20 <= work.stages["catalogue"] <= work.timings()["total"]
 
 
-def test_all_observers_get_events(observers: Observers, recorder: Recorder) -> None:
+def test_all_observers_get_events(observers: ObserverGroup, recorder: Recorder) -> None:
     other = Recorder()
     observers.add(other)
     observers.refused("image_damaged")
     assert recorder.events == other.events == ["image_damaged"]
 
 
-def test_stage_without_observers_costs_microseconds(observers: Observers) -> None:
+def test_stage_without_observers_costs_microseconds(observers: ObserverGroup) -> None:
     started, stages = time.perf_counter(), 2_000
-    with observers.work("search") as work:
+    with observers.operation("search") as work:
         for _ in range(stages):
             with work.stage("decode"):
                 pass

@@ -17,7 +17,7 @@ import pytest
 
 from app.common import private_modes as private
 from tests.conftest import free_port, wait_until_ready
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 from tests.ingest.archives import zipped
 
 NOBODY_UID = 65534
@@ -71,13 +71,13 @@ def passable() -> Iterator[Path]:
 @pytest.mark.usefixtures("no_umask")
 def test_folders_and_files_are_created_for_their_owner_only(tmp_path: Path) -> None:
     private.make_folder(tmp_path / "one" / "two")
-    private.write(tmp_path / "one" / "file", b"data")
-    os.close(private.create(tmp_path / "one" / "new"))
+    private.write_file(tmp_path / "one" / "file", b"data")
+    os.close(private.create_file(tmp_path / "one" / "new"))
     assert (mode(tmp_path / "one"), mode(tmp_path / "one" / "two")) == (0o700, 0o700)
     assert open_to_others(tmp_path) == []
     assert (tmp_path / "one" / "file").read_bytes() == b"data"
     with pytest.raises(FileExistsError):
-        private.create(tmp_path / "one" / "new")
+        private.create_file(tmp_path / "one" / "new")
 
 
 @pytest.mark.usefixtures("no_umask")
@@ -143,8 +143,8 @@ def test_stored_data_cannot_be_read_by_other_users(passable: Path, user: int, mo
     options = as_user(user, data)
     with served(options, passable) as client:
         for number in range(12):
-            assert client.post("/index", files={"images": drawing(number)}).status_code == 201
-        job = client.post("/jobs", content=zipped({f"{at}.png": drawing(50 + at) for at in range(40)})).json()
+            assert client.post("/index", files={"images": test_image(number)}).status_code == 201
+        job = client.post("/jobs", content=zipped({f"{at}.png": test_image(50 + at) for at in range(40)})).json()
         while client.get(f"/jobs/{job['id']}").json()["state"] == "running":
             seen |= set(open_to_others(data))
             time.sleep(0.02)

@@ -11,8 +11,8 @@ from app.api.admission.threads import ReservedThreads, SearchExecutor
 from app.bootstrap import Service
 from app.errors import InvalidInputError
 from app.observability.metrics import Metrics
-from app.observability.process_gauges import Gauges
-from app.search.filter import Filter, read_filter
+from app.observability.process_gauges import ProcessGauges
+from app.search.filter import Filter, parse_filter
 from app.search.types import Mode, SearchOptions
 
 MAX_K = 1000
@@ -35,9 +35,9 @@ async def get_metrics(request: Request) -> Metrics:
     return cast("Metrics", request.app.state.metrics)
 
 
-async def get_gauges(request: Request) -> Gauges:
+async def get_gauges(request: Request) -> ProcessGauges:
     """Return the process gauges."""
-    return cast("Gauges", request.state.gauges)
+    return cast("ProcessGauges", request.state.gauges)
 
 
 async def get_reserved_threads(request: Request) -> ReservedThreads:
@@ -74,7 +74,7 @@ async def get_filter(
     ] = None,
 ) -> Filter | None:
     """Parse the `filter` parameter in a thread, so that a large one does not block the event loop."""
-    return None if filter_ is None else await to_thread.run_sync(read_filter, filter_)
+    return None if filter_ is None else await to_thread.run_sync(parse_filter, filter_)
 
 
 FilterDep = Annotated[Filter | None, Depends(get_filter)]
@@ -140,12 +140,12 @@ def parse_cursor(cursor: str | None) -> int:
 
 def filter_warnings(service: Service, label: str | None, filter_: Filter | None) -> list[str]:
     """Return warnings about a label or fields of a filter that no image has; for empty results."""
-    return service.summaries.unknown(service.database, label, filter_)
+    return service.summaries.unknown_filter_warnings(service.database, label, filter_)
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]
 MetricsDep = Annotated[Metrics, Depends(get_metrics)]
-GaugesDep = Annotated[Gauges, Depends(get_gauges)]
+GaugesDep = Annotated[ProcessGauges, Depends(get_gauges)]
 ReservedThreadsDep = Annotated[ReservedThreads, Depends(get_reserved_threads)]
 FileThreadsDep = Annotated[CapacityLimiter, Depends(get_file_threads)]
 SearchesDep = Annotated[SearchExecutor, Depends(get_search_executor)]

@@ -16,11 +16,11 @@ from app.api.problem_codes import ProblemCode, image_code
 from app.errors import (
     ClientDisconnectedError,
     ForbiddenError,
+    ImageRejectedError,
     InvalidInputError,
     LookalikeError,
     NotFoundError,
     OverloadedError,
-    ImageRejectedError,
     StatementTimeoutError,
     TooLargeError,
     TooManyRequestsError,

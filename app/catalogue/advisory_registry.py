@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.catalogue.database.sessions import Database
 
 
-class Role(IntEnum):
+class VersionUse(IntEnum):
     """Uses of an index version; the values are arbitrary and distinct from those of `Lock`."""
 
     OPEN = 7_164_205  # can answer requests with it
@@ -30,14 +30,14 @@ _HELD = text(
 )
 
 
-class Presence:
+class VersionLocks:
     """The locks of one process, held on a dedicated connection."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._held: dict[Role, set[int]] = defaultdict(set)
+        self._held: dict[VersionUse, set[int]] = defaultdict(set)
 
-    def hold_only(self, role: Role, generations: set[int]) -> None:
+    def hold_only(self, role: VersionUse, generations: set[int]) -> None:
         """Hold a role for exactly these index versions, and release it for all others."""
         held = self._held[role]
         for statement, ids in ((_HOLD, generations - held), (_RELEASE, held - generations)):
@@ -47,15 +47,15 @@ class Presence:
 
 
 @contextmanager
-def presence(database: Database) -> Iterator[Presence]:
+def version_locks(database: Database) -> Iterator[VersionLocks]:
     """Open a connection for this process's locks; they are released at the end of the block."""
-    with database.asking_in_sql() as connection:
+    with database.read_connection() as connection:
         # A pooled connection would keep its locks.
         connection.detach()
-        yield Presence(connection)
+        yield VersionLocks(connection)
 
 
-def held_by(connection: Connection | Session, role: Role) -> dict[int, set[int]]:
+def lock_holders(connection: Connection | Session, role: VersionUse) -> dict[int, set[int]]:
     """Return the backend PIDs that hold a role, by index version."""
     found: dict[int, set[int]] = defaultdict(set)
     for index_version_id, pid in connection.execute(_HELD, {"role": role.value}):

@@ -17,13 +17,13 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from app.catalogue.database.locks import Lock
-from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Generation, Picture
+from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image, IndexVersion
 from app.errors import ModelSwitchedError, NotFoundError
 
 Status = Literal["created", "updated", "unchanged"]
 
 
-class Given(TypedDict, total=False):
+class MetadataPatch(TypedDict, total=False):
     """Label and metadata to set on an image; missing keys stay unchanged."""
 
     label: str | None
@@ -31,7 +31,7 @@ class Given(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class PictureFacts:
+class ImageProperties:
     """Properties of an image file, determined by decoding it."""
 
     sha256: str
@@ -48,7 +48,7 @@ class NewEncoding:
     slot: int
     code: bytes
     checksum: int
-    moment: int = 0
+    milvus_timestamp: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class Put:
 
     key: str
     sha256: str
-    given: Given
-    facts: PictureFacts | None
+    patch: MetadataPatch
+    properties: ImageProperties | None
     encoding: NewEncoding | None
 
 
 @dataclass(frozen=True)
-class Done:
+class PutResult:
     """The result of a `Put`; `replaced` is the hash of the previous original if the image no longer uses it."""
 
     id: int
@@ -80,11 +80,11 @@ class CatalogueChangedError(Exception):
     """The catalogue changed while a change was prepared; prepare it again."""
 
 
-class SwitchUnderWayError(Exception):
+class SwitchInProgressError(Exception):
     """A model switch is in progress; try again in a moment."""
 
 
-def advance(session: Session) -> tuple[int, int | None]:
+def next_seq(session: Session) -> tuple[int, int | None]:
     """Lock the catalogue until the commit and take the next `seq`; return it and the id of the active index version."""
     changed = (
         update(CatalogueState)
@@ -98,23 +98,23 @@ def advance(session: Session) -> tuple[int, int | None]:
 def reserve_slots(session: Session, index_version_id: int, count: int) -> np.typing.NDArray[np.int64]:
     """Reserve unused slots of an index version; return them `(count,)`."""
     taken = (
-        update(Generation)
-        .where(Generation.id == index_version_id)
-        .values(next_slot=Generation.next_slot + count)
-        .returning(Generation.next_slot)
+        update(IndexVersion)
+        .where(IndexVersion.id == index_version_id)
+        .values(next_slot=IndexVersion.next_slot + count)
+        .returning(IndexVersion.next_slot)
     )
     end = session.execute(taken).scalar_one()
     return np.arange(end - count, end, dtype=np.int64)
 
 
-def put_pictures(session: Session, index_version_id: int, puts: Sequence[Put]) -> list[Done]:
+def put_images(session: Session, index_version_id: int, puts: Sequence[Put]) -> list[PutResult]:
     """Create or update images, in order, as one change.
 
     Raises:
         CatalogueMovedError: the catalogue has switched to another index version.
         CatalogueChangedError: an image whose bytes were to stay was deleted or replaced.
     """
-    seq, in_use = advance(session)
+    seq, in_use = next_seq(session)
     if in_use != index_version_id:
         raise ModelSwitchedError(in_use)
     existing = _images_by_key(session, [put.key for put in puts])
@@ -123,27 +123,27 @@ def put_pictures(session: Session, index_version_id: int, puts: Sequence[Put]) -
     # Encodings of replaced bytes in other index versions are outdated.
     _delete_encodings(session, [image.id for (image, _, replaced), _ in applied if replaced is not None])
     _save_encodings(session, index_version_id, seq, [(image.id, new) for (image, _, _), new in applied if new])
-    return [Done(image.id, status, replaced) for (image, status, replaced), _ in applied]
+    return [PutResult(image.id, status, replaced) for (image, status, replaced), _ in applied]
 
 
-def put_encodings(session: Session, index_version_id: int, encodings: Sequence[tuple[Picture, NewEncoding]]) -> None:
+def put_encodings(session: Session, index_version_id: int, encodings: Sequence[tuple[Image, NewEncoding]]) -> None:
     """Add encodings of existing images to another index version; skip images that were deleted or replaced."""
-    seq, _ = advance(session)
+    seq, _ = next_seq(session)
     ids = [image.id for image, _ in encodings]
-    found = session.execute(select(Picture.id, Picture.sha256).where(Picture.id.in_(ids)))
+    found = session.execute(select(Image.id, Image.sha256).where(Image.id.in_(ids)))
     now = {row.id: row.sha256 for row in found}
     current = [(image.id, new) for image, new in encodings if now.get(image.id) == image.sha256]
     _save_encodings(session, index_version_id, seq, current)
 
 
-def delete_picture(session: Session, image_id: int) -> str:
+def delete_image(session: Session, image_id: int) -> str:
     """Delete an image as one change; return the hash of its original.
 
     Raises:
         NotFoundError: there is no such image.
     """
-    seq, _ = advance(session)
-    sha256 = session.execute(delete(Picture).where(Picture.id == image_id).returning(Picture.sha256)).scalar()
+    seq, _ = next_seq(session)
+    sha256 = session.execute(delete(Image).where(Image.id == image_id).returning(Image.sha256)).scalar()
     if sha256 is None:
         raise NotFoundError("image", image_id)
     # Catalogues restored by early versions reused the ids of deleted images.
@@ -152,14 +152,14 @@ def delete_picture(session: Session, image_id: int) -> str:
     return sha256
 
 
-def describe_picture(session: Session, image_id: int, metadata_patch: Given) -> Picture:
+def patch_metadata(session: Session, image_id: int, metadata_patch: MetadataPatch) -> Image:
     """Update label and metadata of an image as one change; fields set to None are removed, missing ones stay.
 
     Raises:
         NotFoundError: there is no such image.
     """
-    seq, _ = advance(session)
-    image = session.get(Picture, image_id)
+    seq, _ = next_seq(session)
+    image = session.get(Image, image_id)
     if image is None:
         raise NotFoundError("image", image_id)
     if "metadata" in metadata_patch:
@@ -174,41 +174,41 @@ def describe_picture(session: Session, image_id: int, metadata_patch: Given) -> 
     return image
 
 
-def hold(session: Session) -> None:
+def lock_catalogue(session: Session) -> None:
     """Lock the catalogue's row until the commit without taking a `seq`, which blocks all changes."""
     session.execute(select(CatalogueState.seq).with_for_update()).one()
 
 
-def require_no_switch(session: Session) -> None:
+def block_switch(session: Session) -> None:
     """Keep a model switch from starting before the commit.
 
     Raises:
         SwitchUnderWayError: a switch is encoding the last images that its index version lacks.
     """
     if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(Lock.SWITCH.value))).one():
-        raise SwitchUnderWayError
+        raise SwitchInProgressError
 
 
-def _images_by_key(session: Session, keys: list[str]) -> dict[str, Picture]:
-    return {image.key: image for image in session.scalars(select(Picture).where(Picture.key.in_(keys)))}
+def _images_by_key(session: Session, keys: list[str]) -> dict[str, Image]:
+    return {image.key: image for image in session.scalars(select(Image).where(Image.key.in_(keys)))}
 
 
-def _apply(session: Session, existing: dict[str, Picture], put: Put, seq: int) -> tuple[Picture, Status, str | None]:
+def _apply(session: Session, existing: dict[str, Image], put: Put, seq: int) -> tuple[Image, Status, str | None]:
     image = existing.get(put.key)
     if image is None:
-        if put.facts is None:
+        if put.properties is None:
             raise CatalogueChangedError
-        image = Picture(key=put.key, label=None, metadata_={}, seq=seq, **vars(put.facts))
-        _describe(image, put.given)
+        image = Image(key=put.key, label=None, metadata_={}, seq=seq, **vars(put.properties))
+        _describe(image, put.patch)
         existing[put.key] = image
         session.add(image)
         return image, "created", None
     before = image.sha256
-    if put.facts is None and put.sha256 != before:
+    if put.properties is None and put.sha256 != before:
         raise CatalogueChangedError
-    changed = _describe(image, put.given)
-    if put.facts is not None and put.facts.sha256 != before:
-        for name, value in vars(put.facts).items():
+    changed = _describe(image, put.patch)
+    if put.properties is not None and put.properties.sha256 != before:
+        for name, value in vars(put.properties).items():
             setattr(image, name, value)
         image.seq = seq
         return image, "updated", before
@@ -218,7 +218,7 @@ def _apply(session: Session, existing: dict[str, Picture], put: Put, seq: int) -
     return image, "updated", None
 
 
-def _describe(image: Picture, metadata_patch: Given) -> bool:
+def _describe(image: Image, metadata_patch: MetadataPatch) -> bool:
     """Set label and metadata; return whether anything changed."""
     label, metadata = metadata_patch.get("label", image.label), metadata_patch.get("metadata", image.metadata_)
     # Compare as JSON: in Python, and for SQLAlchemy, 1 equals True.
@@ -255,7 +255,7 @@ def _save_encodings(
     }
     if not rows:
         return
-    moment = max(new.moment for _, new in encodings)
+    moment = max(new.milvus_timestamp for _, new in encodings)
     session.execute(
         update(CatalogueState).values(milvus_timestamp=func.greatest(CatalogueState.milvus_timestamp, moment))
     )

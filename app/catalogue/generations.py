@@ -9,8 +9,8 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 from app.catalogue import queries
-from app.catalogue.advisory_registry import Role, held_by
-from app.catalogue.database.tables import CatalogueState, Encoding, Generation, Picture
+from app.catalogue.advisory_registry import VersionUse, lock_holders
+from app.catalogue.database.tables import CatalogueState, Encoding, Image, IndexVersion
 from app.catalogue.vectors.file import VectorType
 from app.errors import ModelMismatchError, NotFoundError
 from models.checkpoint.info import PRETRAINED, CheckpointInfo
@@ -18,18 +18,18 @@ from models.checkpoint.info import PRETRAINED, CheckpointInfo
 log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "general"
-IndexKind = Literal["local", "milvus"]
+IndexBackend = Literal["local", "milvus"]
 
 
-def model_for(session: Session, requested: str | None) -> str:
+def select_model(session: Session, requested: str | None) -> str:
     """Return the checkpoint to use: the requested one, else the catalogue's, else the default."""
-    active = queries.generation_in_use(session)
+    active = queries.active_index_version(session)
     return requested or (active.model if active is not None else DEFAULT_MODEL)
 
 
-def adopt(
-    session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32", index: IndexKind = "local"
-) -> Generation:
+def activate_for(
+    session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32", index: IndexBackend = "local"
+) -> IndexVersion:
     """Return the active index version for this network; in an empty catalogue, switch to one.
 
     Args:
@@ -43,7 +43,7 @@ def adopt(
         ModelMismatchError: the catalogue is not empty, and was encoded by another network.
     """
     session.scalars(select(CatalogueState).with_for_update()).one()
-    active = queries.generation_in_use(session)
+    active = queries.active_index_version(session)
     if active is not None and active.fingerprint == network.fingerprint and _keeps_backend(session, active, index):
         return active
     if active is not None and not queries.is_empty(session):
@@ -53,11 +53,11 @@ def adopt(
             f"{path.with_suffix('')}` to switch the catalogue to it, or unset LOOKALIKE_MODEL to use the catalogue's."
         )
     index_version = find_or_create(session, network, path, vectors, index)
-    switch(session, index_version.id)
+    activate(session, index_version.id)
     return index_version
 
 
-def _keeps_backend(session: Session, active: Generation, wanted: IndexKind) -> bool:
+def _keeps_backend(session: Session, active: IndexVersion, wanted: IndexBackend) -> bool:
     """Return whether the catalogue keeps its index backend; an empty catalogue uses the configured one."""
     if active.index_backend == wanted:
         return True
@@ -74,21 +74,21 @@ def _keeps_backend(session: Session, active: Generation, wanted: IndexKind) -> b
 
 
 def find_or_create(
-    session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32", index: IndexKind = "local"
-) -> Generation:
+    session: Session, network: CheckpointInfo, path: Path, vectors: VectorType = "f32", index: IndexBackend = "local"
+) -> IndexVersion:
     """Return this network's index version with these storage options, active or not; create it if there is none."""
     # Lock the catalogue, so that two processes do not both create it.
     session.scalars(select(CatalogueState).with_for_update()).one()
     same = (
-        Generation.fingerprint == network.fingerprint,
-        Generation.vector_dtype == vectors,
-        Generation.index_backend == index,
+        IndexVersion.fingerprint == network.fingerprint,
+        IndexVersion.vector_dtype == vectors,
+        IndexVersion.index_backend == index,
     )
-    found = session.scalar(select(Generation).where(*same).limit(1))
+    found = session.scalar(select(IndexVersion).where(*same).limit(1))
     if found is not None:
         found.model = _checkpoint_reference(path)
         return found
-    index_version = Generation(
+    index_version = IndexVersion(
         fingerprint=network.fingerprint,
         model=_checkpoint_reference(path),
         bits=network.bits,
@@ -101,26 +101,26 @@ def find_or_create(
     return index_version
 
 
-def switch(session: Session, index_version_id: int) -> None:
+def activate(session: Session, index_version_id: int) -> None:
     """Make an index version the active one, as one change."""
     state = session.scalars(select(CatalogueState).with_for_update()).one()
     state.index_version_id = index_version_id
     state.seq += 1
 
 
-def by_id(session: Session, index_version_id: int) -> Generation:
+def get_index_version(session: Session, index_version_id: int) -> IndexVersion:
     """Return an index version.
 
     Raises:
         NotFoundError: there is no such index version.
     """
-    found = session.get(Generation, index_version_id)
+    found = session.get(IndexVersion, index_version_id)
     if found is None:
         raise NotFoundError("index version", index_version_id)
     return found
 
 
-def require_same(index_version: Generation, network: CheckpointInfo) -> None:
+def require_fingerprint(index_version: IndexVersion, network: CheckpointInfo) -> None:
     """Check that a checkpoint still holds the network of an index version.
 
     Raises:
@@ -133,21 +133,21 @@ def require_same(index_version: Generation, network: CheckpointInfo) -> None:
         )
 
 
-def uses(session: Session, path: Path) -> bool:
+def is_checkpoint_used(session: Session, path: Path) -> bool:
     """Return whether any index version, active or not, uses a checkpoint."""
     return (
-        session.scalar(select(Generation.id).where(Generation.model == _checkpoint_reference(path)).limit(1))
+        session.scalar(select(IndexVersion.id).where(IndexVersion.model == _checkpoint_reference(path)).limit(1))
         is not None
     )
 
 
-def id_in_use(connection: Connection | Session) -> int | None:
+def active_version_id(connection: Connection | Session) -> int | None:
     """Return the id of the active index version; None in a new catalogue."""
     return connection.execute(select(CatalogueState.index_version_id)).scalar_one()
 
 
 @dataclass(frozen=True)
-class Filling:
+class ReindexProgress:
     """Progress of a reindexing run: the network, and the number of encoded images."""
 
     fingerprint: str
@@ -156,20 +156,20 @@ class Filling:
     total: int
 
 
-def being_filled(session: Session) -> Filling | None:
+def reindex_in_progress(session: Session) -> ReindexProgress | None:
     """Return the progress of the running reindex; None if none is running."""
-    for index_version_id in held_by(session, Role.FILLING):
-        index_version = session.get(Generation, index_version_id)
-        if index_version is not None and index_version_id != id_in_use(session):
-            done, total = progress(session, index_version_id)
-            return Filling(index_version.fingerprint, index_version.model, done, total)
+    for index_version_id in lock_holders(session, VersionUse.FILLING):
+        index_version = session.get(IndexVersion, index_version_id)
+        if index_version is not None and index_version_id != active_version_id(session):
+            done, total = encoded_and_total(session, index_version_id)
+            return ReindexProgress(index_version.fingerprint, index_version.model, done, total)
     return None
 
 
-def progress(session: Session, index_version_id: int) -> tuple[int, int]:
+def encoded_and_total(session: Session, index_version_id: int) -> tuple[int, int]:
     """Return the number of images encoded in an index version, and of all images."""
     done = select(func.count()).where(Encoding.index_version_id == index_version_id)
-    return session.scalars(done).one(), session.scalars(select(func.count(Picture.id))).one()
+    return session.scalars(done).one(), session.scalars(select(func.count(Image.id))).one()
 
 
 def _checkpoint_reference(path: Path) -> str:

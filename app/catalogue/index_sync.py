@@ -15,17 +15,17 @@ from sqlalchemy.orm import Session
 from app.catalogue.database import columnar_fetch
 from app.catalogue.database.priority import Priority, priority
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Picture
-from app.catalogue.filters.matching import FILTER_BYTES, Filters
-from app.catalogue.queries import Shown, firsts, shown
+from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
+from app.catalogue.filters.matching import FILTER_BYTES, FilterCache
+from app.catalogue.queries import ImageSummary, first_of_groups, image_summaries
 from app.errors import ModelSwitchedError
 from app.search.index import Index
-from app.search.types import Entries, Ids, SearchOptions, Subset
+from app.search.types import Ids, IndexEntries, SearchOptions, Subset
 
 _STATE = select(CatalogueState.seq, CatalogueState.milvus_timestamp, CatalogueState.index_version_id)
 
 
-class Follower:
+class IndexSync:
     """A searchable view of the catalogue, synced on demand; `seq` is the last change applied to the index.
 
     Args:
@@ -41,50 +41,50 @@ class Follower:
         self,
         database: Database,
         index: Index,
-        generation_id: int,
+        index_version_id: int,
         bits: int,
         *,
-        ahead: bool = False,
+        inactive: bool = False,
         filter_bytes: int = FILTER_BYTES,
     ) -> None:
-        self._database, self._index, self._index_version_id, self._bits = database, index, generation_id, bits
-        self._ahead = ahead
-        self._filters = Filters(filter_bytes, index.bytes_beside)
+        self._database, self._index, self._index_version_id, self._bits = database, index, index_version_id, bits
+        self._ahead = inactive
+        self._filters = FilterCache(filter_bytes, index.subset_cache_bytes)
         self._lock = threading.Lock()
         self.seq = -1
 
-    def current(self) -> Index:
+    def synced_index(self) -> Index:
         """Sync the index and return it, with all changes that were committed before this call.
 
         Raises:
             UnavailableError: the database is unavailable.
             CatalogueMovedError: the catalogue has switched to another index version.
         """
-        with priority(Priority.PROMPT):
+        with priority(Priority.IMMEDIATE):
             if self._latest() > self.seq:
                 self._sync()
         return self._index
 
-    def take_over(self) -> None:
+    def activate(self) -> None:
         """Called when this index version becomes the active one; `current` raises if it no longer is."""
         self._ahead = False
 
-    def matching(self, options: SearchOptions) -> Subset | None:
+    def filtered(self, options: SearchOptions) -> Subset | None:
         """Return the images that match the options' filters; None without filters."""
         return self._filters.subset(self._database, options, self.seq)
 
-    def firsts(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
+    def first_of_groups(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
         """Return the positions in `ids` of the first image of each group; deleted images are left out."""
-        with self._database.asking_in_sql() as connection:
-            return firsts(connection, ids, field, most)
+        with self._database.read_connection() as connection:
+            return first_of_groups(connection, ids, field, most)
 
-    def rows(self, ids: Sequence[int]) -> Mapping[int, Shown]:
+    def summaries(self, ids: Sequence[int]) -> Mapping[int, ImageSummary]:
         """Return the search result fields of images by id; deleted images are left out."""
-        with self._database.asking_in_sql() as connection:
-            return shown(connection, ids)
+        with self._database.read_connection() as connection:
+            return image_summaries(connection, ids)
 
     def _latest(self) -> int:
-        with self._database.asking_in_sql() as connection:
+        with self._database.read_connection() as connection:
             return self._state(connection)[0]
 
     def _sync(self) -> None:
@@ -92,7 +92,7 @@ class Follower:
             latest, moment = self._state(session)
             if latest <= self.seq:
                 return
-            self._index.follow(ChangeSet(session, self._index_version_id, self.seq, self._bits // 8, moment))
+            self._index.apply(ChangeSet(session, self._index_version_id, self.seq, self._bits // 8, moment))
             self.seq = latest
 
     def _state(self, connection: Connection | Session) -> tuple[int, int]:
@@ -111,46 +111,46 @@ class ChangeSet:
     index_version_id: int
     seq: int
     code_bytes: int
-    moment: int
+    milvus_timestamp: int
 
     def deleted(self) -> Ids:
         """Return the ids of deleted images; empty for an initial sync."""
         if self.seq < 0:
             return np.zeros(0, np.int64)
-        ids: Ids = columnar_fetch.fetch(self.session, Deletion.image_id, Deletion.seq > self.seq)["key"].astype(
+        ids: Ids = columnar_fetch.fetch_columns(self.session, Deletion.image_id, Deletion.seq > self.seq)["key"].astype(
             np.int64
         )
         return ids
 
-    def entries(self) -> Entries:
+    def entries(self) -> IndexEntries:
         """Return the encodings of new and re-encoded images."""
-        return encoded(self.session, self.index_version_id, self.seq, self.code_bytes)
+        return fetch_encodings(self.session, self.index_version_id, self.seq, self.code_bytes)
 
-    def grown(self, newest: int) -> tuple[int, int]:
+    def growth(self, newest: int) -> tuple[int, int]:
         """Return by how much the number of images has grown, and the newest id, given the newest id at the last sync.
 
         Ids grow with `seq`, so an image that was added and deleted since then has a larger id and does not count.
         """
-        counted = select(func.count(), func.max(Picture.id)).where(Picture.id > newest)
+        counted = select(func.count(), func.max(Image.id)).where(Image.id > newest)
         more, last = self.session.execute(counted).one()
         gone = select(func.count()).where(Deletion.seq > self.seq, Deletion.image_id <= newest)
         return more - self.session.scalars(gone).one(), max(newest, last or 0)
 
 
-def encoded(
+def fetch_encodings(
     session: Session, index_version_id: int, after: int, code_bytes: int, *conditions: ColumnElement[bool]
-) -> Entries:
+) -> IndexEntries:
     """Fetch the encodings of an index version that changed after a `seq` and meet some conditions."""
-    rows = columnar_fetch.fetch(
+    rows = columnar_fetch.fetch_columns(
         session,
         Encoding.image_id,
         Encoding.index_version_id == index_version_id,
         Encoding.seq > after,
         *conditions,
-        numbers={"slot": Encoding.slot, "checksum": Encoding.checksum},
+        integers={"slot": Encoding.slot, "checksum": Encoding.checksum},
         binary=("code", Encoding.code, code_bytes),
     )
-    return Entries(
+    return IndexEntries(
         ids=rows["key"].astype(np.int64),
         codes=np.ascontiguousarray(rows["code"]).view(np.uint8).reshape(len(rows), code_bytes),
         slots=rows["slot"].astype(np.int64),

@@ -74,12 +74,12 @@ def revoke_key(session: Session, name: str) -> None:
         raise NotFoundError("key", name)
 
 
-def any_key(session: Session) -> bool:
+def has_keys(session: Session) -> bool:
     """Return whether there are any keys."""
     return session.scalar(select(ApiKey.id).limit(1)) is not None
 
 
-def find_key(session: Session, token: str) -> Key | None:
+def verify_token(session: Session, token: str) -> Key | None:
     """Verify a token; return its key, or None if it is not valid."""
     prefix, _, rest = token.partition("_")
     number, _, secret = rest.partition("_")

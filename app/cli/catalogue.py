@@ -13,8 +13,8 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.catalogue.database.sessions import Database
-    from app.catalogue.storage.protocol import PictureStore
-    from app.maintenance.restore import Restored
+    from app.catalogue.storage.protocol import ImageStorage
+    from app.maintenance.restore import RestoreResult
 
 # Maximum number of missing images that an error lists; `lookalike check` lists all.
 _MAX_LISTED = 20
@@ -32,7 +32,7 @@ def search(
         if not image.is_file():
             fail(f"{image} is not a file. Give the path of an image.")
         with open_service(Settings()) as service:
-            result = service.searcher.by_picture(image.read_bytes(), SearchOptions(k=k))
+            result = service.searcher.by_image(image.read_bytes(), SearchOptions(k=k))
         table = Table("id", "key", "label", "distance", "hamming")
         for match, row in result.matches:
             table.add_row(str(match.id), row.key, row.label or "", f"{match.distance:.4f}", str(match.hamming))
@@ -46,7 +46,7 @@ def stats() -> None:
         from app.catalogue import queries
 
         with open_database(Settings()) as database, database.snapshot() as session:
-            totals, generation = queries.totals(session), queries.generation_in_use(session)
+            totals, generation = queries.totals(session), queries.active_index_version(session)
         console().print(f"{totals.images} images, {totals.labels} labels, seq {totals.seq}")
         if generation is not None:
             console().print(f"model {generation.model} ({generation.fingerprint}), {generation.bits} bits")
@@ -68,9 +68,9 @@ def reindex(
 ) -> None:
     """Reindex the catalogue with another model. Running services continue to search, then switch by themselves."""
     with exit_on_error():
-        from app.maintenance.tools import open_reencode
+        from app.maintenance.tools import open_reindex
 
-        with open_reencode(Settings(), model) as (run, network), progress_counter("encoding") as report:
+        with open_reindex(Settings(), model) as (run, network), progress_counter("encoding") as report:
             run.run(report)
         console().print(f"The catalogue and all running services now use {network.name} ({network.fingerprint}).")
 
@@ -85,12 +85,12 @@ def check(
     """
     with exit_on_error():
         from app.bootstrap import open_service
-        from app.maintenance.consistency_check import Check
-        from app.search.decode.confinement import offered
+        from app.maintenance.consistency_check import ConsistencyCheck
+        from app.search.decode.confinement import probe_confinement
 
-        console().print(offered().sentence, soft_wrap=True)
+        console().print(probe_confinement().summary, soft_wrap=True)
         with open_service(Settings(demo="off")) as service, progress_counter("checking") as report:
-            checker = Check(service.database, service.files, service.index, service.encodings)
+            checker = ConsistencyCheck(service.database, service.storage, service.index, service.embedding_writer)
             findings = checker.run(sample, report)
             remaining = checker.repair(findings) if repair else findings
         for finding in findings:
@@ -112,7 +112,7 @@ def sync() -> None:
 
         with open_sync(Settings()) as run, progress_counter("comparing") as report:
             done = run.run(report)
-        console().print(f"{done.encoded} images encoded again, {done.cleared} slots cleared.")
+        console().print(f"{done.encoded} images encoded again, {done.deleted} slots cleared.")
         if done.lost:
             listed = ", ".join(done.lost[:_MAX_LISTED])
             fail(
@@ -149,14 +149,14 @@ def restore(
         from app.maintenance.restore import restore as run
 
         with _open_catalogue() as (database, storage, data_dir), progress_counter("copying originals") as report:
-            restored = run(database, storage, data_dir, source, report, without_missing=allow_missing)
+            restored = run(database, storage, data_dir, source, report, allow_missing=allow_missing)
         for sentence in _summary(restored):
             console().print(sentence, markup=False, soft_wrap=True)
 
 
-def _summary(restored: "Restored") -> list[str]:
+def _summary(restored: "RestoreResult") -> list[str]:
     """Describe what was restored, what is missing, and what to do next."""
-    missing = restored.lacking
+    missing = restored.missing
     sentences = [f"{restored.pictures} images were restored."]
     if missing.pictures:
         sentences.append(
@@ -166,18 +166,18 @@ def _summary(restored: "Restored") -> list[str]:
     if missing.vectors:
         sentences += missing.files
         sentences.append("Run `lookalike check --repair` to encode their originals again.")
-    return [*sentences, *restored.checkpoints, "Run `lookalike check` to verify all of them."]
+    return [*sentences, *restored.missing_networks, "Run `lookalike check` to verify all of them."]
 
 
 @contextmanager
-def _open_catalogue() -> "Iterator[tuple[Database, PictureStore, Path]]":
+def _open_catalogue() -> "Iterator[tuple[Database, ImageStorage, Path]]":
     """Open the database and image storage that the settings name; yields them with the data folder."""
     from app.bootstrap import open_database
-    from app.catalogue.storage.open import open_pictures
+    from app.catalogue.storage.open import open_storage
 
     settings = Settings()
     with open_database(settings) as database:
-        yield database, open_pictures(settings.storage_url, settings.data_dir), settings.data_dir
+        yield database, open_storage(settings.storage_url, settings.data_dir), settings.data_dir
 
 
 def migrate() -> None:

@@ -33,12 +33,12 @@ def compare(
 ) -> None:
     """Compare hashing methods on labelled images, with the same features, queries and seeds."""
     with exit_on_error():
-        from models.comparison.baselines.kinds import KINDS
-        from models.comparison.compare import Choices
+        from models.comparison.baselines.kinds import METHODS
+        from models.comparison.compare import ComparisonConfig
         from models.comparison.compare import compare as run
 
-        choices = Choices(
-            methods=tuple(dict.fromkeys(name.strip().lower() for name in (methods or ",".join(KINDS)).split(","))),
+        choices = ComparisonConfig(
+            methods=tuple(dict.fromkeys(name.strip().lower() for name in (methods or ",".join(METHODS)).split(","))),
             bits=_parse_numbers(bits),
             network=model,
             size=image_size,
@@ -57,12 +57,12 @@ def compare(
 
 
 def _parse_numbers(text: str) -> tuple[int, ...]:
-    from models.errors import RecipeError
+    from models.errors import ConfigError
 
     try:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError as error:
-        raise RecipeError(f"--bits: {text} is not a list of whole numbers. Give, for example, 12,24,48.") from error
+        raise ConfigError(f"--bits: {text} is not a list of whole numbers. Give, for example, 12,24,48.") from error
 
 
 def _show(found: dict[str, Any]) -> None:

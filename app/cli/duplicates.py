@@ -22,11 +22,11 @@ def duplicates(
     """List near-duplicates: images that were scaled, saved again or added twice."""
     with exit_on_error():
         from app.bootstrap import open_service
-        from app.search.duplicates import distance_of
+        from app.search.duplicates import duplicate_distance
 
         with open_service(Settings()) as service, progress_bar() as bar:
-            limit = distance_of(service.network.similarity, max_distance)
-            task, groups = bar.add_task("comparing", total=len(service.follower.current())), 0
+            limit = duplicate_distance(service.model_info.similarity, max_distance)
+            task, groups = bar.add_task("comparing", total=len(service.index_sync.synced_index())), 0
             for compared, lines in _batches(service, limit):
                 for line in lines:
                     console().print(line, soft_wrap=True)
@@ -39,18 +39,18 @@ def duplicates(
 def _batches(service: "Service", limit: float) -> Iterator[tuple[int, list[str]]]:
     """Compare the catalogue batch by batch; yields the size of a batch and a line for each of its groups."""
     from app.catalogue import queries
-    from app.search.duplicates import groups
+    from app.search.duplicates import duplicate_groups
 
     after = 0
     while True:
         # Fetched again for each batch: vectors of images that are deleted meanwhile are freed minutes later.
-        index = service.follower.current()
-        with service.database.asking() as session:
+        index = service.index_sync.synced_index()
+        with service.database.read_session() as session:
             ids = queries.ids_after(session, after, _BATCH_SIZE)
         if not ids:
             return
-        found = dict(groups(index, ids, limit, service.network.pool))
-        rows = service.follower.rows([*found, *(match.id for matches in found.values() for match in matches)])
+        found = dict(duplicate_groups(index, ids, limit, service.model_info.pool))
+        rows = service.index_sync.summaries([*found, *(match.id for matches in found.values() for match in matches)])
         lines = [
             f"{rows[oldest].key}: {', '.join(f'{rows[match.id].key} ({match.distance:.3f})' for match in matches)}"
             for oldest, matches in found.items()

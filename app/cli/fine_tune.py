@@ -30,7 +30,7 @@ class _TrainingSet:
 
 def fine_tune_on_catalogue(out: Path, options: dict[str, Any], train: Train) -> None:
     """Train on the catalogue's labels, compare with the model in use, and print the result and the next step."""
-    from app.catalogue.storage.open import open_pictures
+    from app.catalogue.storage.open import open_storage
     from app.quality.fine_tune import training_options, training_splits
     from app.quality.labelled import load_selection, save_selection
 
@@ -42,7 +42,7 @@ def fine_tune_on_catalogue(out: Path, options: dict[str, Any], train: Train) -> 
         refuse_finished(out)
     resuming = unfinished.exists() and selection.exists()
     data = _load_training_set(settings, out, load_selection(selection) if resuming else None)
-    read = open_pictures(settings.storage_url, settings.data_dir).read
+    read = open_storage(settings.storage_url, settings.data_dir).read
     source = training_splits(data.labelled, read)
     save_selection(data.labelled, selection)
     train(source, out, training_options(data.network, data.model, options))
@@ -62,16 +62,16 @@ def _load_training_set(settings: Settings, out: Path, resumed: "Labelled | None"
     from app.bootstrap import open_database
     from app.catalogue import generations
     from app.quality.labelled import drop_rare_labels, read_labelled
-    from models.checkpoint.info import find, read_info
+    from models.checkpoint.info import find_checkpoint, read_info
 
     with open_database(settings) as database, database.snapshot() as session:
-        if generations.uses(session, Path(f"{out}.json")):
+        if generations.is_checkpoint_used(session, Path(f"{out}.json")):
             fail(f"{out} is a model that the catalogue uses or can switch back to. Choose another path with --out.")
         labelled, warnings = (resumed, []) if resumed else drop_rare_labels(read_labelled(session))
-        model = generations.model_for(session, None)
+        model = generations.select_model(session, None)
     for warning in warnings:
         console().print(warning)
-    return _TrainingSet(labelled, read_info(find(model)), model)
+    return _TrainingSet(labelled, read_info(find_checkpoint(model)), model)
 
 
 def _compare_with_current(settings: Settings, out: Path, labelled: "Labelled", read: Read) -> "Verdict":
@@ -84,8 +84,8 @@ def _compare_with_current(settings: Settings, out: Path, labelled: "Labelled", r
     with (
         open_content(settings) as (content, vectors, network),
         open_database(settings) as database,
-        database.asking() as session,
+        database.read_session() as session,
     ):
         current = current_encodings(session, labelled, content, vectors, network, settings.search_pool)
     with open_network(settings, f"{out}.json") as new, progress_counter("comparing") as report:
-        return compare_with_current(current, new.info, new.prepare, new.encoder, read, settings.search_pool, report)
+        return compare_with_current(current, new.info, new.preparer, new.encoder, read, settings.search_pool, report)

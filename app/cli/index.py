@@ -15,7 +15,7 @@ from app.cli.terminal import console, exit_on_error, fail, progress_bar
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.ingest.bulk import Pace, Target
+    from app.ingest.bulk import BatchConfig, IngestTarget
     from app.ingest.sources.archive_members import ArchiveLimits
     from app.ingest.sources.items import Source
 
@@ -66,7 +66,7 @@ def _fill(
     sources: Sequence["Source"], settings: Settings, url: str | None, key: str | None, report: Path | None
 ) -> Counter[str]:
     from app.cli.rejection_report import open_rejection_report
-    from app.ingest.bulk import fill, unique
+    from app.ingest.bulk import bulk_add, reject_duplicate_keys
 
     counts: Counter[str] = Counter()
     with open_rejection_report(report) as write, progress_bar(_Speed()) as bar:
@@ -76,7 +76,7 @@ def _fill(
             return counts
         with _target(settings, url, key) as (target, pace):
             bar.reset(task, description="indexing", total=total)
-            for outcomes in fill(unique(chain.from_iterable(sources)), target, pace, retry=True):
+            for outcomes in bulk_add(reject_duplicate_keys(chain.from_iterable(sources)), target, pace, retry=True):
                 for outcome in outcomes:
                     if outcome.reason is not None:
                         bar.console.print(f"{outcome.name}: {outcome.reason}", soft_wrap=True)
@@ -87,24 +87,24 @@ def _fill(
 
 
 @contextmanager
-def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tuple["Target", "Pace"]]:
-    from app.ingest.bulk import HERE, Pace
+def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tuple["IngestTarget", "BatchConfig"]]:
+    from app.ingest.bulk import LOCAL_BATCHES, BatchConfig
 
     if url is not None:
         from lookalike_client import MAX_BATCH_BYTES, MAX_BATCH_IMAGES, ClientError, Lookalike, RetryPolicy
 
-        from app.ingest.remote import Remote
+        from app.ingest.remote import RemoteTarget
 
         try:
             with Lookalike(url, key, retries=RetryPolicy(_ATTEMPTS)) as client:
-                yield Remote(client), Pace(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, _CONCURRENT_REQUESTS)
+                yield RemoteTarget(client), BatchConfig(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, _CONCURRENT_REQUESTS)
         except ClientError as error:
             fail(str(error))
         return
     from app.bootstrap import open_service
 
     with open_service(settings) as service:
-        yield service.ingest, HERE
+        yield service.ingest, LOCAL_BATCHES
 
 
 def _limits(settings: Settings) -> "ArchiveLimits":

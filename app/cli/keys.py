@@ -24,7 +24,7 @@ def create(
         from app.bootstrap import open_database
         from app.catalogue.keys import create_key
 
-        with open_database(Settings()) as database, database.begin() as session:
+        with open_database(Settings()) as database, database.transaction() as session:
             token = create_key(session, name, scope or [Scope.SEARCH])
         console().print(token, soft_wrap=True)
 
@@ -36,7 +36,7 @@ def show() -> None:
         from app.bootstrap import open_database
         from app.catalogue.keys import list_keys
 
-        with open_database(Settings()) as database, database.asking() as session:
+        with open_database(Settings()) as database, database.read_session() as session:
             keys = list_keys(session)
         table = Table("name", "scopes", "created")
         for key in keys:
@@ -49,11 +49,11 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
     """Revoke an API key. Running services reject it within a second."""
     with exit_on_error():
         from app.bootstrap import open_database
-        from app.catalogue.keys import any_key, revoke_key
+        from app.catalogue.keys import has_keys, revoke_key
 
-        with open_database(Settings()) as database, database.begin(from_reserve=True) as session:
+        with open_database(Settings()) as database, database.transaction(from_reserve=True) as session:
             revoke_key(session, name)
-            others = any_key(session)
+            others = has_keys(session)
         console().print(f"{name} is revoked.")
         if not others:
             console().print("It was the last key: services that require keys now accept requests from localhost only.")

@@ -46,5 +46,5 @@ def _write_private(found: dict[str, Any], folder: Path) -> Path:
     private.make_folder(folder)
     page = write(found, folder)
     for file in folder.iterdir():
-        private.close(file)
+        private.restrict(file)
     return page

@@ -22,7 +22,7 @@ from app.api.admission.protocol import BoundedProtocol
 from app.api.middleware.loopback import NO_KEYS_WARNING
 from app.cli.terminal import exit_on_error, fail
 from app.common.hosts import is_loopback
-from app.observability.log_format import configuration
+from app.observability.log_format import logging_config
 from app.observability.multiprocess_metrics import shared_folder
 from app.settings import Settings
 from app.startup import supervision as startup
@@ -70,10 +70,10 @@ class SupervisedConfig(uvicorn.Config):
 
     def load(self) -> None:
         """Load the application, in the process that serves it."""
-        from app.bootstrap import begin_start
+        from app.bootstrap import begin_supervised_start
 
         # A worker process needs its own supervision.
-        begin_start(Settings())
+        begin_supervised_start(Settings())
         startup.step("loading the application")
         _exit_if_signalled()
         super().load()
@@ -96,7 +96,7 @@ def _run(settings: Settings, warnings: Sequence[str]) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        log_config=configuration(settings.log_format),
+        log_config=logging_config(settings.log_format),
         # Our request log also has the duration and the request id.
         access_log=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
@@ -157,12 +157,12 @@ def workers_failed(config: uvicorn.Config) -> bool:
 
 def require_keys(settings: Settings, database: "Database") -> list[str]:
     """Exit with an error if the service would listen on the network without any API key; returns warnings to log."""
-    from app.catalogue.keys import any_key
+    from app.catalogue.keys import has_keys
 
     if settings.auth == "off":
         return []
-    with database.asking() as session:
-        if any_key(session):
+    with database.read_session() as session:
+        if has_keys(session):
             return []
     if not is_loopback(settings.host):
         fail(
@@ -174,20 +174,22 @@ def require_keys(settings: Settings, database: "Database") -> list[str]:
 
 def _check_model_and_index(settings: Settings, database: "Database") -> None:
     """Fail before workers start if the model is missing or not the catalogue's, or if Milvus is unreachable."""
-    from app.bootstrap import places
+    from app.bootstrap import index_locations
     from app.catalogue import generations
     from app.model_switch.index_factory import open_index
-    from models.checkpoint.info import find, read_info
+    from models.checkpoint.info import find_checkpoint, read_info
 
-    with database.begin() as session:
-        path = find(generations.model_for(session, settings.model))
-        generation = generations.adopt(session, read_info(path), path, settings.vector_dtype, settings.index_backend)
-    open_index(database, generation, places(settings)).close()
+    with database.transaction() as session:
+        path = find_checkpoint(generations.select_model(session, settings.model))
+        generation = generations.activate_for(
+            session, read_info(path), path, settings.vector_dtype, settings.index_backend
+        )
+    open_index(database, generation, index_locations(settings)).close()
     database.engine.dispose()
 
 
 def _check_storage(settings: Settings) -> None:
     """Fail before workers start if the bucket is missing or rejects the credentials."""
-    from app.catalogue.storage.open import open_pictures
+    from app.catalogue.storage.open import open_storage
 
-    open_pictures(settings.storage_url, settings.data_dir)
+    open_storage(settings.storage_url, settings.data_dir)

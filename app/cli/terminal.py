@@ -27,9 +27,9 @@ from rich.segment import Segment
 from rich.text import Text
 
 from app.common.escaping import escape_controls
-from app.common.setting_names import misspelt, require_current_names, variable
+from app.common.setting_names import reject_renamed_variables, unknown_variable_warnings, variable
 from app.errors import LookalikeError
-from app.observability.log_format import Plain
+from app.observability.log_format import EscapingFormatter
 from app.settings import Settings, variables
 
 
@@ -66,13 +66,13 @@ def prepare_terminal() -> None:
     """Prepare every command: escape library warnings, reject renamed settings, and warn about unknown ones."""
     # Commands do not configure logging, so warnings go through Python's last-resort handler.
     if logging.lastResort is not None:
-        logging.lastResort.setFormatter(Plain())
+        logging.lastResort.setFormatter(EscapingFormatter())
     names = set(variables())
     try:
-        require_current_names(names)
+        reject_renamed_variables(names)
     except LookalikeError as error:
         fail(str(error))
-    for warning in misspelt(names, Settings.model_fields):
+    for warning in unknown_variable_warnings(names, Settings.model_fields):
         PlainConsole(stderr=True).print(warning, style="yellow", soft_wrap=True)
 
 

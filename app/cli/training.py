@@ -12,7 +12,7 @@ from app.cli.terminal import console, exit_on_error, fail, progress_bar, progres
 
 if TYPE_CHECKING:
     from models.data.dataset import Splits
-    from models.training.train import Progress
+    from models.training.train import TrainingProgress
 
 
 class Method(StrEnum):
@@ -98,13 +98,13 @@ def train(
 
 def _run(source: "Path | Splits", out: Path, options: dict[str, Any]) -> None:
     """Train with a progress bar, and print the checkpoint's path and fingerprint."""
-    from models.training.config import Recipe
+    from models.training.config import TrainingConfig
     from models.training.train import train as run
 
     with progress_bar() as bar:
         task = bar.add_task("decoding", total=None)
 
-        def report(progress: "Progress") -> None:
+        def report(progress: "TrainingProgress") -> None:
             done = (progress.epoch - 1) * progress.steps + progress.step
             if progress.accuracy is None:
                 description = f"epoch {progress.epoch}, loss {progress.loss:.3f}"
@@ -113,7 +113,7 @@ def _run(source: "Path | Splits", out: Path, options: dict[str, Any]) -> None:
                 bar.console.print(f"epoch {progress.epoch}: accuracy {progress.accuracy:.3f} on held-out images")
 
         try:
-            info = run(source, out, Recipe(**options), report, bar.console.print)
+            info = run(source, out, TrainingConfig(**options), report, bar.console.print)
         except KeyboardInterrupt:
             fail("Stopped. Run the same command again to continue from the last saved state.")
     console().print(f"{out}.safetensors, fingerprint {info.fingerprint}.", soft_wrap=True)
@@ -135,13 +135,13 @@ def make_shards(
 ) -> None:
     """Pack labelled images that do not fit into memory into shards that `train` streams."""
     with exit_on_error():
-        from models.data.make_shards import pack as run
+        from models.data.make_shards import make_shards as run
 
         with progress_counter("packing") as report:
             packed = run(folder, out, report, short_side, images_per_shard)
         for path in packed.unreadable:
             console().print(f"{path} is not a readable image and was skipped.", soft_wrap=True)
-        console().print(f"{packed.pictures} images in {packed.archives} shards in {out}", soft_wrap=True)
+        console().print(f"{packed.images} images in {packed.shards} shards in {out}", soft_wrap=True)
 
 
 def fit(
@@ -157,10 +157,10 @@ def fit(
     """Fit a model to unlabelled images, in one pass over them."""
     refuse_finished(out)
     with exit_on_error():
-        from models.training.fit import Fit
+        from models.training.fit import FitConfig
         from models.training.fit import fit as run
 
-        recipe = Fit(backbone=backbone, bits=bits, size=image_size, method=method.value)
+        recipe = FitConfig(backbone=backbone, bits=bits, size=image_size, method=method.value)
         with progress_bar() as bar:
             task = bar.add_task("encoding images", total=None)
             info = run(
@@ -184,9 +184,9 @@ def calibrate(
 ) -> None:
     """Calibrate a model's distances to `similarity` from 0 to 1. Codes do not change."""
     with exit_on_error():
-        from models.checkpoint.calibrate import recalibrate
+        from models.checkpoint.calibrate import calibrate_checkpoint
 
-        found = recalibrate(checkpoint, folder, views=unlabelled)
+        found = calibrate_checkpoint(checkpoint, folder, views=unlabelled)
         console().print(
             f"Similarity is 0.5 at distance {found.features.midpoint:.3f} and at {found.codes.midpoint:.1f} bits; "
             f"calibration error {found.error:.3f}. Restart the service to use it."
@@ -196,11 +196,11 @@ def calibrate(
 def list_models() -> None:
     """List the checkpoints that ship with Lookalike."""
     with exit_on_error():
-        from models.checkpoint.info import find, pretrained_names, read_info
+        from models.checkpoint.info import find_checkpoint, list_pretrained, read_info
 
         table = Table("name", "backbone", "bits", "trained on", "fingerprint")
-        for name in pretrained_names():
-            info = read_info(find(name))
+        for name in list_pretrained():
+            info = read_info(find_checkpoint(name))
             data = f"{len(info.classes)} classes" if info.classes else "unlabelled images"
             table.add_row(name, info.backbone, str(info.bits), data, info.fingerprint)
         console().print(table)

@@ -34,7 +34,7 @@ class Origin:
         name = f"[{self.name}]" if ":" in self.name else self.name
         return f"{self.scheme}://{name}" + ("" if self.port == DEFAULT_PORTS.get(self.scheme) else f":{self.port}")
 
-    def is_of(self, host: Host) -> bool:
+    def has_host(self, host: Host) -> bool:
         """Whether the origin has the host and port of a request's `Host` header.
 
         The scheme is not compared: behind a proxy that terminates TLS the request itself is plain HTTP.
@@ -47,7 +47,7 @@ def parse_host(text: str) -> Host | None:
     match = _AUTHORITY.fullmatch(text)
     if match is None or int(match["port"] or 0) > _MAX_PORT:
         return None
-    if match["name"].startswith("[") and address_of(match["name"]) is None:
+    if match["name"].startswith("[") and parse_address(match["name"]) is None:
         return None
     return Host(normal_name(match["name"]), int(match["port"]) if match["port"] else None)
 
@@ -63,11 +63,11 @@ def parse_origin(text: str) -> Origin | None:
 
 def normal_name(name: str) -> str:
     """Normalise a host name or address for comparison; IPv6 addresses lose their brackets."""
-    address = address_of(name)
+    address = parse_address(name)
     return name.lower().removesuffix(".") if address is None else str(address)
 
 
-def address_of(name: str) -> IPv4Address | IPv6Address | None:
+def parse_address(name: str) -> IPv4Address | IPv6Address | None:
     """Parse an IP address, with or without brackets; returns None for other host names."""
     try:
         return ip_address(name.removeprefix("[").removesuffix("]"))
@@ -77,7 +77,7 @@ def address_of(name: str) -> IPv4Address | IPv6Address | None:
 
 def is_loopback(name: str) -> bool:
     """Whether a host name or address is the loopback interface."""
-    address = address_of(name)
+    address = parse_address(name)
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return normal_name(name) == "localhost" if address is None else address.is_loopback

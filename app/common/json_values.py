@@ -10,7 +10,7 @@ MAX_DEPTH = 64
 Json = TypeVar("Json")
 
 
-def check_json(value: Json) -> Json:
+def validate_json(value: Json) -> Json:
     """Validate that PostgreSQL can store a JSON value and responses can contain it; returns the value.
 
     Raises:

@@ -36,10 +36,10 @@ def make_data_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(PASSABLE if os.geteuid() == 0 else FOLDER, exist_ok=True)
     for name in ("jobs", "networks", "pictures", "report", "under-way", "vectors"):
-        close(path / name)
+        restrict(path / name)
 
 
-def close(path: Path) -> None:
+def restrict(path: Path) -> None:
     """Remove the permissions of group and others from a file or folder, if it exists."""
     try:
         status = path.lstat()
@@ -52,7 +52,7 @@ def close(path: Path) -> None:
         log.warning("%s is accessible to other users, and its mode cannot be changed: %s", path, error.strerror)
 
 
-def create(path: Path) -> int:
+def create_file(path: Path) -> int:
     """Create a file for writing; returns its descriptor.
 
     Raises:
@@ -61,7 +61,7 @@ def create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
 
 
-def write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
     """Write a file; a new one gets mode 0600."""
     path.touch(FILE)
     path.write_bytes(data)

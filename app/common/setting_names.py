@@ -29,7 +29,7 @@ RENAMED = {
 }
 
 
-def require_current_names(names: Iterable[str]) -> None:
+def reject_renamed_variables(names: Iterable[str]) -> None:
     """Reject environment variables with a setting's name of an earlier version.
 
     Args:
@@ -45,7 +45,7 @@ def require_current_names(names: Iterable[str]) -> None:
         raise LookalikeError(" ".join([*sentences, "Rename it in the environment or in .env."]))
 
 
-def misspelt(names: Iterable[str], settings: Iterable[str]) -> list[str]:
+def unknown_variable_warnings(names: Iterable[str], settings: Iterable[str]) -> list[str]:
     """Return a warning for each unknown variable with the prefix LOOKALIKE_.
 
     Args:

@@ -29,7 +29,7 @@ IMAGES_PER_LABEL = 30
 
 
 @dataclass(frozen=True)
-class DemoPicture:
+class DemoImage:
     """An image to add to the catalogue, with key, label and metadata."""
 
     key: str
@@ -63,14 +63,14 @@ PRODUCTS = {
 PRINTS = ("plain", "stripes", "dots", "checks", "plain", "floral", "pinstripes", "colour block", "zigzag")
 
 
-def demo_pictures() -> Iterator[DemoPicture]:
+def demo_images() -> Iterator[DemoImage]:
     """Draw all 360 images lazily, cycling through the labels."""
     for number in range(IMAGES_PER_LABEL):
         for label_index, label in enumerate(PRODUCTS):
             yield _draw_image(label, label_index, number)
 
 
-def _draw_image(label: str, label_index: int, number: int) -> DemoPicture:
+def _draw_image(label: str, label_index: int, number: int) -> DemoImage:
     """Draw the image with a number within a label."""
     key = f"demo-{label}-{number + 1:03d}"
     rng = random.Random(key)  # noqa: S311 - not for secrets; the seed gives the same image on every machine
@@ -90,4 +90,4 @@ def _draw_image(label: str, label_index: int, number: int) -> DemoPicture:
         "variant": variant,
         "price": round(price, 2),
     }
-    return DemoPicture(key, image, label, metadata)
+    return DemoImage(key, image, label, metadata)

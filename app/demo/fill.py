@@ -9,7 +9,7 @@ from sqlalchemy import text
 from app.bootstrap import Service
 from app.catalogue import queries
 from app.catalogue.database.locks import Lock
-from app.demo.catalogue import DemoPicture, demo_pictures
+from app.demo.catalogue import DemoImage, demo_images
 from app.errors import UnavailableError
 from app.ingest.pipeline import Upload
 
@@ -23,7 +23,7 @@ def fill_if_empty(service: Service) -> int:
     if service.settings.demo == "off":
         return 0
     # Other workers wait for this lock while one of them draws.
-    with service.database.begin(unlimited=True) as session:
+    with service.database.transaction(unlimited=True) as session:
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": Lock.DEMO.value})
         if not queries.is_empty(session):
             return 0
@@ -37,14 +37,14 @@ def fill_if_empty(service: Service) -> int:
 
 def fill(service: Service) -> int:
     """Add the demo images; returns their number."""
-    images, added = demo_pictures(), 0
+    images, added = demo_images(), 0
     while batch := list(islice(images, _BATCH)):
         service.ingest.add([_upload(image) for image in batch])
         added += len(batch)
     return added
 
 
-def _upload(demo: DemoPicture) -> Upload:
+def _upload(demo: DemoImage) -> Upload:
     data = io.BytesIO()
     demo.image.save(data, "PNG")
     return Upload(data.getvalue(), demo.key, {"label": demo.label, "metadata": dict(demo.metadata)})

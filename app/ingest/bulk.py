@@ -13,13 +13,13 @@ from functools import partial
 from hashlib import blake2b
 from typing import Literal, Protocol
 
-from app.ingest.pipeline import Added, Upload
+from app.ingest.pipeline import AddResult, Upload
 from app.ingest.sources.items import Entry, UnusableError, describe_error, require_storable, unusable
-from app.search.decode.retries import retried
+from app.search.decode.retries import retry_while_unavailable
 
 
 @dataclass(frozen=True)
-class Pace:
+class BatchConfig:
     """Chunk size and concurrency.
 
     Attributes:
@@ -28,19 +28,19 @@ class Pace:
         at_once: the number of chunks that are added in parallel; one or two more are in memory.
     """
 
-    pictures: int
-    bytes: int
-    at_once: int
+    max_images: int
+    max_bytes: int
+    concurrency: int
 
 
 # For a catalogue in this process.
-HERE = Pace(64, 32_000_000, (os.cpu_count() or 1) + 1)
+LOCAL_BATCHES = BatchConfig(64, 32_000_000, (os.cpu_count() or 1) + 1)
 
 
-class Target(Protocol):
-    """A catalogue that accepts images: `app.ingest.pipeline.Ingest`, or a service over HTTP."""
+class IngestTarget(Protocol):
+    """A catalogue that accepts images: `app.ingest.pipeline.IngestPipeline`, or a service over HTTP."""
 
-    def add(self, uploads: Sequence[Upload]) -> list[Added]:
+    def add(self, uploads: Sequence[Upload]) -> list[AddResult]:
         """Add or replace images; when it returns, they are stored durably."""
         ...
 
@@ -55,8 +55,8 @@ class Outcome:
     reason: str | None = None
 
 
-def fill(
-    entries: Iterable[Entry], target: Target, pace: Pace = HERE, *, retry: bool = False
+def bulk_add(
+    entries: Iterable[Entry], target: IngestTarget, pace: BatchConfig = LOCAL_BATCHES, *, retry: bool = False
 ) -> Iterator[list[Outcome]]:
     """Add entries; yield their outcomes chunk by chunk, in order.
 
@@ -70,12 +70,12 @@ def fill(
         LookalikeError: the target cannot be used; yielded entries are stored, the others may be added again.
     """
     pending: deque[Future[list[Outcome]]] = deque()
-    threads, stopping = ThreadPoolExecutor(pace.at_once, "fill"), threading.Event()
+    threads, stopping = ThreadPoolExecutor(pace.concurrency, "fill"), threading.Event()
     add = partial(_add_with_retries, stopping, target) if retry else target.add
     try:
         for chunk in chunks(entries, pace):
             pending.append(threads.submit(_add, chunk, add))
-            if len(pending) > pace.at_once:
+            if len(pending) > pace.concurrency:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -84,7 +84,7 @@ def fill(
         threads.shutdown(cancel_futures=True)
 
 
-def unique(entries: Iterable[Entry]) -> Iterator[Entry]:
+def reject_duplicate_keys(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Reject entries with the key of an earlier entry: they would replace each other on every run."""
     seen: set[bytes] = set()
     for entry in entries:
@@ -99,11 +99,11 @@ def unique(entries: Iterable[Entry]) -> Iterator[Entry]:
             yield entry
 
 
-def chunks(entries: Iterable[Entry], pace: Pace = HERE) -> Iterator[list[Entry]]:
+def chunks(entries: Iterable[Entry], pace: BatchConfig = LOCAL_BATCHES) -> Iterator[list[Entry]]:
     """Group entries into chunks of limited number and size."""
     chunk, size = list[Entry](), 0
     for entry in entries:
-        if chunk and (len(chunk) == pace.pictures or size + entry.size > pace.bytes):
+        if chunk and (len(chunk) == pace.max_images or size + entry.size > pace.max_bytes):
             yield chunk
             chunk, size = [], 0
         chunk.append(entry)
@@ -112,11 +112,11 @@ def chunks(entries: Iterable[Entry], pace: Pace = HERE) -> Iterator[list[Entry]]
         yield chunk
 
 
-def _add_with_retries(stopping: threading.Event, target: Target, uploads: Sequence[Upload]) -> list[Added]:
-    return retried(lambda: target.add(uploads), sleep=stopping.wait)
+def _add_with_retries(stopping: threading.Event, target: IngestTarget, uploads: Sequence[Upload]) -> list[AddResult]:
+    return retry_while_unavailable(lambda: target.add(uploads), sleep=stopping.wait)
 
 
-def _add(entries: Sequence[Entry], add: Callable[[Sequence[Upload]], list[Added]]) -> list[Outcome]:
+def _add(entries: Sequence[Entry], add: Callable[[Sequence[Upload]], list[AddResult]]) -> list[Outcome]:
     read = [(entry, _upload(entry)) for entry in entries]
     uploads = [upload for _, upload in read if isinstance(upload, Upload)]
     added = iter(add(uploads) if uploads else ())
@@ -135,7 +135,7 @@ def _upload(entry: Entry) -> Upload | str:
         return describe_error(error)
 
 
-def _outcome(entry: Entry, added: Added) -> Outcome:
+def _outcome(entry: Entry, added: AddResult) -> Outcome:
     return Outcome(entry.name, entry.key, added.status, added.error)
 
 

@@ -21,25 +21,25 @@ from sqlalchemy.orm import Session
 from app.catalogue import changes, queries
 from app.catalogue.changes import (
     CatalogueChangedError,
-    Done,
-    Given,
+    ImageProperties,
+    MetadataPatch,
     NewEncoding,
-    PictureFacts,
     Put,
-    SwitchUnderWayError,
+    PutResult,
+    SwitchInProgressError,
 )
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Picture
+from app.catalogue.database.tables import Image
 from app.catalogue.storage import removals
-from app.catalogue.storage.fsync_guard import Disk
+from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
-from app.catalogue.storage.protocol import PictureStore
+from app.catalogue.storage.protocol import ImageStorage
 from app.catalogue.storage.removals import Checkpoint
 from app.errors import ImageRejectedError, UnavailableError
-from app.ingest.embedding_writer import Encodings
+from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
-from app.observability.hooks import Observers, Work
+from app.observability.hooks import ObserverGroup, Operation
 
 _ATTEMPTS = 5
 # How long an addition waits for a model switch before it fails with 503.
@@ -53,11 +53,11 @@ class Upload:
 
     data: bytes
     key: str | None
-    given: Given
+    patch: MetadataPatch
 
 
 @dataclass(frozen=True)
-class Added:
+class AddResult:
     """The result of an upload; if it was rejected, `error` is the reason and `code` its stable code."""
 
     id: int | None
@@ -76,27 +76,27 @@ class _Item:
     sha256: str
     image: Image.Image | None = None
     thumbnail: bytes = b""
-    facts: PictureFacts | None = None
+    facts: ImageProperties | None = None
     encoding: NewEncoding | None = None
     rejection: ImageRejectedError | None = None
 
 
-class Ingest:
+class IngestPipeline:
     """Adds, changes and deletes images in one catalogue with one network."""
 
     def __init__(
         self,
         database: Database,
-        files: PictureStore,
-        encodings: Encodings,
-        disk: Disk,
+        files: ImageStorage,
+        encodings: EmbeddingWriter,
+        disk: FsyncGuard,
         cleanup: OrphanCleanup,
-        observers: Observers,
+        observers: ObserverGroup,
     ) -> None:
         self._database, self._files, self._encodings, self._disk = database, files, encodings, disk
         self._cleanup, self._observers = cleanup, observers
 
-    def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
+    def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[AddResult]:
         """Add or replace images; when it returns, they are stored durably.
 
         Images that cannot be used are rejected; the others are added.
@@ -111,20 +111,20 @@ class Ingest:
         """
         # Checked first, because decoding and encoding are expensive.
         self._disk.require_room()
-        with self._observers.work("ingest") as work:
+        with self._observers.operation("ingest") as work:
             added = self._add(uploads, work, stop or Stop())
-            work.facts.update(Counter(item.status for item in added))
+            work.attributes.update(Counter(item.status for item in added))
             return added
 
-    def describe(self, picture_id: int, given: Given) -> Picture:
+    def update_metadata(self, picture_id: int, given: MetadataPatch) -> Image:
         """Change an image's label and metadata; None removes a field, absent fields stay.
 
         Raises:
             NotFoundError: there is no image with this id.
         """
-        self._disk.require()
-        with self._database.begin() as session:
-            return changes.describe_picture(session, picture_id, given)
+        self._disk.require_healthy()
+        with self._database.transaction() as session:
+            return changes.patch_metadata(session, picture_id, given)
 
     def delete(self, picture_id: int) -> None:
         """Delete an image; when it returns, no search in any process finds it.
@@ -132,16 +132,16 @@ class Ingest:
         Raises:
             NotFoundError: there is no image with this id.
         """
-        self._disk.require()
+        self._disk.require_healthy()
         with self._cleanup.track() as owner:
-            with self._database.begin(from_reserve=True) as session:
-                freed = queries.slots(session, self._encodings.generation_id, Picture.id == picture_id)
-                sha256 = changes.delete_picture(session, picture_id)
-                claims = removals.claim(session, [sha256], owner, self._files.late_s)
+            with self._database.transaction(from_reserve=True) as session:
+                freed = queries.slots_where(session, self._encodings.generation_id, Image.id == picture_id)
+                sha256 = changes.delete_image(session, picture_id)
+                claims = removals.claim(session, [sha256], owner, self._files.max_delay_s)
             self._cleanup.delete(claims)
         self._encodings.discard(freed)
 
-    def _add(self, uploads: Sequence[Upload], work: Work, stop: Stop) -> list[Added]:
+    def _add(self, uploads: Sequence[Upload], work: Operation, stop: Stop) -> list[AddResult]:
         for _ in range(_ATTEMPTS):
             with work.stage("decode"):
                 items = self._prepare(uploads, stop)
@@ -149,7 +149,7 @@ class Ingest:
             new = [item for item in usable if item.image is not None]
             stored = {item.sha256 for item in new}
             # Taken before storing, so that the commit detects originals that are deleted from now on.
-            since = self._cleanup.checkpoint(stored)
+            since = self._cleanup.wait_for_deletions(stored)
             try:
                 with self._cleanup.track(stored) as owner:
                     self._store_and_encode(usable, new, work)
@@ -164,8 +164,8 @@ class Ingest:
     def _prepare(self, uploads: Sequence[Upload], stop: Stop) -> list[_Item]:
         """Decode every image that is not yet stored under its key with the same bytes."""
         items = [_new_item(upload) for upload in uploads]
-        with self._database.asking() as session:
-            known = queries.known_keys(session, self._encodings.generation_id, [item.key for item in items])
+        with self._database.read_session() as session:
+            known = queries.images_by_key(session, self._encodings.generation_id, [item.key for item in items])
         new: list[_Item] = []
         for item in items:
             stored = known.get(item.key)
@@ -186,9 +186,9 @@ class Ingest:
             item.rejection = error
             return
         item.image, item.thumbnail, size = prepared.image, prepared.thumbnail, len(item.upload.data)
-        item.facts = PictureFacts(item.sha256, prepared.media_type, prepared.width, prepared.height, size)
+        item.facts = ImageProperties(item.sha256, prepared.media_type, prepared.width, prepared.height, size)
 
-    def _store_and_encode(self, usable: Sequence[_Item], new: Sequence[_Item], work: Work) -> None:
+    def _store_and_encode(self, usable: Sequence[_Item], new: Sequence[_Item], work: Operation) -> None:
         """Store originals and encode in parallel: the network works while the disk is written."""
         try:
             with ThreadPoolExecutor(1) as disk:
@@ -216,25 +216,25 @@ class Ingest:
 
     def _encode(self, items: Sequence[_Item]) -> None:
         """Encode items and write their vectors."""
-        encodings = self._encodings.make([item.image for item in items if item.image is not None])
+        encodings = self._encodings.encode([item.image for item in items if item.image is not None])
         for item, encoding in zip(items, encodings, strict=True):
             item.encoding = encoding
 
-    def _commit(self, items: Sequence[_Item], since: Checkpoint, owner: str) -> list[Done]:
+    def _commit(self, items: Sequence[_Item], since: Checkpoint, owner: str) -> list[PutResult]:
         """Write the rows in one transaction; this is the commit point.
 
         Raises:
             CatalogueChangedError: the items are outdated, or an original may have been deleted since it was stored.
         """
-        puts = [Put(item.key, item.sha256, item.upload.given, item.facts, item.encoding) for item in items]
-        encoded = Picture.key.in_([item.key for item in items if item.encoding is not None])
+        puts = [Put(item.key, item.sha256, item.upload.patch, item.facts, item.encoding) for item in items]
+        encoded = Image.key.in_([item.key for item in items if item.encoding is not None])
         with self._transaction() as session:
-            freed = list(queries.slots(session, self._encodings.generation_id, encoded))
-            done = changes.put_pictures(session, self._encodings.generation_id, puts)
+            freed = list(queries.slots_where(session, self._encodings.generation_id, encoded))
+            done = changes.put_images(session, self._encodings.generation_id, puts)
             if not removals.require_stored(session, {item.sha256 for item in items if item.facts is not None}, since):
                 raise CatalogueChangedError
             replaced = {result.replaced for result in done if result.replaced is not None}
-            claims = removals.claim(session, replaced, owner, self._files.late_s)
+            claims = removals.claim(session, replaced, owner, self._files.max_delay_s)
         self._cleanup.delete(claims)
         # If a key occurs more than once, the last item wins.
         last = {item.key: item.encoding.slot for item in items if item.encoding is not None}
@@ -247,8 +247,8 @@ class Ingest:
         """Open a transaction once no model switch is in progress; waiting holds no connection."""
         until = time.monotonic() + _SWITCH_TIMEOUT_S
         while True:
-            with suppress(SwitchUnderWayError), self._database.begin() as session:
-                changes.require_no_switch(session)
+            with suppress(SwitchInProgressError), self._database.transaction() as session:
+                changes.block_switch(session)
                 yield session
                 return
             if time.monotonic() > until:
@@ -261,9 +261,9 @@ def _new_item(upload: Upload) -> _Item:
     return _Item(upload, upload.key if upload.key is not None else sha256, sha256)
 
 
-def _added(item: _Item, done: Done) -> Added:
-    return Added(done.id, item.key, done.status)
+def _added(item: _Item, done: PutResult) -> AddResult:
+    return AddResult(done.id, item.key, done.status)
 
 
-def _rejected(item: _Item, rejection: ImageRejectedError) -> Added:
-    return Added(None, item.key, "rejected", rejection.reason, rejection.code)
+def _rejected(item: _Item, rejection: ImageRejectedError) -> AddResult:
+    return AddResult(None, item.key, "rejected", rejection.reason, rejection.code)

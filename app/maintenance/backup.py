@@ -23,29 +23,29 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from app.catalogue.database.locks import Lock, exclusively
+from app.catalogue.database.locks import Lock, exclusive_lock
 from app.catalogue.database.migrations import revision
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Generation, Picture
-from app.catalogue.queries import last_change
-from app.catalogue.storage.local import PictureFiles
-from app.catalogue.storage.protocol import PictureStore
+from app.catalogue.database.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Image, IndexVersion
+from app.catalogue.queries import last_seq
+from app.catalogue.storage.local import LocalStorage
+from app.catalogue.storage.protocol import ImageStorage
 from app.catalogue.vectors import hole_punching as sparse
-from app.catalogue.vectors.file import kept_whole
+from app.catalogue.vectors.file import without_hole_punching
 from app.common import private_modes as private
 from app.errors import LookalikeError
 from app.maintenance.backup_manifest import MANIFEST, MOMENT
 from app.maintenance.table_files import columns_of, write_rows
 
 # In the order of their foreign keys.
-TABLES: tuple[type[Base], ...] = (Generation, CatalogueState, Picture, Encoding, Deletion, ApiKey)
+TABLES: tuple[type[Base], ...] = (IndexVersion, CatalogueState, Image, Encoding, Deletion, ApiKey)
 # Originals copied in parallel.
 _BATCH = 16
 
 Report = Callable[[int, int], None]
 
 
-def backup(database: Database, pictures: PictureStore, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:
+def backup(database: Database, pictures: ImageStorage, data_dir: Path, target: Path, report: Report) -> dict[str, Any]:
     """Write a backup; return its manifest.
 
     Raises:
@@ -59,13 +59,13 @@ def backup(database: Database, pictures: PictureStore, data_dir: Path, target: P
         target.mkdir(private.FOLDER, exist_ok=True)
     private.make_folder(data_dir / "vectors")
     for name in ("pictures", "tables", "vectors", MANIFEST):
-        private.close(target / name)
-    with exclusively(database, Lock.BACKUP):
+        private.restrict(target / name)
+    with exclusive_lock(database, Lock.BACKUP):
         folder = Path(tempfile.mkdtemp(prefix=f"{MOMENT}{datetime.now(UTC):%Y-%m-%dT%H-%MZ}-", dir=target))
         try:
             manifest = _write_snapshot(database, pictures, data_dir, folder, report)
             new = target / f".{MANIFEST}"
-            private.write(new, json.dumps(manifest, indent=2).encode())
+            private.write_file(new, json.dumps(manifest, indent=2).encode())
             os.sync()
             new.replace(target / MANIFEST)
         except BaseException:
@@ -79,19 +79,19 @@ def backup(database: Database, pictures: PictureStore, data_dir: Path, target: P
 
 
 def _write_snapshot(
-    database: Database, pictures: PictureStore, data_dir: Path, folder: Path, report: Report
+    database: Database, pictures: ImageStorage, data_dir: Path, folder: Path, report: Report
 ) -> dict[str, Any]:
     """Write tables and vectors of one snapshot to its folder, and originals beside it; return the manifest."""
-    with kept_whole(data_dir / "vectors"), database.snapshot() as session:
+    with without_hole_punching(data_dir / "vectors"), database.snapshot() as session:
         connection = session.connection()
         columns = {table.__tablename__: columns_of(connection, table.__tablename__) for table in TABLES}
         private.make_folder(folder / "tables")
         digests = {
             name: write_rows(connection, name, names, folder / "tables" / name) for name, names in columns.items()
         }
-        rows = session.execute(select(Picture.sha256, Picture.size_bytes).distinct())
+        rows = session.execute(select(Image.sha256, Image.size_bytes).distinct())
         sizes = [(sha256, size) for sha256, size in rows]
-        _copy_out(pictures, PictureFiles(folder.parent / "pictures"), sizes, report)
+        _copy_out(pictures, LocalStorage(folder.parent / "pictures"), sizes, report)
         _copy_vectors(data_dir / "vectors", folder / "vectors")
         return {
             "version": version("lookalike"),
@@ -99,15 +99,15 @@ def _write_snapshot(
             "folder": folder.name,
             "columns": columns,
             "digests": digests,
-            "seq": last_change(session),
-            "pictures": session.scalars(select(func.count(Picture.id))).one(),
+            "seq": last_seq(session),
+            "pictures": session.scalars(select(func.count(Image.id))).one(),
         }
 
 
 def _copy_vectors(source: Path, target: Path) -> None:
     private.make_folder(target)
     for path in source.glob("[!.]*"):
-        sparse.copy(str(path), str(target / path.name))
+        sparse.copy_sparse(str(path), str(target / path.name))
 
 
 def _snapshot_folders(target: Path) -> list[Path]:
@@ -115,7 +115,7 @@ def _snapshot_folders(target: Path) -> list[Path]:
     return [*target.glob(f"{MOMENT}*"), *(path for path in (target / "tables", target / "vectors") if path.is_dir())]
 
 
-def _copy_out(source: PictureStore, target: PictureFiles, sizes: Sequence[tuple[str, int]], report: Report) -> None:
+def _copy_out(source: ImageStorage, target: LocalStorage, sizes: Sequence[tuple[str, int]], report: Report) -> None:
     """Copy originals that the folder lacks; they are synced together with everything else."""
 
     def copy(wanted: tuple[str, int]) -> None:
@@ -126,7 +126,7 @@ def _copy_out(source: PictureStore, target: PictureFiles, sizes: Sequence[tuple[
             data = _original(source, sha256)
             private.make_folder(path.parent)
             temporary = path.with_name(f".{sha256}")
-            private.write(temporary, data)
+            private.write_file(temporary, data)
             temporary.replace(path)
 
     with ThreadPoolExecutor(_BATCH) as threads:
@@ -135,7 +135,7 @@ def _copy_out(source: PictureStore, target: PictureFiles, sizes: Sequence[tuple[
             report(min(first + _BATCH, len(sizes)), len(sizes))
 
 
-def _original(source: PictureStore, sha256: str) -> bytes:
+def _original(source: ImageStorage, sha256: str) -> bytes:
     try:
         return source.read(sha256)
     except FileNotFoundError as error:

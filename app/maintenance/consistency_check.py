@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import changes
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Encoding, Picture
+from app.catalogue.database.tables import Encoding, Image
 from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
-from app.catalogue.storage.protocol import PictureStore
+from app.catalogue.storage.protocol import ImageStorage
 from app.errors import ImageRejectedError
-from app.ingest.embedding_writer import Encodings
-from app.search.decode.retries import retried
+from app.ingest.embedding_writer import EmbeddingWriter
+from app.search.decode.retries import retry_while_unavailable
 from app.search.index import Index
 
 Kind = Literal["original", "encoding", "vector", "code", "file"]
@@ -40,7 +40,7 @@ _READERS = 16
 _YOUNG_S = 3600
 
 Report = Callable[[int, int], None]
-Row = tuple[Picture, Encoding | None]
+Row = tuple[Image, Encoding | None]
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Finding:
         return f"{self.name}: {DESCRIPTIONS[self.kind]}"
 
 
-class Check:
+class ConsistencyCheck:
     """Checks a catalogue against its active index version."""
 
-    def __init__(self, database: Database, files: PictureStore, index: Index, encodings: Encodings) -> None:
+    def __init__(self, database: Database, files: ImageStorage, index: Index, encodings: EmbeddingWriter) -> None:
         self._database, self._files, self._index, self._encodings = database, files, index, encodings
 
     def run(self, sample: int, report: Report) -> list[Finding]:
@@ -97,17 +97,17 @@ class Check:
             last = rows[-1][0].id
 
     def _page(self, after: int) -> list[Row]:
-        with self._database.asking() as session:
-            encoded = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == self._encodings.generation_id)
-            page = select(Picture, Encoding).outerjoin(Encoding, encoded).where(Picture.id > after)
-            return [(one, made) for one, made in session.execute(page.order_by(Picture.id).limit(_BATCH))]
+        with self._database.read_session() as session:
+            encoded = (Encoding.image_id == Image.id) & (Encoding.index_version_id == self._encodings.generation_id)
+            page = select(Image, Encoding).outerjoin(Encoding, encoded).where(Image.id > after)
+            return [(one, made) for one, made in session.execute(page.order_by(Image.id).limit(_BATCH))]
 
-    def _encoding(self, session: Session, picture: Picture) -> Encoding | None:
+    def _encoding(self, session: Session, picture: Image) -> Encoding | None:
         return session.get(Encoding, (self._encodings.generation_id, picture.id))
 
     def _count(self) -> int:
-        with self._database.asking() as session:
-            return session.scalars(select(func.count(Picture.id))).one()
+        with self._database.read_session() as session:
+            return session.scalars(select(func.count(Image.id))).one()
 
     def _originals(self, rows: Sequence[Row]) -> Iterator[Finding]:
         with ThreadPoolExecutor(_READERS) as readers:
@@ -127,14 +127,14 @@ class Check:
         yield from (Finding("encoding", picture.key, picture.id) for picture, encoding in rows if encoding is None)
         slots = np.array([encoding.slot for _, encoding in encoded], np.int64)
         sums = np.array([encoding.checksum for _, encoding in encoded], np.uint32)
-        for (picture, _), intact in zip(encoded, self._index.intact(slots, sums), strict=True):
+        for (picture, _), intact in zip(encoded, self._index.verify(slots, sums), strict=True):
             if not intact:
                 yield Finding("vector", picture.key, picture.id)
 
     def _codes(self, rows: Sequence[Row]) -> Iterator[Finding]:
         for picture, encoding in rows:
             try:
-                code = retried(partial(self._encodings.code, self._files.read(picture.sha256)))
+                code = retry_while_unavailable(partial(self._encodings.compute_code, self._files.read(picture.sha256)))
             except (OSError, ImageRejectedError):
                 continue
             if encoding is not None and code != encoding.code:
@@ -147,10 +147,10 @@ class Check:
 
     def _persists(self, finding: Finding) -> bool:
         """Check a finding again on the current catalogue."""
-        with self._database.asking() as session:
+        with self._database.read_session() as session:
             if finding.picture_id is None:
-                return session.scalar(select(Picture.id).where(Picture.sha256 == finding.name).limit(1)) is None
-            picture = session.get(Picture, finding.picture_id)
+                return session.scalar(select(Image.id).where(Image.sha256 == finding.name).limit(1)) is None
+            picture = session.get(Image, finding.picture_id)
             row = (picture, self._encoding(session, picture)) if picture else None
         if row is None:
             return False
@@ -158,15 +158,15 @@ class Check:
         return finding.kind in {one.kind for one in check([row])}
 
     def _set_aside(self, image_id: int | None) -> None:
-        with self._database.asking() as session:
-            picture = session.get(Picture, image_id)
+        with self._database.read_session() as session:
+            picture = session.get(Image, image_id)
         if picture is not None and not self._is_intact(picture.sha256):
             with suppress(FileNotFoundError):
                 self._files.set_aside(picture.sha256)
 
     def _encode_again(self, ids: Sequence[int]) -> None:
-        with self._database.asking() as session:
-            pictures = session.scalars(select(Picture).where(Picture.id.in_(ids))).all()
-        encoded = retried(lambda: self._encodings.of_originals(self._files, pictures))
-        with self._database.begin() as session:
+        with self._database.read_session() as session:
+            pictures = session.scalars(select(Image).where(Image.id.in_(ids))).all()
+        encoded = retry_while_unavailable(lambda: self._encodings.encode_originals(self._files, pictures))
+        with self._database.transaction() as session:
             changes.put_encodings(session, self._encodings.generation_id, encoded)

@@ -16,19 +16,19 @@ from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
 from app.catalogue import changes, generations
-from app.catalogue.advisory_registry import Presence, Role, held_by, presence
+from app.catalogue.advisory_registry import VersionLocks, VersionUse, lock_holders, version_locks
 from app.catalogue.changes import NewEncoding
-from app.catalogue.database.locks import Lock, exclusively
+from app.catalogue.database.locks import Lock, exclusive_lock
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Encoding, Picture
-from app.catalogue.storage.protocol import PictureStore
-from app.errors import DamagedOriginalError, DecodingUnavailableError, LookalikeError, ImageRejectedError
-from app.ingest.embedding_writer import Encodings
-from app.search.decode.retries import retried
+from app.catalogue.database.tables import Encoding, Image
+from app.catalogue.storage.protocol import ImageStorage
+from app.errors import DamagedOriginalError, DecodingUnavailableError, ImageRejectedError, LookalikeError
+from app.ingest.embedding_writer import EmbeddingWriter
+from app.search.decode.retries import retry_while_unavailable
 
 _BATCH = 64
 # How long serving processes may take to open the network; mostly the conversion of a large one.
-PATIENCE_S = 180.0
+SWITCH_TIMEOUT_S = 180.0
 _POLL_S = 0.5
 # By rejection code: originals that were accepted under other limits are not damaged.
 _REMEDIES = {
@@ -41,14 +41,14 @@ _REMEDIES = {
 Report = Callable[[int, int], None]
 
 
-class Reencode:
+class Reindex:
     """Fills an index version with one network, and switches to it."""
 
-    def __init__(self, database: Database, files: PictureStore, encodings: Encodings) -> None:
+    def __init__(self, database: Database, files: ImageStorage, encodings: EmbeddingWriter) -> None:
         self._database, self._files, self._encodings = database, files, encodings
         self._generation_id = encodings.generation_id
 
-    def run(self, report: Report, patience: float = PATIENCE_S) -> None:
+    def run(self, report: Report, patience: float = SWITCH_TIMEOUT_S) -> None:
         """Encode the missing images, then switch; `report` is called with (done, total).
 
         Raises:
@@ -57,38 +57,38 @@ class Reencode:
             LookalikeError: an original exceeds a limit of the settings; or a serving process cannot open the network
                 within `patience` seconds.
         """
-        with presence(self._database) as present:
-            present.hold_only(Role.FILLING, {self._generation_id})
+        with version_locks(self._database) as present:
+            present.hold_only(VersionUse.FILLING, {self._generation_id})
             self._fill(report)
-            present.hold_only(Role.WANTED, {self._generation_id})
+            present.hold_only(VersionUse.WANTED, {self._generation_id})
             self._wait_for_services(present, report, patience)
             while not self._try_switch():
                 self._fill(report)
 
     def _fill(self, report: Report) -> None:
         """Encode images that this index version lacks, in order of id; images added meanwhile may remain."""
-        with self._database.asking() as session:
-            done, total = generations.progress(session, self._generation_id)
+        with self._database.read_session() as session:
+            done, total = generations.encoded_and_total(session, self._generation_id)
         last, more = 0, True
         while more:
-            with self._database.asking() as session:
+            with self._database.read_session() as session:
                 batch = self._missing(session, last)
-            self._keep(retried(partial(self._encodings.of, batch, self._prepare)))
+            self._keep(retry_while_unavailable(partial(self._encodings.encode_images, batch, self._prepare)))
             # A short batch is the last one, so that continuous additions cannot keep this running.
             more = len(batch) == _BATCH
             done, last = done + len(batch), max([last, *(picture.id for picture in batch)])
             report(done, max(done, total))
 
-    def _missing(self, session: Session, after: int) -> Sequence[Picture]:
-        missing = _without_encoding(self._generation_id).where(Picture.id > after)
-        return session.scalars(missing.order_by(Picture.id).limit(_BATCH)).all()
+    def _missing(self, session: Session, after: int) -> Sequence[Image]:
+        missing = _without_encoding(self._generation_id).where(Image.id > after)
+        return session.scalars(missing.order_by(Image.id).limit(_BATCH)).all()
 
-    def _keep(self, encoded: list[tuple[Picture, NewEncoding]]) -> None:
+    def _keep(self, encoded: list[tuple[Image, NewEncoding]]) -> None:
         if encoded:
-            with self._database.begin() as session:
+            with self._database.transaction() as session:
                 changes.put_encodings(session, self._generation_id, encoded)
 
-    def _prepare(self, picture: Picture) -> Image.Image | None:
+    def _prepare(self, picture: Image) -> Image.Image | None:
         """Decode an image for the network; return None if it was deleted or replaced meanwhile."""
         try:
             return self._encodings.prepare(self._files.read(picture.sha256)).image
@@ -102,14 +102,14 @@ class Reencode:
                 ) from error
             raise DamagedOriginalError(picture.id, picture.key) from error
 
-    def _is_current(self, picture: Picture) -> bool:
-        with self._database.asking() as session:
-            return session.scalar(select(Picture.sha256).where(Picture.id == picture.id)) == picture.sha256
+    def _is_current(self, picture: Image) -> bool:
+        with self._database.read_session() as session:
+            return session.scalar(select(Image.sha256).where(Image.id == picture.id)) == picture.sha256
 
-    def _wait_for_services(self, present: Presence, report: Report, patience: float) -> None:
+    def _wait_for_services(self, present: VersionLocks, report: Report, patience: float) -> None:
         """Wait until every serving process has opened this index version; encode new images meanwhile."""
         until = time.monotonic() + patience
-        while waiting := _count_unready(self._generation_id, held_by(present.connection, Role.OPEN)):
+        while waiting := _count_unready(self._generation_id, lock_holders(present.connection, VersionUse.OPEN)):
             if time.monotonic() > until:
                 raise LookalikeError(
                     f"{waiting} of the running services cannot open the network yet, so the catalogue was not "
@@ -121,25 +121,25 @@ class Reencode:
 
     def _try_switch(self) -> bool:
         """Switch if few images are missing; additions are blocked meanwhile, so that none can be missed."""
-        with suppress(DecodingUnavailableError), exclusively(self._database, Lock.SWITCH):
-            with self._database.asking() as session:
+        with suppress(DecodingUnavailableError), exclusive_lock(self._database, Lock.SWITCH):
+            with self._database.read_session() as session:
                 missing = self._missing(session, 0)
             if len(missing) == _BATCH:
                 return False
-            self._keep(self._encodings.of(missing, self._prepare))
-            with self._database.begin() as session:
-                changes.advance(session)
+            self._keep(self._encodings.encode_images(missing, self._prepare))
+            with self._database.transaction() as session:
+                changes.next_seq(session)
                 if self._missing(session, 0):
                     return False
-                generations.switch(session, self._generation_id)
+                generations.activate(session, self._generation_id)
                 return True
         # Too busy to decode: release the lock before the next attempt, so that additions do not wait.
         return False
 
 
-def _without_encoding(generation_id: int) -> Select[Picture]:
-    encoded = exists().where(Encoding.index_version_id == generation_id, Encoding.image_id == Picture.id)
-    return select(Picture).where(~encoded)
+def _without_encoding(generation_id: int) -> Select[Image]:
+    encoded = exists().where(Encoding.index_version_id == generation_id, Encoding.image_id == Image.id)
+    return select(Image).where(~encoded)
 
 
 def _count_unready(generation_id: int, opened_by: dict[int, set[int]]) -> int:

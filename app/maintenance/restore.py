@@ -15,26 +15,32 @@ from sqlalchemy import Connection, delete, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from app.catalogue.advisory_registry import Role, held_by
+from app.catalogue.advisory_registry import VersionUse, lock_holders
 from app.catalogue.database.locks import Lock
-from app.catalogue.database.migrations import with_tables_of
+from app.catalogue.database.migrations import downgraded
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import ApiKey, Base, Deletion, Generation, Picture
+from app.catalogue.database.tables import ApiKey, Base, Deletion, Image, IndexVersion
 from app.catalogue.storage import removals
 from app.catalogue.storage.ledger import ledger_in
-from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.local import LocalStorage, content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
-from app.catalogue.storage.protocol import PictureStore
+from app.catalogue.storage.protocol import ImageStorage
 from app.catalogue.vectors import hole_punching as sparse
 from app.common import private_modes as private
 from app.errors import LookalikeError, UnavailableError
 from app.maintenance.backup import TABLES
 from app.maintenance.backup_manifest import Manifest, read_manifest
-from app.maintenance.restore_check import Contents, Lacking, lacking, missing_originals, read_contents
+from app.maintenance.restore_check import (
+    ExpectedContents,
+    MissingContents,
+    find_missing,
+    missing_originals,
+    read_contents,
+)
 from app.maintenance.table_files import check_tables, read_rows
 
 # Tables with serial ids, and the columns with all ids ever assigned; ids of deleted images are not reused.
-_SERIALS = {Generation: [Generation.id], Picture: [Picture.id, Deletion.image_id], ApiKey: [ApiKey.id]}
+_SERIALS = {IndexVersion: [IndexVersion.id], Image: [Image.id, Deletion.image_id], ApiKey: [ApiKey.id]}
 # Originals copied per batch.
 _BATCH = 16
 
@@ -42,12 +48,12 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoreResult:
     """The number of restored images, what is missing, and a message for each network that is not on this machine."""
 
     pictures: int
-    lacking: Lacking
-    checkpoints: list[str]
+    missing: MissingContents
+    missing_networks: list[str]
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,12 @@ class _Restore:
     """The restore of one backup into one catalogue."""
 
     database: Database
-    pictures: PictureStore
+    pictures: ImageStorage
     data_dir: Path
     manifest: Manifest
     without_missing: bool
 
-    def run(self, report: Report) -> Restored:
+    def run(self, report: Report) -> RestoreResult:
         contents = self._dry_run()
         # The note lists these files, so that cleanup deletes them if the restore is interrupted.
         files = {f".restoring-{vectors.path.name}": vectors.path for vectors in contents.vectors}
@@ -71,7 +77,7 @@ class _Restore:
                 private.make_folder(folder)
                 for name, path in files.items():
                     if path.exists():
-                        sparse.copy(str(path), str(folder / name))
+                        sparse.copy_sparse(str(path), str(folder / name))
                 # Files must be on disk before the rows that refer to them are committed.
                 os.sync()
                 return self._commit(contents, damaged, [folder / name for name in files])
@@ -83,19 +89,19 @@ class _Restore:
                 for name in files:
                     (folder / name).unlink(missing_ok=True)
 
-    def _dry_run(self) -> Contents:
+    def _dry_run(self) -> ExpectedContents:
         """Load the rows, check the backup against them, and roll back."""
-        with self.database.connection() as connection:
+        with self.database.connection_transaction() as connection:
             self._load(connection)
             with Session(connection) as session:
                 contents = read_contents(session, self.manifest)
-                self._require_complete(lacking(session, contents, missing_originals(self.manifest, contents)))
+                self._require_complete(find_missing(session, contents, missing_originals(self.manifest, contents)))
             connection.rollback()
         return contents
 
-    def _copy_originals(self, contents: Contents, report: Report) -> set[str]:
+    def _copy_originals(self, contents: ExpectedContents, report: Report) -> set[str]:
         """Copy originals; return those missing or damaged. After the first of these, only check the others."""
-        source, hashes, lost = PictureFiles(self.manifest.source / "pictures"), list(contents.sizes), set[str]()
+        source, hashes, lost = LocalStorage(self.manifest.source / "pictures"), list(contents.sizes), set[str]()
         for first in range(0, len(hashes), _BATCH):
             batch = hashes[first : first + _BATCH]
             intact = {sha256: data for sha256 in batch if (data := _intact(source, sha256)) is not None}
@@ -105,17 +111,17 @@ class _Restore:
             report(first + len(batch), len(hashes))
         return lost
 
-    def _commit(self, contents: Contents, lost: Collection[str], files: Sequence[Path]) -> Restored:
-        with self.database.connection() as connection:
+    def _commit(self, contents: ExpectedContents, lost: Collection[str], files: Sequence[Path]) -> RestoreResult:
+        with self.database.connection_transaction() as connection:
             self._load(connection)
             with Session(connection) as session:
-                lacks = lacking(session, contents, lost)
+                lacks = find_missing(session, contents, lost)
             self._require_complete(lacks)
             for file in files:
                 if file.exists():
                     file.replace(file.with_name(file.name.removeprefix(".restoring-")))
             _sync(self.data_dir / "vectors")
-        return Restored(self.manifest.pictures, lacks, contents.checkpoints)
+        return RestoreResult(self.manifest.pictures, lacks, contents.checkpoints)
 
     def _load(self, connection: Connection) -> None:
         """Load the rows into empty tables."""
@@ -124,7 +130,7 @@ class _Restore:
         try:
             for table in reversed(TABLES):
                 connection.execute(delete(table))
-            with with_tables_of(connection, manifest.revision):
+            with downgraded(connection, manifest.revision):
                 for name, columns in manifest.columns.items():
                     read_rows(connection, name, columns, manifest.table(name))
             for table, assigned in _SERIALS.items():
@@ -137,7 +143,7 @@ class _Restore:
                 f"The tables in {manifest.folder} are inconsistent: {reason}. Use another copy of the backup."
             ) from error
 
-    def _require_complete(self, lacks: Lacking) -> None:
+    def _require_complete(self, lacks: MissingContents) -> None:
         if not lacks or self.without_missing:
             return
         pictures, source = self.manifest.pictures, self.manifest.source
@@ -154,13 +160,13 @@ class _Restore:
 
 def restore(
     database: Database,
-    pictures: PictureStore,
+    pictures: ImageStorage,
     data_dir: Path,
     source: Path,
     report: Report,
     *,
-    without_missing: bool = False,
-) -> Restored:
+    allow_missing: bool = False,
+) -> RestoreResult:
     """Restore a backup into an empty catalogue.
 
     Args:
@@ -180,7 +186,7 @@ def restore(
         check_tables(manifest)
         private.make_data_folder(data_dir)
         with _exclusive(database):
-            return _Restore(database, pictures, data_dir, manifest, without_missing).run(report)
+            return _Restore(database, pictures, data_dir, manifest, allow_missing).run(report)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise LookalikeError(
@@ -192,12 +198,12 @@ def restore(
 @contextmanager
 def _exclusive(database: Database) -> Iterator[None]:
     """Hold the restore lock; fail if another restore runs or originals are still being deleted."""
-    with database.asking_in_sql() as connection:
+    with database.read_connection() as connection:
         # Detached, because the pool would keep the connection and its lock.
         connection.detach()
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": Lock.RESTORE.value}):
             raise LookalikeError("Another restore into this catalogue is running. Wait for it, or stop it.")
-        with database.asking() as session:
+        with database.read_session() as session:
             wait = removals.checkpoint(session, None).wait_s
         if wait:
             raise LookalikeError(
@@ -207,13 +213,13 @@ def _exclusive(database: Database) -> Iterator[None]:
 
 
 def _require_empty(connection: Connection) -> None:
-    if held_by(connection, Role.OPEN):
+    if lock_holders(connection, VersionUse.OPEN):
         raise LookalikeError("A service is running on this catalogue. Stop it, then restore.")
-    if connection.scalar(select(Picture.id).limit(1)) is not None:
+    if connection.scalar(select(Image.id).limit(1)) is not None:
         raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
 
 
-def _intact(source: PictureFiles, sha256: str) -> bytes | None:
+def _intact(source: LocalStorage, sha256: str) -> bytes | None:
     try:
         data = source.read(sha256)
     except FileNotFoundError:

@@ -10,12 +10,12 @@ from sqlalchemy import ARRAY, BigInteger, Text, any_, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.catalogue.database import columnar_fetch as bulk
-from app.catalogue.database.tables import CatalogueState, Encoding, Generation, Picture
-from app.catalogue.storage.local import PictureFiles
+from app.catalogue.database.tables import CatalogueState, Encoding, Image, IndexVersion
+from app.catalogue.storage.local import LocalStorage
 from app.catalogue.vectors.file import damaged_rows
 from app.errors import LookalikeError
 from app.maintenance.backup_manifest import Manifest
-from models.checkpoint.info import find, read_info
+from models.checkpoint.info import find_checkpoint, read_info
 from models.errors import ModelError
 
 # Keys listed in a message; the others are counted.
@@ -38,7 +38,7 @@ class Vectors:
 
 
 @dataclass(frozen=True)
-class Contents:
+class ExpectedContents:
     """Expected contents of a backup: sizes of originals by hash, vectors by index version; messages on networks."""
 
     sizes: dict[str, int]
@@ -47,7 +47,7 @@ class Contents:
 
 
 @dataclass
-class Lacking:
+class MissingContents:
     """Missing or damaged contents of a backup.
 
     Attributes:
@@ -72,30 +72,32 @@ class Lacking:
         return ", ".join(self.names) + (f" and {more} more" if more else "")
 
 
-def read_contents(session: Session, manifest: Manifest) -> Contents:
+def read_contents(session: Session, manifest: Manifest) -> ExpectedContents:
     """Read the expected contents from the loaded tables.
 
     Raises:
         LookalikeError: the rows are inconsistent.
     """
-    count = session.scalars(select(func.count(Picture.id))).one()
+    count = session.scalars(select(func.count(Image.id))).one()
     if count != manifest.pictures:
         how = f"it has {count} rows, but the manifest says {manifest.pictures}"
         raise LookalikeError(_damaged(manifest, "images", how))
     if session.scalars(select(func.count()).select_from(CatalogueState)).one() != 1:
         raise LookalikeError(_damaged(manifest, "catalogue", "it must have exactly one row"))
-    if session.scalar(select(Picture.id).where(~Picture.sha256.regexp_match(_HASH)).limit(1)) is not None:
+    if session.scalar(select(Image.id).where(~Image.sha256.regexp_match(_HASH)).limit(1)) is not None:
         raise LookalikeError(_damaged(manifest, "images", "it contains an invalid SHA-256"))
-    originals = session.execute(select(Picture.sha256, Picture.size_bytes).distinct())
+    originals = session.execute(select(Image.sha256, Image.size_bytes).distinct())
     sizes = {row.sha256: row.size_bytes for row in originals}
-    generations = session.scalars(select(Generation).order_by(Generation.id)).all()
+    generations = session.scalars(select(IndexVersion).order_by(IndexVersion.id)).all()
     local = [one for one in generations if one.index_backend == "local"]
-    return Contents(sizes, [_vectors(session, manifest, one) for one in local], _missing_networks(session, generations))
+    return ExpectedContents(
+        sizes, [_vectors(session, manifest, one) for one in local], _missing_networks(session, generations)
+    )
 
 
-def missing_originals(manifest: Manifest, contents: Contents) -> set[str]:
+def missing_originals(manifest: Manifest, contents: ExpectedContents) -> set[str]:
     """Hashes of originals that are missing in the backup or have another size."""
-    files = PictureFiles(manifest.source / "pictures")
+    files = LocalStorage(manifest.source / "pictures")
 
     def has_size(sha256: str, size: int) -> bool:
         try:
@@ -106,13 +108,13 @@ def missing_originals(manifest: Manifest, contents: Contents) -> set[str]:
     return {sha256 for sha256, size in contents.sizes.items() if not has_size(sha256, size)}
 
 
-def lacking(session: Session, contents: Contents, originals: Collection[str]) -> Lacking:
+def find_missing(session: Session, contents: ExpectedContents, originals: Collection[str]) -> MissingContents:
     """List what is missing, from the loaded tables; vectors are compared with their checksums."""
-    found = Lacking()
+    found = MissingContents()
     if originals:
-        among = Picture.sha256 == any_(literal(sorted(originals), ARRAY(Text)))
-        found.pictures = session.scalars(select(func.count(Picture.id)).where(among)).one()
-        first = session.execute(select(Picture.key, Picture.sha256).where(among).order_by(Picture.id).limit(_LISTED))
+        among = Image.sha256 == any_(literal(sorted(originals), ARRAY(Text)))
+        found.pictures = session.scalars(select(func.count(Image.id)).where(among)).one()
+        first = session.execute(select(Image.key, Image.sha256).where(among).order_by(Image.id).limit(_LISTED))
         found.names = [f"{key} ({sha256})" for key, sha256 in first]
     for vectors in contents.vectors:
         bad = damaged_rows(vectors.path, vectors.dim, vectors.kind, vectors.slots, vectors.checksums)
@@ -123,29 +125,29 @@ def lacking(session: Session, contents: Contents, originals: Collection[str]) ->
 
 
 def _describe_damage(session: Session, vectors: Vectors, bad: NDArray[np.int64]) -> str:
-    encoding = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == vectors.generation_id)
+    encoding = (Encoding.image_id == Image.id) & (Encoding.index_version_id == vectors.generation_id)
     among = Encoding.slot == any_(literal(bad[:_LISTED].tolist(), ARRAY(BigInteger)))
-    keys = session.scalars(select(Picture.key).join(Encoding, encoding).where(among).order_by(Picture.id)).all()
+    keys = session.scalars(select(Image.key).join(Encoding, encoding).where(among).order_by(Image.id)).all()
     more = f" and {len(bad) - len(keys)} more" if len(bad) > len(keys) else ""
     what = "damaged or cut off" if vectors.path.exists() else "missing"
     return f"{vectors.path} is {what}; it should contain the vectors of {', '.join(keys)}{more}."
 
 
-def _vectors(session: Session, manifest: Manifest, generation: Generation) -> Vectors:
+def _vectors(session: Session, manifest: Manifest, generation: IndexVersion) -> Vectors:
     if generation.feature_dim < 1 or generation.vector_dtype not in ("f32", "f16"):
         raise LookalikeError(_damaged(manifest, "index_versions", "it has vectors of a type unknown to this version"))
-    rows = bulk.fetch(
+    rows = bulk.fetch_columns(
         session,
         Encoding.slot,
         Encoding.index_version_id == generation.id,
-        numbers={"checksum": Encoding.checksum},
+        integers={"checksum": Encoding.checksum},
     )
     path = manifest.folder / "vectors" / f"{generation.id}.{generation.vector_dtype}"
     slots, checksums = rows["key"].astype(np.int64), rows["checksum"].astype(np.uint32)
     return Vectors(generation.id, path, generation.feature_dim, generation.vector_dtype, slots, checksums)
 
 
-def _missing_networks(session: Session, generations: Iterable[Generation]) -> list[str]:
+def _missing_networks(session: Session, generations: Iterable[IndexVersion]) -> list[str]:
     """Messages on networks that are not on this machine; backups do not contain them."""
     in_use = session.scalars(select(CatalogueState.index_version_id)).one()
     return [
@@ -156,9 +158,9 @@ def _missing_networks(session: Session, generations: Iterable[Generation]) -> li
     ]
 
 
-def _is_available(generation: Generation) -> bool:
+def _is_available(generation: IndexVersion) -> bool:
     try:
-        return read_info(find(generation.model)).fingerprint == generation.fingerprint
+        return read_info(find_checkpoint(generation.model)).fingerprint == generation.fingerprint
     except ModelError:
         return False
 

@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import changes, generations
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Encoding, Generation, Picture
-from app.catalogue.storage.protocol import PictureStore
-from app.ingest.embedding_writer import Encodings
-from app.search.decode.retries import retried
+from app.catalogue.database.tables import Encoding, Image, IndexVersion
+from app.catalogue.storage.protocol import ImageStorage
+from app.ingest.embedding_writer import EmbeddingWriter
+from app.search.decode.retries import retry_while_unavailable
 
 if TYPE_CHECKING:
     from app.search.milvus.index import MilvusIndex
@@ -27,36 +27,38 @@ if TYPE_CHECKING:
 # Slots per query to Milvus, and images per batch of the encoder.
 _QUERY_BATCH, _ENCODE_BATCH = 10_000, 64
 # Entities younger than this may belong to an addition in progress.
-YOUNG_S = 3600.0
+MIN_ORPHAN_AGE_S = 3600.0
 
 Report = Callable[[int, int], None]
 
 
 @dataclass
-class Synced:
+class SyncResult:
     """Images encoded, orphans deleted, and the keys of images whose originals are missing or damaged."""
 
     encoded: int
-    cleared: int
+    deleted: int
     lost: list[str]
 
 
-class Sync:
+class MilvusSync:
     """Synchronises one index version in Milvus."""
 
-    def __init__(self, database: Database, files: PictureStore, index: "MilvusIndex", encodings: Encodings) -> None:
+    def __init__(
+        self, database: Database, files: ImageStorage, index: "MilvusIndex", encodings: EmbeddingWriter
+    ) -> None:
         self._database, self._files, self._encodings = database, files, encodings
-        self._collection, self._truth = index.collection, index.truth
+        self._collection, self._truth = index.collection, index.slot_lookup
 
-    def run(self, report: Report, young: float = YOUNG_S) -> Synced:
+    def run(self, report: Report, young: float = MIN_ORPHAN_AGE_S) -> SyncResult:
         """Encode missing images and delete orphans; `report` is called with (done, total).
 
         Raises:
             UnavailableError: Milvus, disk or database cannot be used; completed batches are kept.
         """
-        synced = Synced(0, 0, [])
-        with self._database.asking() as session:
-            done, (_, total) = 0, generations.progress(session, self._encodings.generation_id)
+        synced = SyncResult(0, 0, [])
+        with self._database.read_session() as session:
+            done, (_, total) = 0, generations.encoded_and_total(session, self._encodings.generation_id)
         for pictures, slots in self._pages():
             missing = np.flatnonzero(~self._collection.present(slots))
             for first in range(0, len(missing), _ENCODE_BATCH):
@@ -66,25 +68,25 @@ class Sync:
             report(done, max(done, total))
         for orphans in self._orphans(time.time() - young):
             self._collection.delete(orphans)
-            synced.cleared += len(orphans)
+            synced.deleted += len(orphans)
         return synced
 
-    def _pages(self) -> Iterator[tuple[Sequence[Picture], np.typing.NDArray[np.int64]]]:
+    def _pages(self) -> Iterator[tuple[Sequence[Image], np.typing.NDArray[np.int64]]]:
         """Yield all images with their slots, page by page."""
         last = 0
         while rows := self._page(last):
             yield [picture for picture, _ in rows], np.array([slot for _, slot in rows], np.int64)
             last = rows[-1][0].id
 
-    def _page(self, after: int) -> list[tuple[Picture, int]]:
-        with self._database.asking() as session:
-            encoded = (Encoding.image_id == Picture.id) & (Encoding.index_version_id == self._encodings.generation_id)
-            page = select(Picture, Encoding.slot).join(Encoding, encoded).where(Picture.id > after)
-            return [(one, slot) for one, slot in session.execute(page.order_by(Picture.id).limit(_QUERY_BATCH))]
+    def _page(self, after: int) -> list[tuple[Image, int]]:
+        with self._database.read_session() as session:
+            encoded = (Encoding.image_id == Image.id) & (Encoding.index_version_id == self._encodings.generation_id)
+            page = select(Image, Encoding.slot).join(Encoding, encoded).where(Image.id > after)
+            return [(one, slot) for one, slot in session.execute(page.order_by(Image.id).limit(_QUERY_BATCH))]
 
-    def _encode(self, pictures: Sequence[Picture], synced: Synced) -> None:
-        encodings = retried(lambda: self._encodings.of_originals(self._files, pictures))
-        with self._database.begin() as session:
+    def _encode(self, pictures: Sequence[Image], synced: SyncResult) -> None:
+        encodings = retry_while_unavailable(lambda: self._encodings.encode_originals(self._files, pictures))
+        with self._database.transaction() as session:
             changes.put_encodings(session, self._encodings.generation_id, encodings)
         encoded = {picture.id for picture, _ in encodings}
         synced.encoded += len(encoded)
@@ -92,16 +94,16 @@ class Sync:
 
     def _orphans(self, before: float) -> Iterator[list[int]]:
         """Yield slots written before a time (Unix seconds) that belong to no image."""
-        with self._database.asking() as session:
+        with self._database.read_session() as session:
             end = _next_slot(session, self._encodings.generation_id)
         for first in range(0, end, _QUERY_BATCH):
-            slots = self._collection.kept_before(before, first, min(first + _QUERY_BATCH, end))
-            if len(orphans := slots[self._truth.pictures(slots) < 0]):
+            slots = self._collection.list_inserted_before(before, first, min(first + _QUERY_BATCH, end))
+            if len(orphans := slots[self._truth.image_ids(slots) < 0]):
                 yield orphans.tolist()
         # Slots that were never reserved: the database is older than Milvus, as after a restore.
-        while len(slots := self._collection.kept_before(before, end, None)):
+        while len(slots := self._collection.list_inserted_before(before, end, None)):
             yield slots.tolist()
 
 
 def _next_slot(session: Session, generation_id: int) -> int:
-    return session.scalars(select(Generation.next_slot).where(Generation.id == generation_id)).one()
+    return session.scalars(select(IndexVersion.next_slot).where(IndexVersion.id == generation_id)).one()

@@ -3,63 +3,67 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from app.bootstrap import open_database, open_disk, places, supervised_start
+from app.bootstrap import index_locations, open_database, open_fsync_guard, supervised_start
 from app.catalogue import generations, queries
-from app.catalogue.storage.open import open_pictures
-from app.catalogue.vectors.file import VectorFile, kept_whole
+from app.catalogue.storage.open import open_storage
+from app.catalogue.vectors.file import VectorFile, without_hole_punching
 from app.errors import LookalikeError
-from app.ingest.embedding_writer import Encodings
-from app.maintenance.reindex import Reencode
-from app.maintenance.sync import Sync
-from app.model_switch.index_factory import open_in_milvus, open_index, vectors_of
+from app.ingest.embedding_writer import EmbeddingWriter
+from app.maintenance.reindex import Reindex
+from app.maintenance.sync import MilvusSync
+from app.model_switch.index_factory import open_in_milvus, open_index, open_vectors
 from app.model_switch.networks import open_network
-from app.quality.content import Content, read_content
+from app.quality.content import CatalogueContent, read_content
 from app.settings import Settings
-from models.checkpoint.info import CheckpointInfo, find, read_info
+from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 
 _TIME_FACTOR = 3
 
 
 @contextmanager
-def open_reencode(settings: Settings, model: str) -> Iterator[tuple[Reencode, CheckpointInfo]]:
+def open_reindex(settings: Settings, model: str) -> Iterator[tuple[Reindex, CheckpointInfo]]:
     """Open the resources of a reindex.
 
     Raises:
         LookalikeError: a resource cannot be opened; the message says what to do.
     """
-    path = find(model)
+    path = find_checkpoint(model)
     with ExitStack() as stack:
         with supervised_start(settings):
             database = stack.enter_context(open_database(settings))
             network = stack.enter_context(open_network(_with_longer_timeout(settings), path))
-        with database.begin() as session:
+        with database.transaction() as session:
             generation = generations.find_or_create(
                 session, network.info, path, settings.vector_dtype, settings.index_backend
             )
-        disk = open_disk(settings)
-        with closing(open_index(database, generation, places(settings), disk)) as index:
-            encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
+        disk = open_fsync_guard(settings)
+        with closing(open_index(database, generation, index_locations(settings), disk)) as index:
+            encodings = EmbeddingWriter(database, network.preparer, network.encoder, index, generation.id)
             yield (
-                Reencode(database, open_pictures(settings.storage_url, settings.data_dir, disk), encodings),
+                Reindex(database, open_storage(settings.storage_url, settings.data_dir, disk), encodings),
                 network.info,
             )
 
 
 @contextmanager
-def open_sync(settings: Settings) -> Iterator[Sync]:
+def open_sync(settings: Settings) -> Iterator[MilvusSync]:
     """Open the resources of a sync; a lost collection is created again, empty."""
     with open_database(settings) as database:
-        with database.asking() as session:
-            generation = queries.generation_in_use(session)
+        with database.read_session() as session:
+            generation = queries.active_index_version(session)
         if generation is None or generation.index_backend != "milvus":
             raise LookalikeError("The index is in local files, not in Milvus. Use `lookalike check --repair`.")
         with ExitStack() as stack:
             with supervised_start(settings):
-                network = stack.enter_context(open_network(_with_longer_timeout(settings), find(generation.model)))
-            index = stack.enter_context(closing(open_in_milvus(database, generation, places(settings), anew=True)))
-            generations.require_same(generation, network.info)
-            encodings = Encodings(database, network.prepare, network.encoder, index, generation.id)
-            yield Sync(database, open_pictures(settings.storage_url, settings.data_dir), index, encodings)
+                network = stack.enter_context(
+                    open_network(_with_longer_timeout(settings), find_checkpoint(generation.model))
+                )
+            index = stack.enter_context(
+                closing(open_in_milvus(database, generation, index_locations(settings), anew=True))
+            )
+            generations.require_fingerprint(generation, network.info)
+            encodings = EmbeddingWriter(database, network.preparer, network.encoder, index, generation.id)
+            yield MilvusSync(database, open_storage(settings.storage_url, settings.data_dir), index, encodings)
 
 
 def _with_longer_timeout(settings: Settings) -> Settings:
@@ -68,17 +72,17 @@ def _with_longer_timeout(settings: Settings) -> Settings:
 
 
 @contextmanager
-def open_content(settings: Settings) -> Iterator[tuple[Content, VectorFile, CheckpointInfo]]:
+def open_content(settings: Settings) -> Iterator[tuple[CatalogueContent, VectorFile, CheckpointInfo]]:
     """Open a read-only snapshot of the catalogue; the service may run meanwhile.
 
     Raises:
         LookalikeError: the catalogue is empty, or a resource cannot be opened; the message says what to do.
     """
-    with open_database(settings) as database, kept_whole(settings.data_dir / "vectors"):
+    with open_database(settings) as database, without_hole_punching(settings.data_dir / "vectors"):
         with database.snapshot() as session:
-            generation = queries.generation_in_use(session)
+            generation = queries.active_index_version(session)
             if generation is None:
                 raise LookalikeError("The catalogue is empty. Add images with `lookalike index FOLDER`.")
             content = read_content(session, generation)
-        with vectors_of(database, generation, places(settings), content.entries.slots) as vectors:
-            yield content, vectors, read_info(find(generation.model))
+        with open_vectors(database, generation, index_locations(settings), content.entries.slots) as vectors:
+            yield content, vectors, read_info(find_checkpoint(generation.model))

@@ -3,87 +3,87 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from app.catalogue.changes import Given
-from app.catalogue.database.tables import Picture
-from app.catalogue.index_sync import Follower
-from app.catalogue.queries import Shown
-from app.ingest.embedding_writer import Encodings
+from app.catalogue.changes import MetadataPatch
+from app.catalogue.database.tables import Image
+from app.catalogue.index_sync import IndexSync
+from app.catalogue.queries import ImageSummary
+from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
-from app.ingest.pipeline import Added, Ingest, Upload
-from app.model_switch.switch import Handover
+from app.ingest.pipeline import AddResult, IngestPipeline, Upload
+from app.model_switch.switch import ModelSwitch
 from app.search.decode.image import Crop
-from app.search.decode.prepare import Prepared, Preparer
+from app.search.decode.prepare import ImagePreparer, PreparedImage
 from app.search.encode.batching import Encoder
 from app.search.index import Index
-from app.search.pipeline import Answer, Searcher
+from app.search.pipeline import Searcher, SearchResult
 from app.search.types import SearchOptions
 from models.checkpoint.info import CheckpointInfo
 
 
 @dataclass(frozen=True)
-class OpenGeneration:
+class OpenIndexVersion:
     """An index version that can serve requests: its network and index, and the components bound to them."""
 
     generation_id: int
     network: CheckpointInfo
     encoder: Encoder
-    prepare: Preparer
+    preparer: ImagePreparer
     interrupt: Callable[[], None]
     index: Index
-    follower: Follower
-    searcher: Searcher[Shown]
-    encodings: Encodings
-    ingest: Ingest
+    index_sync: IndexSync
+    searcher: Searcher[ImageSummary]
+    embedding_writer: EmbeddingWriter
+    ingest: IngestPipeline
 
-    def take_over(self) -> None:
+    def activate(self) -> None:
         """Called when this index version becomes the active one."""
-        self.follower.take_over()
+        self.index_sync.activate()
 
 
-class Searches:
+class ActiveSearcher:
     """Run searches on the active index version."""
 
-    def __init__(self, handover: Handover[OpenGeneration]) -> None:
+    def __init__(self, handover: ModelSwitch[OpenIndexVersion]) -> None:
         self._handover = handover
 
-    def by_picture(self, data: bytes, options: SearchOptions) -> Answer[Shown]:
+    def by_image(self, data: bytes, options: SearchOptions) -> SearchResult[ImageSummary]:
         """Search with an uploaded image; see `Searcher.by_picture`."""
-        return self._handover.do(lambda active: _with_fingerprint(active, active.searcher.by_picture(data, options)))
+        return self._handover.run(lambda active: _with_fingerprint(active, active.searcher.by_image(data, options)))
 
-    def by_id(self, picture_id: int, options: SearchOptions) -> Answer[Shown]:
+    def by_id(self, picture_id: int, options: SearchOptions) -> SearchResult[ImageSummary]:
         """Search with an image of the catalogue; see `Searcher.by_id`."""
-        return self._handover.do(lambda active: _with_fingerprint(active, active.searcher.by_id(picture_id, options)))
+        return self._handover.run(lambda active: _with_fingerprint(active, active.searcher.by_id(picture_id, options)))
 
 
-class Additions:
+class ActiveIngest:
     """Add, change and delete images through the active index version."""
 
-    def __init__(self, handover: Handover[OpenGeneration]) -> None:
+    def __init__(self, handover: ModelSwitch[OpenIndexVersion]) -> None:
         self._handover = handover
 
-    def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
+    def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[AddResult]:
         """Add or replace images; see `Ingest.add`."""
-        return self._handover.do(lambda active: active.ingest.add(uploads, stop))
+        return self._handover.run(lambda active: active.ingest.add(uploads, stop))
 
-    def describe(self, picture_id: int, given: Given) -> Picture:
+    def update_metadata(self, picture_id: int, given: MetadataPatch) -> Image:
         """Change an image's label and metadata; see `Ingest.describe`."""
-        return self._handover.do(lambda active: active.ingest.describe(picture_id, given))
+        return self._handover.run(lambda active: active.ingest.update_metadata(picture_id, given))
 
     def delete(self, picture_id: int) -> None:
         """Delete an image; see `Ingest.delete`."""
-        self._handover.do(lambda active: active.ingest.delete(picture_id))
+        self._handover.run(lambda active: active.ingest.delete(picture_id))
 
 
-class Pictures:
+class ActivePreparer:
     """Decode and resize images for the active network."""
 
-    def __init__(self, handover: Handover[OpenGeneration]) -> None:
+    def __init__(self, handover: ModelSwitch[OpenIndexVersion]) -> None:
         self._handover = handover
 
-    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it."""
-        return self._handover.do(lambda active: active.prepare(data, thumbnail=thumbnail, crop=crop))
+        return self._handover.run(lambda active: active.preparer(data, thumbnail=thumbnail, crop=crop))
 
 
-def _with_fingerprint(active: OpenGeneration, answer: Answer[Shown]) -> Answer[Shown]:
+def _with_fingerprint(active: OpenIndexVersion, answer: SearchResult[ImageSummary]) -> SearchResult[ImageSummary]:
     return replace(answer, model=active.network.fingerprint)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Generation
-from app.catalogue.storage.fsync_guard import Disk
-from app.catalogue.vectors.file import VectorFile, vector_type
-from app.catalogue.vectors.slots import SlotTruth, collection_name, has_encodings
+from app.catalogue.database.tables import IndexVersion
+from app.catalogue.storage.fsync_guard import FsyncGuard
+from app.catalogue.vectors.file import VectorFile, parse_vector_type
+from app.catalogue.vectors.slots import SlotMap, collection_name, has_encodings
 from app.errors import LookalikeError
 from app.search.index import Index, LocalIndex
 
@@ -26,7 +26,7 @@ _BATCH = 1000
 
 
 @dataclass(frozen=True)
-class Places:
+class IndexLocations:
     """Locations of indexes.
 
     Attributes:
@@ -37,15 +37,20 @@ class Places:
     data_dir: Path
     milvus_uri: str | None
 
-    def vector_file(self, generation: Generation, disk: Disk | None = None) -> VectorFile:
+    def vector_file(self, generation: IndexVersion, disk: FsyncGuard | None = None) -> VectorFile:
         """Open the vector file of an index version."""
-        kind = vector_type(generation.vector_dtype)
+        kind = parse_vector_type(generation.vector_dtype)
         path = self.data_dir / "vectors" / f"{generation.id}.{kind}"
         return VectorFile(path, generation.feature_dim, kind, disk)
 
 
 def open_index(
-    database: Database, generation: Generation, places: Places, disk: Disk | None = None, *, anew: bool = False
+    database: Database,
+    generation: IndexVersion,
+    places: IndexLocations,
+    disk: FsyncGuard | None = None,
+    *,
+    create_missing: bool = False,
 ) -> Index:
     """Open the index of an index version, in the backend recorded for it.
 
@@ -67,12 +72,12 @@ def open_index(
         raise LookalikeError(
             f"The catalogue's index backend {generation.index_backend!r} is unknown to this version. Update Lookalike."
         )
-    return open_in_milvus(database, generation, places, anew=anew)
+    return open_in_milvus(database, generation, places, anew=create_missing)
 
 
 @contextmanager
-def vectors_of(
-    database: Database, generation: Generation, places: Places, slots: NDArray[np.int64]
+def open_vectors(
+    database: Database, generation: IndexVersion, places: IndexLocations, slots: NDArray[np.int64]
 ) -> Iterator[VectorFile]:
     """Open the vectors of an index version as a file; with Milvus, copy those at the given slots to a temporary one.
 
@@ -85,7 +90,7 @@ def vectors_of(
     with (
         closing(open_in_milvus(database, generation, places)) as index,
         TemporaryDirectory(prefix="lookalike-") as folder,
-        closing(Places(Path(folder), None).vector_file(generation)) as vectors,
+        closing(IndexLocations(Path(folder), None).vector_file(generation)) as vectors,
     ):
         for first in range(0, len(slots), _BATCH):
             present, features = index.collection.vectors(slots[first : first + _BATCH])
@@ -94,25 +99,27 @@ def vectors_of(
         yield vectors
 
 
-def open_in_milvus(database: Database, generation: Generation, places: Places, *, anew: bool = False) -> "MilvusIndex":
+def open_in_milvus(
+    database: Database, generation: IndexVersion, places: IndexLocations, *, anew: bool = False
+) -> "MilvusIndex":
     """Open an index version in Milvus; see `open_index`."""
     # Imported on use: its client takes half a second and a hundred megabytes.
-    from app.search.milvus.collection import Collection
+    from app.search.milvus.collection import CollectionPair
     from app.search.milvus.connection import Connection
     from app.search.milvus.index import MilvusIndex
 
     if places.milvus_uri is None:
         raise LookalikeError("The catalogue's index is in Milvus. Set LOOKALIKE_MILVUS_URI to its address.")
-    with database.asking() as session:
+    with database.read_session() as session:
         name, has_rows = collection_name(session, generation), has_encodings(session, generation.id)
-    half = vector_type(generation.vector_dtype) == "f16"
+    half = parse_vector_type(generation.vector_dtype) == "f16"
     connection = Connection(places.milvus_uri)
-    collection = Collection(connection, name, generation.bits, generation.feature_dim, half=half)
+    collection = CollectionPair(connection, name, generation.bits, generation.feature_dim, half=half)
     try:
         if has_rows and not anew and not collection.exists():
-            raise collection.lost()
-        collection.make()
+            raise collection.missing_error()
+        collection.create()
     except LookalikeError:
         collection.close()
         raise
-    return MilvusIndex(collection, SlotTruth(database, generation.id, generation.bits))
+    return MilvusIndex(collection, SlotMap(database, generation.id, generation.bits))

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Generic, Protocol, TypeVar
 
-from app.catalogue.advisory_registry import Presence, Role, held_by, presence
+from app.catalogue.advisory_registry import VersionLocks, VersionUse, lock_holders, version_locks
 from app.catalogue.database.sessions import Database
-from app.catalogue.generations import id_in_use
-from app.errors import ModelSwitchedError, LookalikeError, UnavailableError
+from app.catalogue.generations import active_version_id
+from app.errors import LookalikeError, ModelSwitchedError, UnavailableError
 from models.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class _RefCounted(Generic[OpenedT]):
             self._manager.__exit__(None, None, None)
 
 
-class Handover(Generic[OpenedT]):
+class ModelSwitch(Generic[OpenedT]):
     """The active index version of this process, and those prepared to follow it.
 
     Args:
@@ -89,7 +89,7 @@ class Handover(Generic[OpenedT]):
         self._current, self._next = _RefCounted(first), list[_RefCounted[OpenedT]]()
 
     @property
-    def current(self) -> OpenedT:
+    def active(self) -> OpenedT:
         """The active index version. Outside of `do` it may be closed at any time."""
         return self._current.opened
 
@@ -98,7 +98,7 @@ class Handover(Generic[OpenedT]):
         """The ids of all open index versions."""
         return {held.opened.generation_id for held in (self._current, *self._next)}
 
-    def do(self, work: Callable[[OpenedT], Result]) -> Result:
+    def run(self, work: Callable[[OpenedT], Result]) -> Result:
         """Run a function with the active index version, again with the new one if the catalogue has switched.
 
         Raises:
@@ -111,7 +111,7 @@ class Handover(Generic[OpenedT]):
             except ModelSwitchedError as moved:
                 if moved.index_version_id is None:
                     raise
-                self.go_over(moved.index_version_id)
+                self.switch_to(moved.index_version_id)
 
     def prepare(self, generation_id: int) -> None:
         """Open an index version that the catalogue will use soon."""
@@ -120,7 +120,7 @@ class Handover(Generic[OpenedT]):
                 self._next.append(self._open(generation_id))
                 log.info("index version %d prepared", generation_id)
 
-    def go_over(self, generation_id: int) -> None:
+    def switch_to(self, generation_id: int) -> None:
         """Activate an index version; requests in progress end with the old one.
 
         Raises:
@@ -138,7 +138,7 @@ class Handover(Generic[OpenedT]):
         log.info("switched to index version %d", generation_id)
         before.retire()
 
-    def keep_only(self, wanted: set[int]) -> None:
+    def discard_prepared_except(self, wanted: set[int]) -> None:
         """Close prepared index versions that are no longer wanted."""
         with self._changing:
             dropped = [held for held in self._next if held.opened.generation_id not in wanted]
@@ -148,7 +148,7 @@ class Handover(Generic[OpenedT]):
 
     def close(self) -> None:
         """Close everything, each once its requests have ended."""
-        self.keep_only(set())
+        self.discard_prepared_except(set())
         self._current.retire()
 
     @contextmanager
@@ -173,16 +173,16 @@ class Handover(Generic[OpenedT]):
             ) from error
 
 
-class Watch:
+class SwitchWatcher:
     """Poll for model switches every second, and publish which index versions are open in this process."""
 
-    def __init__(self, database: Database, handover: Handover[OpenedT]) -> None:
+    def __init__(self, database: Database, handover: ModelSwitch[OpenedT]) -> None:
         self._database, self._handover = database, handover
         self._ending, self._polled = threading.Event(), threading.Event()
         self._failed = dict[int, float]()
         self._thread = threading.Thread(target=self._run, name="model-switch", daemon=True)
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "SwitchWatcher":
         self._thread.start()
         self._polled.wait(_FIRST_POLL_TIMEOUT_S)
         return self
@@ -194,7 +194,7 @@ class Watch:
     def _run(self) -> None:
         while not self._ending.is_set():
             try:
-                with presence(self._database) as present:
+                with version_locks(self._database) as present:
                     self._poll_until_stopped(present)
             except UnavailableError as error:
                 # Requests report this error themselves.
@@ -204,23 +204,23 @@ class Watch:
                 log.exception("polling for a model switch failed")
                 self._ending.wait(_RETRY_S)
 
-    def _poll_until_stopped(self, present: Presence) -> None:
+    def _poll_until_stopped(self, present: VersionLocks) -> None:
         while True:
             self._poll(present)
             self._polled.set()
             if self._ending.wait(_POLL_S):
                 return
 
-    def _poll(self, present: Presence) -> None:
+    def _poll(self, present: VersionLocks) -> None:
         # In this order: a process drops its WANTED lock after it has switched to that index version, or has failed.
-        wanted = set(held_by(present.connection, Role.WANTED))
-        used = id_in_use(present.connection)
+        wanted = set(lock_holders(present.connection, VersionUse.WANTED))
+        used = active_version_id(present.connection)
         if used is not None:
-            self._try(used, self._handover.go_over)
+            self._try(used, self._handover.switch_to)
         for generation_id in wanted:
             self._try(generation_id, self._handover.prepare)
-        self._handover.keep_only(wanted)
-        present.hold_only(Role.OPEN, self._handover.open_ids)
+        self._handover.discard_prepared_except(wanted)
+        present.hold_only(VersionUse.OPEN, self._handover.open_ids)
 
     def _try(self, generation_id: int, step: Callable[[int], None]) -> None:
         """Run a step; after a failure skip it for a while, unless a request needs it sooner."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Work:
+class Operation:
     """An operation under way.
 
     Attributes:
@@ -21,9 +21,9 @@ class Work:
     """
 
     name: str
-    observers: "Observers"
+    observers: "ObserverGroup"
     stages: dict[str, float] = field(default_factory=dict)
-    facts: dict[str, str | int] = field(default_factory=dict)
+    attributes: dict[str, str | int] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
     @contextmanager
@@ -36,7 +36,7 @@ class Work:
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + 1000 * (time.perf_counter() - start)
 
-    def total(self) -> dict[str, float]:
+    def timings(self) -> dict[str, float]:
         """Return the milliseconds of each stage, and of the operation so far as `total`."""
         return {**self.stages, "total": 1000 * (time.perf_counter() - self.started)}
 
@@ -44,18 +44,18 @@ class Work:
 class Observer:
     """Base class of observers, called in the thread that does the work. Methods do nothing unless overridden."""
 
-    def during(self, _name: str, /) -> AbstractContextManager[object]:
+    def span(self, _name: str, /) -> AbstractContextManager[object]:
         """Return a context manager to enter for the duration of an operation or a stage."""
         return nullcontext()
 
-    def ended(self, work: Work) -> None:
+    def on_success(self, work: Operation) -> None:
         """Called when an operation has succeeded, before the context manager from `during` exits."""
 
-    def refused(self, code: str) -> None:
+    def on_rejected(self, code: str) -> None:
         """Called when an image is rejected, with `PictureRefusedError.code`."""
 
 
-class Observers(Observer):
+class ObserverGroup(Observer):
     """Observer that forwards to all registered observers."""
 
     def __init__(self) -> None:
@@ -66,9 +66,9 @@ class Observers(Observer):
         self._all.append(observer)
 
     @contextmanager
-    def work(self, name: str) -> Iterator[Work]:
+    def operation(self, name: str) -> Iterator[Operation]:
         """Observe an operation for the length of the block; `ended` is called only if it succeeds."""
-        work = Work(name, self)
+        work = Operation(name, self)
         with self.during(name):
             yield work
             self.ended(work)
@@ -76,21 +76,21 @@ class Observers(Observer):
     def during(self, name: str, /) -> AbstractContextManager[object]:
         """Enter `during` of all observers for the length of the block."""
         # Fast path: usually there is one observer, and a search has many stages.
-        return self._all[0].during(name) if len(self._all) == 1 else self._during_all(name)
+        return self._all[0].span(name) if len(self._all) == 1 else self._during_all(name)
 
-    def ended(self, work: Work) -> None:
+    def ended(self, work: Operation) -> None:
         """Notify all observers that an operation has succeeded."""
         for observer in self._all:
-            observer.ended(work)
+            observer.on_success(work)
 
     def refused(self, code: str) -> None:
         """Notify all observers that an image was rejected."""
         for observer in self._all:
-            observer.refused(code)
+            observer.on_rejected(code)
 
     @contextmanager
     def _during_all(self, name: str) -> Iterator[None]:
         with ExitStack() as stack:
             for observer in self._all:
-                stack.enter_context(observer.during(name))
+                stack.enter_context(observer.span(name))
             yield

@@ -22,13 +22,13 @@ from uvicorn.logging import DefaultFormatter
 
 from app.common.escaping import escape_controls
 
-Form = Literal["auto", "text", "json"]
+LogFormat = Literal["auto", "text", "json"]
 
 REQUEST_ID = "request_id"
-ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
+LOG_CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 
 
-class Plain(logging.Formatter):
+class EscapingFormatter(logging.Formatter):
     """Formatter that escapes control characters in messages and tracebacks."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -40,13 +40,13 @@ class Plain(logging.Formatter):
         return _indented(super().formatException(ei))
 
 
-class Text(DefaultFormatter):
+class TextFormatter(DefaultFormatter):
     """uvicorn's text format with control characters escaped and the request id appended."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Format a record as one line."""
         line = super().formatMessage(_escaped(record))
-        request_id = ABOUT.get().get(REQUEST_ID)
+        request_id = LOG_CONTEXT.get().get(REQUEST_ID)
         return line if request_id is None else f"{line} [{request_id}]"
 
     def formatException(self, ei: Any) -> str:
@@ -54,7 +54,7 @@ class Text(DefaultFormatter):
         return _indented(super().formatException(ei))
 
 
-class Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """JSON Lines format: time, level, logger, message, process, request attributes, extra fields and exception."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -65,7 +65,7 @@ class Json(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             "process": record.process,
-            **ABOUT.get(),
+            **LOG_CONTEXT.get(),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
@@ -86,7 +86,7 @@ def _indented(traceback: str) -> str:
     return "\n".join(f"  {escape_controls(line)}" for line in traceback.split("\n"))
 
 
-def configuration(form: Form) -> dict[str, Any]:
+def logging_config(form: LogFormat) -> dict[str, Any]:
     """Return the configuration for `logging.config.dictConfig`; `auto` is text on a terminal, else JSON."""
     if form == "auto":
         form = "text" if sys.stderr.isatty() else "json"

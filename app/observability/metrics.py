@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.api.problem_codes import image_code
-from app.observability.hooks import Observer, Work
-from app.observability.multiprocess_metrics import forget_the_dead
+from app.observability.hooks import Observer, Operation
+from app.observability.multiprocess_metrics import remove_dead_gauges
 
 # Buckets in seconds: decoding takes a millisecond on a fast machine, exhaustive search over millions a second.
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 IMAGES = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000)
 # Allowed values of the label `method`; others count as `other`, because clients could create unlimited label values.
-OTHER = "other"
+OTHER_LABEL = "other"
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST")
 STATUSES = ("created", "updated", "unchanged", "rejected")
 
@@ -64,7 +64,7 @@ class Metrics(Observer):
         )
 
     @contextmanager
-    def request(self) -> Iterator[None]:
+    def in_progress(self) -> Iterator[None]:
         """Count a request as in progress for the length of the block."""
         self._in_progress.inc()
         try:
@@ -72,13 +72,13 @@ class Metrics(Observer):
         finally:
             self._in_progress.dec()
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+    def observe_response(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a response and observe its duration; `route` is a path template."""
-        method = method if method in METHODS else OTHER
+        method = method if method in METHODS else OTHER_LABEL
         self._responses.labels(method, route, str(status)).inc()
         self._request_duration.labels(method, route).observe(seconds)
 
-    def refused_request(self, code: str) -> None:
+    def count_error(self, code: str) -> None:
         """Count an error response by its `ProblemCode`."""
         self._errors.labels(code).inc()
 
@@ -86,10 +86,10 @@ class Metrics(Observer):
         """Count a rejected image."""
         self._images_rejected.labels(image_code(code)).inc()
 
-    def ended(self, work: Work) -> None:
+    def ended(self, work: Operation) -> None:
         """Count a search or an ingest, and observe its stages."""
         if work.name == "search":
-            self._count_search(work, str(work.facts["mode"]))
+            self._count_search(work, str(work.attributes["mode"]))
         elif work.name == "ingest":
             self._count_ingest(work)
 
@@ -97,22 +97,22 @@ class Metrics(Observer):
         """Return the metrics of all processes in Prometheus' text format."""
         if self._folder is None:
             return generate_latest(self.registry)
-        forget_the_dead(self._folder)
+        remove_dead_gauges(self._folder)
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(self._folder))
         return generate_latest(registry)
 
-    def _count_search(self, work: Work, mode: str) -> None:
+    def _count_search(self, work: Operation, mode: str) -> None:
         self._searches.labels(mode).inc()
-        self._search_duration.labels(mode).observe(work.total()["total"] / 1000)
-        self._candidates.labels(mode).observe(int(work.facts["candidates"]))
+        self._search_duration.labels(mode).observe(work.timings()["total"] / 1000)
+        self._candidates.labels(mode).observe(int(work.attributes["candidates"]))
         for stage, milliseconds in work.stages.items():
             self._search_stages.labels(stage).observe(milliseconds / 1000)
 
-    def _count_ingest(self, work: Work) -> None:
+    def _count_ingest(self, work: Operation) -> None:
         for status in STATUSES:
-            self._ingest_images.labels(status).inc(int(work.facts.get(status, 0)))
-        self._ingest_duration.observe(work.total()["total"] / 1000)
+            self._ingest_images.labels(status).inc(int(work.attributes.get(status, 0)))
+        self._ingest_duration.observe(work.timings()["total"] / 1000)
         for stage, milliseconds in work.stages.items():
             self._ingest_stages.labels(stage).observe(milliseconds / 1000)
 

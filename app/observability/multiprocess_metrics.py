@@ -16,7 +16,7 @@ from typing import IO
 
 from app.common.processes import is_alive
 
-VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "lookalike-metrics-"
 # A process that has just created its folder may not hold the lock yet.
 _MIN_AGE_S = 60.0
@@ -29,19 +29,19 @@ def shared_folder() -> Iterator[Path]:
     Folders of killed servers, whose locks are free, are deleted too. A folder that is already set in `VARIABLE` is used
     and not deleted.
     """
-    if VARIABLE in os.environ:
-        yield Path(os.environ[VARIABLE])
+    if FOLDER_VARIABLE in os.environ:
+        yield Path(os.environ[FOLDER_VARIABLE])
         return
     # In /tmp, which may be in memory: the content is useless after a restart.
     temporary = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
     with temporary as folder, (Path(folder) / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         remove_abandoned(Path(folder).parent)
-        os.environ[VARIABLE] = folder
+        os.environ[FOLDER_VARIABLE] = folder
         try:
             yield Path(folder)
         finally:
-            del os.environ[VARIABLE]
+            del os.environ[FOLDER_VARIABLE]
 
 
 def remove_abandoned(parent: Path) -> None:
@@ -53,7 +53,7 @@ def remove_abandoned(parent: Path) -> None:
                 shutil.rmtree(path.parent)
 
 
-def forget_the_dead(folder: Path) -> None:
+def remove_dead_gauges(folder: Path) -> None:
     """Delete the gauge files of dead processes."""
     for file in folder.glob("gauge_live*.db"):
         if not is_alive(int(file.stem.rpartition("_")[2])):

@@ -16,11 +16,11 @@ from sqlalchemy import QueuePool
 
 from app.bootstrap import Service
 from app.catalogue import generations, queries
-from app.catalogue.generations import Filling
+from app.catalogue.generations import ReindexProgress
 from app.errors import LookalikeError, UnavailableError
 from app.ingest.jobs import rows as jobs
-from app.ingest.jobs.rows import UnderWay
-from app.model_switch.active import OpenGeneration
+from app.ingest.jobs.rows import RunningTotals
+from app.model_switch.active import OpenIndexVersion
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _INTERVAL_S = 1.0
 _MultiprocessMode = Literal["livesum", "livemin", "livemostrecent"]
 
 
-class Gauges:
+class ProcessGauges:
     """Context manager with a thread that updates this process's gauges every second."""
 
     def __init__(self, registry: CollectorRegistry, service: Service) -> None:
@@ -48,8 +48,8 @@ class Gauges:
         self._connections = self._gauge("database_connections_in_use", "Database connections in use.", "livesum")
         self._thread = threading.Thread(target=self._run, name="gauges", daemon=True)
 
-    def __enter__(self) -> "Gauges":
-        self.look()
+    def __enter__(self) -> "ProcessGauges":
+        self.update()
         self._thread.start()
         return self
 
@@ -59,24 +59,24 @@ class Gauges:
         for gauge in self._all:
             self._registry.unregister(gauge)
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Set the gauges to the current values."""
-        self._service.handover.do(self._update)
+        self._service.model_switch.run(self._update)
 
-    def _update(self, now: OpenGeneration) -> None:
+    def _update(self, now: OpenIndexVersion) -> None:
         pool = self._service.database.engine.pool
         self._workers.set(1)
         self._images.set(len(now.index))
-        self._applied.set(now.follower.seq)
-        self._codes.set(now.index.bytes_in_use)
-        self._vectors.set(now.index.bytes_kept)
-        self._waiting.set(now.encoder.waiting)
+        self._applied.set(now.index_sync.seq)
+        self._codes.set(now.index.code_bytes)
+        self._vectors.set(now.index.vector_bytes)
+        self._waiting.set(now.encoder.queued)
         self._connections.set(pool.checkedout() if isinstance(pool, QueuePool) else 0)
 
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_S):
             try:
-                self.look()
+                self.update()
             except LookalikeError as error:
                 # Requests report the same error; try again at the next interval.
                 log.info("updating the process gauges failed: %s", error)
@@ -89,7 +89,7 @@ class Gauges:
         return gauge
 
 
-class Catalogue:
+class CatalogueCollector:
     """Prometheus collector for the catalogue, jobs, reindexing and free disk space; `database_up` is 0 on failure."""
 
     def __init__(self, service: Service) -> None:
@@ -102,9 +102,9 @@ class Catalogue:
     def collect(self) -> Iterator[Metric]:
         """Query the database and the disk."""
         try:
-            with self._service.database.asking() as session:
-                seq, under_way = queries.last_change(session), jobs.under_way(session)
-                filling = generations.being_filled(session)
+            with self._service.database.read_session() as session:
+                seq, under_way = queries.last_seq(session), jobs.running_totals(session)
+                filling = generations.reindex_in_progress(session)
         except UnavailableError:
             yield _database_up(0)
         else:
@@ -117,7 +117,7 @@ class Catalogue:
         yield self._info()
 
     def _info(self) -> Metric:
-        network = self._service.network
+        network = self._service.model_info
         info = GaugeMetricFamily("lookalike_model_info", "The model in use; always 1.", labels=["name", "fingerprint"])
         info.add_metric([network.name, network.fingerprint], 1)
         return info
@@ -127,13 +127,13 @@ def _database_up(value: int) -> Metric:
     return _metric("database_up", "Whether the database answers.", value)
 
 
-def _job_metrics(under_way: UnderWay) -> Iterator[Metric]:
+def _job_metrics(under_way: RunningTotals) -> Iterator[Metric]:
     yield _metric("jobs_running", "Unfinished jobs.", under_way.jobs)
     yield _metric("jobs_entries", "Entries of unfinished jobs, as far as they have been counted.", under_way.entries)
-    yield _metric("jobs_processed_entries", "Processed entries of unfinished jobs.", under_way.settled)
+    yield _metric("jobs_processed_entries", "Processed entries of unfinished jobs.", under_way.processed)
 
 
-def _reindex_metrics(filling: Filling | None) -> Iterator[Metric]:
+def _reindex_metrics(filling: ReindexProgress | None) -> Iterator[Metric]:
     done, total = (filling.processed, filling.total) if filling is not None else (0, 0)
     yield _metric("reindex_images", "Images to reindex; 0 if no reindexing is in progress.", total)
     yield _metric("reindex_processed_images", "Images that have been reindexed.", done)

@@ -18,8 +18,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from app.errors import ModelSwitchedError, NotFoundError, ImageRejectedError
-from app.observability.hooks import Observer, Work
+from app.errors import ImageRejectedError, ModelSwitchedError, NotFoundError
+from app.observability.hooks import Observer, Operation
 
 _NAME = "lookalike"
 _SERVER_ERRORS = 500
@@ -36,7 +36,7 @@ class RequestSpan:
         """The trace id, 32 hexadecimal digits."""
         return trace.format_trace_id(self._span.get_span_context().trace_id)
 
-    def answered(self, method: str, route: str, status: int) -> None:
+    def set_response(self, method: str, route: str, status: int) -> None:
         """Set route and status of the response; 5xx is an error, 4xx is not."""
         self._span.update_name(f"{method} {route}")
         self._span.set_attributes({"http.route": route, "http.response.status_code": status})
@@ -75,9 +75,9 @@ class Tracing(Observer):
                 span.set_status(StatusCode.ERROR)
                 raise
 
-    def ended(self, work: Work) -> None:
+    def ended(self, work: Operation) -> None:
         """Set the operation's facts as span attributes."""
-        trace.get_current_span().set_attributes({f"{_NAME}.{name}": value for name, value in work.facts.items()})
+        trace.get_current_span().set_attributes({f"{_NAME}.{name}": value for name, value in work.attributes.items()})
 
     def close(self) -> None:
         """Flush pending spans, within the SDK's timeout."""

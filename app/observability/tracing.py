@@ -21,10 +21,10 @@ _PROTOCOL = "http/protobuf"
 
 def open_tracing(environment: Mapping[str, str]) -> "Tracing | None":
     """Return the tracing observer; None if it is not requested, or, with a logged warning, if it is not possible."""
-    exporter = wanted_exporter(environment)
+    exporter = selected_exporter(environment)
     if exporter is None:
         return None
-    if (reason := why_not(exporter, environment)) is not None:
+    if (reason := unsupported_reason(exporter, environment)) is not None:
         log.warning("Tracing is disabled: %s", reason)
         return None
     try:
@@ -36,7 +36,7 @@ def open_tracing(environment: Mapping[str, str]) -> "Tracing | None":
         return None
 
 
-def wanted_exporter(environment: Mapping[str, str]) -> str | None:
+def selected_exporter(environment: Mapping[str, str]) -> str | None:
     """Return the exporter that the variables select; None if tracing is off."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
@@ -46,7 +46,7 @@ def wanted_exporter(environment: Mapping[str, str]) -> str | None:
     return None if exporter == "none" else exporter
 
 
-def why_not(exporter: str, environment: Mapping[str, str]) -> str | None:
+def unsupported_reason(exporter: str, environment: Mapping[str, str]) -> str | None:
     """Return an error message if a variable has an unsupported value; None if all are supported."""
     if exporter not in _EXPORTERS:
         return f"OTEL_TRACES_EXPORTER is {exporter}, and only {' and '.join(_EXPORTERS)} are supported."

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from app.quality.content import NO_LABEL, Content
+from app.quality.content import NO_LABEL, CatalogueContent
 from models.evaluation.metrics import code_health
 from models.network.codes import unpack
 
@@ -16,7 +16,7 @@ MIN_CORRELATION = 0.8
 _MAX_LISTED = 10
 
 
-def health(content: Content) -> dict[str, Any]:
+def health(content: CatalogueContent) -> dict[str, Any]:
     """Measure the health of the codes, on a sample of large catalogues.
 
     Collisions are counted between different labels, so images without a label have none.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import ImageRejectedError
-from app.search.decode.prepare import Preparer
-from app.search.decode.retries import retried
+from app.search.decode.prepare import ImagePreparer
+from app.search.decode.retries import retry_while_unavailable
 from app.search.encode.batching import Encoder
 from models.evaluation.metrics import precision_at, rank_by_hamming, rerank, squared_distances
 from models.network.codes import Codes, Floats
@@ -77,7 +77,7 @@ def compare(
 def encode(
     hashes: Sequence[str],
     read: Callable[[str], bytes],
-    prepare: Preparer,
+    prepare: ImagePreparer,
     encoder: Encoder,
     pool: int,
     report: Callable[[int, int], None],
@@ -96,7 +96,7 @@ def encode(
     codes, features, readable = list[Codes](), list[Floats](), list[int]()
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for first in range(0, len(hashes), _BATCH_SIZE):
-            images = retried(partial(decode_batch, threads, hashes[first : first + _BATCH_SIZE]))
+            images = retry_while_unavailable(partial(decode_batch, threads, hashes[first : first + _BATCH_SIZE]))
             if valid := [image for image in images if image is not None]:
                 encoded = encoder.encode_many(valid)
                 codes.append(encoded.codes)

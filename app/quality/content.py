@@ -9,10 +9,10 @@ from sqlalchemy import LargeBinary, func, literal, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
-from app.catalogue.database.tables import Generation, Picture
-from app.catalogue.index_sync import encoded
+from app.catalogue.database.tables import Image, IndexVersion
+from app.catalogue.index_sync import fetch_encodings
 from app.catalogue.vectors.file import VectorFile
-from app.search.types import Entries
+from app.search.types import IndexEntries
 
 Labels = NDArray[np.int64]
 Features = NDArray[np.float32]
@@ -23,7 +23,7 @@ _BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Content:
+class CatalogueContent:
     """Images with their encodings; row i of every array is one image, sorted by id.
 
     Attributes:
@@ -32,40 +32,40 @@ class Content:
         names: the distinct labels.
     """
 
-    entries: Entries
+    entries: IndexEntries
     labels: Labels
     names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, mask: NDArray[np.bool_]) -> "Content":
+    def take(self, mask: NDArray[np.bool_]) -> "CatalogueContent":
         """Return the images that a mask `(n,)` selects."""
-        return Content(self.entries.take(mask), self.labels[mask], self.names)
+        return CatalogueContent(self.entries.take(mask), self.labels[mask], self.names)
 
     def features(self, vectors: VectorFile, rows: NDArray[np.int64]) -> Features:
         """Read the F7 of some rows, `(m, d)`."""
         slots = self.entries.slots[rows]
-        return vectors.rows(slots)[slots].astype(np.float32)
+        return vectors.mapped_rows(slots)[slots].astype(np.float32)
 
 
-def read_content(session: Session, generation: Generation) -> Content:
+def read_content(session: Session, generation: IndexVersion) -> CatalogueContent:
     """Read the content of an index version; `session` must be a snapshot."""
-    entries = encoded(session, generation.id, after=-1, code_bytes=generation.bits // 8)
+    entries = fetch_encodings(session, generation.id, after=-1, code_bytes=generation.bits // 8)
     labels, names = np.full(len(entries.ids), NO_LABEL, np.int64), list[str]()
     for name, ids in _labelled(session):
         at = np.searchsorted(entries.ids, ids)
         at = at[np.isin(ids, entries.ids, assume_unique=True)]
         labels[at] = len(names)
         names.append(name)
-    return Content(entries, labels, tuple(names))
+    return CatalogueContent(entries, labels, tuple(names))
 
 
-def intact(content: Content, vectors: VectorFile) -> Content:
+def intact(content: CatalogueContent, vectors: VectorFile) -> CatalogueContent:
     """Drop images whose vectors do not match their checksums."""
     entries, good = content.entries, np.zeros(len(content), np.bool_)
     for block in blocks(len(content)):
-        good[block] = vectors.intact(entries.slots[block], entries.checksums[block])
+        good[block] = vectors.verify(entries.slots[block], entries.checksums[block])
     return content if good.all() else content.take(good)
 
 
@@ -77,8 +77,8 @@ def blocks(count: int) -> Iterator[slice]:
 def _labelled(session: Session) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Yield every label with its image ids, packed into bytes by PostgreSQL: single rows would take seconds."""
     packed = func.string_agg(
-        func.int8send(Picture.id, type_=LargeBinary), aggregate_order_by(literal(b"", LargeBinary), Picture.id)
+        func.int8send(Image.id, type_=LargeBinary), aggregate_order_by(literal(b"", LargeBinary), Image.id)
     )
-    rows = select(Picture.label, packed).where(Picture.label.is_not(None)).group_by(Picture.label)
-    for name, ids in session.execute(rows.order_by(Picture.label)):
+    rows = select(Image.label, packed).where(Image.label.is_not(None)).group_by(Image.label)
+    for name, ids in session.execute(rows.order_by(Image.label)):
         yield str(name), np.frombuffer(ids, ">i8").astype(np.int64)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalogue.vectors.file import VectorFile
-from app.quality.content import NO_LABEL, Content
+from app.quality.content import NO_LABEL, CatalogueContent
 from models.network.codes import unpack
 
 NEWEST = 0.1
@@ -25,7 +25,7 @@ _MIN_STANDARD_ERRORS = 3.0
 _MAX_LISTED = 20
 
 
-def drift(content: Content, vectors: VectorFile) -> dict[str, Any] | None:
+def drift(content: CatalogueContent, vectors: VectorFile) -> dict[str, Any] | None:
     """Compare the newest tenth of the images with the rest; None if there are too few."""
     first_new = len(content) - int(len(content) * NEWEST)
     if len(content) - first_new < MIN_NEW:
@@ -78,7 +78,7 @@ def _sample_rows(first: int, last: int, size: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(first, last - 1, min(last - first, size)).astype(np.int64))
 
 
-def _new_labels(content: Content, first_new: int) -> list[dict[str, Any]]:
+def _new_labels(content: CatalogueContent, first_new: int) -> list[dict[str, Any]]:
     """List the labels that only the newest images have, most frequent first."""
     old, new = content.labels[:first_new], content.labels[first_new:]
     only_new = np.setdiff1d(new[new != NO_LABEL], old)

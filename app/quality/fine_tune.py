@@ -8,13 +8,13 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.catalogue.database.tables import Picture
+from app.catalogue.database.tables import Image
 from app.catalogue.vectors.file import VectorFile
 from app.errors import LookalikeError
 from app.quality.compare import ModelEncodings, Verdict, compare, encode
-from app.quality.content import Content
+from app.quality.content import CatalogueContent
 from app.quality.labelled import Labelled
-from app.search.decode.prepare import Preparer
+from app.search.decode.prepare import ImagePreparer
 from app.search.encode.batching import Encoder
 from models.checkpoint.info import CheckpointInfo
 from models.data.dataset import TRAIN, LabelledFiles
@@ -60,13 +60,13 @@ def training_splits(labelled: Labelled, read: Callable[[str], bytes]) -> dict[st
 def current_encodings(
     session: Session,
     labelled: Labelled,
-    content: Content,
+    content: CatalogueContent,
     vectors: VectorFile,
     network: CheckpointInfo,
     pool: int | None,
 ) -> CurrentEncodings:
     """Read the catalogue's encodings of a sample of labelled images, without those deleted meanwhile."""
-    rows = session.execute(select(Picture.sha256, Picture.id).where(Picture.label.is_not(None)))
+    rows = session.execute(select(Image.sha256, Image.id).where(Image.label.is_not(None)))
     id_of = {row.sha256: row.id for row in rows}
     sample = _sample(labelled, 0)
     ids = np.array([id_of.get(sha256, -1) for sha256, _ in sample.pairs], np.int64)
@@ -80,7 +80,7 @@ def current_encodings(
 def compare_with_current(
     current: CurrentEncodings,
     network: CheckpointInfo,
-    prepare: Preparer,
+    prepare: ImagePreparer,
     encoder: Encoder,
     read: Callable[[str], bytes],
     pool: int | None,

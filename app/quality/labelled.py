@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.catalogue.database.tables import Picture
+from app.catalogue.database.tables import Image
 from app.errors import LookalikeError
 from models.data.dataset import LabelledFiles
 
@@ -56,8 +56,8 @@ class Labelled:
 
 def read_labelled(session: Session) -> Labelled:
     """Read the labels of all originals; originals with more than one label are left out."""
-    rows = select(Picture.sha256, Picture.label).where(Picture.label.is_not(None)).distinct()
-    pairs = [(sha256, str(label)) for sha256, label in session.execute(rows.order_by(Picture.sha256))]
+    rows = select(Image.sha256, Image.label).where(Image.label.is_not(None)).distinct()
+    pairs = [(sha256, str(label)) for sha256, label in session.execute(rows.order_by(Image.sha256))]
     label_counts = Counter(sha256 for sha256, _ in pairs)
     return Labelled(tuple(pair for pair in pairs if label_counts[pair[0]] == 1))
 

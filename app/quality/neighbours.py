@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalogue.vectors.file import VectorFile
-from app.quality.content import Content, Features, blocks
-from app.search.local.fine import distances, smallest
+from app.quality.content import CatalogueContent, Features, blocks
+from app.search.local.fine import l2_distances, smallest_k
 
 Rows = NDArray[np.int64]
 # Additional neighbours to keep, since the matrix product is imprecise for nearly equal vectors.
@@ -26,20 +26,20 @@ class Neighbours:
     distances: Features
 
 
-def exact_neighbours(content: Content, vectors: VectorFile, queries: Rows, k: int) -> Neighbours:
+def exact_neighbours(content: CatalogueContent, vectors: VectorFile, queries: Rows, k: int) -> Neighbours:
     """Find the k nearest neighbours of the rows `queries` among all other rows."""
     features = content.features(vectors, queries)
     candidates = _candidates(content, vectors, queries, features, min(k + _MARGIN, len(content) - 1))
     rows, values = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     for at, candidate_rows in enumerate(candidates):
         slots = content.entries.slots[candidate_rows]
-        exact = distances(features[at], vectors.rows(slots), slots)
-        best = smallest(exact, candidate_rows, k)
+        exact = l2_distances(features[at], vectors.mapped_rows(slots), slots)
+        best = smallest_k(exact, candidate_rows, k)
         rows[at], values[at] = candidate_rows[best], exact[best]
     return Neighbours(rows, values)
 
 
-def _candidates(content: Content, vectors: VectorFile, queries: Rows, features: Features, count: int) -> Rows:
+def _candidates(content: CatalogueContent, vectors: VectorFile, queries: Rows, features: Features, count: int) -> Rows:
     """Return for each query the nearest rows `(q, count)` by approximate distance."""
     best = np.full((len(queries), count), np.inf, np.float32)
     rows = np.full((len(queries), count), -1, np.int64)

@@ -7,7 +7,6 @@ from typing import Any
 
 from app.quality.codes import MIN_CORRELATION
 from models.reports.parts import (
-    beside,
     document,
     header,
     number,
@@ -15,6 +14,7 @@ from models.reports.parts import (
     percent,
     plot,
     section,
+    side_by_side,
     table,
     terms,
 )
@@ -102,7 +102,9 @@ def _pools(found: dict[str, Any]) -> str:
     )
     advice = f"<p><b>Recommended: a pool of {found['advice']['pool']:,}.</b> {escape(found['advice']['why'])}</p>"
     figure = plot(drawn, "Recall by time for each pool size")
-    return section("Candidates", advice + paragraph(split) + beside(figure, table("Results by pool size", head, rows)))
+    return section(
+        "Candidates", advice + paragraph(split) + side_by_side(figure, table("Results by pool size", head, rows))
+    )
 
 
 def _precision(found: dict[str, Any]) -> str:
@@ -147,7 +149,7 @@ def _codes(health: dict[str, Any]) -> str:
     figure = plot(bits_plot(health["ones"]), "Share of ones of each bit; bits near 0 or 1 carry little information")
     pairs = ", ".join(f"{one} and {other} ({strength:+.2f})" for one, other, strength in health["most_alike"])
     redundant = paragraph(f"Most correlated bits: {pairs}.") if pairs else ""
-    return section("Codes", beside(figure, table("Health of the codes", ["measure", "value"], rows)) + redundant)
+    return section("Codes", side_by_side(figure, table("Health of the codes", ["measure", "value"], rows)) + redundant)
 
 
 def _drift(found: dict[str, Any]) -> str:

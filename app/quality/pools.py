@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalogue.vectors.file import VectorFile
-from app.quality.content import NO_LABEL, Content
+from app.quality.content import NO_LABEL, CatalogueContent
 from app.quality.neighbours import Neighbours, Rows
 from app.search.index import Code, Feature, LocalIndex
-from app.search.local.fine import distances, smallest
+from app.search.local.fine import l2_distances, smallest_k
 from app.search.types import Candidates
 
 POOL_SIZES = (30, 100, 300, 1000, 3000, 10_000)
@@ -60,7 +60,7 @@ def wider_pool(pool: int, others: int) -> int:
 
 
 def search_all(
-    content: Content,
+    content: CatalogueContent,
     index: LocalIndex,
     vectors: VectorFile,
     queries: Rows,
@@ -75,11 +75,11 @@ def search_all(
         label = int(content.labels[row])
         pool = _pool(content, index, row, max(pools))
         feature = content.features(vectors, np.array([row]))[0]
-        values = distances(feature, vectors.rows(pool.slots), pool.slots)
+        values = l2_distances(feature, vectors.mapped_rows(pool.slots), pool.slots)
         labels = content.labels[np.searchsorted(content.entries.ids, pool.ids)]
         last = exact.distances[at, -1] * _TOLERANCE
         recall = [min(int((values[:size] <= last).sum()), k) / k for size in pools]
-        best = [smallest(values[:size], pool.ids[:size], k) for size in pools]
+        best = [smallest_k(values[:size], pool.ids[:size], k) for size in pools]
         precision = [_precision(labels[places], label) for places in best]
         return recall, precision, _precision(labels[:k], label), _precision(content.labels[exact.rows[at]], label)
 
@@ -93,7 +93,7 @@ def search_all(
 
 
 def measure_times(
-    content: Content, index: LocalIndex, vectors: VectorFile, queries: Rows, pools: Sequence[int], k: int
+    content: CatalogueContent, index: LocalIndex, vectors: VectorFile, queries: Rows, pools: Sequence[int], k: int
 ) -> tuple[list[float], float]:
     """Return the median time in milliseconds of single searches for each pool size, and of exhaustive searches."""
     timed = [_query(content, vectors, int(row)) for row in queries[:_TIMED]]
@@ -102,13 +102,13 @@ def measure_times(
         index.rank(feature, code, index.candidates(code, pool, None, None), k)
 
     def exhaustive(code: Code, feature: Feature) -> None:
-        index.rank(feature, code, index.everything(None), k)
+        index.rank(feature, code, index.all_candidates(None), k)
 
     times = [_median([_time(partial(both, *query, pool)) for query in timed]) for pool in pools]
     return times, _median([_time(partial(exhaustive, *query)) for query in timed[:_TIMED_EXACT]])
 
 
-def _pool(content: Content, index: LocalIndex, row: int, size: int) -> Candidates:
+def _pool(content: CatalogueContent, index: LocalIndex, row: int, size: int) -> Candidates:
     """Return the pool of an image of the catalogue, without the image itself."""
     candidates = index.candidates(content.entries.codes[row], size + 1, None, None)
     others = np.flatnonzero(candidates.ids != content.entries.ids[row])
@@ -121,7 +121,7 @@ def _precision(labels: NDArray[np.int64], label: int) -> float:
     return float((labelled == label).mean()) if label != NO_LABEL and len(labelled) else float("nan")
 
 
-def _query(content: Content, vectors: VectorFile, row: int) -> tuple[Code, Feature]:
+def _query(content: CatalogueContent, vectors: VectorFile, row: int) -> tuple[Code, Feature]:
     return content.entries.codes[row], content.features(vectors, np.array([row]))[0]
 
 

@@ -16,7 +16,7 @@ from app.catalogue.vectors.file import VectorFile
 from app.errors import LookalikeError
 from app.quality.advice import MIN_RECALL, PoolResult, recommend_pool
 from app.quality.codes import health
-from app.quality.content import NO_LABEL, Content, intact
+from app.quality.content import NO_LABEL, CatalogueContent, intact
 from app.quality.drift import drift
 from app.quality.neighbours import exact_neighbours
 from app.quality.pools import SearchResults, measure_times, pool_sizes, search_all, wider_pool
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 def measure(
-    content: Content, vectors: VectorFile, network: CheckpointInfo, pool: int, queries: int, progress: Progress
+    content: CatalogueContent, vectors: VectorFile, network: CheckpointInfo, pool: int, queries: int, progress: Progress
 ) -> dict[str, Any]:
     """Measure search quality; returns the content of `report.json`.
 
@@ -53,7 +53,7 @@ def measure(
     query_rows = np.sort(np.random.default_rng(0).permutation(len(whole))[:queries])
     index = LocalIndex(network.bits, vectors)
     index.add(whole.entries)
-    index.settle()
+    index.wait_for_lists()
     exact = exact_neighbours(whole, vectors, query_rows, K)
     pools = pool_sizes(pool, len(whole) - 1)
     results = search_all(whole, index, vectors, query_rows, exact, pools, progress)
@@ -105,7 +105,7 @@ def _precision(results: SearchResults, pool: int) -> dict[str, float | None]:
 
 
 def _by_label(
-    content: Content, query_rows: NDArray[np.int64], results: SearchResults, pool: int
+    content: CatalogueContent, query_rows: NDArray[np.int64], results: SearchResults, pool: int
 ) -> list[dict[str, Any]]:
     """Average the queries of each label, lowest recall first."""
     at, labels = results.pools.index(pool), content.labels[query_rows]

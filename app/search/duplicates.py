@@ -13,7 +13,7 @@ from app.search.types import Match
 from models.checkpoint.similarity import Similarity
 
 
-def distance_of(similarity: Similarity | None, requested: float | None) -> float:
+def duplicate_distance(similarity: Similarity | None, requested: float | None) -> float:
     """Maximum F7 distance between duplicates: the requested one, or the calibrated default.
 
     Raises:
@@ -27,7 +27,7 @@ def distance_of(similarity: Similarity | None, requested: float | None) -> float
     return similarity.copies
 
 
-def duplicates(index: Index, image_id: int, distance: float, pool: int) -> list[Match] | None:
+def find_duplicates(index: Index, image_id: int, distance: float, pool: int) -> list[Match] | None:
     """Images within a distance of an indexed image, nearest first, without itself; None if it is not indexed."""
     found = index.find(image_id)
     if found is None:
@@ -38,13 +38,13 @@ def duplicates(index: Index, image_id: int, distance: float, pool: int) -> list[
     return [match for match in ranked if match.distance <= distance and match.id != image_id]
 
 
-def groups(index: Index, ids: Iterable[int], distance: float, pool: int) -> Iterator[tuple[int, list[Match]]]:
+def duplicate_groups(index: Index, ids: Iterable[int], distance: float, pool: int) -> Iterator[tuple[int, list[Match]]]:
     """Yield `(image id, duplicates)` for those images that have duplicates, all with larger ids.
 
     A group of images that are all duplicates of each other is yielded once, under its smallest id, so a catalogue can
     be scanned page by page.
     """
     for image_id in ids:
-        matches = duplicates(index, image_id, distance, pool)
+        matches = find_duplicates(index, image_id, distance, pool)
         if matches and min(match.id for match in matches) > image_id:
             yield image_id, matches

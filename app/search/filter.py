@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.common.json_values import check_json
+from app.common.json_values import validate_json
 from app.errors import InvalidInputError
 
 # A test is evaluated for every image; each value that a test compares with counts as one comparison.
@@ -21,7 +21,7 @@ Value = str | float | bool
 
 
 @dataclass(frozen=True)
-class Compares:
+class Comparison:
     """The field, or an element of its list, compares (by `sign`) with any of the values."""
 
     field: str
@@ -57,7 +57,7 @@ class AnyOf:
     tests: "tuple[Test, ...]"
 
 
-Test = Compares | Exists | Not | AllOf | AnyOf
+Test = Comparison | Exists | Not | AllOf | AnyOf
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class Filter:
     fields: tuple[str, ...] = field(compare=False, default=())
 
 
-def read_filter(text: str) -> Filter:
+def parse_filter(text: str) -> Filter:
     """Parse a filter from JSON.
 
     Raises:
         InvalidInputError: the text is not a valid filter; the reason includes the path of the invalid part.
     """
     try:
-        parsed = check_json(json.loads(text))
+        parsed = validate_json(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise _invalid("", f"is not valid JSON: {error}") from error
     parser = _Parser()
@@ -133,13 +133,13 @@ class _Parser:
         if self._tests > MAX_TESTS:
             raise _invalid(path, f"is one test too many. A filter has at most {MAX_TESTS} tests.")
         if operator in COMPARISONS:
-            return Compares(name, COMPARISONS[operator], self._values([operand], path))
+            return Comparison(name, COMPARISONS[operator], self._values([operand], path))
         if operator == "$ne":
-            return Not(Compares(name, "==", self._values([operand], path)))
+            return Not(Comparison(name, "==", self._values([operand], path)))
         if operator in ("$in", "$nin"):
             if not isinstance(operand, list):
                 raise _invalid(path, "must be a list of values")
-            compares = Compares(name, "==", self._values(operand, path))
+            compares = Comparison(name, "==", self._values(operand, path))
             return compares if operator == "$in" else Not(compares)
         if operator == "$exists":
             if not isinstance(operand, bool):

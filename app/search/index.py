@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from app.search.local.coarse import CodeTable
 from app.search.local.deferred_free import DeferredFree
-from app.search.local.fine import Distances, distances, smallest
+from app.search.local.fine import Distances, l2_distances, smallest_k
 from app.search.local.vector_store import VectorStore
-from app.search.types import Candidates, Encoded, Entries, Ids, Match, Subset
+from app.search.types import Candidates, Encodings, Ids, IndexEntries, Match, Subset
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ class StoredVectors:
     """Result of storing encodings: checksums of F7 `(n,)`, and the index timestamp at which searches find them."""
 
     checksums: Checksums
-    moment: int = 0
+    timestamp: int = 0
 
 
 class Changes(Protocol):
     """Catalogue changes since an index was last updated, read from the database on demand."""
 
     @property
-    def moment(self) -> int:
+    def timestamp(self) -> int:
         """Index timestamp (from `keep`) at which everything committed is found."""
         ...
 
@@ -52,21 +52,21 @@ class Changes(Protocol):
         """Return the ids of deleted images."""
         ...
 
-    def entries(self) -> Entries:
+    def entries(self) -> IndexEntries:
         """Return the entries of new and re-encoded images."""
         ...
 
-    def grown(self, newest: int) -> tuple[int, int]:
+    def count_added(self, newest: int) -> tuple[int, int]:
         """Return the change in the number of images since the given newest id, and the current newest id."""
         ...
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedMatches:
     """Result of an exhaustive search: nearest matches, and the number of images compared."""
 
     matches: list[Match]
-    looked_at: int
+    compared: int
 
 
 class Index(Protocol):
@@ -82,15 +82,15 @@ class Index(Protocol):
         """Return the number of images."""
         ...
 
-    def keep(self, slots: Slots, encoded: Encoded) -> StoredVectors:
+    def store(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Store encodings durably at their slots, before they are committed."""
         ...
 
-    def discard(self, slots: Slots) -> None:
+    def free(self, slots: Slots) -> None:
         """Free slots that no longer belong to an image. Slots that cannot be freed stay, and are never found."""
         ...
 
-    def follow(self, changes: Changes) -> None:
+    def apply(self, changes: Changes) -> None:
         """Apply committed changes."""
         ...
 
@@ -102,7 +102,7 @@ class Index(Protocol):
         """Fine: the k nearest candidates by exact L2 on F7, ties by id."""
         ...
 
-    def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> Ranked:
+    def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> RankedMatches:
         """Rank all images, or those of a subset, by exact L2 on F7; return the k nearest, ties by id."""
         ...
 
@@ -114,25 +114,25 @@ class Index(Protocol):
         """Return the codes of images, `(n, bits / 8)`; zeros for missing images."""
         ...
 
-    def intact(self, slots: Slots, checksums: Checksums) -> NDArray[np.bool_]:
+    def verify(self, slots: Slots, checksums: Checksums) -> NDArray[np.bool_]:
         """Verify the vector of each slot against its checksum; `(n,)` bool."""
         ...
 
-    def require(self) -> None:
+    def check_available(self) -> None:
         """Raise UnavailableError if searches are not possible."""
         ...
 
     @property
-    def bytes_in_use(self) -> int:
+    def code_bytes(self) -> int:
         """Memory used by the codes in bytes, in this process or elsewhere."""
         ...
 
     @property
-    def bytes_kept(self) -> int:
+    def vector_bytes(self) -> int:
         """Storage used by F7 in bytes."""
         ...
 
-    def bytes_beside(self, among: Subset) -> int:
+    def subset_cache_bytes(self, among: Subset) -> int:
         """Return an upper bound of the memory cached for a subset, in bytes."""
         ...
 
@@ -175,7 +175,7 @@ class LocalIndex:
     def require(self) -> None:
         """Do nothing: an index in memory is always available."""
 
-    def keep(self, slots: Slots, encoded: Encoded) -> StoredVectors:
+    def keep(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Write vectors at their slots and sync. Codes are added by `follow`, in this process as in others."""
         return StoredVectors(self.vectors.write(slots, encoded.features))
 
@@ -200,7 +200,7 @@ class LocalIndex:
         """Verify the vector of each slot against its checksum; `(n,)` bool."""
         return self.vectors.intact(slots, checksums)
 
-    def add(self, entries: Entries) -> None:
+    def add(self, entries: IndexEntries) -> None:
         """Add images, or replace those with the same ids."""
         self._codes.add(entries)
         if self._codes.needs_lists and not (self._list_builder and self._list_builder.is_alive()):
@@ -208,7 +208,7 @@ class LocalIndex:
             self._list_builder = threading.Thread(target=self._codes.build_lists, name="ordering", daemon=True)
             self._list_builder.start()
 
-    def settle(self) -> None:
+    def wait_for_lists(self) -> None:
         """Wait until inverted lists are built, if they are worthwhile."""
         if self._list_builder is not None:
             self._list_builder.join()
@@ -223,7 +223,7 @@ class LocalIndex:
         """Coarse: see `CodeTable.nearest`."""
         return self._codes.nearest(code, pool, radius, among)
 
-    def everything(self, among: Subset | None) -> Candidates:
+    def all_candidates(self, among: Subset | None) -> Candidates:
         """Return all images as candidates, or those of a subset."""
         return self._codes.all_candidates(among)
 
@@ -241,10 +241,10 @@ class LocalIndex:
         hamming = self._codes.hamming(code, ids)
         return [Match(*row) for row in zip(ids.tolist(), values.tolist(), hamming.tolist(), strict=True)]
 
-    def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> Ranked:
+    def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> RankedMatches:
         """Rank all images, or those of a subset, by exact L2 on F7; return the k nearest."""
-        everything = self.everything(among)
-        return Ranked(self.rank(feature, code, everything, k), len(everything))
+        everything = self.all_candidates(among)
+        return RankedMatches(self.rank(feature, code, everything, k), len(everything))
 
     def find(self, image_id: int) -> tuple[Code, Feature] | None:
         """Return an image's code and F7; None if it is missing or its vector is damaged."""
@@ -263,8 +263,8 @@ class LocalIndex:
         vectors = self.vectors.rows(candidates.slots)
         in_file = np.flatnonzero(candidates.slots < len(vectors))
         values = np.full(len(candidates), np.inf, np.float32)
-        values[in_file] = distances(feature, vectors, candidates.slots[in_file])
-        order = smallest(values, candidates.ids, k)
+        values[in_file] = l2_distances(feature, vectors, candidates.slots[in_file])
+        order = smallest_k(values, candidates.ids, k)
         return order, values[order]
 
     def _intact(self, candidates: Candidates) -> Candidates:

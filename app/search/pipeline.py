@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import InvalidInputError, NotFoundError
-from app.observability.hooks import Observers, Work
-from app.search.decode.prepare import Preparer
+from app.observability.hooks import ObserverGroup, Operation
+from app.search.decode.prepare import ImagePreparer
 from app.search.encode.batching import Encoder
-from app.search.index import Code, Feature, Index, Ranked
+from app.search.index import Code, Feature, Index, RankedMatches
 from app.search.pool import select_pool
 from app.search.types import NO_CANDIDATES, Candidates, Match, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve, Similarity
@@ -29,7 +29,7 @@ Row = TypeVar("Row")
 RowCo = TypeVar("RowCo", covariant=True)
 
 
-class Catalogue(Protocol[RowCo]):
+class SearchCatalogue(Protocol[RowCo]):
     """Catalogue operations that a search uses."""
 
     def current(self) -> Index:
@@ -40,7 +40,7 @@ class Catalogue(Protocol[RowCo]):
         """Return the images that pass the options' filters, as of `current` or later; None for all."""
         ...
 
-    def firsts(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
+    def group_leaders(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
         """Return the positions in `ids` of the first image of each group, ascending, at most `most`.
 
         Images with equal values of a field form a group; an image without the field is its own group. Deleted images
@@ -69,7 +69,7 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class Answer(Generic[Row]):
+class SearchResult(Generic[Row]):
     """Result of a search.
 
     Attributes:
@@ -98,18 +98,18 @@ class Searcher(Generic[Row]):
 
     def __init__(
         self,
-        prepare: Preparer,
+        prepare: ImagePreparer,
         encoder: Encoder,
-        catalogue: Catalogue[Row],
+        catalogue: SearchCatalogue[Row],
         pool: int,
         similarity: Similarity | None = None,
-        observers: Observers | None = None,
+        observers: ObserverGroup | None = None,
     ) -> None:
         self._prepare, self._encoder, self._catalogue = prepare, encoder, catalogue
         self._pool, self._similarity = pool, similarity
-        self._observers = observers or Observers()
+        self._observers = observers or ObserverGroup()
 
-    def by_picture(self, data: bytes, options: SearchOptions) -> Answer[Row]:
+    def by_image(self, data: bytes, options: SearchOptions) -> SearchResult[Row]:
         """Search with an uploaded image.
 
         Raises:
@@ -117,16 +117,16 @@ class Searcher(Generic[Row]):
             InvalidInputError: `min_similarity` is set and the network is not calibrated.
         """
         self._require_calibration(options)
-        with self._observers.work("search") as work:
+        with self._observers.operation("search") as work:
             return self._by_image(data, options, work)
 
     def warm_up(self) -> None:
         """Run one search, so that the first request does not wait for lazy initialisation."""
         grey = BytesIO()
         Image.new("RGB", (self._encoder.size, self._encoder.size), "grey").save(grey, "JPEG")
-        self._by_image(grey.getvalue(), SearchOptions(), Work("warm-up", Observers()))
+        self._by_image(grey.getvalue(), SearchOptions(), Operation("warm-up", ObserverGroup()))
 
-    def by_id(self, image_id: int, options: SearchOptions) -> Answer[Row]:
+    def by_id(self, image_id: int, options: SearchOptions) -> SearchResult[Row]:
         """Search with an image of the catalogue.
 
         Raises:
@@ -134,7 +134,7 @@ class Searcher(Generic[Row]):
             InvalidInputError: `min_similarity` is set and the network is not calibrated.
         """
         self._require_calibration(options)
-        with self._observers.work("search") as work:
+        with self._observers.operation("search") as work:
             with work.stage("catalogue"):
                 index, among = self._catalogue.current(), self._catalogue.matching(options)
                 found = index.find(image_id)
@@ -142,7 +142,7 @@ class Searcher(Generic[Row]):
                 raise NotFoundError("image", image_id)
             return self._answer(index, among, *found, options, work)
 
-    def _by_image(self, data: bytes, options: SearchOptions, work: Work) -> Answer[Row]:
+    def _by_image(self, data: bytes, options: SearchOptions, work: Operation) -> SearchResult[Row]:
         with work.stage("decode"):
             prepared = self._prepare(data, crop=options.crop)
         encoding = self._encoder.encode_one(prepared.image)
@@ -160,15 +160,15 @@ class Searcher(Generic[Row]):
         code: Code,
         feature: Feature,
         options: SearchOptions,
-        work: Work,
-    ) -> Answer[Row]:
+        work: Operation,
+    ) -> SearchResult[Row]:
         curve, limit = self._curve(options.mode), options.k
         while True:
             with work.stage("coarse"):
                 candidates = coarse(index, code, options, self._pool, limit, among)
             with work.stage("fine"):
                 ranked = fine(index, code, feature, candidates, options, limit, among)
-            similar = list(similar_enough(ranked.matches, curve, options.min_similarity))
+            similar = list(with_similarity(ranked.matches, curve, options.min_similarity))
             with work.stage("catalogue"):
                 chosen = self._first_of_each(similar, options)
             exhausted = len(similar) < limit or limit >= MAX_GROUPED
@@ -180,14 +180,14 @@ class Searcher(Generic[Row]):
             rows = self._catalogue.rows([match.id for match in chosen])
         found = [(match, rows[match.id]) for match in chosen if match.id in rows]
         explanations = explain(index, code, candidates, found, options) if options.explain else []
-        work.facts.update(mode=options.mode.value, candidates=ranked.looked_at, matches=len(found))
-        return Answer(code, options, ranked.looked_at, len(index), found, explanations, work.total())
+        work.attributes.update(mode=options.mode.value, candidates=ranked.compared, matches=len(found))
+        return SearchResult(code, options, ranked.compared, len(index), found, explanations, work.timings())
 
     def _first_of_each(self, matches: list[Match], options: SearchOptions) -> list[Match]:
         """Keep the best match of each group if grouping is requested."""
         if options.group_by is None or not matches:
             return matches
-        positions = self._catalogue.firsts([match.id for match in matches], options.group_by, options.k)
+        positions = self._catalogue.group_leaders([match.id for match in matches], options.group_by, options.k)
         return [matches[position] for position in positions]
 
     def _curve(self, mode: Mode) -> Curve | None:
@@ -203,7 +203,7 @@ class Searcher(Generic[Row]):
             raise InvalidInputError("min_similarity", reason)
 
 
-def similar_enough(ranked: list[Match], curve: Curve | None, minimum: float | None) -> Iterator[Match]:
+def with_similarity(ranked: list[Match], curve: Curve | None, minimum: float | None) -> Iterator[Match]:
     """Yield matches with their similarity, until it falls below the minimum."""
     for match in ranked:
         similarity = curve(match.distance) if curve is not None else None
@@ -248,11 +248,11 @@ def fine(
     options: SearchOptions,
     k: int,
     among: Subset | None,
-) -> Ranked:
+) -> RankedMatches:
     """Rank the candidates by F7, or all images for `es`, and keep k; `bcs` keeps the order by code."""
     if options.mode is Mode.ES:
         return index.rank_all(feature, code, k, among)
     if options.mode is Mode.BCS:
         pairs = zip(candidates.ids.tolist(), candidates.hamming.tolist(), strict=True)
-        return Ranked([Match(image_id, float(hamming), hamming) for image_id, hamming in pairs], len(candidates))
-    return Ranked(index.rank(feature, code, candidates, k), len(candidates))
+        return RankedMatches([Match(image_id, float(hamming), hamming) for image_id, hamming in pairs], len(candidates))
+    return RankedMatches(index.rank(feature, code, candidates, k), len(candidates))

@@ -56,7 +56,7 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class Encodings:
     """Codes and F7 of a batch of images; row i is image i.
 
     Attributes:
@@ -69,7 +69,7 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Entries:
+class IndexEntries:
     """Index entries; row i of every array is one image.
 
     Attributes:
@@ -84,9 +84,9 @@ class Entries:
     slots: NDArray[np.int64]
     checksums: NDArray[np.uint32]
 
-    def take(self, mask: NDArray[np.bool_]) -> "Entries":
+    def take(self, mask: NDArray[np.bool_]) -> "IndexEntries":
         """Select entries by a mask `(n,)`."""
-        return Entries(self.ids[mask], self.codes[mask], self.slots[mask], self.checksums[mask])
+        return IndexEntries(self.ids[mask], self.codes[mask], self.slots[mask], self.checksums[mask])
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,9 +33,9 @@ def _clean_up(last: str, elapsed: float, log_format: str, data_dir: str | None =
     import logging.config
     from pathlib import Path
 
-    from app.observability.log_format import configuration
+    from app.observability.log_format import logging_config
 
-    logging.config.dictConfig(configuration("json" if log_format == "json" else "auto"))
+    logging.config.dictConfig(logging_config("json" if log_format == "json" else "auto"))
     log = logging.getLogger("app.startup.supervision")
     seconds, _, name = last.partition(" ")
     if 0 < float(seconds) <= elapsed:

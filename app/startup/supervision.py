@@ -28,7 +28,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from app.observability.log_format import Form
+from app.observability.log_format import LogFormat
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Larger than `struct sigaction` on any platform.
@@ -64,7 +64,7 @@ class _Signals:
 class _Start:
     """Supervision of this process's start: deadline, signals and guard."""
 
-    def __init__(self, seconds: float, data_dir: Path | None, log_format: Form) -> None:
+    def __init__(self, seconds: float, data_dir: Path | None, log_format: LogFormat) -> None:
         self._seconds, self._signals = seconds, _Signals()
         guard = [sys.executable, "-P", "-m", "app.startup.guard", log_format, *([str(data_dir)] if data_dir else [])]
         self._guard = subprocess.Popen(  # noqa: S603 - our own program
@@ -104,7 +104,7 @@ _lock = threading.Lock()
 _start: _Start | None = None
 
 
-def begin(seconds: float, data_dir: Path | None, log_format: Form) -> bool:
+def begin(seconds: float, data_dir: Path | None, log_format: LogFormat) -> bool:
     """Begin to supervise the start of this process, until `complete`; returns False if it is supervised already.
 
     Args:

@@ -4,7 +4,7 @@ import numpy as np
 
 from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
-from app.search.types import Entries
+from app.search.types import IndexEntries
 from benchmarks.baselines.base import Catalogue, Ids, Query
 
 
@@ -20,8 +20,8 @@ class Lookalike:
         self._vectors = VectorFile(catalogue.folder / "lookalike.f32", catalogue.features.shape[1])
         checksums = self._vectors.write(slots, catalogue.features)
         self._index = LocalIndex(8 * catalogue.codes.shape[1], self._vectors)
-        self._index.add(Entries(slots, catalogue.codes, slots, checksums))
-        self._index.settle()
+        self._index.add(IndexEntries(slots, catalogue.codes, slots, checksums))
+        self._index.wait_for_lists()
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
         """Run both steps."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.checkpoint.files import load
-from models.checkpoint.info import find, write_info
+from models.checkpoint.info import find_checkpoint, write_info
 from models.checkpoint.similarity import Similarity, calibrate
 from models.data.augment import augment
 from models.data.dataset import TEST, TRAIN, LabelledFiles, LoadedImages, load_images, read_splits, read_unlabelled
@@ -26,7 +26,7 @@ from models.network.latent_hash_net import LatentHashNet
 _MAX_IMAGES, _UPSCALE = 2000, 1.25
 
 
-def recalibrate(checkpoint: str | Path, folder: Path, *, views: bool = False) -> Similarity:
+def calibrate_checkpoint(checkpoint: str | Path, folder: Path, *, views: bool = False) -> Similarity:
     """Calibrate a checkpoint and write the result into its JSON.
 
     Args:
@@ -46,7 +46,7 @@ def recalibrate(checkpoint: str | Path, folder: Path, *, views: bool = False) ->
         found = calibrate_on_labels(network, splits.get(TEST, splits[TRAIN]))
     if found is None:
         raise DatasetError(f"{folder} needs two images of one label and images of another label.")
-    write_info(replace(info, similarity=found), find(checkpoint))
+    write_info(replace(info, similarity=found), find_checkpoint(checkpoint))
     return found
 
 

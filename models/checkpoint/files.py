@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.checkpoint.info import CheckpointInfo, find, fingerprint, read_info, read_weights, write_info
+from models.checkpoint.info import CheckpointInfo, find_checkpoint, fingerprint, read_info, read_weights, write_info
 from models.errors import CheckpointError
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
@@ -58,7 +58,7 @@ def load(checkpoint: str | Path) -> tuple[LatentHashNet, CheckpointInfo]:
     Raises:
         CheckpointError: it is missing, damaged or inconsistent.
     """
-    path = find(checkpoint)
+    path = find_checkpoint(checkpoint)
     info = read_info(path)
     if info.backbone not in list(BACKBONES):
         raise CheckpointError(f"{path}: unknown backbone {info.backbone}. This version has {', '.join(BACKBONES)}.")

@@ -71,18 +71,18 @@ def write_info(info: CheckpointInfo, target: Path) -> None:
     temporary.replace(target)
 
 
-def find(checkpoint: str | Path) -> Path:
+def find_checkpoint(checkpoint: str | Path) -> Path:
     """Return the path of a checkpoint's JSON, by path or by the name of a pretrained one."""
     given = Path(checkpoint)
     beside = [given.with_suffix(".json")] if given.suffix in {".json", ".safetensors"} else []
     for path in (*beside, Path(f"{given}.json"), PRETRAINED / f"{checkpoint}.json"):
         if path.is_file():
             return path
-    names = ", ".join(pretrained_names())
+    names = ", ".join(list_pretrained())
     raise CheckpointError(f"There is no checkpoint {checkpoint}. Give a path or a pretrained network's name: {names}.")
 
 
-def pretrained_names() -> list[str]:
+def list_pretrained() -> list[str]:
     """List the names of the pretrained checkpoints in the package."""
     return sorted(path.stem for path in PRETRAINED.glob("*.json"))
 

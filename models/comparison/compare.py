@@ -13,11 +13,11 @@ from typing import Any
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo
 from models.comparison import page as compare_page
-from models.comparison.baselines.kinds import KINDS
+from models.comparison.baselines.kinds import METHODS
 from models.comparison.data import EncodedSplit, Files, encoded, read_files, relevant_images
 from models.comparison.measure import Comparison
 from models.comparison.resume_file import ResumeFile, identity
-from models.errors import RecipeError
+from models.errors import ConfigError
 from models.evaluation.encode_files import prepare_for_inference
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
@@ -36,11 +36,11 @@ def silent(_what: str, _done: int, _total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Choices:
+class ComparisonConfig:
     """Configuration of a comparison.
 
     Attributes:
-        methods: keys of `models.comparison.baselines.kinds.KINDS`.
+        methods: keys of `models.comparison.baselines.kinds.METHODS`.
         bits: code lengths.
         network: checkpoint whose F7 all methods use, by name or path.
         size: input side in pixels; None for the network's own.
@@ -50,7 +50,7 @@ class Choices:
         seed: random seed.
     """
 
-    methods: tuple[str, ...] = tuple(KINDS)
+    methods: tuple[str, ...] = tuple(METHODS)
     bits: tuple[int, ...] = (12, 24, 32, 48, 128)
     network: str = "general"
     size: int | None = None
@@ -60,7 +60,7 @@ class Choices:
     seed: int = 0
 
 
-def compare(folder: Path, out: Path, choices: Choices, progress: Progress = silent) -> dict[str, Any]:
+def compare(folder: Path, out: Path, choices: ComparisonConfig, progress: Progress = silent) -> dict[str, Any]:
     """Measure methods on a folder of images; write `metrics.json`, plots and `report.html` into `out`.
 
     Args:
@@ -114,16 +114,16 @@ def compare(folder: Path, out: Path, choices: Choices, progress: Progress = sile
     return found
 
 
-def require_known(choices: Choices) -> None:
+def require_known(choices: ComparisonConfig) -> None:
     """Check the configuration before the work.
 
     Raises:
         RecipeError: a method is unknown, or a code length is out of range.
     """
-    if unknown := [name for name in choices.methods if name not in KINDS]:
-        raise RecipeError(f"Unknown method {', '.join(unknown)}. Choose from {', '.join(KINDS)}.")
+    if unknown := [name for name in choices.methods if name not in METHODS]:
+        raise ConfigError(f"Unknown method {', '.join(unknown)}. Choose from {', '.join(METHODS)}.")
     if not choices.methods or not choices.bits or not all(1 <= bits <= MAX_BITS for bits in choices.bits):
-        raise RecipeError(f"Choose at least one method, and codes of 1 to {MAX_BITS} bits.")
+        raise ConfigError(f"Choose at least one method, and codes of 1 to {MAX_BITS} bits.")
 
 
 def encode_with(
@@ -136,8 +136,8 @@ def encode_with(
     """
     network, info = loaded
     if size is not None:
-        if size < (smallest := BACKBONES[info.backbone].smallest):
-            raise RecipeError(f"Image size {size}: {info.backbone} needs {smallest} pixels or more.")
+        if size < (smallest := BACKBONES[info.backbone].min_image_size):
+            raise ConfigError(f"Image size {size}: {info.backbone} needs {smallest} pixels or more.")
         network.preprocess = replace(network.preprocess, size=size)
     prepare_for_inference(network)
     database, queries = (
@@ -147,11 +147,11 @@ def encode_with(
     return info, database, queries
 
 
-def measure_growth(comparison: Comparison, choices: Choices, bits: int, progress: Progress) -> dict[str, Any]:
+def measure_growth(comparison: Comparison, choices: ComparisonConfig, bits: int, progress: Progress) -> dict[str, Any]:
     """Time fitting on growing numbers of images, by method; unsupervised methods are cheap and left out."""
     if not choices.growth:
         return {}
-    supervised = [name for name in choices.methods if KINDS[name].learns != "no labels"]
+    supervised = [name for name in choices.methods if METHODS[name].learns != "no labels"]
     times = {
         name: comparison.growth(name, bits, progress_for(progress, f"{name}, learning from {{:,}}"))
         for name in supervised

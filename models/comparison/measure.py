@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.comparison.baselines.kinds import KINDS, MethodInfo
+from models.comparison.baselines.kinds import METHODS, MethodInfo
 from models.comparison.baselines.method import Labels, MethodError, stratified_sample
 from models.comparison.cost import measure_cost
 from models.comparison.data import EncodedSplit
@@ -64,7 +64,7 @@ class Comparison:
 
     def method(self, name: str, bits: Sequence[int], progress: Callable[[int], None]) -> dict[str, Any]:
         """Measure a method at each code length; `progress` is called before each."""
-        kind = KINDS[name]
+        kind = METHODS[name]
         images = len(self.database.labels)
         found: dict[str, Any] = {
             "title": kind.title,
@@ -108,7 +108,7 @@ class Comparison:
 
     def growth(self, name: str, bits: int, progress: Callable[[int], None]) -> list[dict[str, Any]]:
         """Time fitting on growing numbers of images; pair-based methods then use all pairs of those."""
-        kind = KINDS[name]
+        kind = METHODS[name]
         if self.labels is None:
             return []
         found: list[dict[str, Any]] = []

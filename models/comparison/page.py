@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.comparison.plots import draw, shown
-from models.reports.parts import beside, document, header, number, paragraph, plot, section, table, terms
+from models.reports.parts import document, header, number, paragraph, plot, section, side_by_side, table, terms
 from models.reports.report import write_files
 
 _DEFINITIONS = (
@@ -97,7 +97,9 @@ def _at_one_length(found: dict[str, Any], drawn: dict[str, str]) -> str:
         ]
         for method, scores in plotted
     ]
-    figures = beside(plot(drawn["precision"], "Precision at k results"), plot(drawn["recall"], "Precision by recall"))
+    figures = side_by_side(
+        plot(drawn["precision"], "Precision at k results"), plot(drawn["recall"], "Precision by recall")
+    )
     return section(f"{bits} bits", figures + table(f"Codes of {bits} bits", head, rows))
 
 

@@ -32,12 +32,12 @@ Report = Callable[[int, int], None]
 class ShardSummary:
     """Result of packing: numbers of images and shards, and the files that could not be read."""
 
-    pictures: int
-    archives: int
+    images: int
+    shards: int
     unreadable: tuple[Path, ...]
 
 
-def pack(folder: Path, out: Path, report: Report, side: int = SIDE, images: int = PICTURES) -> ShardSummary:
+def make_shards(folder: Path, out: Path, report: Report, side: int = SIDE, images: int = PICTURES) -> ShardSummary:
     """Write the shards of `train` and `validation`, and the class names.
 
     Args:

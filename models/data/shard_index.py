@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.dataset import PICTURE_SUFFIXES
+from models.data.dataset import IMAGE_SUFFIXES
 from models.errors import DatasetError
 
 # Offset and size in bytes, and label.
@@ -104,7 +104,7 @@ def _samples(path: Path) -> Iterator[Sample]:
 def _sample(path: Path, key: str, archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo]) -> Sample | None:
     """Build a sample from members of one key; None without an image."""
     kinds = {_key_and_kind(member.name)[1].lower(): member for member in members if member.isfile()}
-    images = [member for kind, member in kinds.items() if PurePosixPath(f"_.{kind}").suffix in PICTURE_SUFFIXES]
+    images = [member for kind, member in kinds.items() if PurePosixPath(f"_.{kind}").suffix in IMAGE_SUFFIXES]
     if not images:
         return None
     number = archive.extractfile(kinds["cls"]) if "cls" in kinds else None

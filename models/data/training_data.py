@@ -26,9 +26,9 @@ from models.data.dataset import (
 )
 from models.data.shard_index import read_index
 from models.data.shards import Shards, read_class_names, shards_in
-from models.errors import DatasetError, RecipeError
+from models.errors import ConfigError, DatasetError
 from models.network.backbones import BACKBONES
-from models.training.config import Recipe
+from models.training.config import TrainingConfig
 from models.training.devices import rank_and_world_size, rank_zero_first
 
 
@@ -90,7 +90,7 @@ class TrainingData:
         }
 
 
-def read(source: Path | Splits, recipe: Recipe) -> TrainingData:
+def read(source: Path | Splits, recipe: TrainingConfig) -> TrainingData:
     """Read training data; `validation` is held out, or a tenth of `train` without such a split.
 
     Raises:
@@ -116,7 +116,7 @@ def read(source: Path | Splits, recipe: Recipe) -> TrainingData:
     return TrainingData(files.classes, loaded, held_out_images, problems, source_checksum)
 
 
-def read_shards(folder: Path, recipe: Recipe) -> TrainingData:
+def read_shards(folder: Path, recipe: TrainingConfig) -> TrainingData:
     """Index a folder of shards; only the held-out images are read into memory.
 
     Raises:
@@ -152,12 +152,12 @@ def warnings(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, .
     return tuple(found)
 
 
-def step_seed(recipe: Recipe, epoch: int, step: int = 0) -> int:
+def step_seed(recipe: TrainingConfig, epoch: int, step: int = 0) -> int:
     """Return the random seed of an epoch, or of its `step`th step, independent of earlier steps."""
     return ((recipe.seed * 100_003 + epoch) * 1_000_003 + step) % 2**63
 
 
-def batches(images: ImageSource, recipe: Recipe, epoch: int, begin: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(images: ImageSource, recipe: TrainingConfig, epoch: int, begin: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield this process's share of an epoch's augmented batches, from the `begin`th on, all of equal length.
 
     Contents and crops of a batch depend on the seed alone, not on the number of processes.
@@ -170,7 +170,7 @@ def batches(images: ImageSource, recipe: Recipe, epoch: int, begin: int = 0) -> 
     """
     rank, world = rank_and_world_size()
     if recipe.batch % world or len(images.labels) < world:
-        raise RecipeError(
+        raise ConfigError(
             f"A batch of {recipe.batch} out of {len(images.labels):,} images cannot be divided among {world} "
             "processes. Choose another --batch-size, or fewer processes."
         )

@@ -38,9 +38,9 @@ class Backbone:
 
     name: str
     feature_dim: int
-    smallest: int
+    min_image_size: int
     preprocess: Preprocess
-    rate: float
+    default_lr: float
     build: Callable[[], nn.Module]
     imagenet: Callable[[], dict[str, Tensor]]
 
@@ -129,28 +129,28 @@ BACKBONES = {
         Backbone(
             name="alexnet",
             feature_dim=4096,
-            smallest=63,
+            min_image_size=63,
             preprocess=Preprocess(224, "stretch", IMAGENET_MEAN, IMAGENET_STD),
-            rate=0.01,
+            default_lr=0.01,
             build=AlexNetF7,
             imagenet=_alexnet_imagenet,
         ),
         Backbone(
             name="efficientnet_lite0",
             feature_dim=1280,
-            smallest=32,
+            min_image_size=32,
             # The weights were trained on (x − 127) / 128; the scale in their package's README costs accuracy.
             preprocess=Preprocess(224, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
-            rate=0.1,
+            default_lr=0.1,
             build=_efficientnet_lite0,
             imagenet=_efficientnet_lite0_imagenet,
         ),
         Backbone(
             name="small",
             feature_dim=256,
-            smallest=8,
+            min_image_size=8,
             preprocess=Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
-            rate=0.1,
+            default_lr=0.1,
             build=_small,
             imagenet=_small_imagenet,
         ),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoint.info import FeatureNorm
-from models.errors import RecipeError
+from models.errors import ConfigError
 from models.network.backbones import BACKBONES
 from models.network.preprocess import Preprocess
 
@@ -32,12 +32,12 @@ class LatentHashNet(nn.Module):
     ) -> None:
         super().__init__()
         if bits < 1 or bits % 8:
-            raise RecipeError(f"{bits} bits: the number of bits must be a multiple of 8.")
+            raise ConfigError(f"{bits} bits: the number of bits must be a multiple of 8.")
         if backbone not in BACKBONES:
-            raise RecipeError(f"Unknown backbone {backbone}. Choose one of {', '.join(BACKBONES)}.")
-        if preprocess.size < BACKBONES[backbone].smallest:
-            raise RecipeError(
-                f"Image size {preprocess.size}: {backbone} needs {BACKBONES[backbone].smallest} pixels or more."
+            raise ConfigError(f"Unknown backbone {backbone}. Choose one of {', '.join(BACKBONES)}.")
+        if preprocess.size < BACKBONES[backbone].min_image_size:
+            raise ConfigError(
+                f"Image size {preprocess.size}: {backbone} needs {BACKBONES[backbone].min_image_size} pixels or more."
             )
         self.backbone_name, self.bits, self.classes = backbone, bits, classes
         self.preprocess, self.feature_norm = preprocess, feature_norm

@@ -28,15 +28,15 @@ class OpenVinoRuntime:
     """
 
     def __init__(self, model: Any, precision: str = "f32") -> None:
-        core, settings = openvino_package().Core(), {"INFERENCE_PRECISION_HINT": precision}
+        core, settings = import_openvino().Core(), {"INFERENCE_PRECISION_HINT": precision}
         wide = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
-        self.lanes = int(wide.get_property("INFERENCE_NUM_THREADS"))
-        streams = {"NUM_STREAMS": str(self.lanes), "INFERENCE_NUM_THREADS": str(self.lanes)}
+        self.streams = int(wide.get_property("INFERENCE_NUM_THREADS"))
+        streams = {"NUM_STREAMS": str(self.streams), "INFERENCE_NUM_THREADS": str(self.streams)}
         narrow = core.compile_model(model, "CPU", settings | streams)
         self._wide: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._narrow: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._wide.put(wide.create_infer_request())
-        for _ in range(self.lanes):
+        for _ in range(self.streams):
             self._narrow.put(narrow.create_infer_request())
         side = wide.input(0).partial_shape[1].get_length()
         with _FIRST_INFERENCE:
@@ -67,7 +67,7 @@ def convert(network: "LatentHashNet") -> Any:
     from models.network.latent_hash_net import SearchHead
 
     size = network.preprocess.size
-    openvino = openvino_package()
+    openvino = import_openvino()
     return openvino.convert_model(
         SearchHead(network).eval(),
         example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8),
@@ -75,7 +75,7 @@ def convert(network: "LatentHashNet") -> Any:
     )
 
 
-def openvino_package() -> Any:
+def import_openvino() -> Any:
     """Import the package `openvino` (takes a second), with its telemetry disabled."""
     # OpenVINO sends usage reports to Intel if this module can be imported.
     # None in `sys.modules` makes Python fail its import.

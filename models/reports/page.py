@@ -7,7 +7,7 @@ import base64
 from html import escape
 from typing import Any
 
-from models.reports.parts import beside, document, header, number, percent, plot, section, table, terms
+from models.reports.parts import document, header, number, percent, plot, section, side_by_side, table, terms
 from models.reports.plots import LABELS
 
 QUERY_ORIGINS = {
@@ -95,7 +95,9 @@ def _retrieval(found: dict[str, Any], drawn: dict[str, str]) -> str:
     )
     missing = "".join(f"<p>{LABELS[mode]}: {escape(why)}</p>" for mode, why in found["modes_missing"].items())
     legend = terms((LABELS[mode], _MEANING[mode]) for mode in modes)
-    figures = beside(plot(drawn["precision"], "Precision at k results"), plot(drawn["recall"], "Precision by recall"))
+    figures = side_by_side(
+        plot(drawn["precision"], "Precision at k results"), plot(drawn["recall"], "Precision by recall")
+    )
     tables = _modes_table("Retrieval by mode", modes) + _recall_table(modes)
     return section("Retrieval", f"{legend}{figures}{tables}{extra}{missing}")
 
@@ -147,7 +149,7 @@ def _codes(health: dict[str, Any], drawn: str) -> str:
     ]
     caption = "Share of pictures in which bits are 1; those at the edges carry little information"
     figure = plot(drawn, caption)
-    return section("Codes", beside(figure, table("Health of the codes", ["measure", "value"], rows)))
+    return section("Codes", side_by_side(figure, table("Health of the codes", ["measure", "value"], rows)))
 
 
 def _unseen(unseen: dict[str, Any] | None) -> str:
@@ -169,7 +171,7 @@ def _results(sheets: dict[str, bytes]) -> str:
         for mode, image in sheets.items()
     )
     legend = "<p>Queries at the left; green is the same class, red with a cross another class.</p>"
-    return section("Results of sample queries", legend + beside(figures))
+    return section("Results of sample queries", legend + side_by_side(figures))
 
 
 def _about(found: dict[str, Any]) -> str:

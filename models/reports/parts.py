@@ -44,7 +44,7 @@ def terms(pairs: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{''.join(f'<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>' for term, text in pairs)}</dl>"
 
 
-def beside(*parts: str) -> str:
+def side_by_side(*parts: str) -> str:
     """Lay out pieces side by side on wide screens."""
     return f'<div class="pair">{"".join(parts)}</div>'
 

@@ -11,7 +11,7 @@ RESIZE_GAIN = 0.4
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """Training configuration; the defaults are good. `models/training/train.py` shows where each value is used.
 
     Attributes:
@@ -77,7 +77,7 @@ class Recipe:
         return 1.0 if self.from_scratch else 1 + RESIZE_GAIN * (1 - self.least_area)
 
 
-def epochs_for(recipe: Recipe, images: int) -> int:
+def epochs_for(recipe: TrainingConfig, images: int) -> int:
     """Return the number of epochs for a data set of a size."""
     if recipe.epochs is not None:
         return recipe.epochs

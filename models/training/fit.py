@@ -25,7 +25,7 @@ Method = Literal["itq", "lsh"]
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitConfig:
     """Configuration of fitting H without labels, on at most `most` randomly chosen images."""
 
     backbone: str = "efficientnet_lite0"
@@ -39,7 +39,7 @@ class Fit:
 def fit(
     folder: Path,
     out: Path,
-    recipe: Fit,
+    recipe: FitConfig,
     report: Callable[[int, int], None] = lambda _done, _total: None,
     note: Callable[[str], None] = lambda _note: None,
 ) -> CheckpointInfo:
@@ -72,7 +72,7 @@ def fit(
     return checkpoint.save(network, replace(described, similarity=similarity, training=about), out.parent)
 
 
-def set_latent(network: LatentHashNet, features: np.typing.NDArray[np.float32], recipe: Fit) -> None:
+def set_latent(network: LatentHashNet, features: np.typing.NDArray[np.float32], recipe: FitConfig) -> None:
     """Set H from features `(n, d)`, and the norm of F7 to unit length, which suits ImageNet features better."""
     method = itq if recipe.method == "itq" else lsh
     weights, biases = method(features, recipe.bits, recipe.seed)

@@ -6,10 +6,10 @@ Hash via Deep Convolutional Neural Networks, TPAMI 2018, section 3.
 
 from torch import Tensor, nn
 
-from models.training.config import Recipe
+from models.training.config import TrainingConfig
 
 
-def loss(logits: Tensor, activations: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+def loss(logits: Tensor, activations: Tensor, labels: Tensor, recipe: TrainingConfig) -> Tensor:
     """Return the weighted sum of the recipe's loss terms.
 
     Args:

@@ -20,7 +20,7 @@ from models.checkpoint.files import load
 from models.errors import CheckpointError
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
-from models.training.config import Recipe
+from models.training.config import TrainingConfig
 from models.training.devices import average, average_number
 
 Tensors = dict[str, Tensor]
@@ -67,7 +67,7 @@ class TrainingState:
         return len(scores) >= epochs or since_best >= patience
 
 
-def create_state(recipe: Recipe, classes: tuple[str, ...], device: torch.device) -> TrainingState:
+def create_state(recipe: TrainingConfig, classes: tuple[str, ...], device: torch.device) -> TrainingState:
     """Create network and optimiser, initialised from a checkpoint, ImageNet weights or at random.
 
     Raises:
@@ -86,7 +86,7 @@ def create_state(recipe: Recipe, classes: tuple[str, ...], device: torch.device)
     return TrainingState(network, averaged, torch.optim.SGD(groups, momentum=recipe.momentum))
 
 
-def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, Any]]:
+def parameter_groups(network: LatentHashNet, recipe: TrainingConfig) -> list[dict[str, Any]]:
     """Group parameters: new layers have the full rate, pretrained ones a tenth; norms and biases do not decay."""
     for stage in frozen_stages(network, recipe):
         stage.requires_grad_(requires_grad=False)
@@ -100,7 +100,7 @@ def parameter_groups(network: LatentHashNet, recipe: Recipe) -> list[dict[str, A
     ]
 
 
-def frozen_stages(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
+def frozen_stages(network: LatentHashNet, recipe: TrainingConfig) -> list[nn.Module]:
     """List the modules that are not trained: the stem and the first stages of EfficientNet."""
     if recipe.from_scratch or not recipe.frozen or recipe.backbone != "efficientnet_lite0":
         return []
@@ -108,7 +108,7 @@ def frozen_stages(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
     return [backbone.conv_stem, backbone.bn1, *backbone.blocks[: recipe.frozen]]
 
 
-def eval_mode_modules(network: LatentHashNet, recipe: Recipe) -> list[nn.Module]:
+def eval_mode_modules(network: LatentHashNet, recipe: TrainingConfig) -> list[nn.Module]:
     """List the modules that stay in evaluation mode: frozen stages, and dropout when training from scratch.
 
     Untrained features differ less from image to image than dropout would make them differ.
@@ -123,7 +123,7 @@ def trainable_parameters(network: LatentHashNet) -> list[tuple[str, nn.Parameter
     return [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
-def save_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
+def save_state(state: TrainingState, path: Path, recipe: TrainingConfig, data: dict[str, Any]) -> None:
     """Write the training state atomically; `data` identifies the training data."""
     path.parent.mkdir(parents=True, exist_ok=True)
     momentum = {
@@ -144,7 +144,7 @@ def save_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str,
     temporary.replace(path)
 
 
-def load_state(state: TrainingState, path: Path, recipe: Recipe, data: dict[str, Any]) -> None:
+def load_state(state: TrainingState, path: Path, recipe: TrainingConfig, data: dict[str, Any]) -> None:
     """Restore the state that `save_state` wrote, if it exists.
 
     Raises:
@@ -184,10 +184,10 @@ def _init_from_checkpoint(network: LatentHashNet, classes: tuple[str, ...], star
             network.classifier.load_state_dict(other.classifier.state_dict())
 
 
-def _same_recipe(saved: dict[str, Any], recipe: Recipe) -> bool:
+def _same_recipe(saved: dict[str, Any], recipe: TrainingConfig) -> bool:
     """Compare a saved recipe with this one; fields that an older version did not have count as defaults."""
-    known = {choice.name for choice in fields(Recipe)}
-    return saved.keys() <= known and Recipe(**saved) == recipe
+    known = {choice.name for choice in fields(TrainingConfig)}
+    return saved.keys() <= known and TrainingConfig(**saved) == recipe
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensors]]:

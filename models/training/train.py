@@ -29,13 +29,13 @@ from models.checkpoint.calibrate import calibrate_on_images
 from models.checkpoint.info import CheckpointInfo, FeatureNorm
 from models.data.dataset import LoadedImages, Splits
 from models.data.training_data import ImageSource, TrainingData, batches, read, step_seed
-from models.errors import DatasetError, RecipeError
+from models.errors import ConfigError, DatasetError
 from models.evaluation.metrics import accuracy, retrieval
 from models.network.backbones import BACKBONES
 from models.network.encode import encoder
 from models.network.latent_hash_net import LatentHashNet
 from models.training.allocator import keep_freed_memory
-from models.training.config import Recipe, epochs_for
+from models.training.config import TrainingConfig, epochs_for
 from models.training.devices import autocast, average, equal_on_all_ranks, pick_device, process_group
 from models.training.losses import loss
 from models.training.state import TrainingState, create_state, eval_mode_modules, load_state, save_state
@@ -54,7 +54,7 @@ say = partial(print, flush=True)
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Progress of training: `step` of `steps` in `epoch` of `epochs`; accuracy only at the end of an epoch."""
 
     epoch: int
@@ -68,12 +68,12 @@ class Progress:
 NORMS: tuple[FeatureNorm, ...] = ("raw", "unit")
 RankingChoice = tuple[FeatureNorm, int]
 Measured = dict[str, dict[str, float]]
-Report = Callable[[Progress], None]
+Report = Callable[[TrainingProgress], None]
 Note = Callable[[str], None]
 Save = Callable[[], None]
 
 
-def silent(_progress: Progress) -> None:
+def silent(_progress: TrainingProgress) -> None:
     """Discard progress."""
 
 
@@ -86,7 +86,7 @@ def skip_save() -> None:
 
 
 def train(
-    source: Path | Splits, out: Path, recipe: Recipe, report: Report = silent, note: Note = ignore
+    source: Path | Splits, out: Path, recipe: TrainingConfig, report: Report = silent, note: Note = ignore
 ) -> CheckpointInfo:
     """Train on labelled images and write the checkpoint `out` (a path without suffix).
 
@@ -140,15 +140,15 @@ def require_same_start(state: TrainingState, identity: dict[str, Any]) -> None:
         )
 
 
-def require_size(recipe: Recipe) -> None:
+def require_size(recipe: TrainingConfig) -> None:
     """Check before decoding that the backbone accepts the size of the training crops.
 
     Raises:
         RecipeError: they are too small.
     """
-    smallest = BACKBONES[recipe.backbone].smallest if recipe.backbone in BACKBONES else 0
+    smallest = BACKBONES[recipe.backbone].min_image_size if recipe.backbone in BACKBONES else 0
     if recipe.cut < smallest:
-        raise RecipeError(
+        raise ConfigError(
             f"Image size {recipe.size}: crops have {recipe.cut} pixels, and {recipe.backbone} needs {smallest}. "
             f"Use --image-size {math.ceil(smallest * recipe.resize_ratio)} or more."
         )
@@ -171,18 +171,18 @@ def require_space(out: Path, needed: int) -> None:
         )
 
 
-def run_epochs(state: TrainingState, data: TrainingData, recipe: Recipe, report: Report, save: Save) -> None:
+def run_epochs(state: TrainingState, data: TrainingData, recipe: TrainingConfig, report: Report, save: Save) -> None:
     """Train until all epochs are done or early stopping; `save` is called wherever a run can resume."""
     epochs = epochs_for(recipe, len(data.training.labels))
     while not state.is_finished(epochs, recipe.patience):
         mean_loss = run_epoch(state, data.training, recipe, epochs, report, save)
         state.end_epoch(mean_loss, accuracy(logits(state, data.held_out.images), data.held_out.labels))
         save()
-        report(Progress(state.epoch, epochs, 0, 0, mean_loss, state.history[-1]["accuracy"]))
+        report(TrainingProgress(state.epoch, epochs, 0, 0, mean_loss, state.history[-1]["accuracy"]))
 
 
 def run_epoch(
-    state: TrainingState, images: ImageSource, recipe: Recipe, epochs: int, report: Report, save: Save
+    state: TrainingState, images: ImageSource, recipe: TrainingConfig, epochs: int, report: Report, save: Save
 ) -> float:
     """Train the rest of an epoch, in the epoch's own order; return the mean loss."""
     state.network.train()
@@ -196,7 +196,7 @@ def run_epoch(
             group["lr"] = group["share"] * learning_rate((state.epoch + state.step / steps) / epochs, recipe)
         loss_now = train_step(state, some, labels, recipe)
         state.step, state.total_loss = state.step + 1, state.total_loss + loss_now
-        report(Progress(state.epoch + 1, epochs, state.step, steps, loss_now))
+        report(TrainingProgress(state.epoch + 1, epochs, state.step, steps, loss_now))
         if state.step % SAVE_INTERVAL == 0:
             state.sync_buffers()
             save()
@@ -204,7 +204,7 @@ def run_epoch(
     return state.total_loss / state.step
 
 
-def train_step(state: TrainingState, images: Tensor, labels: Tensor, recipe: Recipe) -> float:
+def train_step(state: TrainingState, images: Tensor, labels: Tensor, recipe: TrainingConfig) -> float:
     """Update the weights once, and their moving average; return the loss."""
     device = next(state.network.parameters()).device
     with autocast(device):
@@ -218,15 +218,15 @@ def train_step(state: TrainingState, images: Tensor, labels: Tensor, recipe: Rec
     return float(total.detach())
 
 
-def learning_rate(done: float, recipe: Recipe) -> float:
+def learning_rate(done: float, recipe: TrainingConfig) -> float:
     """Return the new layers' learning rate at a fraction of the run: linear warm-up, then a cosine to zero."""
-    highest = BACKBONES[recipe.backbone].rate if recipe.rate is None else recipe.rate
+    highest = BACKBONES[recipe.backbone].default_lr if recipe.rate is None else recipe.rate
     if done < recipe.warm_up:
         return highest * (done / recipe.warm_up + 0.01)
     return highest * 0.5 * (1 + math.cos(math.pi * (done - recipe.warm_up) / (1 - recipe.warm_up)))
 
 
-def build_info(state: TrainingState, data: TrainingData, recipe: Recipe, out: Path) -> CheckpointInfo:
+def build_info(state: TrainingState, data: TrainingData, recipe: TrainingConfig, out: Path) -> CheckpointInfo:
     """Load the best averaged weights, choose norm and pool by held-out retrieval, and build the checkpoint's info."""
     network = state.network
     network.load_state_dict(state.best)
@@ -281,13 +281,13 @@ def main() -> None:
     folder, out = options.pop("folder"), options.pop("out")
     if Path(f"{out}.json").exists():
         parser.error(f"{out} is a finished network that a catalogue may be using. Choose another --out")
-    info = train(folder, out, Recipe(**options), tell, say)
+    info = train(folder, out, TrainingConfig(**options), tell, say)
     # Only rank 0 saves the checkpoint, and saving computes the fingerprint.
     if info.fingerprint:
         say(f"{info.name} {info.fingerprint} {info.metrics['held_out_accuracy']}")
 
 
-def tell(progress: Progress) -> None:
+def tell(progress: TrainingProgress) -> None:
     """Print a line for every epoch, and for every hundredth step."""
     if progress.step and progress.step % 100 == 0:
         say(f"step {progress.step}/{progress.steps} loss {progress.loss:.3f}")

@@ -12,17 +12,17 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.ingest.jobs.stop import Stop
-from app.ingest.pipeline import Added, Ingest, Upload
+from app.ingest.pipeline import AddResult, IngestPipeline, Upload
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import open_with_fake
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 
 ENDED = ("done", "failed", "cancelled")
 
 
 def sample_images(count: int) -> dict[str, bytes]:
-    return {f"folder/{at:04}.png": drawing(at) for at in range(count)}
+    return {f"folder/{at:04}.png": test_image(at) for at in range(count)}
 
 
 def send_archive(client: TestClient | httpx2.Client, archive: bytes) -> int:
@@ -80,11 +80,11 @@ class IngestGate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open, self.calls = threading.Event(), 0
-        original = Ingest.add
+        original = IngestPipeline.add
 
-        def add(ingest: Ingest, uploads: Sequence[Upload], stop: Stop | None = None) -> list[Added]:
+        def add(ingest: IngestPipeline, uploads: Sequence[Upload], stop: Stop | None = None) -> list[AddResult]:
             self.calls += 1
             assert self.open.wait(30)
             return original(ingest, uploads, stop)
 
-        monkeypatch.setattr(Ingest, "add", add)
+        monkeypatch.setattr(IngestPipeline, "add", add)

@@ -22,7 +22,7 @@ from app.api.admission.threads import FairExecutor
 from app.api.routes import duplicates, images
 from app.api.routes.index import CHUNK_BYTES, CHUNK_IMAGES, chunks
 from app.catalogue import queries
-from app.catalogue.database.priority import Connections, Priority, priority
+from app.catalogue.database.priority import ConnectionLimiter, Priority, priority
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key
 from app.common.memory import usable_memory
@@ -41,7 +41,7 @@ MOST = 8
 @pytest.fixture
 def keys(database: Database) -> tuple[str, str]:
     """Two keys with the scope admin."""
-    with database.begin() as session:
+    with database.transaction() as session:
         return create_key(session, "one", [Scope.ADMIN]), create_key(session, "two", [Scope.ADMIN])
 
 
@@ -127,7 +127,7 @@ def test_request_above_the_concurrency_limit_returns_503_with_retry_after(
         held.wait(60)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queries, "page_sizes", page_sizes)
+    monkeypatch.setattr(queries, "ids_with_metadata_sizes", page_sizes)
     with (
         serve_on_port(settings.model_copy(update={"max_concurrent_requests": MOST})) as port,
         ThreadPoolExecutor(MOST) as callers,
@@ -144,7 +144,7 @@ def test_health_metrics_and_key_lookups_respond_while_all_threads_are_busy(
     settings: Settings, keys: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = threading.Event()
-    monkeypatch.setattr(queries, "page_sizes", lambda _session, **_: held.wait(60) and 1 / 0)
+    monkeypatch.setattr(queries, "ids_with_metadata_sizes", lambda _session, **_: held.wait(60) and 1 / 0)
     monkeypatch.setattr(main, "EXTRA_THREADS", 1 - settings.max_concurrent_requests)
     with serve_on_port(settings.model_copy(update={"auth": "auto"})) as port, ThreadPoolExecutor(2) as callers:
         url = f"http://127.0.0.1:{port}"
@@ -165,18 +165,18 @@ def test_health_metrics_and_key_lookups_respond_while_all_threads_are_busy(
 
 
 def test_high_priority_queries_get_connections_while_ordinary_ones_use_all_of_theirs() -> None:
-    connections = Connections(10, 0.05)
+    connections = ConnectionLimiter(10, 0.05)
     with ExitStack() as stack:
         held = 0
-        for at_least, more in ((Priority.ORDINARY, 7), (Priority.SEARCH, 2), (Priority.PROMPT, 1)):
+        for at_least, more in ((Priority.ORDINARY, 7), (Priority.SEARCH, 2), (Priority.IMMEDIATE, 1)):
             with priority(at_least):
                 for _ in range(more):
-                    stack.enter_context(connections.one())
+                    stack.enter_context(connections.acquire())
                     held += 1
-                with pytest.raises(UnavailableError), connections.one():
+                with pytest.raises(UnavailableError), connections.acquire():
                     raise AssertionError
         assert held == 10
-    with connections.one():
+    with connections.acquire():
         pass
 
 
@@ -254,7 +254,7 @@ def test_search_with_a_too_large_response_returns_422(client: TestClient, monkey
     ids = filled(client, 6)
     for picture_id in ids:
         client.patch(f"/images/{picture_id}", json={"metadata": {"text": "x" * 1000}}).raise_for_status()
-    monkeypatch.setattr(queries, "MOST_SHOWN_BYTES", 4000)
+    monkeypatch.setattr(queries, "MAX_METADATA_BYTES", 4000)
     monkeypatch.setattr(queries, "_FEW", 2)
     refused = client.post("/search", files={"image": PICTURE}, params={"k": 6})
     assert refused.status_code == 422

@@ -42,7 +42,7 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open
 
 
 def make_key(database: Database, *scopes: Scope, name: str = "one") -> str:
-    with database.begin() as session:
+    with database.transaction() as session:
         return create_key(session, name, scopes)
 
 
@@ -83,7 +83,7 @@ def test_without_keys_other_addresses_return_403_even_with_a_local_host_name(
     assert client.get("/stats", headers=local).status_code == 403
     key = make_key(database, Scope.SEARCH)
     assert client.get("/stats", headers=local | bearer(key)).status_code == 200
-    with database.begin() as session:
+    with database.transaction() as session:
         revoke_key(session, "one")
     answer = client.get("/stats", headers=local)
     assert answer.status_code == 403
@@ -167,17 +167,17 @@ def test_revoked_key_returns_401(opened: Open, database: Database) -> None:
     client, key = opened(), make_key(database, Scope.SEARCH)
     make_key(database, Scope.SEARCH, name="other")
     assert client.get("/stats", headers=bearer(key)).status_code == 200
-    with database.begin() as session:
+    with database.transaction() as session:
         revoke_key(session, "one")
     assert client.get("/stats", headers=bearer(key)).status_code == 401
-    with database.begin() as session, pytest.raises(NotFoundError):
+    with database.transaction() as session, pytest.raises(NotFoundError):
         revoke_key(session, "one")
 
 
 def test_secrets_are_not_stored_and_names_are_unique(database: Database) -> None:
     key = make_key(database, Scope.SEARCH, Scope.WRITE)
     assert re.fullmatch(r"lk_\d+_[\w-]{43}", key)
-    with database.asking() as session:
+    with database.read_session() as session:
         (listed,) = list_keys(session)
         stored = session.connection().exec_driver_sql("SELECT api_keys::text FROM api_keys").scalar_one()
     assert (listed.name, set(listed.scopes)) == ("one", {Scope.SEARCH, Scope.WRITE})
@@ -191,7 +191,7 @@ def test_key_cache_expires_after_its_ttl(database: Database) -> None:
     cache, key = ApiKeyCache(database, lambda: now[0]), make_key(database, Scope.SEARCH)
     assert cache.key(key) is not None
     assert cache.keys_exist()
-    with database.begin() as session:
+    with database.transaction() as session:
         revoke_key(session, "one")
     assert cache.is_cached(key)
     assert cache.key(key) is not None

@@ -120,7 +120,7 @@ def probe(server: Server) -> Iterator[Probe]:
 def keys(database: Database) -> dict[str, str]:
     """One key per scope and a revoked one, created before the server's first look-up."""
     created = {}
-    with database.begin() as session:
+    with database.transaction() as session:
         for scope in (*Scope, None):
             created[scope or "revoked"] = create_key(session, scope or "revoked", [scope or Scope.ADMIN])
         revoke_key(session, "revoked")

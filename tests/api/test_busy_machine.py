@@ -10,26 +10,28 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 import pytest
 from fastapi.testclient import TestClient
 
-from app.bootstrap import Service, over
+from app.bootstrap import Service, build_service
 from app.catalogue.database.sessions import Database
 from app.errors import DecodingUnavailableError
 from app.main import create_app
-from app.model_switch.networks import OpenNetwork, limits_of
-from app.search.decode.sandbox import Job, Sandbox
+from app.model_switch.networks import OpenNetwork, decode_limits
+from app.search.decode.sandbox import DecodeConfig, Sandbox
 from app.settings import Settings
-from tests.api.job_steps import counts, wait_until_ended, sample_images, send_archive
-from tests.crash.ledger import drawing
+from tests.api.job_steps import counts, sample_images, send_archive, wait_until_ended
+from tests.crash.ledger import test_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.archives import zipped
 from tests.ingest.networks import fake_networks
 
-BATCH = [("images", (f"{at}.png", drawing(at), "image/png")) for at in range(6)]
+BATCH = [("images", (f"{at}.png", test_image(at), "image/png")) for at in range(6)]
 
 
 @pytest.fixture
 def sandbox(settings: Settings) -> Iterator[Sandbox]:
     """Real decode processes with a short wall-clock limit."""
-    with closing(Sandbox(Job(FAKE_NETWORK.preprocess, limits_of(settings)), 2, 2.0, wall_seconds=5.0)) as opened:
+    with closing(
+        Sandbox(DecodeConfig(FAKE_NETWORK.preprocess, decode_limits(settings)), 2, 2.0, wall_seconds=5.0)
+    ) as opened:
         yield opened
 
 
@@ -48,7 +50,7 @@ def serve(settings: Settings, sandbox: Sandbox) -> TestClient:
             network = OpenNetwork(FAKE_NETWORK, FakeEncoder(), sandbox, sandbox.interrupt)
             with (
                 closing(Database(str(settings.database_url))) as database,
-                over(settings, database, FAKE_CHECKPOINT, nullcontext(network), fake_networks) as service,
+                build_service(settings, database, FAKE_CHECKPOINT, nullcontext(network), fake_networks) as service,
             ):
                 yield service
 
@@ -66,7 +68,7 @@ def stop(sandbox: Sandbox) -> None:
 
 def test_search_on_a_busy_machine_returns_503_with_retry_after(client: TestClient, sandbox: Sandbox) -> None:
     stop(sandbox)
-    answer = client.post("/search", files={"image": drawing(1)})
+    answer = client.post("/search", files={"image": test_image(1)})
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1
     assert "too busy" in answer.json()["detail"]
@@ -96,10 +98,10 @@ def test_job_on_a_busy_machine_waits_and_rejects_nothing(client: TestClient, san
 
 def test_shutdown_does_not_wait_for_slow_images(settings: Settings) -> None:
     program = (sys.executable, "-m", "tests.search.faulty_worker")
-    job = Job(FAKE_NETWORK.preprocess, limits_of(settings))
+    job = DecodeConfig(FAKE_NETWORK.preprocess, decode_limits(settings))
     with closing(Sandbox(job, 1, 600.0, program)) as sandbox:
         with serve(settings, sandbox) as client:
-            job_id = send_archive(client, zipped({"slow.png": b"spins 600", "quick.png": drawing(1)}))
+            job_id = send_archive(client, zipped({"slow.png": b"spins 600", "quick.png": test_image(1)}))
             deadline = time.monotonic() + 60
             while sandbox._idle.qsize():  # until the process decodes
                 assert time.monotonic() < deadline
@@ -107,6 +109,6 @@ def test_shutdown_does_not_wait_for_slow_images(settings: Settings) -> None:
             began = time.monotonic()
         assert time.monotonic() - began < 30, "the image takes ten minutes"
         with pytest.raises(DecodingUnavailableError, match="is stopping"):
-            sandbox(drawing(1))
+            sandbox(test_image(1))
     with closing(Sandbox(job, 1, 60.0)) as sandbox, serve(settings, sandbox) as client:
         assert counts(wait_until_ended(client, job_id)) == (2, 2, 1, 0, 0, 1)

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.local import LocalStorage, content_hash
 from app.settings import Settings
 from tests.api.test_index import add_images, random_image
 from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format
@@ -165,13 +165,13 @@ def test_thumbnail_created_during_deletion_is_removed(
     (item,) = add_images(client, random_image(1))
     for file in (settings.data_dir / "pictures" / "thumbnails").rglob("*.jpg"):
         file.unlink()
-    store = PictureFiles.store_thumbnails
+    store = LocalStorage.store_thumbnails
 
-    def delete_and_store(files: PictureFiles, thumbnails: Mapping[str, bytes]) -> None:
+    def delete_and_store(files: LocalStorage, thumbnails: Mapping[str, bytes]) -> None:
         assert client.delete(f"/images/{item['id']}").status_code == 204
         store(files, thumbnails)
 
-    monkeypatch.setattr(PictureFiles, "store_thumbnails", delete_and_store)
+    monkeypatch.setattr(LocalStorage, "store_thumbnails", delete_and_store)
     client.get(f"/images/{item['id']}/thumbnail")
     assert [path for path in (settings.data_dir / "pictures").rglob("*") if path.is_file()] == []
     assert list((settings.data_dir / "under-way").iterdir()) == []

@@ -13,22 +13,22 @@ from app.catalogue.database.sessions import Database
 from app.errors import UnavailableError
 from app.ingest.jobs import rows as jobs
 from app.ingest.jobs import runner as job_runner
-from app.ingest.pipeline import Added, Ingest
+from app.ingest.pipeline import AddResult, IngestPipeline
 from app.ingest.sources import reader
 from app.settings import Settings
 from tests.api.job_steps import (
     IngestGate,
     counts,
-    wait_until_ended,
     job,
     keys,
-    remaining_files,
     open_client,
+    remaining_files,
     sample_images,
     send_archive,
     wait_for_job,
+    wait_until_ended,
 )
-from tests.crash.ledger import drawing, serving
+from tests.crash.ledger import serving, test_image
 from tests.ingest.archives import Raw, inflating, raw_zip, tarred, write_endless, zipped
 from tests.ingest.readers import PLANTED, readers
 
@@ -83,13 +83,13 @@ def test_shutdown_does_not_wait_for_an_endless_archive(settings: Settings, endle
 def test_shutdown_waits_only_briefly_for_images_in_progress(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode = Ingest._decode
+    decode = IngestPipeline._decode
 
     def slowly(*given: object) -> None:
         time.sleep(0.5)
         decode(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Ingest, "_decode", slowly)
+    monkeypatch.setattr(IngestPipeline, "_decode", slowly)
     with open_client(settings) as client:
         job_id = send_archive(client, zipped(sample_images(500)))
         until(readers)
@@ -104,21 +104,21 @@ def test_shutdown_waits_only_briefly_for_images_in_progress(
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize("harm", ["crash", "bug", "nonsense"])
 def test_archive_that_compromises_its_reader_fails_its_job_only(client: TestClient, harm: str) -> None:
-    job_id = send_archive(client, tarred({**sample_images(3), f"{harm}.jpg": b"", "later.png": drawing(9)}))
+    job_id = send_archive(client, tarred({**sample_images(3), f"{harm}.jpg": b"", "later.png": test_image(9)}))
     now = wait_until_ended(client, job_id)
     assert (now["state"], now["error"]) == ("failed", "The archive crashed its reader process. See the log.")
     assert (now["created"], now["rejected"]) == (3, 1), "earlier entries are kept"
     assert now["rejections"][0]["reason"] == now["error"]
-    assert wait_until_ended(client, send_archive(client, zipped({"next.png": drawing(4)})))["state"] == "done"
+    assert wait_until_ended(client, send_archive(client, zipped({"next.png": test_image(4)})))["state"] == "done"
     assert "later.png" not in keys(client)
 
 
 @pytest.mark.usefixtures("planted")
 def test_job_fails_after_its_reader_is_killed_three_times(client: TestClient, settings: Settings) -> None:
     job_id = send_archive(client, tarred({**sample_images(3), "killed.jpg": b""}))
-    following = send_archive(client, zipped({"next.png": drawing(4)}))
+    following = send_archive(client, zipped({"next.png": test_image(4)}))
     now = wait_until_ended(client, job_id)
-    assert (now["state"], now["attempts"], now["created"]) == ("failed", jobs.MOST_ATTEMPTS, 3)
+    assert (now["state"], now["attempts"], now["created"]) == ("failed", jobs.MAX_ATTEMPTS, 3)
     assert "was killed, perhaps because memory ran out. This happened 3 times in a row." in now["error"]
     assert wait_until_ended(client, following)["state"] == "done"
     until(lambda: not remaining_files(settings))
@@ -139,7 +139,7 @@ def test_job_continues_after_its_reader_is_killed_once(client: TestClient, monke
 @pytest.mark.timeout(300)
 def test_job_that_kills_the_service_three_times_fails_and_the_next_one_runs(tmp_path: Path, endless: bytes) -> None:
     data_dir, job_id = tmp_path / "data", 0
-    for attempt in range(1, jobs.MOST_ATTEMPTS + 1):
+    for attempt in range(1, jobs.MAX_ATTEMPTS + 1):
         with serving(data_dir) as (client, process, _):
             job_id = job_id or send_archive(client, endless)
             now = wait_for_job(client, job_id, lambda now, attempt=attempt: now["attempts"] == attempt)  # type: ignore[misc]
@@ -159,7 +159,7 @@ def test_planned_stops_do_not_count_as_attempts(settings: Settings, endless: byt
         job_id = send_archive(client, endless)
         until(readers)
         assert attempts(client, job_id) == 1
-    for _ in range(jobs.MOST_ATTEMPTS + 1):
+    for _ in range(jobs.MAX_ATTEMPTS + 1):
         with open_client(settings) as client:
             until(readers)
     with open_client(settings) as client:
@@ -172,7 +172,7 @@ def test_waits_do_not_count_as_attempts(client: TestClient, monkeypatch: pytest.
     monkeypatch.setattr(job_runner, "_POLL_S", 0.01)
     tries = 0
 
-    def full(*_: object) -> list[Added]:
+    def full(*_: object) -> list[AddResult]:
         nonlocal tries
         tries += 1
         raise UnavailableError("The disk that holds the pictures is full.", retry_after=0)
@@ -181,35 +181,35 @@ def test_waits_do_not_count_as_attempts(client: TestClient, monkeypatch: pytest.
         raise UnavailableError("The database cannot be used right now.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Ingest, "add", full)
-        patched.setattr(jobs, "give_back", unavailable)
+        patched.setattr(IngestPipeline, "add", full)
+        patched.setattr(jobs, "uncount_attempt", unavailable)
         job_id = send_archive(client, zipped(sample_images(1)))
-        until(lambda: tries > jobs.MOST_ATTEMPTS)
+        until(lambda: tries > jobs.MAX_ATTEMPTS)
         patched.undo()
-        patched.setattr(Ingest, "add", full)
-        until(lambda: tries > 3 * jobs.MOST_ATTEMPTS)
+        patched.setattr(IngestPipeline, "add", full)
+        until(lambda: tries > 3 * jobs.MAX_ATTEMPTS)
         assert attempts(client, job_id) <= 1
     assert wait_until_ended(client, job_id)["state"] == "done"
 
 
 def test_progress_resets_the_number_of_attempts(database: Database) -> None:
     def stored() -> int:
-        with database.asking() as session:
+        with database.read_session() as session:
             return jobs.find_job(session, job_id).attempts
 
-    with database.begin() as session:
+    with database.transaction() as session:
         job_id = jobs.create_job(session, "archive", 1).id
     for attempt in (1, 2, 3):
-        with database.begin() as session:
-            assert jobs.take_up(session, job_id, counts=True) == attempt
-    with database.begin() as session:
-        assert jobs.take_up(session, job_id, counts=False) == 3
-    with database.begin() as session:
+        with database.transaction() as session:
+            assert jobs.start_attempt(session, job_id, counts=True) == attempt
+    with database.transaction() as session:
+        assert jobs.start_attempt(session, job_id, counts=False) == 3
+    with database.transaction() as session:
         jobs.advance(session, job_id, 0, [])
     assert stored() == 1
     for expected in (0, 0):
-        with database.begin() as session:
-            jobs.give_back(session, job_id)
+        with database.transaction() as session:
+            jobs.uncount_attempt(session, job_id)
         assert stored() == expected
 
 

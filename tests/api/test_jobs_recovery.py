@@ -13,21 +13,21 @@ from fastapi.testclient import TestClient
 from app.catalogue.database.sessions import Database
 from app.errors import UnavailableError
 from app.ingest.jobs import runner as job_runner
-from app.ingest.jobs.rows import turn
-from app.ingest.pipeline import Added, Ingest
+from app.ingest.jobs.rows import job_lock
+from app.ingest.pipeline import AddResult, IngestPipeline
 from app.settings import Settings
 from tests.api.job_steps import (
     IngestGate,
     counts,
-    wait_until_ended,
     job,
     keys,
     open_client,
     sample_images,
     send_archive,
     wait_for_job,
+    wait_until_ended,
 )
-from tests.crash.ledger import drawing, serving
+from tests.crash.ledger import serving, test_image
 from tests.ingest.archives import tarred, zipped
 
 
@@ -56,13 +56,13 @@ def test_only_the_process_with_the_advisory_lock_runs_jobs(
     client: TestClient, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_runner, "_POLL_S", 0.05)
-    with turn(database) as mine, turn(database) as other:
+    with job_lock(database) as mine, job_lock(database) as other:
         assert (mine, other) == (True, False)
         job_id = send_archive(client, zipped(sample_images(10)))
         time.sleep(0.5)
         assert job(client, job_id)["processed"] == 0
-        assert client.post("/index", files={"images": drawing(99)}).status_code == 201
-        assert client.post("/search", files={"image": drawing(99)}).status_code == 200
+        assert client.post("/index", files={"images": test_image(99)}).status_code == 201
+        assert client.post("/search", files={"image": test_image(99)}).status_code == 200
     assert wait_until_ended(client, job_id)["state"] == "done"
 
 
@@ -83,20 +83,20 @@ def test_job_waits_while_the_service_is_unavailable_and_reports_why(
     gate = IngestGate(monkeypatch)
     gate.open.set()
     with monkeypatch.context() as patched:
-        patched.setattr(Ingest, "add", full)
+        patched.setattr(IngestPipeline, "add", full)
         job_id = send_archive(client, zipped(sample_images(10)))
         now = wait_for_job(client, job_id, lambda now: now["error"] is not None)
         assert (now["state"], now["error"]) == ("running", "The disk that holds the pictures is full.")
     assert (wait_until_ended(client, job_id)["state"], job(client, job_id)["error"]) == ("done", None)
 
 
-def full(*_: object) -> list[Added]:
+def full(*_: object) -> list[AddResult]:
     raise UnavailableError("The disk that holds the pictures is full.", retry_after=1)
 
 
 def test_unexpected_exception_fails_its_job_only(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(Ingest, "add", lambda *_: 1 / 0)
+        patched.setattr(IngestPipeline, "add", lambda *_: 1 / 0)
         now = wait_until_ended(client, send_archive(client, zipped(sample_images(1))))
     assert (now["state"], now["error"]) == ("failed", "Internal error. See the server's log.")
     assert wait_until_ended(client, send_archive(client, zipped(sample_images(1))))["state"] == "done"

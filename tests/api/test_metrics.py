@@ -18,9 +18,9 @@ from app.ingest.jobs import rows as jobs
 from app.main import create_app
 from app.observability import multiprocess_metrics as metrics_files
 from app.observability.metrics import Metrics
-from app.observability.multiprocess_metrics import VARIABLE, forget_the_dead, remove_abandoned, shared_folder
+from app.observability.multiprocess_metrics import FOLDER_VARIABLE, remove_abandoned, remove_dead_gauges, shared_folder
 from app.settings import Settings
-from tests.api.job_steps import wait_until_ended, send_archive
+from tests.api.job_steps import send_archive, wait_until_ended
 from tests.api.test_index import INVALID_IMAGE, add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
@@ -167,9 +167,9 @@ def test_catalogue_size_and_index_lag(client: TestClient, database: Database) ->
 
 def test_running_jobs_report_their_progress(client: TestClient, database: Database) -> None:
     assert seen(client, "lookalike_jobs_running") == 0
-    with jobs.turn(database) as mine:
+    with jobs.job_lock(database) as mine:
         assert mine, "the service's runner must wait"
-        with database.begin() as session:
+        with database.transaction() as session:
             job = jobs.create_job(session, "archive", 10)
             jobs.set_total(session, job.id, 7)
             job.processed = 3
@@ -258,18 +258,18 @@ def test_metrics_folder_is_deleted_at_exit_and_abandoned_ones_at_the_next_start(
     os.utime(left / "lock", (0, 0))
     with shared_folder() as first:
         assert not left.exists()
-        assert os.environ[VARIABLE] == str(first)
+        assert os.environ[FOLDER_VARIABLE] == str(first)
         os.utime(first / "lock", (0, 0))
         remove_abandoned(tmp_path)
         assert first.exists(), "its lock is held"
         with shared_folder() as same:
             assert same == first, "workers use the folder of their parent"
     assert not first.exists()
-    assert VARIABLE not in os.environ
+    assert FOLDER_VARIABLE not in os.environ
 
 
 def test_removing_a_dead_process_twice_is_harmless(folder: Path) -> None:
     counting().communicate("")
     for _ in range(2):
-        forget_the_dead(folder)
+        remove_dead_gauges(folder)
     assert list(folder.glob("counter_*.db"))

@@ -16,7 +16,7 @@ from app.catalogue.database.callers import Caller, current_caller
 from app.settings import Settings
 from tests.api.sockets import serve_on_port
 from tests.catalogue.postgres import connect
-from tests.catalogue.slow import running, wait_until
+from tests.catalogue.slow import running_statements, wait_until
 from tests.pictures import corners, encoded
 
 PICTURE = encoded(corners(60, 40), "PNG")
@@ -81,11 +81,11 @@ def request_of(path: str) -> tuple[str, bytes]:
 @pytest.mark.parametrize("path", ["/facets", "/images", "/images/1/similar", "/search"])
 def test_disconnect_cancels_the_running_statement(port: int, slowed: psycopg.Connection, path: str) -> None:
     connection = sent(port, *request_of(path))
-    wait_until(lambda: running(slowed, SLOW) == 1)
+    wait_until(lambda: running_statements(slowed, SLOW) == 1)
     time.sleep(0.2)
-    assert running(slowed, SLOW) == 1, "the statement runs while its client waits"
+    assert running_statements(slowed, SLOW) == 1, "the statement runs while its client waits"
     connection.close()
-    wait_until(lambda: running(slowed, SLOW) == 0)
+    wait_until(lambda: running_statements(slowed, SLOW) == 0)
     assert httpx2.get(f"http://127.0.0.1:{port}/images/1", timeout=60).status_code == 200
 
 
@@ -137,7 +137,7 @@ def test_disconnect_is_not_logged_as_an_error(
 ) -> None:
     with caplog.at_level("INFO"):
         connection = sent(port, *request_of("/facets"))
-        wait_until(lambda: running(slowed, SLOW) == 1)
+        wait_until(lambda: running_statements(slowed, SLOW) == 1)
         connection.close()
         wait_until(lambda: any('"GET /facets' in line and " 499 " in line for line in caplog.messages))
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
@@ -155,4 +155,4 @@ def test_statement_timeout_returns_503_with_advice(short_timeout: Settings, slow
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
         assert "a filter with fewer comparisons" in answer.json()["detail"]
-        assert running(slowed, SLOW) == 0
+        assert running_statements(slowed, SLOW) == 0

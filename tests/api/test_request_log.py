@@ -10,11 +10,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.middleware.request_id import HEADER
-from app.catalogue.queries import Shown
+from app.catalogue.queries import ImageSummary
 from app.main import create_app
-from app.model_switch.active import Searches
-from app.observability.log_format import Json
-from app.search.pipeline import Answer
+from app.model_switch.active import ActiveSearcher
+from app.observability.log_format import JsonFormatter
+from app.search.pipeline import SearchResult
 from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.api.test_index import INVALID_IMAGE, random_image
@@ -26,7 +26,7 @@ class Lines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(Json())
+        self.setFormatter(JsonFormatter())
         self.found: list[dict[str, Any]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -85,13 +85,13 @@ def test_request_log_line_has_method_path_status_and_duration(client: TestClient
 def test_log_lines_of_search_threads_have_the_request_id(
     client: TestClient, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = Searches.by_picture
+    found = ActiveSearcher.by_image
 
-    def telling(searches: Searches, data: bytes, options: SearchOptions) -> Answer[Shown]:
+    def telling(searches: ActiveSearcher, data: bytes, options: SearchOptions) -> SearchResult[ImageSummary]:
         logging.getLogger("app.search").warning("at work")
         return found(searches, data, options)
 
-    monkeypatch.setattr(Searches, "by_picture", telling)
+    monkeypatch.setattr(ActiveSearcher, "by_image", telling)
     client.post("/search", files={"image": random_image(1)}, headers={HEADER: "abc"})
     (line,) = [line for line in lines if line["message"] == "at work"]
     assert line["request_id"] == "abc"

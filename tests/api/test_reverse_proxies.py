@@ -78,7 +78,7 @@ def test_page_and_health_checks_are_open_behind_a_proxy(server: Server) -> None:
 
 
 def test_with_a_key_forwarded_requests_are_accepted(server: Server, database: Database) -> None:
-    with database.begin() as session:
+    with database.transaction() as session:
         key = create_key(session, "one", [Scope.SEARCH])
     for header in HEADERS:
         status, _ = server.request(head(b"GET /images", header, f"Authorization: Bearer {key}"))

@@ -10,17 +10,17 @@ from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
-from app.bootstrap import Service, assemble, places
+from app.bootstrap import Service, build_service_with_encoder, index_locations
 from app.catalogue import changes
 from app.catalogue.database.sessions import Database
-from app.catalogue.queries import generation_in_use
+from app.catalogue.queries import active_index_version
 from app.catalogue.storage.local import content_hash
-from app.catalogue.storage.open import open_pictures
+from app.catalogue.storage.open import open_storage
 from app.main import create_app
 from app.maintenance.backup import backup
-from app.maintenance.consistency_check import Check
+from app.maintenance.consistency_check import ConsistencyCheck
 from app.maintenance.restore import restore
-from app.maintenance.sync import Sync
+from app.maintenance.sync import MilvusSync
 from app.model_switch.index_factory import open_index
 from app.search.milvus.index import MilvusIndex
 from app.settings import Settings
@@ -109,22 +109,22 @@ def test_without_the_bucket_searches_work_and_file_access_returns_503(client: Te
 def test_original_is_in_the_bucket_before_the_commit(
     client: TestClient, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = changes.put_pictures
+    put = changes.put_images
 
-    def stop_and_put(session: Session, generation_id: int, puts: Sequence[changes.Put]) -> list[changes.Done]:
+    def stop_and_put(session: Session, generation_id: int, puts: Sequence[changes.Put]) -> list[changes.PutResult]:
         s3.stop()
         return put(session, generation_id, puts)
 
     with monkeypatch.context() as patched:
-        patched.setattr(changes, "put_pictures", stop_and_put)
+        patched.setattr(changes, "put_images", stop_and_put)
         (item,) = add_images(client, random_image(1))
     assert item["status"] == "created"
     s3.start()
     assert client.get(f"/images/{item['id']}/original").content == random_image(1)
 
 
-def checked(service: Service) -> Check:
-    return Check(service.database, service.files, service.index, service.encodings)
+def checked(service: Service) -> ConsistencyCheck:
+    return ConsistencyCheck(service.database, service.storage, service.index, service.embedding_writer)
 
 
 def test_failed_bucket_deletion_is_repeated_at_the_next_start(
@@ -146,7 +146,7 @@ def test_check_finds_and_deletes_an_orphaned_original(
     add_images(client, random_image(1))
     monkeypatch.setattr("app.maintenance.consistency_check._YOUNG_S", -60)
     with open_with_fake(settings) as service:
-        service.files.store({content_hash(random_image(2)): random_image(2)})
+        service.storage.store({content_hash(random_image(2)): random_image(2)})
         (finding,) = checked(service).run(10, lambda *_: None)
         assert (finding.kind, finding.name) == ("file", content_hash(random_image(2)))
         assert checked(service).repair([finding]) == []
@@ -183,25 +183,27 @@ def test_backup_of_a_bucket_is_restored_to_a_folder(
 ) -> None:
     add_images(client, *(random_image(number) for number in range(20)))
     with open_with_fake(settings) as service:
-        manifest = backup(service.database, service.files, settings.data_dir, tmp_path / "backup", lambda *_: None)
+        manifest = backup(service.database, service.storage, settings.data_dir, tmp_path / "backup", lambda *_: None)
     assert manifest["pictures"] == 20
     with connect(postgres_url) as connection:
         connection.execute(f"CREATE DATABASE in_a_folder TEMPLATE {template}")
     url = make_url(postgres_url).set(database="in_a_folder").render_as_string(hide_password=False)
     there = settings.model_copy(update={"storage_url": None, "data_dir": tmp_path / "there", "database_url": url})
     with closing(Database(url)) as database:
-        pictures = open_pictures(there.storage_url, there.data_dir)
+        pictures = open_storage(there.storage_url, there.data_dir)
         restore(database, pictures, there.data_dir, tmp_path / "backup", lambda *_: None)
-        with database.asking() as session:
-            generation = generation_in_use(session)
+        with database.read_session() as session:
+            generation = active_index_version(session)
         assert generation is not None
         # With Milvus a restored catalogue has new collections, which are empty.
-        open_index(database, generation, places(there), anew=True).close()
-        with assemble(there, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+        open_index(database, generation, index_locations(there), create_missing=True).close()
+        with build_service_with_encoder(there, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
             if isinstance(service.index, MilvusIndex):
-                report = Sync(database, service.files, service.index, service.encodings).run(lambda *_: None)
+                report = MilvusSync(database, service.storage, service.index, service.embedding_writer).run(
+                    lambda *_: None
+                )
                 assert report.encoded == 20
             assert checked(service).run(20, lambda *_: None) == []
-            assert service.files.read(content_hash(random_image(3))) == random_image(3)
+            assert service.storage.read(content_hash(random_image(3))) == random_image(3)
     with connect(postgres_url) as connection:
         connection.execute("DROP DATABASE in_a_folder WITH (FORCE)")

@@ -18,7 +18,7 @@ from app.settings import Settings
 from tests.api.test_index import add_images, random_image
 from tests.conftest import open_with_fake
 from tests.s3 import BUCKET, S3Server, s3
-from tests.slow import SlowWire, slow_wire
+from tests.slow import HoldingProxy, holding_proxy
 
 __all__ = ["s3"]
 
@@ -28,14 +28,14 @@ DELETION, HEAD = b"?delete", b"HEAD "
 
 
 @pytest.fixture
-def wire(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowWire]:
-    with slow_wire(s3.port) as opened:
+def wire(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[HoldingProxy]:
+    with holding_proxy(s3.port) as opened:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{opened.port}")
         yield opened
 
 
 @pytest.fixture
-def in_bucket(settings: Settings, wire: SlowWire) -> Settings:
+def in_bucket(settings: Settings, wire: HoldingProxy) -> Settings:
     assert wire.port
     return settings.model_copy(update={"storage_url": f"s3://{BUCKET}/mine"})
 
@@ -64,7 +64,9 @@ def change_everything(client: TestClient, picture_id: int) -> float:
     return time.monotonic() - began
 
 
-def test_changes_continue_while_deletions_wait_for_the_bucket(client: TestClient, wire: SlowWire, s3: S3Server) -> None:
+def test_changes_continue_while_deletions_wait_for_the_bucket(
+    client: TestClient, wire: HoldingProxy, s3: S3Server
+) -> None:
     items = add_images(client, *(random_image(number) for number in range(14)))
     wire.hold(DELETION)
     # More than the database connections available for changes.
@@ -86,7 +88,7 @@ def test_changes_continue_while_deletions_wait_for_the_bucket(client: TestClient
     assert all(has_original(s3, number) for number in (12, 13, 100))
 
 
-def test_changes_continue_while_an_addition_waits_for_the_bucket(client: TestClient, wire: SlowWire) -> None:
+def test_changes_continue_while_an_addition_waits_for_the_bucket(client: TestClient, wire: HoldingProxy) -> None:
     (item,) = add_images(client, random_image(1))
     wire.hold(HEAD)
     adding = beside(lambda: add_images(client, random_image(2)))
@@ -100,9 +102,9 @@ def test_changes_continue_while_an_addition_waits_for_the_bucket(client: TestCli
 
 
 def test_adding_an_original_that_is_being_deleted_returns_503_until_the_deletion_ends(
-    client: TestClient, wire: SlowWire, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, wire: HoldingProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._PATIENCE_S", 0.2)
+    monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._WAIT_TIMEOUT_S", 0.2)
     (item,) = add_images(client, random_image(1))
     wire.hold(DELETION)
     deleting = beside(lambda: client.delete(f"/images/{item['id']}"))
@@ -118,9 +120,9 @@ def test_adding_an_original_that_is_being_deleted_returns_503_until_the_deletion
 
 
 def test_late_deletion_removes_no_new_original(
-    in_bucket: Settings, wire: SlowWire, s3: S3Server, database: Database, monkeypatch: pytest.MonkeyPatch
+    in_bucket: Settings, wire: HoldingProxy, s3: S3Server, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._PATIENCE_S", 0.2)
+    monkeypatch.setattr("app.catalogue.storage.orphan_cleanup._WAIT_TIMEOUT_S", 0.2)
     monkeypatch.setitem(picture_bucket._CLIENT_OPTIONS, "timeout", timedelta(seconds=3))
     monkeypatch.setitem(picture_bucket._RETRY_OPTIONS, "max_retries", 0)
     with TestClient(create_app(in_bucket, open_with_fake), raise_server_exceptions=False) as client:
@@ -137,7 +139,7 @@ def test_late_deletion_removes_no_new_original(
         while has_original(s3, 1):
             assert time.monotonic() < until
             time.sleep(0.05)
-        with database.connection() as connection:
+        with database.connection_transaction() as connection:
             connection.execute(text("UPDATE removals SET safe_at = now()"))
         (again,) = add_images(client, random_image(1))
         assert client.get(f"/images/{again['id']}/original").content == random_image(1)

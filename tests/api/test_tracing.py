@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
 from app.main import create_app
 from app.observability.spans import Tracing, open_provider
-from app.observability.tracing import open_tracing, wanted_exporter, why_not
+from app.observability.tracing import open_tracing, selected_exporter, unsupported_reason
 from app.settings import Settings
 from tests.api.test_index import INVALID_IMAGE, add_images, random_image
 from tests.conftest import open_with_fake
@@ -114,7 +114,7 @@ def test_only_server_errors_set_the_span_status_to_error(
     (missing,) = memory.get_finished_spans()
     assert (missing.name, missing.status.status_code) == ("GET /images/{image_id}", StatusCode.UNSET)
     memory.clear()
-    monkeypatch.setattr("app.catalogue.queries.picture", lambda *_: 1 / 0)
+    monkeypatch.setattr("app.catalogue.queries.get_image", lambda *_: 1 / 0)
     assert traced.get("/images/17").status_code == 500
     (failed,) = memory.get_finished_spans()
     assert failed.status.status_code is StatusCode.ERROR
@@ -164,11 +164,11 @@ def test_health_checks_are_not_traced(traced: TestClient, memory: InMemorySpanEx
     ],
 )
 def test_otel_variables_select_the_exporter(environment: Mapping[str, str], exporter: str | None) -> None:
-    assert wanted_exporter(environment) == exporter
+    assert selected_exporter(environment) == exporter
 
 
 def test_unsupported_exporter_is_logged_and_tracing_stays_off(caplog: pytest.LogCaptureFixture) -> None:
-    assert "jaeger" in str(why_not("jaeger", {}))
+    assert "jaeger" in str(unsupported_reason("jaeger", {}))
     assert open_tracing({OTLP: "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}) is None
     assert "only http/protobuf is supported" in caplog.text
 

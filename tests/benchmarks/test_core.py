@@ -10,12 +10,12 @@ import pytest
 
 from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
-from app.search.types import Entries
+from app.search.types import IndexEntries
 from benchmarks.core import check, run
 from benchmarks.measure import time_interleaved
 from benchmarks.options import Options
 from benchmarks.results import Results
-from benchmarks.synthetic import Made
+from benchmarks.synthetic import SyntheticCatalogue
 
 SMALL = 12_000
 
@@ -64,9 +64,9 @@ def test_results_are_written_as_json_and_plot(tmp_path: Path) -> None:
 
 
 def test_synthetic_catalogue_is_reproducible_and_clustered() -> None:
-    made = Made(20_000, 64, 32)
+    made = SyntheticCatalogue(20_000, 64, 32)
     codes, features = next(iter(made.blocks()))
-    again = next(iter(Made(20_000, 64, 32).blocks()))
+    again = next(iter(SyntheticCatalogue(20_000, 64, 32).blocks()))
     np.testing.assert_array_equal(features, again[1])
     np.testing.assert_array_equal(codes, again[0])
     assert sum(len(block) for block, _ in made.blocks()) == 20_000
@@ -85,6 +85,6 @@ def test_wrong_result_stops_the_benchmark(tmp_path: Path) -> None:
     with closing(VectorFile(tmp_path / "none.f32", 1)) as vectors:
         for held, right in ((codes, True), (codes[::-1].copy(), False)):
             index = LocalIndex(16, vectors)
-            index.add(Entries(slots + 1, held, slots, np.zeros(len(codes), np.uint32)))
+            index.add(IndexEntries(slots + 1, held, slots, np.zeros(len(codes), np.uint32)))
             with nullcontext() if right else pytest.raises(AssertionError):
                 check(index, codes, codes[:2])

@@ -9,42 +9,42 @@ from sqlalchemy import func, select
 
 from app.catalogue import generations
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Encoding, Picture
-from app.catalogue.index_sync import Follower
+from app.catalogue.database.tables import Encoding, Image
+from app.catalogue.index_sync import IndexSync
 from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from benchmarks import growth
 from benchmarks.options import Options, space_shortage
-from benchmarks.populated import LABELS, Filling
-from benchmarks.synthetic import Made
+from benchmarks.populated import LABELS, PopulatedCatalogue
+from benchmarks.synthetic import SyntheticCatalogue
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK
 
 PICTURES, DIM, BITS = 9000, 64, 64
 
 
 def test_populated_catalogue_matches_the_synthetic_data(database: Database, tmp_path: Path) -> None:
-    with database.begin() as session:
-        generation_id = generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT).id
-    made = Made(PICTURES, DIM, BITS)
+    with database.transaction() as session:
+        generation_id = generations.activate_for(session, FAKE_NETWORK, FAKE_CHECKPOINT).id
+    made = SyntheticCatalogue(PICTURES, DIM, BITS)
     blocks = list(made.blocks())
     codes, features = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     with closing(VectorFile(tmp_path / "made.f32", DIM)) as vectors:
-        filling = Filling(database, generation_id, LocalIndex(BITS, vectors), made)
+        filling = PopulatedCatalogue(database, generation_id, LocalIndex(BITS, vectors), made)
         for size in (100, 8500, PICTURES):
             filling.up_to(size)
-            with database.asking() as session:
-                assert session.scalar(select(func.count(Picture.id))) == size
+            with database.read_session() as session:
+                assert session.scalar(select(func.count(Image.id))) == size
                 assert session.scalar(select(func.count(Encoding.slot))) == size
         index = LocalIndex(BITS, vectors)
-        Follower(database, index, generation_id, BITS).current()
+        IndexSync(database, index, generation_id, BITS).synced_index()
         for at in (0, 99, 100, 8191, 8192, PICTURES - 1):
             found = index.find(at + 1)
             assert found is not None
             np.testing.assert_array_equal(found[0], codes[at])
             np.testing.assert_array_equal(found[1], features[at])
-    with database.asking() as session:
+    with database.read_session() as session:
         for label, share in LABELS.items():
-            assert session.scalar(select(func.count(Picture.id)).where(Picture.label == label)) == share * PICTURES
+            assert session.scalar(select(func.count(Image.id)).where(Image.label == label)) == share * PICTURES
 
 
 def test_growth_benchmark_measures_every_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from benchmarks.baselines.pgvector import PgvectorCodes, PgvectorGraph
 from benchmarks.options import Options
 from benchmarks.peers import recall_at
 from benchmarks.results import Results
-from benchmarks.synthetic import Made
+from benchmarks.synthetic import SyntheticCatalogue
 
 COUNT, DIM, BITS, K = 3000, 160, 64, 10
 
@@ -24,14 +24,14 @@ COUNT, DIM, BITS, K = 3000, 160, 64, 10
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
     tmp_path.chmod(0o755)
-    blocks = list(Made(COUNT, DIM, BITS).blocks())
+    blocks = list(SyntheticCatalogue(COUNT, DIM, BITS).blocks())
     codes, features = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return Catalogue(codes, features, tmp_path)
 
 
 @pytest.mark.parametrize("make", [Lookalike, Hnsw, PgvectorCodes, PgvectorGraph])
 def test_engine_reaches_the_recall_of_exhaustive_search(make: Callable[[], Baseline], catalogue: Catalogue) -> None:
-    drawn = Made(COUNT, DIM, BITS).queries(20)
+    drawn = SyntheticCatalogue(COUNT, DIM, BITS).queries(20)
     _, truth = faiss.knn(drawn[1], catalogue.features, K)
     queries = [Query(*one) for one in zip(*drawn, strict=True)]
     baseline = make()

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import training
 from benchmarks.training import MIN_STEPS, make, run
-from models.training.config import Recipe
+from models.training.config import TrainingConfig
 
 
 @pytest.fixture
@@ -24,7 +24,9 @@ def _one_thread() -> Iterator[None]:
 def test_training_benchmark_measures_steps_and_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "CLASS_COUNT", 4)
     make(tmp_path / "made", 400, 24)
-    found = run(tmp_path / "made", Recipe(backbone="small", imagenet=False, bits=16, size=24, batch=4), MIN_STEPS)
+    found = run(
+        tmp_path / "made", TrainingConfig(backbone="small", imagenet=False, bits=16, size=24, batch=4), MIN_STEPS
+    )
     assert (found["rank"], found["processes"], found["steps"]) == (0, 1, MIN_STEPS)
     numbers = [found[name] for name in ("seconds_reading", "pictures_a_second", "resident_megabytes_at_the_end")]
     assert all(isinstance(number, float | int) and number >= 0 for number in numbers), found

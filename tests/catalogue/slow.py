@@ -11,7 +11,7 @@ FOREVER_S = 300
 SLEEP = text(f"SELECT pg_sleep({FOREVER_S})")
 
 
-def running(connection: "psycopg.Connection[tuple[int]]", words: str) -> int:
+def running_statements(connection: "psycopg.Connection[tuple[int]]", words: str) -> int:
     """Count the running statements of other connections to this database that contain some text."""
     asked = connection.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() "

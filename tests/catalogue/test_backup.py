@@ -11,22 +11,22 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url, text
 
-from app.bootstrap import Service, assemble
-from app.catalogue.database.locks import Lock, exclusively
-from app.catalogue.database.migrations import config
+from app.bootstrap import Service, build_service_with_encoder
+from app.catalogue.database.locks import Lock, exclusive_lock
+from app.catalogue.database.migrations import alembic_config
 from app.catalogue.database.sessions import Database
-from app.catalogue.keys import Scope, create_key, find_key
-from app.catalogue.storage.open import open_pictures
+from app.catalogue.keys import Scope, create_key, verify_token
+from app.catalogue.storage.open import open_storage
 from app.errors import LookalikeError
 from app.ingest.pipeline import Upload
 from app.maintenance.backup import backup
-from app.maintenance.consistency_check import Check
+from app.maintenance.consistency_check import ConsistencyCheck
 from app.maintenance.restore import restore
 from app.maintenance.table_files import columns_of, write_rows
 from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.catalogue.postgres import connect
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.vectors import vector_file
 
@@ -46,45 +46,50 @@ def elsewhere(postgres_url: str, template: str, tmp_path: Path) -> Iterator[Sett
 
 
 def add(service: Service, *numbers: int) -> None:
-    service.ingest.add([Upload(drawing(one), f"key-{one}", {"label": f"label {one % 3}"}) for one in numbers])
+    service.ingest.add([Upload(test_image(one), f"key-{one}", {"label": f"label {one % 3}"}) for one in numbers])
 
 
 def save(service: Service, folder: Path) -> dict[str, object]:
-    return backup(service.database, service.files, service.settings.data_dir, folder, lambda *_: None)
+    return backup(service.database, service.storage, service.settings.data_dir, folder, lambda *_: None)
 
 
 def restored(elsewhere: Settings, folder: Path) -> None:
     with closing(Database(str(elsewhere.database_url))) as database:
-        pictures = open_pictures(elsewhere.storage_url, elsewhere.data_dir)
+        pictures = open_storage(elsewhere.storage_url, elsewhere.data_dir)
         restore(database, pictures, elsewhere.data_dir, folder, lambda *_: None)
 
 
 def check_all(elsewhere: Settings, numbers: range) -> None:
     with (
         closing(Database(str(elsewhere.database_url))) as database,
-        assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
+        build_service_with_encoder(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
     ):
-        assert Check(database, service.files, service.index, service.encodings).run(100, lambda *_: None) == []
-        assert len(service.follower.current()) == len(numbers)
+        assert (
+            ConsistencyCheck(database, service.storage, service.index, service.embedding_writer).run(
+                100, lambda *_: None
+            )
+            == []
+        )
+        assert len(service.index_sync.synced_index()) == len(numbers)
         for one in numbers:
-            match, shown = service.searcher.by_picture(drawing(one), SearchOptions(k=1)).matches[0]
+            match, shown = service.searcher.by_image(test_image(one), SearchOptions(k=1)).matches[0]
             assert (shown.key, shown.label, match.distance) == (f"key-{one}", f"label {one % 3}", 0.0)
         add(service, 1000)
-        match, shown = service.searcher.by_picture(drawing(1000), SearchOptions(k=1)).matches[0]
+        match, shown = service.searcher.by_image(test_image(1000), SearchOptions(k=1)).matches[0]
         assert (shown.key, match.distance) == ("key-1000", 0.0)
 
 
 def test_backup_restores_completely(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, *range(20))
     service.ingest.delete(3)
-    with service.database.begin() as session:
+    with service.database.transaction() as session:
         key = create_key(session, "one", [Scope.SEARCH])
     manifest = save(service, tmp_path / "backup")
     assert manifest["pictures"] == 19
     add(service, 77)
     restored(elsewhere, tmp_path / "backup")
-    with closing(Database(str(elsewhere.database_url))) as database, database.asking() as session:
-        assert find_key(session, key) is not None
+    with closing(Database(str(elsewhere.database_url))) as database, database.read_session() as session:
+        assert verify_token(session, key) is not None
         keys = set(session.scalars(text("SELECT key FROM images")))
     assert keys == {f"key-{one}" for one in range(20) if one != 2}
 
@@ -97,7 +102,7 @@ def test_backup_is_consistent_during_concurrent_changes(service: Service, elsewh
         number = 100
         while not ending.is_set():
             add(service, number)
-            picture_id = service.searcher.by_picture(drawing(number), SearchOptions(k=1)).matches[0][0].id
+            picture_id = service.searcher.by_image(test_image(number), SearchOptions(k=1)).matches[0][0].id
             service.ingest.delete(picture_id)
             number += 1
 
@@ -110,10 +115,12 @@ def test_backup_is_consistent_during_concurrent_changes(service: Service, elsewh
     restored(elsewhere, tmp_path / "backup")
     with (
         closing(Database(str(elsewhere.database_url))) as database,
-        assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as copy,
+        build_service_with_encoder(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as copy,
     ):
-        assert Check(database, copy.files, copy.index, copy.encodings).run(100, lambda *_: None) == []
-        assert 30 <= len(copy.follower.current()) <= 31
+        assert (
+            ConsistencyCheck(database, copy.storage, copy.index, copy.embedding_writer).run(100, lambda *_: None) == []
+        )
+        assert 30 <= len(copy.index_sync.synced_index()) <= 31
 
 
 @pytest.mark.usefixtures("impatient")
@@ -123,7 +130,7 @@ def test_backup_contains_vectors_that_were_freed_meanwhile(
     vectors = vector_file(service)
     add(service, *range(60))
     before = vectors.bytes_on_disk
-    with service.database.asking() as session:
+    with service.database.read_session() as session:
         ids = list(session.scalars(text("SELECT id FROM images")))
 
     def delete_all(*_: int) -> None:
@@ -131,7 +138,7 @@ def test_backup_contains_vectors_that_were_freed_meanwhile(
             service.ingest.delete(ids.pop())
 
     # Originals are copied first; by then all images are deleted.
-    backup(service.database, service.files, service.settings.data_dir, tmp_path / "backup", delete_all)
+    backup(service.database, service.storage, service.settings.data_dir, tmp_path / "backup", delete_all)
     restored(elsewhere, tmp_path / "backup")
     check_all(elsewhere, range(60))
     assert vectors.bytes_on_disk == before
@@ -142,13 +149,13 @@ def test_backup_contains_vectors_that_were_freed_meanwhile(
 
 def test_originals_are_kept_while_the_backup_lock_is_held(service: Service) -> None:
     add(service, 1)
-    (original,) = service.files.hashes()
-    with exclusively(service.database, Lock.BACKUP):
+    (original,) = service.storage.hashes()
+    with exclusive_lock(service.database, Lock.BACKUP):
         service.ingest.delete(1)
-        assert list(service.files.hashes()) == [original]
+        assert list(service.storage.hashes()) == [original]
     add(service, 1)
     service.ingest.delete(2)
-    assert list(service.files.hashes()) == []
+    assert list(service.storage.hashes()) == []
 
 
 def test_new_images_get_ids_after_the_restored_ones(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
@@ -167,19 +174,19 @@ def test_ids_of_deleted_images_are_not_reused_after_a_restore(
     restored(elsewhere, tmp_path / "backup")
     with (
         closing(Database(str(elsewhere.database_url))) as database,
-        assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as copy,
+        build_service_with_encoder(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as copy,
     ):
-        (added,) = copy.ingest.add([Upload(drawing(9), "key-9", {})])
+        (added,) = copy.ingest.add([Upload(test_image(9), "key-9", {})])
         assert added.id == 6
         copy.ingest.delete(6)
 
 
 def test_delete_works_if_the_id_was_deleted_before(service: Service) -> None:
     add(service, 1)
-    with service.database.begin() as session:
+    with service.database.transaction() as session:
         session.execute(text("INSERT INTO deletions (image_id, seq) VALUES (1, 1)"))
     service.ingest.delete(1)
-    assert len(service.follower.current()) == 0
+    assert len(service.index_sync.synced_index()) == 0
 
 
 def test_failed_backup_keeps_the_previous_one(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
@@ -231,16 +238,16 @@ def test_backup_of_an_earlier_version_restores(
     tables = tmp_path / "backup" / str(manifest["folder"]) / "tables"
     shutil.rmtree(tables)
     tables.mkdir()
-    with service.database.connection() as connection:
-        command.downgrade(config(connection), REVISIONS[made_by])
+    with service.database.connection_transaction() as connection:
+        command.downgrade(alembic_config(connection), REVISIONS[made_by])
         columns = {table: columns_of(connection, table) for table in EARLIER}
         digests = {name: write_rows(connection, name, its, tables / name) for name, its in columns.items()}
     manifest |= {"revision": REVISIONS[made_by], "columns": columns, "digests": digests}
     (tmp_path / "backup" / "manifest.json").write_text(json.dumps(manifest))
     restored(elsewhere, tmp_path / "backup")
     check_all(elsewhere, range(5))
-    with service.database.connection() as connection:
-        command.upgrade(config(connection), "head")
+    with service.database.connection_transaction() as connection:
+        command.upgrade(alembic_config(connection), "head")
 
 
 def test_incomplete_backup_is_refused(service: Service, elsewhere: Settings, tmp_path: Path) -> None:

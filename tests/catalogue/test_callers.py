@@ -8,21 +8,21 @@ from contextvars import copy_context
 import pytest
 from sqlalchemy import text, update
 
-from app.catalogue.database.callers import Caller, calling
+from app.catalogue.database.callers import Caller, set_caller
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState
 from app.errors import ClientDisconnectedError
 from tests.catalogue.postgres import connect
-from tests.catalogue.slow import SLEEP, running, wait_until
+from tests.catalogue.slow import SLEEP, running_statements, wait_until
 
 
 def sleep(database: Database) -> None:
-    with database.asking() as session:
+    with database.read_session() as session:
         session.execute(SLEEP)
 
 
 def sleep_in_sql(database: Database) -> None:
-    with database.asking_in_sql() as connection:
+    with database.read_connection() as connection:
         connection.execute(SLEEP)
 
 
@@ -30,20 +30,20 @@ def sleep_in_sql(database: Database) -> None:
 def test_disconnect_cancels_the_running_query(database: Database, migrated_url: str, ask: object) -> None:
     assert callable(ask)
     with ThreadPoolExecutor(1) as threads, connect(migrated_url) as watching:
-        with calling(Caller()) as caller:
+        with set_caller(Caller()) as caller:
             asked: Future[None] = threads.submit(copy_context().run, ask, database)
-        wait_until(lambda: running(watching, "pg_sleep") == 1)
-        caller.leave()
+        wait_until(lambda: running_statements(watching, "pg_sleep") == 1)
+        caller.cancel()
         with pytest.raises(ClientDisconnectedError):
             asked.result(30)
-        assert running(watching, "pg_sleep") == 0
+        assert running_statements(watching, "pg_sleep") == 0
     database.ping()
 
 
 def test_queries_after_a_disconnect_are_refused(database: Database) -> None:
-    with calling(Caller()) as caller:
+    with set_caller(Caller()) as caller:
         database.ping()
-        caller.leave()
+        caller.cancel()
         with pytest.raises(ClientDisconnectedError):
             database.ping()
     database.ping()
@@ -58,7 +58,7 @@ def test_disconnect_does_not_cancel_other_callers_queries(migrated_url: str) -> 
         def stay() -> None:
             while not ending.is_set():
                 try:
-                    with database.asking() as session:
+                    with database.read_session() as session:
                         session.execute(text("SELECT pg_sleep(0.002)"))
                 except BaseException as error:
                     failed.append(error)
@@ -67,9 +67,9 @@ def test_disconnect_does_not_cancel_other_callers_queries(migrated_url: str) -> 
         for thread in threads:
             thread.start()
         for number in range(60):
-            with calling(Caller()) as caller:
+            with set_caller(Caller()) as caller:
                 asked = leaving.submit(copy_context().run, _ask_briefly, database, number)
-            leaving.submit(caller.leave).result(30)
+            leaving.submit(caller.cancel).result(30)
             asked.exception(30)
         ending.set()
         for thread in threads:
@@ -78,20 +78,20 @@ def test_disconnect_does_not_cancel_other_callers_queries(migrated_url: str) -> 
 
 
 def _ask_briefly(database: Database, number: int) -> None:
-    with database.asking() as session:
+    with database.read_session() as session:
         session.execute(text(f"SELECT pg_sleep({number % 10 / 1000})"))
 
 
 def test_disconnect_does_not_cancel_a_change(database: Database, migrated_url: str) -> None:
     def change() -> None:
-        with database.begin() as session:
+        with database.transaction() as session:
             session.execute(update(CatalogueState).values(seq=CatalogueState.seq + 1))
             session.execute(text("SELECT pg_sleep(1)"))
 
     with ThreadPoolExecutor(1) as threads, connect(migrated_url) as watching:
-        with calling(Caller()) as caller:
+        with set_caller(Caller()) as caller:
             changing = threads.submit(copy_context().run, change)
-        wait_until(lambda: running(watching, "pg_sleep") == 1)
-        caller.leave()
+        wait_until(lambda: running_statements(watching, "pg_sleep") == 1)
+        caller.cancel()
         changing.result(30)
         assert watching.execute("SELECT seq FROM catalogue").fetchone() == (1,)

@@ -12,17 +12,17 @@ import pytest
 from sqlalchemy import select
 
 from app.catalogue import changes, generations
-from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, PictureFacts, Put
+from app.catalogue.changes import CatalogueChangedError, ImageProperties, MetadataPatch, NewEncoding, Put, PutResult
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Picture
-from app.catalogue.index_sync import Follower
+from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
+from app.catalogue.index_sync import IndexSync
 from app.catalogue.vectors.file import VectorFile
 from app.errors import ModelSwitchedError, NotFoundError
 from app.search.index import LocalIndex
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
-FACTS = PictureFacts(sha256="a" * 64, media_type="image/png", width=4, height=3, size_bytes=100)
-OTHER_FACTS = PictureFacts(sha256="b" * 64, media_type="image/jpeg", width=8, height=6, size_bytes=200)
+FACTS = ImageProperties(sha256="a" * 64, media_type="image/png", width=4, height=3, size_bytes=100)
+OTHER_FACTS = ImageProperties(sha256="b" * 64, media_type="image/jpeg", width=8, height=6, size_bytes=200)
 CODE, OTHER_CODE = b"\x0f" * (BITS // 8), b"\xf0" * (BITS // 8)
 
 
@@ -33,55 +33,55 @@ class Catalogue:
     database: Database
     index_version_id: int
 
-    def put(self, *puts: Put) -> list[Done]:
-        with self.database.begin() as session:
-            return changes.put_pictures(session, self.index_version_id, puts)
+    def put(self, *puts: Put) -> list[PutResult]:
+        with self.database.transaction() as session:
+            return changes.put_images(session, self.index_version_id, puts)
 
     def delete(self, image_id: int) -> str:
-        with self.database.begin() as session:
-            return changes.delete_picture(session, image_id)
+        with self.database.transaction() as session:
+            return changes.delete_image(session, image_id)
 
-    def describe(self, image_id: int, given: Given) -> Picture:
-        with self.database.begin() as session:
-            return changes.describe_picture(session, image_id, given)
+    def describe(self, image_id: int, given: MetadataPatch) -> Image:
+        with self.database.transaction() as session:
+            return changes.patch_metadata(session, image_id, given)
 
     def reserve(self, count: int) -> list[int]:
-        with self.database.begin() as session:
+        with self.database.transaction() as session:
             slots: list[int] = changes.reserve_slots(session, self.index_version_id, count).tolist()
             return slots
 
     def seq(self) -> int:
-        with self.database.asking() as session:
+        with self.database.read_session() as session:
             return session.scalars(select(CatalogueState.seq)).one()
 
-    def images(self) -> list[Picture]:
-        with self.database.asking() as session:
-            return list(session.scalars(select(Picture).order_by(Picture.id)))
+    def images(self) -> list[Image]:
+        with self.database.read_session() as session:
+            return list(session.scalars(select(Image).order_by(Image.id)))
 
     def encodings(self) -> list[Encoding]:
-        with self.database.asking() as session:
+        with self.database.read_session() as session:
             return list(session.scalars(select(Encoding).order_by(Encoding.image_id)))
 
     def deletions(self) -> list[tuple[int, int]]:
-        with self.database.asking() as session:
+        with self.database.read_session() as session:
             return [(row.image_id, row.seq) for row in session.scalars(select(Deletion).order_by(Deletion.seq))]
 
 
 @pytest.fixture
 def catalogue(database: Database) -> Catalogue:
-    with database.begin() as session:
-        return Catalogue(database, generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT).id)
+    with database.transaction() as session:
+        return Catalogue(database, generations.activate_for(session, FAKE_NETWORK, FAKE_CHECKPOINT).id)
 
 
-def new(key: str, slot: int = 0, given: Given | None = None) -> Put:
+def new(key: str, slot: int = 0, given: MetadataPatch | None = None) -> Put:
     return Put(key, FACTS.sha256, given or {}, FACTS, NewEncoding(slot, CODE, checksum=slot + 1))
 
 
-def other(key: str, slot: int, given: Given | None = None) -> Put:
+def other(key: str, slot: int, given: MetadataPatch | None = None) -> Put:
     return Put(key, OTHER_FACTS.sha256, given or {}, OTHER_FACTS, NewEncoding(slot, OTHER_CODE, checksum=slot + 1))
 
 
-def same(key: str, given: Given | None = None) -> Put:
+def same(key: str, given: MetadataPatch | None = None) -> Put:
     return Put(key, FACTS.sha256, given or {}, None, None)
 
 
@@ -89,7 +89,7 @@ def test_new_key_creates_an_image_with_all_properties(catalogue: Catalogue) -> N
     before = catalogue.seq()
     (done,) = catalogue.put(new("one", 5, {"label": "boots", "metadata": {"price": 3}}))
     (image,), (encoding,) = catalogue.images(), catalogue.encodings()
-    assert done == Done(image.id, "created")
+    assert done == PutResult(image.id, "created")
     assert (image.key, image.label, image.metadata_) == ("one", "boots", {"price": 3})
     assert {name: getattr(image, name) for name in vars(FACTS)} == vars(FACTS)
     assert (encoding.image_id, encoding.slot, encoding.code, encoding.checksum) == (image.id, 5, CODE, 6)
@@ -115,7 +115,7 @@ def test_many_images_are_one_change_with_ascending_ids(catalogue: Catalogue) -> 
 def test_new_bytes_replace_properties_and_encoding_but_keep_id_and_metadata(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3}}))
     (updated,) = catalogue.put(other("one", 7))
-    assert updated == Done(created.id, "updated", replaced=FACTS.sha256)
+    assert updated == PutResult(created.id, "updated", replaced=FACTS.sha256)
     (image,), (encoding,) = catalogue.images(), catalogue.encodings()
     assert {name: getattr(image, name) for name in vars(OTHER_FACTS)} == vars(OTHER_FACTS)
     assert (image.label, image.metadata_) == ("boots", {"price": 3})
@@ -124,16 +124,18 @@ def test_new_bytes_replace_properties_and_encoding_but_keep_id_and_metadata(cata
 
 def test_same_bytes_are_unchanged(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots"}))
-    assert catalogue.put(same("one")) == [Done(created.id, "unchanged")]
-    assert catalogue.put(same("one", {"label": "boots"})) == [Done(created.id, "unchanged")]
+    assert catalogue.put(same("one")) == [PutResult(created.id, "unchanged")]
+    assert catalogue.put(same("one", {"label": "boots"})) == [PutResult(created.id, "unchanged")]
     # Another process added the same bytes in the meantime.
-    assert catalogue.put(new("one", 8)) == [Done(created.id, "unchanged")]
+    assert catalogue.put(new("one", 8)) == [PutResult(created.id, "unchanged")]
 
 
-@pytest.mark.parametrize("given", [Given(label="shoes"), Given(label=None), Given(metadata={"price": 4})])
-def test_same_bytes_with_other_metadata_are_an_update(catalogue: Catalogue, given: Given) -> None:
+@pytest.mark.parametrize(
+    "given", [MetadataPatch(label="shoes"), MetadataPatch(label=None), MetadataPatch(metadata={"price": 4})]
+)
+def test_same_bytes_with_other_metadata_are_an_update(catalogue: Catalogue, given: MetadataPatch) -> None:
     (created,) = catalogue.put(new("one", 0, {"label": "boots", "metadata": {"price": 3, "size": 42}}))
-    assert catalogue.put(same("one", given)) == [Done(created.id, "updated")]
+    assert catalogue.put(same("one", given)) == [PutResult(created.id, "updated")]
     (image,) = catalogue.images()
     assert (image.label, image.metadata_) == (
         given.get("label", "boots"),
@@ -143,7 +145,7 @@ def test_same_bytes_with_other_metadata_are_an_update(catalogue: Catalogue, give
 
 def test_last_put_of_a_duplicate_key_wins(catalogue: Catalogue) -> None:
     first, second = catalogue.put(new("one", 0, {"label": "boots"}), other("one", 1))
-    assert first == Done(second.id, "created")
+    assert first == PutResult(second.id, "created")
     assert (second.status, second.replaced) == ("updated", FACTS.sha256)
     (image,), (encoding,) = catalogue.images(), catalogue.encodings()
     assert (image.sha256, image.label) == (OTHER_FACTS.sha256, "boots")
@@ -153,7 +155,7 @@ def test_last_put_of_a_duplicate_key_wins(catalogue: Catalogue) -> None:
 def test_new_bytes_delete_encodings_of_other_index_versions(catalogue: Catalogue) -> None:
     (created,) = catalogue.put(new("one"))
     network = replace(FAKE_NETWORK, fingerprint="0" * 16)
-    with catalogue.database.begin() as session:
+    with catalogue.database.transaction() as session:
         other_version = generations.find_or_create(session, network, Path("other_version.json")).id
         changes.put_encodings(session, other_version, [(catalogue.images()[0], NewEncoding(0, CODE, 1))])
     assert [encoding.index_version_id for encoding in catalogue.encodings()] == [
@@ -230,10 +232,10 @@ def test_put_without_bytes_of_a_replaced_image_raises_catalogue_changed(catalogu
 def test_metadata_values_are_compared_as_json(catalogue: Catalogue, before: object, after: object) -> None:
     (done,) = catalogue.put(new("one", given={"metadata": {"sale": before}}))
     (changed,) = catalogue.put(same("one", {"metadata": {"sale": after}}))
-    assert changed == Done(done.id, "updated")
+    assert changed == PutResult(done.id, "updated")
     assert json.dumps(catalogue.images()[0].metadata_) == json.dumps({"sale": after})
-    with catalogue.database.begin() as session:
-        changes.describe_picture(session, done.id, {"metadata": {"sale": before}})
+    with catalogue.database.transaction() as session:
+        changes.patch_metadata(session, done.id, {"metadata": {"sale": before}})
     assert json.dumps(catalogue.images()[0].metadata_) == json.dumps({"sale": before})
 
 
@@ -276,19 +278,19 @@ def test_index_sync_finds_every_acknowledged_change(catalogue: Catalogue, tmp_pa
     writers = [threading.Thread(target=write, args=(writer,)) for writer in range(6)]
     with closing(VectorFile(tmp_path / "vectors", FEATURE_DIM)) as vectors:
         index = LocalIndex(BITS, vectors)
-        follower = Follower(catalogue.database, index, catalogue.index_version_id, BITS)
+        follower = IndexSync(catalogue.database, index, catalogue.index_version_id, BITS)
         for writer in writers:
             writer.start()
         polls = 0
         while any(writer.is_alive() for writer in writers):
             expected, gone = set(acknowledged), set(deleted)
-            follower.current()
-            found = set(index.everything(None).ids.tolist())
+            follower.synced_index()
+            found = set(index.all_candidates(None).ids.tolist())
             assert expected - found <= set(deleting)
             assert not found & gone
             polls += 1
         assert polls > 2, "syncs ran during the writes"
-        follower.current()
-        assert set(index.everything(None).ids.tolist()) == set(acknowledged) - set(deleted)
+        follower.synced_index()
+        assert set(index.all_candidates(None).ids.tolist()) == set(acknowledged) - set(deleted)
     by_seq = sorted(catalogue.encodings(), key=lambda encoding: encoding.seq)
     assert [encoding.image_id for encoding in by_seq] == sorted(encoding.image_id for encoding in by_seq)

@@ -10,10 +10,10 @@ from app.bootstrap import open_database
 from app.catalogue.database.connections import (
     MAX_POOL,
     MIN_POOL,
-    SPARE,
-    accepted,
+    RESERVED_FOR_COMMANDS,
+    connection_limit,
+    connections_needed,
     embedded_max_connections,
-    needed,
     pool_size,
 )
 from app.catalogue.database.sessions import Database
@@ -26,19 +26,19 @@ from tests.catalogue.postgres import connect
 @pytest.mark.parametrize("workers", [1, 2, 5, 16, 64])
 @pytest.mark.parametrize("server", [20, 97, 197, 1000])
 def test_pools_of_all_workers_fit_the_limit_or_raise(server: int, workers: int) -> None:
-    if needed(workers, MIN_POOL) <= server - SPARE:
+    if connections_needed(workers, MIN_POOL) <= server - RESERVED_FOR_COMMANDS:
         size = pool_size(server, workers)
-        assert needed(workers, size) <= server - SPARE
-        assert size == MAX_POOL or needed(workers, size + 1) > server - SPARE
+        assert connections_needed(workers, size) <= server - RESERVED_FOR_COMMANDS
+        assert size == MAX_POOL or connections_needed(workers, size + 1) > server - RESERVED_FOR_COMMANDS
         return
-    enough = needed(workers) + SPARE
+    enough = connections_needed(workers) + RESERVED_FOR_COMMANDS
     with pytest.raises(LookalikeError, match=f"accepts {server} connections here, and {workers} workers need {enough}"):
         pool_size(server, workers)
     assert pool_size(enough, workers) == MIN_POOL, "the number in the error message suffices"
 
 
 def test_pool_size_respects_the_configured_limit() -> None:
-    assert needed(5, pool_size(1000, 5, max_connections=50)) <= 50
+    assert connections_needed(5, pool_size(1000, 5, max_connections=50)) <= 50
     assert pool_size(20, 1, max_connections=1000) == pool_size(20, 1), "the server's limit applies too"
     with pytest.raises(LookalikeError, match="LOOKALIKE_MAX_DATABASE_CONNECTIONS=20 is too few for 5 workers"):
         pool_size(1000, 5, max_connections=20)
@@ -53,12 +53,12 @@ def test_embedded_server_limit_fits_full_pools(workers: int) -> None:
 
 def test_accepted_connections_respect_server_and_database_limits(database: Database, migrated_url: str) -> None:
     name = make_url(migrated_url).database
-    with connect(migrated_url) as admin, database.asking() as session:
+    with connect(migrated_url) as admin, database.read_session() as session:
         row = admin.execute("SHOW max_connections").fetchone()
         assert row is not None
-        assert accepted(session) == int(row[0]) - 3, "three are reserved for superusers"
+        assert connection_limit(session) == int(row[0]) - 3, "three are reserved for superusers"
         admin.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 30".encode())
-        assert accepted(session) == 30
+        assert connection_limit(session) == 30
         admin.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1".encode())
 
 
@@ -79,8 +79,8 @@ def test_embedded_server_applies_max_connections(tmp_path: Path) -> None:
     with embedded_postgres(tmp_path, max_connections=8) as url, ExitStack() as others:
         taken = [others.enter_context(connect(url)) for _ in range(7)]
         with closing(Database(url, MIN_POOL)) as database:
-            with database.asking() as session:
-                assert accepted(session) == 5
+            with database.read_session() as session:
+                assert connection_limit(session) == 5
                 with pytest.raises(UnavailableError, match="too many clients") as refused:
                     database.ping()
                 assert refused.value.retry_after > 0

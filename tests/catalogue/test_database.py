@@ -14,14 +14,14 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState
 from app.errors import InvalidInputError, StatementTimeoutError, UnavailableError
 from tests.catalogue.postgres import connect
-from tests.catalogue.slow import SLEEP, running, wait_until
+from tests.catalogue.slow import SLEEP, running_statements, wait_until
 
 SEQ = select(CatalogueState.seq)
 NEXT = update(CatalogueState).values(seq=CatalogueState.seq + 1)
 
 
 def seq(database: Database) -> int:
-    with database.asking() as session:
+    with database.read_session() as session:
         return session.scalars(SEQ).one()
 
 
@@ -35,19 +35,19 @@ def terminate_connections(url: str) -> None:
 
 
 def fail_in_a_transaction(database: Database) -> None:
-    with database.begin() as session:
+    with database.transaction() as session:
         session.execute(NEXT)
         raise InvalidInputError("field", "reason")
 
 
 def terminate_connections_in_a_transaction(database: Database) -> None:
-    with database.begin() as session:
+    with database.transaction() as session:
         session.execute(NEXT)
         terminate_connections(database.url)
 
 
 def test_transaction_commits_at_the_end_of_the_block(database: Database) -> None:
-    with database.begin() as session:
+    with database.transaction() as session:
         session.execute(NEXT)
         assert seq(database) == 0, "not visible before the commit"
     assert seq(database) == 1
@@ -62,26 +62,26 @@ def test_transaction_rolls_back_on_an_exception(database: Database) -> None:
 def test_queries_in_a_snapshot_are_consistent(database: Database) -> None:
     with database.snapshot() as session:
         before = session.scalars(SEQ).one()
-        with database.begin() as other:
+        with database.transaction() as other:
             other.execute(NEXT)
         assert session.scalars(SEQ).one() == before
     assert seq(database) == before + 1
 
 
 def test_queries_in_autocommit_see_the_latest_commit(database: Database) -> None:
-    with database.asking() as session:
+    with database.read_session() as session:
         before = session.scalars(SEQ).one()
-        with database.begin() as other:
+        with database.transaction() as other:
             other.execute(NEXT)
         assert session.scalars(SEQ).one() == before + 1
 
 
 def test_snapshot_resets_the_isolation_level(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=1)) as database:
-        for ask in (database.snapshot, database.asking, database.begin):
+        for ask in (database.snapshot, database.read_session, database.transaction):
             with ask() as session:
                 session.execute(SEQ)
-            with database.connection() as connection:
+            with database.connection_transaction() as connection:
                 assert connection.scalar(text("SHOW transaction_isolation")) == "read committed"
 
 
@@ -120,7 +120,7 @@ def test_wrong_password_raises_unavailable(migrated_url: str) -> None:
 def test_wait_for_a_connection_times_out(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.catalogue.database.sessions._TIMEOUT_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
-        with database.asking() as first, database.asking() as second:
+        with database.read_session() as first, database.read_session() as second:
             first.execute(SEQ)
             second.execute(SEQ)
             with pytest.raises(UnavailableError):
@@ -131,18 +131,18 @@ def test_wait_for_a_connection_times_out(migrated_url: str, monkeypatch: pytest.
 def test_waiting_changes_leave_connections_for_queries(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.catalogue.database.sessions._TIMEOUT_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
-        with database.begin() as session:
+        with database.transaction() as session:
             session.execute(NEXT)
-            with pytest.raises(UnavailableError, match="Too many changes"), database.begin():
+            with pytest.raises(UnavailableError, match="Too many changes"), database.transaction():
                 raise AssertionError
             database.ping()
-        with database.begin() as session:
+        with database.transaction() as session:
             session.execute(NEXT)
         assert seq(database) == 2
 
 
 def test_read_only_database_raises_unavailable_on_changes(database: Database) -> None:
-    with database.begin() as session:
+    with database.transaction() as session:
         session.execute(text("SET TRANSACTION READ ONLY"))
         with pytest.raises(UnavailableError, match="read-only"), database._translated():
             session.execute(NEXT)
@@ -151,13 +151,13 @@ def test_read_only_database_raises_unavailable_on_changes(database: Database) ->
 
 
 def test_programming_error_is_not_translated(database: Database) -> None:
-    with pytest.raises(ProgrammingError), database.asking() as session:
+    with pytest.raises(ProgrammingError), database.read_session() as session:
         session.execute(text("SELECT nothing FROM nowhere"))
 
 
 def test_slow_statement_times_out(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=1, statement_seconds=0.2)) as database:
-        for ask in (database.asking, database.scanning, database.begin, database.asking_in_sql):
+        for ask in (database.read_session, database.scan_session, database.transaction, database.read_connection):
             with (
                 pytest.raises(StatementTimeoutError, match=r"within 0\.2 s.*LOOKALIKE_STATEMENT_TIMEOUT_SECONDS"),
                 ask() as asked,
@@ -167,23 +167,26 @@ def test_slow_statement_times_out(migrated_url: str) -> None:
 
 
 def test_wait_for_a_lock_times_out(migrated_url: str) -> None:
-    with closing(Database(migrated_url, pool_size=2, statement_seconds=0.2)) as database, database.begin() as holding:
+    with (
+        closing(Database(migrated_url, pool_size=2, statement_seconds=0.2)) as database,
+        database.transaction() as holding,
+    ):
         holding.execute(NEXT)
-        with pytest.raises(StatementTimeoutError), database.begin() as waiting:
+        with pytest.raises(StatementTimeoutError), database.transaction() as waiting:
             waiting.execute(NEXT)
 
 
 def test_work_on_the_whole_catalogue_has_no_statement_timeout(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=1, statement_seconds=0.2)) as database:
-        for work in (database.snapshot, database.connection, partial(database.begin, unlimited=True)):
+        for work in (database.snapshot, database.connection_transaction, partial(database.transaction, unlimited=True)):
             with work() as asked:
                 asked.execute(text("SELECT pg_sleep(0.5)"))
-            with database.asking() as session:
+            with database.read_session() as session:
                 assert session.scalar(text("SHOW statement_timeout")) == "200ms", "restored for the next use"
 
 
 def test_statement_timeout_is_off_by_default(database: Database) -> None:
-    with database.asking() as session:
+    with database.read_session() as session:
         assert session.scalar(text("SHOW statement_timeout")) == "0"
 
 
@@ -194,20 +197,20 @@ def test_statement_ends_when_its_client_is_killed(migrated_url: str) -> None:
     )
     with connect(migrated_url) as watching:
         process = subprocess.Popen([sys.executable, "-c", program, migrated_url])
-        wait_until(lambda: running(watching, "pg_sleep") == 1, seconds=60)
+        wait_until(lambda: running_statements(watching, "pg_sleep") == 1, seconds=60)
         process.kill()
         process.wait()
-        wait_until(lambda: running(watching, "pg_sleep") == 0)
+        wait_until(lambda: running_statements(watching, "pg_sleep") == 0)
 
 
 def test_concurrent_scans_are_limited(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.catalogue.database.sessions._TIMEOUT_S", 0.05)
     with closing(Database(migrated_url, pool_size=1)) as database:
-        with database.scanning():
-            with pytest.raises(UnavailableError, match="Too many queries over the whole"), database.scanning():
+        with database.scan_session():
+            with pytest.raises(UnavailableError, match="Too many queries over the whole"), database.scan_session():
                 raise AssertionError
             database.ping()
-        with database.scanning() as session:
+        with database.scan_session() as session:
             session.execute(SEQ)
 
 
@@ -220,7 +223,7 @@ def test_too_many_connections_raises_unavailable(migrated_url: str, postgres_url
         admin.execute(f"GRANT ALL ON DATABASE {name} TO guest".encode())
         guest = make_url(migrated_url).set(username="guest", password="guest").render_as_string(hide_password=False)  # noqa: S106
         try:
-            with closing(Database(guest)) as database, database.asking() as one:
+            with closing(Database(guest)) as database, database.read_session() as one:
                 one.execute(text("SELECT 1"))
                 with pytest.raises(UnavailableError, match="too many connections") as refused:
                     database.ping()
@@ -236,7 +239,7 @@ def test_more_threads_than_connections_wait(migrated_url: str) -> None:
 
         def advance() -> None:
             try:
-                with database.begin() as session:
+                with database.transaction() as session:
                     session.execute(NEXT)
             except UnavailableError as error:
                 failed.append(error)

@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 
 from app.catalogue.embedded.files import make_private_folder
 from app.catalogue.embedded.postgres import embedded_postgres
-from app.catalogue.embedded.server import PASSWORD_FILE, Server
+from app.catalogue.embedded.server import PASSWORD_FILE, PostgresServer
 from app.errors import UnavailableError
 from tests.catalogue.postgres import NOT_DURABLE, connect, database_url, postgres_url
 
@@ -60,7 +60,7 @@ def data(stopped: Path, tmp_path: Path) -> Iterator[Path]:
     copy = tmp_path / "data"
     shutil.copytree(stopped, copy)
     yield copy
-    Server.of(copy).stop()
+    PostgresServer.for_data_dir(copy).stop()
 
 
 @contextmanager
@@ -102,7 +102,10 @@ def postmaster(data: Path) -> int:
 
 
 def is_stopped(data: Path) -> bool:
-    return Server.of(data).ping() == pq.Ping.NO_RESPONSE and not (data / "postgres" / "postmaster.pid").exists()
+    return (
+        PostgresServer.for_data_dir(data).ping() == pq.Ping.NO_RESPONSE
+        and not (data / "postgres" / "postmaster.pid").exists()
+    )
 
 
 def test_server_responds(postgres_url: str) -> None:
@@ -244,14 +247,14 @@ def test_dead_server_is_restarted_by_its_users(data: Path) -> None:
         first = postmaster(data)
         os.kill(first, signal.SIGKILL)
         deadline = time.monotonic() + 60
-        while Server.of(data).ping() != pq.Ping.OK or postmaster(data) == first:
+        while PostgresServer.for_data_dir(data).ping() != pq.Ping.OK or postmaster(data) == first:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert value(url, "SELECT id FROM kept") == 17
 
 
 def test_reused_pid_does_not_prevent_a_start(data: Path) -> None:
-    with subprocess.Popen(["sleep", "60"], user=Server.of(data).account.uid) as innocent:
+    with subprocess.Popen(["sleep", "60"], user=PostgresServer.for_data_dir(data).account.uid) as innocent:
         (data / "postgres" / "postmaster.pid").write_text(f"{innocent.pid}\n{data / 'postgres'}\n")
         with embedded_postgres(data) as url:
             assert value(url, "SELECT 1") == 1

@@ -9,26 +9,35 @@ import numpy as np
 from sqlalchemy import event, insert, text
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Picture
-from app.catalogue.filters.facets import MAX_FIELDS, MAX_LENGTH, MAX_VALUES, Count, FacetCounts, Facets, Field, count
-from app.catalogue.filters.sql import passes
-from app.search.filter import read_filter
+from app.catalogue.database.tables import Image
+from app.catalogue.filters.facets import (
+    MAX_FIELDS,
+    MAX_LENGTH,
+    MAX_VALUES,
+    Count,
+    FacetCache,
+    Facets,
+    Field,
+    count_facets,
+)
+from app.catalogue.filters.sql import filter_condition
+from app.search.filter import parse_filter
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
 KINDS: dict[type, str] = {str: "text", int: "number", float: "number", bool: "boolean"}
 
 
 def fill(database: Database, pictures: list[dict[str, Any]]) -> None:
-    with database.begin() as session:
+    with database.transaction() as session:
         rows = [
             BASE | {"key": str(number), "label": None, "metadata_": {}} | one for number, one in enumerate(pictures)
         ]
-        session.execute(insert(Picture), rows)
+        session.execute(insert(Image), rows)
 
 
 def counted(database: Database, label: str | None = None, filter_: str | None = None) -> Facets:
-    with database.scanning() as session:
-        return count(session, passes(label, None if filter_ is None else read_filter(filter_)))
+    with database.scan_session() as session:
+        return count_facets(session, filter_condition(label, None if filter_ is None else parse_filter(filter_)))
 
 
 def expected(pictures: list[dict[str, Any]]) -> Facets:
@@ -105,7 +114,7 @@ def test_long_values_are_counted_but_not_returned(database: Database) -> None:
 
 def test_concurrent_requests_count_once(database: Database) -> None:
     fill(database, drawn(1, 50))
-    facets, scans, together = FacetCounts(), list[str](), threading.Barrier(20)
+    facets, scans, together = FacetCache(), list[str](), threading.Barrier(20)
 
     def note(*call: Any) -> None:
         if "jsonb_each" in call[2]:
@@ -113,7 +122,7 @@ def test_concurrent_requests_count_once(database: Database) -> None:
 
     def ask(_: int) -> Facets:
         together.wait()
-        return facets.of(database, None, read_filter('{"sale": true}'))
+        return facets.get(database, None, parse_filter('{"sale": true}'))
 
     event.listen(database.engine, "before_cursor_execute", note)
     with ThreadPoolExecutor(20) as threads:
@@ -123,9 +132,9 @@ def test_concurrent_requests_count_once(database: Database) -> None:
 
 
 def test_change_invalidates_cached_facets(database: Database) -> None:
-    facets = FacetCounts()
-    assert facets.of(database, None, None).labels == []
+    facets = FacetCache()
+    assert facets.get(database, None, None).labels == []
     fill(database, [{"label": "boots"}])
-    with database.begin() as session:
+    with database.transaction() as session:
         session.execute(text("UPDATE catalogue SET seq = seq + 1"))
-    assert facets.of(database, None, None).labels == [Count("boots", 1)]
+    assert facets.get(database, None, None).labels == [Count("boots", 1)]

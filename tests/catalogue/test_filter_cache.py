@@ -10,11 +10,11 @@ import numpy as np
 from sqlalchemy import event, select
 
 from app.bootstrap import Service
-from app.catalogue.changes import Given
-from app.catalogue.database.tables import Picture
-from app.catalogue.filters.matching import Filters
+from app.catalogue.changes import MetadataPatch
+from app.catalogue.database.tables import Image
+from app.catalogue.filters.matching import FilterCache
 from app.ingest.pipeline import Upload
-from app.search.filter import read_filter
+from app.search.filter import parse_filter
 from app.search.types import SearchOptions, Subset
 from app.settings import Settings
 from tests.catalogue.test_index_sync import opened, picture
@@ -23,22 +23,22 @@ LABELS = ("boots", "hats", "it's 100 % \\ “both”", None)
 
 
 def add(service: Service, key: str, label: str | None) -> int:
-    (added,) = service.ingest.add([Upload(picture(len(key)), key, Given(label=label))])
+    (added,) = service.ingest.add([Upload(picture(len(key)), key, MetadataPatch(label=label))])
     assert added.id is not None
     return added.id
 
 
 def passing(service: Service, label: str | None, filter_: str | None = None) -> list[int] | None:
-    service.follower.current()
-    subset = service.follower.matching(
-        SearchOptions(label=label, filter=None if filter_ is None else read_filter(filter_))
+    service.index_sync.synced_index()
+    subset = service.index_sync.filtered(
+        SearchOptions(label=label, filter=None if filter_ is None else parse_filter(filter_))
     )
     return None if subset is None else subset.ids.tolist()
 
 
 def expected(service: Service, label: str) -> list[int]:
-    with service.database.asking() as session:
-        return list(session.scalars(select(Picture.id).where(Picture.label == label).order_by(Picture.id)))
+    with service.database.read_session() as session:
+        return list(session.scalars(select(Image.id).where(Image.label == label).order_by(Image.id)))
 
 
 def test_cached_filters_follow_changes_of_all_processes(settings: Settings) -> None:
@@ -51,7 +51,7 @@ def test_cached_filters_follow_changes_of_all_processes(settings: Settings) -> N
             if what < 2 or not ids:
                 ids.append(add(writer, f"key {step}", label))
             elif what == 2:
-                writer.ingest.describe(int(rng.choice(ids)), {"label": label})
+                writer.ingest.update_metadata(int(rng.choice(ids)), {"label": label})
             else:
                 writer.ingest.delete(ids.pop(rng.integers(len(ids))))
             for name in LABELS[:3]:
@@ -70,12 +70,12 @@ def test_without_a_filter_there_is_no_subset(service: Service) -> None:
 
 def test_filter_is_queried_once_while_nothing_changes(service: Service) -> None:
     kept = add(service, "one", "boots")
-    service.follower.current()
-    first = service.follower.matching(SearchOptions(label="boots"))
+    service.index_sync.synced_index()
+    first = service.index_sync.filtered(SearchOptions(label="boots"))
     queries: list[str] = []
     event.listen(service.database.engine, "before_cursor_execute", lambda *args: queries.append(args[2]))
-    service.follower.current()
-    again = service.follower.matching(SearchOptions(label="boots"))
+    service.index_sync.synced_index()
+    again = service.index_sync.filtered(SearchOptions(label="boots"))
     assert first is again is not None
     assert again.ids.tolist() == [kept]
     assert len(queries) == 1, "only the seq is read"
@@ -85,7 +85,7 @@ class Cache:
     """A filter cache that counts its database queries; `beside` is the index's memory per subset."""
 
     def __init__(self, service: Service, max_bytes: int, beside: int = 0) -> None:
-        self.filters = Filters(max_bytes, lambda _: beside)
+        self.filters = FilterCache(max_bytes, lambda _: beside)
         self._database, self.queries = service.database, 0
         event.listen(service.database.engine, "before_cursor_execute", self._count)
 
@@ -131,11 +131,11 @@ def test_bytes_beside_includes_the_index_mask(service: Service) -> None:
     for number in range(5):
         add(service, f"key {number}", "boots" if number else "hats")
     subset = SearchOptions(label="hats")
-    service.searcher.by_picture(picture(1), subset)
-    found = service.follower.matching(subset)
+    service.searcher.by_image(picture(1), subset)
+    found = service.index_sync.filtered(subset)
     assert found is not None
     masks = service.index._codes._masks  # type: ignore[attr-defined]
-    assert service.index.bytes_beside(found) >= masks[found][1].nbytes > 0
+    assert service.index.subset_cache_bytes(found) >= masks[found][1].nbytes > 0
 
 
 def test_concurrent_calls_share_one_query(service: Service) -> None:
@@ -156,7 +156,7 @@ def test_cached_filter_is_updated_with_new_images(service: Service) -> None:
     cache = Cache(service, max_bytes=50_000)
     before = cache.subset("boots")
     added = add(service, "one", "boots")
-    service.follower.current()
-    after = cache.subset("boots", service.follower.seq)
+    service.index_sync.synced_index()
+    after = cache.subset("boots", service.index_sync.seq)
     assert (before.ids.tolist(), after.ids.tolist()) == ([], [added])
-    assert cache.subset("boots", service.follower.seq) is after
+    assert cache.subset("boots", service.index_sync.seq) is after

@@ -9,9 +9,9 @@ import numpy as np
 from sqlalchemy import insert, select
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Picture
-from app.catalogue.filters.sql import passes
-from app.search.filter import read_filter
+from app.catalogue.database.tables import Image
+from app.catalogue.filters.sql import filter_condition
+from app.search.filter import parse_filter
 
 COMPARED: dict[str, Callable[[Any, Any], bool]] = {"$eq": eq, "$gt": gt, "$gte": ge, "$lt": lt, "$lte": le}
 VALUES = ("red", "blue", "2024-05-01", "10", "", "it's 100 % \\ “x”", 5, 10, 10.5, -3, 0, True, False)
@@ -111,13 +111,15 @@ def test_random_filters_match_the_reference(database: Database) -> None:
         for row in range(ROWS)
     ]
     base = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
-    with database.begin() as session:
-        session.execute(insert(Picture), [base | picture for picture in pictures])
+    with database.transaction() as session:
+        session.execute(insert(Image), [base | picture for picture in pictures])
     shares = []
-    with database.asking() as session:
+    with database.read_session() as session:
         for _ in range(400):
             filter_ = generator.filter()
-            found = set(session.scalars(select(Picture.key).where(passes(None, read_filter(json.dumps(filter_))))))
+            found = set(
+                session.scalars(select(Image.key).where(filter_condition(None, parse_filter(json.dumps(filter_)))))
+            )
             fields = [
                 picture["metadata_"] | {name: picture[name] for name in ("key", "label") if picture[name] is not None}
                 for picture in pictures
@@ -131,7 +133,9 @@ def test_random_filters_match_the_reference(database: Database) -> None:
 
 def test_list_of_values_is_one_sql_test(database: Database) -> None:
     def tests(values: int) -> int:
-        query = select(Picture.id).where(passes(None, read_filter(json.dumps({"price": {"$in": list(range(values))}}))))
+        query = select(Image.id).where(
+            filter_condition(None, parse_filter(json.dumps({"price": {"$in": list(range(values))}})))
+        )
         return str(query.compile(database.engine)).count("jsonb_path_exists")
 
     assert tests(1) == tests(200) == 1

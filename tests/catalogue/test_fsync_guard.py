@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from app.catalogue.storage.fsync_guard import Disk
-from app.catalogue.storage.local import PictureFiles
+from app.catalogue.storage.fsync_guard import FsyncGuard
+from app.catalogue.storage.local import LocalStorage
 from app.catalogue.vectors.file import VectorFile
 from app.errors import UnavailableError
 from app.main import create_app
@@ -34,10 +34,10 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_failed_sync_stops_all_writes_of_the_process(tmp_path: Path, broken: list[int]) -> None:
-    disk, calls = Disk(), list[str]()
-    disk.when_it_fails(lambda: calls.append("failed"))
-    vectors, files = VectorFile(tmp_path / "v.f32", 8, "f32", disk), PictureFiles(tmp_path / "pictures", disk)
-    disk.require()
+    disk, calls = FsyncGuard(), list[str]()
+    disk.on_failure(lambda: calls.append("failed"))
+    vectors, files = VectorFile(tmp_path / "v.f32", 8, "f32", disk), LocalStorage(tmp_path / "pictures", disk)
+    disk.require_healthy()
     for _ in range(3):
         with pytest.raises(UnavailableError, match="The disk failed"):
             vectors.write(np.array([0]), np.zeros((1, 8), np.float32))
@@ -66,7 +66,7 @@ def fail_and_check(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "fsync", fail)
     monkeypatch.setattr(os, "kill", lambda *_: ended.append(None))
-    monkeypatch.setattr("app.main.LAST_WORDS_S", 0.0)
+    monkeypatch.setattr("app.main.SHUTDOWN_DELAY_S", 0.0)
     answer = client.post("/index", files={"images": encoded(corners(70, 40), "PNG")})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
     assert "The disk failed" in client.get("/readyz").json()["detail"]

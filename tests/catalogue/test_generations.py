@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from app.catalogue import generations, queries
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import CatalogueState, Generation, Picture
+from app.catalogue.database.tables import CatalogueState, Image, IndexVersion
 from app.errors import ModelMismatchError
 from models.checkpoint.info import PRETRAINED, CheckpointInfo
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
@@ -17,25 +17,25 @@ OTHER = replace(FAKE_NETWORK, name="other", fingerprint="0" * 16, bits=48, featu
 
 
 def adopt(database: Database, network: CheckpointInfo) -> int:
-    with database.begin() as session:
-        return generations.adopt(session, network, FAKE_CHECKPOINT).id
+    with database.transaction() as session:
+        return generations.activate_for(session, network, FAKE_CHECKPOINT).id
 
 
 def seq(database: Database) -> int:
-    with database.asking() as session:
+    with database.read_session() as session:
         return session.scalars(select(CatalogueState.seq)).one()
 
 
 def add_picture(database: Database) -> None:
     facts = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
-    with database.begin() as session:
-        session.add(Picture(key="one", metadata_={}, **facts))
+    with database.transaction() as session:
+        session.add(Image(key="one", metadata_={}, **facts))
 
 
 def test_new_catalogue_adopts_the_first_network(database: Database) -> None:
     adopted = adopt(database, FAKE_NETWORK)
-    with database.asking() as session:
-        generation = queries.generation_in_use(session)
+    with database.read_session() as session:
+        generation = queries.active_index_version(session)
     assert generation is not None
     assert (generation.id, generation.fingerprint, generation.model) == (
         adopted,
@@ -58,7 +58,7 @@ def test_empty_catalogue_switches_network_as_a_change(database: Database) -> Non
     second = adopt(database, OTHER)
     assert second != first
     assert seq(database) == before + 1
-    with database.asking() as session:
+    with database.read_session() as session:
         assert session.scalars(select(CatalogueState.index_version_id)).one() == second
 
 
@@ -69,19 +69,19 @@ def test_returning_network_gets_its_index_version_back(database: Database) -> No
 
 
 def test_default_model_is_the_active_one(database: Database) -> None:
-    with database.asking() as session:
-        assert generations.model_for(session, None) == generations.DEFAULT_MODEL
+    with database.read_session() as session:
+        assert generations.select_model(session, None) == generations.DEFAULT_MODEL
     adopt(database, FAKE_NETWORK)
-    with database.asking() as session:
-        assert generations.model_for(session, None) == str(FAKE_CHECKPOINT.resolve())
-        assert generations.model_for(session, "wished") == "wished"
+    with database.read_session() as session:
+        assert generations.select_model(session, None) == str(FAKE_CHECKPOINT.resolve())
+        assert generations.select_model(session, "wished") == "wished"
 
 
 def test_shipped_network_is_stored_by_name(database: Database) -> None:
-    with database.begin() as session:
-        generations.adopt(session, FAKE_NETWORK, PRETRAINED / "fake.json")
-    with database.asking() as session:
-        assert generations.model_for(session, None) == "fake"
+    with database.transaction() as session:
+        generations.activate_for(session, FAKE_NETWORK, PRETRAINED / "fake.json")
+    with database.read_session() as session:
+        assert generations.select_model(session, None) == "fake"
 
 
 def test_nonempty_catalogue_refuses_another_network(database: Database) -> None:
@@ -106,15 +106,17 @@ def test_concurrent_starts_share_one_index_version(database: Database) -> None:
     with ThreadPoolExecutor(4) as threads:
         adopted = set(threads.map(lambda _: adopt(database, FAKE_NETWORK), range(4)))
     assert len(adopted) == 1
-    with database.asking() as session:
-        assert session.scalar(select(func.count(Generation.id))) == 1
+    with database.read_session() as session:
+        assert session.scalar(select(func.count(IndexVersion.id))) == 1
 
 
 def test_float16_vectors_are_a_separate_index_version(database: Database) -> None:
     first = adopt(database, FAKE_NETWORK)
     add_picture(database)
-    with database.begin() as session:
-        assert generations.adopt(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, "the active one stays"
+    with database.transaction() as session:
+        assert generations.activate_for(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, (
+            "the active one stays"
+        )
         float16_version = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
         assert (float16_version.id != first, float16_version.vector_dtype) == (True, "f16")
         assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == float16_version.id

@@ -35,7 +35,7 @@ def test_hole_reads_as_zeros(sparse_file: Path) -> None:
 
 def test_copy_preserves_content_and_holes(sparse_file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    hole_punching.copy(str(sparse_file), str(copy))
+    hole_punching.copy_sparse(str(sparse_file), str(copy))
     assert copy.read_bytes() == sparse_file.read_bytes()
     assert disk_usage(copy) == disk_usage(sparse_file)
     assert copy.stat().st_mode & 0o777 == 0o600
@@ -44,14 +44,14 @@ def test_copy_preserves_content_and_holes(sparse_file: Path, tmp_path: Path) -> 
 def test_copy_overwrites_the_target(sparse_file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.write_bytes(os.urandom(200 * PAGE))
-    hole_punching.copy(str(sparse_file), str(copy))
+    hole_punching.copy_sparse(str(sparse_file), str(copy))
     assert copy.read_bytes() == sparse_file.read_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"c", b"d" * 3 * PAGE])
 def test_copy_of_files_without_holes(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
-    hole_punching.copy(str(tmp_path / "file"), str(tmp_path / "copy"))
+    hole_punching.copy_sparse(str(tmp_path / "file"), str(tmp_path / "copy"))
     assert (tmp_path / "copy").read_bytes() == content
 
 

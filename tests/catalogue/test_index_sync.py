@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import make_url
 
-from app.bootstrap import Service, assemble
+from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue import generations
-from app.catalogue.changes import Given
+from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.sessions import Database
 from app.errors import NotFoundError, UnavailableError
 from app.ingest.pipeline import Upload
@@ -32,7 +32,7 @@ def picture(seed: int) -> bytes:
 
 
 def add(service: Service, key: str, seed: int, label: str | None = None) -> int:
-    (added,) = service.ingest.add([Upload(picture(seed), key, Given(label=label))])
+    (added,) = service.ingest.add([Upload(picture(seed), key, MetadataPatch(label=label))])
     assert added.id is not None, added.error
     return added.id
 
@@ -40,7 +40,9 @@ def add(service: Service, key: str, seed: int, label: str | None = None) -> int:
 def opened(settings: Settings, stack: ExitStack) -> Service:
     """Open the service as another process does, with its own connections."""
     database = stack.enter_context(closing(Database(str(settings.database_url))))
-    return stack.enter_context(assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT))
+    return stack.enter_context(
+        build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT)
+    )
 
 
 @pytest.fixture
@@ -50,14 +52,14 @@ def pair(settings: Settings) -> Iterator[tuple[Service, Service]]:
 
 
 def ids(service: Service) -> list[int]:
-    found = service.follower.current().candidates(np.zeros(BITS // 8, np.uint8), None, None, None)
+    found = service.index_sync.synced_index().candidates(np.zeros(BITS // 8, np.uint8), None, None, None)
     return sorted(found.ids.tolist())
 
 
 def answer(
     service: Service, seed: int, mode: Mode = Mode.HDS, label: str | None = None
 ) -> list[tuple[Match, str, str | None]]:
-    found = service.searcher.by_picture(picture(seed), SearchOptions(mode=mode, label=label))
+    found = service.searcher.by_image(picture(seed), SearchOptions(mode=mode, label=label))
     return [(match, row.key, row.label) for match, row in found.matches]
 
 
@@ -100,7 +102,7 @@ def test_deleted_image_is_not_found_by_the_other_process(pair: tuple[Service, Se
 def test_changed_label_is_filtered_by_the_other_process(pair: tuple[Service, Service]) -> None:
     one, two = pair
     first, second = add(one, "one", 1, "boots"), add(one, "two", 2, "boots")
-    two.ingest.describe(first, {"label": "shoes"})
+    two.ingest.update_metadata(first, {"label": "shoes"})
     assert [match.id for match, _, _ in answer(one, 1, label="boots")] == [second]
     assert [(match.id, label) for match, _, label in answer(one, 1, label="shoes")] == [(first, "shoes")]
     assert answer(one, 1, label="hats") == []
@@ -120,7 +122,7 @@ def test_full_load_equals_incremental_sync(settings: Settings) -> None:
             add(writer, f"key {number}", 100 + number)
         fresh = opened(settings, stack)
         assert ids(fresh) == ids(follower)
-        assert fresh.follower.seq == follower.follower.seq
+        assert fresh.index_sync.seq == follower.index_sync.seq
         assert len(fresh.index) == len(follower.index)
         assert all(agree(fresh, follower, seed) for seed in (0, 5, 101, 1000))
 
@@ -145,10 +147,10 @@ def test_image_added_and_deleted_between_syncs_is_ignored(pair: tuple[Service, S
 
 def test_sync_without_changes_is_a_no_op(service: Service) -> None:
     add(service, "one", 1)
-    index = service.follower.current()
-    seq = service.follower.seq
-    assert service.follower.current() is index
-    assert service.follower.seq == seq
+    index = service.index_sync.synced_index()
+    seq = service.index_sync.seq
+    assert service.index_sync.synced_index() is index
+    assert service.index_sync.seq == seq
 
 
 def test_concurrent_searches_find_all_acknowledged_images(pair: tuple[Service, Service]) -> None:
@@ -168,10 +170,10 @@ def test_concurrent_searches_find_all_acknowledged_images(pair: tuple[Service, S
 
 def test_index_of_the_previous_network_is_unavailable_after_a_switch(service: Service) -> None:
     network = replace(FAKE_NETWORK, name="other", fingerprint="0" * 16)
-    with service.database.begin() as session:
-        generations.adopt(session, network, Path("other.json"))
+    with service.database.transaction() as session:
+        generations.activate_for(session, network, Path("other.json"))
     with pytest.raises(UnavailableError, match="Restart"):
-        service.follower.current()
+        service.index_sync.synced_index()
     with pytest.raises(UnavailableError):
         add(service, "one", 1)
 
@@ -187,5 +189,5 @@ def test_search_recovers_after_a_lost_database_connection(settings: Settings, mi
                 [name],
             )
         with pytest.raises(UnavailableError):
-            service.follower.current()
+            service.index_sync.synced_index()
         assert ids(service) == [new]

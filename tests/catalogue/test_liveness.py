@@ -16,7 +16,7 @@ from sqlalchemy import text
 from app.catalogue.database import liveness
 from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
-from app.catalogue.embedded.server import Server
+from app.catalogue.embedded.server import PostgresServer
 from app.errors import UnavailableError
 
 SILENCE_S, PATIENCE_S = 0.5, 60
@@ -38,7 +38,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def own_database(data: Path) -> Iterator[Database]:
-    with closing(Database(Server.of(data).url)) as opened:
+    with closing(Database(PostgresServer.for_data_dir(data).url)) as opened:
         yield opened
 
 
@@ -54,7 +54,7 @@ def send_signal(data: Path, number: signal.Signals) -> None:
 
 
 def run_statement(database: Database, statement: str = "SELECT 1") -> object:
-    with database.asking() as session:
+    with database.read_session() as session:
         return session.execute(text(statement)).scalar_one()
 
 
@@ -111,7 +111,7 @@ def test_suspension_is_detected_without_proc_access(
 
 def test_transaction_fails_when_the_server_is_suspended(data: Path, own_database: Database) -> None:
     def suspend_in_a_transaction() -> None:
-        with own_database.begin() as session:
+        with own_database.transaction() as session:
             session.execute(text("CREATE TABLE half_made (id int)"))
             send_signal(data, signal.SIGSTOP)
 
@@ -121,7 +121,7 @@ def test_transaction_fails_when_the_server_is_suspended(data: Path, own_database
 
 
 def test_suspended_backend_fails_only_its_own_connection(own_database: Database) -> None:
-    with own_database.asking() as other, own_database.asking() as session:
+    with own_database.read_session() as other, own_database.read_session() as session:
         backend = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
         os.kill(backend, signal.SIGSTOP)
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.local import LocalStorage, content_hash
 from app.errors import UnavailableError
 
 ONE, TWO = b"the first picture", b"the second picture"
@@ -19,8 +19,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def files(folder: Path) -> PictureFiles:
-    return PictureFiles(folder)
+def files(folder: Path) -> LocalStorage:
+    return LocalStorage(folder)
 
 
 def all_files(folder: Path) -> set[str]:
@@ -35,14 +35,14 @@ def test_content_hash_is_sha_256() -> None:
     assert content_hash(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_originals_are_stored_byte_for_byte(files: PictureFiles) -> None:
+def test_originals_are_stored_byte_for_byte(files: LocalStorage) -> None:
     files.store({FIRST: ONE, SECOND: TWO})
     assert files.original(FIRST).read_bytes() == ONE
     assert files.original(SECOND).read_bytes() == TWO
     assert set(files.hashes()) == {FIRST, SECOND}
 
 
-def test_existing_original_is_not_rewritten(files: PictureFiles) -> None:
+def test_existing_original_is_not_rewritten(files: LocalStorage) -> None:
     files.store({FIRST: ONE})
     before = files.original(FIRST).stat()
     files.store({FIRST: ONE, SECOND: TWO})
@@ -50,13 +50,13 @@ def test_existing_original_is_not_rewritten(files: PictureFiles) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_thumbnail_is_replaced(files: PictureFiles) -> None:
+def test_thumbnail_is_replaced(files: LocalStorage) -> None:
     files.store_thumbnails({FIRST: b"old"})
     files.store_thumbnails({FIRST: b"new"})
     assert files.thumbnail(FIRST).read_bytes() == b"new"
 
 
-def test_remove_deletes_original_and_thumbnail_idempotently(files: PictureFiles, folder: Path) -> None:
+def test_remove_deletes_original_and_thumbnail_idempotently(files: LocalStorage, folder: Path) -> None:
     files.store({FIRST: ONE})
     files.store_thumbnails({FIRST: b"small"})
     files.remove(FIRST)
@@ -64,12 +64,12 @@ def test_remove_deletes_original_and_thumbnail_idempotently(files: PictureFiles,
     assert all_files(folder) == set()
 
 
-def test_new_folder_has_no_hashes(files: PictureFiles) -> None:
+def test_new_folder_has_no_hashes(files: LocalStorage) -> None:
     assert list(files.hashes()) == []
 
 
 def test_original_is_synced_before_it_is_renamed(
-    files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
+    files: LocalStorage, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: dict[str, bool] = {}
 
@@ -84,7 +84,7 @@ def test_original_is_synced_before_it_is_renamed(
     assert synced[FIRST[:2]], "the folder is synced after the rename"
 
 
-def test_temporary_files_are_not_listed(files: PictureFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_files_are_not_listed(files: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     files.store({FIRST: ONE})
     half = files.original(FIRST).with_name(f".{SECOND}.1234.abcd")
     half.write_bytes(TWO[:3])
@@ -92,7 +92,7 @@ def test_temporary_files_are_not_listed(files: PictureFiles, monkeypatch: pytest
 
 
 def test_full_disk_raises_and_leaves_no_files(
-    files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
+    files: LocalStorage, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Path.write_bytes
 
@@ -113,7 +113,7 @@ def test_full_disk_raises_and_leaves_no_files(
     assert all_files(folder) == {FIRST, SECOND}
 
 
-def test_disk_full_at_sync_leaves_no_files(files: PictureFiles, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_full_at_sync_leaves_no_files(files: LocalStorage, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.original(FIRST).parent.mkdir(parents=True)
     monkeypatch.setattr(os, "fsync", raise_no_space)
     with pytest.raises(UnavailableError, match="full"):
@@ -121,7 +121,7 @@ def test_disk_full_at_sync_leaves_no_files(files: PictureFiles, folder: Path, mo
     assert all_files(folder) == set()
 
 
-def test_other_write_errors_are_not_reported_as_full_disk(files: PictureFiles, folder: Path) -> None:
+def test_other_write_errors_are_not_reported_as_full_disk(files: LocalStorage, folder: Path) -> None:
     folder.parent.mkdir(exist_ok=True)
     folder.write_bytes(b"a file where the folder should be")
     with pytest.raises(UnavailableError, match="failed: Not a directory"):

@@ -11,10 +11,10 @@ import pytest
 
 from app.bootstrap import Service
 from app.catalogue import changes
-from app.catalogue.database.locks import Lock, exclusively
+from app.catalogue.database.locks import Lock, exclusive_lock
 from app.catalogue.database.sessions import Database
 from app.catalogue.storage.ledger import Ledger
-from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.local import LocalStorage, content_hash
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.common import private_modes as private
 from app.errors import UnavailableError
@@ -73,7 +73,7 @@ def test_original_of_a_failed_commit_is_deleted_at_the_next_start(
         raise UnavailableError("The database cannot be reached.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(changes, "put_pictures", raise_unavailable)
+        patched.setattr(changes, "put_images", raise_unavailable)
         with pytest.raises(UnavailableError):
             service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
@@ -90,7 +90,7 @@ def test_failed_deletion_is_retried_at_the_next_start(service: Service, monkeypa
         raise OSError
 
     with monkeypatch.context() as patched:
-        patched.setattr(PictureFiles, "remove", fail)
+        patched.setattr(LocalStorage, "remove", fail)
         service.ingest.delete(added.id)
     assert SHA in files_of(service)
     start_worker(service)
@@ -100,7 +100,7 @@ def test_failed_deletion_is_retried_at_the_next_start(service: Service, monkeypa
 def test_deletion_during_a_backup_is_done_at_the_next_start(service: Service) -> None:
     (added,) = service.ingest.add([Upload(PICTURE, "one", {})])
     assert added.id is not None
-    with exclusively(service.database, Lock.BACKUP):
+    with exclusive_lock(service.database, Lock.BACKUP):
         service.ingest.delete(added.id)
         start_worker(service)
         assert SHA in files_of(service)
@@ -109,7 +109,7 @@ def test_deletion_during_a_backup_is_done_at_the_next_start(service: Service) ->
 
 
 def test_files_of_a_killed_process_are_cleaned_up(service: Service) -> None:
-    files = PictureFiles(service.settings.data_dir / "pictures")
+    files = LocalStorage(service.settings.data_dir / "pictures")
     files.store({SHA: PICTURE})
     files.store_thumbnails({SHA: b"small"})
     process = killed(service, [SHA])
@@ -128,7 +128,7 @@ def test_used_originals_are_kept(service: Service) -> None:
 
 
 def test_originals_of_a_running_operation_are_kept(service: Service) -> None:
-    files = PictureFiles(service.settings.data_dir / "pictures")
+    files = LocalStorage(service.settings.data_dir / "pictures")
     with Ledger(folder_of(service)).note([SHA]):
         files.store({SHA: PICTURE})
         start_worker(service)
@@ -143,7 +143,7 @@ def test_operation_works_without_a_ledger_folder(service: Service) -> None:
 
 
 def test_operation_works_without_space_for_a_note(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private, "create", lambda _: os.open("/dev/full", os.O_WRONLY))
+    monkeypatch.setattr(private, "create_file", lambda _: os.open("/dev/full", os.O_WRONLY))
     service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
 
@@ -151,7 +151,7 @@ def test_operation_works_without_space_for_a_note(service: Service, monkeypatch:
 def test_notes_are_kept_while_the_database_is_unavailable(service: Service) -> None:
     killed(service, [SHA])
     nowhere = Database("postgresql+psycopg://user@127.0.0.1:1/nothing")
-    files = PictureFiles(service.settings.data_dir / "pictures")
-    OrphanCleanup(Ledger(folder_of(service)), nowhere, files).settle()
+    files = LocalStorage(service.settings.data_dir / "pictures")
+    OrphanCleanup(Ledger(folder_of(service)), nowhere, files).run()
     nowhere.close()
     assert len(list(folder_of(service).iterdir())) == 1

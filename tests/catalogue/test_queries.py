@@ -7,8 +7,8 @@ import numpy as np
 from sqlalchemy import insert, text
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Picture
-from app.catalogue.queries import firsts
+from app.catalogue.database.tables import Image
+from app.catalogue.queries import first_of_groups
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
 # More than the maximum number of parameters of a statement.
@@ -31,9 +31,9 @@ def test_firsts_returns_the_first_image_of_each_group(database: Database) -> Non
         }
         for number in range(60)
     ]
-    with database.begin() as session:
+    with database.transaction() as session:
         ids = session.scalars(
-            insert(Picture).returning(Picture.id, sort_by_parameter_order=True), [BASE | one for one in pictures]
+            insert(Image).returning(Image.id, sort_by_parameter_order=True), [BASE | one for one in pictures]
         ).all()
     known = dict(zip(ids, pictures, strict=True))
     for field in ("product", "label", "nothing", 'odd "name"'):
@@ -42,12 +42,12 @@ def test_firsts_returns_the_first_image_of_each_group(database: Database) -> Non
         for place, picture_id in enumerate(asked[:-1]):
             best.setdefault(group(known[picture_id], field) or ("alone", picture_id), place)
         for most in (3, 1000):
-            with database.asking_in_sql() as connection:
-                assert firsts(connection, asked, field, most) == sorted(best.values())[:most]
+            with database.read_connection() as connection:
+                assert first_of_groups(connection, asked, field, most) == sorted(best.values())[:most]
 
 
 def test_firsts_accepts_more_ids_than_a_statement_has_parameters(database: Database) -> None:
-    with database.begin() as session:
+    with database.transaction() as session:
         session.execute(
             text(
                 "INSERT INTO images (key, sha256, media_type, width, height, size_bytes, label) "
@@ -55,6 +55,6 @@ def test_firsts_accepts_more_ids_than_a_statement_has_parameters(database: Datab
             ),
             {"many": MANY},
         )
-    with database.asking_in_sql() as connection:
+    with database.read_connection() as connection:
         ids = list(connection.scalars(text("SELECT id FROM images ORDER BY id")))
-        assert firsts(connection, ids, "label", 1000) == [0, 1, 2]
+        assert first_of_groups(connection, ids, "label", 1000) == [0, 1, 2]

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.bootstrap import Service, assemble, places
+from app.bootstrap import Service, build_service_with_encoder, index_locations
 from app.catalogue import generations
-from app.catalogue.changes import Given
+from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.sessions import Database
 from app.errors import LookalikeError, NotFoundError, UnavailableError
-from app.ingest.embedding_writer import Encodings
+from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.pipeline import Upload
-from app.maintenance.reindex import Reencode
+from app.maintenance.reindex import Reindex
 from app.maintenance.tools import open_sync
 from app.model_switch.index_factory import open_index
-from app.model_switch.networks import limits_of
-from app.search.decode.prepare import InProcess
+from app.model_switch.networks import decode_limits
+from app.search.decode.prepare import InProcessPreparer
 from app.search.index import LocalIndex
 from app.search.milvus.index import MilvusIndex
 from app.search.types import Match, Mode, SearchOptions
@@ -50,7 +50,7 @@ def test_replicas_agree_after_every_kind_of_change(replicas: tuple[Service, Serv
     assert answer(two, 7)[0][0].distance > 0
     with pytest.raises(NotFoundError):
         one.searcher.by_id(added[4], SearchOptions())
-    one.ingest.describe(added[0], Given(label="boots"))
+    one.ingest.update_metadata(added[0], MetadataPatch(label="boots"))
     assert answer(two, 0, label="boots")[0][0].id == added[0]
     assert all(agree(one, two, seed) for seed in range(15))
     assert len(one.index) == len(two.index) == 11
@@ -67,7 +67,7 @@ def test_replica_counts_images_in_milvus(replicas: tuple[Service, Service], in_m
         one.ingest.delete(ids(one)[0])
         add(one, "new", 50)
         one.ingest.delete(add(one, "brief", 51))
-        fresh.follower.current()
+        fresh.index_sync.synced_index()
         assert len(fresh.index) == 5
 
 
@@ -108,7 +108,7 @@ def test_milvus_outage_raises_unavailable_and_recovers(settings: Settings, tmp_p
         service = opened(in_milvus, stack)
         new = add(service, "one", 1)
         server.kill()
-        for ask in (lambda: answer(service, 1), lambda: add(service, "two", 2), service.index.require):
+        for ask in (lambda: answer(service, 1), lambda: add(service, "two", 2), service.index.check_available):
             with pytest.raises(UnavailableError, match="Milvus"):
                 ask()
         with pytest.raises(LookalikeError, match="Milvus at http"):
@@ -116,7 +116,7 @@ def test_milvus_outage_raises_unavailable_and_recovers(settings: Settings, tmp_p
         server.start()
         assert answer(service, 1)[0][0].id == new
         assert add(service, "two", 2) in ids(service)
-        service.index.require()
+        service.index.check_available()
 
 
 def test_reindex_moves_a_catalogue_to_milvus_and_back(in_milvus: Settings) -> None:
@@ -124,7 +124,7 @@ def test_reindex_moves_a_catalogue_to_milvus_and_back(in_milvus: Settings) -> No
     with ExitStack() as stack:
         database = stack.enter_context(closing(Database(str(local.database_url))))
         service = stack.enter_context(
-            assemble(local, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks)
+            build_service_with_encoder(local, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks)
         )
         added = [add(service, f"key {at}", at) for at in range(8)]
         assert isinstance(service.index, LocalIndex)
@@ -151,12 +151,12 @@ def assert_same(one: Found, two: Found) -> None:
 def reindex(service: Service, settings: Settings) -> None:
     """Reindex as `lookalike reindex` does, with the fake network."""
     encoder = FakeEncoder()
-    with service.database.begin() as session:
+    with service.database.transaction() as session:
         index_version = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
-    with closing(open_index(service.database, index_version, places(settings))) as index:
-        prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
-        encodings = Encodings(service.database, prepare, encoder, index, index_version.id)
-        Reencode(service.database, service.files, encodings).run(lambda *_: None)
+    with closing(open_index(service.database, index_version, index_locations(settings))) as index:
+        prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
+        encodings = EmbeddingWriter(service.database, prepare, encoder, index, index_version.id)
+        Reindex(service.database, service.storage, encodings).run(lambda *_: None)
 
 
 def test_index_backend_setting_applies_to_empty_catalogues_only(

@@ -18,19 +18,19 @@ import pytest
 from psycopg.errors import DiskFull
 from sqlalchemy import text
 
-from app.bootstrap import Service, assemble
-from app.catalogue.advisory_registry import Role, presence
+from app.bootstrap import Service, build_service_with_encoder
+from app.catalogue.advisory_registry import VersionUse, version_locks
 from app.catalogue.database.sessions import Database
-from app.catalogue.storage.local import PictureFiles, content_hash
-from app.catalogue.storage.open import open_pictures
+from app.catalogue.storage.local import LocalStorage, content_hash
+from app.catalogue.storage.open import open_storage
 from app.catalogue.vectors import hole_punching as sparse
 from app.errors import LookalikeError
 from app.maintenance import restore as restoring
-from app.maintenance.consistency_check import Check
-from app.maintenance.restore import Restored, restore
+from app.maintenance.consistency_check import ConsistencyCheck
+from app.maintenance.restore import RestoreResult, restore
 from app.settings import Settings
 from tests.catalogue.test_backup import add, check_all, elsewhere, save
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
 __all__ = ["elsewhere"]
@@ -65,10 +65,10 @@ def no_progress(*_: int) -> None:
     """Progress callback that does nothing."""
 
 
-def restored(elsewhere: Settings, source: Path, *, without_missing: bool = False) -> Restored:
+def restored(elsewhere: Settings, source: Path, *, without_missing: bool = False) -> RestoreResult:
     with closing(Database(str(elsewhere.database_url))) as database:
-        pictures = open_pictures(elsewhere.storage_url, elsewhere.data_dir)
-        return restore(database, pictures, elsewhere.data_dir, source, no_progress, without_missing=without_missing)
+        pictures = open_storage(elsewhere.storage_url, elsewhere.data_dir)
+        return restore(database, pictures, elsewhere.data_dir, source, no_progress, allow_missing=without_missing)
 
 
 def refusal_message(elsewhere: Settings, source: Path) -> str:
@@ -80,7 +80,7 @@ def refusal_message(elsewhere: Settings, source: Path) -> str:
 
 
 def require_empty(elsewhere: Settings) -> None:
-    with closing(Database(str(elsewhere.database_url))) as database, database.asking() as session:
+    with closing(Database(str(elsewhere.database_url))) as database, database.read_session() as session:
         assert session.scalar(text("SELECT count(*) FROM images")) == 0
         assert session.scalar(text("SELECT count(*) FROM catalogue")) == 1
     assert [path for path in elsewhere.data_dir.rglob("*") if path.is_file() and path.parent.name != "under-way"] == []
@@ -89,9 +89,9 @@ def require_empty(elsewhere: Settings) -> None:
 def found_by_check(elsewhere: Settings, *, repair: bool = False) -> list[tuple[str, str]]:
     with (
         closing(Database(str(elsewhere.database_url))) as database,
-        assemble(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
+        build_service_with_encoder(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
     ):
-        check = Check(database, service.files, service.index, service.encodings)
+        check = ConsistencyCheck(database, service.storage, service.index, service.embedding_writer)
         found = check.run(0, no_progress)
         if repair:
             assert check.repair(found) == []
@@ -109,7 +109,7 @@ def change_manifest(source: Path, **changes: Any) -> None:
 
 
 def original(source: Path, number: int) -> Path:
-    return PictureFiles(source / "pictures").original(content_hash(drawing(number)))
+    return LocalStorage(source / "pictures").original(content_hash(test_image(number)))
 
 
 def cut(path: Path, size: int) -> None:
@@ -211,7 +211,7 @@ def test_random_damage_in_a_backup_without_checksums_is_reported_or_restores(sou
 
 def empty(elsewhere: Settings) -> None:
     """Empty the catalogue."""
-    with closing(Database(str(elsewhere.database_url))) as database, database.connection() as connection:
+    with closing(Database(str(elsewhere.database_url))) as database, database.connection_transaction() as connection:
         connection.execute(text("TRUNCATE images, encodings, deletions, api_keys, catalogue, index_versions CASCADE"))
         connection.execute(text("INSERT INTO catalogue (id) VALUES (1)"))
     shutil.rmtree(elsewhere.data_dir)
@@ -231,8 +231,8 @@ def test_missing_originals_are_named_and_can_be_skipped(source: Path, elsewhere:
     assert "--allow-missing" in sentence
     flip(original(source, 5), 60)
     found = restored(elsewhere, source, without_missing=True)
-    assert (found.pictures, found.lacking.pictures) == (COUNT, 3)
-    assert [name.split()[0] for name in found.lacking.names] == ["key-3", "key-4", "key-5"]
+    assert (found.pictures, found.missing.pictures) == (COUNT, 3)
+    assert [name.split()[0] for name in found.missing.names] == ["key-3", "key-4", "key-5"]
     assert found_by_check(elsewhere) == [("original", f"key-{one}") for one in (3, 4, 5)]
 
 
@@ -243,7 +243,7 @@ def test_damaged_originals_abort_the_restore_and_leave_no_files(source: Path, el
     assert f"2 of {COUNT} images have no intact original" in sentence
     for one in (2, 7):
         flip(original(source, one), 60)
-    assert restored(elsewhere, source).lacking.pictures == 0
+    assert restored(elsewhere, source).missing.pictures == 0
     check_all(elsewhere, range(COUNT))
 
 
@@ -285,7 +285,7 @@ def test_missing_vectors_are_named_and_can_be_repaired(
     assert f"{vectors} is " in message
     assert "key-" in message
     found = restored(elsewhere, source, without_missing=True)
-    assert (found.pictures, found.lacking.vectors, found.lacking.pictures) == (COUNT, lost, 0)
+    assert (found.pictures, found.missing.vectors, found.missing.pictures) == (COUNT, lost, 0)
     assert len(found_by_check(elsewhere)) == lost
     assert found_by_check(elsewhere, repair=True) == []
     check_all(elsewhere, range(COUNT))
@@ -293,20 +293,20 @@ def test_missing_vectors_are_named_and_can_be_repaired(
 
 def test_unknown_vector_dtype_is_reported(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, 1)
-    with service.database.connection() as connection:
+    with service.database.connection_transaction() as connection:
         connection.execute(text("UPDATE index_versions SET vector_dtype = 'f8'"))
     save(service, tmp_path / "backup")
     assert "index_versions is damaged" in refusal_message(elsewhere, tmp_path / "backup")
 
 
 def test_a_checkpoint_that_is_not_here_is_named(source: Path, elsewhere: Settings) -> None:
-    (sentence,) = restored(elsewhere, source).checkpoints
+    (sentence,) = restored(elsewhere, source).missing_networks
     assert f"({FAKE_NETWORK.fingerprint}) is missing" in sentence
     assert "before you start the service" in sentence
 
 
 def test_second_concurrent_restore_is_refused(source: Path, elsewhere: Settings) -> None:
-    begun, go_on, results = threading.Event(), threading.Event(), list[Restored]()
+    begun, go_on, results = threading.Event(), threading.Event(), list[RestoreResult]()
 
     def wait(*_: int) -> None:
         begun.set()
@@ -314,7 +314,7 @@ def test_second_concurrent_restore_is_refused(source: Path, elsewhere: Settings)
 
     def first() -> None:
         with closing(Database(str(elsewhere.database_url))) as database:
-            pictures = open_pictures(None, elsewhere.data_dir)
+            pictures = open_storage(None, elsewhere.data_dir)
             results.append(restore(database, pictures, elsewhere.data_dir, source, wait))
 
     thread = threading.Thread(target=first)
@@ -329,8 +329,8 @@ def test_second_concurrent_restore_is_refused(source: Path, elsewhere: Settings)
 
 
 def test_restore_into_a_running_service_is_refused(source: Path, elsewhere: Settings) -> None:
-    with closing(Database(str(elsewhere.database_url))) as database, presence(database) as present:
-        present.hold_only(Role.OPEN, {1})
+    with closing(Database(str(elsewhere.database_url))) as database, version_locks(database) as present:
+        present.hold_only(VersionUse.OPEN, {1})
         assert "A service is running on this catalogue" in refusal_message(elsewhere, source)
     restored(elsewhere, source)
 
@@ -367,7 +367,7 @@ def test_restore_on_a_full_disk_leaves_no_files_and_can_be_repeated(
             patched.setattr(*where, fails)
         with pytest.raises(LookalikeError, match=r"(?i)full|no space"):
             restored(elsewhere, source)
-    with closing(Database(str(elsewhere.database_url))) as database, database.asking() as session:
+    with closing(Database(str(elsewhere.database_url))) as database, database.read_session() as session:
         assert session.scalar(text("SELECT count(*) FROM images")) == 0
     assert [path for path in elsewhere.data_dir.rglob("originals/??/*") if path.is_file()] == []
     restored(elsewhere, source)

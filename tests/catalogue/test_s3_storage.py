@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.catalogue.storage.local import content_hash
-from app.catalogue.storage.s3 import PictureBucket
+from app.catalogue.storage.s3 import S3Storage
 from app.errors import UnavailableError
 from tests.s3 import BUCKET, S3Server, s3
 
@@ -17,18 +17,18 @@ FIRST, SECOND = content_hash(ONE), content_hash(TWO)
 
 
 @pytest.fixture
-def bucket(s3: S3Server) -> PictureBucket:
-    return PictureBucket(f"s3://{BUCKET}")
+def bucket(s3: S3Server) -> S3Storage:
+    return S3Storage(f"s3://{BUCKET}")
 
 
-def test_permission_check_leaves_no_objects(s3: S3Server, bucket: PictureBucket) -> None:
+def test_permission_check_leaves_no_objects(s3: S3Server, bucket: S3Storage) -> None:
     bucket.require()
     assert s3.objects() == set()
 
 
 def test_missing_bucket_is_reported(s3: S3Server) -> None:
     with pytest.raises(UnavailableError, match="s3://elsewhere/here: the bucket does not exist"):
-        PictureBucket("s3://elsewhere/here").require()
+        S3Storage("s3://elsewhere/here").require()
 
 
 @pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
@@ -37,11 +37,11 @@ def test_access_denied_is_reported_without_secrets(
 ) -> None:
     monkeypatch.setenv(variable, "another")
     with pytest.raises(UnavailableError, match="access denied") as refused:
-        PictureBucket(f"s3://{BUCKET}").require()
+        S3Storage(f"s3://{BUCKET}").require()
     assert "another" not in str(refused.value), "no secret in the message"
 
 
-def test_unreachable_server_is_reported_within_seconds(s3: S3Server, bucket: PictureBucket) -> None:
+def test_unreachable_server_is_reported_within_seconds(s3: S3Server, bucket: S3Storage) -> None:
     bucket.store({FIRST: ONE})
     s3.stop()
     began = time.monotonic()
@@ -61,7 +61,7 @@ def test_unreachable_server_is_reported_within_seconds(s3: S3Server, bucket: Pic
     assert set(bucket.hashes()) == {FIRST}
 
 
-def test_deleted_bucket_is_not_reported_as_a_missing_image(s3: S3Server, bucket: PictureBucket) -> None:
+def test_deleted_bucket_is_not_reported_as_a_missing_image(s3: S3Server, bucket: S3Storage) -> None:
     bucket.store({FIRST: ONE})
     s3.stop()
     (s3.folder / BUCKET).rename(s3.folder / "another")
@@ -72,7 +72,7 @@ def test_deleted_bucket_is_not_reported_as_a_missing_image(s3: S3Server, bucket:
         bucket.store({SECOND: TWO})
 
 
-def test_interrupted_download_raises(s3: S3Server, bucket: PictureBucket, tmp_path: Path) -> None:
+def test_interrupted_download_raises(s3: S3Server, bucket: S3Storage, tmp_path: Path) -> None:
     large = b"0123456789abcdef" * 2_000_000
     sha256 = content_hash(large)
     bucket.store({sha256: large})

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from app.catalogue.database.migrations import config, require_current, upgrade
+from app.catalogue.database.migrations import alembic_config, require_current, upgrade
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Base
 from app.errors import LookalikeError
@@ -41,18 +41,18 @@ def empty(database_url: str) -> Iterator[Database]:
 
 
 def differences(database: Database) -> list[object]:
-    with database.connection() as connection:
+    with database.connection_transaction() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, Base.metadata))
 
 
 def tables(database: Database) -> set[str]:
-    with database.connection() as connection:
+    with database.connection_transaction() as connection:
         return set(inspect(connection).get_table_names())
 
 
 def stamp(database: Database, revision: str) -> None:
-    with database.connection() as connection:
+    with database.connection_transaction() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
 
 
@@ -64,7 +64,7 @@ def test_migrations_create_the_declared_schema(empty: Database) -> None:
 
 def test_constraint_names_match_the_models(empty: Database) -> None:
     upgrade(empty)
-    with empty.connection() as connection:
+    with empty.connection_transaction() as connection:
         seen = inspect(connection)
         for table in Base.metadata.sorted_tables:
             assert seen.get_pk_constraint(table.name)["name"] == table.primary_key.name
@@ -75,8 +75,8 @@ def test_constraint_names_match_the_models(empty: Database) -> None:
 
 def test_all_migrations_can_be_downgraded(empty: Database) -> None:
     upgrade(empty)
-    with empty.connection() as connection:
-        command.downgrade(config(connection), "base")
+    with empty.connection_transaction() as connection:
+        command.downgrade(alembic_config(connection), "base")
     assert tables(empty) == {"alembic_version"}
     upgrade(empty)
     assert differences(empty) == []
@@ -84,7 +84,7 @@ def test_all_migrations_can_be_downgraded(empty: Database) -> None:
 
 def test_no_relation_has_an_old_name(empty: Database) -> None:
     upgrade(empty)
-    with empty.connection() as connection:
+    with empty.connection_transaction() as connection:
         names = list(
             connection.scalars(text("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"))
         )
@@ -95,16 +95,16 @@ def test_no_relation_has_an_old_name(empty: Database) -> None:
 def test_migrations_have_one_head() -> None:
     with closing(Database("postgresql+psycopg://user@/none")) as database:
         # Reading the migration scripts needs no connection.
-        scripts = ScriptDirectory.from_config(config(database.engine))  # type: ignore[arg-type]
+        scripts = ScriptDirectory.from_config(alembic_config(database.engine))  # type: ignore[arg-type]
     assert len(scripts.get_heads()) == 1
 
 
 def test_upgrade_is_idempotent(empty: Database) -> None:
     upgrade(empty)
-    with empty.connection() as connection:
+    with empty.connection_transaction() as connection:
         connection.execute(text("UPDATE catalogue SET seq = 7"))
     upgrade(empty)
-    with empty.connection() as connection:
+    with empty.connection_transaction() as connection:
         assert connection.scalar(text("SELECT seq FROM catalogue")) == 7
 
 
@@ -153,5 +153,5 @@ def test_database_of_a_newer_version_is_not_changed(empty: Database) -> None:
     stamp(empty, "of_the_future")
     with pytest.raises(LookalikeError, match=r"of_the_future.*newer"):
         upgrade(empty)
-    with empty.connection() as connection:
+    with empty.connection_transaction() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "of_the_future"

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.catalogue.database.callers import Caller, calling
+from app.catalogue.database.callers import Caller, set_caller
 from app.catalogue.database.single_flight import ResultCache, SingleFlight
 from app.errors import ClientDisconnectedError, UnavailableError
 from tests.catalogue.slow import wait_until
@@ -81,14 +81,14 @@ def test_waiting_thread_stops_when_its_caller_disconnects() -> None:
     flights, work, caller = SingleFlight[str, int](), Work(), Caller()
 
     def wait() -> int:
-        with calling(caller):
+        with set_caller(caller):
             return flights.run("key", work)
 
     with ThreadPoolExecutor(2) as threads:
         at_work = threads.submit(flights.run, "key", work)
         wait_until(lambda: work.started == 1)
         waits = threads.submit(wait)
-        caller.leave()
+        caller.cancel()
         with pytest.raises(ClientDisconnectedError):
             waits.result(30)
         work.released.set()

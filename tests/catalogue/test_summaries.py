@@ -6,18 +6,18 @@ import pytest
 from sqlalchemy import event, insert, text
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Picture
+from app.catalogue.database.tables import Image
 from app.catalogue.filters import summaries as module
-from app.catalogue.filters.summaries import Summaries
-from app.search.filter import read_filter
+from app.catalogue.filters.summaries import CatalogueStatistics
+from app.search.filter import parse_filter
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 7}
 
 
 def fill(database: Database, *pictures: dict[str, Any]) -> None:
-    with database.begin() as session:
+    with database.transaction() as session:
         rows = [BASE | {"label": None, "metadata_": {}} | one for one in pictures]
-        session.execute(insert(Picture), rows)
+        session.execute(insert(Image), rows)
         session.execute(text("UPDATE catalogue SET seq = seq + 1"))
 
 
@@ -33,20 +33,24 @@ class Scans:
 
 
 def test_unknown_labels_and_fields_are_named(database: Database) -> None:
-    summaries = Summaries()
+    summaries = CatalogueStatistics()
     fill(database, {"key": "a", "label": "boots", "metadata_": {"price": 5}})
-    passing = read_filter('{"price": {"$gt": 9}, "label": "boots", "key": "b"}')
-    assert summaries.unknown(database, "boots", passing) == []
-    warnings = summaries.unknown(database, "hats", read_filter('{"$or": [{"prize": 5}, {"price": 9}, {"prize": 6}]}'))
+    passing = parse_filter('{"price": {"$gt": 9}, "label": "boots", "key": "b"}')
+    assert summaries.unknown_filter_warnings(database, "boots", passing) == []
+    warnings = summaries.unknown_filter_warnings(
+        database, "hats", parse_filter('{"$or": [{"prize": 5}, {"price": 9}, {"prize": 6}]}')
+    )
     assert warnings == ["No image has the label 'hats'.", "No image has the field 'prize'."]
-    assert summaries.unknown(database, None, None) == []
+    assert summaries.unknown_filter_warnings(database, None, None) == []
 
 
 def test_label_field_is_named_if_no_image_has_a_label(database: Database) -> None:
-    warnings = read_filter('{"label": "boots", "key": "a"}')
-    assert len(Summaries().unknown(database, None, warnings)) == 2
+    warnings = parse_filter('{"label": "boots", "key": "a"}')
+    assert len(CatalogueStatistics().unknown_filter_warnings(database, None, warnings)) == 2
     fill(database, {"key": "a"})
-    assert Summaries().unknown(database, None, warnings) == ["No image has the field 'label'."]
+    assert CatalogueStatistics().unknown_filter_warnings(database, None, warnings) == [
+        "No image has the field 'label'."
+    ]
 
 
 def test_many_unknown_fields_cost_one_full_scan(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,16 +58,16 @@ def test_many_unknown_fields_cost_one_full_scan(database: Database, monkeypatch:
     fill(database, *({"key": str(number), "metadata_": {"common": 1}} for number in range(9)))
     fill(database, {"key": "last", "metadata_": {"common": 1, "rare": 1}})
     names = {"common": 1, "rare": 1} | {f"misspelt {number}": 1 for number in range(30)}
-    filter_, summaries, scans = read_filter(str(names).replace("'", '"')), Summaries(), Scans(database)
+    filter_, summaries, scans = parse_filter(str(names).replace("'", '"')), CatalogueStatistics(), Scans(database)
     for _ in range(3):
-        assert len(summaries.unknown(database, None, filter_)) == 30
+        assert len(summaries.unknown_filter_warnings(database, None, filter_)) == 30
     assert scans.count == 2, "a sample, then all images, then cached"
-    assert summaries.unknown(database, None, read_filter('{"common": 2}')) == []
+    assert summaries.unknown_filter_warnings(database, None, parse_filter('{"common": 2}')) == []
     assert scans.count == 3, "fields in the sample need no full scan"
 
 
 def test_totals_are_cached_until_a_change(database: Database) -> None:
-    summaries, scans = Summaries(), Scans(database)
+    summaries, scans = CatalogueStatistics(), Scans(database)
     fill(database, {"key": "a", "label": "boots"}, {"key": "b", "label": "boots"})
     totals = [summaries.totals(database) for _ in range(3)]
     assert (totals[0].images, totals[0].labels, totals[0].original_bytes, totals[0].seq) == (2, 1, 14, 1)

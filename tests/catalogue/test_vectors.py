@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.catalogue.vectors.file import CHUNK_ROWS, VectorFile, kept_whole, vector_type
+from app.catalogue.vectors.file import CHUNK_ROWS, VectorFile, parse_vector_type, without_hole_punching
 from app.errors import LookalikeError, UnavailableError
 from app.search.local.checksums import checksums
 
@@ -45,7 +45,7 @@ def some(count: int, seed: int = 0) -> NDArray[np.float32]:
 def test_written_rows_are_read(vectors: VectorFile) -> None:
     rows = some(3)
     vectors.write(at(7, 2, 5000), rows)
-    assert np.array_equal(vectors.rows(at(7, 2, 5000))[at(7, 2, 5000)], rows)
+    assert np.array_equal(vectors.mapped_rows(at(7, 2, 5000))[at(7, 2, 5000)], rows)
 
 
 def test_checksum_is_the_crc32_of_a_row(vectors: VectorFile) -> None:
@@ -71,20 +71,20 @@ def test_file_mode_is_0600(vectors: VectorFile, path: Path) -> None:
 
 def test_rows_written_after_opening_are_visible_to_readers(vectors: VectorFile, path: Path) -> None:
     with closing(VectorFile(path, DIM)) as reader:
-        assert reader.rows(at()).shape == (0, DIM)
+        assert reader.mapped_rows(at()).shape == (0, DIM)
         rows = some(2)
         expected = vectors.write(at(0, CHUNK_ROWS), rows)
-        assert reader.intact(at(0, CHUNK_ROWS), expected).all()
-        assert np.array_equal(reader.rows(at(CHUNK_ROWS))[CHUNK_ROWS], rows[1])
+        assert reader.verify(at(0, CHUNK_ROWS), expected).all()
+        assert np.array_equal(reader.mapped_rows(at(CHUNK_ROWS))[CHUNK_ROWS], rows[1])
 
 
 def test_mapping_survives_growth_and_close(path: Path) -> None:
     rows = some(1)
     with closing(VectorFile(path, DIM)) as vectors:
         vectors.write(at(3), rows)
-        held = vectors.rows(at(3))
+        held = vectors.mapped_rows(at(3))
         vectors.write(at(CHUNK_ROWS), some(1))
-        vectors.rows(at(CHUNK_ROWS))
+        vectors.mapped_rows(at(CHUNK_ROWS))
     assert np.array_equal(held[3], rows[0])
 
 
@@ -98,24 +98,24 @@ def test_damaged_rows_are_detected_until_they_are_repaired(path: Path) -> None:
         file.seek(DIM * 4)
         file.write(bytes([byte[0] ^ 1]))
         file.flush()
-        assert vectors.intact(at(0, 1, 2), expected).tolist() == [True, False, True]
-        assert vectors.intact(at(1), expected[1:2]).tolist() == [False]
+        assert vectors.verify(at(0, 1, 2), expected).tolist() == [True, False, True]
+        assert vectors.verify(at(1), expected[1:2]).tolist() == [False]
         file.seek(DIM * 4)
         file.write(byte)
         file.flush()
-        assert vectors.intact(at(0, 1, 2), expected).all()
+        assert vectors.verify(at(0, 1, 2), expected).all()
     assert whole == path.read_bytes()[:1]
 
 
 def test_slot_beyond_the_end_of_the_file_is_not_intact(vectors: VectorFile) -> None:
     expected = vectors.write(at(0), some(1))
     both = np.concatenate([expected, expected])
-    assert vectors.intact(at(0, 9 * CHUNK_ROWS), both).tolist() == [True, False]
+    assert vectors.verify(at(0, 9 * CHUNK_ROWS), both).tolist() == [True, False]
 
 
 def test_unwritten_slot_is_not_intact(vectors: VectorFile) -> None:
     expected = vectors.write(at(0), some(1))
-    assert vectors.intact(at(1), expected).tolist() == [False]
+    assert vectors.verify(at(1), expected).tolist() == [False]
 
 
 @pytest.mark.parametrize("call", ["posix_fallocate", "pwrite"])
@@ -129,8 +129,8 @@ def test_full_disk_raises_and_keeps_existing_rows(
         patched.setattr(os, call, failing(number))
         with pytest.raises(UnavailableError, match="full"):
             vectors.write(at(CHUNK_ROWS), rows[1:])
-    assert vectors.intact(at(0), expected).all()
-    assert vectors.intact(at(CHUNK_ROWS), vectors.write(at(CHUNK_ROWS), rows[1:])).all()
+    assert vectors.verify(at(0), expected).all()
+    assert vectors.verify(at(CHUNK_ROWS), vectors.write(at(CHUNK_ROWS), rows[1:])).all()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
@@ -190,7 +190,7 @@ def test_partial_writes_are_completed(vectors: VectorFile, monkeypatch: pytest.M
     write = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: write(fd, data[:3], offset))
     rows = some(2)
-    assert vectors.intact(at(0, 1), vectors.write(at(0, 1), rows)).all()
+    assert vectors.verify(at(0, 1), vectors.write(at(0, 1), rows)).all()
 
 
 def test_concurrent_writes_and_reads_during_growth(vectors: VectorFile) -> None:
@@ -200,11 +200,11 @@ def test_concurrent_writes_and_reads_during_growth(vectors: VectorFile) -> None:
     def write_and_look(number: int) -> bool:
         mine = slice(number, number + 1)
         written = vectors.write(slots[mine], rows[mine])
-        return bool(vectors.intact(slots[mine], written).all())
+        return bool(vectors.verify(slots[mine], written).all())
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(write_and_look, range(24)))
-    assert np.array_equal(vectors.rows(slots)[slots], rows)
+    assert np.array_equal(vectors.mapped_rows(slots)[slots], rows)
 
 
 def test_float16_vectors_take_half_the_space(path: Path) -> None:
@@ -213,14 +213,14 @@ def test_float16_vectors_take_half_the_space(path: Path) -> None:
         expected = vectors.write(at(7, 2, 5000), rows)
         assert expected.tolist() == [zlib.crc32(row.tobytes()) for row in rows.astype(np.float16)]
         assert vectors.bytes_on_disk == 2 * CHUNK_ROWS * DIM * 2
-        assert np.array_equal(vectors.rows(at(5000))[at(7, 2, 5000)], rows.astype(np.float16))
-        assert vectors.intact(at(7, 2, 5000), expected).all()
+        assert np.array_equal(vectors.mapped_rows(at(5000))[at(7, 2, 5000)], rows.astype(np.float16))
+        assert vectors.verify(at(7, 2, 5000), expected).all()
 
 
 def test_unknown_vector_type_is_named() -> None:
-    assert vector_type("f16") == "f16"
+    assert parse_vector_type("f16") == "f16"
     with pytest.raises(LookalikeError, match="stores vectors as f8"):
-        vector_type("f8")
+        parse_vector_type("f8")
 
 
 def test_freed_rows_release_disk_space_and_others_are_unchanged(path: Path) -> None:
@@ -231,8 +231,8 @@ def test_freed_rows_release_disk_space_and_others_are_unchanged(path: Path) -> N
         assert vectors.free(freed[::-1])
         assert vectors.bytes_on_disk <= CHUNK_BYTES - len(freed) * DIM * 4 + 2 * mmap.PAGESIZE
         kept = np.setdiff1d(np.arange(CHUNK_ROWS), freed)
-        assert np.array_equal(vectors.rows(kept)[kept], rows[kept])
-        assert vectors.intact(kept, checked[kept]).all()
+        assert np.array_equal(vectors.mapped_rows(kept)[kept], rows[kept])
+        assert vectors.verify(kept, checked[kept]).all()
 
 
 def test_freed_rows_between_others_release_whole_pages(path: Path) -> None:
@@ -245,7 +245,7 @@ def test_freed_rows_between_others_release_whole_pages(path: Path) -> None:
         vectors.free(slots[::2])
         # The file system needs some space for the list of holes.
         assert vectors.bytes_on_disk == pytest.approx(before - CHUNK_ROWS // 4 * mmap.PAGESIZE, rel=0.01)
-        assert vectors.intact(slots[1::2], checked[1::2]).all()
+        assert vectors.verify(slots[1::2], checked[1::2]).all()
 
 
 def test_growth_keeps_holes(vectors: VectorFile) -> None:
@@ -264,9 +264,9 @@ def test_free_beyond_the_end_of_the_file_is_a_no_op(vectors: VectorFile) -> None
 
 def test_free_waits_for_readers_of_the_whole_file(vectors: VectorFile, path: Path) -> None:
     checked = vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
-    with kept_whole(path.parent), kept_whole(path.parent):
+    with without_hole_punching(path.parent), without_hole_punching(path.parent):
         assert not vectors.free(np.arange(CHUNK_ROWS))
-        assert vectors.intact(np.arange(CHUNK_ROWS), checked).all()
+        assert vectors.verify(np.arange(CHUNK_ROWS), checked).all()
     assert vectors.free(np.arange(CHUNK_ROWS))
     assert vectors.bytes_on_disk == 0
 
@@ -284,6 +284,6 @@ def test_free_without_file_locks_is_a_no_op(vectors: VectorFile, path: Path, mon
 
     vectors.write(np.arange(CHUNK_ROWS), some(CHUNK_ROWS))
     monkeypatch.setattr(fcntl, "flock", flock)
-    with kept_whole(path.parent):
+    with without_hole_punching(path.parent):
         assert vectors.free(np.arange(CHUNK_ROWS))
     assert vectors.bytes_on_disk == CHUNK_BYTES

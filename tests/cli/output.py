@@ -1,6 +1,6 @@
 from typer.testing import Result
 
 
-def said(result: Result) -> str:
+def output_of(result: Result) -> str:
     """Return a command's output with normalised whitespace, since line breaks depend on the terminal's width."""
     return " ".join(result.output.split())

@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 import app.demo.fill
 from app.catalogue.generations import DEFAULT_MODEL
 from app.cli.main import app as commands
-from app.demo.catalogue import DemoPicture, demo_pictures
-from app.search.decode.confinement import offered
-from tests.cli.output import said
+from app.demo.catalogue import DemoImage, demo_images
+from app.search.decode.confinement import probe_confinement
+from tests.cli.output import output_of
 from tests.pictures import corners, encoded, gradient
 
 # Used by OpenVINO's conversion.
@@ -59,18 +59,18 @@ def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     data = tmp_path_factory.mktemp("commands") / "data"
     result = run(data, "index", str(folder))
     assert result.exit_code == 1, "two entries are rejected"
-    assert "3 created" in said(result)
-    assert "2 rejected" in said(result)
-    assert "broken.jpg: The file is not in a supported image format" in said(result)
-    assert "gone.png: The file does not exist." in said(result)
+    assert "3 created" in output_of(result)
+    assert "2 rejected" in output_of(result)
+    assert "broken.jpg: The file is not in a supported image format" in output_of(result)
+    assert "gone.png: The file does not exist." in output_of(result)
     return data
 
 
 def test_indexing_a_folder_again_changes_nothing(data: Path, folder: Path) -> None:
     result = run(data, "index", str(folder))
     assert result.exit_code == 1
-    assert "3 unchanged" in said(result)
-    assert "created" not in said(result)
+    assert "3 unchanged" in output_of(result)
+    assert "created" not in output_of(result)
 
 
 def test_search_lists_results_by_distance(data: Path, folder: Path) -> None:
@@ -84,14 +84,14 @@ def test_search_lists_results_by_distance(data: Path, folder: Path) -> None:
 def test_stats_prints_counts_and_the_model(data: Path) -> None:
     result = run(data, "stats")
     assert result.exit_code == 0, result.output
-    assert "3 images, 1 labels" in said(result)
-    assert f"model {DEFAULT_MODEL}" in said(result)
+    assert "3 images, 1 labels" in output_of(result)
+    assert f"model {DEFAULT_MODEL}" in output_of(result)
 
 
 def test_duplicates_lists_near_duplicates_in_groups(tmp_path: Path) -> None:
     pictures, data = tmp_path / "pictures", tmp_path / "data"
     pictures.mkdir()
-    one, other = (picture.image.convert("RGB") for picture in islice(demo_pictures(), 2))
+    one, other = (picture.image.convert("RGB") for picture in islice(demo_images(), 2))
     (pictures / "boot.png").write_bytes(encoded(one, "PNG"))
     (pictures / "again.jpg").write_bytes(encoded(one, "JPEG"))
     (pictures / "other.png").write_bytes(encoded(other, "PNG"))
@@ -100,50 +100,50 @@ def test_duplicates_lists_near_duplicates_in_groups(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     (group,) = [line for line in result.stdout.splitlines() if ": " in line]
     assert set(group.replace(":", "").split()) >= {"boot.png", "again.jpg"}
-    assert "other.png" not in said(result)
-    assert "1 group of images" in said(result)
-    assert "no groups of images within 0.000" in said(run(data, "duplicates", "--max-distance", "0"))
+    assert "other.png" not in output_of(result)
+    assert "1 group of images" in output_of(result)
+    assert "no groups of images within 0.000" in output_of(run(data, "duplicates", "--max-distance", "0"))
 
 
 def test_demo_does_not_change_a_catalogue_that_has_images(data: Path) -> None:
-    assert "no demo images were added" in said(run(data, "demo"))
-    assert "3 images," in said(run(data, "stats"))
+    assert "no demo images were added" in output_of(run(data, "demo"))
+    assert "3 images," in output_of(run(data, "stats"))
 
 
 def test_demo_fills_an_empty_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def few() -> Iterator[DemoPicture]:
-        return islice(demo_pictures(), 3)
+    def few() -> Iterator[DemoImage]:
+        return islice(demo_images(), 3)
 
-    monkeypatch.setattr(app.demo.fill, "demo_pictures", few)
+    monkeypatch.setattr(app.demo.fill, "demo_images", few)
     result = run(tmp_path / "data", "demo", LOOKALIKE_DEMO="off")
     assert result.exit_code == 0, result.output
-    assert "3 images added" in said(result)
+    assert "3 images added" in output_of(result)
 
 
 def test_migrate_creates_the_schema_and_is_idempotent(data: Path, database_url: str) -> None:
     for _ in range(2):
-        assert "up to date" in said(run(data, "migrate", LOOKALIKE_DATABASE_URL=database_url))
-    assert "0 images" in said(run(data, "stats", LOOKALIKE_DATABASE_URL=database_url))
+        assert "up to date" in output_of(run(data, "migrate", LOOKALIKE_DATABASE_URL=database_url))
+    assert "0 images" in output_of(run(data, "stats", LOOKALIKE_DATABASE_URL=database_url))
 
 
 def test_backup_is_restored_and_missing_originals_are_reported(data: Path, tmp_path: Path) -> None:
     backup, new = tmp_path / "backup", tmp_path / "new"
-    assert "3 images, seq" in said(run(data, "backup", str(backup)))
+    assert "3 images, seq" in output_of(run(data, "backup", str(backup)))
     (lost, *_) = (path for path in (backup / "pictures").rglob("*") if path.is_file())
     whole = lost.read_bytes()
     lost.unlink()
     sentence = error_of(run(new, "restore", str(backup)))
     assert "1 of 3 images have no intact original" in sentence
     assert lost.name in sentence
-    assert "0 images" in said(run(new, "stats"))
+    assert "0 images" in output_of(run(new, "stats"))
     result = run(new, "restore", str(backup), "--allow-missing")
     assert result.exit_code == 0, result.output
-    assert "3 images were restored. The originals of 1 of them are missing:" in said(result)
+    assert "3 images were restored. The originals of 1 of them are missing:" in output_of(result)
     assert "The catalogue is not empty" in error_of(run(new, "restore", str(backup)))
     lost.write_bytes(whole)
     result = run(tmp_path / "newer", "restore", str(backup))
-    assert "3 images were restored. Run `lookalike check`" in said(result)
-    assert "No problems found." in said(run(tmp_path / "newer", "check"))
+    assert "3 images were restored. Run `lookalike check`" in output_of(result)
+    assert "No problems found." in output_of(run(tmp_path / "newer", "check"))
 
 
 def test_backup_to_an_unwritable_folder_fails(data: Path, tmp_path: Path) -> None:
@@ -166,15 +166,15 @@ def test_invalid_input_is_reported_as_an_error_message(data: Path, folder: Path)
 def test_every_command_has_help(tmp_path: Path, name: str) -> None:
     result = run(tmp_path, name, "--help")
     assert result.exit_code == 0
-    assert f" {name} " in said(result)
-    assert len(said(result)) > 100
+    assert f" {name} " in output_of(result)
+    assert len(output_of(result)) > 100
     assert list(tmp_path.iterdir()) == [], "help opens no catalogue"
 
 
 def test_help_lists_all_commands(tmp_path: Path) -> None:
     assert {"serve", "index", "search", "stats", "demo", "migrate"} <= set(NAMES)
     result = run(tmp_path, "--help")
-    assert all(name in said(result) for name in NAMES)
+    assert all(name in output_of(result) for name in NAMES)
 
 
 def test_unknown_benchmark_or_missing_checkout_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,4 +215,4 @@ def test_known_settings_give_no_warning(tmp_path: Path) -> None:
 def test_check_prints_the_decode_sandbox(data: Path) -> None:
     result = run(data, "check", "--sample", "1")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines() == [offered().sentence, "No problems found."]
+    assert result.stdout.splitlines() == [probe_confinement().summary, "No problems found."]

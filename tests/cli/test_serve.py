@@ -26,7 +26,7 @@ from app.catalogue.keys import Scope, create_key
 from app.cli.serve import require_keys
 from app.observability.multiprocess_metrics import PREFIX
 from app.settings import Settings
-from models.checkpoint.info import find
+from models.checkpoint.info import find_checkpoint
 from tests.api.test_metrics import metric_value
 from tests.conftest import running_server
 from tests.pictures import corners, encoded
@@ -209,7 +209,7 @@ def test_listening_on_the_network_requires_a_key_or_auth_off(settings: Settings,
     with pytest.raises(Exit):
         require_keys(public, database)
     assert require_keys(settings.model_copy(update={"auth": "off", "host": "::"}), database) == []
-    with database.begin() as session:
+    with database.transaction() as session:
         create_key(session, "one", [Scope.SEARCH])
     assert require_keys(local, database) == []
     assert require_keys(public, database) == []
@@ -288,7 +288,7 @@ def test_missing_checkpoint_fails_the_start(
 def test_model_that_differs_from_the_catalogues_fails_the_start(
     first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    description = json.loads(find(DEFAULT_MODEL).read_text())
+    description = json.loads(find_checkpoint(DEFAULT_MODEL).read_text())
     own, path = description["fingerprint"], tmp_path / "other.json"
     path.write_text(json.dumps({**description, "name": "other", "fingerprint": "0" * 16}))
     sentence = failed_start(first_run.data, "--model", str(path))

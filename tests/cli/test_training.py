@@ -8,7 +8,7 @@ import pytest
 
 from models.checkpoint.info import read_info
 from models.evaluation.metrics import accuracy
-from tests.cli.output import said
+from tests.cli.output import output_of
 from tests.cli.test_commands import error_of, run
 from tests.models.folders import coloured_folder
 
@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("training") / "data"
     folder = coloured_folder(tmp_path_factory.mktemp("colours"), per_class=40)
     result = run(data, "index", str(folder))
-    assert "120 created" in said(result), result.output
+    assert "120 created" in output_of(result), result.output
     return data
 
 
@@ -44,23 +44,23 @@ def test_catalogue_is_fine_tuned_reindexed_reported_and_reindexed_back(data: Pat
     out = tmp_path / "runs" / "colours"
     trained = run(data, "train", "--catalogue", "--out", str(out), *QUICKLY)
     assert trained.exit_code == 0, trained.output
-    assert "of 10 results" in said(trained).lower()
-    assert "that it was not trained on" in said(trained)
+    assert "of 10 results" in output_of(trained).lower()
+    assert "that it was not trained on" in output_of(trained)
     assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
     assert sorted(path.name for path in out.parent.iterdir()) == ["colours.json", "colours.safetensors"]
     moved = run(data, "reindex", str(out))
     assert moved.exit_code == 0, moved.output
-    assert "model colours" in said(run(data, "stats"))
+    assert "model colours" in output_of(run(data, "stats"))
     again = run(data, "train", "--catalogue", "--out", str(out), *QUICKLY)
     assert "Choose another path with --out" in error_of(again)
     reported = run(data, "report", "--queries", "50", "--out", str(tmp_path / "report"))
     assert reported.exit_code == 0, reported.output
-    assert "Recommended: a pool of" in said(reported)
+    assert "Recommended: a pool of" in output_of(reported)
     found = json.loads((tmp_path / "report" / "report.json").read_text())
     assert (found["network"]["name"], found["catalogue"]["labels"], found["queries"]) == ("colours", 3, 50)
     assert found["precision"]["exact"] > 0.9
     back = run(data, "reindex", "general")
-    assert "now use general" in said(back)
+    assert "now use general" in output_of(back)
 
 
 def test_training_on_shards_from_make_shards(tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_training_on_shards_from_make_shards(tmp_path: Path) -> None:
     (folder / "red" / "torn.jpg").write_bytes(b"no picture")
     result = run(tmp_path, "make-shards", str(folder), str(packed), "--images-per-shard", "20")
     assert result.exit_code == 0, result.output
-    assert "torn.jpg is not a readable image and was skipped" in said(result)
-    assert "60 images in 4 shards" in said(result)
+    assert "torn.jpg is not a readable image and was skipped" in output_of(result)
+    assert "60 images in 4 shards" in output_of(result)
     trained = run(tmp_path, "train", str(packed), "--out", str(out), *QUICKLY)
     assert trained.exit_code == 0, trained.output
     assert read_info(out.with_suffix(".json")).classes == ("blue", "green", "red")
@@ -96,8 +96,8 @@ def test_interrupted_run_continues_and_finished_checkpoint_is_not_overwritten(
     assert [path.name for path in out.parent.iterdir()] == ["mine.unfinished.safetensors"]
     continued = run(tmp_path, *train)
     assert continued.exit_code == 0, continued.output
-    assert "epoch 2:" in said(continued)
-    assert "epoch 1:" not in said(continued)
+    assert "epoch 2:" in output_of(continued)
+    assert "epoch 1:" not in output_of(continued)
     finished = {path: path.read_bytes() for path in out.parent.iterdir()}
     assert len(finished) == 2
     for again in (train, ("fit", str(folder), "--out", str(out)), ("train", "--catalogue", "--out", str(out))):
@@ -122,7 +122,7 @@ def test_interrupted_comparison_is_repeated_by_the_same_command(
     assert out.with_suffix(".json").exists()
     again = run(data, *train)
     assert again.exit_code == 0, again.output
-    assert "of 10 results" in said(again).lower()
+    assert "of 10 results" in output_of(again).lower()
 
 
 def test_report_without_a_folder_is_written_to_the_data_folder(data: Path) -> None:

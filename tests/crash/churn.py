@@ -14,21 +14,21 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from app.bootstrap import Service, assemble
+from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Picture
+from app.catalogue.database.tables import Image
 from app.catalogue.storage import local as pictures
-from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.local import LocalStorage, content_hash
 from app.errors import UnavailableError
 from app.ingest.pipeline import Upload
 from app.settings import Settings
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
 NUMBERS = 1
 
 
-class SlowFiles(PictureFiles):
+class SlowFiles(LocalStorage):
     """Local storage with random delays."""
 
     def store(self, originals: Mapping[str, bytes]) -> None:
@@ -42,11 +42,11 @@ class SlowFiles(PictureFiles):
 
 def look_up(service: Service, key: str) -> int | None:
     """Look up an image's id and verify its original; return None if there is no such image."""
-    with service.database.asking() as session:
-        found = session.execute(select(Picture.id, Picture.sha256).where(Picture.key == key)).one_or_none()
+    with service.database.read_session() as session:
+        found = session.execute(select(Image.id, Image.sha256).where(Image.key == key)).one_or_none()
     if found is None:
         return None
-    assert content_hash(service.files.read(found.sha256)) == found.sha256, f"{key} has lost its original"
+    assert content_hash(service.storage.read(found.sha256)) == found.sha256, f"{key} has lost its original"
     return int(found.id)
 
 
@@ -61,7 +61,7 @@ def churn(service: Service, name: str, rounds: int) -> int:
             if image_id is not None:
                 service.ingest.delete(image_id)
             else:
-                (added,) = service.ingest.add([Upload(drawing(number), key, {})])
+                (added,) = service.ingest.add([Upload(test_image(number), key, {})])
                 assert added.status == "created", added
                 assert look_up(service, key) == added.id
         except UnavailableError:
@@ -74,10 +74,10 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     name, rounds, data_dir, url = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     settings = Settings(data_dir=data_dir, database_url=url, demo="off", auth="off", _env_file=None)
-    pictures.PictureFiles = SlowFiles  # type: ignore[misc]
+    pictures.LocalStorage = SlowFiles  # type: ignore[misc]
     with (
         closing(Database(url)) as database,
-        assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
+        build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
     ):
         sys.stdout.write("begins\n")
         sys.stdout.flush()

@@ -4,18 +4,18 @@ from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 
-from app.bootstrap import open_database, places
+from app.bootstrap import index_locations, open_database
 from app.catalogue.generations import find_or_create
 from app.model_switch.index_factory import open_index
 from app.settings import Settings
-from benchmarks.populated import Filling
-from benchmarks.synthetic import Made
+from benchmarks.populated import PopulatedCatalogue
+from benchmarks.synthetic import SyntheticCatalogue
 from models.network.codes import Floats
 from models.training.itq import lsh
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
 
-class Crowd(Made):
+class Crowd(SyntheticCatalogue):
     """A synthetic catalogue whose codes may be longer than F7, unlike those of ITQ."""
 
     @cached_property
@@ -27,7 +27,7 @@ def add_synthetic_rows(data_dir: Path, rows: int) -> None:
     """Fill an empty catalogue of the fake network with synthetic images, without files."""
     settings = Settings(data_dir=data_dir, demo="off", _env_file=None)
     with open_database(settings) as database:
-        with database.begin() as session:
+        with database.transaction() as session:
             generation = find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT)
-        with closing(open_index(database, generation, places(settings))) as index:
-            Filling(database, generation.id, index, Crowd(rows, FEATURE_DIM, BITS)).up_to(rows)
+        with closing(open_index(database, generation, index_locations(settings))) as index:
+            PopulatedCatalogue(database, generation.id, index, Crowd(rows, FEATURE_DIM, BITS)).up_to(rows)

@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["app.search.decode.image", "PIL", "pi_h
     from app.errors import ImageRejectedError
     from app.search.decode.image import DecodeLimits, decode
 
-from tests.hostile import hostile_pictures
+from tests.hostile import malicious_images
 from tests.pictures import every_format, gradient
 
 LIMITS = DecodeLimits(max_bytes=200_000, max_pixels=1_000_000)
@@ -35,7 +35,7 @@ def decode_or_refuse(data: bytes) -> None:
 def main() -> None:
     """Fuzz for the number of seconds in the first argument."""
     with TemporaryDirectory() as folder:
-        seeds = [*every_format(gradient()).items(), *hostile_pictures(steps=4)]
+        seeds = [*every_format(gradient()).items(), *malicious_images(steps=4)]
         for number, (_, data) in enumerate(seeds):
             if len(data) <= LIMITS.max_bytes:
                 (Path(folder) / str(number)).write_bytes(data)

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.conftest import free_port, wait_until_ready
 from tests.pictures import encoded
 
-PATIENCE_S = 20
+TIMEOUT_S = 20
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Ledger:
             new = {f"key-{number}": number for number in (next(self.numbers) for _ in range(pictures))}
             self.unknown |= new.keys()
         metadata = ", ".join(f'{{"key": "{key}"}}' for key in new)
-        files = [("images", (key, drawing(number))) for key, number in new.items()]
+        files = [("images", (key, test_image(number))) for key, number in new.items()]
         answer = client.post("/index", data={"metadata": f"[{metadata}]"}, files=files)
         if answer.status_code != 201:
             raise_unless_busy(answer)
@@ -69,7 +69,7 @@ class Ledger:
                 return
             key = next(reversed(self.stored))
             picture_id, number = self.stored[key]
-        answer = client.post("/search", params={"k": 3}, files={"image": drawing(number)})
+        answer = client.post("/search", params={"k": 3}, files={"image": test_image(number)})
         if answer.status_code != 200:
             raise_unless_busy(answer)
             return
@@ -82,7 +82,7 @@ class Ledger:
         """Check acknowledged images and deletions, the last `most` of each or all."""
         for key, (picture_id, number) in list(self.stored.items())[-(most or 0) :]:
             assert client.get(f"/images/{picture_id}").json()["key"] == key
-            found = client.post("/search", params={"k": 5}, files={"image": drawing(number)}).json()["results"]
+            found = client.post("/search", params={"k": 5}, files={"image": test_image(number)}).json()["results"]
             assert (picture_id, 0.0) in [(match["id"], match["distance"]) for match in found], key
             for match in found:
                 if match["key"] in self.stored:
@@ -92,7 +92,7 @@ class Ledger:
             assert client.get(f"/images/{picture_id}").status_code == 404, key
             assert client.get(f"/images/{picture_id}/similar").status_code == 404, key
 
-    def settle(self, client: httpx2.Client) -> None:
+    def resolve_unknown(self, client: httpx2.Client) -> None:
         """Resolve keys in an unknown state by listing the catalogue."""
         listed: dict[str, int] = {}
         cursor: str | None = ""
@@ -106,7 +106,7 @@ class Ledger:
         self.unknown.clear()
 
 
-def drawing(number: int) -> bytes:
+def test_image(number: int) -> bytes:
     """A PNG of sixteen patches of colour, unique to a number."""
     patches = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
     return encoded(Image.fromarray(patches).resize((32, 32), Image.Resampling.NEAREST), "PNG")
@@ -128,8 +128,8 @@ def serving(data_dir: Path, *arguments: str) -> Iterator[tuple[httpx2.Client, su
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process, 60)
         seconds = time.monotonic() - began
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_S) as client:
             yield client, process, seconds
     finally:
         process.kill()
-        process.wait(PATIENCE_S)
+        process.wait(TIMEOUT_S)

@@ -19,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from app.api.admission.protocol import BoundedProtocol
-from app.bootstrap import Service, assemble, open_database
+from app.bootstrap import Service, build_service_with_encoder, open_database
 from app.main import create_app
 from app.settings import Settings
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
@@ -72,7 +72,7 @@ def main() -> None:
     def opened(settings: Settings) -> Iterator[Service]:
         with (
             open_database(settings) as database,
-            assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
+            build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
         ):
             points.armed = True
             yield service

@@ -15,13 +15,13 @@ from contextlib import closing
 import pytest
 from sqlalchemy import select
 
-from app.bootstrap import assemble
+from app.bootstrap import build_service_with_encoder
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Picture, Removal
-from app.catalogue.storage.local import PictureFiles
+from app.catalogue.database.tables import Image, Removal
+from app.catalogue.storage.local import LocalStorage
 from app.ingest.pipeline import Upload
 from app.settings import Settings
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 from tests.crash.orphans import orphans
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
@@ -51,11 +51,11 @@ def begin(processes: Iterable[Process]) -> None:
 
 def require_consistent(settings: Settings, database: Database) -> None:
     """Check that every image has its original, and that no orphans and no pending deletions remain."""
-    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
-        with service.database.asking() as session:
-            known = list(session.scalars(select(Picture.sha256)))
+    with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+        with service.database.read_session() as session:
+            known = list(session.scalars(select(Image.sha256)))
             assert list(session.scalars(select(Removal.sha256).where(~Removal.done))) == []
-        assert service.files.missing(known) == set()
+        assert service.storage.missing(known) == set()
     assert orphans(database, settings.data_dir) == []
 
 
@@ -98,23 +98,23 @@ class KilledError(BaseException):
 def test_interrupted_deletion_is_completed_at_the_next_start(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, deleted: bool
 ) -> None:
-    remove = PictureFiles.remove
+    remove = LocalStorage.remove
 
-    def cut_off(files: PictureFiles, sha256: str) -> None:
+    def cut_off(files: LocalStorage, sha256: str) -> None:
         if deleted:
             remove(files, sha256)
         raise KilledError
 
-    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
-        added = service.ingest.add([Upload(drawing(one), f"key-{one}", {}) for one in range(3)])
+    with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+        added = service.ingest.add([Upload(test_image(one), f"key-{one}", {}) for one in range(3)])
         assert added[0].id is not None
-        monkeypatch.setattr(PictureFiles, "remove", cut_off)
+        monkeypatch.setattr(LocalStorage, "remove", cut_off)
         with pytest.raises(KilledError):
             service.ingest.delete(added[0].id)
         monkeypatch.undo()
     require_consistent(settings, database)
-    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
-        (again,) = service.ingest.add([Upload(drawing(0), "key-0", {})])
+    with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+        (again,) = service.ingest.add([Upload(test_image(0), "key-0", {})])
         assert again.status == "created"
     require_consistent(settings, database)
 
@@ -125,16 +125,16 @@ def test_deletions_of_a_lost_host_are_completed_by_others(
     def lost(*_: object) -> None:
         raise KilledError
 
-    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
-        (added,) = service.ingest.add([Upload(drawing(1), "key-1", {})])
+    with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
+        (added,) = service.ingest.add([Upload(test_image(1), "key-1", {})])
         assert added.id is not None
-        monkeypatch.setattr(PictureFiles, "remove", lost)
+        monkeypatch.setattr(LocalStorage, "remove", lost)
         with pytest.raises(KilledError):
             service.ingest.delete(added.id)
         monkeypatch.undo()
     for note in (settings.data_dir / "under-way").iterdir():
         note.unlink()
-    with closing(Database(str(settings.database_url))) as other, other.begin() as session:
+    with closing(Database(str(settings.database_url))) as other, other.transaction() as session:
         (claim,) = session.scalars(select(Removal))
         claim.safe_at = claim.claimed_at
     require_consistent(settings, database)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import running_server
 from tests.crash.watch import resident
-from tests.hostile import hostile_pictures
+from tests.hostile import malicious_images
 from tests.pictures import encoded, gradient
 
 log = logging.getLogger("torture")
@@ -23,7 +23,7 @@ MORE = os.environ.get("TORTURE_HOSTILE")
 
 
 def files() -> Iterator[tuple[str, bytes]]:
-    yield from hostile_pictures(STEPS)
+    yield from malicious_images(STEPS)
     if MORE:
         yield from ((path.name, path.read_bytes()) for path in sorted(Path(MORE).rglob("*")) if path.is_file())
 

@@ -44,7 +44,7 @@ def test_kills_lose_nothing(data_dir: Path) -> None:
     for kill in range(KILLS):
         with serving(data_dir) as (client, process, seconds):
             starts.append(seconds)
-            ledger.settle(client)
+            ledger.resolve_unknown(client)
             ledger.check(client, most=30)
             ledger.add(client, 3)
             work = [lambda: ledger.add(client, chance.randint(1, 4))] * 2
@@ -52,7 +52,7 @@ def test_kills_lose_nothing(data_dir: Path) -> None:
             errors = under_load(work, chance.uniform(0.05, 1.5), process.kill)
             assert errors == [], f"kill {kill}"
     with serving(data_dir) as (client, _, _):
-        ledger.settle(client)
+        ledger.resolve_unknown(client)
         ledger.check(client)
     assert orphans_after_a_stop(data_dir) == []
     log.warning(
@@ -104,11 +104,11 @@ def test_crash_at_any_point_of_a_change_loses_nothing(tmp_path: Path) -> None:
     died = 0
     for point in points:
         with serving(data_dir, str(point)) as (client, process, _), suppress(httpx2.TransportError):
-            ledger.settle(client)
+            ledger.resolve_unknown(client)
             add_and_delete(ledger, client)
         died += process.returncode == EXIT
         with serving(data_dir) as (client, process, _):
-            ledger.settle(client)
+            ledger.resolve_unknown(client)
             ledger.check(client, most=12)
             process.terminate()
             process.wait(60)

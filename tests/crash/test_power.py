@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from app.bootstrap import Service, assemble
+from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue.database.sessions import Database
 from app.errors import NotFoundError
 from app.ingest.pipeline import Upload
-from app.maintenance.consistency_check import Check
+from app.maintenance.consistency_check import ConsistencyCheck
 from app.search.types import SearchOptions
 from app.settings import Settings
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 from tests.crash.orphans import orphans
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
@@ -110,7 +110,7 @@ def path_of(fd: int) -> Path:
 
 
 def opened(settings: Settings, database: Database) -> Any:
-    return assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT)
+    return build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT)
 
 
 @pytest.mark.timeout(CUTS * 10 + 120)
@@ -125,7 +125,7 @@ def test_acknowledged_changes_survive_power_cuts(settings: Settings, database: D
                 while True:
                     numbers = [number + at for at in range(chance.randint(1, 4))]
                     number += len(numbers)
-                    added = service.ingest.add([Upload(drawing(one), f"key-{one}", {}) for one in numbers])
+                    added = service.ingest.add([Upload(test_image(one), f"key-{one}", {}) for one in numbers])
                     stored |= {item.id: one for item, one in zip(added, numbers, strict=True) if item.id is not None}
                     while len(stored) > MAX_STORED:
                         one = chance.choice(list(stored))
@@ -146,12 +146,14 @@ def test_acknowledged_changes_survive_power_cuts(settings: Settings, database: D
 
 def require_consistent(service: Service, stored: dict[int, int], deleted: set[int]) -> None:
     for picture_id, one in stored.items():
-        answer = service.searcher.by_picture(drawing(one), SearchOptions(k=5))
+        answer = service.searcher.by_image(test_image(one), SearchOptions(k=5))
         assert (picture_id, 0.0) in [(match.id, match.distance) for match, _ in answer.matches]
     for picture_id in deleted:
         with pytest.raises(NotFoundError):
             service.searcher.by_id(picture_id, SearchOptions())
-    findings = Check(service.database, service.files, service.index, service.encodings).run(0, lambda *_: None)
+    findings = ConsistencyCheck(service.database, service.storage, service.index, service.embedding_writer).run(
+        0, lambda *_: None
+    )
     assert findings == []
     assert orphans(service.database, service.settings.data_dir) == []
 
@@ -164,12 +166,12 @@ def test_disk_that_loses_synced_writes_is_detected(
         disk = ForgetfulDisk(random.Random(1), settings.data_dir)
         disk.install(monkeypatch)
         monkeypatch.setattr(os, "fsync", lambda _fd: None)
-        stored = {item.id: at for at in range(6) for item in service.ingest.add([Upload(drawing(at), str(at), {})])}
+        stored = {item.id: at for at in range(6) for item in service.ingest.add([Upload(test_image(at), str(at), {})])}
         monkeypatch.undo()
         disk.cut()
     with opened(settings, database) as service:
-        check = Check(service.database, service.files, service.index, service.encodings)
+        check = ConsistencyCheck(service.database, service.files, service.index, service.encodings)
         assert check.run(0, lambda *_: None) != []
         for picture_id, at in stored.items():
-            for match, _ in service.searcher.by_picture(drawing(at), SearchOptions()).matches:
+            for match, _ in service.searcher.by_picture(test_image(at), SearchOptions()).matches:
                 assert match.distance == 0.0 or match.id != picture_id, "a torn vector was ranked"

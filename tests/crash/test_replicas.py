@@ -19,7 +19,7 @@ import httpx2
 import pytest
 
 from tests.conftest import running_server
-from tests.crash.ledger import PATIENCE_S, Ledger, drawing
+from tests.crash.ledger import TIMEOUT_S, Ledger, test_image
 from tests.crash.test_workers import AnyOf
 from tests.milvus import running_milvus
 from tests.s3 import BUCKET, S3Server, s3
@@ -82,16 +82,16 @@ def test_killing_a_replica_loses_nothing(shared: dict[str, str], tmp_path: Path)
         for _ in range(KILLS):
             with running_server(tmp_path / "second", **shared) as (url, process), client_of(url) as second:
                 replicas: Any = Replicas([first, second])
-                ledger.settle(replicas)
+                ledger.resolve_unknown(replicas)
                 errors = under_load(replicas, ledger, partial(replicas.kill, second, process))
                 assert errors == []
-            ledger.settle(first)
+            ledger.resolve_unknown(first)
             ledger.check(first, most=20)
         with running_server(tmp_path / "second", **shared) as (url, _), client_of(url) as third:
             ledger.check(third)
             assert third.get("/stats").json()["images"] == len(ledger.stored)
             for picture_id, number in ledger.stored.values():
-                assert third.get(f"/images/{picture_id}/original").content == drawing(number)
+                assert third.get(f"/images/{picture_id}/original").content == test_image(number)
     assert "No problems found." in lookalike(shared | {"LOOKALIKE_DATA_DIR": str(tmp_path / "first")}, "check")
     log.warning("%d replicas killed, %d stored, %d deleted", KILLS, len(ledger.stored), len(ledger.deleted))
     assert len(ledger.stored) > KILLS
@@ -131,7 +131,7 @@ def under_load(replicas: Any, ledger: Ledger, kill: Callable[[], None]) -> list[
 
 
 def client_of(url: str) -> httpx2.Client:
-    return httpx2.Client(base_url=url, timeout=PATIENCE_S)
+    return httpx2.Client(base_url=url, timeout=TIMEOUT_S)
 
 
 def lookalike(variables: Mapping[str, str], *arguments: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import running_server
 from tests.crash.ledger import Ledger
 from tests.crash.watch import descriptors, on_disk, resident
-from tests.hostile import lies
+from tests.hostile import wrong_sizes
 from tests.pictures import encoded, gradient
 
 log = logging.getLogger("torture")
@@ -31,7 +31,7 @@ MAX_GROWTH_PER_HOUR = 0.01
 
 def mixed_load(client: httpx2.Client, ledger: Ledger) -> list[Callable[[], None]]:
     """Operations to run in a thread each; as many images are deleted as added."""
-    bad, large = [file for _, file in lies()], encoded(gradient(1200, 900))
+    bad, large = [file for _, file in wrong_sizes()], encoded(gradient(1200, 900))
 
     def change() -> None:
         ledger.add(client, 2)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.crash.ledger import Ledger, drawing, serving
+from tests.crash.ledger import Ledger, serving, test_image
 
 PROCESSES, SECONDS, ENOUGH = 4, 6.0, 10
 
@@ -52,7 +52,7 @@ def test_processes_agree_after_every_response(tmp_path: Path) -> None:
             for key in set(ledger.deleted) - before:
                 picture_id, number = ledger.deleted[key], int(key.removeprefix("key-"))
                 assert everyone.get(f"/images/{picture_id}/similar").status_code == 404
-                found = everyone.post("/search", files={"image": drawing(number)}).json()["results"]
+                found = everyone.post("/search", files={"image": test_image(number)}).json()["results"]
                 assert picture_id not in [match["id"] for match in found]
 
         def repeat(call: Any) -> None:
@@ -79,7 +79,7 @@ def test_processes_agree_after_every_response(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert errors == []
-        ledger.settle(everyone)
+        ledger.resolve_unknown(everyone)
         ledger.check(everyone, most=60)
         for _, process, _ in opened[1:]:
             process.terminate()

@@ -3,21 +3,21 @@
 from pathlib import Path
 
 
-def family(process: int) -> list[int]:
+def process_tree(process: int) -> list[int]:
     """A process and its descendants, of all its threads."""
     threads = Path(f"/proc/{process}/task").iterdir()
     children = [child for thread in threads for child in _read(thread / "children").split()]
-    return [process, *(one for child in children for one in family(int(child)))]
+    return [process, *(one for child in children for one in process_tree(int(child)))]
 
 
 def resident(process: int) -> int:
     """Memory of a process and its descendants in bytes; shared memory counts once."""
-    return sum(_proportional(one) for one in family(process))
+    return sum(_proportional(one) for one in process_tree(process))
 
 
 def descriptors(process: int) -> int:
     """Number of open files and connections of a process and its descendants."""
-    return sum(_open(one) for one in family(process))
+    return sum(_open(one) for one in process_tree(process))
 
 
 def on_disk(folder: Path) -> int:

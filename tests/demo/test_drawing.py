@@ -4,7 +4,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from app.demo import DemoPicture, demo_pictures
+from app.demo import DemoImage, demo_images
 from app.demo.canvas import draw
 from app.demo.catalogue import IMAGES_PER_LABEL, PRODUCTS
 from app.demo.curves import box, ellipse, mirrored, path
@@ -20,27 +20,27 @@ LABELS = {
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[DemoPicture]:
-    return list(demo_pictures())
+def pictures() -> list[DemoImage]:
+    return list(demo_images())
 
 
-def test_demo_has_thirty_images_of_each_of_twelve_labels(pictures: list[DemoPicture]) -> None:
+def test_demo_has_thirty_images_of_each_of_twelve_labels(pictures: list[DemoImage]) -> None:
     assert Counter(picture.label for picture in pictures) == dict.fromkeys(LABELS, IMAGES_PER_LABEL)
     assert len(pictures) == 360
 
 
-def test_keys_are_unique_and_contain_the_label(pictures: list[DemoPicture]) -> None:
+def test_keys_are_unique_and_contain_the_label(pictures: list[DemoImage]) -> None:
     assert len({picture.key for picture in pictures}) == len(pictures)
     assert all(picture.key.startswith(f"demo-{picture.label}-") for picture in pictures)
     assert "demo-mug-007" in {picture.key for picture in pictures}
 
 
-def test_images_are_320_pixels_square_in_rgb(pictures: list[DemoPicture]) -> None:
+def test_images_are_320_pixels_square_in_rgb(pictures: list[DemoImage]) -> None:
     assert {(picture.image.size, picture.image.mode) for picture in pictures} == {((320, 320), "RGB")}
 
 
 def test_images_show_an_object_in_the_middle_and_background_in_the_corners(
-    pictures: list[DemoPicture],
+    pictures: list[DemoImage],
 ) -> None:
     for picture in pictures:
         pixels = np.asarray(picture.image.reduce(4), dtype=np.int16)
@@ -50,16 +50,16 @@ def test_images_show_an_object_in_the_middle_and_background_in_the_corners(
         assert 0.08 < far_from_wall.mean() < 0.75, picture.key
 
 
-def test_images_are_distinct(pictures: list[DemoPicture]) -> None:
+def test_images_are_distinct(pictures: list[DemoImage]) -> None:
     assert len({picture.image.tobytes() for picture in pictures}) == len(pictures)
 
 
-def test_drawing_is_deterministic(pictures: list[DemoPicture]) -> None:
-    for first, again in zip(pictures, islice(demo_pictures(), 2 * len(LABELS)), strict=False):
+def test_drawing_is_deterministic(pictures: list[DemoImage]) -> None:
+    for first, again in zip(pictures, islice(demo_images(), 2 * len(LABELS)), strict=False):
         assert again == first
 
 
-def test_metadata_describe_the_image(pictures: list[DemoPicture]) -> None:
+def test_metadata_describe_the_image(pictures: list[DemoImage]) -> None:
     for picture in pictures:
         metadata = picture.metadata
         assert set(metadata) == {"colour", "accent", "pattern", "variant", "price"}
@@ -73,12 +73,12 @@ def test_metadata_describe_the_image(pictures: list[DemoPicture]) -> None:
 
 
 @pytest.mark.parametrize("field", ["colour", "pattern", "variant"])
-def test_every_value_within_a_label_is_shared_by_two_images(field: str, pictures: list[DemoPicture]) -> None:
+def test_every_value_within_a_label_is_shared_by_two_images(field: str, pictures: list[DemoImage]) -> None:
     shared = Counter((picture.label, picture.metadata[field]) for picture in pictures)
     assert min(shared.values()) >= 2
 
 
-def test_every_colour_pattern_and_variant_is_used(pictures: list[DemoPicture]) -> None:
+def test_every_colour_pattern_and_variant_is_used(pictures: list[DemoImage]) -> None:
     assert {picture.metadata["colour"] for picture in pictures} == set(SHADES)
     assert {picture.metadata["pattern"] for picture in pictures} == set(PATTERNS)
     for label, product in PRODUCTS.items():

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from tests.heic import path_of
-from tests.pictures import corners, gradient, stored
+from tests.pictures import as_stored, corners, gradient
 
 QUALITY = 90
 ORIENTATIONS = (1, 3, 6, 8)
@@ -32,7 +32,7 @@ def to_record() -> Iterator[tuple[Image.Image, int | None]]:
 def main() -> None:
     encoder: Any = importlib.import_module("pillow_heif")
     for picture, orientation in to_record():
-        turned, options = stored(picture, orientation)
+        turned, options = as_stored(picture, orientation)
         buffer = BytesIO()
         encoder.from_pillow(turned).save(buffer, quality=QUALITY, **options)
         path_of(picture.info["name"], orientation).write_bytes(buffer.getvalue())

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.model_switch.networks import OpenNetwork, limits_of
-from app.search.decode.prepare import InProcess
-from app.search.types import Encoded
+from app.model_switch.networks import OpenNetwork, decode_limits
+from app.search.decode.prepare import InProcessPreparer
+from app.search.types import Encodings
 from app.settings import Settings
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
@@ -24,10 +24,10 @@ class OtherEncoder(FakeEncoder):
         super().__init__()
         self.pictures = 0
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
+    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
         self.pictures += len(images)
         plain = super().encode_many(images)
-        return Encoded(~plain.codes, plain.features[:, ::-1].copy())
+        return Encodings(~plain.codes, plain.features[:, ::-1].copy())
 
 
 @contextmanager
@@ -36,4 +36,4 @@ def fake_networks(settings: Settings, checkpoint: str) -> Iterator[OpenNetwork]:
     encoder, network = {"fake": (FakeEncoder(), FAKE_NETWORK), "other": (OtherEncoder(), OTHER_NETWORK)}[
         Path(checkpoint).stem
     ]
-    yield OpenNetwork(network, encoder, InProcess(encoder.size, encoder.prepare, limits_of(settings)))
+    yield OpenNetwork(network, encoder, InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings)))

@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tests.crash.watch import family
+from tests.crash.watch import process_tree
 
 PLANTED = (sys.executable, "-m", "tests.ingest.planted_reader")
 _PROGRAMS = {b"app.ingest.sources.reader_worker", PLANTED[-1].encode()}
@@ -13,7 +13,7 @@ _PROGRAMS = {b"app.ingest.sources.reader_worker", PLANTED[-1].encode()}
 
 def readers(process: int | None = None) -> list[int]:
     """Reader processes among the descendants of a process, by default this one."""
-    return [one for one in family(process or os.getpid()) if arguments(one) & _PROGRAMS]
+    return [one for one in process_tree(process or os.getpid()) if arguments(one) & _PROGRAMS]
 
 
 def arguments(process: int) -> set[bytes]:

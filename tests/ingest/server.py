@@ -13,7 +13,7 @@ import httpx2
 import uvicorn
 
 from app.api.admission.protocol import BoundedProtocol
-from app.bootstrap import Service, assemble
+from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue.database.sessions import Database
 from app.main import create_app
 from app.settings import Settings
@@ -44,7 +44,9 @@ def serving(settings: Settings) -> Iterator[httpx2.Client]:
 def opened(settings: Settings) -> Iterator[Service]:
     with (
         closing(Database(str(settings.database_url))) as database,
-        assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks) as service,
+        build_service_with_encoder(
+            settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks
+        ) as service,
     ):
         yield service
 

@@ -10,13 +10,13 @@ import pytest
 
 from app.bootstrap import Service
 from app.errors import DecodingUnavailableError, InvalidInputError, UnavailableError
-from app.ingest.bulk import HERE, Outcome, Pace, chunks, fill, unique
-from app.ingest.pipeline import Added, Upload
+from app.ingest.bulk import LOCAL_BATCHES, BatchConfig, Outcome, bulk_add, chunks, reject_duplicate_keys
+from app.ingest.pipeline import AddResult, Upload
 from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.folder import Folder
 from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.open import open_source
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 from tests.pictures import encoded, gradient
 
 LIMITS = ArchiveLimits(20_000_000)
@@ -27,7 +27,11 @@ def entry(key: str, data: bytes = b"x", label: str | None = None) -> Entry:
 
 
 def filled(service: Service, path: Path) -> list[Outcome]:
-    return [outcome for some in fill(unique(open_source(path, LIMITS)), service.ingest) for outcome in some]
+    return [
+        outcome
+        for some in bulk_add(reject_duplicate_keys(open_source(path, LIMITS)), service.ingest)
+        for outcome in some
+    ]
 
 
 def test_adding_a_folder_again_changes_nothing(service: Service, tmp_path: Path) -> None:
@@ -35,12 +39,12 @@ def test_adding_a_folder_again_changes_nothing(service: Service, tmp_path: Path)
     for at in range(150):
         path = folder / f"label {at % 3}" / f"{at}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(drawing(at))
+        path.write_bytes(test_image(at))
     (folder / "broken.jpg").write_bytes(b"not a picture")
     outcomes = filled(service, folder)
     assert len(outcomes) == 151
     assert [outcome.key for outcome in outcomes if outcome.status == "rejected"] == ["broken.jpg"]
-    assert len(service.follower.current()) == 150
+    assert len(service.index_sync.synced_index()) == 150
     again = filled(service, folder)
     assert {outcome.status for outcome in again} == {"unchanged", "rejected"}
     assert [outcome.key for outcome in again] == [outcome.key for outcome in outcomes]
@@ -53,26 +57,26 @@ class Busy:
         self.failures, self.tries, self._one = failures, 0, threading.Lock()
         self.met = threading.Event()
 
-    def add(self, uploads: Sequence[Upload]) -> list[Added]:
+    def add(self, uploads: Sequence[Upload]) -> list[AddResult]:
         with self._one:
             self.tries += 1
             self.met.set()
             if self.tries <= self.failures:
                 raise DecodingUnavailableError("The machine is too busy.")
-        return [Added(1, str(upload.key), "created") for upload in uploads]
+        return [AddResult(1, str(upload.key), "created") for upload in uploads]
 
 
 def test_busy_target_is_retried_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.search.decode.retries.PAUSES_S", (0.01,) * 3)
     entries = [entry(str(at)) for at in range(5)]
-    outcomes = [outcome for some in fill(entries, Busy(3), Pace(2, 100, 1), retry=True) for outcome in some]
+    outcomes = [outcome for some in bulk_add(entries, Busy(3), BatchConfig(2, 100, 1), retry=True) for outcome in some]
     assert [(outcome.key, outcome.status) for outcome in outcomes] == [(str(at), "created") for at in range(5)]
 
 
 def test_first_failure_is_raised_without_retries() -> None:
     target = Busy(1)
     with pytest.raises(DecodingUnavailableError):
-        list(fill([entry("one")], target))
+        list(bulk_add([entry("one")], target))
     assert target.tries == 1
 
 
@@ -87,7 +91,7 @@ def test_interrupt_does_not_wait_for_the_next_retry(monkeypatch: pytest.MonkeyPa
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(fill(entries(), target, Pace(1, 100, 3), retry=True))
+        list(bulk_add(entries(), target, BatchConfig(1, 100, 3), retry=True))
     assert time.monotonic() - began < 60
 
 
@@ -123,7 +127,7 @@ def read(one: Entry) -> bytes | str:
 
 
 def test_duplicate_key_is_rejected() -> None:
-    first, second = unique([entry("a", b"1"), entry("a", b"2")])
+    first, second = reject_duplicate_keys([entry("a", b"1"), entry("a", b"2")])
     assert first.read() == b"1"
     with pytest.raises(UnusableError, match="has the same key: a"):
         second.read()
@@ -139,15 +143,18 @@ def test_duplicate_key_is_rejected() -> None:
     ],
 )
 def test_entry_that_cannot_be_stored_is_rejected_alone(service: Service, bad: Entry, reason: str) -> None:
-    good = entry("good", drawing(1))
-    outcomes = [outcome for some in fill([bad, good], service.ingest) for outcome in some]
+    good = entry("good", test_image(1))
+    outcomes = [outcome for some in bulk_add([bad, good], service.ingest) for outcome in some]
     assert [outcome.status for outcome in outcomes] == ["rejected", "created"]
     assert reason in str(outcomes[0].reason)
 
 
 def test_chunks_are_limited_in_number_and_bytes() -> None:
-    assert [len(chunk) for chunk in chunks(entry(str(at)) for at in range(HERE.pictures + 1))] == [HERE.pictures, 1]
-    large = [Entry(str(at), str(at), {}, HERE.bytes // 2, lambda: b"") for at in range(5)]
+    assert [len(chunk) for chunk in chunks(entry(str(at)) for at in range(LOCAL_BATCHES.max_images + 1))] == [
+        LOCAL_BATCHES.max_images,
+        1,
+    ]
+    large = [Entry(str(at), str(at), {}, LOCAL_BATCHES.max_bytes // 2, lambda: b"") for at in range(5)]
     assert [len(chunk) for chunk in chunks(large)] == [2, 2, 1]
     assert list(chunks([])) == []
 
@@ -159,7 +166,7 @@ class Slow:
         self.now = self.most = self.calls = 0
         self._fatal, self._lock = fatal, threading.Lock()
 
-    def add(self, uploads: Sequence[Upload]) -> list[Added]:
+    def add(self, uploads: Sequence[Upload]) -> list[AddResult]:
         with self._lock:
             self.now, self.calls = self.now + 1, self.calls + 1
             self.most, number = max(self.most, self.now), self.calls
@@ -168,7 +175,7 @@ class Slow:
             self.now -= 1
         if number == self._fatal:
             raise UnavailableError("The disk that holds the pictures is full.")
-        return [Added(1, str(upload.key), "created") for upload in uploads]
+        return [AddResult(1, str(upload.key), "created") for upload in uploads]
 
 
 def test_chunks_are_added_in_parallel_with_bounded_read_ahead() -> None:
@@ -176,21 +183,21 @@ def test_chunks_are_added_in_parallel_with_bounded_read_ahead() -> None:
 
     def many() -> Iterator[Entry]:
         nonlocal ahead
-        for at in range(HERE.pictures * 20):
+        for at in range(LOCAL_BATCHES.max_images * 20):
             ahead += 1
             yield entry(str(at))
 
     done = 0
-    for some in fill(many(), target):
+    for some in bulk_add(many(), target):
         done += len(some)
-        assert ahead - done <= HERE.pictures * ((os.cpu_count() or 1) + 3)
-    assert done == HERE.pictures * 20
+        assert ahead - done <= LOCAL_BATCHES.max_images * ((os.cpu_count() or 1) + 3)
+    assert done == LOCAL_BATCHES.max_images * 20
     assert target.most > 1
 
 
 def test_pace_limits_chunk_size_and_concurrency() -> None:
-    target, pace = Slow(), Pace(pictures=5, bytes=3, at_once=2)
-    sizes = [len(some) for some in fill((entry(str(at)) for at in range(31)), target, pace)]
+    target, pace = Slow(), BatchConfig(max_images=5, max_bytes=3, concurrency=2)
+    sizes = [len(some) for some in bulk_add((entry(str(at)) for at in range(31)), target, pace)]
     assert sizes == [3] * 10 + [1]
     assert target.most == 2
 
@@ -198,7 +205,7 @@ def test_pace_limits_chunk_size_and_concurrency() -> None:
 def test_failing_target_ends_all_threads() -> None:
     target = Slow(fatal=3)
     with pytest.raises(UnavailableError, match="full"):
-        list(fill((entry(str(at)) for at in range(HERE.pictures * 20)), target))
+        list(bulk_add((entry(str(at)) for at in range(LOCAL_BATCHES.max_images * 20)), target))
     assert target.now == 0
     assert target.calls < 10
 

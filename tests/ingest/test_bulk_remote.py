@@ -11,16 +11,16 @@ import pytest
 from lookalike_client import MAX_BATCH_BYTES, MAX_BATCH_IMAGES, Lookalike
 from PIL import Image
 
-from app.ingest.bulk import Outcome, Pace, fill
-from app.ingest.remote import Remote
+from app.ingest.bulk import BatchConfig, Outcome, bulk_add
+from app.ingest.remote import RemoteTarget
 from app.ingest.sources.items import Entry
 from app.settings import Settings
-from tests.cli.output import said
+from tests.cli.output import output_of
 from tests.cli.test_index import run
 from tests.ingest.server import serving
 from tests.pictures import encoded
 
-PACE = Pace(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, 2)
+PACE = BatchConfig(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, 2)
 
 
 def noise(seed: int, side: int) -> bytes:
@@ -33,7 +33,7 @@ def entry(key: str, data: bytes) -> Entry:
 
 
 def filled(entries: Iterable[Entry], client: Lookalike) -> list[Outcome]:
-    return [outcome for some in fill(entries, Remote(client), PACE) for outcome in some]
+    return [outcome for some in bulk_add(entries, RemoteTarget(client), PACE) for outcome in some]
 
 
 class Slow(httpx.SyncByteStream):
@@ -85,7 +85,7 @@ def test_index_command_splits_batches_for_a_small_request_limit(
     with report.open() as file:
         (row,) = csv.DictReader(file)
     assert (row["key"], "larger than 50,000 bytes" in row["reason"]) == ("07-large.png", True)
-    assert "20 unchanged, 1 rejected" in said(again)
+    assert "20 unchanged, 1 rejected" in output_of(again)
 
 
 @pytest.mark.timeout(120)

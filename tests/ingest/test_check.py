@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from app.bootstrap import Service
-from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.storage.local import LocalStorage, content_hash
 from app.ingest.pipeline import Upload
-from app.maintenance.consistency_check import Check, Finding
+from app.maintenance.consistency_check import ConsistencyCheck, Finding
 from app.search.index import LocalIndex
 from app.search.types import SearchOptions
 from tests.pictures import encoded, gradient
@@ -27,8 +27,8 @@ def filled(service: Service) -> Service:
     return service
 
 
-def check_of(service: Service) -> Check:
-    return Check(service.database, service.files, service.index, service.encodings)
+def check_of(service: Service) -> ConsistencyCheck:
+    return ConsistencyCheck(service.database, service.storage, service.index, service.embedding_writer)
 
 
 def findings_of(service: Service, sample: int = 1000) -> list[Finding]:
@@ -39,7 +39,7 @@ def findings_of(service: Service, sample: int = 1000) -> list[Finding]:
 
 
 def run_sql(service: Service, statement: str) -> None:
-    with service.database.begin() as session:
+    with service.database.transaction() as session:
         session.execute(text(statement))
 
 
@@ -47,13 +47,13 @@ def original(service: Service, key: int) -> Path:
     return files_of(service).original(content_hash(UPLOADS[key].data))
 
 
-def files_of(service: Service) -> PictureFiles:
-    return PictureFiles(service.settings.data_dir / "pictures")
+def files_of(service: Service) -> LocalStorage:
+    return LocalStorage(service.settings.data_dir / "pictures")
 
 
 def require_all_found(service: Service) -> None:
     for upload in UPLOADS:
-        match, shown = service.searcher.by_picture(upload.data, SearchOptions(k=1)).matches[0]
+        match, shown = service.searcher.by_image(upload.data, SearchOptions(k=1)).matches[0]
         assert (shown.key, match.distance, match.hamming) == (upload.key, 0.0, 0)
 
 

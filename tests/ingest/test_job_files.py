@@ -16,18 +16,18 @@ from sqlalchemy import select
 
 from app.bootstrap import Service
 from app.catalogue.database.tables import Job
-from app.catalogue.storage.fsync_guard import Disk
+from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.ingest.jobs import rows as jobs
 from app.ingest.jobs.files import JobFiles
 from app.settings import Settings
 from tests.api.job_steps import (
     IngestGate,
-    wait_until_ended,
-    remaining_files,
     open_client,
+    remaining_files,
     sample_images,
     send_archive,
     wait_for_job,
+    wait_until_ended,
 )
 from tests.conftest import open_with_fake
 from tests.ingest.archives import zipped
@@ -46,7 +46,7 @@ with JobFiles(Path(sys.argv[1]), Disk(), None, None).arrive(None) as arrival:
 
 
 def files_of(service: Service) -> JobFiles:
-    return JobFiles(service.settings.data_dir / "jobs", Disk(), service.database, service.cleanup)
+    return JobFiles(service.settings.data_dir / "jobs", FsyncGuard(), service.database, service.orphan_cleanup)
 
 
 def killed(folder: Path, when_: str) -> None:
@@ -78,19 +78,19 @@ def test_archive_of_a_killed_upload_is_deleted_when_a_job_ends(settings: Setting
 
 
 def test_upload_in_progress_survives_cleanups(settings: Settings, client: TestClient) -> None:
-    with open_with_fake(settings) as service, files_of(service).arrive(None) as arrival:
+    with open_with_fake(settings) as service, files_of(service).begin_upload(None) as arrival:
         arrival.write(b"half an archive")
         with open_client(settings):
             wait_until_ended(client, send_archive(client, zipped(sample_images(1))))
         until(lambda: remaining_files(settings) == [arrival.path])
         arrival.write(b" and the rest")
-        name = arrival.keep()
-        files_of(service).settle()
+        name = arrival.commit()
+        files_of(service).delete_orphans()
         assert files_of(service).path(name).read_bytes() == b"half an archive and the rest"
-        with service.database.begin() as session:
+        with service.database.transaction() as session:
             jobs.create_job(session, name, arrival.size)
     with open_with_fake(settings) as service:
-        files_of(service).settle()
+        files_of(service).delete_orphans()
         assert [path.name for path in remaining_files(settings)] == [name]
 
 
@@ -129,7 +129,7 @@ def test_concurrent_cleanups_keep_archives_of_accepted_jobs(service: Service) ->
     def clean_up() -> None:
         try:
             while not ending.is_set():
-                files_of(service).settle()
+                files_of(service).delete_orphans()
         except BaseException as error:
             errors.append(error)
 
@@ -137,16 +137,16 @@ def test_concurrent_cleanups_keep_archives_of_accepted_jobs(service: Service) ->
     for thread in cleaning:
         thread.start()
     for _ in range(60):
-        with files.arrive(None) as arrival:
+        with files.begin_upload(None) as arrival:
             arrival.write(b"an archive")
-            name = arrival.keep()
-            with service.database.begin() as session:
+            name = arrival.commit()
+            with service.database.transaction() as session:
                 jobs.create_job(session, name, arrival.size)
     ending.set()
     for thread in cleaning:
         thread.join()
     assert errors == []
-    with service.database.asking() as session:
+    with service.database.read_session() as session:
         accepted = set(session.scalars(select(Job.archive)))
     assert {path.name for path in remaining_files(service.settings)} == accepted
     assert len(accepted) == 60
@@ -160,12 +160,12 @@ def test_without_file_locks_only_old_archives_are_deleted(
 
     killed(settings.data_dir / "jobs", "arriving")
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    with files_of(service).arrive(None) as arrival:
+    with files_of(service).begin_upload(None) as arrival:
         arrival.write(b"half an archive")
-        files_of(service).settle()
+        files_of(service).delete_orphans()
         assert len(remaining_files(settings)) == 2
         for path in remaining_files(settings):
             os.utime(path, (0, 0))
         arrival.write(b", of which more has come just now")
-        files_of(service).settle()
+        files_of(service).delete_orphans()
         assert remaining_files(settings) == [arrival.path]

@@ -14,14 +14,14 @@ from sqlalchemy import make_url, select
 
 from app.bootstrap import Service
 from app.catalogue import changes
-from app.catalogue.changes import CatalogueChangedError, Done, Given, NewEncoding, Put
-from app.catalogue.database.tables import Encoding, Picture
-from app.catalogue.storage.local import PictureFiles, content_hash
+from app.catalogue.changes import CatalogueChangedError, NewEncoding, Put, PutResult
+from app.catalogue.database.tables import Encoding, Image
+from app.catalogue.storage.local import LocalStorage, content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
 from app.catalogue.vectors.file import VectorFile
 from app.errors import NotFoundError, UnavailableError
 from app.ingest.jobs.stop import Stop
-from app.ingest.pipeline import Added, Ingest, Upload
+from app.ingest.pipeline import AddResult, IngestPipeline, Upload
 from app.search.types import SearchOptions
 from tests.catalogue.postgres import connect
 from tests.fakes import FakeEncoder
@@ -40,28 +40,28 @@ def upload(key: str | None, data: bytes, **given: Any) -> Upload:
     return Upload(data, key, cast("Given", given))
 
 
-def add(service: Service, key: str | None, data: bytes, **given: Any) -> Added:
+def add(service: Service, key: str | None, data: bytes, **given: Any) -> AddResult:
     (added,) = service.ingest.add([upload(key, data, **given)])
     return added
 
 
-def statuses(added: Sequence[Added]) -> list[str]:
+def statuses(added: Sequence[AddResult]) -> list[str]:
     return [item.status for item in added]
 
 
 def nearest(service: Service, data: bytes) -> tuple[str, float] | None:
     """Key and distance of the best match."""
-    matches = service.searcher.by_picture(data, SearchOptions(k=1)).matches
+    matches = service.searcher.by_image(data, SearchOptions(k=1)).matches
     return (matches[0][1].key, matches[0][0].distance) if matches else None
 
 
-def rows(service: Service) -> list[Picture]:
-    with service.database.asking() as session:
-        return list(session.scalars(select(Picture).order_by(Picture.id)))
+def rows(service: Service) -> list[Image]:
+    with service.database.read_session() as session:
+        return list(session.scalars(select(Image).order_by(Image.id)))
 
 
 def originals(service: Service) -> set[str]:
-    return set(service.files.hashes())
+    return set(service.storage.hashes())
 
 
 def files_on_disk(service: Service) -> set[str]:
@@ -73,11 +73,11 @@ def test_new_image_is_created_with_original_and_thumbnail(service: Service) -> N
     data = encoded(gradient(64, 48), "JPEG", orientation=6)
     added = add(service, "one", data, label="boots", metadata={"price": 3})
     (row,) = rows(service)
-    assert added == Added(row.id, "one", "created")
+    assert added == AddResult(row.id, "one", "created")
     assert (row.width, row.height, row.media_type, row.size_bytes) == (64, 48, "image/jpeg", len(data))
     assert (row.label, row.metadata_) == ("boots", {"price": 3})
-    assert service.files.read(row.sha256) == data
-    assert service.files.read_thumbnail(row.sha256).startswith(b"\xff\xd8")
+    assert service.storage.read(row.sha256) == data
+    assert service.storage.read_thumbnail(row.sha256).startswith(b"\xff\xd8")
     assert nearest(service, data) == ("one", 0.0)
 
 
@@ -97,8 +97,8 @@ def test_default_key_is_the_hash_of_the_bytes(service: Service) -> None:
 def test_same_image_again_is_unchanged_and_not_encoded(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     first = add(service, "one", picture(1))
     monkeypatch.setattr(FakeEncoder, "encode_many", broken)
-    assert add(service, "one", picture(1)) == Added(first.id, "one", "unchanged")
-    assert add(service, "one", picture(1), label="boots") == Added(first.id, "one", "updated")
+    assert add(service, "one", picture(1)) == AddResult(first.id, "one", "unchanged")
+    assert add(service, "one", picture(1), label="boots") == AddResult(first.id, "one", "updated")
 
 
 def test_absent_fields_stay_and_given_fields_replace(service: Service) -> None:
@@ -112,10 +112,10 @@ def test_absent_fields_stay_and_given_fields_replace(service: Service) -> None:
 def test_new_bytes_replace_the_image_and_its_files(service: Service) -> None:
     before = add(service, "one", picture(1))
     after = add(service, "one", picture(2))
-    assert after == Added(before.id, "one", "updated")
+    assert after == AddResult(before.id, "one", "updated")
     assert originals(service) == {content_hash(picture(2))}
     with pytest.raises(FileNotFoundError):
-        service.files.read_thumbnail(content_hash(picture(1)))
+        service.storage.read_thumbnail(content_hash(picture(1)))
     assert nearest(service, picture(2)) == ("one", 0.0)
     found = nearest(service, picture(1))
     assert found is not None
@@ -181,7 +181,7 @@ def test_shared_original_is_deleted_with_its_last_key(service: Service) -> None:
     assert two.id is not None
     shared = content_hash(picture(1))
     service.ingest.delete(one.id)
-    assert service.files.read(shared) == picture(1)
+    assert service.storage.read(shared) == picture(1)
     assert nearest(service, picture(1)) == ("two", 0.0)
     service.ingest.delete(two.id)
     assert files_on_disk(service) == set()
@@ -203,7 +203,7 @@ def test_deleted_image_added_again_gets_a_new_id(service: Service) -> None:
     assert again.id is not None
     assert again.id > first.id
     assert nearest(service, picture(1)) == ("one", 0.0)
-    assert service.files.read(content_hash(picture(1))) == picture(1)
+    assert service.storage.read(content_hash(picture(1))) == picture(1)
 
 
 def test_deleting_an_unknown_id_raises_not_found(service: Service) -> None:
@@ -225,11 +225,11 @@ def full(*_: object) -> NoReturn:
         (os, "pwrite", full, UnavailableError),
         (Path, "write_bytes", full, UnavailableError),
         (FakeEncoder, "encode_many", broken, RuntimeError),
-        (PictureFiles, "store", broken, RuntimeError),
-        (PictureFiles, "store_thumbnails", broken, RuntimeError),
+        (LocalStorage, "store", broken, RuntimeError),
+        (LocalStorage, "store_thumbnails", broken, RuntimeError),
         (VectorFile, "write", broken, RuntimeError),
         (changes, "reserve_slots", broken, RuntimeError),
-        (changes, "put_pictures", broken, RuntimeError),
+        (changes, "put_images", broken, RuntimeError),
     ],
 )
 def test_failure_at_any_step_adds_nothing_and_can_be_retried(
@@ -246,7 +246,7 @@ def test_failure_at_any_step_adds_nothing_and_can_be_retried(
         with pytest.raises(error):
             service.ingest.add([upload("two", picture(2)), upload("three", picture(3))])
     assert [row.key for row in rows(service)] == ["there"]
-    assert len(service.follower.current()) == 1
+    assert len(service.index_sync.synced_index()) == 1
     assert statuses(service.ingest.add([upload("two", picture(2)), upload("three", picture(3))])) == ["created"] * 2
     for key, seed in (("there", 1), ("two", 2), ("three", 3)):
         assert nearest(service, picture(seed)) == (key, 0.0)
@@ -265,9 +265,9 @@ def test_full_disk_adds_nothing_and_can_be_retried(service: Service, monkeypatch
 def test_lost_database_connection_adds_nothing_and_can_be_retried(
     service: Service, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = changes.put_pictures
+    put = changes.put_images
 
-    def put_and_hang_up(*given: Any) -> list[Done]:
+    def put_and_hang_up(*given: Any) -> list[PutResult]:
         done = put(*given)
         with connect(migrated_url) as connection:
             connection.execute(
@@ -277,41 +277,41 @@ def test_lost_database_connection_adds_nothing_and_can_be_retried(
         return done
 
     with monkeypatch.context() as patched:
-        patched.setattr(changes, "put_pictures", put_and_hang_up)
+        patched.setattr(changes, "put_images", put_and_hang_up)
         with pytest.raises(UnavailableError):
             add(service, "one", picture(1))
     assert rows(service) == []
-    assert len(service.follower.current()) == 0
+    assert len(service.index_sync.synced_index()) == 0
     assert add(service, "one", picture(1)).status == "created"
     assert nearest(service, picture(1)) == ("one", 0.0)
 
 
 def test_original_deleted_during_an_addition_is_stored_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    put, once = changes.put_pictures, iter([content_hash(picture(1))])
+    put, once = changes.put_images, iter([content_hash(picture(1))])
 
-    def delete_original_and_put(*given: Any) -> list[Done]:
-        remove_unused(service.database, service.files, list(once))
+    def delete_original_and_put(*given: Any) -> list[PutResult]:
+        remove_unused(service.database, service.storage, list(once))
         return put(*given)
 
-    monkeypatch.setattr(changes, "put_pictures", delete_original_and_put)
+    monkeypatch.setattr(changes, "put_images", delete_original_and_put)
     add(service, "one", picture(1))
-    assert service.files.read(content_hash(picture(1))) == picture(1)
+    assert service.storage.read(content_hash(picture(1))) == picture(1)
 
 
 def test_change_between_lookup_and_commit_repeats_the_addition(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, prepare = add(service, "one", picture(1)), Ingest._prepare
+    first, prepare = add(service, "one", picture(1)), IngestPipeline._prepare
     assert first.id is not None
     deletions = iter([first.id])
 
-    def prepare_and_delete(ingest: Ingest, uploads: Sequence[Upload], stop: Stop) -> Any:
+    def prepare_and_delete(ingest: IngestPipeline, uploads: Sequence[Upload], stop: Stop) -> Any:
         items = prepare(ingest, uploads, stop)
         for picture_id in deletions:
             service.ingest.delete(picture_id)
         return items
 
-    monkeypatch.setattr(Ingest, "_prepare", prepare_and_delete)
+    monkeypatch.setattr(IngestPipeline, "_prepare", prepare_and_delete)
     again = add(service, "one", picture(1))
     assert again.status == "created"
     assert again.id != first.id
@@ -324,7 +324,7 @@ def test_catalogue_that_changes_at_every_attempt_is_unavailable(
     def changed(*_: object) -> NoReturn:
         raise CatalogueChangedError
 
-    monkeypatch.setattr(changes, "put_pictures", changed)
+    monkeypatch.setattr(changes, "put_images", changed)
     with pytest.raises(UnavailableError, match="changed repeatedly while"):
         add(service, "one", picture(1))
     assert rows(service) == []
@@ -338,9 +338,9 @@ def test_slots_of_failed_additions_are_released(
         raise CatalogueChangedError if refused == "commit" else UnavailableError("It is away.")
 
     owner, name = {
-        "originals": (PictureFiles, "store"),
+        "originals": (LocalStorage, "store"),
         "vectors": (type(service.index), "keep"),
-        "commit": (changes, "put_pictures"),
+        "commit": (changes, "put_images"),
     }[refused]
     left = list[int]()
     monkeypatch.setattr(type(service.index), "discard", lambda _, slots: left.extend(slots.tolist()))
@@ -349,7 +349,7 @@ def test_slots_of_failed_additions_are_released(
         with pytest.raises(UnavailableError):
             service.ingest.add([upload("one", picture(1)), upload("two", picture(2))])
     add(service, "one", picture(1))
-    with service.database.asking() as session:
+    with service.database.read_session() as session:
         (used,) = session.scalars(select(Encoding.slot))
     assert left == list(range(used))
     left.clear()
@@ -358,17 +358,17 @@ def test_slots_of_failed_additions_are_released(
 
 
 def test_files_are_complete_before_the_commit(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    put = changes.put_pictures
+    put = changes.put_images
     data, sha256 = picture(1), content_hash(picture(1))
     complete: list[bool] = []
 
-    def check_files_and_put(session: Any, generation_id: int, puts: Sequence[Put]) -> list[Done]:
+    def check_files_and_put(session: Any, generation_id: int, puts: Sequence[Put]) -> list[PutResult]:
         slots = np.array([made(item).slot for item in puts])
         sums = np.array([made(item).checksum for item in puts], np.uint32)
-        complete.append(bool(service.index.intact(slots, sums).all()) and sha256 in service.files.hashes())
+        complete.append(bool(service.index.verify(slots, sums).all()) and sha256 in service.storage.hashes())
         return put(session, generation_id, puts)
 
-    monkeypatch.setattr(changes, "put_pictures", check_files_and_put)
+    monkeypatch.setattr(changes, "put_images", check_files_and_put)
     add(service, "one", data)
     assert complete == [True]
 
@@ -388,7 +388,7 @@ def test_concurrent_additions_get_distinct_slots(service: Service) -> None:
     assert [own for own, _ in outcomes] == ["created"] * 12
     assert sorted(shared for _, shared in outcomes) == ["created"] + ["updated"] * 11
     assert len(rows(service)) == 13
-    with service.database.asking() as session:
+    with service.database.read_session() as session:
         slots = session.scalars(select(Encoding.slot)).all()
     assert len(set(slots)) == 13
     assert originals(service) == {content_hash(picture(number)) for number in range(12)}

@@ -93,7 +93,7 @@ def test_entries_arrive_in_order(path: Path, made: Callable[[Mapping[str, bytes]
 
 def test_skipped_entries_have_no_bytes(path: Path) -> None:
     archive = source(path, zipped({f"{at}.jpg": b"x" * 100 for at in range(10)}))
-    with archive.reading(7) as reading:
+    with archive.open(7) as reading:
         sizes = [entry.size for entry in reading]
     assert sizes == [0] * 7 + [100] * 3
 
@@ -128,7 +128,7 @@ HARM = ["crash", "abort", "busy", "greedy", "bug", "floods", "long", "nonsense",
 @pytest.mark.parametrize("harm", HARM)
 def test_entries_before_a_reader_crash_are_kept(path: Path, harm: str) -> None:
     archive = source(path, zipped({"one.jpg": b"1", f"{harm}.jpg": b"2", "three.jpg": b"3"}))
-    with archive.reading() as reading:
+    with archive.open() as reading:
         one, last = reading
     assert (one.key, one.read()) == ("one.jpg", b"1")
     assert last.key == "archive: rest of the archive"
@@ -150,7 +150,7 @@ def test_reader_killed_from_outside_can_be_retried(path: Path) -> None:
     with pytest.raises(ReaderKilledError, match="was killed, perhaps because memory ran out"):
         source(path, zipped({"count/killed.jpg": b"1"})).count()
     archive = source(path, zipped({"one.jpg": b"1", "killed.jpg": b"2"}))
-    with archive.reading() as reading:
+    with archive.open() as reading:
         assert [entry.key for entry in reading] == ["one.jpg"], "no rejection of what a retry may read"
     assert reading.killed
     _, last = archive
@@ -171,7 +171,7 @@ def test_reader_has_no_secrets_and_writes_no_files(path: Path, monkeypatch: pyte
 
 
 def test_reader_has_resource_limits_and_highest_oom_score(path: Path) -> None:
-    with source(path, tarred({f"{at}.jpg": bytes(900_000) for at in range(5)})).reading():
+    with source(path, tarred({f"{at}.jpg": bytes(900_000) for at in range(5)})).open():
         (process,) = readers()
         assert Path(f"/proc/{process}/oom_score_adj").read_text().strip() == "1000"
         limits = Path(f"/proc/{process}/limits").read_text().splitlines()
@@ -190,7 +190,7 @@ def test_stop_ends_the_count_of_an_endless_archive(path: Path, wait: float) -> N
     write_endless(path, 40)
     with requested_after(wait) as stop:
         began = time.monotonic()
-        with pytest.raises(StoppedError), ArchiveSource(path, LIMITS).reading(0, stop):
+        with pytest.raises(StoppedError), ArchiveSource(path, LIMITS).open(0, stop):
             pass
         assert time.monotonic() - began < wait + 5
     assert readers() == []
@@ -198,7 +198,7 @@ def test_stop_ends_the_count_of_an_endless_archive(path: Path, wait: float) -> N
 
 def test_stop_ends_the_iteration_of_an_archive(path: Path) -> None:
     archive, stop = source(path, tarred({f"{at}.jpg": bytes(900_000) for at in range(20)})), Stop()
-    with archive.reading(0, stop) as reading:
+    with archive.open(0, stop) as reading:
         entries = iter(reading)
         next(entries)
         stop.request()
@@ -242,7 +242,7 @@ def test_reader_exits_if_its_parent_was_killed_with_unread_frames(path: Path) ->
 
 def test_reader_does_not_read_ahead(path: Path) -> None:
     archive = source(path, tarred({f"{at}.jpg": os.urandom(900_000) for at in range(100)}))
-    with archive.reading() as reading:
+    with archive.open() as reading:
         entries = iter(reading)
         next(entries)
         time.sleep(1)
@@ -335,7 +335,7 @@ def test_reader_process_ends_when_the_block_is_left(path: Path) -> None:
 
     with (
         pytest.raises(KeyError),
-        source(path, tarred({f"{at}.jpg": bytes(9_000) for at in range(99)})).reading() as one,
+        source(path, tarred({f"{at}.jpg": bytes(9_000) for at in range(99)})).open() as one,
     ):
         left_early(one)
     assert readers() == []

@@ -11,11 +11,11 @@ import httpx2
 import pytest
 from PIL import Image
 
-from app.bootstrap import Service, assemble, places
+from app.bootstrap import Service, build_service_with_encoder, index_locations
 from app.catalogue import generations
-from app.catalogue.advisory_registry import Role, presence
+from app.catalogue.advisory_registry import VersionUse, version_locks
 from app.catalogue.database.sessions import Database
-from app.catalogue.storage.local import PictureFiles
+from app.catalogue.storage.local import LocalStorage
 from app.errors import (
     DamagedOriginalError,
     DecodingUnavailableError,
@@ -23,16 +23,16 @@ from app.errors import (
     ModelMismatchError,
     UnavailableError,
 )
-from app.ingest.embedding_writer import Encodings
+from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.pipeline import Upload
-from app.maintenance.reindex import Reencode
+from app.maintenance.reindex import Reindex
 from app.model_switch.index_factory import open_index
-from app.model_switch.networks import limits_of
-from app.search.decode.prepare import InProcess
-from app.search.types import Encoded, SearchOptions
+from app.model_switch.networks import decode_limits
+from app.search.decode.prepare import InProcessPreparer
+from app.search.types import SearchOptions
 from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo
-from tests.crash.ledger import Ledger, drawing
+from tests.crash.ledger import Ledger, test_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.networks import OTHER_CHECKPOINT, OTHER_NETWORK, OtherEncoder, fake_networks
 from tests.ingest.server import serving
@@ -64,14 +64,14 @@ def reindex_with(
     report: Callable[[int, int], None],
     patience: float = 60,
 ) -> None:
-    with database.begin() as session:
+    with database.transaction() as session:
         generation = generations.find_or_create(
             session, network, Path(f"{network.name}.json"), index=settings.index_backend
         )
-    with closing(open_index(database, generation, places(settings))) as index:
-        prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
-        encodings = Encodings(database, prepare, encoder, index, generation.id)
-        Reencode(database, PictureFiles(settings.data_dir / "pictures"), encodings).run(report, patience)
+    with closing(open_index(database, generation, index_locations(settings))) as index:
+        prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
+        encodings = EmbeddingWriter(database, prepare, encoder, index, generation.id)
+        Reindex(database, LocalStorage(settings.data_dir / "pictures"), encodings).run(report, patience)
 
 
 def test_reindexed_catalogue_finds_every_image(service: Service, settings: Settings, database: Database) -> None:
@@ -79,9 +79,9 @@ def test_reindexed_catalogue_finds_every_image(service: Service, settings: Setti
     ids = [added.id for added in service.ingest.add(uploads)]
     reports = reindex(service, OtherEncoder())
     assert reports[-1] == (80, 80)
-    with assemble(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
+    with build_service_with_encoder(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
         for upload, picture_id in zip(uploads, ids, strict=True):
-            first, _ = moved.searcher.by_picture(upload.data, SearchOptions(k=1)).matches[0]
+            first, _ = moved.searcher.by_image(upload.data, SearchOptions(k=1)).matches[0]
             assert (first.id, first.distance, first.hamming) == (picture_id, 0.0, 0)
 
 
@@ -93,13 +93,15 @@ def test_service_without_the_new_network_raises_unavailable(service: Service) ->
 
 
 def test_service_switches_to_the_new_network_and_back(settings: Settings, database: Database) -> None:
-    with assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks) as service:
+    with build_service_with_encoder(
+        settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks
+    ) as service:
         service.ingest.add(pictures(50, 51, 52))
         for encoder, network in ((OtherEncoder(), OTHER_NETWORK), (FakeEncoder(), FAKE_NETWORK)):
             reindex(service, encoder, network)
-            (first, _), *_ = service.searcher.by_picture(pictures(51)[0].data, SearchOptions()).matches
+            (first, _), *_ = service.searcher.by_image(pictures(51)[0].data, SearchOptions()).matches
             assert (first.id, first.distance, first.hamming) == (2, 0.0, 0)
-            assert service.network.fingerprint == network.fingerprint
+            assert service.model_info.fingerprint == network.fingerprint
             assert service.ingest.add(pictures(51))[0].status == "unchanged"
 
 
@@ -107,24 +109,26 @@ def test_addition_during_the_switch_is_encoded_by_the_new_network(settings: Sett
     interruptions = list[Callable[[], object]]()
 
     class Interrupting(FakeEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
+        def encode_many(self, images: Sequence[Image.Image]) -> EmbeddingWriter:
             if interruptions:
                 interruptions.pop()()
             return super().encode_many(images)
 
-    with assemble(settings, database, Interrupting(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks) as service:
+    with build_service_with_encoder(
+        settings, database, Interrupting(), FAKE_NETWORK, FAKE_CHECKPOINT, fake_networks
+    ) as service:
         interruptions.append(lambda: reindex(service, OtherEncoder()))
         (added,) = service.ingest.add(pictures(50))
-        answer = service.searcher.by_picture(pictures(50)[0].data, SearchOptions(k=1))
+        answer = service.searcher.by_image(pictures(50)[0].data, SearchOptions(k=1))
         assert answer.model == OTHER_NETWORK.fingerprint
         assert (answer.matches[0][0].id, answer.matches[0][0].distance) == (added.id, 0.0)
 
 
 def test_reindex_fails_if_a_service_cannot_open_the_network(service: Service, database: Database) -> None:
     service.ingest.add(pictures(50))
-    in_use = service.handover.current.generation_id
-    with presence(database) as other:
-        other.hold_only(Role.OPEN, {in_use})
+    in_use = service.model_switch.active.generation_id
+    with version_locks(database) as other:
+        other.hold_only(VersionUse.OPEN, {in_use})
         with pytest.raises(LookalikeError, match="1 of the running services cannot open the network"):
             reindex(service, OtherEncoder(), patience=0.1)
     assert len(service.searcher.by_id(1, SearchOptions()).matches) == 1
@@ -140,14 +144,14 @@ def test_start_with_the_old_network_raises_model_mismatch(
     reindex(service, OtherEncoder())
     with (
         pytest.raises(ModelMismatchError, match="lookalike reindex"),
-        assemble(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT),
+        build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT),
     ):
         pass
 
 
 def test_interrupted_reindex_resumes(service: Service) -> None:
     class Interrupted(OtherEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
+        def encode_many(self, images: Sequence[Image.Image]) -> EmbeddingWriter:
             if self.pictures:
                 raise KeyboardInterrupt
             return super().encode_many(images)
@@ -165,7 +169,7 @@ def test_images_added_and_replaced_meanwhile_are_encoded(
     service: Service, settings: Settings, database: Database
 ) -> None:
     class Busy(OtherEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
+        def encode_many(self, images: Sequence[Image.Image]) -> EmbeddingWriter:
             if not self.pictures:
                 service.ingest.add([*pictures(300), Upload(encoded(gradient(200, 40)), "key-50", {})])
                 service.ingest.delete(2)
@@ -173,10 +177,10 @@ def test_images_added_and_replaced_meanwhile_are_encoded(
 
     service.ingest.add(pictures(50, 51, 52))
     reindex(service, Busy())
-    with assemble(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
-        assert len(moved.follower.current()) == 3
-        replaced = moved.searcher.by_picture(encoded(gradient(200, 40)), SearchOptions(k=1)).matches[0]
-        added = moved.searcher.by_picture(pictures(300)[0].data, SearchOptions(k=1)).matches[0]
+    with build_service_with_encoder(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
+        assert len(moved.index_sync.synced_index()) == 3
+        replaced = moved.searcher.by_image(encoded(gradient(200, 40)), SearchOptions(k=1)).matches[0]
+        added = moved.searcher.by_image(pictures(300)[0].data, SearchOptions(k=1)).matches[0]
         assert (replaced[1].key, replaced[0].distance) == ("key-50", 0.0)
         assert (added[1].key, added[0].distance) == ("key-300", 0.0)
 
@@ -184,22 +188,22 @@ def test_images_added_and_replaced_meanwhile_are_encoded(
 def test_switching_back_encodes_only_newer_images(service: Service, settings: Settings, database: Database) -> None:
     service.ingest.add(pictures(50, 51, 52))
     reindex(service, OtherEncoder())
-    with assemble(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
+    with build_service_with_encoder(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
         moved.ingest.add([*pictures(53), Upload(encoded(gradient(200, 40)), "key-50", {})])
     encoder = OtherEncoder()
-    with database.begin() as session:
+    with database.transaction() as session:
         generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
-    with closing(open_index(database, generation, places(settings))) as index:
-        prepare = InProcess(encoder.size, encoder.prepare, limits_of(settings))
-        encodings = Encodings(database, prepare, encoder, index, generation.id)
-        Reencode(database, service.files, encodings).run(lambda *_: None)
+    with closing(open_index(database, generation, index_locations(settings))) as index:
+        prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
+        encodings = EmbeddingWriter(database, prepare, encoder, index, generation.id)
+        Reindex(database, service.storage, encodings).run(lambda *_: None)
     assert encoder.pictures == 2
 
 
 def test_damaged_original_is_reported(service: Service) -> None:
     service.ingest.add(pictures(50))
-    original = next(iter(service.files.hashes()))
-    PictureFiles(service.settings.data_dir / "pictures").original(original).write_bytes(
+    original = next(iter(service.storage.hashes()))
+    LocalStorage(service.settings.data_dir / "pictures").original(original).write_bytes(
         b"\xff\xd8\xff\xe0 no longer a picture"
     )
     with pytest.raises(DamagedOriginalError, match=r"image 1 \(key-50\)"):
@@ -300,7 +304,7 @@ def test_switches_under_load_cause_no_errors(settings: Settings, database: Datab
                 time.sleep(1)
                 reindex_with(settings, database, encoder, network, report)
                 for client in clients:
-                    answer = client.post("/search", files={"image": drawing(1)}).json()
+                    answer = client.post("/search", files={"image": test_image(1)}).json()
                     assert answer["model_fingerprint"] == network.fingerprint
                 assert moving[0]["fingerprint"] == network.fingerprint
                 moving.clear()

@@ -15,11 +15,11 @@ from models.network.backbones import BACKBONES, Backbone
 from models.network.preprocess import Preprocess
 from models.training import devices
 from models.training import train as training
-from models.training.config import Recipe
-from models.training.train import Progress, train
+from models.training.config import TrainingConfig
+from models.training.train import TrainingProgress, train
 
 PREPROCESS = Preprocess(32, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
-RECIPE = Recipe(backbone="plain", bits=8, size=32, epochs=3, batch=12, rate=0.05, average=0.5)
+RECIPE = TrainingConfig(backbone="plain", bits=8, size=32, epochs=3, batch=12, rate=0.05, average=0.5)
 SAVE_INTERVAL = 3
 
 
@@ -38,7 +38,7 @@ def never(device: torch.device) -> bool:
 def main(folder: Path, out: Path, stop: int) -> None:
     BACKBONES["plain"], training.SAVE_INTERVAL, devices.has_native_bf16 = PLAIN, SAVE_INTERVAL, never
 
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         if stop and (progress.epoch, progress.step) == (2, stop):
             raise SystemExit(9)
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from models.checkpoint.calibrate import recalibrate
+from models.checkpoint.calibrate import calibrate_checkpoint
 from models.checkpoint.info import read_info
 from models.errors import DatasetError
-from models.training.fit import Fit, fit
+from models.training.fit import FitConfig, fit
 from tests.models.folders import coloured_folder
 
 
@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def checkpoint(folder: Path, tmp_path: Path) -> Path:
-    fit(folder, tmp_path / "mine", Fit(bits=16, size=32))
+    fit(folder, tmp_path / "mine", FitConfig(bits=16, size=32))
     return tmp_path / "mine.json"
 
 
@@ -28,13 +28,13 @@ def test_calibration_on_views_without_labels(checkpoint: Path, folder: Path) -> 
     assert made.pairs == "two views"
     assert made.features(0) == made.codes(0) == 1
     assert made.copies > 0
-    again = recalibrate(checkpoint, folder, views=True)
+    again = calibrate_checkpoint(checkpoint, folder, views=True)
     assert (again.pairs, read_info(checkpoint).similarity) == ("two views", again)
 
 
 def test_recalibration_on_labels_keeps_the_fingerprint(checkpoint: Path, folder: Path) -> None:
     before = read_info(checkpoint)
-    found = recalibrate(checkpoint, folder)
+    found = calibrate_checkpoint(checkpoint, folder)
     after = read_info(checkpoint)
     assert found.pairs == "one label"
     assert (after.similarity, after.fingerprint) == (found, before.fingerprint)
@@ -45,7 +45,7 @@ def test_calibration_writes_to_a_renamed_checkpoint(checkpoint: Path, folder: Pa
     renamed = checkpoint.with_name("shoes.json")
     for suffix in (".json", ".safetensors"):
         checkpoint.with_suffix(suffix).rename(renamed.with_suffix(suffix))
-    found = recalibrate(renamed, folder)
+    found = calibrate_checkpoint(renamed, folder)
     assert read_info(renamed).similarity == found
     assert not checkpoint.exists()
 
@@ -56,5 +56,5 @@ def test_calibration_on_one_class_raises(checkpoint: Path, folder: Path, tmp_pat
     one.mkdir()
     (one / "red").symlink_to(next(path for path in folder.iterdir() if path.is_dir()))
     with pytest.raises(DatasetError, match="needs two images of one label"):
-        recalibrate(checkpoint, one)
+        calibrate_checkpoint(checkpoint, one)
     assert checkpoint.read_bytes() == before

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.checkpoint.files import describe, load, save
-from models.checkpoint.info import CheckpointInfo, pretrained_names, read_info, write_info
+from models.checkpoint.info import CheckpointInfo, list_pretrained, read_info, write_info
 from models.errors import CheckpointError
 from models.network.backbones import BACKBONES
 from models.network.codes import binarise
@@ -210,10 +210,10 @@ def test_save_and_load_a_network_without_classes(tmp_path: Path) -> None:
 
 
 def test_default_network_is_in_the_package() -> None:
-    assert "clothing" in pretrained_names()
+    assert "clothing" in list_pretrained()
 
 
-@pytest.mark.parametrize("name", pretrained_names())
+@pytest.mark.parametrize("name", list_pretrained())
 def test_pretrained_checkpoints_load(name: str) -> None:
     _, info = load(name)
     assert info.name == name

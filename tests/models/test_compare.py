@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from app.cli.main import app
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo
-from models.comparison.baselines.kinds import KINDS
-from models.comparison.compare import Choices, compare
+from models.comparison.baselines.kinds import METHODS
+from models.comparison.compare import ComparisonConfig, compare
 from models.comparison.data import encoded, read_files
-from models.errors import CheckpointError, DatasetError, ModelError, RecipeError
+from models.errors import CheckpointError, ConfigError, DatasetError, ModelError
 from models.evaluation.metrics import tie_aware_average_precision
 from models.network.codes import hamming
 from models.network.latent_hash_net import LatentHashNet
@@ -30,14 +30,14 @@ def compared(
 ) -> tuple[dict[str, Any], Path, Steps]:
     out, steps = tmp_path_factory.mktemp("out") / "comparison", list[tuple[str, int, int]]()
     path = str(checkpoint_path)
-    choices = Choices(bits=(12, 48), network=path, trained=(path,))
+    choices = ComparisonConfig(bits=(12, 48), network=path, trained=(path,))
     return compare(folder, out, choices, lambda *step: steps.append(step)), out, steps
 
 
 def test_compare_measures_every_method_and_writes_all_files(compared: tuple[dict[str, Any], Path, Steps]) -> None:
     found, out, steps = compared
     assert json.loads((out / "metrics.json").read_text()) == found
-    assert list(found["methods"]) == [*KINDS, "network tiny"]
+    assert list(found["methods"]) == [*METHODS, "network tiny"]
     names = {path.name for path in out.iterdir() if path.suffix != ".npz"}
     assert names == {"metrics.json", "report.html", "precision.svg", "map.svg", "recall.svg", "cost.svg"}
     assert list(found["methods"]["ours"]["bits"]) == ["12", "48"]
@@ -54,12 +54,12 @@ def test_compare_measures_every_method_and_writes_all_files(compared: tuple[dict
 
 def test_compare_measures_time_and_memory(compared: tuple[dict[str, Any], Path, Steps]) -> None:
     found, _, _ = compared
-    for name in KINDS:
+    for name in METHODS:
         for scores in found["methods"][name]["bits"].values():
             assert scores["seconds"] > 0
             assert scores["memory"] >= 0
     assert found["methods"]["network tiny"]["bits"]["16"]["seconds"] is None
-    assert set(found["growth"]) == {name for name, kind in KINDS.items() if kind.learns != "no labels"}
+    assert set(found["growth"]) == {name for name, kind in METHODS.items() if kind.learns != "no labels"}
     assert [time["pictures"] for time in found["growth"]["ours"]] == [27]
 
 
@@ -82,7 +82,7 @@ def test_comparison_page_is_self_contained_and_accessible(compared: tuple[dict[s
     assert page.count("<svg ") == page.count('role="img" aria-label=') == 4
     titles = ["48 bits", "By length of code", "Cost of learning", "Not possible", "How it was measured"]
     assert re.findall("<h2>(.*?)</h2>", page) == titles
-    for kind in KINDS.values():
+    for kind in METHODS.values():
         assert f">{kind.title}</" in page
 
 
@@ -99,7 +99,7 @@ def test_map_matches_brute_force_on_the_codes(
     network, info = load(checkpoint_path)
     files = read_files(folder, 0)
     sides = [encoded(some, network, info.fingerprint, out, lambda *_: None) for some in (files.database, files.queries)]
-    method = KINDS["lsh"].make(12, 0)
+    method = METHODS["lsh"].make(12, 0)
     method.fit(sides[0].features)
     database, queries = (method.codes(side.features) for side in sides)
     expected = []
@@ -115,7 +115,7 @@ def test_second_comparison_uses_cached_encodings(
 ) -> None:
     found, kept, _ = compared
     steps: Steps = []
-    choices = Choices(("lsh",), (12,), str(checkpoint_path), growth=False, keep=kept)
+    choices = ComparisonConfig(("lsh",), (12,), str(checkpoint_path), growth=False, keep=kept)
     again = compare(folder, tmp_path / "again", choices, lambda *step: steps.append(step))
     assert not [what for what, _, _ in steps if "encoding" in what]
     assert again["methods"]["lsh"]["bits"]["12"]["map"] == found["methods"]["lsh"]["bits"]["12"]["map"]
@@ -137,7 +137,7 @@ def test_compare_loads_every_network_once(
         return load(checkpoint)
 
     monkeypatch.setattr("models.comparison.compare.load", counting)
-    choices = Choices(("lsh",), (12,), path, size=40, trained=(path,), growth=False, keep=compared[1])
+    choices = ComparisonConfig(("lsh",), (12,), path, size=40, trained=(path,), growth=False, keep=compared[1])
     found = compare(folder, tmp_path / "out", choices)
     assert loaded == [path, path]
     assert found["network"]["size"] == 40
@@ -153,9 +153,9 @@ def test_unlabelled_comparison_uses_nearest_images_and_refuses_supervised_method
     flat.mkdir()
     for path in (tmp_path / "classes").rglob("*.png"):
         path.rename(flat / f"{path.parent.name}{path.name}")
-    found = compare(flat, tmp_path / "out", Choices(bits=(8,), network=str(checkpoint_path)))
+    found = compare(flat, tmp_path / "out", ComparisonConfig(bits=(8,), network=str(checkpoint_path)))
     assert (found["data"]["database"], found["data"]["queries"], found["data"]["classes"]) == (27, 3, [])
-    for name, kind in KINDS.items():
+    for name, kind in METHODS.items():
         method = found["methods"][name]
         if kind.learns == "no labels":
             assert method["bits"]["8"]["map"] > 0.1
@@ -165,27 +165,30 @@ def test_unlabelled_comparison_uses_nearest_images_and_refuses_supervised_method
 
 
 def test_compare_validates_its_arguments_before_encoding(tmp_path: Path, checkpoint_path: Path, folder: Path) -> None:
-    with pytest.raises(RecipeError, match=r"Unknown method lhs\. Choose from lsh, sh, itq"):
-        compare(folder, tmp_path / "out", Choices(methods=("lhs", "itq")))
+    with pytest.raises(ConfigError, match=r"Unknown method lhs\. Choose from lsh, sh, itq"):
+        compare(folder, tmp_path / "out", ComparisonConfig(methods=("lhs", "itq")))
     for bits in ((), (0,), (12, 2000)):
-        with pytest.raises(RecipeError, match="codes of 1 to 1024 bits"):
-            compare(folder, tmp_path / "out", Choices(bits=bits))
+        with pytest.raises(ConfigError, match="codes of 1 to 1024 bits"):
+            compare(folder, tmp_path / "out", ComparisonConfig(bits=bits))
     with pytest.raises(CheckpointError, match="There is no checkpoint nowhere"):
-        compare(folder, tmp_path / "out", Choices(network="nowhere"))
+        compare(folder, tmp_path / "out", ComparisonConfig(network="nowhere"))
     with pytest.raises(CheckpointError, match="There is no checkpoint nowhere"):
-        compare(folder, tmp_path / "out", Choices(network=str(checkpoint_path), trained=("nowhere",)))
-    with pytest.raises(RecipeError, match="Image size 8: efficientnet_lite0 needs 32 pixels or more"):
-        compare(folder, tmp_path / "out", Choices(network=str(checkpoint_path), size=8))
+        compare(folder, tmp_path / "out", ComparisonConfig(network=str(checkpoint_path), trained=("nowhere",)))
+    with pytest.raises(ConfigError, match="Image size 8: efficientnet_lite0 needs 32 pixels or more"):
+        compare(folder, tmp_path / "out", ComparisonConfig(network=str(checkpoint_path), size=8))
     with pytest.raises(DatasetError, match="is not a folder"):
-        compare(tmp_path / "none", tmp_path / "out", Choices())
+        compare(tmp_path / "none", tmp_path / "out", ComparisonConfig())
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(DatasetError, match="contains no images"):
-        compare(empty, tmp_path / "out", Choices())
+        compare(empty, tmp_path / "out", ComparisonConfig())
     (tmp_path / "file").touch()
     with pytest.raises(ModelError, match="file is not writable"):
-        compare(folder, tmp_path / "file", Choices())
-    steps, choices = list[tuple[str, int, int]](), Choices(network=str(checkpoint_path), keep=tmp_path / "file")
+        compare(folder, tmp_path / "file", ComparisonConfig())
+    steps, choices = (
+        list[tuple[str, int, int]](),
+        ComparisonConfig(network=str(checkpoint_path), keep=tmp_path / "file"),
+    )
     with pytest.raises(ModelError, match="file is not writable"):
         compare(folder, tmp_path / "out", choices, lambda *step: steps.append(step))
     assert steps == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.comparison.baselines.kinds import KINDS
+from models.comparison.baselines.kinds import METHODS
 from models.comparison.baselines.latent import LatentLayer
 from models.comparison.baselines.method import Labels
 from models.comparison.data import relevant_images
@@ -28,7 +28,7 @@ def test_failure_of_one_method_does_not_affect_others(monkeypatch: pytest.Monkey
     def no_room(_bits: int, _seed: int) -> Any:
         raise MemoryError
 
-    monkeypatch.setitem(KINDS, "lsh", replace(KINDS["lsh"], make=no_room))
+    monkeypatch.setitem(METHODS, "lsh", replace(METHODS["lsh"], make=no_room))
     comparison = comparison_in(tmp_path)
     assert comparison.method("lsh", (8,), lambda _: None)["refused"] == {"8": "Out of memory."}
     assert comparison.method("itq", (8,), lambda _: None)["bits"]
@@ -45,7 +45,7 @@ class Failing(LatentLayer):
 
 def test_torch_out_of_memory_is_reported_as_memory_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     comparison = comparison_in(tmp_path)
-    monkeypatch.setitem(KINDS, "ours", replace(KINDS["ours"], make=Failing))
+    monkeypatch.setitem(METHODS, "ours", replace(METHODS["ours"], make=Failing))
     assert comparison.method("ours", (8,), lambda _: None)["refused"] == {"8": "Out of memory."}
     assert comparison.growth("ours", 8, lambda _: None) == []
     with pytest.raises(RuntimeError, match="something else"):
@@ -68,7 +68,7 @@ def test_growth_reuses_the_measurement_on_all_images(monkeypatch: pytest.MonkeyP
         times = comparison.growth(name, 8, timed_sizes.append)
         assert [time["pictures"] for time in times] == [50, 100]
         as_measured = (times[-1]["seconds"], times[-1]["memory"]) == (found["seconds"], found["memory"])
-        assert as_measured == (KINDS[name].most is None)
+        assert as_measured == (METHODS[name].most is None)
     assert timed_sizes == [50, 50, 100]
     comparison.unfinished.measured.clear()
     assert [time["pictures"] for time in comparison.growth("ours", 8, timed_sizes.append)] == [50, 100]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from models.comparison.compare import Choices, compare
+from models.comparison.compare import ComparisonConfig, compare
 from models.comparison.resume_file import ResumeFile, identity
 from tests.models.baselines.toy import encoded_split, toy
 
 
 def test_interrupted_comparison_resumes(checkpoint_path: Path, folder: Path, tmp_path: Path) -> None:
-    choices = Choices(("lsh", "itq"), (8, 12), str(checkpoint_path), keep=tmp_path)
+    choices = ComparisonConfig(("lsh", "itq"), (8, 12), str(checkpoint_path), keep=tmp_path)
 
     def stopped(what: str, _done: int, _total: int) -> None:
         if what == "itq, 12 bits":

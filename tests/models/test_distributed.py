@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 
 from models.checkpoint.files import load
 from models.data import training_data as train_data
-from models.data.make_shards import pack
-from models.errors import RecipeError
+from models.data.make_shards import make_shards
+from models.errors import ConfigError
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
 from models.network.preprocess import Preprocess
 from models.training import devices
-from models.training.config import Recipe
+from models.training.config import TrainingConfig
 from models.training.losses import loss
 from models.training.train import train
 from tests.models.folders import coloured_folder
@@ -68,7 +68,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archives")
     coloured_folder(folder / "pictures", per_class=30)
-    pack(folder / "pictures", folder / "packed", lambda *_: None, images=8)
+    make_shards(folder / "pictures", folder / "packed", lambda *_: None, images=8)
     return folder / "packed"
 
 
@@ -119,7 +119,7 @@ def test_batch_not_divisible_among_processes_raises(archives: Path, monkeypatch:
     monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     monkeypatch.setattr(train_data, "rank_and_world_size", lambda: (0, 2))
     recipe = replace(RECIPE, batch=11)
-    with pytest.raises(RecipeError, match="A batch of 11 out of 81 images cannot be divided among 2 processes"):
+    with pytest.raises(ConfigError, match="A batch of 11 out of 81 images cannot be divided among 2 processes"):
         next(train_data.batches(train_data.read(archives, recipe).training, recipe, 0))
 
 
@@ -148,7 +148,7 @@ def test_mean_of_share_gradients_equals_batch_gradient() -> None:
     def gradient(chosen: slice) -> torch.Tensor:
         network.zero_grad()
         output, activations = network(images[chosen])
-        total = loss(output, activations, labels[chosen], Recipe(push=1, balance=1))
+        total = loss(output, activations, labels[chosen], TrainingConfig(push=1, balance=1))
         total.backward()
         found = network.latent.weight.grad
         assert found is not None

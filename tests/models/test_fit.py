@@ -8,7 +8,7 @@ from models.data.dataset import open_rgb, read_unlabelled
 from models.errors import DatasetError, ModelError
 from models.evaluation.metrics import rank_by_hamming
 from models.network.encode import encode
-from models.training.fit import Fit, fit
+from models.training.fit import FitConfig, fit
 from tests.models.folders import coloured_folder
 
 
@@ -17,7 +17,9 @@ def test_fit_produces_a_network_that_groups_similar_images(tmp_path: Path) -> No
     steps: list[tuple[int, int]] = []
     (folder / "torn.jpg").write_bytes(b"no picture")
     messages: list[str] = []
-    info = fit(folder, tmp_path / "mine", Fit(bits=16, size=32), lambda *done: steps.append(done), messages.append)
+    info = fit(
+        folder, tmp_path / "mine", FitConfig(bits=16, size=32), lambda *done: steps.append(done), messages.append
+    )
 
     network, found = load(tmp_path / "mine.json")
     assert found.fingerprint == info.fingerprint
@@ -36,18 +38,18 @@ def test_fit_produces_a_network_that_groups_similar_images(tmp_path: Path) -> No
 def test_lsh_fits_fewer_images_than_bits(tmp_path: Path) -> None:
     folder = coloured_folder(tmp_path / "pictures", per_class=2)
     with pytest.raises(DatasetError, match="fewer bits, or lsh"):
-        fit(folder, tmp_path / "itq", Fit(bits=64, size=32))
-    assert fit(folder, tmp_path / "lsh", Fit(bits=64, size=32, method="lsh")).bits == 64
+        fit(folder, tmp_path / "itq", FitConfig(bits=64, size=32))
+    assert fit(folder, tmp_path / "lsh", FitConfig(bits=64, size=32, method="lsh")).bits == 64
 
 
 def test_fit_without_images_raises(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="contains no images"):
-        fit(tmp_path, tmp_path / "out", Fit())
+        fit(tmp_path, tmp_path / "out", FitConfig())
     with pytest.raises(DatasetError, match="is not a folder"):
-        fit(tmp_path / "nowhere", tmp_path / "out", Fit())
+        fit(tmp_path / "nowhere", tmp_path / "out", FitConfig())
 
 
 def test_fit_with_bits_not_a_multiple_of_8_raises(tmp_path: Path) -> None:
     folder = coloured_folder(tmp_path / "pictures", per_class=2)
     with pytest.raises(ModelError, match="multiple of 8"):
-        fit(folder, tmp_path / "out", Fit(bits=20, size=32))
+        fit(folder, tmp_path / "out", FitConfig(bits=20, size=32))

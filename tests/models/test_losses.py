@@ -1,6 +1,6 @@
 import torch
 
-from models.training.config import Recipe
+from models.training.config import TrainingConfig
 from models.training.losses import bit_balance_loss, loss, quantization_loss
 
 
@@ -17,7 +17,7 @@ def test_bit_balance_loss_is_minimal_with_half_of_the_bits_set() -> None:
 def test_loss_is_the_weighted_sum_of_its_terms() -> None:
     logits, activations = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.9, 0.8]])
     labels = torch.tensor([0])
-    plain = loss(logits, activations, labels, Recipe(label_smoothing=0))
-    both = loss(logits, activations, labels, Recipe(label_smoothing=0, push=2, balance=3))
+    plain = loss(logits, activations, labels, TrainingConfig(label_smoothing=0))
+    both = loss(logits, activations, labels, TrainingConfig(label_smoothing=0, push=2, balance=3))
     torch.testing.assert_close(plain, torch.nn.functional.cross_entropy(logits, labels))
     torch.testing.assert_close(both, plain + 2 * quantization_loss(activations) + 3 * bit_balance_loss(activations))

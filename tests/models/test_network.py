@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoint.info import FeatureNorm
-from models.errors import RecipeError
+from models.errors import ConfigError
 from models.network.backbones import BACKBONES, Backbone
 from models.network.latent_hash_net import LatentHashNet, SearchHead
 from models.network.preprocess import Preprocess
@@ -71,16 +71,16 @@ def test_network_without_classes_has_no_class_layer() -> None:
 
 @pytest.mark.parametrize("bits", [0, -8, 7, 12])
 def test_bits_not_a_multiple_of_8_raise(bits: int) -> None:
-    with pytest.raises(RecipeError, match="multiple of 8"):
+    with pytest.raises(ConfigError, match="multiple of 8"):
         network(bits=bits)
 
 
 def test_unknown_backbone_raises() -> None:
-    with pytest.raises(RecipeError, match=r"Unknown backbone vgg.*alexnet"):
+    with pytest.raises(ConfigError, match=r"Unknown backbone vgg.*alexnet"):
         LatentHashNet("vgg", 16, 2, replace(PREPROCESS))
 
 
 def test_image_size_below_the_backbone_minimum_raises() -> None:
     preprocess = replace(BACKBONES["alexnet"].preprocess, size=60)
-    with pytest.raises(RecipeError, match="Image size 60: alexnet needs 63 pixels or more"):
+    with pytest.raises(ConfigError, match="Image size 60: alexnet needs 63 pixels or more"):
         LatentHashNet("alexnet", 8, 2, preprocess)

@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.data.dataset import TEST, TRAIN, VALIDATION, read_splits
-from models.data.make_shards import pack
+from models.data.make_shards import make_shards
 from models.data.shard_index import index_path, read_index
 from models.data.shards import PREFETCHED_BATCHES, SHUFFLED_SHARDS, Shards, read_class_names, shards_in
 from models.data.training_data import batches, read
 from models.errors import DatasetError
 from models.network.preprocess import Preprocess
 from models.training import train as training
-from models.training.config import Recipe
-from models.training.train import Progress, train
+from models.training.config import TrainingConfig
+from models.training.train import TrainingProgress, train
 from tests.models.folders import COLOURS, coloured_folder
 from tests.pictures import encoded, gradient
 
 PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
-RECIPE = Recipe(backbone="small", imagenet=False, bits=16, size=24, epochs=2, batch=8, average=0.6, rate=0.1)
+RECIPE = TrainingConfig(backbone="small", imagenet=False, bits=16, size=24, epochs=2, batch=8, average=0.6, rate=0.1)
 EACH, IMAGES_PER_SHARD = 40, 8
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def packed(folder: Path, tmp_path: Path) -> Path:
-    pack(folder, tmp_path / "packed", ignore, images=IMAGES_PER_SHARD)
+    make_shards(folder, tmp_path / "packed", ignore, images=IMAGES_PER_SHARD)
     return tmp_path / "packed"
 
 
@@ -78,7 +78,7 @@ def test_shards_contain_the_folder(folder: Path, packed: Path) -> None:
 
 
 def test_shards_are_reproducible(folder: Path, packed: Path, tmp_path: Path) -> None:
-    pack(folder, tmp_path / "again", ignore, images=IMAGES_PER_SHARD)
+    make_shards(folder, tmp_path / "again", ignore, images=IMAGES_PER_SHARD)
     for one, other in zip(shards_in(packed), shards_in(tmp_path / "again"), strict=True):
         assert one.read_bytes() == other.read_bytes()
 
@@ -88,30 +88,30 @@ def test_make_shards_downscales_and_skips_unreadable_files(tmp_path: Path) -> No
         (tmp_path / "pictures" / name).mkdir(parents=True)
         (tmp_path / "pictures" / name / "1.png").write_bytes(encoded(gradient(600, 400), "PNG"))
     (tmp_path / "pictures" / "a" / "2.jpg").write_bytes(b"no picture")
-    made = pack(tmp_path / "pictures", tmp_path / "packed", ignore, side=100)
-    assert (made.pictures, made.archives) == (2, 1)
+    made = make_shards(tmp_path / "pictures", tmp_path / "packed", ignore, side=100)
+    assert (made.images, made.shards) == (2, 1)
     assert [path.name for path in made.unreadable] == ["2.jpg"]
     index = read_index(shards_in(tmp_path / "packed"))
     for row in range(2):
         with Image.open(BytesIO(index.read(row))) as small:
             assert (small.format, small.size) == ("JPEG", (150, 100))
     with pytest.raises(DatasetError, match="already contains archives"):
-        pack(tmp_path / "pictures", tmp_path / "packed", ignore)
+        make_shards(tmp_path / "pictures", tmp_path / "packed", ignore)
 
 
 def test_unreadable_file_is_skipped_and_listed(tmp_path: Path) -> None:
     folder = coloured_folder(tmp_path / "pictures", per_class=2)
     (folder / "red" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    made = pack(folder, tmp_path / "packed", ignore)
-    assert made.pictures == 6
+    made = make_shards(folder, tmp_path / "packed", ignore)
+    assert made.images == 6
     assert [path.name for path in made.unreadable] == ["gone.jpg"]
 
 
 def test_make_shards_keeps_splits_separate(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         coloured_folder(tmp_path / "pictures" / split, per_class=4)
-    made = pack(tmp_path / "pictures", tmp_path / "packed", ignore)
-    assert (made.pictures, made.archives) == (24, 2)
+    made = make_shards(tmp_path / "pictures", tmp_path / "packed", ignore)
+    assert (made.images, made.shards) == (24, 2)
     assert not shards_in(tmp_path / "packed", TEST), "nothing reads archives of it"
     data = read(tmp_path / "packed", RECIPE)
     assert len(shards_in(tmp_path / "packed", VALIDATION)) == 1
@@ -250,8 +250,8 @@ def test_unshuffled_shards_give_a_warning(tmp_path: Path) -> None:
     assert "images of only 1 of 4 classes" in warning
 
 
-def stop_when(reached: Callable[[Progress], bool]) -> Callable[[Progress], None]:
-    def report(progress: Progress) -> None:
+def stop_when(reached: Callable[[TrainingProgress], bool]) -> Callable[[TrainingProgress], None]:
+    def report(progress: TrainingProgress) -> None:
         if reached(progress):
             raise KeyboardInterrupt
 
@@ -273,7 +273,7 @@ def test_run_interrupted_within_an_epoch_resumes_to_the_same_weights(
     whole = train(packed, tmp_path / "whole", RECIPE)
     with pytest.raises(KeyboardInterrupt):
         train(packed, tmp_path / "net", RECIPE, stop_when(lambda now: now.epoch == 2 and now.step == step))
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     again = train(packed, tmp_path / "net", RECIPE, seen.append)
     assert seen[0].step == step // 4 * 4 + 1, "not from the epoch's beginning"
     assert again.fingerprint == whole.fingerprint

@@ -17,20 +17,20 @@ from torch import nn
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo
 from models.data.dataset import LoadedImages
-from models.errors import CheckpointError, DatasetError, RecipeError, WeightsUnavailableError
+from models.errors import CheckpointError, ConfigError, DatasetError, WeightsUnavailableError
 from models.network.backbones import BACKBONES, Backbone
 from models.network.codes import Codes, Floats
 from models.network.latent_hash_net import LatentHashNet
 from models.network.preprocess import Preprocess
 from models.training import train as training
-from models.training.config import Recipe
+from models.training.config import TrainingConfig
 from models.training.state import eval_mode_modules, parameter_groups
-from models.training.train import Progress, evaluate_rankings, learning_rate, train
+from models.training.train import TrainingProgress, evaluate_rankings, learning_rate, train
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 50, 40)}
 EACH = 16
 # Few steps, hence a high rate.
-RECIPE = Recipe(bits=16, size=48, epochs=4, batch=8, rate=1.0, average=0.6)
+RECIPE = TrainingConfig(bits=16, size=48, epochs=4, batch=8, rate=1.0, average=0.6)
 # A network that learns quickly; with dropout, because it uses torch's global generator.
 TINY = replace(RECIPE, backbone="tiny", size=32, epochs=3, rate=0.5)
 
@@ -61,19 +61,19 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stop_when(reached: Callable[[Progress], bool]) -> Callable[[Progress], None]:
-    def report(progress: Progress) -> None:
+def stop_when(reached: Callable[[TrainingProgress], bool]) -> Callable[[TrainingProgress], None]:
+    def report(progress: TrainingProgress) -> None:
         if reached(progress):
             raise KeyboardInterrupt
 
     return report
 
 
-def after_epoch(epoch: int) -> Callable[[Progress], None]:
+def after_epoch(epoch: int) -> Callable[[TrainingProgress], None]:
     return stop_when(lambda progress: progress.epoch == epoch and progress.accuracy is not None)
 
 
-def in_the_middle_of_epoch(epoch: int) -> Callable[[Progress], None]:
+def in_the_middle_of_epoch(epoch: int) -> Callable[[TrainingProgress], None]:
     return stop_when(lambda progress: progress.epoch == epoch and progress.step == 2)
 
 
@@ -95,14 +95,14 @@ def test_small_pool_wins_where_codes_rank_better_than_f7(monkeypatch: pytest.Mon
 
 
 def test_real_network_trains_and_resumes(images: Path, tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     whole = train(images, tmp_path / "whole", RECIPE, seen.append)
     assert whole.metrics["held_out_accuracy"] >= 0.9
     assert [one.epoch for one in seen if one.accuracy is not None] == [1, 2, 3, 4]
     with pytest.raises(KeyboardInterrupt):
         train(images, tmp_path / "stopped", RECIPE, after_epoch(1))
     assert not (tmp_path / "stopped.json").exists()
-    resumed: list[Progress] = []
+    resumed: list[TrainingProgress] = []
     assert train(images, tmp_path / "stopped", RECIPE, resumed.append).fingerprint == whole.fingerprint
     assert {one.epoch for one in resumed} == {2, 3, 4}
 
@@ -110,7 +110,7 @@ def test_real_network_trains_and_resumes(images: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [after_epoch(1), in_the_middle_of_epoch(2)], ids=["between epochs", "within one"])
 @pytest.mark.parametrize("imagenet", [True, False])
 def test_interrupted_run_resumes_to_the_same_weights(
-    images: Path, tmp_path: Path, stop: Callable[[Progress], None], imagenet: bool
+    images: Path, tmp_path: Path, stop: Callable[[TrainingProgress], None], imagenet: bool
 ) -> None:
     recipe = replace(TINY, imagenet=imagenet)
     whole = train(images, tmp_path / "whole", recipe)
@@ -230,7 +230,7 @@ def test_class_with_one_image_gives_a_warning(images: Path, tmp_path: Path) -> N
 def test_crops_below_the_backbone_minimum_raise_before_decoding(tmp_path: Path) -> None:
     small = replace(RECIPE, backbone="alexnet", size=64)
     with pytest.raises(
-        RecipeError, match=r"Image size 64: crops have 53 pixels, and alexnet needs 63\. Use --image-size 76"
+        ConfigError, match=r"Image size 64: crops have 53 pixels, and alexnet needs 63\. Use --image-size 76"
     ):
         train(tmp_path / "nowhere", tmp_path / "out", small)
 
@@ -252,7 +252,7 @@ def test_default_learning_rate_is_the_backbone_default() -> None:
 
 
 def test_small_backbone_trains_from_scratch(images: Path, tmp_path: Path) -> None:
-    recipe = Recipe(backbone="small", imagenet=False, bits=16, size=24, epochs=4, batch=8, average=0.6)
+    recipe = TrainingConfig(backbone="small", imagenet=False, bits=16, size=24, epochs=4, batch=8, average=0.6)
     info = train(images, tmp_path / "small", recipe)
     assert (info.metrics["held_out_accuracy"], info.feature_dim) == (1.0, 256)
     with pytest.raises(WeightsUnavailableError, match="--no-pretrained"):
@@ -261,7 +261,7 @@ def test_small_backbone_trains_from_scratch(images: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("least_area", "cut"), [(0.5, 160), (0.75, 175), (1.0, 192)])
 def test_crop_size_approaches_image_size_as_crops_cover_more(least_area: float, cut: int) -> None:
-    assert Recipe(size=192, least_area=least_area).cut == cut
+    assert TrainingConfig(size=192, least_area=least_area).cut == cut
 
 
 @pytest.mark.parametrize(("fingerprint", "expected"), [("0123", "net 0123 0.5\n"), ("", "")])

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalogue.vectors.file import VectorFile
-from app.quality.content import Content
-from app.search.types import Entries
+from app.quality.content import CatalogueContent
+from app.search.types import IndexEntries
 from models.network.codes import binarise
 
 DIM, BITS = 24, 32
@@ -32,11 +32,11 @@ def codes_of(features: NDArray[np.float32], bits: int = BITS) -> NDArray[np.uint
 @contextmanager
 def planted(
     folder: Path, features: NDArray[np.float32], codes: NDArray[np.uint8], labels: NDArray[np.int64], names: int
-) -> Iterator[tuple[Content, VectorFile]]:
+) -> Iterator[tuple[CatalogueContent, VectorFile]]:
     """Write the vectors to a file; yields the catalogue's content and the file."""
     with closing(VectorFile(folder / "planted.f32", features.shape[1])) as vectors:
         ids = np.arange(1, len(features) + 1)
         slots = np.random.default_rng(2).permutation(len(features))
         checksums = vectors.write(slots, features)
-        entries = Entries(ids, codes, slots.astype(np.int64), checksums)
-        yield Content(entries, labels, tuple(f"label {at}" for at in range(names))), vectors
+        entries = IndexEntries(ids, codes, slots.astype(np.int64), checksums)
+        yield CatalogueContent(entries, labels, tuple(f"label {at}" for at in range(names))), vectors

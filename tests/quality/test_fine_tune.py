@@ -8,10 +8,10 @@ import pytest
 
 from app.bootstrap import Service
 from app.catalogue import generations
-from app.catalogue.changes import Given
+from app.catalogue.changes import MetadataPatch
 from app.errors import LookalikeError
 from app.ingest.pipeline import Upload
-from app.model_switch.networks import limits_of
+from app.model_switch.networks import decode_limits
 from app.quality.compare import ModelEncodings, Verdict, compare, encode
 from app.quality.content import NO_LABEL, read_content
 from app.quality.fine_tune import compare_with_current, current_encodings, training_options, training_splits
@@ -23,19 +23,19 @@ from app.quality.labelled import (
     read_labelled,
     save_selection,
 )
-from app.search.decode.prepare import InProcess
+from app.search.decode.prepare import InProcessPreparer
 from models.data.dataset import TRAIN
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 from tests.fakes import FAKE_NETWORK, FakeEncoder
 from tests.vectors import vector_file
 
 
 def add(service: Service, label: str | None, numbers: range) -> None:
-    service.ingest.add([Upload(drawing(at), f"{label}-{at}", Given(label=label)) for at in numbers])
+    service.ingest.add([Upload(test_image(at), f"{label}-{at}", MetadataPatch(label=label)) for at in numbers])
 
 
 def labelled(service: Service) -> Labelled:
-    with service.database.asking() as session:
+    with service.database.read_session() as session:
         return read_labelled(session)
 
 
@@ -74,7 +74,7 @@ def test_held_out_images_do_not_change_when_images_are_added(service: Service) -
     found = labelled(service)
     assert before <= set(found.held_out().pairs)
     assert not set(found.held_out().pairs) & set(found.trained_on().pairs)
-    files = training_splits(found, service.files.read)[TRAIN]
+    files = training_splits(found, service.storage.read)[TRAIN]
     assert not {path.name for path in files.paths} & {sha256 for sha256, _ in found.held_out().pairs}
     assert files.classes == ("boots", "hats")
     assert [files.classes[label] for label in files.labels] == [label for _, label in found.trained_on().pairs]
@@ -133,17 +133,17 @@ def test_model_in_use_is_compared_by_the_catalogues_encodings(service: Service) 
     add(service, "hats", range(60, 120))
     found, _ = drop_rare_labels(labelled(service))
     encoder = FakeEncoder()
-    prepare = InProcess(encoder.size, encoder.prepare, limits_of(service.settings))
-    generation_id = service.handover.current.generation_id
+    prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(service.settings))
+    generation_id = service.model_switch.active.generation_id
     with service.database.snapshot() as session:
-        content = read_content(session, generations.by_id(session, generation_id))
+        content = read_content(session, generations.get_index_version(session, generation_id))
         current = current_encodings(session, found, content, vector_file(service), FAKE_NETWORK, 50)
     assert (content.labels != NO_LABEL).all()
     hashes = [sha256 for sha256, _ in current.images.pairs]
-    again, rows = encode(hashes, service.files.read, prepare, encoder, 50, lambda *_: None)
+    again, rows = encode(hashes, service.storage.read, prepare, encoder, 50, lambda *_: None)
     assert rows.tolist() == list(range(120))
     np.testing.assert_array_equal(current.encodings.codes, again.codes)
     np.testing.assert_array_equal(current.encodings.features, again.features)
-    verdict = compare_with_current(current, FAKE_NETWORK, prepare, encoder, service.files.read, 50, lambda *_: None)
+    verdict = compare_with_current(current, FAKE_NETWORK, prepare, encoder, service.storage.read, 50, lambda *_: None)
     assert verdict.before == verdict.after
     assert verdict.queries == len(found.held_out())

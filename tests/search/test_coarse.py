@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from app.search.local.coarse import CodeTable
-from app.search.types import Candidates, Entries, Subset
+from app.search.types import Candidates, IndexEntries, Subset
 
 Codes = NDArray[np.uint8]
 Row = tuple[int, int, int, int]
@@ -27,7 +27,7 @@ class Reference:
 
     rows: dict[int, tuple[bytes, int, int]] = field(default_factory=dict)
 
-    def add(self, entries: Entries) -> None:
+    def add(self, entries: IndexEntries) -> None:
         columns = (entries.ids.tolist(), entries.codes, entries.slots.tolist(), entries.checksums.tolist())
         for image_id, code, slot, checksum in zip(*columns, strict=True):
             self.rows[image_id] = (code.tobytes(), slot, checksum)
@@ -53,11 +53,11 @@ class Versions:
         self.rng, self.slots_used = rng, 0
         self.codes = rng.integers(0, 256, (distinct, bits // 8), np.uint8)
 
-    def entries(self, ids: NDArray[np.int64]) -> Entries:
+    def entries(self, ids: NDArray[np.int64]) -> IndexEntries:
         slots = np.arange(self.slots_used, self.slots_used + len(ids))
         self.slots_used += len(ids)
         codes = self.codes[self.rng.integers(0, len(self.codes), len(ids))]
-        return Entries(ids, codes, slots, checksum_of(slots))
+        return IndexEntries(ids, codes, slots, checksum_of(slots))
 
 
 def checksum_of(slots: NDArray[np.int64]) -> NDArray[np.uint32]:
@@ -145,7 +145,7 @@ def test_ties_are_broken_by_id_in_large_tables() -> None:
     codes = np.zeros((count, 8), np.uint8)
     codes[:, 3] = rng.choice([0, 1, 3], count)
     table = CodeTable(64)
-    table.add(Entries(np.arange(count) * 2, codes, np.arange(count), np.zeros(count, np.uint32)))
+    table.add(IndexEntries(np.arange(count) * 2, codes, np.arange(count), np.zeros(count, np.uint32)))
     gone = np.arange(0, 12_000, 2)
     table.remove(gone)
     found = table.nearest(np.zeros(8, np.uint8), 30_000, None)
@@ -222,7 +222,7 @@ def test_codes_of_another_length_raise() -> None:
     with pytest.raises(ValueError, match="codes have 6 bytes, expected 8"):
         table.nearest(np.zeros(6, np.uint8), 10, None)
     with pytest.raises(ValueError, match="codes have 6 bytes, expected 8"):
-        table.add(Entries(np.arange(1), np.zeros((1, 6), np.uint8), np.arange(1), np.zeros(1, np.uint32)))
+        table.add(IndexEntries(np.arange(1), np.zeros((1, 6), np.uint8), np.arange(1), np.zeros(1, np.uint32)))
 
 
 def test_deletion_frees_memory() -> None:
@@ -336,10 +336,12 @@ def test_lists_are_built_for_clustered_codes_only(monkeypatch: pytest.MonkeyPatc
     for codes, ordered in ((grouped(128, rng, 10, 2500), True), (rng.integers(0, 256, (25_000, 16), np.uint8), False)):
         table, count = CodeTable(128), len(codes)
         ids = np.arange(count)
-        table.add(Entries(ids[: count // 2], codes[: count // 2], ids[: count // 2], checksum_of(ids[: count // 2])))
+        table.add(
+            IndexEntries(ids[: count // 2], codes[: count // 2], ids[: count // 2], checksum_of(ids[: count // 2]))
+        )
         assert not table.needs_lists, "a small table is scanned flat"
         half = slice(count // 2, count)
-        table.add(Entries(ids[half], codes[half], ids[half], checksum_of(ids[half])))
+        table.add(IndexEntries(ids[half], codes[half], ids[half], checksum_of(ids[half])))
         assert table.needs_lists
         table.build_lists()
         assert not table.needs_lists, "building is not repeated at once"

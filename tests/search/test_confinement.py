@@ -12,17 +12,17 @@ import pytest
 from PIL import Image
 
 from app.errors import ImageRejectedError
-from app.search.decode.confinement import Confinement, offered
+from app.search.decode.confinement import Confinement, probe_confinement
 from app.search.decode.image import MEDIA_TYPES, DecodeLimits
-from app.search.decode.prepare import InProcess
-from app.search.decode.sandbox import Job, Sandbox
+from app.search.decode.prepare import InProcessPreparer
+from app.search.decode.sandbox import DecodeConfig, Sandbox
 from models.network.preprocess import Preprocess
 from tests.pictures import corners, every_format
 from tests.search.faulty_worker import attacks
 
 SIDE = 32
 PREPROCESS = Preprocess(SIDE, "stretch", (0, 0, 0), (1, 1, 1))
-JOB = Job(PREPROCESS, DecodeLimits())
+JOB = DecodeConfig(PREPROCESS, DecodeLimits())
 FAULTY = (sys.executable, "-m", "tests.search.faulty_worker")
 # Attacks that end the process; the others fail with an error.
 FATAL = (
@@ -60,7 +60,7 @@ def attempt(sandbox: Sandbox, name: str, path: Path) -> ImageRejectedError:
 
 
 def test_this_kernel_supports_seccomp() -> None:
-    assert offered().seccomp
+    assert probe_confinement().seccomp
 
 
 @pytest.mark.parametrize("name", [name for name in attacks(Path()) if name not in FATAL])
@@ -89,7 +89,7 @@ def test_without_confinement_the_same_attacks_succeed(secret: Path) -> None:
 
 
 def test_every_format_decodes_to_the_same_pixels(sandbox: Sandbox) -> None:
-    here = InProcess(SIDE, lambda image: Image.fromarray(PREPROCESS(image)), JOB.limits)
+    here = InProcessPreparer(SIDE, lambda image: Image.fromarray(PREPROCESS(image)), JOB.limits)
     seen = set()
     for data in IMAGES.values():
         there, expected = sandbox(data, thumbnail=True), here(data, thumbnail=True)
@@ -105,7 +105,7 @@ def test_every_format_decodes_to_the_same_pixels(sandbox: Sandbox) -> None:
     ("disabled", "confinement"),
     [
         (("no-landlock",), Confinement(0, seccomp=True)),
-        (("no-seccomp",), Confinement(offered().landlock, seccomp=False)),
+        (("no-seccomp",), Confinement(probe_confinement().landlock, seccomp=False)),
         (("no-landlock", "no-seccomp"), Confinement(0, seccomp=False)),
     ],
 )
@@ -115,7 +115,7 @@ def test_kernel_without_some_mechanisms_still_decodes_and_logs_a_warning(
     with closing(Sandbox(JOB, 1, 60, (*FAULTY, *disabled))) as sandbox:
         for _ in range(2):
             assert sandbox(IMAGES["PNG"]).media_type == "image/png"
-        assert [record.getMessage() for record in caplog.records] == [confinement.sentence]
+        assert [record.getMessage() for record in caplog.records] == [confinement.summary]
         assert caplog.records[0].levelno == logging.WARNING
         confined = confinement.seccomp or confinement.landlock
         assert ("done" in attempt(sandbox, "read a file", secret).reason) == (not confined)
@@ -156,4 +156,4 @@ def test_process_with_other_threads_reports_no_landlock() -> None:
 def test_sandbox_and_check_report_the_same_confinement(sandbox: Sandbox) -> None:
     sandbox(IMAGES["JPEG"])
     (process,) = sandbox._idle.queue
-    assert process.wait_until_ready() == offered()
+    assert process.wait_until_ready() == probe_confinement()

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.demo import demo_pictures
+from app.demo import demo_images
 from app.errors import UnavailableError
-from app.search.encode.batching import BATCH, BatchingEncoder, open_encoder
+from app.search.encode.batching import MAX_BATCH, BatchingEncoder, open_encoder
 from app.search.encode.runtimes import TorchRuntime
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
@@ -44,7 +44,7 @@ def network() -> LatentHashNet:
 
 @pytest.fixture(scope="module")
 def images(network: LatentHashNet) -> NDArray[np.uint8]:
-    return np.stack([network.preprocess(drawing.image) for drawing in islice(demo_pictures(), 19)])
+    return np.stack([network.preprocess(drawing.image) for drawing in islice(demo_images(), 19)])
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_openvino_equals_torch(network: LatentHashNet, openvino: OpenVinoRuntime
     np.testing.assert_allclose(np.linalg.norm(found[1], axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3, BATCH])
+@pytest.mark.parametrize("batch", [1, 2, 3, MAX_BATCH])
 def test_encoding_does_not_depend_on_batch_size_or_cores(
     openvino: OpenVinoRuntime, images: NDArray[np.uint8], batch: int
 ) -> None:
@@ -167,7 +167,7 @@ def test_queued_searches_share_batches_and_get_their_own_results() -> None:
         runtime.go.set()
         assert [future.result(TIMEOUT_S) for future in futures] == wanted
     assert len(runtime.batches) <= 15
-    assert max(map(len, runtime.batches)) == BATCH
+    assert max(map(len, runtime.batches)) == MAX_BATCH
 
 
 def test_additions_keep_their_order_across_batches() -> None:
@@ -176,7 +176,7 @@ def test_additions_keep_their_order_across_batches() -> None:
     with encoding(runtime) as (encoder, _):
         assert tones(encoder, range(200, 221)) == list(range(200, 221))
     assert [tone for batch in runtime.batches for tone in batch] == list(range(200, 221))
-    assert max(map(len, runtime.batches)) == BATCH
+    assert max(map(len, runtime.batches)) == MAX_BATCH
 
 
 def test_search_has_priority_over_queued_additions() -> None:
@@ -241,4 +241,4 @@ def test_opening_runs_every_batch_size_on_every_lane_largest_first(
     encoder, _ = open_encoder("general", "cpu", "f32", tmp_path)
     encoder.close()
     sizes = [len(batch) for batch in runtime.one_core_batches]
-    assert sizes == [size for batch in range(BATCH, 0, -1) for size in repeat(batch, 3)]
+    assert sizes == [size for batch in range(MAX_BATCH, 0, -1) for size in repeat(batch, 3)]

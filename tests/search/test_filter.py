@@ -6,7 +6,7 @@ import time
 import pytest
 
 from app.errors import InvalidInputError
-from app.search.filter import MAX_COMPARISONS, MAX_DEPTH, MAX_TESTS, read_filter
+from app.search.filter import MAX_COMPARISONS, MAX_DEPTH, MAX_TESTS, parse_filter
 
 
 @pytest.mark.parametrize(
@@ -40,20 +40,20 @@ from app.search.filter import MAX_COMPARISONS, MAX_DEPTH, MAX_TESTS, read_filter
 )
 def test_invalid_filter_is_refused_with_the_path_of_the_error(filter_: str, message: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        read_filter(filter_)
+        parse_filter(filter_)
     assert refused.value.field == "filter"
     assert message in refused.value.reason
 
 
 def test_filter_at_every_limit_is_accepted() -> None:
     each = MAX_COMPARISONS // MAX_TESTS
-    filter_ = read_filter(json.dumps({f"field {n}": {"$in": [1] * each} for n in range(MAX_TESTS)}))
+    filter_ = parse_filter(json.dumps({f"field {n}": {"$in": [1] * each} for n in range(MAX_TESTS)}))
     assert len(filter_.fields) == MAX_TESTS
 
 
 def test_filters_with_values_that_python_considers_equal_are_different() -> None:
     texts = [f'{{"a": {value}}}' for value in ("1", "1.0", "true", '"1"')]
-    assert len({read_filter(text) for text in texts}) == len(texts)
+    assert len({parse_filter(text) for text in texts}) == len(texts)
 
 
 def test_longest_filter_is_refused_quickly() -> None:
@@ -61,5 +61,5 @@ def test_longest_filter_is_refused_quickly() -> None:
     lists = [{"a": {"$nin": [number % 10 for number in range(64)]}} for _ in range(55)]
     started = time.process_time()
     with pytest.raises(InvalidInputError, match="comparisons; at most"):
-        read_filter(json.dumps({"$and": lists}, separators=(",", ":")))
+        parse_filter(json.dumps({"$and": lists}, separators=(",", ":")))
     assert time.process_time() - started < 0.5

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.catalogue.vectors.file import VectorFile, kept_whole
+from app.catalogue.vectors.file import VectorFile, without_hole_punching
 from app.search.index import LocalIndex
-from app.search.types import Candidates, Entries, Subset
+from app.search.types import Candidates, IndexEntries, Subset
 from models.network.codes import hamming
 
 COUNT, BITS, DIM = 400, 48, 32
@@ -24,7 +24,7 @@ class Filled:
     """An index and its content; image i has id 10·i and a random slot."""
 
     index: LocalIndex
-    entries: Entries
+    entries: IndexEntries
     features: NDArray[np.float32]
     path: Path
 
@@ -55,7 +55,7 @@ def filled(tmp_path: Path) -> Iterator[Filled]:
     with closing(VectorFile(tmp_path / "vectors.f32", DIM)) as vectors:
         checksums = vectors.write(slots, features)
         codes = rng.integers(0, 256, (COUNT, BITS // 8), np.uint8)
-        entries = Entries(10 * np.arange(COUNT), codes, slots, checksums)
+        entries = IndexEntries(10 * np.arange(COUNT), codes, slots, checksums)
         index = LocalIndex(BITS, vectors)
         index.add(entries)
         yield Filled(index, entries, features, vectors.path)
@@ -73,7 +73,7 @@ def test_rank_equals_brute_force(filled: Filled) -> None:
 
 def test_ranking_everything_equals_ranking_all_candidates(filled: Filled) -> None:
     query, code = filled.features[7], filled.entries.codes[9]
-    by_all = filled.index.rank(query, code, filled.index.everything(None), 20)
+    by_all = filled.index.rank(query, code, filled.index.all_candidates(None), 20)
     assert by_all == filled.index.rank(query, code, filled.everything, 20)
 
 
@@ -82,7 +82,7 @@ def test_equal_vectors_are_ranked_by_id(filled: Filled) -> None:
     slots, ids = np.arange(COUNT, COUNT + 5), np.array([1, 2, 3, 9001, 9002])
     with closing(VectorFile(filled.path, DIM)) as vectors:
         checksums = vectors.write(slots, same)
-    filled.index.add(Entries(ids, np.zeros((5, BITS // 8), np.uint8), slots, checksums))
+    filled.index.add(IndexEntries(ids, np.zeros((5, BITS // 8), np.uint8), slots, checksums))
     matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, 6)
     assert [match.id for match in matches] == [0, 1, 2, 3, 9001, 9002]
 
@@ -129,7 +129,7 @@ def test_find_returns_none_for_damaged_and_missing_images(filled: Filled) -> Non
 
 def test_slot_beyond_the_file_counts_as_damaged(filled: Filled) -> None:
     one = np.array([7])
-    filled.index.add(Entries(one, filled.entries.codes[:1], np.array([10**9]), np.zeros(1, np.uint32)))
+    filled.index.add(IndexEntries(one, filled.entries.codes[:1], np.array([10**9]), np.zeros(1, np.uint32)))
     matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, COUNT + 1)
     assert len(matches) == COUNT
     assert filled.index.find(7) is None
@@ -157,13 +157,13 @@ def test_discarded_vectors_free_disk_space_once_no_reader_locks_the_file(
     before = index.bytes_kept
     index.discard(filled.entries.slots[first[:-1]])
     assert index.bytes_kept == before, "fewer than the minimum"
-    with kept_whole(filled.path.parent):
+    with without_hole_punching(filled.path.parent):
         index.discard(filled.entries.slots[first[-1:]])
         assert index.bytes_kept == before, "a reader locks the file"
     index.discard(np.zeros(0, np.int64))
     assert index.bytes_kept <= before - COUNT // 2 * DIM * 4 + mmap.PAGESIZE
     left = tuple(first.tolist())
-    matches = index.rank(filled.features[0], filled.entries.codes[0], index.everything(None), COUNT)
+    matches = index.rank(filled.features[0], filled.entries.codes[0], index.all_candidates(None), COUNT)
     assert [match.id for match in matches] == filled.expected(filled.features[0], left_out=left)
 
 

@@ -14,10 +14,10 @@ from app.catalogue.vectors.file import VectorFile, VectorType
 from app.errors import LookalikeError
 from app.search.index import Index, LocalIndex
 from app.search.milvus import index as milvus
-from app.search.milvus.collection import Collection
+from app.search.milvus.collection import CollectionPair
 from app.search.milvus.connection import Connection
 from app.search.milvus.index import MilvusIndex
-from app.search.types import Encoded, Entries, Ids, Match, Subset
+from app.search.types import Encodings, Ids, IndexEntries, Match, Subset
 from models.network.codes import hamming
 
 # Few bits, so that many distances tie.
@@ -38,11 +38,11 @@ class Catalogue:
     def deleted(self) -> Ids:
         return np.array(self.gone, np.int64)
 
-    def entries_of(self, ids: list[int]) -> Entries:
+    def entries_of(self, ids: list[int]) -> IndexEntries:
         there = [image_id for image_id in sorted(ids) if image_id in self.rows]
         rows = [self.rows[image_id] for image_id in there]
         codes = np.frombuffer(b"".join(code for code, _, _ in rows), np.uint8).reshape(len(rows), BITS // 8)
-        return Entries(
+        return IndexEntries(
             np.array(there, np.int64),
             codes,
             np.array([slot for _, slot, _ in rows], np.int64),
@@ -64,7 +64,7 @@ class LatestChanges:
     def deleted(self) -> Ids:
         return self._catalogue.deleted()
 
-    def entries(self) -> Entries:
+    def entries(self) -> IndexEntries:
         return self._catalogue.entries_of(self._catalogue.new)
 
     def grown(self, newest: int) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class Lookup:
         whose = {slot: image_id for image_id, (_, slot, _) in self._catalogue.rows.items()}
         return np.array([whose.get(int(slot), -1) for slot in slots], np.int64)
 
-    def entries(self, ids: Ids) -> Entries:
+    def entries(self, ids: Ids) -> IndexEntries:
         return self._catalogue.entries_of(ids.tolist())
 
 
@@ -94,15 +94,15 @@ class World:
     features: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     next_slot: int = 0
 
-    def keep(self, encoded: Encoded) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    def keep(self, encoded: Encodings) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
         """Store encodings without committing them."""
         slots = np.arange(self.next_slot, self.next_slot + len(encoded.codes))
         self.next_slot += len(encoded.codes)
-        kept = self.index.keep(slots, encoded)
-        self.catalogue.moment = kept.moment
+        kept = self.index.store(slots, encoded)
+        self.catalogue.moment = kept.timestamp
         return slots, kept.checksums
 
-    def put(self, ids: list[int], encoded: Encoded) -> None:
+    def put(self, ids: list[int], encoded: Encodings) -> None:
         """Add or replace images as the service does."""
         slots, checksums = self.keep(encoded)
         replaced = [self.catalogue.rows[image_id][1] for image_id in ids if image_id in self.catalogue.rows]
@@ -110,16 +110,16 @@ class World:
             self.catalogue.rows[image_id] = encoded.codes[at].tobytes(), int(slots[at]), int(checksums[at])
             self.features[image_id] = encoded.features[at]
         self.follow(new=ids)
-        self.index.discard(np.array(replaced, np.int64))
+        self.index.free(np.array(replaced, np.int64))
 
     def delete(self, image_id: int) -> None:
         _, slot, _ = self.catalogue.rows.pop(image_id)
         self.follow(gone=[image_id])
-        self.index.discard(np.array([slot]))
+        self.index.free(np.array([slot]))
 
     def follow(self, new: list[int] | None = None, gone: list[int] | None = None) -> None:
         self.catalogue.new, self.catalogue.gone = new or [], gone or []
-        self.index.follow(LatestChanges(self.catalogue))
+        self.index.apply(LatestChanges(self.catalogue))
 
     def pool(
         self, code: NDArray[np.uint8], pool: int | None, radius: int | None, among: Subset | None
@@ -140,9 +140,9 @@ class World:
         return [(at, distance) for distance, at in sorted(measured)[:k]]
 
 
-def drawn(seed: int, size: int) -> Encoded:
+def drawn(seed: int, size: int) -> Encodings:
     rng = np.random.default_rng(seed)
-    return Encoded(rng.integers(0, 256, (size, BITS // 8), np.uint8), rng.normal(size=(size, DIM)).astype(np.float32))
+    return Encodings(rng.integers(0, 256, (size, BITS // 8), np.uint8), rng.normal(size=(size, DIM)).astype(np.float32))
 
 
 def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.FixtureRequest) -> tuple[Index, Catalogue]:
@@ -151,10 +151,10 @@ def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.Fixture
         return LocalIndex(BITS, VectorFile(folder / "vectors", DIM, vectors)), catalogue
     name = f"lookalike_test_{next(NUMBERS)}"
     uri: str = request.getfixturevalue("milvus_uri")
-    collection = Collection(Connection(uri), name, BITS, DIM, half=vectors == "f16")
+    collection = CollectionPair(Connection(uri), name, BITS, DIM, half=vectors == "f16")
     request.addfinalizer(lambda: drop(uri, name))
     try:
-        collection.make()
+        collection.create()
     except LookalikeError as refused:
         if "float16" not in str(refused):
             raise
@@ -164,7 +164,7 @@ def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.Fixture
 
 
 def drop(uri: str, name: str) -> None:
-    with closing(Collection(Connection(uri), name, BITS, DIM)) as collection:
+    with closing(CollectionPair(Connection(uri), name, BITS, DIM)) as collection:
         collection.drop()
 
 
@@ -248,7 +248,7 @@ def test_rank_all_equals_brute_force(read_only: World, among: str, monkeypatch: 
     code, query = drawn(5, 1).codes[0], drawn(6, 1).features[0]
     ids = [at for at, _ in read_only.pool(code, None, None, SUBSETS[among])]
     ranked = read_only.index.rank_all(query, code, 12, SUBSETS[among])
-    assert ranked.looked_at >= len(ids)
+    assert ranked.compared >= len(ids)
     check(read_only, ranked.matches, read_only.nearest(query, ids, 12), code)
 
 
@@ -271,7 +271,7 @@ def test_equal_vectors_are_ranked_by_id(world: World) -> None:
     alike, before = drawn(7, 60), world.index.find(30)
     assert before is not None
     ids = [int(at) for at in np.random.default_rng(0).permutation(60) * 10 + 5]
-    world.put(ids, Encoded(np.repeat(before[0][None], 60, 0), np.repeat(alike.features[:1], 60, 0)))
+    world.put(ids, Encodings(np.repeat(before[0][None], 60, 0), np.repeat(alike.features[:1], 60, 0)))
     for k in (1, 7, 60):
         pool = world.index.candidates(before[0], None, None, None)
         matches = world.index.rank(alike.features[0], before[0], pool, k)
@@ -283,7 +283,7 @@ def test_uncommitted_encodings_are_not_found(world: World) -> None:
     """As after an addition that fails before its commit."""
     orphan = drawn(8, 30)
     slots, checksums = world.keep(orphan)
-    assert world.index.intact(slots, checksums).all()
+    assert world.index.verify(slots, checksums).all()
     before = set(world.catalogue.rows)
     for code, feature in zip(orphan.codes, orphan.features, strict=True):
         pool = world.index.candidates(code, 5, None, None)
@@ -299,7 +299,7 @@ def test_deleted_images_are_not_found_until_added_again(world: World) -> None:
     assert (len(world.index), world.index.find(100)) == (COUNT - 1, None)
     assert 100 not in world.index.candidates(gone[0], 10, None, None).ids
     assert 100 not in {match.id for match in world.index.rank_all(gone[1], gone[0], 10, None).matches}
-    world.put([100], Encoded(gone[0][None], gone[1][None]))
+    world.put([100], Encodings(gone[0][None], gone[1][None]))
     assert len(world.index) == COUNT
     assert world.index.rank_all(gone[1], gone[0], 1, None).matches == [Match(100, 0.0, 0)]
 
@@ -324,9 +324,9 @@ def test_intact_compares_checksums(read_only: World) -> None:
     slots = np.array([0, 3, 10**6])
     entries = read_only.catalogue.entries_of(list(read_only.catalogue.rows))
     at = np.array([np.flatnonzero(entries.slots == 100)[0], np.flatnonzero(entries.slots == 200)[0]])
-    assert read_only.index.intact(entries.slots[at], entries.checksums[at] + np.uint32(1)).tolist() == [False, False]
-    assert read_only.index.intact(entries.slots[at], entries.checksums[at]).tolist() == [True, True]
-    assert not read_only.index.intact(slots, np.zeros(3, np.uint32))[2]
+    assert read_only.index.verify(entries.slots[at], entries.checksums[at] + np.uint32(1)).tolist() == [False, False]
+    assert read_only.index.verify(entries.slots[at], entries.checksums[at]).tolist() == [True, True]
+    assert not read_only.index.verify(slots, np.zeros(3, np.uint32))[2]
 
 
 def test_empty_index_returns_no_matches(empty: World) -> None:
@@ -337,7 +337,7 @@ def test_empty_index_returns_no_matches(empty: World) -> None:
     assert empty.index.rank(feature, code, pool, 10) == []
     assert empty.index.rank_all(feature, code, 10, None).matches == []
     assert empty.index.find(1) is None
-    empty.index.require()
+    empty.index.check_available()
 
 
 @pytest.mark.parametrize("kind", ["local", "milvus"])

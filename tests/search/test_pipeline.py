@@ -13,22 +13,22 @@ import torch
 from numpy.typing import NDArray
 
 from app.catalogue.vectors.file import VectorFile
-from app.demo import demo_pictures
-from app.errors import InvalidInputError, NotFoundError, ImageRejectedError
+from app.demo import demo_images
+from app.errors import ImageRejectedError, InvalidInputError, NotFoundError
 from app.search.decode.image import DecodeLimits
-from app.search.decode.prepare import InProcess
+from app.search.decode.prepare import InProcessPreparer
 from app.search.encode.batching import BatchingEncoder, Encoder
 from app.search.encode.runtimes import TorchRuntime
 from app.search.index import Index, LocalIndex
-from app.search.pipeline import Answer, Searcher
-from app.search.types import Encoded, Entries, Mode, SearchOptions, Subset
+from app.search.pipeline import Searcher, SearchResult
+from app.search.types import Encodings, IndexEntries, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve, Similarity
 from models.network.backbones import BACKBONES
 from models.network.codes import hamming
 from models.network.latent_hash_net import LatentHashNet
 from tests.fakes import BITS, FEATURE_DIM, FakeEncoder
 
-IMAGES = list(islice(demo_pictures(), 60))
+IMAGES = list(islice(demo_images(), 60))
 FIRST_ID = 1000
 DEFAULT_POOL = 40
 
@@ -76,7 +76,7 @@ class World:
     searcher: Searcher[Key]
     catalogue: MemoryCatalogue
     encoder: Encoder
-    encoded: Encoded
+    encoded: Encodings
 
     def expected(self, code: NDArray[np.uint8], feature: NDArray[np.float32], options: SearchOptions) -> list[int]:
         """Expected ids by the paper's definition of each mode, with distances in float64."""
@@ -91,7 +91,7 @@ class World:
             pool = sorted(pool, key=lambda at: (exact[at], at))
         return [FIRST_ID + at for at in pool[: options.k]]
 
-    def check(self, answer: Answer[Key], query: Encoded) -> None:
+    def check(self, answer: SearchResult[Key], query: Encodings) -> None:
         """Compare an answer with brute force, in any order within equal distances."""
         code, feature, options = query.codes[0], query.features[0], answer.options
         np.testing.assert_array_equal(answer.code, code)
@@ -111,8 +111,8 @@ class World:
         np.testing.assert_allclose(distances, exact[at], rtol=1e-4, atol=1e-4)
 
 
-def in_process(encoder: Encoder) -> InProcess:
-    return InProcess(encoder.size, encoder.prepare, DecodeLimits())
+def in_process(encoder: Encoder) -> InProcessPreparer:
+    return InProcessPreparer(encoder.size, encoder.prepare, DecodeLimits())
 
 
 @contextmanager
@@ -121,7 +121,9 @@ def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World
     with closing(VectorFile(folder / "vectors.f32", dim)) as vectors:
         index, slots = LocalIndex(bits, vectors), np.arange(len(IMAGES))[::-1].copy()
         index.add(
-            Entries(FIRST_ID + np.arange(len(IMAGES)), encoded.codes, slots, vectors.write(slots, encoded.features))
+            IndexEntries(
+                FIRST_ID + np.arange(len(IMAGES)), encoded.codes, slots, vectors.write(slots, encoded.features)
+            )
         )
         keys = {FIRST_ID + at: Key(drawing.key) for at, drawing in enumerate(IMAGES)}
         catalogue = MemoryCatalogue(index, [drawing.label for drawing in IMAGES], keys)
@@ -178,20 +180,20 @@ OPTIONS = [
 def test_every_mode_equals_brute_force(fake: World, options: SearchOptions) -> None:
     for at in (0, 17, 59):
         query = fake.encoder.encode_many([IMAGES[at].image])
-        fake.check(fake.searcher.by_picture(png(at), options), query)
+        fake.check(fake.searcher.by_image(png(at), options), query)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_mode_equals_brute_force_with_a_real_network(real: World, options: SearchOptions) -> None:
     for at in (11, 30):
-        stored = Encoded(real.encoded.codes[at : at + 1], real.encoded.features[at : at + 1])
+        stored = Encodings(real.encoded.codes[at : at + 1], real.encoded.features[at : at + 1])
         real.check(real.searcher.by_id(FIRST_ID + at, options), stored)
 
 
 @pytest.mark.parametrize("mode", Mode)
 def test_search_by_upload_equals_brute_force_with_a_real_network(real: World, mode: Mode) -> None:
     query = real.encoder.encode_many([IMAGES[23].image])
-    answer = real.searcher.by_picture(png(23), SearchOptions(mode=mode))
+    answer = real.searcher.by_image(png(23), SearchOptions(mode=mode))
     real.check(answer, query)
 
 
@@ -203,7 +205,7 @@ def test_real_network_encodes_the_images_differently(real: World) -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_image_of_the_catalogue_is_its_own_first_match(fake: World, mode: Mode) -> None:
-    answer = fake.searcher.by_picture(png(17), SearchOptions(mode=mode))
+    answer = fake.searcher.by_image(png(17), SearchOptions(mode=mode))
     same = [at for at in range(len(IMAGES)) if (fake.encoded.features[at] == fake.encoded.features[17]).all()]
     first, key = answer.matches[0]
     assert (first.distance, first.hamming) == (0, 0)
@@ -213,14 +215,14 @@ def test_image_of_the_catalogue_is_its_own_first_match(fake: World, mode: Mode) 
 
 def test_search_by_id_equals_search_by_image(fake: World) -> None:
     options = SearchOptions(k=7, pool=20)
-    by_id, by_picture = fake.searcher.by_id(FIRST_ID + 17, options), fake.searcher.by_picture(png(17), options)
+    by_id, by_picture = fake.searcher.by_id(FIRST_ID + 17, options), fake.searcher.by_image(png(17), options)
     assert by_id.matches == by_picture.matches
     np.testing.assert_array_equal(by_id.code, by_picture.code)
 
 
 def test_answer_contains_pool_and_catalogue_size(fake: World) -> None:
     def sizes(options: SearchOptions) -> tuple[int, int]:
-        answer = fake.searcher.by_picture(png(0), options)
+        answer = fake.searcher.by_image(png(0), options)
         return answer.pool_size, answer.catalogue_size
 
     boots = sum(drawing.label == "boot" for drawing in IMAGES)
@@ -240,20 +242,20 @@ def test_pool_limit_defaults_to_the_networks_pool_unless_a_radius_is_given() -> 
 
 
 def test_deleted_images_are_left_out_of_the_matches(fake: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fake.searcher.by_picture(png(0), SearchOptions(k=5)).matches
+    before = fake.searcher.by_image(png(0), SearchOptions(k=5)).matches
     monkeypatch.delitem(fake.catalogue.keys, before[1][0].id)
-    after = fake.searcher.by_picture(png(0), SearchOptions(k=5)).matches
+    after = fake.searcher.by_image(png(0), SearchOptions(k=5)).matches
     assert after == [before[0], *before[2:]]
 
 
 def test_rows_are_fetched_for_the_matches_only(fake: World) -> None:
-    answer = fake.searcher.by_picture(png(0), SearchOptions(k=5))
+    answer = fake.searcher.by_image(png(0), SearchOptions(k=5))
     assert fake.catalogue.asked[-1] == [match.id for match, _ in answer.matches]
     assert len(answer.matches) == 5
 
 
 def test_steps_are_timed(fake: World) -> None:
-    timings = fake.searcher.by_picture(png(0), SearchOptions()).timings
+    timings = fake.searcher.by_image(png(0), SearchOptions()).timings
     assert set(timings) == {"decode", "encode", "catalogue", "coarse", "fine", "total"}
     assert 0 <= sum(timings.values()) - timings["total"] <= timings["total"]
     assert set(fake.searcher.by_id(FIRST_ID, SearchOptions()).timings) == {"catalogue", "coarse", "fine", "total"}
@@ -261,7 +263,7 @@ def test_steps_are_timed(fake: World) -> None:
 
 def test_invalid_image_is_refused(fake: World) -> None:
     with pytest.raises(ImageRejectedError):
-        fake.searcher.by_picture(b"not an image", SearchOptions())
+        fake.searcher.by_image(b"not an image", SearchOptions())
 
 
 def test_unknown_id_raises_not_found(fake: World) -> None:
@@ -274,7 +276,7 @@ def test_empty_catalogue_returns_no_matches(tmp_path: Path, mode: Mode) -> None:
     with closing(VectorFile(tmp_path / "vectors.f32", FEATURE_DIM)) as vectors:
         catalogue = MemoryCatalogue(LocalIndex(BITS, vectors), [], {})
         searcher = Searcher(in_process(FakeEncoder()), FakeEncoder(), catalogue, DEFAULT_POOL)
-        answer = searcher.by_picture(png(0), SearchOptions(mode=mode))
+        answer = searcher.by_image(png(0), SearchOptions(mode=mode))
     assert (answer.matches, answer.pool_size, answer.catalogue_size) == ([], 0, 0)
 
 
@@ -319,4 +321,4 @@ def test_grouping_ranks_at_most_the_maximum(fake: World, mode: Mode, monkeypatch
 
 def test_min_similarity_without_calibration_is_refused_before_decoding(fake: World) -> None:
     with pytest.raises(InvalidInputError, match="not calibrated"):
-        fake.searcher.by_picture(b"not an image", SearchOptions(min_similarity=0.5))
+        fake.searcher.by_image(b"not an image", SearchOptions(min_similarity=0.5))

@@ -9,10 +9,10 @@ import pytest
 
 from app.catalogue.vectors.file import VectorFile
 from app.search import pool
-from app.search.duplicates import duplicates
+from app.search.duplicates import find_duplicates
 from app.search.index import LocalIndex
 from app.search.pool import select_pool
-from app.search.types import Entries, Subset
+from app.search.types import IndexEntries, Subset
 
 SAME, OTHERS, BITS, DIM, LIMIT = 300, 40, 48, 8, 30
 CODE = np.full(BITS // 8, 0xA5, np.uint8)
@@ -29,7 +29,7 @@ def index(tmp_path: Path) -> Iterator[LocalIndex]:
     codes = np.concatenate([np.tile(CODE, (SAME, 1)), rng.integers(0, 256, (OTHERS, BITS // 8), np.uint8)])
     with closing(VectorFile(tmp_path / "vectors.f32", DIM)) as vectors:
         made = LocalIndex(BITS, vectors)
-        made.add(Entries(ids, codes, ids, vectors.write(ids, features)))
+        made.add(IndexEntries(ids, codes, ids, vectors.write(ids, features)))
         yield made
 
 
@@ -58,6 +58,6 @@ def test_other_pools_have_the_requested_size(index: LocalIndex) -> None:
 
 
 def test_duplicate_with_the_largest_id_is_found(index: LocalIndex) -> None:
-    found = duplicates(index, LAST - 1, 0.1, LIMIT)
+    found = find_duplicates(index, LAST - 1, 0.1, LIMIT)
     assert found is not None
     assert [(match.id, match.distance) for match in found] == [(LAST, 0.0)]

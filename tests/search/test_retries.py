@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from app.errors import DecodingUnavailableError, ImageRejectedError
-from app.search.decode.retries import PAUSES_S, retried
+from app.search.decode.retries import PAUSES_S, retry_while_unavailable
 
 
 class Busy:
@@ -29,7 +29,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_call_is_retried_until_it_succeeds(caplog: pytest.LogCaptureFixture) -> None:
     busy = Busy(len(PAUSES_S))
-    assert retried(busy) == "decoded"
+    assert retry_while_unavailable(busy) == "decoded"
     assert busy.tries == len(PAUSES_S) + 1
     warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warned == ["The machine is too busy. Retrying in 0.01 s."] * len(PAUSES_S)
@@ -38,7 +38,7 @@ def test_call_is_retried_until_it_succeeds(caplog: pytest.LogCaptureFixture) -> 
 def test_error_is_raised_after_the_last_pause() -> None:
     busy = Busy(1000)
     with pytest.raises(DecodingUnavailableError, match="too busy"):
-        retried(busy)
+        retry_while_unavailable(busy)
     assert busy.tries == len(PAUSES_S) + 1
 
 
@@ -50,7 +50,7 @@ def test_refused_images_are_not_retried() -> None:
         raise ImageRejectedError("image_damaged", "The image is damaged.")
 
     with pytest.raises(ImageRejectedError):
-        retried(refuse)
+        retry_while_unavailable(refuse)
     assert len(tries) == 1
 
 
@@ -58,5 +58,5 @@ def test_interrupted_pause_ends_the_retries() -> None:
     busy, ending = Busy(1000), threading.Event()
     ending.set()
     with pytest.raises(DecodingUnavailableError):
-        retried(busy, sleep=ending.wait)
+        retry_while_unavailable(busy, sleep=ending.wait)
     assert busy.tries == 1

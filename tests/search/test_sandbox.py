@@ -16,16 +16,16 @@ from PIL import Image
 
 from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.image import Crop, DecodeLimits
-from app.search.decode.prepare import InProcess
-from app.search.decode.sandbox import Job, Sandbox
+from app.search.decode.prepare import InProcessPreparer
+from app.search.decode.sandbox import DecodeConfig, Sandbox
 from models.network.preprocess import Preprocess
-from tests.crash.watch import family, resident
-from tests.hostile import lies
+from tests.crash.watch import process_tree, resident
+from tests.hostile import wrong_sizes
 from tests.pictures import corners, encoded
 
 SIDE, SECONDS = 32, 2.0
 PREPROCESS = Preprocess(SIDE, "stretch", (0, 0, 0), (1, 1, 1))
-JOB = Job(PREPROCESS, DecodeLimits(max_bytes=1_000_000, max_pixels=4_000_000))
+JOB = DecodeConfig(PREPROCESS, DecodeLimits(max_bytes=1_000_000, max_pixels=4_000_000))
 FAULTY = (sys.executable, "-m", "tests.search.faulty_worker")
 IMAGE = encoded(corners(300, 200), "JPEG", 6)
 
@@ -37,7 +37,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def test_sandbox_equals_in_process_decoding() -> None:
-    here = InProcess(SIDE, lambda image: Image.fromarray(PREPROCESS(image)), JOB.limits)
+    here = InProcessPreparer(SIDE, lambda image: Image.fromarray(PREPROCESS(image)), JOB.limits)
     with closing(Sandbox(JOB, 2, SECONDS)) as sandbox, ThreadPoolExecutor(6) as callers:
         images = [encoded(corners(90 + 10 * at, 80), "PNG") for at in range(20)]
         for data, there in zip(images, callers.map(sandbox, images), strict=True):
@@ -147,12 +147,12 @@ def test_busy_machine_raises_decoding_unavailable() -> None:
 
 
 def test_memory_of_large_images_is_returned_to_the_system() -> None:
-    others = set(family(os.getpid()))
-    with closing(Sandbox(Job(PREPROCESS, DecodeLimits()), 1, 60)) as sandbox:
+    others = set(process_tree(os.getpid()))
+    with closing(Sandbox(DecodeConfig(PREPROCESS, DecodeLimits()), 1, 60)) as sandbox:
         sandbox(IMAGE)
-        (process,) = set(family(os.getpid())) - others
+        (process,) = set(process_tree(os.getpid())) - others
         before = resident(process)
-        for _, data in lies():
+        for _, data in wrong_sizes():
             with suppress(ImageRejectedError):
                 sandbox(data)
         assert resident(process) < before + 50_000_000

@@ -32,13 +32,13 @@ import torch
 
 from app.catalogue.database.locks import Lock
 from app.catalogue.embedded.postgres import embedded_postgres
-from app.catalogue.embedded.server import Server
+from app.catalogue.embedded.server import PostgresServer
 from models.checkpoint.files import describe, save
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
 from models.network.preprocess import Preprocess
 from tests.conftest import running_server
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 
 HERE = Path(__file__).parent
 DATABASE, EXPECTED, BACKUP, CHECKPOINT = "database.sql", "expected.json", "backup", "checkpoints/own"
@@ -91,7 +91,7 @@ def record(data: Path) -> dict[str, Any]:
 def make_checkpoint(path: Path) -> None:
     """Save a checkpoint of a small network with random weights."""
     torch.manual_seed(0)
-    preprocess = Preprocess(BACKBONES["small"].smallest, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+    preprocess = Preprocess(BACKBONES["small"].min_image_size, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
     network = LatentHashNet("small", 64, 3, preprocess)
     with torch.no_grad():
         for weights in network.parameters():
@@ -113,7 +113,7 @@ def zipped(drawings: dict[str, int]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, number in drawings.items():
-            archive.writestr(name, drawing(number))
+            archive.writestr(name, test_image(number))
     return packed.getvalue()
 
 
@@ -145,7 +145,7 @@ def add(client: httpx2.Client, pictures: dict[str, dict[str, Any]]) -> None:
         {"key": key} | {name: value for name, value in one.items() if name != "drawing"}
         for key, one in pictures.items()
     ]
-    files = [("images", (key, drawing(one["drawing"]), "image/png")) for key, one in pictures.items()]
+    files = [("images", (key, test_image(one["drawing"]), "image/png")) for key, one in pictures.items()]
     answer = client.post("/index", data={"metadata": json.dumps(metadata)}, files=files)
     assert all(item["status"] in ("created", "updated") for item in answer.raise_for_status().json()["items"])
 
@@ -162,7 +162,11 @@ def load(data: Path, database_url: str, statements: str) -> None:
 
 def run(data: Path, program: str, database_url: str, *options: str, statements: str = "") -> str:
     """Run a PostgreSQL client program; return its output."""
-    command = [str(Server.of(data).programs / program), *options, f"--dbname={libpq_url(database_url)}"]
+    command = [
+        str(PostgresServer.for_data_dir(data).programs / program),
+        *options,
+        f"--dbname={libpq_url(database_url)}",
+    ]
     return subprocess.run(command, check=True, capture_output=True, text=True, input=statements).stdout
 
 

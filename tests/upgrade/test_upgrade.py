@@ -14,11 +14,11 @@ import httpx2
 import pytest
 from alembic import command
 
-from app.catalogue.database.migrations import config, revision, upgrade
+from app.catalogue.database.migrations import alembic_config, revision, upgrade
 from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
 from tests.conftest import running_server
-from tests.crash.ledger import drawing
+from tests.crash.ledger import test_image
 from tests.upgrade.record import BACKUP, DATA, DATABASE, EXPECTED, dump, load, lookalike
 
 RECORDED = sorted(Path(__file__).parent.glob("*.tar.xz"))
@@ -78,9 +78,9 @@ def test_recorded_catalogue_is_found_and_accepts_images(recorded: Recorded) -> N
         there = require_everything(client, recorded.expected["pictures"], queued)
         assert client.get(f"/images/{recorded.expected['deleted']}").status_code == 404
         assert client.get("/stats").json()["seq"] >= recorded.expected["seq"]
-        (new,) = client.post("/index", files={"images": ("new.png", drawing(200))}).json()["items"]
+        (new,) = client.post("/index", files={"images": ("new.png", test_image(200))}).json()["items"]
         assert (new["status"], new["id"] > max(item["id"] for item in there.values())) == ("created", True)
-        best, *_ = client.post("/search", files={"image": drawing(200)}).json()["results"]
+        best, *_ = client.post("/search", files={"image": test_image(200)}).json()["results"]
         assert best["id"] == new["id"]
 
 
@@ -95,8 +95,8 @@ def require_everything(
         assert all(there[key]["metadata"][name] == given[name] for name in ("price", "product") if name in given)
     drawings = {key: given["drawing"] for key, given in pictures.items()} | queued
     for key, number in drawings.items():
-        assert client.get(there[key]["image_url"]).content == drawing(number)
-        best, *_ = client.post("/search", files={"image": drawing(number)}).json()["results"]
+        assert client.get(there[key]["image_url"]).content == test_image(number)
+        best, *_ = client.post("/search", files={"image": test_image(number)}).json()["results"]
         assert (best["key"], best["distance"]) == (key, pytest.approx(0, abs=TOLERANCE))
     return there
 
@@ -125,12 +125,12 @@ def test_recorded_catalogue_is_consistent(recorded: Recorded) -> None:
 
 def test_downgrade_restores_the_recorded_tables(recorded: Recorded) -> None:
     with embedded_postgres(recorded.data) as url, closing(Database(url)) as database:
-        with database.connection() as connection:
+        with database.connection_transaction() as connection:
             earlier = revision(connection)
         assert earlier is not None
         upgrade(database)
-        with database.connection() as connection:
-            command.downgrade(config(connection), earlier)
+        with database.connection_transaction() as connection:
+            command.downgrade(alembic_config(connection), earlier)
         assert lines(dump(recorded.data, url)) == lines(recorded.sql)
 
 

@@ -31,7 +31,7 @@ class ReservedThreads:
         """Call a function in one of the threads, with a database connection reserved for such work."""
 
         def call() -> T:
-            with priority(Priority.PROMPT):
+            with priority(Priority.IMMEDIATE):
                 return work(*arguments)
 
         return await to_thread.run_sync(call, limiter=self._limiter)

@@ -26,7 +26,7 @@ from app.api.problems import error_response
 from app.catalogue import keys
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Key
-from app.common.hosts import address_of, parse_origin
+from app.common.hosts import parse_address, parse_origin
 from app.errors import ForbiddenError, LookalikeError, UnauthorisedError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class ApiKeyCache:
         until, answer = self._any_key
         if self._clock() >= until:
             with self._session() as session:
-                answer = keys.any_key(session)
+                answer = keys.has_keys(session)
             self._any_key = (self._clock() + CACHE_TTL_S, answer)
         return answer
 
@@ -75,7 +75,7 @@ class ApiKeyCache:
         until, key = self._entries.get(token, (0.0, None))
         if self._clock() >= until:
             with self._session() as session:
-                key = keys.find_key(session, token)
+                key = keys.verify_token(session, token)
             if len(self._entries) >= _MAX_ENTRIES:
                 self._entries = {token: entry for token, entry in self._entries.items() if entry[1] is not None}
             self._entries[token] = (self._clock() + CACHE_TTL_S, key)
@@ -94,7 +94,7 @@ class ApiKeyCache:
     def _session(self) -> Iterator[Session]:
         """Open a session; hide the database's address in errors, because the caller is not authenticated yet."""
         try:
-            with self._database.asking() as session:
+            with self._database.read_session() as session:
                 yield session
         except UnavailableError as error:
             log.warning("API keys cannot be looked up: %s", error)
@@ -147,7 +147,7 @@ class AuthMiddleware:
         if not self._hosts:
             return
         host = requested_host(headers)
-        if host is None or not (host.name in self._hosts or address_of(host.name)):
+        if host is None or not (host.name in self._hosts or parse_address(host.name)):
             raise ForbiddenError(
                 "host_not_allowed",
                 f"The host name {headers.get('host', '')!r} is not allowed. Add it to LOOKALIKE_ALLOWED_HOSTS if this "
@@ -159,7 +159,7 @@ class AuthMiddleware:
         if method in READ_METHODS or (sent := headers.get("origin")) is None:
             return
         origin, host = parse_origin(sent), requested_host(headers)
-        if origin is None or not (origin in self._origins or (host is not None and origin.is_of(host))):
+        if origin is None or not (origin in self._origins or (host is not None and origin.has_host(host))):
             raise ForbiddenError(
                 "origin_not_allowed",
                 f"The origin {sent!r} is not allowed. Add it to LOOKALIKE_CORS_ORIGINS if its pages may use this "

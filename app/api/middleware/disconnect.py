@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.catalogue.database.callers import Caller, calling
+from app.catalogue.database.callers import Caller, set_caller
 from app.errors import LookalikeError
 
 # A cancellation between two statements has no effect, so it is repeated until the request ends.
@@ -37,7 +37,7 @@ class CancelOnDisconnect:
             if not messages.gone.is_set():
                 await send(message)
 
-        with calling(Caller()) as caller:
+        with set_caller(Caller()) as caller:
             watching = asyncio.create_task(_watch(messages, caller))
             try:
                 await self._app(scope, messages.receive, send_if_connected)
@@ -83,5 +83,5 @@ async def _watch(messages: _Messages, caller: Caller) -> None:
         await messages.wait_for_disconnect()
         while True:
             # Not in AnyIO's threads, which may all be waiting for the database.
-            await asyncio.get_running_loop().run_in_executor(None, caller.leave)
+            await asyncio.get_running_loop().run_in_executor(None, caller.cancel)
             await asyncio.sleep(_REPEAT_S)

@@ -23,8 +23,8 @@ from app.api.admission.body_limit import MONITORING_PATHS
 from app.api.middleware.request_id import HEADER, valid_or_new_id
 from app.api.problems import PROBLEM_CODE, internal_error_response
 from app.common.escaping import escape_controls
-from app.observability.log_format import ABOUT, REQUEST_ID
-from app.observability.metrics import OTHER, Metrics
+from app.observability.log_format import LOG_CONTEXT, REQUEST_ID
+from app.observability.metrics import OTHER_LABEL, Metrics
 
 if TYPE_CHECKING:
     # OpenTelemetry is an optional dependency.
@@ -94,17 +94,17 @@ class RequestLogMiddleware:
     @contextmanager
     def _recorded(self, scope: Scope, request_id: str, response: _ResponseState) -> Iterator[None]:
         started = time.perf_counter()
-        with self._traced(scope) as span, self._metrics.request(), log_context(request_id, span):
+        with self._traced(scope) as span, self._metrics.in_progress(), log_context(request_id, span):
             try:
                 yield
             finally:
                 seconds, route = time.perf_counter() - started, route_of(scope)
-                self._metrics.answered(scope["method"], route, response.status, seconds)
+                self._metrics.observe_response(scope["method"], route, response.status, seconds)
                 code = scope.get("state", {}).get(PROBLEM_CODE)
                 if code is not None and not response.disconnected:
-                    self._metrics.refused_request(code)
+                    self._metrics.count_error(code)
                 if span is not None:
-                    span.answered(scope["method"], route, response.status)
+                    span.set_response(scope["method"], route, response.status)
                 log_request(scope, route, response.status, seconds)
 
     def _traced(self, scope: Scope) -> "AbstractContextManager[RequestSpan | None]":
@@ -117,11 +117,11 @@ class RequestLogMiddleware:
 def log_context(request_id: str, span: "RequestSpan | None") -> Iterator[None]:
     """Add the request's id, and its trace id if traced, to every log line of the block."""
     fields = {REQUEST_ID: request_id} | ({"trace_id": span.trace_id} if span is not None else {})
-    before = ABOUT.set(fields)
+    before = LOG_CONTEXT.set(fields)
     try:
         yield
     finally:
-        ABOUT.reset(before)
+        LOG_CONTEXT.reset(before)
 
 
 def route_of(scope: Scope) -> str:
@@ -129,7 +129,7 @@ def route_of(scope: Scope) -> str:
     path = getattr(scope.get("route"), "path", None)
     if isinstance(path, str):
         return path
-    return "/web" if scope["path"].startswith("/web/") else OTHER
+    return "/web" if scope["path"].startswith("/web/") else OTHER_LABEL
 
 
 def log_request(scope: Scope, route: str, status: int, seconds: float) -> None:

@@ -10,9 +10,9 @@ from app.api.routes.images import PAGE_BYTES
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, DuplicateGroupOut, DuplicatesOut, MatchOut
 from app.catalogue import queries
 from app.errors import NotFoundError
-from app.model_switch.active import OpenGeneration
-from app.search.duplicates import distance_of, duplicates, groups
-from app.search.pipeline import similar_enough
+from app.model_switch.active import OpenIndexVersion
+from app.search.duplicates import duplicate_distance, duplicate_groups, find_duplicates
+from app.search.pipeline import with_similarity
 from app.search.types import Match
 
 router = APIRouter(
@@ -41,15 +41,18 @@ def duplicates_of(
 ) -> list[MatchOut]:
     """Find near-duplicates of an image of the catalogue, nearest first."""
 
-    def find(now: OpenGeneration) -> list[MatchOut]:
-        found = duplicates(
-            now.follower.current(), image_id, distance_of(now.network.similarity, max_distance), now.network.pool
+    def find(now: OpenIndexVersion) -> list[MatchOut]:
+        found = find_duplicates(
+            now.index_sync.synced_index(),
+            image_id,
+            duplicate_distance(now.network.similarity, max_distance),
+            now.network.pool,
         )
         if found is None:
             raise NotFoundError("image", image_id)
         return _matches_out(now, found, charge)
 
-    return service.handover.do(find)
+    return service.model_switch.run(find)
 
 
 @router.get("/duplicates", operation_id="list_duplicates", summary="Duplicates in the catalogue")
@@ -65,12 +68,12 @@ def duplicates_in_catalogue(
     Each group is listed once, with its oldest image. A page may have no groups; the last one has a null `next_cursor`.
     """
 
-    def find(now: OpenGeneration) -> DuplicatesOut:
-        distance, index = distance_of(now.network.similarity, max_distance), now.follower.current()
-        with service.database.asking() as session:
+    def find(now: OpenIndexVersion) -> DuplicatesOut:
+        distance, index = duplicate_distance(now.network.similarity, max_distance), now.index_sync.synced_index()
+        with service.database.read_session() as session:
             ids = queries.ids_after(session, parse_cursor(cursor), limit)
         groups_out, next_cursor = list[DuplicateGroupOut](), str(ids[-1]) if len(ids) == limit else None
-        for oldest, matches in groups(index, ids, distance, now.network.pool):
+        for oldest, matches in duplicate_groups(index, ids, distance, now.network.pool):
             group = _matches_out(now, [Match(oldest, 0.0, 0), *matches], charge)
             if group and group[0].id == oldest:
                 groups_out.append(DuplicateGroupOut(image=group[0], duplicates=group[1:]))
@@ -79,11 +82,11 @@ def duplicates_in_catalogue(
                 break
         return DuplicatesOut(groups=groups_out, max_distance=distance, next_cursor=next_cursor)
 
-    return service.handover.do(find)
+    return service.model_switch.run(find)
 
 
-def _matches_out(now: OpenGeneration, matches: list[Match], charge: Charge) -> list[MatchOut]:
-    rows, known = now.follower.rows([match.id for match in matches]), now.network.similarity
+def _matches_out(now: OpenIndexVersion, matches: list[Match], charge: Charge) -> list[MatchOut]:
+    rows, known = now.index_sync.summaries([match.id for match in matches]), now.network.similarity
     charge.add(JSON_MEMORY_FACTOR * sum(row.size for row in rows.values()))
-    similar = similar_enough(matches, None if known is None else known.features, None)
+    similar = with_similarity(matches, None if known is None else known.features, None)
     return [MatchOut.of(match, rows[match.id]) for match in similar if match.id in rows]

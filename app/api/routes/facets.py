@@ -20,4 +20,4 @@ router = APIRouter(
 )
 def facets(service: ServiceDep, label: Label | None = None, filter_: FilterDep = None) -> Facets:
     """Count labels and metadata values, of all images or of those with a label and matching a filter."""
-    return service.facets.of(service.database, label, filter_)
+    return service.facets.get(service.database, label, filter_)

@@ -26,11 +26,11 @@ from app.api.dependencies import (
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, ImageOut, ImagePage, ImagePatch
 from app.bootstrap import Service
 from app.catalogue import queries
-from app.catalogue.changes import Given
-from app.catalogue.database.tables import Picture
-from app.catalogue.filters.sql import passes
-from app.catalogue.storage.protocol import OpenPicture
-from app.common.json_values import Json, check_json
+from app.catalogue.changes import MetadataPatch
+from app.catalogue.database.tables import Image
+from app.catalogue.filters.sql import filter_condition
+from app.catalogue.storage.protocol import OriginalStream
+from app.common.json_values import Json, validate_json
 from app.errors import InvalidInputError, NotFoundError, UnavailableError
 from app.search.decode.image import THUMBNAIL_MEDIA_TYPE
 
@@ -61,7 +61,7 @@ class ImageResponse(StreamingResponse):
     """Streaming response of an image file that is already open, so that a deletion meanwhile does not cut it off."""
 
     def __init__(
-        self, image: OpenPicture, headers: Mapping[str, str], media_type: str, threads: CapacityLimiter
+        self, image: OriginalStream, headers: Mapping[str, str], media_type: str, threads: CapacityLimiter
     ) -> None:
         self._image, self._threads = image, threads
         length = {"Content-Length": str(image.size)}
@@ -98,11 +98,13 @@ def list_images(
     A page may have fewer than `limit` images if their metadata is large; the last page has a null `next_cursor`.
     """
     filtered = label is not None or filter_ is not None
-    with service.database.scanning() if filtered else service.database.asking() as session:
-        sizes = queries.page_sizes(session, after=parse_cursor(cursor), limit=limit + 1, passing=passes(label, filter_))
+    with service.database.scan_session() if filtered else service.database.read_session() as session:
+        sizes = queries.ids_with_metadata_sizes(
+            session, after=parse_cursor(cursor), limit=limit + 1, passing=filter_condition(label, filter_)
+        )
         ids = fit_bytes(PAGE_BYTES, sizes[:limit])
         charge.add(JSON_MEMORY_FACTOR * sum(size for _, size in sizes[: len(ids)]))
-        found = queries.pictures(session, ids)
+        found = queries.images_by_id(session, ids)
     return ImagePage(
         items=[ImageOut.of(image) for image in found],
         next_cursor=str(ids[-1]) if len(ids) < len(sizes) else None,
@@ -126,12 +128,12 @@ def get_image(image_id: ImageId, service: ServiceDep) -> ImageOut:
 @router.patch("/images/{image_id}", operation_id="update_image", summary="Change label or metadata")
 def update_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep) -> ImageOut:
     """Change an image's label or metadata; omitted fields stay as they are."""
-    changes: Given = {}
+    changes: MetadataPatch = {}
     if "label" in patch.model_fields_set:
         changes["label"] = _check_json("label", patch.label)
     if patch.metadata is not None:
         changes["metadata"] = _check_json("metadata", patch.metadata)
-    return ImageOut.of(service.ingest.describe(image_id, changes))
+    return ImageOut.of(service.ingest.update_metadata(image_id, changes))
 
 
 @router.delete("/images/{image_id}", operation_id="delete_image", status_code=204, summary="Delete an image")
@@ -150,7 +152,7 @@ def get_original(
     if if_none_match == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     with _missing_file_as_404(image_id):
-        return ImageResponse(service.files.open(image.sha256), headers, image.media_type, threads)
+        return ImageResponse(service.storage.open(image.sha256), headers, image.media_type, threads)
 
 
 @router.get("/images/{image_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
@@ -164,9 +166,9 @@ def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneM
         return Response(_thumbnail(service, sha256), headers=headers, media_type=THUMBNAIL_MEDIA_TYPE)
 
 
-def _find_image(service: Service, image_id: int) -> Picture:
-    with service.database.asking() as session:
-        return queries.picture(session, image_id)
+def _find_image(service: Service, image_id: int) -> Image:
+    with service.database.read_session() as session:
+        return queries.get_image(session, image_id)
 
 
 @contextmanager
@@ -181,13 +183,13 @@ def _missing_file_as_404(image_id: int) -> Iterator[None]:
 def _thumbnail(service: Service, sha256: str) -> bytes:
     """Read a thumbnail; create it if it is missing."""
     try:
-        return service.files.read_thumbnail(sha256)
+        return service.storage.read_thumbnail(sha256)
     except FileNotFoundError:
-        thumbnail = service.prepare(service.files.read(sha256), thumbnail=True).thumbnail
-        with service.cleanup.track([sha256]):
-            service.files.store_thumbnails({sha256: thumbnail})
+        thumbnail = service.prepare(service.storage.read(sha256), thumbnail=True).thumbnail
+        with service.orphan_cleanup.track([sha256]):
+            service.storage.store_thumbnails({sha256: thumbnail})
             # The image may have been deleted since it was looked up; then this thumbnail is deleted too.
-            service.cleanup.delete_unused(sha256)
+            service.orphan_cleanup.delete_unused(sha256)
         return thumbnail
 
 
@@ -198,6 +200,6 @@ def _headers(sha256: str) -> dict[str, str]:
 
 def _check_json(field: str, value: Json) -> Json:
     try:
-        return check_json(value)
+        return validate_json(value)
     except ValueError as error:
         raise InvalidInputError(field, str(error)) from error

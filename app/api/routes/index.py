@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.api.dependencies import ServiceDep
 from app.api.schemas.images import PROBLEM, ImageDescription, IndexOut, ItemOut
-from app.catalogue.changes import Given
-from app.common.json_values import check_json
+from app.catalogue.changes import MetadataPatch
+from app.common.json_values import validate_json
 from app.errors import InvalidInputError
 from app.ingest.pipeline import Upload
 
@@ -81,7 +81,9 @@ def parse_metadata(metadata: str, count: int) -> list[ImageDescription]:
     if not metadata.strip():
         return [ImageDescription() for _ in range(count)]
     try:
-        descriptions = DESCRIPTIONS.validate_python(check_json(json.loads(metadata, parse_constant=_reject_constant)))
+        descriptions = DESCRIPTIONS.validate_python(
+            validate_json(json.loads(metadata, parse_constant=_reject_constant))
+        )
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidInputError("metadata", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -98,7 +100,7 @@ def _reject_constant(name: str) -> NoReturn:
 
 
 def _upload(data: bytes, description: ImageDescription) -> Upload:
-    patch: Given = {}
+    patch: MetadataPatch = {}
     if "label" in description.model_fields_set:
         patch["label"] = description.label
     if description.model_extra:

@@ -20,7 +20,7 @@ from app.bootstrap import Service
 from app.catalogue.database.tables import Job
 from app.errors import InvalidInputError, OverloadedError
 from app.ingest.jobs import rows
-from app.ingest.jobs.files import Arrival, JobFiles
+from app.ingest.jobs.files import ArchiveUpload, JobFiles
 from app.ingest.jobs.runner import JobRunner
 from app.ingest.sources.archive import is_archive
 from app.ingest.sources.archive_members import ArchiveLimits
@@ -92,8 +92,8 @@ class Jobs:
 def open_jobs(service: Service) -> Iterator[Jobs]:
     """Run jobs in the background for the duration of the block, those of earlier runs first."""
     settings = service.settings
-    files = JobFiles(settings.data_dir / "jobs", service.disk, service.database, service.cleanup)
-    files.settle()
+    files = JobFiles(settings.data_dir / "jobs", service.fsync_guard, service.database, service.orphan_cleanup)
+    files.delete_orphans()
     limits = ArchiveLimits(
         settings.max_image_bytes, settings.max_archive_entries, _UNPACKED_FACTOR * settings.max_archive_bytes
     )
@@ -126,11 +126,11 @@ async def create_job(request: Request, response: Response, service: ServiceDep, 
     one after the other. When the response arrives, the archive is durable, and the job continues even after a crash.
     """
     declared = request.headers.get("content-length", "")
-    arrival = await to_thread.run_sync(jobs.files.arrive, int(declared) if declared.isdigit() else None)
+    arrival = await to_thread.run_sync(jobs.files.begin_upload, int(declared) if declared.isdigit() else None)
     with arrival:
         await _write_body(request, arrival)
         job = await to_thread.run_sync(_create_job, service, arrival)
-    jobs.runner.wake()
+    jobs.runner.notify()
     response.headers["Location"] = f"/jobs/{job.id}"
     return JobOut.model_validate(job)
 
@@ -142,7 +142,7 @@ def list_jobs(
     cursor: Cursor = None,
 ) -> JobPage:
     """List jobs and their progress, latest first."""
-    with service.database.asking() as session:
+    with service.database.read_session() as session:
         found = rows.list_jobs(session, before=None if cursor is None else parse_cursor(cursor), limit=limit + 1)
     more = str(found[limit - 1].id) if len(found) > limit else None
     return JobPage(items=[JobOut.model_validate(job) for job in found[:limit]], next_cursor=more)
@@ -151,7 +151,7 @@ def list_jobs(
 @router.get("/jobs/{job_id}", operation_id="get_job", summary="Get a job")
 def get_job(job_id: JobId, service: ServiceDep) -> JobDetails:
     """Return a job's progress and its rejected entries, with the reasons."""
-    with service.database.asking() as session:
+    with service.database.read_session() as session:
         job, rejections = rows.find_job(session, job_id), rows.rejections(session, job_id)
     return JobDetails(
         **JobOut.model_validate(job).model_dump(), rejections=[RejectionOut.model_validate(one) for one in rejections]
@@ -165,7 +165,7 @@ def cancel_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> JobOut:
     Images that it has added stay, and a few that are being processed may still be added. Cancelling a job that has
     ended changes nothing.
     """
-    with service.database.begin(from_reserve=True) as session:
+    with service.database.transaction(from_reserve=True) as session:
         job = rows.cancel(session, job_id)
     # A reader either has the file open already, or finds that the job is cancelled.
     jobs.files.remove(job.archive)
@@ -183,19 +183,19 @@ async def stream_job_events(job_id: JobId, service: ServiceDep, jobs: JobsDep) -
     """Stream a job's state as server-sent events, whenever it changes, until the job ends."""
     jobs.require_free(EVENT_STREAMS)
     first = await to_thread.run_sync(_read_job, service, job_id)
-    stream = events(first, partial(_read_job, service, job_id), lambda: jobs.runner.ending)
+    stream = events(first, partial(_read_job, service, job_id), lambda: jobs.runner.stopping)
     return EventStream(stream, jobs.reserve(EVENT_STREAMS))
 
 
-def _create_job(service: Service, arrival: Arrival) -> Job:
+def _create_job(service: Service, arrival: ArchiveUpload) -> Job:
     if not is_archive(arrival.path):
         raise InvalidInputError(FIELD, "is neither a zip nor a tar archive, plain or gzipped. Send one of these")
-    name = arrival.keep()
-    with service.database.begin() as session:
+    name = arrival.commit()
+    with service.database.transaction() as session:
         return rows.create_job(session, name, arrival.size)
 
 
-async def _write_body(request: Request, arrival: Arrival) -> None:
+async def _write_body(request: Request, arrival: ArchiveUpload) -> None:
     """Write the request's archive to disk, block by block, in threads."""
     block = bytearray()
     async for data in read_archive(request):
@@ -207,5 +207,5 @@ async def _write_body(request: Request, arrival: Arrival) -> None:
 
 
 def _read_job(service: Service, job_id: int) -> JobOut:
-    with service.database.asking() as session:
+    with service.database.read_session() as session:
         return JobOut.model_validate(rows.find_job(session, job_id))

@@ -12,10 +12,10 @@ from app.api.dependencies import ChargeDep, ImageId, SearchesDep, SearchOptionsD
 from app.api.problem_codes import image_code
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
 from app.bootstrap import Service
-from app.catalogue.queries import Shown
+from app.catalogue.queries import ImageSummary
 from app.errors import ImageRejectedError
 from app.search.decode.image import Crop
-from app.search.pipeline import Answer
+from app.search.pipeline import SearchResult
 from app.search.types import SearchOptions
 
 MAX_QUERIES = 32
@@ -84,10 +84,10 @@ async def similar(
 
 def _search(image: UploadFile, options: SearchOptions, service: Service, charge: Charge) -> SearchOut:
     # Read here, so that no more images of a batch are in memory than there are search threads.
-    return _search_out(service, service.searcher.by_picture(image.file.read(), options), charge)
+    return _search_out(service, service.searcher.by_image(image.file.read(), options), charge)
 
 
-def _search_out(service: Service, answer: Answer[Shown], charge: Charge) -> SearchOut:
+def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Charge) -> SearchOut:
     charge.add(JSON_MEMORY_FACTOR * sum(image.size for _, image in answer.matches))
     return SearchOut(
         model_fingerprint=answer.model,

@@ -12,12 +12,12 @@ from app.api.schemas.images import PROBLEM
 from app.api.schemas.system import HealthOut, ModelOut, ReadyOut, ReindexingOut, StatsOut
 from app.bootstrap import Service
 from app.catalogue import generations
-from app.catalogue.generations import Filling
+from app.catalogue.generations import ReindexProgress
 from app.catalogue.queries import Totals
 from app.errors import UnavailableError
-from app.model_switch.active import OpenGeneration
+from app.model_switch.active import OpenIndexVersion
 from app.observability.metrics import Metrics
-from app.observability.process_gauges import Catalogue, Gauges
+from app.observability.process_gauges import CatalogueCollector, ProcessGauges
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +30,12 @@ router = APIRouter(
 def stats(service: ServiceDep) -> StatsOut:
     """Return the number of images, labels and changes, the bytes stored, and the model in use."""
     totals = service.summaries.totals(service.database)
-    with service.database.asking() as session:
-        filling = generations.being_filled(session)
-    return service.handover.do(lambda now: _stats_out(now, totals, filling))
+    with service.database.read_session() as session:
+        filling = generations.reindex_in_progress(session)
+    return service.model_switch.run(lambda now: _stats_out(now, totals, filling))
 
 
-def _stats_out(now: OpenGeneration, totals: Totals, filling: Filling | None) -> StatsOut:
+def _stats_out(now: OpenIndexVersion, totals: Totals, filling: ReindexProgress | None) -> StatsOut:
     model = {name: getattr(now.network, name) for name in ModelOut.model_fields}
     return StatsOut(
         images=totals.images,
@@ -43,11 +43,11 @@ def _stats_out(now: OpenGeneration, totals: Totals, filling: Filling | None) -> 
         model=ModelOut(**model),
         reindexing=None if filling is None else ReindexingOut(**vars(filling)),
         seq=totals.seq,
-        applied_seq=now.follower.seq,
+        applied_seq=now.index_sync.seq,
         bytes={
             "originals": totals.original_bytes,
-            "vectors": now.index.bytes_kept,
-            "codes": now.index.bytes_in_use,
+            "vectors": now.index.vector_bytes,
+            "codes": now.index.code_bytes,
         },
         version=version("lookalike"),
     )
@@ -67,8 +67,8 @@ async def readyz(request: Request, service: ServiceDep, threads: ReservedThreads
     """
     may_search = getattr(request.state, MAY_SEARCH)
     try:
-        service.disk.require()
-        images = await threads.run(service.handover.do, _index_size)
+        service.fsync_guard.require_healthy()
+        images = await threads.run(service.model_switch.run, _index_size)
     except UnavailableError as error:
         if may_search:
             raise
@@ -77,9 +77,9 @@ async def readyz(request: Request, service: ServiceDep, threads: ReservedThreads
     return ReadyOut(images=images if may_search else None)
 
 
-def _index_size(now: OpenGeneration) -> int:
-    index = now.follower.current()
-    index.require()
+def _index_size(now: OpenIndexVersion) -> int:
+    index = now.index_sync.synced_index()
+    index.check_available()
     return len(index)
 
 
@@ -92,6 +92,6 @@ async def show_metrics(
     return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
-def _render_metrics(service: Service, metrics: Metrics, gauges: Gauges) -> bytes:
-    gauges.look()
-    return metrics.render() + Catalogue(service).render()
+def _render_metrics(service: Service, metrics: Metrics, gauges: ProcessGauges) -> bytes:
+    gauges.update()
+    return metrics.render() + CatalogueCollector(service).render()

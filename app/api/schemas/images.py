@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.problem_codes import ProblemCode, image_code
 from app.api.problems import Problem
-from app.catalogue.database.tables import Picture
-from app.catalogue.queries import Shown
-from app.ingest.pipeline import Added
+from app.catalogue.database.tables import Image
+from app.catalogue.queries import ImageSummary
+from app.ingest.pipeline import AddResult
 from app.search.pipeline import Explanation
 from app.search.types import Match, Mode
 
@@ -39,7 +39,7 @@ class ImageOut(BaseModel):
     thumbnail_url: str
 
     @classmethod
-    def of(cls, image: Picture) -> "ImageOut":
+    def of(cls, image: Image) -> "ImageOut":
         """Convert a row of the catalogue."""
         names = (
             "id",
@@ -97,7 +97,7 @@ class MatchOut(BaseModel):
     explanation: ExplanationOut | None = Field(default=None, description="With `explain=true`.")
 
     @classmethod
-    def of(cls, match: Match, image: Shown, explanation: Explanation | None = None) -> "MatchOut":
+    def of(cls, match: Match, image: ImageSummary, explanation: Explanation | None = None) -> "MatchOut":
         """Convert a match and its record in the catalogue."""
         return cls(
             id=match.id,
@@ -192,7 +192,7 @@ class ItemOut(BaseModel):
     error: str | None = Field(default=None, description="Explanation of `error_code`, for people.")
 
     @classmethod
-    def of(cls, added: Added) -> "ItemOut":
+    def of(cls, added: AddResult) -> "ItemOut":
         """Convert a result of the ingest pipeline."""
         code = None if added.code is None else image_code(added.code)
         return cls(id=added.id, key=added.key, status=added.status, error_code=code, error=added.error)

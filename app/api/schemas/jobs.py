@@ -45,7 +45,7 @@ class JobOut(BaseModel):
     unchanged: int
     rejected: int
     attempts: int = Field(
-        description=f"Consecutive attempts without progress. After {rows.MOST_ATTEMPTS} that ended by a kill or a "
+        description=f"Consecutive attempts without progress. After {rows.MAX_ATTEMPTS} that ended by a kill or a "
         "crash, the job fails."
     )
     error: str | None = Field(default=None, description="Why the job failed, or what it waits for.")
@@ -69,7 +69,7 @@ class JobDetails(JobOut):
     model_config = ConfigDict(json_schema_extra={"example": {**JOB_EXAMPLE, "rejections": [REJECTION_EXAMPLE]}})
 
     rejections: list[RejectionOut] = Field(
-        description=f"The first {rows.MOST_REASONS:,} rejected entries, in the archive's order."
+        description=f"The first {rows.MAX_REJECTIONS:,} rejected entries, in the archive's order."
     )
 
 

@@ -38,11 +38,11 @@ class Caller:
         self._left = False
 
     @property
-    def left(self) -> bool:
+    def disconnected(self) -> bool:
         """Whether the client has disconnected."""
         return self._left
 
-    def require(self) -> None:
+    def require_connected(self) -> None:
         """Check that the client is still connected.
 
         Raises:
@@ -51,7 +51,7 @@ class Caller:
         if self._left:
             raise ClientDisconnectedError
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         """Cancel this caller's running queries, and refuse new ones.
 
         Cancelling has no effect between two statements, so this may be called repeatedly.
@@ -68,7 +68,7 @@ class Caller:
         if not isinstance(driver, psycopg.Connection):
             raise TypeError(f"{type(driver)}: only statements of psycopg connections can be cancelled")
         with self._lock:
-            self.require()
+            self.require_connected()
             self._connections.add(driver)
         try:
             yield
@@ -81,7 +81,7 @@ class Caller:
 
 
 @contextmanager
-def calling(caller: Caller) -> Iterator[Caller]:
+def set_caller(caller: Caller) -> Iterator[Caller]:
     """Set the caller of all queries in the block and in threads that copy its context."""
     token = _CALLER.set(caller)
     try:

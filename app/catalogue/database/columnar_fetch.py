@@ -15,11 +15,11 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 _BLOCK = 65_536
 
 
-def fetch(
+def fetch_columns(
     session: Session,
     key: InstrumentedAttribute[int],
     *conditions: ColumnElement[bool],
-    numbers: Mapping[str, InstrumentedAttribute[int]] | None = None,
+    integers: Mapping[str, InstrumentedAttribute[int]] | None = None,
     binary: tuple[str, InstrumentedAttribute[bytes], int] | None = None,
 ) -> NDArray[Any]:
     """Fetch columns of a table as a structured array.
@@ -34,7 +34,7 @@ def fetch(
     Returns:
         A structured array `(rows,)` with the field `key` and those named above.
     """
-    fields = {"key": key, **(numbers or {})}
+    fields = {"key": key, **(integers or {})}
     packed: list[ColumnElement[bytes]] = [func.int8send(column, type_=LargeBinary) for column in fields.values()]
     layout: list[tuple[str, str]] = [(name, ">i8") for name in fields]
     if binary is not None:

@@ -13,7 +13,7 @@ from app.errors import LookalikeError
 MIN_POOL, MAX_POOL = 2, 10
 # Outside a worker's pool: one connection for the locks on open index versions, one for the job lock.
 _LOCKS = 2
-SPARE = 8
+RESERVED_FOR_COMMANDS = 8
 _RESERVED_FOR_SUPERUSERS = 3
 
 _LIMITS = text(
@@ -23,7 +23,7 @@ _LIMITS = text(
 )
 
 
-def accepted(session: Session) -> int:
+def connection_limit(session: Session) -> int:
     """Return the connection limit for this role and database, all processes together."""
     server, role, database = session.execute(_LIMITS).one()
     return min(int(limit) for limit in (server, role, database) if limit >= 0)
@@ -40,7 +40,7 @@ def pool_size(accepted_by_server: int, workers: int, max_connections: int | None
     Raises:
         LookalikeError: even pools of the minimum size exceed the limit.
     """
-    available = accepted_by_server - SPARE
+    available = accepted_by_server - RESERVED_FOR_COMMANDS
     shared = available if max_connections is None else min(max_connections, available)
     size = (shared // workers - _LOCKS) // 2
     if size >= MIN_POOL:
@@ -48,21 +48,23 @@ def pool_size(accepted_by_server: int, workers: int, max_connections: int | None
     if max_connections is not None and max_connections == shared:
         raise LookalikeError(
             f"LOOKALIKE_MAX_DATABASE_CONNECTIONS={max_connections} is too few for {workers} workers, which need "
-            f"{needed(workers)}. Raise it, or lower LOOKALIKE_WORKERS."
+            f"{connections_needed(workers)}. Raise it, or lower LOOKALIKE_WORKERS."
         )
     raise LookalikeError(
         f"PostgreSQL accepts {accepted_by_server} connections here, and {workers} workers need "
-        f"{needed(workers) + SPARE} ({SPARE} of them for other commands). Raise max_connections (or the CONNECTION "
+        f"{connections_needed(workers) + RESERVED_FOR_COMMANDS} ({RESERVED_FOR_COMMANDS} of them for other commands). Raise max_connections (or the CONNECTION "
         "LIMIT of the role or database), or lower LOOKALIKE_WORKERS. The embedded server applies a new limit after a "
         "restart: stop all other processes that use the data folder."
     )
 
 
-def needed(workers: int, size: int = MIN_POOL) -> int:
+def connections_needed(workers: int, size: int = MIN_POOL) -> int:
     """Return how many connections the workers open at most, given the pool size."""
     return workers * (2 * size + _LOCKS)
 
 
 def embedded_max_connections(workers: int) -> int:
     """Return the connection limit that the embedded server needs for workers with full-size pools."""
-    return max(MAX_CONNECTIONS, needed(workers, MAX_POOL) + SPARE + _RESERVED_FOR_SUPERUSERS)
+    return max(
+        MAX_CONNECTIONS, connections_needed(workers, MAX_POOL) + RESERVED_FOR_COMMANDS + _RESERVED_FOR_SUPERUSERS
+    )

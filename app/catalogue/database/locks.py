@@ -21,8 +21,8 @@ class Lock(IntEnum):
 
 
 @contextmanager
-def exclusively(database: Database, lock: Lock) -> Iterator[None]:
+def exclusive_lock(database: Database, lock: Lock) -> Iterator[None]:
     """Hold an advisory lock exclusively while the block runs, without locking the catalogue's row."""
-    with database.connection() as connection:
+    with database.connection_transaction() as connection:
         connection.execute(select(func.pg_advisory_xact_lock(lock.value)))
         yield

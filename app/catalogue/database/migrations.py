@@ -23,10 +23,10 @@ def upgrade(database: Database) -> None:
     Raises:
         LookalikeError: the database has a migration that this version does not know.
     """
-    with database.connection() as connection:
+    with database.connection_transaction() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": Lock.MIGRATE.value})
         try:
-            command.upgrade(config(connection), "head")
+            command.upgrade(alembic_config(connection), "head")
         except CommandError as error:
             raise LookalikeError(
                 f"The database has the schema of a newer version ({error}). Use that version, or a newer one."
@@ -39,9 +39,9 @@ def require_current(database: Database) -> None:
     Raises:
         LookalikeError: the database needs a migration, which an administrator has to start.
     """
-    with database.connection() as connection:
+    with database.connection_transaction() as connection:
         found = revision(connection)
-        wanted = ScriptDirectory.from_config(config(connection)).get_current_head()
+        wanted = ScriptDirectory.from_config(alembic_config(connection)).get_current_head()
     if found is None:
         upgrade(database)
     elif found != wanted:
@@ -52,20 +52,20 @@ def require_current(database: Database) -> None:
 
 
 @contextmanager
-def with_tables_of(connection: Connection, earlier: str) -> Iterator[None]:
+def downgraded(connection: Connection, earlier: str) -> Iterator[None]:
     """Downgrade an empty catalogue to an earlier schema while the block runs, then upgrade it again.
 
     Raises:
         LookalikeError: the schema is unknown to this version.
     """
     try:
-        command.downgrade(config(connection), earlier)
+        command.downgrade(alembic_config(connection), earlier)
     except CommandError as error:
         raise LookalikeError(
             f"The backup has a schema that this version does not know ({error}). Use a newer one."
         ) from error
     yield
-    command.upgrade(config(connection), "head")
+    command.upgrade(alembic_config(connection), "head")
 
 
 def revision(connection: Connection) -> str | None:
@@ -73,7 +73,7 @@ def revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def config(connection: Connection) -> Config:
+def alembic_config(connection: Connection) -> Config:
     """Build the Alembic configuration for a connection."""
     settings = Config()
     # Alembic interpolates percent signs.

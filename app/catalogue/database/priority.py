@@ -18,7 +18,7 @@ class Priority(IntEnum):
 
     ORDINARY = 0
     SEARCH = 1
-    PROMPT = 2
+    IMMEDIATE = 2
 
 
 _CURRENT: ContextVar[Priority] = ContextVar("priority", default=Priority.ORDINARY)
@@ -34,7 +34,7 @@ def priority(at_least: Priority) -> Iterator[None]:
         _CURRENT.reset(before)
 
 
-class Connections:
+class ConnectionLimiter:
     """Connection limits by priority; a query above the limit of its priority waits.
 
     Args:
@@ -48,11 +48,11 @@ class Connections:
         self._limits = {
             Priority.ORDINARY: limit - for_prompt - for_searches,
             Priority.SEARCH: limit - for_prompt,
-            Priority.PROMPT: limit,
+            Priority.IMMEDIATE: limit,
         }
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def acquire(self) -> Iterator[None]:
         """Take one connection from the limit while the block runs.
 
         Raises:

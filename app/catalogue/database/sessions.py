@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.catalogue.database.callers import cancellable, current_caller
 from app.catalogue.database.connections import MAX_POOL
 from app.catalogue.database.liveness import Liveness
-from app.catalogue.database.priority import Connections
-from app.catalogue.embedded.free_space import Room
+from app.catalogue.database.priority import ConnectionLimiter
+from app.catalogue.embedded.free_space import FreeSpace
 from app.errors import ClientDisconnectedError, StatementTimeoutError, UnavailableError
 
 # Seconds that a thread waits for a connection or a semaphore.
@@ -51,7 +51,7 @@ class Database:
         url: str,
         pool_size: int = MAX_POOL,
         statement_seconds: float | None = None,
-        room: Room | None = None,
+        room: FreeSpace | None = None,
     ) -> None:
         self.url, self._statement_seconds, self._room = url, statement_seconds, room
         self.engine = create_engine(
@@ -71,7 +71,7 @@ class Database:
         self._statements = sessionmaker(self._autocommit, expire_on_commit=False)
         self._changes = threading.BoundedSemaphore(pool_size)
         self._scans = threading.BoundedSemaphore(min(_MAX_SCANS, pool_size))
-        self._connections = Connections(2 * pool_size, _TIMEOUT_S)
+        self._connections = ConnectionLimiter(2 * pool_size, _TIMEOUT_S)
 
     def close(self) -> None:
         """Close all connections."""
@@ -79,7 +79,7 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
-    def begin(self, *, from_reserve: bool = False, unlimited: bool = False) -> Iterator[Session]:
+    def transaction(self, *, allow_low_space: bool = False, no_timeout: bool = False) -> Iterator[Session]:
         """Open a read-write transaction; it commits at the end of the block, unless the block raises.
 
         Args:
@@ -94,29 +94,29 @@ class Database:
             self._translated(),
             self._sessions.begin() as session,
         ):
-            if from_reserve:
+            if allow_low_space:
                 session.connection(execution_options={_FROM_RESERVE: True})
-            if unlimited:
+            if no_timeout:
                 session.execute(_UNLIMITED)
             yield session
 
     @contextmanager
-    def asking(self) -> Iterator[Session]:
+    def read_session(self) -> Iterator[Session]:
         """Open an autocommit session for queries, which saves the two round trips of a transaction."""
         with self._translated(), self._statements() as session, cancellable(session.connection()):
             yield session
 
     @contextmanager
-    def scanning(self) -> Iterator[Session]:
+    def scan_session(self) -> Iterator[Session]:
         """Open a session as `asking` does for queries over all images; few run at a time."""
         with (
             _limited(self._scans, "Too many queries over the whole catalogue at the same time. Try again in a moment."),
-            self.asking() as session,
+            self.read_session() as session,
         ):
             yield session
 
     @contextmanager
-    def asking_in_sql(self) -> Iterator[Connection]:
+    def read_connection(self) -> Iterator[Connection]:
         """Open an autocommit connection without an ORM session, whose overhead would dominate a short query."""
         with self._translated(), self._autocommit.connect() as connection, cancellable(connection):
             yield connection
@@ -130,7 +130,7 @@ class Database:
             yield session
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection_transaction(self) -> Iterator[Connection]:
         """Open a transaction without an ORM session or a statement timeout, for migrations and backups."""
         with self._translated(), self.engine.begin() as connection:
             connection.execute(_UNLIMITED)
@@ -142,7 +142,7 @@ class Database:
         Raises:
             UnavailableError: it does not.
         """
-        with self.asking() as session:
+        with self.read_session() as session:
             session.execute(text("SELECT 1"))
 
     def _require_room(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -167,14 +167,14 @@ class Database:
     def _translated(self) -> Iterator[None]:
         self._liveness.require()
         try:
-            with self._connections.one():
+            with self._connections.acquire():
                 yield
         except PoolTimeoutError as error:
             raise UnavailableError("All database connections of this process are in use. Try again later.") from error
         except (OperationalError, InterfaceError) as error:
             if self._room is not None and isinstance(error.orig, DiskFull):
                 # A retry needs space, and a query may need a temporary file for sorting.
-                self._room.make_some()
+                self._room.release_reserve()
             raise self._translate(error) from error
         except DBAPIError as error:
             if error.connection_invalidated or isinstance(error.orig, ReadOnlySqlTransaction):
@@ -183,7 +183,7 @@ class Database:
 
     def _translate(self, error: DBAPIError) -> UnavailableError:
         caller = current_caller()
-        if caller is not None and caller.left:
+        if caller is not None and caller.disconnected:
             return ClientDisconnectedError()
         if isinstance(error.orig, QueryCanceled) and self._statement_seconds is not None:
             return StatementTimeoutError(self._statement_seconds)

@@ -96,4 +96,4 @@ def _wait_for(running: Future[ValueT]) -> None:
             running.exception(timeout=_CHECK_INTERVAL_S)
         except TimeoutError:
             if caller is not None:
-                caller.require()
+                caller.require_connected()

@@ -36,7 +36,7 @@ class Base(DeclarativeBase):
     )
 
 
-class Generation(Base):
+class IndexVersion(Base):
     """An index version: one network's encodings of the catalogue.
 
     Attributes:
@@ -73,7 +73,7 @@ class CatalogueState(Base):
     index_version_id: Mapped[int | None] = mapped_column(ForeignKey("index_versions.id"))
 
 
-class Picture(Base):
+class Image(Base):
     """A searchable image; `sha256` names its original in storage."""
 
     __tablename__ = "images"

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from app.catalogue.embedded.free_space import SEGMENT, free
+from app.catalogue.embedded.free_space import SEGMENT, free_bytes
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Ballast:
         Raises:
             OSError: the file cannot be created.
         """
-        if self.path.exists() or free(self.path.parent) < self._min_free + self.size:
+        if self.path.exists() or free_bytes(self.path.parent) < self._min_free + self.size:
             return
         temporary = self.path.with_name(f"{NAME}.new")
         try:

@@ -27,7 +27,7 @@ RETRY_S = 30
 _MIN_DEFAULT, _MAX_DEFAULT, _FRACTION = 64 * MEGABYTE, 1000 * MEGABYTE, 20
 
 
-class Room:
+class FreeSpace:
     """Free space of the file systems of some folders.
 
     Args:
@@ -37,12 +37,12 @@ class Room:
     """
 
     def __init__(self, folders: Iterable[Path], min_free: int, make_some: Callable[[], bool] = lambda: False) -> None:
-        self._folders, self.min_free, self.make_some = tuple(folders), min_free, make_some
+        self._folders, self.min_free, self.release_reserve = tuple(folders), min_free, make_some
         self._claimed, self._lock = 0, threading.Lock()
 
     def free(self) -> int:
         """Return the free bytes of the fullest file system."""
-        free_bytes = [free(folder) for folder in self._folders if folder.exists()]
+        free_bytes = [free_bytes(folder) for folder in self._folders if folder.exists()]
         return min(free_bytes, default=self.min_free)
 
     def require(self, size: int = 0) -> None:
@@ -60,11 +60,11 @@ class Room:
             UnavailableError: less than a WAL segment is free, and there is no ballast.
         """
         if self.free() < SEGMENT:
-            self.make_some()
+            self.release_reserve()
             self._require(min(SEGMENT, self.min_free))
 
     @contextmanager
-    def claimed(self, size: int) -> Iterator[None]:
+    def reserved(self, size: int) -> Iterator[None]:
         """Reserve bytes while they are written, so that concurrent writes do not count on the same space.
 
         Raises:
@@ -89,13 +89,13 @@ class Room:
             )
 
 
-def free(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Return the bytes available to ordinary users on a folder's file system."""
     state = os.statvfs(folder)
     return state.f_bavail * state.f_frsize
 
 
-def least_free(folder: Path, configured: int | None = None) -> int:
+def min_free_bytes(folder: Path, configured: int | None = None) -> int:
     """Return the bytes that writes leave free: those given, or a share of a folder's file system."""
     if configured is not None:
         return configured

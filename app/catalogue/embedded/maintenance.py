@@ -14,8 +14,8 @@ import psycopg
 from app.catalogue.database.liveness import BoundedConnection
 from app.catalogue.embedded.ballast import Ballast
 from app.catalogue.embedded.files import open_private
-from app.catalogue.embedded.free_space import SEGMENT, free
-from app.catalogue.embedded.server import SEGMENTS, Server
+from app.catalogue.embedded.free_space import SEGMENT, free_bytes
+from app.catalogue.embedded.server import SEGMENTS, PostgresServer
 
 log = logging.getLogger(__name__)
 
@@ -29,19 +29,19 @@ MAX_LOG_BYTES, _KEPT_LOG_BYTES = 20_000_000, 1_000_000
 class Maintenance:
     """Disk maintenance of one server; run by one process at a time."""
 
-    def __init__(self, server: Server, ballast: Ballast) -> None:
+    def __init__(self, server: PostgresServer, ballast: Ballast) -> None:
         self._server, self._ballast = server, ballast
         self._preallocated, self._checkpointed = False, ""
 
     def make_room_to_start(self) -> None:
         """Release the ballast if there is no space to start the server."""
-        if free(self._server.cluster) < SEGMENT:
+        if free_bytes(self._server.cluster) < SEGMENT:
             self._ballast.release()
 
     def run_once(self) -> None:
         """Create WAL files and the ballast while there is space, and recycle WAL files when it is short."""
         try:
-            if free(self._server.cluster) < self._server.min_free:
+            if free_bytes(self._server.cluster) < self._server.min_free:
                 self._reuse_segments()
             elif not self._preallocated:
                 self._preallocate_segments()

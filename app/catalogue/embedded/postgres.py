@@ -23,9 +23,9 @@ from pathlib import Path
 
 from app.catalogue.embedded.ballast import Ballast
 from app.catalogue.embedded.files import open_private
-from app.catalogue.embedded.free_space import Room, least_free
+from app.catalogue.embedded.free_space import FreeSpace, min_free_bytes
 from app.catalogue.embedded.maintenance import Maintenance
-from app.catalogue.embedded.server import MAX_CONNECTIONS, Server
+from app.catalogue.embedded.server import MAX_CONNECTIONS, PostgresServer
 from app.common.private_modes import make_data_folder
 from app.errors import UnavailableError
 
@@ -58,7 +58,7 @@ def embedded_postgres(
     data = folder.resolve()
     make_data_folder(data)
     with open_private(data / "postgres.lock") as lock:
-        server = Server.of(data, min_free, max_connections)
+        server = PostgresServer.for_data_dir(data, min_free, max_connections)
         maintenance, stopping = Maintenance(server, Ballast(server.cluster, server.min_free)), threading.Event()
         _join(server, maintenance, lock)
         watching = threading.Thread(target=_watch, args=(server, maintenance, stopping), name="postgres", daemon=True)
@@ -86,13 +86,13 @@ def stop_if_unused(folder: Path) -> None:
     ):
         fcntl.flock(starting, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        server, until = Server.of(data), time.monotonic() + _START_TIMEOUT_S
+        server, until = PostgresServer.for_data_dir(data), time.monotonic() + _START_TIMEOUT_S
         while not server.is_running() and time.monotonic() < until:
             time.sleep(0.1)
         server.stop()
 
 
-def embedded_room(folder: Path, min_free: int | None = None) -> Room:
+def embedded_free_space(folder: Path, min_free: int | None = None) -> FreeSpace:
     """Return the free-space check for the disk of a data folder's PostgreSQL, with its ballast.
 
     Args:
@@ -100,11 +100,11 @@ def embedded_room(folder: Path, min_free: int | None = None) -> Room:
         min_free: bytes that writes leave free; a share of the disk by default.
     """
     cluster = folder / "postgres"
-    min_free = least_free(folder, min_free)
-    return Room((cluster, cluster / "pg_wal"), min_free, Ballast(cluster, min_free).release)
+    min_free = min_free_bytes(folder, min_free)
+    return FreeSpace((cluster, cluster / "pg_wal"), min_free, Ballast(cluster, min_free).release)
 
 
-def _join(server: Server, maintenance: Maintenance, lock: int) -> None:
+def _join(server: PostgresServer, maintenance: Maintenance, lock: int) -> None:
     with open_private(server.data / START_LOCK) as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -113,7 +113,7 @@ def _join(server: Server, maintenance: Maintenance, lock: int) -> None:
         server.ensure_running()
 
 
-def _watch(server: Server, maintenance: Maintenance, stopping: threading.Event) -> None:
+def _watch(server: PostgresServer, maintenance: Maintenance, stopping: threading.Event) -> None:
     """Restart the server if it dies, and maintain its disk; the process that gets the start lock does."""
     while not stopping.wait(WATCH_INTERVAL_S):
         try:
@@ -138,7 +138,7 @@ def _maintain(maintenance: Maintenance, starting: int) -> None:
         maintenance.run_once()
 
 
-def _leave(server: Server, lock: int) -> None:
+def _leave(server: PostgresServer, lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -28,7 +28,7 @@ from sqlalchemy import URL
 
 from app.catalogue.database.liveness import ping
 from app.catalogue.embedded.files import make_private_folder, open_private, replace_durably, write_private
-from app.catalogue.embedded.free_space import SEGMENT, least_free
+from app.catalogue.embedded.free_space import SEGMENT, min_free_bytes
 from app.catalogue.embedded.process import clear_pid_file, has_suspended_process, process_name, suspended_pid
 from app.catalogue.embedded.root_user import Account, account_for
 from app.errors import UnavailableError
@@ -51,7 +51,7 @@ SEGMENTS = 3
 
 
 @dataclass(frozen=True)
-class Server:
+class PostgresServer:
     """A PostgreSQL server, running or not."""
 
     data: Path
@@ -61,7 +61,9 @@ class Server:
     max_connections: int
 
     @classmethod
-    def of(cls, data: Path, min_free: int | None = None, max_connections: int = MAX_CONNECTIONS) -> "Server":
+    def for_data_dir(
+        cls, data: Path, min_free: int | None = None, max_connections: int = MAX_CONNECTIONS
+    ) -> "PostgresServer":
         """Return the server of a data folder.
 
         Args:
@@ -71,7 +73,7 @@ class Server:
         """
         programs = _programs()
         account = account_for(data / "postgres", programs)
-        return cls(data, programs, account, least_free(data, min_free), max_connections)
+        return cls(data, programs, account, min_free_bytes(data, min_free), max_connections)
 
     @property
     def cluster(self) -> Path:
@@ -206,7 +208,7 @@ def _programs() -> Path:
     )
 
 
-def _create(server: Server) -> None:
+def _create(server: PostgresServer) -> None:
     """Create the cluster, its password and its database under a temporary name, then rename them into place."""
     for abandoned in server.data.glob("postgres.new-*"):
         shutil.rmtree(abandoned, ignore_errors=True)
@@ -227,7 +229,7 @@ def _create(server: Server) -> None:
     temporary.rmdir()
 
 
-def _start(server: Server) -> None:
+def _start(server: PostgresServer) -> None:
     clear_pid_file(server.pid_file)
     with suppress(FileNotFoundError):
         server.log.replace(server.log.with_name("postgres.log.1"))
@@ -237,7 +239,7 @@ def _start(server: Server) -> None:
         raise server.failure("does not start")
 
 
-def _settings(server: Server) -> Iterator[str]:
+def _settings(server: PostgresServer) -> Iterator[str]:
     """Yield the settings that differ from PostgreSQL's defaults."""
     yield from ("listen_addresses=", "log_min_error_statement=panic", "log_checkpoints=off", "checkpoint_warning=0")
     yield f"max_connections={server.max_connections}"

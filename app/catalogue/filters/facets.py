@@ -16,9 +16,9 @@ from sqlalchemy.sql.expression import CTE, FromClause, Subquery
 
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.single_flight import ResultCache
-from app.catalogue.database.tables import Picture
-from app.catalogue.filters.sql import Condition, passes
-from app.catalogue.queries import last_change
+from app.catalogue.database.tables import Image
+from app.catalogue.filters.sql import Condition, filter_condition
+from app.catalogue.queries import last_seq
 from app.search.filter import Filter
 
 Kind = Literal["text", "number", "boolean", "other"]
@@ -68,26 +68,26 @@ class Facets:
     fields: list[Field]
 
 
-class FacetCounts:
+class FacetCache:
     """Facet counts, computed once for concurrent requests and cached until the catalogue changes."""
 
     def __init__(self) -> None:
         # By seq, label and filter.
         self._counts: ResultCache[tuple[int, str | None, Filter | None], Facets] = ResultCache(_MAX_CACHED)
 
-    def of(self, database: Database, label: str | None, filter_: Filter | None) -> Facets:
+    def get(self, database: Database, label: str | None, filter_: Filter | None) -> Facets:
         """Return the facets of the images that match a label and a filter, each optional."""
-        with database.asking() as session:
-            seq = last_change(session)
-        return self._counts.get((seq, label, filter_), lambda: _count_now(database, passes(label, filter_)))
+        with database.read_session() as session:
+            seq = last_seq(session)
+        return self._counts.get((seq, label, filter_), lambda: _count_now(database, filter_condition(label, filter_)))
 
 
 def _count_now(database: Database, condition: Condition) -> Facets:
-    with database.scanning() as session:
-        return count(session, condition)
+    with database.scan_session() as session:
+        return count_facets(session, condition)
 
 
-def count(session: Session, condition: Condition) -> Facets:
+def count_facets(session: Session, condition: Condition) -> Facets:
     """Count labels and fields of the images that meet a condition."""
     labels, fields = list[Count](), list[Field]()
     rows = session.execute(_facet_query(condition)).all()
@@ -124,14 +124,14 @@ def _facet_query(condition: Condition) -> Select[Any]:
 def _counted(condition: Condition) -> CTE:
     """Count the images by field name and value; labels count as values of a separate name."""
     name, value = column("name", Text), column("value", JSONB)
-    each = func.jsonb_each(Picture.metadata_).table_valued(name, value, name="each").render_derived()
-    of_fields = select(false().label("is_label"), each.c.name, each.c.value).correlate(Picture)
-    label = select(true(), literal("", Text), func.to_jsonb(Picture.label)).where(Picture.label.is_not(None))
-    entry = of_fields.union_all(label.correlate(Picture)).lateral("entry")
+    each = func.jsonb_each(Image.metadata_).table_valued(name, value, name="each").render_derived()
+    of_fields = select(false().label("is_label"), each.c.name, each.c.value).correlate(Image)
+    label = select(true(), literal("", Text), func.to_jsonb(Image.label)).where(Image.label.is_not(None))
+    entry = of_fields.union_all(label.correlate(Image)).lateral("entry")
     names = (entry.c.is_label, entry.c.name, entry.c.value)
     return (
         select(*names, func.count().label("images"))
-        .select_from(Picture)
+        .select_from(Image)
         .join(entry, true())
         .where(condition, func.char_length(entry.c.name) <= MAX_LENGTH)
         .group_by(*names)

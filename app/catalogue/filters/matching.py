@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from app.catalogue.database import columnar_fetch
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.single_flight import SingleFlight
-from app.catalogue.database.tables import Picture
-from app.catalogue.filters.sql import Condition, passes
+from app.catalogue.database.tables import Image
+from app.catalogue.filters.sql import Condition, filter_condition
 from app.search.filter import Filter
 from app.search.types import Ids, SearchOptions, Subset
 
@@ -39,7 +39,7 @@ class _Entry:
     bytes: int
 
 
-class Filters:
+class FilterCache:
     """LRU cache of filter results. Thread-safe.
 
     Args:
@@ -75,11 +75,11 @@ class Filters:
         # Another thread may have stored the result meanwhile.
         entry_seq, subset = self._get(key)
         if subset is None:
-            with database.scanning() as session:
-                subset = Subset(_ids(session, passes(*key)))
+            with database.scan_session() as session:
+                subset = Subset(_ids(session, filter_condition(*key)))
         elif entry_seq < seq:
-            with database.asking() as session:
-                subset = _updated(session, subset, Picture.seq > entry_seq, passes(*key))
+            with database.read_session() as session:
+                subset = _updated(session, subset, Image.seq > entry_seq, filter_condition(*key))
         self._store(key, max(entry_seq, seq), subset)
         return subset
 
@@ -122,5 +122,5 @@ def _updated(session: Session, subset: Subset, changed: Condition, passing: Cond
 
 
 def _ids(session: Session, condition: Condition) -> Ids:
-    ids: Ids = columnar_fetch.fetch(session, Picture.id, condition)["key"].astype(np.int64)
+    ids: Ids = columnar_fetch.fetch_columns(session, Image.id, condition)["key"].astype(np.int64)
     return ids

@@ -7,21 +7,21 @@ match them.
 from sqlalchemy import ColumnElement, and_, cast, false, func, not_, or_, true
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 
-from app.catalogue.database.tables import Picture
-from app.search.filter import AllOf, AnyOf, Compares, Exists, Filter, Not, Test
+from app.catalogue.database.tables import Image
+from app.search.filter import AllOf, AnyOf, Comparison, Exists, Filter, Not, Test
 
 Condition = ColumnElement[bool]
 
 COLUMNS = ("label", "key")
 
 
-def passes(label: str | None, filter_: Filter | None) -> Condition:
+def filter_condition(label: str | None, filter_: Filter | None) -> Condition:
     """Build the condition for a label and a filter, each optional."""
-    has_label = true() if label is None else Picture.label == label
+    has_label = true() if label is None else Image.label == label
     return and_(has_label, true() if filter_ is None else _condition(filter_.test))
 
 
-def has_field(name: str, pictures: type[Picture] = Picture) -> Condition:
+def has_field(name: str, pictures: type[Image] = Image) -> Condition:
     """Build the condition that an image has a field; `pictures` may be an alias of `Picture`."""
     present: Condition = getattr(pictures, name).is_not(None) if name in COLUMNS else pictures.metadata_.has_key(name)
     return present
@@ -30,7 +30,7 @@ def has_field(name: str, pictures: type[Picture] = Picture) -> Condition:
 def _condition(test: Test) -> Condition:
     """Build the condition of a test; it is never NULL, so that it can be negated."""
     match test:
-        case Compares():
+        case Comparison():
             return _comparison(test)
         case Exists():
             return has_field(test.field)
@@ -42,13 +42,13 @@ def _condition(test: Test) -> Condition:
             return or_(false(), *map(_condition, test.tests))
 
 
-def _comparison(test: Compares) -> Condition:
+def _comparison(test: Comparison) -> Condition:
     """Build a comparison of a field, or of any element of a list, with any of the values.
 
     Values of different types never match. All values go into one jsonpath test, because each test costs one evaluation
     per image.
     """
-    value = func.to_jsonb(getattr(Picture, test.field)) if test.field in COLUMNS else Picture.metadata_[test.field]
+    value = func.to_jsonb(getattr(Image, test.field)) if test.field in COLUMNS else Image.metadata_[test.field]
     path = cast(f"$[*] ? (@ {test.sign} $values[*])", JSONPATH)
     values = cast({"values": list(test.values)}, JSONB)
     return func.coalesce(func.jsonb_path_exists(value, path, values), false())

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session, aliased
 
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.single_flight import ResultCache
-from app.catalogue.database.tables import Picture
+from app.catalogue.database.tables import Image
 from app.catalogue.filters.sql import has_field
-from app.catalogue.queries import Totals, last_change, totals
+from app.catalogue.queries import Totals, last_seq, totals
 from app.search.filter import Filter
 
 _MAX_CACHED = 64
@@ -20,7 +20,7 @@ _MAX_CACHED = 64
 _SAMPLE_IMAGES = 1000
 
 
-class Summaries:
+class CatalogueStatistics:
     """Cached statistics and unknown fields of one catalogue. Thread-safe."""
 
     def __init__(self) -> None:
@@ -31,12 +31,12 @@ class Summaries:
         """Return the catalogue statistics."""
 
         def compute() -> Totals:
-            with database.scanning() as session:
+            with database.scan_session() as session:
                 return totals(session)
 
         return self._totals.get(_seq(database), compute)
 
-    def unknown(self, database: Database, label: str | None, filter_: Filter | None) -> list[str]:
+    def unknown_filter_warnings(self, database: Database, label: str | None, filter_: Filter | None) -> list[str]:
         """Return a warning for the label and each field of a filter that no image has, such as a misspelt field."""
         fields = tuple(dict.fromkeys(filter_.fields)) if filter_ is not None else ()
         warnings = []
@@ -49,23 +49,23 @@ class Summaries:
 
 
 def _seq(database: Database) -> int:
-    with database.asking() as session:
-        return last_change(session)
+    with database.read_session() as session:
+        return last_seq(session)
 
 
 def _has_label(database: Database, label: str) -> bool:
-    with database.asking() as session:
-        return bool(session.scalar(select(exists().where(Picture.label == label))))
+    with database.read_session() as session:
+        return bool(session.scalar(select(exists().where(Image.label == label))))
 
 
 def _unknown_fields(database: Database, names: Sequence[str]) -> tuple[str, ...]:
     """Return the fields that no image has; scan a sample first, and all images only if some are still missing."""
-    with database.scanning() as session:
+    with database.scan_session() as session:
         missing = _missing(session, names, _SAMPLE_IMAGES)
         return tuple(_missing(session, missing, None)) if missing else ()
 
 
 def _missing(session: Session, names: Sequence[str], limit: int | None) -> list[str]:
-    sample = aliased(Picture, select(Picture).limit(limit).subquery())
+    sample = aliased(Image, select(Image).limit(limit).subquery())
     found = select(*(func.bool_or(has_field(name, sample)) for name in names)).select_from(sample)
     return [name for name, present in zip(names, session.execute(found).one(), strict=True) if not present]

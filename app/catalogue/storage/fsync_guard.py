@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from app.catalogue.embedded.free_space import Room
+from app.catalogue.embedded.free_space import FreeSpace
 from app.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 BROKEN = (errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE)
 
 
-def age(path: Path) -> float:
+def seconds_since_write(path: Path) -> float:
     """Return the seconds since a file was last written; 0 for a missing file."""
     try:
         return time.time() - path.stat().st_mtime
@@ -31,22 +31,22 @@ def age(path: Path) -> float:
         return 0.0
 
 
-class Disk:
+class FsyncGuard:
     """fsync guard of one process: refuses all writes after the first failed sync.
 
     Args:
         room: free-space check; None to write until the disk is full.
     """
 
-    def __init__(self, room: Room | None = None) -> None:
+    def __init__(self, room: FreeSpace | None = None) -> None:
         self._failure, self._room = "", room
         self._on_failure: Callable[[], object] = lambda: None
 
-    def when_it_fails(self, callback: Callable[[], object]) -> None:
+    def on_failure(self, callback: Callable[[], object]) -> None:
         """Register a callback for the first failure; it runs in the failing thread."""
         self._on_failure = callback
 
-    def require(self) -> None:
+    def require_healthy(self) -> None:
         """Check that no sync has failed.
 
         Raises:
@@ -61,17 +61,17 @@ class Disk:
         Raises:
             UnavailableError: it does not fit, or a sync has failed.
         """
-        self.require()
+        self.require_healthy()
         if self._room is not None:
             self._room.require(size)
 
-    def claimed(self, size: int) -> AbstractContextManager[None]:
+    def reserved(self, size: int) -> AbstractContextManager[None]:
         """Reserve bytes while they are written.
 
         Raises:
             UnavailableError: on entry: they do not fit.
         """
-        return nullcontext() if self._room is None else self._room.claimed(size)
+        return nullcontext() if self._room is None else self._room.reserved(size)
 
     def sync(self, fd: int, *, alone: bool = True) -> None:
         """Sync a file to disk.
@@ -84,16 +84,16 @@ class Disk:
             UnavailableError: the sync failed, now or earlier.
             OSError: the disk is full (with `alone` only).
         """
-        self.require()
+        self.require_healthy()
         try:
             os.fsync(fd)
         except OSError as error:
             if alone and error.errno in NO_SPACE:
                 raise
             self._fail(error)
-            self.require()
+            self.require_healthy()
 
-    def refusal(self, error: OSError, what: str) -> UnavailableError:
+    def translate_error(self, error: OSError, what: str) -> UnavailableError:
         """Translate a write error; one that means a broken disk counts as a failed sync.
 
         Args:

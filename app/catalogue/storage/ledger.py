@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from app.catalogue.storage.fsync_guard import age
+from app.catalogue.storage.fsync_guard import seconds_since_write
 from app.common import private_modes as private
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,10 @@ class Ledger:
             with suppress(OSError):
                 (self._folder / name).unlink()
 
-    def settle(self, clean_up: Callable[[Note], bool]) -> None:
+    def clean_up(self, clean_up: Callable[[Note], bool]) -> None:
         """Call `clean_up` for each unlocked note, and delete the note if it returns True."""
         for path in self._folder.glob("[0-9]*.*"):
-            with unless_held(path) as file:
+            with open_unlocked(path) as file:
                 if file is None:
                     continue
                 lines = file.read().decode(errors="replace").splitlines()
@@ -72,7 +72,7 @@ class Ledger:
 
     def _write(self, name: str, lines: Iterable[str], stack: ExitStack) -> None:
         private.make_folder(self._folder)
-        file = stack.enter_context(held_file(self._folder / name))
+        file = stack.enter_context(create_locked(self._folder / name))
         file.write("\n".join(lines).encode())
 
 
@@ -81,11 +81,11 @@ def ledger_in(data_dir: Path) -> Ledger:
     return Ledger(data_dir / "under-way")
 
 
-def held_file(path: Path) -> IO[bytes]:
+def create_locked(path: Path) -> IO[bytes]:
     """Create a file that is locked while it is open; the kernel releases the lock of a killed process."""
     while True:
         # Unbuffered, so that closing it on a full disk cannot fail.
-        file = os.fdopen(private.create(path), "wb", buffering=0)
+        file = os.fdopen(private.create_file(path), "wb", buffering=0)
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
@@ -95,7 +95,7 @@ def held_file(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def unless_held(path: Path) -> Iterator[IO[bytes] | None]:
+def open_unlocked(path: Path) -> Iterator[IO[bytes] | None]:
     """Open and lock a file created by `held_file`; yield None if another process holds it.
 
     Without file locks, a file counts as stack for a day after its last write.
@@ -115,5 +115,5 @@ def unless_held(path: Path) -> Iterator[IO[bytes] | None]:
         except BlockingIOError:
             free = False
         except OSError:
-            free = age(path) > _STALE_S
+            free = seconds_since_write(path) > _STALE_S
         yield file if free else None

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from app.catalogue.storage.fsync_guard import Disk, age
-from app.catalogue.storage.protocol import CHUNK_BYTES, OpenPicture, original_name, thumbnail_name
+from app.catalogue.storage.fsync_guard import FsyncGuard, seconds_since_write
+from app.catalogue.storage.protocol import CHUNK_BYTES, OriginalStream, original_name, thumbnail_name
 from app.common import private_modes as private
 from app.errors import UnavailableError
 
@@ -21,14 +21,14 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class PictureFiles:
+class LocalStorage:
     """Image store in a local folder."""
 
     # A failed deletion is never carried out later.
     late_s = 0.0
 
-    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
-        self._disk, self._folder = disk or Disk(), folder
+    def __init__(self, folder: Path, disk: FsyncGuard | None = None) -> None:
+        self._disk, self._folder = disk or FsyncGuard(), folder
 
     def original(self, sha256: str) -> Path:
         """Return the path of an original, which need not exist."""
@@ -44,7 +44,7 @@ class PictureFiles:
         Raises:
             UnavailableError: the disk is full or has failed.
         """
-        self._disk.require()
+        self._disk.require_healthy()
         missing = {self.original(sha): originals[sha] for sha in self.missing(originals)}
         temporaries: dict[Path, Path] = {}
         try:
@@ -60,7 +60,7 @@ class PictureFiles:
             for temporary in temporaries.values():
                 temporary.unlink(missing_ok=True)
             if isinstance(error, OSError):
-                raise self._disk.refusal(error, "images") from error
+                raise self._disk.translate_error(error, "images") from error
             raise
 
     def missing(self, hashes: Collection[str]) -> set[str]:
@@ -80,16 +80,16 @@ class PictureFiles:
                 path = self.thumbnail(sha256)
                 self._write_temporary(path, data).replace(path)
         except OSError as error:
-            raise self._disk.refusal(error, "images") from error
+            raise self._disk.translate_error(error, "images") from error
 
     def read(self, sha256: str) -> bytes:
         """Read an original; see `PictureStore.read`."""
         return self.original(sha256).read_bytes()
 
-    def open(self, sha256: str) -> OpenPicture:
+    def open(self, sha256: str) -> OriginalStream:
         """Open an original for streaming; see `PictureStore.open`."""
         file = self.original(sha256).open("rb")
-        return OpenPicture(os.fstat(file.fileno()).st_size, iter(partial(file.read, CHUNK_BYTES), b""), file.close)
+        return OriginalStream(os.fstat(file.fileno()).st_size, iter(partial(file.read, CHUNK_BYTES), b""), file.close)
 
     def read_thumbnail(self, sha256: str) -> bytes:
         """Read a thumbnail; see `PictureStore.read_thumbnail`."""
@@ -110,7 +110,7 @@ class PictureFiles:
     def hashes(self, older_than: float | None = None) -> Iterable[str]:
         """List originals; see `PictureStore.hashes`."""
         named = (path for path in self._folder.glob("originals/??/*") if not path.name.startswith("."))
-        return (path.name for path in named if older_than is None or age(path) > older_than)
+        return (path.name for path in named if older_than is None or seconds_since_write(path) > older_than)
 
     def _write_temporary(self, path: Path, data: bytes) -> Path:
         if not path.parent.exists():
@@ -118,8 +118,8 @@ class PictureFiles:
             self._disk.sync_path(path.parent.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
-            with self._disk.claimed(len(data)):
-                private.write(temporary, data)
+            with self._disk.reserved(len(data)):
+                private.write_file(temporary, data)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise

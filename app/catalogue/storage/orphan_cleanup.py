@@ -17,10 +17,10 @@ from sqlalchemy import select
 
 from app.catalogue import changes
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Picture
+from app.catalogue.database.tables import Image
 from app.catalogue.storage import removals
 from app.catalogue.storage.ledger import Ledger, Note
-from app.catalogue.storage.protocol import PictureStore
+from app.catalogue.storage.protocol import ImageStorage
 from app.catalogue.storage.removals import Checkpoint, Claim
 from app.common.processes import is_alive
 from app.errors import UnavailableError
@@ -32,13 +32,13 @@ _CLAIM_SIZE, _THREADS = 256, 16
 # Earlier failed deletions to retry after a successful one.
 _RETRIES = 16
 # Seconds that an addition waits for a deletion of the same bytes, and its polling interval.
-_PATIENCE_S, _POLL_INTERVAL_S = 5.0, 0.05
+_WAIT_TIMEOUT_S, _POLL_INTERVAL_S = 5.0, 0.05
 
 
 class OrphanCleanup:
     """Cleanup of one catalogue's unused originals and thumbnails."""
 
-    def __init__(self, ledger: Ledger, database: Database, files: PictureStore) -> None:
+    def __init__(self, ledger: Ledger, database: Database, files: ImageStorage) -> None:
         self._ledger, self._database, self._files = ledger, database, files
         self._started = False
 
@@ -50,15 +50,15 @@ class OrphanCleanup:
         """
         return self._ledger.note(hashes)
 
-    def checkpoint(self, hashes: Collection[str]) -> Checkpoint:
+    def wait_for_deletions(self, hashes: Collection[str]) -> Checkpoint:
         """Wait until no deletion of these originals is in progress; call this before storing them.
 
         Raises:
             UnavailableError: a deletion takes too long.
         """
-        until = time.monotonic() + _PATIENCE_S
+        until = time.monotonic() + _WAIT_TIMEOUT_S
         while True:
-            with self._database.asking() as session:
+            with self._database.read_session() as session:
                 found = removals.checkpoint(session, hashes)
             if not found.wait_s:
                 return found
@@ -86,14 +86,14 @@ class OrphanCleanup:
         Raises:
             UnavailableError: the database is unavailable.
         """
-        with self._database.asking() as session:
-            is_used = session.scalar(select(Picture.id).where(Picture.sha256 == sha256).limit(1)) is not None
+        with self._database.read_session() as session:
+            is_used = session.scalar(select(Image.id).where(Image.sha256 == sha256).limit(1)) is not None
         if not is_used:
             remove_unused(self._database, self._files, [sha256])
 
-    def settle(self) -> None:
+    def run(self) -> None:
         """Clean up after ended or failed operations: unlocked notes in the ledger, and due removals in the database."""
-        self._ledger.settle(self._clean_up)
+        self._ledger.clean_up(self._clean_up)
         self._started = True
         try:
             self._delete_due(None)
@@ -107,8 +107,8 @@ class OrphanCleanup:
             if not is_alive(note.process) or (note.process == os.getpid() and not self._started):
                 for sha256 in note.lines:
                     self._files.remove_unfinished(sha256, note.process)
-            with self._database.begin() as session:
-                removals.abandon(session, note.name, self._files.late_s)
+            with self._database.transaction() as session:
+                removals.abandon(session, note.name, self._files.max_delay_s)
             remove_unused(self._database, self._files, note.lines)
         except (UnavailableError, OSError) as error:
             log.warning("cleanup of the originals in the note %s is postponed: %s", note.name, error)
@@ -118,7 +118,7 @@ class OrphanCleanup:
     def _delete_due(self, limit: int | None) -> None:
         last = ""
         while True:
-            with self._database.asking() as session:
+            with self._database.read_session() as session:
                 due = removals.due(session, limit or _CLAIM_SIZE, after=last)
             if not due:
                 return
@@ -128,7 +128,7 @@ class OrphanCleanup:
                 return
 
 
-def remove_unused(database: Database, files: PictureStore, hashes: Collection[str]) -> None:
+def remove_unused(database: Database, files: ImageStorage, hashes: Collection[str]) -> None:
     """Delete those originals that no image uses; while a backup runs, queue them instead.
 
     Raises:
@@ -136,27 +136,27 @@ def remove_unused(database: Database, files: PictureStore, hashes: Collection[st
     """
     ordered = sorted(set(hashes))
     for first in range(0, len(ordered), _CLAIM_SIZE):
-        with database.begin() as session:
-            changes.hold(session)
+        with database.transaction() as session:
+            changes.lock_catalogue(session)
             some = ordered[first : first + _CLAIM_SIZE]
-            claims = removals.claim(session, some, secrets.token_hex(8), files.late_s)
+            claims = removals.claim(session, some, secrets.token_hex(8), files.max_delay_s)
         delete_claimed(database, files, claims)
 
 
-def delete_claimed(database: Database, files: PictureStore, claims: Sequence[Claim]) -> bool:
+def delete_claimed(database: Database, files: ImageStorage, claims: Sequence[Claim]) -> bool:
     """Delete claimed files and record the outcome; return whether all were deleted."""
     with ThreadPoolExecutor(min(_THREADS, len(claims)) or 1, "cleanup") as threads:
         outcomes = list(threads.map(partial(_delete_files, files), claims))
     by_outcome = {
         outcome: [one for one, its in zip(claims, outcomes, strict=True) if its == outcome] for outcome in set(outcomes)
     }
-    with database.begin() as session:
+    with database.transaction() as session:
         for (deleted, late_s), some in by_outcome.items():
             removals.finish(session, some, deleted=deleted, late_s=late_s)
     return all(deleted for deleted, _ in outcomes)
 
 
-def _delete_files(files: PictureStore, claim: Claim) -> tuple[bool, float]:
+def _delete_files(files: ImageStorage, claim: Claim) -> tuple[bool, float]:
     """Delete the files of a claim.
 
     Returns:
@@ -168,5 +168,5 @@ def _delete_files(files: PictureStore, claim: Claim) -> tuple[bool, float]:
         files.remove(claim.sha256)
     except (UnavailableError, OSError) as error:
         log.warning("deletion of the original %s is postponed: %s", claim.sha256, error)
-        return False, files.late_s
+        return False, files.max_delay_s
     return True, 0.0

@@ -14,7 +14,7 @@ CHUNK_BYTES = 65_536
 
 
 @dataclass(frozen=True)
-class OpenPicture:
+class OriginalStream:
     """An original opened for streaming.
 
     Attributes:
@@ -28,11 +28,11 @@ class OpenPicture:
     close: Callable[[], None]
 
 
-class PictureStore(Protocol):
+class ImageStorage(Protocol):
     """Originals and thumbnails by hash. Unavailable or full storage raises `UnavailableError`."""
 
     @property
-    def late_s(self) -> float:
+    def max_delay_s(self) -> float:
         """Seconds after which a failed or interrupted deletion can no longer be carried out by the storage."""
         ...
 
@@ -60,7 +60,7 @@ class PictureStore(Protocol):
         """
         ...
 
-    def open(self, sha256: str) -> OpenPicture:
+    def open(self, sha256: str) -> OriginalStream:
         """Open an original for streaming; it stays readable if it is deleted meanwhile.
 
         Raises:

@@ -30,7 +30,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from app.catalogue.database.locks import Lock
-from app.catalogue.database.tables import Picture, Removal
+from app.catalogue.database.tables import Image, Removal
 
 # Seconds after which a claim without an outcome counts as abandoned; a deletion takes at most half of that.
 LEASE_S = 300.0
@@ -80,7 +80,7 @@ def claim(session: Session, hashes: Collection[str], owner: str, late_s: float) 
         owner: identifies the deletion.
         late_s: see `PictureStore.late_s`.
     """
-    used = set(session.scalars(select(Picture.sha256).where(Picture.sha256.in_(hashes)).distinct()))
+    used = set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes)).distinct()))
     _mark_used(session, used)
     unused = set(hashes) - used
     if not unused:

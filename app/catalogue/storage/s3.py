@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from app.catalogue.storage.protocol import CHUNK_BYTES, OpenPicture, bucket_and_prefix, original_name, thumbnail_name
+from app.catalogue.storage.protocol import CHUNK_BYTES, OriginalStream, bucket_and_prefix, original_name, thumbnail_name
 from app.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class NoBucketError(UnavailableError):
         super().__init__(f"{location}: the bucket does not exist. Create it.", retry_after=60)
 
 
-class PictureBucket:
+class S3Storage:
     """Image store in an S3 bucket, below one prefix.
 
     Args:
@@ -113,7 +113,7 @@ class PictureBucket:
         """Get an original; see `PictureStore.read`."""
         return self._get(original_name(sha256))
 
-    def open(self, sha256: str) -> OpenPicture:
+    def open(self, sha256: str) -> OriginalStream:
         """Open an original for streaming; see `PictureStore.open`."""
         with self._translated():
             result = self._bucket.get(original_name(sha256))
@@ -125,7 +125,7 @@ class PictureBucket:
                     yield bytes(chunk)
 
         # The connection is released with the last reference to the stream.
-        return OpenPicture(size, chunks(), lambda: None)
+        return OriginalStream(size, chunks(), lambda: None)
 
     def read_thumbnail(self, sha256: str) -> bytes:
         """Get a thumbnail; see `PictureStore.read_thumbnail`."""

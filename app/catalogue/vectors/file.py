@@ -17,7 +17,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from app.catalogue.storage.fsync_guard import Disk
+from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.vectors import hole_punching
 from app.common import private_modes as private
 from app.errors import LookalikeError
@@ -25,7 +25,7 @@ from app.search.local.checksums import checksums
 
 Features = NDArray[np.float32]
 VectorType = Literal["f32", "f16"]
-Stored = NDArray[np.float32] | NDArray[np.float16]
+VectorMatrix = NDArray[np.float32] | NDArray[np.float16]
 Slots = NDArray[np.int64]
 
 CHUNK_ROWS = 4096
@@ -34,12 +34,12 @@ CHUNK_ROWS = 4096
 class VectorFile:
     """The vectors of one index version, `(rows, dim)` float32 or float16. Thread-safe and process-safe."""
 
-    def __init__(self, path: Path, dim: int, kind: VectorType = "f32", disk: Disk | None = None) -> None:
-        self._disk = disk or Disk()
+    def __init__(self, path: Path, dim: int, kind: VectorType = "f32", disk: FsyncGuard | None = None) -> None:
+        self._disk = disk or FsyncGuard()
         self.path, self.dim, self._dtype = path, dim, np.dtype(np.float16 if kind == "f16" else np.float32)
         private.make_folder(path.parent)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, private.FILE)
-        self._mapped: Stored = np.zeros((0, dim), self._dtype)
+        self._mapped: VectorMatrix = np.zeros((0, dim), self._dtype)
         self._checked = np.zeros(0, np.bool_)
         self._mapping, self._syncing = threading.Lock(), threading.Lock()
 
@@ -58,7 +58,7 @@ class VectorFile:
         Raises:
             UnavailableError: the disk is full or has failed; existing rows are unchanged.
         """
-        self._disk.require()
+        self._disk.require_healthy()
         stored = np.ascontiguousarray(features, self._dtype)
         try:
             self._claim(int(slots.max()) + 1)
@@ -67,18 +67,18 @@ class VectorFile:
             with self._syncing:
                 self._disk.sync(self._fd, alone=False)
         except OSError as error:
-            raise self._disk.refusal(error, "vectors") from error
+            raise self._disk.translate_error(error, "vectors") from error
         return checksums(stored)
 
-    def rows(self, slots: Slots) -> Stored:
+    def mapped_rows(self, slots: Slots) -> VectorMatrix:
         """Return the memory-mapped matrix `(rows, dim)`, large enough for all of these slots."""
         if len(slots) and int(slots.max()) >= len(self._mapped):
             self._map()
         return self._mapped
 
-    def intact(self, slots: Slots, expected: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    def verify(self, slots: Slots, expected: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Verify rows against their checksums `(n,)`; return a mask `(n,)`, True where a row is intact."""
-        mapped = self.rows(slots)
+        mapped = self.mapped_rows(slots)
         good = slots < len(mapped)
         unseen = np.flatnonzero(good)[~self._checked[slots[good]]]
         if len(unseen):
@@ -115,7 +115,7 @@ class VectorFile:
         chunks = -(-rows // CHUNK_ROWS)
         wanted, there = chunks * CHUNK_ROWS * self._row_bytes, os.fstat(self._fd).st_size
         if wanted > there:
-            with self._disk.claimed(wanted - there):
+            with self._disk.reserved(wanted - there):
                 os.posix_fallocate(self._fd, there, wanted - there)
 
     def _write_row(self, slot: int, row: bytes) -> None:
@@ -154,7 +154,7 @@ def damaged_rows(path: Path, dim: int, kind: str, slots: Slots, expected: NDArra
 
 
 @contextmanager
-def kept_whole(folder: Path) -> Iterator[None]:
+def without_hole_punching(folder: Path) -> Iterator[None]:
     """Keep all processes from punching holes in a folder's vector files while the block runs.
 
     For readers of a catalogue snapshot, which may still refer to freed rows. Enter this before taking the snapshot.
@@ -166,7 +166,7 @@ def kept_whole(folder: Path) -> Iterator[None]:
         yield
 
 
-def vector_type(name: str) -> VectorType:
+def parse_vector_type(name: str) -> VectorType:
     """Parse the name of a vector data type.
 
     Raises:

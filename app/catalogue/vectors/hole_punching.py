@@ -25,7 +25,7 @@ def punch_hole(fd: int, start: int, end: int) -> None:
             pages.madvise(mmap.MADV_REMOVE)
 
 
-def copy(source: str, target: str) -> None:
+def copy_sparse(source: str, target: str) -> None:
     """Copy a sparse file with its holes, to a file of mode 0600."""
     Path(target).touch(0o600)
     with Path(source).open("rb") as read, Path(target).open("wb") as write:

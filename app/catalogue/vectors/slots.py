@@ -7,41 +7,41 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.catalogue.database import columnar_fetch
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Encoding, Generation
-from app.catalogue.index_sync import encoded
-from app.search.types import Entries, Ids
+from app.catalogue.database.tables import Encoding, IndexVersion
+from app.catalogue.index_sync import fetch_encodings
+from app.search.types import Ids, IndexEntries
 
 
-class SlotTruth:
+class SlotMap:
     """Current slots of one index version, read from the database on each call."""
 
     def __init__(self, database: Database, index_version_id: int, bits: int) -> None:
         self._database, self._index_version_id, self._code_bytes = database, index_version_id, bits // 8
 
-    def pictures(self, slots: NDArray[np.int64]) -> Ids:
+    def image_ids(self, slots: NDArray[np.int64]) -> Ids:
         """Return the ids `(n,)` of the images at slots `(n,)`; -1 for an empty slot."""
         ids = np.full(len(slots), -1, np.int64)
         if len(slots):
-            with self._database.asking() as session:
+            with self._database.read_session() as session:
                 taken, ids_at = self._taken(session, slots)
             rows = np.minimum(np.searchsorted(taken, slots), max(len(taken) - 1, 0))
             if len(taken):
                 ids = np.where(taken[rows] == slots, ids_at[rows], -1)
         return ids
 
-    def entries(self, ids: Ids) -> Entries:
+    def entries(self, ids: Ids) -> IndexEntries:
         """Return the current encodings of images; deleted images are left out."""
-        with self._database.asking() as session:
-            return encoded(session, self._index_version_id, -1, self._code_bytes, among(Encoding.image_id, ids))
+        with self._database.read_session() as session:
+            return fetch_encodings(session, self._index_version_id, -1, self._code_bytes, among(Encoding.image_id, ids))
 
     def _taken(self, session: Session, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], Ids]:
         """Return those slots `(m,)` that are in use, ascending, and the image ids `(m,)` at them."""
-        rows = columnar_fetch.fetch(
+        rows = columnar_fetch.fetch_columns(
             session,
             Encoding.slot,
             Encoding.index_version_id == self._index_version_id,
             among(Encoding.slot, slots),
-            numbers={"image_id": Encoding.image_id},
+            integers={"image_id": Encoding.image_id},
         )
         return rows["key"].astype(np.int64), rows["image_id"].astype(np.int64)
 
@@ -59,12 +59,12 @@ def has_encodings(session: Session, index_version_id: int) -> bool:
     )
 
 
-def collection_name(session: Session, index_version: Generation) -> str:
+def collection_name(session: Session, index_version: IndexVersion) -> str:
     """Return the name of an index version's Milvus collections."""
-    return f"{catalogue_name(session)}{index_version.id}"
+    return f"{collection_prefix(session)}{index_version.id}"
 
 
-def catalogue_name(session: Session) -> str:
+def collection_prefix(session: Session) -> str:
     """Return the prefix of a catalogue's Milvus collection names, unique among catalogues that share a server.
 
     It names the database, so that a copied catalogue does not share collections with the original: both would hand out

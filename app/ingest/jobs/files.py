@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.storage.fsync_guard import Disk
-from app.catalogue.storage.ledger import held_file, unless_held
+from app.catalogue.storage.fsync_guard import FsyncGuard
+from app.catalogue.storage.ledger import create_locked, open_unlocked
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.common import private_modes as private
 from app.errors import UnavailableError
@@ -25,23 +25,23 @@ _WHAT = "archives of jobs"
 class JobFiles:
     """The folder of archives."""
 
-    def __init__(self, folder: Path, disk: Disk, database: Database, cleanup: OrphanCleanup) -> None:
+    def __init__(self, folder: Path, disk: FsyncGuard, database: Database, cleanup: OrphanCleanup) -> None:
         self._folder, self._disk, self._database, self._cleanup = folder, disk, database, cleanup
 
     def path(self, archive: str) -> Path:
         """The path of an archive."""
         return self._folder / archive
 
-    def arrive(self, expected: int | None) -> "Arrival":
+    def begin_upload(self, expected: int | None) -> "ArchiveUpload":
         """Begin an upload; `expected` is its size in bytes, if the client declared it.
 
         Raises:
             UnavailableError: there is not enough disk space.
         """
-        self._disk.require()
+        self._disk.require_healthy()
         private.make_folder(self._folder)
         self._disk.require_room(expected or 0)
-        return Arrival(self._folder, self._disk)
+        return ArchiveUpload(self._folder, self._disk)
 
     def remove(self, archive: str) -> None:
         """Delete the archive of a finished job."""
@@ -50,9 +50,9 @@ class JobFiles:
         except OSError as error:
             log.warning("cannot delete the archive %s now, a later cleanup will: %s", archive, error)
 
-    def settle(self) -> None:
+    def delete_orphans(self) -> None:
         """Delete orphans: archives without an upload or a running job, and originals that no image uses."""
-        self._cleanup.settle()
+        self._cleanup.run()
         try:
             self._delete_unused()
         except (UnavailableError, OSError) as error:
@@ -64,26 +64,26 @@ class JobFiles:
         paths, needed = list(self._folder.iterdir()), self._needed()
         for path in paths:
             if path.name not in needed and path.is_file():
-                with unless_held(path) as unlocked:
+                with open_unlocked(path) as unlocked:
                     # Checked again under the lock: an upload commits its job before it unlocks the file.
                     if unlocked is not None and path.name not in self._needed():
                         path.unlink(missing_ok=True)
 
     def _needed(self) -> set[str]:
-        with self._database.asking() as session:
+        with self._database.read_session() as session:
             return jobs.archives_in_use(session)
 
 
-class Arrival:
+class ArchiveUpload:
     """An upload in progress; a context manager that deletes the archive unless `keep` was called."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    def __init__(self, folder: Path, disk: FsyncGuard) -> None:
         self._folder, self._disk, self._name = folder, disk, secrets.token_hex(16)
         self.path = folder / f".{self._name}"
         self.size = 0
 
-    def __enter__(self) -> "Arrival":
-        self._file = held_file(self.path)
+    def __enter__(self) -> "ArchiveUpload":
+        self._file = create_locked(self.path)
         return self
 
     def __exit__(
@@ -99,15 +99,15 @@ class Arrival:
             UnavailableError: the disk is full.
         """
         try:
-            with self._disk.claimed(len(data)):
+            with self._disk.reserved(len(data)):
                 remaining = memoryview(data)
                 while remaining:
                     remaining = remaining[self._file.write(remaining) :]
         except OSError as error:
-            raise self._disk.refusal(error, _WHAT) from error
+            raise self._disk.translate_error(error, _WHAT) from error
         self.size += len(data)
 
-    def keep(self) -> str:
+    def commit(self) -> str:
         """Sync the archive and rename it; return its name.
 
         Raises:

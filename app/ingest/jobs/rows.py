@@ -18,14 +18,14 @@ from app.ingest.bulk import Outcome
 State = Literal["running", "done", "failed", "cancelled"]
 
 # Rejections recorded per job; an archive without images could have millions.
-MOST_REASONS = 1000
+MAX_REJECTIONS = 1000
 # Longer names and keys are cut; this is enough to identify the file.
 _MAX_TEXT = 1000
 # Attempts in a row that end unexpectedly and without progress before a job fails.
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 
-class NotMineError(Exception):
+class JobTakenOverError(Exception):
     """Another process has taken over the job."""
 
 
@@ -77,19 +77,19 @@ def next_job(session: Session) -> Job | None:
 
 
 @dataclass(frozen=True)
-class UnderWay:
+class RunningTotals:
     """Totals of running jobs; `entries` covers archives that are already counted."""
 
     jobs: int
     entries: int
-    settled: int
+    processed: int
 
 
-def under_way(session: Session) -> UnderWay:
+def running_totals(session: Session) -> RunningTotals:
     """Count running jobs and their entries."""
     counted = select(func.count(), func.sum(func.coalesce(Job.total, Job.processed)), func.sum(Job.processed))
     running, entries, settled = session.execute(counted.where(Job.state == "running")).one()
-    return UnderWay(running, int(entries or 0), int(settled or 0))
+    return RunningTotals(running, int(entries or 0), int(settled or 0))
 
 
 def archives_in_use(session: Session) -> set[str]:
@@ -102,7 +102,7 @@ def is_running(session: Session, job_id: int) -> bool:
     return session.scalar(select(Job.state).where(Job.id == job_id)) == "running"
 
 
-def take_up(session: Session, job_id: int, *, counts: bool) -> int:
+def start_attempt(session: Session, job_id: int, *, counts: bool) -> int:
     """Start an attempt at a job; return the number of attempts in a row without progress.
 
     Until `give_back` or `advance`, the end of this process counts as a failed attempt.
@@ -116,7 +116,7 @@ def take_up(session: Session, job_id: int, *, counts: bool) -> int:
     return session.execute(taken.returning(Job.attempts)).scalar_one()
 
 
-def give_back(session: Session, job_id: int) -> None:
+def uncount_attempt(session: Session, job_id: int) -> None:
     """Uncount an attempt that ended for a reason outside the job."""
     given = update(Job).where(Job.id == job_id).values(attempts=func.greatest(Job.attempts - 1, 0))
     session.execute(given)
@@ -149,10 +149,10 @@ def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome
     )
     row = session.execute(counted).one_or_none()
     if row is None:
-        raise NotMineError
+        raise JobTakenOverError
     state, rejected = row
     new = [(number, one) for number, one in enumerate(outcomes, done) if one.reason is not None]
-    recorded = new[: max(MOST_REASONS - (rejected - len(new)), 0)]
+    recorded = new[: max(MAX_REJECTIONS - (rejected - len(new)), 0)]
     if recorded:
         session.execute(insert(Rejection), [_rejection(job_id, number, one) for number, one in recorded])
     return bool(state == "running")
@@ -170,12 +170,12 @@ def set_waiting(session: Session, job_id: int, reason: str) -> None:
 
 
 @contextmanager
-def turn(database: Database) -> Iterator[bool]:
+def job_lock(database: Database) -> Iterator[bool]:
     """Try to take the job lock for the length of the block; yield whether it was taken.
 
     The lock belongs to the connection, so a killed process releases it.
     """
-    with database.asking_in_sql() as connection:
+    with database.read_connection() as connection:
         # Detached, because the pool would keep the connection and its lock.
         connection.detach()
         yield bool(connection.scalar(text("SELECT pg_try_advisory_lock(:turn)"), {"turn": Lock.JOBS.value}))

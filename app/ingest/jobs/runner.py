@@ -13,10 +13,10 @@ from itertools import islice, takewhile
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Job
 from app.errors import InvalidInputError, UnavailableError
-from app.ingest.bulk import fill, unique
+from app.ingest.bulk import bulk_add, reject_duplicate_keys
 from app.ingest.jobs import rows as jobs
 from app.ingest.jobs.files import JobFiles
-from app.ingest.jobs.rows import NotMineError, State
+from app.ingest.jobs.rows import JobTakenOverError, State
 from app.ingest.jobs.stop import Stop, Stoppable, StoppableTarget, StoppedError
 from app.ingest.jobs.watch import watch_job
 from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError
@@ -49,25 +49,25 @@ class JobRunner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self.stop()
         self._thread.join()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Request the thread's end; leaving the block waits for it."""
         self._ending.set()
         self._woken.set()
 
     @property
-    def ending(self) -> bool:
+    def stopping(self) -> bool:
         """Whether the service is stopping."""
         return self._ending.is_set()
 
-    def wake(self) -> None:
+    def notify(self) -> None:
         """Notify the thread of a new job."""
         self._woken.set()
 
     def _run(self) -> None:
-        while not self.ending:
+        while not self.stopping:
             pause = _POLL_S
             try:
                 self._process_all()
@@ -84,18 +84,18 @@ class JobRunner:
         """Process all jobs, unless another process holds the job lock."""
         if self._next_job() is None:
             return
-        with jobs.turn(self._database) as acquired:
-            while acquired and not self.ending and (job := self._next_job()):
+        with jobs.job_lock(self._database) as acquired:
+            while acquired and not self.stopping and (job := self._next_job()):
                 self._process(job)
-                self._files.settle()
+                self._files.delete_orphans()
 
     def _next_job(self) -> Job | None:
-        with self._database.asking() as session:
+        with self._database.read_session() as session:
             return jobs.next_job(session)
 
     def _process(self, job: Job) -> None:
         attempt = self._start_attempt(job)
-        if attempt > jobs.MOST_ATTEMPTS:
+        if attempt > jobs.MAX_ATTEMPTS:
             self._end(job, "failed", _too_many_attempts(job))
             return
         log.info(
@@ -119,24 +119,24 @@ class JobRunner:
         self._uncount_attempt(job)
 
     def _start_attempt(self, job: Job) -> int:
-        with self._database.begin() as session:
-            attempt = jobs.take_up(session, job.id, counts=job.id not in self._to_uncount)
+        with self._database.transaction() as session:
+            attempt = jobs.start_attempt(session, job.id, counts=job.id not in self._to_uncount)
         self._to_uncount.discard(job.id)
         return attempt
 
     def _uncount_attempt(self, job: Job) -> None:
         """Uncount this attempt; if the database is unavailable, at this process's next attempt."""
         try:
-            with self._database.begin() as session:
-                jobs.give_back(session, job.id)
+            with self._database.transaction() as session:
+                jobs.uncount_attempt(session, job.id)
         except UnavailableError:
             self._to_uncount.add(job.id)
 
     def _wait_after_kill(self, job: Job, attempt: int, error: ReaderKilledError) -> None:
-        if attempt >= jobs.MOST_ATTEMPTS:
+        if attempt >= jobs.MAX_ATTEMPTS:
             self._end(job, "failed", f"{error} This happened {attempt} times in a row. Split the archive.")
             return
-        with self._database.begin() as session:
+        with self._database.transaction() as session:
             jobs.set_waiting(session, job.id, f"{error} The job is retried.")
         raise UnavailableError(str(error), retry_after=_AFTER_KILL_S) from error
 
@@ -145,12 +145,12 @@ class JobRunner:
         try:
             return self._fill(job)
         except StoppedError:
-            return None if self.ending else ("cancelled", None)
-        except NotMineError:
+            return None if self.stopping else ("cancelled", None)
+        except JobTakenOverError:
             log.warning("job %d: taken over by another process", job.id)
             return None
         except UnavailableError as error:
-            with suppress(UnavailableError), self._database.begin(from_reserve=True) as session:
+            with suppress(UnavailableError), self._database.transaction(from_reserve=True) as session:
                 jobs.set_waiting(session, job.id, str(error))
             raise
         except (ArchiveRefusedError, InvalidInputError, ReaderFailedError) as error:
@@ -166,8 +166,8 @@ class JobRunner:
     def _fill(self, job: Job) -> Ended | None:
         """Add the remaining entries of an archive."""
         source = ArchiveSource(self._files.path(job.archive), self._limits)
-        with watch_job(self._database, job.id, self._ending) as stop, source.reading(job.processed, stop) as reading:
-            with self._database.begin() as session:
+        with watch_job(self._database, job.id, self._ending) as stop, source.open(job.processed, stop) as reading:
+            with self._database.transaction() as session:
                 jobs.set_total(session, job.id, reading.total)
             self._add(job, reading, stop)
             if stop.requested:
@@ -178,16 +178,16 @@ class JobRunner:
 
     def _add(self, job: Job, reading: ArchiveReading, stop: Stop) -> None:
         done = job.processed
-        remaining = takewhile(lambda _: not stop.requested, islice(unique(reading), done, None))
+        remaining = takewhile(lambda _: not stop.requested, islice(reject_duplicate_keys(reading), done, None))
         # Chunks in progress at a stop may finish within a grace period, and are recorded.
-        for outcomes in fill(remaining, Stoppable(self._target, stop)):
-            with self._database.begin() as session:
+        for outcomes in bulk_add(remaining, Stoppable(self._target, stop)):
+            with self._database.transaction() as session:
                 if not jobs.advance(session, job.id, done, outcomes):
                     stop.request()
             done += len(outcomes)
 
     def _end(self, job: Job, state: State, error: str | None) -> None:
-        with self._database.begin(from_reserve=True) as session:
+        with self._database.transaction(from_reserve=True) as session:
             jobs.end(session, job.id, state, error)
         self._files.remove(job.archive)
         log.info("job %d: %s", job.id, error or state)
@@ -195,6 +195,6 @@ class JobRunner:
 
 def _too_many_attempts(job: Job) -> str:
     return (
-        f"Failed after {jobs.MOST_ATTEMPTS} attempts: each time the process was killed or crashed after entry "
+        f"Failed after {jobs.MAX_ATTEMPTS} attempts: each time the process was killed or crashed after entry "
         f"{job.processed:,}. See the server's log. Upload the remaining entries without the next one."
     )

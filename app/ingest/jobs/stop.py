@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.errors import LookalikeError, UnavailableError
 
 if TYPE_CHECKING:
-    from app.ingest.pipeline import Added, Upload
+    from app.ingest.pipeline import AddResult, Upload
 
 # How long work in progress may take to finish after a stop.
 GRACE_S = 2.0
@@ -68,18 +68,18 @@ class Stop:
 class StoppableTarget(Protocol):
     """A catalogue whose additions can be stopped."""
 
-    def add(self, uploads: "Sequence[Upload]", stop: Stop | None = None) -> "list[Added]":
-        """Add or replace images; see `app.ingest.pipeline.Ingest.add`."""
+    def add(self, uploads: "Sequence[Upload]", stop: Stop | None = None) -> "list[AddResult]":
+        """Add or replace images; see `app.ingest.pipeline.IngestPipeline.add`."""
         ...
 
 
 class Stoppable:
-    """Adapter of a stoppable target to `app.ingest.bulk.Target`."""
+    """Adapter of a stoppable target to `app.ingest.bulk.IngestTarget`."""
 
     def __init__(self, target: StoppableTarget, stop: Stop) -> None:
         self._target, self._stop = target, stop
 
-    def add(self, uploads: "Sequence[Upload]") -> "list[Added]":
+    def add(self, uploads: "Sequence[Upload]") -> "list[AddResult]":
         """Add or replace images.
 
         Raises:

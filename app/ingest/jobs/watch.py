@@ -39,7 +39,7 @@ def _watch(database: Database, job_id: int, ending: threading.Event, stop: Stop,
 
 def _is_running(database: Database, job_id: int) -> bool:
     try:
-        with database.asking() as session:
+        with database.read_session() as session:
             return jobs.is_running(session, job_id)
     except UnavailableError:
         return True  # the job itself reports this error

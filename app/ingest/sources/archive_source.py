@@ -60,7 +60,7 @@ class ArchiveSource:
         self._path, self._limits, self._name = path, limits, name
 
     @contextmanager
-    def reading(self, first: int = 0, stop: Stop | None = None) -> Iterator[ArchiveReading]:
+    def open(self, first: int = 0, stop: Stop | None = None) -> Iterator[ArchiveReading]:
         """Open the archive for reading.
 
         Args:
@@ -79,12 +79,12 @@ class ArchiveSource:
 
     def count(self) -> int:
         """Number of entries."""
-        with self.reading() as reading:
+        with self.open() as reading:
             return reading.total
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the entries."""
-        with self.reading() as reading:
+        with self.open() as reading:
             yield from reading
             if reading.killed:
                 yield unusable(f"{self._name}: rest of the archive".removeprefix(": "), reading.damage or "")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from app.common.json_values import check_json
+from app.common.json_values import validate_json
 from app.errors import LookalikeError
 
 if TYPE_CHECKING:
-    from app.catalogue.changes import Given
+    from app.catalogue.changes import MetadataPatch
 
 # Files with other suffixes are ignored.
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
@@ -35,7 +35,7 @@ class Entry:
 
     name: str
     key: str
-    given: "Given"
+    given: "MetadataPatch"
     size: int
     read: Callable[[], bytes]
 
@@ -61,7 +61,7 @@ def unusable(name: str, reason: str, key: str | None = None) -> Entry:
     return Entry(name, key or name, {}, 0, read)
 
 
-def file_entry(path: Path, name: str, key: str, given: "Given", limit: int) -> Entry:
+def file_entry(path: Path, name: str, key: str, given: "MetadataPatch", limit: int) -> Entry:
     """Create an entry of a file; it is rejected if it is larger than `limit` bytes."""
     try:
         size = path.stat().st_size
@@ -84,7 +84,7 @@ def is_picture(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 
 
-def folder_label(path: str) -> "Given":
+def folder_label(path: str) -> "MetadataPatch":
     """The name of a file's folder as its label; nothing at the top level."""
     folders = PurePosixPath(path).parts[:-1]
     return {"label": folders[-1]} if folders else {}
@@ -105,7 +105,7 @@ def require_storable(entry: Entry) -> None:
         if len(value) > MAX_TEXT:
             raise UnusableError(f"The {field} is longer than {MAX_TEXT} characters.")
     try:
-        check_json([entry.key, dict(entry.given)])
+        validate_json([entry.key, dict(entry.given)])
     except ValueError as error:
         raise UnusableError(f"The metadata cannot be stored: {error}.") from error
 

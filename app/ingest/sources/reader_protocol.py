@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
-    from app.catalogue.changes import Given
+    from app.catalogue.changes import MetadataPatch
 
 LENGTHS = struct.Struct(">II")
 # Enough for a row of a table: a million characters of cells and a million of column names, all escaped.
@@ -93,7 +93,7 @@ def number_of(header: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def patch_of(header: Mapping[str, Any]) -> "Given":
+def patch_of(header: Mapping[str, Any]) -> "MetadataPatch":
     """Get an image's label and metadata from a header.
 
     Raises:
@@ -102,7 +102,7 @@ def patch_of(header: Mapping[str, Any]) -> "Given":
     fields = header.get("given")
     if not isinstance(fields, dict) or not fields.keys() <= {"label", "metadata"}:
         raise BadFrameError("label and metadata are malformed")
-    given: Given = {}
+    given: MetadataPatch = {}
     if "label" in fields:
         given["label"] = text_of(fields, "label")
     if "metadata" in fields:

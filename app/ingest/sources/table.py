@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from app.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from app.catalogue.changes import Given
+    from app.catalogue.changes import MetadataPatch
 
 FILE, KEY, LABEL = "file", "key", "label"
 SUFFIXES = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}
@@ -54,7 +54,7 @@ class Row:
     line: int
     file: str
     key: str
-    given: "Given" = field(default_factory=dict)  # type: ignore[assignment]  # importing Given would import SQL
+    given: "MetadataPatch" = field(default_factory=dict)  # type: ignore[assignment]  # importing Given would import SQL
     problem: str | None = None
 
 
@@ -206,7 +206,7 @@ def _row(line: int, fields: Mapping[str, Any]) -> Row:
             return Row(line, "", f"line {line}", problem=f"The value of {name!r} is not text.")
     if not file:
         return Row(line, "", key or f"line {line}", problem=f"The row has no {FILE!r}.")
-    given: Given = {} if label is None else {"label": label}
+    given: MetadataPatch = {} if label is None else {"label": label}
     metadata = {name: value for name, value in fields.items() if name not in (FILE, KEY, LABEL)}
     if metadata:
         given["metadata"] = metadata

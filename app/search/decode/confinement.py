@@ -42,7 +42,7 @@ class Confinement:
         return bool(self.landlock) and self.seccomp
 
     @property
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """Summary for logs and command output."""
         if self.seccomp:
             mechanisms = f"Landlock {self.landlock}, seccomp" if self.landlock else "seccomp; the kernel lacks Landlock"
@@ -58,7 +58,7 @@ class Confinement:
         )
 
 
-def offered() -> Confinement:
+def probe_confinement() -> Confinement:
     """Start and confine a process to find which mechanisms this machine supports.
 
     Raises:

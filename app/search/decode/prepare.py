@@ -13,7 +13,7 @@ from app.search.decode.image import thumbnail as make_thumbnail
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedImage:
     """A decoded image, resized for the network.
 
     Attributes:
@@ -31,10 +31,10 @@ class Prepared:
     media_type: str
 
 
-class Preparer(Protocol):
+class ImagePreparer(Protocol):
     """Prepares images for one network. Thread-safe."""
 
-    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it.
 
         Raises:
@@ -43,29 +43,29 @@ class Preparer(Protocol):
         ...
 
 
-class InProcess:
+class InProcessPreparer:
     """Prepares images in the calling process: for trusted images, and inside a decode process."""
 
     def __init__(self, side: int, resize: Callable[[Image.Image], Image.Image], limits: DecodeLimits) -> None:
         self._side, self._resize, self._limits = side, resize, limits
 
-    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it."""
         decoded = decode(data, self._limits, self._side, crop)
         small = make_thumbnail(decoded.image) if thumbnail else b""
-        return Prepared(self._resize(decoded.image), small, decoded.width, decoded.height, decoded.media_type)
+        return PreparedImage(self._resize(decoded.image), small, decoded.width, decoded.height, decoded.media_type)
 
 
-class Watched:
+class ObservedPreparer:
     """Reports rejected images to an observer."""
 
-    def __init__(self, prepare: Preparer, observer: Observer) -> None:
+    def __init__(self, prepare: ImagePreparer, observer: Observer) -> None:
         self._prepare, self._observer = prepare, observer
 
-    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it."""
         try:
             return self._prepare(data, thumbnail=thumbnail, crop=crop)
         except ImageRejectedError as refused:
-            self._observer.refused(refused.code)
+            self._observer.on_rejected(refused.code)
             raise

@@ -23,7 +23,7 @@ from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.confinement import Confinement
 from app.search.decode.cpu_time import ProcessTime
 from app.search.decode.image import MEDIA_TYPES, Crop
-from app.search.decode.prepare import Prepared
+from app.search.decode.prepare import PreparedImage
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class DecodeProcess:
 
     def prepare(
         self, data: bytes, thumbnail: bool, crop: Crop | None, seconds: float, wall_seconds: float | None
-    ) -> Prepared:
+    ) -> PreparedImage:
         """Prepare one image. The process must be ready.
 
         Args:
@@ -168,7 +168,7 @@ class DecodeProcess:
             pass
         raise DecodingUnavailableError(f"The decode process does not start: {' '.join(self._program)}")
 
-    def _read_reply(self, require: Callable[[], None]) -> Prepared:
+    def _read_reply(self, require: Callable[[], None]) -> PreparedImage:
         (length,) = REPLY.unpack(self._read(REPLY.size, require))
         header = json.loads(self._read(_bounded(length, _MAX_HEADER), require))
         if "code" in header:
@@ -179,7 +179,7 @@ class DecodeProcess:
             raise ValueError("unknown media type")
         width, height = _bounded(header["width"], 2**31), _bounded(header["height"], 2**31)
         image = Image.frombytes("RGB", (self._side, self._side), pixels)
-        return Prepared(image, thumbnail, width, height, header["media_type"])
+        return PreparedImage(image, thumbnail, width, height, header["media_type"])
 
     def _write(self, data: bytes, require: Callable[[], None]) -> None:
         view = memoryview(data)

@@ -18,7 +18,7 @@ PAUSES_S = (5.0, 15.0, 60.0, 180.0)
 T = TypeVar("T")
 
 
-def retried(call: Callable[[], T], sleep: Callable[[float], object] = time.sleep) -> T:
+def retry_while_unavailable(call: Callable[[], T], sleep: Callable[[float], object] = time.sleep) -> T:
     """Call a function, retrying with increasing pauses while decoding is unavailable.
 
     Use it in the main thread, so that Ctrl-C interrupts a pause, or pass a `sleep` that can be interrupted.

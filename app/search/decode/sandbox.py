@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.image import Crop, DecodeLimits, check_bytes
-from app.search.decode.prepare import Prepared
+from app.search.decode.prepare import PreparedImage
 from app.search.decode.process import DecodeProcess, DecoderExitedError
 from models.network.preprocess import Preprocess
 
@@ -27,7 +27,7 @@ _BASE_MEMORY, _MEMORY_PER_PIXEL = 500_000_000, 24
 
 
 @dataclass(frozen=True)
-class Job:
+class DecodeConfig:
     """Configuration of the decode processes."""
 
     preprocess: Preprocess
@@ -56,7 +56,7 @@ class Sandbox:
 
     def __init__(
         self,
-        job: Job,
+        job: DecodeConfig,
         processes: int,
         seconds: float,
         program: Sequence[str] = PROGRAM,
@@ -71,7 +71,7 @@ class Sandbox:
         for _ in range(processes):
             self._idle.put(self._start())
 
-    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> Prepared:
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it.
 
         Raises:
@@ -109,11 +109,11 @@ class Sandbox:
         for _ in range(self._processes):
             self._idle.get().end()
 
-    def _prepare(self, process: DecodeProcess, data: bytes, thumbnail: bool, crop: Crop | None) -> Prepared:
+    def _prepare(self, process: DecodeProcess, data: bytes, thumbnail: bool, crop: Crop | None) -> PreparedImage:
         confinement = process.wait_until_ready()
         if not confinement.complete and not self._warned:
             self._warned = True
-            log.warning("%s", confinement.sentence)
+            log.warning("%s", confinement.summary)
         return process.prepare(data, thumbnail, crop, self._seconds, self._wall_seconds)
 
     def _start(self) -> DecodeProcess:

@@ -13,7 +13,7 @@ from PIL import Image
 from app.errors import ImageRejectedError
 from app.search.decode.confinement import confine
 from app.search.decode.image import Crop, DecodeLimits
-from app.search.decode.prepare import InProcess, Preparer
+from app.search.decode.prepare import ImagePreparer, InProcessPreparer
 from app.search.decode.process import GREETING, READY, REPLY, REQUEST
 from models.network.preprocess import Preprocess
 
@@ -22,7 +22,7 @@ def main() -> None:
     """Import what decoding needs, confine the process, then serve requests until the socket is closed."""
     job = json.loads(sys.argv[1])
     preprocess, limits = Preprocess(**job["preprocess"]), DecodeLimits(**job["limits"])
-    prepare = InProcess(preprocess.size, lambda image: Image.fromarray(preprocess(image)), limits)
+    prepare = InProcessPreparer(preprocess.size, lambda image: Image.fromarray(preprocess(image)), limits)
     with socket.socket(fileno=int(sys.argv[2])) as connection, connection.makefile("rwb") as stream:
         # Pillow imports these plugins when it first writes a thumbnail, which confinement would prevent.
         Image.preinit()
@@ -35,7 +35,7 @@ def main() -> None:
             stream.flush()
 
 
-def handle_request(prepare: Preparer, data: bytes, thumbnail: bool, crop: Crop | None) -> list[bytes]:
+def handle_request(prepare: ImagePreparer, data: bytes, thumbnail: bool, crop: Crop | None) -> list[bytes]:
     """Prepare an image; return the parts of the reply."""
     try:
         prepared = prepare(data, thumbnail=thumbnail, crop=crop)

@@ -18,13 +18,13 @@ from PIL import Image
 
 from app.errors import UnavailableError
 from app.search.encode.runtimes import Images, Runtime, open_runtime
-from app.search.types import Encoded
-from models.checkpoint.info import CheckpointInfo, find, read_info
+from app.search.types import Encodings
+from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 from models.network.codes import binarise
 from models.network.preprocess import Preprocess
 
 # Largest batch. Larger ones gain little on a CPU, and a search waits for the batch in progress.
-BATCH = 4
+MAX_BATCH = 4
 
 
 class Encoder(Protocol):
@@ -36,7 +36,7 @@ class Encoder(Protocol):
         ...
 
     @property
-    def waiting(self) -> int:
+    def queued(self) -> int:
         """Number of queued images."""
         ...
 
@@ -44,11 +44,11 @@ class Encoder(Protocol):
         """Resize an image to the network's input; encoding the result gives the same encoding."""
         ...
 
-    def encode_one(self, image: Image.Image) -> Future[Encoded]:
+    def encode_one(self, image: Image.Image) -> Future[Encodings]:
         """Submit the query image of a search, with priority over images of `encode_many`."""
         ...
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
+    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
         """Encode images that are being added; row i is image i."""
         ...
 
@@ -60,7 +60,7 @@ class _Job:
     priority: int
     number: int
     image: Images = field(compare=False)
-    result: Future[Encoded] = field(compare=False, default_factory=Future)
+    result: Future[Encodings] = field(compare=False, default_factory=Future)
 
 
 class BatchingEncoder:
@@ -77,7 +77,9 @@ class BatchingEncoder:
         self._waiting: list[_Job] = []
         self._numbers, self._busy, self._closed = count(), 0, False
         self._changed = threading.Condition()
-        self._lanes = [threading.Thread(target=self._work, name="encoder", daemon=True) for _ in range(runtime.lanes)]
+        self._lanes = [
+            threading.Thread(target=self._work, name="encoder", daemon=True) for _ in range(runtime.parallel_batches)
+        ]
         for lane in self._lanes:
             lane.start()
 
@@ -95,7 +97,7 @@ class BatchingEncoder:
         """Resize an image to the network's input; encoding the result gives the same encoding."""
         return Image.fromarray(self._preprocess(image))
 
-    def encode_one(self, image: Image.Image) -> Future[Encoded]:
+    def encode_one(self, image: Image.Image) -> Future[Encodings]:
         """Submit the query image of a search.
 
         Raises:
@@ -103,14 +105,14 @@ class BatchingEncoder:
         """
         return self._submit(self._SEARCH, [image])[0]
 
-    def encode_many(self, images: Sequence[Image.Image]) -> Encoded:
+    def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
         """Encode images that are being added, at least one.
 
         Raises:
             UnavailableError: the encoder is closed.
         """
         parts = [result.result() for result in self._submit(self._ADDITION, images)]
-        return Encoded(
+        return Encodings(
             np.concatenate([part.codes for part in parts]), np.concatenate([part.features for part in parts])
         )
 
@@ -122,7 +124,7 @@ class BatchingEncoder:
         for lane in self._lanes:
             lane.join()
 
-    def _submit(self, priority: int, images: Sequence[Image.Image]) -> list[Future[Encoded]]:
+    def _submit(self, priority: int, images: Sequence[Image.Image]) -> list[Future[Encodings]]:
         jobs = [_Job(priority, next(self._numbers), self._preprocess(image)) for image in images]
         with self._changed:
             if self._closed:
@@ -138,7 +140,7 @@ class BatchingEncoder:
             run = self._runtime if alone else self._runtime.on_one_core
             try:
                 activations, features = run(np.stack([job.image for job in jobs]))
-                _set_results(jobs, Encoded(binarise(activations), features))
+                _set_results(jobs, Encodings(binarise(activations), features))
             except Exception as error:  # every waiting caller must get the error
                 for job in jobs:
                     job.result.set_exception(error)
@@ -149,15 +151,15 @@ class BatchingEncoder:
         """Wait for images and take this lane's share of the queue; empty once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            share = min(-(-len(self._waiting) // len(self._lanes)), BATCH)
+            share = min(-(-len(self._waiting) // len(self._lanes)), MAX_BATCH)
             if share:
                 self._busy += 1
             return [heapq.heappop(self._waiting) for _ in range(share)]
 
 
-def _set_results(jobs: list[_Job], encoded: Encoded) -> None:
+def _set_results(jobs: list[_Job], encoded: Encodings) -> None:
     for at, job in enumerate(jobs):
-        job.result.set_result(Encoded(encoded.codes[at : at + 1], encoded.features[at : at + 1]))
+        job.result.set_result(Encodings(encoded.codes[at : at + 1], encoded.features[at : at + 1]))
 
 
 def open_encoder(
@@ -168,7 +170,7 @@ def open_encoder(
     Raises:
         CheckpointError: the checkpoint cannot be used.
     """
-    path = find(checkpoint)
+    path = find_checkpoint(checkpoint)
     info = read_info(path)
     runtime = open_runtime(path, info, device, precision, cache)
     warm_up(runtime, info.preprocess.size)
@@ -186,7 +188,7 @@ def warm_up(runtime: Runtime, size: int) -> None:
         runtime: runtime to warm up.
         size: side of the network's input in pixels.
     """
-    images = np.zeros((BATCH, size, size, 3), np.uint8)
-    with ThreadPoolExecutor(runtime.lanes) as pool:
-        for batch in range(BATCH, 0, -1):
-            list(pool.map(runtime.on_one_core, [images[:batch]] * runtime.lanes))
+    images = np.zeros((MAX_BATCH, size, size, 3), np.uint8)
+    with ThreadPoolExecutor(runtime.parallel_batches) as pool:
+        for batch in range(MAX_BATCH, 0, -1):
+            list(pool.map(runtime.on_one_core, [images[:batch]] * runtime.parallel_batches))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from app.common import private_modes as private
 from app.errors import InvalidInputError
 from models.checkpoint.info import CheckpointInfo, read_weights
-from models.network.openvino_runtime import OpenVinoRuntime, convert, openvino_package
+from models.network.openvino_runtime import OpenVinoRuntime, convert, import_openvino
 
 if TYPE_CHECKING:
     from models.network.latent_hash_net import LatentHashNet
@@ -38,7 +38,7 @@ class Runtime(Protocol):
         lanes: number of batches that can run in parallel, each on one core.
     """
 
-    lanes: int
+    parallel_batches: int
 
     def __call__(self, images: Images, /) -> tuple[Floats, Floats]:
         """Run one batch on all cores."""
@@ -102,7 +102,7 @@ def load_cached(path: Path, info: CheckpointInfo, cache: Path) -> Any | None:
     folder = _folder(info, cache)
     try:
         if (folder / "sha256").read_text() == _digest(folder):
-            return openvino_package().Core().read_model(folder / "model.xml")
+            return import_openvino().Core().read_model(folder / "model.xml")
         log.warning("Cached network %s is damaged. Converting %s again.", folder, path.stem)
     except FileNotFoundError:
         pass
@@ -119,7 +119,7 @@ def convert_and_cache(path: Path, info: CheckpointInfo, cache: Path) -> Any:
     """
     from models.checkpoint.files import load
 
-    openvino = openvino_package()
+    openvino = import_openvino()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         openvino.save_model(convert(load(path)[0]), folder / "model.xml", compress_to_fp16=False)
@@ -137,13 +137,13 @@ def _store(source: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as name:
         copy = Path(shutil.copytree(source, Path(name) / target.name))
         for file in copy.iterdir():
-            private.close(file)
+            private.restrict(file)
         shutil.rmtree(target, ignore_errors=True)
         copy.replace(target)
 
 
 def _folder(info: CheckpointInfo, cache: Path) -> Path:
-    return cache / f"{info.fingerprint}-{openvino_package().__version__.partition('-')[0]}"
+    return cache / f"{info.fingerprint}-{import_openvino().__version__.partition('-')[0]}"
 
 
 def _digest(folder: Path) -> str:

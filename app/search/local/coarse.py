@@ -15,7 +15,7 @@ from app.search.local.code_table import Snapshot, copy_rows, empty_snapshot
 from app.search.local.inverted_lists import build_lists
 from app.search.local.ivf_search import MAX_COPIED_SHARE, nearest
 from app.search.local.kernels import code_distances
-from app.search.types import Candidates, Entries, Ids, Subset
+from app.search.types import Candidates, Ids, IndexEntries, Subset
 
 Code = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -65,7 +65,7 @@ class CodeTable:
         unlisted = snapshot.count - snapshot.lists.end
         return snapshot.count >= self._min_count_for_lists and unlisted > snapshot.count * _MAX_UNLISTED
 
-    def add(self, entries: Entries) -> None:
+    def add(self, entries: IndexEntries) -> None:
         """Add images, or replace those with the same ids."""
         padded = replace(entries, codes=self._pad(entries.codes))
         with self._write_lock:

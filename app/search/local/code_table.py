@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.search.local.inverted_lists import NO_LISTS, InvertedLists
-from app.search.types import Candidates, Entries, Ids
+from app.search.types import Candidates, Ids, IndexEntries
 
 Codes = NDArray[np.uint8]
 Rows = NDArray[np.int64]
@@ -74,7 +74,7 @@ class Snapshot:
         """Return the images in these rows as candidates."""
         return Candidates(self.ids[rows], hamming, self.slots[rows], self.checksums[rows])
 
-    def with_entries(self, entries: Entries) -> "Snapshot":
+    def with_entries(self, entries: IndexEntries) -> "Snapshot":
         """Return a snapshot with these images added, or replacing those with the same ids."""
         rows, known = self.rows(entries.ids)
         snapshot = self
@@ -110,15 +110,15 @@ class Snapshot:
         changed = alive[~unchanged][np.argsort(later.ids[alive[~unchanged]])]
         return self.without(self.ids[: self.count][removed]).with_entries(later._entries(changed))
 
-    def _entries(self, rows: Rows) -> Entries:
-        return Entries(self.ids[rows], self.codes[rows], self.slots[rows], self.checksums[rows])
+    def _entries(self, rows: Rows) -> IndexEntries:
+        return IndexEntries(self.ids[rows], self.codes[rows], self.slots[rows], self.checksums[rows])
 
-    def _overwritten(self, rows: Rows, entries: Entries) -> "Snapshot":
+    def _overwritten(self, rows: Rows, entries: IndexEntries) -> "Snapshot":
         revived = int((~self.alive[rows]).sum())
         self._write(rows, entries)
         return replace(self, deleted=self.deleted - revived, lists=self.lists.widened(rows, entries.codes))
 
-    def _appended(self, entries: Entries) -> "Snapshot":
+    def _appended(self, entries: IndexEntries) -> "Snapshot":
         """Add rows after those in use, which no reader accesses."""
         total, snapshot = self.count + len(entries.ids), self
         if total > len(self.ids):
@@ -134,7 +134,7 @@ class Snapshot:
         # A new `by_id` array: readers of older snapshots still use the old one.
         return replace(snapshot, by_id=np.argsort(snapshot.ids[:total], kind="stable")).compact()
 
-    def _write(self, rows: Rows, entries: Entries) -> None:
+    def _write(self, rows: Rows, entries: IndexEntries) -> None:
         self.ids[rows] = entries.ids
         self.codes[rows] = entries.codes
         self.slots[rows] = entries.slots

@@ -12,7 +12,7 @@ Distances = NDArray[np.float32]
 Vectors = NDArray[np.float32] | NDArray[np.float16]
 
 
-def distances(query: NDArray[np.float32], vectors: Vectors, slots: NDArray[np.int64]) -> Distances:
+def l2_distances(query: NDArray[np.float32], vectors: Vectors, slots: NDArray[np.int64]) -> Distances:
     """Compute exact L2 distances from a query to selected rows of a matrix.
 
     The query is rounded to the vectors' type, so that an image is at distance 0 from itself.
@@ -33,7 +33,7 @@ def distances(query: NDArray[np.float32], vectors: Vectors, slots: NDArray[np.in
     return np.sqrt(squared, out=squared)
 
 
-def smallest(values: Distances, ids: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+def smallest_k(values: Distances, ids: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """Return the positions of the k smallest values, ascending, ties by id."""
     if k < len(values):
         kth = np.partition(values, k - 1)[k - 1]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.errors import LookalikeError, UnavailableError
 from app.search.milvus.capped_top_k import Hits
 from app.search.milvus.connection import CHANGE_S, LOAD_S, SEARCH_S, CollectionMissingError, Connection
-from app.search.types import Encoded
+from app.search.types import Encodings
 
 Slots = NDArray[np.int64]
 Features = NDArray[np.float32] | NDArray[np.float16]
@@ -30,7 +30,7 @@ _INDEXES = {"code": "BIN_FLAT", "f7": "FLAT"}
 _VERSIONS_WITHOUT_FLOAT16 = ("2.0.", "2.1.", "2.2.", "2.3.")
 
 
-class Collection:
+class CollectionPair:
     """The pair of collections of an index version. Thread-safe. All methods raise `UnavailableError` if Milvus fails.
 
     Args:
@@ -56,12 +56,12 @@ class Collection:
         with self._translated() as client:
             return all(client.has_collection(name, timeout=SEARCH_S) for name in self._names.values())
 
-    def lost(self) -> UnavailableError:
+    def missing_error(self) -> UnavailableError:
         """Return the error to raise if a collection is missing."""
         missing = f"Milvus at {self._connection.uri} has lost the collections {self.name}."
         return UnavailableError(f"{missing} Run `lookalike sync` to rebuild them.", retry_after=60)
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Create missing collections, and load both for searching.
 
         Raises:
@@ -100,7 +100,7 @@ class Collection:
         """Convert F7 `(n, d)` to the stored type."""
         return np.ascontiguousarray(features, self._dtype)
 
-    def insert(self, slots: Slots, encoded: Encoded) -> int:
+    def insert(self, slots: Slots, encoded: Encodings) -> int:
         """Insert encodings at unused slots; return the Milvus timestamp at which searches find them."""
         codes = [code.tobytes() for code in encoded.codes]
         return max(self._insert("f7", slots, list(self.stored(encoded.features))), self._insert("code", slots, codes))
@@ -162,7 +162,7 @@ class Collection:
             both &= np.isin(slots, np.array(found, np.int64))
         return both
 
-    def kept_before(self, moment: float, first: int, stop: int | None) -> Slots:
+    def list_inserted_before(self, moment: float, first: int, stop: int | None) -> Slots:
         """List slots in `[first, stop)` with a code or F7 inserted before a Unix time; at most `MAX_LIMIT` of each."""
         where = f"slot >= {first} and kept_at < {int(moment)}" + (f" and slot < {stop}" if stop is not None else "")
         return np.unique([row["slot"] for field in self._names for row in self._rows(field, where)]).astype(np.int64)
@@ -180,7 +180,7 @@ class Collection:
             with self._connection.translate_errors():
                 yield self._connection.client
         except CollectionMissingError as error:
-            raise self.lost() from error
+            raise self.missing_error() from error
 
 
 def _as_array(value: Any, dtype: np.dtype[Any]) -> NDArray[Any]:

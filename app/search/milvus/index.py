@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import UnavailableError
-from app.search.index import Changes, Checksums, Code, Feature, Ranked, Slots, StoredVectors
+from app.search.index import Changes, Checksums, Code, Feature, RankedMatches, Slots, StoredVectors
 from app.search.local.checksums import checksums
 from app.search.local.deferred_free import DeferredFree
 from app.search.milvus.capped_top_k import END, CappedTopK, Hits, ImageHits
-from app.search.milvus.collection import MAX_LIMIT, Collection, Field
-from app.search.types import Candidates, Encoded, Entries, Ids, Match, Subset
+from app.search.milvus.collection import MAX_LIMIT, CollectionPair, Field
+from app.search.types import Candidates, Encodings, Ids, IndexEntries, Match, Subset
 from models.network.codes import hamming
 
 log = logging.getLogger(__name__)
@@ -40,11 +40,11 @@ _FREE_DELAY_S = 60.0
 class SlotLookup(Protocol):
     """Maps vector slots to images, from the database."""
 
-    def pictures(self, slots: Slots) -> Ids:
+    def image_ids(self, slots: Slots) -> Ids:
         """Return the image ids of slots `(n,)`; -1 for slots without an image."""
         ...
 
-    def entries(self, ids: Ids) -> Entries:
+    def entries(self, ids: Ids) -> IndexEntries:
         """Return current entries of images; missing images are omitted."""
         ...
 
@@ -52,10 +52,10 @@ class SlotLookup(Protocol):
 class MilvusIndex:
     """Index with codes and vectors in Milvus."""
 
-    def __init__(self, collection: Collection, truth: SlotLookup) -> None:
-        self.collection, self.truth = collection, truth
+    def __init__(self, collection: CollectionPair, truth: SlotLookup) -> None:
+        self.collection, self.slot_lookup = collection, truth
         self._count, self._newest, self._updates, self._timestamp = 0, 0, 0, 0
-        self._subset_entries: WeakKeyDictionary[Subset, tuple[int, Entries]] = WeakKeyDictionary()
+        self._subset_entries: WeakKeyDictionary[Subset, tuple[int, IndexEntries]] = WeakKeyDictionary()
         self._deferred = DeferredFree(_FREE_DELAY_S)
 
     def __len__(self) -> int:
@@ -87,9 +87,9 @@ class MilvusIndex:
             UnavailableError: Milvus cannot be reached, or a collection is missing.
         """
         if not self.collection.exists():
-            raise self.collection.lost()
+            raise self.collection.missing_error()
 
-    def keep(self, slots: Slots, encoded: Encoded) -> StoredVectors:
+    def keep(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Insert encodings at their slots; searches find them at the returned timestamp."""
         timestamp = self.collection.insert(slots, encoded)
         return StoredVectors(checksums(self.collection.stored(encoded.features)), timestamp)
@@ -105,8 +105,8 @@ class MilvusIndex:
 
     def follow(self, changes: Changes) -> None:
         """Update the timestamp of searches and the number of images; the changes themselves are already in Milvus."""
-        self._timestamp = max(self._timestamp, changes.moment)
-        change, self._newest = changes.grown(self._newest)
+        self._timestamp = max(self._timestamp, changes.timestamp)
+        change, self._newest = changes.count_added(self._newest)
         self._count += change
         self._updates += 1
 
@@ -124,20 +124,20 @@ class MilvusIndex:
         parts = [self._rank_chunk(feature, candidates.take(by_slot[chunk]), k) for chunk in chunks]
         return _matches(parts, candidates.take(np.argsort(candidates.ids)), k)
 
-    def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> Ranked:
+    def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> RankedMatches:
         """Rank all images, or those of a subset, by exact L2 on F7; return the k nearest."""
         if among is not None and len(among.ids) <= _MAX_LOCAL_SUBSET:
             candidates = _nearest(self._entries(among), code, None, None)
-            return Ranked(self.rank(feature, code, candidates, k), len(candidates))
+            return RankedMatches(self.rank(feature, code, candidates, k), len(candidates))
         query = CappedTopK(self._engine("f7", feature), self._image_ids(among), MAX_LIMIT)
         found = query.nearest(k, None, self._expected_hits(k, among))
-        known = _nearest(self.truth.entries(np.sort(found.ids)), code, None, None)
+        known = _nearest(self.slot_lookup.entries(np.sort(found.ids)), code, None, None)
         compared = len(self) if among is None else len(among.ids)
-        return Ranked(_matches([found], known.take(np.argsort(known.ids)), k), compared)
+        return RankedMatches(_matches([found], known.take(np.argsort(known.ids)), k), compared)
 
     def find(self, image_id: int) -> tuple[Code, Feature] | None:
         """Return an image's code and F7; None if it is missing or its vector is damaged."""
-        entries = self.truth.entries(np.array([image_id], np.int64))
+        entries = self.slot_lookup.entries(np.array([image_id], np.int64))
         found, features = self.collection.vectors(entries.slots, self._timestamp)
         if not len(found) or checksums(features)[0] != entries.checksums[0]:
             return None
@@ -145,7 +145,7 @@ class MilvusIndex:
 
     def codes(self, ids: Ids) -> NDArray[np.uint8]:
         """Return the codes of images, `(n, bits / 8)`; zeros for missing images."""
-        entries = self.truth.entries(np.unique(ids))
+        entries = self.slot_lookup.entries(np.unique(ids))
         rows, known = _lookup(entries.ids, ids)
         codes = np.zeros((len(ids), entries.codes.shape[1]), np.uint8)
         codes[known] = entries.codes[rows[known]]
@@ -168,7 +168,7 @@ class MilvusIndex:
 
     def _image_ids(self, among: Subset | None) -> Callable[[Slots], Ids]:
         def image_ids(slots: Slots) -> Ids:
-            ids = self.truth.pictures(slots)
+            ids = self.slot_lookup.image_ids(slots)
             return ids if among is None else np.where(_lookup(among.ids, ids)[1], ids, -1)
 
         return image_ids
@@ -180,12 +180,12 @@ class MilvusIndex:
         passing = 1.0 if among is None else len(among.ids) / max(len(self), len(among.ids))
         return int(_OVERFETCH * k / passing) + 8
 
-    def _entries(self, among: Subset) -> Entries:
+    def _entries(self, among: Subset) -> IndexEntries:
         """Entries of a small subset, cached until the next update."""
         updates = self._updates
         cached_at, entries = self._subset_entries.get(among, (None, None))
         if entries is None or cached_at != updates:
-            entries = self.truth.entries(among.ids)
+            entries = self.slot_lookup.entries(among.ids)
             self._subset_entries[among] = updates, entries
         return entries
 
@@ -207,7 +207,7 @@ def _chunks(count: int) -> list[slice]:
     return [slice(first, first + MAX_LIMIT - 1) for first in range(0, count, MAX_LIMIT - 1)]
 
 
-def _nearest(entries: Entries, code: Code, pool: int | None, radius: int | None) -> Candidates:
+def _nearest(entries: IndexEntries, code: Code, pool: int | None, radius: int | None) -> Candidates:
     """Nearest entries as candidates, by (Hamming distance, id)."""
     distances = hamming(code, entries.codes)
     order = np.lexsort((entries.ids, distances))

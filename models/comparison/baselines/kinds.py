@@ -30,7 +30,7 @@ class MethodInfo:
     most: int | None = None
 
 
-KINDS = {
+METHODS = {
     "lsh": MethodInfo("LSH", "no labels", LocalitySensitiveHashing),
     "sh": MethodInfo("SH", "no labels", SpectralHashing),
     "itq": MethodInfo("ITQ", "no labels", IterativeQuantisation),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.comparison.baselines.method import Labels, pack_bits, require_fitted, require_labels
 from models.comparison.baselines.sgd import build_network, minimise
 from models.network.codes import Codes, Floats
-from models.training.config import Recipe
+from models.training.config import TrainingConfig
 from models.training.losses import loss
 
 
@@ -37,7 +37,7 @@ class LatentLayer:
         labels = require_labels(labels, self.name)
         latent = nn.Sequential(build_network(features, self.bits, self.seed), nn.Sigmoid())
         classes = nn.Linear(self.bits, int(labels.max()) + 1)
-        recipe = Recipe(push=self.push, balance=self.balance)
+        recipe = TrainingConfig(push=self.push, balance=self.balance)
         images, targets = torch.from_numpy(features), torch.from_numpy(labels)
 
         def batch_loss(chosen: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.network.codes import Floats
-from models.training.config import Recipe, epochs_for
+from models.training.config import TrainingConfig, epochs_for
 
 # The size of the penultimate layer in the network of Xia et al.
 HIDDEN = 500
@@ -50,7 +50,7 @@ def minimise(network: nn.Module, count: int, loss: Callable[[Tensor], Tensor], s
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
-    epochs = epochs_for(Recipe(), count)
+    epochs = epochs_for(TrainingConfig(), count)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, math.ceil(count / BATCH) * epochs)
     for _ in range(epochs):
         for chosen in torch.split(torch.randperm(count, generator=generator), BATCH):

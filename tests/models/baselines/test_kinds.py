@@ -3,24 +3,24 @@
 import numpy as np
 import pytest
 
-from models.comparison.baselines.kinds import KINDS
+from models.comparison.baselines.kinds import METHODS
 from models.comparison.baselines.method import MethodError, pack_bits, sample_pairs, stratified_sample
 from tests.models.baselines.toy import bits_of, mean_precision, toy
 
-SUPERVISED = sorted(name for name, kind in KINDS.items() if kind.learns != "no labels")
+SUPERVISED = sorted(name for name, kind in METHODS.items() if kind.learns != "no labels")
 
 
 @pytest.fixture(scope="module")
 def precisions() -> dict[str, float]:
-    return {name: mean_precision(kind.make(16, 0), 16) for name, kind in KINDS.items()}
+    return {name: mean_precision(kind.make(16, 0), 16) for name, kind in METHODS.items()}
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", METHODS)
 def test_codes_have_the_requested_length_and_are_deterministic(name: str) -> None:
     data, others = toy(), toy(50, seed=1)
     made = []
     for _ in range(2):
-        method = KINDS[name].make(12, 3)
+        method = METHODS[name].make(12, 3)
         method.fit(data.features, data.labels)
         made.append(method.codes(others.features))
     assert made[0].shape == (50, 2)
@@ -30,33 +30,33 @@ def test_codes_have_the_requested_length_and_are_deterministic(name: str) -> Non
     assert len(np.unique(bits_of(made[0], 12), axis=0)) > 1
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", METHODS)
 def test_codes_before_fit_raise(name: str) -> None:
     with pytest.raises(MethodError, match="call fit first"):
-        KINDS[name].make(8, 0).codes(toy(10).features)
+        METHODS[name].make(8, 0).codes(toy(10).features)
 
 
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_supervised_methods_without_labels_raise(name: str) -> None:
     data = toy(100)
-    with pytest.raises(MethodError, match=f"{KINDS[name].title}.* needs labels, but these images have none"):
-        KINDS[name].make(8, 0).fit(data.features)
+    with pytest.raises(MethodError, match=f"{METHODS[name].title}.* needs labels, but these images have none"):
+        METHODS[name].make(8, 0).fit(data.features)
     with pytest.raises(MethodError, match="these images have one"):
-        KINDS[name].make(8, 0).fit(data.features, np.zeros(100, np.int64))
+        METHODS[name].make(8, 0).fit(data.features, np.zeros(100, np.int64))
 
 
 @pytest.mark.parametrize("name", ["sh", "itq"])
 def test_axis_based_methods_with_more_bits_than_dimensions_raise(name: str) -> None:
     data = toy(100)
     with pytest.raises(MethodError, match=r"25 bits.*24"):
-        KINDS[name].make(25, 0).fit(data.features)
+        METHODS[name].make(25, 0).fit(data.features)
     with pytest.raises(MethodError, match=r"more than 16 images.*not 12"):
-        KINDS[name].make(16, 0).fit(data.features[:12])
+        METHODS[name].make(16, 0).fit(data.features[:12])
 
 
 def test_method_ranking_matches_published_results(precisions: dict[str, float]) -> None:
     """Supervised methods rank above unsupervised ones; ours above pair-based ones."""
-    without = max(precisions[name] for name in KINDS if name not in SUPERVISED)
+    without = max(precisions[name] for name in METHODS if name not in SUPERVISED)
     assert min(precisions[name] for name in SUPERVISED) > without + 0.05, precisions
     assert precisions["ours"] > max(precisions[name] for name in ("bre", "mlh")), precisions
     assert precisions["ours"] > 0.9, precisions
