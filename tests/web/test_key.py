@@ -51,7 +51,7 @@ def make_key(data_dir: Path, name: str, *scopes: str) -> str:
 
 
 def type_key(page: Page, key: str) -> None:
-    page.get_by_label("API key").fill(key)
+    page.get_by_role("textbox", name="API key").fill(key)
     page.keyboard.press("Enter")
 
 
