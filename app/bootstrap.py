@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from app.catalogue import generations
+from app.catalogue import index_versions
 from app.catalogue.database import connections
 from app.catalogue.database.migrations import require_current, upgrade
 from app.catalogue.database.sessions import Database
@@ -48,8 +48,9 @@ log = logging.getLogger(__name__)
 class Service:
     """The service's components.
 
-    Components bound to a model change when the catalogue switches models: `searcher`, `ingest` and `prepare` forward
-    to the current ones; `handover.current` and the properties return those of the moment, valid until the next switch.
+    Components bound to a model change when the catalogue switches models: `searcher`, `ingest` and `preparer`
+    forward to the active ones; `model_switch.active` and the properties return those of this moment, valid until the
+    next switch.
     """
 
     settings: Settings
@@ -78,12 +79,12 @@ class Service:
     @property
     def index_sync(self) -> IndexSync:
         """Applies catalogue changes to the index."""
-        return self.model_switch.active.follower
+        return self.model_switch.active.index_sync
 
     @property
     def embedding_writer(self) -> EmbeddingWriter:
         """Encodes images and writes their codes and F7."""
-        return self.model_switch.active.encodings
+        return self.model_switch.active.embedding_writer
 
     def abort_decoding(self) -> None:
         """Abort image decoding in progress, after the shutdown timeout."""
@@ -101,7 +102,7 @@ def open_service(settings: Settings) -> Iterator[Service]:
         with supervised_start(settings):
             database = stack.enter_context(open_database(settings, settings.statement_timeout_seconds))
             with database.read_session() as session:
-                path = find_checkpoint(generations.select_model(session, settings.model))
+                path = find_checkpoint(index_versions.select_model(session, settings.model))
             network = open_network(settings, path)
             service = stack.enter_context(build_service(settings, database, path, network, open_network))
         yield service
@@ -196,23 +197,23 @@ def build_service(
     def open_first() -> Iterator[OpenIndexVersion]:
         with network as opened:
             with database.transaction() as session:
-                generation = generations.activate_for(
+                index_version = index_versions.activate_for(
                     session, opened.info, path, settings.vector_dtype, settings.index_backend
                 )
-            with open_version(network=opened, generation=generation) as version:
+            with open_version(network=opened, index_version=index_version) as version:
                 yield version
 
     @contextmanager
-    def open_next(generation_id: int) -> Iterator[OpenIndexVersion]:
+    def open_next(index_version_id: int) -> Iterator[OpenIndexVersion]:
         with database.read_session() as session:
-            generation = generations.get_index_version(session, generation_id)
+            index_version = index_versions.get_index_version(session, index_version_id)
         with (
-            networks(settings, generation.model) as opened,
-            open_version(network=opened, generation=generation, ahead=True) as version,
+            networks(settings, index_version.model) as opened,
+            open_version(network=opened, index_version=index_version, ahead=True) as version,
         ):
             yield version
 
-    with closing(ModelSwitch(open_first(), open_next)) as handover:
+    with closing(ModelSwitch(open_first(), open_next)) as model_switch:
         yield Service(
             settings=settings,
             database=database,
@@ -221,10 +222,10 @@ def build_service(
             orphan_cleanup=cleanup,
             facets=FacetCache(),
             summaries=CatalogueStatistics(),
-            model_switch=handover,
-            searcher=ActiveSearcher(handover),
-            ingest=ActiveIngest(handover),
-            prepare=ActivePreparer(handover),
+            model_switch=model_switch,
+            searcher=ActiveSearcher(model_switch),
+            ingest=ActiveIngest(model_switch),
+            prepare=ActivePreparer(model_switch),
             observers=observers,
         )
 
@@ -238,32 +239,32 @@ def open_index_version(
     observers: ObserverGroup,
     cleanup: OrphanCleanup,
     network: OpenNetwork,
-    generation: IndexVersion,
+    index_version: IndexVersion,
     *,
     ahead: bool = False,
 ) -> Iterator[OpenIndexVersion]:
     """Build the components bound to one model; `ahead` if the catalogue has not switched to it yet."""
     info, encoder, prepare = network.info, network.encoder, ObservedPreparer(network.preparer, observers)
-    generations.require_fingerprint(generation, info)
+    index_versions.require_fingerprint(index_version, info)
     startup.step("reading the codes")
-    with closing(open_index(database, generation, index_locations(settings), disk)) as index:
-        follower = IndexSync(
-            database, index, generation.id, info.bits, inactive=ahead, filter_bytes=settings.filter_cache_bytes
+    with closing(open_index(database, index_version, index_locations(settings), disk)) as index:
+        index_sync = IndexSync(
+            database, index, index_version.id, info.bits, inactive=ahead, filter_bytes=settings.filter_cache_bytes
         )
-        searcher = Searcher(prepare, encoder, follower, settings.search_pool or info.pool, info.similarity, observers)
-        encodings = EmbeddingWriter(database, prepare, encoder, index, generation.id)
+        searcher = Searcher(prepare, encoder, index_sync, settings.search_pool or info.pool, info.similarity, observers)
+        encodings = EmbeddingWriter(database, prepare, encoder, index, index_version.id)
         ingest = IngestPipeline(database, files, encodings, disk, cleanup, observers)
         startup.step("searching for the first time")
         searcher.warm_up()
         log.info("%d images, model %s (%s)", len(index), info.name, info.fingerprint)
         yield OpenIndexVersion(
-            generation_id=generation.id,
+            index_version_id=index_version.id,
             network=info,
             encoder=encoder,
             preparer=prepare,
             interrupt=network.interrupt,
             index=index,
-            index_sync=follower,
+            index_sync=index_sync,
             searcher=searcher,
             embedding_writer=encodings,
             ingest=ingest,

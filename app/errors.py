@@ -132,12 +132,12 @@ class ModelSwitchedError(UnavailableError):
     """The catalogue has switched to another model than the one that handles the request.
 
     Attributes:
-        generation_id: id of the active index version; None if there is none.
+        index_version_id: id of the active index version; None if there is none.
     """
 
-    def __init__(self, generation_id: int | None) -> None:
+    def __init__(self, index_version_id: int | None) -> None:
         super().__init__("The catalogue now uses another model. Restart the service to use it.")
-        self.index_version_id = generation_id
+        self.index_version_id = index_version_id
 
 
 class OverloadedError(UnavailableError):

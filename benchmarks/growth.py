@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from app.catalogue import generations
+from app.catalogue import index_versions
 from app.catalogue.database.migrations import upgrade
 from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
@@ -42,10 +42,10 @@ def run(options: Options, say: Say) -> Results:
         database = stack.enter_context(closing(Database(stack.enter_context(embedded_postgres(folder)))))
         upgrade(database)
         with database.transaction() as session:
-            generation_id = generations.activate_for(session, _network(dim, bits), Path("made.json")).id
+            index_version_id = index_versions.activate_for(session, _network(dim, bits), Path("made.json")).id
         vectors = stack.enter_context(closing(VectorFile(folder / "vectors.f32", dim)))
         made = SyntheticCatalogue(largest, dim, bits)
-        filling = PopulatedCatalogue(database, generation_id, LocalIndex(bits, vectors), made)
+        filling = PopulatedCatalogue(database, index_version_id, LocalIndex(bits, vectors), made)
         codes, features = made.queries(QUERIES)
         for size in sorted({min(size, largest) for size in SIZES}):
             if lack := space_shortage(folder, (size - filling.count) * (4 * dim + _ROW_BYTES)):
@@ -64,9 +64,9 @@ def measure(
     """Open an index as at the service's start, and search it."""
     bits, size = filling.made.bits, f"{filling.count:,} pictures"
     index = LocalIndex(bits, vectors)
-    follower = IndexSync(filling.database, index, filling.generation_id, bits)
+    index_sync = IndexSync(filling.database, index, filling.index_version_id, bits)
     started = time.perf_counter()
-    follower.synced_index()
+    index_sync.synced_index()
     results.value(f"start, {size}", 1000 * (time.perf_counter() - started), "ms")
     flat = time_interleaved({"coarse": coarse(index, query_codes)})["coarse"]
     started = time.perf_counter()
@@ -82,7 +82,7 @@ def measure(
     results.time(f"coarse while being put in order, {size}", flat)
     for name, timing in timings.items():
         results.time(f"{name}, {size}", timing)
-    results.value(f"memory a picture, {size}", index.bytes_in_use / filling.count, "bytes")
+    results.value(f"memory a picture, {size}", index.code_bytes / filling.count, "bytes")
 
 
 def coarse(index: LocalIndex, query_codes: Codes) -> Call:

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from app.catalogue import generations
+from app.catalogue import index_versions
 from app.catalogue.database.migrations import upgrade
 from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
-from app.catalogue.generations import IndexBackend
 from app.catalogue.index_sync import IndexSync
+from app.catalogue.index_versions import IndexBackend
 from app.model_switch.index_factory import IndexLocations, open_index
 from app.search.index import Index, LocalIndex
 from app.search.types import Encodings, Match, Subset
@@ -81,8 +81,8 @@ def run(options: Options, say: Say) -> Results:
 class SyncedIndex:
     """An index with its synchronisation, as in a replica."""
 
-    def __init__(self, follower: IndexSync, index: Index) -> None:
-        self._follower, self.index = follower, index
+    def __init__(self, index_sync: IndexSync, index: Index) -> None:
+        self._index_sync, self.index = index_sync, index
 
     def close(self) -> None:
         """Close the index."""
@@ -90,7 +90,7 @@ class SyncedIndex:
 
     def search(self, code: Codes, feature: Floats, among: Subset | None = None) -> list[Match]:
         """Search with both steps."""
-        index = self._follower.synced_index()
+        index = self._index_sync.synced_index()
         return index.rank(feature, code, index.candidates(code, POOL, None, among), K)
 
     def coarse(self, code: Codes, _feature: Floats) -> object:
@@ -99,7 +99,7 @@ class SyncedIndex:
 
     def exhaustive(self, code: Codes, feature: Floats) -> object:
         """Rank all images by F7."""
-        return self._follower.synced_index().rank_all(feature, code, K, None)
+        return self._index_sync.synced_index().rank_all(feature, code, K, None)
 
 
 def populate(
@@ -108,19 +108,21 @@ def populate(
     """Fill an index, reopen it as at a start, and record how long both take."""
     upgrade(database)
     with database.transaction() as session:
-        generation = generations.activate_for(session, _network(made.dim, made.bits), Path("made.json"), index=kind)
-    with closing(open_index(database, generation, places)) as index:
+        index_version = index_versions.activate_for(
+            session, _network(made.dim, made.bits), Path("made.json"), index=kind
+        )
+    with closing(open_index(database, index_version, places)) as index:
         started = time.perf_counter()
-        PopulatedCatalogue(database, generation.id, index, made).up_to(made.images)
+        PopulatedCatalogue(database, index_version.id, index, made).up_to(made.images)
         results.value(f"{kind}: filling", made.images / (time.perf_counter() - started), "a second")
     started = time.perf_counter()
-    index = open_index(database, generation, places)
-    follower = IndexSync(database, index, generation.id, made.bits)
-    follower.synced_index()
+    index = open_index(database, index_version, places)
+    index_sync = IndexSync(database, index, index_version.id, made.bits)
+    index_sync.synced_index()
     results.value(f"{kind}: start", 1000 * (time.perf_counter() - started), "ms")
     if isinstance(index, LocalIndex):
         index.wait_for_lists()
-    return SyncedIndex(follower, index)
+    return SyncedIndex(index_sync, index)
 
 
 def compare(results: Results, indexes: dict[IndexBackend, SyncedIndex], made: SyntheticCatalogue) -> None:

@@ -39,7 +39,7 @@ class PopulatedCatalogue:
     """A catalogue that is filled incrementally; image i has id i + 1 and slot i."""
 
     database: Database
-    generation_id: int
+    index_version_id: int
     index: Index
     made: SyntheticCatalogue
     count: int = 0
@@ -72,17 +72,23 @@ class PopulatedCatalogue:
                 here = slice(max(first - start, 0), last - start)
                 slots = np.arange(start, start + len(codes))[here]
                 kept = self.index.store(slots, Encodings(codes[here], features[here]))
-                self.moment = max(self.moment, kept.timestamp)
-                copy.write(_rows(self.generation_id, slots, codes[here], kept.checksums).tobytes())
+                self.moment = max(self.moment, kept.milvus_timestamp)
+                copy.write(_rows(self.index_version_id, slots, codes[here], kept.checksums).tobytes())
             copy.write(_END)
 
 
 def _rows(
-    generation_id: int, slots: NDArray[np.int64], codes: Codes, checksums: NDArray[np.uint32]
+    index_version_id: int, slots: NDArray[np.int64], codes: Codes, checksums: NDArray[np.uint32]
 ) -> NDArray[np.void]:
     """Build rows in COPY's binary format: the number of fields, then each field with its length, big-endian."""
-    numbers = {"generation_id": generation_id, "image_id": slots + 1, "slot": slots, "checksum": checksums, "seq": 1}
-    order = ("generation_id", "image_id", "slot", "code", "checksum", "seq")
+    numbers = {
+        "index_version_id": index_version_id,
+        "image_id": slots + 1,
+        "slot": slots,
+        "checksum": checksums,
+        "seq": 1,
+    }
+    order = ("index_version_id", "image_id", "slot", "code", "checksum", "seq")
     types = {name: f"V{codes.shape[1]}" if name == "code" else ">i8" for name in order}
     fields = [part for name in order for part in ((f"length of {name}", ">i4"), (name, types[name]))]
     rows = np.zeros(len(slots), [("fields", ">i2"), *fields])

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import numpy as np
 
 from app.bootstrap import index_locations, open_database
-from app.catalogue import generations
+from app.catalogue import index_versions
 from app.demo.catalogue import demo_images
 from app.model_switch.index_factory import open_index
 from app.model_switch.networks import model_cache_dir, start_decode_workers
@@ -87,10 +87,10 @@ def fill(settings: Settings, info: CheckpointInfo, images: int) -> None:
     """Write a catalogue for the network."""
     with open_database(settings) as database:
         with database.transaction() as session:
-            generation = generations.activate_for(session, info, find_checkpoint(MODEL))
-        with closing(open_index(database, generation, index_locations(settings))) as index:
+            index_version = index_versions.activate_for(session, info, find_checkpoint(MODEL))
+        with closing(open_index(database, index_version, index_locations(settings))) as index:
             made = SyntheticCatalogue(images, info.feature_dim, info.bits)
-            PopulatedCatalogue(database, generation.id, index, made).up_to(images)
+            PopulatedCatalogue(database, index_version.id, index, made).up_to(images)
 
 
 def jpegs(count: int) -> Images:

@@ -34,7 +34,7 @@ FAKE_CHECKPOINT = Path("fake.json")
 class FakeEncoder:
     """Encoder whose F7 is the image at 4×4 pixels, and whose code is the sign of random projections of it."""
 
-    size, waiting = SIDE, 0
+    size, queued = SIDE, 0
 
     def __init__(self) -> None:
         self._planes = np.random.default_rng(7).normal(size=(FEATURE_DIM, BITS)).astype(np.float32)

@@ -37,13 +37,13 @@ class VersionLocks:
         self.connection = connection
         self._held: dict[VersionUse, set[int]] = defaultdict(set)
 
-    def hold_only(self, role: VersionUse, generations: set[int]) -> None:
+    def hold_only(self, role: VersionUse, index_versions: set[int]) -> None:
         """Hold a role for exactly these index versions, and release it for all others."""
         held = self._held[role]
-        for statement, ids in ((_HOLD, generations - held), (_RELEASE, held - generations)):
+        for statement, ids in ((_HOLD, index_versions - held), (_RELEASE, held - index_versions)):
             for index_version_id in ids:
                 self.connection.execute(statement, {"role": role.value, "index_version": index_version_id})
-        self._held[role] = set(generations)
+        self._held[role] = set(index_versions)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from app.catalogue.database.priority import Priority, priority
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
 from app.catalogue.filters.matching import FILTER_BYTES, FilterCache
-from app.catalogue.queries import ImageSummary, first_of_groups, image_summaries
+from app.catalogue.queries import ImageSummary, group_leaders, image_summaries
 from app.errors import ModelSwitchedError
 from app.search.index import Index
 from app.search.types import Ids, IndexEntries, SearchOptions, Subset
@@ -31,7 +31,7 @@ class IndexSync:
     Args:
         database: the catalogue's database.
         index: the index to sync.
-        generation_id: id of its index version.
+        index_version_id: id of its index version.
         bits: length of a code.
         ahead: sync before the index version becomes the active one, until `take_over`.
         filter_bytes: memory limit of the filter cache.
@@ -73,10 +73,10 @@ class IndexSync:
         """Return the images that match the options' filters; None without filters."""
         return self._filters.subset(self._database, options, self.seq)
 
-    def first_of_groups(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
+    def group_leaders(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
         """Return the positions in `ids` of the first image of each group; deleted images are left out."""
         with self._database.read_connection() as connection:
-            return first_of_groups(connection, ids, field, most)
+            return group_leaders(connection, ids, field, most)
 
     def summaries(self, ids: Sequence[int]) -> Mapping[int, ImageSummary]:
         """Return the search result fields of images by id; deleted images are left out."""
@@ -126,7 +126,7 @@ class ChangeSet:
         """Return the encodings of new and re-encoded images."""
         return fetch_encodings(self.session, self.index_version_id, self.seq, self.code_bytes)
 
-    def growth(self, newest: int) -> tuple[int, int]:
+    def count_added(self, newest: int) -> tuple[int, int]:
         """Return by how much the number of images has grown, and the newest id, given the newest id at the last sync.
 
         Ids grow with `seq`, so an image that was added and deleted since then has a larger id and does not count.

@@ -58,7 +58,7 @@ def image_summaries(connection: Connection, ids: Sequence[int]) -> dict[int, Ima
     return {image_id: ImageSummary(*row) for image_id, *row in connection.execute(_SHOWN, {"ids": ids})}
 
 
-def first_of_groups(connection: Connection, ids: Sequence[int], field: str, most: int) -> list[int]:
+def group_leaders(connection: Connection, ids: Sequence[int], field: str, most: int) -> list[int]:
     """Return the positions in `ids` of the first image of each group, ascending, at most `most`.
 
     A group shares the value of a metadata field or of `label`; an image without a value, or with null, is its own
@@ -79,8 +79,8 @@ def _require_size(images: int, size: int) -> None:
     if size > MAX_METADATA_BYTES:
         raise InvalidInputError(
             "k",
-            f"the metadata of the {images:,} images found takes {size:,} bytes, more than the {MAX_METADATA_BYTES:,} of "
-            "a response; request fewer images",
+            f"the metadata of the {images:,} images found takes {size:,} bytes, more than the {MAX_METADATA_BYTES:,} "
+            "of a response; request fewer images",
         )
 
 

@@ -46,10 +46,10 @@ def stats() -> None:
         from app.catalogue import queries
 
         with open_database(Settings()) as database, database.snapshot() as session:
-            totals, generation = queries.totals(session), queries.active_index_version(session)
+            totals, index_version = queries.totals(session), queries.active_index_version(session)
         console().print(f"{totals.images} images, {totals.labels} labels, seq {totals.seq}")
-        if generation is not None:
-            console().print(f"model {generation.model} ({generation.fingerprint}), {generation.bits} bits")
+        if index_version is not None:
+            console().print(f"model {index_version.model} ({index_version.fingerprint}), {index_version.bits} bits")
 
 
 def demo() -> None:

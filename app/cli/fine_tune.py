@@ -60,15 +60,15 @@ def fine_tune_on_catalogue(out: Path, options: dict[str, Any], train: Train) -> 
 def _load_training_set(settings: Settings, out: Path, resumed: "Labelled | None") -> _TrainingSet:
     """Read the labelled images, unless a run is `resumed` with its own, and print which labels are left out."""
     from app.bootstrap import open_database
-    from app.catalogue import generations
+    from app.catalogue import index_versions
     from app.quality.labelled import drop_rare_labels, read_labelled
     from models.checkpoint.info import find_checkpoint, read_info
 
     with open_database(settings) as database, database.snapshot() as session:
-        if generations.is_checkpoint_used(session, Path(f"{out}.json")):
+        if index_versions.is_checkpoint_used(session, Path(f"{out}.json")):
             fail(f"{out} is a model that the catalogue uses or can switch back to. Choose another path with --out.")
         labelled, warnings = (resumed, []) if resumed else drop_rare_labels(read_labelled(session))
-        model = generations.select_model(session, None)
+        model = index_versions.select_model(session, None)
     for warning in warnings:
         console().print(warning)
     return _TrainingSet(labelled, read_info(find_checkpoint(model)), model)

@@ -51,7 +51,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
         from app.bootstrap import open_database
         from app.catalogue.keys import has_keys, revoke_key
 
-        with open_database(Settings()) as database, database.transaction(from_reserve=True) as session:
+        with open_database(Settings()) as database, database.transaction(allow_low_space=True) as session:
             revoke_key(session, name)
             others = has_keys(session)
         console().print(f"{name} is revoked.")

@@ -175,16 +175,16 @@ def require_keys(settings: Settings, database: "Database") -> list[str]:
 def _check_model_and_index(settings: Settings, database: "Database") -> None:
     """Fail before workers start if the model is missing or not the catalogue's, or if Milvus is unreachable."""
     from app.bootstrap import index_locations
-    from app.catalogue import generations
+    from app.catalogue import index_versions
     from app.model_switch.index_factory import open_index
     from models.checkpoint.info import find_checkpoint, read_info
 
     with database.transaction() as session:
-        path = find_checkpoint(generations.select_model(session, settings.model))
-        generation = generations.activate_for(
+        path = find_checkpoint(index_versions.select_model(session, settings.model))
+        index_version = index_versions.activate_for(
             session, read_info(path), path, settings.vector_dtype, settings.index_backend
         )
-    open_index(database, generation, index_locations(settings)).close()
+    open_index(database, index_version, index_locations(settings)).close()
     database.engine.dispose()
 
 

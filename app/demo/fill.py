@@ -23,7 +23,7 @@ def fill_if_empty(service: Service) -> int:
     if service.settings.demo == "off":
         return 0
     # Other workers wait for this lock while one of them draws.
-    with service.database.transaction(unlimited=True) as session:
+    with service.database.transaction(no_timeout=True) as session:
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": Lock.DEMO.value})
         if not queries.is_empty(session):
             return 0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image
+from PIL import Image as PILImage
 
 from app.catalogue import changes
 from app.catalogue.changes import NewEncoding
@@ -22,9 +22,9 @@ class EmbeddingWriter:
     """Encodes images with one network, and writes the vectors to one index version."""
 
     def __init__(
-        self, database: Database, prepare: ImagePreparer, encoder: Encoder, index: Index, generation_id: int
+        self, database: Database, prepare: ImagePreparer, encoder: Encoder, index: Index, index_version_id: int
     ) -> None:
-        self.generation_id = generation_id
+        self.index_version_id = index_version_id
         self._database, self._prepare, self._encoder, self._index = database, prepare, encoder, index
 
     def prepare(self, data: bytes, *, thumbnail: bool = False) -> PreparedImage:
@@ -44,7 +44,7 @@ class EmbeddingWriter:
         code: bytes = self._encoder.encode_many([self._prepare(data).image]).codes[0].tobytes()
         return code
 
-    def encode(self, images: Sequence[Image.Image]) -> list[NewEncoding]:
+    def encode(self, images: Sequence[PILImage.Image]) -> list[NewEncoding]:
         """Encode prepared images and write their vectors; they become visible when their rows are committed.
 
         Raises:
@@ -54,19 +54,19 @@ class EmbeddingWriter:
             return []
         encoded = self._encoder.encode_many(images)
         with self._database.transaction() as session:
-            slots = changes.reserve_slots(session, self.generation_id, len(images))
+            slots = changes.reserve_slots(session, self.index_version_id, len(images))
         try:
             kept = self._index.store(slots, encoded)
         except BaseException:
             self._index.free(slots)
             raise
         return [
-            NewEncoding(int(slot), code.tobytes(), int(checksum), kept.timestamp)
+            NewEncoding(int(slot), code.tobytes(), int(checksum), kept.milvus_timestamp)
             for slot, code, checksum in zip(slots, encoded.codes, kept.checksums, strict=True)
         ]
 
     def encode_images(
-        self, pictures: Sequence[Image], prepared: Callable[[Image], Image.Image | None]
+        self, pictures: Sequence[Image], prepared: Callable[[Image], PILImage.Image | None]
     ) -> list[tuple[Image, NewEncoding]]:
         """Encode images of the catalogue again; skip those for which `prepared` returns None.
 
@@ -86,7 +86,7 @@ class EmbeddingWriter:
             UnavailableError: disk, index or database cannot be used, or the machine is too busy to decode.
         """
 
-        def prepared(picture: Image) -> Image.Image | None:
+        def prepared(picture: Image) -> PILImage.Image | None:
             try:
                 return self._prepare(files.read(picture.sha256)).image
             except (OSError, ImageRejectedError):

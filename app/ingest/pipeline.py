@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from PIL import Image
+from PIL import Image as PILImage
 from sqlalchemy.orm import Session
 
 from app.catalogue import changes, queries
@@ -74,7 +74,7 @@ class _Item:
     upload: Upload
     key: str
     sha256: str
-    image: Image.Image | None = None
+    image: PILImage.Image | None = None
     thumbnail: bytes = b""
     facts: ImageProperties | None = None
     encoding: NewEncoding | None = None
@@ -116,7 +116,7 @@ class IngestPipeline:
             work.attributes.update(Counter(item.status for item in added))
             return added
 
-    def update_metadata(self, picture_id: int, given: MetadataPatch) -> Image:
+    def update_metadata(self, image_id: int, given: MetadataPatch) -> Image:
         """Change an image's label and metadata; None removes a field, absent fields stay.
 
         Raises:
@@ -124,9 +124,9 @@ class IngestPipeline:
         """
         self._disk.require_healthy()
         with self._database.transaction() as session:
-            return changes.patch_metadata(session, picture_id, given)
+            return changes.patch_metadata(session, image_id, given)
 
-    def delete(self, picture_id: int) -> None:
+    def delete(self, image_id: int) -> None:
         """Delete an image; when it returns, no search in any process finds it.
 
         Raises:
@@ -134,9 +134,9 @@ class IngestPipeline:
         """
         self._disk.require_healthy()
         with self._cleanup.track() as owner:
-            with self._database.transaction(from_reserve=True) as session:
-                freed = queries.slots_where(session, self._encodings.generation_id, Image.id == picture_id)
-                sha256 = changes.delete_image(session, picture_id)
+            with self._database.transaction(allow_low_space=True) as session:
+                freed = queries.slots_where(session, self._encodings.index_version_id, Image.id == image_id)
+                sha256 = changes.delete_image(session, image_id)
                 claims = removals.claim(session, [sha256], owner, self._files.max_delay_s)
             self._cleanup.delete(claims)
         self._encodings.discard(freed)
@@ -165,7 +165,7 @@ class IngestPipeline:
         """Decode every image that is not yet stored under its key with the same bytes."""
         items = [_new_item(upload) for upload in uploads]
         with self._database.read_session() as session:
-            known = queries.images_by_key(session, self._encodings.generation_id, [item.key for item in items])
+            known = queries.images_by_key(session, self._encodings.index_version_id, [item.key for item in items])
         new: list[_Item] = []
         for item in items:
             stored = known.get(item.key)
@@ -229,8 +229,8 @@ class IngestPipeline:
         puts = [Put(item.key, item.sha256, item.upload.patch, item.facts, item.encoding) for item in items]
         encoded = Image.key.in_([item.key for item in items if item.encoding is not None])
         with self._transaction() as session:
-            freed = list(queries.slots_where(session, self._encodings.generation_id, encoded))
-            done = changes.put_images(session, self._encodings.generation_id, puts)
+            freed = list(queries.slots_where(session, self._encodings.index_version_id, encoded))
+            done = changes.put_images(session, self._encodings.index_version_id, puts)
             if not removals.require_stored(session, {item.sha256 for item in items if item.facts is not None}, since):
                 raise CatalogueChangedError
             replaced = {result.replaced for result in done if result.replaced is not None}

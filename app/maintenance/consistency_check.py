@@ -49,7 +49,7 @@ class Finding:
 
     kind: Kind
     name: str
-    picture_id: int | None = None
+    image_id: int | None = None
 
     def __str__(self) -> str:
         return f"{self.name}: {DESCRIPTIONS[self.kind]}"
@@ -79,8 +79,8 @@ class ConsistencyCheck:
 
         Damaged originals are set aside, so that adding their images again stores intact ones.
         """
-        lost = {finding.picture_id for finding in findings if finding.kind == "original"}
-        damaged = {finding.picture_id for finding in findings if finding.kind in ("encoding", "vector", "code")} - lost
+        lost = {finding.image_id for finding in findings if finding.kind == "original"}
+        damaged = {finding.image_id for finding in findings if finding.kind in ("encoding", "vector", "code")} - lost
         ids = sorted(image_id for image_id in damaged if image_id is not None)
         for first in range(0, len(ids), _BATCH):
             self._encode_again(ids[first : first + _BATCH])
@@ -88,7 +88,7 @@ class ConsistencyCheck:
         remove_unused(self._database, self._files, unused)
         for image_id in lost:
             self._set_aside(image_id)
-        return [finding for finding in findings if finding.picture_id in lost]
+        return [finding for finding in findings if finding.image_id in lost]
 
     def _pages(self) -> Iterator[list[Row]]:
         last = 0
@@ -98,12 +98,12 @@ class ConsistencyCheck:
 
     def _page(self, after: int) -> list[Row]:
         with self._database.read_session() as session:
-            encoded = (Encoding.image_id == Image.id) & (Encoding.index_version_id == self._encodings.generation_id)
+            encoded = (Encoding.image_id == Image.id) & (Encoding.index_version_id == self._encodings.index_version_id)
             page = select(Image, Encoding).outerjoin(Encoding, encoded).where(Image.id > after)
             return [(one, made) for one, made in session.execute(page.order_by(Image.id).limit(_BATCH))]
 
     def _encoding(self, session: Session, picture: Image) -> Encoding | None:
-        return session.get(Encoding, (self._encodings.generation_id, picture.id))
+        return session.get(Encoding, (self._encodings.index_version_id, picture.id))
 
     def _count(self) -> int:
         with self._database.read_session() as session:
@@ -148,9 +148,9 @@ class ConsistencyCheck:
     def _persists(self, finding: Finding) -> bool:
         """Check a finding again on the current catalogue."""
         with self._database.read_session() as session:
-            if finding.picture_id is None:
+            if finding.image_id is None:
                 return session.scalar(select(Image.id).where(Image.sha256 == finding.name).limit(1)) is None
-            picture = session.get(Image, finding.picture_id)
+            picture = session.get(Image, finding.image_id)
             row = (picture, self._encoding(session, picture)) if picture else None
         if row is None:
             return False
@@ -169,4 +169,4 @@ class ConsistencyCheck:
             pictures = session.scalars(select(Image).where(Image.id.in_(ids))).all()
         encoded = retry_while_unavailable(lambda: self._encodings.encode_originals(self._files, pictures))
         with self._database.transaction() as session:
-            changes.put_encodings(session, self._encodings.generation_id, encoded)
+            changes.put_encodings(session, self._encodings.index_version_id, encoded)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from PIL import Image
+from PIL import Image as PILImage
 from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
-from app.catalogue import changes, generations
+from app.catalogue import changes, index_versions
 from app.catalogue.advisory_registry import VersionLocks, VersionUse, lock_holders, version_locks
 from app.catalogue.changes import NewEncoding
 from app.catalogue.database.locks import Lock, exclusive_lock
@@ -46,7 +46,7 @@ class Reindex:
 
     def __init__(self, database: Database, files: ImageStorage, encodings: EmbeddingWriter) -> None:
         self._database, self._files, self._encodings = database, files, encodings
-        self._generation_id = encodings.generation_id
+        self._index_version_id = encodings.index_version_id
 
     def run(self, report: Report, patience: float = SWITCH_TIMEOUT_S) -> None:
         """Encode the missing images, then switch; `report` is called with (done, total).
@@ -58,9 +58,9 @@ class Reindex:
                 within `patience` seconds.
         """
         with version_locks(self._database) as present:
-            present.hold_only(VersionUse.FILLING, {self._generation_id})
+            present.hold_only(VersionUse.FILLING, {self._index_version_id})
             self._fill(report)
-            present.hold_only(VersionUse.WANTED, {self._generation_id})
+            present.hold_only(VersionUse.WANTED, {self._index_version_id})
             self._wait_for_services(present, report, patience)
             while not self._try_switch():
                 self._fill(report)
@@ -68,7 +68,7 @@ class Reindex:
     def _fill(self, report: Report) -> None:
         """Encode images that this index version lacks, in order of id; images added meanwhile may remain."""
         with self._database.read_session() as session:
-            done, total = generations.encoded_and_total(session, self._generation_id)
+            done, total = index_versions.encoded_and_total(session, self._index_version_id)
         last, more = 0, True
         while more:
             with self._database.read_session() as session:
@@ -80,15 +80,15 @@ class Reindex:
             report(done, max(done, total))
 
     def _missing(self, session: Session, after: int) -> Sequence[Image]:
-        missing = _without_encoding(self._generation_id).where(Image.id > after)
+        missing = _without_encoding(self._index_version_id).where(Image.id > after)
         return session.scalars(missing.order_by(Image.id).limit(_BATCH)).all()
 
     def _keep(self, encoded: list[tuple[Image, NewEncoding]]) -> None:
         if encoded:
             with self._database.transaction() as session:
-                changes.put_encodings(session, self._generation_id, encoded)
+                changes.put_encodings(session, self._index_version_id, encoded)
 
-    def _prepare(self, picture: Image) -> Image.Image | None:
+    def _prepare(self, picture: Image) -> PILImage.Image | None:
         """Decode an image for the network; return None if it was deleted or replaced meanwhile."""
         try:
             return self._encodings.prepare(self._files.read(picture.sha256)).image
@@ -109,7 +109,7 @@ class Reindex:
     def _wait_for_services(self, present: VersionLocks, report: Report, patience: float) -> None:
         """Wait until every serving process has opened this index version; encode new images meanwhile."""
         until = time.monotonic() + patience
-        while waiting := _count_unready(self._generation_id, lock_holders(present.connection, VersionUse.OPEN)):
+        while waiting := _count_unready(self._index_version_id, lock_holders(present.connection, VersionUse.OPEN)):
             if time.monotonic() > until:
                 raise LookalikeError(
                     f"{waiting} of the running services cannot open the network yet, so the catalogue was not "
@@ -131,17 +131,17 @@ class Reindex:
                 changes.next_seq(session)
                 if self._missing(session, 0):
                     return False
-                generations.activate(session, self._generation_id)
+                index_versions.activate(session, self._index_version_id)
                 return True
         # Too busy to decode: release the lock before the next attempt, so that additions do not wait.
         return False
 
 
-def _without_encoding(generation_id: int) -> Select[Image]:
-    encoded = exists().where(Encoding.index_version_id == generation_id, Encoding.image_id == Image.id)
+def _without_encoding(index_version_id: int) -> Select[Image]:
+    encoded = exists().where(Encoding.index_version_id == index_version_id, Encoding.image_id == Image.id)
     return select(Image).where(~encoded)
 
 
-def _count_unready(generation_id: int, opened_by: dict[int, set[int]]) -> int:
+def _count_unready(index_version_id: int, opened_by: dict[int, set[int]]) -> int:
     """Count serving processes that have not opened an index version."""
-    return len(set[int]().union(*opened_by.values()) - opened_by.get(generation_id, set()))
+    return len(set[int]().union(*opened_by.values()) - opened_by.get(index_version_id, set()))

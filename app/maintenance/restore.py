@@ -64,7 +64,7 @@ class _Restore:
     pictures: ImageStorage
     data_dir: Path
     manifest: Manifest
-    without_missing: bool
+    allow_missing: bool
 
     def run(self, report: Report) -> RestoreResult:
         contents = self._dry_run()
@@ -106,7 +106,7 @@ class _Restore:
             batch = hashes[first : first + _BATCH]
             intact = {sha256: data for sha256 in batch if (data := _intact(source, sha256)) is not None}
             lost |= set(batch) - set(intact)
-            if not lost or self.without_missing:
+            if not lost or self.allow_missing:
                 self.pictures.store(intact)
             report(first + len(batch), len(hashes))
         return lost
@@ -144,7 +144,7 @@ class _Restore:
             ) from error
 
     def _require_complete(self, lacks: MissingContents) -> None:
-        if not lacks or self.without_missing:
+        if not lacks or self.allow_missing:
             return
         pictures, source = self.manifest.pictures, self.manifest.source
         sentences = list(lacks.files)
@@ -175,7 +175,7 @@ def restore(
         data_dir: the data folder, for vectors.
         source: the backup's folder.
         report: called with the numbers of originals copied and in all.
-        without_missing: whether to restore a backup that lacks originals or vectors.
+        allow_missing: whether to restore a backup that lacks originals or vectors.
 
     Raises:
         LookalikeError: the backup is incomplete, damaged or of an unknown version; the catalogue is not empty or in

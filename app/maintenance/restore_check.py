@@ -29,7 +29,7 @@ _HASH = "^[0-9a-f]{64}$"
 class Vectors:
     """Vectors of one index version: their file in the backup, and slots and checksums `(n,)` of its encodings."""
 
-    generation_id: int
+    index_version_id: int
     path: Path
     dim: int
     kind: str
@@ -88,10 +88,10 @@ def read_contents(session: Session, manifest: Manifest) -> ExpectedContents:
         raise LookalikeError(_damaged(manifest, "images", "it contains an invalid SHA-256"))
     originals = session.execute(select(Image.sha256, Image.size_bytes).distinct())
     sizes = {row.sha256: row.size_bytes for row in originals}
-    generations = session.scalars(select(IndexVersion).order_by(IndexVersion.id)).all()
-    local = [one for one in generations if one.index_backend == "local"]
+    index_versions = session.scalars(select(IndexVersion).order_by(IndexVersion.id)).all()
+    local = [one for one in index_versions if one.index_backend == "local"]
     return ExpectedContents(
-        sizes, [_vectors(session, manifest, one) for one in local], _missing_networks(session, generations)
+        sizes, [_vectors(session, manifest, one) for one in local], _missing_networks(session, index_versions)
     )
 
 
@@ -125,7 +125,7 @@ def find_missing(session: Session, contents: ExpectedContents, originals: Collec
 
 
 def _describe_damage(session: Session, vectors: Vectors, bad: NDArray[np.int64]) -> str:
-    encoding = (Encoding.image_id == Image.id) & (Encoding.index_version_id == vectors.generation_id)
+    encoding = (Encoding.image_id == Image.id) & (Encoding.index_version_id == vectors.index_version_id)
     among = Encoding.slot == any_(literal(bad[:_LISTED].tolist(), ARRAY(BigInteger)))
     keys = session.scalars(select(Image.key).join(Encoding, encoding).where(among).order_by(Image.id)).all()
     more = f" and {len(bad) - len(keys)} more" if len(bad) > len(keys) else ""
@@ -133,34 +133,34 @@ def _describe_damage(session: Session, vectors: Vectors, bad: NDArray[np.int64])
     return f"{vectors.path} is {what}; it should contain the vectors of {', '.join(keys)}{more}."
 
 
-def _vectors(session: Session, manifest: Manifest, generation: IndexVersion) -> Vectors:
-    if generation.feature_dim < 1 or generation.vector_dtype not in ("f32", "f16"):
+def _vectors(session: Session, manifest: Manifest, index_version: IndexVersion) -> Vectors:
+    if index_version.feature_dim < 1 or index_version.vector_dtype not in ("f32", "f16"):
         raise LookalikeError(_damaged(manifest, "index_versions", "it has vectors of a type unknown to this version"))
     rows = bulk.fetch_columns(
         session,
         Encoding.slot,
-        Encoding.index_version_id == generation.id,
+        Encoding.index_version_id == index_version.id,
         integers={"checksum": Encoding.checksum},
     )
-    path = manifest.folder / "vectors" / f"{generation.id}.{generation.vector_dtype}"
+    path = manifest.folder / "vectors" / f"{index_version.id}.{index_version.vector_dtype}"
     slots, checksums = rows["key"].astype(np.int64), rows["checksum"].astype(np.uint32)
-    return Vectors(generation.id, path, generation.feature_dim, generation.vector_dtype, slots, checksums)
+    return Vectors(index_version.id, path, index_version.feature_dim, index_version.vector_dtype, slots, checksums)
 
 
-def _missing_networks(session: Session, generations: Iterable[IndexVersion]) -> list[str]:
+def _missing_networks(session: Session, index_versions: Iterable[IndexVersion]) -> list[str]:
     """Messages on networks that are not on this machine; backups do not contain them."""
     in_use = session.scalars(select(CatalogueState.index_version_id)).one()
     return [
         f"The network {one.model} ({one.fingerprint}) is missing. Copy its checkpoint to that path "
         + ("before you start the service." if one.id == in_use else "if you want to switch back to it.")
-        for one in generations
+        for one in index_versions
         if not _is_available(one)
     ]
 
 
-def _is_available(generation: IndexVersion) -> bool:
+def _is_available(index_version: IndexVersion) -> bool:
     try:
-        return read_info(find_checkpoint(generation.model)).fingerprint == generation.fingerprint
+        return read_info(find_checkpoint(index_version.model)).fingerprint == index_version.fingerprint
     except ModelError:
         return False
 

@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.catalogue import changes, generations
+from app.catalogue import changes, index_versions
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, Image, IndexVersion
 from app.catalogue.storage.protocol import ImageStorage
@@ -58,7 +58,7 @@ class MilvusSync:
         """
         synced = SyncResult(0, 0, [])
         with self._database.read_session() as session:
-            done, (_, total) = 0, generations.encoded_and_total(session, self._encodings.generation_id)
+            done, (_, total) = 0, index_versions.encoded_and_total(session, self._encodings.index_version_id)
         for pictures, slots in self._pages():
             missing = np.flatnonzero(~self._collection.present(slots))
             for first in range(0, len(missing), _ENCODE_BATCH):
@@ -80,14 +80,14 @@ class MilvusSync:
 
     def _page(self, after: int) -> list[tuple[Image, int]]:
         with self._database.read_session() as session:
-            encoded = (Encoding.image_id == Image.id) & (Encoding.index_version_id == self._encodings.generation_id)
+            encoded = (Encoding.image_id == Image.id) & (Encoding.index_version_id == self._encodings.index_version_id)
             page = select(Image, Encoding.slot).join(Encoding, encoded).where(Image.id > after)
             return [(one, slot) for one, slot in session.execute(page.order_by(Image.id).limit(_QUERY_BATCH))]
 
     def _encode(self, pictures: Sequence[Image], synced: SyncResult) -> None:
         encodings = retry_while_unavailable(lambda: self._encodings.encode_originals(self._files, pictures))
         with self._database.transaction() as session:
-            changes.put_encodings(session, self._encodings.generation_id, encodings)
+            changes.put_encodings(session, self._encodings.index_version_id, encodings)
         encoded = {picture.id for picture, _ in encodings}
         synced.encoded += len(encoded)
         synced.lost += [picture.key for picture in pictures if picture.id not in encoded]
@@ -95,7 +95,7 @@ class MilvusSync:
     def _orphans(self, before: float) -> Iterator[list[int]]:
         """Yield slots written before a time (Unix seconds) that belong to no image."""
         with self._database.read_session() as session:
-            end = _next_slot(session, self._encodings.generation_id)
+            end = _next_slot(session, self._encodings.index_version_id)
         for first in range(0, end, _QUERY_BATCH):
             slots = self._collection.list_inserted_before(before, first, min(first + _QUERY_BATCH, end))
             if len(orphans := slots[self._truth.image_ids(slots) < 0]):
@@ -105,5 +105,5 @@ class MilvusSync:
             yield slots.tolist()
 
 
-def _next_slot(session: Session, generation_id: int) -> int:
-    return session.scalars(select(IndexVersion.next_slot).where(IndexVersion.id == generation_id)).one()
+def _next_slot(session: Session, index_version_id: int) -> int:
+    return session.scalars(select(IndexVersion.next_slot).where(IndexVersion.id == index_version_id)).one()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
 from app.bootstrap import index_locations, open_database, open_fsync_guard, supervised_start
-from app.catalogue import generations, queries
+from app.catalogue import index_versions, queries
 from app.catalogue.storage.open import open_storage
 from app.catalogue.vectors.file import VectorFile, without_hole_punching
 from app.errors import LookalikeError
@@ -33,12 +33,12 @@ def open_reindex(settings: Settings, model: str) -> Iterator[tuple[Reindex, Chec
             database = stack.enter_context(open_database(settings))
             network = stack.enter_context(open_network(_with_longer_timeout(settings), path))
         with database.transaction() as session:
-            generation = generations.find_or_create(
+            index_version = index_versions.find_or_create(
                 session, network.info, path, settings.vector_dtype, settings.index_backend
             )
         disk = open_fsync_guard(settings)
-        with closing(open_index(database, generation, index_locations(settings), disk)) as index:
-            encodings = EmbeddingWriter(database, network.preparer, network.encoder, index, generation.id)
+        with closing(open_index(database, index_version, index_locations(settings), disk)) as index:
+            encodings = EmbeddingWriter(database, network.preparer, network.encoder, index, index_version.id)
             yield (
                 Reindex(database, open_storage(settings.storage_url, settings.data_dir, disk), encodings),
                 network.info,
@@ -50,19 +50,19 @@ def open_sync(settings: Settings) -> Iterator[MilvusSync]:
     """Open the resources of a sync; a lost collection is created again, empty."""
     with open_database(settings) as database:
         with database.read_session() as session:
-            generation = queries.active_index_version(session)
-        if generation is None or generation.index_backend != "milvus":
+            index_version = queries.active_index_version(session)
+        if index_version is None or index_version.index_backend != "milvus":
             raise LookalikeError("The index is in local files, not in Milvus. Use `lookalike check --repair`.")
         with ExitStack() as stack:
             with supervised_start(settings):
                 network = stack.enter_context(
-                    open_network(_with_longer_timeout(settings), find_checkpoint(generation.model))
+                    open_network(_with_longer_timeout(settings), find_checkpoint(index_version.model))
                 )
             index = stack.enter_context(
-                closing(open_in_milvus(database, generation, index_locations(settings), anew=True))
+                closing(open_in_milvus(database, index_version, index_locations(settings), create_missing=True))
             )
-            generations.require_fingerprint(generation, network.info)
-            encodings = EmbeddingWriter(database, network.preparer, network.encoder, index, generation.id)
+            index_versions.require_fingerprint(index_version, network.info)
+            encodings = EmbeddingWriter(database, network.preparer, network.encoder, index, index_version.id)
             yield MilvusSync(database, open_storage(settings.storage_url, settings.data_dir), index, encodings)
 
 
@@ -80,9 +80,9 @@ def open_content(settings: Settings) -> Iterator[tuple[CatalogueContent, VectorF
     """
     with open_database(settings) as database, without_hole_punching(settings.data_dir / "vectors"):
         with database.snapshot() as session:
-            generation = queries.active_index_version(session)
-            if generation is None:
+            index_version = queries.active_index_version(session)
+            if index_version is None:
                 raise LookalikeError("The catalogue is empty. Add images with `lookalike index FOLDER`.")
-            content = read_content(session, generation)
-        with open_vectors(database, generation, index_locations(settings), content.entries.slots) as vectors:
-            yield content, vectors, read_info(find_checkpoint(generation.model))
+            content = read_content(session, index_version)
+        with open_vectors(database, index_version, index_locations(settings), content.entries.slots) as vectors:
+            yield content, vectors, read_info(find_checkpoint(index_version.model))

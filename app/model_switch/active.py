@@ -24,7 +24,7 @@ from models.checkpoint.info import CheckpointInfo
 class OpenIndexVersion:
     """An index version that can serve requests: its network and index, and the components bound to them."""
 
-    generation_id: int
+    index_version_id: int
     network: CheckpointInfo
     encoder: Encoder
     preparer: ImagePreparer
@@ -43,46 +43,48 @@ class OpenIndexVersion:
 class ActiveSearcher:
     """Run searches on the active index version."""
 
-    def __init__(self, handover: ModelSwitch[OpenIndexVersion]) -> None:
-        self._handover = handover
+    def __init__(self, model_switch: ModelSwitch[OpenIndexVersion]) -> None:
+        self._model_switch = model_switch
 
     def by_image(self, data: bytes, options: SearchOptions) -> SearchResult[ImageSummary]:
         """Search with an uploaded image; see `Searcher.by_picture`."""
-        return self._handover.run(lambda active: _with_fingerprint(active, active.searcher.by_image(data, options)))
+        return self._model_switch.run(lambda active: _with_fingerprint(active, active.searcher.by_image(data, options)))
 
-    def by_id(self, picture_id: int, options: SearchOptions) -> SearchResult[ImageSummary]:
+    def by_id(self, image_id: int, options: SearchOptions) -> SearchResult[ImageSummary]:
         """Search with an image of the catalogue; see `Searcher.by_id`."""
-        return self._handover.run(lambda active: _with_fingerprint(active, active.searcher.by_id(picture_id, options)))
+        return self._model_switch.run(
+            lambda active: _with_fingerprint(active, active.searcher.by_id(image_id, options))
+        )
 
 
 class ActiveIngest:
     """Add, change and delete images through the active index version."""
 
-    def __init__(self, handover: ModelSwitch[OpenIndexVersion]) -> None:
-        self._handover = handover
+    def __init__(self, model_switch: ModelSwitch[OpenIndexVersion]) -> None:
+        self._model_switch = model_switch
 
     def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[AddResult]:
         """Add or replace images; see `Ingest.add`."""
-        return self._handover.run(lambda active: active.ingest.add(uploads, stop))
+        return self._model_switch.run(lambda active: active.ingest.add(uploads, stop))
 
-    def update_metadata(self, picture_id: int, given: MetadataPatch) -> Image:
+    def update_metadata(self, image_id: int, given: MetadataPatch) -> Image:
         """Change an image's label and metadata; see `Ingest.describe`."""
-        return self._handover.run(lambda active: active.ingest.update_metadata(picture_id, given))
+        return self._model_switch.run(lambda active: active.ingest.update_metadata(image_id, given))
 
-    def delete(self, picture_id: int) -> None:
+    def delete(self, image_id: int) -> None:
         """Delete an image; see `Ingest.delete`."""
-        self._handover.run(lambda active: active.ingest.delete(picture_id))
+        self._model_switch.run(lambda active: active.ingest.delete(image_id))
 
 
 class ActivePreparer:
     """Decode and resize images for the active network."""
 
-    def __init__(self, handover: ModelSwitch[OpenIndexVersion]) -> None:
-        self._handover = handover
+    def __init__(self, model_switch: ModelSwitch[OpenIndexVersion]) -> None:
+        self._model_switch = model_switch
 
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it."""
-        return self._handover.run(lambda active: active.preparer(data, thumbnail=thumbnail, crop=crop))
+        return self._model_switch.run(lambda active: active.preparer(data, thumbnail=thumbnail, crop=crop))
 
 
 def _with_fingerprint(active: OpenIndexVersion, answer: SearchResult[ImageSummary]) -> SearchResult[ImageSummary]:

@@ -37,16 +37,16 @@ class IndexLocations:
     data_dir: Path
     milvus_uri: str | None
 
-    def vector_file(self, generation: IndexVersion, disk: FsyncGuard | None = None) -> VectorFile:
+    def vector_file(self, index_version: IndexVersion, disk: FsyncGuard | None = None) -> VectorFile:
         """Open the vector file of an index version."""
-        kind = parse_vector_type(generation.vector_dtype)
-        path = self.data_dir / "vectors" / f"{generation.id}.{kind}"
-        return VectorFile(path, generation.feature_dim, kind, disk)
+        kind = parse_vector_type(index_version.vector_dtype)
+        path = self.data_dir / "vectors" / f"{index_version.id}.{kind}"
+        return VectorFile(path, index_version.feature_dim, kind, disk)
 
 
 def open_index(
     database: Database,
-    generation: IndexVersion,
+    index_version: IndexVersion,
     places: IndexLocations,
     disk: FsyncGuard | None = None,
     *,
@@ -58,39 +58,40 @@ def open_index(
 
     Args:
         database: the catalogue.
-        generation: the index version.
+        index_version: the index version to open.
         places: the locations of indexes.
         disk: notified of write errors on the vector file.
-        anew: create a Milvus collection that is missing, instead of raising an error.
+        create_missing: create a Milvus collection that is missing, instead of raising an error.
 
     Raises:
         LookalikeError: it cannot be opened; the message says what to do.
     """
-    if generation.index_backend == "local":
-        return LocalIndex(generation.bits, places.vector_file(generation, disk))
-    if generation.index_backend != "milvus":
+    if index_version.index_backend == "local":
+        return LocalIndex(index_version.bits, places.vector_file(index_version, disk))
+    if index_version.index_backend != "milvus":
         raise LookalikeError(
-            f"The catalogue's index backend {generation.index_backend!r} is unknown to this version. Update Lookalike."
+            f"The catalogue's index backend {index_version.index_backend!r} is unknown to this version. "
+            "Update Lookalike."
         )
-    return open_in_milvus(database, generation, places, anew=create_missing)
+    return open_in_milvus(database, index_version, places, create_missing=create_missing)
 
 
 @contextmanager
 def open_vectors(
-    database: Database, generation: IndexVersion, places: IndexLocations, slots: NDArray[np.int64]
+    database: Database, index_version: IndexVersion, places: IndexLocations, slots: NDArray[np.int64]
 ) -> Iterator[VectorFile]:
     """Open the vectors of an index version as a file; with Milvus, copy those at the given slots to a temporary one.
 
     For work that reads all vectors several times.
     """
-    if generation.index_backend == "local":
-        with closing(places.vector_file(generation)) as vectors:
+    if index_version.index_backend == "local":
+        with closing(places.vector_file(index_version)) as vectors:
             yield vectors
         return
     with (
-        closing(open_in_milvus(database, generation, places)) as index,
+        closing(open_in_milvus(database, index_version, places)) as index,
         TemporaryDirectory(prefix="lookalike-") as folder,
-        closing(IndexLocations(Path(folder), None).vector_file(generation)) as vectors,
+        closing(IndexLocations(Path(folder), None).vector_file(index_version)) as vectors,
     ):
         for first in range(0, len(slots), _BATCH):
             present, features = index.collection.vectors(slots[first : first + _BATCH])
@@ -100,7 +101,7 @@ def open_vectors(
 
 
 def open_in_milvus(
-    database: Database, generation: IndexVersion, places: IndexLocations, *, anew: bool = False
+    database: Database, index_version: IndexVersion, places: IndexLocations, *, create_missing: bool = False
 ) -> "MilvusIndex":
     """Open an index version in Milvus; see `open_index`."""
     # Imported on use: its client takes half a second and a hundred megabytes.
@@ -111,15 +112,15 @@ def open_in_milvus(
     if places.milvus_uri is None:
         raise LookalikeError("The catalogue's index is in Milvus. Set LOOKALIKE_MILVUS_URI to its address.")
     with database.read_session() as session:
-        name, has_rows = collection_name(session, generation), has_encodings(session, generation.id)
-    half = parse_vector_type(generation.vector_dtype) == "f16"
+        name, has_rows = collection_name(session, index_version), has_encodings(session, index_version.id)
+    half = parse_vector_type(index_version.vector_dtype) == "f16"
     connection = Connection(places.milvus_uri)
-    collection = CollectionPair(connection, name, generation.bits, generation.feature_dim, half=half)
+    collection = CollectionPair(connection, name, index_version.bits, index_version.feature_dim, half=half)
     try:
-        if has_rows and not anew and not collection.exists():
+        if has_rows and not create_missing and not collection.exists():
             raise collection.missing_error()
         collection.create()
     except LookalikeError:
         collection.close()
         raise
-    return MilvusIndex(collection, SlotMap(database, generation.id, generation.bits))
+    return MilvusIndex(collection, SlotMap(database, index_version.id, index_version.bits))

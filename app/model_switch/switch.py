@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from app.catalogue.advisory_registry import VersionLocks, VersionUse, lock_holders, version_locks
 from app.catalogue.database.sessions import Database
-from app.catalogue.generations import active_version_id
+from app.catalogue.index_versions import active_version_id
 from app.errors import LookalikeError, ModelSwitchedError, UnavailableError
 from models.errors import ModelError
 
@@ -29,11 +29,11 @@ class Switchable(Protocol):
     """An open index version."""
 
     @property
-    def generation_id(self) -> int:
+    def index_version_id(self) -> int:
         """Its id."""
         ...
 
-    def take_over(self) -> None:
+    def activate(self) -> None:
         """Called when it becomes the active one."""
         ...
 
@@ -96,7 +96,7 @@ class ModelSwitch(Generic[OpenedT]):
     @property
     def open_ids(self) -> set[int]:
         """The ids of all open index versions."""
-        return {held.opened.generation_id for held in (self._current, *self._next)}
+        return {held.opened.index_version_id for held in (self._current, *self._next)}
 
     def run(self, work: Callable[[OpenedT], Result]) -> Result:
         """Run a function with the active index version, again with the new one if the catalogue has switched.
@@ -113,14 +113,14 @@ class ModelSwitch(Generic[OpenedT]):
                     raise
                 self.switch_to(moved.index_version_id)
 
-    def prepare(self, generation_id: int) -> None:
+    def prepare(self, index_version_id: int) -> None:
         """Open an index version that the catalogue will use soon."""
         with self._changing:
-            if generation_id not in self.open_ids:
-                self._next.append(self._open(generation_id))
-                log.info("index version %d prepared", generation_id)
+            if index_version_id not in self.open_ids:
+                self._next.append(self._open(index_version_id))
+                log.info("index version %d prepared", index_version_id)
 
-    def switch_to(self, generation_id: int) -> None:
+    def switch_to(self, index_version_id: int) -> None:
         """Activate an index version; requests in progress end with the old one.
 
         Raises:
@@ -128,20 +128,20 @@ class ModelSwitch(Generic[OpenedT]):
         """
         with self._changing:
             before = self._current
-            if before.opened.generation_id == generation_id:
+            if before.opened.index_version_id == index_version_id:
                 return
-            ready = [held for held in self._next if held.opened.generation_id == generation_id]
-            following = ready[0] if ready else self._open(generation_id)
-            following.opened.take_over()
+            ready = [held for held in self._next if held.opened.index_version_id == index_version_id]
+            following = ready[0] if ready else self._open(index_version_id)
+            following.opened.activate()
             self._next = [held for held in self._next if held is not following]
             self._current = following
-        log.info("switched to index version %d", generation_id)
+        log.info("switched to index version %d", index_version_id)
         before.retire()
 
     def discard_prepared_except(self, wanted: set[int]) -> None:
         """Close prepared index versions that are no longer wanted."""
         with self._changing:
-            dropped = [held for held in self._next if held.opened.generation_id not in wanted]
+            dropped = [held for held in self._next if held.opened.index_version_id not in wanted]
             self._next = [held for held in self._next if held not in dropped]
         for held in dropped:
             held.retire()
@@ -163,9 +163,9 @@ class ModelSwitch(Generic[OpenedT]):
         finally:
             held.leave()
 
-    def _open(self, generation_id: int) -> _RefCounted[OpenedT]:
+    def _open(self, index_version_id: int) -> _RefCounted[OpenedT]:
         try:
-            return _RefCounted(self._open_version(generation_id))
+            return _RefCounted(self._open_version(index_version_id))
         except (LookalikeError, ModelError, OSError) as error:
             raise UnavailableError(
                 f"The catalogue has switched to a network that cannot be opened here: {error} "
@@ -176,8 +176,8 @@ class ModelSwitch(Generic[OpenedT]):
 class SwitchWatcher:
     """Poll for model switches every second, and publish which index versions are open in this process."""
 
-    def __init__(self, database: Database, handover: ModelSwitch[OpenedT]) -> None:
-        self._database, self._handover = database, handover
+    def __init__(self, database: Database, model_switch: ModelSwitch[OpenedT]) -> None:
+        self._database, self._model_switch = database, model_switch
         self._ending, self._polled = threading.Event(), threading.Event()
         self._failed = dict[int, float]()
         self._thread = threading.Thread(target=self._run, name="model-switch", daemon=True)
@@ -216,18 +216,18 @@ class SwitchWatcher:
         wanted = set(lock_holders(present.connection, VersionUse.WANTED))
         used = active_version_id(present.connection)
         if used is not None:
-            self._try(used, self._handover.switch_to)
-        for generation_id in wanted:
-            self._try(generation_id, self._handover.prepare)
-        self._handover.discard_prepared_except(wanted)
-        present.hold_only(VersionUse.OPEN, self._handover.open_ids)
+            self._try(used, self._model_switch.switch_to)
+        for index_version_id in wanted:
+            self._try(index_version_id, self._model_switch.prepare)
+        self._model_switch.discard_prepared_except(wanted)
+        present.hold_only(VersionUse.OPEN, self._model_switch.open_ids)
 
-    def _try(self, generation_id: int, step: Callable[[int], None]) -> None:
+    def _try(self, index_version_id: int, step: Callable[[int], None]) -> None:
         """Run a step; after a failure skip it for a while, unless a request needs it sooner."""
-        if time.monotonic() < self._failed.get(generation_id, 0.0):
+        if time.monotonic() < self._failed.get(index_version_id, 0.0):
             return
         try:
-            step(generation_id)
+            step(index_version_id)
         except UnavailableError as error:
             log.warning("%s", error)
-            self._failed[generation_id] = time.monotonic() + _RETRY_S
+            self._failed[index_version_id] = time.monotonic() + _RETRY_S

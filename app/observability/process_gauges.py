@@ -15,8 +15,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import QueuePool
 
 from app.bootstrap import Service
-from app.catalogue import generations, queries
-from app.catalogue.generations import ReindexProgress
+from app.catalogue import index_versions, queries
+from app.catalogue.index_versions import ReindexProgress
 from app.errors import LookalikeError, UnavailableError
 from app.ingest.jobs import rows as jobs
 from app.ingest.jobs.rows import RunningTotals
@@ -104,7 +104,7 @@ class CatalogueCollector:
         try:
             with self._service.database.read_session() as session:
                 seq, under_way = queries.last_seq(session), jobs.running_totals(session)
-                filling = generations.reindex_in_progress(session)
+                filling = index_versions.reindex_in_progress(session)
         except UnavailableError:
             yield _database_up(0)
         else:

@@ -49,9 +49,9 @@ class CatalogueContent:
         return vectors.mapped_rows(slots)[slots].astype(np.float32)
 
 
-def read_content(session: Session, generation: IndexVersion) -> CatalogueContent:
+def read_content(session: Session, index_version: IndexVersion) -> CatalogueContent:
     """Read the content of an index version; `session` must be a snapshot."""
-    entries = fetch_encodings(session, generation.id, after=-1, code_bytes=generation.bits // 8)
+    entries = fetch_encodings(session, index_version.id, after=-1, code_bytes=index_version.bits // 8)
     labels, names = np.full(len(entries.ids), NO_LABEL, np.int64), list[str]()
     for name, ids in _labelled(session):
         at = np.searchsorted(entries.ids, ids)

@@ -37,14 +37,14 @@ class StoredVectors:
     """Result of storing encodings: checksums of F7 `(n,)`, and the index timestamp at which searches find them."""
 
     checksums: Checksums
-    timestamp: int = 0
+    milvus_timestamp: int = 0
 
 
 class Changes(Protocol):
     """Catalogue changes since an index was last updated, read from the database on demand."""
 
     @property
-    def timestamp(self) -> int:
+    def milvus_timestamp(self) -> int:
         """Index timestamp (from `keep`) at which everything committed is found."""
         ...
 
@@ -154,16 +154,16 @@ class LocalIndex:
         return len(self._codes)
 
     @property
-    def bytes_in_use(self) -> int:
+    def code_bytes(self) -> int:
         """Memory used by the codes in bytes."""
         return self._codes.bytes_in_use
 
     @property
-    def bytes_kept(self) -> int:
+    def vector_bytes(self) -> int:
         """Disk space used by the vectors in bytes."""
         return self.vectors.bytes_on_disk
 
-    def bytes_beside(self, among: Subset) -> int:  # noqa: ARG002 – a mask covers all images
+    def subset_cache_bytes(self, among: Subset) -> int:  # noqa: ARG002 – a mask covers all images
         """Return the size of a mask."""
         return self._codes.mask_bytes
 
@@ -172,14 +172,14 @@ class LocalIndex:
         self.vectors.free(self._deferred.due())
         self.vectors.close()
 
-    def require(self) -> None:
+    def check_available(self) -> None:
         """Do nothing: an index in memory is always available."""
 
-    def keep(self, slots: Slots, encoded: Encodings) -> StoredVectors:
+    def store(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Write vectors at their slots and sync. Codes are added by `follow`, in this process as in others."""
         return StoredVectors(self.vectors.write(slots, encoded.features))
 
-    def discard(self, slots: Slots) -> None:
+    def free(self, slots: Slots) -> None:
         """Free the disk space of vectors at a later call, when no search can still be reading them.
 
         Slots are never reused, so freeing late cannot affect other vectors.
@@ -189,16 +189,16 @@ class LocalIndex:
         if not self.vectors.free(due):
             self._deferred.add(due)
 
-    def follow(self, changes: Changes) -> None:
+    def apply(self, changes: Changes) -> None:
         """Apply committed deletions, additions and updates."""
         self.remove(changes.deleted())
         entries = changes.entries()
         if len(entries.ids):
             self.add(entries)
 
-    def intact(self, slots: Slots, checksums: Checksums) -> NDArray[np.bool_]:
+    def verify(self, slots: Slots, checksums: Checksums) -> NDArray[np.bool_]:
         """Verify the vector of each slot against its checksum; `(n,)` bool."""
-        return self.vectors.intact(slots, checksums)
+        return self.vectors.verify(slots, checksums)
 
     def add(self, entries: IndexEntries) -> None:
         """Add images, or replace those with the same ids."""
@@ -234,8 +234,8 @@ class LocalIndex:
         candidates are verified, and the intact ones are ranked again.
         """
         order, values = self._order(feature, candidates, k)
-        if not self.vectors.intact(candidates.slots[order], candidates.checksums[order]).all():
-            candidates = self._intact(candidates)
+        if not self.vectors.verify(candidates.slots[order], candidates.checksums[order]).all():
+            candidates = self._verified(candidates)
             order, values = self._order(feature, candidates, k)
         ids = candidates.ids[order]
         hamming = self._codes.hamming(code, ids)
@@ -249,10 +249,10 @@ class LocalIndex:
     def find(self, image_id: int) -> tuple[Code, Feature] | None:
         """Return an image's code and F7; None if it is missing or its vector is damaged."""
         found = self._codes.find(image_id)
-        if found is None or not len(self._intact(found[1])):
+        if found is None or not len(self._verified(found[1])):
             return None
         slots = found[1].slots
-        return found[0], self.vectors.rows(slots)[slots[0]].astype(np.float32)
+        return found[0], self.vectors.mapped_rows(slots)[slots[0]].astype(np.float32)
 
     def codes(self, ids: Ids) -> NDArray[np.uint8]:
         """Return the codes of images, `(n, bits / 8)`; zeros for missing images."""
@@ -260,15 +260,15 @@ class LocalIndex:
 
     def _order(self, feature: Feature, candidates: Candidates, k: int) -> tuple[Rows, Distances]:
         """Positions and distances of the k nearest candidates; slots beyond the end of the file come last."""
-        vectors = self.vectors.rows(candidates.slots)
+        vectors = self.vectors.mapped_rows(candidates.slots)
         in_file = np.flatnonzero(candidates.slots < len(vectors))
         values = np.full(len(candidates), np.inf, np.float32)
         values[in_file] = l2_distances(feature, vectors, candidates.slots[in_file])
         order = smallest_k(values, candidates.ids, k)
         return order, values[order]
 
-    def _intact(self, candidates: Candidates) -> Candidates:
-        intact = self.vectors.intact(candidates.slots, candidates.checksums)
+    def _verified(self, candidates: Candidates) -> Candidates:
+        intact = self.vectors.verify(candidates.slots, candidates.checksums)
         if intact.all():
             return candidates
         log.error("Vectors damaged on disk, left out of results: images %s", candidates.ids[~intact].tolist())

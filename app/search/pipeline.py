@@ -32,12 +32,12 @@ RowCo = TypeVar("RowCo", covariant=True)
 class SearchCatalogue(Protocol[RowCo]):
     """Catalogue operations that a search uses."""
 
-    def current(self) -> Index:
+    def synced_index(self) -> Index:
         """Return the index, including everything acknowledged before this call."""
         ...
 
-    def matching(self, options: SearchOptions) -> Subset | None:
-        """Return the images that pass the options' filters, as of `current` or later; None for all."""
+    def filtered(self, options: SearchOptions) -> Subset | None:
+        """Return the images that pass the options' filters, as of `synced_index` or later; None for all."""
         ...
 
     def group_leaders(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
@@ -48,7 +48,7 @@ class SearchCatalogue(Protocol[RowCo]):
         """
         ...
 
-    def rows(self, ids: Sequence[int]) -> Mapping[int, RowCo]:
+    def summaries(self, ids: Sequence[int]) -> Mapping[int, RowCo]:
         """Return catalogue rows by image id; deleted images are omitted."""
         ...
 
@@ -136,7 +136,7 @@ class Searcher(Generic[Row]):
         self._require_calibration(options)
         with self._observers.operation("search") as work:
             with work.stage("catalogue"):
-                index, among = self._catalogue.current(), self._catalogue.matching(options)
+                index, among = self._catalogue.synced_index(), self._catalogue.filtered(options)
                 found = index.find(image_id)
             if found is None:
                 raise NotFoundError("image", image_id)
@@ -148,7 +148,7 @@ class Searcher(Generic[Row]):
         encoding = self._encoder.encode_one(prepared.image)
         # Query the catalogue while the network encodes.
         with work.stage("catalogue"):
-            index, among = self._catalogue.current(), self._catalogue.matching(options)
+            index, among = self._catalogue.synced_index(), self._catalogue.filtered(options)
         with work.stage("encode"):
             encoded = encoding.result()
         return self._answer(index, among, encoded.codes[0], encoded.features[0], options, work)
@@ -177,7 +177,7 @@ class Searcher(Generic[Row]):
             # Matches shared groups, so there are fewer groups than requested.
             limit = min(limit * _GROUPING_FACTOR, MAX_GROUPED)
         with work.stage("catalogue"):
-            rows = self._catalogue.rows([match.id for match in chosen])
+            rows = self._catalogue.summaries([match.id for match in chosen])
         found = [(match, rows[match.id]) for match in chosen if match.id in rows]
         explanations = explain(index, code, candidates, found, options) if options.explain else []
         work.attributes.update(mode=options.mode.value, candidates=ranked.compared, matches=len(found))

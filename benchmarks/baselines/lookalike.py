@@ -30,7 +30,7 @@ class Lookalike:
 
     def memory(self) -> int:
         """Return the bytes of the codes; F7 is on disk, and in the page cache if there is room."""
-        return self._index.bytes_in_use
+        return self._index.code_bytes
 
     def close(self) -> None:
         """Close the vector file."""

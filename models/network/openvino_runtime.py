@@ -30,13 +30,13 @@ class OpenVinoRuntime:
     def __init__(self, model: Any, precision: str = "f32") -> None:
         core, settings = import_openvino().Core(), {"INFERENCE_PRECISION_HINT": precision}
         wide = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
-        self.streams = int(wide.get_property("INFERENCE_NUM_THREADS"))
-        streams = {"NUM_STREAMS": str(self.streams), "INFERENCE_NUM_THREADS": str(self.streams)}
+        self.parallel_batches = int(wide.get_property("INFERENCE_NUM_THREADS"))
+        streams = {"NUM_STREAMS": str(self.parallel_batches), "INFERENCE_NUM_THREADS": str(self.parallel_batches)}
         narrow = core.compile_model(model, "CPU", settings | streams)
         self._wide: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._narrow: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._wide.put(wide.create_infer_request())
-        for _ in range(self.streams):
+        for _ in range(self.parallel_batches):
             self._narrow.put(narrow.create_infer_request())
         side = wide.input(0).partial_shape[1].get_length()
         with _FIRST_INFERENCE:
@@ -47,7 +47,7 @@ class OpenVinoRuntime:
         return _infer(self._wide, pictures)
 
     def on_one_core(self, pictures: Images) -> tuple[Floats, Floats]:
-        """Run one batch on one core; up to `lanes` calls run in parallel."""
+        """Run one batch on one core; up to `parallel_batches` calls run in parallel."""
         return _infer(self._narrow, pictures)
 
 

@@ -240,8 +240,8 @@ def test_bodies_over_the_memory_limit_return_503_before_they_are_read(settings: 
 
 def test_page_of_images_ends_at_its_metadata_limit(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = filled(client, 7)
-    for picture_id, size in zip(ids, (10, 900, 10, 10, 5000, 10, 10), strict=True):
-        client.patch(f"/images/{picture_id}", json={"metadata": {"text": "x" * size}}).raise_for_status()
+    for image_id, size in zip(ids, (10, 900, 10, 10, 5000, 10, 10), strict=True):
+        client.patch(f"/images/{image_id}", json={"metadata": {"text": "x" * size}}).raise_for_status()
     monkeypatch.setattr(images, "PAGE_BYTES", 1000)
     found = pages(client, limit=1000)
     assert [one for page in found for one in page] == ids
@@ -252,8 +252,8 @@ def test_page_of_images_ends_at_its_metadata_limit(client: TestClient, monkeypat
 
 def test_search_with_a_too_large_response_returns_422(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = filled(client, 6)
-    for picture_id in ids:
-        client.patch(f"/images/{picture_id}", json={"metadata": {"text": "x" * 1000}}).raise_for_status()
+    for image_id in ids:
+        client.patch(f"/images/{image_id}", json={"metadata": {"text": "x" * 1000}}).raise_for_status()
     monkeypatch.setattr(queries, "MAX_METADATA_BYTES", 4000)
     monkeypatch.setattr(queries, "_FEW", 2)
     refused = client.post("/search", files={"image": PICTURE}, params={"k": 6})

@@ -99,4 +99,4 @@ def test_full_database_rejects_writes_but_not_searches(client: TestClient) -> No
         assert found(client, FIRST) == [(1, 0.0)]
     assert add(client, SECOND)[0] == 201
     assert client.delete("/images/1").status_code == 204
-    assert [picture_id for picture_id, _ in found(client, FIRST)] == [2]
+    assert [image_id for image_id, _ in found(client, FIRST)] == [2]

@@ -111,9 +111,9 @@ def test_original_is_in_the_bucket_before_the_commit(
 ) -> None:
     put = changes.put_images
 
-    def stop_and_put(session: Session, generation_id: int, puts: Sequence[changes.Put]) -> list[changes.PutResult]:
+    def stop_and_put(session: Session, index_version_id: int, puts: Sequence[changes.Put]) -> list[changes.PutResult]:
         s3.stop()
-        return put(session, generation_id, puts)
+        return put(session, index_version_id, puts)
 
     with monkeypatch.context() as patched:
         patched.setattr(changes, "put_images", stop_and_put)
@@ -193,10 +193,10 @@ def test_backup_of_a_bucket_is_restored_to_a_folder(
         pictures = open_storage(there.storage_url, there.data_dir)
         restore(database, pictures, there.data_dir, tmp_path / "backup", lambda *_: None)
         with database.read_session() as session:
-            generation = active_index_version(session)
-        assert generation is not None
+            index_version = active_index_version(session)
+        assert index_version is not None
         # With Milvus a restored catalogue has new collections, which are empty.
-        open_index(database, generation, index_locations(there), create_missing=True).close()
+        open_index(database, index_version, index_locations(there), create_missing=True).close()
         with build_service_with_encoder(there, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
             if isinstance(service.index, MilvusIndex):
                 report = MilvusSync(database, service.storage, service.index, service.embedding_writer).run(

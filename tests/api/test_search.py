@@ -104,7 +104,7 @@ def expect_vectors(truth: Truth, answer: dict[str, Any], seed: int, rows: Rows, 
     Rows whose distances differ only by rounding may be in any order.
     """
     pairs = [(match["distance"], match["id"]) for match in answer["results"]]
-    found = np.searchsorted(truth.ids, [picture_id for _, picture_id in pairs])
+    found = np.searchsorted(truth.ids, [image_id for _, image_id in pairs])
     assert pairs == sorted(pairs)
     assert set(found.tolist()) <= set(rows.tolist())
     assert len(set(found.tolist())) == len(pairs) == min(k, len(rows))

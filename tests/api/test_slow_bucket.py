@@ -56,11 +56,11 @@ def has_original(s3: S3Server, number: int) -> bool:
     return any(name.endswith(content_hash(random_image(number))) for name in s3.objects())
 
 
-def change_everything(client: TestClient, picture_id: int) -> float:
+def change_everything(client: TestClient, image_id: int) -> float:
     """Update an image ten times; return the seconds that it takes."""
     began = time.monotonic()
     for label in range(10):
-        assert client.patch(f"/images/{picture_id}", json={"label": str(label)}).status_code == 200
+        assert client.patch(f"/images/{image_id}", json={"label": str(label)}).status_code == 200
     return time.monotonic() - began
 
 

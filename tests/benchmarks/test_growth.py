@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from app.catalogue import generations
+from app.catalogue import index_versions
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, Image
 from app.catalogue.index_sync import IndexSync
@@ -24,19 +24,19 @@ PICTURES, DIM, BITS = 9000, 64, 64
 
 def test_populated_catalogue_matches_the_synthetic_data(database: Database, tmp_path: Path) -> None:
     with database.transaction() as session:
-        generation_id = generations.activate_for(session, FAKE_NETWORK, FAKE_CHECKPOINT).id
+        index_version_id = index_versions.activate_for(session, FAKE_NETWORK, FAKE_CHECKPOINT).id
     made = SyntheticCatalogue(PICTURES, DIM, BITS)
     blocks = list(made.blocks())
     codes, features = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     with closing(VectorFile(tmp_path / "made.f32", DIM)) as vectors:
-        filling = PopulatedCatalogue(database, generation_id, LocalIndex(BITS, vectors), made)
+        filling = PopulatedCatalogue(database, index_version_id, LocalIndex(BITS, vectors), made)
         for size in (100, 8500, PICTURES):
             filling.up_to(size)
             with database.read_session() as session:
                 assert session.scalar(select(func.count(Image.id))) == size
                 assert session.scalar(select(func.count(Encoding.slot))) == size
         index = LocalIndex(BITS, vectors)
-        IndexSync(database, index, generation_id, BITS).synced_index()
+        IndexSync(database, index, index_version_id, BITS).synced_index()
         for at in (0, 99, 100, 8191, 8192, PICTURES - 1):
             found = index.find(at + 1)
             assert found is not None

@@ -102,8 +102,8 @@ def test_backup_is_consistent_during_concurrent_changes(service: Service, elsewh
         number = 100
         while not ending.is_set():
             add(service, number)
-            picture_id = service.searcher.by_image(test_image(number), SearchOptions(k=1)).matches[0][0].id
-            service.ingest.delete(picture_id)
+            image_id = service.searcher.by_image(test_image(number), SearchOptions(k=1)).matches[0][0].id
+            service.ingest.delete(image_id)
             number += 1
 
     changing = threading.Thread(target=change)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.catalogue import changes, generations
+from app.catalogue import changes, index_versions
 from app.catalogue.changes import CatalogueChangedError, ImageProperties, MetadataPatch, NewEncoding, Put, PutResult
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
@@ -70,7 +70,7 @@ class Catalogue:
 @pytest.fixture
 def catalogue(database: Database) -> Catalogue:
     with database.transaction() as session:
-        return Catalogue(database, generations.activate_for(session, FAKE_NETWORK, FAKE_CHECKPOINT).id)
+        return Catalogue(database, index_versions.activate_for(session, FAKE_NETWORK, FAKE_CHECKPOINT).id)
 
 
 def new(key: str, slot: int = 0, given: MetadataPatch | None = None) -> Put:
@@ -156,7 +156,7 @@ def test_new_bytes_delete_encodings_of_other_index_versions(catalogue: Catalogue
     (created,) = catalogue.put(new("one"))
     network = replace(FAKE_NETWORK, fingerprint="0" * 16)
     with catalogue.database.transaction() as session:
-        other_version = generations.find_or_create(session, network, Path("other_version.json")).id
+        other_version = index_versions.find_or_create(session, network, Path("other_version.json")).id
         changes.put_encodings(session, other_version, [(catalogue.images()[0], NewEncoding(0, CODE, 1))])
     assert [encoding.index_version_id for encoding in catalogue.encodings()] == [
         catalogue.index_version_id,
@@ -278,19 +278,19 @@ def test_index_sync_finds_every_acknowledged_change(catalogue: Catalogue, tmp_pa
     writers = [threading.Thread(target=write, args=(writer,)) for writer in range(6)]
     with closing(VectorFile(tmp_path / "vectors", FEATURE_DIM)) as vectors:
         index = LocalIndex(BITS, vectors)
-        follower = IndexSync(catalogue.database, index, catalogue.index_version_id, BITS)
+        index_sync = IndexSync(catalogue.database, index, catalogue.index_version_id, BITS)
         for writer in writers:
             writer.start()
         polls = 0
         while any(writer.is_alive() for writer in writers):
             expected, gone = set(acknowledged), set(deleted)
-            follower.synced_index()
+            index_sync.synced_index()
             found = set(index.all_candidates(None).ids.tolist())
             assert expected - found <= set(deleting)
             assert not found & gone
             polls += 1
         assert polls > 2, "syncs ran during the writes"
-        follower.synced_index()
+        index_sync.synced_index()
         assert set(index.all_candidates(None).ids.tolist()) == set(acknowledged) - set(deleted)
     by_seq = sorted(catalogue.encodings(), key=lambda encoding: encoding.seq)
     assert [encoding.image_id for encoding in by_seq] == sorted(encoding.image_id for encoding in by_seq)

@@ -178,7 +178,11 @@ def test_wait_for_a_lock_times_out(migrated_url: str) -> None:
 
 def test_work_on_the_whole_catalogue_has_no_statement_timeout(migrated_url: str) -> None:
     with closing(Database(migrated_url, pool_size=1, statement_seconds=0.2)) as database:
-        for work in (database.snapshot, database.connection_transaction, partial(database.transaction, unlimited=True)):
+        for work in (
+            database.snapshot,
+            database.connection_transaction,
+            partial(database.transaction, no_timeout=True),
+        ):
             with work() as asked:
                 asked.execute(text("SELECT pg_sleep(0.5)"))
             with database.read_session() as session:

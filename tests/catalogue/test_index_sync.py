@@ -13,7 +13,7 @@ from PIL import Image
 from sqlalchemy import make_url
 
 from app.bootstrap import Service, build_service_with_encoder
-from app.catalogue import generations
+from app.catalogue import index_versions
 from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.sessions import Database
 from app.errors import NotFoundError, UnavailableError
@@ -110,21 +110,21 @@ def test_changed_label_is_filtered_by_the_other_process(pair: tuple[Service, Ser
 
 def test_full_load_equals_incremental_sync(settings: Settings) -> None:
     with ExitStack() as stack:
-        writer, follower = opened(settings, stack), opened(settings, stack)
+        writer, index_sync = opened(settings, stack), opened(settings, stack)
         added = []
         for number in range(20):
             added.append(add(writer, f"key {number}", number % 15))
-            ids(follower)
+            ids(index_sync)
         for gone in added[::3]:
             writer.ingest.delete(gone)
-            ids(follower)
+            ids(index_sync)
         for number in (1, 2, 4):
             add(writer, f"key {number}", 100 + number)
         fresh = opened(settings, stack)
-        assert ids(fresh) == ids(follower)
-        assert fresh.index_sync.seq == follower.index_sync.seq
-        assert len(fresh.index) == len(follower.index)
-        assert all(agree(fresh, follower, seed) for seed in (0, 5, 101, 1000))
+        assert ids(fresh) == ids(index_sync)
+        assert fresh.index_sync.seq == index_sync.index_sync.seq
+        assert len(fresh.index) == len(index_sync.index)
+        assert all(agree(fresh, index_sync, seed) for seed in (0, 5, 101, 1000))
 
 
 def test_float16_vectors_find_the_same_images(settings: Settings) -> None:
@@ -171,7 +171,7 @@ def test_concurrent_searches_find_all_acknowledged_images(pair: tuple[Service, S
 def test_index_of_the_previous_network_is_unavailable_after_a_switch(service: Service) -> None:
     network = replace(FAKE_NETWORK, name="other", fingerprint="0" * 16)
     with service.database.transaction() as session:
-        generations.activate_for(session, network, Path("other.json"))
+        index_versions.activate_for(session, network, Path("other.json"))
     with pytest.raises(UnavailableError, match="Restart"):
         service.index_sync.synced_index()
     with pytest.raises(UnavailableError):

@@ -8,7 +8,7 @@ from sqlalchemy import insert, text
 
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
-from app.catalogue.queries import first_of_groups
+from app.catalogue.queries import group_leaders
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
 # More than the maximum number of parameters of a statement.
@@ -39,11 +39,11 @@ def test_firsts_returns_the_first_image_of_each_group(database: Database) -> Non
     for field in ("product", "label", "nothing", 'odd "name"'):
         asked = [*rng.permutation(np.array(ids)).tolist(), 10**9]
         best = dict[object, int]()
-        for place, picture_id in enumerate(asked[:-1]):
-            best.setdefault(group(known[picture_id], field) or ("alone", picture_id), place)
+        for place, image_id in enumerate(asked[:-1]):
+            best.setdefault(group(known[image_id], field) or ("alone", image_id), place)
         for most in (3, 1000):
             with database.read_connection() as connection:
-                assert first_of_groups(connection, asked, field, most) == sorted(best.values())[:most]
+                assert group_leaders(connection, asked, field, most) == sorted(best.values())[:most]
 
 
 def test_firsts_accepts_more_ids_than_a_statement_has_parameters(database: Database) -> None:
@@ -57,4 +57,4 @@ def test_firsts_accepts_more_ids_than_a_statement_has_parameters(database: Datab
         )
     with database.read_connection() as connection:
         ids = list(connection.scalars(text("SELECT id FROM images ORDER BY id")))
-        assert first_of_groups(connection, ids, "label", 1000) == [0, 1, 2]
+        assert group_leaders(connection, ids, "label", 1000) == [0, 1, 2]

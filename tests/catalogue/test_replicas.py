@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.bootstrap import Service, build_service_with_encoder, index_locations
-from app.catalogue import generations
+from app.catalogue import index_versions
 from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.sessions import Database
 from app.errors import LookalikeError, NotFoundError, UnavailableError
@@ -152,7 +152,9 @@ def reindex(service: Service, settings: Settings) -> None:
     """Reindex as `lookalike reindex` does, with the fake network."""
     encoder = FakeEncoder()
     with service.database.transaction() as session:
-        index_version = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
+        index_version = index_versions.find_or_create(
+            session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend
+        )
     with closing(open_index(service.database, index_version, index_locations(settings))) as index:
         prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
         encodings = EmbeddingWriter(service.database, prepare, encoder, index, index_version.id)

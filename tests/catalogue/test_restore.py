@@ -65,10 +65,10 @@ def no_progress(*_: int) -> None:
     """Progress callback that does nothing."""
 
 
-def restored(elsewhere: Settings, source: Path, *, without_missing: bool = False) -> RestoreResult:
+def restored(elsewhere: Settings, source: Path, *, allow_missing: bool = False) -> RestoreResult:
     with closing(Database(str(elsewhere.database_url))) as database:
         pictures = open_storage(elsewhere.storage_url, elsewhere.data_dir)
-        return restore(database, pictures, elsewhere.data_dir, source, no_progress, allow_missing=without_missing)
+        return restore(database, pictures, elsewhere.data_dir, source, no_progress, allow_missing=allow_missing)
 
 
 def refusal_message(elsewhere: Settings, source: Path) -> str:
@@ -197,7 +197,7 @@ def test_random_damage_in_a_backup_without_checksums_is_reported_or_restores(sou
             if rng.random() < 0.3:
                 cut(table, rng.randrange(len(data)))
             try:
-                restored(elsewhere, source, without_missing=True)
+                restored(elsewhere, source, allow_missing=True)
             except LookalikeError:
                 refused += 1
                 require_empty(elsewhere)
@@ -230,7 +230,7 @@ def test_missing_originals_are_named_and_can_be_skipped(source: Path, elsewhere:
     assert all(f"key-{one} ({original(source, one).name})" in sentence for one in (3, 4))
     assert "--allow-missing" in sentence
     flip(original(source, 5), 60)
-    found = restored(elsewhere, source, without_missing=True)
+    found = restored(elsewhere, source, allow_missing=True)
     assert (found.pictures, found.missing.pictures) == (COUNT, 3)
     assert [name.split()[0] for name in found.missing.names] == ["key-3", "key-4", "key-5"]
     assert found_by_check(elsewhere) == [("original", f"key-{one}") for one in (3, 4, 5)]
@@ -284,7 +284,7 @@ def test_missing_vectors_are_named_and_can_be_repaired(
     message = refusal_message(elsewhere, source)
     assert f"{vectors} is " in message
     assert "key-" in message
-    found = restored(elsewhere, source, without_missing=True)
+    found = restored(elsewhere, source, allow_missing=True)
     assert (found.pictures, found.missing.vectors, found.missing.pictures) == (COUNT, lost, 0)
     assert len(found_by_check(elsewhere)) == lost
     assert found_by_check(elsewhere, repair=True) == []

@@ -12,7 +12,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 import app.demo.fill
-from app.catalogue.generations import DEFAULT_MODEL
+from app.catalogue.index_versions import DEFAULT_MODEL
 from app.cli.main import app as commands
 from app.demo.catalogue import DemoImage, demo_images
 from app.search.decode.confinement import probe_confinement

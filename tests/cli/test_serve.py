@@ -21,7 +21,7 @@ from typer import Exit
 
 from app.api.middleware.loopback import NO_KEYS_WARNING
 from app.catalogue.database.sessions import Database
-from app.catalogue.generations import DEFAULT_MODEL
+from app.catalogue.index_versions import DEFAULT_MODEL
 from app.catalogue.keys import Scope, create_key
 from app.cli.serve import require_keys
 from app.observability.multiprocess_metrics import PREFIX

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from app.bootstrap import index_locations, open_database
-from app.catalogue.generations import find_or_create
+from app.catalogue.index_versions import find_or_create
 from app.model_switch.index_factory import open_index
 from app.settings import Settings
 from benchmarks.populated import PopulatedCatalogue
@@ -28,6 +28,6 @@ def add_synthetic_rows(data_dir: Path, rows: int) -> None:
     settings = Settings(data_dir=data_dir, demo="off", _env_file=None)
     with open_database(settings) as database:
         with database.transaction() as session:
-            generation = find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT)
-        with closing(open_index(database, generation, index_locations(settings))) as index:
-            PopulatedCatalogue(database, generation.id, index, Crowd(rows, FEATURE_DIM, BITS)).up_to(rows)
+            index_version = find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT)
+        with closing(open_index(database, index_version, index_locations(settings))) as index:
+            PopulatedCatalogue(database, index_version.id, index, Crowd(rows, FEATURE_DIM, BITS)).up_to(rows)

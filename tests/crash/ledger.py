@@ -52,14 +52,14 @@ class Ledger:
             if len(self.stored) < 5:
                 return
             key = next(iter(self.stored))
-            picture_id, _ = self.stored.pop(key)
+            image_id, _ = self.stored.pop(key)
             self.unknown.add(key)
-        answer = client.delete(f"/images/{picture_id}")
+        answer = client.delete(f"/images/{image_id}")
         if answer.status_code not in (204, 404):
             raise_unless_busy(answer)
             return
         with self.lock:
-            self.deleted[key] = picture_id
+            self.deleted[key] = image_id
             self.unknown.discard(key)
 
     def search(self, client: httpx2.Client) -> None:
@@ -68,7 +68,7 @@ class Ledger:
             if not self.stored:
                 return
             key = next(reversed(self.stored))
-            picture_id, number = self.stored[key]
+            image_id, number = self.stored[key]
         answer = client.post("/search", params={"k": 3}, files={"image": test_image(number)})
         if answer.status_code != 200:
             raise_unless_busy(answer)
@@ -76,21 +76,21 @@ class Ledger:
         found = [(match["id"], match["distance"]) for match in answer.json()["results"]]
         with self.lock:
             current = self.stored.get(key)
-        assert current is None or (picture_id, 0.0) in found, (key, found)
+        assert current is None or (image_id, 0.0) in found, (key, found)
 
     def check(self, client: httpx2.Client, most: int | None = None) -> None:
         """Check acknowledged images and deletions, the last `most` of each or all."""
-        for key, (picture_id, number) in list(self.stored.items())[-(most or 0) :]:
-            assert client.get(f"/images/{picture_id}").json()["key"] == key
+        for key, (image_id, number) in list(self.stored.items())[-(most or 0) :]:
+            assert client.get(f"/images/{image_id}").json()["key"] == key
             found = client.post("/search", params={"k": 5}, files={"image": test_image(number)}).json()["results"]
-            assert (picture_id, 0.0) in [(match["id"], match["distance"]) for match in found], key
+            assert (image_id, 0.0) in [(match["id"], match["distance"]) for match in found], key
             for match in found:
                 if match["key"] in self.stored:
                     answer = client.get(match["image_url"])
                     assert answer.status_code == 200, answer.text
-        for key, picture_id in list(self.deleted.items())[-(most or 0) :]:
-            assert client.get(f"/images/{picture_id}").status_code == 404, key
-            assert client.get(f"/images/{picture_id}/similar").status_code == 404, key
+        for key, image_id in list(self.deleted.items())[-(most or 0) :]:
+            assert client.get(f"/images/{image_id}").status_code == 404, key
+            assert client.get(f"/images/{image_id}/similar").status_code == 404, key
 
     def resolve_unknown(self, client: httpx2.Client) -> None:
         """Resolve keys in an unknown state by listing the catalogue."""

@@ -145,12 +145,12 @@ def test_acknowledged_changes_survive_power_cuts(settings: Settings, database: D
 
 
 def require_consistent(service: Service, stored: dict[int, int], deleted: set[int]) -> None:
-    for picture_id, one in stored.items():
+    for image_id, one in stored.items():
         answer = service.searcher.by_image(test_image(one), SearchOptions(k=5))
-        assert (picture_id, 0.0) in [(match.id, match.distance) for match, _ in answer.matches]
-    for picture_id in deleted:
+        assert (image_id, 0.0) in [(match.id, match.distance) for match, _ in answer.matches]
+    for image_id in deleted:
         with pytest.raises(NotFoundError):
-            service.searcher.by_id(picture_id, SearchOptions())
+            service.searcher.by_id(image_id, SearchOptions())
     findings = ConsistencyCheck(service.database, service.storage, service.index, service.embedding_writer).run(
         0, lambda *_: None
     )
@@ -172,6 +172,6 @@ def test_disk_that_loses_synced_writes_is_detected(
     with opened(settings, database) as service:
         check = ConsistencyCheck(service.database, service.files, service.index, service.encodings)
         assert check.run(0, lambda *_: None) != []
-        for picture_id, at in stored.items():
+        for image_id, at in stored.items():
             for match, _ in service.searcher.by_picture(test_image(at), SearchOptions()).matches:
-                assert match.distance == 0.0 or match.id != picture_id, "a torn vector was ranked"
+                assert match.distance == 0.0 or match.id != image_id, "a torn vector was ranked"

@@ -90,8 +90,8 @@ def test_killing_a_replica_loses_nothing(shared: dict[str, str], tmp_path: Path)
         with running_server(tmp_path / "second", **shared) as (url, _), client_of(url) as third:
             ledger.check(third)
             assert third.get("/stats").json()["images"] == len(ledger.stored)
-            for picture_id, number in ledger.stored.values():
-                assert third.get(f"/images/{picture_id}/original").content == test_image(number)
+            for image_id, number in ledger.stored.values():
+                assert third.get(f"/images/{image_id}/original").content == test_image(number)
     assert "No problems found." in lookalike(shared | {"LOOKALIKE_DATA_DIR": str(tmp_path / "first")}, "check")
     log.warning("%d replicas killed, %d stored, %d deleted", KILLS, len(ledger.stored), len(ledger.deleted))
     assert len(ledger.stored) > KILLS

@@ -50,10 +50,10 @@ def test_processes_agree_after_every_response(tmp_path: Path) -> None:
             before = set(ledger.deleted)
             ledger.delete(everyone)
             for key in set(ledger.deleted) - before:
-                picture_id, number = ledger.deleted[key], int(key.removeprefix("key-"))
-                assert everyone.get(f"/images/{picture_id}/similar").status_code == 404
+                image_id, number = ledger.deleted[key], int(key.removeprefix("key-"))
+                assert everyone.get(f"/images/{image_id}/similar").status_code == 404
                 found = everyone.post("/search", files={"image": test_image(number)}).json()["results"]
-                assert picture_id not in [match["id"] for match in found]
+                assert image_id not in [match["id"] for match in found]
 
         def repeat(call: Any) -> None:
             try:

@@ -79,7 +79,7 @@ def test_wrong_code_is_found_in_the_sample_and_repaired(filled: Service) -> None
     run_sql(filled, "UPDATE encodings SET code = set_byte(code, 0, get_byte(code, 0) # 255) WHERE image_id = 5")
     assert findings_of(filled, sample=0) == []
     (finding,) = findings_of(filled)
-    assert (finding.kind, finding.picture_id) == ("code", 5)
+    assert (finding.kind, finding.image_id) == ("code", 5)
     assert check_of(filled).repair([finding]) == []
     assert findings_of(filled) == []
     require_all_found(filled)
@@ -88,7 +88,7 @@ def test_wrong_code_is_found_in_the_sample_and_repaired(filled: Service) -> None
 def test_missing_encoding_is_found_and_repaired(filled: Service) -> None:
     run_sql(filled, "DELETE FROM encodings WHERE image_id = 2")
     (finding,) = findings_of(filled)
-    assert (finding.kind, finding.picture_id) == ("encoding", 2)
+    assert (finding.kind, finding.image_id) == ("encoding", 2)
     assert check_of(filled).repair([finding]) == []
     assert findings_of(filled) == []
 

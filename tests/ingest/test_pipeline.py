@@ -9,12 +9,12 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as PILImage
 from sqlalchemy import make_url, select
 
 from app.bootstrap import Service
 from app.catalogue import changes
-from app.catalogue.changes import CatalogueChangedError, NewEncoding, Put, PutResult
+from app.catalogue.changes import CatalogueChangedError, MetadataPatch, NewEncoding, Put, PutResult
 from app.catalogue.database.tables import Encoding, Image
 from app.catalogue.storage.local import LocalStorage, content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
@@ -33,11 +33,11 @@ BROKEN = b"not a picture"
 
 def picture(seed: int) -> bytes:
     colours = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
-    return encoded(Image.fromarray(colours).resize((16, 16), Image.Resampling.NEAREST), "PNG")
+    return encoded(PILImage.fromarray(colours).resize((16, 16), PILImage.Resampling.NEAREST), "PNG")
 
 
 def upload(key: str | None, data: bytes, **given: Any) -> Upload:
-    return Upload(data, key, cast("Given", given))
+    return Upload(data, key, cast("MetadataPatch", given))
 
 
 def add(service: Service, key: str | None, data: bytes, **given: Any) -> AddResult:
@@ -307,8 +307,8 @@ def test_change_between_lookup_and_commit_repeats_the_addition(
 
     def prepare_and_delete(ingest: IngestPipeline, uploads: Sequence[Upload], stop: Stop) -> Any:
         items = prepare(ingest, uploads, stop)
-        for picture_id in deletions:
-            service.ingest.delete(picture_id)
+        for image_id in deletions:
+            service.ingest.delete(image_id)
         return items
 
     monkeypatch.setattr(IngestPipeline, "_prepare", prepare_and_delete)
@@ -362,11 +362,11 @@ def test_files_are_complete_before_the_commit(service: Service, monkeypatch: pyt
     data, sha256 = picture(1), content_hash(picture(1))
     complete: list[bool] = []
 
-    def check_files_and_put(session: Any, generation_id: int, puts: Sequence[Put]) -> list[PutResult]:
+    def check_files_and_put(session: Any, index_version_id: int, puts: Sequence[Put]) -> list[PutResult]:
         slots = np.array([made(item).slot for item in puts])
         sums = np.array([made(item).checksum for item in puts], np.uint32)
         complete.append(bool(service.index.verify(slots, sums).all()) and sha256 in service.storage.hashes())
-        return put(session, generation_id, puts)
+        return put(session, index_version_id, puts)
 
     monkeypatch.setattr(changes, "put_images", check_files_and_put)
     add(service, "one", data)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from app.bootstrap import Service, build_service_with_encoder, index_locations
-from app.catalogue import generations
+from app.catalogue import index_versions
 from app.catalogue.advisory_registry import VersionUse, version_locks
 from app.catalogue.database.sessions import Database
 from app.catalogue.storage.local import LocalStorage
@@ -29,7 +29,7 @@ from app.maintenance.reindex import Reindex
 from app.model_switch.index_factory import open_index
 from app.model_switch.networks import decode_limits
 from app.search.decode.prepare import InProcessPreparer
-from app.search.types import SearchOptions
+from app.search.types import Encodings, SearchOptions
 from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo
 from tests.crash.ledger import Ledger, test_image
@@ -65,12 +65,12 @@ def reindex_with(
     patience: float = 60,
 ) -> None:
     with database.transaction() as session:
-        generation = generations.find_or_create(
+        index_version = index_versions.find_or_create(
             session, network, Path(f"{network.name}.json"), index=settings.index_backend
         )
-    with closing(open_index(database, generation, index_locations(settings))) as index:
+    with closing(open_index(database, index_version, index_locations(settings))) as index:
         prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
-        encodings = EmbeddingWriter(database, prepare, encoder, index, generation.id)
+        encodings = EmbeddingWriter(database, prepare, encoder, index, index_version.id)
         Reindex(database, LocalStorage(settings.data_dir / "pictures"), encodings).run(report, patience)
 
 
@@ -80,9 +80,9 @@ def test_reindexed_catalogue_finds_every_image(service: Service, settings: Setti
     reports = reindex(service, OtherEncoder())
     assert reports[-1] == (80, 80)
     with build_service_with_encoder(settings, database, OtherEncoder(), OTHER_NETWORK, OTHER_CHECKPOINT) as moved:
-        for upload, picture_id in zip(uploads, ids, strict=True):
+        for upload, image_id in zip(uploads, ids, strict=True):
             first, _ = moved.searcher.by_image(upload.data, SearchOptions(k=1)).matches[0]
-            assert (first.id, first.distance, first.hamming) == (picture_id, 0.0, 0)
+            assert (first.id, first.distance, first.hamming) == (image_id, 0.0, 0)
 
 
 def test_service_without_the_new_network_raises_unavailable(service: Service) -> None:
@@ -109,7 +109,7 @@ def test_addition_during_the_switch_is_encoded_by_the_new_network(settings: Sett
     interruptions = list[Callable[[], object]]()
 
     class Interrupting(FakeEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> EmbeddingWriter:
+        def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
             if interruptions:
                 interruptions.pop()()
             return super().encode_many(images)
@@ -126,7 +126,7 @@ def test_addition_during_the_switch_is_encoded_by_the_new_network(settings: Sett
 
 def test_reindex_fails_if_a_service_cannot_open_the_network(service: Service, database: Database) -> None:
     service.ingest.add(pictures(50))
-    in_use = service.model_switch.active.generation_id
+    in_use = service.model_switch.active.index_version_id
     with version_locks(database) as other:
         other.hold_only(VersionUse.OPEN, {in_use})
         with pytest.raises(LookalikeError, match="1 of the running services cannot open the network"):
@@ -151,7 +151,7 @@ def test_start_with_the_old_network_raises_model_mismatch(
 
 def test_interrupted_reindex_resumes(service: Service) -> None:
     class Interrupted(OtherEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> EmbeddingWriter:
+        def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
             if self.pictures:
                 raise KeyboardInterrupt
             return super().encode_many(images)
@@ -169,7 +169,7 @@ def test_images_added_and_replaced_meanwhile_are_encoded(
     service: Service, settings: Settings, database: Database
 ) -> None:
     class Busy(OtherEncoder):
-        def encode_many(self, images: Sequence[Image.Image]) -> EmbeddingWriter:
+        def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
             if not self.pictures:
                 service.ingest.add([*pictures(300), Upload(encoded(gradient(200, 40)), "key-50", {})])
                 service.ingest.delete(2)
@@ -192,10 +192,12 @@ def test_switching_back_encodes_only_newer_images(service: Service, settings: Se
         moved.ingest.add([*pictures(53), Upload(encoded(gradient(200, 40)), "key-50", {})])
     encoder = OtherEncoder()
     with database.transaction() as session:
-        generation = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend)
-    with closing(open_index(database, generation, index_locations(settings))) as index:
+        index_version = index_versions.find_or_create(
+            session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend
+        )
+    with closing(open_index(database, index_version, index_locations(settings))) as index:
         prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
-        encodings = EmbeddingWriter(database, prepare, encoder, index, generation.id)
+        encodings = EmbeddingWriter(database, prepare, encoder, index, index_version.id)
         Reindex(database, service.storage, encodings).run(lambda *_: None)
     assert encoder.pictures == 2
 

@@ -120,7 +120,7 @@ def found(service: Service, key: str) -> Image:
 
 
 def test_slots_beyond_the_database_are_deleted(service: Service) -> None:
-    index_of(service).keep(
+    index_of(service).store(
         np.array([10**6, 10**6 + 1]),
         Encodings(np.zeros((2, BITS // 8), np.uint8), np.zeros((2, FEATURE_DIM), np.float32)),
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.bootstrap import Service
-from app.catalogue import generations
+from app.catalogue import index_versions
 from app.catalogue.changes import MetadataPatch
 from app.errors import LookalikeError
 from app.ingest.pipeline import Upload
@@ -134,9 +134,9 @@ def test_model_in_use_is_compared_by_the_catalogues_encodings(service: Service) 
     found, _ = drop_rare_labels(labelled(service))
     encoder = FakeEncoder()
     prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(service.settings))
-    generation_id = service.model_switch.active.generation_id
+    index_version_id = service.model_switch.active.index_version_id
     with service.database.snapshot() as session:
-        content = read_content(session, generations.get_index_version(session, generation_id))
+        content = read_content(session, index_versions.get_index_version(session, index_version_id))
         current = current_encodings(session, found, content, vector_file(service), FAKE_NETWORK, 50)
     assert (content.labels != NO_LABEL).all()
     hashes = [sha256 for sha256, _ in current.images.pairs]

@@ -78,7 +78,7 @@ class BlockingRuntime:
     """Fake network that blocks until `go` is set; the F7 of an image is its first pixel."""
 
     def __init__(self, lanes: int = 1) -> None:
-        self.lanes = lanes
+        self.parallel_batches = lanes
         self.batches: list[list[int]] = []
         self.one_core_batches: list[list[int]] = []
         self.reached, self.go = threading.Event(), threading.Event()

@@ -141,7 +141,7 @@ def test_removed_images_are_not_found(filled: Filled) -> None:
     assert len(filled.index) == COUNT - 2
     matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, COUNT)
     assert [match.id for match in matches] == filled.expected(filled.features[0], left_out=(0, 1))
-    assert filled.index.bytes_in_use > COUNT * (BITS // 8)
+    assert filled.index.code_bytes > COUNT * (BITS // 8)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -154,14 +154,14 @@ def test_discarded_vectors_free_disk_space_once_no_reader_locks_the_file(
     # The first slots are adjacent, so their pages can be freed.
     first = np.argsort(filled.entries.slots)[: COUNT // 2]
     index.remove(filled.entries.ids[first])
-    before = index.bytes_kept
-    index.discard(filled.entries.slots[first[:-1]])
-    assert index.bytes_kept == before, "fewer than the minimum"
+    before = index.vector_bytes
+    index.free(filled.entries.slots[first[:-1]])
+    assert index.vector_bytes == before, "fewer than the minimum"
     with without_hole_punching(filled.path.parent):
-        index.discard(filled.entries.slots[first[-1:]])
-        assert index.bytes_kept == before, "a reader locks the file"
-    index.discard(np.zeros(0, np.int64))
-    assert index.bytes_kept <= before - COUNT // 2 * DIM * 4 + mmap.PAGESIZE
+        index.free(filled.entries.slots[first[-1:]])
+        assert index.vector_bytes == before, "a reader locks the file"
+    index.free(np.zeros(0, np.int64))
+    assert index.vector_bytes <= before - COUNT // 2 * DIM * 4 + mmap.PAGESIZE
     left = tuple(first.tolist())
     matches = index.rank(filled.features[0], filled.entries.codes[0], index.all_candidates(None), COUNT)
     assert [match.id for match in matches] == filled.expected(filled.features[0], left_out=left)
@@ -170,16 +170,16 @@ def test_discarded_vectors_free_disk_space_once_no_reader_locks_the_file(
 def test_vectors_that_a_search_may_still_read_are_not_freed(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.search.index._MIN_FREED", 1)
     index = LocalIndex(BITS, filled.index.vectors)
-    before = index.bytes_kept
-    index.discard(filled.entries.slots)
-    assert index.bytes_kept == before
+    before = index.vector_bytes
+    index.free(filled.entries.slots)
+    assert index.vector_bytes == before
 
 
 def test_close_frees_the_remaining_discarded_vectors(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.search.index._FREE_DELAY_S", 0.0)
     vectors = VectorFile(filled.path, DIM)
     index, before = LocalIndex(BITS, vectors), vectors.bytes_on_disk
-    index.discard(filled.entries.slots)
+    index.free(filled.entries.slots)
     assert vectors.bytes_on_disk == before, "fewer than the minimum"
     index.close()
-    assert filled.index.bytes_kept < before
+    assert filled.index.vector_bytes < before

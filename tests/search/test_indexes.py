@@ -49,7 +49,7 @@ class Catalogue:
             np.array([checksum for _, _, checksum in rows], np.uint32),
         )
 
-    def grown(self, newest: int) -> tuple[int, int]:
+    def count_added(self, newest: int) -> tuple[int, int]:
         more = len(self.rows) - self.counted
         self.counted = len(self.rows)
         return more, max([newest, *self.rows])
@@ -59,7 +59,7 @@ class LatestChanges:
     """Changes since the index was last updated."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue, self.moment = catalogue, catalogue.moment
+        self._catalogue, self.milvus_timestamp = catalogue, catalogue.moment
 
     def deleted(self) -> Ids:
         return self._catalogue.deleted()
@@ -67,8 +67,8 @@ class LatestChanges:
     def entries(self) -> IndexEntries:
         return self._catalogue.entries_of(self._catalogue.new)
 
-    def grown(self, newest: int) -> tuple[int, int]:
-        return self._catalogue.grown(newest)
+    def count_added(self, newest: int) -> tuple[int, int]:
+        return self._catalogue.count_added(newest)
 
 
 class Lookup:
@@ -77,7 +77,7 @@ class Lookup:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
-    def pictures(self, slots: NDArray[np.int64]) -> Ids:
+    def image_ids(self, slots: NDArray[np.int64]) -> Ids:
         whose = {slot: image_id for image_id, (_, slot, _) in self._catalogue.rows.items()}
         return np.array([whose.get(int(slot), -1) for slot in slots], np.int64)
 
@@ -99,7 +99,7 @@ class World:
         slots = np.arange(self.next_slot, self.next_slot + len(encoded.codes))
         self.next_slot += len(encoded.codes)
         kept = self.index.store(slots, encoded)
-        self.catalogue.moment = kept.timestamp
+        self.catalogue.moment = kept.milvus_timestamp
         return slots, kept.checksums
 
     def put(self, ids: list[int], encoded: Encodings) -> None:

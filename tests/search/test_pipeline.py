@@ -51,20 +51,20 @@ class MemoryCatalogue:
     keys: dict[int, Key]
     asked: list[Sequence[int]] = field(default_factory=list)
 
-    def current(self) -> Index:
+    def synced_index(self) -> Index:
         return self.index
 
-    def matching(self, options: SearchOptions) -> Subset | None:
+    def filtered(self, options: SearchOptions) -> Subset | None:
         if options.label is None:
             return None
         ids = [FIRST_ID + at for at, label in enumerate(self.labels) if label == options.label]
         return Subset(np.array(ids, np.int64))
 
-    def firsts(self, ids: Sequence[int], field: str, most: int) -> list[int]:
+    def group_leaders(self, ids: Sequence[int], field: str, most: int) -> list[int]:
         groups = [self.keys[image_id].group(field) or image_id for image_id in ids]
         return sorted({group: place for place, group in reversed(list(enumerate(groups)))}.values())[:most]
 
-    def rows(self, ids: Sequence[int]) -> Mapping[int, Key]:
+    def summaries(self, ids: Sequence[int]) -> Mapping[int, Key]:
         self.asked.append(ids)
         return {image_id: self.keys[image_id] for image_id in reversed(ids) if image_id in self.keys}
 

@@ -15,10 +15,10 @@ def open_search(page: Page, parameters: str = "") -> str:
 
     `parameters` is appended to the URL's query string.
     """
-    picture_id = str(page.request.get("/images?limit=1").json()["items"][0]["id"])
-    page.goto(f"/?id={picture_id}{parameters}")
+    image_id = str(page.request.get("/images?limit=1").json()["items"][0]["id"])
+    page.goto(f"/?id={image_id}{parameters}")
     expect(page.locator("#query img")).to_be_visible()
-    return picture_id
+    return image_id
 
 
 def catalogue_picture(page: Page) -> tuple[str, str]:
@@ -39,19 +39,19 @@ def picture_file(page: Page, url: str) -> FilePayload:
 
 def search_with_file(page: Page) -> str:
     """Upload a catalogue picture through the file input and return its id."""
-    picture_id, url = catalogue_picture(page)
+    image_id, url = catalogue_picture(page)
     page.set_input_files("#file", picture_file(page, url))
     expect(page).to_have_url(re.compile(r"\?upload="))
-    return picture_id
+    return image_id
 
 
 def search_with_tile(page: Page, position: int) -> str:
     """Click a tile and return the id of its picture."""
     tile = page.locator(".tile").nth(position)
-    picture_id = str(tile.get_attribute("data-id"))
+    image_id = str(tile.get_attribute("data-id"))
     tile.click()
-    expect(page).to_have_url(re.compile(rf"\?id={picture_id}$"))
-    return picture_id
+    expect(page).to_have_url(re.compile(rf"\?id={image_id}$"))
+    return image_id
 
 
 def shown_ids(page: Page) -> list[str]:

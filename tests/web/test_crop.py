@@ -111,12 +111,12 @@ def test_keys_keep_the_crop_rectangle_inside_the_picture(page: Page, add_picture
 
 
 def test_the_url_restores_a_crop_of_a_catalogue_picture(page: Page) -> None:
-    picture_id = open_search(page)
+    image_id = open_search(page)
     drag(page, (0.3, 0.3), (0.7, 0.7))
     crop(page)
     expect(page.locator("body")).not_to_have_class(re.compile("busy"))
     results, address = shown_ids(page), page.url
-    assert picture_id not in results
+    assert image_id not in results
     page.goto("/")
     page.goto(address)
     expect(page.locator(".crop-rectangle")).to_be_visible()
@@ -154,8 +154,8 @@ def test_a_pending_crop_is_not_applied_to_another_picture(page: Page, clicks: li
 
 
 def test_a_crop_outside_the_picture_shows_an_error(page: Page) -> None:
-    picture_id = open_search(page)
-    page.goto(f"/?id={picture_id}&crop=0,0,90000,90000")
+    image_id = open_search(page)
+    page.goto(f"/?id={image_id}&crop=0,0,90000,90000")
     expect(page.locator("#message")).to_contain_text("90000")
 
 

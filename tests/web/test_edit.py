@@ -9,24 +9,24 @@ from tests.web.conftest import AddPicture
 from tests.web.steps import shown_ids
 
 
-def open_edit(page: Page, picture_id: str) -> Locator:
-    page.goto(f"/?id={picture_id}")
+def open_edit(page: Page, image_id: str) -> Locator:
+    page.goto(f"/?id={image_id}")
     page.get_by_role("button", name="Edit").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_be_visible()
     return dialog
 
 
-def metadata(catalogue: httpx2.Client, picture_id: str) -> dict[str, object]:
-    found: dict[str, object] = catalogue.get(f"/images/{picture_id}").json()["metadata"]
+def metadata(catalogue: httpx2.Client, image_id: str) -> dict[str, object]:
+    found: dict[str, object] = catalogue.get(f"/images/{image_id}").json()["metadata"]
     return found
 
 
 def test_label_and_fields_can_be_changed_added_and_removed(
     page: Page, add_picture: AddPicture, catalogue: httpx2.Client
 ) -> None:
-    picture_id = add_picture(key="own", label="boots", price=20, colour="red", sizes=[1, 2])
-    dialog = open_edit(page, picture_id)
+    image_id = add_picture(key="own", label="boots", price=20, colour="red", sizes=[1, 2])
+    dialog = open_edit(page, image_id)
     dialog.get_by_label("Label").fill("hats")
     dialog.get_by_label("Value of price").fill("19.5")
     dialog.get_by_role("button", name="Remove colour").click()
@@ -38,7 +38,7 @@ def test_label_and_fields_can_be_changed_added_and_removed(
     expect(dialog).to_be_hidden()
     expect(page.locator("#query .title")).to_have_text("hats")
     expect(page.locator("#query dl")).to_contain_text("autumn")
-    assert metadata(catalogue, picture_id) == {"price": 19.5, "sizes": [1, 2], "season": "autumn"}
+    assert metadata(catalogue, image_id) == {"price": 19.5, "sizes": [1, 2], "season": "autumn"}
 
 
 def test_values_keep_their_types(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
@@ -51,47 +51,47 @@ def test_values_keep_their_types(page: Page, add_picture: AddPicture, catalogue:
         "empty": "",
         "n": 1.0,
     }
-    picture_id = add_picture(key="own", **before)
-    dialog = open_edit(page, picture_id)
+    image_id = add_picture(key="own", **before)
+    dialog = open_edit(page, image_id)
     dialog.get_by_role("button", name="Add a field").click()
     page.keyboard.type("ean")
     page.keyboard.press("Tab")
     page.keyboard.type("12345678901234567890")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
-    assert metadata(catalogue, picture_id) == before | {"ean": "12345678901234567890"}
+    assert metadata(catalogue, image_id) == before | {"ean": "12345678901234567890"}
 
 
 METADATA = {"note": "line one\nline two", "windows": "one\r\ntwo", "padded": " a ", " spaced ": 1, "": "", "n": "\n"}
 
 
 def test_unchanged_fields_are_not_sent(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
-    picture_id = add_picture(key="own", label="boots", **METADATA)
-    before = metadata(catalogue, picture_id)
+    image_id = add_picture(key="own", label="boots", **METADATA)
+    before = metadata(catalogue, image_id)
     assert before == METADATA
-    dialog = open_edit(page, picture_id)
+    dialog = open_edit(page, image_id)
     dialog.get_by_label("Label").fill("hats")
     with page.expect_request(lambda request: request.method == "PATCH") as sent:
         dialog.get_by_role("button", name="Save").click()
     assert sent.value.post_data_json == {"label": "hats"}
     expect(page.locator("#query .title")).to_have_text("hats")
-    assert metadata(catalogue, picture_id) == before
+    assert metadata(catalogue, image_id) == before
 
 
 def test_an_unchanged_label_is_not_sent(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
-    picture_id = add_picture(key="own", label=" two\nlines ", colour="red")
-    label = catalogue.get(f"/images/{picture_id}").json()["label"]
-    dialog = open_edit(page, picture_id)
+    image_id = add_picture(key="own", label=" two\nlines ", colour="red")
+    label = catalogue.get(f"/images/{image_id}").json()["label"]
+    dialog = open_edit(page, image_id)
     dialog.get_by_label("Value of colour").fill(" blue ")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
-    assert catalogue.get(f"/images/{picture_id}").json()["label"] == label
-    assert metadata(catalogue, picture_id) == {"colour": "blue"}
+    assert catalogue.get(f"/images/{image_id}").json()["label"] == label
+    assert metadata(catalogue, image_id) == {"colour": "blue"}
 
 
 def test_multiline_text_keeps_its_line_breaks(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
-    picture_id = add_picture(key="own", **METADATA)
-    dialog = open_edit(page, picture_id)
+    image_id = add_picture(key="own", **METADATA)
+    dialog = open_edit(page, image_id)
     dialog.get_by_label("Value of note").press("Control+End")
     page.keyboard.press("Enter")
     page.keyboard.type("line three")
@@ -100,28 +100,28 @@ def test_multiline_text_keeps_its_line_breaks(page: Page, add_picture: AddPictur
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
     changed = {"note": "line one\nline two\nline three", "windows": "one\r\ntwos"}
-    assert metadata(catalogue, picture_id) == METADATA | changed
+    assert metadata(catalogue, image_id) == METADATA | changed
 
 
 def test_a_renamed_field_keeps_its_value(page: Page, add_picture: AddPicture, catalogue: httpx2.Client) -> None:
-    picture_id = add_picture(key="own", note="one\r\ntwo\n")
-    dialog = open_edit(page, picture_id)
+    image_id = add_picture(key="own", note="one\r\ntwo\n")
+    dialog = open_edit(page, image_id)
     dialog.get_by_label("Field", exact=True).fill("remark")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
-    assert metadata(catalogue, picture_id) == {"remark": "one\r\ntwo\n"}
+    assert metadata(catalogue, image_id) == {"remark": "one\r\ntwo\n"}
 
 
 def test_a_field_can_be_renamed_and_the_label_removed(
     page: Page, add_picture: AddPicture, catalogue: httpx2.Client
 ) -> None:
-    picture_id = add_picture(key="own", label="boots", color="red")
-    dialog = open_edit(page, picture_id)
+    image_id = add_picture(key="own", label="boots", color="red")
+    dialog = open_edit(page, image_id)
     dialog.get_by_label("Label").fill("")
     dialog.get_by_label("Field").fill("colour")
     page.keyboard.press("Enter")
     expect(page.locator("#query .title")).to_have_text("own")
-    assert metadata(catalogue, picture_id) == {"colour": "red"}
+    assert metadata(catalogue, image_id) == {"colour": "red"}
 
 
 def test_a_failed_save_shows_an_error_and_keeps_the_input(page: Page, add_picture: AddPicture) -> None:
@@ -144,18 +144,18 @@ def test_a_failed_save_shows_an_error_and_keeps_the_input(page: Page, add_pictur
 def test_deleting_requires_confirmation_and_returns_to_the_start(
     page: Page, add_picture: AddPicture, catalogue: httpx2.Client
 ) -> None:
-    picture_id = add_picture(key="own", label="boots")
-    page.goto(f"/?id={picture_id}")
+    image_id = add_picture(key="own", label="boots")
+    page.goto(f"/?id={image_id}")
     page.get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog", name="Delete boots own?")
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_have_count(0)
-    assert catalogue.get(f"/images/{picture_id}").status_code == 200
+    assert catalogue.get(f"/images/{image_id}").status_code == 200
     page.get_by_role("button", name="Delete").click()
     dialog.get_by_role("button", name="Delete").click()
     expect(page.locator("#heading")).to_have_text("Try one of these")
     expect(page).to_have_url(re.compile(r"/$"))
-    assert catalogue.get(f"/images/{picture_id}").status_code == 404
+    assert catalogue.get(f"/images/{image_id}").status_code == 404
 
 
 def test_breadcrumbs_omit_deleted_pictures(page: Page, add_picture: AddPicture) -> None:

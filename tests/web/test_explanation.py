@@ -19,13 +19,13 @@ def score_list(dialog: Locator) -> dict[str, str]:
 
 
 def test_the_explanation_shows_both_pictures_the_differing_bits_and_both_ranks(page: Page) -> None:
-    picture_id = open_search(page)
-    response = page.request.get(f"/images/{picture_id}/similar?k=25&explain=true").json()
-    match = [match for match in response["results"] if str(match["id"]) != picture_id][2]
+    image_id = open_search(page)
+    response = page.request.get(f"/images/{image_id}/similar?k=25&explain=true").json()
+    match = [match for match in response["results"] if str(match["id"]) != image_id][2]
     rank = response["results"].index(match) + 1
     dialog = open_explanation(page, 2)
     assert dialog.locator("img").evaluate_all("(images) => images.map((image) => new URL(image.src).pathname)") == [
-        f"/images/{picture_id}/thumbnail",
+        f"/images/{image_id}/thumbnail",
         match["thumbnail_url"],
     ]
     scores = score_list(dialog)

@@ -33,7 +33,7 @@ def filter_in_url(page: Page) -> dict[str, object]:
 
 def patterns(page: Page) -> set[str]:
     ids = shown_ids(page)
-    return {page.request.get(f"/images/{picture_id}").json()["metadata"]["pattern"] for picture_id in ids}
+    return {page.request.get(f"/images/{image_id}").json()["metadata"]["pattern"] for image_id in ids}
 
 
 def labels(page: Page) -> set[str]:
@@ -94,7 +94,7 @@ def test_numbers_are_filtered_by_range(page: Page) -> None:
     expect(page.locator(".chip")).to_have_text("price: 20 to 30.5")
     assert filter_in_url(page) == {"price": {"$gte": 20, "$lte": 30.5}}
     ids = shown_ids(page)
-    prices = [page.request.get(f"/images/{picture_id}").json()["metadata"]["price"] for picture_id in ids]
+    prices = [page.request.get(f"/images/{image_id}").json()["metadata"]["price"] for image_id in ids]
     assert prices
     assert all(20 <= price <= 30.5 for price in prices)
 
@@ -201,13 +201,13 @@ def test_filters_persist_across_a_search_and_a_reload(page: Page) -> None:
 
 def test_hostile_names_and_values_are_shown_as_text(page: Page, add_picture: AddPicture) -> None:
     hostile = '<img src=x onerror="document.title=1">'
-    picture_id = add_picture(key=f"key {hostile}", label=hostile, **{hostile: hostile})
+    image_id = add_picture(key=f"key {hostile}", label=hostile, **{hostile: hostile})
     page.goto("/")
     open_filters(page)
     choose_hostile = field(page, hostile).get_by_role("checkbox")
     choose_hostile.check()
     expect(page.locator(".chip")).to_have_text(f"{hostile}: {hostile}")
-    page.goto(f"/?id={picture_id}")
+    page.goto(f"/?id={image_id}")
     expect(page.locator("#query .title")).to_have_text(hostile)
     page.get_by_role("button", name="Edit").click()
     expect(page.get_by_role("dialog")).to_contain_text(hostile)

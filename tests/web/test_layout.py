@@ -39,9 +39,9 @@ def overflows(page: Page) -> list[int]:
 
 
 def test_long_words_do_not_break_the_layout(page: Page, add_picture: AddPicture) -> None:
-    picture_id = add_picture(key=LONG, label=LONG, **{LONG: LONG, "short": LONG})
+    image_id = add_picture(key=LONG, label=LONG, **{LONG: LONG, "short": LONG})
     page.set_viewport_size({"width": 360, "height": 740})
-    page.goto(f"/?id={picture_id}&label={LONG}")
+    page.goto(f"/?id={image_id}&label={LONG}")
     expect(page.locator("#query")).to_contain_text(LONG)
     assert chips(page) == [f"label: {LONG}"]
     page.get_by_role("button", name="Filter", exact=True).click()

@@ -32,8 +32,8 @@ def test_the_start_shows_catalogue_pictures(page: Page) -> None:
 
 def test_a_chosen_picture_finds_itself_first(page: Page) -> None:
     open_start(page)
-    picture_id = search_with_file(page)
-    assert shown_ids(page)[0] == picture_id
+    image_id = search_with_file(page)
+    assert shown_ids(page)[0] == image_id
     expect(page.locator(".tile").first).to_contain_text("distance 0.00")
     expect(page.locator("#query")).to_contain_text("given.jpg")
     expect(page.locator(".timing")).to_contain_text(re.compile(r"[\d.]+ ms for [\d,]+ pictures"))
@@ -42,10 +42,10 @@ def test_a_chosen_picture_finds_itself_first(page: Page) -> None:
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_a_picture_can_be_dropped_and_pasted(page: Page, event: str) -> None:
     open_start(page)
-    picture_id, url = catalogue_picture(page)
+    image_id, url = catalogue_picture(page)
     page.evaluate(DROP_OR_PASTE, [event, url])
     expect(page).to_have_url(re.compile(r"\?upload="))
-    assert shown_ids(page)[0] == picture_id
+    assert shown_ids(page)[0] == image_id
 
 
 @pytest.mark.parametrize("key", ["Enter", "Space"])
@@ -62,8 +62,8 @@ def test_a_result_starts_a_search_and_back_returns(page: Page) -> None:
     open_start(page)
     search_with_file(page)
     results, address = shown_ids(page), page.url
-    picture_id = search_with_tile(page, 3)
-    assert picture_id not in shown_ids(page)
+    image_id = search_with_tile(page, 3)
+    assert image_id not in shown_ids(page)
     assert len(shown_ids(page)) == len(results) == 24
     expect(page.locator("#breadcrumbs a")).to_have_count(2)
     page.go_back()

@@ -34,19 +34,19 @@ def calibrated(route: Route) -> None:
 
 
 def test_changing_the_number_of_results_updates_the_list_and_the_url(page: Page) -> None:
-    picture_id = open_search(page)
+    image_id = open_search(page)
     open_options(page)
     expect(page.locator("#options output").first).to_have_text("24 results")
     slide(page, "Results", "ArrowLeft")
     expect(page.locator(".tile")).to_have_count(12)
-    assert parameters(page) == {"id": picture_id, "k": "12"}
+    assert parameters(page) == {"id": image_id, "k": "12"}
     assert chips(page) == ["12 results"]
     size = catalogue_size(page)
     found = re.compile(rf"^13 results from {size} candidates in {size} pictures, ")
     expect(page.locator(".result-summary")).to_have_text(found)
     slide(page, "Results", "ArrowRight")
     expect(page.locator(".tile")).to_have_count(24)
-    assert parameters(page) == {"id": picture_id}
+    assert parameters(page) == {"id": image_id}
 
 
 def test_pool_and_radius_update_the_number_of_candidates(page: Page) -> None:
@@ -68,7 +68,7 @@ def test_pool_and_radius_update_the_number_of_candidates(page: Page) -> None:
 
 
 def test_the_url_restores_all_search_options(page: Page) -> None:
-    picture_id = open_search(page, "&k=30&radius=50&pool=77&group_by=variant&mode=hds")
+    image_id = open_search(page, "&k=30&radius=50&pool=77&group_by=variant&mode=hds")
     expect(page.locator(".chip")).to_have_text(
         ["30 results", "at most 77 candidates", "code distance at most 50", "grouped by variant"]
     )
@@ -76,8 +76,8 @@ def test_the_url_restores_all_search_options(page: Page) -> None:
     expect(page.get_by_role("slider", name="Results")).to_have_attribute("aria-valuetext", "30 results")
     expect(page.get_by_role("slider", name="Candidates")).to_have_attribute("aria-valuetext", "at most 77 candidates")
     expect(page.get_by_label("Group by")).to_have_value("variant")
-    wanted = page.request.get(f"/images/{picture_id}/similar?k=31&radius=50&pool=77&group_by=variant").json()["results"]
-    assert shown_ids(page) == [str(match["id"]) for match in wanted if str(match["id"]) != picture_id]
+    wanted = page.request.get(f"/images/{image_id}/similar?k=31&radius=50&pool=77&group_by=variant").json()["results"]
+    assert shown_ids(page) == [str(match["id"]) for match in wanted if str(match["id"]) != image_id]
 
 
 def test_group_by_shows_one_result_per_value(page: Page) -> None:
@@ -126,12 +126,12 @@ def test_exact_search_disables_the_candidate_sliders(page: Page) -> None:
 
 
 def test_quick_changes_to_several_options_are_all_applied(page: Page) -> None:
-    picture_id = open_search(page)
+    image_id = open_search(page)
     open_options(page)
     slide(page, "Results", "ArrowLeft", times=2)
     page.get_by_role("radio", name="Codes only").check()
     expect(page.locator(".tile")).to_have_count(6)
-    assert parameters(page) == {"id": picture_id, "mode": "bcs", "k": "6"}
+    assert parameters(page) == {"id": image_id, "mode": "bcs", "k": "6"}
 
 
 def test_an_invalid_value_shows_an_error_and_falls_back_to_the_start(page: Page) -> None:

@@ -165,7 +165,7 @@ def cancel_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> JobOut:
     Images that it has added stay, and a few that are being processed may still be added. Cancelling a job that has
     ended changes nothing.
     """
-    with service.database.transaction(from_reserve=True) as session:
+    with service.database.transaction(allow_low_space=True) as session:
         job = rows.cancel(session, job_id)
     # A reader either has the file open already, or finds that the job is cancelled.
     jobs.files.remove(job.archive)

@@ -11,8 +11,8 @@ from app.api.middleware.auth import MAY_SEARCH
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.system import HealthOut, ModelOut, ReadyOut, ReindexingOut, StatsOut
 from app.bootstrap import Service
-from app.catalogue import generations
-from app.catalogue.generations import ReindexProgress
+from app.catalogue import index_versions
+from app.catalogue.index_versions import ReindexProgress
 from app.catalogue.queries import Totals
 from app.errors import UnavailableError
 from app.model_switch.active import OpenIndexVersion
@@ -31,7 +31,7 @@ def stats(service: ServiceDep) -> StatsOut:
     """Return the number of images, labels and changes, the bytes stored, and the model in use."""
     totals = service.summaries.totals(service.database)
     with service.database.read_session() as session:
-        filling = generations.reindex_in_progress(session)
+        filling = index_versions.reindex_in_progress(session)
     return service.model_switch.run(lambda now: _stats_out(now, totals, filling))
 
 

@@ -28,7 +28,7 @@ def fetch_columns(
         session: a database session.
         key: an integer column; rows are sorted by it.
         conditions: which rows to fetch.
-        numbers: further integer columns by name.
+        integers: further integer columns by name.
         binary: name and column of fixed-width bytes, and their width.
 
     Returns:

@@ -83,8 +83,8 @@ class Database:
         """Open a read-write transaction; it commits at the end of the block, unless the block raises.
 
         Args:
-            from_reserve: allow writes on an almost full disk, for changes that free space or end something.
-            unlimited: lift the statement timeout, for statements that wait for another process.
+            allow_low_space: allow writes on an almost full disk, for changes that free space or end something.
+            no_timeout: lift the statement timeout, for statements that wait for another process.
 
         Raises:
             UnavailableError: on a write: the disk of the embedded database is full.

@@ -25,7 +25,7 @@ class LocalStorage:
     """Image store in a local folder."""
 
     # A failed deletion is never carried out later.
-    late_s = 0.0
+    max_delay_s = 0.0
 
     def __init__(self, folder: Path, disk: FsyncGuard | None = None) -> None:
         self._disk, self._folder = disk or FsyncGuard(), folder

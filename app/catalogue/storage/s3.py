@@ -70,7 +70,7 @@ class S3Storage:
         location: `s3://BUCKET/PREFIX`, used by one catalogue only.
     """
 
-    late_s = _LATE_S
+    max_delay_s = _LATE_S
 
     def __init__(self, location: str) -> None:
         self._location = location

@@ -150,7 +150,7 @@ class JobRunner:
             log.warning("job %d: taken over by another process", job.id)
             return None
         except UnavailableError as error:
-            with suppress(UnavailableError), self._database.transaction(from_reserve=True) as session:
+            with suppress(UnavailableError), self._database.transaction(allow_low_space=True) as session:
                 jobs.set_waiting(session, job.id, str(error))
             raise
         except (ArchiveRefusedError, InvalidInputError, ReaderFailedError) as error:
@@ -187,7 +187,7 @@ class JobRunner:
             done += len(outcomes)
 
     def _end(self, job: Job, state: State, error: str | None) -> None:
-        with self._database.transaction(from_reserve=True) as session:
+        with self._database.transaction(allow_low_space=True) as session:
             jobs.end(session, job.id, state, error)
         self._files.remove(job.archive)
         log.info("job %d: %s", job.id, error or state)

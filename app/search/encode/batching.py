@@ -89,7 +89,7 @@ class BatchingEncoder:
         return self._preprocess.size
 
     @property
-    def waiting(self) -> int:
+    def queued(self) -> int:
         """Number of queued images."""
         return len(self._waiting)
 

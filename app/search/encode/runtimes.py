@@ -35,7 +35,7 @@ class Runtime(Protocol):
     """Runs a network: images `(n, size, size, 3)` uint8 → H `(n, bits)` and F7 `(n, feature_dim)`.
 
     Attributes:
-        lanes: number of batches that can run in parallel, each on one core.
+        parallel_batches: number of batches that can run in parallel, each on one core.
     """
 
     parallel_batches: int
@@ -45,7 +45,7 @@ class Runtime(Protocol):
         ...
 
     def on_one_core(self, images: Images, /) -> tuple[Floats, Floats]:
-        """Run one batch on one core, in parallel with other lanes."""
+        """Run one batch on one core, in parallel with other batches."""
         ...
 
 
@@ -61,7 +61,7 @@ class TorchRuntime:
         torch.backends.cudnn.allow_tf32 = False
         self._torch, self._device = torch, torch.device(device)
         self._head = SearchHead(network).eval().to(self._device)
-        self.lanes = 1
+        self.parallel_batches = 1
 
     def on_one_core(self, images: Images) -> tuple[Floats, Floats]:
         """Run one batch on the whole GPU."""

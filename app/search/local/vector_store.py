@@ -16,11 +16,11 @@ class VectorStore(Protocol):
         """Write F7 `(n, d)` durably; return checksums `(n,)`."""
         ...
 
-    def rows(self, slots: Slots) -> NDArray[np.float32] | NDArray[np.float16]:
+    def mapped_rows(self, slots: Slots) -> NDArray[np.float32] | NDArray[np.float16]:
         """Return a matrix `(rows, d)` that includes these slots, as far as they exist."""
         ...
 
-    def intact(self, slots: Slots, expected: Checksums) -> NDArray[np.bool_]:
+    def verify(self, slots: Slots, expected: Checksums) -> NDArray[np.bool_]:
         """Verify the vector of each slot against its checksum; `(n,)` bool."""
         ...
 

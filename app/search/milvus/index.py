@@ -62,16 +62,16 @@ class MilvusIndex:
         return self._count
 
     @property
-    def bytes_in_use(self) -> int:
+    def code_bytes(self) -> int:
         """Minimum memory used by the codes in Milvus in bytes; this process holds none."""
         return self._count * self.collection.code_bytes
 
     @property
-    def bytes_kept(self) -> int:
+    def vector_bytes(self) -> int:
         """Minimum storage used by F7 in Milvus in bytes."""
         return self._count * self.collection.vector_bytes
 
-    def bytes_beside(self, among: Subset) -> int:
+    def subset_cache_bytes(self, among: Subset) -> int:
         """Return the size of the cached entries of a small subset."""
         cached = len(among.ids) if len(among.ids) <= _MAX_LOCAL_SUBSET else 0
         return cached * (_ENTRY_BYTES + self.collection.code_bytes)
@@ -80,7 +80,7 @@ class MilvusIndex:
         """Close the connection."""
         self.collection.close()
 
-    def require(self) -> None:
+    def check_available(self) -> None:
         """Check that Milvus is reachable and has the collections.
 
         Raises:
@@ -89,12 +89,12 @@ class MilvusIndex:
         if not self.collection.exists():
             raise self.collection.missing_error()
 
-    def keep(self, slots: Slots, encoded: Encodings) -> StoredVectors:
+    def store(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Insert encodings at their slots; searches find them at the returned timestamp."""
         timestamp = self.collection.insert(slots, encoded)
         return StoredVectors(checksums(self.collection.stored(encoded.features)), timestamp)
 
-    def discard(self, slots: Slots) -> None:
+    def free(self, slots: Slots) -> None:
         """Delete slots at a later call, when no search can still rank them, or in a sync."""
         self._deferred.add(slots)
         if due := self._deferred.due().tolist():
@@ -103,9 +103,9 @@ class MilvusIndex:
             except UnavailableError as error:
                 log.warning("Unused slots %s were not deleted from Milvus: %s", due, error)
 
-    def follow(self, changes: Changes) -> None:
+    def apply(self, changes: Changes) -> None:
         """Update the timestamp of searches and the number of images; the changes themselves are already in Milvus."""
-        self._timestamp = max(self._timestamp, changes.timestamp)
+        self._timestamp = max(self._timestamp, changes.milvus_timestamp)
         change, self._newest = changes.count_added(self._newest)
         self._count += change
         self._updates += 1
@@ -151,7 +151,7 @@ class MilvusIndex:
         codes[known] = entries.codes[rows[known]]
         return codes
 
-    def intact(self, slots: Slots, expected: Checksums) -> NDArray[np.bool_]:
+    def verify(self, slots: Slots, expected: Checksums) -> NDArray[np.bool_]:
         """Verify the vector of each slot against its checksum; `(n,)` bool."""
         found, features = self.collection.vectors(slots)
         order = np.argsort(found)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select
 
-from app.catalogue import generations, queries
+from app.catalogue import index_versions, queries
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Image, IndexVersion
 from app.errors import ModelMismatchError
@@ -18,7 +18,7 @@ OTHER = replace(FAKE_NETWORK, name="other", fingerprint="0" * 16, bits=48, featu
 
 def adopt(database: Database, network: CheckpointInfo) -> int:
     with database.transaction() as session:
-        return generations.activate_for(session, network, FAKE_CHECKPOINT).id
+        return index_versions.activate_for(session, network, FAKE_CHECKPOINT).id
 
 
 def seq(database: Database) -> int:
@@ -35,14 +35,14 @@ def add_picture(database: Database) -> None:
 def test_new_catalogue_adopts_the_first_network(database: Database) -> None:
     adopted = adopt(database, FAKE_NETWORK)
     with database.read_session() as session:
-        generation = queries.active_index_version(session)
-    assert generation is not None
-    assert (generation.id, generation.fingerprint, generation.model) == (
+        index_version = queries.active_index_version(session)
+    assert index_version is not None
+    assert (index_version.id, index_version.fingerprint, index_version.model) == (
         adopted,
         FAKE_NETWORK.fingerprint,
         str(FAKE_CHECKPOINT.resolve()),
     )
-    assert (generation.bits, generation.feature_dim, generation.next_slot) == (BITS, FEATURE_DIM, 0)
+    assert (index_version.bits, index_version.feature_dim, index_version.next_slot) == (BITS, FEATURE_DIM, 0)
 
 
 def test_adopting_the_active_network_changes_nothing(database: Database) -> None:
@@ -70,18 +70,18 @@ def test_returning_network_gets_its_index_version_back(database: Database) -> No
 
 def test_default_model_is_the_active_one(database: Database) -> None:
     with database.read_session() as session:
-        assert generations.select_model(session, None) == generations.DEFAULT_MODEL
+        assert index_versions.select_model(session, None) == index_versions.DEFAULT_MODEL
     adopt(database, FAKE_NETWORK)
     with database.read_session() as session:
-        assert generations.select_model(session, None) == str(FAKE_CHECKPOINT.resolve())
-        assert generations.select_model(session, "wished") == "wished"
+        assert index_versions.select_model(session, None) == str(FAKE_CHECKPOINT.resolve())
+        assert index_versions.select_model(session, "wished") == "wished"
 
 
 def test_shipped_network_is_stored_by_name(database: Database) -> None:
     with database.transaction() as session:
-        generations.activate_for(session, FAKE_NETWORK, PRETRAINED / "fake.json")
+        index_versions.activate_for(session, FAKE_NETWORK, PRETRAINED / "fake.json")
     with database.read_session() as session:
-        assert generations.select_model(session, None) == "fake"
+        assert index_versions.select_model(session, None) == "fake"
 
 
 def test_nonempty_catalogue_refuses_another_network(database: Database) -> None:
@@ -114,10 +114,10 @@ def test_float16_vectors_are_a_separate_index_version(database: Database) -> Non
     first = adopt(database, FAKE_NETWORK)
     add_picture(database)
     with database.transaction() as session:
-        assert generations.activate_for(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, (
+        assert index_versions.activate_for(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == first, (
             "the active one stays"
         )
-        float16_version = generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
+        float16_version = index_versions.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
         assert (float16_version.id != first, float16_version.vector_dtype) == (True, "f16")
-        assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == float16_version.id
-        assert generations.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT).id == first
+        assert index_versions.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == float16_version.id
+        assert index_versions.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT).id == first
