@@ -18,11 +18,11 @@ from app.catalogue.database.tables import IndexVersion
 from app.catalogue.embedded.free_space import FreeSpace, min_free_bytes
 from app.catalogue.embedded.postgres import embedded_free_space, embedded_postgres
 from app.catalogue.filters.facets import FacetCache
-from app.catalogue.filters.summaries import CatalogueStatistics
+from app.catalogue.filters.statistics import CatalogueStatistics
 from app.catalogue.index_sync import IndexSync
+from app.catalogue.storage.factory import open_storage
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.storage.ledger import ledger_in
-from app.catalogue.storage.open import open_storage
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.catalogue.storage.protocol import ImageStorage
 from app.common.private_modes import make_data_folder

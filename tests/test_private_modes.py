@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.common import private_modes as private
+from app.common import private_modes
 from tests.conftest import free_port, wait_until_ready
 from tests.crash.ledger import test_image
 from tests.ingest.archives import zipped
@@ -70,14 +70,14 @@ def passable() -> Iterator[Path]:
 
 @pytest.mark.usefixtures("no_umask")
 def test_folders_and_files_are_created_for_their_owner_only(tmp_path: Path) -> None:
-    private.make_folder(tmp_path / "one" / "two")
-    private.write_file(tmp_path / "one" / "file", b"data")
-    os.close(private.create_file(tmp_path / "one" / "new"))
+    private_modes.make_folder(tmp_path / "one" / "two")
+    private_modes.write_file(tmp_path / "one" / "file", b"data")
+    os.close(private_modes.create_file(tmp_path / "one" / "new"))
     assert (mode(tmp_path / "one"), mode(tmp_path / "one" / "two")) == (0o700, 0o700)
     assert open_to_others(tmp_path) == []
     assert (tmp_path / "one" / "file").read_bytes() == b"data"
     with pytest.raises(FileExistsError):
-        private.create_file(tmp_path / "one" / "new")
+        private_modes.create_file(tmp_path / "one" / "new")
 
 
 @pytest.mark.usefixtures("no_umask")
@@ -85,11 +85,11 @@ def test_open_folders_of_earlier_versions_are_closed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for name in ("pictures", "vectors", "jobs", "mine"):
         (data / name).mkdir(parents=True)
-    private.make_data_folder(data)
+    private_modes.make_data_folder(data)
     assert [mode(data / name) for name in ("pictures", "vectors", "jobs")] == [0o700] * 3
     assert (mode(data), mode(data / "mine")) == (0o777, 0o777), "folders the service did not create are unchanged"
-    private.make_data_folder(tmp_path / "new")
-    assert mode(tmp_path / "new") == (private.PASSABLE if IS_ROOT else 0o700)
+    private_modes.make_data_folder(tmp_path / "new")
+    assert mode(tmp_path / "new") == (private_modes.PASSABLE if IS_ROOT else 0o700)
 
 
 def test_folder_of_another_user_only_gives_a_warning(
@@ -101,7 +101,7 @@ def test_folder_of_another_user_only_gives_a_warning(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "chmod", refuse)
-    private.make_data_folder(tmp_path)
+    private_modes.make_data_folder(tmp_path)
     assert "is accessible to other users" in caplog.text
 
 
@@ -155,4 +155,4 @@ def test_stored_data_cannot_be_read_by_other_users(passable: Path, user: int, mo
         assert (open_to_others(data), open_to_others(passable / "backup")) == ([], [])
         assert mode(passable / "backup") == 0o700
         assert {path.name for path in data.iterdir()} >= {"networks", "pictures", "report", "under-way", "vectors"}
-        assert (mode(data), capabilities(data)) == (private.PASSABLE if user == 0 else 0o700, 0)
+        assert (mode(data), capabilities(data)) == (private_modes.PASSABLE if user == 0 else 0o700, 0)

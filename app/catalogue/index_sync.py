@@ -16,7 +16,7 @@ from app.catalogue.database import columnar_fetch
 from app.catalogue.database.priority import Priority, priority
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
-from app.catalogue.filters.matching import FILTER_BYTES, FilterCache
+from app.catalogue.filters.cache import FILTER_BYTES, FilterCache
 from app.catalogue.queries import ImageSummary, group_leaders, image_summaries
 from app.errors import ModelSwitchedError
 from app.search.index import Index

@@ -173,7 +173,7 @@ def _summary(restored: "RestoreResult") -> list[str]:
 def _open_catalogue() -> "Iterator[tuple[Database, ImageStorage, Path]]":
     """Open the database and image storage that the settings name; yields them with the data folder."""
     from app.bootstrap import open_database
-    from app.catalogue.storage.open import open_storage
+    from app.catalogue.storage.factory import open_storage
 
     settings = Settings()
     with open_database(settings) as database:

@@ -33,7 +33,7 @@ def compare(
 ) -> None:
     """Compare hashing methods on labelled images, with the same features, queries and seeds."""
     with exit_on_error():
-        from models.comparison.baselines.kinds import METHODS
+        from models.comparison.baselines.registry import METHODS
         from models.comparison.compare import ComparisonConfig
         from models.comparison.compare import compare as run
 

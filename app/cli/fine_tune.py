@@ -30,7 +30,7 @@ class _TrainingSet:
 
 def fine_tune_on_catalogue(out: Path, options: dict[str, Any], train: Train) -> None:
     """Train on the catalogue's labels, compare with the model in use, and print the result and the next step."""
-    from app.catalogue.storage.open import open_storage
+    from app.catalogue.storage.factory import open_storage
     from app.quality.fine_tune import training_options, training_splits
     from app.quality.labelled import load_selection, save_selection
 

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from app.cli.terminal import console, exit_on_error, progress_counter
-from app.common import private_modes as private
+from app.common import private_modes
 from app.settings import Settings
 
 
@@ -43,8 +43,8 @@ def _write_private(found: dict[str, Any], folder: Path) -> Path:
     """Write the report into the data folder, readable by its owner only."""
     from app.quality.page import write
 
-    private.make_folder(folder)
+    private_modes.make_folder(folder)
     page = write(found, folder)
     for file in folder.iterdir():
-        private.restrict(file)
+        private_modes.restrict(file)
     return page

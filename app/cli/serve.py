@@ -190,6 +190,6 @@ def _check_model_and_index(settings: Settings, database: "Database") -> None:
 
 def _check_storage(settings: Settings) -> None:
     """Fail before workers start if the bucket is missing or rejects the credentials."""
-    from app.catalogue.storage.open import open_storage
+    from app.catalogue.storage.factory import open_storage
 
     open_storage(settings.storage_url, settings.data_dir)

@@ -30,12 +30,12 @@ from app.catalogue.changes import (
 )
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
-from app.catalogue.storage import removals
+from app.catalogue.storage import deletion_queue
+from app.catalogue.storage.deletion_queue import Checkpoint
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.catalogue.storage.protocol import ImageStorage
-from app.catalogue.storage.removals import Checkpoint
 from app.errors import ImageRejectedError, UnavailableError
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
@@ -137,7 +137,7 @@ class IngestPipeline:
             with self._database.transaction(allow_low_space=True) as session:
                 freed = queries.slots_where(session, self._encodings.index_version_id, Image.id == image_id)
                 sha256 = changes.delete_image(session, image_id)
-                claims = removals.claim(session, [sha256], owner, self._files.max_delay_s)
+                claims = deletion_queue.claim(session, [sha256], owner, self._files.max_delay_s)
             self._cleanup.delete(claims)
         self._encodings.discard(freed)
 
@@ -231,10 +231,12 @@ class IngestPipeline:
         with self._transaction() as session:
             freed = list(queries.slots_where(session, self._encodings.index_version_id, encoded))
             done = changes.put_images(session, self._encodings.index_version_id, puts)
-            if not removals.require_stored(session, {item.sha256 for item in items if item.facts is not None}, since):
+            if not deletion_queue.require_stored(
+                session, {item.sha256 for item in items if item.facts is not None}, since
+            ):
                 raise CatalogueChangedError
             replaced = {result.replaced for result in done if result.replaced is not None}
-            claims = removals.claim(session, replaced, owner, self._files.max_delay_s)
+            claims = deletion_queue.claim(session, replaced, owner, self._files.max_delay_s)
         self._cleanup.delete(claims)
         # If a key occurs more than once, the last item wins.
         last = {item.key: item.encoding.slot for item in items if item.encoding is not None}

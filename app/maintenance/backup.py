@@ -30,9 +30,9 @@ from app.catalogue.database.tables import ApiKey, Base, CatalogueState, Deletion
 from app.catalogue.queries import last_seq
 from app.catalogue.storage.local import LocalStorage
 from app.catalogue.storage.protocol import ImageStorage
-from app.catalogue.vectors import hole_punching as sparse
+from app.catalogue.vectors import hole_punching
 from app.catalogue.vectors.file import without_hole_punching
-from app.common import private_modes as private
+from app.common import private_modes
 from app.errors import LookalikeError
 from app.maintenance.backup_manifest import MANIFEST, MOMENT
 from app.maintenance.table_files import columns_of, write_rows
@@ -56,16 +56,16 @@ def backup(database: Database, pictures: ImageStorage, data_dir: Path, target: P
         raise LookalikeError(f"{target} has other files in it. Use a new folder, or one with an earlier backup.")
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.mkdir(private.FOLDER, exist_ok=True)
-    private.make_folder(data_dir / "vectors")
+        target.mkdir(private_modes.FOLDER, exist_ok=True)
+    private_modes.make_folder(data_dir / "vectors")
     for name in ("pictures", "tables", "vectors", MANIFEST):
-        private.restrict(target / name)
+        private_modes.restrict(target / name)
     with exclusive_lock(database, Lock.BACKUP):
         folder = Path(tempfile.mkdtemp(prefix=f"{MOMENT}{datetime.now(UTC):%Y-%m-%dT%H-%MZ}-", dir=target))
         try:
             manifest = _write_snapshot(database, pictures, data_dir, folder, report)
             new = target / f".{MANIFEST}"
-            private.write_file(new, json.dumps(manifest, indent=2).encode())
+            private_modes.write_file(new, json.dumps(manifest, indent=2).encode())
             os.sync()
             new.replace(target / MANIFEST)
         except BaseException:
@@ -85,7 +85,7 @@ def _write_snapshot(
     with without_hole_punching(data_dir / "vectors"), database.snapshot() as session:
         connection = session.connection()
         columns = {table.__tablename__: columns_of(connection, table.__tablename__) for table in TABLES}
-        private.make_folder(folder / "tables")
+        private_modes.make_folder(folder / "tables")
         digests = {
             name: write_rows(connection, name, names, folder / "tables" / name) for name, names in columns.items()
         }
@@ -105,9 +105,9 @@ def _write_snapshot(
 
 
 def _copy_vectors(source: Path, target: Path) -> None:
-    private.make_folder(target)
+    private_modes.make_folder(target)
     for path in source.glob("[!.]*"):
-        sparse.copy_sparse(str(path), str(target / path.name))
+        hole_punching.copy_sparse(str(path), str(target / path.name))
 
 
 def _snapshot_folders(target: Path) -> list[Path]:
@@ -124,9 +124,9 @@ def _copy_out(source: ImageStorage, target: LocalStorage, sizes: Sequence[tuple[
         # After a power cut a file may have its name but no content.
         if not path.exists() or path.stat().st_size != size:
             data = _original(source, sha256)
-            private.make_folder(path.parent)
+            private_modes.make_folder(path.parent)
             temporary = path.with_name(f".{sha256}")
-            private.write_file(temporary, data)
+            private_modes.write_file(temporary, data)
             temporary.replace(path)
 
     with ThreadPoolExecutor(_BATCH) as threads:

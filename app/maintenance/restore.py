@@ -20,13 +20,13 @@ from app.catalogue.database.locks import Lock
 from app.catalogue.database.migrations import downgraded
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import ApiKey, Base, Deletion, Image, IndexVersion
-from app.catalogue.storage import removals
+from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.ledger import ledger_in
 from app.catalogue.storage.local import LocalStorage, content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
 from app.catalogue.storage.protocol import ImageStorage
-from app.catalogue.vectors import hole_punching as sparse
-from app.common import private_modes as private
+from app.catalogue.vectors import hole_punching
+from app.common import private_modes
 from app.errors import LookalikeError, UnavailableError
 from app.maintenance.backup import TABLES
 from app.maintenance.backup_manifest import Manifest, read_manifest
@@ -74,10 +74,10 @@ class _Restore:
         with ledger_in(self.data_dir).note([*contents.sizes, *(f"file:vectors/{name}" for name in files)]):
             try:
                 damaged = self._copy_originals(contents, report)
-                private.make_folder(folder)
+                private_modes.make_folder(folder)
                 for name, path in files.items():
                     if path.exists():
-                        sparse.copy_sparse(str(path), str(folder / name))
+                        hole_punching.copy_sparse(str(path), str(folder / name))
                 # Files must be on disk before the rows that refer to them are committed.
                 os.sync()
                 return self._commit(contents, damaged, [folder / name for name in files])
@@ -184,7 +184,7 @@ def restore(
     try:
         manifest = read_manifest(source)
         check_tables(manifest)
-        private.make_data_folder(data_dir)
+        private_modes.make_data_folder(data_dir)
         with _exclusive(database):
             return _Restore(database, pictures, data_dir, manifest, allow_missing).run(report)
     except OSError as error:
@@ -204,7 +204,7 @@ def _exclusive(database: Database) -> Iterator[None]:
         if not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": Lock.RESTORE.value}):
             raise LookalikeError("Another restore into this catalogue is running. Wait for it, or stop it.")
         with database.read_session() as session:
-            wait = removals.checkpoint(session, None).wait_s
+            wait = deletion_queue.checkpoint(session, None).wait_s
         if wait:
             raise LookalikeError(
                 f"Originals of this catalogue are still being deleted. Run the restore again in {wait} s."

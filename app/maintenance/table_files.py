@@ -9,7 +9,7 @@ from psycopg import Connection as Driver
 from psycopg import Error, OperationalError, sql
 from sqlalchemy import Connection, inspect
 
-from app.common import private_modes as private
+from app.common import private_modes
 from app.errors import LookalikeError, UnavailableError
 from app.maintenance.backup_manifest import Manifest
 
@@ -26,7 +26,7 @@ def columns_of(connection: Connection, table: str) -> list[str]:
 def write_rows(connection: Connection, table: str, columns: Sequence[str], path: Path) -> str:
     """Write all rows to a file; return its SHA-256."""
     statement, digest = _copy(table, columns, "TO STDOUT"), hashlib.sha256()
-    path.touch(private.FILE)
+    path.touch(private_modes.FILE)
     with path.open("wb") as file, _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
         for block in copy:
             digest.update(block)

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 from app.bootstrap import index_locations, open_database, open_fsync_guard, supervised_start
 from app.catalogue import index_versions, queries
-from app.catalogue.storage.open import open_storage
+from app.catalogue.storage.factory import open_storage
 from app.catalogue.vectors.file import VectorFile, without_hole_punching
 from app.errors import LookalikeError
 from app.ingest.embedding_writer import EmbeddingWriter

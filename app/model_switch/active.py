@@ -47,7 +47,7 @@ class ActiveSearcher:
         self._model_switch = model_switch
 
     def by_image(self, data: bytes, options: SearchOptions) -> SearchResult[ImageSummary]:
-        """Search with an uploaded image; see `Searcher.by_picture`."""
+        """Search with an uploaded image; see `Searcher.by_image`."""
         return self._model_switch.run(lambda active: _with_fingerprint(active, active.searcher.by_image(data, options)))
 
     def by_id(self, image_id: int, options: SearchOptions) -> SearchResult[ImageSummary]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.quality.codes import MIN_CORRELATION
-from models.reports.parts import (
+from models.reports.html import (
     document,
     header,
     number,

@@ -13,7 +13,7 @@ from typing import Any
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo
 from models.comparison import page as compare_page
-from models.comparison.baselines.kinds import METHODS
+from models.comparison.baselines.registry import METHODS
 from models.comparison.data import EncodedSplit, Files, encoded, read_files, relevant_images
 from models.comparison.measure import Comparison
 from models.comparison.resume_file import ResumeFile, identity
@@ -40,7 +40,7 @@ class ComparisonConfig:
     """Configuration of a comparison.
 
     Attributes:
-        methods: keys of `models.comparison.baselines.kinds.METHODS`.
+        methods: keys of `models.comparison.baselines.registry.METHODS`.
         bits: code lengths.
         network: checkpoint whose F7 all methods use, by name or path.
         size: input side in pixels; None for the network's own.

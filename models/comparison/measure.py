@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.comparison.baselines.kinds import METHODS, MethodInfo
 from models.comparison.baselines.method import Labels, MethodError, stratified_sample
+from models.comparison.baselines.registry import METHODS, MethodInfo
 from models.comparison.cost import measure_cost
 from models.comparison.data import EncodedSplit
 from models.comparison.resume_file import ResumeFile

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.comparison.plots import draw, shown
-from models.reports.parts import document, header, number, paragraph, plot, section, side_by_side, table, terms
+from models.reports.html import document, header, number, paragraph, plot, section, side_by_side, table, terms
 from models.reports.report import write_files
 
 _DEFINITIONS = (

@@ -7,7 +7,7 @@ import base64
 from html import escape
 from typing import Any
 
-from models.reports.parts import document, header, number, percent, plot, section, side_by_side, table, terms
+from models.reports.html import document, header, number, percent, plot, section, side_by_side, table, terms
 from models.reports.plots import LABELS
 
 QUERY_ORIGINS = {

@@ -31,7 +31,7 @@ from app.settings import Settings
 from tests.api.sockets import connect, serve_on_port
 from tests.api.test_images import filled, pages
 from tests.api.test_index import add_images
-from tests.pictures import corners, encoded
+from tests.images import corners, encoded
 
 PICTURE = encoded(corners(60, 40), "PNG")
 FORM = "Content-Type: multipart/form-data; boundary=b\r\n"
@@ -188,7 +188,7 @@ def test_readyz_and_search_respond_while_ordinary_queries_hold_their_connections
     with ExitStack() as stack:
         with suppress(UnavailableError):
             while True:
-                stack.enter_context(service.database.asking()).execute(select(1))
+                stack.enter_context(service.database.read_session()).execute(select(1))
         began = time.monotonic()
         assert client.get("/readyz").status_code == 200
         assert client.post("/search", files={"image": PICTURE}).status_code == 200

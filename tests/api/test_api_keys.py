@@ -18,8 +18,8 @@ from app.main import create_app
 from app.settings import Settings
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
+from tests.images import corners, encoded
 from tests.ingest.archives import zipped
-from tests.pictures import corners, encoded
 
 LOCAL = "http://127.0.0.1:8000"
 PICTURE = encoded(corners(60, 40), "PNG")

@@ -15,8 +15,8 @@ from app.settings import Settings
 from tests.api.test_index import INVALID_IMAGE, add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
-from tests.hostile import png
-from tests.pictures import encoded, gradient
+from tests.images import encoded, gradient
+from tests.malicious_images import png
 
 MAX_IMAGE_BYTES = 40_000
 MAX_REQUEST_BYTES = 300_000

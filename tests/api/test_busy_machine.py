@@ -17,7 +17,7 @@ from app.main import create_app
 from app.model_switch.networks import OpenNetwork, decode_limits
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from app.settings import Settings
-from tests.api.job_steps import counts, sample_images, send_archive, wait_until_ended
+from tests.api.job_helpers import counts, sample_images, send_archive, wait_until_ended
 from tests.crash.ledger import test_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.archives import zipped

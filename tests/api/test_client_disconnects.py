@@ -18,12 +18,12 @@ from app.api.middleware.request_log import DISCONNECTED
 from app.api.routes import jobs as api
 from app.search.types import Encodings
 from app.settings import Settings
-from tests.api.job_steps import IngestGate, remaining_files, sample_images, send_archive, wait_for_job
+from tests.api.job_helpers import IngestGate, remaining_files, sample_images, send_archive, wait_for_job
 from tests.api.server import Server, serve
 from tests.api.test_request_log import Lines
 from tests.fakes import FakeEncoder
+from tests.images import corners, encoded
 from tests.ingest.archives import zipped
-from tests.pictures import corners, encoded
 
 PICTURE = encoded(corners(60, 40), "PNG")
 FORM = b"Content-Type: multipart/form-data; boundary=b\r\n"

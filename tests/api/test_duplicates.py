@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.api.test_index import add_images
 from tests.fakes import FakeEncoder
-from tests.pictures import encoded
+from tests.images import encoded
 
 COUNT, WITHIN = 40, 0.15
 

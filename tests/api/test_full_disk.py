@@ -13,7 +13,7 @@ from psycopg.errors import DiskFull
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from tests.pictures import corners, encoded
+from tests.images import corners, encoded
 
 FIRST, SECOND = (encoded(corners(60 + 40 * at, 40), "PNG") for at in range(2))
 

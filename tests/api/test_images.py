@@ -12,7 +12,7 @@ from PIL import Image
 from app.catalogue.storage.local import LocalStorage, content_hash
 from app.settings import Settings
 from tests.api.test_index import add_images, random_image
-from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format
+from tests.images import CORNERS, MEDIA_TYPES, corners, encoded, every_format
 
 
 def filled(client: TestClient, count: int) -> list[int]:

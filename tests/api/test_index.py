@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.catalogue.storage.local import content_hash
-from tests.pictures import encoded
+from tests.images import encoded
 
 INVALID_IMAGE = b"not a picture"
 

@@ -10,7 +10,7 @@ from app.api.routes import job_events
 from app.api.routes import jobs as api
 from app.catalogue.embedded import free_space as room
 from app.settings import Settings
-from tests.api.job_steps import (
+from tests.api.job_helpers import (
     IngestGate,
     counts,
     job,

@@ -16,7 +16,7 @@ from app.ingest.jobs import runner as job_runner
 from app.ingest.pipeline import AddResult, IngestPipeline
 from app.ingest.sources import reader
 from app.settings import Settings
-from tests.api.job_steps import (
+from tests.api.job_helpers import (
     IngestGate,
     counts,
     job,

@@ -16,7 +16,7 @@ from app.ingest.jobs import runner as job_runner
 from app.ingest.jobs.rows import job_lock
 from app.ingest.pipeline import AddResult, IngestPipeline
 from app.settings import Settings
-from tests.api.job_steps import (
+from tests.api.job_helpers import (
     IngestGate,
     counts,
     job,

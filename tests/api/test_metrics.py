@@ -20,7 +20,7 @@ from app.observability import multiprocess_metrics as metrics_files
 from app.observability.metrics import Metrics
 from app.observability.multiprocess_metrics import FOLDER_VARIABLE, remove_abandoned, remove_dead_gauges, shared_folder
 from app.settings import Settings
-from tests.api.job_steps import send_archive, wait_until_ended
+from tests.api.job_helpers import send_archive, wait_until_ended
 from tests.api.test_index import INVALID_IMAGE, add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake

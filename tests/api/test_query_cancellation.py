@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from app.api.middleware.auth import ApiKeyCache
-from app.catalogue.database.callers import Caller, current_caller
+from app.catalogue.database.cancellation import Caller, current_caller
 from app.settings import Settings
 from tests.api.sockets import serve_on_port
 from tests.catalogue.postgres import connect
-from tests.catalogue.slow import running_statements, wait_until
-from tests.pictures import corners, encoded
+from tests.catalogue.slow_statements import running_statements, wait_until
+from tests.images import corners, encoded
 
 PICTURE = encoded(corners(60, 40), "PNG")
 FILTER = json.dumps({"colour": "red"})

@@ -14,8 +14,8 @@ from app.bootstrap import Service, build_service_with_encoder, index_locations
 from app.catalogue import changes
 from app.catalogue.database.sessions import Database
 from app.catalogue.queries import active_index_version
+from app.catalogue.storage.factory import open_storage
 from app.catalogue.storage.local import content_hash
-from app.catalogue.storage.open import open_storage
 from app.main import create_app
 from app.maintenance.backup import backup
 from app.maintenance.consistency_check import ConsistencyCheck

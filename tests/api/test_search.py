@@ -18,7 +18,7 @@ from tests.api.test_index import add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
 from tests.fakes import FAKE_NETWORK, FakeEncoder
-from tests.pictures import encoded
+from tests.images import encoded
 
 Rows = NDArray[np.int64]
 

@@ -17,8 +17,8 @@ from app.main import create_app
 from app.settings import Settings
 from tests.api.test_index import add_images, random_image
 from tests.conftest import open_with_fake
+from tests.holding_proxy import HoldingProxy, holding_proxy
 from tests.s3 import BUCKET, S3Server, s3
-from tests.slow import HoldingProxy, holding_proxy
 
 __all__ = ["s3"]
 

@@ -18,7 +18,7 @@ from app.search.types import Encodings
 from app.settings import Settings
 from tests.api.sockets import closed_after, connect, serve_on_port
 from tests.fakes import FakeEncoder
-from tests.pictures import corners, encoded
+from tests.images import corners, encoded
 
 TIMEOUT_S, MOST = 1.0, 3
 HEAD = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"

@@ -16,7 +16,7 @@ from app.catalogue.database.locks import Lock, exclusive_lock
 from app.catalogue.database.migrations import alembic_config
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Scope, create_key, verify_token
-from app.catalogue.storage.open import open_storage
+from app.catalogue.storage.factory import open_storage
 from app.errors import LookalikeError
 from app.ingest.pipeline import Upload
 from app.maintenance.backup import backup
@@ -28,7 +28,7 @@ from app.settings import Settings
 from tests.catalogue.postgres import connect
 from tests.crash.ledger import test_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
-from tests.vectors import vector_file
+from tests.vector_files import vector_file
 
 # Tables in backups of earlier versions, and those versions' migrations.
 EARLIER = ("generations", "catalogue", "pictures", "encodings", "deletions", "api_keys")

@@ -8,12 +8,12 @@ from contextvars import copy_context
 import pytest
 from sqlalchemy import text, update
 
-from app.catalogue.database.callers import Caller, set_caller
+from app.catalogue.database.cancellation import Caller, set_caller
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState
 from app.errors import ClientDisconnectedError
 from tests.catalogue.postgres import connect
-from tests.catalogue.slow import SLEEP, running_statements, wait_until
+from tests.catalogue.slow_statements import SLEEP, running_statements, wait_until
 
 
 def sleep(database: Database) -> None:

@@ -14,7 +14,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState
 from app.errors import InvalidInputError, StatementTimeoutError, UnavailableError
 from tests.catalogue.postgres import connect
-from tests.catalogue.slow import SLEEP, running_statements, wait_until
+from tests.catalogue.slow_statements import SLEEP, running_statements, wait_until
 
 SEQ = select(CatalogueState.seq)
 NEXT = update(CatalogueState).values(seq=CatalogueState.seq + 1)
@@ -196,8 +196,9 @@ def test_statement_timeout_is_off_by_default(database: Database) -> None:
 
 def test_statement_ends_when_its_client_is_killed(migrated_url: str) -> None:
     program = (
-        "import sys; from app.catalogue.database.sessions import Database; from tests.catalogue.slow import SLEEP\n"
-        "with Database(sys.argv[1]).asking() as session: session.execute(SLEEP)"
+        "import sys; from app.catalogue.database.sessions import Database\n"
+        "from tests.catalogue.slow_statements import SLEEP\n"
+        "with Database(sys.argv[1]).read_session() as session: session.execute(SLEEP)"
     )
     with connect(migrated_url) as watching:
         process = subprocess.Popen([sys.executable, "-c", program, migrated_url])

@@ -15,7 +15,7 @@ from app.errors import UnavailableError
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import open_with_fake
-from tests.pictures import corners, encoded
+from tests.images import corners, encoded
 
 PICTURE = encoded(corners(60, 40), "PNG")
 

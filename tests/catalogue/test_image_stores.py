@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from app.catalogue.storage.factory import open_storage
 from app.catalogue.storage.local import content_hash
-from app.catalogue.storage.open import open_storage
 from app.catalogue.storage.protocol import ImageStorage, bucket_and_prefix, original_name
 from tests.s3 import BUCKET, S3Server, s3
 

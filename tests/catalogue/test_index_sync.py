@@ -22,8 +22,8 @@ from app.search.types import Match, Mode, SearchOptions
 from app.settings import Settings
 from tests.catalogue.postgres import connect
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
-from tests.pictures import encoded
-from tests.vectors import vector_file
+from tests.images import encoded
+from tests.vector_files import vector_file
 
 
 def picture(seed: int) -> bytes:

@@ -16,11 +16,11 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.storage.ledger import Ledger
 from app.catalogue.storage.local import LocalStorage, content_hash
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
-from app.common import private_modes as private
+from app.common import private_modes
 from app.errors import UnavailableError
 from app.ingest.pipeline import Upload
 from tests.crash.test_power import opened
-from tests.pictures import encoded, gradient
+from tests.images import encoded, gradient
 
 PICTURE = encoded(gradient(40, 30))
 SHA = content_hash(PICTURE)
@@ -143,7 +143,7 @@ def test_operation_works_without_a_ledger_folder(service: Service) -> None:
 
 
 def test_operation_works_without_space_for_a_note(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private, "create_file", lambda _: os.open("/dev/full", os.O_WRONLY))
+    monkeypatch.setattr(private_modes, "create_file", lambda _: os.open("/dev/full", os.O_WRONLY))
     service.ingest.add([Upload(PICTURE, "one", {})])
     assert SHA in files_of(service)
 

@@ -21,9 +21,8 @@ from sqlalchemy import text
 from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue.advisory_registry import VersionUse, version_locks
 from app.catalogue.database.sessions import Database
+from app.catalogue.storage.factory import open_storage
 from app.catalogue.storage.local import LocalStorage, content_hash
-from app.catalogue.storage.open import open_storage
-from app.catalogue.vectors import hole_punching as sparse
 from app.errors import LookalikeError
 from app.maintenance import restore as restoring
 from app.maintenance.consistency_check import ConsistencyCheck
@@ -41,7 +40,7 @@ import os, signal, sys
 from contextlib import closing
 from pathlib import Path
 from app.catalogue.database.sessions import Database
-from app.catalogue.storage.open import open_pictures
+from app.catalogue.storage.factory import open_pictures
 from app.maintenance.restore import restore
 url, data, source, when = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 def die(*_):
@@ -346,7 +345,7 @@ def database_full(*_: object) -> None:
 @pytest.mark.parametrize(
     ("where", "fails"),
     [
-        ((sparse, "copy"), no_space),
+        ((hole_punching, "copy_sparse"), no_space),
         ((Path, "write_bytes"), no_space),
         ((restoring, "_sync"), no_space),
         (("psycopg.Copy", "write"), database_full),

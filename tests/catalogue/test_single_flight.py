@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.catalogue.database.callers import Caller, set_caller
+from app.catalogue.database.cancellation import Caller, set_caller
 from app.catalogue.database.single_flight import ResultCache, SingleFlight
 from app.errors import ClientDisconnectedError, UnavailableError
-from tests.catalogue.slow import wait_until
+from tests.catalogue.slow_statements import wait_until
 
 MANY = 8
 

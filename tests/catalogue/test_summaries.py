@@ -7,8 +7,8 @@ from sqlalchemy import event, insert, text
 
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
-from app.catalogue.filters import summaries as module
-from app.catalogue.filters.summaries import CatalogueStatistics
+from app.catalogue.filters import statistics as module
+from app.catalogue.filters.statistics import CatalogueStatistics
 from app.search.filter import parse_filter
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 7}

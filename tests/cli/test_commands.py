@@ -17,7 +17,7 @@ from app.cli.main import app as commands
 from app.demo.catalogue import DemoImage, demo_images
 from app.search.decode.confinement import probe_confinement
 from tests.cli.output import output_of
-from tests.pictures import corners, encoded, gradient
+from tests.images import corners, encoded, gradient
 
 # Used by OpenVINO's conversion.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")

@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from app.cli.main import app as commands
 from app.common.escaping import escape_controls
-from tests.pictures import corners, encoded, gradient
+from tests.images import corners, encoded, gradient
 
 # Used by OpenVINO's conversion.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")

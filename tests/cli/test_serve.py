@@ -29,7 +29,7 @@ from app.settings import Settings
 from models.checkpoint.info import find_checkpoint
 from tests.api.test_metrics import metric_value
 from tests.conftest import running_server
-from tests.pictures import corners, encoded
+from tests.images import corners, encoded
 
 PICTURE, OTHER = encoded(corners(120, 90), "PNG"), encoded(corners(90, 120), "JPEG")
 BOUNDARY = "picture-boundary"

@@ -10,8 +10,8 @@ import pytest
 from lookalike_client import UNCHANGED, AsyncLookalike, Lookalike, NewImage, ProblemError
 from PIL import Image
 
+from tests.images import encoded, gradient
 from tests.ingest.archives import zipped
-from tests.pictures import encoded, gradient
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ with atheris.instrument_imports(include=["app.search.decode.image", "PIL", "pi_h
     from app.errors import ImageRejectedError
     from app.search.decode.image import DecodeLimits, decode
 
-from tests.hostile import malicious_images
-from tests.pictures import every_format, gradient
+from tests.images import every_format, gradient
+from tests.malicious_images import malicious_images
 
 LIMITS = DecodeLimits(max_bytes=200_000, max_pixels=1_000_000)
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tests.conftest import free_port, wait_until_ready
-from tests.pictures import encoded
+from tests.images import encoded
 
 TIMEOUT_S = 20
 

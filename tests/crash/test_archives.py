@@ -17,9 +17,9 @@ from subprocess import Popen
 import httpx2
 import pytest
 
-from tests.api.job_steps import sample_images, send_archive, wait_for_job, wait_until_ended
+from tests.api.job_helpers import sample_images, send_archive, wait_for_job, wait_until_ended
 from tests.crash.ledger import serving, test_image
-from tests.crash.watch import resident
+from tests.crash.process_usage import resident
 from tests.ingest.archives import BOMBS, write_endless, zipped
 from tests.ingest.readers import readers
 

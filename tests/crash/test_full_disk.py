@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from tests.crash.ledger import serving, test_image
-from tests.pictures import encoded
+from tests.images import encoded
 
 log = logging.getLogger("torture")
 

@@ -12,9 +12,9 @@ import httpx2
 import pytest
 
 from tests.conftest import running_server
-from tests.crash.watch import resident
-from tests.hostile import malicious_images
-from tests.pictures import encoded, gradient
+from tests.crash.process_usage import resident
+from tests.images import encoded, gradient
+from tests.malicious_images import malicious_images
 
 log = logging.getLogger("torture")
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.crash.crowd import add_synthetic_rows
 from tests.crash.ledger import Ledger, serving
 from tests.crash.orphans import orphans_after_a_stop
 from tests.crash.server import EXIT
+from tests.crash.synthetic_rows import add_synthetic_rows
 
 log = logging.getLogger("torture")
 

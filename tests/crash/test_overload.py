@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import running_server
-from tests.crash.watch import resident
-from tests.pictures import encoded, gradient
+from tests.crash.process_usage import resident
+from tests.images import encoded, gradient
 
 log = logging.getLogger("torture")
 

@@ -17,9 +17,9 @@ import pytest
 
 from tests.conftest import running_server
 from tests.crash.ledger import Ledger
-from tests.crash.watch import descriptors, on_disk, resident
-from tests.hostile import wrong_sizes
-from tests.pictures import encoded, gradient
+from tests.crash.process_usage import descriptors, on_disk, resident
+from tests.images import encoded, gradient
+from tests.malicious_images import wrong_sizes
 
 log = logging.getLogger("torture")
 

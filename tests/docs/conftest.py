@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import copy_data, running_server
 from tests.crash.ledger import test_image
+from tests.images import encoded, gradient
 from tests.ingest.archives import gzipped, zipped
-from tests.pictures import encoded, gradient
 from tests.web.conftest import browser, page
 
 __all__ = ["browser", "page"]

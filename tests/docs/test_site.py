@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.elsewhere import FILES, LINK
+from tests.docs.external_pages import FILES, LINK
 from tests.docs.pages import DOCS, NAMES, ROOT, text
 
 # Elements that a browser fetches automatically.

@@ -1,6 +1,6 @@
 """Recorded HEIC files, because the installed decoder cannot encode.
 
-Each is named by what `tests/pictures.py` draws, its size, and the EXIF orientation if there is one. `record.py` writes
+Each is named by what `tests/images.py` draws, its size, and the EXIF orientation if there is one. `record.py` writes
 them.
 """
 

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from tests.heic import path_of
-from tests.pictures import as_stored, corners, gradient
+from tests.images import as_stored, corners, gradient
 
 QUALITY = 90
 ORIENTATIONS = (1, 3, 6, 8)

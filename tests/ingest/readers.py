@@ -5,9 +5,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tests.crash.watch import process_tree
+from tests.crash.process_usage import process_tree
 
-PLANTED = (sys.executable, "-m", "tests.ingest.planted_reader")
+PLANTED = (sys.executable, "-m", "tests.ingest.misbehaving_reader")
 _PROGRAMS = {b"app.ingest.sources.reader_worker", PLANTED[-1].encode()}
 
 

@@ -17,7 +17,7 @@ from app.ingest.sources.folder import Folder
 from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.open import open_source
 from tests.crash.ledger import test_image
-from tests.pictures import encoded, gradient
+from tests.images import encoded, gradient
 
 LIMITS = ArchiveLimits(20_000_000)
 

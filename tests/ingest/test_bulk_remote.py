@@ -17,8 +17,8 @@ from app.ingest.sources.items import Entry
 from app.settings import Settings
 from tests.cli.output import output_of
 from tests.cli.test_index import run
+from tests.images import encoded
 from tests.ingest.server import serving
-from tests.pictures import encoded
 
 PACE = BatchConfig(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, 2)
 

@@ -15,8 +15,8 @@ from app.ingest.pipeline import Upload
 from app.maintenance.consistency_check import ConsistencyCheck, Finding
 from app.search.index import LocalIndex
 from app.search.types import SearchOptions
-from tests.pictures import encoded, gradient
-from tests.vectors import vector_file
+from tests.images import encoded, gradient
+from tests.vector_files import vector_file
 
 UPLOADS = [Upload(encoded(gradient(40 + at, 40)), f"key-{at}", {}) for at in range(12)]
 

@@ -20,7 +20,7 @@ from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.ingest.jobs import rows as jobs
 from app.ingest.jobs.files import JobFiles
 from app.settings import Settings
-from tests.api.job_steps import (
+from tests.api.job_helpers import (
     IngestGate,
     open_client,
     remaining_files,

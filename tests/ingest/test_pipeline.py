@@ -25,8 +25,8 @@ from app.ingest.pipeline import AddResult, IngestPipeline, Upload
 from app.search.types import SearchOptions
 from tests.catalogue.postgres import connect
 from tests.fakes import FakeEncoder
-from tests.pictures import encoded, every_format, gradient
-from tests.vectors import vector_file
+from tests.images import encoded, every_format, gradient
+from tests.vector_files import vector_file
 
 BROKEN = b"not a picture"
 

@@ -34,9 +34,9 @@ from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo
 from tests.crash.ledger import Ledger, test_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.images import encoded, gradient
 from tests.ingest.networks import OTHER_CHECKPOINT, OTHER_NETWORK, OtherEncoder, fake_networks
 from tests.ingest.server import serving
-from tests.pictures import encoded, gradient
 
 
 def pictures(*sizes: int) -> list[Upload]:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from app.cli.main import app
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo
-from models.comparison.baselines.kinds import METHODS
+from models.comparison.baselines.registry import METHODS
 from models.comparison.compare import ComparisonConfig, compare
 from models.comparison.data import encoded, read_files
 from models.errors import CheckpointError, ConfigError, DatasetError, ModelError

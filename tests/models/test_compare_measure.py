@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from models.comparison.baselines.kinds import METHODS
 from models.comparison.baselines.latent import LatentLayer
 from models.comparison.baselines.method import Labels
+from models.comparison.baselines.registry import METHODS
 from models.comparison.data import relevant_images
 from models.comparison.measure import Comparison, sizes
 from models.comparison.resume_file import ResumeFile

@@ -20,7 +20,7 @@ from models.data.dataset import (
 )
 from models.errors import DatasetError
 from models.network.preprocess import Preprocess
-from tests.pictures import encoded, gradient
+from tests.images import encoded, gradient
 
 PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from models.network.preprocess import Fit, Preprocess
-from tests.pictures import gradient
+from tests.images import gradient
 
 
 def prepare(image: Image.Image, size: int, fit: Fit) -> np.typing.NDArray[np.uint8]:

@@ -24,8 +24,8 @@ from models.network.preprocess import Preprocess
 from models.training import train as training
 from models.training.config import TrainingConfig
 from models.training.train import TrainingProgress, train
+from tests.images import encoded, gradient
 from tests.models.folders import COLOURS, coloured_folder
-from tests.pictures import encoded, gradient
 
 PREPARE = Preprocess(8, "stretch", (0, 0, 0), (1, 1, 1))
 RECIPE = TrainingConfig(backbone="small", imagenet=False, bits=16, size=24, epochs=2, batch=8, average=0.6, rate=0.1)

@@ -27,7 +27,7 @@ from app.search.decode.prepare import InProcessPreparer
 from models.data.dataset import TRAIN
 from tests.crash.ledger import test_image
 from tests.fakes import FAKE_NETWORK, FakeEncoder
-from tests.vectors import vector_file
+from tests.vector_files import vector_file
 
 
 def add(service: Service, label: str | None, numbers: range) -> None:

@@ -17,7 +17,7 @@ from app.search.decode.image import MEDIA_TYPES, DecodeLimits
 from app.search.decode.prepare import InProcessPreparer
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from models.network.preprocess import Preprocess
-from tests.pictures import corners, every_format
+from tests.images import corners, every_format
 from tests.search.faulty_worker import attacks
 
 SIDE = 32

@@ -12,8 +12,8 @@ from PIL import Image, ImageChops, ImageStat
 
 from app.errors import ImageRejectedError
 from app.search.decode.image import Crop, DecodedImage, DecodeLimits, decode, thumbnail
-from tests.hostile import chunk, gif, png, with_exif
-from tests.pictures import CORNERS, MEDIA_TYPES, corners, encoded, every_format, gradient
+from tests.images import CORNERS, MEDIA_TYPES, corners, encoded, every_format, gradient
+from tests.malicious_images import chunk, gif, png, with_exif
 
 LIMITS = DecodeLimits()
 FILES = every_format(gradient())

@@ -19,9 +19,9 @@ from app.search.decode.image import Crop, DecodeLimits
 from app.search.decode.prepare import InProcessPreparer
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from models.network.preprocess import Preprocess
-from tests.crash.watch import process_tree, resident
-from tests.hostile import wrong_sizes
-from tests.pictures import corners, encoded
+from tests.crash.process_usage import process_tree, resident
+from tests.images import corners, encoded
+from tests.malicious_images import wrong_sizes
 
 SIDE, SECONDS = 32, 2.0
 PREPROCESS = Preprocess(SIDE, "stretch", (0, 0, 0), (1, 1, 1))

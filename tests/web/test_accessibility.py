@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
-from tests.pictures import encoded, gradient
+from tests.images import encoded, gradient
 from tests.web.steps import open_search, open_start
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")

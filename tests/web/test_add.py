@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect
 
 from tests.conftest import running_server
-from tests.pictures import corners, encoded, gradient
+from tests.images import corners, encoded, gradient
 from tests.web.steps import hold, open_search, open_start
 
 DROP = """

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.pictures import corners, encoded
+from tests.images import corners, encoded
 from tests.web.conftest import AddPicture
 from tests.web.steps import hold, open_search, open_start, search_with_file, shown_ids
 

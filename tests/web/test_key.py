@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
 from tests.conftest import copy_data, running_server
-from tests.pictures import corners, encoded
+from tests.images import corners, encoded
 
 LOOKALIKE = (sys.executable, "-m", "app.cli.main")
 HOSTILE = '<img src=x onerror="document.title=1">'

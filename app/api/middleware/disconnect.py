@@ -2,7 +2,7 @@
 
 Once a request's body is complete, this middleware waits for its next ASGI message, so that a disconnect is noticed at
 once. Then the running statement is cancelled, and further statements are rejected
-(`app/catalogue/database/callers.py`).
+(`app/catalogue/database/cancellation.py`).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.catalogue.database.callers import Caller, set_caller
+from app.catalogue.database.cancellation import Caller, set_caller
 from app.errors import LookalikeError
 
 # A cancellation between two statements has no effect, so it is repeated until the request ends.

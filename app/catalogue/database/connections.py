@@ -54,7 +54,8 @@ def pool_size(accepted_by_server: int, workers: int, max_connections: int | None
         f"PostgreSQL accepts {accepted_by_server} connections here, and {workers} workers need "
         f"{connections_needed(workers) + RESERVED_FOR_COMMANDS} ({RESERVED_FOR_COMMANDS} of them for other "
         "commands). Raise max_connections (or the CONNECTION LIMIT of the role or database), or lower "
-        "LOOKALIKE_WORKERS. The embedded server applies a new limit after a restart: stop all other processes that use the data folder."
+        "LOOKALIKE_WORKERS. The embedded server applies a new limit after "
+        "a restart: stop all other processes that use the data folder."
     )
 
 

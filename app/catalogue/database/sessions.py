@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.catalogue.database.callers import cancellable, current_caller
+from app.catalogue.database.cancellation import cancellable, current_caller
 from app.catalogue.database.connections import MAX_POOL
 from app.catalogue.database.liveness import Liveness
 from app.catalogue.database.priority import ConnectionLimiter

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from app.catalogue.database.callers import current_caller
+from app.catalogue.database.cancellation import current_caller
 from app.errors import ClientDisconnectedError
 
 KeyT = TypeVar("KeyT", bound=Hashable)

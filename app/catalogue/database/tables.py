@@ -142,7 +142,7 @@ class Deletion(Base):
 
 
 class Removal(Base):
-    """An unused original whose files are to be deleted; see `app/catalogue/storage/removals.py`.
+    """An unused original whose files are to be deleted; see `app/catalogue/storage/deletion_queue.py`.
 
     Attributes:
         number: sequence number of the last time the row was queued or claimed.

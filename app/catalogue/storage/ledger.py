@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from app.catalogue.storage.fsync_guard import seconds_since_write
-from app.common import private_modes as private
+from app.common import private_modes
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Ledger:
                     path.unlink(missing_ok=True)
 
     def _write(self, name: str, lines: Iterable[str], stack: ExitStack) -> None:
-        private.make_folder(self._folder)
+        private_modes.make_folder(self._folder)
         file = stack.enter_context(create_locked(self._folder / name))
         file.write("\n".join(lines).encode())
 
@@ -85,7 +85,7 @@ def create_locked(path: Path) -> IO[bytes]:
     """Create a file that is locked while it is open; the kernel releases the lock of a killed process."""
     while True:
         # Unbuffered, so that closing it on a full disk cannot fail.
-        file = os.fdopen(private.create_file(path), "wb", buffering=0)
+        file = os.fdopen(private_modes.create_file(path), "wb", buffering=0)
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from app.catalogue.storage.fsync_guard import FsyncGuard, seconds_since_write
 from app.catalogue.storage.protocol import CHUNK_BYTES, OriginalStream, original_name, thumbnail_name
-from app.common import private_modes as private
+from app.common import private_modes
 from app.errors import UnavailableError
 
 
@@ -70,7 +70,7 @@ class LocalStorage:
     def set_aside(self, sha256: str) -> None:
         """Move a damaged original away; see `PictureStore.set_aside`."""
         folder = self._folder / "damaged"
-        private.make_folder(folder)
+        private_modes.make_folder(folder)
         self.original(sha256).rename(folder / sha256)
 
     def store_thumbnails(self, thumbnails: Mapping[str, bytes]) -> None:
@@ -114,12 +114,12 @@ class LocalStorage:
 
     def _write_temporary(self, path: Path, data: bytes) -> Path:
         if not path.parent.exists():
-            private.make_folder(path.parent)
+            private_modes.make_folder(path.parent)
             self._disk.sync_path(path.parent.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
             with self._disk.reserved(len(data)):
-                private.write_file(temporary, data)
+                private_modes.write_file(temporary, data)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise

@@ -1,7 +1,7 @@
 """Delete unused originals and thumbnails: of deleted or replaced images, and left over after a crash.
 
-A deletion is claimed in the database (`removals.py`), so another process finishes it if this one ends. The originals
-that an addition stores before its commit are in no row; the addition keeps a note of them in the ledger.
+A deletion is claimed in the database (`deletion_queue.py`), so another process finishes it if this one ends. The
+originals that an addition stores before its commit are in no row; the addition keeps a note of them in the ledger.
 """
 
 import logging
@@ -18,10 +18,10 @@ from sqlalchemy import select
 from app.catalogue import changes
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
-from app.catalogue.storage import removals
+from app.catalogue.storage import deletion_queue
+from app.catalogue.storage.deletion_queue import Checkpoint, Claim
 from app.catalogue.storage.ledger import Ledger, Note
 from app.catalogue.storage.protocol import ImageStorage
-from app.catalogue.storage.removals import Checkpoint, Claim
 from app.common.processes import is_alive
 from app.errors import UnavailableError
 
@@ -59,7 +59,7 @@ class OrphanCleanup:
         until = time.monotonic() + _WAIT_TIMEOUT_S
         while True:
             with self._database.read_session() as session:
-                found = removals.checkpoint(session, hashes)
+                found = deletion_queue.checkpoint(session, hashes)
             if not found.wait_s:
                 return found
             if time.monotonic() > until:
@@ -108,7 +108,7 @@ class OrphanCleanup:
                 for sha256 in note.lines:
                     self._files.remove_unfinished(sha256, note.process)
             with self._database.transaction() as session:
-                removals.abandon(session, note.name, self._files.max_delay_s)
+                deletion_queue.abandon(session, note.name, self._files.max_delay_s)
             remove_unused(self._database, self._files, note.lines)
         except (UnavailableError, OSError) as error:
             log.warning("cleanup of the originals in the note %s is postponed: %s", note.name, error)
@@ -119,7 +119,7 @@ class OrphanCleanup:
         last = ""
         while True:
             with self._database.read_session() as session:
-                due = removals.due(session, limit or _CLAIM_SIZE, after=last)
+                due = deletion_queue.due(session, limit or _CLAIM_SIZE, after=last)
             if not due:
                 return
             remove_unused(self._database, self._files, due)
@@ -139,7 +139,7 @@ def remove_unused(database: Database, files: ImageStorage, hashes: Collection[st
         with database.transaction() as session:
             changes.lock_catalogue(session)
             some = ordered[first : first + _CLAIM_SIZE]
-            claims = removals.claim(session, some, secrets.token_hex(8), files.max_delay_s)
+            claims = deletion_queue.claim(session, some, secrets.token_hex(8), files.max_delay_s)
         delete_claimed(database, files, claims)
 
 
@@ -152,7 +152,7 @@ def delete_claimed(database: Database, files: ImageStorage, claims: Sequence[Cla
     }
     with database.transaction() as session:
         for (deleted, late_s), some in by_outcome.items():
-            removals.finish(session, some, deleted=deleted, late_s=late_s)
+            deletion_queue.finish(session, some, deleted=deleted, late_s=late_s)
     return all(deleted for deleted, _ in outcomes)
 
 

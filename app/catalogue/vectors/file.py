@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.vectors import hole_punching
-from app.common import private_modes as private
+from app.common import private_modes
 from app.errors import LookalikeError
 from app.search.local.checksums import checksums
 
@@ -37,8 +37,8 @@ class VectorFile:
     def __init__(self, path: Path, dim: int, kind: VectorType = "f32", disk: FsyncGuard | None = None) -> None:
         self._disk = disk or FsyncGuard()
         self.path, self.dim, self._dtype = path, dim, np.dtype(np.float16 if kind == "f16" else np.float32)
-        private.make_folder(path.parent)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, private.FILE)
+        private_modes.make_folder(path.parent)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, private_modes.FILE)
         self._mapped: VectorMatrix = np.zeros((0, dim), self._dtype)
         self._checked = np.zeros(0, np.bool_)
         self._mapping, self._syncing = threading.Lock(), threading.Lock()

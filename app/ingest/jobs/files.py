@@ -13,7 +13,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.storage.ledger import create_locked, open_unlocked
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
-from app.common import private_modes as private
+from app.common import private_modes
 from app.errors import UnavailableError
 from app.ingest.jobs import rows as jobs
 
@@ -39,7 +39,7 @@ class JobFiles:
             UnavailableError: there is not enough disk space.
         """
         self._disk.require_healthy()
-        private.make_folder(self._folder)
+        private_modes.make_folder(self._folder)
         self._disk.require_room(expected or 0)
         return ArchiveUpload(self._folder, self._disk)
 

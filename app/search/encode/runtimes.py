@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.common import private_modes as private
+from app.common import private_modes
 from app.errors import InvalidInputError
 from models.checkpoint.info import CheckpointInfo, read_weights
 from models.network.openvino_runtime import OpenVinoRuntime, convert, import_openvino
@@ -133,11 +133,11 @@ def convert_and_cache(path: Path, info: CheckpointInfo, cache: Path) -> Any:
 
 def _store(source: Path, target: Path) -> None:
     """Copy a folder atomically; other workers may do so at the same time."""
-    private.make_folder(target.parent)
+    private_modes.make_folder(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as name:
         copy = Path(shutil.copytree(source, Path(name) / target.name))
         for file in copy.iterdir():
-            private.restrict(file)
+            private_modes.restrict(file)
         shutil.rmtree(target, ignore_errors=True)
         copy.replace(target)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.comparison.baselines.kinds import METHODS
 from models.comparison.baselines.method import MethodError, pack_bits, sample_pairs, stratified_sample
+from models.comparison.baselines.registry import METHODS
 from tests.models.baselines.toy import bits_of, mean_precision, toy
 
 SUPERVISED = sorted(name for name, kind in METHODS.items() if kind.learns != "no labels")

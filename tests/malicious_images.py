@@ -8,7 +8,7 @@ from zipfile import ZipFile
 
 from PIL import Image
 
-from tests.pictures import encoded, every_format, gradient
+from tests.images import encoded, every_format, gradient
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 LARGEST = 2**31 - 1

@@ -1,7 +1,7 @@
 """Cancel a request's running queries when its client disconnects.
 
     with calling(Caller()) as caller:       # start of a request; threads that copy the context belong to it
-        with database.asking() as session:  # registers the connection with the caller
+        with database.read_session() as session:  # registers the connection with the caller
             …
     caller.leave()                          # from another thread: the client disconnected
 

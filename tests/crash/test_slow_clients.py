@@ -1,6 +1,6 @@
 """More slow clients than slots, of every kind: searches with a key keep their speed.
 
-`TORTURE_STRANGER_SECONDS` sets how long they stay.
+`TORTURE_SLOW_CLIENT_SECONDS` sets how long they stay.
 """
 
 import logging
@@ -16,13 +16,13 @@ import pytest
 from PIL import Image
 
 from tests.conftest import running_server
-from tests.crash.strangers import SlowClient, connected, slow_body, slow_image, slow_reader
-from tests.crash.watch import descriptors, resident
-from tests.pictures import encoded, gradient
+from tests.crash.process_usage import descriptors, resident
+from tests.crash.slow_clients import SlowClient, connected, slow_body, slow_image, slow_reader
+from tests.images import encoded, gradient
 
 log = logging.getLogger("torture")
 
-SECONDS = float(os.environ.get("TORTURE_STRANGER_SECONDS", "5"))
+SECONDS = float(os.environ.get("TORTURE_SLOW_CLIENT_SECONDS", "5"))
 # Of each kind, more than the 64 slots of a process.
 EACH = 70
 GRACE_S = 3
