@@ -23,6 +23,7 @@ from app.catalogue.advisory_registry import VersionUse, version_locks
 from app.catalogue.database.sessions import Database
 from app.catalogue.storage.factory import open_storage
 from app.catalogue.storage.local import LocalStorage, content_hash
+from app.catalogue.vectors import hole_punching
 from app.errors import LookalikeError
 from app.maintenance import restore as restoring
 from app.maintenance.consistency_check import ConsistencyCheck

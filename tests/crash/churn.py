@@ -17,6 +17,7 @@ from sqlalchemy import select
 from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
+from app.catalogue.storage import factory
 from app.catalogue.storage.local import LocalStorage, content_hash
 from app.errors import UnavailableError
 from app.ingest.pipeline import Upload
@@ -73,7 +74,7 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     name, rounds, data_dir, url = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     settings = Settings(data_dir=data_dir, database_url=url, demo="off", auth="off", _env_file=None)
-    local.LocalStorage = SlowFiles  # type: ignore[misc]
+    factory.LocalStorage = SlowFiles  # type: ignore[misc]
     with (
         closing(Database(url)) as database,
         build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service,
