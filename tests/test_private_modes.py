@@ -17,7 +17,7 @@ import pytest
 
 from app.common import private_modes
 from tests.conftest import free_port, wait_until_ready
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.ingest.archives import zipped
 
 NOBODY_UID = 65534
@@ -143,8 +143,8 @@ def test_stored_data_cannot_be_read_by_other_users(passable: Path, user: int, mo
     options = as_user(user, data)
     with served(options, passable) as client:
         for number in range(12):
-            assert client.post("/index", files={"images": test_image(number)}).status_code == 201
-        job = client.post("/jobs", content=zipped({f"{at}.png": test_image(50 + at) for at in range(40)})).json()
+            assert client.post("/index", files={"images": numbered_image(number)}).status_code == 201
+        job = client.post("/jobs", content=zipped({f"{at}.png": numbered_image(50 + at) for at in range(40)})).json()
         while client.get(f"/jobs/{job['id']}").json()["state"] == "running":
             seen |= set(open_to_others(data))
             time.sleep(0.02)

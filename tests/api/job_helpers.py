@@ -16,13 +16,13 @@ from app.ingest.pipeline import AddResult, IngestPipeline, Upload
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import open_with_fake
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 
 ENDED = ("done", "failed", "cancelled")
 
 
 def sample_images(count: int) -> dict[str, bytes]:
-    return {f"folder/{at:04}.png": test_image(at) for at in range(count)}
+    return {f"folder/{at:04}.png": numbered_image(at) for at in range(count)}
 
 
 def send_archive(client: TestClient | httpx2.Client, archive: bytes) -> int:

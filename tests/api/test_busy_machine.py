@@ -18,12 +18,12 @@ from app.model_switch.networks import OpenNetwork, decode_limits
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from app.settings import Settings
 from tests.api.job_helpers import counts, sample_images, send_archive, wait_until_ended
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.ingest.archives import zipped
 from tests.ingest.networks import fake_networks
 
-BATCH = [("images", (f"{at}.png", test_image(at), "image/png")) for at in range(6)]
+BATCH = [("images", (f"{at}.png", numbered_image(at), "image/png")) for at in range(6)]
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def stop(sandbox: Sandbox) -> None:
 
 def test_search_on_a_busy_machine_returns_503_with_retry_after(client: TestClient, sandbox: Sandbox) -> None:
     stop(sandbox)
-    answer = client.post("/search", files={"image": test_image(1)})
+    answer = client.post("/search", files={"image": numbered_image(1)})
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) >= 1
     assert "too busy" in answer.json()["detail"]
@@ -101,7 +101,7 @@ def test_shutdown_does_not_wait_for_slow_images(settings: Settings) -> None:
     job = DecodeConfig(FAKE_NETWORK.preprocess, decode_limits(settings))
     with closing(Sandbox(job, 1, 600.0, program)) as sandbox:
         with serve(settings, sandbox) as client:
-            job_id = send_archive(client, zipped({"slow.png": b"spins 600", "quick.png": test_image(1)}))
+            job_id = send_archive(client, zipped({"slow.png": b"spins 600", "quick.png": numbered_image(1)}))
             deadline = time.monotonic() + 60
             while sandbox._idle.qsize():  # until the process decodes
                 assert time.monotonic() < deadline
@@ -109,6 +109,6 @@ def test_shutdown_does_not_wait_for_slow_images(settings: Settings) -> None:
             began = time.monotonic()
         assert time.monotonic() - began < 30, "the image takes ten minutes"
         with pytest.raises(DecodingUnavailableError, match="is stopping"):
-            sandbox(test_image(1))
+            sandbox(numbered_image(1))
     with closing(Sandbox(job, 1, 60.0)) as sandbox, serve(settings, sandbox) as client:
         assert counts(wait_until_ended(client, job_id)) == (2, 2, 1, 0, 0, 1)

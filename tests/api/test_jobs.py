@@ -22,7 +22,7 @@ from tests.api.job_helpers import (
     wait_for_job,
     wait_until_ended,
 )
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.ingest.archives import gzipped, tarred, zipped
 
 
@@ -43,7 +43,7 @@ def test_job_adds_the_images_of_an_archive(
     assert (now["state"], now["error"], now["size_bytes"]) == ("done", None, len(data))
     assert counts(now) == (150, 150, 150, 0, 0, 0)
     assert sorted(keys(client)) == list(sample_images(150))
-    found = client.post("/search", files={"image": test_image(7)}).json()["results"][0]
+    found = client.post("/search", files={"image": numbered_image(7)}).json()["results"][0]
     assert (found["key"], found["label"], found["distance"]) == ("folder/0007.png", "folder", 0)
     assert remaining_files(settings) == []
 
@@ -51,7 +51,7 @@ def test_job_adds_the_images_of_an_archive(
 def test_rejected_entries_are_listed_with_their_reasons(client: TestClient) -> None:
     table = "file,key,price\none.png,sku-1,3\ngone.png,sku-2,4\n"
     archive = {
-        "one.png": test_image(1),
+        "one.png": numbered_image(1),
         "broken.jpg": b"not a picture",
         "metadata.csv": table.encode(),
         "k" * 600 + ".png": b"",
@@ -73,7 +73,7 @@ def test_repeated_archive_changes_nothing(client: TestClient) -> None:
 
 
 def test_jobs_are_listed_latest_first(client: TestClient) -> None:
-    ids = [send_archive(client, zipped({f"{at}.png": test_image(at)})) for at in range(3)]
+    ids = [send_archive(client, zipped({f"{at}.png": numbered_image(at)})) for at in range(3)]
     for job_id in ids:
         wait_until_ended(client, job_id)
     page = client.get("/jobs", params={"limit": 2}).json()
@@ -172,7 +172,7 @@ def test_cancelling_a_job_is_idempotent(
     gate.open.set()
     assert remaining_files(settings) == []
     # The next job starts when this one has stopped.
-    done = wait_until_ended(client, send_archive(client, zipped({"another.png": test_image(5000)})))
+    done = wait_until_ended(client, send_archive(client, zipped({"another.png": numbered_image(5000)})))
     now = job(client, job_id)
     assert now["state"] == "cancelled"
     assert 0 < now["created"] < 1000, "only images in progress were added"

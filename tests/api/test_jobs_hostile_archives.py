@@ -28,7 +28,7 @@ from tests.api.job_helpers import (
     wait_for_job,
     wait_until_ended,
 )
-from tests.crash.ledger import serving, test_image
+from tests.crash.ledger import numbered_image, serving
 from tests.ingest.archives import Raw, inflating, raw_zip, tarred, write_endless, zipped
 from tests.ingest.readers import PLANTED, readers
 
@@ -104,19 +104,19 @@ def test_shutdown_waits_only_briefly_for_images_in_progress(
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize("harm", ["crash", "bug", "nonsense"])
 def test_archive_that_compromises_its_reader_fails_its_job_only(client: TestClient, harm: str) -> None:
-    job_id = send_archive(client, tarred({**sample_images(3), f"{harm}.jpg": b"", "later.png": test_image(9)}))
+    job_id = send_archive(client, tarred({**sample_images(3), f"{harm}.jpg": b"", "later.png": numbered_image(9)}))
     now = wait_until_ended(client, job_id)
     assert (now["state"], now["error"]) == ("failed", "The archive crashed its reader process. See the log.")
     assert (now["created"], now["rejected"]) == (3, 1), "earlier entries are kept"
     assert now["rejections"][0]["reason"] == now["error"]
-    assert wait_until_ended(client, send_archive(client, zipped({"next.png": test_image(4)})))["state"] == "done"
+    assert wait_until_ended(client, send_archive(client, zipped({"next.png": numbered_image(4)})))["state"] == "done"
     assert "later.png" not in keys(client)
 
 
 @pytest.mark.usefixtures("planted")
 def test_job_fails_after_its_reader_is_killed_three_times(client: TestClient, settings: Settings) -> None:
     job_id = send_archive(client, tarred({**sample_images(3), "killed.jpg": b""}))
-    following = send_archive(client, zipped({"next.png": test_image(4)}))
+    following = send_archive(client, zipped({"next.png": numbered_image(4)}))
     now = wait_until_ended(client, job_id)
     assert (now["state"], now["attempts"], now["created"]) == ("failed", jobs.MAX_ATTEMPTS, 3)
     assert "was killed, perhaps because memory ran out. This happened 3 times in a row." in now["error"]

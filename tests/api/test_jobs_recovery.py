@@ -27,7 +27,7 @@ from tests.api.job_helpers import (
     wait_for_job,
     wait_until_ended,
 )
-from tests.crash.ledger import serving, test_image
+from tests.crash.ledger import numbered_image, serving
 from tests.ingest.archives import tarred, zipped
 
 
@@ -61,8 +61,8 @@ def test_only_the_process_with_the_advisory_lock_runs_jobs(
         job_id = send_archive(client, zipped(sample_images(10)))
         time.sleep(0.5)
         assert job(client, job_id)["processed"] == 0
-        assert client.post("/index", files={"images": test_image(99)}).status_code == 201
-        assert client.post("/search", files={"image": test_image(99)}).status_code == 200
+        assert client.post("/index", files={"images": numbered_image(99)}).status_code == 201
+        assert client.post("/search", files={"image": numbered_image(99)}).status_code == 200
     assert wait_until_ended(client, job_id)["state"] == "done"
 
 

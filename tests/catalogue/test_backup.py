@@ -26,7 +26,7 @@ from app.maintenance.table_files import columns_of, write_rows
 from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.catalogue.postgres import connect
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.vector_files import vector_file
 
@@ -46,7 +46,7 @@ def elsewhere(postgres_url: str, template: str, tmp_path: Path) -> Iterator[Sett
 
 
 def add(service: Service, *numbers: int) -> None:
-    service.ingest.add([Upload(test_image(one), f"key-{one}", {"label": f"label {one % 3}"}) for one in numbers])
+    service.ingest.add([Upload(numbered_image(one), f"key-{one}", {"label": f"label {one % 3}"}) for one in numbers])
 
 
 def save(service: Service, folder: Path) -> dict[str, object]:
@@ -72,10 +72,10 @@ def check_all(elsewhere: Settings, numbers: range) -> None:
         )
         assert len(service.index_sync.synced_index()) == len(numbers)
         for one in numbers:
-            match, shown = service.searcher.by_image(test_image(one), SearchOptions(k=1)).matches[0]
+            match, shown = service.searcher.by_image(numbered_image(one), SearchOptions(k=1)).matches[0]
             assert (shown.key, shown.label, match.distance) == (f"key-{one}", f"label {one % 3}", 0.0)
         add(service, 1000)
-        match, shown = service.searcher.by_image(test_image(1000), SearchOptions(k=1)).matches[0]
+        match, shown = service.searcher.by_image(numbered_image(1000), SearchOptions(k=1)).matches[0]
         assert (shown.key, match.distance) == ("key-1000", 0.0)
 
 
@@ -102,7 +102,7 @@ def test_backup_is_consistent_during_concurrent_changes(service: Service, elsewh
         number = 100
         while not ending.is_set():
             add(service, number)
-            image_id = service.searcher.by_image(test_image(number), SearchOptions(k=1)).matches[0][0].id
+            image_id = service.searcher.by_image(numbered_image(number), SearchOptions(k=1)).matches[0][0].id
             service.ingest.delete(image_id)
             number += 1
 
@@ -176,7 +176,7 @@ def test_ids_of_deleted_images_are_not_reused_after_a_restore(
         closing(Database(str(elsewhere.database_url))) as database,
         build_service_with_encoder(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as copy,
     ):
-        (added,) = copy.ingest.add([Upload(test_image(9), "key-9", {})])
+        (added,) = copy.ingest.add([Upload(numbered_image(9), "key-9", {})])
         assert added.id == 6
         copy.ingest.delete(6)
 

@@ -30,7 +30,7 @@ from app.maintenance.consistency_check import ConsistencyCheck
 from app.maintenance.restore import RestoreResult, restore
 from app.settings import Settings
 from tests.catalogue.test_backup import add, check_all, elsewhere, save
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
 __all__ = ["elsewhere"]
@@ -109,7 +109,7 @@ def change_manifest(source: Path, **changes: Any) -> None:
 
 
 def original(source: Path, number: int) -> Path:
-    return LocalStorage(source / "pictures").original(content_hash(test_image(number)))
+    return LocalStorage(source / "pictures").original(content_hash(numbered_image(number)))
 
 
 def cut(path: Path, size: int) -> None:

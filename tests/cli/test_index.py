@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 from app.cli.main import app as commands
 from tests.cli.output import output_of
 from tests.conftest import free_port
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.ingest.archives import Raw, gzipped, inflating, raw_zip, zipped
 
 # Used by OpenVINO's conversion.
@@ -60,12 +60,12 @@ def listed(client: httpx2.Client, prefix: str) -> dict[str, tuple[str | None, di
 
 def test_several_kinds_of_sources_are_indexed_in_one_run(data: Path, tmp_path: Path) -> None:
     (tmp_path / "folder" / "hats").mkdir(parents=True)
-    (tmp_path / "folder" / "hats" / "1.png").write_bytes(test_image(1))
-    (tmp_path / "pictures.zip").write_bytes(zipped({"boots/2.png": test_image(2)}))
+    (tmp_path / "folder" / "hats" / "1.png").write_bytes(numbered_image(1))
+    (tmp_path / "pictures.zip").write_bytes(zipped({"boots/2.png": numbered_image(2)}))
     (tmp_path / "pictures.tar.gz").write_bytes(
-        gzipped({"3.png": test_image(3), "metadata.csv": b"file,key\n3.png,three\n"})
+        gzipped({"3.png": numbered_image(3), "metadata.csv": b"file,key\n3.png,three\n"})
     )
-    (tmp_path / "4.png").write_bytes(test_image(4))
+    (tmp_path / "4.png").write_bytes(numbered_image(4))
     (tmp_path / "table.csv").write_text("file,key,label,price\nfolder/hats/1.png,five,shoes,3\n")
     names = ("folder", "pictures.zip", "pictures.tar.gz", "4.png", "table.csv")
     result = run(data, *(str(tmp_path / name) for name in names))
@@ -78,7 +78,7 @@ def test_several_kinds_of_sources_are_indexed_in_one_run(data: Path, tmp_path: P
 @pytest.mark.parametrize("name", ["rejected.csv", "rejected.jsonl"])
 def test_rejections_are_printed_and_written_to_the_report(data: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
-    (tmp_path / "good.png").write_bytes(test_image(6))
+    (tmp_path / "good.png").write_bytes(numbered_image(6))
     table, report = tmp_path / "table.csv", tmp_path / name
     table.write_text("file,key\nbroken.jpg,a\ngood.png,b\ngone.jpg,c\ngood.png,b\n")
     result = run(data, str(table), "--rejections", str(report))
@@ -100,7 +100,7 @@ def test_empty_folder_is_nothing_to_index(data: Path, tmp_path: Path) -> None:
 
 def test_entries_before_the_damage_of_an_archive_are_indexed(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.tar.gz"
-    whole = gzipped({f"half/{at}.png": test_image(100 + at) for at in range(20)})
+    whole = gzipped({f"half/{at}.png": numbered_image(100 + at) for at in range(20)})
     path.write_bytes(whole[: len(whole) // 2])
     result = run(data, str(path))
     assert result.exit_code == 1
@@ -111,7 +111,7 @@ def test_entries_before_the_damage_of_an_archive_are_indexed(data: Path, tmp_pat
 
 def test_zip_bombs_and_wide_tables_are_rejected_with_a_reason(data: Path, tmp_path: Path) -> None:
     bomb = Raw(b"bomb.png", inflating(100_000_000), 1000)
-    good = test_image(140)
+    good = numbered_image(140)
     stored = Raw(b"good.png", good, len(good), zlib.crc32(good), zipfile.ZIP_STORED)
     (tmp_path / "bomb.zip").write_bytes(raw_zip([bomb, stored]))
     result = run(data, str(tmp_path / "bomb.zip"))
@@ -149,7 +149,7 @@ def test_running_service_is_filled_over_http(remote: httpx2.Client, tmp_path: Pa
     folder = tmp_path / "boots"
     folder.mkdir()
     for at in range(70):
-        (folder / f"remote-{at:02}.png").write_bytes(test_image(200 + at))
+        (folder / f"remote-{at:02}.png").write_bytes(numbered_image(200 + at))
     (tmp_path / "table.csv").write_text("file,key,price\nboots/remote-00.png,remote-extra,3\n")
     words = (str(folder), str(tmp_path / "table.csv"))
     first = run(tmp_path / "data", *words, LOOKALIKE_URL=str(remote.base_url))
@@ -164,14 +164,14 @@ def test_running_service_is_filled_over_http(remote: httpx2.Client, tmp_path: Pa
 
 def test_unreachable_service_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.cli.index._ATTEMPTS", 2)
-    (tmp_path / "1.png").write_bytes(test_image(1))
+    (tmp_path / "1.png").write_bytes(numbered_image(1))
     result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", f"http://127.0.0.1:{free_port()}")
     assert result.exit_code == 1
     assert "does not respond" in output_of(result)
 
 
 def test_url_without_scheme_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "1.png").write_bytes(test_image(1))
+    (tmp_path / "1.png").write_bytes(numbered_image(1))
     result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", "localhost:8000")
     assert result.exit_code == 1
     assert "url: 'localhost:8000' is not an HTTP address" in output_of(result)
@@ -179,7 +179,7 @@ def test_url_without_scheme_is_an_error(tmp_path: Path) -> None:
 
 def test_error_for_an_unknown_api_key_is_printed(tmp_path: Path) -> None:
     """Uses a stub server, since the check itself is tested with the server."""
-    (tmp_path / "1.png").write_bytes(test_image(1))
+    (tmp_path / "1.png").write_bytes(numbered_image(1))
     port = free_port()
     answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/problem+json\r\nContent-Length: 41\r\n\r\n"
     body = b'{"detail": "The key is not known here."} '
@@ -207,7 +207,7 @@ def test_error_for_an_unknown_api_key_is_printed(tmp_path: Path) -> None:
 def test_proxy_that_does_not_forward_requests_is_an_error(
     tmp_path: Path, status: int, headers: dict[str, str], sentence: str
 ) -> None:
-    (tmp_path / "1.png").write_bytes(test_image(1))
+    (tmp_path / "1.png").write_bytes(numbered_image(1))
     with proxy(status, headers) as address:
         result = run(tmp_path / "data", str(tmp_path / "1.png"), "--url", address)
     assert (result.exit_code, type(result.exception)) == (1, SystemExit)
@@ -244,7 +244,7 @@ def test_killed_run_is_continued_by_the_next(data: Path, tmp_path: Path) -> None
     folder = tmp_path / "pictures"
     folder.mkdir()
     for at in range(400):
-        (folder / f"killed-{at:03}.png").write_bytes(test_image(1000 + at))
+        (folder / f"killed-{at:03}.png").write_bytes(numbered_image(1000 + at))
     command = [sys.executable, "-m", "app.cli.main", "index", str(folder)]
     environment = os.environ | {"LOOKALIKE_DATA_DIR": str(data)}
     originals = data / "pictures" / "originals"

@@ -22,7 +22,7 @@ from app.catalogue.storage.local import LocalStorage, content_hash
 from app.errors import UnavailableError
 from app.ingest.pipeline import Upload
 from app.settings import Settings
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
 NUMBERS = 1
@@ -61,7 +61,7 @@ def churn(service: Service, name: str, rounds: int) -> int:
             if image_id is not None:
                 service.ingest.delete(image_id)
             else:
-                (added,) = service.ingest.add([Upload(test_image(number), key, {})])
+                (added,) = service.ingest.add([Upload(numbered_image(number), key, {})])
                 assert added.status == "created", added
                 assert look_up(service, key) == added.id
         except UnavailableError:

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from tests.api.job_helpers import sample_images, send_archive, wait_for_job, wait_until_ended
-from tests.crash.ledger import serving, test_image
+from tests.crash.ledger import numbered_image, serving
 from tests.crash.process_usage import resident
 from tests.ingest.archives import BOMBS, write_endless, zipped
 from tests.ingest.readers import readers
@@ -51,7 +51,7 @@ def watched(client: httpx2.Client, process: Popen[bytes]) -> Iterator[Usage]:
     def search() -> None:
         while not done.wait(0.1):
             began = time.monotonic()
-            assert client.post("/search", files={"image": test_image(1)}).status_code == 200
+            assert client.post("/search", files={"image": numbered_image(1)}).status_code == 200
             usage.searches.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=work) for work in (watch, search)]
@@ -85,7 +85,9 @@ def test_archive_bomb_fails_with_a_reason_within_memory_limits(
     with watched(client, process) as usage:
         now = wait_until_ended(client, send_archive(client, archive), 300)
         took = time.monotonic() - began
-        assert wait_until_ended(client, send_archive(client, zipped({"next.png": test_image(4)})))["state"] == "done"
+        assert (
+            wait_until_ended(client, send_archive(client, zipped({"next.png": numbered_image(4)})))["state"] == "done"
+        )
     reason = now["error"] or now["rejections"][0]["reason"]
     figures = len(archive) / 1e6, took, (usage.bytes - before) / 1e6, max(usage.searches), reason
     log.warning("%s: %.1f MB, %.1f s, %.0f MB of memory, slowest search %.2f s: %s", request.node.callspec.id, *figures)

@@ -21,7 +21,7 @@ from app.catalogue.database.tables import Image, Removal
 from app.catalogue.storage.local import LocalStorage
 from app.ingest.pipeline import Upload
 from app.settings import Settings
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.crash.orphans import orphans
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
@@ -106,7 +106,7 @@ def test_interrupted_deletion_is_completed_at_the_next_start(
         raise KilledError
 
     with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
-        added = service.ingest.add([Upload(test_image(one), f"key-{one}", {}) for one in range(3)])
+        added = service.ingest.add([Upload(numbered_image(one), f"key-{one}", {}) for one in range(3)])
         assert added[0].id is not None
         monkeypatch.setattr(LocalStorage, "remove", cut_off)
         with pytest.raises(KilledError):
@@ -114,7 +114,7 @@ def test_interrupted_deletion_is_completed_at_the_next_start(
         monkeypatch.undo()
     require_consistent(settings, database)
     with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
-        (again,) = service.ingest.add([Upload(test_image(0), "key-0", {})])
+        (again,) = service.ingest.add([Upload(numbered_image(0), "key-0", {})])
         assert again.status == "created"
     require_consistent(settings, database)
 
@@ -126,7 +126,7 @@ def test_deletions_of_a_lost_host_are_completed_by_others(
         raise KilledError
 
     with build_service_with_encoder(settings, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
-        (added,) = service.ingest.add([Upload(test_image(1), "key-1", {})])
+        (added,) = service.ingest.add([Upload(numbered_image(1), "key-1", {})])
         assert added.id is not None
         monkeypatch.setattr(LocalStorage, "remove", lost)
         with pytest.raises(KilledError):

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from sqlalchemy import make_url
 
-from tests.crash.ledger import Ledger, serving, test_image
+from tests.crash.ledger import Ledger, numbered_image, serving
 from tests.crash.proxy import Cut, Proxy, proxy
 
 log = logging.getLogger("torture")
@@ -33,7 +33,7 @@ def wire(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 
 
 def add(client: httpx2.Client, key: str) -> httpx2.Response:
-    return client.post("/index", data={"metadata": json.dumps([{"key": key}])}, files={"images": test_image(7)})
+    return client.post("/index", data={"metadata": json.dumps([{"key": key}])}, files={"images": numbered_image(7)})
 
 
 @pytest.mark.parametrize("cut", get_args(Cut))
@@ -53,7 +53,7 @@ def test_retry_after_a_lost_commit_response_is_idempotent_by_key(wire: Proxy, tm
             committed = cut == "after" and commit == commits
             assert item["status"] == ("unchanged" if committed else "created"), (commit, item)
         assert client.get("/stats").json()["images"] == commits + 1
-        found = client.post("/search", files={"image": test_image(7)}).json()["results"]
+        found = client.post("/search", files={"image": numbered_image(7)}).json()["results"]
         assert [match["distance"] for match in found] == [0] * (commits + 1)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.crash.ledger import serving, test_image
+from tests.crash.ledger import numbered_image, serving
 from tests.images import encoded
 
 log = logging.getLogger("torture")
@@ -91,7 +91,7 @@ class Load:
         self.record("describe", self.client.patch(f"/images/{1 + number % SEARCHED}", json={"metadata": metadata}))
 
     def search(self, number: int) -> None:
-        answer = self.client.post("/search", files={"image": test_image(number % SEARCHED)})
+        answer = self.client.post("/search", files={"image": numbered_image(number % SEARCHED)})
         if self.record("search", answer) and answer.json()["results"][0]["distance"] != 0:
             self.wrong.append(f"image {number % SEARCHED} is not its own best match")
 
@@ -112,7 +112,7 @@ def noise(number: int) -> bytes:
 def test_full_disk_rejects_only_writes(disk: SmallDisk) -> None:
     with serving(disk.data) as (client, process, _):
         about = json.dumps([{"key": f"searched {number}"} for number in range(SEARCHED)])
-        files = [("images", (f"{number}.png", test_image(number))) for number in range(SEARCHED)]
+        files = [("images", (f"{number}.png", numbered_image(number))) for number in range(SEARCHED)]
         client.post("/index", files=files, data={"metadata": about}).raise_for_status()
         load = Load(client)
         steps = [(load.add, 1000), (load.add, 100_000), (load.describe, 0), (load.search, 0)]

@@ -22,7 +22,7 @@ from app.ingest.pipeline import Upload
 from app.maintenance.consistency_check import ConsistencyCheck
 from app.search.types import SearchOptions
 from app.settings import Settings
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.crash.orphans import orphans
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 
@@ -125,7 +125,7 @@ def test_acknowledged_changes_survive_power_cuts(settings: Settings, database: D
                 while True:
                     numbers = [number + at for at in range(chance.randint(1, 4))]
                     number += len(numbers)
-                    added = service.ingest.add([Upload(test_image(one), f"key-{one}", {}) for one in numbers])
+                    added = service.ingest.add([Upload(numbered_image(one), f"key-{one}", {}) for one in numbers])
                     stored |= {item.id: one for item, one in zip(added, numbers, strict=True) if item.id is not None}
                     while len(stored) > MAX_STORED:
                         one = chance.choice(list(stored))
@@ -146,7 +146,7 @@ def test_acknowledged_changes_survive_power_cuts(settings: Settings, database: D
 
 def require_consistent(service: Service, stored: dict[int, int], deleted: set[int]) -> None:
     for image_id, one in stored.items():
-        answer = service.searcher.by_image(test_image(one), SearchOptions(k=5))
+        answer = service.searcher.by_image(numbered_image(one), SearchOptions(k=5))
         assert (image_id, 0.0) in [(match.id, match.distance) for match, _ in answer.matches]
     for image_id in deleted:
         with pytest.raises(NotFoundError):
@@ -166,12 +166,14 @@ def test_disk_that_loses_synced_writes_is_detected(
         disk = ForgetfulDisk(random.Random(1), settings.data_dir)
         disk.install(monkeypatch)
         monkeypatch.setattr(os, "fsync", lambda _fd: None)
-        stored = {item.id: at for at in range(6) for item in service.ingest.add([Upload(test_image(at), str(at), {})])}
+        stored = {
+            item.id: at for at in range(6) for item in service.ingest.add([Upload(numbered_image(at), str(at), {})])
+        }
         monkeypatch.undo()
         disk.cut()
     with opened(settings, database) as service:
         check = ConsistencyCheck(service.database, service.files, service.index, service.encodings)
         assert check.run(0, lambda *_: None) != []
         for image_id, at in stored.items():
-            for match, _ in service.searcher.by_picture(test_image(at), SearchOptions()).matches:
+            for match, _ in service.searcher.by_picture(numbered_image(at), SearchOptions()).matches:
                 assert match.distance == 0.0 or match.id != image_id, "a torn vector was ranked"

@@ -19,7 +19,7 @@ import httpx2
 import pytest
 
 from tests.conftest import running_server
-from tests.crash.ledger import TIMEOUT_S, Ledger, test_image
+from tests.crash.ledger import TIMEOUT_S, Ledger, numbered_image
 from tests.crash.test_workers import AnyOf
 from tests.milvus import running_milvus
 from tests.s3 import BUCKET, S3Server, s3
@@ -91,7 +91,7 @@ def test_killing_a_replica_loses_nothing(shared: dict[str, str], tmp_path: Path)
             ledger.check(third)
             assert third.get("/stats").json()["images"] == len(ledger.stored)
             for image_id, number in ledger.stored.values():
-                assert third.get(f"/images/{image_id}/original").content == test_image(number)
+                assert third.get(f"/images/{image_id}/original").content == numbered_image(number)
     assert "No problems found." in lookalike(shared | {"LOOKALIKE_DATA_DIR": str(tmp_path / "first")}, "check")
     log.warning("%d replicas killed, %d stored, %d deleted", KILLS, len(ledger.stored), len(ledger.deleted))
     assert len(ledger.stored) > KILLS

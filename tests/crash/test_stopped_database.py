@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.crash.ledger import Ledger, serving, test_image
+from tests.crash.ledger import Ledger, numbered_image, serving
 
 log = logging.getLogger("torture")
 
@@ -46,9 +46,9 @@ def request(client: httpx2.Client, number: int) -> tuple[int, float]:
     began = time.monotonic()
     kind = number % 5
     if kind == 0:
-        answer = client.post("/search", files={"image": test_image(number)})
+        answer = client.post("/search", files={"image": numbered_image(number)})
     elif kind == 1:
-        answer = client.post("/index", files={"images": test_image(1000 + number)})
+        answer = client.post("/index", files={"images": numbered_image(1000 + number)})
     elif kind == 2:
         answer = client.patch("/images/1", json={"metadata": {"number": number}})
     elif kind == 3:
@@ -94,11 +94,11 @@ def test_requests_are_answered_while_postgresql_is_suspended(tmp_path: Path) -> 
 
 def recovery_seconds(client: httpx2.Client) -> float:
     began = time.monotonic()
-    while (answer := client.post("/index", files={"images": test_image(5000)})).status_code != 201:
+    while (answer := client.post("/index", files={"images": numbered_image(5000)})).status_code != 201:
         assert answer.status_code == 503, answer.text
         assert time.monotonic() - began < 10 * BACK_S
         time.sleep(0.05)
-    assert client.post("/search", files={"image": test_image(5000)}).status_code == 200
+    assert client.post("/search", files={"image": numbered_image(5000)}).status_code == 200
     return time.monotonic() - began
 
 
@@ -106,7 +106,7 @@ def recovery_seconds(client: httpx2.Client) -> float:
 def test_sigterm_ends_requests_that_wait_for_a_suspended_postgresql(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     with serving(data_dir) as (client, process, _):
-        client.post("/index", files={"images": test_image(1)}).raise_for_status()
+        client.post("/index", files={"images": numbered_image(1)}).raise_for_status()
         with stopped(data_dir):
             waiting = [threading.Thread(target=search, args=(client,)) for _ in range(8)]
             for thread in waiting:
@@ -124,4 +124,4 @@ def test_sigterm_ends_requests_that_wait_for_a_suspended_postgresql(tmp_path: Pa
 
 def search(client: httpx2.Client) -> None:
     with suppress(httpx2.TransportError):
-        client.post("/search", files={"image": test_image(1)})
+        client.post("/search", files={"image": numbered_image(1)})

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.crash.ledger import Ledger, serving, test_image
+from tests.crash.ledger import Ledger, numbered_image, serving
 
 PROCESSES, SECONDS, ENOUGH = 4, 6.0, 10
 
@@ -52,7 +52,7 @@ def test_processes_agree_after_every_response(tmp_path: Path) -> None:
             for key in set(ledger.deleted) - before:
                 image_id, number = ledger.deleted[key], int(key.removeprefix("key-"))
                 assert everyone.get(f"/images/{image_id}/similar").status_code == 404
-                found = everyone.post("/search", files={"image": test_image(number)}).json()["results"]
+                found = everyone.post("/search", files={"image": numbered_image(number)}).json()["results"]
                 assert image_id not in [match["id"] for match in found]
 
         def repeat(call: Any) -> None:

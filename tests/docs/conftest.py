@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import copy_data, running_server
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.images import encoded, gradient
 from tests.ingest.archives import gzipped, zipped
 from tests.web.conftest import browser, page
@@ -36,9 +36,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "photo.jpg").write_bytes(encoded(gradient(640, 480)))
     for at, name in enumerate(("boot.jpg", "hat.jpg", "pictures/boots/1.jpg", "pictures/hats/2.jpg")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(test_image(at))
-    (tmp_path / "shop.tar.gz").write_bytes(gzipped({"shop/3.png": test_image(4)}))
-    (tmp_path / "pictures.zip").write_bytes(zipped({"hats/4.png": test_image(5)}))
+        (tmp_path / name).write_bytes(numbered_image(at))
+    (tmp_path / "shop.tar.gz").write_bytes(gzipped({"shop/3.png": numbered_image(4)}))
+    (tmp_path / "pictures.zip").write_bytes(zipped({"hats/4.png": numbered_image(5)}))
     (tmp_path / "prices.csv").write_text("file,key,label,price\npictures/boots/1.jpg,sku-19,boots,89.5\n")
     return tmp_path
 

@@ -16,7 +16,7 @@ from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.folder import Folder
 from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.open import open_source
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.images import encoded, gradient
 
 LIMITS = ArchiveLimits(20_000_000)
@@ -39,7 +39,7 @@ def test_adding_a_folder_again_changes_nothing(service: Service, tmp_path: Path)
     for at in range(150):
         path = folder / f"label {at % 3}" / f"{at}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(test_image(at))
+        path.write_bytes(numbered_image(at))
     (folder / "broken.jpg").write_bytes(b"not a picture")
     outcomes = filled(service, folder)
     assert len(outcomes) == 151
@@ -143,7 +143,7 @@ def test_duplicate_key_is_rejected() -> None:
     ],
 )
 def test_entry_that_cannot_be_stored_is_rejected_alone(service: Service, bad: Entry, reason: str) -> None:
-    good = entry("good", test_image(1))
+    good = entry("good", numbered_image(1))
     outcomes = [outcome for some in bulk_add([bad, good], service.ingest) for outcome in some]
     assert [outcome.status for outcome in outcomes] == ["rejected", "created"]
     assert reason in str(outcomes[0].reason)

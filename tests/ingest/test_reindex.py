@@ -32,7 +32,7 @@ from app.search.decode.prepare import InProcessPreparer
 from app.search.types import Encodings, SearchOptions
 from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo
-from tests.crash.ledger import Ledger, test_image
+from tests.crash.ledger import Ledger, numbered_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.images import encoded, gradient
 from tests.ingest.networks import OTHER_CHECKPOINT, OTHER_NETWORK, OtherEncoder, fake_networks
@@ -306,7 +306,7 @@ def test_switches_under_load_cause_no_errors(settings: Settings, database: Datab
                 time.sleep(1)
                 reindex_with(settings, database, encoder, network, report)
                 for client in clients:
-                    answer = client.post("/search", files={"image": test_image(1)}).json()
+                    answer = client.post("/search", files={"image": numbered_image(1)}).json()
                     assert answer["model_fingerprint"] == network.fingerprint
                 assert moving[0]["fingerprint"] == network.fingerprint
                 moving.clear()

@@ -25,13 +25,13 @@ from app.quality.labelled import (
 )
 from app.search.decode.prepare import InProcessPreparer
 from models.data.dataset import TRAIN
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_NETWORK, FakeEncoder
 from tests.vector_files import vector_file
 
 
 def add(service: Service, label: str | None, numbers: range) -> None:
-    service.ingest.add([Upload(test_image(at), f"{label}-{at}", MetadataPatch(label=label)) for at in numbers])
+    service.ingest.add([Upload(numbered_image(at), f"{label}-{at}", MetadataPatch(label=label)) for at in numbers])
 
 
 def labelled(service: Service) -> Labelled:

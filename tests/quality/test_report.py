@@ -23,7 +23,7 @@ from app.quality.report import measure
 from app.search.types import SearchOptions
 from app.settings import Settings
 from models.network.codes import binarise
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.quality.planted import BITS, DIM, around_centres, codes_of, planted
 
@@ -171,9 +171,9 @@ def test_redundant_bits_are_listed() -> None:
 def test_search_pool_setting_is_the_default_pool_of_searches(settings: Settings, database: Database) -> None:
     small_pool = settings.model_copy(update={"search_pool": 7})
     with build_service_with_encoder(small_pool, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as service:
-        service.ingest.add([Upload(test_image(at), None, {}) for at in range(20)])
-        assert service.searcher.by_image(test_image(3), SearchOptions(k=5)).pool_size == 7
-        assert service.searcher.by_image(test_image(3), SearchOptions(k=5, pool=12)).pool_size == 12
+        service.ingest.add([Upload(numbered_image(at), None, {}) for at in range(20)])
+        assert service.searcher.by_image(numbered_image(3), SearchOptions(k=5)).pool_size == 7
+        assert service.searcher.by_image(numbered_image(3), SearchOptions(k=5, pool=12)).pool_size == 12
 
 
 @pytest.mark.parametrize(("shift", "low", "high"), [(0.0, 0.0, 0.06), (0.5, 0.45, 0.55), (2.0, 1.9, 2.1)])

@@ -38,7 +38,7 @@ from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
 from models.network.preprocess import Preprocess
 from tests.conftest import running_server
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 
 HERE = Path(__file__).parent
 DATABASE, EXPECTED, BACKUP, CHECKPOINT = "database.sql", "expected.json", "backup", "checkpoints/own"
@@ -113,7 +113,7 @@ def zipped(drawings: dict[str, int]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, number in drawings.items():
-            archive.writestr(name, test_image(number))
+            archive.writestr(name, numbered_image(number))
     return packed.getvalue()
 
 
@@ -145,7 +145,7 @@ def add(client: httpx2.Client, pictures: dict[str, dict[str, Any]]) -> None:
         {"key": key} | {name: value for name, value in one.items() if name != "drawing"}
         for key, one in pictures.items()
     ]
-    files = [("images", (key, test_image(one["drawing"]), "image/png")) for key, one in pictures.items()]
+    files = [("images", (key, numbered_image(one["drawing"]), "image/png")) for key, one in pictures.items()]
     answer = client.post("/index", data={"metadata": json.dumps(metadata)}, files=files)
     assert all(item["status"] in ("created", "updated") for item in answer.raise_for_status().json()["items"])
 

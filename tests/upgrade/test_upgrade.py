@@ -18,7 +18,7 @@ from app.catalogue.database.migrations import alembic_config, revision, upgrade
 from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
 from tests.conftest import running_server
-from tests.crash.ledger import test_image
+from tests.crash.ledger import numbered_image
 from tests.upgrade.record import BACKUP, DATA, DATABASE, EXPECTED, dump, load, lookalike
 
 RECORDED = sorted(Path(__file__).parent.glob("*.tar.xz"))
@@ -78,9 +78,9 @@ def test_recorded_catalogue_is_found_and_accepts_images(recorded: Recorded) -> N
         there = require_everything(client, recorded.expected["pictures"], queued)
         assert client.get(f"/images/{recorded.expected['deleted']}").status_code == 404
         assert client.get("/stats").json()["seq"] >= recorded.expected["seq"]
-        (new,) = client.post("/index", files={"images": ("new.png", test_image(200))}).json()["items"]
+        (new,) = client.post("/index", files={"images": ("new.png", numbered_image(200))}).json()["items"]
         assert (new["status"], new["id"] > max(item["id"] for item in there.values())) == ("created", True)
-        best, *_ = client.post("/search", files={"image": test_image(200)}).json()["results"]
+        best, *_ = client.post("/search", files={"image": numbered_image(200)}).json()["results"]
         assert best["id"] == new["id"]
 
 
@@ -95,8 +95,8 @@ def require_everything(
         assert all(there[key]["metadata"][name] == given[name] for name in ("price", "product") if name in given)
     drawings = {key: given["drawing"] for key, given in pictures.items()} | queued
     for key, number in drawings.items():
-        assert client.get(there[key]["image_url"]).content == test_image(number)
-        best, *_ = client.post("/search", files={"image": test_image(number)}).json()["results"]
+        assert client.get(there[key]["image_url"]).content == numbered_image(number)
+        best, *_ = client.post("/search", files={"image": numbered_image(number)}).json()["results"]
         assert (best["key"], best["distance"]) == (key, pytest.approx(0, abs=TOLERANCE))
     return there
 
