@@ -36,7 +36,7 @@ class Ledger:
             new = {f"key-{number}": number for number in (next(self.numbers) for _ in range(pictures))}
             self.unknown |= new.keys()
         metadata = ", ".join(f'{{"key": "{key}"}}' for key in new)
-        files = [("images", (key, test_image(number))) for key, number in new.items()]
+        files = [("images", (key, numbered_image(number))) for key, number in new.items()]
         answer = client.post("/index", data={"metadata": f"[{metadata}]"}, files=files)
         if answer.status_code != 201:
             raise_unless_busy(answer)
@@ -69,7 +69,7 @@ class Ledger:
                 return
             key = next(reversed(self.stored))
             image_id, number = self.stored[key]
-        answer = client.post("/search", params={"k": 3}, files={"image": test_image(number)})
+        answer = client.post("/search", params={"k": 3}, files={"image": numbered_image(number)})
         if answer.status_code != 200:
             raise_unless_busy(answer)
             return
@@ -82,7 +82,7 @@ class Ledger:
         """Check acknowledged images and deletions, the last `most` of each or all."""
         for key, (image_id, number) in list(self.stored.items())[-(most or 0) :]:
             assert client.get(f"/images/{image_id}").json()["key"] == key
-            found = client.post("/search", params={"k": 5}, files={"image": test_image(number)}).json()["results"]
+            found = client.post("/search", params={"k": 5}, files={"image": numbered_image(number)}).json()["results"]
             assert (image_id, 0.0) in [(match["id"], match["distance"]) for match in found], key
             for match in found:
                 if match["key"] in self.stored:
@@ -106,7 +106,7 @@ class Ledger:
         self.unknown.clear()
 
 
-def test_image(number: int) -> bytes:
+def numbered_image(number: int) -> bytes:
     """A PNG of sixteen patches of colour, unique to a number."""
     patches = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
     return encoded(Image.fromarray(patches).resize((32, 32), Image.Resampling.NEAREST), "PNG")
