@@ -78,8 +78,8 @@ def test_auto_is_text_on_a_terminal_and_json_elsewhere(
 
 LOGGING_PROGRAM = """
 import logging, logging.config
-from app.observability.log_format import configuration
-logging.config.dictConfig(configuration("json"))
+from app.observability.log_format import logging_config
+logging.config.dictConfig(logging_config("json"))
 logging.getLogger("app.x").info("ours")
 logging.getLogger("uvicorn.error").info("the server's")
 logging.getLogger("sqlalchemy.pool").info("details")

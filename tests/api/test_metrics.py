@@ -210,9 +210,9 @@ import os, sys
 from pathlib import Path
 from app.observability.metrics import Metrics
 metrics = Metrics(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
-metrics.refused("image_damaged")
-metrics.answered("GET", "/images", 200, 0.25)
-held = metrics.request()
+metrics.on_rejected("image_damaged")
+metrics.observe_response("GET", "/images", 200, 0.25)
+held = metrics.in_progress()
 held.__enter__()
 print("counted", flush=True)
 sys.stdin.read()

@@ -28,7 +28,7 @@ WRITES_A_NOTE_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
 from app.catalogue.storage.ledger import Ledger
-from app.catalogue.database.locks import Lock, exclusively
+from app.catalogue.database.locks import Lock, exclusive_lock
 with Ledger(Path(sys.argv[1])).note(sys.argv[2:]):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -41,7 +41,7 @@ import os, signal, sys
 from contextlib import closing
 from pathlib import Path
 from app.catalogue.database.sessions import Database
-from app.catalogue.storage.factory import open_pictures
+from app.catalogue.storage.factory import open_storage
 from app.maintenance.restore import restore
 url, data, source, when = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 def die(*_):
@@ -49,7 +49,7 @@ def die(*_):
 if when == "syncing":
     os.sync = die
 with closing(Database(url)) as database:
-    restore(database, open_pictures(None, data), data, source, die if when == "copying" else lambda *_: None)
+    restore(database, open_storage(None, data), data, source, die if when == "copying" else lambda *_: None)
 """
 
 

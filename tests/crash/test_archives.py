@@ -85,9 +85,8 @@ def test_archive_bomb_fails_with_a_reason_within_memory_limits(
     with watched(client, process) as usage:
         now = wait_until_ended(client, send_archive(client, archive), 300)
         took = time.monotonic() - began
-        assert (
-            wait_until_ended(client, send_archive(client, zipped({"next.png": numbered_image(4)})))["state"] == "done"
-        )
+        next_job = send_archive(client, zipped({"next.png": numbered_image(4)}))
+        assert wait_until_ended(client, next_job)["state"] == "done"
     reason = now["error"] or now["rejections"][0]["reason"]
     figures = len(archive) / 1e6, took, (usage.bytes - before) / 1e6, max(usage.searches), reason
     log.warning("%s: %.1f MB, %.1f s, %.0f MB of memory, slowest search %.2f s: %s", request.node.callspec.id, *figures)

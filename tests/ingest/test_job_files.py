@@ -35,12 +35,12 @@ from tests.ingest.archives import zipped
 ARRIVES_AND_DIES = """
 import os, signal, sys
 from pathlib import Path
-from app.catalogue.storage.fsync_guard import Disk
+from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.ingest.jobs.files import JobFiles
-with JobFiles(Path(sys.argv[1]), Disk(), None, None).arrive(None) as arrival:
-    arrival.write(b"half an archive")
+with JobFiles(Path(sys.argv[1]), FsyncGuard(), None, None).begin_upload(None) as upload:
+    upload.write(b"half an archive")
     if sys.argv[2] == "kept":
-        arrival.keep()
+        upload.commit()
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -339,11 +339,11 @@ def test_slots_of_failed_additions_are_released(
 
     owner, name = {
         "originals": (LocalStorage, "store"),
-        "vectors": (type(service.index), "keep"),
+        "vectors": (type(service.index), "store"),
         "commit": (changes, "put_images"),
     }[refused]
     left = list[int]()
-    monkeypatch.setattr(type(service.index), "discard", lambda _, slots: left.extend(slots.tolist()))
+    monkeypatch.setattr(type(service.index), "free", lambda _, slots: left.extend(slots.tolist()))
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, fail)
         with pytest.raises(UnavailableError):

@@ -29,11 +29,11 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
-from models.training.config import Recipe
+from models.training.config import TrainingConfig
 from models.training.train import train
 
 folder, out = map(Path, sys.argv[1:])
-info = train(folder, out, Recipe(bits=8, size=64, epochs=2, batch=16))
+info = train(folder, out, TrainingConfig(bits=8, size=64, epochs=2, batch=16))
 out.with_name(os.environ["RANK"]).write_text(json.dumps([info.training["history"], info.metrics]))
 """
 
