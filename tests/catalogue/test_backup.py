@@ -123,7 +123,7 @@ def test_backup_is_consistent_during_concurrent_changes(service: Service, elsewh
         assert 30 <= len(copy.index_sync.synced_index()) <= 31
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("free_at_once")
 def test_backup_contains_vectors_that_were_freed_meanwhile(
     service: Service, elsewhere: Settings, tmp_path: Path
 ) -> None:

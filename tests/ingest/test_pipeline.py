@@ -398,7 +398,7 @@ def test_concurrent_additions_get_distinct_slots(service: Service) -> None:
         assert found[1] == 0
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("free_at_once")
 def test_replaced_images_free_the_disk_space_of_their_vectors(service: Service) -> None:
     keys = [f"key {one}" for one in range(60)]
     service.ingest.add([upload(key, picture(one)) for one, key in enumerate(keys)])

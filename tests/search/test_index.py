@@ -144,7 +144,7 @@ def test_removed_images_are_not_found(filled: Filled) -> None:
     assert filled.index.code_bytes > COUNT * (BITS // 8)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("free_at_once")
 def test_discarded_vectors_free_disk_space_once_no_reader_locks_the_file(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
