@@ -187,7 +187,7 @@ def test_milvus_lite_file_is_for_one_process(settings: Settings, tmp_path: Path)
     )
     assert other.stdout is not None
     assert other.stdout.readline() == b"open\n"
-    with ExitStack() as stack, pytest.raises(LookalikeError, match="one process at a time"):
+    with ExitStack() as stack, pytest.raises(LookalikeError, match="Only one process can use"):
         opened(in_file, stack)
     other.communicate(b"")
     with ExitStack() as stack:

@@ -130,7 +130,7 @@ def test_invalid_image_is_rejected_alone_and_in_order(service: Service, place: i
     assert [item.key for item in added] == [item.key for item in uploads]
     assert statuses(added) == ["rejected" if index == place else "created" for index in range(3)]
     assert added[place].id is None
-    assert "not a picture" in str(added[place].error)
+    assert added[place].code == "image_format_unsupported"
     assert [row.key for row in rows(service)] == ["one", "two"]
     assert content_hash(BROKEN) not in originals(service)
 
