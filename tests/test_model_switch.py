@@ -124,7 +124,7 @@ def test_version_that_cannot_be_opened_raises_until_the_switch_is_reverted() -> 
     catalogue = FakeCatalogue(missing={2})
     with closing(catalogue.model_switch()) as model_switch:
         catalogue.in_use = 2
-        with pytest.raises(UnavailableError, match=r"cannot be opened here: There is no network.*reindex"):
+        with pytest.raises(UnavailableError, match=r"cannot be opened here: There is no model of.*reindex"):
             model_switch.run(Version.answer)
         catalogue.in_use = 1
         assert model_switch.run(Version.answer) == 1

@@ -292,9 +292,7 @@ def test_model_that_differs_from_the_catalogues_fails_the_start(
     own, path = description["fingerprint"], tmp_path / "other.json"
     path.write_text(json.dumps({**description, "name": "other", "fingerprint": "0" * 16}))
     sentence = failed_start(first_run.data, "--model", str(path))
-    assert re.search(
-        rf"encoded by the network {DEFAULT_MODEL} \({own}\), and other \(0{{16}}\) was asked for", sentence
-    )
+    assert re.search(rf"requested network other \(0{{16}}\) is not the one .*, {DEFAULT_MODEL} \({own}\)", sentence)
 
 
 def test_port_in_use_fails_the_start_and_keeps_the_running_server(

@@ -104,7 +104,7 @@ def test_changed_weights_are_refused_even_if_the_network_is_cached(checkpoint: C
     content = weights.read_bytes()
     try:
         weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        with pytest.raises(CheckpointError, match="fingerprint does not fit"):
+        with pytest.raises(CheckpointError, match="fingerprint does not match"):
             open_runtime(path, info, "cpu", "f32", cache)
     finally:
         weights.write_bytes(content)
