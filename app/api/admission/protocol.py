@@ -134,7 +134,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """End jobs and their event streams first, because the server's shutdown waits for streams."""
         if (jobs := self.app_state.get("jobs")) is not None:
-            jobs.runner.end()
+            jobs.runner.stop()
         super().shutdown()
 
     @property
