@@ -7,13 +7,13 @@ BIN := $(VENV)/bin
 # Tried in this order; `make PYTHON=/path/to/python3 …` overrides it.
 PYTHON := python3 python3.11 python3.12 python3.13
 ARGS :=
-# Test processes: one more than cores, because tests often wait.
-JOBS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# Test processes: twice as many as cores, because tests often wait for databases, processes and timeouts.
+JOBS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 # `make test INDEX=milvus` runs the tests with codes and vectors in Milvus: the one in LOOKALIKE_MILVUS_URI, or else a
 # new milvus-lite.
 INDEX := local
 
-.PHONY: help serve demo test test-all lint audit licences check docs screenshots torture bench release
+.PHONY: help serve demo test test-all coverage lint audit licences check docs screenshots torture bench release
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -29,6 +29,9 @@ test: $(VENV)/installed-dev ## Run the quick tests; ARGS="tests/search -x" passe
 
 test-all: $(VENV)/installed-dev ## Run all tests, including those with a browser, Milvus and real servers
 	LOOKALIKE_INDEX_BACKEND=$(INDEX) $(BIN)/pytest -n $(JOBS) $(ARGS)
+
+coverage: $(VENV)/installed-dev ## Run all tests and report the covered lines of each module
+	LOOKALIKE_INDEX_BACKEND=$(INDEX) $(BIN)/pytest -n $(JOBS) --cov --cov-report term:skip-covered $(ARGS)
 
 lint: $(VENV)/installed-dev ## Check style and types
 	$(BIN)/ruff check .

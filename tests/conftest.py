@@ -34,16 +34,19 @@ from tests.milvus import drop_collections, running_milvus
 __all__ = ["database_url", "postgres_url"]
 
 TEMPLATE = "migrated"
-# Tests with one of these fixtures or in one of these folders are marked slow.
+# Tests with one of these fixtures, in one of these folders or in one of these files are marked slow.
 SLOW_FIXTURES = {"browser", "in_milvus", "milvus_uri", "s3", "server_url"}
-SLOW_FOLDERS = tuple(Path(__file__).parent / name for name in ("crash", "upgrade", "web"))
+SLOW_PATHS = tuple(
+    Path(__file__).parent / name
+    for name in ("crash", "upgrade", "web", "cli/test_serve.py", "models/test_distributed.py")
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests slow that need a browser, Milvus or their own servers; other slow tests are marked explicitly."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if fixtures & SLOW_FIXTURES or any(map(item.path.is_relative_to, SLOW_FOLDERS)):
+        if fixtures & SLOW_FIXTURES or any(map(item.path.is_relative_to, SLOW_PATHS)):
             item.add_marker(pytest.mark.slow)
 
 

@@ -135,6 +135,7 @@ def capabilities(data: Path) -> int:
     return int(words[words.index("CapEff:") + 1], 16)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("user", USERS)
 def test_stored_data_cannot_be_read_by_other_users(passable: Path, user: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,7 @@ def test_job_continues_after_its_reader_is_killed_once(client: TestClient, monke
     assert (now["state"], counts(now)) == ("done", (600, 600, 600, 0, 0, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_job_that_kills_the_service_three_times_fails_and_the_next_one_runs(tmp_path: Path, endless: bytes) -> None:
     data_dir, job_id = tmp_path / "data", 0

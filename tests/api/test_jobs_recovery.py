@@ -121,6 +121,7 @@ def has_gone_on(since: int, now: Mapping[str, Any]) -> bool:
     return bool(now["processed"] > since or now["state"] == "done")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_job_continues_after_sigkill_without_losing_images(tmp_path: Path) -> None:
     data_dir, archive = tmp_path / "data", zipped(sample_images(1500))

@@ -183,6 +183,7 @@ def test_unknown_benchmark_or_missing_checkout_is_an_error(tmp_path: Path, monke
     assert "in a source checkout" in error_of(run(tmp_path, "bench", "core"))
 
 
+@pytest.mark.slow
 def test_benchmark_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     # The installed command, because only it does not have the checkout on its path.
     command = [

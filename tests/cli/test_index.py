@@ -109,6 +109,7 @@ def test_entries_before_the_damage_of_an_archive_are_indexed(data: Path, tmp_pat
     assert "The archive is damaged" in output_of(result)
 
 
+@pytest.mark.slow
 def test_zip_bombs_and_wide_tables_are_rejected_with_a_reason(data: Path, tmp_path: Path) -> None:
     bomb = Raw(b"bomb.png", inflating(100_000_000), 1000)
     good = numbered_image(140)
@@ -239,6 +240,7 @@ def proxy(status: int, headers: dict[str, str]) -> Iterator[str]:
             server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_killed_run_is_continued_by_the_next(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
