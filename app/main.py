@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypedDict
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
@@ -26,6 +26,7 @@ from app.api.admission.fair_limit import FairLimit
 from app.api.admission.middleware import AdmissionMiddleware
 from app.api.admission.request_classes import EXTRA_THREADS, RequestClasses
 from app.api.admission.threads import FairExecutor, ReservedThreads
+from app.api.known_parameters import reject_unknown_parameters
 from app.api.middleware.auth import ApiKeyCache, AuthMiddleware
 from app.api.middleware.disconnect import CancelOnDisconnect
 from app.api.middleware.lifespan_errors import LifespanErrorMiddleware
@@ -174,7 +175,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.add_middleware(LifespanErrorMiddleware)
     add_exception_handlers(app)
     for module in (search, index, jobs, images, facets, duplicates, quality, system, session):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
     add_page(app)
     app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # the way FastAPI documents
     return app

@@ -1,8 +1,9 @@
 """Error responses as `application/problem+json` (RFC 9457)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -53,6 +54,12 @@ HTTP_CODES = {
     HTTPStatus.NOT_FOUND: ProblemCode.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: ProblemCode.METHOD_NOT_ALLOWED,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ProblemCode.REQUEST_TOO_LARGE,
+}
+# Reasons of invalid fields whose text from pydantic names types of Python, by its types of errors.
+REASONS = {
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be a JSON object"),
+    "list_type": "Input should be a JSON list",
+    "extra_forbidden": "Unknown field. Leave it out",
 }
 # Key of a request's state: the code of its error response.
 PROBLEM_CODE = "problem_code"
@@ -154,7 +161,7 @@ async def _on_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    fields = [FieldError(field=_field_name(item["loc"]), reason=str(item["msg"])) for item in found]
+    fields = [FieldError(field=_field_name(item["loc"]), reason=reason_of(item)) for item in found]
     detail = "; ".join(f"{field.field}: {field.reason}" for field in fields)
     status, code = RESPONSES[InvalidInputError]
     return problem_response(status, detail, code, fields)
@@ -169,6 +176,13 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
         headers["Allow"] = ", ".join(methods)
     other = ProblemCode.BAD_REQUEST if status < HTTPStatus.INTERNAL_SERVER_ERROR else ProblemCode.INTERNAL_ERROR
     return problem_response(status, str(error.detail), HTTP_CODES.get(status, other), headers=headers)
+
+
+def reason_of(error: Mapping[str, Any]) -> str:
+    """Return what is wrong in one of pydantic's errors, without the names of Python's types."""
+    if (reason := REASONS.get(error["type"])) is not None:
+        return reason
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _allowed_methods(request: Request) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.common.json_values import check_json
+from app.common.json_values import RepeatedNameError, check_json, unique_names
 from app.errors import InvalidInputError
 
 # A test is evaluated for every picture; a comparison is one value that a test compares with.
@@ -84,7 +84,9 @@ def read_filter(text: str) -> Filter:
         InvalidInputError: the text is no filter; the error says where and why.
     """
     try:
-        parsed = check_json(json.loads(text))
+        parsed = check_json(json.loads(text, object_pairs_hook=unique_names))
+    except RepeatedNameError as error:
+        raise _wrong(error.name, "occurs twice in one object. Combine its conditions with $and or $in") from error
     except (ValueError, RecursionError) as error:
         raise _wrong("", f"is not JSON: {error}") from error
     reader = _Reader()

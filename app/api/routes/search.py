@@ -11,6 +11,7 @@ from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, ImageId, SearchesDep, SearchOptionsDep, ServiceDep, filter_warnings
 from app.api.problem_codes import image_code
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
+from app.api.uploads import UploadRoute
 from app.bootstrap import Service
 from app.catalogue.queries import Shown
 from app.errors import PictureRefusedError
@@ -26,7 +27,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},
 }
 
-router = APIRouter(tags=["search"], responses=RESPONSES)
+router = APIRouter(tags=["search"], responses=RESPONSES, route_class=UploadRoute)
 
 
 @router.post("/search", operation_id="search", summary="Search by image")

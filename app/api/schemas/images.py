@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.problem_codes import ProblemCode, image_code
 from app.api.problems import Problem
 from app.catalogue.database.tables import Picture
 from app.catalogue.queries import Shown
+from app.common.json_values import merge_fields
 from app.ingest.pipeline import Added
 from app.search.pipeline import Explanation
 from app.search.types import Match, Mode
@@ -174,12 +175,25 @@ class BatchOut(BaseModel):
 
 
 class ImageDescription(BaseModel):
-    """One image's entry in the `metadata` field of `POST /index`; additional fields become its metadata."""
+    """One image's entry in the `metadata` field of `POST /index`.
+
+    Its metadata is its additional fields, and those of an object `metadata`, as in a PATCH.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     key: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     label: Annotated[str, Field(max_length=512)] | None = None
+    metadata: Metadata = {}
+
+    @model_validator(mode="after")
+    def _fields_occur_once(self) -> "ImageDescription":
+        self.fields()
+        return self
+
+    def fields(self) -> Metadata:
+        """Return the image's metadata."""
+        return merge_fields(self.model_extra or {}, self.metadata)
 
 
 class ItemOut(BaseModel):

@@ -1,7 +1,8 @@
 """A table of files and their metadata: CSV, or JSON Lines.
 
 The column `file` names a file, relative to the table's folder; `key` and `label` are the catalogue's; every other
-column is metadata. Without a key, the file's name as it stands in the table is the key.
+column is metadata, and in JSON Lines so are the fields of an object `metadata`. Without a key, the file's name as it
+stands in the table is the key.
 
 CSV holds nothing but text, so the type of a column follows from all its values together: plain numbers (`-3`, `89.5`,
 but neither `007` nor `1e5`, which are rather ids), `true` and `false`, or else text. An empty cell is left out. In JSON
@@ -17,12 +18,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from app.common.json_values import merge_fields
 from app.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from app.catalogue.changes import Given
 
-FILE, KEY, LABEL = "file", "key", "label"
+FILE, KEY, LABEL, METADATA = "file", "key", "label", "metadata"
 SUFFIXES = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}
 # Larger whole numbers are rather names than numbers, and lose digits in many a reader of JSON.
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
@@ -208,6 +210,11 @@ def _row(line: int, said: Mapping[str, Any]) -> Row:
         return Row(line, "", key or f"line {line}", problem=f"The row names no {FILE}.")
     given: Given = {} if label is None else {"label": label}
     metadata = {name: value for name, value in said.items() if name not in (FILE, KEY, LABEL)}
+    if isinstance(metadata.get(METADATA), dict):
+        try:
+            metadata = merge_fields(metadata, metadata.pop(METADATA))
+        except ValueError as error:
+            return Row(line, file, key or file, problem=f"This row cannot be used: {error}.")
     if metadata:
         given["metadata"] = metadata
     return Row(line, file, key or file, given)
