@@ -19,7 +19,8 @@ from pydantic_settings import (
 )
 
 from app.catalogue.storage.protocol import bucket_and_prefix
-from app.common.hosts import parse_host, parse_origin
+from app.common.hosts import allowed_host, cors_origin, trusted_proxy
+from app.common.root_path import parse_root_path
 from app.common.setting_names import PREFIX, require_current_names
 
 MEGABYTE = 1_000_000
@@ -139,6 +140,13 @@ class Settings(BaseSettings):
         (), description='Other sites whose pages may call the API (CORS): `["https://shop.example"]`.'
     )
 
+    root_path: str = Field("", description="Path below which a reverse proxy serves the service, such as `/lookalike`.")
+    trusted_proxies: Names = Field(
+        (),
+        description='Addresses or networks of reverse proxies: `["10.0.0.0/8"]`. `X-Forwarded-For`, '
+        "`X-Forwarded-Proto` and `X-Forwarded-Prefix` count only from them. Default: the first two from this machine.",
+    )
+
     max_image_bytes: int = Field(20 * MEGABYTE, gt=0, description="Maximum size of an image in bytes.")
     max_image_pixels: int = Field(50 * MEGABYTE, gt=0, description="Maximum size of an image in pixels.")
     max_decode_cpu_seconds: float = Field(
@@ -232,7 +240,7 @@ class Settings(BaseSettings):
             parse(rate)
         return rate
 
-    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _names_can_be_read(cls, given: Any) -> Any:
         if not isinstance(given, str):
@@ -247,12 +255,22 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts")
     @classmethod
     def _hosts_are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(map(_host_name, hosts)))
+        return tuple(dict.fromkeys(map(allowed_host, hosts)))
 
     @field_validator("cors_origins")
     @classmethod
     def _origins_are_sites(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(map(_site, origins)))
+        return tuple(dict.fromkeys(map(cors_origin, origins)))
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(trusted_proxy, proxies)))
+
+    @field_validator("root_path")
+    @classmethod
+    def _root_path_is_a_path(cls, path: str) -> str:
+        return parse_root_path(path)
 
     @field_validator("storage_url")
     @classmethod
@@ -260,32 +278,6 @@ class Settings(BaseSettings):
         if url:
             bucket_and_prefix(url)
         return url or None
-
-
-def _host_name(text: str) -> str:
-    """Returns a name as requests are compared with it.
-
-    Raises:
-        ValueError: it is not a host name.
-    """
-    host = parse_host(text)
-    if host is None:
-        raise ValueError(f"{text!r} is not a host name. Give names without scheme, path or wildcard: search.example")
-    if host.port is not None:
-        raise ValueError(f"{text!r} has a port. Leave it out: names are compared without their ports")
-    return host.name
-
-
-def _site(text: str) -> str:
-    """Returns an origin as browsers send it.
-
-    Raises:
-        ValueError: it is not an origin.
-    """
-    origin = parse_origin(text.removesuffix("/"))
-    if origin is None:
-        raise ValueError(f"{text!r} is not an origin. Give scheme and host, without a path: https://shop.example")
-    return str(origin)
 
 
 def variables() -> list[str]:

@@ -113,7 +113,7 @@ def form_errors(declared: Declared, form: FormData, path: str) -> Iterator[tuple
 
 
 def json_errors(declared: Declared, body: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the name of each unknown field of a JSON body, or one that occurs twice; a body that is not JSON has none."""
+    """Yield the name of each unknown field of a JSON body, or of one that occurs twice."""
     try:
         parsed = json.loads(body, object_pairs_hook=unique_names)
     except RepeatedNameError as error:

@@ -30,8 +30,8 @@ _MAX_CHARACTERS = 64
 def nearest_name(name: str, known: Sequence[str]) -> str | None:
     """Return the known name nearest to `name`; None if none is near.
 
-    Spelling comes first (`labels`, `Min-Similarity`), then words that the name contains (`top_k`), then names that other
-    services use for the same thing (`where`).
+    Spelling comes first (`labels`, `Min-Similarity`), then words that the name contains (`top_k`), then names that
+    other services use for the same thing (`where`).
     """
     if len(name) > _MAX_CHARACTERS:
         return None

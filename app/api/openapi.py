@@ -24,6 +24,7 @@ BODY_RESPONSES = {
     "400": {"description": "The body cannot be parsed, or the URL and the headers are too long.", "content": _PROBLEM},
     "408": {"description": "The request took too long to arrive.", "content": _PROBLEM},
     "413": {"description": "The request is too large.", "content": _PROBLEM},
+    "415": {"description": "The content encoding is not supported; see Accept-Encoding.", "content": _PROBLEM},
 }
 
 

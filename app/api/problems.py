@@ -28,6 +28,8 @@ from app.errors import (
     TooSlowError,
     UnauthorisedError,
     UnavailableError,
+    UnreadableBodyError,
+    UnsupportedEncodingError,
 )
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ RESPONSES: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
     InvalidInputError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.INVALID_REQUEST),
     NotFoundError: (HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND),
     TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ProblemCode.REQUEST_TOO_LARGE),
+    UnreadableBodyError: (HTTPStatus.BAD_REQUEST, ProblemCode.BAD_REQUEST),
+    UnsupportedEncodingError: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, ProblemCode.UNSUPPORTED_MEDIA_TYPE),
     UnauthorisedError: (HTTPStatus.UNAUTHORIZED, ProblemCode.UNAUTHORIZED),
     ForbiddenError: (HTTPStatus.FORBIDDEN, ProblemCode.INSUFFICIENT_SCOPE),
     TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, ProblemCode.RATE_LIMITED),
@@ -142,6 +146,8 @@ def error_response(error: LookalikeError) -> ProblemResponse:
             code = ProblemCode(error.code)
         case UnauthorisedError():
             headers = {"WWW-Authenticate": "Bearer"}
+        case UnsupportedEncodingError():
+            headers = {"Accept-Encoding": "gzip"}
         case TooManyRequestsError() | UnavailableError():
             headers = {"Retry-After": str(error.retry_after)}
         case _:
@@ -190,9 +196,10 @@ def _allowed_methods(request: Request) -> list[str]:
     app: FastAPI = request.app
     routes = [route for route in app.routes if not isinstance(route, Mount)]
     scopes = {method: dict(request.scope) | {"method": method} for method in METHODS}
-    return [
+    found = {
         method for method, scope in scopes.items() if any(route.matches(scope)[0] == Match.FULL for route in routes)
-    ]
+    }
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def _field_name(location: Sequence[str | int]) -> str:

@@ -97,6 +97,8 @@ def _run(settings: Settings, notes: Sequence[str]) -> None:
         log_config=configuration(settings.log_format),
         # Lines of our own say more: how long it took, and what the request is called.
         access_log=False,
+        # The application reads forwarding headers itself (`app/api/middleware/forwarded.py`).
+        proxy_headers=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
         # Converting the network keeps a worker from answering; five seconds, the default, can be too few.
         timeout_worker_healthcheck=60,

@@ -6,7 +6,7 @@ port that is the default of its scheme is the same as none (RFC 9110, 4.2.3).
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _HIGHEST_PORT = 65_535
@@ -81,3 +81,43 @@ def is_loopback(name: str) -> bool:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return normal_name(name) == "localhost" if address is None else address.is_loopback
+
+
+def allowed_host(text: str) -> str:
+    """Return a name of LOOKALIKE_ALLOWED_HOSTS as requests are compared with it.
+
+    Raises:
+        ValueError: it is not a host name.
+    """
+    host = parse_host(text)
+    if host is None:
+        raise ValueError(f"{text!r} is not a host name. Give names without scheme, path or wildcard: search.example")
+    if host.port is not None:
+        raise ValueError(f"{text!r} has a port. Leave it out: names are compared without their ports")
+    return host.name
+
+
+def cors_origin(text: str) -> str:
+    """Return an origin of LOOKALIKE_CORS_ORIGINS as browsers send it.
+
+    Raises:
+        ValueError: it is not an origin.
+    """
+    origin = parse_origin(text.removesuffix("/"))
+    if origin is None:
+        raise ValueError(f"{text!r} is not an origin. Give scheme and host, without a path: https://shop.example")
+    return str(origin)
+
+
+def trusted_proxy(text: str) -> str:
+    """Return an address or network of LOOKALIKE_TRUSTED_PROXIES; `*` for any.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text == "*":
+        return text
+    try:
+        return str(ip_network(text)) if "/" in text else str(ip_address(text))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an address or network, such as 127.0.0.1 or 10.0.0.0/8: {error}") from error

@@ -73,7 +73,7 @@ export function searchByFile(file, crop, asked, signal) {
   if (crop) parameters.set("crop", crop);
   const body = new FormData();
   body.append("image", file);
-  return requestJson(`/search?${parameters}`, { method: "POST", body, signal });
+  return requestJson(`search?${parameters}`, { method: "POST", body, signal });
 }
 
 /**
@@ -85,7 +85,7 @@ export function searchByFile(file, crop, asked, signal) {
 export function searchById(id, asked, signal) {
   const parameters = toParameters(asked);
   parameters.set("explain", "true");
-  return requestJson(`/images/${id}/similar?${parameters}`, { signal });
+  return requestJson(`images/${id}/similar?${parameters}`, { signal });
 }
 
 /**
@@ -103,7 +103,7 @@ export function withItself(asked) {
  * @returns {Promise<Picture>}
  */
 export function getPicture(id, signal) {
-  return requestJson(`/images/${id}`, { signal });
+  return requestJson(`images/${id}`, { signal });
 }
 
 /**
@@ -123,7 +123,7 @@ export async function getOriginal({ image_url: url }, signal) {
  * @returns {Promise<PicturePage>}
  */
 export function listPictures({ label, filter }, limit, cursor, signal) {
-  return requestJson(`/images?${given({ limit, cursor, label, filter })}`, { signal });
+  return requestJson(`images?${given({ limit, cursor, label, filter })}`, { signal });
 }
 
 /**
@@ -133,7 +133,7 @@ export function listPictures({ label, filter }, limit, cursor, signal) {
  * @returns {Promise<{labels: Count[], fields: Field[]}>}
  */
 export function getFacets(label, filter, signal) {
-  return requestJson(`/facets?${given({ label, filter })}`, { signal });
+  return requestJson(`facets?${given({ label, filter })}`, { signal });
 }
 
 /**
@@ -141,7 +141,7 @@ export function getFacets(label, filter, signal) {
  * @returns {Promise<{images: number}>}
  */
 export function getStats(signal) {
-  return requestJson("/stats", { signal });
+  return requestJson("stats", { signal });
 }
 
 /**
@@ -152,7 +152,7 @@ export async function addPictures(pictures) {
   const body = new FormData();
   body.append("metadata", JSON.stringify(pictures.map(({ about }) => about)));
   for (const { file } of pictures) body.append("images", file);
-  const { items } = await requestJson("/index", { method: "POST", body });
+  const { items } = await requestJson("index", { method: "POST", body });
   return items;
 }
 
@@ -162,12 +162,12 @@ export async function addPictures(pictures) {
  */
 export function describePicture(id, patch) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  return requestJson(`/images/${id}`, { method: "PATCH", body: JSON.stringify(patch), headers });
+  return requestJson(`images/${id}`, { method: "PATCH", body: JSON.stringify(patch), headers });
 }
 
 /** @param {number} id */
 export function deletePicture(id) {
-  return request(`/images/${id}`, { method: "DELETE" });
+  return request(`images/${id}`, { method: "DELETE" });
 }
 
 /**

@@ -8,6 +8,7 @@
 
 import { AddPanel } from "./addpanel.js";
 import { USUAL } from "./asked.js";
+import { BASE } from "./base.js";
 import { PAGE, startView } from "./browse.js";
 import { byId } from "./dom.js";
 import { openDelete, openEdit } from "./edit.js";
@@ -128,7 +129,7 @@ class Page {
   follow(event) {
     const link = /** @type {Element} */ (event.target).closest("a");
     const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
-    if (!link || link.target || modified || link.origin !== location.origin || link.pathname !== "/") return;
+    if (!link || link.target || modified || link.origin !== location.origin || link.pathname !== BASE.pathname) return;
     event.preventDefault();
     this.open(readRoute(link.search), "push");
   }

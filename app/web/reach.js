@@ -1,17 +1,18 @@
 /** One request to the service, sent once, and what its refusals mean to a person. Knows nothing of keys. */
 
+import { BASE } from "./base.js";
 import { ReadableError, Refusal } from "./errors.js";
 
 /** @typedef {{title?: string, code?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
 
 /**
- * @param {string} path
+ * @param {string} path relative to the service's address, such as `stats`; or a URL from one of its answers
  * @param {RequestInit} init
  * @returns {Promise<Response>} whatever its status
  */
 export async function reach(path, init) {
   try {
-    return await fetch(path, { headers: { Accept: "application/json" }, ...init });
+    return await fetch(new URL(path, BASE), { headers: { Accept: "application/json" }, ...init });
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new ReadableError("The service does not answer. Is it still running?");

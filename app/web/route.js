@@ -1,11 +1,12 @@
 /**
- * What the page shows, as its address says it: `/`, `/?id=17`, `/?upload=…`, with the part of the picture that is
- * searched with and what else is asked for.
+ * What the page shows, as its address says it: `/`, `/?id=17`, `/?upload=…` below `BASE`, with the part of the
+ * picture that is searched with and what else is asked for.
  *
  * Also the trail: the searches that led to this one. Knows nothing of the DOM or the API.
  */
 
 import { readAsked, unusual } from "./asked.js";
+import { BASE } from "./base.js";
 
 /** @import { Asked } from "./asked.js" */
 
@@ -43,7 +44,7 @@ export function routeUrl({ id, upload, crop, asked }) {
   else if (upload) parts.set("upload", upload);
   if (crop && (id || upload)) parts.set("crop", crop);
   for (const [name, value] of unusual(asked)) parts.set(name, value);
-  return `/${parts.toString() && "?"}${parts}`;
+  return `${BASE.pathname}${parts.toString() && "?"}${parts}`;
 }
 
 /** @param {Source} source */

@@ -5,6 +5,7 @@
  * nothing of the page.
  */
 
+import { COOKIE_PATH } from "./base.js";
 import { reach, refusal } from "./reach.js";
 
 const SIGN = "lookalike_key_given";
@@ -16,21 +17,21 @@ const SIGN = "lookalike_key_given";
  */
 export async function openSession(key) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  const response = await reach("/session", { method: "POST", body: JSON.stringify({ key }), headers });
+  const response = await reach("session", { method: "POST", body: JSON.stringify({ key }), headers });
   if (!response.ok) throw await refusal(response);
-  document.cookie = `${SIGN}=yes; path=/; samesite=strict`;
+  document.cookie = `${SIGN}=yes; path=${COOKIE_PATH}; samesite=strict`;
 }
 
 /** Has the browser forget the key. */
 export async function closeSession() {
-  const response = await reach("/session", { method: "DELETE" });
+  const response = await reach("session", { method: "DELETE" });
   if (!response.ok) throw await refusal(response);
   loseSign();
 }
 
 /** What the sign is of is gone, or was no key. */
 export function loseSign() {
-  document.cookie = `${SIGN}=; path=/; samesite=strict; max-age=0`;
+  document.cookie = `${SIGN}=; path=${COOKIE_PATH}; samesite=strict; max-age=0`;
 }
 
 /** Tells whether the page works with a key. */

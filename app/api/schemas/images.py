@@ -40,8 +40,8 @@ class ImageOut(BaseModel):
     thumbnail_url: str
 
     @classmethod
-    def of(cls, image: Picture) -> "ImageOut":
-        """Convert a row of the catalogue."""
+    def of(cls, image: Picture, root_path: str) -> "ImageOut":
+        """Convert a row of the catalogue, with URLs below the root path."""
         names = (
             "id",
             "key",
@@ -53,7 +53,9 @@ class ImageOut(BaseModel):
             "created_at",
             "updated_at",
         )
-        return cls(**{name: getattr(image, name) for name in names}, metadata=image.metadata_, **urls(image.id))
+        return cls(
+            **{name: getattr(image, name) for name in names}, metadata=image.metadata_, **urls(image.id, root_path)
+        )
 
 
 class ImagePage(BaseModel):
@@ -98,8 +100,8 @@ class MatchOut(BaseModel):
     explanation: ExplanationOut | None = Field(default=None, description="With `explain=true`.")
 
     @classmethod
-    def of(cls, match: Match, image: Shown, explanation: Explanation | None = None) -> "MatchOut":
-        """Convert a match and its record in the catalogue."""
+    def of(cls, match: Match, image: Shown, root_path: str, explanation: Explanation | None = None) -> "MatchOut":
+        """Convert a match and its record in the catalogue, with URLs below the root path."""
         return cls(
             id=match.id,
             key=image.key,
@@ -108,7 +110,7 @@ class MatchOut(BaseModel):
             similarity=None if match.similarity is None else round(match.similarity, 6),
             label=image.label,
             metadata=image.metadata,
-            **urls(match.id),
+            **urls(match.id, root_path),
             explanation=None if explanation is None else ExplanationOut.of(explanation),
         )
 
@@ -285,9 +287,9 @@ class FacetsOut(BaseModel):
     fields: list[FacetOut] = Field(description="The most frequent fields, at most 50.")
 
 
-def urls(image_id: int) -> dict[str, str]:
+def urls(image_id: int, root_path: str) -> dict[str, str]:
     """Return the URLs of an image's original and thumbnail."""
     return {
-        "image_url": f"/images/{image_id}/original",
-        "thumbnail_url": f"/images/{image_id}/thumbnail",
+        "image_url": f"{root_path}/images/{image_id}/original",
+        "thumbnail_url": f"{root_path}/images/{image_id}/thumbnail",
     }
