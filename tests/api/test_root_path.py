@@ -73,11 +73,9 @@ def http() -> Iterator[httpx2.Client]:
 
 def urls_in(value: Any) -> Iterator[str]:
     """Yield every URL of a JSON document."""
-    for name, inner in (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    ):
-        if isinstance(name, str) and name.endswith("_url"):
-            yield inner
+    if isinstance(value, dict):
+        yield from (inner for name, inner in value.items() if name.endswith("_url"))
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from urls_in(inner)
 
 
@@ -92,8 +90,8 @@ def test_every_url_of_a_response_works_through_the_proxy(below: str, http: httpx
         "similar": http.get(f"{below}/images/1/similar"),
         "search": http.post(f"{below}/search", files={"image": picture(1)}),
         "batch": http.post(f"{below}/search/batch", files={"images": picture(1)}),
-        "duplicates": http.get(f"{below}/images/1/duplicates"),
-        "all duplicates": http.get(f"{below}/duplicates"),
+        "duplicates": http.get(f"{below}/images/1/duplicates?max_distance=100"),
+        "all duplicates": http.get(f"{below}/duplicates?max_distance=100"),
     }
     for name, answer in answers.items():
         assert answer.status_code == 200, (name, answer.text)
@@ -208,9 +206,8 @@ def test_client_address_is_read_from_trusted_proxies_alone(
 ) -> None:
     with serve(settings.model_copy(update={"trusted_proxies": trusted})) as server, caplog.at_level("INFO"):
         httpx2.get(f"{server.url}/images", headers={"X-Forwarded-For": "192.0.2.7"})
-    assert [record.args[0] for record in caplog.records if "/images" in record.getMessage() and record.args] == [
-        address
-    ]  # type: ignore[index,unused-ignore]
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.middleware.request_log"]
+    assert [line.split(":")[0] for line in lines] == [address]
 
 
 def test_keys_and_scopes_are_checked_below_the_path(settings: Settings, database: Database) -> None:
@@ -290,7 +287,6 @@ def test_any_root_path_is_kept_and_removed_again(path: str, inside: str) -> None
 def test_any_text_is_a_safe_path_or_refused(text: str) -> None:
     try:
         path = parse_root_path(text)
-    except ValueError as error:
-        assert str(error)
+    except ValueError:
         return
     assert path == "" or re.fullmatch(r"(/[\w.~@:+-]+)+", path, re.ASCII)
