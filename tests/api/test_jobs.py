@@ -110,7 +110,8 @@ def test_invalid_archive_returns_422_and_creates_no_job(
 def test_form_of_a_job_with_another_field_returns_422(client: TestClient, settings: Settings) -> None:
     archive = ("archive", ("a.zip", zipped(pictures(1))))
     for name, advice in (("label", "fields are `archive`"), ("file", "Did you mean `archive`?")):
-        for files in ([archive, (name, (None, "x"))], [(name, ("a.zip", b"x")), archive]):
+        other = (name, ("a.zip", b"x"))
+        for files in ([archive, other], [other, archive]):
             answer = client.post("/jobs", files=files)
             assert answer.status_code == 422
             assert [error["field"] for error in answer.json()["errors"]] == [name]
