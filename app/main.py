@@ -27,7 +27,7 @@ from app.api.admission.fair_limit import FairLimit
 from app.api.admission.middleware import AdmissionMiddleware
 from app.api.admission.request_classes import EXTRA_THREADS, RequestClasses
 from app.api.admission.threads import FairExecutor, ReservedThreads
-from app.api.conditional import is_not_modified
+from app.api.conditional import IfNoneMatch, is_not_modified
 from app.api.known_parameters import reject_unknown_parameters
 from app.api.middleware.auth import ApiKeyCache, AuthMiddleware
 from app.api.middleware.content_encoding import ContentEncodingMiddleware
@@ -248,7 +248,7 @@ def add_page(app: FastAPI) -> None:
     content = (WEB / "index.html").read_text(encoding="utf-8")
 
     @app.get("/", include_in_schema=False)
-    async def page(root_path: RootPathDep, if_none_match: images.IfNoneMatch = None) -> Response:
+    async def page(root_path: RootPathDep, if_none_match: IfNoneMatch) -> Response:
         shown = content.replace('="/', f'="{root_path}/')
         etag = f'"{hashlib.sha256(shown.encode()).hexdigest()}"'
         headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache", "ETag": etag}

@@ -21,6 +21,8 @@ from app.common.json_values import RepeatedNameError, unique_names
 
 # Maximum number of reported errors, and of characters of a name in them.
 MAX_ERRORS, MAX_NAME = 20, 100
+# Longer values without a file name are taken for files.
+MAX_TEXT_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def form_errors(declared: Declared, form: FormData, path: str) -> Iterator[tuple
             yield name, unknown_field_reason(name, tuple(declared.form), declared.query, path)
         elif count > 1 and not field.is_list:
             yield name, f"is given {count} times. Send it once"
-        elif field.is_file and not all(isinstance(value, FormFile) for value in form.getlist(name)):
+        elif field.is_file and any(map(_is_text, form.getlist(name))):
             yield name, f"is text and not a file. Send it as `curl -F {name}=@photo.jpg` does, as multipart/form-data"
 
 
@@ -149,6 +151,20 @@ def _advice(name: str, known: Collection[str], kind: str) -> str:
     if nearest := nearest_name(name, tuple(known)):
         return f"Did you mean `{nearest}`?"
     return f"Its {kind} are {', '.join(f'`{one}`' for one in known)}"
+
+
+def _is_text(value: str | FormFile) -> bool:
+    """Return whether a file's value is a short text without a file name, such as a path sent instead of a file."""
+    if isinstance(value, str):
+        return True
+    if value.filename or not 0 < (value.size or 0) <= MAX_TEXT_BYTES:
+        return False
+    data = value.file.read()
+    value.file.seek(0)
+    try:
+        return data.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _walk(dependant: Dependant) -> Iterator[Dependant]:

@@ -46,8 +46,13 @@ def test_text_instead_of_an_image_returns_422(client: TestClient) -> None:
     assert (urlencoded.status_code, urlencoded.json()["errors"][0]["field"]) == (422, "image")
     assert "is text and not a file" in urlencoded.json()["detail"]
     assert "str" not in urlencoded.json()["detail"].split()
-    multipart = post(client, "/search", ('name="image"', b"https://example.com/a.jpg"))
-    assert (multipart.status_code, multipart.json()["code"]) == (422, "image_format_unsupported")
+    for path, field in (("/search", "image"), ("/search/batch", "images"), ("/index", "images")):
+        for text in ("boot.jpg", "https://example.com/käse.jpg", "{}", "a" * 4096):
+            answer = post(client, path, (f'name="{field}"', text.encode()[:4096]))
+            assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+            assert f"curl -F {field}=@photo.jpg" in answer.json()["detail"]
+    named = post(client, "/search", ('name="image"; filename="a.jpg"', b"boot.jpg"))
+    assert (named.status_code, named.json()["code"]) == (422, "image_format_unsupported")
 
 
 def add(client: TestClient, metadata: Any, *, images: int = 1, as_file: bool = False) -> Response:

@@ -8,11 +8,11 @@ from itertools import accumulate, takewhile
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.conditional import is_not_modified
+from app.api.conditional import IfNoneMatch, is_not_modified
 from app.api.dependencies import (
     ChargeDep,
     Cursor,
@@ -49,7 +49,6 @@ router = APIRouter(
 
 # Maximum bytes of metadata on a page of the catalogue.
 PAGE_BYTES = 4_000_000
-IfNoneMatch = Annotated[list[str] | None, Header(description="Entity tags, or `*`: respond 304 if one is current.")]
 IMAGE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The image.",
@@ -145,7 +144,7 @@ def delete_image(image_id: ImageId, service: ServiceDep) -> None:
 
 @router.get("/images/{image_id}/original", operation_id="get_original", responses=IMAGE, response_class=Response)
 def get_original(
-    image_id: ImageId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch = None
+    image_id: ImageId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch
 ) -> Response:
     """Return the original file, byte for byte."""
     image = _find_image(service, image_id)
@@ -157,7 +156,7 @@ def get_original(
 
 
 @router.get("/images/{image_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
-def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
+def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:
     """Return a thumbnail, upright and without metadata."""
     sha256 = _find_image(service, image_id).sha256
     headers = _headers(sha256)
