@@ -1,0 +1,47 @@
+"""The path below which a reverse proxy serves the application, such as `/lookalike`."""
+
+import re
+
+# First segments of the application's own paths. Below one of them, a path that the proxy has stripped could not be told
+# from one that it has not.
+OWN_SEGMENTS = frozenset(
+    {
+        "docs",
+        "duplicates",
+        "facets",
+        "healthz",
+        "images",
+        "index",
+        "jobs",
+        "metrics",
+        "openapi.json",
+        "readyz",
+        "redoc",
+        "report",
+        "search",
+        "session",
+        "static-offline-docs",
+        "stats",
+        "web",
+    }
+)
+_SEGMENTS = re.compile(r"(/[A-Za-z0-9._~@:+-]{1,100}){1,10}")
+
+
+def parse_root_path(text: str) -> str:
+    """Return a root path with a leading and without a trailing slash; empty for `/`.
+
+    Raises:
+        ValueError: it is not a path that the application can be served below.
+    """
+    path = text.strip().rstrip("/")
+    if not path:
+        return ""
+    segments = path.split("/")
+    if not _SEGMENTS.fullmatch(path) or "." in segments or ".." in segments:
+        raise ValueError(
+            f"{text[:200]!r} is not a path. Give one such as /lookalike, of letters, digits and any of . _ ~ @ : + -"
+        )
+    if segments[1] in OWN_SEGMENTS:
+        raise ValueError(f"{text!r} begins like a path of the service itself, /{segments[1]}. Choose another path")
+    return path
