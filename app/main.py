@@ -249,9 +249,9 @@ def add_page(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page(root_path: RootPathDep, if_none_match: IfNoneMatch) -> Response:
-        shown = content.replace('="/', f'="{root_path}/')
-        etag = f'"{hashlib.sha256(shown.encode()).hexdigest()}"'
+        html = content.replace('="/', f'="{root_path}/')
+        etag = f'"{hashlib.sha256(html.encode()).hexdigest()}"'
         headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache", "ETag": etag}
         if is_not_modified(if_none_match, etag):
             return Response(status_code=304, headers=headers)
-        return HTMLResponse(shown, headers=headers)
+        return HTMLResponse(html, headers=headers)

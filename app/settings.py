@@ -144,7 +144,8 @@ class Settings(BaseSettings):
     trusted_proxies: Names = Field(
         (),
         description='Addresses or networks of reverse proxies: `["10.0.0.0/8"]`. `X-Forwarded-For`, '
-        "`X-Forwarded-Proto` and `X-Forwarded-Prefix` count only from them. Default: the first two from this machine.",
+        "`X-Forwarded-Proto` and `X-Forwarded-Prefix` are read only from them. By default, the first two are read from "
+        "this machine, and the third is ignored.",
     )
 
     max_image_bytes: int = Field(20 * MEGABYTE, gt=0, description="Maximum size of an image in bytes.")

@@ -1,7 +1,6 @@
-"""Reject query parameters and form fields that a call does not have, instead of ignoring them.
+"""Reject query parameters and form fields that a call does not declare, instead of ignoring them.
 
-An ignored `labels=boots` would return everything, unfiltered. What a call has is read from its route, so that no call
-needs a list of its own.
+An ignored `labels=boots` would return everything, unfiltered. The accepted names are read from the route's signature.
 """
 
 import json
@@ -21,7 +20,7 @@ from app.common.json_values import RepeatedNameError, unique_names
 
 # Maximum number of reported errors, and of characters of a name in them.
 MAX_ERRORS, MAX_NAME = 20, 100
-# Longer values without a file name are taken for files.
+# Maximum size of a part without a file name that is recognised as text; longer ones are files.
 MAX_TEXT_BYTES = 4096
 
 
@@ -40,7 +39,7 @@ class FormField:
 
 @dataclass(frozen=True)
 class Declared:
-    """What a call accepts: the names of its query parameters, its form's fields, and the names in its JSON body."""
+    """Names that a call accepts: its query parameters, form fields, and fields of its JSON body."""
 
     query: tuple[str, ...]
     form: Mapping[str, FormField]
@@ -56,7 +55,7 @@ async def reject_unknown_parameters(request: Request) -> None:
     declared = declared_parameters(request.scope["route"])
     errors = [("query", *error) for error in query_errors(declared, request.query_params.multi_items())]
     if declared.form:
-        # Parsed before, with its limits.
+        # FastAPI has parsed it before, with its limits.
         form = await request.form()
         errors += [("body", *error) for error in form_errors(declared, form, request.scope["route"].path)]
     if declared.json:
@@ -71,7 +70,7 @@ async def reject_unknown_parameters(request: Request) -> None:
 
 
 def declared_parameters(route: APIRoute) -> Declared:
-    """Return what a call accepts, from its endpoint's signature and those of its dependencies."""
+    """Return the names that a call accepts, from the signatures of its endpoint and dependencies."""
     dependants = list(_walk(route.dependant))
     body = [field for dependant in dependants for field in dependant.body_params]
     return Declared(

@@ -1,9 +1,9 @@
-"""Find the known name that is most likely meant by an unknown one."""
+"""Suggest the known name that is closest to an unknown one."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-# Names that other services give to the same things. Each line has at most one parameter of any call.
+# Each line: a name of this API, and its synonyms in other services' APIs.
 _SYNONYMS = (
     ("k", "top_k", "topk", "limit", "n", "num", "count", "size", "max_results", "num_results", "page_size", "per_page"),
     ("limit", "k", "top_k", "topk", "n", "num", "count", "size", "max_results", "num_results", "page_size", "per_page"),

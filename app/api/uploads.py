@@ -1,7 +1,7 @@
-"""Forms with files, read leniently: a part without a file name is a file where the call expects one.
+"""Parse forms leniently: a part without a file name is a file if the call declares its field as a file.
 
 Some clients send `filename*` alone (RFC 5987, which RFC 7578 forbids in forms), or no file name at all. Starlette
-treats both as text, decodes the image's bytes and limits their size like that of a text.
+treats both as text: it decodes the image's bytes and applies the size limit of text fields.
 """
 
 from collections.abc import Callable, Coroutine

@@ -14,7 +14,7 @@ class RepeatedNameError(ValueError):
     """JSON object in which a name occurs twice.
 
     Attributes:
-        name: the name, with halves of surrogate pairs replaced.
+        name: the name, with lone surrogates replaced.
     """
 
     def __init__(self, name: str) -> None:
@@ -24,7 +24,7 @@ class RepeatedNameError(ValueError):
 
 
 def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object from its fields; for `object_pairs_hook` of `json.loads`, which would keep the last.
+    """Build a JSON object, rejecting repeated names; an `object_pairs_hook` for `json.loads`, which keeps the last.
 
     Raises:
         RepeatedNameError: two fields have the same name.
@@ -38,13 +38,13 @@ def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def merge_fields(fields: Mapping[str, Any], nested: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an image's metadata from the fields beside its key, and from those in an object `metadata`.
+    """Merge the top-level metadata fields of an image's description with those of its object `metadata`.
 
     Raises:
         ValueError: a field is in both.
     """
     if twice := fields.keys() & nested.keys():
-        raise ValueError(f'the field "{min(twice)}" is given both in `metadata` and beside it. Send it once')
+        raise ValueError(f'the field "{min(twice)}" is given both in `metadata` and outside it. Send it once')
     return {**fields, **nested}
 
 

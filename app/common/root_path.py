@@ -1,9 +1,9 @@
-"""The path below which a reverse proxy serves the application, such as `/lookalike`."""
+"""Parse the root path, below which a reverse proxy serves the application, such as `/lookalike`."""
 
 import re
 
-# First segments of the application's own paths. Below one of them, a path that the proxy has stripped could not be told
-# from one that it has not.
+# First segments of the application's own paths. A root path must not begin with one of them, because paths with and
+# without it could not be distinguished.
 OWN_SEGMENTS = frozenset(
     {
         "docs",
@@ -40,8 +40,8 @@ def parse_root_path(text: str) -> str:
     segments = path.split("/")
     if not _SEGMENTS.fullmatch(path) or "." in segments or ".." in segments:
         raise ValueError(
-            f"{text[:200]!r} is not a path. Give one such as /lookalike, of letters, digits and any of . _ ~ @ : + -"
+            f"{text[:200]!r} is not a path. Use one such as /lookalike, of letters, digits and any of . _ ~ @ : + -"
         )
     if segments[1] in OWN_SEGMENTS:
-        raise ValueError(f"{text!r} begins like a path of the service itself, /{segments[1]}. Choose another path")
+        raise ValueError(f"{text!r} begins with a path of the service, /{segments[1]}. Choose another path")
     return path

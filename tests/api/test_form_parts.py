@@ -1,4 +1,4 @@
-"""Forms as clients really send them: parts without file names, metadata as a file or as a single object."""
+"""Forms as clients send them: parts without file names, metadata as a file or as a single object."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ DISPOSITIONS = {
     "only filename*": "; filename*=utf-8''%e2%82%ac.png",
     "both": "; filename=\"a.png\"; filename*=utf-8''%e2%82%ac.png",
 }
-# With bytes that are not UTF-8, and more than a field of text may have.
+# Not UTF-8, and larger than a text field may be.
 LARGE = random_image(1) + b"\xff" * 2_000_000
 
 
@@ -102,7 +102,7 @@ INVALID = {
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_invalid_metadata_returns_422_without_words_of_python(client: TestClient, case: str) -> None:
+def test_invalid_metadata_returns_422_without_python_type_names(client: TestClient, case: str) -> None:
     metadata, images, reason = INVALID[case]
     answer = add(client, metadata, images=images, as_file=True)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "metadata")
@@ -119,7 +119,7 @@ def test_metadata_file_over_the_field_limit_returns_422(client: TestClient, sett
 
 
 @pytest.mark.parametrize("body", [b"[]", b"3", b'"x"', b'{"metadata": []}'])
-def test_patch_with_another_type_returns_a_reason_without_words_of_python(client: TestClient, body: bytes) -> None:
+def test_patch_with_another_type_returns_a_reason_without_python_type_names(client: TestClient, body: bytes) -> None:
     add_images(client, random_image(1))
     answer = client.patch("/images/1", content=body, headers={"Content-Type": "application/json"})
     assert answer.json()["errors"][0]["reason"] == "Input should be a JSON object"

@@ -201,7 +201,7 @@ def test_prefixes_of_several_proxies_are_joined(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("trusted", "address"), [((), "192.0.2.7"), (("192.0.2.0/24",), "127.0.0.1")])
-def test_client_address_is_read_from_trusted_proxies_alone(
+def test_client_address_is_read_only_from_trusted_proxies(
     settings: Settings, caplog: pytest.LogCaptureFixture, trusted: tuple[str, ...], address: str
 ) -> None:
     with serve(settings.model_copy(update={"trusted_proxies": trusted})) as server, caplog.at_level("INFO"):
@@ -249,7 +249,7 @@ def test_own_segments_are_those_of_the_applications_paths(client: TestClient) ->
     assert {path.split("/")[1] for path in [*routes, *mounts] if path.strip("/")} == OWN_SEGMENTS
 
 
-def test_invalid_settings_are_refused_with_a_reason() -> None:
+def test_invalid_settings_are_rejected_with_a_reason() -> None:
     for path in ("lookalike", "/a b", "//host", "/docs/x", "/..", "/a/../b", "/%41", "/" + "x" * 101):
         with pytest.raises(ValidationError, match="root_path"):
             Settings(root_path=path, _env_file=None)
@@ -258,7 +258,7 @@ def test_invalid_settings_are_refused_with_a_reason() -> None:
             Settings(trusted_proxies=proxies, _env_file=None)
 
 
-def test_settings_are_read_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_ROOT_PATH", "/lookalike/")
     monkeypatch.setenv("LOOKALIKE_TRUSTED_PROXIES", "10.0.0.0/8, ::1")
     read = Settings(_env_file=None)
@@ -284,7 +284,7 @@ def test_any_root_path_is_kept_and_removed_again(path: str, inside: str) -> None
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_safe_path_or_refused(text: str) -> None:
+def test_any_text_is_a_safe_path_or_rejected(text: str) -> None:
     try:
         path = parse_root_path(text)
     except ValueError:

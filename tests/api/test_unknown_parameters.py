@@ -188,7 +188,7 @@ def test_body_with_a_repeated_field_returns_422(shared: TestClient, name: str) -
 
 
 def test_every_call_of_the_api_checks_its_parameters(shared: TestClient) -> None:
-    """No list of calls: whatever the description has is tried with an unknown parameter."""
+    """Try every call of the OpenAPI description with an unknown parameter."""
     app: Any = shared.app
     schema = app.openapi()
     tried = 0

@@ -76,10 +76,10 @@ def test_swagger_ui_sends_requests_below_the_path(page: Page, below: str) -> Non
     assert answered.value.json()["images"] == 3
 
 
-def test_key_is_kept_in_a_cookie_of_the_path_alone(page: Page, below: str, database: Database) -> None:
+def test_key_cookie_is_limited_to_the_path(page: Page, below: str, database: Database) -> None:
     with database.transaction() as session:
         key = create_key(session, "page", [Scope.SEARCH])
-    page.wait_for_timeout(1100)  # for as long, the service still believes that there is no key
+    page.wait_for_timeout(1100)  # the service caches for a second that there are no keys
     page.goto(f"{below}/")
     page.get_by_label("API key").fill(key)
     page.keyboard.press("Enter")

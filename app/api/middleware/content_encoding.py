@@ -1,7 +1,7 @@
 """Decompress request bodies with `Content-Encoding: gzip`; respond 415 to other encodings.
 
-Runs before the admission middleware, whose limits so apply to decompressed bytes: a body that decompresses to more than
-the limit is rejected with 413 while at most `CHUNK_BYTES` of it are in memory here.
+Runs before the admission middleware, so that its limits apply to decompressed bytes: a body that decompresses to more
+than the limit is rejected with 413 while at most `CHUNK_BYTES` of it are in memory here.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from app.errors import UnreadableBodyError, UnsupportedEncodingError
 
 # Bytes that are decompressed at a time.
 CHUNK_BYTES = 65_536
-# What `Content-Encoding` calls gzip (RFC 9110, 8.4.1.3), and what changes nothing.
+# Values of `Content-Encoding` for gzip (RFC 9110, 8.4.1.3), and for no encoding.
 GZIP, IDENTITY = ("gzip", "x-gzip"), ("identity", "")
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 
@@ -71,7 +71,7 @@ class GzipBody:
         """
         while not self._complete:
             if body := self._inflate():
-                # A small body can decompress to a long one, during which other requests must not wait.
+                # Let other requests run, because a small body can decompress to many chunks.
                 await asyncio.sleep(0)
                 return {"type": "http.request", "body": body, "more_body": True}
             if self._received:
@@ -95,7 +95,7 @@ class GzipBody:
             try:
                 data = self._inflater.decompress(self._compressed, CHUNK_BYTES)
             except zlib.error as error:
-                raise UnreadableBodyError("is not valid gzip, which its Content-Encoding says it is") from error
+                raise UnreadableBodyError("is not valid gzip, although its Content-Encoding is gzip") from error
             ended = self._inflater.eof
             self._compressed = self._inflater.unused_data if ended else self._inflater.unconsumed_tail
             self._more_output = len(data) == CHUNK_BYTES and not ended

@@ -1,7 +1,7 @@
-"""What reverse proxies say about a request: the client's address, the scheme, and the root path.
+"""Apply the forwarding headers of reverse proxies: the client's address, the scheme and the root path.
 
-Proxies may remove the root path from the request's path or not. Either way the application gets the path with the root
-path, as ASGI specifies, and responses with URLs that work for the client.
+Proxies may remove the root path from the request's path or not. Either way the scope's path includes the root path, as
+ASGI specifies, and URLs in responses work for the client.
 """
 
 import logging
@@ -22,7 +22,7 @@ from app.common.root_path import parse_root_path
 log = logging.getLogger(__name__)
 
 PREFIX_HEADER = "x-forwarded-prefix"
-# Read without LOOKALIKE_TRUSTED_PROXIES; the name and the default are uvicorn's.
+# Used without LOOKALIKE_TRUSTED_PROXIES; the default of uvicorn's FORWARDED_ALLOW_IPS.
 DEFAULT_TRUSTED = "127.0.0.1"
 _REDIRECTS = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
 
@@ -41,7 +41,7 @@ class ForwardedMiddleware:
         self._root_path, self._trusts_prefix = root_path, bool(trusted)
         hosts = list(trusted) or os.environ.get("FORWARDED_ALLOW_IPS", DEFAULT_TRUSTED)
         self._app = app
-        # The server's types of ASGI differ from Starlette's in name only.
+        # uvicorn's ASGI types differ from Starlette's in name only.
         self._proxied: Any = ProxyHeadersMiddleware(cast("Any", app), hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +65,7 @@ class ForwardedMiddleware:
         client, _ = scope.get("client") or (None, 0)
         if not sent or client not in self._proxied.trusted_hosts:
             return self._root_path
-        # Each of several proxies adds its own, the outermost first.
+        # Several proxies add one prefix each, the outermost first.
         return parse_root_path("".join(part.strip().rstrip("/") for value in sent for part in value.split(",")))
 
 
@@ -79,7 +79,7 @@ def _set_root_path(scope: Scope, root_path: str) -> None:
 
 
 def _relative(send: Send) -> Send:
-    """Wrap `send`, to make the locations of redirects paths: proxies may change the host, which is in none then."""
+    """Wrap `send` to remove scheme and host from the locations of redirects, because proxies may change the host."""
 
     async def send_relative(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] in _REDIRECTS:

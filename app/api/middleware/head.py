@@ -1,7 +1,6 @@
 """Respond to HEAD wherever there is a GET (RFC 9110, 9.3.2).
 
-FastAPI's routes have no HEAD of their own, and adding it to each would describe every call twice in the API's
-description.
+FastAPI's routes do not handle HEAD, and adding it to each would list every call twice in the OpenAPI description.
 """
 
 from contextlib import suppress
@@ -31,7 +30,7 @@ class HeadMiddleware:
                 await send({"type": "http.response.body", "body": b""})
                 raise _HeadSentError
 
-        # A copy, because the server sends no body only if the method of its own scope is HEAD.
+        # A copy, because the server omits the body only if its own scope's method is HEAD.
         inner = {**scope, "method": "GET"}
         try:
             with suppress(_HeadSentError):
