@@ -60,6 +60,30 @@ class TooLargeError(LookalikeError):
         self.limit = limit
 
 
+class UnreadableBodyError(LookalikeError):
+    """Request body that cannot be decoded.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The request's body {reason}. Send it again, or without Content-Encoding.")
+        self.reason = reason
+
+
+class UnsupportedEncodingError(LookalikeError):
+    """Request body with a content encoding other than gzip.
+
+    Attributes:
+        encoding: the encoding.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"The Content-Encoding {encoding!r} is not supported. Send the body as gzip, or unencoded.")
+        self.encoding = encoding
+
+
 class TooSlowError(LookalikeError):
     """Request body that arrives too slowly.
 

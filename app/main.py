@@ -1,6 +1,7 @@
 """Application factory: `create_app()` adds routes, middleware, error handlers and the web page."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import threading
@@ -10,12 +11,12 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
@@ -26,12 +27,18 @@ from app.api.admission.fair_limit import FairLimit
 from app.api.admission.middleware import AdmissionMiddleware
 from app.api.admission.request_classes import EXTRA_THREADS, RequestClasses
 from app.api.admission.threads import FairExecutor, ReservedThreads
+from app.api.conditional import IfNoneMatch, is_not_modified
+from app.api.known_parameters import reject_unknown_parameters
 from app.api.middleware.auth import ApiKeyCache, AuthMiddleware
+from app.api.middleware.content_encoding import ContentEncodingMiddleware
 from app.api.middleware.disconnect import CancelOnDisconnect
+from app.api.middleware.forwarded import ForwardedMiddleware
+from app.api.middleware.head import HeadMiddleware
 from app.api.middleware.lifespan_errors import LifespanErrorMiddleware
 from app.api.middleware.request_id import HEADER as REQUEST_ID
 from app.api.middleware.request_log import RequestLogMiddleware
 from app.api.openapi import extend_openapi
+from app.api.paths import RootPathDep
 from app.api.problems import add_exception_handlers
 from app.api.routes import duplicates, facets, images, index, jobs, quality, search, session, system
 from app.bootstrap import Service, open_service
@@ -45,6 +52,10 @@ from app.observability.tracing import open_tracing
 from app.settings import Settings
 from app.startup import supervision as startup
 from models.training.allocator import share_arenas
+
+if TYPE_CHECKING:
+    # OpenTelemetry is an optional dependency.
+    from app.observability.spans import Tracing
 
 # Seconds for which /readyz reports a failed disk before the process ends.
 SHUTDOWN_DELAY_S = 5.0
@@ -156,10 +167,23 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         },
     )
     app.state.metrics = metrics
+    add_middleware(app, settings, metrics, tracing)
+    add_exception_handlers(app)
+    for module in (search, index, jobs, images, facets, duplicates, quality, system, session):
+        app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
+    add_page(app)
+    app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # the way FastAPI documents
+    return app
+
+
+def add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, tracing: "Tracing | None") -> None:
+    """Add the middleware, the innermost first."""
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(CancelOnDisconnect)
     app.add_middleware(
         AdmissionMiddleware, request_classes=request_classes_of(settings), budget=FairLimit(buffered_bytes_of(settings))
     )
+    app.add_middleware(ContentEncodingMiddleware)
     app.add_middleware(
         AuthMiddleware,
         required=settings.auth == "auto",
@@ -170,14 +194,9 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     if settings.cors_origins:
         add_cors(app, settings.cors_origins)
     app.add_middleware(RequestLogMiddleware, metrics=metrics, tracing=tracing)
+    app.add_middleware(ForwardedMiddleware, root_path=settings.root_path, trusted=settings.trusted_proxies)
     app.add_middleware(FixedHeaders, headers={"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
     app.add_middleware(LifespanErrorMiddleware)
-    add_exception_handlers(app)
-    for module in (search, index, jobs, images, facets, duplicates, quality, system, session):
-        app.include_router(module.router)
-    add_page(app)
-    app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # the way FastAPI documents
-    return app
 
 
 def request_classes_of(settings: Settings) -> RequestClasses:
@@ -217,16 +236,22 @@ def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", REQUEST_ID],
         expose_headers=[REQUEST_ID],
     )
 
 
 def add_page(app: FastAPI) -> None:
-    """Serve the web page at `/`."""
+    """Serve the web page at `/`, with its URLs below the root path."""
     app.mount("/web", StaticFiles(directory=WEB_DIR), name="web")
+    content = (WEB_DIR / "index.html").read_text(encoding="utf-8")
 
     @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(WEB_DIR / "index.html", headers={"Content-Security-Policy": PAGE_POLICY})
+    async def page(root_path: RootPathDep, if_none_match: IfNoneMatch) -> Response:
+        html = content.replace('="/', f'="{root_path}/')
+        etag = f'"{hashlib.sha256(html.encode()).hexdigest()}"'
+        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache", "ETag": etag}
+        if is_not_modified(if_none_match, etag):
+            return Response(status_code=304, headers=headers)
+        return HTMLResponse(html, headers=headers)

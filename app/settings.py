@@ -19,7 +19,8 @@ from pydantic_settings import (
 )
 
 from app.catalogue.storage.protocol import bucket_and_prefix
-from app.common.hosts import parse_host, parse_origin
+from app.common.hosts import parse_allowed_host, parse_cors_origin, parse_trusted_proxy
+from app.common.root_path import parse_root_path
 from app.common.setting_names import PREFIX, reject_renamed_variables
 
 MEGABYTE = 1_000_000
@@ -139,6 +140,14 @@ class Settings(BaseSettings):
         (), description='Other sites whose pages may call the API (CORS): `["https://shop.example"]`.'
     )
 
+    root_path: str = Field("", description="Path below which a reverse proxy serves the service, such as `/lookalike`.")
+    trusted_proxies: Names = Field(
+        (),
+        description='Addresses or networks of reverse proxies: `["10.0.0.0/8"]`. `X-Forwarded-For`, '
+        "`X-Forwarded-Proto` and `X-Forwarded-Prefix` are read only from them. By default, the first two are read from "
+        "this machine, and the third is ignored.",
+    )
+
     max_image_bytes: int = Field(20 * MEGABYTE, gt=0, description="Maximum size of an image in bytes.")
     max_image_pixels: int = Field(50 * MEGABYTE, gt=0, description="Maximum size of an image in pixels.")
     max_decode_cpu_seconds: float = Field(
@@ -232,7 +241,7 @@ class Settings(BaseSettings):
             parse(rate)
         return rate
 
-    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _parse_names(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -247,12 +256,22 @@ class Settings(BaseSettings):
     @field_validator("allowed_hosts")
     @classmethod
     def _validate_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(map(_host_name, hosts)))
+        return tuple(dict.fromkeys(map(parse_allowed_host, hosts)))
 
     @field_validator("cors_origins")
     @classmethod
     def _validate_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(map(_origin, origins)))
+        return tuple(dict.fromkeys(map(parse_cors_origin, origins)))
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _validate_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(parse_trusted_proxy, proxies)))
+
+    @field_validator("root_path")
+    @classmethod
+    def _validate_root_path(cls, path: str) -> str:
+        return parse_root_path(path)
 
     @field_validator("storage_url")
     @classmethod
@@ -260,32 +279,6 @@ class Settings(BaseSettings):
         if url:
             bucket_and_prefix(url)
         return url or None
-
-
-def _host_name(text: str) -> str:
-    """Normalise a host name of the settings.
-
-    Raises:
-        ValueError: it is not a host name, or has a port.
-    """
-    host = parse_host(text)
-    if host is None:
-        raise ValueError(f"{text!r} is not a host name. Use names without scheme, path or wildcard: search.example")
-    if host.port is not None:
-        raise ValueError(f"{text!r} has a port. Remove it: host names are compared without ports")
-    return host.name
-
-
-def _origin(text: str) -> str:
-    """Normalise an origin of the settings to the form that browsers send.
-
-    Raises:
-        ValueError: it is not an origin.
-    """
-    origin = parse_origin(text.removesuffix("/"))
-    if origin is None:
-        raise ValueError(f"{text!r} is not an origin. Use scheme and host, without a path: https://shop.example")
-    return str(origin)
 
 
 def variables() -> list[str]:

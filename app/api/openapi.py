@@ -19,11 +19,13 @@ AUTH_RESPONSES = {
     "403": {"description": "The key lacks the required scope.", "content": _PROBLEM},
     "429": {"description": "The rate limit is exceeded; see Retry-After.", "content": _PROBLEM},
 }
+UNKNOWN_PARAMETER = {"422": {"description": "The call has no such parameter.", "content": _PROBLEM}}
 HEAD_RESPONSES = {"400": {"description": "The URL and the headers are too long.", "content": _PROBLEM}}
 BODY_RESPONSES = {
     "400": {"description": "The body cannot be parsed, or the URL and the headers are too long.", "content": _PROBLEM},
     "408": {"description": "The request took too long to arrive.", "content": _PROBLEM},
     "413": {"description": "The request is too large.", "content": _PROBLEM},
+    "415": {"description": "The content encoding is not supported; see Accept-Encoding.", "content": _PROBLEM},
 }
 
 
@@ -47,6 +49,7 @@ def _extend(schema: dict[str, Any]) -> dict[str, Any]:
                 operation["responses"] = dict(sorted((BODY_RESPONSES | operation["responses"]).items()))
             elif operation.get("parameters"):
                 operation["responses"] = dict(sorted((HEAD_RESPONSES | operation["responses"]).items()))
+            operation["responses"] = UNKNOWN_PARAMETER | operation["responses"]
             _use_problem_media_type(operation["responses"])
             if not is_open(path):
                 operation["security"] = [{"key": []}, {}]

@@ -13,6 +13,7 @@ class ProblemCode(StrEnum):
     CONFLICT = "conflict"
     REQUEST_TOO_LARGE = "request_too_large"
     REQUEST_TIMEOUT = "request_timeout"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
 
     IMAGE_EMPTY = "image_empty"
     IMAGE_TOO_LARGE = "image_too_large"

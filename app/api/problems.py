@@ -1,8 +1,9 @@
 """Error responses as `application/problem+json` (RFC 9457)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -27,6 +28,8 @@ from app.errors import (
     TooSlowError,
     UnauthorisedError,
     UnavailableError,
+    UnreadableBodyError,
+    UnsupportedEncodingError,
 )
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ RESPONSES: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
     InvalidInputError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.INVALID_REQUEST),
     NotFoundError: (HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND),
     TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ProblemCode.REQUEST_TOO_LARGE),
+    UnreadableBodyError: (HTTPStatus.BAD_REQUEST, ProblemCode.BAD_REQUEST),
+    UnsupportedEncodingError: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, ProblemCode.UNSUPPORTED_MEDIA_TYPE),
     UnauthorisedError: (HTTPStatus.UNAUTHORIZED, ProblemCode.UNAUTHORIZED),
     ForbiddenError: (HTTPStatus.FORBIDDEN, ProblemCode.INSUFFICIENT_SCOPE),
     TooManyRequestsError: (HTTPStatus.TOO_MANY_REQUESTS, ProblemCode.RATE_LIMITED),
@@ -53,6 +58,12 @@ HTTP_CODES = {
     HTTPStatus.NOT_FOUND: ProblemCode.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: ProblemCode.METHOD_NOT_ALLOWED,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ProblemCode.REQUEST_TOO_LARGE,
+}
+# Reasons of invalid fields whose text from pydantic names types of Python, by its types of errors.
+REASONS = {
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be a JSON object"),
+    "list_type": "Input should be a JSON list",
+    "extra_forbidden": "Unknown field. Leave it out",
 }
 # Key of a request's state: the code of its error response.
 PROBLEM_CODE = "problem_code"
@@ -135,6 +146,8 @@ def error_response(error: LookalikeError) -> ProblemResponse:
             code = ProblemCode(error.code)
         case UnauthorisedError():
             headers = {"WWW-Authenticate": "Bearer"}
+        case UnsupportedEncodingError():
+            headers = {"Accept-Encoding": "gzip"}
         case TooManyRequestsError() | UnavailableError():
             headers = {"Retry-After": str(error.retry_after)}
         case _:
@@ -154,7 +167,7 @@ async def _on_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    fields = [FieldError(field=_field_name(item["loc"]), reason=str(item["msg"])) for item in found]
+    fields = [FieldError(field=_field_name(item["loc"]), reason=reason_of(item)) for item in found]
     detail = "; ".join(f"{field.field}: {field.reason}" for field in fields)
     status, code = RESPONSES[InvalidInputError]
     return problem_response(status, detail, code, fields)
@@ -171,14 +184,22 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     return problem_response(status, str(error.detail), HTTP_CODES.get(status, other), headers=headers)
 
 
+def reason_of(error: Mapping[str, Any]) -> str:
+    """Return what is wrong in one of pydantic's errors, without the names of Python's types."""
+    if (reason := REASONS.get(error["type"])) is not None:
+        return reason
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
 def _allowed_methods(request: Request) -> list[str]:
     """Return all methods of a path; the route that raised 405 has only its own."""
     app: FastAPI = request.app
     routes = [route for route in app.routes if not isinstance(route, Mount)]
     scopes = {method: dict(request.scope) | {"method": method} for method in METHODS}
-    return [
+    found = {
         method for method, scope in scopes.items() if any(route.matches(scope)[0] == Match.FULL for route in routes)
-    ]
+    }
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def _field_name(location: Sequence[str | int]) -> str:

@@ -99,6 +99,8 @@ def _run(settings: Settings, warnings: Sequence[str]) -> None:
         log_config=logging_config(settings.log_format),
         # Our request log also has the duration and the request id.
         access_log=False,
+        # The application reads forwarding headers itself (`app/api/middleware/forwarded.py`).
+        proxy_headers=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
         # A worker that converts the model does not respond; the default of five seconds can be too short.
         timeout_worker_healthcheck=60,

@@ -6,7 +6,7 @@ port equals no port.
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65_535
@@ -81,3 +81,43 @@ def is_loopback(name: str) -> bool:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return normal_name(name) == "localhost" if address is None else address.is_loopback
+
+
+def parse_allowed_host(text: str) -> str:
+    """Normalise a host name of LOOKALIKE_ALLOWED_HOSTS.
+
+    Raises:
+        ValueError: it is not a host name, or has a port.
+    """
+    host = parse_host(text)
+    if host is None:
+        raise ValueError(f"{text!r} is not a host name. Use names without scheme, path or wildcard: search.example")
+    if host.port is not None:
+        raise ValueError(f"{text!r} has a port. Remove it: host names are compared without ports")
+    return host.name
+
+
+def parse_cors_origin(text: str) -> str:
+    """Normalise an origin of LOOKALIKE_CORS_ORIGINS to the form that browsers send.
+
+    Raises:
+        ValueError: it is not an origin.
+    """
+    origin = parse_origin(text.removesuffix("/"))
+    if origin is None:
+        raise ValueError(f"{text!r} is not an origin. Use scheme and host, without a path: https://shop.example")
+    return str(origin)
+
+
+def parse_trusted_proxy(text: str) -> str:
+    """Normalise an address or network of LOOKALIKE_TRUSTED_PROXIES; `*` stands for any address.
+
+    Raises:
+        ValueError: it is neither an address nor a network.
+    """
+    if text == "*":
+        return text
+    try:
+        return str(ip_network(text)) if "/" in text else str(ip_address(text))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an address or network, such as 127.0.0.1 or 10.0.0.0/8: {error}") from error

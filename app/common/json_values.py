@@ -2,12 +2,50 @@
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 # Maximum nesting of lists and objects. The serialiser of responses fails at 255.
 MAX_DEPTH = 64
 Json = TypeVar("Json")
+
+
+class RepeatedNameError(ValueError):
+    """JSON object in which a name occurs twice.
+
+    Attributes:
+        name: the name, with lone surrogates replaced.
+    """
+
+    def __init__(self, name: str) -> None:
+        name = name.encode(errors="replace").decode()
+        super().__init__(f'the field "{name}" occurs twice in one object')
+        self.name = name
+
+
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object, rejecting repeated names; an `object_pairs_hook` for `json.loads`, which keeps the last.
+
+    Raises:
+        RepeatedNameError: two fields have the same name.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise RepeatedNameError(name)
+        found[name] = value
+    return found
+
+
+def merge_fields(fields: Mapping[str, Any], nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the top-level metadata fields of an image's description with those of its object `metadata`.
+
+    Raises:
+        ValueError: a field is in both.
+    """
+    if twice := fields.keys() & nested.keys():
+        raise ValueError(f'the field "{min(twice)}" is given both in `metadata` and outside it. Send it once')
+    return {**fields, **nested}
 
 
 def validate_json(value: Json) -> Json:

@@ -9,6 +9,7 @@ import { AddPanel } from "./add/add-panel.js";
 import { listenForImages } from "./add/image-input.js";
 import { closeSession, hasKey } from "./api/session.js";
 import { PAGE_SIZE, startView } from "./browse/start-view.js";
+import { BASE } from "./common/base-url.js";
 import { byId } from "./common/dom.js";
 import { HttpError, UserError, messageOf } from "./common/errors.js";
 import { openDelete, openEdit } from "./edit/edit-dialogs.js";
@@ -128,7 +129,7 @@ class Page {
   onClick(event) {
     const link = /** @type {Element} */ (event.target).closest("a");
     const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
-    if (!link || link.target || modified || link.origin !== location.origin || link.pathname !== "/") return;
+    if (!link || link.target || modified || link.origin !== location.origin || link.pathname !== BASE.pathname) return;
     event.preventDefault();
     this.open(readRoute(link.search), "push");
   }

@@ -46,7 +46,12 @@ def serve(settings: Settings) -> Iterator[Server]:
     """Serve the application with the fake model from a thread."""
     port = free_port()
     config = uvicorn.Config(
-        create_app(settings, open_with_fake), port=port, http=BoundedProtocol, ws="none", log_config=None
+        create_app(settings, open_with_fake),
+        port=port,
+        http=BoundedProtocol,
+        ws="none",
+        log_config=None,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

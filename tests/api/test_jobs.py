@@ -33,8 +33,7 @@ def test_job_adds_the_images_of_an_archive(
 ) -> None:
     data = pack({**sample_images(150), "notes.txt": b"none"})
     if form:
-        other = ("other", ("other.bin", b"x" * 100_000))
-        answer = client.post("/jobs", files=[other, ("archive", ("pictures.zip", data))])
+        answer = client.post("/jobs", files={"archive": ("pictures.zip", data)})
         assert answer.status_code == 202, answer.text
         job_id = int(answer.json()["id"])
     else:
@@ -102,7 +101,7 @@ def test_event_stream_reports_progress_until_the_job_ends(client: TestClient, mo
         (b"x", {"Content-Type": "multipart/form-data; boundary=b"}, "cannot be read from the form"),
         (b"--b\r\n", {"Content-Type": "multipart/form-data; boundary=b"}, "ends too soon"),
         (
-            b'--b\r\nContent-Disposition: form-data; name="other"\r\n\r\nx\r\n--b--\r\n',
+            b"--b--\r\n",
             {"Content-Type": "multipart/form-data; boundary=b"},
             "is missing",
         ),
@@ -117,6 +116,22 @@ def test_invalid_archive_returns_422_and_creates_no_job(
     assert reason in answer.json()["detail"]
     assert remaining_files(settings) == []
     assert client.get("/jobs").json()["items"] == []
+
+
+def test_form_of_a_job_with_another_field_returns_422(client: TestClient, settings: Settings) -> None:
+    archive = ("archive", ("a.zip", zipped(sample_images(1))))
+    for name, advice in (("label", "fields are `archive`"), ("file", "Did you mean `archive`?")):
+        other = (name, ("a.zip", b"x"))
+        for files in ([archive, other], [other, archive]):
+            answer = client.post("/jobs", files=files)
+            assert answer.status_code == 422
+            assert [error["field"] for error in answer.json()["errors"]] == [name]
+            assert advice in answer.json()["detail"]
+    twice = client.post("/jobs", files=[archive, archive])
+    assert (twice.status_code, twice.json()["errors"][0]["field"]) == (422, "archive")
+    unknown = client.post("/jobs", params={"label": "boots"}, content=zipped(sample_images(1)))
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (422, "label")
+    assert (client.get("/jobs").json()["items"], remaining_files(settings)) == ([], [])
 
 
 def test_unknown_job_returns_404(client: TestClient) -> None:

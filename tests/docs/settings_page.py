@@ -46,7 +46,7 @@ def settings_page() -> str:
 def default(field: FieldInfo) -> str:
     """Return a setting's default as a table cell, with thousands separators."""
     value: Any = field.default
-    if value is None or value == ():
+    if value in (None, "", ()):
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -91,6 +91,20 @@ def test_json_lines_keep_value_types(tmp_path: Path) -> None:
     assert all(word in str(problem) for word, (_, problem) in zip(words, problems, strict=True))
 
 
+def test_an_object_metadata_in_json_lines_is_the_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.jsonl"
+    rows = [
+        {"file": "1.png", "metadata": {"price": 3, "metadata": {"a": 1}}, "size": 4},
+        {"file": "2.png", "metadata": {"price": 3}, "price": 4},
+        {"file": "3.png", "metadata": "text"},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    first, second, third = table_at(path)
+    assert first.given == {"metadata": {"price": 3, "metadata": {"a": 1}, "size": 4}}
+    assert "price" in (second.problem or "")
+    assert third.given == {"metadata": {"metadata": "text"}}
+
+
 def test_files_are_relative_to_the_table(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "one.jpg").write_bytes(b"1")

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.api.admission.body_limit import RequestClass
 from app.api.admission.data_rate import GracePeriod
 from app.api.admission.fair_limit import Charge, FairLimit, Permit
-from app.errors import LookalikeError, OverloadedError, TooLargeError, TooSlowError
+from app.errors import LookalikeError, OverloadedError, TooLargeError, TooSlowError, UnreadableBodyError
 
 # Bytes of a response that are written to the connection at a time.
 SEND_CHUNK_BYTES = 65_536
@@ -48,7 +48,7 @@ class Exchange:
         """Acquire a permit, and read the body if its class is buffered.
 
         Raises:
-            RejectedError: the request is too large, too slow, or over the concurrency or memory limit.
+            RejectedError: the request is too large, too slow, unreadable, or over the concurrency or memory limit.
         """
         headers = Headers(scope=scope)
         declared, request_class = _content_length(headers), self._request_class
@@ -122,6 +122,8 @@ class Exchange:
                     self._request_class.body.timeout_s if late else None, self._request_class.body.rate.bytes_per_s
                 )
             )
+        except UnreadableBodyError as error:
+            self._reject(error)
         self._grace.record(loop.time() - began, len(message.get("body", b"")))
         return message
 

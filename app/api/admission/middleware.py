@@ -8,6 +8,7 @@ from app.api.admission.exchange import Exchange, RejectedError
 from app.api.admission.fair_limit import FairLimit
 from app.api.admission.request_classes import RequestClasses
 from app.api.middleware.callers import caller_of
+from app.api.paths import app_path
 from app.api.problems import error_response
 
 # Keys of a request's state: its caller, and the memory charged to it.
@@ -31,7 +32,7 @@ class AdmissionMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_class, caller = self._request_classes.of(scope["method"], scope["path"]), caller_of(scope)
+        request_class, caller = self._request_classes.of(scope["method"], app_path(scope)), caller_of(scope)
         exchange = Exchange(request_class, caller, self._budget, receive, send)
         scope.setdefault("state", {}).update({CALLER: caller, CHARGE: exchange.charge})
         try:

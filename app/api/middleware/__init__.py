@@ -1,1 +1,1 @@
-"""Middleware: API keys, host names, rate limit, request log, disconnects."""
+"""Middleware: proxies, API keys, host names, rate limit, request log, gzip bodies, HEAD, disconnects."""

@@ -22,6 +22,7 @@ from app.api.admission.threads import ReservedThreads
 from app.api.middleware.callers import KEY_ID
 from app.api.middleware.loopback import requested_host, require_local
 from app.api.middleware.rate_limit import RateLimit
+from app.api.paths import app_path
 from app.api.problems import error_response
 from app.catalogue import keys
 from app.catalogue.database.sessions import Database
@@ -133,9 +134,10 @@ class AuthMiddleware:
         try:
             self._check_host(Headers(scope=scope))
             self._check_origin(scope["method"], Headers(scope=scope))
-            if not is_open(scope["path"]):
+            path = app_path(scope)
+            if not is_open(path):
                 await self._require_key(scope)
-            elif scope["path"] == READY_PATH:
+            elif path == READY_PATH:
                 scope["state"][MAY_SEARCH] = await self._may_search(scope)
         except LookalikeError as error:
             await error_response(error)(scope, receive, send)
@@ -198,7 +200,7 @@ def _check_key(scope: Scope, api_keys: ApiKeyCache, token: str | None) -> Key | 
     except UnavailableError:
         # Monitoring must be able to report that the database is unavailable, so an expired look-up is enough.
         keys_exist, key = api_keys.last_known(token)
-        if scope["path"] not in (METRICS_PATH, READY_PATH) or (keys_exist and key is None):
+        if app_path(scope) not in (METRICS_PATH, READY_PATH) or (keys_exist and key is None):
             raise
     if not keys_exist:
         require_local(scope)
@@ -206,7 +208,7 @@ def _check_key(scope: Scope, api_keys: ApiKeyCache, token: str | None) -> Key | 
     if key is None:
         raise UnauthorisedError(key_sent=token is not None)
     scope["state"][KEY_ID] = key.id
-    required = required_scope(scope["method"], scope["path"])
+    required = required_scope(scope["method"], app_path(scope))
     if not key.allows(required):
         raise ForbiddenError("insufficient_scope", f'The key "{key.name}" lacks the scope "{required}".')
     return key

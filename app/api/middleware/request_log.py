@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.admission.body_limit import MONITORING_PATHS
 from app.api.middleware.request_id import HEADER, valid_or_new_id
+from app.api.paths import app_path
 from app.api.problems import PROBLEM_CODE, internal_error_response
 from app.common.escaping import escape_controls
 from app.observability.log_format import LOG_CONTEXT, REQUEST_ID
@@ -108,7 +109,7 @@ class RequestLogMiddleware:
                 log_request(scope, route, response.status, seconds)
 
     def _traced(self, scope: Scope) -> "AbstractContextManager[RequestSpan | None]":
-        if self._tracing is None or scope["path"] in MONITORING_PATHS:
+        if self._tracing is None or app_path(scope) in MONITORING_PATHS:
             return nullcontext()
         return self._tracing.request(scope)
 
@@ -129,12 +130,12 @@ def route_of(scope: Scope) -> str:
     path = getattr(scope.get("route"), "path", None)
     if isinstance(path, str):
         return path
-    return "/web" if scope["path"].startswith("/web/") else OTHER_LABEL
+    return "/web" if app_path(scope).startswith("/web/") else OTHER_LABEL
 
 
 def log_request(scope: Scope, route: str, status: int, seconds: float) -> None:
     """Log a request; successful health checks and metrics are logged at DEBUG only."""
-    level = logging.DEBUG if scope["path"] in MONITORING_PATHS and status < HTTPStatus.BAD_REQUEST else logging.INFO
+    level = logging.DEBUG if app_path(scope) in MONITORING_PATHS and status < HTTPStatus.BAD_REQUEST else logging.INFO
     host, port = scope.get("client") or ("-", 0)
     path, query = _text(scope.get("raw_path") or scope["path"].encode()), _text(scope["query_string"])
     line = f"{path}?{query}" if query else path

@@ -8,6 +8,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from app.api.known_parameters import MAX_NAME, unknown_field_reason
 from app.errors import InvalidInputError
 
 FIELD = "archive"
@@ -85,8 +86,12 @@ class _ArchiveForm:
     def _on_header_end(self) -> None:
         if self._name.lower() == b"content-disposition":
             _, options = parse_options_header(self._value)
-            # Only the first file of this name, because a second would be appended to it.
-            self._inside = options.get(b"name") == FIELD.encode() and not self.found
+            name = options.get(b"name", b"").decode(errors="replace")
+            if name != FIELD:
+                raise InvalidInputError(name[:MAX_NAME], unknown_field_reason(name, (FIELD,), (), "/jobs"))
+            if self.found:
+                raise InvalidInputError(FIELD, "is given 2 times. Send one archive per job")
+            self._inside = True
         self._name = self._value = b""
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, Cursor, ImageId, ServiceDep, parse_cursor
+from app.api.paths import RootPathDep
 from app.api.routes.images import PAGE_BYTES
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, DuplicateGroupOut, DuplicatesOut, MatchOut
 from app.catalogue import queries
@@ -37,7 +38,11 @@ Distance = Annotated[
 
 @router.get("/images/{image_id}/duplicates", operation_id="get_duplicates", summary="Duplicates of an image")
 def duplicates_of(
-    image_id: ImageId, service: ServiceDep, charge: ChargeDep, max_distance: Distance = None
+    image_id: ImageId,
+    service: ServiceDep,
+    charge: ChargeDep,
+    root_path: RootPathDep,
+    max_distance: Distance = None,
 ) -> list[MatchOut]:
     """Find near-duplicates of an image of the catalogue, nearest first."""
 
@@ -50,7 +55,7 @@ def duplicates_of(
         )
         if found is None:
             raise NotFoundError("image", image_id)
-        return _matches_out(now, found, charge)
+        return _matches_out(now, found, charge, root_path)
 
     return service.model_switch.run(find)
 
@@ -59,6 +64,7 @@ def duplicates_of(
 def duplicates_in_catalogue(
     service: ServiceDep,
     charge: ChargeDep,
+    root_path: RootPathDep,
     limit: Annotated[int, Query(ge=1, le=1000, description="Number of images to check.")] = 200,
     cursor: Cursor = None,
     max_distance: Distance = None,
@@ -74,7 +80,7 @@ def duplicates_in_catalogue(
             ids = queries.ids_after(session, parse_cursor(cursor), limit)
         groups_out, next_cursor = list[DuplicateGroupOut](), str(ids[-1]) if len(ids) == limit else None
         for oldest, matches in duplicate_groups(index, ids, distance, now.network.pool):
-            group = _matches_out(now, [Match(oldest, 0.0, 0), *matches], charge)
+            group = _matches_out(now, [Match(oldest, 0.0, 0), *matches], charge, root_path)
             if group and group[0].id == oldest:
                 groups_out.append(DuplicateGroupOut(image=group[0], duplicates=group[1:]))
             if charge.held > JSON_MEMORY_FACTOR * PAGE_BYTES:
@@ -85,8 +91,8 @@ def duplicates_in_catalogue(
     return service.model_switch.run(find)
 
 
-def _matches_out(now: OpenIndexVersion, matches: list[Match], charge: Charge) -> list[MatchOut]:
+def _matches_out(now: OpenIndexVersion, matches: list[Match], charge: Charge, root_path: str) -> list[MatchOut]:
     rows, known = now.index_sync.summaries([match.id for match in matches]), now.network.similarity
     charge.add(JSON_MEMORY_FACTOR * sum(row.size for row in rows.values()))
     similar = with_similarity(matches, None if known is None else known.features, None)
-    return [MatchOut.of(match, rows[match.id]) for match in similar if match.id in rows]
+    return [MatchOut.of(match, rows[match.id], root_path) for match in similar if match.id in rows]

@@ -8,10 +8,11 @@ from itertools import accumulate, takewhile
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.api.conditional import IfNoneMatch, is_not_modified
 from app.api.dependencies import (
     ChargeDep,
     Cursor,
@@ -23,6 +24,7 @@ from app.api.dependencies import (
     filter_warnings,
     parse_cursor,
 )
+from app.api.paths import RootPathDep
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, ImageOut, ImagePage, ImagePatch
 from app.bootstrap import Service
 from app.catalogue import queries
@@ -47,7 +49,6 @@ router = APIRouter(
 
 # Maximum bytes of metadata on a page of the catalogue.
 PAGE_BYTES = 4_000_000
-IfNoneMatch = Annotated[str | None, Header()]
 IMAGE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The image.",
@@ -88,6 +89,7 @@ class ImageResponse(StreamingResponse):
 def list_images(
     service: ServiceDep,
     charge: ChargeDep,
+    root_path: RootPathDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Cursor = None,
     label: Label | None = None,
@@ -106,7 +108,7 @@ def list_images(
         charge.add(JSON_MEMORY_FACTOR * sum(size for _, size in sizes[: len(ids)]))
         found = queries.images_by_id(session, ids)
     return ImagePage(
-        items=[ImageOut.of(image) for image in found],
+        items=[ImageOut.of(image, root_path) for image in found],
         next_cursor=str(ids[-1]) if len(ids) < len(sizes) else None,
         warnings=[] if found else filter_warnings(service, label, filter_),
     )
@@ -120,20 +122,20 @@ def fit_bytes(limit: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
 
 
 @router.get("/images/{image_id}", operation_id="get_image", summary="Get an image")
-def get_image(image_id: ImageId, service: ServiceDep) -> ImageOut:
+def get_image(image_id: ImageId, service: ServiceDep, root_path: RootPathDep) -> ImageOut:
     """Return the catalogue's record of an image."""
-    return ImageOut.of(_find_image(service, image_id))
+    return ImageOut.of(_find_image(service, image_id), root_path)
 
 
 @router.patch("/images/{image_id}", operation_id="update_image", summary="Change label or metadata")
-def update_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep) -> ImageOut:
+def update_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep, root_path: RootPathDep) -> ImageOut:
     """Change an image's label or metadata; omitted fields stay as they are."""
     changes: MetadataPatch = {}
     if "label" in patch.model_fields_set:
         changes["label"] = _check_json("label", patch.label)
     if patch.metadata is not None:
         changes["metadata"] = _check_json("metadata", patch.metadata)
-    return ImageOut.of(service.ingest.update_metadata(image_id, changes))
+    return ImageOut.of(service.ingest.update_metadata(image_id, changes), root_path)
 
 
 @router.delete("/images/{image_id}", operation_id="delete_image", status_code=204, summary="Delete an image")
@@ -144,23 +146,23 @@ def delete_image(image_id: ImageId, service: ServiceDep) -> None:
 
 @router.get("/images/{image_id}/original", operation_id="get_original", responses=IMAGE, response_class=Response)
 def get_original(
-    image_id: ImageId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch = None
+    image_id: ImageId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch
 ) -> Response:
     """Return the original file, byte for byte."""
     image = _find_image(service, image_id)
     headers = _headers(image.sha256)
-    if if_none_match == headers["ETag"]:
+    if is_not_modified(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     with _missing_file_as_404(image_id):
         return ImageResponse(service.storage.open(image.sha256), headers, image.media_type, threads)
 
 
 @router.get("/images/{image_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
-def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch = None) -> Response:
+def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:
     """Return a thumbnail, upright and without metadata."""
     sha256 = _find_image(service, image_id).sha256
     headers = _headers(sha256)
-    if if_none_match == headers["ETag"]:
+    if is_not_modified(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     with _missing_file_as_404(image_id):
         return Response(_thumbnail(service, sha256), headers=headers, media_type=THUMBNAIL_MEDIA_TYPE)

@@ -2,24 +2,25 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, File, Form, UploadFile
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from app.api.dependencies import ServiceDep
+from app.api.problems import reason_of
 from app.api.schemas.images import PROBLEM, ImageDescription, IndexOut, ItemOut
+from app.api.uploads import UploadRoute
 from app.catalogue.changes import MetadataPatch
-from app.common.json_values import validate_json
+from app.common.json_values import unique_names, validate_json
 from app.errors import InvalidInputError
 from app.ingest.pipeline import Upload
 
-router = APIRouter(tags=["catalogue"])
+router = APIRouter(tags=["catalogue"], route_class=UploadRoute)
 
 # Maximum images in memory at a time, and in one commit; and their maximum bytes, unless a single one is larger.
 CHUNK_IMAGES, CHUNK_BYTES = 64, 32_000_000
 EXAMPLE = '[{"key": "sku-17", "label": "boots", "price": 89.5}]'
-DESCRIPTIONS = TypeAdapter(list[ImageDescription])
 
 
 @router.post(
@@ -40,10 +41,11 @@ def index(
     images: Annotated[list[UploadFile], File(description="One or more images.", min_length=1)],
     service: ServiceDep,
     metadata: Annotated[
-        str,
+        str | UploadFile,
         Form(
-            description="A JSON list with one object per image, in order: `key` (your id; default: the SHA-256 of "
-            f"the bytes), `label`, and any other fields, which become its `metadata`. For one image: `{EXAMPLE}`"
+            description="A JSON list with one object per image, in order, as text or as a file: `key` (your id; "
+            "default: the SHA-256 of the bytes), `label`, and any other fields, which become its `metadata`; an object "
+            f"`metadata` may hold them too. For one image: `{EXAMPLE}`, or the object alone."
         ),
     ] = "",
 ) -> IndexOut:
@@ -52,7 +54,7 @@ def index(
     Results are in the order of the images; one that is not valid is `rejected` with the reason, and the others are
     stored. When the response arrives, they are durable and every later search finds them.
     """
-    descriptions = parse_metadata(metadata, len(images))
+    descriptions = parse_metadata(_text(metadata, service.settings.max_form_field_bytes), len(images))
     items: list[ItemOut] = []
     for chunk in chunks([image.size or 0 for image in images]):
         pairs = zip(images[chunk], descriptions[chunk], strict=True)
@@ -73,7 +75,7 @@ def chunks(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 def parse_metadata(metadata: str, count: int) -> list[ImageDescription]:
-    """Parse the `metadata` form field, a JSON list with one object per image.
+    """Parse the `metadata` form field, a JSON list with one object per image; for one image, the object alone.
 
     Raises:
         InvalidInputError: it is not a list of `count` objects with valid values.
@@ -81,18 +83,40 @@ def parse_metadata(metadata: str, count: int) -> list[ImageDescription]:
     if not metadata.strip():
         return [ImageDescription() for _ in range(count)]
     try:
-        descriptions = DESCRIPTIONS.validate_python(
-            validate_json(json.loads(metadata, parse_constant=_reject_constant))
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInputError("metadata", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        parsed = validate_json(json.loads(metadata, parse_constant=_reject_constant, object_pairs_hook=unique_names))
     except (ValueError, RecursionError) as error:
         raise InvalidInputError("metadata", f"is not a JSON list of objects: {error}") from error
-    if len(descriptions) != count:
-        reason = f"has {len(descriptions)} entries for {count} images. Send one object per image"
+    entries = [parsed] if isinstance(parsed, dict) and count == 1 else parsed
+    if not isinstance(entries, list):
+        raise InvalidInputError("metadata", f"is not a list. Send a JSON list of {count} objects, one per image")
+    if len(entries) != count:
+        reason = f"has {len(entries)} entries for {count} images. Send one object per image"
         raise InvalidInputError("metadata", reason)
-    return descriptions
+    return [_description(entry, number) for number, entry in enumerate(entries)]
+
+
+def _description(entry: Any, number: int) -> ImageDescription:
+    if not isinstance(entry, dict):
+        raise InvalidInputError("metadata", f'{number}: is not an object. Send one such as {{"key": "sku-17"}}')
+    try:
+        return ImageDescription.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, (number, *first["loc"])))
+        raise InvalidInputError("metadata", f"{place}: {reason_of(first)}") from error
+
+
+def _text(metadata: str | UploadFile, max_bytes: int) -> str:
+    """Return the `metadata` field's text, also if it is sent as a file."""
+    if isinstance(metadata, str):
+        return metadata
+    data = metadata.file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise InvalidInputError("metadata", f"has more than {max_bytes:,} bytes. Send fewer images at once")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError("metadata", "is not UTF-8. Save the file as UTF-8") from error
 
 
 def _reject_constant(name: str) -> NoReturn:
@@ -103,6 +127,6 @@ def _upload(data: bytes, description: ImageDescription) -> Upload:
     patch: MetadataPatch = {}
     if "label" in description.model_fields_set:
         patch["label"] = description.label
-    if description.model_extra:
-        patch["metadata"] = description.model_extra
+    if fields := description.fields():
+        patch["metadata"] = fields
     return Upload(data, description.key, patch)

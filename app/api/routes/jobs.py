@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.dependencies import MAX_ID, Cursor, ServiceDep, parse_cursor
+from app.api.paths import RootPathDep
 from app.api.routes.archive_upload import FIELD, read_archive
 from app.api.routes.job_events import EventStream, events
 from app.api.schemas.images import PROBLEM
@@ -117,7 +118,9 @@ JobsDep = Annotated[Jobs, Depends(get_jobs)]
     openapi_extra={"requestBody": BODY},
     responses={413: {"description": "The archive is too large.", **PROBLEM}},
 )
-async def create_job(request: Request, response: Response, service: ServiceDep, jobs: JobsDep) -> JobOut:
+async def create_job(
+    request: Request, response: Response, service: ServiceDep, jobs: JobsDep, root_path: RootPathDep
+) -> JobOut:
     """Add the images of a zip or tar archive, plain or gzipped, in the background.
 
     The archive is the body, or the file `archive` of a form. An image's key is its path in the archive, its label the
@@ -131,7 +134,7 @@ async def create_job(request: Request, response: Response, service: ServiceDep, 
         await _write_body(request, arrival)
         job = await to_thread.run_sync(_create_job, service, arrival)
     jobs.runner.notify()
-    response.headers["Location"] = f"/jobs/{job.id}"
+    response.headers["Location"] = f"{root_path}/jobs/{job.id}"
     return JobOut.model_validate(job)
 
 

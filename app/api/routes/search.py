@@ -9,8 +9,10 @@ from fastapi import APIRouter, File, Query, UploadFile
 
 from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, ImageId, SearchesDep, SearchOptionsDep, ServiceDep, filter_warnings
+from app.api.paths import RootPathDep
 from app.api.problem_codes import image_code
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
+from app.api.uploads import UploadRoute
 from app.bootstrap import Service
 from app.catalogue.queries import ImageSummary
 from app.errors import ImageRejectedError
@@ -26,7 +28,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     503: {"description": "Temporarily unavailable; see Retry-After.", **PROBLEM},
 }
 
-router = APIRouter(tags=["search"], responses=RESPONSES)
+router = APIRouter(tags=["search"], responses=RESPONSES, route_class=UploadRoute)
 
 
 @router.post("/search", operation_id="search", summary="Search by image")
@@ -36,6 +38,7 @@ async def search(
     service: ServiceDep,
     searches: SearchesDep,
     charge: ChargeDep,
+    root_path: RootPathDep,
     crop: Annotated[
         str | None,
         Query(
@@ -48,7 +51,7 @@ async def search(
     """Find the most similar images of the catalogue, nearest first."""
     if crop is not None:
         options = replace(options, crop=Crop(*map(int, crop.split(","))))
-    return await searches.run(lambda: _search(image, options, service, charge))
+    return await searches.run(lambda: _search(image, options, service, charge, root_path))
 
 
 @router.post("/search/batch", operation_id="search_batch", summary="Search by several images")
@@ -58,12 +61,13 @@ async def search_batch(
     service: ServiceDep,
     searches: SearchesDep,
     charge: ChargeDep,
+    root_path: RootPathDep,
 ) -> BatchOut:
     """Search with several images at once. An image that is not valid does not affect the others."""
 
     def one(image: UploadFile) -> BatchItemOut:
         try:
-            return BatchItemOut(response=_search(image, options, service, charge))
+            return BatchItemOut(response=_search(image, options, service, charge, root_path))
         except ImageRejectedError as error:
             return BatchItemOut(error_code=image_code(error.code), error=error.reason)
 
@@ -77,17 +81,20 @@ async def similar(
     service: ServiceDep,
     searches: SearchesDep,
     charge: ChargeDep,
+    root_path: RootPathDep,
 ) -> SearchOut:
     """Find the images most similar to one of the catalogue, which is itself the first result."""
-    return await searches.run(lambda: _search_out(service, service.searcher.by_id(image_id, options), charge))
+    return await searches.run(
+        lambda: _search_out(service, service.searcher.by_id(image_id, options), charge, root_path)
+    )
 
 
-def _search(image: UploadFile, options: SearchOptions, service: Service, charge: Charge) -> SearchOut:
+def _search(image: UploadFile, options: SearchOptions, service: Service, charge: Charge, root_path: str) -> SearchOut:
     # Read here, so that no more images of a batch are in memory than there are search threads.
-    return _search_out(service, service.searcher.by_image(image.file.read(), options), charge)
+    return _search_out(service, service.searcher.by_image(image.file.read(), options), charge, root_path)
 
 
-def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Charge) -> SearchOut:
+def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Charge, root_path: str) -> SearchOut:
     charge.add(JSON_MEMORY_FACTOR * sum(image.size for _, image in answer.matches))
     return SearchOut(
         model_fingerprint=answer.model,
@@ -96,7 +103,7 @@ def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Ch
         pool_size=answer.pool_size,
         catalogue_size=answer.catalogue_size,
         results=[
-            MatchOut.of(match, image, explanation)
+            MatchOut.of(match, image, root_path, explanation)
             for (match, image), explanation in zip_longest(answer.matches, answer.explanations)
         ],
         warnings=filter_warnings(service, answer.options.label, answer.options.filter) if not answer.matches else [],

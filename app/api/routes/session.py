@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from app.api.middleware.auth import COOKIE, ApiKeyCache
+from app.api.paths import RootPathDep
 from app.api.schemas.images import PROBLEM
 from app.errors import UnauthorisedError
 
@@ -28,16 +29,18 @@ class SessionIn(BaseModel):
         422: {"description": "The body is not valid.", **PROBLEM},
     },
 )
-async def open_session(body: SessionIn, request: Request, response: Response) -> None:
+async def open_session(body: SessionIn, request: Request, response: Response, root_path: RootPathDep) -> None:
     """Store an API key in an HttpOnly cookie, which the browser sends with every request."""
     api_keys: ApiKeyCache = request.state.api_keys
     token = body.key.strip()
     if await api_keys.threads(token).run(api_keys.key, token) is None:
         raise UnauthorisedError(key_sent=True)
-    response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+    secure = request.url.scheme == "https"
+    # Not for other services on the same host.
+    response.set_cookie(COOKIE, token, path=root_path or "/", httponly=True, samesite="strict", secure=secure)
 
 
 @router.delete("/session", operation_id="delete_session", status_code=204, summary="Delete the cookie")
-async def close_session(response: Response) -> None:
+async def close_session(response: Response, root_path: RootPathDep) -> None:
     """Delete the cookie with the API key."""
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(COOKIE, path=root_path or "/")

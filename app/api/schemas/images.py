@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.problem_codes import ProblemCode, image_code
 from app.api.problems import Problem
 from app.catalogue.database.tables import Image
 from app.catalogue.queries import ImageSummary
+from app.common.json_values import merge_fields
 from app.ingest.pipeline import AddResult
 from app.search.pipeline import Explanation
 from app.search.types import Match, Mode
@@ -39,8 +40,8 @@ class ImageOut(BaseModel):
     thumbnail_url: str
 
     @classmethod
-    def of(cls, image: Image) -> "ImageOut":
-        """Convert a row of the catalogue."""
+    def of(cls, image: Image, root_path: str) -> "ImageOut":
+        """Convert a row of the catalogue, with URLs below the root path."""
         names = (
             "id",
             "key",
@@ -52,7 +53,9 @@ class ImageOut(BaseModel):
             "created_at",
             "updated_at",
         )
-        return cls(**{name: getattr(image, name) for name in names}, metadata=image.metadata_, **urls(image.id))
+        return cls(
+            **{name: getattr(image, name) for name in names}, metadata=image.metadata_, **urls(image.id, root_path)
+        )
 
 
 class ImagePage(BaseModel):
@@ -97,8 +100,10 @@ class MatchOut(BaseModel):
     explanation: ExplanationOut | None = Field(default=None, description="With `explain=true`.")
 
     @classmethod
-    def of(cls, match: Match, image: ImageSummary, explanation: Explanation | None = None) -> "MatchOut":
-        """Convert a match and its record in the catalogue."""
+    def of(
+        cls, match: Match, image: ImageSummary, root_path: str, explanation: Explanation | None = None
+    ) -> "MatchOut":
+        """Convert a match and its record in the catalogue, with URLs below the root path."""
         return cls(
             id=match.id,
             key=image.key,
@@ -107,7 +112,7 @@ class MatchOut(BaseModel):
             similarity=None if match.similarity is None else round(match.similarity, 6),
             label=image.label,
             metadata=image.metadata,
-            **urls(match.id),
+            **urls(match.id, root_path),
             explanation=None if explanation is None else ExplanationOut.of(explanation),
         )
 
@@ -174,12 +179,25 @@ class BatchOut(BaseModel):
 
 
 class ImageDescription(BaseModel):
-    """One image's entry in the `metadata` field of `POST /index`; additional fields become its metadata."""
+    """One image's entry in the `metadata` field of `POST /index`.
+
+    Its metadata is its additional fields, and those of an object `metadata`, as in a PATCH.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     key: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     label: Annotated[str, Field(max_length=512)] | None = None
+    metadata: Metadata = {}
+
+    @model_validator(mode="after")
+    def _fields_occur_once(self) -> "ImageDescription":
+        self.fields()
+        return self
+
+    def fields(self) -> Metadata:
+        """Return the image's metadata."""
+        return merge_fields(self.model_extra or {}, self.metadata)
 
 
 class ItemOut(BaseModel):
@@ -271,9 +289,9 @@ class FacetsOut(BaseModel):
     fields: list[FacetOut] = Field(description="The most frequent fields, at most 50.")
 
 
-def urls(image_id: int) -> dict[str, str]:
+def urls(image_id: int, root_path: str) -> dict[str, str]:
     """Return the URLs of an image's original and thumbnail."""
     return {
-        "image_url": f"/images/{image_id}/original",
-        "thumbnail_url": f"/images/{image_id}/thumbnail",
+        "image_url": f"{root_path}/images/{image_id}/original",
+        "thumbnail_url": f"{root_path}/images/{image_id}/thumbnail",
     }

@@ -1,7 +1,7 @@
 """Parse a table of image files and their metadata: CSV or JSON Lines.
 
 The column `file` is a path relative to the table's folder; `key` and `label` are optional; every other column is
-metadata. The default key is the value of `file`.
+metadata, and in JSON Lines so are the fields of an object `metadata`. The default key is the value of `file`.
 
 The type of a CSV column is inferred from all its values: numbers (`-3`, `89.5`, but neither `007` nor `1e5`, which are
 probably ids), booleans (`true`, `false`), or else text. Empty cells are omitted. In JSON Lines each value has its own
@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from app.common.json_values import merge_fields
 from app.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
 
-FILE, KEY, LABEL = "file", "key", "label"
+FILE, KEY, LABEL, METADATA = "file", "key", "label", "metadata"
 SUFFIXES = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}
 # Longer integers are probably ids, and lose digits in many JSON parsers.
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
@@ -208,6 +209,11 @@ def _row(line: int, fields: Mapping[str, Any]) -> Row:
         return Row(line, "", key or f"line {line}", problem=f"The row has no {FILE!r}.")
     given: MetadataPatch = {} if label is None else {"label": label}
     metadata = {name: value for name, value in fields.items() if name not in (FILE, KEY, LABEL)}
+    if isinstance(metadata.get(METADATA), dict):
+        try:
+            metadata = merge_fields(metadata, metadata.pop(METADATA))
+        except ValueError as error:
+            return Row(line, file, key or file, problem=f"The metadata is ambiguous: {error}.")
     if metadata:
         given["metadata"] = metadata
     return Row(line, file, key or file, given)

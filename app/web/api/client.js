@@ -78,7 +78,7 @@ export function searchByFile(file, crop, query, signal) {
   if (crop) parameters.set("crop", crop);
   const body = new FormData();
   body.append("image", file);
-  return requestJson(`/search?${parameters}`, { method: "POST", body, signal });
+  return requestJson(`search?${parameters}`, { method: "POST", body, signal });
 }
 
 /**
@@ -90,7 +90,7 @@ export function searchByFile(file, crop, query, signal) {
 export function searchById(id, query, signal) {
   const parameters = toParameters(query);
   parameters.set("explain", "true");
-  return requestJson(`/images/${id}/similar?${parameters}`, { signal });
+  return requestJson(`images/${id}/similar?${parameters}`, { signal });
 }
 
 /**
@@ -108,7 +108,7 @@ export function withOneMoreResult(query) {
  * @returns {Promise<Picture>}
  */
 export function getPicture(id, signal) {
-  return requestJson(`/images/${id}`, { signal });
+  return requestJson(`images/${id}`, { signal });
 }
 
 /**
@@ -128,7 +128,7 @@ export async function getOriginal({ image_url: url }, signal) {
  * @returns {Promise<PicturePage>}
  */
 export function listPictures({ label, filter }, limit, cursor, signal) {
-  return requestJson(`/images?${searchParams({ limit, cursor, label, filter })}`, { signal });
+  return requestJson(`images?${searchParams({ limit, cursor, label, filter })}`, { signal });
 }
 
 /**
@@ -138,7 +138,7 @@ export function listPictures({ label, filter }, limit, cursor, signal) {
  * @returns {Promise<{labels: Count[], fields: Field[]}>}
  */
 export function getFacets(label, filter, signal) {
-  return requestJson(`/facets?${searchParams({ label, filter })}`, { signal });
+  return requestJson(`facets?${searchParams({ label, filter })}`, { signal });
 }
 
 /**
@@ -146,7 +146,7 @@ export function getFacets(label, filter, signal) {
  * @returns {Promise<{images: number}>}
  */
 export function getStats(signal) {
-  return requestJson("/stats", { signal });
+  return requestJson("stats", { signal });
 }
 
 /**
@@ -157,7 +157,7 @@ export async function addPictures(pictures) {
   const body = new FormData();
   body.append("metadata", JSON.stringify(pictures.map(({ metadata }) => metadata)));
   for (const { file } of pictures) body.append("images", file);
-  const { items } = await requestJson("/index", { method: "POST", body });
+  const { items } = await requestJson("index", { method: "POST", body });
   return items;
 }
 
@@ -167,12 +167,12 @@ export async function addPictures(pictures) {
  */
 export function updatePicture(id, patch) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  return requestJson(`/images/${id}`, { method: "PATCH", body: JSON.stringify(patch), headers });
+  return requestJson(`images/${id}`, { method: "PATCH", body: JSON.stringify(patch), headers });
 }
 
 /** @param {number} id */
 export function deletePicture(id) {
-  return request(`/images/${id}`, { method: "DELETE" });
+  return request(`images/${id}`, { method: "DELETE" });
 }
 
 /**

@@ -1,17 +1,18 @@
 /** Send one HTTP request and convert error responses to `HttpError`. Independent of API keys. */
 
+import { BASE } from "../common/base-url.js";
 import { HttpError, UserError } from "../common/errors.js";
 
 /** @typedef {{title?: string, code?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
 
 /**
- * @param {string} path
+ * @param {string} path relative to the service's base URL, such as `stats`, or a URL from a response
  * @param {RequestInit} init
  * @returns {Promise<Response>} with any status
  */
 export async function fetchResponse(path, init) {
   try {
-    return await fetch(path, { headers: { Accept: "application/json" }, ...init });
+    return await fetch(new URL(path, BASE), { headers: { Accept: "application/json" }, ...init });
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new UserError("The service does not respond. Check that it is running.");

@@ -4,6 +4,7 @@
  * A second, readable cookie marks that a key is set. Both are session cookies, so they expire together.
  */
 
+import { COOKIE_PATH } from "../common/base-url.js";
 import { fetchResponse, toHttpError } from "./fetch.js";
 
 const MARKER = "lookalike_key_given";
@@ -15,25 +16,25 @@ const MARKER = "lookalike_key_given";
  */
 export async function openSession(key) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  const response = await fetchResponse("/session", {
+  const response = await fetchResponse("session", {
     method: "POST",
     body: JSON.stringify({ key }),
     headers,
   });
   if (!response.ok) throw await toHttpError(response);
-  document.cookie = `${MARKER}=yes; path=/; samesite=strict`;
+  document.cookie = `${MARKER}=yes; path=${COOKIE_PATH}; samesite=strict`;
 }
 
 /** Delete the key's cookie. */
 export async function closeSession() {
-  const response = await fetchResponse("/session", { method: "DELETE" });
+  const response = await fetchResponse("session", { method: "DELETE" });
   if (!response.ok) throw await toHttpError(response);
   clearKeyMarker();
 }
 
 /** Delete the marker, because the key is deleted or was refused. */
 export function clearKeyMarker() {
-  document.cookie = `${MARKER}=; path=/; samesite=strict; max-age=0`;
+  document.cookie = `${MARKER}=; path=${COOKIE_PATH}; samesite=strict; max-age=0`;
 }
 
 /** Return whether the browser has a key for the service. */

@@ -64,7 +64,7 @@ export function byId(id) {
  */
 export function image(src, alt) {
   const img = el("img", { alt, decoding: "async", draggable: false });
-  const replace = () => Object.assign(img, { src: "/web/icon.svg", className: "missing" });
+  const replace = () => Object.assign(img, { src: new URL("../icon.svg", import.meta.url).href, className: "missing" });
   img.addEventListener("error", replace, { once: true });
   img.src = src;
   return img;

@@ -1,9 +1,10 @@
 /**
- * Parse and build the page's URLs: `/`, `/?id=17`, `/?upload=…`, with the crop and the query parameters.
+ * Parse and build the page's URLs: `/`, `/?id=17`, `/?upload=…` below `BASE`, with the crop and the query parameters.
  *
  * Also computes breadcrumbs: the searches that led to the current one. Independent of the DOM and the API.
  */
 
+import { BASE } from "../common/base-url.js";
 import { nonDefaults, readQuery } from "../search/query.js";
 
 /** @import { Query } from "../search/query.js" */
@@ -42,7 +43,7 @@ export function routeUrl({ id, upload, crop, query }) {
   else if (upload) params.set("upload", upload);
   if (crop && (id || upload)) params.set("crop", crop);
   for (const [name, value] of nonDefaults(query)) params.set(name, value);
-  return `/${params.toString() && "?"}${params}`;
+  return `${BASE.pathname}${params.toString() && "?"}${params}`;
 }
 
 /** @param {Source} source */

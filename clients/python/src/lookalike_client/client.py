@@ -30,7 +30,7 @@ class Lookalike(SyncMethods):
     """Client of one service. Thread-safe.
 
     Args:
-        url: the service's address.
+        url: the service's address, including the path behind a proxy that serves it below one.
         key: an API key, if the service requires one.
         timeout: seconds without receiving a byte after which an attempt fails.
         retries: number of attempts, and delays between them.

@@ -50,8 +50,9 @@ class NewImage:
         taken = [name for name in RESERVED_FIELDS if name in self.metadata]
         if taken:
             raise InvalidInputError("metadata", f"{taken[0]!r} is a reserved name. Set {taken[0]} of NewImage instead.")
-        own = {"key": self.key, "label": self.label}
-        return {name: value for name, value in own.items() if value is not None} | dict(self.metadata)
+        # Nested, because a top-level field named `metadata` is read as the metadata itself.
+        own = {"key": self.key, "label": self.label, "metadata": dict(self.metadata) or None}
+        return {name: value for name, value in own.items() if value is not None}
 
 
 def read_image(image: ImageInput) -> bytes:
