@@ -1,8 +1,9 @@
-"""Validate JSON values that PostgreSQL stores and responses contain."""
+"""Validate and normalise JSON values that PostgreSQL stores and responses contain."""
 
 import math
 import sys
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any, TypeVar
 
 # Maximum nesting of lists and objects. The serialiser of responses fails at 255.
@@ -23,6 +24,30 @@ def validate_json(value: Json) -> Json:
         if not level:
             return value
     raise ValueError(f"lists and objects are nested more than {MAX_DEPTH} levels deep")
+
+
+def normalise_number(value: float | Decimal) -> int | float:
+    """Return the number as an integer if it is whole, else as a float, so that equal numbers have one form.
+
+    A float stands for its shortest decimal form, as in JSON: 1e23 is 10 ** 23.
+    """
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    whole = exact.is_finite() and exact == exact.to_integral_value()
+    return int(exact) if whole else float(value)
+
+
+def normalise_numbers(value: Any) -> Any:
+    """Return a JSON value with every number in its one form; see `normalise_number`."""
+    if isinstance(value, dict):
+        return {name: normalise_numbers(child) for name, child in value.items()}
+    if isinstance(value, list):
+        return [normalise_numbers(child) for child in value]
+    return normalise_number(value) if isinstance(value, float) else value
+
+
+def normalise_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata as stored: equal numbers have one form, and fields that are null are omitted."""
+    return {name: normalise_numbers(value) for name, value in metadata.items() if value is not None}
 
 
 def _children(value: Any) -> Iterable[Any]:

@@ -101,8 +101,9 @@ def _reject_constant(name: str) -> NoReturn:
 
 def _upload(data: bytes, description: ImageDescription) -> Upload:
     patch: MetadataPatch = {}
-    if "label" in description.model_fields_set:
+    if description.label is not None:
         patch["label"] = description.label
-    if description.model_extra:
-        patch["metadata"] = description.model_extra
+    metadata = {name: value for name, value in (description.model_extra or {}).items() if value is not None}
+    if metadata:
+        patch["metadata"] = metadata
     return Upload(data, description.key, patch)
