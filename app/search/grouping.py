@@ -92,7 +92,7 @@ def _read_groups(
         firsts = first_of_group(images.ids)
         if len(firsts) < limit or len(_leaders(firsts)) >= k:
             return images, firsts, False
-        if limit >= MAX_GROUPED:
+        if len(firsts) >= MAX_GROUPED:
             return images, firsts, True
         limit = min(_GROWTH * len(firsts), MAX_GROUPED)
 

@@ -109,7 +109,7 @@ def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Ch
 def _warnings(service: Service, answer: SearchResult[ImageSummary]) -> list[str]:
     if answer.group_limit_reached:
         return [
-            f"Only {len(answer.matches)} groups are among the nearest {MAX_GROUPED:,} candidates; there may be more. "
-            "Filter the images to find them."
+            f"Only {len(answer.matches)} groups are among the nearest {max(MAX_GROUPED, answer.options.pool or 0):,} "
+            "images; there may be more. Filter the images to find them."
         ]
     return [] if answer.matches else filter_warnings(service, answer.options.label, answer.options.filter)

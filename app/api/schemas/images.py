@@ -162,8 +162,8 @@ class SearchOut(BaseModel):
     results: list[MatchOut]
     group_limit_reached: bool = Field(
         default=False,
-        description="With `group_by`: fewer than `k` groups were found among the nearest 100,000 candidates, and there "
-        "may be more.",
+        description="With `group_by`: fewer than `k` groups were found among the nearest 100,000 images, or the "
+        "`pool` if it is larger; there may be more groups.",
     )
     warnings: Warnings = []
     timings_ms: dict[str, float]
