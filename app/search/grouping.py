@@ -46,8 +46,8 @@ def rank_groups(query: Query, first_of_group: FirstOfGroup, work: Operation) -> 
 
     if query.options.mode is Mode.HDS:
         return _rank_grown_pool(query, grouped, work)
-    k = query.options.k
-    ranking, firsts, limited = _read_groups(lambda limit: rank(query, limit, work), grouped, k, _GROWTH * k)
+    k, limit = query.options.k, min(_GROWTH * query.options.k, MAX_GROUPED)
+    ranking, firsts, limited = _read_groups(lambda most: rank(query, most, work), grouped, k, limit)
     best = _best_of_each(ranking, ranking.ids, firsts, k)
     return replace(ranking, matches=best, group_limit_reached=limited)
 

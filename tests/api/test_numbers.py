@@ -62,7 +62,7 @@ def test_numbers_sent_again_are_unchanged(client: TestClient, value: Any) -> Non
     stored = client.get(f"/images/{first['id']}").json()["metadata"]["value"]
     assert add_one(client, "one", value=stored)["status"] == "unchanged"
     before = client.get(f"/images/{first['id']}").json()["updated_at"]
-    answer = client.patch(f"/images/{first['id']}", content=dumps({"metadata": {"value": value}}))
+    answer = client.patch(f"/images/{first['id']}", json={"metadata": {"value": value}})
     assert (answer.json()["metadata"]["value"], answer.json()["updated_at"]) == (stored, before)
 
 
@@ -86,7 +86,7 @@ def test_whole_numbers_stay_whole(client: TestClient) -> None:
     add_one(client, "even", value=9007199254740992)
     item = add_one(client, "odd", value=1)
     # Through PATCH, whose body another parser reads.
-    client.patch(f"/images/{item['id']}", content='{"metadata": {"value": 9007199254740993}}')
+    client.patch(f"/images/{item['id']}", json={"metadata": {"value": 9007199254740993}})
     text = client.get("/facets").text
     for value in ("2020", "9007199254740992", "9007199254740993"):
         assert f'"value":{value},"count":1' in text
