@@ -1,14 +1,38 @@
-"""Validate and normalise JSON values that PostgreSQL stores and responses contain."""
+"""Parse, validate and normalise JSON values that PostgreSQL stores and responses contain."""
 
+import json
 import math
 import sys
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 # Maximum nesting of lists and objects. The serialiser of responses fails at 255.
 MAX_DEPTH = 64
+# Longer whole numbers are too large for a float, and Python refuses to parse very long ones.
+_MAX_DIGITS = sys.float_info.max_10_exp + 1
+_TOO_LARGE = "a number is too large for a float"
 Json = TypeVar("Json")
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON; whole numbers are exact, others double precision.
+
+    Raises:
+        ValueError: the text is not JSON, or `validate_json` refuses the value.
+        RecursionError: it is nested far too deeply.
+    """
+    return validate_json(json.loads(text, parse_int=_parse_int, parse_constant=_refuse_constant))
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits.lstrip("-")) > _MAX_DIGITS:
+        raise ValueError(_TOO_LARGE)
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def validate_json(value: Json) -> Json:
@@ -59,7 +83,7 @@ def _children(value: Any) -> Iterable[Any]:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number is not finite")
     if isinstance(value, int) and abs(value) > sys.float_info.max:
-        raise ValueError("a number is too large for a float")
+        raise ValueError(_TOO_LARGE)
     if isinstance(value, str) and ("\x00" in value or any("\ud800" <= character <= "\udfff" for character in value)):
         raise ValueError("a string contains a NUL character or a lone surrogate")
     return ()

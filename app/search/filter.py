@@ -5,12 +5,11 @@ A filter is JSON with MongoDB's operators, as in Pinecone and Chroma:
 and `key`. `app/catalogue/filters/sql.py` compiles the tree to SQL.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.common.json_values import validate_json
+from app.common.json_values import parse_json
 from app.errors import InvalidInputError
 
 # A test is evaluated for every image; each value that a test compares with counts as one comparison.
@@ -84,7 +83,7 @@ def parse_filter(text: str) -> Filter:
         InvalidInputError: the text is not a valid filter; the reason includes the path of the invalid part.
     """
     try:
-        parsed = validate_json(json.loads(text))
+        parsed = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise _invalid("", f"is not valid JSON: {error}") from error
     parser = _Parser()

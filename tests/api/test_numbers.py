@@ -96,6 +96,19 @@ def test_whole_numbers_stay_whole(client: TestClient) -> None:
     assert groups(client, item["id"], "value") == 3
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "9" * 309, "1e400"], ids=lambda number: number[:8])
+def test_number_too_large_for_a_double_is_refused(client: TestClient, number: str) -> None:
+    files = [("images", ("picture", random_image(1)))]
+    answers = [
+        client.post("/index", files=files, data={"metadata": f'[{{"value": {number}}}]'}),
+        client.get("/images", params={"filter": f'{{"value": {number}}}'}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 422
+        assert "a number is" in answer.json()["detail"]
+        assert "sys." not in answer.text
+
+
 def test_null_in_an_addition_says_nothing(client: TestClient) -> None:
     created = add_one(client, "one", label="boots", price=3, colour=None)
     stored = client.get(f"/images/{created['id']}").json()

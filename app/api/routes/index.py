@@ -1,8 +1,7 @@
 """Add images: `POST /index`."""
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import TypeAdapter, ValidationError
@@ -10,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.api.dependencies import ServiceDep
 from app.api.schemas.images import PROBLEM, ImageDescription, IndexOut, ItemOut
 from app.catalogue.changes import MetadataPatch
-from app.common.json_values import validate_json
+from app.common.json_values import parse_json
 from app.errors import InvalidInputError
 from app.ingest.pipeline import Upload
 
@@ -81,9 +80,7 @@ def parse_metadata(metadata: str, count: int) -> list[ImageDescription]:
     if not metadata.strip():
         return [ImageDescription() for _ in range(count)]
     try:
-        descriptions = DESCRIPTIONS.validate_python(
-            validate_json(json.loads(metadata, parse_constant=_reject_constant))
-        )
+        descriptions = DESCRIPTIONS.validate_python(parse_json(metadata))
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidInputError("metadata", f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -93,10 +90,6 @@ def parse_metadata(metadata: str, count: int) -> list[ImageDescription]:
         reason = f"has {len(descriptions)} entries for {count} images. Send one object per image"
         raise InvalidInputError("metadata", reason)
     return descriptions
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not valid JSON")
 
 
 def _upload(data: bytes, description: ImageDescription) -> Upload:
