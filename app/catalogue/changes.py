@@ -18,6 +18,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from app.catalogue.database.locks import Lock
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image, IndexVersion
+from app.common.json_values import normalise_metadata
 from app.errors import ModelSwitchedError, NotFoundError
 
 Status = Literal["created", "updated", "unchanged"]
@@ -163,10 +164,7 @@ def patch_metadata(session: Session, image_id: int, metadata_patch: MetadataPatc
     if image is None:
         raise NotFoundError("image", image_id)
     if "metadata" in metadata_patch:
-        merged = image.metadata_ | metadata_patch["metadata"]
-        metadata_patch = metadata_patch | {
-            "metadata": {name: value for name, value in merged.items() if value is not None}
-        }
+        metadata_patch = metadata_patch | {"metadata": image.metadata_ | metadata_patch["metadata"]}
     if _describe(image, metadata_patch):
         image.seq = seq
     session.flush()
@@ -219,12 +217,13 @@ def _apply(session: Session, existing: dict[str, Image], put: Put, seq: int) -> 
 
 
 def _describe(image: Image, metadata_patch: MetadataPatch) -> bool:
-    """Set label and metadata; return whether anything changed."""
-    label, metadata = metadata_patch.get("label", image.label), metadata_patch.get("metadata", image.metadata_)
+    """Set label and metadata; return whether anything changed. Fields that are null are not stored."""
+    label, before = metadata_patch.get("label", image.label), normalise_metadata(image.metadata_)
+    metadata = normalise_metadata(metadata_patch.get("metadata", before))
     # Compare as JSON: in Python, and for SQLAlchemy, 1 equals True.
-    changed = label != image.label or _json(metadata) != _json(image.metadata_)
-    image.label, image.metadata_ = label, metadata
+    changed = label != image.label or _json(metadata) != _json(before)
     if changed:
+        image.label, image.metadata_ = label, metadata
         flag_modified(image, "metadata_")
     return changed
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.orm import Session
 
@@ -17,7 +18,7 @@ from app.catalogue.database.priority import Priority, priority
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
 from app.catalogue.filters.cache import FILTER_BYTES, FilterCache
-from app.catalogue.queries import ImageSummary, group_leaders, image_summaries
+from app.catalogue.queries import ImageSummary, first_of_group, image_summaries
 from app.errors import ModelSwitchedError
 from app.search.index import Index
 from app.search.types import Ids, IndexEntries, SearchOptions, Subset
@@ -73,10 +74,10 @@ class IndexSync:
         """Return the images that match the options' filters; None without filters."""
         return self._filters.subset(self._database, options, self.seq)
 
-    def group_leaders(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
-        """Return the positions in `ids` of the first image of each group; deleted images are left out."""
+    def first_of_group(self, ids: Ids, field: str) -> NDArray[np.int64]:
+        """Return for each of `ids` the position of the first image of its group; -1 for deleted images."""
         with self._database.read_connection() as connection:
-            return group_leaders(connection, ids, field, most)
+            return first_of_group(connection, ids.tolist(), field)
 
     def summaries(self, ids: Sequence[int]) -> Mapping[int, ImageSummary]:
         """Return the search result fields of images by id; deleted images are left out."""

@@ -4,14 +4,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Text, bindparam, case, cast, column, func, select, text
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    LargeBinary,
+    Text,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from app.catalogue.database.tables import CatalogueState, Encoding, Image, IndexVersion
-from app.catalogue.filters.sql import Condition
+from app.catalogue.filters.sql import Condition, field_value
 from app.errors import InvalidInputError, NotFoundError
-
-_JSON_NULL = text("'null'::jsonb")
 
 
 def get_image(session: Session, image_id: int) -> Image:
@@ -58,21 +71,26 @@ def image_summaries(connection: Connection, ids: Sequence[int]) -> dict[int, Ima
     return {image_id: ImageSummary(*row) for image_id, *row in connection.execute(_SHOWN, {"ids": ids})}
 
 
-def group_leaders(connection: Connection, ids: Sequence[int], field: str, most: int) -> list[int]:
-    """Return the positions in `ids` of the first image of each group, ascending, at most `most`.
+def first_of_group(connection: Connection, ids: Sequence[int], field: str) -> NDArray[np.int64]:
+    """Return for each of `ids` the position in `ids` of the first image of its group, `(n,)`; -1 if it is deleted.
 
-    A group shares the value of a metadata field or of `label`; an image without a value, or with null, is its own
-    group. Grouping runs in the database, with the ids as one array parameter.
+    A group shares the value of a metadata field, or of `label`; values are equal if a filter finds them equal, so 1 and
+    1.0 are. An image without a value is its own group. Grouping runs in the database, with the ids as one array
+    parameter.
     """
     id_array = func.unnest(bindparam(None, list(ids), ARRAY(BigInteger)))
     numbered = id_array.table_valued(column("id", BigInteger), with_ordinality="position").render_derived()
-    # As text, so that 1 and 1.0 are different values.
-    value = Image.label if field == "label" else cast(func.nullif(Image.metadata_[field], _JSON_NULL), Text)
+    value, position = field_value(field), numbered.c.position
     own_group = case((value.is_(None), numbered.c.id))
-    first = func.min(numbered.c.position).label("first")
-    query = select(first).select_from(numbered).join(Image, Image.id == numbered.c.id)
-    positions = connection.scalars(query.group_by(value, own_group).order_by(first).limit(most))
-    return [position - 1 for position in positions]
+    first = func.min(position).over(partition_by=(value, own_group))
+    joined = select(position, first.label("first")).select_from(numbered).join(Image, Image.id == numbered.c.id)
+    rows = joined.subquery()
+    pair = func.int8send(rows.c.position, type_=LargeBinary).op("||")(func.int8send(rows.c.first))
+    packed = connection.scalar(select(func.string_agg(pair, literal(b"", LargeBinary), type_=LargeBinary)))
+    pairs = np.frombuffer(packed or b"", ">i8").reshape(-1, 2) - 1
+    firsts = np.full(len(ids), -1, np.int64)
+    firsts[pairs[:, 0]] = pairs[:, 1]
+    return firsts
 
 
 def _require_size(images: int, size: int) -> None:

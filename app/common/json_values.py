@@ -1,12 +1,17 @@
-"""Validate JSON values that PostgreSQL stores and responses contain."""
+"""Parse, validate and normalise JSON values that PostgreSQL stores and responses contain."""
 
+import json
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from decimal import Decimal
+from typing import Any, NoReturn, TypeVar
 
 # Maximum nesting of lists and objects. The serialiser of responses fails at 255.
 MAX_DEPTH = 64
+# Longer whole numbers are too large for a float, and Python refuses to parse very long ones.
+_MAX_DIGITS = sys.float_info.max_10_exp + 1
+_TOO_LARGE = "a number is too large for a float"
 Json = TypeVar("Json")
 
 
@@ -48,6 +53,28 @@ def merge_fields(fields: Mapping[str, Any], nested: Mapping[str, Any]) -> dict[s
     return {**fields, **nested}
 
 
+def parse_json(text: str) -> Any:
+    """Parse JSON; whole numbers are exact, others double precision, and names in an object are unique.
+
+    Raises:
+        RepeatedNameError: two fields of an object have the same name.
+        ValueError: the text is not JSON, or `validate_json` refuses the value.
+        RecursionError: it is nested far too deeply.
+    """
+    parsed = json.loads(text, parse_int=_parse_int, parse_constant=_refuse_constant, object_pairs_hook=unique_names)
+    return validate_json(parsed)
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits.lstrip("-")) > _MAX_DIGITS:
+        raise ValueError(_TOO_LARGE)
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not valid JSON")
+
+
 def validate_json(value: Json) -> Json:
     """Validate that PostgreSQL can store a JSON value and responses can contain it; returns the value.
 
@@ -63,6 +90,30 @@ def validate_json(value: Json) -> Json:
     raise ValueError(f"lists and objects are nested more than {MAX_DEPTH} levels deep")
 
 
+def normalise_number(value: float | Decimal) -> int | float:
+    """Return the number as an integer if it is whole, else as a float, so that equal numbers have one form.
+
+    A float stands for its shortest decimal form, as in JSON: 1e23 is 10 ** 23.
+    """
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    whole = exact.is_finite() and exact == exact.to_integral_value()
+    return int(exact) if whole else float(value)
+
+
+def normalise_numbers(value: Any) -> Any:
+    """Return a JSON value with every number in its one form; see `normalise_number`."""
+    if isinstance(value, dict):
+        return {name: normalise_numbers(child) for name, child in value.items()}
+    if isinstance(value, list):
+        return [normalise_numbers(child) for child in value]
+    return normalise_number(value) if isinstance(value, float) else value
+
+
+def normalise_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata as stored: equal numbers have one form, and fields that are null are omitted."""
+    return {name: normalise_numbers(value) for name, value in metadata.items() if value is not None}
+
+
 def _children(value: Any) -> Iterable[Any]:
     """Return the children of a list or an object; validate any other value."""
     if isinstance(value, dict):
@@ -72,7 +123,7 @@ def _children(value: Any) -> Iterable[Any]:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number is not finite")
     if isinstance(value, int) and abs(value) > sys.float_info.max:
-        raise ValueError("a number is too large for a float")
+        raise ValueError(_TOO_LARGE)
     if isinstance(value, str) and ("\x00" in value or any("\ud800" <= character <= "\udfff" for character in value)):
         raise ValueError("a string contains a NUL character or a lone surrogate")
     return ()

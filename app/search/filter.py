@@ -5,12 +5,11 @@ A filter is JSON with MongoDB's operators, as in Pinecone and Chroma:
 and `key`. `app/catalogue/filters/sql.py` compiles the tree to SQL.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.common.json_values import RepeatedNameError, unique_names, validate_json
+from app.common.json_values import RepeatedNameError, parse_json
 from app.errors import InvalidInputError
 
 # A test is evaluated for every image; each value that a test compares with counts as one comparison.
@@ -84,7 +83,7 @@ def parse_filter(text: str) -> Filter:
         InvalidInputError: the text is not a valid filter; the reason includes the path of the invalid part.
     """
     try:
-        parsed = validate_json(json.loads(text, object_pairs_hook=unique_names))
+        parsed = parse_json(text)
     except RepeatedNameError as error:
         raise _invalid(error.name, "occurs twice in one object. Combine its conditions with $and or $in") from error
     except (ValueError, RecursionError) as error:

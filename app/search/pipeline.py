@@ -3,8 +3,8 @@
 `Searcher` runs and times the steps; each is implemented elsewhere. Independent of HTTP and SQL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Generic, Protocol, TypeVar
 
@@ -16,14 +16,11 @@ from app.errors import InvalidInputError, NotFoundError
 from app.observability.hooks import ObserverGroup, Operation
 from app.search.decode.prepare import ImagePreparer
 from app.search.encode.batching import Encoder
-from app.search.index import Code, Feature, Index, RankedMatches
-from app.search.pool import select_pool
-from app.search.types import NO_CANDIDATES, Candidates, Match, Mode, SearchOptions, Subset
+from app.search.grouping import rank_groups
+from app.search.index import Code, Feature, Index
+from app.search.ranking import Query, Ranking, rank
+from app.search.types import Candidates, Ids, Match, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve, Similarity
-
-# When grouping leaves too few matches, this many times as many are ranked, up to the maximum.
-_GROUPING_FACTOR, MAX_GROUPED = 4, 100_000
-
 
 Row = TypeVar("Row")
 RowCo = TypeVar("RowCo", covariant=True)
@@ -40,11 +37,11 @@ class SearchCatalogue(Protocol[RowCo]):
         """Return the images that pass the options' filters, as of `synced_index` or later; None for all."""
         ...
 
-    def group_leaders(self, ids: Sequence[int], field: str, most: int) -> Sequence[int]:
-        """Return the positions in `ids` of the first image of each group, ascending, at most `most`.
+    def first_of_group(self, ids: Ids, field: str) -> NDArray[np.int64]:
+        """Return for each of `ids` the position in `ids` of the first image of its group, `(n,)`.
 
         Images with equal values of a field form a group; an image without the field is its own group. Deleted images
-        are omitted.
+        have -1.
         """
         ...
 
@@ -81,6 +78,7 @@ class SearchResult(Generic[Row]):
         explanations: one for each match if requested, else empty.
         timings: milliseconds by step.
         model: fingerprint of the network used.
+        group_limit_reached: whether there may be more groups than were found; see `Ranking`.
     """
 
     code: NDArray[np.uint8]
@@ -91,6 +89,7 @@ class SearchResult(Generic[Row]):
     explanations: list[Explanation]
     timings: dict[str, float]
     model: str = ""
+    group_limit_reached: bool = False
 
 
 class Searcher(Generic[Row]):
@@ -162,33 +161,29 @@ class Searcher(Generic[Row]):
         options: SearchOptions,
         work: Operation,
     ) -> SearchResult[Row]:
-        curve, limit = self._curve(options.mode), options.k
-        while True:
-            with work.stage("coarse"):
-                candidates = coarse(index, code, options, self._pool, limit, among)
-            with work.stage("fine"):
-                ranked = fine(index, code, feature, candidates, options, limit, among)
-            similar = list(with_similarity(ranked.matches, curve, options.min_similarity))
-            with work.stage("catalogue"):
-                chosen = self._first_of_each(similar, options)
-            exhausted = len(similar) < limit or limit >= MAX_GROUPED
-            if options.group_by is None or len(chosen) == options.k or exhausted:
-                break
-            # Matches shared groups, so there are fewer groups than requested.
-            limit = min(limit * _GROUPING_FACTOR, MAX_GROUPED)
+        query = Query(index, among, code, feature, options, self._pool, self._curve(options.mode))
+        ranking = self._ranking(query, work)
         with work.stage("catalogue"):
-            rows = self._catalogue.summaries([match.id for match in chosen])
-        found = [(match, rows[match.id]) for match in chosen if match.id in rows]
-        explanations = explain(index, code, candidates, found, options) if options.explain else []
-        work.attributes.update(mode=options.mode.value, candidates=ranked.compared, matches=len(found))
-        return SearchResult(code, options, ranked.compared, len(index), found, explanations, work.timings())
+            rows = self._catalogue.summaries([match.id for match in ranking.matches])
+        found = [(match, rows[match.id]) for match in ranking.matches if match.id in rows]
+        explanations = explain(query, ranking.candidates, found) if options.explain else []
+        work.attributes.update(mode=options.mode.value, candidates=ranking.compared, matches=len(found))
+        return SearchResult(
+            code=code,
+            options=options,
+            pool_size=ranking.compared,
+            catalogue_size=len(index),
+            matches=found,
+            explanations=explanations,
+            timings=work.timings(),
+            group_limit_reached=ranking.group_limit_reached,
+        )
 
-    def _first_of_each(self, matches: list[Match], options: SearchOptions) -> list[Match]:
-        """Keep the best match of each group if grouping is requested."""
-        if options.group_by is None or not matches:
-            return matches
-        positions = self._catalogue.group_leaders([match.id for match in matches], options.group_by, options.k)
-        return [matches[position] for position in positions]
+    def _ranking(self, query: Query, work: Operation) -> Ranking:
+        field = query.options.group_by
+        if field is None:
+            return rank(query, query.options.k, work)
+        return rank_groups(query, lambda ids: self._catalogue.first_of_group(ids, field), work)
 
     def _curve(self, mode: Mode) -> Curve | None:
         """Calibration curve of the distance that ranks the matches; None if the network is not calibrated."""
@@ -203,56 +198,15 @@ class Searcher(Generic[Row]):
             raise InvalidInputError("min_similarity", reason)
 
 
-def with_similarity(ranked: list[Match], curve: Curve | None, minimum: float | None) -> Iterator[Match]:
-    """Yield matches with their similarity, until it falls below the minimum."""
-    for match in ranked:
-        similarity = curve(match.distance) if curve is not None else None
-        if minimum is not None and similarity is not None and similarity < minimum:
-            return
-        yield replace(match, similarity=similarity)
-
-
-def coarse(index: Index, code: Code, options: SearchOptions, pool: int, k: int, among: Subset | None) -> Candidates:
-    """Select candidates: the pool for `hds`, the k nearest for `bcs`, none for `es`, which ranks all images.
-
-    `pool` is the network's default pool size.
-    """
-    if options.mode is Mode.ES:
-        return NO_CANDIDATES
-    if options.mode is Mode.BCS:
-        return index.candidates(code, k, options.radius, among)
-    return select_pool(index, code, options.pool_limit(pool), options.radius, among)
-
-
-def explain(
-    index: Index, code: Code, candidates: Candidates, found: Sequence[tuple[Match, object]], options: SearchOptions
-) -> list[Explanation]:
+def explain(query: Query, candidates: Candidates, found: Sequence[tuple[Match, object]]) -> list[Explanation]:
     """Explain each match: its rank by code, and the bits that differ."""
-    codes = index.codes(np.array([match.id for match, _ in found], np.int64))
+    codes = query.index.codes(np.array([match.id for match, _ in found], np.int64))
     ranks = {int(image_id): rank for rank, image_id in enumerate(candidates.ids, 1)}
     return [
         Explanation(
-            None if options.mode is Mode.ES else ranks[match.id],
+            None if query.options.mode is Mode.ES else ranks[match.id],
             own,
-            np.flatnonzero(np.unpackbits(own ^ code)).tolist(),
+            np.flatnonzero(np.unpackbits(own ^ query.code)).tolist(),
         )
         for (match, _), own in zip(found, codes, strict=True)
     ]
-
-
-def fine(
-    index: Index,
-    code: Code,
-    feature: Feature,
-    candidates: Candidates,
-    options: SearchOptions,
-    k: int,
-    among: Subset | None,
-) -> RankedMatches:
-    """Rank the candidates by F7, or all images for `es`, and keep k; `bcs` keeps the order by code."""
-    if options.mode is Mode.ES:
-        return index.rank_all(feature, code, k, among)
-    if options.mode is Mode.BCS:
-        pairs = zip(candidates.ids.tolist(), candidates.hamming.tolist(), strict=True)
-        return RankedMatches([Match(image_id, float(hamming), hamming) for image_id, hamming in pairs], len(candidates))
-    return RankedMatches(index.rank(feature, code, candidates, k), len(candidates))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import make_url
@@ -32,6 +34,11 @@ def drawing(seed: int) -> Image.Image:
     rng = np.random.default_rng(seed % 150)
     colours = rng.choice(np.array([[230, 40, 40], [40, 40, 230], [240, 240, 240]], np.uint8), (2, 2))
     return Image.fromarray(colours).resize((16, 16), Image.Resampling.NEAREST)
+
+
+def shop(number: int) -> float | str:
+    """Return the group of an image: one large group, with its number in two forms, and small ones."""
+    return [1, 1.0][number % 2] if number % 5 else f"shop {number % 35}"
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,8 @@ def filled(client: TestClient) -> Truth:
     drawings = [drawing(seed) for seed in range(COUNT)]
     labels = [LABELS[number % 3] for number in range(COUNT)]
     about: list[dict[str, Any]] = [
-        {"key": f"key {number}", "label": label, "price": number} for number, label in enumerate(labels)
+        {"key": f"key {number}", "label": label, "price": number, "shop": shop(number)}
+        for number, label in enumerate(labels)
     ]
     for number, metadata in enumerate(about[:GROUPED]):
         metadata["product"] = {"number": number % 12}
@@ -231,6 +239,53 @@ def test_group_by_returns_the_best_match_of_each_group(truth: Truth, mode: str, 
         seen.add(str(product))
     assert truth.search(3, mode=mode, pool=COUNT, k=k, group_by="product")["results"] == best[:k]
     assert len(best) == 12 + COUNT - GROUPED
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.sampled_from(QUERIES),
+    mode=st.sampled_from(["hds", "bcs", "es"]),
+    k=st.integers(1, 12),
+    pool=st.integers(1, COUNT),
+)
+def test_groups_equal_brute_force_behind_a_large_group(truth: Truth, seed: int, mode: str, k: int, pool: int) -> None:
+    by_code = truth.search(seed, mode="bcs", k=COUNT)["results"]
+    by_features = truth.search(seed, mode="es", k=COUNT)["results"]
+    order = by_code if mode == "bcs" else by_features
+    if mode == "hds":
+        candidates = {match["id"] for match in grown_pool(by_code, pool, k)}
+        order = [match for match in by_features if match["id"] in candidates]
+    best: dict[float | str, dict[str, Any]] = {}
+    for match in order:
+        best.setdefault(match["metadata"]["shop"], match)
+    answer = truth.search(seed, mode=mode, k=k, pool=pool, group_by="shop")
+    assert [match["id"] for match in answer["results"]] == [match["id"] for match in best.values()][:k]
+    assert len(answer["results"]) == min(k, 1 + 7), "there are 8 shops"
+    assert (answer["group_limit_reached"], answer["warnings"]) == (False, [])
+
+
+def grown_pool(by_code: list[dict[str, Any]], size: int, k: int) -> list[dict[str, Any]]:
+    """The pool that `size` candidates become, so that it has k groups."""
+    if by_code[size - 1]["hamming"] == 0:
+        size = sum(match["hamming"] == 0 for match in by_code)
+    pool, shops = by_code[:size], {match["metadata"]["shop"] for match in by_code[:size]}
+    full = set(shops)
+    for match in by_code[size:]:
+        if len(shops) < k and match["metadata"]["shop"] not in full:
+            pool.append(match)
+            shops.add(match["metadata"]["shop"])
+    return pool
+
+
+def test_answer_names_the_limit_that_ended_the_search_for_groups(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("app.search.grouping", "app.api.routes.search"):
+        monkeypatch.setattr(f"{module}.MAX_GROUPED", 60)
+    for mode in ("hds", "bcs", "es"):
+        answer = truth.search(3, mode=mode, k=100, pool=20, group_by="shop")
+        assert answer["group_limit_reached"]
+        (warning,) = answer["warnings"]
+        assert f"Only {len(answer['results'])} groups are among the nearest 60 images" in warning
+        assert not truth.search(3, mode=mode, k=100, pool=20)["group_limit_reached"]
 
 
 def test_group_by_label(truth: Truth) -> None:

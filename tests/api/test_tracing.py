@@ -129,7 +129,7 @@ def test_client_errors_set_no_span_status_to_error(
         assert spans[name].status.status_code is StatusCode.UNSET, name
         assert not spans[name].events, name
     memory.clear()
-    monkeypatch.setattr("app.search.pipeline.coarse", lambda *_: 1 / 0)
+    monkeypatch.setattr("app.search.ranking.coarse", lambda *_: 1 / 0)
     assert traced.post("/search", files={"image": random_image(1)}).status_code == 500
     for name in ("coarse", "search", "POST /search"):
         assert named(memory)[name].status.status_code is StatusCode.ERROR, name

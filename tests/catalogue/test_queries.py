@@ -8,7 +8,7 @@ from sqlalchemy import insert, text
 
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
-from app.catalogue.queries import group_leaders
+from app.catalogue.queries import first_of_group
 
 BASE = {"sha256": "0" * 64, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
 # More than the maximum number of parameters of a statement.
@@ -16,13 +16,14 @@ MANY = 70_000
 
 
 def group(picture: dict[str, Any], field: str) -> str | None:
-    value = picture["label"] if field == "label" else picture["metadata_"].get(field)
-    return None if value is None else json.dumps(value, sort_keys=True)
+    value = picture[field] if field in ("label", "key") else picture["metadata_"].get(field)
+    # 1.0 as 1, which it equals.
+    return None if value is None else json.dumps(value, sort_keys=True).replace("1.0", "1")
 
 
-def test_firsts_returns_the_first_image_of_each_group(database: Database) -> None:
+def test_first_of_group_is_the_first_image_with_an_equal_value(database: Database) -> None:
     rng = np.random.default_rng(0)
-    values = (None, 1, 1.0, "1", True, [1, 2], {"b": 1, "a": None}, {"a": None, "b": 1}, "it's 100 %")
+    values = (None, 1, 1.0, "1", True, [1, 2], [1.0, 2], {"b": 1, "a": None}, {"a": None, "b": 1}, "it's 100 %")
     pictures: list[dict[str, Any]] = [
         {
             "key": str(number),
@@ -36,17 +37,21 @@ def test_firsts_returns_the_first_image_of_each_group(database: Database) -> Non
             insert(Image).returning(Image.id, sort_by_parameter_order=True), [BASE | one for one in pictures]
         ).all()
     known = dict(zip(ids, pictures, strict=True))
-    for field in ("product", "label", "nothing", 'odd "name"'):
+    for field in ("product", "label", "key", "nothing", 'odd "name"'):
         asked = [*rng.permutation(np.array(ids)).tolist(), 10**9]
-        best = dict[object, int]()
+        firsts, expected = dict[object, int](), []
         for place, image_id in enumerate(asked[:-1]):
-            best.setdefault(group(known[image_id], field) or ("alone", image_id), place)
-        for most in (3, 1000):
-            with database.read_connection() as connection:
-                assert group_leaders(connection, asked, field, most) == sorted(best.values())[:most]
+            expected.append(firsts.setdefault(group(known[image_id], field) or ("alone", image_id), place))
+        with database.read_connection() as connection:
+            assert first_of_group(connection, asked, field).tolist() == [*expected, -1]
 
 
-def test_firsts_accepts_more_ids_than_a_statement_has_parameters(database: Database) -> None:
+def test_first_of_group_of_no_images_is_empty(database: Database) -> None:
+    with database.read_connection() as connection:
+        assert first_of_group(connection, [], "label").tolist() == []
+
+
+def test_first_of_group_accepts_more_ids_than_a_statement_has_parameters(database: Database) -> None:
     with database.transaction() as session:
         session.execute(
             text(
@@ -57,4 +62,4 @@ def test_firsts_accepts_more_ids_than_a_statement_has_parameters(database: Datab
         )
     with database.read_connection() as connection:
         ids = list(connection.scalars(text("SELECT id FROM images ORDER BY id")))
-        assert group_leaders(connection, ids, "label", 1000) == [0, 1, 2]
+        assert first_of_group(connection, ids, "label").tolist() == [position % 3 for position in range(MANY)]

@@ -179,3 +179,21 @@ def test_both_clients_give_the_same_results(server_url: str, catalogue: Lookalik
     assert first == found
     assert listed == "client-7"
     assert model == catalogue.stats().model
+
+
+def test_whole_numbers_of_facets_are_exact_and_found_by_a_filter(catalogue: Lookalike) -> None:
+    years = {f"client-year-{year}": year for year in (2020, 9007199254740992, 9007199254740993)}
+    added = catalogue.add(
+        [
+            NewImage(drawing(70 + at), key, metadata={"client_year": year})
+            for at, (key, year) in enumerate(years.items())
+        ]
+    )
+    found = next(field for field in catalogue.facets().fields if field.name == "client_year")
+    assert [(count.value, type(count.value)) for count in found.values] == [(year, int) for year in years.values()]
+    assert (found.min, found.max) == (2020, 9007199254740993)
+    for key, year in years.items():
+        (image,) = catalogue.page(filter={"client_year": year}).items
+        assert (image.key, image.metadata) == (key, {"client_year": year})
+    for item in added:
+        catalogue.delete(item.id or 0)

@@ -21,7 +21,7 @@ from app.search.encode.batching import BatchingEncoder, Encoder
 from app.search.encode.runtimes import TorchRuntime
 from app.search.index import Index, LocalIndex
 from app.search.pipeline import Searcher, SearchResult
-from app.search.types import Encodings, IndexEntries, Mode, SearchOptions, Subset
+from app.search.types import Encodings, Ids, IndexEntries, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve, Similarity
 from models.network.backbones import BACKBONES
 from models.network.codes import hamming
@@ -60,9 +60,9 @@ class MemoryCatalogue:
         ids = [FIRST_ID + at for at, label in enumerate(self.labels) if label == options.label]
         return Subset(np.array(ids, np.int64))
 
-    def group_leaders(self, ids: Sequence[int], field: str, most: int) -> list[int]:
-        groups = [self.keys[image_id].group(field) or image_id for image_id in ids]
-        return sorted({group: place for place, group in reversed(list(enumerate(groups)))}.values())[:most]
+    def first_of_group(self, ids: Ids, field: str) -> NDArray[np.int64]:
+        groups = [self.keys[image_id].group(field) or image_id for image_id in ids.tolist()]
+        return np.array([groups.index(group) for group in groups], np.int64)
 
     def summaries(self, ids: Sequence[int]) -> Mapping[int, Key]:
         self.asked.append(ids)
@@ -303,20 +303,6 @@ def test_min_similarity_cuts_off_the_matches(
     assert 0 < len(cut) < len(everything)
     plain = fake.searcher.by_id(FIRST_ID + 7, asked).matches
     assert [(match.id, match.similarity) for match, _ in plain] == [(match.id, None) for match, _ in everything]
-
-
-@pytest.mark.parametrize("mode", Mode)
-def test_grouping_ranks_at_most_the_maximum(fake: World, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There are five groups, so the search for a sixth ranks up to the maximum."""
-
-    def makers(most: int, **options: int | str) -> list[str]:
-        monkeypatch.setattr("app.search.pipeline.MAX_GROUPED", most)
-        asked = replace(SearchOptions(mode=mode, pool=len(IMAGES)), **options)  # type: ignore[arg-type]
-        return [key[-1] for _, key in fake.searcher.by_id(FIRST_ID, asked).matches]
-
-    nearest = makers(len(IMAGES), k=len(IMAGES))
-    for most in (6, 20, len(IMAGES)):
-        assert makers(most, k=6, group_by="maker") == list(dict.fromkeys(nearest[:most]))
 
 
 def test_min_similarity_without_calibration_is_refused_before_decoding(fake: World) -> None:

@@ -62,6 +62,21 @@ def test_values_keep_their_types(page: Page, add_picture: AddPicture, catalogue:
     assert metadata(catalogue, image_id) == before | {"ean": "12345678901234567890"}
 
 
+def test_whole_numbers_beyond_a_double_are_kept_and_changed_exactly(
+    page: Page, add_picture: AddPicture, catalogue: httpx2.Client
+) -> None:
+    image_id = add_picture(key="own", serial=9007199254740993, serials=[9007199254740993, 1], size=1)
+    dialog = open_edit(page, image_id)
+    serial = dialog.get_by_label("Value of serial", exact=True)
+    expect(serial).to_have_value("9007199254740993")
+    serial.fill("9007199254740995")
+    dialog.get_by_label("Value of serials", exact=True).fill("[9007199254740993, 2]")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    expected = {"serial": 9007199254740995, "serials": [9007199254740993, 2], "size": 1}
+    assert metadata(catalogue, image_id) == expected
+
+
 METADATA = {"note": "line one\nline two", "windows": "one\r\ntwo", "padded": " a ", " spaced ": 1, "": "", "n": "\n"}
 
 

@@ -99,6 +99,24 @@ def test_numbers_are_filtered_by_range(page: Page) -> None:
     assert all(20 <= price <= 30.5 for price in prices)
 
 
+def test_whole_numbers_beyond_a_double_reach_the_api_unchanged(page: Page, add_picture: AddPicture) -> None:
+    add_picture(key="even", serial=9007199254740992)
+    odd = add_picture(key="odd", serial=9007199254740993)
+    open_search(page)
+    open_filters(page)
+    range_ = field(page, "serial")
+    expect(range_.get_by_label("to")).to_have_attribute("placeholder", "9007199254740993")
+    range_.get_by_label("from").fill("9007199254740993")
+    page.keyboard.press("Tab")
+    expect(page.locator(".chip")).to_have_text("serial: from 9007199254740993")
+    expect(page.locator(".tile")).to_have_count(1)
+    assert shown_ids(page) == [odd]
+    assert filter_in_url(page) == {"serial": {"$gte": 9007199254740993}}
+    open_search(page, '&filter={"serial": 9007199254740993}')
+    expect(page.locator(".chip")).to_have_text("serial: 9007199254740993")
+    assert shown_ids(page) == [odd]
+
+
 def test_an_empty_range_shows_an_error(page: Page) -> None:
     open_search(page)
     open_filters(page)

@@ -13,7 +13,7 @@ from app.catalogue import queries
 from app.errors import NotFoundError
 from app.model_switch.active import OpenIndexVersion
 from app.search.duplicates import duplicate_distance, duplicate_groups, find_duplicates
-from app.search.pipeline import with_similarity
+from app.search.ranking import with_similarity
 from app.search.types import Match
 
 router = APIRouter(

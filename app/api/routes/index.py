@@ -1,8 +1,7 @@
 """Add images: `POST /index`."""
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import ValidationError
@@ -12,7 +11,7 @@ from app.api.problems import reason_of
 from app.api.schemas.images import PROBLEM, ImageDescription, IndexOut, ItemOut
 from app.api.uploads import UploadRoute
 from app.catalogue.changes import MetadataPatch
-from app.common.json_values import unique_names, validate_json
+from app.common.json_values import parse_json
 from app.errors import InvalidInputError
 from app.ingest.pipeline import Upload
 
@@ -83,7 +82,7 @@ def parse_metadata(metadata: str, count: int) -> list[ImageDescription]:
     if not metadata.strip():
         return [ImageDescription() for _ in range(count)]
     try:
-        parsed = validate_json(json.loads(metadata, parse_constant=_reject_constant, object_pairs_hook=unique_names))
+        parsed = parse_json(metadata)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError("metadata", f"is not a JSON list of objects: {error}") from error
     entries = [parsed] if isinstance(parsed, dict) and count == 1 else parsed
@@ -119,14 +118,11 @@ def _text(metadata: str | UploadFile, max_bytes: int) -> str:
         raise InvalidInputError("metadata", "is not UTF-8. Save the file as UTF-8") from error
 
 
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not valid JSON")
-
-
 def _upload(data: bytes, description: ImageDescription) -> Upload:
     patch: MetadataPatch = {}
-    if "label" in description.model_fields_set:
+    if description.label is not None:
         patch["label"] = description.label
-    if fields := description.fields():
+    fields = {name: value for name, value in description.fields().items() if value is not None}
+    if fields:
         patch["metadata"] = fields
     return Upload(data, description.key, patch)

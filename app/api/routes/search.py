@@ -17,6 +17,7 @@ from app.bootstrap import Service
 from app.catalogue.queries import ImageSummary
 from app.errors import ImageRejectedError
 from app.search.decode.image import Crop
+from app.search.grouping import MAX_GROUPED
 from app.search.pipeline import SearchResult
 from app.search.types import SearchOptions
 
@@ -106,6 +107,16 @@ def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Ch
             MatchOut.of(match, image, root_path, explanation)
             for (match, image), explanation in zip_longest(answer.matches, answer.explanations)
         ],
-        warnings=filter_warnings(service, answer.options.label, answer.options.filter) if not answer.matches else [],
+        group_limit_reached=answer.group_limit_reached,
+        warnings=_warnings(service, answer),
         timings_ms={name: round(value, 3) for name, value in answer.timings.items()},
     )
+
+
+def _warnings(service: Service, answer: SearchResult[ImageSummary]) -> list[str]:
+    if answer.group_limit_reached:
+        return [
+            f"Only {len(answer.matches)} groups are among the nearest {max(MAX_GROUPED, answer.options.pool or 0):,} "
+            "images; there may be more. Filter the images to find them."
+        ]
+    return [] if answer.matches else filter_warnings(service, answer.options.label, answer.options.filter)

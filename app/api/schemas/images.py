@@ -19,7 +19,11 @@ Metadata = dict[str, Any]
 # Bytes of memory that a byte of JSON takes while it is parsed or serialised: as text, as objects, and as models.
 JSON_MEMORY_FACTOR = 8
 Warnings = Annotated[
-    list[str], Field(description="If nothing is found: the label and fields of the filter that no image has.")
+    list[str],
+    Field(
+        description="If nothing is found: the label and fields of the filter that no image has. If "
+        "`group_limit_reached`: the limit."
+    ),
 ]
 
 
@@ -141,6 +145,7 @@ class SearchOut(BaseModel):
                         "thumbnail_url": "/images/17/thumbnail",
                     }
                 ],
+                "group_limit_reached": False,
                 "warnings": [],
                 "timings_ms": {
                     "decode": 1.9,
@@ -160,6 +165,11 @@ class SearchOut(BaseModel):
     pool_size: int = Field(description="Number of candidates in the last step.")
     catalogue_size: int
     results: list[MatchOut]
+    group_limit_reached: bool = Field(
+        default=False,
+        description="With `group_by`: fewer than `k` groups were found among the nearest 100,000 images, or the "
+        "`pool` if it is larger; there may be more groups.",
+    )
     warnings: Warnings = []
     timings_ms: dict[str, float]
 
@@ -260,7 +270,7 @@ class ValueCountOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    value: str | bool | float
+    value: str | bool | int | float = Field(description="As a filter takes it; whole numbers are exact.")
     count: int
 
 
@@ -276,8 +286,8 @@ class FacetOut(BaseModel):
     count: int = Field(description="Number of images that have the field.")
     values: list[ValueCountOut] = Field(description="The most frequent values, at most 50.")
     distinct: int = Field(description="Number of distinct values.")
-    min: float | None = Field(description="Smallest value, for numbers.")
-    max: float | None = Field(description="Largest value, for numbers.")
+    min: int | float | None = Field(description="Smallest value, for numbers.")
+    max: int | float | None = Field(description="Largest value, for numbers.")
 
 
 class FacetsOut(BaseModel):

@@ -17,8 +17,9 @@ from sqlalchemy.sql.expression import CTE, FromClause, Subquery
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.single_flight import ResultCache
 from app.catalogue.database.tables import Image
-from app.catalogue.filters.sql import Condition, filter_condition
+from app.catalogue.filters.sql import JSON_NULL, Condition, filter_condition
 from app.catalogue.queries import last_seq
+from app.common.json_values import normalise_number, normalise_numbers
 from app.search.filter import Filter
 
 Kind = Literal["text", "number", "boolean", "other"]
@@ -34,7 +35,7 @@ _KINDS: dict[str, Kind] = {"string": "text", "number": "number", "boolean": "boo
 class Count:
     """A value, and the number of images that have it."""
 
-    value: str | float | bool
+    value: str | int | float | bool
     count: int
 
 
@@ -56,8 +57,8 @@ class Field:
     count: int
     values: list[Count]
     distinct: int
-    min: float | None = None
-    max: float | None = None
+    min: int | float | None = None
+    max: int | float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def count_facets(session: Session, condition: Condition) -> Facets:
     rows = session.execute(_facet_query(condition)).all()
     for (is_label, name), group in groupby(rows, key=lambda row: (row.is_label, row.name)):
         some = list(group)
-        values = [Count(row.value, row.images) for row in some if row.images is not None]
+        values = [Count(normalise_numbers(row.value), row.images) for row in some if row.images is not None]
         if is_label:
             labels = values
         else:
@@ -104,7 +105,7 @@ def count_facets(session: Session, condition: Condition) -> Facets:
 
 def _field(name: str, row: Any, values: list[Count]) -> Field:
     kind = _KINDS.get(row.kind, "other") if row.kind == row.other_kind else "other"
-    value_range = (float(row.least), float(row.most)) if kind == "number" else (None, None)
+    value_range = (normalise_number(row.least), normalise_number(row.most)) if kind == "number" else (None, None)
     return Field(name, kind, int(row.total), values, row.distinct, *value_range)
 
 
@@ -133,7 +134,7 @@ def _counted(condition: Condition) -> CTE:
         select(*names, func.count().label("images"))
         .select_from(Image)
         .join(entry, true())
-        .where(condition, func.char_length(entry.c.name) <= MAX_LENGTH)
+        .where(condition, func.char_length(entry.c.name) <= MAX_LENGTH, entry.c.value != JSON_NULL)
         .group_by(*names)
         .cte("counted")
         .prefix_with("MATERIALIZED", dialect="postgresql")

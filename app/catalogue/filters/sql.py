@@ -4,7 +4,9 @@ A list matches if any of its elements does. `$ne`, `$nin` and `$not` negate thei
 match them.
 """
 
-from sqlalchemy import ColumnElement, and_, cast, false, func, not_, or_, true
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, cast, false, func, not_, or_, text, true
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 
 from app.catalogue.database.tables import Image
@@ -13,6 +15,8 @@ from app.search.filter import AllOf, AnyOf, Comparison, Exists, Filter, Not, Tes
 Condition = ColumnElement[bool]
 
 COLUMNS = ("label", "key")
+# Earlier versions stored fields that are null; they count as missing.
+JSON_NULL = text("'null'::jsonb")
 
 
 def filter_condition(label: str | None, filter_: Filter | None) -> Condition:
@@ -23,8 +27,13 @@ def filter_condition(label: str | None, filter_: Filter | None) -> Condition:
 
 def has_field(name: str, pictures: type[Image] = Image) -> Condition:
     """Build the condition that an image has a field; `pictures` may be an alias of `Picture`."""
-    present: Condition = getattr(pictures, name).is_not(None) if name in COLUMNS else pictures.metadata_.has_key(name)
-    return present
+    return field_value(name, pictures).is_not(None)
+
+
+def field_value(name: str, pictures: type[Image] = Image) -> ColumnElement[Any]:
+    """Build the expression of a field's value: text for `label` and `key`, else jsonb; NULL if it is missing."""
+    column: ColumnElement[Any] = getattr(pictures, name) if name in COLUMNS else pictures.metadata_[name]
+    return column if name in COLUMNS else func.nullif(column, JSON_NULL)
 
 
 def _condition(test: Test) -> Condition:

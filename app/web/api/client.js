@@ -1,5 +1,6 @@
 /** Client for the public API: one function per endpoint. Independent of the page. */
 
+import { stringifyJson } from "../common/json.js";
 import { toParameters } from "../search/query.js";
 import { request, requestJson } from "./request.js";
 
@@ -40,7 +41,7 @@ import { request, requestJson } from "./request.js";
  * @property {Record<string, number>} timings_ms
  */
 
-/** @typedef {{value: string | number | boolean, count: number}} Count */
+/** @typedef {{value: string | number | bigint | boolean, count: number}} Count */
 
 /**
  * @typedef {object} Field
@@ -48,8 +49,8 @@ import { request, requestJson } from "./request.js";
  * @property {"text" | "number" | "boolean" | "other"} type
  * @property {Count[]} values most frequent first
  * @property {number} distinct
- * @property {number | null} min
- * @property {number | null} max
+ * @property {number | bigint | null} min
+ * @property {number | bigint | null} max
  */
 
 /** @typedef {{items: Picture[], next_cursor: string | null, warnings: string[]}} PicturePage */
@@ -155,7 +156,7 @@ export function getStats(signal) {
  */
 export async function addPictures(pictures) {
   const body = new FormData();
-  body.append("metadata", JSON.stringify(pictures.map(({ metadata }) => metadata)));
+  body.append("metadata", stringifyJson(pictures.map(({ metadata }) => metadata)));
   for (const { file } of pictures) body.append("images", file);
   const { items } = await requestJson("index", { method: "POST", body });
   return items;
@@ -167,7 +168,7 @@ export async function addPictures(pictures) {
  */
 export function updatePicture(id, patch) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  return requestJson(`images/${id}`, { method: "PATCH", body: JSON.stringify(patch), headers });
+  return requestJson(`images/${id}`, { method: "PATCH", body: stringifyJson(patch), headers });
 }
 
 /** @param {number} id */

@@ -6,6 +6,7 @@
  */
 
 import { HttpError } from "../common/errors.js";
+import { parseJson } from "../common/json.js";
 import { fetchResponse, toHttpError } from "./fetch.js";
 import { promptForKey } from "./key-dialog.js";
 import { clearKeyMarker } from "./session.js";
@@ -19,11 +20,11 @@ const KEY_NOT_STORED =
 /**
  * @param {string} path
  * @param {RequestInit} init
- * @returns {Promise<any>} the parsed JSON body
+ * @returns {Promise<any>} the parsed JSON body, with whole numbers unchanged
  */
 export async function requestJson(path, init) {
   const response = await request(path, init);
-  return response.json();
+  return parseJson(await response.text());
 }
 
 /**

@@ -1,5 +1,7 @@
 /** Format numbers, counts and metadata values as text. */
 
+import { stringifyJson } from "./json.js";
+
 /**
  * Format a distance with about three digits, so that distances of one list line up.
  *
@@ -39,5 +41,5 @@ export function pluralise(count, singular) {
  * @returns {string}
  */
 export function displayText(value) {
-  return typeof value === "string" ? value : JSON.stringify(value);
+  return typeof value === "string" ? value : stringifyJson(value);
 }

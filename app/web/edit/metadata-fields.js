@@ -100,5 +100,5 @@ function isChanged({ name, text, value }) {
  * @returns {unknown} the initial value if only the name changed
  */
 function valueOf({ text, value }) {
-  return value !== undefined && text.text === text.initial ? value : parseValue(text.text);
+  return value !== undefined && text.text === text.initial ? value : parseValue(text.text, value);
 }

@@ -6,14 +6,17 @@
  */
 
 import { displayText } from "../common/format.js";
+import { parseJson, stringifyJson } from "../common/json.js";
 
 /** @typedef {Record<string, unknown>} Conditions by field name, including `label` */
 
 /** @typedef {{label: string | null, filter: string | null}} FilterParams */
 
-/** @typedef {string | number | boolean} Value */
+/** @typedef {string | number | bigint | boolean} Value */
 
-/** @typedef {{from: number | null, to: number | null}} Range */
+/** @typedef {number | bigint | null} End */
+
+/** @typedef {{from: End, to: End}} Range */
 
 /** @typedef {{text: string, without: Conditions}} Chip */
 
@@ -36,7 +39,7 @@ export function toFilterParams({ label: condition, ...others }) {
   const labels = valuesOf(condition);
   const single = labels.length === 1 && typeof labels[0] === "string" ? labels[0] : null;
   const rest = condition === undefined || single !== null ? others : { label: condition, ...others };
-  return { label: single, filter: Object.keys(rest).length ? JSON.stringify(rest) : null };
+  return { label: single, filter: Object.keys(rest).length ? stringifyJson(rest) : null };
 }
 
 /**
@@ -57,7 +60,15 @@ export function valuesOf(condition) {
  */
 export function rangeOf(condition) {
   const { $gte: from, $lte: to } = /** @type {Record<string, unknown>} */ (condition ?? {});
-  return { from: typeof from === "number" ? from : null, to: typeof to === "number" ? to : null };
+  return { from: toEnd(from), to: toEnd(to) };
+}
+
+/**
+ * @param {unknown} value
+ * @returns {End} null if it is not a number
+ */
+function toEnd(value) {
+  return typeof value === "number" || typeof value === "bigint" ? value : null;
 }
 
 /**
@@ -115,7 +126,7 @@ function conditionText(field, condition) {
   const { from, to } = rangeOf(condition);
   const operators = Object.keys(/** @type {object} */ (condition ?? {}));
   const isRange = operators.every((name) => ["$gte", "$lte"].includes(name));
-  if (!isRange || (from === null && to === null)) return `${field}: ${JSON.stringify(condition)}`;
+  if (!isRange || (from === null && to === null)) return `${field}: ${stringifyJson(condition)}`;
   if (from === null) return `${field}: up to ${to}`;
   return to === null ? `${field}: from ${from}` : `${field}: ${from} to ${to}`;
 }
@@ -126,7 +137,7 @@ function conditionText(field, condition) {
  */
 function parse(filter) {
   try {
-    const parsed = JSON.parse(filter ?? "{}");
+    const parsed = parseJson(filter ?? "{}");
     return typeof parsed === "object" && !Array.isArray(parsed) ? (parsed ?? {}) : {};
   } catch {
     return {};

@@ -1,9 +1,10 @@
 /** Range input: a minimum and a maximum number field with a message for invalid ranges. */
 
 import { el } from "../common/dom.js";
+import { parseNumber } from "../common/json.js";
 
 /** @import { Field } from "../api/client.js" */
-/** @import { Range } from "./conditions.js" */
+/** @import { End, Range } from "./conditions.js" */
 
 /**
  * @param {Field} field
@@ -28,8 +29,8 @@ export function rangeInput({ name, min, max }, range, onChange) {
 
 /**
  * @param {string} name
- * @param {number | null} value
- * @param {number | null} placeholder
+ * @param {End} value
+ * @param {End} placeholder
  */
 function numberInput(name, value, placeholder) {
   return el("input", {
@@ -54,6 +55,6 @@ function validate(inputs) {
 }
 
 /** @param {HTMLInputElement} input */
-function valueOf({ value, valueAsNumber }) {
-  return value === "" ? null : valueAsNumber;
+function valueOf({ value }) {
+  return value === "" ? null : parseNumber(value);
 }

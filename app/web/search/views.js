@@ -17,7 +17,7 @@ import { matchList } from "./tiles.js";
  * @typedef {object} View
  * @property {string} heading
  * @property {string} note
- * @property {string[]} warnings reasons for an empty result
+ * @property {string[]} warnings about the result, such as why it is empty
  * @property {Node} pictures
  * @property {QueryImage | null} queryImage
  * @property {SearchResponse | null} response

@@ -57,6 +57,7 @@ class SearchResult:
         catalogue_size: the number of images searched.
         timings_ms: milliseconds of each stage.
         warnings: for example, unknown names in the filter.
+        group_limit_reached: with `group_by`: whether there may be more groups than were found.
     """
 
     model_fingerprint: str
@@ -67,6 +68,7 @@ class SearchResult:
     results: tuple[Match, ...]
     timings_ms: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    group_limit_reached: bool = False
 
     @property
     def matches(self) -> Sequence[Match]:
@@ -139,7 +141,7 @@ class ImagePage:
 class FacetValue:
     """A value, and the number of images that have it."""
 
-    value: bool | float | str
+    value: bool | int | float | str
     count: int
 
 
@@ -160,8 +162,8 @@ class FacetField:
     count: int
     values: tuple[FacetValue, ...]
     distinct: int
-    min: float | None = None
-    max: float | None = None
+    min: int | float | None = None
+    max: int | float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""Rank images for a query: the coarse and the fine step of each mode, then similarity."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from app.observability.hooks import Operation
+from app.search.index import Code, Feature, Index, RankedMatches
+from app.search.pool import select_pool
+from app.search.types import NO_CANDIDATES, Candidates, Ids, Match, Mode, SearchOptions, Subset
+from models.checkpoint.similarity import Curve
+
+
+@dataclass(frozen=True)
+class Query:
+    """An encoded query, and the images to search.
+
+    Attributes:
+        index: index of the images.
+        among: images that pass the filters; None for all.
+        code: binary code, `(bits / 8,)` uint8.
+        feature: F7, `(d,)` float32.
+        options: options of the search.
+        default_pool: the network's default pool size.
+        curve: calibration curve of the distance that ranks the matches; None if the network is not calibrated.
+    """
+
+    index: Index
+    among: Subset | None
+    code: Code
+    feature: Feature
+    options: SearchOptions
+    default_pool: int
+    curve: Curve | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Ranked matches of a query.
+
+    Attributes:
+        candidates: images in the order of their codes, from the nearest; none for `es`.
+        compared: number of images in the last step.
+        matches: matches that are similar enough, nearest first.
+        group_limit_reached: whether the search ended before it found k groups, with images left that it did not read.
+    """
+
+    candidates: Candidates
+    compared: int
+    matches: list[Match]
+    group_limit_reached: bool = False
+
+    @property
+    def ids(self) -> Ids:
+        """Ids of the matches, `(n,)`."""
+        return np.array([match.id for match in self.matches], np.int64)
+
+
+def rank(query: Query, k: int, work: Operation) -> Ranking:
+    """Rank the k nearest images by the mode's steps."""
+    with work.stage("coarse"):
+        candidates = coarse(query, k)
+    with work.stage("fine"):
+        return ranked(query, candidates, fine(query, candidates, k))
+
+
+def ranked(query: Query, candidates: Candidates, found: RankedMatches) -> Ranking:
+    """Give the matches their similarity, and leave out those that are not similar enough."""
+    similar = list(with_similarity(found.matches, query.curve, query.options.min_similarity))
+    return Ranking(candidates, found.compared, similar)
+
+
+def coarse(query: Query, k: int) -> Candidates:
+    """Select candidates: the pool for `hds`, the k nearest for `bcs`, none for `es`, which ranks all images."""
+    options = query.options
+    if options.mode is Mode.ES:
+        return NO_CANDIDATES
+    if options.mode is Mode.BCS:
+        return query.index.candidates(query.code, k, options.radius, query.among)
+    return select_pool(query.index, query.code, options.pool_limit(query.default_pool), options.radius, query.among)
+
+
+def fine(query: Query, candidates: Candidates, k: int) -> RankedMatches:
+    """Rank the candidates by F7, or all images for `es`, and keep k; `bcs` keeps the order by code."""
+    if query.options.mode is Mode.ES:
+        return query.index.rank_all(query.feature, query.code, k, query.among)
+    if query.options.mode is Mode.BCS:
+        pairs = zip(candidates.ids.tolist(), candidates.hamming.tolist(), strict=True)
+        return RankedMatches([Match(image_id, float(hamming), hamming) for image_id, hamming in pairs], len(candidates))
+    return RankedMatches(query.index.rank(query.feature, query.code, candidates, k), len(candidates))
+
+
+def with_similarity(found: list[Match], curve: Curve | None, minimum: float | None) -> Iterator[Match]:
+    """Yield matches with their similarity, until it falls below the minimum."""
+    for match in found:
+        similarity = curve(match.distance) if curve is not None else None
+        if minimum is not None and similarity is not None and similarity < minimum:
+            return
+        yield replace(match, similarity=similarity)

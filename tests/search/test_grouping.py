@@ -1,0 +1,212 @@
+"""Searches with groups, compared with brute force over random catalogues."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from app.catalogue.vectors.file import VectorFile
+from app.search import grouping
+from app.search.decode.image import DecodeLimits
+from app.search.decode.prepare import InProcessPreparer
+from app.search.index import Index, LocalIndex
+from app.search.pipeline import Searcher, SearchResult
+from app.search.pool import MAX_EQUAL_CODES
+from app.search.types import Encodings, Ids, IndexEntries, Mode, SearchOptions, Subset
+from models.checkpoint.similarity import Curve, Similarity
+from models.network.codes import hamming
+from tests.fakes import FakeEncoder
+
+# Few bits and few values of F7, so that many distances tie.
+BITS, DIM, DEFAULT_POOL = 8, 2, 4
+SIMILARITY = Similarity("two views", Curve(2.0, 2.0), Curve(3.0, 2.0), 0.1, 0.0)
+
+
+@dataclass(frozen=True)
+class Content:
+    """Images of a catalogue: image i has id i, and the group `groups[i]`; None is a group of its own."""
+
+    encoded: Encodings
+    groups: tuple[int | None, ...]
+    passing: Subset | None = None
+
+    def group(self, image: int) -> object:
+        return ("own", image) if self.groups[image] is None else self.groups[image]
+
+
+@dataclass
+class Catalogue:
+    """In-memory catalogue that records how many images of which it reads the groups."""
+
+    index: LocalIndex
+    content: Content
+    read: list[int]
+
+    def synced_index(self) -> Index:
+        return self.index
+
+    def filtered(self, _options: SearchOptions) -> Subset | None:
+        return self.content.passing
+
+    def first_of_group(self, ids: Ids, _field: str) -> NDArray[np.int64]:
+        self.read.append(len(ids))
+        groups = [self.content.group(image_id) for image_id in ids.tolist()]
+        return np.array([groups.index(group) for group in groups], np.int64)
+
+    def summaries(self, ids: Sequence[int]) -> Mapping[int, int]:
+        return {image_id: image_id for image_id in ids}
+
+
+@contextmanager
+def searching(content: Content) -> Iterator[tuple[Searcher[int], Catalogue]]:
+    """Open a searcher of a catalogue."""
+    with TemporaryDirectory() as folder, closing(VectorFile(Path(folder) / "vectors", DIM)) as vectors:
+        index, slots = LocalIndex(BITS, vectors), np.arange(len(content.groups))
+        checksums = vectors.write(slots, content.encoded.features)
+        index.add(IndexEntries(slots, content.encoded.codes, slots, checksums))
+        catalogue, encoder = Catalogue(index, content, []), FakeEncoder()
+        prepare = InProcessPreparer(encoder.size, encoder.prepare, DecodeLimits())
+        yield Searcher(prepare, encoder, catalogue, DEFAULT_POOL, SIMILARITY), catalogue
+
+
+def expected(content: Content, query: int, options: SearchOptions) -> list[int]:
+    """Expected ids: read the images one by one, in the mode's order."""
+    bits = hamming(content.encoded.codes[query], content.encoded.codes)
+    features = content.encoded.features
+    exact = np.linalg.norm(features - features[query], axis=1)
+    images = [at for at in range(len(content.groups)) if content.passing is None or at in content.passing.ids]
+    if options.mode is not Mode.ES:
+        images = [at for at in images if options.radius is None or bits[at] <= options.radius]
+        images = sorted(images, key=lambda at: (bits[at], at))
+    if options.mode is Mode.HDS:
+        images = grown_pool(content, images, bits, options)
+    distance = bits if options.mode is Mode.BCS else exact
+    curve = SIMILARITY.codes if options.mode is Mode.BCS else SIMILARITY.features
+    best: dict[object, int] = {}
+    for at in sorted(images, key=lambda at: (distance[at], at)):
+        if options.min_similarity is None or curve(float(distance[at])) >= options.min_similarity:
+            best.setdefault(content.group(at), at)
+    return list(best.values())[: options.k]
+
+
+def grown_pool(content: Content, images: list[int], bits: NDArray[np.int32], options: SearchOptions) -> list[int]:
+    size = options.pool_limit(DEFAULT_POOL)
+    size = len(images) if size is None else size
+    if size < len(images) and bits[images[size - 1]] == 0:
+        size = min(sum(bits[at] == 0 for at in images), MAX_EQUAL_CODES)
+    pool = images[:size]
+    full = {content.group(at) for at in pool}
+    groups = set(full)
+    for at in images[size:]:
+        if len(groups) >= options.k:
+            break
+        if content.group(at) not in full:
+            pool.append(at)
+            groups.add(content.group(at))
+    return pool
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> Content:
+    """Draw a catalogue; often one large group is nearest to the first image."""
+    count = draw(st.integers(1, 60))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    codes = rng.integers(0, 256, (count, BITS // 8), np.uint8)
+    groups = rng.integers(0, draw(st.integers(1, 20)), count)
+    large = rng.random(count) < draw(st.sampled_from([0, 0.5, 0.9]))
+    codes[large], groups[large] = codes[0] & draw(st.sampled_from([0, 255])), 0
+    features = rng.integers(0, 4, (count, DIM)).astype(np.float32)
+    own = rng.random(count) < 0.2
+    passing = Subset(np.flatnonzero(rng.random(count) < 0.7)) if draw(st.booleans()) else None
+    numbers = tuple(None if alone else int(group) for group, alone in zip(groups, own, strict=True))
+    return Content(Encodings(codes, features), numbers, passing)
+
+
+OPTIONS = st.builds(
+    SearchOptions,
+    k=st.integers(1, 30),
+    mode=st.sampled_from(Mode),
+    pool=st.none() | st.integers(1, 70),
+    radius=st.none() | st.integers(0, BITS),
+    min_similarity=st.none() | st.sampled_from([0.2, 0.5, 1.0]),
+    group_by=st.just("product"),
+    explain=st.booleans(),
+)
+
+
+def found(answer: SearchResult[int]) -> list[int]:
+    return [match.id for match, _ in answer.matches]
+
+
+@settings(deadline=None, max_examples=300)
+@given(contents(), OPTIONS, st.data())
+def test_groups_equal_brute_force(content: Content, options: SearchOptions, data: st.DataObject) -> None:
+    query = data.draw(st.integers(0, len(content.groups) - 1))
+    with searching(content) as (searcher, _):
+        answer = searcher.by_id(query, options)
+    assert found(answer) == expected(content, query, options)
+    assert not answer.group_limit_reached
+    if options.explain and options.mode is not Mode.ES:
+        order = replace(options, mode=Mode.BCS, k=60, group_by=None, min_similarity=None)
+        with searching(content) as (searcher, _):
+            ranks = {image: rank for rank, image in enumerate(found(searcher.by_id(query, order)), 1)}
+        assert [one.coarse_rank for one in answer.explanations] == [ranks[image] for image in found(answer)]
+
+
+@settings(deadline=None, max_examples=100)
+@given(contents(), OPTIONS)
+def test_k_groups_are_found_if_there_are_k(content: Content, options: SearchOptions) -> None:
+    passing = range(len(content.groups)) if content.passing is None else content.passing.ids.tolist()
+    there = len({content.group(image) for image in passing})
+    with searching(content) as (searcher, _):
+        answer = searcher.by_id(0, replace(options, radius=None, min_similarity=None))
+    assert len(answer.matches) == min(options.k, there)
+
+
+def one_large_group(count: int) -> Content:
+    """A large group at the query's code, and five groups far away."""
+    codes, features = np.zeros((count + 5, 1), np.uint8), np.zeros((count + 5, DIM), np.float32)
+    codes[count:], features[count:] = 255, 9
+    return Content(Encodings(codes, features), (0,) * count + (1, 2, 3, 4, 5))
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_groups_behind_one_large_group_are_found(mode: Mode) -> None:
+    """Fewer images are ranked than were read: those of the large group beyond the pool are left out."""
+    count = MAX_EQUAL_CODES + 500
+    with searching(one_large_group(count)) as (searcher, _):
+        answer = searcher.by_id(7, SearchOptions(k=5, mode=mode, group_by="product"))
+    assert found(answer) == [0, *range(count, count + 4)]
+    assert not answer.group_limit_reached
+    assert mode is not Mode.HDS or answer.pool_size == MAX_EQUAL_CODES + 4
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("options", [{}, {"min_similarity": 0.9}, {"radius": 0}], ids=str)
+def test_search_that_ends_at_the_limit_says_so(
+    mode: Mode, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "MAX_GROUPED", 50)
+    with searching(one_large_group(60)) as (searcher, catalogue):
+        answer = searcher.by_id(7, SearchOptions(k=2, mode=mode, group_by="product", **options))
+        # The pool has all images of the query's code.
+        assert max(catalogue.read) == (60 if mode is Mode.HDS else 50)
+        enough = searcher.by_id(7, SearchOptions(k=1, mode=mode, group_by="product", **options))
+    assert (found(answer), answer.group_limit_reached) == ([0], mode is not Mode.HDS or "radius" not in options)
+    assert (found(enough), enough.group_limit_reached) == ([0], False)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_search_without_groups_reads_none(mode: Mode) -> None:
+    with searching(one_large_group(60)) as (searcher, catalogue):
+        answer = searcher.by_id(7, SearchOptions(k=5, mode=mode))
+    assert catalogue.read == []
+    assert not answer.group_limit_reached
