@@ -18,11 +18,11 @@ import pi_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from models.data.image_files import is_image_name
 from models.errors import DatasetError
 
 pi_heif.register_heif_opener()
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 # Share of each class held out from a data set without a validation split, and maximum size of the held-out set.
 HELD_OUT, MAX_HELD_OUT = 0.1, 2000
@@ -264,4 +264,4 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _image_paths(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if is_image_name(path.name))

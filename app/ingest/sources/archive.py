@@ -19,8 +19,9 @@ from app.errors import InvalidInputError
 from app.ingest.sources.archive_members import ArchiveLimits, DamagedArchiveError, Member, normalised
 from app.ingest.sources.archive_tar import is_tar, tar_members
 from app.ingest.sources.archive_zip import is_zip, zip_members
-from app.ingest.sources.items import Entry, UnusableError, folder_label, is_picture, unusable
+from app.ingest.sources.items import Entry, UnusableError, folder_label, unusable
 from app.ingest.sources.table import SUFFIXES, Row, Table
+from models.data.image_files import is_image_name
 
 TABLE = "metadata"
 _MAX_TABLE_DEPTH = 2
@@ -51,7 +52,7 @@ class _Survey:
     damage: str | None = None
 
     def wants(self, name: str) -> bool:
-        return is_picture(name) or name in self.rows
+        return is_image_name(name) or name in self.rows
 
     @property
     def missing(self) -> Iterator[Row]:

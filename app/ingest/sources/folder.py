@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from app.ingest.sources.items import Entry, describe_error, file_entry, folder_label, is_picture, text, unusable
+from app.ingest.sources.items import Entry, describe_error, file_entry, folder_label, text, unusable
+from models.data.image_files import is_image_name
 
 
 class Folder:
@@ -31,7 +32,7 @@ class Folder:
         """Files with the suffix of an image, and folders that cannot be read."""
         unreadable: list[tuple[Path, OSError | None]] = []
         walk = os.walk(self._path, onerror=lambda error: unreadable.append((Path(error.filename), error)))
-        files = [Path(folder, name) for folder, _, names in walk for name in names if is_picture(name)]
+        files = [Path(folder, name) for folder, _, names in walk for name in names if is_image_name(name)]
         return sorted([*((path, None) for path in files), *unreadable], key=lambda pair: pair[0])
 
     def _entry(self, path: Path) -> Entry:

@@ -12,8 +12,6 @@ from app.errors import LookalikeError
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
 
-# Files with other suffixes are ignored.
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
 MAX_TEXT = 512
 
 
@@ -75,13 +73,6 @@ def file_entry(path: Path, name: str, key: str, given: "MetadataPatch", limit: i
 def too_large(limit: int) -> UnusableError:
     """Create the error for a file that is too large."""
     return UnusableError(f"The file is larger than {limit:,} bytes, the maximum for an image.")
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file has the suffix of an image."""
-    path = PurePosixPath(name)
-    # macOS writes `._NAME` with the attributes of every file.
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
 
 
 def folder_label(path: str) -> "MetadataPatch":
