@@ -17,7 +17,6 @@ import numpy as np
 import pi_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from PIL.JpegImagePlugin import JpegImageFile
 
 from models.data.image_files import is_image_name
 from models.data.jpeg_end import jpeg_with_end
@@ -144,7 +143,7 @@ def open_rgb(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Ima
         return _decode_rgb(data)
     except Exception as error:
         with suppress(Exception):
-            if (whole := jpeg_with_end(data, JpegImageFile)) is not None:
+            if (whole := jpeg_with_end(data)) is not None:
                 return _decode_rgb(whole)
         raise OSError(f"{path}: {error}") from error
 

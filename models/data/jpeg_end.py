@@ -1,75 +1,60 @@
 """Complete JPEG files that lack their last bytes, but no pixel.
 
 Interrupted transfers and some cameras lose the marker at the end of a file (EOI), and decoders then reject it. Whether
-any pixel is missing is found by decoding: with different bytes appended to the data, a complete image stays the same,
-and the pixels of one that is cut change.
+pixels are missing too is found by a decoder that reports damaged data, where others fill it with grey.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from hashlib import blake2b, shake_128
-from io import BytesIO
+from collections.abc import Iterator
 
-from PIL import ImageFile
+from simplejpeg import decode_jpeg, decode_jpeg_header
 
-_EOI, _FF = b"\xff\xd9", b"\xff"
+_EOI, _FF, _ZERO = b"\xff\xd9", b"\xff", b"\0"
+_STUFFED = _FF + _ZERO  # a byte 0xFF of the image
 # Markers in the data of a scan: neither a stuffed zero, nor a restart, nor padding.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _SOI, _SOS, _END = 0xD8, 0xDA, 0xD9
 # Start of frame; the other markers of this range define Huffman tables, arithmetic coding and a reserved extension.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _COEFFICIENTS = 64
-# A file whose last two bytes can go too has other data appended, so that its end is unknown.
-_LAST_BYTES = 2
-_PADDING_BYTES, _RESTARTS = 64, range(0xD0, 0xD8)
-
-Decoder = Callable[[BytesIO], ImageFile.ImageFile]
+# The data is decoded to an eighth of its size, which reads all of it and computes little.
+_SCALE = 8
+_COLOUR_SPACES_OF_FOUR = ("CMYK", "YCCK")
 
 
-def jpeg_with_end(data: bytes, decoder: Decoder) -> bytes | None:
+def jpeg_with_end(data: bytes) -> bytes | None:
     """Return a JPEG with the marker at its end, if only bytes after the last pixel are missing; else None.
 
     Zeros and 0xFF at the end are dropped: with them, transfers and file systems fill what is missing.
-
-    Args:
-        data: a JPEG file that cannot be decoded.
-        decoder: opens a JPEG file; any exception means that it is damaged.
-
-    Raises:
-        Exception: the file is damaged.
     """
-    body = data.rstrip(b"\0\xff")
-    # 0xFF 0x00 may also be the last byte of the image.
-    bodies = [body, body + b"\xff\0"] if data[len(body) :].startswith(_FF) else [body]
-    for one in bodies:
-        if _has_all_scans(one) and _is_complete(one, decoder) and not _is_complete(one[:-_LAST_BYTES], decoder):
-            return one + _EOI
-    return None
+    return next((whole for body in _bodies(data) if _is_complete(whole := body + _EOI)), None)
 
 
-def _is_complete(body: bytes, decoder: Decoder) -> bool:
-    """Whether the pixels do not depend on what follows the data."""
-    digests = (_digest(body + padding + _EOI, decoder) for padding in _PADDINGS)
-    first = next(digests)
-    return all(digest == first for digest in digests)
+def _bodies(data: bytes) -> Iterator[bytes]:
+    """Yield what a JPEG may be without the marker at its end, the most likely first."""
+    body = data.rstrip(_ZERO + _FF)
+    filling = data[len(body) :].rstrip(_FF)
+    stuffed = filling.startswith(_STUFFED)
+    if not filling[len(_STUFFED) * stuffed :].strip(_ZERO):  # zeros may be the image's own
+        yield body + filling
+    if stuffed:
+        yield body + _STUFFED
+    if data[len(body) :] == _FF:  # half of the two bytes that stand for 0xFF
+        yield body + _STUFFED
+    if filling:
+        yield body
 
 
-def _digest(data: bytes, decoder: Decoder) -> bytes:
-    image = decoder(BytesIO(data))
-    image.load()
-    return blake2b(image.tobytes(), digest_size=16).digest()
-
-
-def _padding(seed: int) -> bytes:
-    """Return random data for each of the eight restart intervals; its first bit is that of the seed."""
-    parts = []
-    for restart in _RESTARTS:
-        random = shake_128(bytes((seed, restart))).digest(_PADDING_BYTES - 1).replace(_FF, b"\xa5")
-        parts.append((b"\xd2", b"\x2d")[seed % 2] + random + bytes((0xFF, restart)))
-    return b"".join(parts)
-
-
-_PADDINGS = (b"", *map(_padding, range(4)))
+def _is_complete(data: bytes) -> bool:
+    try:
+        if not _has_all_scans(data):
+            return False
+        *_, colours, _ = decode_jpeg_header(data)
+        decode_jpeg(data, "CMYK" if colours in _COLOUR_SPACES_OF_FOUR else "GRAY", min_factor=_SCALE, strict=True)
+    # The exceptions of a malformed header or a damaged image.
+    except (ValueError, IndexError, KeyError):
+        return False
+    return True
 
 
 def _has_all_scans(data: bytes) -> bool:

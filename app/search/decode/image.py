@@ -31,6 +31,7 @@ SCANS_AT_MAX_PIXELS = 40
 # frequency that resizing keeps, at several times the cost, and does not improve search.
 DRAFT_SCALE = 1.25
 BMP_RUN_LENGTH = (1, 2)
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 
 class ImageWarning(StrEnum):
@@ -104,7 +105,7 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Cro
     check_bytes(len(data), limits)
     kind = recognise(data)
     try:
-        return _decode(kind, data, limits, side, crop)
+        return _decode_or_complete(kind, data, limits, side, crop)
     except ImageRejectedError:
         raise
     except MemoryError as error:
@@ -113,8 +114,6 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Cro
     # Decoders raise many undocumented exceptions (OSError, SyntaxError, struct.error, …); all mean that this data
     # cannot be decoded.
     except Exception as error:
-        if (decoded := _decode_without_end(kind, data, limits, side, crop)) is not None:
-            return decoded
         reason = f"The {kind.name} image is damaged or incomplete. Send an intact file."
         raise ImageRejectedError("image_damaged", reason) from error
 
@@ -131,6 +130,25 @@ def thumbnail(image: Image.Image, side: int = 320) -> bytes:
     return buffer.getvalue()
 
 
+def _decode_or_complete(
+    kind: Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None
+) -> DecodedImage:
+    """Decode a file; a JPEG that lacks its last bytes, but no pixel, with a warning."""
+    try:
+        decoded = _decode(kind, data, limits, side, crop)
+    except (ImageRejectedError, MemoryError):
+        raise
+    except Exception:  # as in `decode`
+        if kind.decoder is not StillJpeg or (whole := jpeg_with_end(still_jpeg(data))) is None:
+            raise
+        return replace(_decode(kind, whole, limits, side, crop), warnings=(ImageWarning.JPEG_END_MISSING,))
+    # The decoder does without the end of small images.
+    ends = kind.decoder is not StillJpeg or data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
+    if ends or jpeg_with_end(still_jpeg(data)) is None:
+        return decoded
+    return replace(decoded, warnings=(ImageWarning.JPEG_END_MISSING,))
+
+
 def _decode(kind: Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None) -> DecodedImage:
     image = kind.decoder(BytesIO(kind.still(data)))
     _check_pixels(image.size, limits)
@@ -142,21 +160,6 @@ def _decode(kind: Format, data: bytes, limits: DecodeLimits, side: int | None, c
     upright = make_upright(_to_rgb(to_8_bit(image, png_bit_depth(data))), orientation)
     cropped = upright if crop is None else _crop(upright, crop, width, height)
     return DecodedImage(cropped, width, height, kind.media_type)
-
-
-def _decode_without_end(
-    kind: Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None
-) -> DecodedImage | None:
-    """Decode a JPEG that lacks its last bytes, but no pixel; None for any other file."""
-    if kind.decoder is not StillJpeg:
-        return None
-    try:
-        whole = jpeg_with_end(still_jpeg(data), StillJpeg)
-    except Exception:  # as in `decode`
-        return None
-    if whole is None:
-        return None
-    return replace(_decode(kind, whole, limits, side, crop), warnings=(ImageWarning.JPEG_END_MISSING,))
 
 
 def check_bytes(size: int, limits: DecodeLimits) -> None:
@@ -185,7 +188,7 @@ def _check_decoding_cost(image: ImageFile.ImageFile, data: bytes, limits: Decode
         reason = "The BMP image is run-length compressed, which is not supported. Save it without compression."
         raise ImageRejectedError("image_format_unsupported", reason)
     if image.info.get("progressive"):
-        scans = data.count(b"\xff\xda")
+        scans = data.count(JPEG_SCAN)
         if scans * image.width * image.height > SCANS_AT_MAX_PIXELS * limits.max_pixels:
             size = f"{image.width:,} × {image.height:,}"
             reason = f"The JPEG has {scans:,} scans of {size} pixels, too many to decode. Save it with fewer scans."
