@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from app.ingest.bulk import BatchConfig, IngestTarget
     from app.ingest.sources.archive_members import ArchiveLimits
     from app.ingest.sources.items import Source
+    from app.ingest.sources.skipped import SkippedFiles
 
 # About four minutes of retries, enough for a restart of the service.
 _ATTEMPTS = 10
@@ -46,10 +47,11 @@ def index(
 ) -> None:
     """Add images to the catalogue. It is safe to run again: images that are already there stay unchanged.
 
-    The exit status is 0 if all images were added, and 1 if any was rejected.
+    The exit status is 0 if all images were added, and 1 if any was rejected or there are none.
     """
     with exit_on_error():
         from app.ingest.sources.open import open_source
+        from app.ingest.sources.skipped import nothing_found
 
         settings = Settings()
         sources = [open_source(path, _limits(settings)) for path in paths]
@@ -57,7 +59,12 @@ def index(
             counts = _fill(sources, settings, url or settings.url, api_key or settings.api_key, rejections)
         except KeyboardInterrupt:
             fail("Stopped. Run the same command again to continue.")
-        console().print(", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to index")
+        skipped = _skipped(sources)
+        if not counts:
+            fail(nothing_found(skipped))
+        console().print(", ".join(f"{count} {status}" for status, count in counts.items()))
+        if skipped.count:
+            console().print(str(skipped), soft_wrap=True)
         if counts["rejected"]:
             raise typer.Exit(1)
 
@@ -81,9 +88,20 @@ def _fill(
                     if outcome.reason is not None:
                         bar.console.print(f"{outcome.name}: {outcome.reason}", soft_wrap=True)
                         write(outcome)
+                    for warning in outcome.warnings:
+                        bar.console.print(f"{outcome.name}: {warning}", soft_wrap=True)
                 counts.update(outcome.status for outcome in outcomes)
                 bar.advance(task, len(outcomes))
     return counts
+
+
+def _skipped(sources: Sequence["Source"]) -> "SkippedFiles":
+    from app.ingest.sources.skipped import SkippedFiles
+
+    skipped = SkippedFiles()
+    for source in sources:
+        skipped.extend(source.skipped.count, source.skipped.names)
+    return skipped
 
 
 @contextmanager

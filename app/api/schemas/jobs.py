@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.ingest.jobs import rows
+from app.ingest.sources.skipped import MAX_NAMES
 
 JOB_EXAMPLE: dict[str, Any] = {
     "id": 1,
@@ -17,6 +18,7 @@ JOB_EXAMPLE: dict[str, Any] = {
     "updated": 0,
     "unchanged": 8,
     "rejected": 1,
+    "skipped": 2,
     "attempts": 1,
     "created_at": "2026-11-21T12:00:00Z",
     "updated_at": "2026-11-21T12:00:09Z",
@@ -25,6 +27,12 @@ REJECTION_EXAMPLE: dict[str, Any] = {
     "name": "hats/17.jpg",
     "key": "hats/17.jpg",
     "reason": "The image is damaged: it ends too soon.",
+}
+
+WARNING_EXAMPLE: dict[str, Any] = {
+    "name": "hats/18.jpg",
+    "key": "hats/18.jpg",
+    "warning": "The last bytes of the JPEG are missing. All of its pixels are there, so it is used.",
 }
 
 
@@ -44,6 +52,7 @@ class JobOut(BaseModel):
     updated: int
     unchanged: int
     rejected: int
+    skipped: int = Field(description="Number of other files in the archive, whose names are not those of images.")
     attempts: int = Field(
         description=f"Consecutive attempts without progress. After {rows.MAX_ATTEMPTS} that ended by a kill or a "
         "crash, the job fails."
@@ -63,14 +72,37 @@ class RejectionOut(BaseModel):
     reason: str
 
 
-class JobDetails(JobOut):
-    """A job and its rejected entries."""
+class EntryWarningOut(BaseModel):
+    """An entry of an archive that was added although its file has a flaw."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {**JOB_EXAMPLE, "rejections": [REJECTION_EXAMPLE]}})
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str = Field(description="Path in the archive.")
+    key: str
+    warning: str
+
+
+class JobDetails(JobOut):
+    """A job, its rejected entries and those with warnings, and names of skipped files."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                **JOB_EXAMPLE,
+                "rejections": [REJECTION_EXAMPLE],
+                "warnings": [WARNING_EXAMPLE],
+                "skipped_names": ["notes.txt", "hats/17.psd"],
+            }
+        }
+    )
 
     rejections: list[RejectionOut] = Field(
         description=f"The first {rows.MAX_REJECTIONS:,} rejected entries, in the archive's order."
     )
+    warnings: list[EntryWarningOut] = Field(
+        description=f"The first {rows.MAX_REJECTIONS:,} entries that were added although their files have a flaw."
+    )
+    skipped_names: list[str] = Field(description=f"The first {MAX_NAMES} names of skipped files.")
 
 
 class JobPage(BaseModel):

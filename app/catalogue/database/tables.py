@@ -170,6 +170,8 @@ class Job(Base):
         processed: number of entries processed.
         attempts: consecutive starts without progress.
         error: why the job failed, or why it is waiting.
+        skipped: number of files in the archive that are passed over because of their names.
+        skipped_names: the first of their names.
     """
 
     __tablename__ = "jobs"
@@ -184,6 +186,8 @@ class Job(Base):
     updated: Mapped[int] = mapped_column(BigInteger, server_default="0")
     unchanged: Mapped[int] = mapped_column(BigInteger, server_default="0")
     rejected: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    skipped: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    skipped_names: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     attempts: Mapped[int] = mapped_column(server_default="0")
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
@@ -202,3 +206,15 @@ class Rejection(Base):
     name: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)
+
+
+class EntryWarning(Base):
+    """A flaw of an entry that a job has added."""
+
+    __tablename__ = "entry_warnings"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    entry_number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(Text)
+    warning: Mapped[str] = mapped_column(Text)

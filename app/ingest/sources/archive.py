@@ -20,6 +20,7 @@ from app.ingest.sources.archive_members import ArchiveLimits, DamagedArchiveErro
 from app.ingest.sources.archive_tar import is_tar, tar_members
 from app.ingest.sources.archive_zip import is_zip, zip_members
 from app.ingest.sources.items import Entry, UnusableError, folder_label, unusable
+from app.ingest.sources.skipped import SkippedFiles
 from app.ingest.sources.table import SUFFIXES, Row, Table
 from models.data.image_files import is_image_name
 
@@ -44,12 +45,14 @@ class _Survey:
         rows: packed rows of the table, by file.
         problems: packed rows that cannot be used.
         damage: why the archive cannot be read to its end, if so.
+        table: the name of the table, if there is one.
     """
 
     names: Counter[str] = field(default_factory=Counter)
     rows: dict[str, list[bytes]] = field(default_factory=dict)
     problems: list[bytes] = field(default_factory=list)
     damage: str | None = None
+    table: str | None = None
 
     def wants(self, name: str) -> bool:
         return is_image_name(name) or name in self.rows
@@ -74,6 +77,15 @@ class Archive:
     def damage(self) -> str | None:
         """Why the archive cannot be read to its end, or None."""
         return self._survey.damage
+
+    @property
+    def skipped(self) -> SkippedFiles:
+        """Files that are passed over because of their names."""
+        skipped, survey = SkippedFiles(), self._survey
+        for name, times in survey.names.items():
+            if not survey.wants(name) and name != survey.table:
+                skipped.add(name, times)
+        return skipped
 
     def count(self) -> int:
         """Number of entries: images, and rows of the table that cannot be used or whose file is missing."""
@@ -140,8 +152,8 @@ class Archive:
                     table.append((member.name, self._table_bytes(member)))
         except DamagedArchiveError as error:
             damage = str(error)
-        rows, problems = self._rows(*table.pop()) if table else ({}, [])
-        return _Survey(names, rows, problems, damage)
+        rows, problems = self._rows(*table[0]) if table else ({}, [])
+        return _Survey(names, rows, problems, damage, table[0][0] if table else None)
 
     def _table_bytes(self, member: Member) -> bytes:
         try:

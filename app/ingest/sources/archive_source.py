@@ -10,6 +10,7 @@ from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.items import Entry, unusable
 from app.ingest.sources.reader import Reader, ReaderJob
 from app.ingest.sources.reader_protocol import Frame, patch_of, text_of
+from app.ingest.sources.skipped import SkippedFiles
 
 # Memory for each name or table row of an archive, in bytes; and copies in memory of the largest file.
 _BYTES_PER_ENTRY, _COPIES = 1000, 3
@@ -20,10 +21,12 @@ class ArchiveReading:
 
     Attributes:
         total: the number of entries.
+        skipped: files that are passed over because of their names.
     """
 
     def __init__(self, reader: Reader, name: str) -> None:
         self._reader, self._name, self._data, self.total = reader, name, b"", reader.total
+        self.skipped = reader.skipped
 
     @property
     def damage(self) -> str | None:
@@ -58,6 +61,7 @@ class ArchiveSource:
 
     def __init__(self, path: Path, limits: ArchiveLimits, name: str = "") -> None:
         self._path, self._limits, self._name = path, limits, name
+        self.skipped = SkippedFiles()
 
     @contextmanager
     def open(self, first: int = 0, stop: Stop | None = None) -> Iterator[ArchiveReading]:
@@ -80,6 +84,7 @@ class ArchiveSource:
     def count(self) -> int:
         """Number of entries."""
         with self.open() as reading:
+            self.skipped = reading.skipped
             return reading.total
 
     def __iter__(self) -> Iterator[Entry]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from app.ingest.sources.items import Entry, describe_error, file_entry, folder_label, text, unusable
+from app.ingest.sources.skipped import SkippedFiles
 from models.data.image_files import is_image_name
 
 
@@ -16,7 +17,7 @@ class Folder:
     """The images of a folder and its subfolders; files larger than `limit` bytes are rejected."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        self._path, self._limit = path, limit
+        self._path, self._limit, self.skipped = path, limit, SkippedFiles()
 
     def count(self) -> int:
         """Number of files with the suffix of an image, and of unreadable folders."""
@@ -32,9 +33,16 @@ class Folder:
         """Files with the suffix of an image, and folders that cannot be read."""
         unreadable: list[tuple[Path, OSError | None]] = []
         walk = os.walk(self._path, onerror=lambda error: unreadable.append((Path(error.filename), error)))
-        files = [Path(folder, name) for folder, _, names in walk for name in names if is_image_name(name)]
-        return sorted([*((path, None) for path in files), *unreadable], key=lambda pair: pair[0])
+        files = sorted(Path(folder, name) for folder, _, names in walk for name in names)
+        for path in files:
+            if not is_image_name(path.name):
+                self.skipped.add(self._relative(path))
+        images = ((path, None) for path in files if is_image_name(path.name))
+        return sorted([*images, *unreadable], key=lambda pair: pair[0])
 
     def _entry(self, path: Path) -> Entry:
-        key = text(path.relative_to(self._path).as_posix())
+        key = self._relative(path)
         return file_entry(path, text(str(path)), key, folder_label(key), self._limit)
+
+    def _relative(self, path: Path) -> str:
+        return text(path.relative_to(self._path).as_posix())

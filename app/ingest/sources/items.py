@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from app.common.json_values import validate_json
 from app.errors import LookalikeError
+from app.ingest.sources.skipped import SkippedFiles
 
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
@@ -40,6 +41,11 @@ class Entry:
 
 class Source(Protocol):
     """A source of entries; may be iterated repeatedly, always in the same order."""
+
+    @property
+    def skipped(self) -> SkippedFiles:
+        """Files that are passed over because of their names, once `count` was called."""
+        ...
 
     def count(self) -> int:
         """Number of entries, as far as known before they are read."""

@@ -9,6 +9,7 @@ from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.archive_source import ArchiveSource
 from app.ingest.sources.folder import Folder
 from app.ingest.sources.items import Entry, Source, file_entry, text
+from app.ingest.sources.skipped import SkippedFiles
 from app.ingest.sources.table import SUFFIXES
 from app.ingest.sources.table_source import TableSource
 from models.data.image_files import is_image_name
@@ -18,7 +19,7 @@ class SingleFile:
     """One image file; its key is its name."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        self._path, self._limit = path, limit
+        self._path, self._limit, self.skipped = path, limit, SkippedFiles()
 
     def count(self) -> int:
         """One."""

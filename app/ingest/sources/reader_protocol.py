@@ -9,6 +9,8 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from app.ingest.sources.skipped import MAX_NAMES, SkippedFiles
+
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
 
@@ -91,6 +93,20 @@ def number_of(header: Mapping[str, Any], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise BadFrameError(f"{name} is not a number")
     return value
+
+
+def skipped_of(header: Mapping[str, Any]) -> SkippedFiles:
+    """Get the skipped files of an archive from a header; none if it has no such field.
+
+    Raises:
+        BadFrameError: they are malformed.
+    """
+    fields = header.get("skipped", {"count": 0, "names": []})
+    if not isinstance(fields, dict) or not isinstance(names := fields.get("names"), list):
+        raise BadFrameError("skipped files are malformed")
+    if len(names) > MAX_NAMES or not all(isinstance(name, str) for name in names):
+        raise BadFrameError("skipped files are malformed")
+    return SkippedFiles(number_of(fields, "count"), names)
 
 
 def patch_of(header: Mapping[str, Any]) -> "MetadataPatch":

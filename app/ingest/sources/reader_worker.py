@@ -98,7 +98,8 @@ def _frames(job: Mapping[str, Any], file: BinaryIO) -> Iterator[Frame]:
 
 
 def _archive_frames(archive: Archive, first: int) -> Iterator[Frame]:
-    yield Frame({"is": "total", "total": archive.count(), "damage": archive.damage})
+    total, skipped = archive.count(), archive.skipped
+    yield Frame({"is": "total", "total": total, "damage": archive.damage, "skipped": vars(skipped)})
     sent: bytes | None = None
     for number, entry in enumerate(archive.entries(first)):
         header = {"is": "entry", "name": entry.name, "key": entry.key, "given": entry.given}

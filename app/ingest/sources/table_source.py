@@ -8,6 +8,7 @@ from app.ingest.jobs.stop import Stop
 from app.ingest.sources.items import Entry, file_entry, text, unusable
 from app.ingest.sources.reader import Reader, ReaderJob
 from app.ingest.sources.reader_protocol import Frame, number_of, patch_of, text_of
+from app.ingest.sources.skipped import SkippedFiles
 from app.ingest.sources.table import SUFFIXES, TableLimits
 
 # Higher than for archives, because rows are streamed.
@@ -21,6 +22,7 @@ class TableSource:
 
     def __init__(self, path: Path, limit: int, rows: int = _ROWS) -> None:
         self._path, self._limit, self._name = path, limit, text(str(path))
+        self.skipped = SkippedFiles()
         limits = TableLimits(rows)
         memory = _BYTES_PER_CHARACTER * limits.characters
         self._job = ReaderJob(SUFFIXES[path.suffix.lower()], self._name, asdict(limits), memory=memory)

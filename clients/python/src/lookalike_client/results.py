@@ -56,7 +56,7 @@ class SearchResult:
         pool_size: the number of candidates that were ranked.
         catalogue_size: the number of images searched.
         timings_ms: milliseconds of each stage.
-        warnings: for example, unknown names in the filter.
+        warnings: flaws of the query's file, and unknown names in the filter.
     """
 
     model_fingerprint: str
@@ -92,13 +92,20 @@ class BatchSearchResult:
 
 @dataclass(frozen=True)
 class AddResult:
-    """The result of adding an image; `error_code` and `error` are the reason of a rejection."""
+    """The result of adding an image.
+
+    Attributes:
+        error: the reason of a rejection.
+        error_code: the kind of the reason.
+        warnings: flaws of a file that was added all the same.
+    """
 
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     error: str | None = None
     error_code: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,6 +221,15 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class EntryWarning:
+    """An entry of a job's archive that was added although its file has a flaw."""
+
+    name: str
+    key: str
+    warning: str
+
+
+@dataclass(frozen=True)
 class Job:
     """A background job that adds the images of an archive.
 
@@ -222,7 +238,10 @@ class Job:
         processed: the number of entries processed.
         error: the reason of a failure, or what the job waits for.
         attempts: number of consecutive attempts without progress.
+        skipped: the number of other files in the archive, whose names are not those of images.
         rejections: the first entries that could not be added; only in the result of `get_job`.
+        warnings: the first entries that were added although their files have a flaw; only in that result.
+        skipped_names: the first names of skipped files; only in that result.
     """
 
     id: int
@@ -238,7 +257,10 @@ class Job:
     updated_at: datetime
     error: str | None = None
     attempts: int = 0
+    skipped: int = 0
     rejections: tuple[Rejection, ...] = ()
+    warnings: tuple[EntryWarning, ...] = ()
+    skipped_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
