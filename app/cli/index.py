@@ -29,8 +29,8 @@ def index(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders, archives (zip, tar, tar.gz), images, or tables (.csv, .jsonl) with a column `file` and "
-            "metadata. The name of an image's folder becomes its label.",
+            help="Folders, archives (zip, tar, tar.gz), images, or tables (.csv, .tsv, .jsonl) with a column `file` "
+            "and metadata. The name of an image's folder becomes its label.",
             show_default=False,
         ),
     ],
@@ -58,6 +58,8 @@ def index(
         except KeyboardInterrupt:
             fail("Stopped. Run the same command again to continue.")
         console().print(", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to index")
+        for line in (line for source in sources for line in source.left_out.lines()):
+            console().print(line, soft_wrap=True)
         if counts["rejected"]:
             raise typer.Exit(1)
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.ingest.jobs import rows
+from models.data.left_out import MAX_NAMES
 
 JOB_EXAMPLE: dict[str, Any] = {
     "id": 1,
@@ -18,6 +19,7 @@ JOB_EXAMPLE: dict[str, Any] = {
     "unchanged": 8,
     "rejected": 1,
     "attempts": 1,
+    "left_out": {"Images in system folders left out": {"count": 3, "names": ["__MACOSX"]}},
     "created_at": "2026-11-21T12:00:00Z",
     "updated_at": "2026-11-21T12:00:09Z",
 }
@@ -26,6 +28,13 @@ REJECTION_EXAMPLE: dict[str, Any] = {
     "key": "hats/17.jpg",
     "reason": "The image is damaged: it ends too soon.",
 }
+
+
+class LeftOutOut(BaseModel):
+    """Files of an archive that are left out for one reason."""
+
+    count: int = Field(description="Number of files.")
+    names: list[str] = Field(description=f"The first {MAX_NAMES}, or the folders that hold them.")
 
 
 class JobOut(BaseModel):
@@ -49,6 +58,10 @@ class JobOut(BaseModel):
         "crash, the job fails."
     )
     error: str | None = Field(default=None, description="Why the job failed, or what it waits for.")
+    left_out: dict[str, LeftOutOut] = Field(
+        default={},
+        description="What the archive holds besides its entries, such as files in hidden folders: by reason.",
+    )
     created_at: datetime
     updated_at: datetime
 

@@ -14,6 +14,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Job, Rejection
 from app.errors import NotFoundError
 from app.ingest.bulk import Outcome
+from models.data.left_out import LeftOut
 
 State = Literal["running", "done", "failed", "cancelled"]
 
@@ -122,9 +123,13 @@ def uncount_attempt(session: Session, job_id: int) -> None:
     session.execute(given)
 
 
-def set_total(session: Session, job_id: int, total: int) -> None:
-    """Record the number of entries."""
-    session.execute(update(Job).where(Job.id == job_id).values(total=total))
+def set_total(session: Session, job_id: int, total: int, left_out: LeftOut) -> None:
+    """Record the number of entries, and what the archive leaves out."""
+    found = {
+        _storable(reason): {"count": examples.count, "names": [_storable(name) for name in examples.names]}
+        for reason, examples in left_out.reasons.items()
+    }
+    session.execute(update(Job).where(Job.id == job_id).values(total=total, left_out=found))
 
 
 def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome]) -> bool:

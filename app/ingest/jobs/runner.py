@@ -168,7 +168,7 @@ class JobRunner:
         source = ArchiveSource(self._files.path(job.archive), self._limits)
         with watch_job(self._database, job.id, self._ending) as stop, source.open(job.processed, stop) as reading:
             with self._database.transaction() as session:
-                jobs.set_total(session, job.id, reading.total)
+                jobs.set_total(session, job.id, reading.total, reading.left_out)
             self._add(job, reading, stop)
             if stop.requested:
                 raise StoppedError

@@ -7,7 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from app.common.json_values import validate_json
+from app.common.unicode_names import nfc
 from app.errors import LookalikeError
+from models.data.left_out import LeftOut
 
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
@@ -42,6 +44,11 @@ class Entry:
 
 class Source(Protocol):
     """A source of entries; may be iterated repeatedly, always in the same order."""
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What it leaves out; known once the entries are counted."""
+        ...
 
     def count(self) -> int:
         """Number of entries, as far as known before they are read."""
@@ -79,9 +86,7 @@ def too_large(limit: int) -> UnusableError:
 
 def is_picture(name: str) -> bool:
     """Whether a file has the suffix of an image."""
-    path = PurePosixPath(name)
-    # macOS writes `._NAME` with the attributes of every file.
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def folder_label(path: str) -> "MetadataPatch":
@@ -102,7 +107,7 @@ def require_storable(entry: Entry) -> None:
         UnusableError: it cannot.
     """
     for field, value in (("key", entry.key), ("label", entry.given.get("label") or "")):
-        if len(value) > MAX_TEXT:
+        if len(nfc(value)) > MAX_TEXT:
             raise UnusableError(f"The {field} is longer than {MAX_TEXT} characters.")
     try:
         validate_json([entry.key, dict(entry.given)])
