@@ -3,6 +3,8 @@
 Taking a number locks the catalogue's row until the commit. So a reader that has applied `seq` has applied everything up
 to it, ids grow with `seq`, and two writers of one key run one after the other. All other changes wait meanwhile, so do
 no file or network I/O between taking the lock and the commit.
+
+Keys, labels and metadata are stored in normalisation form C (`app/common/unicode_names.py`).
 """
 
 import json
@@ -18,6 +20,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from app.catalogue.database.locks import Lock
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image, IndexVersion
+from app.common.unicode_names import nfc_json
 from app.errors import ModelSwitchedError, NotFoundError
 
 Status = Literal["created", "updated", "unchanged"]
@@ -56,6 +59,7 @@ class Put:
     """An image to create or update.
 
     Attributes:
+        key: its key, in normalisation form C.
         sha256: hash of its bytes.
         facts, encoding: None if the bytes are those already stored under the key.
     """
@@ -163,7 +167,7 @@ def patch_metadata(session: Session, image_id: int, metadata_patch: MetadataPatc
     if image is None:
         raise NotFoundError("image", image_id)
     if "metadata" in metadata_patch:
-        merged = image.metadata_ | metadata_patch["metadata"]
+        merged = image.metadata_ | nfc_json(metadata_patch["metadata"])
         metadata_patch = metadata_patch | {
             "metadata": {name: value for name, value in merged.items() if value is not None}
         }
@@ -220,6 +224,7 @@ def _apply(session: Session, existing: dict[str, Image], put: Put, seq: int) -> 
 
 def _describe(image: Image, metadata_patch: MetadataPatch) -> bool:
     """Set label and metadata; return whether anything changed."""
+    metadata_patch = nfc_json(metadata_patch)
     label, metadata = metadata_patch.get("label", image.label), metadata_patch.get("metadata", image.metadata_)
     # Compare as JSON: in Python, and for SQLAlchemy, 1 equals True.
     changed = label != image.label or _json(metadata) != _json(image.metadata_)

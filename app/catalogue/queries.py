@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.catalogue.database.tables import CatalogueState, Encoding, Image, IndexVersion
 from app.catalogue.filters.sql import Condition
+from app.common.unicode_names import nfc
 from app.errors import InvalidInputError, NotFoundError
 
 _JSON_NULL = text("'null'::jsonb")
@@ -67,7 +68,7 @@ def group_leaders(connection: Connection, ids: Sequence[int], field: str, most: 
     id_array = func.unnest(bindparam(None, list(ids), ARRAY(BigInteger)))
     numbered = id_array.table_valued(column("id", BigInteger), with_ordinality="position").render_derived()
     # As text, so that 1 and 1.0 are different values.
-    value = Image.label if field == "label" else cast(func.nullif(Image.metadata_[field], _JSON_NULL), Text)
+    value = Image.label if field == "label" else cast(func.nullif(Image.metadata_[nfc(field)], _JSON_NULL), Text)
     own_group = case((value.is_(None), numbered.c.id))
     first = func.min(numbered.c.position).label("first")
     query = select(first).select_from(numbered).join(Image, Image.id == numbered.c.id)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.ingest.bulk import BatchConfig, IngestTarget
     from app.ingest.sources.archive_members import ArchiveLimits
     from app.ingest.sources.items import Source
-    from app.ingest.sources.skipped import SkippedFiles
+    from models.data.left_out import LeftOut
 
 # About four minutes of retries, enough for a restart of the service.
 _ATTEMPTS = 10
@@ -30,8 +30,8 @@ def index(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders, archives (zip, tar, tar.gz), images, or tables (.csv, .jsonl) with a column `file` and "
-            "metadata. The name of an image's folder becomes its label.",
+            help="Folders, archives (zip, tar, tar.gz), images, or tables (.csv, .tsv, .jsonl) with a column `file` "
+            "and metadata. The name of an image's folder becomes its label.",
             show_default=False,
         ),
     ],
@@ -50,8 +50,8 @@ def index(
     The exit status is 0 if all images were added, and 1 if any was rejected or there are none.
     """
     with exit_on_error():
+        from app.ingest.sources.items import nothing_found
         from app.ingest.sources.open import open_source
-        from app.ingest.sources.skipped import nothing_found
 
         settings = Settings()
         sources = [open_source(path, _limits(settings)) for path in paths]
@@ -59,12 +59,11 @@ def index(
             counts = _fill(sources, settings, url or settings.url, api_key or settings.api_key, rejections)
         except KeyboardInterrupt:
             fail("Stopped. Run the same command again to continue.")
-        skipped = _skipped(sources)
         if not counts:
-            fail(nothing_found(skipped))
+            fail(nothing_found(_left_out(sources)))
         console().print(", ".join(f"{count} {status}" for status, count in counts.items()))
-        if skipped.count:
-            console().print(str(skipped), soft_wrap=True)
+        for line in _left_out(sources).lines():
+            console().print(line, soft_wrap=True)
         if counts["rejected"]:
             raise typer.Exit(1)
 
@@ -95,13 +94,13 @@ def _fill(
     return counts
 
 
-def _skipped(sources: Sequence["Source"]) -> "SkippedFiles":
-    from app.ingest.sources.skipped import SkippedFiles
+def _left_out(sources: Sequence["Source"]) -> "LeftOut":
+    from models.data.left_out import LeftOut
 
-    skipped = SkippedFiles()
+    left_out = LeftOut()
     for source in sources:
-        skipped.extend(source.skipped.count, source.skipped.names)
-    return skipped
+        left_out.merge(source.left_out)
+    return left_out
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.catalogue.storage.protocol import ImageStorage
+from app.common.unicode_names import nfc
 from app.errors import ImageRejectedError, UnavailableError
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
@@ -266,7 +267,7 @@ class IngestPipeline:
 
 def _new_item(upload: Upload) -> _Item:
     sha256 = content_hash(upload.data)
-    return _Item(upload, upload.key if upload.key is not None else sha256, sha256)
+    return _Item(upload, nfc(upload.key) if upload.key is not None else sha256, sha256)
 
 
 def _added(item: _Item, done: PutResult) -> AddResult:

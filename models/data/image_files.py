@@ -14,6 +14,4 @@ IMAGE_SUFFIXES = frozenset(
 
 def is_image_name(name: str) -> bool:
     """Whether a file's name, or its path, ends like that of an image, in any case."""
-    path = PurePosixPath(name)
-    # macOS writes `._NAME` with the attributes of every file.
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._")
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES

@@ -150,7 +150,7 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", operation_id="get_job", summary="Get a job")
 def get_job(job_id: JobId, service: ServiceDep) -> JobDetails:
-    """Return a job's progress, its rejected entries with the reasons, warnings, and names of skipped files."""
+    """Return a job's progress, its rejected entries with the reasons, and warnings."""
     with service.database.read_session() as session:
         job = rows.find_job(session, job_id)
         rejections, warnings = rows.rejections(session, job_id), rows.entry_warnings(session, job_id)
@@ -158,7 +158,6 @@ def get_job(job_id: JobId, service: ServiceDep) -> JobDetails:
         **JobOut.model_validate(job).model_dump(),
         rejections=[RejectionOut.model_validate(one) for one in rejections],
         warnings=[EntryWarningOut.model_validate(one) for one in warnings],
-        skipped_names=job.skipped_names,
     )
 
 

@@ -3,18 +3,21 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.api.problem_codes import ProblemCode, image_code
 from app.api.problems import Problem
 from app.catalogue.database.tables import Image
 from app.catalogue.queries import ImageSummary
+from app.common.unicode_names import nfc
 from app.ingest.pipeline import AddResult
 from app.search.pipeline import Explanation
 from app.search.types import Match, Mode
 
 PROBLEM: dict[str, Any] = {"model": Problem}
 Metadata = dict[str, Any]
+# Lengths are those of the normalised text, which is what is stored.
+NFC = BeforeValidator(lambda value: nfc(value) if isinstance(value, str) else value)
 # Bytes of memory that a byte of JSON takes while it is parsed or serialised: as text, as objects, and as models.
 JSON_MEMORY_FACTOR = 8
 Warnings = Annotated[
@@ -182,8 +185,8 @@ class ImageDescription(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    key: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    label: Annotated[str, Field(max_length=512)] | None = None
+    key: Annotated[str, NFC, Field(min_length=1, max_length=512)] | None = None
+    label: Annotated[str, NFC, Field(max_length=512)] | None = None
 
 
 class ItemOut(BaseModel):
@@ -234,7 +237,7 @@ class ImagePatch(BaseModel):
         json_schema_extra={"example": {"label": "boots", "metadata": {"price": 79.0, "season": None}}},
     )
 
-    label: Annotated[str, Field(max_length=512)] | None = None
+    label: Annotated[str, NFC, Field(max_length=512)] | None = None
     metadata: Metadata | None = None
 
 

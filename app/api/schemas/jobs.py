@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.ingest.jobs import rows
-from app.ingest.sources.skipped import MAX_NAMES
+from models.data.left_out import MAX_NAMES
 
 JOB_EXAMPLE: dict[str, Any] = {
     "id": 1,
@@ -18,8 +18,8 @@ JOB_EXAMPLE: dict[str, Any] = {
     "updated": 0,
     "unchanged": 8,
     "rejected": 1,
-    "skipped": 2,
     "attempts": 1,
+    "left_out": {"Images in system folders left out": {"count": 3, "names": ["__MACOSX"]}},
     "created_at": "2026-11-21T12:00:00Z",
     "updated_at": "2026-11-21T12:00:09Z",
 }
@@ -34,6 +34,13 @@ WARNING_EXAMPLE: dict[str, Any] = {
     "key": "hats/18.jpg",
     "warning": "The last bytes of the JPEG are missing. All of its pixels are there, so it is used.",
 }
+
+
+class LeftOutOut(BaseModel):
+    """Files of an archive that are left out for one reason."""
+
+    count: int = Field(description="Number of files.")
+    names: list[str] = Field(description=f"The first {MAX_NAMES}, or the folders that hold them.")
 
 
 class JobOut(BaseModel):
@@ -52,12 +59,15 @@ class JobOut(BaseModel):
     updated: int
     unchanged: int
     rejected: int
-    skipped: int = Field(description="Number of other files in the archive, whose names are not those of images.")
     attempts: int = Field(
         description=f"Consecutive attempts without progress. After {rows.MAX_ATTEMPTS} that ended by a kill or a "
         "crash, the job fails."
     )
     error: str | None = Field(default=None, description="Why the job failed, or what it waits for.")
+    left_out: dict[str, LeftOutOut] = Field(
+        default={},
+        description="What the archive holds besides its entries, such as files in hidden folders: by reason.",
+    )
     created_at: datetime
     updated_at: datetime
 
@@ -83,17 +93,10 @@ class EntryWarningOut(BaseModel):
 
 
 class JobDetails(JobOut):
-    """A job, its rejected entries and those with warnings, and names of skipped files."""
+    """A job, its rejected entries and those with warnings."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                **JOB_EXAMPLE,
-                "rejections": [REJECTION_EXAMPLE],
-                "warnings": [WARNING_EXAMPLE],
-                "skipped_names": ["notes.txt", "hats/17.psd"],
-            }
-        }
+        json_schema_extra={"example": {**JOB_EXAMPLE, "rejections": [REJECTION_EXAMPLE], "warnings": [WARNING_EXAMPLE]}}
     )
 
     rejections: list[RejectionOut] = Field(
@@ -102,7 +105,6 @@ class JobDetails(JobOut):
     warnings: list[EntryWarningOut] = Field(
         description=f"The first {rows.MAX_REJECTIONS:,} entries that were added although their files have a flaw."
     )
-    skipped_names: list[str] = Field(description=f"The first {MAX_NAMES} names of skipped files.")
 
 
 class JobPage(BaseModel):

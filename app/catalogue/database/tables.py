@@ -170,8 +170,7 @@ class Job(Base):
         processed: number of entries processed.
         attempts: consecutive starts without progress.
         error: why the job failed, or why it is waiting.
-        skipped: number of files in the archive that are passed over because of their names.
-        skipped_names: the first of their names.
+        left_out: what the archive holds besides its entries: number and first names, by reason.
     """
 
     __tablename__ = "jobs"
@@ -186,10 +185,9 @@ class Job(Base):
     updated: Mapped[int] = mapped_column(BigInteger, server_default="0")
     unchanged: Mapped[int] = mapped_column(BigInteger, server_default="0")
     rejected: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    skipped: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    skipped_names: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
     attempts: Mapped[int] = mapped_column(server_default="0")
     error: Mapped[str | None] = mapped_column(Text)
+    left_out: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now(), onupdate=func.now()

@@ -1,13 +1,14 @@
 """Compile a search's filter to an SQL condition.
 
 A list matches if any of its elements does. `$ne`, `$nin` and `$not` negate their operand, so images without the field
-match them.
+match them. Names and values are compared in normalisation form C, in which the catalogue stores text.
 """
 
 from sqlalchemy import ColumnElement, and_, cast, false, func, not_, or_, true
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 
 from app.catalogue.database.tables import Image
+from app.common.unicode_names import nfc, nfc_json
 from app.search.filter import AllOf, AnyOf, Comparison, Exists, Filter, Not, Test
 
 Condition = ColumnElement[bool]
@@ -17,13 +18,15 @@ COLUMNS = ("label", "key")
 
 def filter_condition(label: str | None, filter_: Filter | None) -> Condition:
     """Build the condition for a label and a filter, each optional."""
-    has_label = true() if label is None else Image.label == label
+    has_label = true() if label is None else Image.label == nfc(label)
     return and_(has_label, true() if filter_ is None else _condition(filter_.test))
 
 
 def has_field(name: str, pictures: type[Image] = Image) -> Condition:
     """Build the condition that an image has a field; `pictures` may be an alias of `Picture`."""
-    present: Condition = getattr(pictures, name).is_not(None) if name in COLUMNS else pictures.metadata_.has_key(name)
+    present: Condition = (
+        getattr(pictures, name).is_not(None) if name in COLUMNS else pictures.metadata_.has_key(nfc(name))
+    )
     return present
 
 
@@ -48,7 +51,7 @@ def _comparison(test: Comparison) -> Condition:
     Values of different types never match. All values go into one jsonpath test, because each test costs one evaluation
     per image.
     """
-    value = func.to_jsonb(getattr(Image, test.field)) if test.field in COLUMNS else Image.metadata_[test.field]
+    value = func.to_jsonb(getattr(Image, test.field)) if test.field in COLUMNS else Image.metadata_[nfc(test.field)]
     path = cast(f"$[*] ? (@ {test.sign} $values[*])", JSONPATH)
-    values = cast({"values": list(test.values)}, JSONB)
+    values = cast({"values": nfc_json(list(test.values))}, JSONB)
     return func.coalesce(func.jsonb_path_exists(value, path, values), false())

@@ -14,7 +14,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import EntryWarning, Job, Rejection
 from app.errors import NotFoundError
 from app.ingest.bulk import Outcome
-from app.ingest.sources.skipped import SkippedFiles
+from models.data.left_out import LeftOut
 
 State = Literal["running", "done", "failed", "cancelled"]
 
@@ -129,11 +129,13 @@ def uncount_attempt(session: Session, job_id: int) -> None:
     session.execute(given)
 
 
-def set_total(session: Session, job_id: int, total: int, skipped: SkippedFiles) -> None:
-    """Record the number of entries, and the files that are passed over because of their names."""
-    names = [_storable(name) for name in skipped.names]
-    counted = update(Job).where(Job.id == job_id)
-    session.execute(counted.values(total=total, skipped=skipped.count, skipped_names=names))
+def set_total(session: Session, job_id: int, total: int, left_out: LeftOut) -> None:
+    """Record the number of entries, and what the archive leaves out."""
+    found = {
+        _storable(reason): {"count": examples.count, "names": [_storable(name) for name in examples.names]}
+        for reason, examples in left_out.reasons.items()
+    }
+    session.execute(update(Job).where(Job.id == job_id).values(total=total, left_out=found))
 
 
 def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome]) -> bool:

@@ -7,8 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from app.common.json_values import validate_json
+from app.common.unicode_names import nfc
 from app.errors import LookalikeError
-from app.ingest.sources.skipped import SkippedFiles
+from models.data.image_files import IMAGE_SUFFIXES
+from models.data.left_out import LeftOut
 
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
@@ -43,8 +45,8 @@ class Source(Protocol):
     """A source of entries; may be iterated repeatedly, always in the same order."""
 
     @property
-    def skipped(self) -> SkippedFiles:
-        """Files that are passed over because of their names, once `count` was called."""
+    def left_out(self) -> LeftOut:
+        """What it leaves out; known once the entries are counted."""
         ...
 
     def count(self) -> int:
@@ -81,6 +83,12 @@ def too_large(limit: int) -> UnusableError:
     return UnusableError(f"The file is larger than {limit:,} bytes, the maximum for an image.")
 
 
+def nothing_found(left_out: LeftOut) -> str:
+    """The error for sources without entries: what they hold instead."""
+    found = "; ".join(left_out.lines()) or "There are no files"
+    return f"Nothing to index. {found}. Names of images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+
+
 def folder_label(path: str) -> "MetadataPatch":
     """The name of a file's folder as its label; nothing at the top level."""
     folders = PurePosixPath(path).parts[:-1]
@@ -99,7 +107,7 @@ def require_storable(entry: Entry) -> None:
         UnusableError: it cannot.
     """
     for field, value in (("key", entry.key), ("label", entry.given.get("label") or "")):
-        if len(value) > MAX_TEXT:
+        if len(nfc(value)) > MAX_TEXT:
             raise UnusableError(f"The {field} is longer than {MAX_TEXT} characters.")
     try:
         validate_json([entry.key, dict(entry.given)])

@@ -9,17 +9,17 @@ from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.archive_source import ArchiveSource
 from app.ingest.sources.folder import Folder
 from app.ingest.sources.items import Entry, Source, file_entry, text
-from app.ingest.sources.skipped import SkippedFiles
 from app.ingest.sources.table import SUFFIXES
 from app.ingest.sources.table_source import TableSource
 from models.data.image_files import is_image_name
+from models.data.left_out import LeftOut
 
 
 class SingleFile:
     """One image file; its key is its name."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        self._path, self._limit, self.skipped = path, limit, SkippedFiles()
+        self._path, self._limit, self.left_out = path, limit, LeftOut()
 
     def count(self) -> int:
         """One."""
@@ -51,5 +51,6 @@ def open_source(path: Path, limits: ArchiveLimits) -> Source:
     except OSError as error:
         raise InvalidInputError(name, f"cannot be read: {error.strerror}") from error
     raise InvalidInputError(
-        name, "is neither a folder, an archive (zip, tar, tar.gz), a table (.csv, .jsonl) nor an image, by its name"
+        name,
+        "is neither a folder, an archive (zip, tar, tar.gz), a table (.csv, .tsv, .jsonl) nor an image, by its name",
     )

@@ -22,8 +22,7 @@ from typing import Any, BinaryIO, Self, TypeVar, cast
 from app.errors import InvalidInputError, LookalikeError, UnavailableError
 from app.ingest.jobs.stop import Stop, StoppedError
 from app.ingest.sources.archive_members import ArchiveRefusedError
-from app.ingest.sources.reader_protocol import BadFrameError, Frame, number_of, read_frame, skipped_of, text_of
-from app.ingest.sources.skipped import SkippedFiles
+from app.ingest.sources.reader_protocol import BadFrameError, Frame, left_out_of, number_of, read_frame, text_of
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ class Reader:
 
     Attributes:
         total: the number of entries.
-        skipped: files of an archive that are passed over because of their names.
+        left_out: what an archive holds besides its entries.
         failure: why the file could not be read to its end, or None.
         killed: whether the process was killed from outside.
 
@@ -96,7 +95,6 @@ class Reader:
         self._job, self._stop, self._exits = job, stop, ExitStack()
         self.failure: str | None = None
         self.killed = False
-        self.skipped = SkippedFiles()
         with path.open("rb") as file:
             self._cpu_seconds = _CPU_SECONDS + os.fstat(file.fileno()).st_size // _BYTES_PER_CPU_SECOND
             self._process, self._socket = self._start(file)
@@ -118,8 +116,7 @@ class Reader:
             self._require_ready()
             header = self._next().header
             damage = header.get("damage")
-            self.total = number_of(header, "total")
-            self.skipped = skipped_of(header)
+            self.total, self.left_out = number_of(header, "total"), left_out_of(header)
             self.failure = damage if isinstance(damage, str) else None
         except BadFrameError as error:
             raise self._crashed() from error

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from app.ingest.sources.skipped import MAX_NAMES, SkippedFiles
+from models.data.left_out import LeftOut
 
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
@@ -95,18 +95,16 @@ def number_of(header: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def skipped_of(header: Mapping[str, Any]) -> SkippedFiles:
-    """Get the skipped files of an archive from a header; none if it has no such field.
+def left_out_of(header: Mapping[str, Any]) -> LeftOut:
+    """Get what an archive leaves out from a header; nothing if it is missing.
 
     Raises:
-        BadFrameError: they are malformed.
+        BadFrameError: it is malformed.
     """
-    fields = header.get("skipped", {"count": 0, "names": []})
-    if not isinstance(fields, dict) or not isinstance(names := fields.get("names"), list):
-        raise BadFrameError("skipped files are malformed")
-    if len(names) > MAX_NAMES or not all(isinstance(name, str) for name in names):
-        raise BadFrameError("skipped files are malformed")
-    return SkippedFiles(number_of(fields, "count"), names)
+    try:
+        return LeftOut.from_json(header.get("left_out", {}))
+    except ValueError as error:
+        raise BadFrameError(str(error)) from error
 
 
 def patch_of(header: Mapping[str, Any]) -> "MetadataPatch":

@@ -1,7 +1,7 @@
 """Results of the API's calls, as frozen dataclasses. Unknown fields are ignored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -221,6 +221,14 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Files of a job's archive that are left out for one reason: their number, and the first names."""
+
+    count: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class EntryWarning:
     """An entry of a job's archive that was added although its file has a flaw."""
 
@@ -238,10 +246,9 @@ class Job:
         processed: the number of entries processed.
         error: the reason of a failure, or what the job waits for.
         attempts: number of consecutive attempts without progress.
-        skipped: the number of other files in the archive, whose names are not those of images.
+        left_out: what the archive holds besides its entries: number and first names, by reason.
         rejections: the first entries that could not be added; only in the result of `get_job`.
         warnings: the first entries that were added although their files have a flaw; only in that result.
-        skipped_names: the first names of skipped files; only in that result.
     """
 
     id: int
@@ -257,10 +264,9 @@ class Job:
     updated_at: datetime
     error: str | None = None
     attempts: int = 0
-    skipped: int = 0
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     rejections: tuple[Rejection, ...] = ()
     warnings: tuple[EntryWarning, ...] = ()
-    skipped_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,18 @@
-"""Record which files a job's archive has besides its entries, and flaws of entries that were added."""
+"""Record flaws of entries that a job has added."""
 
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
-revision: str = "job_summaries"
-down_revision: str | None = "names"
+revision: str = "warnings"
+down_revision: str | None = "normalised_text"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Add the columns and the table; existing jobs have neither."""
-    op.add_column("jobs", sa.Column("skipped", sa.BigInteger, server_default="0", nullable=False))
-    names = postgresql.ARRAY(sa.Text)
-    op.add_column("jobs", sa.Column("skipped_names", names, server_default="{}", nullable=False))
+    """Add the table; it is empty for existing jobs."""
     op.create_table(
         "entry_warnings",
         sa.Column("job_id", sa.BigInteger, nullable=False),
@@ -30,7 +26,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop the table."""
     op.drop_table("entry_warnings")
-    op.drop_column("jobs", "skipped_names")
-    op.drop_column("jobs", "skipped")
