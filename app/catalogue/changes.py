@@ -3,6 +3,8 @@
 Taking a number locks the catalogue's row until the commit. So a reader that has applied `seq` has applied everything up
 to it, ids grow with `seq`, and two writers of one key run one after the other. All other changes wait meanwhile, so do
 no file or network I/O between taking the lock and the commit.
+
+Keys, labels and metadata are stored in normalisation form C (`app/common/unicode_names.py`).
 """
 
 import json
@@ -19,6 +21,7 @@ from sqlalchemy.orm.attributes import flag_modified
 from app.catalogue.database.locks import Lock
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image, IndexVersion
 from app.common.json_values import normalise_metadata
+from app.common.unicode_names import nfc_json
 from app.errors import ModelSwitchedError, NotFoundError
 
 Status = Literal["created", "updated", "unchanged"]
@@ -57,6 +60,7 @@ class Put:
     """An image to create or update.
 
     Attributes:
+        key: its key, in normalisation form C.
         sha256: hash of its bytes.
         facts, encoding: None if the bytes are those already stored under the key.
     """
@@ -164,7 +168,8 @@ def patch_metadata(session: Session, image_id: int, metadata_patch: MetadataPatc
     if image is None:
         raise NotFoundError("image", image_id)
     if "metadata" in metadata_patch:
-        metadata_patch = metadata_patch | {"metadata": image.metadata_ | metadata_patch["metadata"]}
+        merged = image.metadata_ | nfc_json(metadata_patch["metadata"])
+        metadata_patch = metadata_patch | {"metadata": merged}
     if _describe(image, metadata_patch):
         image.seq = seq
     session.flush()
@@ -218,6 +223,7 @@ def _apply(session: Session, existing: dict[str, Image], put: Put, seq: int) -> 
 
 def _describe(image: Image, metadata_patch: MetadataPatch) -> bool:
     """Set label and metadata; return whether anything changed. Fields that are null are not stored."""
+    metadata_patch = nfc_json(metadata_patch)
     label, before = metadata_patch.get("label", image.label), normalise_metadata(image.metadata_)
     metadata = normalise_metadata(metadata_patch.get("metadata", before))
     # Compare as JSON: in Python, and for SQLAlchemy, 1 equals True.

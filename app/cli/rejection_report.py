@@ -27,7 +27,8 @@ def open_rejection_report(path: Path | None) -> Iterator[WriteRejection]:
         yield lambda _: None
         return
     try:
-        file = path.open("w", encoding="utf-8", newline="")
+        # Lone surrogates, which UTF-8 cannot represent, are written as escapes, as JSON does.
+        file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
         raise InvalidInputError("--rejections", f"{path} cannot be written: {error.strerror}") from error
     with file:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
+from app.common.unicode_names import nfc
+
 # Maximum nesting of lists and objects. The serialiser of responses fails at 255.
 MAX_DEPTH = 64
 # Longer whole numbers are too large for a float, and Python refuses to parse very long ones.
@@ -80,7 +82,7 @@ def validate_json(value: Json) -> Json:
 
     Raises:
         ValueError: a string contains a NUL character or a lone surrogate, a number is not finite or too large for a
-            float, or lists and objects are nested too deeply.
+            float, two fields of an object have the same name, or lists and objects are nested too deeply.
     """
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
@@ -114,9 +116,20 @@ def normalise_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: normalise_numbers(value) for name, value in metadata.items() if value is not None}
 
 
+def _require_distinct(fields: Mapping[Any, Any]) -> None:
+    """Check that no two names differ in their normalisation form alone."""
+    names = set[Any]()
+    for name in fields:
+        same = nfc(name) if isinstance(name, str) else name
+        if same in names:
+            raise ValueError(f"two fields are named {same!r}")
+        names.add(same)
+
+
 def _children(value: Any) -> Iterable[Any]:
     """Return the children of a list or an object; validate any other value."""
     if isinstance(value, dict):
+        _require_distinct(value)
         return [*value.keys(), *value.values()]
     if isinstance(value, list):
         return value

@@ -8,11 +8,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Literal, Protocol
 
+from app.common.unicode_names import nfc
 from app.ingest.pipeline import AddResult, Upload
 from app.ingest.sources.items import Entry, UnusableError, describe_error, require_storable, unusable
 from app.search.decode.retries import retry_while_unavailable
@@ -47,12 +48,13 @@ class IngestTarget(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an entry; `reason` is set if it was rejected."""
+    """The result of an entry; `reason` is set if it was rejected, `warnings` are flaws of a file that was added."""
 
     name: str
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     reason: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def bulk_add(
@@ -85,9 +87,13 @@ def bulk_add(
 
 
 def reject_duplicate_keys(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Reject entries with the key of an earlier entry: they would replace each other on every run."""
+    """Reject entries with the key of an earlier entry: they would replace each other on every run.
+
+    Keys are compared, and yielded, in normalisation form C, as the catalogue stores them.
+    """
     seen: set[bytes] = set()
-    for entry in entries:
+    for given in entries:
+        entry = given if given.key.isascii() else replace(given, key=nfc(given.key))
         # Hashes, because keys may be many and long.
         key = blake2b(entry.key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if key in seen:
@@ -136,7 +142,7 @@ def _upload(entry: Entry) -> Upload | str:
 
 
 def _outcome(entry: Entry, added: AddResult) -> Outcome:
-    return Outcome(entry.name, entry.key, added.status, added.error)
+    return Outcome(entry.name, entry.key, added.status, added.error, added.warnings)
 
 
 def _rejected(entry: Entry, reason: str) -> Outcome:

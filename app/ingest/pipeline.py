@@ -36,6 +36,7 @@ from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.catalogue.storage.protocol import ImageStorage
+from app.common.unicode_names import nfc
 from app.errors import ImageRejectedError, UnavailableError
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
@@ -58,13 +59,17 @@ class Upload:
 
 @dataclass(frozen=True)
 class AddResult:
-    """The result of an upload; if it was rejected, `error` is the reason and `code` its stable code."""
+    """The result of an upload.
+
+    If it was rejected, `error` is the reason and `code` its stable code. `warnings` are flaws of a file that was added.
+    """
 
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     error: str | None = None
     code: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -78,6 +83,7 @@ class _Item:
     thumbnail: bytes = b""
     facts: ImageProperties | None = None
     encoding: NewEncoding | None = None
+    warnings: tuple[str, ...] = ()
     rejection: ImageRejectedError | None = None
 
 
@@ -186,6 +192,7 @@ class IngestPipeline:
             item.rejection = error
             return
         item.image, item.thumbnail, size = prepared.image, prepared.thumbnail, len(item.upload.data)
+        item.warnings = tuple(warning.sentence for warning in prepared.warnings)
         item.facts = ImageProperties(item.sha256, prepared.media_type, prepared.width, prepared.height, size)
 
     def _store_and_encode(self, usable: Sequence[_Item], new: Sequence[_Item], work: Operation) -> None:
@@ -260,11 +267,11 @@ class IngestPipeline:
 
 def _new_item(upload: Upload) -> _Item:
     sha256 = content_hash(upload.data)
-    return _Item(upload, upload.key if upload.key is not None else sha256, sha256)
+    return _Item(upload, nfc(upload.key) if upload.key is not None else sha256, sha256)
 
 
 def _added(item: _Item, done: PutResult) -> AddResult:
-    return AddResult(done.id, item.key, done.status)
+    return AddResult(done.id, item.key, done.status, warnings=item.warnings)
 
 
 def _rejected(item: _Item, rejection: ImageRejectedError) -> AddResult:

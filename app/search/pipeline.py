@@ -79,6 +79,7 @@ class SearchResult(Generic[Row]):
         timings: milliseconds by step.
         model: fingerprint of the network used.
         group_limit_reached: whether there may be more groups than were found; see `Ranking`.
+        warnings: flaws of the query's file, as sentences.
     """
 
     code: NDArray[np.uint8]
@@ -90,6 +91,7 @@ class SearchResult(Generic[Row]):
     timings: dict[str, float]
     model: str = ""
     group_limit_reached: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class Searcher(Generic[Row]):
@@ -150,7 +152,8 @@ class Searcher(Generic[Row]):
             index, among = self._catalogue.synced_index(), self._catalogue.filtered(options)
         with work.stage("encode"):
             encoded = encoding.result()
-        return self._answer(index, among, encoded.codes[0], encoded.features[0], options, work)
+        answer = self._answer(index, among, encoded.codes[0], encoded.features[0], options, work)
+        return replace(answer, warnings=tuple(warning.sentence for warning in prepared.warnings))
 
     def _answer(
         self,

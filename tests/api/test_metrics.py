@@ -20,6 +20,7 @@ from app.observability import multiprocess_metrics as metrics_files
 from app.observability.metrics import Metrics
 from app.observability.multiprocess_metrics import FOLDER_VARIABLE, remove_abandoned, remove_dead_gauges, shared_folder
 from app.settings import Settings
+from models.data.left_out import LeftOut
 from tests.api.job_helpers import send_archive, wait_until_ended
 from tests.api.test_index import INVALID_IMAGE, add_images, random_image
 from tests.catalogue.postgres import connect
@@ -171,7 +172,7 @@ def test_running_jobs_report_their_progress(client: TestClient, database: Databa
         assert mine, "the service's runner must wait"
         with database.transaction() as session:
             job = jobs.create_job(session, "archive", 10)
-            jobs.set_total(session, job.id, 7)
+            jobs.set_total(session, job.id, 7, LeftOut())
             job.processed = 3
         text = client.get("/metrics").text
     assert metric_value(text, "lookalike_jobs_running") == 1

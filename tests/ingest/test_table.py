@@ -23,12 +23,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def table_at(path: Path, limits: TableLimits = LIMITS) -> Table:
-    return Table(path.name, SUFFIXES[path.suffix], lambda: path.open(encoding="utf-8-sig", newline=""), limits)
+    return Table(path.name, SUFFIXES[path.suffix], lambda: path.open("rb"), limits)
 
 
 def fields(path: Path, text: str) -> list[dict[str, Any]]:
     path.write_text(text)
-    return [row.given.get("metadata", {}) for row in table_at(path)]
+    rows = list(table_at(path))
+    assert [row.problem for row in rows] == [None] * len(rows)
+    return [row.given.get("metadata", {}) for row in rows]
 
 
 def test_column_of_numbers_is_numeric(path: Path) -> None:
@@ -60,8 +62,12 @@ def test_bom_quotes_and_line_breaks_of_spreadsheets_are_read(path: Path) -> None
     assert (row.file, row.given) == ("a, b.jpg", {"metadata": {"title": 'two\nlines, "quoted"'}})
 
 
-def test_extra_and_missing_cells_are_ignored(path: Path) -> None:
-    assert fields(path, "file,a,b\nx.jpg,1\ny.jpg,2,3,4,5\n") == [{"a": 1}, {"a": 2, "b": 3}]
+def test_row_with_too_many_values_is_rejected_alone(path: Path) -> None:
+    path.write_text("file,a,b\nx.jpg,1\ny.jpg,2,3,4,5\nz.jpg,1,2,,\n")
+    first, wrong, last = table_at(path)
+    assert (first.given, last.given) == ({"metadata": {"a": 1}}, {"metadata": {"a": 1, "b": 2}})
+    assert (wrong.line, wrong.key) == (3, "y.jpg")
+    assert wrong.problem == "The row has 5 values for 3 columns. Quote values that contain commas."
 
 
 def test_table_without_file_column_or_utf8_is_rejected(path: Path) -> None:
@@ -70,7 +76,7 @@ def test_table_without_file_column_or_utf8_is_rejected(path: Path) -> None:
         with pytest.raises(InvalidInputError, match="no column 'file'"):
             list(table_at(path))
     path.write_bytes(b"file,label\na.jpg,caf\xe9\n")
-    with pytest.raises(InvalidInputError, match="cannot be read as a table"):
+    with pytest.raises(InvalidInputError, match=r"line 2: byte 0xe9 is not UTF-8. Save the table as UTF-8"):
         list(table_at(path))
 
 
@@ -171,7 +177,8 @@ def test_numbers_of_thousands_of_digits_are_text_or_rejected(tmp_path: Path, num
 @given(st.text(max_size=400), st.sampled_from([".csv", ".jsonl"]))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_or_rejected(text: str, suffix: str) -> None:
-    table = Table("t", SUFFIXES[suffix], lambda: io.StringIO("file,key,n\n" + text, newline=""), TableLimits(5, 4, 60))
+    data = ("file,key,n\n" + text).encode("utf-8", "surrogatepass")
+    table = Table("t", SUFFIXES[suffix], lambda: io.BytesIO(data), TableLimits(5, 4, 60))
     try:
         rows = list(table)
     except InvalidInputError:

@@ -114,9 +114,12 @@ def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Ch
 
 
 def _warnings(service: Service, answer: SearchResult[ImageSummary]) -> list[str]:
+    warnings = list(answer.warnings)
     if answer.group_limit_reached:
-        return [
+        warnings.append(
             f"Only {len(answer.matches)} groups are among the nearest {max(MAX_GROUPED, answer.options.pool or 0):,} "
             "images; there may be more. Filter the images to find them."
-        ]
-    return [] if answer.matches else filter_warnings(service, answer.options.label, answer.options.filter)
+        )
+    elif not answer.matches:
+        warnings += filter_warnings(service, answer.options.label, answer.options.filter)
+    return warnings

@@ -3,19 +3,22 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.api.problem_codes import ProblemCode, image_code
 from app.api.problems import Problem
 from app.catalogue.database.tables import Image
 from app.catalogue.queries import ImageSummary
 from app.common.json_values import merge_fields
+from app.common.unicode_names import nfc
 from app.ingest.pipeline import AddResult
 from app.search.pipeline import Explanation
 from app.search.types import Match, Mode
 
 PROBLEM: dict[str, Any] = {"model": Problem}
 Metadata = dict[str, Any]
+# Lengths are those of the normalised text, which is what is stored.
+NFC = BeforeValidator(lambda value: nfc(value) if isinstance(value, str) else value)
 # Bytes of memory that a byte of JSON takes while it is parsed or serialised: as text, as objects, and as models.
 JSON_MEMORY_FACTOR = 8
 Warnings = Annotated[
@@ -170,7 +173,11 @@ class SearchOut(BaseModel):
         description="With `group_by`: fewer than `k` groups were found among the nearest 100,000 images, or the "
         "`pool` if it is larger; there may be more groups.",
     )
-    warnings: Warnings = []
+    warnings: list[str] = Field(
+        default=[],
+        description="Flaws of the query's file, a group limit that was reached, and if nothing is found, the label and "
+        "fields of the filter that no image has.",
+    )
     timings_ms: dict[str, float]
 
 
@@ -196,8 +203,8 @@ class ImageDescription(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    key: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    label: Annotated[str, Field(max_length=512)] | None = None
+    key: Annotated[str, NFC, Field(min_length=1, max_length=512)] | None = None
+    label: Annotated[str, NFC, Field(max_length=512)] | None = None
     metadata: Metadata = {}
 
     @model_validator(mode="after")
@@ -218,12 +225,20 @@ class ItemOut(BaseModel):
     status: Literal["created", "updated", "unchanged", "rejected"]
     error_code: ProblemCode | None = Field(default=None, description="Why it was rejected.")
     error: str | None = Field(default=None, description="Explanation of `error_code`, for people.")
+    warnings: list[str] = Field(default=[], description="Flaws of a file that was added all the same, for people.")
 
     @classmethod
     def of(cls, added: AddResult) -> "ItemOut":
         """Convert a result of the ingest pipeline."""
         code = None if added.code is None else image_code(added.code)
-        return cls(id=added.id, key=added.key, status=added.status, error_code=code, error=added.error)
+        return cls(
+            id=added.id,
+            key=added.key,
+            status=added.status,
+            error_code=code,
+            error=added.error,
+            warnings=list(added.warnings),
+        )
 
 
 class IndexOut(BaseModel):
@@ -231,7 +246,11 @@ class IndexOut(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {"items": [{"id": 17, "key": "sku-17", "status": "created", "error_code": None, "error": None}]}
+            "example": {
+                "items": [
+                    {"id": 17, "key": "sku-17", "status": "created", "error_code": None, "error": None, "warnings": []}
+                ]
+            }
         }
     )
 
@@ -246,7 +265,7 @@ class ImagePatch(BaseModel):
         json_schema_extra={"example": {"label": "boots", "metadata": {"price": 79.0, "season": None}}},
     )
 
-    label: Annotated[str, Field(max_length=512)] | None = None
+    label: Annotated[str, NFC, Field(max_length=512)] | None = None
     metadata: Metadata | None = None
 
 

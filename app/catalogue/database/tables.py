@@ -170,6 +170,7 @@ class Job(Base):
         processed: number of entries processed.
         attempts: consecutive starts without progress.
         error: why the job failed, or why it is waiting.
+        left_out: what the archive holds besides its entries: number and first names, by reason.
     """
 
     __tablename__ = "jobs"
@@ -186,6 +187,7 @@ class Job(Base):
     rejected: Mapped[int] = mapped_column(BigInteger, server_default="0")
     attempts: Mapped[int] = mapped_column(server_default="0")
     error: Mapped[str | None] = mapped_column(Text)
+    left_out: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now(), onupdate=func.now()
@@ -202,3 +204,15 @@ class Rejection(Base):
     name: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)
+
+
+class EntryWarning(Base):
+    """A flaw of an entry that a job has added."""
+
+    __tablename__ = "entry_warnings"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    entry_number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(Text)
+    warning: Mapped[str] = mapped_column(Text)

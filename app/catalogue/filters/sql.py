@@ -1,7 +1,7 @@
 """Compile a search's filter to an SQL condition.
 
 A list matches if any of its elements does. `$ne`, `$nin` and `$not` negate their operand, so images without the field
-match them.
+match them. Names and values are compared in normalisation form C, in which the catalogue stores text.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, cast, false, func, not_, or_, text, 
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 
 from app.catalogue.database.tables import Image
+from app.common.unicode_names import nfc, nfc_json
 from app.search.filter import AllOf, AnyOf, Comparison, Exists, Filter, Not, Test
 
 Condition = ColumnElement[bool]
@@ -21,7 +22,7 @@ JSON_NULL = text("'null'::jsonb")
 
 def filter_condition(label: str | None, filter_: Filter | None) -> Condition:
     """Build the condition for a label and a filter, each optional."""
-    has_label = true() if label is None else Image.label == label
+    has_label = true() if label is None else Image.label == nfc(label)
     return and_(has_label, true() if filter_ is None else _condition(filter_.test))
 
 
@@ -32,7 +33,7 @@ def has_field(name: str, pictures: type[Image] = Image) -> Condition:
 
 def field_value(name: str, pictures: type[Image] = Image) -> ColumnElement[Any]:
     """Build the expression of a field's value: text for `label` and `key`, else jsonb; NULL if it is missing."""
-    column: ColumnElement[Any] = getattr(pictures, name) if name in COLUMNS else pictures.metadata_[name]
+    column: ColumnElement[Any] = getattr(pictures, name) if name in COLUMNS else pictures.metadata_[nfc(name)]
     return column if name in COLUMNS else func.nullif(column, JSON_NULL)
 
 
@@ -57,7 +58,7 @@ def _comparison(test: Comparison) -> Condition:
     Values of different types never match. All values go into one jsonpath test, because each test costs one evaluation
     per image.
     """
-    value = func.to_jsonb(getattr(Image, test.field)) if test.field in COLUMNS else Image.metadata_[test.field]
+    value = func.to_jsonb(getattr(Image, test.field)) if test.field in COLUMNS else Image.metadata_[nfc(test.field)]
     path = cast(f"$[*] ? (@ {test.sign} $values[*])", JSONPATH)
-    values = cast({"values": list(test.values)}, JSONB)
+    values = cast({"values": nfc_json(list(test.values))}, JSONB)
     return func.coalesce(func.jsonb_path_exists(value, path, values), false())

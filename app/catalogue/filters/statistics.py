@@ -13,6 +13,7 @@ from app.catalogue.database.single_flight import ResultCache
 from app.catalogue.database.tables import Image
 from app.catalogue.filters.sql import has_field
 from app.catalogue.queries import Totals, last_seq, totals
+from app.common.unicode_names import nfc
 from app.search.filter import Filter
 
 _MAX_CACHED = 64
@@ -55,7 +56,7 @@ def _seq(database: Database) -> int:
 
 def _has_label(database: Database, label: str) -> bool:
     with database.read_session() as session:
-        return bool(session.scalar(select(exists().where(Image.label == label))))
+        return bool(session.scalar(select(exists().where(Image.label == nfc(label)))))
 
 
 def _unknown_fields(database: Database, names: Sequence[str]) -> tuple[str, ...]:

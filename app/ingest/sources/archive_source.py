@@ -10,6 +10,7 @@ from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.items import Entry, unusable
 from app.ingest.sources.reader import Reader, ReaderJob
 from app.ingest.sources.reader_protocol import Frame, patch_of, text_of
+from models.data.left_out import LeftOut
 
 # Memory for each name or table row of an archive, in bytes; and copies in memory of the largest file.
 _BYTES_PER_ENTRY, _COPIES = 1000, 3
@@ -20,9 +21,11 @@ class ArchiveReading:
 
     Attributes:
         total: the number of entries.
+        left_out: what the archive holds besides its entries.
     """
 
     def __init__(self, reader: Reader, name: str) -> None:
+        self.left_out = reader.left_out
         self._reader, self._name, self._data, self.total = reader, name, b"", reader.total
 
     @property
@@ -54,10 +57,15 @@ class ArchiveReading:
 
 
 class ArchiveSource:
-    """An archive file; `name` prefixes the names of its entries."""
+    """An archive file; `name` prefixes the names of its entries.
+
+    Attributes:
+        left_out: what it holds besides its entries; known once they are counted.
+    """
 
     def __init__(self, path: Path, limits: ArchiveLimits, name: str = "") -> None:
         self._path, self._limits, self._name = path, limits, name
+        self.left_out = LeftOut()
 
     @contextmanager
     def open(self, first: int = 0, stop: Stop | None = None) -> Iterator[ArchiveReading]:
@@ -75,6 +83,7 @@ class ArchiveSource:
         memory = _BYTES_PER_ENTRY * limits.members + _COPIES * max(limits.member_bytes, limits.table_bytes)
         job = ReaderJob("archive", self._name, asdict(limits), first, memory, limits.member_bytes)
         with Reader(self._path, job, stop or Stop()) as reader:
+            self.left_out = reader.left_out
             yield ArchiveReading(reader, self._name)
 
     def count(self) -> int:

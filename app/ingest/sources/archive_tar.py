@@ -8,9 +8,9 @@ import gzip
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from app.ingest.sources.archive_members import (
@@ -18,8 +18,11 @@ from app.ingest.sources.archive_members import (
     DamagedArchiveError,
     Member,
     MemberCounter,
+    hard_link,
     normalised,
     oversized,
+    rejected_member,
+    symbolic_link,
 )
 from app.ingest.sources.items import UnusableError, text
 
@@ -30,14 +33,21 @@ _MAX_EXTENSIONS, _MAX_EXTENSION_BYTES = 16, 1 << 20
 _MAX_DIGITS = 20
 _GZIP = b"\x1f\x8b"
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
-_EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE)
+_EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE)
+_NO_FILES = (tarfile.DIRTYPE, tarfile.XGLTYPE)
+_SPECIAL = {tarfile.CHRTYPE: "a device", tarfile.BLKTYPE: "a device", tarfile.FIFOTYPE: "a pipe"}
+_SPARSE = "The file is stored in parts, as a sparse file. Create the archive without --sparse."
+# Offsets of the flag for more parts of a sparse file: in its header, and in the blocks that follow.
+_MORE_PARTS_AT, _AND_MORE_AT = 482, 504
 
 
 @dataclass(frozen=True)
 class _Extension:
-    """Name and size from extension headers, which override the next header; their number and total bytes."""
+    """Name, link and size from extension headers, which override the next header; their number and total bytes."""
 
     name: str | None = None
+    link: str | None = None
+    sparse: bool = False
     size: int | None = None
     count: int = 0
     bytes: int = 0
@@ -84,12 +94,29 @@ def _members(stream: BinaryIO, counter: MemberCounter) -> Iterator[Member]:
             extension = _extension(stream, header, extension)
             counter.take_bytes(header.size)
             continue
-        body = _Body(stream, header.size if extension.size is None else extension.size)
+        # Links, devices and folders may declare a size, but no bytes follow.
+        has_bytes = header.type in tarfile.REGULAR_TYPES or header.type not in tarfile.SUPPORTED_TYPES
+        size = header.size if extension.size is None else extension.size
+        body = _Body(stream, size if has_bytes else 0)
         counter.take(body.size)
-        if header.type in _FILES:
-            yield Member(normalised(text(extension.name or header.name)), body.size, body.read)
+        if header.type not in _NO_FILES:
+            yield _member(header, extension, body)
         body.skip()
         extension = _Extension()
+
+
+def _member(header: tarfile.TarInfo, extension: _Extension, body: "_Body") -> Member:
+    written = text(extension.name or header.name)
+    name, target = normalised(written), text(extension.link or header.linkname)
+    if header.type == tarfile.LNKTYPE:
+        return hard_link(name, target)
+    if header.type == tarfile.SYMTYPE:
+        return symbolic_link(name, target)
+    if header.type == tarfile.GNUTYPE_SPARSE or extension.sparse:
+        return rejected_member(name, _SPARSE)
+    if header.type not in _FILES:
+        return rejected_member(name, f"Not a regular file, but {_SPECIAL.get(header.type, 'of an unknown type')}.")
+    return Member(name, body.size, body.read, misread="\N{REPLACEMENT CHARACTER}" in written)
 
 
 class _Body:
@@ -116,8 +143,16 @@ class _Body:
 
 def _header(stream: BinaryIO) -> tarfile.TarInfo | None:
     """Read the next header; None at the end of the archive."""
-    block = _read_exactly(stream, BLOCK)
-    return _parsed(block) if any(block) else None
+    block = stream.read(BLOCK)
+    if not block:
+        raise EOFError("it has no end, so it may be truncated")
+    if len(block) < BLOCK:
+        raise EOFError("unexpected end")
+    header = _parsed(block)
+    if header is not None and header.type == tarfile.GNUTYPE_SPARSE and block[_MORE_PARTS_AT]:
+        while _read_exactly(stream, BLOCK)[_AND_MORE_AT]:
+            pass
+    return header
 
 
 def _parsed(block: bytes) -> tarfile.TarInfo | None:
@@ -135,11 +170,23 @@ def _extension(stream: BinaryIO, header: tarfile.TarInfo, before: _Extension) ->
         raise tarfile.HeaderError("header extensions are too long")
     data = _read_exactly(stream, header.size + -header.size % BLOCK)[: header.size]
     if header.type == tarfile.GNUTYPE_LONGNAME:
-        return _Extension(os.fsdecode(data.rstrip(b"\0")), before.size, count, size)
+        return replace(before, name=os.fsdecode(data.rstrip(b"\0")), count=count, bytes=size)
+    if header.type == tarfile.GNUTYPE_LONGLINK:
+        return replace(before, link=os.fsdecode(data.rstrip(b"\0")), count=count, bytes=size)
     records = dict(_records(data))
-    name = os.fsdecode(records[b"path"]) if b"path" in records else before.name
     length = records.get(b"size", b"")
-    return _Extension(name, _number(length) if length.isdigit() else before.size, count, size)
+    return _Extension(
+        name=_decoded(records, b"GNU.sparse.name") or _decoded(records, b"path") or before.name,
+        link=_decoded(records, b"linkpath") or before.link,
+        sparse=before.sparse or any(name.startswith(b"GNU.sparse.") for name in records),
+        size=_number(length) if length.isdigit() else before.size,
+        count=count,
+        bytes=size,
+    )
+
+
+def _decoded(records: Mapping[bytes, bytes], name: bytes) -> str | None:
+    return os.fsdecode(records[name]) if name in records else None
 
 
 def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -1,21 +1,27 @@
 """Folder as a source of entries: the key is the relative path, the label the name of the subfolder.
 
-Links to files are followed; links to folders are not, because they may form loops.
+Links to files are followed; links to folders are not, because they may form loops. Hidden files and folders, and those
+of operating systems and network drives, are left out and counted (`models/data/left_out.py`).
 """
 
-import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from app.ingest.sources.items import Entry, describe_error, file_entry, folder_label, is_picture, text, unusable
+from app.ingest.sources.items import Entry, describe_error, file_entry, folder_label, text, unusable
+from models.data.image_files import is_image_name
+from models.data.left_out import LeftOut, walk_images
 
 
 class Folder:
-    """The images of a folder and its subfolders; files larger than `limit` bytes are rejected."""
+    """The images of a folder and its subfolders; files larger than `limit` bytes are rejected.
+
+    Attributes:
+        left_out: what it leaves out; known once the entries are counted.
+    """
 
     def __init__(self, path: Path, limit: int) -> None:
-        self._path, self._limit = path, limit
+        self._path, self._limit, self.left_out = path, limit, LeftOut()
 
     def count(self) -> int:
         """Number of files with the suffix of an image, and of unreadable folders."""
@@ -30,8 +36,10 @@ class Folder:
     def _found(self) -> list[tuple[Path, OSError | None]]:
         """Files with the suffix of an image, and folders that cannot be read."""
         unreadable: list[tuple[Path, OSError | None]] = []
-        walk = os.walk(self._path, onerror=lambda error: unreadable.append((Path(error.filename), error)))
-        files = [Path(folder, name) for folder, _, names in walk for name in names if is_picture(name)]
+        walk = walk_images(
+            self._path, is_image_name, self.left_out, lambda error: unreadable.append((Path(error.filename), error))
+        )
+        files = list(walk)
         return sorted([*((path, None) for path in files), *unreadable], key=lambda pair: pair[0])
 
     def _entry(self, path: Path) -> Entry:

@@ -7,13 +7,14 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from app.common.json_values import validate_json
+from app.common.unicode_names import nfc
 from app.errors import LookalikeError
+from models.data.image_files import IMAGE_SUFFIXES
+from models.data.left_out import LeftOut
 
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
 
-# Files with other suffixes are ignored.
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
 MAX_TEXT = 512
 
 
@@ -42,6 +43,11 @@ class Entry:
 
 class Source(Protocol):
     """A source of entries; may be iterated repeatedly, always in the same order."""
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What it leaves out; known once the entries are counted."""
+        ...
 
     def count(self) -> int:
         """Number of entries, as far as known before they are read."""
@@ -77,11 +83,10 @@ def too_large(limit: int) -> UnusableError:
     return UnusableError(f"The file is larger than {limit:,} bytes, the maximum for an image.")
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file has the suffix of an image."""
-    path = PurePosixPath(name)
-    # macOS writes `._NAME` with the attributes of every file.
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._")
+def nothing_found(left_out: LeftOut) -> str:
+    """The error for sources without entries: what they hold instead."""
+    found = "; ".join(left_out.lines()) or "There are no files"
+    return f"Nothing to index. {found}. Names of images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
 
 
 def folder_label(path: str) -> "MetadataPatch":
@@ -102,7 +107,7 @@ def require_storable(entry: Entry) -> None:
         UnusableError: it cannot.
     """
     for field, value in (("key", entry.key), ("label", entry.given.get("label") or "")):
-        if len(value) > MAX_TEXT:
+        if len(nfc(value)) > MAX_TEXT:
             raise UnusableError(f"The {field} is longer than {MAX_TEXT} characters.")
     try:
         validate_json([entry.key, dict(entry.given)])

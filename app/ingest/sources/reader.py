@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Self, TypeVar, cast
 from app.errors import InvalidInputError, LookalikeError, UnavailableError
 from app.ingest.jobs.stop import Stop, StoppedError
 from app.ingest.sources.archive_members import ArchiveRefusedError
-from app.ingest.sources.reader_protocol import BadFrameError, Frame, number_of, read_frame, text_of
+from app.ingest.sources.reader_protocol import BadFrameError, Frame, left_out_of, number_of, read_frame, text_of
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class Reader:
 
     Attributes:
         total: the number of entries.
+        left_out: what an archive holds besides its entries.
         failure: why the file could not be read to its end, or None.
         killed: whether the process was killed from outside.
 
@@ -115,7 +116,7 @@ class Reader:
             self._require_ready()
             header = self._next().header
             damage = header.get("damage")
-            self.total = number_of(header, "total")
+            self.total, self.left_out = number_of(header, "total"), left_out_of(header)
             self.failure = damage if isinstance(damage, str) else None
         except BadFrameError as error:
             raise self._crashed() from error

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from models.data.left_out import LeftOut
+
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
 
@@ -91,6 +93,18 @@ def number_of(header: Mapping[str, Any], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise BadFrameError(f"{name} is not a number")
     return value
+
+
+def left_out_of(header: Mapping[str, Any]) -> LeftOut:
+    """Get what an archive leaves out from a header; nothing if it is missing.
+
+    Raises:
+        BadFrameError: it is malformed.
+    """
+    try:
+        return LeftOut.from_json(header.get("left_out", {}))
+    except ValueError as error:
+        raise BadFrameError(str(error)) from error
 
 
 def patch_of(header: Mapping[str, Any]) -> "MetadataPatch":

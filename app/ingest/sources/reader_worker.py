@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 from app.errors import InvalidInputError
 from app.ingest.sources.archive import Archive
@@ -22,6 +22,7 @@ from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedErro
 from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.reader_protocol import Frame, write_frame
 from app.ingest.sources.table import Table, TableLimits
+from app.ingest.sources.table_dialect import ENCODINGS
 from app.search.decode.confinement import confine
 
 # Maximum nesting of JSON values, far below what the service can parse.
@@ -46,7 +47,7 @@ def main() -> None:
 
 def _prepare(cpu_seconds: int) -> None:
     """Do what a confined process cannot: load lazily imported codecs, set signal handlers and limits."""
-    for encoding in ("utf-8-sig", "cp437"):
+    for encoding in (*ENCODINGS, "cp437"):
         codecs.lookup(encoding)
     for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -94,11 +95,13 @@ def _send(frames: Iterator[Frame], stream: BinaryIO) -> dict[str, Any]:
 def _frames(job: Mapping[str, Any], file: BinaryIO) -> Iterator[Frame]:
     if job["kind"] == "archive":
         return _archive_frames(Archive(file, ArchiveLimits(**job["limits"]), job["name"]), job["first"])
-    return _table_frames(Table(job["name"], job["kind"], lambda: _open_text(file), TableLimits(**job["limits"])))
+    return _table_frames(Table(job["name"], job["kind"], lambda: _reopen(file), TableLimits(**job["limits"])))
 
 
 def _archive_frames(archive: Archive, first: int) -> Iterator[Frame]:
-    yield Frame({"is": "total", "total": archive.count(), "damage": archive.damage})
+    yield Frame(
+        {"is": "total", "total": archive.count(), "damage": archive.damage, "left_out": archive.left_out.to_json()}
+    )
     sent: bytes | None = None
     for number, entry in enumerate(archive.entries(first)):
         header = {"is": "entry", "name": entry.name, "key": entry.key, "given": entry.given}
@@ -130,9 +133,9 @@ def _bytes_or_problem(entry: Entry) -> bytes | str:
         return str(error)
 
 
-def _open_text(file: BinaryIO) -> TextIO:
+def _reopen(file: BinaryIO) -> BinaryIO:
     file.seek(0)
-    return os.fdopen(file.fileno(), encoding="utf-8-sig", newline="", closefd=False)
+    return os.fdopen(file.fileno(), "rb", closefd=False)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Parse a table of image files and their metadata: CSV or JSON Lines.
 
 The column `file` is a path relative to the table's folder; `key` and `label` are optional; every other column is
-metadata, and in JSON Lines so are the fields of an object `metadata`. The default key is the value of `file`.
+metadata, and in JSON Lines so are the fields of an object `metadata`. The default key is the value of `file`. The names
+of these three may be written in any case.
 
 The type of a CSV column is inferred from all its values: numbers (`-3`, `89.5`, but neither `007` nor `1e5`, which are
-probably ids), booleans (`true`, `false`), or else text. Empty cells are omitted. In JSON Lines each value has its own
-type; null is omitted.
+probably ids), booleans (`true`, `false`, in any case), or else text. Where cells are not separated by commas, `89,5` is
+a number too. Empty cells are omitted, and rows of empty cells are left out. In JSON Lines each value has its own type;
+null is omitted.
 
 Rows, columns and the length of a row are bounded, so that memory and time are linear in the size of the table.
 """
@@ -13,23 +15,41 @@ Rows, columns and the length of a row are bounded, so that memory and time are l
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TextIO
 
 from app.common.json_values import merge_fields
 from app.errors import InvalidInputError
+from app.ingest.sources.table_dialect import (
+    FILE,
+    KEY,
+    LABEL,
+    BadColumnsError,
+    Dialect,
+    column_name,
+    describe_undecodable,
+    find_dialect,
+    open_text,
+)
 
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
 
-FILE, KEY, LABEL, METADATA = "file", "key", "label", "metadata"
-SUFFIXES = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}
+METADATA = "metadata"
+SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json"}
 # Longer integers are probably ids, and lose digits in many JSON parsers.
-_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
-_BOOLEANS = {"true": True, "false": False}
+_INTEGER = r"-?(0|[1-9]\d{0,14})"
+_FORMS = {
+    "number": re.compile(_INTEGER + r"(\.\d+)?", re.ASCII),
+    "decimal comma": re.compile(_INTEGER + r"(,\d+)?", re.ASCII),
+    "boolean": re.compile("true|false", re.ASCII | re.IGNORECASE),
+}
 
-Open = Callable[[], TextIO]
+# No float has more; Python refuses to convert thousands.
+_MAX_DIGITS = 320
+
+Open = Callable[[], BinaryIO]
 Converter = Callable[[str], Any]
 
 
@@ -71,7 +91,8 @@ class Table:
 
     def __init__(self, name: str, kind: str, open_: Open, limits: TableLimits) -> None:
         self._name, self._kind, self._open, self._limits = name, kind, open_, limits
-        self._converters: dict[str, Converter] | None = None
+        self._dialect: Dialect | None = None
+        self._converters: list[Converter] = []
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows.
@@ -81,40 +102,49 @@ class Table:
         """
         try:
             yield from self._csv_rows() if self._kind == "csv" else self._json_rows()
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeError as error:
+            with self._open() as file:
+                raise self._error(describe_undecodable(file)) from error
+        except BadColumnsError as error:
+            raise self._error(str(error)) from error
+        except csv.Error as error:
             raise self._error(f"cannot be read as a table: {error}") from error
 
     def _csv_rows(self) -> Iterator[Row]:
-        converters = self._columns()
-        for line, cells in self._cells():
-            fields = {name: converters[name](cell) for name, cell in cells.items() if cell}
-            yield _row(line, fields)
+        dialect = self._find_columns()
+        for line, cells in self._cells(dialect):
+            if problem := _misfit(cells, dialect):
+                yield _unusable_row(line, dict(zip(dialect.columns, cells, strict=False)), problem)
+                continue
+            columns = zip(dialect.columns, self._converters, cells, strict=False)
+            yield _row(line, {name: convert(cell) for name, convert, cell in columns if cell})
 
-    def _columns(self) -> dict[str, Converter]:
-        """Infer the type of each column, in one pass over the table."""
-        if self._converters is None:
-            kinds: dict[str, set[str]] = {}
-            for _, cells in self._cells():
-                for name, cell in cells.items():
-                    kinds.setdefault(name, set()).update({_kind(cell)} if cell else ())
-            self._converters = {name: _converter(name, found) for name, found in kinds.items()}
-        return self._converters
-
-    def _cells(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield each row's line number and its cells by column; extra cells are ignored."""
-        with self._open() as file:
-            lines = _Lines(file, self._name, self._limits)
-            reader = csv.reader(lines)
-            columns = next(reader, [])
-            if len(columns) > self._limits.columns:
+    def _find_columns(self) -> Dialect:
+        """Find the dialect, and infer the type of each column, in one pass over the table."""
+        if self._dialect is None:
+            dialect = find_dialect(self._lines)
+            if len(dialect.columns) > self._limits.columns:
                 raise self._error(f"has more than {self._limits.columns:,} columns")
-            if FILE not in columns:
-                raise self._error(f"has no column {FILE!r}. The first line must name the columns")
-            lines.end_row(counts=False)
-            for cells in reader:
-                lines.end_row(counts=bool(cells))
-                if cells:
-                    yield reader.line_num, dict(zip(columns, cells, strict=False))
+            unused = set() if dialect.decimal_comma else {"decimal comma"}
+            forms = [set(_FORMS) - unused for _ in dialect.columns]
+            for _, cells in self._cells(dialect):
+                if not _misfit(cells, dialect):
+                    for possible, cell in zip(forms, cells, strict=False):
+                        if cell:
+                            possible -= {name for name in possible if not _FORMS[name].fullmatch(cell)}
+            columns = zip(dialect.columns, forms, strict=True)
+            self._dialect, self._converters = dialect, [_converter(name, possible) for name, possible in columns]
+        return self._dialect
+
+    def _cells(self, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+        """Yield the trimmed cells of each row below the header that is not blank, and its line number."""
+        with self._open_text() as file:
+            lines = _Lines(file, self._name, self._limits)
+            for number, (line, cells) in enumerate(dialect.rows(lines)):
+                is_row = number > dialect.header and any(cells)
+                lines.end_row(counts=is_row)
+                if is_row:
+                    yield line, cells
 
     def _json_rows(self) -> Iterator[Row]:
         # Check the limits before yielding any row, as the pass over CSV columns does.
@@ -125,13 +155,20 @@ class Table:
 
     def _json_lines(self) -> Iterator[tuple[int, str]]:
         """Yield non-blank lines with their numbers."""
-        with self._open() as file:
+        with self._open_text() as file:
             lines = _Lines(file, self._name, self._limits)
             for line, words in enumerate(lines, 1):
                 is_row = not words.isspace()
                 lines.end_row(counts=is_row)
                 if is_row:
                     yield line, words
+
+    def _lines(self) -> Iterator[str]:
+        with self._open_text() as file:
+            yield from _Lines(file, self._name, self._limits)
+
+    def _open_text(self) -> TextIO:
+        return open_text(self._open())
 
     def _error(self, reason: str) -> InvalidInputError:
         return InvalidInputError(self._name, reason)
@@ -174,26 +211,56 @@ class _Lines:
         return line
 
 
-def _kind(cell: str) -> str:
-    if _NUMBER.fullmatch(cell):
-        return "number"
-    return "boolean" if cell in _BOOLEANS else "text"
+def _misfit(cells: Sequence[str], dialect: Dialect) -> str | None:
+    """Return why the cells of a row do not fit the columns, or None; empty cells at the end are ignored."""
+    count = len(cells)
+    while count and not cells[count - 1]:
+        count -= 1
+    if count > len(dialect.columns):
+        return (
+            f"The row has {count:,} values for {len(dialect.columns):,} columns. "
+            f"Quote values that contain {dialect.delimiter_name}."
+        )
+    for number, (name, cell) in enumerate(zip(dialect.columns, cells, strict=False), 1):
+        if cell and not name:
+            return f"The row has a value in column {number}, which has no name. Name the column, or remove it."
+    return None
 
 
-def _converter(name: str, kinds: set[str]) -> Converter:
-    if name in (FILE, KEY, LABEL) or len(kinds) != 1:
+def _converter(name: str, forms: set[str]) -> Converter:
+    if name in (FILE, KEY, LABEL):
         return str
-    return {"number": json.loads, "boolean": _BOOLEANS.__getitem__}.get(kinds.pop(), str)
+    if "number" in forms:
+        return json.loads
+    if "decimal comma" in forms:
+        return lambda cell: json.loads(cell.replace(",", "."))
+    return (lambda cell: cell.lower() == "true") if "boolean" in forms else str
 
 
 def _json_row(line: int, words: str) -> Row:
     try:
-        fields = json.loads(words, parse_constant=_no_constant)
+        fields = json.loads(words, parse_constant=_no_constant, parse_int=_integer, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         return Row(line, "", f"line {line}", problem=f"Not valid JSON: {error}.")
     if not isinstance(fields, dict):
         return Row(line, "", f"line {line}", problem="Not a JSON object.")
-    return _row(line, {name: value for name, value in fields.items() if value is not None})
+    named = [(column_name(name), value) for name, value in fields.items() if value is not None]
+    if len(dict(named)) < len(named):
+        return _unusable_row(line, dict(named), "Two fields of the row have the same name.")
+    return _row(line, dict(named))
+
+
+def _distinct(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(fields)
+    if len(found) < len(fields):
+        raise ValueError("two fields of an object have the same name")
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number has {len(digits):,} digits")
+    return int(digits)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -201,19 +268,31 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _row(line: int, fields: Mapping[str, Any]) -> Row:
-    file, key, label = fields.get(FILE), fields.get(KEY), fields.get(LABEL)
-    for name, value in ((FILE, file), (KEY, key), (LABEL, label)):
-        if value is not None and not isinstance(value, str):
-            return Row(line, "", f"line {line}", problem=f"The value of {name!r} is not text.")
+    file, label = fields.get(FILE), fields.get(LABEL)
+    for name in (FILE, KEY, LABEL):
+        if not isinstance(fields.get(name, ""), str):
+            return _unusable_row(line, fields, f"The value of {name!r} is not text.")
     if not file:
-        return Row(line, "", key or f"line {line}", problem=f"The row has no {FILE!r}.")
+        return _unusable_row(line, fields, f"The row has no {FILE!r}.")
+    if _has_surrogate(file):
+        return _unusable_row(line, fields, f"The value of {FILE!r} contains half a character (a lone surrogate).")
     given: MetadataPatch = {} if label is None else {"label": label}
     metadata = {name: value for name, value in fields.items() if name not in (FILE, KEY, LABEL)}
     if isinstance(metadata.get(METADATA), dict):
         try:
             metadata = merge_fields(metadata, metadata.pop(METADATA))
         except ValueError as error:
-            return Row(line, file, key or file, problem=f"The metadata is ambiguous: {error}.")
+            return _unusable_row(line, fields, f"The metadata is ambiguous: {error}.")
     if metadata:
         given["metadata"] = metadata
-    return Row(line, file, key or file, given)
+    return Row(line, file, fields.get(KEY) or file, given)
+
+
+def _unusable_row(line: int, fields: Mapping[str, Any], problem: str) -> Row:
+    """Return a row that cannot be used, with its file and key as far as they are known."""
+    file, key = (value if isinstance(value := fields.get(name), str) else "" for name in (FILE, KEY))
+    return Row(line, file, key or file or f"line {line}", problem=problem)
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
