@@ -74,7 +74,7 @@ class LeftOut:
     def lines(self) -> Iterator[str]:
         """Yield one line for each reason, such as `Images in hidden folders left out: 3 (.cache, old/.thumbs)`."""
         for reason, examples in self.reasons.items():
-            more = ", …" if examples.count > len(examples.names) else ""
+            more = ", …" if examples.count > len(examples.names) == MAX_NAMES else ""
             yield f"{reason}: {examples.count:,} ({', '.join(examples.names)}{more})"
 
     def to_json(self) -> dict[str, dict[str, Any]]:
