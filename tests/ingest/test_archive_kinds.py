@@ -7,7 +7,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal
 from unicodedata import normalize as normalise
 
@@ -20,7 +20,19 @@ from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.archive_survey import OTHER_TABLES, UNKNOWN_ENCODING
 from app.ingest.sources.items import Entry, UnusableError
 from models.data.left_out import FOLDER_LINKS, HIDDEN_FILES, IN_HIDDEN_FOLDERS, IN_SYSTEM_FOLDERS
-from tests.ingest.archives import Raw, extension, gzipped, raw_zip, record, tarred, zipped
+from tests.ingest.archives import (
+    Links,
+    Raw,
+    extension,
+    flagged_zip,
+    gzipped,
+    raw_zip,
+    record,
+    stored,
+    tar_of,
+    tarred,
+    zipped,
+)
 
 Form = Literal["NFC", "NFD"]
 LIMITS = ArchiveLimits(1000, members=50, bytes=100_000)
@@ -44,30 +56,6 @@ def read(entry: Entry) -> bytes | str:
         return entry.read()
     except UnusableError as error:
         return str(error)
-
-
-class Flagged:
-    """A stored zip member with any bytes as its name, and flags in the directory and in its own header."""
-
-    def __init__(self, name: bytes, data: bytes, flags: int, local_flags: int) -> None:
-        self.name, self.data, self.flags, self.local_flags, self.extra = name, data, flags, local_flags, b""
-
-
-def stored(name: bytes, data: bytes, flags: int = 0, local_flags: int | None = None) -> Flagged:
-    return Flagged(name, data, flags, flags if local_flags is None else local_flags)
-
-
-def flagged_zip(*members: Flagged) -> bytes:
-    body, directory = bytearray(), bytearray()
-    for member in members:
-        about = struct.pack("<HHHIII", 0, 0, 0, zlib.crc32(member.data), len(member.data), len(member.data))
-        names = struct.pack("<HH", len(member.name), len(member.extra))
-        directory += struct.pack("<4sHHH", b"PK\x01\x02", 20, 20, member.flags) + about + names
-        directory += struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + member.name + member.extra
-        body += struct.pack("<4sHH", b"PK\x03\x04", 20, member.local_flags) + about + names
-        body += member.name + member.extra + member.data
-    end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, len(members), len(members), len(directory), len(body), 0)
-    return bytes(body + directory + end)
 
 
 def test_backslashes_in_a_zip_separate_folders() -> None:
@@ -186,23 +174,7 @@ def test_hidden_and_system_files_are_left_out_and_counted(made: Callable[[Mappin
     }
 
 
-Links = Sequence[tuple[str, bytes, str]]
 HARD, SYMBOLIC = tarfile.LNKTYPE, tarfile.SYMTYPE
-
-
-def tar_of(files: Mapping[str, bytes], links: Links, kind: int = tarfile.PAX_FORMAT, size: int = 0) -> bytes:
-    """A tar of files, then links; `size` is what the links declare."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=kind) as made:
-        for name, data in files.items():
-            header = tarfile.TarInfo(name)
-            header.size = len(data)
-            made.addfile(header, io.BytesIO(data))
-        for name, link, target in links:
-            header = tarfile.TarInfo(name)
-            header.type, header.linkname, header.size = link, target, size
-            made.addfile(header)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
