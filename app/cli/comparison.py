@@ -78,5 +78,7 @@ def _show(found: dict[str, Any]) -> None:
     for method in found["methods"].values():
         for reason in dict.fromkeys(method["refused"].values()):
             console().print(f"{method['title']}: {reason}")
+    for line in found["data"]["notes"]:
+        console().print(line, soft_wrap=True)
     if unreadable := found["data"]["unreadable"]:
         console().print(f"{unreadable} unreadable files were skipped.")

@@ -35,6 +35,8 @@ def evaluate(
         console().print(table)
         if found["accuracy"] is not None:
             console().print(f"accuracy {found['accuracy']:.4f}")
+        for line in found["data"]["notes"]:
+            console().print(line, soft_wrap=True)
         if unreadable := found["data"]["unreadable"]:
             console().print(f"{len(unreadable)} unreadable files were skipped.")
         console().print(f"{out / 'report.html'}", soft_wrap=True)

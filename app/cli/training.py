@@ -139,6 +139,8 @@ def make_shards(
 
         with progress_counter("packing") as report:
             packed = run(folder, out, report, short_side, images_per_shard)
+        for line in packed.notes:
+            console().print(line, soft_wrap=True)
         for path in packed.unreadable:
             console().print(f"{path} is not a readable image and was skipped.", soft_wrap=True)
         console().print(f"{packed.images} images in {packed.shards} shards in {out}", soft_wrap=True)
@@ -186,7 +188,7 @@ def calibrate(
     with exit_on_error():
         from models.checkpoint.calibrate import calibrate_checkpoint
 
-        found = calibrate_checkpoint(checkpoint, folder, views=unlabelled)
+        found = calibrate_checkpoint(checkpoint, folder, views=unlabelled, note=console().print)
         console().print(
             f"Similarity is 0.5 at distance {found.features.midpoint:.3f} and at {found.codes.midpoint:.1f} bits; "
             f"calibration error {found.error:.3f}. Restart the service to use it."

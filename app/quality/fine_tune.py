@@ -17,7 +17,8 @@ from app.quality.labelled import Labelled
 from app.search.decode.prepare import ImagePreparer
 from app.search.encode.batching import Encoder
 from models.checkpoint.info import CheckpointInfo
-from models.data.dataset import TRAIN, LabelledFiles
+from models.data.dataset import LabelledFiles
+from models.data.folders import TRAIN
 
 # Sample sizes of the comparison; larger ones do not change the result.
 _MAX_DATABASE, _MAX_QUERIES = 20_000, 2_000

@@ -3,6 +3,7 @@
 Run it as `lookalike calibrate CHECKPOINT DIR`. Codes, F7 and the fingerprint stay as they are.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +17,8 @@ from models.checkpoint.files import load
 from models.checkpoint.info import find_checkpoint, write_info
 from models.checkpoint.similarity import Similarity, calibrate
 from models.data.augment import augment
-from models.data.dataset import TEST, TRAIN, LabelledFiles, LoadedImages, load_images, read_splits, read_unlabelled
+from models.data.dataset import LabelledFiles, LoadedImages, load_images, read_splits, read_unlabelled
+from models.data.folders import TEST, TRAIN
 from models.errors import DatasetError
 from models.network.codes import Floats
 from models.network.encode import BATCH, Encode, encoder
@@ -26,13 +28,16 @@ from models.network.latent_hash_net import LatentHashNet
 _MAX_IMAGES, _UPSCALE = 2000, 1.25
 
 
-def calibrate_checkpoint(checkpoint: str | Path, folder: Path, *, views: bool = False) -> Similarity:
+def calibrate_checkpoint(
+    checkpoint: str | Path, folder: Path, *, views: bool = False, note: Callable[[str], None] = lambda _note: None
+) -> Similarity:
     """Calibrate a checkpoint and write the result into its JSON.
 
     Args:
         checkpoint: the name of a pretrained one, or a path.
         folder: `DIR/test/CLASS/FILE` or `DIR/CLASS/FILE`, not the training data; with `views` any images.
         views: two views of one image are a positive pair, instead of two images of one label.
+        note: called with a message for what is left out of the folder.
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
@@ -40,10 +45,14 @@ def calibrate_checkpoint(checkpoint: str | Path, folder: Path, *, views: bool = 
     """
     network, info = load(checkpoint)
     if views:
-        found = calibrate_on_views(network, read_unlabelled(folder, _MAX_IMAGES, 0))
+        files = read_unlabelled(folder, _MAX_IMAGES, 0)
+        found = calibrate_on_views(network, files)
     else:
         splits = read_splits(folder)
-        found = calibrate_on_labels(network, splits.get(TEST, splits[TRAIN]))
+        files = splits[TRAIN]
+        found = calibrate_on_labels(network, splits.get(TEST, files))
+    for line in files.notes:
+        note(line)
     if found is None:
         raise DatasetError(f"{folder} needs two images of one label and images of another label.")
     write_info(replace(info, similarity=found), find_checkpoint(checkpoint))

@@ -17,6 +17,7 @@ from models.comparison.baselines.registry import METHODS
 from models.comparison.data import EncodedSplit, Files, encoded, read_files, relevant_images
 from models.comparison.measure import Comparison
 from models.comparison.resume_file import ResumeFile, identity
+from models.data.folders import note_missing_classes
 from models.errors import ConfigError
 from models.evaluation.encode_files import prepare_for_inference
 from models.network.backbones import BACKBONES
@@ -187,6 +188,7 @@ def describe_network(info: CheckpointInfo, size: int | None) -> dict[str, Any]:
 
 def describe_data(folder: Path, files: Files, database: EncodedSplit, queries: EncodedSplit) -> dict[str, Any]:
     """Return the data set's entry of `metrics.json`."""
+    missing = note_missing_classes(files.database.classes, database.labels, queries.labels)
     return {
         "folder": folder.resolve().name,
         "classes": list(files.database.classes) if files.labelled else [],
@@ -194,4 +196,5 @@ def describe_data(folder: Path, files: Files, database: EncodedSplit, queries: E
         "queries": len(queries.labels),
         "queries_from": files.origin,
         "unreadable": database.unreadable + queries.unreadable,
+        "notes": [*files.database.notes, *(missing if files.labelled else ())],
     }

@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 
 from models.data.dataset import (
     HELD_OUT,
-    TEST,
-    TRAIN,
-    VALIDATION,
     LabelledFiles,
     read_splits,
     read_unlabelled,
     split_files,
 )
+from models.data.folders import TEST, TRAIN, VALIDATION, FolderNotes, subfolders
 from models.errors import DatasetError, ModelError
 from models.evaluation import metrics
 from models.evaluation.encode_files import encode_files
@@ -78,7 +76,7 @@ def read_files(folder: Path, seed: int) -> Files:
         DatasetError: there is nothing to search, or no query.
     """
     # `read_splits` raises the error for a path that is no folder.
-    labelled = not folder.is_dir() or any(path.is_dir() for path in folder.iterdir() if path.name[0] != ".")
+    labelled = not folder.is_dir() or bool(subfolders(folder, FolderNotes()))
     splits = read_splits(folder) if labelled else {TRAIN: read_unlabelled(folder, MAX_UNLABELLED, seed)}
     for apart in (TEST, VALIDATION):
         if apart in splits:

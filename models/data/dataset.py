@@ -18,27 +18,17 @@ import pi_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from models.data.image_files import is_image_name
+from models.data.folders import TRAIN, FolderNotes, find_classes, find_images, find_splits
 from models.data.jpeg_end import jpeg_with_end
 from models.data.png_depth import png_bit_depth, to_8_bit
 from models.errors import DatasetError
 
 pi_heif.register_heif_opener()
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
 # Share of each class held out from a data set without a validation split, and maximum size of the held-out set.
 HELD_OUT, MAX_HELD_OUT = 0.1, 2000
 # Maximum share of memory for the images of one split.
 MEMORY_FRACTION = 0.25
-# Accepted folder names of the three splits.
-SPLIT_NAMES = {
-    TRAIN: TRAIN,
-    "training": TRAIN,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    VALIDATION: VALIDATION,
-}
-SPLIT_NAMES |= {TEST: TEST, "testing": TEST}
 
 
 @dataclass(frozen=True)
@@ -50,12 +40,14 @@ class LabelledFiles:
         paths: one per image.
         labels: `(n,)` int64, indexes into `classes`.
         read: returns an image's bytes by its path; reads files by default.
+        notes: what the user should know about the folder, such as what is left out.
     """
 
     classes: tuple[str, ...]
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
     read: Callable[[Path], bytes] = Path.read_bytes
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -77,20 +69,18 @@ Splits = Mapping[str, LabelledFiles]
 
 
 def read_splits(folder: Path) -> dict[str, LabelledFiles]:
-    """List the splits of a data set; a folder without split folders is one split, `train`.
+    """List the splits of a data set; a folder without split folders is one split, `train`, which has all notes.
 
     Raises:
         DatasetError: there is no training data, or the splits' classes differ.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder.")
-    parts = {SPLIT_NAMES[path.name]: path for path in _folders(folder) if path.name in SPLIT_NAMES}
-    if TRAIN not in parts:
-        return {TRAIN: _read_classes(folder)}
-    splits = {split: _read_classes(path) for split, path in parts.items()}
+    notes = FolderNotes()
+    parts = find_splits(folder, notes) or {TRAIN: folder}
+    splits = {split: _read_classes(path, notes) for split, path in parts.items()}
     for split, files in splits.items():
         if odd := set(files.classes) ^ set(splits[TRAIN].classes):
             raise DatasetError(f"{parts[split]}: the classes differ from those of {TRAIN}: {', '.join(sorted(odd))}.")
+    splits[TRAIN] = replace(splits[TRAIN], notes=notes.lines())
     return splits
 
 
@@ -102,10 +92,11 @@ def read_unlabelled(folder: Path, most: int, seed: int) -> LabelledFiles:
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder.")
-    paths = _image_paths(folder)
+    notes = FolderNotes()
+    paths = find_images(folder, notes)
     if not paths:
         raise DatasetError(f"{folder} contains no images.")
-    files = LabelledFiles(("",), tuple(paths), np.zeros(len(paths), np.int64))
+    files = LabelledFiles(("",), tuple(paths), np.zeros(len(paths), np.int64), notes=notes.lines())
     return files.subset(np.sort(np.random.default_rng(seed).permutation(len(paths))[:most]))
 
 
@@ -256,19 +247,11 @@ def allocate_images(count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         ) from error
 
 
-def _read_classes(folder: Path) -> LabelledFiles:
-    members = {path.name: _image_paths(path) for path in _folders(folder)}
-    classes = tuple(sorted(name for name, paths in members.items() if paths))
+def _read_classes(folder: Path, notes: FolderNotes) -> LabelledFiles:
+    members = find_classes(folder, notes)
+    classes = tuple(members)
     if not classes:
         raise DatasetError(f"{folder} contains no labelled images. Arrange them as {folder}/CLASS/FILE.jpg.")
     paths = [path for name in classes for path in members[name]]
     labels = np.repeat(np.arange(len(classes)), [len(members[name]) for name in classes])
     return LabelledFiles(classes, tuple(paths), labels.astype(np.int64))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _image_paths(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if is_image_name(path.name))

@@ -75,7 +75,7 @@ class LeftOut:
     def lines(self) -> Iterator[str]:
         """Yield one line for each reason, such as `Images in hidden folders left out: 3 (.cache, old/.thumbs)`."""
         for reason, examples in self.reasons.items():
-            more = ", …" if examples.count > len(examples.names) else ""
+            more = ", …" if examples.count > len(examples.names) == MAX_NAMES else ""
             yield f"{reason}: {examples.count:,} ({', '.join(examples.names)}{more})"
 
     def to_json(self) -> dict[str, dict[str, Any]]:
@@ -124,7 +124,7 @@ def walk_images(
     on_error: Callable[[OSError], object] = lambda _: None,
     root: Path | None = None,
 ) -> Iterator[Path]:
-    """Yield the images below a folder, in no particular order, without those that are left out.
+    """Yield the images below a folder, without those that are left out.
 
     Args:
         folder: the folder; links to folders below it are not followed.
@@ -136,6 +136,7 @@ def walk_images(
     root = root or folder
     for current, folders, names in os.walk(folder, onerror=on_error):
         here = Path(current)
+        folders.sort()
         for name in tuple(folders):
             path = here / name
             if reason := left_out_folder(name):
@@ -143,7 +144,7 @@ def walk_images(
                 folders.remove(name)
             elif path.is_symlink():
                 left_out.add(FOLDER_LINKS, _shown(path, root))
-        for name in names:
+        for name in sorted(names):
             reason = left_out_file(name)
             if reason is None and is_image(name):
                 yield here / name

@@ -7,7 +7,7 @@ packed, because nothing reads shards of one.
 
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.data.dataset import TRAIN, VALIDATION, LabelledFiles, open_rgb, read_splits
+from models.data.dataset import LabelledFiles, open_rgb, read_splits
+from models.data.folders import TRAIN, VALIDATION, note_missing_classes
 from models.data.shard_index import read_index
 from models.data.shards import CLASSES, shards_in
 from models.errors import DatasetError
@@ -30,11 +31,18 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ShardSummary:
-    """Result of packing: numbers of images and shards, and the files that could not be read."""
+    """Result of packing.
+
+    Attributes:
+        images, shards: their numbers.
+        unreadable: files that could not be read.
+        notes: what the user should know about the folder, such as what is left out.
+    """
 
     images: int
     shards: int
     unreadable: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
 def make_shards(folder: Path, out: Path, report: Report, side: int = SIDE, images: int = PICTURES) -> ShardSummary:
@@ -64,7 +72,14 @@ def make_shards(folder: Path, out: Path, report: Report, side: int = SIDE, image
             done += len(some)
             report(done, total)
         read_index(shards_in(out, split))
-    return ShardSummary(total - len(unreadable), len(list(out.glob("*.tar"))), tuple(unreadable))
+    notes = (*splits[TRAIN].notes, *_missing_classes(splits.values(), set(unreadable)))
+    return ShardSummary(total - len(unreadable), len(list(out.glob("*.tar"))), tuple(unreadable), notes)
+
+
+def _missing_classes(splits: Collection[LabelledFiles], unreadable: Set[Path]) -> tuple[str, ...]:
+    pairs = [(path, label) for files in splits for path, label in zip(files.paths, files.labels, strict=True)]
+    readable = np.array([label for path, label in pairs if path not in unreadable], np.int64)
+    return note_missing_classes(next(iter(splits)).classes, readable)
 
 
 def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.data.dataset import TRAIN, Batch, LoadedImages, allocate_images, open_rgb
+from models.data.dataset import Batch, LoadedImages, allocate_images, open_rgb
+from models.data.folders import TRAIN
 from models.data.shard_index import ShardIndex
 from models.errors import DatasetError
 

@@ -13,8 +13,6 @@ from torch import Tensor
 from models.data.augment import apply_augmentations, draw_augmentations
 from models.data.dataset import (
     HELD_OUT,
-    TRAIN,
-    VALIDATION,
     Batch,
     LabelledFiles,
     LoadedImages,
@@ -24,6 +22,7 @@ from models.data.dataset import (
     split_files,
     split_indices,
 )
+from models.data.folders import TRAIN, VALIDATION, note_missing_classes
 from models.data.shard_index import read_index
 from models.data.shards import Shards, read_class_names, shards_in
 from models.errors import ConfigError, DatasetError
@@ -111,7 +110,14 @@ def read(source: Path | Splits, recipe: TrainingConfig) -> TrainingData:
     preprocess = BACKBONES[recipe.backbone].preprocess
     loaded = load_images(training, replace(preprocess, size=round(recipe.cut * 1.25)))
     held_out_images = load_images(held_out, replace(preprocess, size=recipe.size))
-    problems = warnings(files, (*loaded.unreadable, *held_out_images.unreadable))
+    present = np.concatenate([loaded.labels, held_out_images.labels])
+    if len(np.unique(present)) == 1:
+        raise DatasetError(f"{name} has readable images of one class, {files.classes[present[0]]}. Training needs two.")
+    problems = (
+        *files.notes,
+        *warnings(files, (*loaded.unreadable, *held_out_images.unreadable)),
+        *note_missing_classes(files.classes, present),
+    )
     source_checksum = None if VALIDATION in splits else files.checksum()
     return TrainingData(files.classes, loaded, held_out_images, problems, source_checksum)
 

@@ -18,7 +18,8 @@ import torch
 
 from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo, FeatureNorm
-from models.data.dataset import HELD_OUT, TEST, TRAIN, VALIDATION, LabelledFiles, read_splits, split_files
+from models.data.dataset import HELD_OUT, LabelledFiles, read_splits, split_files
+from models.data.folders import TEST, TRAIN, VALIDATION, note_missing_classes, same_name
 from models.errors import DatasetError, ModelError, WeightsUnavailableError
 from models.evaluation import metrics
 from models.evaluation.encode_files import Encoded, encode_files, prepare_for_inference
@@ -83,7 +84,7 @@ def evaluate(
         "codes": {**asdict(health), "ones": list(health.ones)},
         "unseen": measure_unseen(queries, database, novel, database_files.classes, info.feature_norm, pool, modes),
         "checkpoint": describe(info),
-        "data": {**data(folder, database_files.classes, database, queries), "queries_from": origin, "pool": pool},
+        "data": {**data(folder, database_files, database, queries), "queries_from": origin, "pool": pool},
         "seconds": {"encoding": encoded - begun, "total": time.monotonic() - begun},
     }
     report.write(found, samples(queries, database, info.feature_norm, pool), out)
@@ -120,7 +121,8 @@ def unseen_labels(files: LabelledFiles, info: CheckpointInfo, wanted: bool | Non
     Raises:
         DatasetError: they are required, and there are fewer than two.
     """
-    found = [label for label, name in enumerate(files.classes) if name not in info.classes]
+    known = set(map(same_name, info.classes))
+    found = [label for label, name in enumerate(files.classes) if name not in known]
     enough = len(found) > 1
     if wanted and not enough:
         raise DatasetError(
@@ -144,13 +146,15 @@ def classification(
     network: LatentHashNet, info: CheckpointInfo, classes: tuple[str, ...], queries: Encoded
 ) -> dict[str, Any]:
     """Return the accuracy of F8 on the queries, or the reason why there is none."""
-    if set(classes) != set(info.classes):
-        odd = sorted(set(classes) ^ set(info.classes))
+    # Checkpoints of earlier versions have the names as their folders were written.
+    known = list(map(same_name, info.classes))
+    if set(classes) != set(known):
+        odd = sorted(set(classes) ^ set(known))
         shown = ", ".join(odd[:6]) + (f" and {len(odd) - 6} more" if len(odd) > 6 else "")  # noqa: PLR2004 - a line's worth
         return {"accuracy": None, "accuracy_missing": f"The classes of data set and checkpoint differ: {shown}."}
     device = next(network.parameters()).device
     logits = network.classifier(network.activations(torch.from_numpy(queries.features).to(device))).cpu().numpy()
-    order = [info.classes.index(name) for name in classes]
+    order = [known.index(name) for name in classes]
     return {"accuracy": metrics.accuracy(logits[:, order], queries.labels)}
 
 
@@ -183,15 +187,16 @@ def describe(info: CheckpointInfo) -> dict[str, Any]:
     return {name: getattr(info, name) for name in names} | {"size": info.preprocess.size, "classes": list(info.classes)}
 
 
-def data(folder: Path, classes: tuple[str, ...], database: Encoded, queries: Encoded) -> dict[str, Any]:
+def data(folder: Path, files: LabelledFiles, database: Encoded, queries: Encoded) -> dict[str, Any]:
     """Return the data set's entry of `metrics.json`."""
     unreadable = (*database.unreadable, *queries.unreadable)
     return {
         "folder": folder.resolve().name,
-        "classes": list(classes),
+        "classes": list(files.classes),
         "database": len(database.paths),
         "queries": len(queries.paths),
         "unreadable": [path.relative_to(folder).as_posix() for path in unreadable],
+        "notes": [*files.notes, *note_missing_classes(files.classes, database.labels, queries.labels)],
     }
 
 

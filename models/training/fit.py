@@ -50,7 +50,7 @@ def fit(
         out: path of the new checkpoint.
         recipe: configuration.
         report: called with the number of images done, and of all.
-        note: called with a message for every unreadable file.
+        note: called with a message for every unreadable file, and for what is left out.
 
     Raises:
         DatasetError: there are no images, or too few.
@@ -61,6 +61,8 @@ def fit(
     network = LatentHashNet(recipe.backbone, recipe.bits, 0, preprocess)
     network.load_imagenet()
     encoded = encode_files(files, prepare_for_inference(network), None, report)
+    for line in files.notes:
+        note(line)
     for path in encoded.unreadable:
         note(f"{path} is not a readable image and is skipped.")
     if len(encoded.paths) == 1:

@@ -1,6 +1,7 @@
 """`POST /jobs`: archives added in the background."""
 
 import json
+import tarfile
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -25,7 +26,7 @@ from tests.api.job_helpers import (
 )
 from tests.crash.ledger import numbered_image
 from tests.images import encoded, every_format, gradient
-from tests.ingest.archives import gzipped, tarred, zipped
+from tests.ingest.archives import gzipped, tar_of, tarred, zipped
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred, gzipped])
@@ -251,3 +252,45 @@ def test_event_stream_above_the_limit_returns_503(client: TestClient, monkeypatc
     monkeypatch.setattr(api, "LIMITS", {api.EVENT_STREAMS: 0})
     assert client.get(f"/jobs/{job_id}/events").status_code == 503
     assert client.get(f"/jobs/{job_id}").status_code == 200
+
+
+def test_archives_of_other_systems_are_added_by_a_job(client: TestClient) -> None:
+    files = {
+        "shop\\boots\\été.png": numbered_image(1),
+        "shop\\__MACOSX\\._1.png": b"none",
+        "shop\\.cache\\2.png": b"none",
+        "shop\\Metadata.csv": "File;Key;Price\r\nboots\\été.png;e-1;89,5\r\n;;\r\n".encode("utf-16"),
+    }
+    now = wait_until_ended(client, send_archive(client, zipped(files)))
+    assert (now["state"], counts(now)) == ("done", (1, 1, 1, 0, 0, 0))
+    (image,) = client.get("/images").json()["items"]
+    assert (image["key"], image["metadata"]) == ("e-1", {"Price": 89.5})
+    assert now["left_out"] == {
+        "Images in system folders left out": {"count": 1, "names": ["shop/__MACOSX"]},
+        "Images in hidden folders left out": {"count": 1, "names": ["shop/.cache"]},
+    }
+    assert client.get("/jobs").json()["items"][0]["left_out"] == now["left_out"]
+
+
+def test_links_of_a_tar_are_added_by_a_job(client: TestClient) -> None:
+    links = [("h/two.png", tarfile.LNKTYPE, "h/one.png"), ("h/three.png", tarfile.SYMTYPE, "/etc/hostname")]
+    now = wait_until_ended(client, send_archive(client, tar_of({"h/one.png": numbered_image(1)}, links)))
+    assert counts(now) == (3, 3, 2, 0, 0, 1)
+    assert sorted(keys(client)) == ["h/one.png", "h/two.png"]
+    assert [one["reason"] for one in now["rejections"]] == [
+        "The symbolic link leads outside the archive: /etc/hostname."
+    ]
+
+
+def test_lone_surrogates_and_digits_reject_their_rows_in_a_job(client: TestClient) -> None:
+    rows = ['{"file": "1.png", "key": "before"}', '{"file": "2.png", "key": "emoji \\ud83d"}']
+    rows += ['{"file": "3.png", "n": ' + "9" * 5000 + "}", '{"file": "4.png", "key": "after"}']
+    images = {f"{at}.png": numbered_image(at) for at in range(1, 5)}
+    archive = zipped({"metadata.jsonl": "\n".join(rows).encode(), **images})
+    now = wait_until_ended(client, send_archive(client, archive))
+    # The file of a row that is not JSON is unknown, so it is added by its path.
+    assert (now["state"], sorted(keys(client))) == ("done", ["3.png", "after", "before"])
+    assert sorted(one["reason"].split(":")[0] for one in now["rejections"]) == [
+        "Not valid JSON",
+        "The metadata cannot be stored",
+    ]

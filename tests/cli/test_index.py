@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -92,6 +93,65 @@ def test_rejections_are_printed_and_written_to_the_report(data: Path, tmp_path: 
     ]
     assert all(row["reason"] in output_of(result) for row in rows)
     assert all(f"line {line}" in row["name"] for line, row in zip((2, 4, 5), rows, strict=True))
+
+
+@pytest.mark.parametrize("name", ["rejected.csv", "rejected.jsonl"])
+def test_report_is_written_whatever_a_table_contains(data: Path, tmp_path: Path, name: str) -> None:
+    for at in (20, 21):
+        (tmp_path / f"{at}.png").write_bytes(numbered_image(at))
+    rows = [
+        {"file": "20.png", "key": f"before {name}"},
+        {"file": "20.png", "key": "emoji \ud83d"},
+        {"file": "\ud83d\0.png", "key": "file"},
+        {"file": "20.png", "key": "value", "text": "\ude00"},
+        {"file": "20.png", "key": "nul \0 \x1b[2J"},
+        {"file": "21.png", "key": f"after {name}"},
+    ]
+    table, report = tmp_path / "table.jsonl", tmp_path / name
+    table.write_text("\n".join(map(json.dumps, rows)))
+    result = run(data, str(table), "--rejections", str(report))
+    assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
+    assert "2 created, 4 rejected" in summary(result).splitlines()
+    nul = "nul \0 \x1b[2J"
+    escaped = {"rejected.csv": "emoji \\ud83d", "rejected.jsonl": "emoji \ud83d"}[name]
+    assert [row["key"] for row in rows_of(report)] == [escaped, "file", "value", nul]
+    assert all(row["reason"] for row in rows_of(report))
+
+
+def test_left_out_files_of_folders_and_archives_are_counted_and_named(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "nas"
+    for at, name in enumerate(("a/1.png", "a/@eaDir/1.png/thumb.png", "__MACOSX/._1.png", ".hidden/2.png", "a/.3.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(numbered_image(30 + at))
+    (folder / "Thumbs.db").write_bytes(b"")
+    (folder / "linked").symlink_to("a")
+    archive = tmp_path / "mac.zip"
+    archive.write_bytes(zipped({"m/1.png": numbered_image(40), "__MACOSX/m/._1.png": b""}))
+    result = run(data, str(folder), str(archive))
+    assert result.exit_code == 0, result.output
+    lines = summary(result).splitlines()
+    assert lines[0] == "2 created"
+    assert sorted(lines[1:]) == [
+        "Hidden images left out: 1 (a/.3.png)",
+        "Images in hidden folders left out: 1 (.hidden)",
+        "Images in system folders left out: 1 (__MACOSX)",
+        "Images in system folders left out: 2 (__MACOSX, a/@eaDir)",
+        "Links to folders not followed: 1 (linked)",
+        "System files left out: 1 (Thumbs.db)",
+    ]
+
+
+def test_tables_of_spreadsheets_are_indexed(data: Path, tmp_path: Path) -> None:
+    (tmp_path / unicodedata.normalize("NFD", "größe")).mkdir()
+    (tmp_path / unicodedata.normalize("NFD", "größe") / "é.png").write_bytes(numbered_image(50))
+    table = tmp_path / "Preise.CSV"
+    table.write_bytes("sep=;\r\nFile; Key ;Preis;Neu\r\ngröße\\é.png; xl-1 ;89,5;WAHR\r\n;;;\r\n".encode("utf-16"))
+    result = run(data, str(table))
+    assert (result.exit_code, summary(result)) == (0, "1 created")
+    table.write_bytes("file;label\nx.png;Größe\n".encode("cp1252"))
+    result = run(data, str(table))
+    assert result.exit_code == 1
+    assert "line 2: byte 0xf6 is not UTF-8. Save the table as UTF-8" in result.output.replace("\n", " ")
 
 
 def test_empty_folder_is_nothing_to_index(data: Path, tmp_path: Path) -> None:

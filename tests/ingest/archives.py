@@ -59,6 +59,49 @@ def raw_zip(members: Sequence[Raw], declared: int | None = None) -> bytes:
     return bytes(body + directory + end)
 
 
+class Flagged:
+    """A stored zip member with any bytes as its name, and flags in the directory and in its own header."""
+
+    def __init__(self, name: bytes, data: bytes, flags: int, local_flags: int) -> None:
+        self.name, self.data, self.flags, self.local_flags, self.extra = name, data, flags, local_flags, b""
+
+
+def stored(name: bytes, data: bytes, flags: int = 0, local_flags: int | None = None) -> Flagged:
+    return Flagged(name, data, flags, flags if local_flags is None else local_flags)
+
+
+def flagged_zip(*members: Flagged) -> bytes:
+    body, directory = bytearray(), bytearray()
+    for member in members:
+        about = struct.pack("<HHHIII", 0, 0, 0, zlib.crc32(member.data), len(member.data), len(member.data))
+        names = struct.pack("<HH", len(member.name), len(member.extra))
+        directory += struct.pack("<4sHHH", b"PK\x01\x02", 20, 20, member.flags) + about + names
+        directory += struct.pack("<HHHII", 0, 0, 0, 0, len(body)) + member.name + member.extra
+        body += struct.pack("<4sHH", b"PK\x03\x04", 20, member.local_flags) + about + names
+        body += member.name + member.extra + member.data
+    end = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, len(members), len(members), len(directory), len(body), 0)
+    return bytes(body + directory + end)
+
+
+# Name, type and target of each link.
+Links = Sequence[tuple[str, bytes, str]]
+
+
+def tar_of(files: Mapping[str, bytes], links: Links, kind: int = tarfile.PAX_FORMAT, size: int = 0) -> bytes:
+    """A tar of files, then links; `size` is what the links declare."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as made:
+        for name, data in files.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            made.addfile(header, io.BytesIO(data))
+        for name, link, target in links:
+            header = tarfile.TarInfo(name)
+            header.type, header.linkname, header.size = link, target, size
+            made.addfile(header)
+    return buffer.getvalue()
+
+
 def inflating(size: int) -> bytes:
     """Raw deflate data that inflates to `size` zeros."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)

@@ -354,20 +354,6 @@ def test_overlong_name_is_rejected_as_a_key() -> None:
         require_storable(long)
 
 
-def test_links_and_devices_in_a_tar_are_ignored() -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as made:
-        for name, kind in (
-            ("link.jpg", tarfile.SYMTYPE),
-            ("hard.jpg", tarfile.LNKTYPE),
-            ("device.jpg", tarfile.CHRTYPE),
-        ):
-            header = tarfile.TarInfo(name)
-            header.type, header.linkname = kind, "/etc/passwd"
-            made.addfile(header)
-    assert found(archive(buffer.getvalue())) == {}
-
-
 @pytest.mark.parametrize(
     ("data", "is_one"),
     [

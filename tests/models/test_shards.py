@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.data.dataset import TEST, TRAIN, VALIDATION, read_splits
+from models.data.dataset import read_splits
+from models.data.folders import TEST, TRAIN, VALIDATION
 from models.data.make_shards import make_shards
 from models.data.shard_index import index_path, read_index
 from models.data.shards import PREFETCHED_BATCHES, SHUFFLED_SHARDS, Shards, read_class_names, shards_in

@@ -24,7 +24,7 @@ from app.quality.labelled import (
     save_selection,
 )
 from app.search.decode.prepare import InProcessPreparer
-from models.data.dataset import TRAIN
+from models.data.folders import TRAIN
 from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_NETWORK, FakeEncoder
 from tests.vector_files import vector_file
