@@ -1,1 +1,1 @@
-"""The hashing networks: from an image to its binary code and feature vector. Independent of the service."""
+"""Lookalike's hashing networks: from an image to its binary code and feature vector. Independent of the service."""

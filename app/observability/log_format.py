@@ -91,8 +91,8 @@ def logging_config(form: LogFormat) -> dict[str, Any]:
     if form == "auto":
         form = "text" if sys.stderr.isatty() else "json"
     formatters = {
-        "text": {"()": f"{__name__}.Text", "fmt": "%(levelprefix)s %(message)s"},
-        "json": {"()": f"{__name__}.Json"},
+        "text": {"()": f"{__name__}.TextFormatter", "fmt": "%(levelprefix)s %(message)s"},
+        "json": {"()": f"{__name__}.JsonFormatter"},
     }
     return {
         "version": 1,

@@ -85,9 +85,9 @@ def test_rejections_are_printed_and_written_to_the_report(data: Path, tmp_path: 
     assert result.exit_code == 1
     rows = rows_of(report)
     assert [(row["key"], row["reason"].split()[0]) for row in rows] == [
-        ("a", "This"),
-        ("c", "There"),
-        ("b", "Something"),
+        ("a", "The"),
+        ("c", "The"),
+        ("b", "An"),
     ]
     assert all(row["reason"] in output_of(result) for row in rows)
     assert all(f"line {line}" in row["name"] for line, row in zip((2, 4, 5), rows, strict=True))

@@ -42,8 +42,8 @@ class FreeSpace:
 
     def free(self) -> int:
         """Return the free bytes of the fullest file system."""
-        free_bytes = [free_bytes(folder) for folder in self._folders if folder.exists()]
-        return min(free_bytes, default=self.min_free)
+        free = [free_bytes(folder) for folder in self._folders if folder.exists()]
+        return min(free, default=self.min_free)
 
     def require(self, size: int = 0) -> None:
         """Check that `min_free` bytes stay free after a write of `size` bytes.
