@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Protocol
 
-from app.ingest.pipeline import AddResult, Upload
+from app.ingest.pipeline import AddResult, ItemStatus, Upload
 from app.ingest.sources.items import Entry, UnusableError, describe_error, require_storable, unusable
 from app.search.decode.retries import retry_while_unavailable
 
@@ -47,12 +47,18 @@ class IngestTarget(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an entry; `reason` is set if it was rejected."""
+    """The result of an entry.
+
+    Attributes:
+        reason: why it was rejected.
+        duplicate_of: if it was created or skipped, another key in the catalogue with the same bytes.
+    """
 
     name: str
     key: str
-    status: Literal["created", "updated", "unchanged", "rejected"]
+    status: ItemStatus
     reason: str | None = None
+    duplicate_of: str | None = None
 
 
 def bulk_add(
@@ -136,7 +142,7 @@ def _upload(entry: Entry) -> Upload | str:
 
 
 def _outcome(entry: Entry, added: AddResult) -> Outcome:
-    return Outcome(entry.name, entry.key, added.status, added.error)
+    return Outcome(entry.name, entry.key, added.status, added.error, added.duplicate_of)
 
 
 def _rejected(entry: Entry, reason: str) -> Outcome:

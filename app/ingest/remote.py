@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from lookalike_client import Lookalike, NewImage
 
+from app.ingest.on_duplicate import OnDuplicate
 from app.ingest.pipeline import AddResult, Upload
 
 
 class RemoteTarget:
     """Adds images to a running service over HTTP."""
 
-    def __init__(self, client: Lookalike) -> None:
-        self._client = client
+    def __init__(self, client: Lookalike, on_duplicate: OnDuplicate = OnDuplicate.ADD) -> None:
+        self._client, self._on_duplicate = client, on_duplicate
 
     def add(self, uploads: Sequence[Upload]) -> list[AddResult]:
         """Adds images to the service's catalogue; when it returns, they are stored durably.
@@ -19,8 +20,8 @@ class RemoteTarget:
         Raises:
             ClientError: the service returned an error, or did not respond in any of the client's attempts.
         """
-        results = self._client.add([_new_image(upload) for upload in uploads])
-        return [AddResult(result.id, result.key, result.status, result.error, result.error_code) for result in results]
+        results = self._client.add([_new_image(upload) for upload in uploads], on_duplicate=self._on_duplicate.value)
+        return [AddResult(one.id, one.key, one.status, one.error, one.error_code, one.duplicate_of) for one in results]
 
 
 def _new_image(upload: Upload) -> NewImage:

@@ -7,11 +7,12 @@ from typing import Annotated, NoReturn
 from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import TypeAdapter, ValidationError
 
-from app.api.dependencies import ServiceDep
+from app.api.dependencies import OnDuplicateParameter, ServiceDep
 from app.api.schemas.images import PROBLEM, ImageDescription, IndexOut, ItemOut
 from app.catalogue.changes import MetadataPatch
 from app.common.json_values import validate_json
 from app.errors import InvalidInputError
+from app.ingest.on_duplicate import OnDuplicate
 from app.ingest.pipeline import Upload
 
 router = APIRouter(tags=["catalogue"])
@@ -46,17 +47,20 @@ def index(
             f"the bytes), `label`, and any other fields, which become its `metadata`. For one image: `{EXAMPLE}`"
         ),
     ] = "",
+    on_duplicate: OnDuplicateParameter = OnDuplicate.ADD,
 ) -> IndexOut:
     """Add images, or update those with an existing `key`.
 
     Results are in the order of the images; one that is not valid is `rejected` with the reason, and the others are
-    stored. When the response arrives, they are durable and every later search finds them.
+    stored. `duplicate_of` names another image with the same bytes; with `on_duplicate=skip` such a new image is
+    `skipped`. When the response arrives, they are durable and every later search finds them.
     """
     descriptions = parse_metadata(metadata, len(images))
     items: list[ItemOut] = []
     for chunk in chunks([image.size or 0 for image in images]):
         pairs = zip(images[chunk], descriptions[chunk], strict=True)
-        added = service.ingest.add([_upload(image.file.read(), description) for image, description in pairs])
+        uploads = [_upload(image.file.read(), description) for image, description in pairs]
+        added = service.ingest.add(uploads, on_duplicate=on_duplicate)
         items.extend(map(ItemOut.of, added))
     return IndexOut(items=items)
 

@@ -9,7 +9,7 @@ from app.api.problem_codes import ProblemCode, image_code
 from app.api.problems import Problem
 from app.catalogue.database.tables import Image
 from app.catalogue.queries import ImageSummary
-from app.ingest.pipeline import AddResult
+from app.ingest.pipeline import AddResult, ItemStatus
 from app.search.pipeline import Explanation
 from app.search.types import Match, Mode
 
@@ -187,15 +187,25 @@ class ItemOut(BaseModel):
 
     id: int | None
     key: str
-    status: Literal["created", "updated", "unchanged", "rejected"]
+    status: ItemStatus
     error_code: ProblemCode | None = Field(default=None, description="Why it was rejected.")
     error: str | None = Field(default=None, description="Explanation of `error_code`, for people.")
+    duplicate_of: str | None = Field(
+        default=None, description="If it was created or skipped: the key of another image with the same bytes."
+    )
 
     @classmethod
     def of(cls, added: AddResult) -> "ItemOut":
         """Convert a result of the ingest pipeline."""
         code = None if added.code is None else image_code(added.code)
-        return cls(id=added.id, key=added.key, status=added.status, error_code=code, error=added.error)
+        return cls(
+            id=added.id,
+            key=added.key,
+            status=added.status,
+            error_code=code,
+            error=added.error,
+            duplicate_of=added.duplicate_of,
+        )
 
 
 class IndexOut(BaseModel):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.ingest.jobs import rows
+from app.ingest.on_duplicate import OnDuplicate
 
 JOB_EXAMPLE: dict[str, Any] = {
     "id": 1,
@@ -17,6 +18,9 @@ JOB_EXAMPLE: dict[str, Any] = {
     "updated": 0,
     "unchanged": 8,
     "rejected": 1,
+    "skipped": 0,
+    "duplicates": 0,
+    "on_duplicate": "add",
     "attempts": 1,
     "created_at": "2026-11-21T12:00:00Z",
     "updated_at": "2026-11-21T12:00:09Z",
@@ -44,6 +48,11 @@ class JobOut(BaseModel):
     updated: int
     unchanged: int
     rejected: int
+    skipped: int = Field(
+        description="Entries that were not added because the catalogue has their bytes under another key."
+    )
+    duplicates: int = Field(description="Created images whose bytes the catalogue had under another key already.")
+    on_duplicate: OnDuplicate = Field(description="What happens to such entries.")
     attempts: int = Field(
         description=f"Consecutive attempts without progress. After {rows.MAX_ATTEMPTS} that ended by a kill or a "
         "crash, the job fails."

@@ -47,6 +47,7 @@ _STATS, _JOB, _JOBS = TypeAdapter(Stats), TypeAdapter(Job), TypeAdapter(JobPage)
 # Maximum number of queries of `POST /search/batch`.
 MAX_QUERIES = 32
 NOT_FOUND = 404
+OnDuplicate = Literal["add", "skip"]
 
 
 class Unchanged(Enum):
@@ -103,15 +104,19 @@ def similar(image_id: int, **options: Unpack[SearchOptions]) -> CallFlow[SearchR
     return response.parse(_SEARCH)
 
 
-def add(limit: BatchLimit, images: Iterable[NewImage]) -> CallFlow[list[AddResult]]:
+def add(
+    limit: BatchLimit, images: Iterable[NewImage], *, on_duplicate: OnDuplicate = "add"
+) -> CallFlow[list[AddResult]]:
     """Add images, or update those whose key exists; return one result per image, in order.
+
+    `on_duplicate="skip"` does not add new keys for bytes that the catalogue has under another key.
 
     After it returns, the images are stored durably and every later search finds them. Requests that are too large or
     too slow are split. An image that is rejected even alone has the status `rejected`, and does not affect the others.
     """
     results: list[AddResult] = []
     for batch in limit.batches(map(_encoded, images)):
-        results += yield from _add(batch, limit)
+        results += yield from _add(batch, limit, on_duplicate)
     return results
 
 
@@ -173,13 +178,13 @@ def stats() -> CallFlow[Stats]:
     return response.parse(_STATS)
 
 
-def upload_archive(archive: str | PathLike[str] | bytes) -> CallFlow[Job]:
+def upload_archive(archive: str | PathLike[str] | bytes, *, on_duplicate: OnDuplicate = "add") -> CallFlow[Job]:
     """Upload a zip or tar archive of images, and return the job that adds them in the background.
 
     An archive that is sent twice because the first response was lost runs as two jobs; the second changes nothing.
     """
     body = archive if isinstance(archive, bytes) else Path(archive)
-    response = yield Request("POST", "/jobs", files=[("archive", "archive", body)])
+    response = yield Request("POST", "/jobs", _duplicate_parameter(on_duplicate), files=[("archive", "archive", body)])
     return response.parse(_JOB)
 
 
@@ -211,10 +216,16 @@ def _encoded(new: NewImage) -> EncodedImage:
     return EncodedImage(read_image(new.image), new.key, json.dumps(new.fields()))
 
 
-def _add(images: Sequence[EncodedImage], limit: BatchLimit) -> CallFlow[Sequence[AddResult]]:
+def _duplicate_parameter(on_duplicate: OnDuplicate) -> dict[str, Parameter | None]:
+    return {"on_duplicate": on_duplicate if on_duplicate != "add" else None}
+
+
+def _add(images: Sequence[EncodedImage], limit: BatchLimit, on_duplicate: OnDuplicate) -> CallFlow[Sequence[AddResult]]:
     files = [("images", "image", image.data) for image in images]
     fields = f"[{', '.join(image.fields for image in images)}]"
-    response = yield Request("POST", "/index", files=files, data={"metadata": fields})
+    response = yield Request(
+        "POST", "/index", _duplicate_parameter(on_duplicate), files=files, data={"metadata": fields}
+    )
     if response.status not in SPLIT_STATUSES:
         return _checked_items(response, response.parse(_ADDED).items, len(images))
     if len(images) == 1:
@@ -222,7 +233,7 @@ def _add(images: Sequence[EncodedImage], limit: BatchLimit) -> CallFlow[Sequence
     limit.shrink(sum(image.size for image in images))
     results: list[AddResult] = []
     for batch in limit.batches(images):
-        results += yield from _add(batch, limit)
+        results += yield from _add(batch, limit, on_duplicate)
     return results
 
 

@@ -92,13 +92,20 @@ class BatchSearchResult:
 
 @dataclass(frozen=True)
 class AddResult:
-    """The result of adding an image; `error_code` and `error` are the reason of a rejection."""
+    """The result of adding an image.
+
+    Attributes:
+        error: the reason of a rejection, for people.
+        error_code: its stable code.
+        duplicate_of: if it was created or skipped, the key of another image with the same bytes.
+    """
 
     id: int | None
     key: str
-    status: Literal["created", "updated", "unchanged", "rejected"]
+    status: Literal["created", "updated", "unchanged", "rejected", "skipped"]
     error: str | None = None
     error_code: str | None = None
+    duplicate_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +229,8 @@ class Job:
         processed: the number of entries processed.
         error: the reason of a failure, or what the job waits for.
         attempts: number of consecutive attempts without progress.
+        skipped: entries that were not added because the catalogue has their bytes under another key.
+        duplicates: created images whose bytes the catalogue had under another key already.
         rejections: the first entries that could not be added; only in the result of `get_job`.
     """
 
@@ -238,6 +247,8 @@ class Job:
     updated_at: datetime
     error: str | None = None
     attempts: int = 0
+    skipped: int = 0
+    duplicates: int = 0
     rejections: tuple[Rejection, ...] = ()
 
 
