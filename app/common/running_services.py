@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def local_url(host: str, port: int) -> str:
     """Return the address at which local programs reach a service that listens on a host and port."""
     address = parse_address(host)
     if address is not None and address.is_unspecified:
-        host = "127.0.0.1" if address.version == 4 else "::1"
+        host = "::1" if isinstance(address, IPv6Address) else "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -61,13 +62,15 @@ def announced(data_dir: Path, url: str, database_url: str | None) -> Iterator[No
     private_modes.make_folder(folder)
     _remove_ended(folder)
     path = folder / f"{os.getpid()}.json"
-    # A process that ended may have had this id.
-    path.unlink(missing_ok=True)
+    # Locked and complete before it has the name that others look for.
+    unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
     service = RunningService(url, os.getpid(), _catalogue_id(database_url), _network_id())
-    with os.fdopen(private_modes.create_file(path), "w") as file:
+    with os.fdopen(private_modes.create_file(unfinished), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps(asdict(service)))
         file.flush()
+        unfinished.replace(path)
         try:
             yield
         finally:
@@ -133,7 +136,7 @@ def _network_id() -> str:
     """Identify this machine's current boot and this process's network namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = os.stat("/proc/self/ns/net")
+        namespace = Path("/proc/self/ns/net").stat()
     except OSError:
         return os.uname().nodename
     return f"{boot}:{namespace.st_dev}:{namespace.st_ino}"

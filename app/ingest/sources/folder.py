@@ -4,8 +4,8 @@ Links to files are followed; links to folders are not, because they may form loo
 """
 
 import os
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from functools import cache, cached_property
 from pathlib import Path
 
 from app.ingest.sources.items import Entry, describe_error, file_entry, folder_label, is_picture, text, unusable
@@ -16,6 +16,11 @@ class Folder:
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path, self._limit = path, limit
+        self._left_out: Iterable[Path] = ()
+
+    def leave_out(self, files: Iterable[Path]) -> None:
+        """Leave out files that a table names; they are read when the folder's files are first listed."""
+        self._left_out = files
 
     def count(self) -> int:
         """Number of files with the suffix of an image, and of unreadable folders."""
@@ -31,8 +36,17 @@ class Folder:
         """Files with the suffix of an image, and folders that cannot be read."""
         unreadable: list[tuple[Path, OSError | None]] = []
         walk = os.walk(self._path, onerror=lambda error: unreadable.append((Path(error.filename), error)))
-        files = [Path(folder, name) for folder, _, names in walk for name in names if is_picture(name)]
+        files = self._not_left_out(
+            [Path(folder, name) for folder, _, names in walk for name in names if is_picture(name)]
+        )
         return sorted([*((path, None) for path in files), *unreadable], key=lambda pair: pair[0])
+
+    def _not_left_out(self, paths: list[Path]) -> Iterable[Path]:
+        real_folder = cache(os.path.realpath)
+        files = {Path(real_folder(path.parent), path.name): path for path in paths}
+        for named in self._left_out:
+            files.pop(Path(real_folder(named.parent), named.name), None)
+        return files.values()
 
     def _entry(self, path: Path) -> Entry:
         key = text(path.relative_to(self._path).as_posix())

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from pydantic import TypeAdapter
 
-from lookalike_client.batching import SPLIT_STATUSES, BatchLimit, EncodedImage
+from lookalike_client.batching import SPLIT_STATUSES, BatchLimit, EncodedImage, key_batches
+from lookalike_client.errors import InvalidInputError
 from lookalike_client.images import ImageInput, NewImage, read_image
 from lookalike_client.problems import unreadable
 from lookalike_client.requests import CallFlow, Parameter, Request, Response
@@ -154,6 +155,37 @@ def delete(image_id: int) -> CallFlow[None]:
         response.require_empty()
 
 
+def find(keys: Iterable[str]) -> CallFlow[list[CatalogueImage]]:
+    """Return the records of the images with these keys, in the order of their addition; unknown keys are left out."""
+    found: list[CatalogueImage] = []
+    for batch in key_batches(keys):
+        images = yield from _all_pages(filter={"key": {"$in": batch}})
+        found += images
+    return sorted(found, key=lambda image: image.id)
+
+
+def delete_many(image_ids: Iterable[int]) -> CallFlow[int]:
+    """Delete images, one request each, and return how many were there; those that are gone already are passed over."""
+    deleted = 0
+    for image_id in image_ids:
+        response = yield Request("DELETE", f"/images/{image_id}")
+        if response.status != NOT_FOUND:
+            response.require_empty()
+        deleted += int(response.status != NOT_FOUND or response.retried)
+    return deleted
+
+
+def delete_matching(**filters: Unpack[Filters]) -> CallFlow[int]:
+    """Delete all images that pass the filters, and return their number.
+
+    Images that are added meanwhile may stay. Without a filter nothing is deleted, and `InvalidInputError` is raised.
+    """
+    if filters.get("label") is None and not filters.get("filter"):
+        raise InvalidInputError("filter", "is missing. Set label, filter, or both, so that not every image is deleted.")
+    images = yield from _all_pages(**filters)
+    return (yield from delete_many(image.id for image in images))
+
+
 def original(image_id: int) -> CallFlow[bytes]:
     """Return an image's original file."""
     response = yield Request("GET", f"/images/{image_id}/original")
@@ -204,6 +236,15 @@ def cancel_job(job_id: int) -> CallFlow[Job]:
     """Cancel a job that has not ended; images already added stay."""
     response = yield Request("POST", f"/jobs/{job_id}/cancel")
     return response.parse(_JOB)
+
+
+def _all_pages(**filters: Unpack[Filters]) -> CallFlow[list[CatalogueImage]]:
+    found = yield from page(**filters)
+    images = list(found.items)
+    while found.next_cursor is not None:
+        found = yield from page(cursor=found.next_cursor, **filters)
+        images += found.items
+    return images
 
 
 def _parameters(options: Mapping[str, Any]) -> dict[str, Parameter | None]:
