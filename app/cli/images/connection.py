@@ -13,7 +13,7 @@ from app.common.running_services import find_services
 from app.settings import Settings
 
 # Seconds within which a service on this machine answers a health check, unless it hangs.
-_HEALTH_TIMEOUT_S = 2.0
+_HEALTH_TIMEOUT_S = 3.0
 _ATTEMPTS = 5
 
 
