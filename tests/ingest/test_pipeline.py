@@ -334,7 +334,7 @@ def test_catalogue_that_changes_at_every_attempt_is_unavailable(
 def test_slots_of_failed_additions_are_released(
     service: Service, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    def fail(*_: object) -> NoReturn:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise CatalogueChangedError if refused == "commit" else UnavailableError("It is away.")
 
     owner, name = {
