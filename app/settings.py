@@ -202,9 +202,9 @@ class Settings(BaseSettings):
 
     url: str | None = Field(
         None,
-        description="Address of a running service that `lookalike index` fills. Default: it fills the data folder.",
+        description="Address of a running service for `lookalike index`, `search` and `delete`. Default: the data folder.",
     )
-    api_key: str | None = Field(None, description="API key that `lookalike index` sends to that service.")
+    api_key: str | None = Field(None, description="API key that these commands send to a service.")
 
     @classmethod
     def settings_customise_sources(

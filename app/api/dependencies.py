@@ -10,6 +10,7 @@ from app.api.admission.middleware import CALLER, CHARGE
 from app.api.admission.threads import ReservedThreads, SearchExecutor
 from app.bootstrap import Service
 from app.errors import InvalidInputError
+from app.ingest.on_duplicate import OnDuplicate
 from app.observability.metrics import Metrics
 from app.observability.process_gauges import ProcessGauges
 from app.search.filter import Filter, parse_filter
@@ -23,6 +24,11 @@ MAX_FILTER = 8192
 ImageId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the previous page.")]
 Label = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$", description="Only images with this label.")]
+
+OnDuplicateParameter = Annotated[
+    OnDuplicate,
+    Query(description="Whether to `add` or `skip` new keys for bytes that the catalogue has under another key."),
+]
 
 
 async def get_service(request: Request) -> Service:

@@ -20,6 +20,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from app.catalogue.database.locks import Lock
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image, IndexVersion
+from app.catalogue.file_owners import duplicates_in
 from app.common.json_values import normalise_metadata
 from app.common.unicode_names import nfc_json
 from app.errors import ModelSwitchedError, NotFoundError
@@ -74,11 +75,17 @@ class Put:
 
 @dataclass(frozen=True)
 class PutResult:
-    """The result of a `Put`; `replaced` is the hash of the previous original if the image no longer uses it."""
+    """The result of a `Put`.
+
+    Attributes:
+        replaced: the hash of the previous original if the image no longer uses it.
+        duplicate_of: for a new image, the key of another image with the same bytes.
+    """
 
     id: int
     status: Status
     replaced: str | None = None
+    duplicate_of: str | None = None
 
 
 class CatalogueChangedError(Exception):
@@ -112,23 +119,32 @@ def reserve_slots(session: Session, index_version_id: int, count: int) -> np.typ
     return np.arange(end - count, end, dtype=np.int64)
 
 
-def put_images(session: Session, index_version_id: int, puts: Sequence[Put]) -> list[PutResult]:
+def put_images(
+    session: Session, index_version_id: int, puts: Sequence[Put], *, skip_duplicates: bool = False
+) -> list[PutResult]:
     """Create or update images, in order, as one change.
 
     Raises:
         CatalogueMovedError: the catalogue has switched to another index version.
-        CatalogueChangedError: an image whose bytes were to stay was deleted or replaced.
+        CatalogueChangedError: an image whose bytes were to stay was deleted or replaced; or `skip_duplicates` is set,
+            and another image with the bytes of a new one was added meanwhile.
     """
     seq, in_use = next_seq(session)
     if in_use != index_version_id:
         raise ModelSwitchedError(in_use)
     existing = _images_by_key(session, [put.key for put in puts])
+    duplicates = duplicates_in(session, [(put.key, put.sha256) for put in puts])
+    if skip_duplicates and any(duplicates):
+        raise CatalogueChangedError
     applied = [(_apply(session, existing, put, seq), put.encoding) for put in puts]
     session.flush()
     # Encodings of replaced bytes in other index versions are outdated.
     _delete_encodings(session, [image.id for (image, _, replaced), _ in applied if replaced is not None])
     _save_encodings(session, index_version_id, seq, [(image.id, new) for (image, _, _), new in applied if new])
-    return [PutResult(image.id, status, replaced) for (image, status, replaced), _ in applied]
+    return [
+        PutResult(image.id, status, replaced, duplicate_of)
+        for ((image, status, replaced), _), duplicate_of in zip(applied, duplicates, strict=True)
+    ]
 
 
 def put_encodings(session: Session, index_version_id: int, encodings: Sequence[tuple[Image, NewEncoding]]) -> None:

@@ -10,24 +10,16 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.catalogue.database.tables import ApiKey
+from app.common.scopes import Scope
 from app.errors import InvalidInputError, NotFoundError
 
 _PREFIX, _SECRET_BYTES, _MAX_DIGITS = "lk", 32, 18
-
-
-class Scope(StrEnum):
-    """Scopes of a key; `admin` includes the others."""
-
-    SEARCH = "search"
-    WRITE = "write"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True)

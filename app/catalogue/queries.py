@@ -113,9 +113,15 @@ def images_by_id(session: Session, ids: Sequence[int]) -> list[Image]:
     return list(session.scalars(select(Image).where(Image.id.in_(ids)).order_by(Image.id)))
 
 
-def ids_after(session: Session, after: int, limit: int) -> list[int]:
-    """List the image ids after an id."""
-    return list(session.scalars(select(Image.id).where(Image.id > after).order_by(Image.id).limit(limit)))
+def ids_after(session: Session, after: int, limit: int, passing: Condition | None = None) -> list[int]:
+    """List the image ids after an id, of all images or of those that meet a condition."""
+    query = select(Image.id).where(Image.id > after).order_by(Image.id).limit(limit)
+    return list(session.scalars(query if passing is None else query.where(passing)))
+
+
+def ids_by_key(session: Session, keys: Sequence[str]) -> dict[str, int]:
+    """Return the ids of images by key; missing ones are left out."""
+    return dict(session.execute(select(Image.key, Image.id).where(Image.key.in_(keys))).all())
 
 
 @dataclass(frozen=True)

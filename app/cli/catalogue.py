@@ -1,4 +1,4 @@
-"""Commands for the catalogue: search, statistics, consistency check, backup and migration."""
+"""Commands for the catalogue: statistics, consistency check, backup and migration."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from app.cli.terminal import console, exit_on_error, fail, progress_counter
 from app.settings import Settings
@@ -18,25 +17,6 @@ if TYPE_CHECKING:
 
 # Maximum number of missing images that an error lists; `lookalike check` lists all.
 _MAX_LISTED = 20
-
-
-def search(
-    image: Annotated[Path, typer.Argument(help="An image file.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="Maximum number of results.")] = 10,
-) -> None:
-    """Search the catalogue for images that look like a file."""
-    with exit_on_error():
-        from app.bootstrap import open_service
-        from app.search.types import SearchOptions
-
-        if not image.is_file():
-            fail(f"{image} is not a file. Give the path of an image.")
-        with open_service(Settings()) as service:
-            result = service.searcher.by_image(image.read_bytes(), SearchOptions(k=k))
-        table = Table("id", "key", "label", "distance", "hamming")
-        for match, row in result.matches:
-            table.add_row(str(match.id), row.key, row.label or "", f"{match.distance:.4f}", str(match.hamming))
-        console().print(table)
 
 
 def stats() -> None:

@@ -1,8 +1,9 @@
 """`lookalike index`: add folders, archives, tables and images to the catalogue, locally or over HTTP."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 from app.cli.terminal import console, exit_on_error, fail, progress_bar
+from app.ingest.on_duplicate import OnDuplicate
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ def index(
     api_key: Annotated[
         str | None, typer.Option(help="Its API key. Prefer LOOKALIKE_API_KEY, which process lists do not show.")
     ] = None,
+    on_duplicate: Annotated[
+        OnDuplicate,
+        typer.Option(help="What to do with files that the catalogue has under another key: add them, or skip them."),
+    ] = OnDuplicate.ADD,
     rejections: Annotated[
         Path | None, typer.Option(help="File for the rejected entries and the reasons: .csv or .jsonl.")
     ] = None,
@@ -50,37 +56,53 @@ def index(
     The exit status is 0 if all images were added, and 1 if any was rejected or there are none.
     """
     with exit_on_error():
+        from app.cli.images.connection import require_url
         from app.ingest.sources.items import nothing_found
-        from app.ingest.sources.open import open_source
+        from app.ingest.sources.open import open_sources
 
         settings = Settings()
-        sources = [open_source(path, _limits(settings)) for path in paths]
+        require_url(url or settings.url)
+        sources = open_sources(paths, _limits(settings))
+        open_target = partial(_target, settings, url or settings.url, api_key or settings.api_key, on_duplicate)
         try:
-            counts = _fill(sources, settings, url or settings.url, api_key or settings.api_key, rejections)
+            counts, duplicates = _fill(sources, open_target, rejections)
         except KeyboardInterrupt:
             fail("Stopped. Run the same command again to continue.")
         if not counts:
             fail(nothing_found(_left_out(sources)))
         console().print(", ".join(f"{count} {status}" for status, count in counts.items()))
+        if duplicates:
+            console().print(_duplicates_sentence(duplicates, on_duplicate), soft_wrap=True)
         for line in _left_out(sources).lines():
             console().print(line, soft_wrap=True)
         if counts["rejected"]:
             raise typer.Exit(1)
 
 
+def _duplicates_sentence(duplicates: int, on_duplicate: OnDuplicate) -> str:
+    """Describe the files that are in the catalogue under other keys."""
+    are = "is" if duplicates == 1 else "are"
+    if on_duplicate is OnDuplicate.SKIP:
+        return f"{duplicates:,} {are} in the catalogue already under other keys: skipped."
+    return f"{duplicates:,} {are} in the catalogue already under other keys. `--on-duplicate skip` leaves them out."
+
+
 def _fill(
-    sources: Sequence["Source"], settings: Settings, url: str | None, key: str | None, report: Path | None
-) -> Counter[str]:
+    sources: Sequence["Source"],
+    open_target: Callable[[Callable[[str], None]], AbstractContextManager[tuple["IngestTarget", "BatchConfig"]]],
+    report: Path | None,
+) -> tuple[Counter[str], int]:
+    """Add the entries of all sources; returns their outcomes, and how many are there under other keys."""
     from app.cli.rejection_report import open_rejection_report
     from app.ingest.bulk import bulk_add, reject_duplicate_keys
 
-    counts: Counter[str] = Counter()
+    counts, duplicates = Counter[str](), 0
     with open_rejection_report(report) as write, progress_bar(_Speed()) as bar:
         task = bar.add_task("scanning", total=None)
         total = sum(source.count() for source in sources)
         if not total:
-            return counts
-        with _target(settings, url, key) as (target, pace):
+            return counts, 0
+        with open_target(lambda message: bar.console.print(message, style="yellow", soft_wrap=True)) as (target, pace):
             bar.reset(task, description="indexing", total=total)
             for outcomes in bulk_add(reject_duplicate_keys(chain.from_iterable(sources)), target, pace, retry=True):
                 for outcome in outcomes:
@@ -90,8 +112,9 @@ def _fill(
                     for warning in outcome.warnings:
                         bar.console.print(f"{outcome.name}: {warning}", soft_wrap=True)
                 counts.update(outcome.status for outcome in outcomes)
+                duplicates += sum(outcome.duplicate_of is not None for outcome in outcomes)
                 bar.advance(task, len(outcomes))
-    return counts
+    return counts, duplicates
 
 
 def _left_out(sources: Sequence["Source"]) -> "LeftOut":
@@ -104,24 +127,26 @@ def _left_out(sources: Sequence["Source"]) -> "LeftOut":
 
 
 @contextmanager
-def _target(settings: Settings, url: str | None, key: str | None) -> Iterator[tuple["IngestTarget", "BatchConfig"]]:
+def _target(
+    settings: Settings, url: str | None, key: str | None, on_duplicate: OnDuplicate, show: Callable[[str], None]
+) -> Iterator[tuple["IngestTarget", "BatchConfig"]]:
     from app.ingest.bulk import LOCAL_BATCHES, BatchConfig
 
     if url is not None:
-        from lookalike_client import MAX_BATCH_BYTES, MAX_BATCH_IMAGES, ClientError, Lookalike, RetryPolicy
+        from lookalike_client import MAX_BATCH_BYTES, MAX_BATCH_IMAGES
 
+        from app.cli.images.connection import connect
         from app.ingest.remote import RemoteTarget
 
-        try:
-            with Lookalike(url, key, retries=RetryPolicy(_ATTEMPTS)) as client:
-                yield RemoteTarget(client), BatchConfig(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, _CONCURRENT_REQUESTS)
-        except ClientError as error:
-            fail(str(error))
+        with connect(url, key, _ATTEMPTS, show) as client:
+            pace = BatchConfig(MAX_BATCH_IMAGES, MAX_BATCH_BYTES, _CONCURRENT_REQUESTS)
+            yield RemoteTarget(client, on_duplicate), pace
         return
     from app.bootstrap import open_service
+    from app.ingest.jobs.stop import Stop, Stoppable
 
     with open_service(settings) as service:
-        yield service.ingest, LOCAL_BATCHES
+        yield Stoppable(service.ingest, Stop(), on_duplicate), LOCAL_BATCHES
 
 
 def _limits(settings: Settings) -> "ArchiveLimits":

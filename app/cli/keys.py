@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.catalogue.keys import Scope
 from app.cli.terminal import console, exit_on_error
+from app.common.scopes import Scope
 from app.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Manage API keys. The service requires one as soon as one exists.")

@@ -3,6 +3,7 @@
 import typer
 
 from app.cli import bench, catalogue, comparison, duplicates, evaluation, index, keys, quality, serve, training
+from app.cli.images import delete, search
 from app.cli.terminal import prepare_terminal
 
 app = typer.Typer(
@@ -13,7 +14,8 @@ app = typer.Typer(
 app.callback()(prepare_terminal)
 app.command()(serve.serve)
 app.command()(index.index)
-app.command()(catalogue.search)
+app.command()(search.search)
+app.command()(delete.delete)
 app.command()(catalogue.stats)
 app.command()(catalogue.demo)
 app.command()(duplicates.duplicates)

@@ -7,8 +7,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +22,7 @@ from app.api.admission.protocol import BoundedProtocol
 from app.api.middleware.loopback import NO_KEYS_WARNING
 from app.cli.terminal import exit_on_error, fail
 from app.common.hosts import is_loopback
+from app.common.running_services import announced, local_url
 from app.observability.log_format import logging_config
 from app.observability.multiprocess_metrics import shared_folder
 from app.settings import Settings
@@ -111,7 +112,7 @@ def _run(settings: Settings, warnings: Sequence[str]) -> None:
     if settings.workers > 1:
         startup.complete()
     try:
-        failed = workers_failed(config) if settings.workers > 1 else _server_failed(config)
+        failed = workers_failed(config, settings) if settings.workers > 1 else _server_failed(config, settings)
     except SystemExit as exit_:
         failed = bool(exit_.code)
     if failed:
@@ -119,8 +120,39 @@ def _run(settings: Settings, warnings: Sequence[str]) -> None:
         raise typer.Exit(1)
 
 
-def _server_failed(config: uvicorn.Config) -> bool:
-    server = uvicorn.Server(config)
+class AnnouncedServer(uvicorn.Server):
+    """uvicorn's server that commands of the same data folder find while it accepts requests."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings, self._announcement = settings, ExitStack()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and announce the address."""
+        await super().startup(sockets)
+        if self.started and self.servers[0].sockets:
+            self._announcement.enter_context(_announced(self._settings, self.servers[0].sockets[0]))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Withdraw the announcement, and shut down."""
+        self._announcement.close()
+        await super().shutdown(sockets)
+
+
+@contextmanager
+def _announced(settings: Settings, listener: socket.socket) -> Iterator[None]:
+    """Announce the service's address in the data folder; without it, commands open the catalogue themselves."""
+    host, port = listener.getsockname()[:2]
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(announced(settings.data_dir, local_url(host, port), settings.database_url))
+        except OSError as error:
+            log.warning("commands will not find this service, because its address cannot be written: %s", error)
+        yield
+
+
+def _server_failed(config: uvicorn.Config, settings: Settings) -> bool:
+    server = AnnouncedServer(config, settings)
     # uvicorn raises the signal that stopped it again after its shutdown.
     with suppress(KeyboardInterrupt, SystemExit):
         server.run()
@@ -149,10 +181,12 @@ class Workers(Multiprocess):
             worker.process.kill()
 
 
-def workers_failed(config: uvicorn.Config) -> bool:
+def workers_failed(config: uvicorn.Config, settings: Settings) -> bool:
     """Run workers until a signal stops them; returns whether one failed to start."""
-    supervisor = Workers(config, [config.bind_socket()])
-    supervisor.run()
+    listener = config.bind_socket()
+    supervisor = Workers(config, [listener])
+    with _announced(settings, listener):
+        supervisor.run()
     # The supervisor stops all workers when one fails to start, and reports it only by that worker's exit code.
     return any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
 

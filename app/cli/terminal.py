@@ -73,7 +73,7 @@ def prepare_terminal() -> None:
     except LookalikeError as error:
         fail(str(error))
     for warning in unknown_variable_warnings(names, Settings.model_fields):
-        PlainConsole(stderr=True).print(warning, style="yellow", soft_wrap=True)
+        notice(warning)
 
 
 @contextmanager
@@ -101,6 +101,19 @@ def fail(message: str) -> None:
     """Print an error message and exit with status 1. Lines are not wrapped, so that paths can be copied."""
     PlainConsole(stderr=True).print(message, style="red", soft_wrap=True)
     raise typer.Exit(1)
+
+
+def notice(message: str) -> None:
+    """Print a message about the command's progress to stderr, so that stdout holds results only."""
+    PlainConsole(stderr=True).print(message, style="yellow", soft_wrap=True)
+
+
+def confirmed(question: str) -> bool:
+    """Ask a yes-no question on the terminal; no without an answer, as in scripts. The question is printed unchanged."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
 
 
 @contextmanager

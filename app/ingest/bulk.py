@@ -11,10 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Protocol
 
 from app.common.unicode_names import nfc
-from app.ingest.pipeline import AddResult, Upload
+from app.ingest.pipeline import AddResult, ItemStatus, Upload
 from app.ingest.sources.items import Entry, UnusableError, describe_error, require_storable, unusable
 from app.search.decode.retries import retry_while_unavailable
 
@@ -48,13 +48,20 @@ class IngestTarget(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an entry; `reason` is set if it was rejected, `warnings` are flaws of a file that was added."""
+    """The result of an entry.
+
+    Attributes:
+        reason: why it was rejected.
+        warnings: flaws of a file that was added.
+        duplicate_of: if it was created or skipped, another key in the catalogue with the same bytes.
+    """
 
     name: str
     key: str
-    status: Literal["created", "updated", "unchanged", "rejected"]
+    status: ItemStatus
     reason: str | None = None
     warnings: tuple[str, ...] = ()
+    duplicate_of: str | None = None
 
 
 def bulk_add(
@@ -142,7 +149,7 @@ def _upload(entry: Entry) -> Upload | str:
 
 
 def _outcome(entry: Entry, added: AddResult) -> Outcome:
-    return Outcome(entry.name, entry.key, added.status, added.error, added.warnings)
+    return Outcome(entry.name, entry.key, added.status, added.error, added.warnings, added.duplicate_of)
 
 
 def _rejected(entry: Entry, reason: str) -> Outcome:

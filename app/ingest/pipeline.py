@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -30,6 +30,7 @@ from app.catalogue.changes import (
 )
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
+from app.catalogue.file_owners import duplicates_in
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.deletion_queue import Checkpoint
 from app.catalogue.storage.fsync_guard import FsyncGuard
@@ -40,7 +41,11 @@ from app.common.unicode_names import nfc
 from app.errors import ImageRejectedError, UnavailableError
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
+from app.ingest.on_duplicate import OnDuplicate
 from app.observability.hooks import ObserverGroup, Operation
+
+# `skipped`: a new key for a file that the catalogue has, with `OnDuplicate.SKIP`.
+ItemStatus = Literal["created", "updated", "unchanged", "rejected", "skipped"]
 
 _ATTEMPTS = 5
 # How long an addition waits for a model switch before it fails with 503.
@@ -61,15 +66,20 @@ class Upload:
 class AddResult:
     """The result of an upload.
 
-    If it was rejected, `error` is the reason and `code` its stable code. `warnings` are flaws of a file that was added.
+    Attributes:
+        error: why it was rejected.
+        code: the stable code of `error`.
+        warnings: flaws of a file that was added.
+        duplicate_of: if it was created or skipped, the key of another image with the same bytes.
     """
 
     id: int | None
     key: str
-    status: Literal["created", "updated", "unchanged", "rejected"]
+    status: ItemStatus
     error: str | None = None
     code: str | None = None
     warnings: tuple[str, ...] = ()
+    duplicate_of: str | None = None
 
 
 @dataclass
@@ -85,6 +95,7 @@ class _Item:
     encoding: NewEncoding | None = None
     warnings: tuple[str, ...] = ()
     rejection: ImageRejectedError | None = None
+    duplicate_of: str | None = None
 
 
 class IngestPipeline:
@@ -102,7 +113,9 @@ class IngestPipeline:
         self._database, self._files, self._encodings, self._disk = database, files, encodings, disk
         self._cleanup, self._observers = cleanup, observers
 
-    def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[AddResult]:
+    def add(
+        self, uploads: Sequence[Upload], stop: Stop | None = None, on_duplicate: OnDuplicate = OnDuplicate.ADD
+    ) -> list[AddResult]:
         """Add or replace images; when it returns, they are stored durably.
 
         Images that cannot be used are rejected; the others are added.
@@ -110,6 +123,7 @@ class IngestPipeline:
         Args:
             uploads: the images.
             stop: may stop the work before all images are decoded.
+            on_duplicate: whether to add files that the catalogue already has under another key.
 
         Raises:
             StoppedError: a stop was requested; no image was added.
@@ -118,7 +132,7 @@ class IngestPipeline:
         # Checked first, because decoding and encoding are expensive.
         self._disk.require_room()
         with self._observers.operation("ingest") as work:
-            added = self._add(uploads, work, stop or Stop())
+            added = self._add(uploads, work, stop or Stop(), skip_duplicates=on_duplicate is OnDuplicate.SKIP)
             work.attributes.update(Counter(item.status for item in added))
             return added
 
@@ -147,11 +161,11 @@ class IngestPipeline:
             self._cleanup.delete(claims)
         self._encodings.discard(freed)
 
-    def _add(self, uploads: Sequence[Upload], work: Operation, stop: Stop) -> list[AddResult]:
+    def _add(self, uploads: Sequence[Upload], work: Operation, stop: Stop, *, skip_duplicates: bool) -> list[AddResult]:
         for _ in range(_ATTEMPTS):
             with work.stage("decode"):
-                items = self._prepare(uploads, stop)
-            usable = [item for item in items if item.rejection is None]
+                items = self._prepare(uploads, stop, skip_duplicates=skip_duplicates)
+            usable = [item for item in items if item.rejection is None and item.duplicate_of is None]
             new = [item for item in usable if item.image is not None]
             stored = {item.sha256 for item in new}
             # Taken before storing, so that the commit detects originals that are deleted from now on.
@@ -160,20 +174,25 @@ class IngestPipeline:
                 with self._cleanup.track(stored) as owner:
                     self._store_and_encode(usable, new, work)
                     with work.stage("commit"):
-                        done = iter(self._commit(usable, since, owner))
+                        done = iter(self._commit(usable, since, owner, skip_duplicates=skip_duplicates))
             except CatalogueChangedError:
                 self._release_slots(new)
                 continue
-            return [_rejected(item, item.rejection) if item.rejection else _added(item, next(done)) for item in items]
+            return list(_results(items, done))
         raise UnavailableError("The catalogue changed repeatedly while the images were added. Try again.")
 
-    def _prepare(self, uploads: Sequence[Upload], stop: Stop) -> list[_Item]:
+    def _prepare(self, uploads: Sequence[Upload], stop: Stop, *, skip_duplicates: bool) -> list[_Item]:
         """Decode every image that is not yet stored under its key with the same bytes."""
         items = [_new_item(upload) for upload in uploads]
         with self._database.read_session() as session:
             known = queries.images_by_key(session, self._encodings.index_version_id, [item.key for item in items])
+            if skip_duplicates:
+                same = duplicates_in(session, [(item.key, item.sha256) for item in items], skip=True)
+                items = [replace(item, duplicate_of=key) for item, key in zip(items, same, strict=True)]
         new: list[_Item] = []
         for item in items:
+            if item.duplicate_of is not None:
+                continue
             stored = known.get(item.key)
             if stored is None or not stored.encoded or stored.sha256 != item.sha256:
                 new.append(item)
@@ -227,7 +246,9 @@ class IngestPipeline:
         for item, encoding in zip(items, encodings, strict=True):
             item.encoding = encoding
 
-    def _commit(self, items: Sequence[_Item], since: Checkpoint, owner: str) -> list[PutResult]:
+    def _commit(
+        self, items: Sequence[_Item], since: Checkpoint, owner: str, *, skip_duplicates: bool
+    ) -> list[PutResult]:
         """Write the rows in one transaction; this is the commit point.
 
         Raises:
@@ -237,7 +258,7 @@ class IngestPipeline:
         encoded = Image.key.in_([item.key for item in items if item.encoding is not None])
         with self._transaction() as session:
             freed = list(queries.slots_where(session, self._encodings.index_version_id, encoded))
-            done = changes.put_images(session, self._encodings.index_version_id, puts)
+            done = changes.put_images(session, self._encodings.index_version_id, puts, skip_duplicates=skip_duplicates)
             if not deletion_queue.require_stored(
                 session, {item.sha256 for item in items if item.facts is not None}, since
             ):
@@ -270,9 +291,15 @@ def _new_item(upload: Upload) -> _Item:
     return _Item(upload, nfc(upload.key) if upload.key is not None else sha256, sha256)
 
 
-def _added(item: _Item, done: PutResult) -> AddResult:
-    return AddResult(done.id, item.key, done.status, warnings=item.warnings)
-
-
-def _rejected(item: _Item, rejection: ImageRejectedError) -> AddResult:
-    return AddResult(None, item.key, "rejected", rejection.reason, rejection.code)
+def _results(items: Sequence[_Item], done: Iterator[PutResult]) -> Iterator[AddResult]:
+    rejections = {item.sha256: item.rejection for item in items if item.rejection is not None}
+    for item in items:
+        # A skipped item may have the bytes of an earlier one that was rejected.
+        rejection = rejections.get(item.sha256) if item.duplicate_of is not None else item.rejection
+        if rejection is not None:
+            yield AddResult(None, item.key, "rejected", rejection.reason, rejection.code)
+        elif item.duplicate_of is not None:
+            yield AddResult(None, item.key, "skipped", duplicate_of=item.duplicate_of)
+        else:
+            put = next(done)
+            yield AddResult(put.id, item.key, put.status, warnings=item.warnings, duplicate_of=put.duplicate_of)

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from lookalike_client import AddResult as AddResultOut
 from lookalike_client import Lookalike, NewImage
 
+from app.ingest.on_duplicate import OnDuplicate
 from app.ingest.pipeline import AddResult, Upload
 
 
 class RemoteTarget:
     """Adds images to a running service over HTTP."""
 
-    def __init__(self, client: Lookalike) -> None:
-        self._client = client
+    def __init__(self, client: Lookalike, on_duplicate: OnDuplicate = OnDuplicate.ADD) -> None:
+        self._client, self._on_duplicate = client, on_duplicate
 
     def add(self, uploads: Sequence[Upload]) -> list[AddResult]:
         """Adds images to the service's catalogue; when it returns, they are stored durably.
@@ -20,13 +21,19 @@ class RemoteTarget:
         Raises:
             ClientError: the service returned an error, or did not respond in any of the client's attempts.
         """
-        results = self._client.add([_new_image(upload) for upload in uploads])
+        results = self._client.add([_new_image(upload) for upload in uploads], on_duplicate=self._on_duplicate.value)
         return [_add_result(result) for result in results]
 
 
 def _add_result(result: AddResultOut) -> AddResult:
     return AddResult(
-        result.id, result.key, result.status, result.error, result.error_code, warnings=tuple(result.warnings)
+        result.id,
+        result.key,
+        result.status,
+        result.error,
+        result.error_code,
+        warnings=tuple(result.warnings),
+        duplicate_of=result.duplicate_of,
     )
 
 

@@ -9,6 +9,7 @@ from app.catalogue.index_sync import IndexSync
 from app.catalogue.queries import ImageSummary
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
+from app.ingest.on_duplicate import OnDuplicate
 from app.ingest.pipeline import AddResult, IngestPipeline, Upload
 from app.model_switch.switch import ModelSwitch
 from app.search.decode.image import Crop
@@ -63,9 +64,11 @@ class ActiveIngest:
     def __init__(self, model_switch: ModelSwitch[OpenIndexVersion]) -> None:
         self._model_switch = model_switch
 
-    def add(self, uploads: Sequence[Upload], stop: Stop | None = None) -> list[AddResult]:
-        """Add or replace images; see `Ingest.add`."""
-        return self._model_switch.run(lambda active: active.ingest.add(uploads, stop))
+    def add(
+        self, uploads: Sequence[Upload], stop: Stop | None = None, on_duplicate: OnDuplicate = OnDuplicate.ADD
+    ) -> list[AddResult]:
+        """Add or replace images; see `IngestPipeline.add`."""
+        return self._model_switch.run(lambda active: active.ingest.add(uploads, stop, on_duplicate))
 
     def update_metadata(self, image_id: int, given: MetadataPatch) -> Image:
         """Change an image's label and metadata; see `Ingest.describe`."""

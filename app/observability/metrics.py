@@ -21,7 +21,7 @@ IMAGES = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000)
 # Allowed values of the label `method`; others count as `other`, because clients could create unlimited label values.
 OTHER_LABEL = "other"
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST")
-STATUSES = ("created", "updated", "unchanged", "rejected")
+STATUSES = ("created", "updated", "unchanged", "rejected", "skipped")
 
 
 class Metrics(Observer):

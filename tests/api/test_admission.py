@@ -24,8 +24,9 @@ from app.api.routes.index import CHUNK_BYTES, CHUNK_IMAGES, chunks
 from app.catalogue import queries
 from app.catalogue.database.priority import ConnectionLimiter, Priority, priority
 from app.catalogue.database.sessions import Database
-from app.catalogue.keys import Scope, create_key
+from app.catalogue.keys import create_key
 from app.common.memory import usable_memory
+from app.common.scopes import Scope
 from app.errors import UnavailableError
 from app.settings import Settings
 from tests.api.sockets import connect, serve_on_port

@@ -12,7 +12,8 @@ from sqlalchemy import make_url
 from app.api.middleware import auth
 from app.api.middleware.auth import ApiKeyCache
 from app.catalogue.database.sessions import Database
-from app.catalogue.keys import Scope, create_key, list_keys, revoke_key
+from app.catalogue.keys import create_key, list_keys, revoke_key
+from app.common.scopes import Scope
 from app.errors import InvalidInputError, NotFoundError
 from app.main import create_app
 from app.settings import Settings

@@ -13,7 +13,8 @@ import pytest
 from app.api.middleware import auth
 from app.api.middleware.auth import COOKIE, OPEN_PATHS
 from app.catalogue.database.sessions import Database
-from app.catalogue.keys import Scope, create_key, revoke_key
+from app.catalogue.keys import create_key, revoke_key
+from app.common.scopes import Scope
 from app.main import create_app
 from app.settings import Settings
 from tests.api.server import Server, serve

@@ -115,3 +115,23 @@ def test_acknowledged_image_is_found_by_the_next_search(client: TestClient) -> N
         (item,) = add_images(client, random_image(number))
         found = client.post("/search", files={"image": random_image(number)}).json()["results"][0]
         assert (found["id"], found["distance"]) == (item["id"], 0)
+
+
+def test_new_key_for_stored_bytes_names_the_other_key_or_is_skipped(client: TestClient) -> None:
+    add_images(client, random_image(1), metadata=[{"key": "one"}])
+    (added,) = add_images(client, random_image(1), metadata=[{"key": "two"}])
+    assert (added["status"], added["duplicate_of"]) == ("created", "one")
+    files = [("images", random_image(1)), ("images", random_image(2))]
+    about = {"metadata": json.dumps([{"key": "three"}, {"key": "four"}])}
+    items = client.post("/index?on_duplicate=skip", files=files, data=about).json()["items"]
+    assert [(item["status"], item["duplicate_of"], item["id"] is None) for item in items] == [
+        ("skipped", "one", True),
+        ("created", None, False),
+    ]
+    assert client.get("/stats").json()["images"] == 3
+
+
+def test_unknown_choice_for_duplicates_is_invalid(client: TestClient) -> None:
+    answer = client.post("/index?on_duplicate=replace", files={"images": random_image(1)})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "on_duplicate")
+    assert client.get("/stats").json()["images"] == 0

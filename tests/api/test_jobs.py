@@ -294,3 +294,16 @@ def test_lone_surrogates_and_digits_reject_their_rows_in_a_job(client: TestClien
         "Not valid JSON",
         "The metadata cannot be stored",
     ]
+
+
+def test_job_counts_or_skips_files_that_are_there_under_other_keys(client: TestClient) -> None:
+    wait_until_ended(client, send_archive(client, zipped(sample_images(3))))
+    table = {"metadata.csv": b"file,key\nfolder/0000.png,sku-1\nfolder/0001.png,sku-2\n"}
+    again = zipped({**sample_images(4), **table})
+    answer = client.post("/jobs?on_duplicate=skip", content=again)
+    assert (answer.status_code, answer.json()["on_duplicate"]) == (202, "skip")
+    now = wait_until_ended(client, answer.json()["id"])
+    assert (now["skipped"], now["duplicates"], now["created"], now["unchanged"]) == (2, 0, 1, 1)
+    now = wait_until_ended(client, send_archive(client, again))
+    assert (now["skipped"], now["duplicates"], now["created"], now["unchanged"]) == (0, 2, 2, 2)
+    assert client.post("/jobs?on_duplicate=no", content=again).status_code == 422

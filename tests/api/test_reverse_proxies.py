@@ -6,7 +6,8 @@ import pytest
 
 from app.api.middleware.loopback import ADVICE
 from app.catalogue.database.sessions import Database
-from app.catalogue.keys import Scope, create_key
+from app.catalogue.keys import create_key
+from app.common.scopes import Scope
 from app.settings import Settings
 from tests.api.server import Server, serve
 

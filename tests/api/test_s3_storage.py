@@ -111,9 +111,11 @@ def test_original_is_in_the_bucket_before_the_commit(
 ) -> None:
     put = changes.put_images
 
-    def stop_and_put(session: Session, index_version_id: int, puts: Sequence[changes.Put]) -> list[changes.PutResult]:
+    def stop_and_put(
+        session: Session, index_version_id: int, puts: Sequence[changes.Put], **options: bool
+    ) -> list[changes.PutResult]:
         s3.stop()
-        return put(session, index_version_id, puts)
+        return put(session, index_version_id, puts, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(changes, "put_images", stop_and_put)

@@ -15,8 +15,9 @@ from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue.database.locks import Lock, exclusive_lock
 from app.catalogue.database.migrations import alembic_config
 from app.catalogue.database.sessions import Database
-from app.catalogue.keys import Scope, create_key, verify_token
+from app.catalogue.keys import create_key, verify_token
 from app.catalogue.storage.factory import open_storage
+from app.common.scopes import Scope
 from app.errors import LookalikeError
 from app.ingest.pipeline import Upload
 from app.maintenance.backup import backup

@@ -73,12 +73,12 @@ def test_indexing_a_folder_again_changes_nothing(data: Path, folder: Path) -> No
     assert "created" not in output_of(result)
 
 
-def test_search_lists_results_by_distance(data: Path, folder: Path) -> None:
+def test_search_lists_results_by_similarity(data: Path, folder: Path) -> None:
     result = run(data, "search", str(folder / "shop" / "boots" / "one.png"), "-k", "2")
     assert result.exit_code == 0, result.output
     rows = [line for line in result.stdout.splitlines() if "│" in line]
     assert len(rows) == 2
-    assert all(word in rows[0] for word in ("shop/boots/one.png", "boots", "0.0000"))
+    assert all(word in rows[0] for word in ("shop/boots/one.png", "boots", "1.000"))
 
 
 def test_stats_prints_counts_and_the_model(data: Path) -> None:

@@ -22,8 +22,10 @@ from typer import Exit
 from app.api.middleware.loopback import NO_KEYS_WARNING
 from app.catalogue.database.sessions import Database
 from app.catalogue.index_versions import DEFAULT_MODEL
-from app.catalogue.keys import Scope, create_key
+from app.catalogue.keys import create_key
 from app.cli.serve import require_keys
+from app.common.running_services import find_services
+from app.common.scopes import Scope
 from app.observability.multiprocess_metrics import PREFIX
 from app.settings import Settings
 from models.checkpoint.info import find_checkpoint
@@ -188,6 +190,18 @@ def test_ctrl_c_ends_the_server_and_all_its_processes(first_run: FirstRun) -> No
     assert "Traceback" not in log_of(first_run.data)
 
 
+def test_running_service_is_found_in_its_data_folder_until_it_ends(
+    first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]
+) -> None:
+    url, server = two_workers
+    assert [(service.url, service.pid) for service in find_services(first_run.data, None)] == [(url, server.pid)]
+    with running_server(first_run.data, "--host", "0.0.0.0", LOOKALIKE_AUTH="off") as (other, process):  # noqa: S104
+        assert [service.url for service in find_services(first_run.data, None)] == [other, url]
+        process.kill()
+        process.wait(60)
+        assert [service.url for service in find_services(first_run.data, None)] == [url]
+
+
 def test_restart_keeps_indexed_images(first_run: FirstRun, two_workers: tuple[str, subprocess.Popen[bytes]]) -> None:
     with closing(Client(two_workers[0])) as client:
         assert client.json("GET", "/stats")["images"] == 1, "no demo images are added"
@@ -326,11 +340,12 @@ def test_failed_fsync_ends_the_server_with_an_error(tmp_path: Path) -> None:
     assert "the disk failed" in log_of(data)
 
 
-def test_workers_that_fail_to_start_are_reported() -> None:
+def test_workers_that_fail_to_start_are_reported(tmp_path: Path) -> None:
     program = (
-        "import sys, uvicorn; from app.cli.serve import workers_failed\n"
+        "import sys, uvicorn; from app.cli.serve import workers_failed; from app.settings import Settings\n"
+        f"settings = Settings(data_dir={str(tmp_path / 'data')!r})\n"
         "config = uvicorn.Config('nothing:app', port=0, workers=2, timeout_worker_healthcheck=5)\n"
-        "sys.exit(42 if workers_failed(config) else 0)"
+        "sys.exit(42 if workers_failed(config, settings) else 0)"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 42
 

@@ -138,7 +138,7 @@ def test_commands_print_only_through_the_terminal_module() -> None:
     other = {"print", "Console", "Progress", "TextColumn", "echo", "secho"}
     found = {
         (path.name, name)
-        for path in (Path(__file__).parents[2] / "app" / "cli").glob("*.py")
+        for path in (Path(__file__).parents[2] / "app" / "cli").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         for name in [node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")]

@@ -135,6 +135,18 @@ def test_rejected_image_does_not_affect_the_others(catalogue: Lookalike) -> None
     catalogue.delete(second.id or 0)
 
 
+def test_images_are_found_by_key_and_deleted_together(catalogue: Lookalike) -> None:
+    keys = [*(f"client-delete-{at}" for at in range(3)), "client-delete-\N{GRINNING FACE}" * 30]
+    added = catalogue.add(NewImage(drawing(20 + at), key, "gone") for at, key in enumerate(keys))
+    assert [image.key for image in catalogue.find(["unknown", *reversed(keys)])] == keys
+    (skipped,) = catalogue.add([NewImage(drawing(20), "client-other")], on_duplicate="skip")
+    assert (skipped.status, skipped.duplicate_of) == ("skipped", keys[0])
+    assert catalogue.delete_many([added[0].id or 0, 2**40]) == 1
+    assert catalogue.delete_matching(label="gone", filter={"key": {"$ne": keys[1]}}) == 2
+    assert catalogue.delete_matching(label="gone") == 1
+    assert catalogue.find(keys) == []
+
+
 def test_more_images_than_a_request_holds_are_added_in_order(catalogue: Lookalike) -> None:
     added = catalogue.add(NewImage(drawing(at % 5), f"client-many-{at}") for at in range(60))
     assert [item.key for item in added] == [f"client-many-{at}" for at in range(60)]

@@ -267,8 +267,8 @@ def test_lost_database_connection_adds_nothing_and_can_be_retried(
 ) -> None:
     put = changes.put_images
 
-    def put_and_hang_up(*given: Any) -> list[PutResult]:
-        done = put(*given)
+    def put_and_hang_up(*given: Any, **options: bool) -> list[PutResult]:
+        done = put(*given, **options)
         with connect(migrated_url) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
@@ -289,9 +289,9 @@ def test_lost_database_connection_adds_nothing_and_can_be_retried(
 def test_original_deleted_during_an_addition_is_stored_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     put, once = changes.put_images, iter([content_hash(picture(1))])
 
-    def delete_original_and_put(*given: Any) -> list[PutResult]:
+    def delete_original_and_put(*given: Any, **options: bool) -> list[PutResult]:
         remove_unused(service.database, service.storage, list(once))
-        return put(*given)
+        return put(*given, **options)
 
     monkeypatch.setattr(changes, "put_images", delete_original_and_put)
     add(service, "one", picture(1))
@@ -305,8 +305,8 @@ def test_change_between_lookup_and_commit_repeats_the_addition(
     assert first.id is not None
     deletions = iter([first.id])
 
-    def prepare_and_delete(ingest: IngestPipeline, uploads: Sequence[Upload], stop: Stop) -> Any:
-        items = prepare(ingest, uploads, stop)
+    def prepare_and_delete(ingest: IngestPipeline, uploads: Sequence[Upload], stop: Stop, **options: bool) -> Any:
+        items = prepare(ingest, uploads, stop, **options)
         for image_id in deletions:
             service.ingest.delete(image_id)
         return items
@@ -321,7 +321,7 @@ def test_change_between_lookup_and_commit_repeats_the_addition(
 def test_catalogue_that_changes_at_every_attempt_is_unavailable(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def changed(*_: object) -> NoReturn:
+    def changed(*_: object, **__: object) -> NoReturn:
         raise CatalogueChangedError
 
     monkeypatch.setattr(changes, "put_images", changed)
@@ -334,7 +334,7 @@ def test_catalogue_that_changes_at_every_attempt_is_unavailable(
 def test_slots_of_failed_additions_are_released(
     service: Service, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    def fail(*_: object) -> NoReturn:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise CatalogueChangedError if refused == "commit" else UnavailableError("It is away.")
 
     owner, name = {
@@ -362,11 +362,13 @@ def test_files_are_complete_before_the_commit(service: Service, monkeypatch: pyt
     data, sha256 = picture(1), content_hash(picture(1))
     complete: list[bool] = []
 
-    def check_files_and_put(session: Any, index_version_id: int, puts: Sequence[Put]) -> list[PutResult]:
+    def check_files_and_put(
+        session: Any, index_version_id: int, puts: Sequence[Put], **options: bool
+    ) -> list[PutResult]:
         slots = np.array([made(item).slot for item in puts])
         sums = np.array([made(item).checksum for item in puts], np.uint32)
         complete.append(bool(service.index.verify(slots, sums).all()) and sha256 in service.storage.hashes())
-        return put(session, index_version_id, puts)
+        return put(session, index_version_id, puts, **options)
 
     monkeypatch.setattr(changes, "put_images", check_files_and_put)
     add(service, "one", data)

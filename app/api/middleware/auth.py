@@ -27,6 +27,7 @@ from app.api.problems import error_response
 from app.catalogue import keys
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import Key
+from app.common import scopes
 from app.common.hosts import parse_address, parse_origin
 from app.errors import ForbiddenError, LookalikeError, UnauthorisedError, UnavailableError
 
@@ -228,10 +229,10 @@ def is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 
-def required_scope(method: str, path: str) -> keys.Scope:
+def required_scope(method: str, path: str) -> scopes.Scope:
     """Return the scope that a key needs for a request."""
     if path == METRICS_PATH:
-        return keys.Scope.ADMIN
+        return scopes.Scope.ADMIN
     if method in READ_METHODS or (method, path) in SEARCH_OPERATIONS:
-        return keys.Scope.SEARCH
-    return keys.Scope.WRITE
+        return scopes.Scope.SEARCH
+    return scopes.Scope.WRITE

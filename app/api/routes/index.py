@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import ValidationError
 
-from app.api.dependencies import ServiceDep
+from app.api.dependencies import OnDuplicateParameter, ServiceDep
 from app.api.problems import reason_of
 from app.api.schemas.images import PROBLEM, ImageDescription, IndexOut, ItemOut
 from app.api.uploads import UploadRoute
 from app.catalogue.changes import MetadataPatch
 from app.common.json_values import parse_json
 from app.errors import InvalidInputError
+from app.ingest.on_duplicate import OnDuplicate
 from app.ingest.pipeline import Upload
 
 router = APIRouter(tags=["catalogue"], route_class=UploadRoute)
@@ -47,17 +48,20 @@ def index(
             f"`metadata` may hold them too. For one image: `{EXAMPLE}`, or the object alone."
         ),
     ] = "",
+    on_duplicate: OnDuplicateParameter = OnDuplicate.ADD,
 ) -> IndexOut:
     """Add images, or update those with an existing `key`.
 
     Results are in the order of the images; one that is not valid is `rejected` with the reason, and the others are
-    stored. When the response arrives, they are durable and every later search finds them.
+    stored. `duplicate_of` names another image with the same bytes; with `on_duplicate=skip` such a new image is
+    `skipped`. When the response arrives, they are durable and every later search finds them.
     """
     descriptions = parse_metadata(_text(metadata, service.settings.max_form_field_bytes), len(images))
     items: list[ItemOut] = []
     for chunk in chunks([image.size or 0 for image in images]):
         pairs = zip(images[chunk], descriptions[chunk], strict=True)
-        added = service.ingest.add([_upload(image.file.read(), description) for image, description in pairs])
+        uploads = [_upload(image.file.read(), description) for image, description in pairs]
+        added = service.ingest.add(uploads, on_duplicate=on_duplicate)
         items.extend(map(ItemOut.of, added))
     return IndexOut(items=items)
 

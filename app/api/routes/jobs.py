@@ -11,7 +11,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.api.dependencies import MAX_ID, Cursor, ServiceDep, parse_cursor
+from app.api.dependencies import MAX_ID, Cursor, OnDuplicateParameter, ServiceDep, parse_cursor
 from app.api.paths import RootPathDep
 from app.api.routes.archive_upload import FIELD, read_archive
 from app.api.routes.job_events import EventStream, events
@@ -23,6 +23,7 @@ from app.errors import InvalidInputError, OverloadedError
 from app.ingest.jobs import rows
 from app.ingest.jobs.files import ArchiveUpload, JobFiles
 from app.ingest.jobs.runner import JobRunner
+from app.ingest.on_duplicate import OnDuplicate
 from app.ingest.sources.archive import is_archive
 from app.ingest.sources.archive_members import ArchiveLimits
 
@@ -119,7 +120,12 @@ JobsDep = Annotated[Jobs, Depends(get_jobs)]
     responses={413: {"description": "The archive is too large.", **PROBLEM}},
 )
 async def create_job(
-    request: Request, response: Response, service: ServiceDep, jobs: JobsDep, root_path: RootPathDep
+    request: Request,
+    response: Response,
+    service: ServiceDep,
+    jobs: JobsDep,
+    root_path: RootPathDep,
+    on_duplicate: OnDuplicateParameter = OnDuplicate.ADD,
 ) -> JobOut:
     """Add the images of a zip or tar archive, plain or gzipped, in the background.
 
@@ -132,7 +138,7 @@ async def create_job(
     arrival = await to_thread.run_sync(jobs.files.begin_upload, int(declared) if declared.isdigit() else None)
     with arrival:
         await _write_body(request, arrival)
-        job = await to_thread.run_sync(_create_job, service, arrival)
+        job = await to_thread.run_sync(_create_job, service, arrival, on_duplicate)
     jobs.runner.notify()
     response.headers["Location"] = f"{root_path}/jobs/{job.id}"
     return JobOut.model_validate(job)
@@ -193,12 +199,12 @@ async def stream_job_events(job_id: JobId, service: ServiceDep, jobs: JobsDep) -
     return EventStream(stream, jobs.reserve(EVENT_STREAMS))
 
 
-def _create_job(service: Service, arrival: ArchiveUpload) -> Job:
+def _create_job(service: Service, arrival: ArchiveUpload, on_duplicate: OnDuplicate) -> Job:
     if not is_archive(arrival.path):
         raise InvalidInputError(FIELD, "is neither a zip nor a tar archive, plain or gzipped. Send one of these")
     name = arrival.commit()
     with service.database.transaction() as session:
-        return rows.create_job(session, name, arrival.size)
+        return rows.create_job(session, name, arrival.size, on_duplicate)
 
 
 async def _write_body(request: Request, arrival: ArchiveUpload) -> None:

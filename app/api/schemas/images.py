@@ -11,7 +11,7 @@ from app.catalogue.database.tables import Image
 from app.catalogue.queries import ImageSummary
 from app.common.json_values import merge_fields
 from app.common.unicode_names import nfc
-from app.ingest.pipeline import AddResult
+from app.ingest.pipeline import AddResult, ItemStatus
 from app.search.pipeline import Explanation
 from app.search.types import Match, Mode
 
@@ -222,10 +222,13 @@ class ItemOut(BaseModel):
 
     id: int | None
     key: str
-    status: Literal["created", "updated", "unchanged", "rejected"]
+    status: ItemStatus
     error_code: ProblemCode | None = Field(default=None, description="Why it was rejected.")
     error: str | None = Field(default=None, description="Explanation of `error_code`, for people.")
     warnings: list[str] = Field(default=[], description="Flaws of a file that was added all the same, for people.")
+    duplicate_of: str | None = Field(
+        default=None, description="If it was created or skipped: the key of another image with the same bytes."
+    )
 
     @classmethod
     def of(cls, added: AddResult) -> "ItemOut":
@@ -238,6 +241,7 @@ class ItemOut(BaseModel):
             error_code=code,
             error=added.error,
             warnings=list(added.warnings),
+            duplicate_of=added.duplicate_of,
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.ingest.jobs import rows
+from app.ingest.on_duplicate import OnDuplicate
 from models.data.left_out import MAX_NAMES
 
 JOB_EXAMPLE: dict[str, Any] = {
@@ -18,6 +19,9 @@ JOB_EXAMPLE: dict[str, Any] = {
     "updated": 0,
     "unchanged": 8,
     "rejected": 1,
+    "skipped": 0,
+    "duplicates": 0,
+    "on_duplicate": "add",
     "attempts": 1,
     "left_out": {"Images in system folders left out": {"count": 3, "names": ["__MACOSX"]}},
     "created_at": "2026-11-21T12:00:00Z",
@@ -59,6 +63,11 @@ class JobOut(BaseModel):
     updated: int
     unchanged: int
     rejected: int
+    skipped: int = Field(
+        description="Entries that were not added because the catalogue has their bytes under another key."
+    )
+    duplicates: int = Field(description="Created images whose bytes the catalogue had under another key already.")
+    on_duplicate: OnDuplicate = Field(description="What happens to such entries.")
     attempts: int = Field(
         description=f"Consecutive attempts without progress. After {rows.MAX_ATTEMPTS} that ended by a kill or a "
         "crash, the job fails."

@@ -167,7 +167,9 @@ class Job(Base):
     """An import job: an archive whose entries are added to the catalogue in order.
 
     Attributes:
+        on_duplicate: `add` or `skip` files that the catalogue has under another key.
         processed: number of entries processed.
+        duplicates: number of created images whose file the catalogue had under another key.
         attempts: consecutive starts without progress.
         error: why the job failed, or why it is waiting.
         left_out: what the archive holds besides its entries: number and first names, by reason.
@@ -185,6 +187,9 @@ class Job(Base):
     updated: Mapped[int] = mapped_column(BigInteger, server_default="0")
     unchanged: Mapped[int] = mapped_column(BigInteger, server_default="0")
     rejected: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    skipped: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    duplicates: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    on_duplicate: Mapped[str] = mapped_column(Text, server_default="add")
     attempts: Mapped[int] = mapped_column(server_default="0")
     error: Mapped[str | None] = mapped_column(Text)
     left_out: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")

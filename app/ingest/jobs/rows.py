@@ -14,6 +14,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import EntryWarning, Job, Rejection
 from app.errors import NotFoundError
 from app.ingest.bulk import Outcome
+from app.ingest.on_duplicate import OnDuplicate
 from models.data.left_out import LeftOut
 
 State = Literal["running", "done", "failed", "cancelled"]
@@ -30,9 +31,9 @@ class JobTakenOverError(Exception):
     """Another process has taken over the job."""
 
 
-def create_job(session: Session, archive: str, size: int) -> Job:
+def create_job(session: Session, archive: str, size: int, on_duplicate: OnDuplicate = OnDuplicate.ADD) -> Job:
     """Create a job for an archive."""
-    job = Job(archive=archive, size_bytes=size)
+    job = Job(archive=archive, size_bytes=size, on_duplicate=on_duplicate.value)
     session.add(job)
     session.flush()
     session.refresh(job)
@@ -147,6 +148,7 @@ def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome
         NotMineError: another process has made progress meanwhile.
     """
     counts = Counter[str](outcome.status for outcome in outcomes)
+    counts["duplicates"] = sum(one.status == "created" and one.duplicate_of is not None for one in outcomes)
     counted = (
         update(Job)
         .where(Job.id == job_id, Job.processed == done)

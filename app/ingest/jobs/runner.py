@@ -19,6 +19,7 @@ from app.ingest.jobs.files import JobFiles
 from app.ingest.jobs.rows import JobTakenOverError, State
 from app.ingest.jobs.stop import Stop, Stoppable, StoppableTarget, StoppedError
 from app.ingest.jobs.watch import watch_job
+from app.ingest.on_duplicate import OnDuplicate
 from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError
 from app.ingest.sources.archive_source import ArchiveReading, ArchiveSource
 from app.ingest.sources.items import nothing_found
@@ -183,7 +184,7 @@ class JobRunner:
         done = job.processed
         remaining = takewhile(lambda _: not stop.requested, islice(reject_duplicate_keys(reading), done, None))
         # Chunks in progress at a stop may finish within a grace period, and are recorded.
-        for outcomes in bulk_add(remaining, Stoppable(self._target, stop)):
+        for outcomes in bulk_add(remaining, Stoppable(self._target, stop, OnDuplicate(job.on_duplicate))):
             with self._database.transaction() as session:
                 if not jobs.advance(session, job.id, done, outcomes):
                     stop.request()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import LookalikeError, UnavailableError
+from app.ingest.on_duplicate import OnDuplicate
 
 if TYPE_CHECKING:
     from app.ingest.pipeline import AddResult, Upload
@@ -68,7 +69,9 @@ class Stop:
 class StoppableTarget(Protocol):
     """A catalogue whose additions can be stopped."""
 
-    def add(self, uploads: "Sequence[Upload]", stop: Stop | None = None) -> "list[AddResult]":
+    def add(
+        self, uploads: "Sequence[Upload]", stop: Stop | None = None, on_duplicate: OnDuplicate = OnDuplicate.ADD
+    ) -> "list[AddResult]":
         """Add or replace images; see `app.ingest.pipeline.IngestPipeline.add`."""
         ...
 
@@ -76,8 +79,8 @@ class StoppableTarget(Protocol):
 class Stoppable:
     """Adapter of a stoppable target to `app.ingest.bulk.IngestTarget`."""
 
-    def __init__(self, target: StoppableTarget, stop: Stop) -> None:
-        self._target, self._stop = target, stop
+    def __init__(self, target: StoppableTarget, stop: Stop, on_duplicate: OnDuplicate = OnDuplicate.ADD) -> None:
+        self._target, self._stop, self._on_duplicate = target, stop, on_duplicate
 
     def add(self, uploads: "Sequence[Upload]") -> "list[AddResult]":
         """Add or replace images.
@@ -86,7 +89,7 @@ class Stoppable:
             StoppedError: a stop was requested and the grace period is over; the uploads may be added again.
         """
         try:
-            return self._target.add(uploads, self._stop)
+            return self._target.add(uploads, self._stop, self._on_duplicate)
         except UnavailableError as error:
             # A stopping service callbacks its decode workers; the job should not wait for them.
             if self._stop.requested:

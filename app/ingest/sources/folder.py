@@ -4,8 +4,9 @@ Links to files are followed; links to folders are not, because they may form loo
 of operating systems and network drives, are left out and counted (`models/data/left_out.py`).
 """
 
-from collections.abc import Iterator
-from functools import cached_property
+import os
+from collections.abc import Iterable, Iterator
+from functools import cache, cached_property
 from pathlib import Path
 
 from app.ingest.sources.items import Entry, describe_error, file_entry, folder_label, text, unusable
@@ -22,6 +23,11 @@ class Folder:
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path, self._limit, self.left_out = path, limit, LeftOut()
+        self._named: Iterable[Path] = ()
+
+    def leave_to_table(self, files: Iterable[Path]) -> None:
+        """Leave out files that a table names; they are read when the folder's files are first listed."""
+        self._named = files
 
     def count(self) -> int:
         """Number of files with the suffix of an image, and of unreadable folders."""
@@ -39,8 +45,15 @@ class Folder:
         walk = walk_images(
             self._path, is_image_name, self.left_out, lambda error: unreadable.append((Path(error.filename), error))
         )
-        files = list(walk)
+        files = self._without_named(walk)
         return sorted([*((path, None) for path in files), *unreadable], key=lambda pair: pair[0])
+
+    def _without_named(self, paths: Iterable[Path]) -> Iterable[Path]:
+        real_folder = cache(os.path.realpath)
+        files = {Path(real_folder(path.parent), path.name): path for path in paths}
+        for named in self._named:
+            files.pop(Path(real_folder(named.parent), named.name), None)
+        return files.values()
 
     def _entry(self, path: Path) -> Entry:
         key = text(path.relative_to(self._path).as_posix())

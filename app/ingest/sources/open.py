@@ -1,6 +1,7 @@
 """Open a path as a source of entries: a folder, an archive, a table, or one image."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from app.errors import InvalidInputError
@@ -30,8 +31,23 @@ class SingleFile:
         yield file_entry(self._path, text(str(self._path)), text(self._path.name), {}, self._limit)
 
 
-def open_source(path: Path, limits: ArchiveLimits) -> Source:
-    """Open a path as a source, by its type.
+def open_sources(paths: Sequence[Path], limits: ArchiveLimits) -> list[Source]:
+    """Open paths that are given together: the files of a table may lie in a folder, and are then entries of the table.
+
+    Raises:
+        InvalidInputError: a path does not exist or has an unsupported type.
+    """
+    folders = [path for path in paths if path.is_dir()]
+    sources = [open_source(path, limits, folders) for path in paths]
+    tables = [source for source in sources if isinstance(source, TableSource)]
+    for source in sources:
+        if isinstance(source, Folder):
+            source.leave_to_table(chain.from_iterable(table.files() for table in tables))
+    return sources
+
+
+def open_source(path: Path, limits: ArchiveLimits, folders: Sequence[Path] = ()) -> Source:
+    """Open a path as a source, by its type; `folders` may have the files of a table.
 
     Raises:
         InvalidInputError: the path does not exist or has an unsupported type.
@@ -43,7 +59,7 @@ def open_source(path: Path, limits: ArchiveLimits) -> Source:
         if not path.is_file():
             raise InvalidInputError(name, "does not exist" if not path.exists() else "is neither a file nor a folder")
         if path.suffix.lower() in SUFFIXES:
-            return TableSource(path, limits.member_bytes)
+            return TableSource(path, limits.member_bytes, folders)
         if is_image_name(path.name):
             return SingleFile(path, limits.member_bytes)
         if is_archive(path):

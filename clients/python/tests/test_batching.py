@@ -132,7 +132,7 @@ def test_each_client_has_its_own_limit() -> None:
 
 def test_method_has_the_signature_and_docstring_of_its_call() -> None:
     with Lookalike() as client:
-        assert list(inspect.signature(client.add).parameters) == ["images"]
+        assert list(inspect.signature(client.add).parameters) == ["images", "on_duplicate"]
         assert "Add images" in str(client.add.__doc__)
 
 

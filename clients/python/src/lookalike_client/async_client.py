@@ -15,12 +15,14 @@ from lookalike_client.requests import CallFlow, Request, Response, base_url, req
 from lookalike_client.retries import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
     from typing_extensions import Self, Unpack
 
     from lookalike_client.endpoints import Filters
     from lookalike_client.results import CatalogueImage
+
+    AsyncTrace = Callable[[str, Mapping[str, Any]], Coroutine[Any, Any, None]]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,8 +39,10 @@ class AsyncLookalike(AsyncMethods):
         timeout: float = 60.0,
         retries: RetryPolicy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        trace: AsyncTrace | None = None,
     ) -> None:
         self._url, self._retries, self.batch_limit = url, retries or RetryPolicy(), BatchLimit()
+        self._extensions = {"trace": trace} if trace is not None else {}
         self._http = httpx.AsyncClient(
             base_url=base_url(url), headers=request_headers(key), timeout=timeout, transport=transport
         )
@@ -94,6 +98,6 @@ class AsyncLookalike(AsyncMethods):
     async def _attempt(self, request: Request) -> httpx.Response | httpx.RequestError:
         with request.opened() as arguments:
             try:
-                return await self._http.request(**arguments)
+                return await self._http.request(**arguments, extensions=self._extensions)
             except httpx.RequestError as error:
                 return error

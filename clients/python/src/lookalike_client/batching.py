@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
 # The service's timeout for reading a request is a minute: at 2 Mbit/s, two concurrent requests of this size meet it.
 MAX_BATCH_IMAGES, MAX_BATCH_BYTES = 50, 6_000_000
+# Keys in a filter, and their characters as JSON: the service accepts 256 values and 8,192 characters.
+MAX_FILTER_KEYS, MAX_FILTER_CHARACTERS = 200, 6000
 # Request timeout, content too large: a smaller request may succeed.
 SPLIT_STATUSES = (408, 413)
 
@@ -32,6 +35,21 @@ class EncodedImage:
     def size(self) -> int:
         """Its bytes in a request; at least the two of an empty JSON object."""
         return len(self.data) + len(self.fields)
+
+
+def key_batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Yield distinct keys in batches that fit into a filter; a longer key is a batch of its own."""
+    batch: list[str] = []
+    size = 0
+    for key in dict.fromkeys(keys):
+        length = len(json.dumps(key)) + 2
+        if batch and (len(batch) == MAX_FILTER_KEYS or size + length > MAX_FILTER_CHARACTERS):
+            yield batch
+            batch, size = [], 0
+        batch.append(key)
+        size += length
+    if batch:
+        yield batch
 
 
 class BatchLimit:

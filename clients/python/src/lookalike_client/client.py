@@ -15,12 +15,15 @@ from lookalike_client.requests import CallFlow, Request, Response, base_url, req
 from lookalike_client.retries import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
     from typing_extensions import Self, Unpack
 
     from lookalike_client.endpoints import Filters
     from lookalike_client.results import CatalogueImage
+
+    Trace = Callable[[str, Mapping[str, Any]], None]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +38,8 @@ class Lookalike(SyncMethods):
         timeout: seconds without receiving a byte after which an attempt fails.
         retries: number of attempts, and delays between them.
         transport: httpx transport that sends the requests, for tests and custom proxies.
+        trace: called with the events of each attempt, such as `connection.connect_tcp.started`, and their details:
+            httpcore's extension `trace`.
 
     Raises:
         InvalidInputError: `url` is not an HTTP address.
@@ -48,8 +53,10 @@ class Lookalike(SyncMethods):
         timeout: float = 60.0,
         retries: RetryPolicy | None = None,
         transport: httpx.BaseTransport | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self._url, self._retries, self.batch_limit = url, retries or RetryPolicy(), BatchLimit()
+        self._extensions = {"trace": trace} if trace is not None else {}
         self._http = httpx.Client(
             base_url=base_url(url), headers=request_headers(key), timeout=timeout, transport=transport
         )
@@ -103,6 +110,6 @@ class Lookalike(SyncMethods):
     def _attempt(self, request: Request) -> httpx.Response | httpx.RequestError:
         with request.opened() as arguments:
             try:
-                return self._http.request(**arguments)
+                return self._http.request(**arguments, extensions=self._extensions)
             except httpx.RequestError as error:
                 return error

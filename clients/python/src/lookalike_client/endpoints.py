@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
 
 from pydantic import TypeAdapter
 
-from lookalike_client.batching import SPLIT_STATUSES, BatchLimit, EncodedImage
+from lookalike_client.batching import SPLIT_STATUSES, BatchLimit, EncodedImage, key_batches
+from lookalike_client.errors import InvalidInputError
 from lookalike_client.images import ImageInput, NewImage, read_image
 from lookalike_client.problems import unreadable
 from lookalike_client.requests import CallFlow, Parameter, Request, Response
@@ -47,6 +48,7 @@ _STATS, _JOB, _JOBS = TypeAdapter(Stats), TypeAdapter(Job), TypeAdapter(JobPage)
 # Maximum number of queries of `POST /search/batch`.
 MAX_QUERIES = 32
 NOT_FOUND = 404
+OnDuplicate = Literal["add", "skip"]
 
 
 class Unchanged(Enum):
@@ -103,15 +105,19 @@ def similar(image_id: int, **options: Unpack[SearchOptions]) -> CallFlow[SearchR
     return response.parse(_SEARCH)
 
 
-def add(limit: BatchLimit, images: Iterable[NewImage]) -> CallFlow[list[AddResult]]:
+def add(
+    limit: BatchLimit, images: Iterable[NewImage], *, on_duplicate: OnDuplicate = "add"
+) -> CallFlow[list[AddResult]]:
     """Add images, or update those whose key exists; return one result per image, in order.
+
+    `on_duplicate="skip"` does not add new keys for bytes that the catalogue has under another key.
 
     After it returns, the images are stored durably and every later search finds them. Requests that are too large or
     too slow are split. An image that is rejected even alone has the status `rejected`, and does not affect the others.
     """
     results: list[AddResult] = []
     for batch in limit.batches(map(_encoded, images)):
-        results += yield from _add(batch, limit)
+        results += yield from _add(batch, limit, on_duplicate)
     return results
 
 
@@ -149,6 +155,37 @@ def delete(image_id: int) -> CallFlow[None]:
         response.require_empty()
 
 
+def find(keys: Iterable[str]) -> CallFlow[list[CatalogueImage]]:
+    """Return the records of the images with these keys, in the order of their addition; unknown keys are left out."""
+    found: list[CatalogueImage] = []
+    for batch in key_batches(keys):
+        images = yield from _all_pages(filter={"key": {"$in": batch}})
+        found += images
+    return sorted(found, key=lambda image: image.id)
+
+
+def delete_many(image_ids: Iterable[int]) -> CallFlow[int]:
+    """Delete images, one request each, and return how many were there; those that are gone already are passed over."""
+    deleted = 0
+    for image_id in image_ids:
+        response = yield Request("DELETE", f"/images/{image_id}")
+        if response.status != NOT_FOUND:
+            response.require_empty()
+        deleted += int(response.status != NOT_FOUND or response.retried)
+    return deleted
+
+
+def delete_matching(**filters: Unpack[Filters]) -> CallFlow[int]:
+    """Delete all images that pass the filters, and return their number.
+
+    Images that are added meanwhile may stay. Without a filter nothing is deleted, and `InvalidInputError` is raised.
+    """
+    if filters.get("label") is None and not filters.get("filter"):
+        raise InvalidInputError("filter", "is missing. Set label, filter, or both, so that not every image is deleted.")
+    images = yield from _all_pages(**filters)
+    return (yield from delete_many(image.id for image in images))
+
+
 def original(image_id: int) -> CallFlow[bytes]:
     """Return an image's original file."""
     response = yield Request("GET", f"/images/{image_id}/original")
@@ -173,13 +210,13 @@ def stats() -> CallFlow[Stats]:
     return response.parse(_STATS)
 
 
-def upload_archive(archive: str | PathLike[str] | bytes) -> CallFlow[Job]:
+def upload_archive(archive: str | PathLike[str] | bytes, *, on_duplicate: OnDuplicate = "add") -> CallFlow[Job]:
     """Upload a zip or tar archive of images, and return the job that adds them in the background.
 
     An archive that is sent twice because the first response was lost runs as two jobs; the second changes nothing.
     """
     body = archive if isinstance(archive, bytes) else Path(archive)
-    response = yield Request("POST", "/jobs", files=[("archive", "archive", body)])
+    response = yield Request("POST", "/jobs", _duplicate_parameter(on_duplicate), files=[("archive", "archive", body)])
     return response.parse(_JOB)
 
 
@@ -201,6 +238,15 @@ def cancel_job(job_id: int) -> CallFlow[Job]:
     return response.parse(_JOB)
 
 
+def _all_pages(**filters: Unpack[Filters]) -> CallFlow[list[CatalogueImage]]:
+    found = yield from page(**filters)
+    images = list(found.items)
+    while found.next_cursor is not None:
+        found = yield from page(cursor=found.next_cursor, **filters)
+        images += found.items
+    return images
+
+
 def _parameters(options: Mapping[str, Any]) -> dict[str, Parameter | None]:
     """Return options as query parameters, with the filter as JSON."""
     wanted = options.get("filter")
@@ -211,10 +257,16 @@ def _encoded(new: NewImage) -> EncodedImage:
     return EncodedImage(read_image(new.image), new.key, json.dumps(new.fields()))
 
 
-def _add(images: Sequence[EncodedImage], limit: BatchLimit) -> CallFlow[Sequence[AddResult]]:
+def _duplicate_parameter(on_duplicate: OnDuplicate) -> dict[str, Parameter | None]:
+    return {"on_duplicate": on_duplicate if on_duplicate != "add" else None}
+
+
+def _add(images: Sequence[EncodedImage], limit: BatchLimit, on_duplicate: OnDuplicate) -> CallFlow[Sequence[AddResult]]:
     files = [("images", "image", image.data) for image in images]
     fields = f"[{', '.join(image.fields for image in images)}]"
-    response = yield Request("POST", "/index", files=files, data={"metadata": fields})
+    response = yield Request(
+        "POST", "/index", _duplicate_parameter(on_duplicate), files=files, data={"metadata": fields}
+    )
     if response.status not in SPLIT_STATUSES:
         return _checked_items(response, response.parse(_ADDED).items, len(images))
     if len(images) == 1:
@@ -222,7 +274,7 @@ def _add(images: Sequence[EncodedImage], limit: BatchLimit) -> CallFlow[Sequence
     limit.shrink(sum(image.size for image in images))
     results: list[AddResult] = []
     for batch in limit.batches(images):
-        results += yield from _add(batch, limit)
+        results += yield from _add(batch, limit, on_duplicate)
     return results
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -123,8 +123,17 @@ def base_url(url: str) -> httpx.URL:
         reason = f"{url!r} is not a valid URL ({error}). Use one such as http://127.0.0.1:8000."
         raise InvalidInputError("url", reason) from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise InvalidInputError("url", f"{url!r} is not an HTTP address. Use one such as http://127.0.0.1:8000.")
+        raise InvalidInputError("url", f"{url!r} is not an HTTP address{_correction(url)}.")
     return parsed
+
+
+def _correction(url: str) -> str:
+    """Return what to do about an address: the scheme to add if that is what it lacks."""
+    corrected = f"http://{url.strip().lstrip('/')}"
+    with suppress(httpx.InvalidURL):
+        if "://" not in url and httpx.URL(corrected).host:
+            return f": the scheme is missing. Use {corrected}"
+    return ". Use one such as http://127.0.0.1:8000"
 
 
 def request_headers(key: str | None) -> dict[str, str]:

@@ -97,17 +97,19 @@ class AddResult:
     """The result of adding an image.
 
     Attributes:
-        error: the reason of a rejection.
-        error_code: the kind of the reason.
+        error: the reason of a rejection, for people.
+        error_code: its stable code.
         warnings: flaws of a file that was added all the same.
+        duplicate_of: if it was created or skipped, the key of another image with the same bytes.
     """
 
     id: int | None
     key: str
-    status: Literal["created", "updated", "unchanged", "rejected"]
+    status: Literal["created", "updated", "unchanged", "rejected", "skipped"]
     error: str | None = None
     error_code: str | None = None
     warnings: tuple[str, ...] = ()
+    duplicate_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,8 @@ class Job:
         error: the reason of a failure, or what the job waits for.
         attempts: number of consecutive attempts without progress.
         left_out: what the archive holds besides its entries: number and first names, by reason.
+        skipped: entries that were not added because the catalogue has their bytes under another key.
+        duplicates: created images whose bytes the catalogue had under another key already.
         rejections: the first entries that could not be added; only in the result of `get_job`.
         warnings: the first entries that were added although their files have a flaw; only in that result.
     """
@@ -267,6 +271,8 @@ class Job:
     error: str | None = None
     attempts: int = 0
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    skipped: int = 0
+    duplicates: int = 0
     rejections: tuple[Rejection, ...] = ()
     warnings: tuple[EntryWarning, ...] = ()
 

@@ -1,0 +1,1 @@
+"""Commands about the images of a catalogue that may use a running service."""

@@ -1,0 +1,161 @@
+"""`lookalike search`: search with an image file, through a running service or in this process."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from app.cli.terminal import console, exit_on_error, fail, notice
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from lookalike_client import Lookalike
+
+# Columns that are no metadata, unless an image has a field of that name.
+_OWN_COLUMNS = ("id", "distance", "hamming")
+_NEEDS_KEY = (401, 403)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A search result, from a service or from this process.
+
+    Attributes:
+        similarity: from 0 to 1; None if the model is not calibrated.
+        distance: L2 distance of F7.
+        hamming: the number of bits in which the codes differ.
+    """
+
+    id: int
+    key: str
+    label: str | None
+    similarity: float | None
+    distance: float
+    hamming: int
+    metadata: dict[str, Any]
+
+
+def search(
+    image: Annotated[Path, typer.Argument(help="An image file.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Maximum number of results.")] = 10,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Metadata fields to show, separated by commas; `id`, `distance` and `hamming` are possible too. May "
+            "be repeated."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON, with all metadata, instead of a table.")
+    ] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Address of the service to search. Default: LOOKALIKE_URL, or the data folder's service."),
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="Its API key. Prefer LOOKALIKE_API_KEY, which process lists do not show.")
+    ] = None,
+) -> None:
+    """Search the catalogue for images that look like a file.
+
+    A service that runs on the same data folder answers at once. Without one, or without an API key that it accepts,
+    this command opens the catalogue itself, which takes seconds.
+    """
+    with exit_on_error():
+        settings = Settings()
+        url, key = url or settings.url, api_key or settings.api_key
+        from app.cli.images.connection import connect, require_url
+
+        require_url(url)
+        if not image.is_file():
+            fail(f"{image} is not a file. Give the path of an image.")
+        try:
+            data = image.read_bytes()
+        except OSError as error:
+            fail(f"{image} cannot be read: {error.strerror}.")
+        if url is not None:
+            with connect(url, key) as client:
+                hits = _from_service(client, data, k)
+        else:
+            found = _from_running_service(settings, key, data, k)
+            hits = found if found is not None else _from_catalogue(settings, data, k)
+        _show(hits, [name.strip() for names in fields or () for name in names.split(",") if name.strip()], as_json)
+
+
+def _from_service(client: "Lookalike", data: bytes, k: int) -> list[Hit]:
+    return [
+        Hit(
+            match.id,
+            match.key,
+            match.label,
+            match.similarity,
+            match.distance,
+            match.hamming,
+            dict(match.metadata),
+        )
+        for match in client.search(data, k=k).matches
+    ]
+
+
+def _from_running_service(settings: Settings, key: str | None, data: bytes, k: int) -> list[Hit] | None:
+    """Search with the service that runs on the catalogue; None if there is none, or it rejects the key."""
+    from lookalike_client import ClientError, Lookalike, ProblemError, UnreachableError
+
+    from app.cli.images.connection import running_service
+
+    url = running_service(settings)
+    if url is None:
+        return None
+    try:
+        with Lookalike(url, key) as client:
+            return _from_service(client, data, k)
+    except ProblemError as error:
+        if error.status not in _NEEDS_KEY:
+            fail(str(error))
+        notice(f"The service at {url} is not used: {error} Set LOOKALIKE_API_KEY to a key with the scope search.")
+    except UnreachableError as error:
+        notice(str(error))
+    except ClientError as error:
+        fail(str(error))
+    return None
+
+
+def _from_catalogue(settings: Settings, data: bytes, k: int) -> list[Hit]:
+    from app.bootstrap import open_service
+    from app.search.types import SearchOptions
+
+    with open_service(settings) as service:
+        matches = service.searcher.by_image(data, SearchOptions(k=k)).matches
+    return [
+        Hit(match.id, row.key, row.label, match.similarity, match.distance, match.hamming, row.metadata)
+        for match, row in matches
+    ]
+
+
+def _show(hits: Sequence[Hit], fields: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        # ASCII, so that every terminal and pipe takes it.
+        console().print(json.dumps({"results": [asdict(hit) for hit in hits]}), soft_wrap=True)
+        return
+    calibrated = all(hit.similarity is not None for hit in hits)
+    table = Table("similarity" if calibrated else "distance", "key", "label", *fields)
+    for hit in hits:
+        nearness = f"{hit.similarity:.3f}" if calibrated else f"{hit.distance:.4f}"
+        table.add_row(nearness, hit.key, hit.label or "", *(_cell(hit, name) for name in fields))
+    console().print(table)
+    unknown = [name for name in fields if name not in _OWN_COLUMNS and not any(name in hit.metadata for hit in hits)]
+    if unknown and hits:
+        notice(f"No result has the field {', '.join(unknown)}.")
+
+
+def _cell(hit: Hit, field: str) -> str:
+    """Return the text of a field: of the metadata, or else of the result itself."""
+    if field not in hit.metadata and field in _OWN_COLUMNS:
+        value: Any = getattr(hit, field)
+        return f"{value:.4f}" if isinstance(value, float) else str(value)
+    value = hit.metadata.get(field, "")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
