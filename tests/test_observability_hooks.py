@@ -15,7 +15,7 @@ class Recorder(Observer):
     def __init__(self) -> None:
         self.events: list[object] = []
 
-    def during(self, name: str, /) -> AbstractContextManager[object]:
+    def span(self, name: str, /) -> AbstractContextManager[object]:
         return self._during(name)
 
     @contextmanager
@@ -26,10 +26,10 @@ class Recorder(Observer):
         finally:
             self.events.append(f"{name}>")
 
-    def ended(self, work: Operation) -> None:
+    def on_success(self, work: Operation) -> None:
         self.events.append((f"{work.name} ended", dict(work.attributes)))
 
-    def refused(self, code: str) -> None:
+    def on_rejected(self, code: str) -> None:
         self.events.append(code)
 
 
@@ -71,7 +71,7 @@ def test_times_of_a_repeated_stage_are_added(observers: ObserverGroup) -> None:
 def test_all_observers_get_events(observers: ObserverGroup, recorder: Recorder) -> None:
     other = Recorder()
     observers.add(other)
-    observers.refused("image_damaged")
+    observers.on_rejected("image_damaged")
     assert recorder.events == other.events == ["image_damaged"]
 
 

@@ -31,7 +31,7 @@ class Operation:
         """Time a stage; the times of a stage that is entered twice are added."""
         start = time.perf_counter()
         try:
-            with self.observers.during(name):
+            with self.observers.span(name):
                 yield
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + 1000 * (time.perf_counter() - start)
@@ -49,10 +49,10 @@ class Observer:
         return nullcontext()
 
     def on_success(self, work: Operation) -> None:
-        """Called when an operation has succeeded, before the context manager from `during` exits."""
+        """Called when an operation has succeeded, before the context manager from `span` exits."""
 
     def on_rejected(self, code: str) -> None:
-        """Called when an image is rejected, with `PictureRefusedError.code`."""
+        """Called when an image is rejected, with `ImageRejectedError.code`."""
 
 
 class ObserverGroup(Observer):
@@ -67,23 +67,23 @@ class ObserverGroup(Observer):
 
     @contextmanager
     def operation(self, name: str) -> Iterator[Operation]:
-        """Observe an operation for the length of the block; `ended` is called only if it succeeds."""
+        """Observe an operation for the length of the block; `on_success` is called only if it succeeds."""
         work = Operation(name, self)
-        with self.during(name):
+        with self.span(name):
             yield work
-            self.ended(work)
+            self.on_success(work)
 
-    def during(self, name: str, /) -> AbstractContextManager[object]:
-        """Enter `during` of all observers for the length of the block."""
+    def span(self, name: str, /) -> AbstractContextManager[object]:
+        """Enter `span` of all observers for the length of the block."""
         # Fast path: usually there is one observer, and a search has many stages.
         return self._all[0].span(name) if len(self._all) == 1 else self._during_all(name)
 
-    def ended(self, work: Operation) -> None:
+    def on_success(self, work: Operation) -> None:
         """Notify all observers that an operation has succeeded."""
         for observer in self._all:
             observer.on_success(work)
 
-    def refused(self, code: str) -> None:
+    def on_rejected(self, code: str) -> None:
         """Notify all observers that an image was rejected."""
         for observer in self._all:
             observer.on_rejected(code)

@@ -82,11 +82,11 @@ class Metrics(Observer):
         """Count an error response by its `ProblemCode`."""
         self._errors.labels(code).inc()
 
-    def refused(self, code: str) -> None:
+    def on_rejected(self, code: str) -> None:
         """Count a rejected image."""
         self._images_rejected.labels(image_code(code)).inc()
 
-    def ended(self, work: Operation) -> None:
+    def on_success(self, work: Operation) -> None:
         """Count a search or an ingest, and observe its stages."""
         if work.name == "search":
             self._count_search(work, str(work.attributes["mode"]))

@@ -62,7 +62,7 @@ class Tracing(Observer):
             yield RequestSpan(span)
 
     @contextmanager
-    def during(self, name: str, /) -> Iterator[None]:
+    def span(self, name: str, /) -> Iterator[None]:
         """Start the span of an operation or a stage."""
         with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
             try:
@@ -75,7 +75,7 @@ class Tracing(Observer):
                 span.set_status(StatusCode.ERROR)
                 raise
 
-    def ended(self, work: Operation) -> None:
+    def on_success(self, work: Operation) -> None:
         """Set the operation's facts as span attributes."""
         trace.get_current_span().set_attributes({f"{_NAME}.{name}": value for name, value in work.attributes.items()})
 

@@ -144,7 +144,7 @@ def test_requests_are_counted_by_route_and_not_by_url(client: TestClient) -> Non
 
 def test_unknown_code_of_a_decoder_creates_no_metric_label() -> None:
     metrics = Metrics()
-    metrics.refused("unknown_code")
+    metrics.on_rejected("unknown_code")
     assert metric_value(metrics.render().decode(), "lookalike_images_rejected_total", code="image_damaged") == 1
 
 
