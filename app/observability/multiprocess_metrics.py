@@ -1,7 +1,7 @@
 """Shared folder for prometheus_client's multiprocess mode: one file per worker process and kind of metric.
 
-prometheus_client reads `VARIABLE` when it is imported, so the folder must exist before, and this module does not import
-prometheus_client. Counters of a dead worker are kept, its gauges are removed.
+prometheus_client reads `FOLDER_VARIABLE` when it is imported, so the folder must exist before, and this module imports
+prometheus_client only inside a function. Counters of a dead worker are kept, its gauges are removed.
 """
 
 import fcntl
@@ -26,8 +26,8 @@ _MIN_AGE_S = 60.0
 def shared_folder() -> Iterator[Path]:
     """Set up a folder for the processes that start within the block, and delete it afterwards.
 
-    Folders of killed servers, whose locks are free, are deleted too. A folder that is already set in `VARIABLE` is used
-    and not deleted.
+    Folders of killed servers, whose locks are free, are deleted too. A folder that is already set in
+    `FOLDER_VARIABLE` is used and not deleted.
     """
     if FOLDER_VARIABLE in os.environ:
         yield Path(os.environ[FOLDER_VARIABLE])
@@ -55,9 +55,13 @@ def remove_abandoned(parent: Path) -> None:
 
 def remove_dead_gauges(folder: Path) -> None:
     """Delete the gauge files of dead processes."""
-    for file in folder.glob("gauge_live*.db"):
-        if not is_alive(int(file.stem.rpartition("_")[2])):
-            file.unlink(missing_ok=True)
+    from prometheus_client.multiprocess import mark_process_dead
+
+    for process in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}:
+        if not is_alive(process):
+            # Another worker may be deleting the same files.
+            with suppress(FileNotFoundError):
+                mark_process_dead(process, str(folder))
 
 
 def _is_free(lock: IO[str]) -> bool:

@@ -274,3 +274,17 @@ def test_removing_a_dead_process_twice_is_harmless(folder: Path) -> None:
     for _ in range(2):
         remove_dead_gauges(folder)
     assert list(folder.glob("counter_*.db"))
+
+
+def test_gauges_that_another_worker_deletes_at_the_same_time_are_no_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting().communicate("")
+
+    def remove_after_another(path: str) -> None:
+        Path(path).unlink()
+        Path(path).unlink()
+
+    monkeypatch.setattr("prometheus_client.multiprocess.os.remove", remove_after_another)
+    remove_dead_gauges(folder)
+    assert not list(folder.glob("gauge_livesum_*.db"))
