@@ -202,7 +202,8 @@ class Settings(BaseSettings):
 
     url: str | None = Field(
         None,
-        description="Address of a running service for `lookalike index`, `search` and `delete`. Default: the data folder.",
+        description="Address of a running service for `lookalike index`, `search` and `delete`. "
+        "Default: the data folder.",
     )
     api_key: str | None = Field(None, description="API key that these commands send to a service.")
 

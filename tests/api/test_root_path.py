@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 
 from app.api.paths import app_path
 from app.catalogue.database.sessions import Database
-from app.catalogue.keys import Scope, create_key
+from app.catalogue.keys import create_key
 from app.cli.main import app as commands
 from app.common.root_path import OWN_SEGMENTS, parse_root_path
+from app.common.scopes import Scope
 from app.main import create_app
 from app.settings import Settings
 from tests.api.prefix_proxy import prefix_proxy

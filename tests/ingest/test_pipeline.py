@@ -267,7 +267,7 @@ def test_lost_database_connection_adds_nothing_and_can_be_retried(
 ) -> None:
     put = changes.put_images
 
-    def put_and_hang_up(*given: Any, **options: bool) -> list[PutResult]:
+    def put_and_hang_up(*given: Any, **options: Any) -> list[PutResult]:
         done = put(*given, **options)
         with connect(migrated_url) as connection:
             connection.execute(
@@ -289,7 +289,7 @@ def test_lost_database_connection_adds_nothing_and_can_be_retried(
 def test_original_deleted_during_an_addition_is_stored_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     put, once = changes.put_images, iter([content_hash(picture(1))])
 
-    def delete_original_and_put(*given: Any, **options: bool) -> list[PutResult]:
+    def delete_original_and_put(*given: Any, **options: Any) -> list[PutResult]:
         remove_unused(service.database, service.storage, list(once))
         return put(*given, **options)
 

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.keys import Scope, create_key
+from app.catalogue.keys import create_key
+from app.common.scopes import Scope
 from app.settings import Settings
 from tests.api.prefix_proxy import prefix_proxy
 from tests.api.server import serve
