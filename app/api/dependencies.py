@@ -10,7 +10,7 @@ from app.api.admission.middleware import CALLER, CHARGE
 from app.api.admission.threads import ReservedThreads, SearchExecutor
 from app.bootstrap import Service
 from app.errors import InvalidInputError
-from app.ingest.on_duplicate import OnDuplicate
+from app.ingest.uploads import OnDuplicate
 from app.observability.metrics import Metrics
 from app.observability.process_gauges import ProcessGauges
 from app.search.filter import Filter, parse_filter

@@ -13,12 +13,12 @@ from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 from app.cli.terminal import console, exit_on_error, fail, progress_bar
-from app.ingest.on_duplicate import OnDuplicate
+from app.ingest.uploads import OnDuplicate
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.ingest.bulk import BatchConfig, IngestTarget
-    from app.ingest.sources.archive_members import ArchiveLimits
+    from app.ingest.sources.archives.members import ArchiveLimits
     from app.ingest.sources.items import Source
     from models.data.left_out import LeftOut
 
@@ -93,7 +93,7 @@ def _fill(
     report: Path | None,
 ) -> tuple[Counter[str], int]:
     """Add the entries of all sources; returns their outcomes, and how many are there under other keys."""
-    from app.cli.rejection_report import open_rejection_report
+    from app.cli.images.rejection_report import open_rejection_report
     from app.ingest.bulk import bulk_add, reject_duplicate_keys
 
     counts, duplicates = Counter[str](), 0
@@ -150,7 +150,7 @@ def _target(
 
 
 def _limits(settings: Settings) -> "ArchiveLimits":
-    from app.ingest.sources.archive_members import ArchiveLimits
+    from app.ingest.sources.archives.members import ArchiveLimits
 
     return ArchiveLimits(settings.max_image_bytes)
 

@@ -11,7 +11,7 @@ from app.catalogue import queries
 from app.catalogue.database.locks import Lock
 from app.demo.catalogue import DemoImage, demo_images
 from app.errors import UnavailableError
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 
 log = logging.getLogger(__name__)
 

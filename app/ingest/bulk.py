@@ -14,8 +14,8 @@ from hashlib import blake2b
 from typing import Protocol
 
 from app.common.unicode_names import nfc
-from app.ingest.pipeline import AddResult, ItemStatus, Upload
 from app.ingest.sources.items import Entry, UnusableError, describe_error, require_storable, unusable
+from app.ingest.uploads import AddResult, ItemStatus, Upload
 from app.search.decode.retries import retry_while_unavailable
 
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 from PIL import Image as PILImage
 from sqlalchemy.orm import Session
@@ -41,45 +40,13 @@ from app.common.unicode_names import nfc
 from app.errors import ImageRejectedError, UnavailableError
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
-from app.ingest.on_duplicate import OnDuplicate
+from app.ingest.uploads import AddResult, OnDuplicate, Upload
 from app.observability.hooks import ObserverGroup, Operation
-
-# `skipped`: a new key for a file that the catalogue has, with `OnDuplicate.SKIP`.
-ItemStatus = Literal["created", "updated", "unchanged", "rejected", "skipped"]
 
 _ATTEMPTS = 5
 # How long an addition waits for a model switch before it fails with 503.
 _SWITCH_TIMEOUT_S = 5.0
 _POLL_S = 0.05
-
-
-@dataclass(frozen=True)
-class Upload:
-    """An image to add; its key defaults to the SHA-256 of its bytes."""
-
-    data: bytes
-    key: str | None
-    patch: MetadataPatch
-
-
-@dataclass(frozen=True)
-class AddResult:
-    """The result of an upload.
-
-    Attributes:
-        error: why it was rejected.
-        code: the stable code of `error`.
-        warnings: flaws of a file that was added.
-        duplicate_of: if it was created or skipped, the key of another image with the same bytes.
-    """
-
-    id: int | None
-    key: str
-    status: ItemStatus
-    error: str | None = None
-    code: str | None = None
-    warnings: tuple[str, ...] = ()
-    duplicate_of: str | None = None
 
 
 @dataclass

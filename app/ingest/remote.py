@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from lookalike_client import AddResult as AddResultOut
 from lookalike_client import Lookalike, NewImage
 
-from app.ingest.on_duplicate import OnDuplicate
-from app.ingest.pipeline import AddResult, Upload
+from app.ingest.uploads import AddResult, OnDuplicate, Upload
 
 
 class RemoteTarget:

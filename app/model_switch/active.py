@@ -9,8 +9,8 @@ from app.catalogue.index_sync import IndexSync
 from app.catalogue.queries import ImageSummary
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
-from app.ingest.on_duplicate import OnDuplicate
-from app.ingest.pipeline import AddResult, IngestPipeline, Upload
+from app.ingest.pipeline import IngestPipeline
+from app.ingest.uploads import AddResult, OnDuplicate, Upload
 from app.model_switch.switch import ModelSwitch
 from app.search.decode.image import Crop
 from app.search.decode.prepare import ImagePreparer, PreparedImage

@@ -12,7 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.ingest.jobs.stop import Stop
-from app.ingest.pipeline import AddResult, IngestPipeline, Upload
+from app.ingest.pipeline import IngestPipeline
+from app.ingest.uploads import AddResult, Upload
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import open_with_fake

@@ -256,7 +256,7 @@ def test_search_with_a_too_large_response_returns_422(client: TestClient, monkey
     for image_id in ids:
         client.patch(f"/images/{image_id}", json={"metadata": {"text": "x" * 1000}}).raise_for_status()
     monkeypatch.setattr(queries, "MAX_METADATA_BYTES", 4000)
-    monkeypatch.setattr(queries, "_FEW", 2)
+    monkeypatch.setattr(queries, "_UNCHECKED_IMAGES", 2)
     refused = client.post("/search", files={"image": PICTURE}, params={"k": 6})
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["field"] == "k"

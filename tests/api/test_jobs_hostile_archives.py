@@ -13,8 +13,9 @@ from app.catalogue.database.sessions import Database
 from app.errors import UnavailableError
 from app.ingest.jobs import rows as jobs
 from app.ingest.jobs import runner as job_runner
-from app.ingest.pipeline import AddResult, IngestPipeline
+from app.ingest.pipeline import IngestPipeline
 from app.ingest.sources import reader
+from app.ingest.uploads import AddResult
 from app.settings import Settings
 from tests.api.job_helpers import (
     IngestGate,

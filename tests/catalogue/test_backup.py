@@ -19,7 +19,7 @@ from app.catalogue.keys import create_key, verify_token
 from app.catalogue.storage.factory import open_storage
 from app.common.scopes import Scope
 from app.errors import LookalikeError
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.maintenance.backup import backup
 from app.maintenance.consistency_check import ConsistencyCheck
 from app.maintenance.restore import restore

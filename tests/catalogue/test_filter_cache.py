@@ -13,7 +13,7 @@ from app.bootstrap import Service
 from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.tables import Image
 from app.catalogue.filters.cache import FilterCache
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.search.filter import parse_filter
 from app.search.types import SearchOptions, Subset
 from app.settings import Settings

@@ -17,7 +17,7 @@ from app.catalogue import index_versions
 from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.sessions import Database
 from app.errors import NotFoundError, UnavailableError
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.search.types import Match, Mode, SearchOptions
 from app.settings import Settings
 from tests.catalogue.postgres import connect

@@ -18,7 +18,7 @@ from app.catalogue.storage.local import LocalStorage, content_hash
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.common import private_modes
 from app.errors import UnavailableError
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from tests.crash.test_power import opened
 from tests.images import encoded, gradient
 

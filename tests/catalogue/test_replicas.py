@@ -16,7 +16,7 @@ from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.sessions import Database
 from app.errors import LookalikeError, NotFoundError, UnavailableError
 from app.ingest.embedding_writer import EmbeddingWriter
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.maintenance.reindex import Reindex
 from app.maintenance.tools import open_sync
 from app.model_switch.index_factory import open_index

@@ -20,7 +20,7 @@ from app.catalogue.database.tables import Image
 from app.catalogue.storage import factory
 from app.catalogue.storage.local import LocalStorage, content_hash
 from app.errors import UnavailableError
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.settings import Settings
 from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder

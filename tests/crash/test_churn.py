@@ -19,7 +19,7 @@ from app.bootstrap import build_service_with_encoder
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image, Removal
 from app.catalogue.storage.local import LocalStorage
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.settings import Settings
 from tests.crash.ledger import numbered_image
 from tests.crash.orphans import orphans

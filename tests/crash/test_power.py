@@ -18,7 +18,7 @@ import pytest
 from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue.database.sessions import Database
 from app.errors import NotFoundError
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.maintenance.consistency_check import ConsistencyCheck
 from app.search.types import SearchOptions
 from app.settings import Settings

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from app.errors import InvalidInputError
 from app.ingest.sources import reader_protocol, reader_worker
-from app.ingest.sources.archive import Archive
+from app.ingest.sources.archives.archive import Archive
 from app.ingest.sources.items import Entry
 
 Frames = dict[str, list[bytes]]

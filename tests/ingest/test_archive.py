@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidInputError
-from app.ingest.sources.archive import Archive, is_archive
-from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError, normalised
+from app.ingest.sources.archives.archive import Archive, is_archive
+from app.ingest.sources.archives.members import ArchiveLimits, ArchiveRefusedError, normalised
 from app.ingest.sources.items import Entry, UnusableError, require_storable
 from tests.ingest.archives import Raw, extension, gzipped, inflating, raw_zip, record, tarred, zipped
 

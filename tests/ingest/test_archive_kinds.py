@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ingest.sources.archive import Archive
-from app.ingest.sources.archive_members import ArchiveLimits
-from app.ingest.sources.archive_survey import OTHER_TABLES, UNKNOWN_ENCODING
+from app.ingest.sources.archives.archive import Archive
+from app.ingest.sources.archives.members import ArchiveLimits
+from app.ingest.sources.archives.survey import OTHER_TABLES, UNKNOWN_ENCODING
 from app.ingest.sources.items import Entry, UnusableError
 from models.data.left_out import FOLDER_LINKS, HIDDEN_FILES, IN_HIDDEN_FOLDERS, IN_SYSTEM_FOLDERS
 from tests.ingest.archives import (

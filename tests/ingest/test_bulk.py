@@ -11,11 +11,11 @@ import pytest
 from app.bootstrap import Service
 from app.errors import DecodingUnavailableError, InvalidInputError, UnavailableError
 from app.ingest.bulk import LOCAL_BATCHES, BatchConfig, Outcome, bulk_add, chunks, reject_duplicate_keys
-from app.ingest.pipeline import AddResult, Upload
-from app.ingest.sources.archive_members import ArchiveLimits
+from app.ingest.sources.archives.members import ArchiveLimits
 from app.ingest.sources.folder import Folder
 from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.open import open_source
+from app.ingest.uploads import AddResult, Upload
 from tests.crash.ledger import numbered_image
 from tests.images import encoded, gradient
 

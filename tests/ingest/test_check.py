@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.bootstrap import Service
 from app.catalogue.storage.local import LocalStorage, content_hash
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.maintenance.consistency_check import ConsistencyCheck, Finding
 from app.search.index import LocalIndex
 from app.search.types import SearchOptions

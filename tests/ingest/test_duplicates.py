@@ -13,8 +13,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
 from app.catalogue.file_owners import duplicates_in
 from app.ingest.jobs.stop import Stop
-from app.ingest.on_duplicate import OnDuplicate
-from app.ingest.pipeline import AddResult, Upload
+from app.ingest.uploads import AddResult, OnDuplicate, Upload
 from tests.images import encoded, gradient
 
 ONE, OTHER = (encoded(gradient(20 + at, 20), "PNG") for at in range(2))

@@ -21,7 +21,8 @@ from app.catalogue.storage.orphan_cleanup import remove_unused
 from app.catalogue.vectors.file import VectorFile
 from app.errors import NotFoundError, UnavailableError
 from app.ingest.jobs.stop import Stop
-from app.ingest.pipeline import AddResult, IngestPipeline, Upload
+from app.ingest.pipeline import IngestPipeline
+from app.ingest.uploads import AddResult, Upload
 from app.search.types import SearchOptions
 from tests.catalogue.postgres import connect
 from tests.fakes import FakeEncoder

@@ -18,8 +18,8 @@ import pytest
 from app.errors import InvalidInputError, LookalikeError, UnavailableError
 from app.ingest.jobs.stop import Stop, StoppedError
 from app.ingest.sources import reader
-from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError
-from app.ingest.sources.archive_source import ArchiveReading, ArchiveSource
+from app.ingest.sources.archives.members import ArchiveLimits, ArchiveRefusedError
+from app.ingest.sources.archives.source import ArchiveReading, ArchiveSource
 from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.reader import ReaderFailedError, ReaderKilledError
 from app.ingest.sources.reader_protocol import MAX_HEADER_BYTES, pack
@@ -209,8 +209,8 @@ def test_stop_ends_the_iteration_of_an_archive(path: Path) -> None:
 def test_reader_exits_with_its_parent(path: Path) -> None:
     write_endless(path, 40)
     program = (
-        "import sys; from pathlib import Path; from app.ingest.sources.archive_source import ArchiveSource;"
-        "from app.ingest.sources.archive_members import ArchiveLimits;"
+        "import sys; from pathlib import Path; from app.ingest.sources.archives.source import ArchiveSource;"
+        "from app.ingest.sources.archives.members import ArchiveLimits;"
         "ArchiveSource(Path(sys.argv[1]), ArchiveLimits(1000)).count()"
     )
     parent = os.posix_spawn(sys.executable, [sys.executable, "-c", program, str(path)], os.environ)

@@ -24,7 +24,7 @@ from app.errors import (
     UnavailableError,
 )
 from app.ingest.embedding_writer import EmbeddingWriter
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.maintenance.reindex import Reindex
 from app.model_switch.index_factory import open_index
 from app.model_switch.networks import decode_limits

@@ -11,7 +11,7 @@ from app.bootstrap import Service
 from app.catalogue import changes
 from app.catalogue.database.tables import Image
 from app.errors import LookalikeError, UnavailableError
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.maintenance.sync import MilvusSync, SyncResult
 from app.search.milvus.index import MilvusIndex
 from app.search.types import Encodings, Mode, SearchOptions

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidInputError
-from app.ingest.sources.archive_members import ArchiveLimits
+from app.ingest.sources.archives.members import ArchiveLimits
 from app.ingest.sources.items import Entry, Source, UnusableError
 from app.ingest.sources.open import open_sources
 from app.ingest.sources.table_source import TableSource

@@ -213,7 +213,7 @@ def test_compare_command_prints_the_table_and_the_report_path(
     assert re.search("mAP.*12 bits.*16 bits", output), "the network's own codes have another length"
     code, output = run("--bits", "many")
     assert code == 1
-    assert "--bits is a list of whole numbers like 12,24,48, not many." in output
+    assert "--bits: many is not a list of whole numbers" in output
     code, output = run("--methods", "sift")
     assert code == 1
     assert "Unknown method sift" in output

@@ -10,7 +10,7 @@ from app.bootstrap import Service
 from app.catalogue import index_versions
 from app.catalogue.changes import MetadataPatch
 from app.errors import LookalikeError
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.model_switch.networks import decode_limits
 from app.quality.compare import ModelEncodings, Verdict, compare, encode
 from app.quality.content import NO_LABEL, read_content

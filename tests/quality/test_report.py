@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.bootstrap import build_service_with_encoder
 from app.catalogue.database.sessions import Database
 from app.errors import LookalikeError
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import Upload
 from app.quality.advice import PoolResult, recommend_pool
 from app.quality.codes import correlated_bits
 from app.quality.drift import drift, effect

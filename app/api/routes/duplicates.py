@@ -8,7 +8,8 @@ from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, Cursor, ImageId, ServiceDep, parse_cursor
 from app.api.paths import RootPathDep
 from app.api.routes.images import PAGE_BYTES
-from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, DuplicateGroupOut, DuplicatesOut, MatchOut
+from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM
+from app.api.schemas.searches import DuplicateGroupOut, DuplicatesOut, MatchOut
 from app.catalogue import queries
 from app.errors import NotFoundError
 from app.model_switch.active import OpenIndexVersion

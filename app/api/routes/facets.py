@@ -3,7 +3,8 @@
 from fastapi import APIRouter
 
 from app.api.dependencies import FilterDep, Label, ServiceDep
-from app.api.schemas.images import PROBLEM, FacetsOut
+from app.api.schemas.facets import FacetsOut
+from app.api.schemas.images import PROBLEM
 from app.catalogue.filters.facets import Facets
 
 router = APIRouter(

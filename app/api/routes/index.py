@@ -13,8 +13,7 @@ from app.api.uploads import UploadRoute
 from app.catalogue.changes import MetadataPatch
 from app.common.json_values import parse_json
 from app.errors import InvalidInputError
-from app.ingest.on_duplicate import OnDuplicate
-from app.ingest.pipeline import Upload
+from app.ingest.uploads import OnDuplicate, Upload
 
 router = APIRouter(tags=["catalogue"], route_class=UploadRoute)
 

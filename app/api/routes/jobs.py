@@ -23,9 +23,9 @@ from app.errors import InvalidInputError, OverloadedError
 from app.ingest.jobs import rows
 from app.ingest.jobs.files import ArchiveUpload, JobFiles
 from app.ingest.jobs.runner import JobRunner
-from app.ingest.on_duplicate import OnDuplicate
-from app.ingest.sources.archive import is_archive
-from app.ingest.sources.archive_members import ArchiveLimits
+from app.ingest.sources.archives.archive import is_archive
+from app.ingest.sources.archives.members import ArchiveLimits
+from app.ingest.uploads import OnDuplicate
 
 router = APIRouter(
     tags=["jobs"],

@@ -11,7 +11,8 @@ from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, ImageId, SearchesDep, SearchOptionsDep, ServiceDep, filter_warnings
 from app.api.paths import RootPathDep
 from app.api.problem_codes import image_code
-from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, BatchItemOut, BatchOut, MatchOut, SearchOut
+from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM
+from app.api.schemas.searches import BatchItemOut, BatchOut, MatchOut, SearchOut
 from app.api.uploads import UploadRoute
 from app.bootstrap import Service
 from app.catalogue.queries import ImageSummary

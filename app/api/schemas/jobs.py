@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.ingest.jobs import rows
-from app.ingest.on_duplicate import OnDuplicate
+from app.ingest.uploads import OnDuplicate
 from models.data.left_out import MAX_NAMES
 
 JOB_EXAMPLE: dict[str, Any] = {

@@ -148,8 +148,7 @@ class PostgresServer:
         Raises:
             UnavailableError: it does not start, or is suspended.
         """
-        if stopped := suspended_pid(self.pid_file):
-            raise UnavailableError(f"The embedded PostgreSQL is suspended. Resume it: {_resume(stopped)}")
+        self._require_not_suspended()
         if self.sockets != self.cluster:
             make_private_folder(self.sockets, self.account.uid)
         deadline = time.monotonic() + _RECOVERY_TIMEOUT_S
@@ -158,7 +157,13 @@ class PostgresServer:
         if state == pq.Ping.REJECT:
             raise self.failure(f"still accepts no connections after {_RECOVERY_TIMEOUT_S} s; its recovery continues")
         if state == pq.Ping.NO_RESPONSE:
+            # It may have been suspended since the first check: a ping takes seconds then.
+            self._require_not_suspended()
             _start(self)
+
+    def _require_not_suspended(self) -> None:
+        if stopped := suspended_pid(self.pid_file):
+            raise UnavailableError(f"The embedded PostgreSQL is suspended. Resume it: {_resume(stopped)}")
 
     def stop(self) -> None:
         """Stop the server and wait until it has ended; a suspended server ends once it is resumed."""

@@ -14,7 +14,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import EntryWarning, Job, Rejection
 from app.errors import NotFoundError
 from app.ingest.bulk import Outcome
-from app.ingest.on_duplicate import OnDuplicate
+from app.ingest.uploads import OnDuplicate
 from models.data.left_out import LeftOut
 
 State = Literal["running", "done", "failed", "cancelled"]

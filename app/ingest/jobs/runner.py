@@ -19,11 +19,11 @@ from app.ingest.jobs.files import JobFiles
 from app.ingest.jobs.rows import JobTakenOverError, State
 from app.ingest.jobs.stop import Stop, Stoppable, StoppableTarget, StoppedError
 from app.ingest.jobs.watch import watch_job
-from app.ingest.on_duplicate import OnDuplicate
-from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError
-from app.ingest.sources.archive_source import ArchiveReading, ArchiveSource
+from app.ingest.sources.archives.members import ArchiveLimits, ArchiveRefusedError
+from app.ingest.sources.archives.source import ArchiveReading, ArchiveSource
 from app.ingest.sources.items import nothing_found
 from app.ingest.sources.reader import ReaderFailedError, ReaderKilledError
+from app.ingest.uploads import OnDuplicate
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import LookalikeError, UnavailableError
-from app.ingest.on_duplicate import OnDuplicate
+from app.ingest.uploads import OnDuplicate
 
 if TYPE_CHECKING:
-    from app.ingest.pipeline import AddResult, Upload
+    from app.ingest.uploads import AddResult, Upload
 
 # How long work in progress may take to finish after a stop.
 GRACE_S = 2.0

@@ -5,9 +5,9 @@ from itertools import chain
 from pathlib import Path
 
 from app.errors import InvalidInputError
-from app.ingest.sources.archive import is_archive
-from app.ingest.sources.archive_members import ArchiveLimits
-from app.ingest.sources.archive_source import ArchiveSource
+from app.ingest.sources.archives.archive import is_archive
+from app.ingest.sources.archives.members import ArchiveLimits
+from app.ingest.sources.archives.source import ArchiveSource
 from app.ingest.sources.folder import Folder
 from app.ingest.sources.items import Entry, Source, file_entry, text
 from app.ingest.sources.table import SUFFIXES

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Self, TypeVar, cast
 
 from app.errors import InvalidInputError, LookalikeError, UnavailableError
 from app.ingest.jobs.stop import Stop, StoppedError
-from app.ingest.sources.archive_members import ArchiveRefusedError
+from app.ingest.sources.archives.members import ArchiveRefusedError
 from app.ingest.sources.reader_protocol import BadFrameError, Frame, left_out_of, number_of, read_frame, text_of
 
 log = logging.getLogger(__name__)

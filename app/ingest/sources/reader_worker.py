@@ -17,8 +17,8 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 from app.errors import InvalidInputError
-from app.ingest.sources.archive import Archive
-from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError
+from app.ingest.sources.archives.archive import Archive
+from app.ingest.sources.archives.members import ArchiveLimits, ArchiveRefusedError
 from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.reader_protocol import Frame, write_frame
 from app.ingest.sources.table import Table, TableLimits

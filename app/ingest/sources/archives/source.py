@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app.ingest.jobs.stop import Stop
-from app.ingest.sources.archive_members import ArchiveLimits
+from app.ingest.sources.archives.members import ArchiveLimits
 from app.ingest.sources.items import Entry, unusable
 from app.ingest.sources.reader import Reader, ReaderJob
 from app.ingest.sources.reader_protocol import Frame, patch_of, text_of

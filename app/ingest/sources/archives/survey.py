@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from app.ingest.sources.archive_members import DamagedArchiveError, Member, normalised
+from app.ingest.sources.archives.members import DamagedArchiveError, Member, normalised
 from app.ingest.sources.table import SUFFIXES, Row
 from models.data.image_files import is_image_name
 from models.data.left_out import FOLDER_LINKS, NOT_IMAGES, SYSTEM_FILES_FOUND, LeftOut, left_out_path

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
-from app.ingest.sources.archive_members import (
+from app.ingest.sources.archives.members import (
     ArchiveLimits,
     DamagedArchiveError,
     Member,

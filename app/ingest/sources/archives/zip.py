@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import BinaryIO, cast
 
-from app.ingest.sources.archive_members import (
+from app.ingest.sources.archives.members import (
     ArchiveLimits,
     ArchiveRefusedError,
     DamagedArchiveError,

@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from app.errors import InvalidInputError
-from app.ingest.sources.archive_members import ArchiveLimits, DamagedArchiveError, Member
-from app.ingest.sources.archive_survey import Survey, survey, unpack_row
-from app.ingest.sources.archive_tar import is_tar, tar_members
-from app.ingest.sources.archive_zip import is_zip, zip_members
+from app.ingest.sources.archives.members import ArchiveLimits, DamagedArchiveError, Member
+from app.ingest.sources.archives.survey import Survey, survey, unpack_row
+from app.ingest.sources.archives.tar import is_tar, tar_members
+from app.ingest.sources.archives.zip import is_zip, zip_members
 from app.ingest.sources.items import Entry, UnusableError, folder_label, unusable
 from app.ingest.sources.table import SUFFIXES, Row, Table
 from models.data.left_out import LeftOut

@@ -1,0 +1,1 @@
+"""Zip and tar archives of images, read by a separate process."""
