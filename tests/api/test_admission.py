@@ -144,12 +144,15 @@ def test_request_above_the_concurrency_limit_returns_503_with_retry_after(
 def test_health_metrics_and_key_lookups_respond_while_all_threads_are_busy(
     settings: Settings, keys: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = threading.Event()
-    monkeypatch.setattr(queries, "ids_with_metadata_sizes", lambda _session, **_: held.wait(60) and 1 / 0)
+    entered, held = threading.Event(), threading.Event()
+    monkeypatch.setattr(
+        queries, "ids_with_metadata_sizes", lambda _session, **_: entered.set() or (held.wait(60) and 1 / 0)
+    )
     monkeypatch.setattr(main, "EXTRA_THREADS", 1 - settings.max_concurrent_requests)
     with serve_on_port(settings.model_copy(update={"auth": "auto"})) as port, ThreadPoolExecutor(2) as callers:
         url = f"http://127.0.0.1:{port}"
         pages = callers.submit(httpx2.get, f"{url}/images", headers=bearer(keys[0]), timeout=120)
+        assert entered.wait(60)
         listed = callers.submit(httpx2.get, f"{url}/jobs", headers=bearer(keys[0]), timeout=120)
         try:
             time.sleep(1.5)  # until the cached keys expire
