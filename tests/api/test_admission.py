@@ -145,9 +145,13 @@ def test_health_metrics_and_key_lookups_respond_while_all_threads_are_busy(
     settings: Settings, keys: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, held = threading.Event(), threading.Event()
-    monkeypatch.setattr(
-        queries, "ids_with_metadata_sizes", lambda _session, **_: entered.set() or (held.wait(60) and 1 / 0)
-    )
+
+    def block(*_: object, **__: object) -> None:
+        entered.set()
+        held.wait(60)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(queries, "ids_with_metadata_sizes", block)
     monkeypatch.setattr(main, "EXTRA_THREADS", 1 - settings.max_concurrent_requests)
     with serve_on_port(settings.model_copy(update={"auth": "auto"})) as port, ThreadPoolExecutor(2) as callers:
         url = f"http://127.0.0.1:{port}"
