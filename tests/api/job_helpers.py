@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from app.ingest.jobs.stop import Stop
 from app.ingest.pipeline import IngestPipeline
-from app.ingest.uploads import AddResult, Upload
+from app.ingest.uploads import AddResult, OnDuplicate, Upload
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import open_with_fake
@@ -83,9 +83,14 @@ class IngestGate:
         self.open, self.calls = threading.Event(), 0
         original = IngestPipeline.add
 
-        def add(ingest: IngestPipeline, uploads: Sequence[Upload], stop: Stop | None = None) -> list[AddResult]:
+        def add(
+            ingest: IngestPipeline,
+            uploads: Sequence[Upload],
+            stop: Stop | None = None,
+            on_duplicate: OnDuplicate = OnDuplicate.ADD,
+        ) -> list[AddResult]:
             self.calls += 1
             assert self.open.wait(30)
-            return original(ingest, uploads, stop)
+            return original(ingest, uploads, stop, on_duplicate)
 
         monkeypatch.setattr(IngestPipeline, "add", add)

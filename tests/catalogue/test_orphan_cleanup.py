@@ -69,7 +69,7 @@ def test_successful_operation_leaves_no_note(service: Service) -> None:
 def test_original_of_a_failed_commit_is_deleted_at_the_next_start(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def raise_unavailable(*_: object) -> None:
+    def raise_unavailable(*_: object, **__: object) -> None:
         raise UnavailableError("The database cannot be reached.")
 
     with monkeypatch.context() as patched:

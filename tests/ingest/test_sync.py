@@ -86,7 +86,7 @@ def test_only_missing_images_are_encoded(service: Service) -> None:
 def test_orphan_of_a_crashed_addition_is_deleted_once_it_is_old(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(*_: object) -> None:
+    def crash(*_: object, **__: object) -> None:
         raise RuntimeError("a crash")
 
     before = slots(service)
