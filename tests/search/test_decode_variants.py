@@ -5,6 +5,7 @@ import zlib
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tests.images import STORED, corners, encoded, gradient
 from tests.malicious_images import chunk, png, with_exif
 
 LIMITS = DecodeLimits()
-JPEG_VARIANTS: tuple[dict[str, object], ...] = (
+JPEG_VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"quality": 95, "subsampling": 0},
     {"progressive": True},
@@ -78,7 +79,7 @@ def refused(data: bytes) -> bool:
 @pytest.mark.parametrize("options", JPEG_VARIANTS, ids=str)
 @pytest.mark.parametrize("picture", PICTURES)
 @pytest.mark.parametrize("filling", [b"", b"\xff" * 40, b"\0" * 40], ids=["nothing", "ones", "zeros"])
-def test_jpeg_without_its_end_is_taken_with_a_warning(picture: str, options: dict[str, object], filling: bytes) -> None:
+def test_jpeg_without_its_end_is_taken_with_a_warning(picture: str, options: dict[str, Any], filling: bytes) -> None:
     whole = encoded(PICTURES[picture], **options)
     intact = decode(whole, LIMITS)
     assert intact.warnings == ()
@@ -91,7 +92,7 @@ def test_jpeg_without_its_end_is_taken_with_a_warning(picture: str, options: dic
 
 @pytest.mark.parametrize("options", JPEG_VARIANTS, ids=str)
 @pytest.mark.parametrize("picture", ["gradient", "noise"])
-def test_jpeg_that_lacks_pixels_is_refused(picture: str, options: dict[str, object]) -> None:
+def test_jpeg_that_lacks_pixels_is_refused(picture: str, options: dict[str, Any]) -> None:
     whole = encoded(PICTURES[picture], **options)
     start = whole.index(b"\xff\xda")
     for length in range(len(whole) - 4, start, -7):
@@ -110,7 +111,7 @@ def test_progressive_jpeg_that_lacks_a_whole_scan_is_refused() -> None:
     picture=st.sampled_from(sorted(PICTURES)),
     missing=st.integers(1, 400),
 )
-def test_shortened_jpeg_is_refused_or_has_every_pixel(options: dict[str, object], picture: str, missing: int) -> None:
+def test_shortened_jpeg_is_refused_or_has_every_pixel(options: dict[str, Any], picture: str, missing: int) -> None:
     whole = encoded(PICTURES[picture], **options)
     shorter = whole[: max(len(whole) - missing, 4)]
     if missing <= 2 or not refused(shorter):
