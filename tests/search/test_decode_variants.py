@@ -23,7 +23,7 @@ from tests.images import STORED, corners, encoded, gradient
 from tests.malicious_images import chunk, png, with_exif
 
 LIMITS = DecodeLimits()
-JPEG_VARIANTS: tuple[dict[str, object], ...] = (
+JPEG_VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"quality": 95, "subsampling": 0},
     {"progressive": True},
