@@ -292,7 +292,7 @@ def test_lone_surrogates_and_digits_reject_their_rows_in_a_job(client: TestClien
     assert (now["state"], sorted(keys(client))) == ("done", ["3.png", "after", "before"])
     assert sorted(one["reason"].split(":")[0] for one in now["rejections"]) == [
         "Not valid JSON",
-        "The metadata cannot be stored",
+        "The key cannot be stored",
     ]
 
 

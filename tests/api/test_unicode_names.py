@@ -91,7 +91,7 @@ def test_length_of_a_key_is_that_of_the_stored_form(client: TestClient) -> None:
 
 def test_catalogue_of_an_earlier_version_is_converted(database_url: str) -> None:
     decomposed = normalise("NFD", '{"é": ["ü\\n\\u0303", {"ö": 1.5}], "n": 9007199254740993}')
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, object]] = [
         {"key": normalise("NFD", "é1"), "label": normalise("NFD", "é"), "metadata": decomposed},
         {"key": normalise("NFD", "é2"), "label": None, "metadata": "{}"},
         {"key": "é2", "label": "plain", "metadata": "{}"},

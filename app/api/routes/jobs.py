@@ -130,7 +130,7 @@ async def create_job(
     """Add the images of a zip or tar archive, plain or gzipped, in the background.
 
     The archive is the body, or the file `archive` of a form. An image's key is its path in the archive, its label the
-    name of its folder, unless a table `metadata.csv` or `metadata.jsonl` at the top level overrides them: its column
+    name of its folder, unless a table `metadata.csv` (or `.tsv`, `.jsonl`) at the top level overrides them: its column
     `file` is an image's path, `key` and `label` set the image's key and label, all others become metadata. Jobs run
     one after the other. When the response arrives, the archive is durable, and the job continues even after a crash.
     """

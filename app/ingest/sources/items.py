@@ -109,10 +109,11 @@ def require_storable(entry: Entry) -> None:
     for field, value in (("key", entry.key), ("label", entry.given.get("label") or "")):
         if len(nfc(value)) > MAX_TEXT:
             raise UnusableError(f"The {field} is longer than {MAX_TEXT} characters.")
-    try:
-        validate_json([entry.key, dict(entry.given)])
-    except ValueError as error:
-        raise UnusableError(f"The metadata cannot be stored: {error}.") from error
+    for field, part in (("key", entry.key), ("label", entry.given.get("label")), ("metadata", dict(entry.given))):
+        try:
+            validate_json(part)
+        except ValueError as error:
+            raise UnusableError(f"The {field} cannot be stored: {error}.") from error
 
 
 def describe_error(error: Exception) -> str:
