@@ -1,36 +1,12 @@
 """Write a comparison's files: `metrics.json`, plots, and a self-contained page."""
 
 import json
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from models.comparison.plots import draw, shown
-from models.reports.html import document, header, number, paragraph, plot, section, side_by_side, table, terms
 from models.reports.report import write_files
-
-_DEFINITIONS = (
-    ("mAP", "The mean over queries of average precision over the whole ranking by Hamming distance."),
-    ("Precision@k", "The share of relevant pictures among the first k, mean over queries."),
-    ("Ties", "Every measure is the expectation over random orders of ties (McSherry, Najork 2008)."),
-    (
-        "Precision by recall",
-        "The highest precision at that recall or above; the ranking is cut where a Hamming radius ends.",
-    ),
-    ("Radius 2", "Precision among pictures whose code differs in at most 2 bits; a query without any counts as 0."),
-    ("Learning", "Wall-clock seconds, and peak memory above what was in use before."),
-    (
-        "Pairs",
-        "Pair-based methods learn from as many pictures as in their papers, equally many of each class; the "
-        "others from all.",
-    ),
-    (
-        "What is trained",
-        "F7 is fixed, and the same for all. The neural methods (ours, SSDH, CNNH and CNNH+) train the same kind of "
-        "hidden layer on it, and their own layers behind that; in their papers F7 is trained too. A network in a row "
-        "of its own was trained end to end.",
-    ),
-)
+from models.reports.templating import Table, number, render
 
 
 def write(found: dict[str, Any], out: Path) -> None:
@@ -48,40 +24,25 @@ def write(found: dict[str, Any], out: Path) -> None:
 
 def page(found: dict[str, Any], drawn: dict[str, str]) -> str:
     """Render the page; `found` is the content of `metrics.json`, `drawn` is SVG by name."""
-    sections = [_summary(found), _at_one_length(found, drawn), _by_bits(found, drawn), _growth(found, drawn)]
-    return document(f"{found['data']['folder']}: comparison", "".join([*sections, _refused(found), _about(found)]))
-
-
-def size(memory: float | None) -> str:
-    """Format bytes as megabytes."""
-    return "" if memory is None else f"{memory / 1e6:,.0f} MB"
-
-
-def seconds(value: float | None) -> str:
-    """Format seconds."""
-    return "" if value is None else f"{value:,.1f} s"
-
-
-def _summary(found: dict[str, Any]) -> str:
-    data, network, bits = found["data"], found["network"], found["plotted_bits"]
-    ranked = sorted(
-        ((scores["map"], method["title"]) for method in found["methods"].values() if (scores := shown(method, bits))),
-        reverse=True,
+    plotted = [
+        (method, scores) for method in found["methods"].values() if (scores := shown(method, found["plotted_bits"]))
+    ]
+    return render(
+        "models.comparison",
+        "comparison.html",
+        **found,
+        best=sorted(((scores["map"], method["title"]) for method, scores in plotted), reverse=True)[:4],
+        plots=drawn,
+        refused=_refused(found),
+        tables={
+            "methods": _methods_table(plotted) if plotted else None,
+            "bits": _bits_table(found),
+            "growth": _growth_table(found),
+        },
     )
-    what = f"in {len(data['classes'])} classes" if data["classes"] else "without labels; the nearest by F7 are relevant"
-    summary = (
-        f"<p>{data['queries']:,} pictures of <b>{escape(data['folder'])}</b> searched among {data['database']:,} "
-        f"{what}. All methods use F7 of <code>{escape(network['name'])}</code> ({escape(network['backbone'])}, "
-        f"pictures of {network['size']} pixels).</p>"
-    )
-    return header("Comparison", summary, [(number(value), f"mAP, {title}") for value, title in ranked[:4]])
 
 
-def _at_one_length(found: dict[str, Any], drawn: dict[str, str]) -> str:
-    bits = found["plotted_bits"]
-    plotted = [(method, scores) for method in found["methods"].values() if (scores := shown(method, bits))]
-    if not plotted:
-        return section(f"{bits} bits", paragraph("No method supports codes of this length."))
+def _methods_table(plotted: list[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
     ks = list(plotted[0][1]["precision"])
     head = ["method", "learns from", "pictures", "mAP", *(f"P@{k}" for k in ks), "radius 2", "learning", "memory"]
     rows = [
@@ -92,18 +53,15 @@ def _at_one_length(found: dict[str, Any], drawn: dict[str, str]) -> str:
             number(scores["map"]),
             *(number(scores["precision"][k]) for k in ks),
             number(scores["precision_radius_2"]),
-            seconds(scores["seconds"]),
-            size(scores["memory"]),
+            _seconds(scores["seconds"]),
+            _megabytes(scores["memory"]),
         ]
         for method, scores in plotted
     ]
-    figures = side_by_side(
-        plot(drawn["precision"], "Precision at k results"), plot(drawn["recall"], "Precision by recall")
-    )
-    return section(f"{bits} bits", figures + table(f"Codes of {bits} bits", head, rows))
+    return head, rows
 
 
-def _by_bits(found: dict[str, Any], drawn: dict[str, str]) -> str:
+def _bits_table(found: dict[str, Any]) -> Table:
     lengths = sorted({int(bits) for method in found["methods"].values() for bits in method["bits"]})
     rows = [
         [
@@ -112,34 +70,25 @@ def _by_bits(found: dict[str, Any], drawn: dict[str, str]) -> str:
         ]
         for method in found["methods"].values()
     ]
-    head = ["method", *(f"{bits} bits" for bits in lengths)]
-    return section("By length of code", plot(drawn["map"], "mAP by bits") + table("mAP by bits", head, rows))
+    return ["method", *(f"{bits} bits" for bits in lengths)], rows
 
 
-def _growth(found: dict[str, Any], drawn: dict[str, str]) -> str:
-    if not found["growth"]:
-        return ""
+def _growth_table(found: dict[str, Any]) -> Table:
     counts = sorted({int(time["pictures"]) for times in found["growth"].values() for time in times})
     rows = []
     for name, times in found["growth"].items():
-        taken = {time["pictures"]: seconds(time["seconds"]) for time in times}
+        taken = {time["pictures"]: _seconds(time["seconds"]) for time in times}
         rows.append([found["methods"][name]["title"], *(taken.get(count, "") for count in counts)])
-    note = paragraph(
-        "Seconds of learning by number of pictures. Pair-based methods use the pairs of all of them here, not of the "
-        "sample in their papers, and stop where that takes too long: the empty cells."
-    )
-    figures = plot(drawn["cost"], "Seconds of learning by number of pictures")
-    head = ["method", *(f"{count:,}" for count in counts)]
-    return section("Cost of learning", note + figures + table("Seconds by number of pictures", head, rows))
+    return ["method", *(f"{count:,}" for count in counts)], rows
 
 
-def _refused(found: dict[str, Any]) -> str:
-    reasons = [
-        (f"{method['title']}, {', '.join(lengths)} bits", why)
+def _refused(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return methods with the code lengths that they do not support, and the reason."""
+    return [
+        (f"{method['title']}, {', '.join(lengths)} bits", reason)
         for method in found["methods"].values()
-        for why, lengths in _by_reason(method["refused"]).items()
+        for reason, lengths in _by_reason(method["refused"]).items()
     ]
-    return section("Not possible", terms(reasons)) if reasons else ""
 
 
 def _by_reason(refused: dict[str, str]) -> dict[str, list[str]]:
@@ -149,12 +98,9 @@ def _by_reason(refused: dict[str, str]) -> dict[str, list[str]]:
     return reasons
 
 
-def _about(found: dict[str, Any]) -> str:
-    took = found["seconds"]
-    left_out = found["data"]["unreadable"]
-    note = paragraph(
-        f"Queries are {found['data']['queries_from']} pictures; seed {found['seed']}. Encoding took "
-        f"{took['encoding']:.0f} s, all {took['total']:.0f} s."
-        + (f" {left_out} unreadable files were skipped." if left_out else "")
-    )
-    return section("How it was measured", terms(_DEFINITIONS) + note)
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f} s"
+
+
+def _megabytes(value: float | None) -> str:
+    return "" if value is None else f"{value / 1e6:,.0f} MB"

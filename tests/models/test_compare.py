@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from models.checkpoint.info import CheckpointInfo
 from models.comparison.baselines.registry import METHODS
 from models.comparison.compare import ComparisonConfig, compare
 from models.comparison.data import encoded, read_files
+from models.comparison.page import page
+from models.comparison.plots import draw
 from models.errors import CheckpointError, ConfigError, DatasetError, ModelError
 from models.evaluation.metrics import tie_aware_average_precision
 from models.network.codes import hamming
 from models.network.latent_hash_net import LatentHashNet
+from tests.html_pages import HOSTILE, assert_hostile_text_is_shown
 from tests.models.folders import coloured_folder
 
 Steps = list[tuple[str, int, int]]
@@ -70,20 +74,32 @@ def test_unsupported_code_lengths_are_reported(
     refused = {name: list(method["refused"]) for name, method in found["methods"].items() if method["refused"]}
     assert refused == {"sh": ["48"], "itq": ["48"]}
     assert "not 27" in found["methods"]["sh"]["refused"]["48"]
-    page = (out / "report.html").read_text()
-    assert "Not possible" in page
-    assert "SH, 48 bits" in page
+    text = (out / "report.html").read_text()
+    assert "Not possible" in text
+    assert "SH, 48 bits" in text
 
 
 def test_comparison_page_is_self_contained_and_accessible(compared: tuple[dict[str, Any], Path, Steps]) -> None:
     _, out, _ = compared
-    page = (out / "report.html").read_text()
-    assert "//" not in page
-    assert page.count("<svg ") == page.count('role="img" aria-label=') == 4
+    text = (out / "report.html").read_text()
+    assert "//" not in text
+    assert text.count("<svg ") == text.count('role="img" aria-label=') == 4
     titles = ["48 bits", "By length of code", "Cost of learning", "Not possible", "How it was measured"]
-    assert re.findall("<h2>(.*?)</h2>", page) == titles
+    assert re.findall("<h2>(.*?)</h2>", text) == titles
     for kind in METHODS.values():
-        assert f">{kind.title}</" in page
+        assert f">{kind.title}</" in text
+
+
+def test_comparison_page_shows_hostile_names_as_text(compared: tuple[dict[str, Any], Path, Steps]) -> None:
+    found = deepcopy(compared[0])
+    drawn = draw(found)
+    found["data"]["folder"] = HOSTILE
+    found["network"] |= {"name": HOSTILE, "backbone": HOSTILE}
+    ours = found["methods"]["ours"]
+    ours |= {"title": HOSTILE, "learns": HOSTILE, "refused": {"99": HOSTILE}}
+    ours["bits"]["48"]["map"] = 2.0  # the best
+    # Title and summary; the network; the method's tile, rows of three tables, what it learns from, and the reason.
+    assert_hostile_text_is_shown(page(found, drawn), 2 + 2 + 1 + 3 + 1 + 2)
 
 
 def test_plot_files_have_a_white_background(compared: tuple[dict[str, Any], Path, Steps]) -> None:

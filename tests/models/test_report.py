@@ -11,6 +11,7 @@ from models.reports import report
 from models.reports.images import RIGHT, WRONG, Sample, sheet
 from models.reports.page import page
 from models.reports.plots import bits_plot
+from tests.html_pages import HOSTILE, assert_hostile_text_is_shown
 
 MODE = {
     "precision": {"1": 1.0, "5": 0.75},
@@ -80,6 +81,20 @@ def test_report_page_escapes_names_and_explains_missing_measures() -> None:
     assert "ImageNet F7: no weights &lt;here&gt;" in text
     assert "a/x.jpg" in text
     assert "accuracy of F8" not in text
+
+
+def test_hostile_names_are_shown_as_text() -> None:
+    found = measured(
+        accuracy=None,
+        accuracy_missing=HOSTILE,
+        modes_missing={"imagenet": HOSTILE},
+        unseen={"classes": [HOSTILE, HOSTILE], "database": 5, "queries": 2, "modes": {"es": MODE}},
+    )
+    found["checkpoint"] |= dict.fromkeys(("name", "fingerprint", "backbone"), HOSTILE)
+    found["data"] |= {"folder": HOSTILE, "unreadable": [HOSTILE]}
+    text = page(found, dict.fromkeys(("precision", "recall", "bits"), "<svg ></svg>"), {})
+    # The name is the title and the heading.
+    assert_hostile_text_is_shown(text, 10)
 
 
 def test_report_tables_are_accessible(tmp_path: Path, samples: list[Sample]) -> None:

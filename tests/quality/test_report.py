@@ -25,6 +25,7 @@ from app.settings import Settings
 from models.network.codes import binarise
 from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
+from tests.html_pages import HOSTILE, assert_hostile_text_is_shown
 from tests.quality.planted import BITS, DIM, around_centres, codes_of, planted
 
 NETWORK = replace(FAKE_NETWORK, bits=BITS, feature_dim=DIM)
@@ -131,6 +132,17 @@ def test_report_files_are_self_contained_and_escaped(tmp_path: Path) -> None:
     assert not re.search(r"""src=|href="[^#]|url\([^#]|https?://""", html)
     assert html.count("<svg") == 2
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["report.html", "report.json"]
+
+
+def test_hostile_labels_are_shown_as_text(tmp_path: Path) -> None:
+    features, labels = around_centres(300, 3)
+    with planted(tmp_path, features, codes_of(features), labels, 3) as (content, vectors):
+        hostile = replace(content, names=(HOSTILE, "shoes & hats", "label"))
+        network = replace(NETWORK, name=HOSTILE)
+        found = measure(hostile, vectors, network, 30, 100, ignore_progress)
+    found["drift"]["new_labels"] = [{"label": HOSTILE, "pictures": 2}]
+    found["advice"]["why"] = HOSTILE
+    assert_hostile_text_is_shown(page(found), 4)
 
 
 def test_pool_sizes_end_with_the_whole_catalogue_or_the_largest_size() -> None:
