@@ -131,7 +131,7 @@ def delete(
         Path | None,
         typer.Option(help="Delete the images that a table (.csv, .jsonl) names by its column `key`, or else `file`."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
     url: Annotated[
         str | None, typer.Option(help="Address of a running service to delete from instead of the data folder.")
     ] = None,
