@@ -44,6 +44,7 @@ class Case:
 CASES = {
     ("index",): Case(("{folder}",)),
     ("search",): Case(("{folder}/{name}/good.png",)),
+    ("delete",): Case(("{name}",)),
     ("stats",): Case((), prints=False),
     ("demo",): Case((), prints=False),
     ("duplicates",): Case(("--max-distance", "100000")),

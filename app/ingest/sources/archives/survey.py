@@ -10,7 +10,15 @@ from pathlib import PurePosixPath
 from app.ingest.sources.archives.members import DamagedArchiveError, Member, normalised
 from app.ingest.sources.table import SUFFIXES, Row
 from models.data.image_files import is_image_name
-from models.data.left_out import FOLDER_LINKS, NOT_IMAGES, SYSTEM_FILES_FOUND, LeftOut, left_out_path
+from models.data.left_out import (
+    FOLDER_LINKS,
+    IN_HIDDEN_FOLDERS,
+    IN_SYSTEM_FOLDERS,
+    NOT_IMAGES,
+    SYSTEM_FILES_FOUND,
+    LeftOut,
+    left_out_path,
+)
 
 TABLE = "metadata"
 OTHER_TABLES = "Tables not used, because an archive has one"
@@ -174,11 +182,15 @@ def _count_left_out(found: Survey) -> None:
 
 
 def _reason(name: str) -> tuple[str, str] | None:
-    """Return why a file that is not an entry is left out, with a name; None for a table and a link to a folder."""
+    """Return why a file that is not an entry is left out, with a name.
+
+    None for a table, a link to a folder, and files in hidden folders that are not images.
+    """
     reason = left_out_path(name)
     if is_image_name(name) or (reason and reason[0] == SYSTEM_FILES_FOUND):
         return reason
-    return None if table_depth(name) <= _MAX_TABLE_DEPTH else (NOT_IMAGES, name)
+    is_hidden = reason is not None and reason[0] in {IN_HIDDEN_FOLDERS, IN_SYSTEM_FOLDERS}
+    return None if is_hidden or table_depth(name) <= _MAX_TABLE_DEPTH else (NOT_IMAGES, name)
 
 
 def _through_folder(path: str, links: Mapping[str, str]) -> str | None:
