@@ -134,8 +134,7 @@ def test_left_out_files_of_folders_and_archives_are_counted_and_named(data: Path
     assert sorted(lines[1:]) == [
         "Hidden images left out: 1 (a/.3.png)",
         "Images in hidden folders left out: 1 (.hidden)",
-        "Images in system folders left out: 1 (__MACOSX)",
-        "Images in system folders left out: 2 (__MACOSX, a/@eaDir)",
+        "Images in system folders left out: 3 (__MACOSX, a/@eaDir)",
         "Links to folders not followed: 1 (linked)",
         "System files left out: 1 (Thumbs.db)",
     ]
