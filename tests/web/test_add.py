@@ -215,7 +215,7 @@ def test_batches_are_limited_in_bytes(page: Page) -> None:
 
     def fulfil(route: Route) -> None:
         sent.append(page.locator("[data-status=sent]").count())
-        route.fulfill(json={"items": [{"status": "created", "error": None}] * sent[-1]})
+        route.fulfill(json={"items": [{"status": "created", "error": None, "warnings": []}] * sent[-1]})
 
     page.route("**/index", fulfil)
     page.set_input_files("#several", large_files(7_000_000, *[2_500_000] * 3))
