@@ -172,8 +172,8 @@ def test_disk_that_loses_synced_writes_is_detected(
         monkeypatch.undo()
         disk.cut()
     with opened(settings, database) as service:
-        check = ConsistencyCheck(service.database, service.files, service.index, service.encodings)
+        check = ConsistencyCheck(service.database, service.storage, service.index, service.embedding_writer)
         assert check.run(0, lambda *_: None) != []
         for image_id, at in stored.items():
-            for match, _ in service.searcher.by_picture(numbered_image(at), SearchOptions()).matches:
+            for match, _ in service.searcher.by_image(numbered_image(at), SearchOptions()).matches:
                 assert match.distance == 0.0 or match.id != image_id, "a torn vector was ranked"

@@ -60,7 +60,7 @@ def error(page: Page) -> None:
     expect(page.locator("#message")).not_to_be_empty()
 
 
-REJECTED: dict[str, Any] = {"id": None, "key": "a", "status": "rejected", "error": "It is damaged."}
+REJECTED: dict[str, Any] = {"id": None, "key": "a", "status": "rejected", "error": "It is damaged.", "warnings": []}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
