@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from app.ingest.bulk import BatchConfig, IngestTarget
     from app.ingest.sources.archive_members import ArchiveLimits
     from app.ingest.sources.items import Source
+    from models.data.left_out import LeftOut
 
 # About four minutes of retries, enough for a restart of the service.
 _ATTEMPTS = 10
@@ -46,9 +47,10 @@ def index(
 ) -> None:
     """Add images to the catalogue. It is safe to run again: images that are already there stay unchanged.
 
-    The exit status is 0 if all images were added, and 1 if any was rejected.
+    The exit status is 0 if all images were added, and 1 if any was rejected or there are none.
     """
     with exit_on_error():
+        from app.ingest.sources.items import nothing_found
         from app.ingest.sources.open import open_source
 
         settings = Settings()
@@ -57,8 +59,10 @@ def index(
             counts = _fill(sources, settings, url or settings.url, api_key or settings.api_key, rejections)
         except KeyboardInterrupt:
             fail("Stopped. Run the same command again to continue.")
-        console().print(", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to index")
-        for line in (line for source in sources for line in source.left_out.lines()):
+        if not counts:
+            fail(nothing_found(_left_out(sources)))
+        console().print(", ".join(f"{count} {status}" for status, count in counts.items()))
+        for line in _left_out(sources).lines():
             console().print(line, soft_wrap=True)
         if counts["rejected"]:
             raise typer.Exit(1)
@@ -83,9 +87,20 @@ def _fill(
                     if outcome.reason is not None:
                         bar.console.print(f"{outcome.name}: {outcome.reason}", soft_wrap=True)
                         write(outcome)
+                    for warning in outcome.warnings:
+                        bar.console.print(f"{outcome.name}: {warning}", soft_wrap=True)
                 counts.update(outcome.status for outcome in outcomes)
                 bar.advance(task, len(outcomes))
     return counts
+
+
+def _left_out(sources: Sequence["Source"]) -> "LeftOut":
+    from models.data.left_out import LeftOut
+
+    left_out = LeftOut()
+    for source in sources:
+        left_out.merge(source.left_out)
+    return left_out
 
 
 @contextmanager

@@ -48,12 +48,13 @@ class IngestTarget(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an entry; `reason` is set if it was rejected."""
+    """The result of an entry; `reason` is set if it was rejected, `warnings` are flaws of a file that was added."""
 
     name: str
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     reason: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def bulk_add(
@@ -141,7 +142,7 @@ def _upload(entry: Entry) -> Upload | str:
 
 
 def _outcome(entry: Entry, added: AddResult) -> Outcome:
-    return Outcome(entry.name, entry.key, added.status, added.error)
+    return Outcome(entry.name, entry.key, added.status, added.error, added.warnings)
 
 
 def _rejected(entry: Entry, reason: str) -> Outcome:

@@ -59,13 +59,17 @@ class Upload:
 
 @dataclass(frozen=True)
 class AddResult:
-    """The result of an upload; if it was rejected, `error` is the reason and `code` its stable code."""
+    """The result of an upload.
+
+    If it was rejected, `error` is the reason and `code` its stable code. `warnings` are flaws of a file that was added.
+    """
 
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     error: str | None = None
     code: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -79,6 +83,7 @@ class _Item:
     thumbnail: bytes = b""
     facts: ImageProperties | None = None
     encoding: NewEncoding | None = None
+    warnings: tuple[str, ...] = ()
     rejection: ImageRejectedError | None = None
 
 
@@ -187,6 +192,7 @@ class IngestPipeline:
             item.rejection = error
             return
         item.image, item.thumbnail, size = prepared.image, prepared.thumbnail, len(item.upload.data)
+        item.warnings = tuple(warning.sentence for warning in prepared.warnings)
         item.facts = ImageProperties(item.sha256, prepared.media_type, prepared.width, prepared.height, size)
 
     def _store_and_encode(self, usable: Sequence[_Item], new: Sequence[_Item], work: Operation) -> None:
@@ -265,7 +271,7 @@ def _new_item(upload: Upload) -> _Item:
 
 
 def _added(item: _Item, done: PutResult) -> AddResult:
-    return AddResult(done.id, item.key, done.status)
+    return AddResult(done.id, item.key, done.status, warnings=item.warnings)
 
 
 def _rejected(item: _Item, rejection: ImageRejectedError) -> AddResult:

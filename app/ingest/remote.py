@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lookalike_client import AddResult as AddResultOut
 from lookalike_client import Lookalike, NewImage
 
 from app.ingest.pipeline import AddResult, Upload
@@ -20,7 +21,13 @@ class RemoteTarget:
             ClientError: the service returned an error, or did not respond in any of the client's attempts.
         """
         results = self._client.add([_new_image(upload) for upload in uploads])
-        return [AddResult(result.id, result.key, result.status, result.error, result.error_code) for result in results]
+        return [_add_result(result) for result in results]
+
+
+def _add_result(result: AddResultOut) -> AddResult:
+    return AddResult(
+        result.id, result.key, result.status, result.error, result.error_code, warnings=tuple(result.warnings)
+    )
 
 
 def _new_image(upload: Upload) -> NewImage:

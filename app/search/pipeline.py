@@ -81,6 +81,7 @@ class SearchResult(Generic[Row]):
         explanations: one for each match if requested, else empty.
         timings: milliseconds by step.
         model: fingerprint of the network used.
+        warnings: flaws of the query's file, as sentences.
     """
 
     code: NDArray[np.uint8]
@@ -91,6 +92,7 @@ class SearchResult(Generic[Row]):
     explanations: list[Explanation]
     timings: dict[str, float]
     model: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class Searcher(Generic[Row]):
@@ -151,7 +153,8 @@ class Searcher(Generic[Row]):
             index, among = self._catalogue.synced_index(), self._catalogue.filtered(options)
         with work.stage("encode"):
             encoded = encoding.result()
-        return self._answer(index, among, encoded.codes[0], encoded.features[0], options, work)
+        answer = self._answer(index, among, encoded.codes[0], encoded.features[0], options, work)
+        return replace(answer, warnings=tuple(warning.sentence for warning in prepared.warnings))
 
     def _answer(
         self,

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from models.data.folders import TRAIN, FolderNotes, find_classes, find_images, find_splits
+from models.data.jpeg_end import jpeg_with_end
+from models.data.png_depth import png_bit_depth, to_8_bit
 from models.errors import DatasetError
 
 pi_heif.register_heif_opener()
@@ -127,17 +129,22 @@ def open_rgb(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Ima
         OSError: it is not a readable image.
     """
     data = read(path)
-    try:
-        with Image.open(BytesIO(data)) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode == "I;16":  # Pillow would clip at 255; use the high byte
-                image = Image.frombytes("L", image.size, image.tobytes()[1::2])
-            if image.has_transparency_data:
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-            return image.convert("RGB")
     # Decoders raise many kinds of exceptions, and one damaged file must not stop training.
+    try:
+        return _decode_rgb(data)
     except Exception as error:
+        with suppress(Exception):
+            if (whole := jpeg_with_end(data)) is not None:
+                return _decode_rgb(whole)
         raise OSError(f"{path}: {error}") from error
+
+
+def _decode_rgb(data: bytes) -> Image.Image:
+    with Image.open(BytesIO(data)) as opened:
+        image = to_8_bit(ImageOps.exif_transpose(opened), png_bit_depth(data))
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        return image.convert("RGB")
 
 
 @dataclass(frozen=True)

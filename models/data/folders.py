@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data.image_files import is_image_name
 from models.data.left_out import LeftOut, left_out_folder, walk_images
 from models.errors import DatasetError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 # Accepted folder names of the three splits, in any case.
 SPLIT_NAMES = {
@@ -88,14 +88,14 @@ def find_classes(folder: Path, notes: FolderNotes) -> dict[str, list[Path]]:
             notes.left_out.add(EMPTY_FOLDERS, path.name)
         members[class_name(path)] = [*members.get(class_name(path), ()), *images]
     for path in folder.iterdir():
-        if is_image(path.name) and path.is_file():
+        if is_image_name(path.name) and path.is_file():
             notes.left_out.add(LOOSE_IMAGES, path.name)
     return {name: members[name] for name in sorted(members) if members[name]}
 
 
 def find_images(folder: Path, notes: FolderNotes, root: Path | None = None) -> list[Path]:
     """Return the images anywhere below a folder, sorted."""
-    return sorted(walk_images(folder, is_image, notes.left_out, notes.unreadable, root))
+    return sorted(walk_images(folder, is_image_name, notes.left_out, notes.unreadable, root))
 
 
 def subfolders(folder: Path, notes: FolderNotes) -> list[Path]:
@@ -115,18 +115,13 @@ def subfolders(folder: Path, notes: FolderNotes) -> list[Path]:
         elif not path.is_dir():
             continue
         elif reason := left_out_folder(path.name):
-            images = sum(is_image(name) for _, _, names in os.walk(path) for name in names)
+            images = sum(is_image_name(name) for _, _, names in os.walk(path) for name in names)
             notes.left_out.add(reason, path.name, images)
         elif path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents):
             notes.sentences.append(f"{path} is a link to a folder that contains it; it is left out.")
         else:
             found.append(path)
     return found
-
-
-def is_image(name: str) -> bool:
-    """Whether a file has the suffix of an image."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def class_name(folder: Path) -> str:

@@ -31,6 +31,7 @@ IN_HIDDEN_FOLDERS = "Images in hidden folders left out"
 IN_SYSTEM_FOLDERS = "Images in system folders left out"
 HIDDEN_FILES = "Hidden images left out"
 SYSTEM_FILES_FOUND = "System files left out"
+NOT_IMAGES = "Files whose names are not those of images"
 FOLDER_LINKS = "Links to folders not followed"
 
 # Names listed for each reason, and their maximum length in characters.
@@ -149,6 +150,8 @@ def walk_images(
                 yield here / name
             elif reason == SYSTEM_FILES_FOUND or (reason is not None and is_image(name)):
                 left_out.add(reason, _shown(here / name, root))
+            else:
+                left_out.add(NOT_IMAGES, _shown(here / name, root))
 
 
 def _count_images(folder: Path, is_image: Callable[[str], bool]) -> int:

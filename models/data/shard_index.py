@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.folders import IMAGE_SUFFIXES
+from models.data.image_files import IMAGE_SUFFIXES
 from models.errors import DatasetError
 
 # Offset and size in bytes, and label.

@@ -11,6 +11,7 @@ from app.api.routes import job_events
 from app.api.routes import jobs as api
 from app.catalogue.embedded import free_space as room
 from app.settings import Settings
+from models.data.left_out import NOT_IMAGES
 from tests.api.job_helpers import (
     IngestGate,
     counts,
@@ -24,6 +25,7 @@ from tests.api.job_helpers import (
     wait_until_ended,
 )
 from tests.crash.ledger import test_image
+from tests.images import encoded, every_format, gradient
 from tests.ingest.archives import gzipped, tar_of, tarred, zipped
 
 
@@ -43,6 +45,7 @@ def test_job_adds_the_images_of_an_archive(
     now = wait_until_ended(client, job_id)
     assert (now["state"], now["error"], now["size_bytes"]) == ("done", None, len(data))
     assert counts(now) == (150, 150, 150, 0, 0, 0)
+    assert now["left_out"] == {NOT_IMAGES: {"count": 1, "names": ["notes.txt"]}}
     assert sorted(keys(client)) == list(sample_images(150))
     found = client.post("/search", files={"image": test_image(7)}).json()["results"][0]
     assert (found["key"], found["label"], found["distance"]) == ("folder/0007.png", "folder", 0)
@@ -65,6 +68,54 @@ def test_rejected_entries_are_listed_with_their_reasons(client: TestClient) -> N
     assert reasons["line 3 of "] == "The archive has no file gone.png."
     (stored,) = client.get("/images").json()["items"]
     assert (stored["key"], stored["metadata"]) == ("sku-1", {"price": 3})
+
+
+def test_archive_without_images_fails_and_names_what_it_holds(client: TestClient) -> None:
+    archive = zipped({"notes.txt": b"none", "deep/a.psd": b"none", "metadata.csv": b"file\n"})
+    now = wait_until_ended(client, send_archive(client, archive))
+    assert (now["state"], counts(now)) == ("failed", (0, 0, 0, 0, 0, 0))
+    assert now["left_out"] == {NOT_IMAGES: {"count": 2, "names": ["notes.txt", "deep/a.psd"]}}
+    assert now["error"].startswith(f"Nothing to index. {NOT_IMAGES}: 2 (notes.txt, deep/a.psd). Names of images end")
+    assert wait_until_ended(client, send_archive(client, zipped({})))["error"].startswith(
+        "Nothing to index. There are no files."
+    )
+
+
+def test_every_suffix_of_an_image_is_an_entry(client: TestClient) -> None:
+    files = every_format(gradient())
+    archive = {
+        **{f"{suffix}.{suffix}": files["JPEG"] + suffix.encode() for suffix in ("jpg", "jpeg", "jpe", "jfif", "JFIF")},
+        **{f"{suffix}.{suffix}": files["HEIF"] + suffix.encode() for suffix in ("heic", "heif", "hif", "HIF")},
+    }
+    now = wait_until_ended(client, send_archive(client, tarred(archive)))
+    assert (counts(now), now["left_out"]) == ((9, 9, 9, 0, 0, 0), {})
+
+
+def test_jpeg_without_its_end_is_added_with_a_warning(client: TestClient) -> None:
+    whole = encoded(gradient(111, 77))
+    archive = {"a/whole.jpg": whole, "a/shorter.jpg": whole[:-2], "a/cut.jpg": whole[:-60]}
+    now = wait_until_ended(client, send_archive(client, zipped(archive)))
+    assert counts(now) == (3, 3, 2, 0, 0, 1)
+    (warning,) = now["warnings"]
+    assert (warning["name"], warning["key"]) == ("a/shorter.jpg", "a/shorter.jpg")
+    assert warning["warning"].startswith("The last bytes of the JPEG are missing.")
+    assert [item["key"] for item in now["rejections"]] == ["a/cut.jpg"]
+    found = client.post("/search", files={"image": whole[:-2]}).json()
+    assert [match["distance"] for match in found["results"][:2]] == [0, 0]
+    assert found["warnings"] == [warning["warning"]]
+    assert client.post("/search", files={"image": whole}).json()["warnings"] == []
+    assert client.post("/search", files={"image": whole[:-60]}).json()["code"] == "image_damaged"
+
+
+def test_added_jpeg_without_its_end_has_a_warning_in_its_item(client: TestClient) -> None:
+    whole = encoded(gradient(111, 77))
+    files = [("images", data) for data in (whole, whole[:-1], whole[:-60])]
+    items = client.post("/index", files=files).json()["items"]
+    assert [item["status"] for item in items] == ["created", "created", "rejected"]
+    assert [len(item["warnings"]) for item in items] == [0, 1, 0]
+    # The bytes are stored already, so they are not decoded again.
+    (again,) = client.post("/index", files=[("images", whole[:-1])]).json()["items"]
+    assert (again["status"], again["warnings"]) == ("unchanged", [])
 
 
 def test_repeated_archive_changes_nothing(client: TestClient) -> None:

@@ -23,6 +23,7 @@ from app.cli.main import app as commands
 from tests.cli.output import output_of
 from tests.conftest import free_port
 from tests.crash.ledger import test_image
+from tests.images import encoded, gradient
 from tests.ingest.archives import Raw, gzipped, inflating, raw_zip, zipped
 
 # Used by OpenVINO's conversion.
@@ -133,8 +134,7 @@ def test_left_out_files_of_folders_and_archives_are_counted_and_named(data: Path
     assert sorted(lines[1:]) == [
         "Hidden images left out: 1 (a/.3.png)",
         "Images in hidden folders left out: 1 (.hidden)",
-        "Images in system folders left out: 1 (__MACOSX)",
-        "Images in system folders left out: 2 (__MACOSX, a/@eaDir)",
+        "Images in system folders left out: 3 (__MACOSX, a/@eaDir)",
         "Links to folders not followed: 1 (linked)",
         "System files left out: 1 (Thumbs.db)",
     ]
@@ -155,7 +155,41 @@ def test_tables_of_spreadsheets_are_indexed(data: Path, tmp_path: Path) -> None:
 
 def test_empty_folder_is_nothing_to_index(data: Path, tmp_path: Path) -> None:
     result = run(data, str(tmp_path))
-    assert (result.exit_code, summary(result)) == (0, "nothing to index")
+    assert result.exit_code == 1
+    assert "Nothing to index. There are no files. Names of images end in .avif, .bmp, .gif," in output_of(result)
+
+
+def test_sources_without_images_fail_and_name_what_they_hold(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    for name in ("notes.txt", "deep/a.psd", "deep/b.tif", "Thumbs.db"):
+        (tmp_path / "folder" / name).write_text("none")
+    (tmp_path / "pages.zip").write_bytes(zipped({"one.pdf": b"%PDF", "deep/two.pdf": b"%PDF"}))
+    result = run(tmp_path / "data", str(tmp_path / "folder"), str(tmp_path / "pages.zip"))
+    assert result.exit_code == 1
+    named = output_of(result).partition("Files whose names are not those of images: ")[2]
+    assert named.startswith("5 (")
+    assert all(name in named for name in ("notes.txt", "deep/a.psd", "deep/b.tif", "one.pdf", "deep/two.pdf"))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JFIF", ".Jpe"])
+def test_every_suffix_of_jpeg_is_indexed_and_other_names_are_counted(data: Path, tmp_path: Path, suffix: str) -> None:
+    picture = encoded(gradient(80 + len(suffix), 60 + ord(suffix[1]) + ord(suffix[3])))
+    (tmp_path / f"one{suffix}").write_bytes(picture)
+    (tmp_path / "notes.txt").write_text("none")
+    result = run(data, str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert output_of(result).endswith("1 created Files whose names are not those of images: 1 (notes.txt)")
+
+
+def test_jpeg_without_its_end_is_indexed_with_a_warning(data: Path, tmp_path: Path) -> None:
+    whole = encoded(gradient(111, 77))
+    (tmp_path / "shorter.jpg").write_bytes(whole[:-2])
+    result = run(data, str(tmp_path / "shorter.jpg"))
+    assert (result.exit_code, summary(result).splitlines()[-1]) == (0, "1 created")
+    assert "shorter.jpg: The last bytes of the JPEG are missing." in output_of(result)
+    (tmp_path / "cut.jpg").write_bytes(whole[:-60])
+    assert run(data, str(tmp_path / "cut.jpg")).exit_code == 1
 
 
 def test_entries_before_the_damage_of_an_archive_are_indexed(data: Path, tmp_path: Path) -> None:

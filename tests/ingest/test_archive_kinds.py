@@ -19,7 +19,13 @@ from app.ingest.sources.archive import Archive
 from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.archive_survey import OTHER_TABLES, UNKNOWN_ENCODING
 from app.ingest.sources.items import Entry, UnusableError
-from models.data.left_out import FOLDER_LINKS, HIDDEN_FILES, IN_HIDDEN_FOLDERS, IN_SYSTEM_FOLDERS
+from models.data.left_out import (
+    FOLDER_LINKS,
+    HIDDEN_FILES,
+    IN_HIDDEN_FOLDERS,
+    IN_SYSTEM_FOLDERS,
+    SYSTEM_FILES_FOUND,
+)
 from tests.ingest.archives import (
     Links,
     Raw,
@@ -171,6 +177,7 @@ def test_hidden_and_system_files_are_left_out_and_counted(made: Callable[[Mappin
         IN_SYSTEM_FOLDERS: (3, ["__MACOSX", "a/@eaDir"]),
         IN_HIDDEN_FOLDERS: (1, [".cache"]),
         HIDDEN_FILES: (2, ["a/._one.jpg", "a/.hidden.jpg"]),
+        SYSTEM_FILES_FOUND: (1, ["a/Thumbs.db"]),
     }
 
 

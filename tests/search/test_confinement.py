@@ -13,7 +13,8 @@ from PIL import Image
 
 from app.errors import ImageRejectedError
 from app.search.decode.confinement import Confinement, probe_confinement
-from app.search.decode.image import MEDIA_TYPES, DecodeLimits
+from app.search.decode.formats import MEDIA_TYPES
+from app.search.decode.image import DecodeLimits
 from app.search.decode.prepare import InProcessPreparer
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from models.network.preprocess import Preprocess

@@ -15,7 +15,7 @@ from app.api.dependencies import MAX_ID, Cursor, ServiceDep, parse_cursor
 from app.api.routes.archive_upload import FIELD, read_archive
 from app.api.routes.job_events import EventStream, events
 from app.api.schemas.images import PROBLEM
-from app.api.schemas.jobs import JobDetails, JobOut, JobPage, RejectionOut
+from app.api.schemas.jobs import EntryWarningOut, JobDetails, JobOut, JobPage, RejectionOut
 from app.bootstrap import Service
 from app.catalogue.database.tables import Job
 from app.errors import InvalidInputError, OverloadedError
@@ -150,11 +150,14 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", operation_id="get_job", summary="Get a job")
 def get_job(job_id: JobId, service: ServiceDep) -> JobDetails:
-    """Return a job's progress and its rejected entries, with the reasons."""
+    """Return a job's progress, its rejected entries with the reasons, and warnings."""
     with service.database.read_session() as session:
-        job, rejections = rows.find_job(session, job_id), rows.rejections(session, job_id)
+        job = rows.find_job(session, job_id)
+        rejections, warnings = rows.rejections(session, job_id), rows.entry_warnings(session, job_id)
     return JobDetails(
-        **JobOut.model_validate(job).model_dump(), rejections=[RejectionOut.model_validate(one) for one in rejections]
+        **JobOut.model_validate(job).model_dump(),
+        rejections=[RejectionOut.model_validate(one) for one in rejections],
+        warnings=[EntryWarningOut.model_validate(one) for one in warnings],
     )
 
 

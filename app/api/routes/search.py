@@ -89,6 +89,7 @@ def _search(image: UploadFile, options: SearchOptions, service: Service, charge:
 
 def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Charge) -> SearchOut:
     charge.add(JSON_MEMORY_FACTOR * sum(image.size for _, image in answer.matches))
+    unknown = [] if answer.matches else filter_warnings(service, answer.options.label, answer.options.filter)
     return SearchOut(
         model_fingerprint=answer.model,
         code=answer.code.tobytes().hex(),
@@ -99,6 +100,6 @@ def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Ch
             MatchOut.of(match, image, explanation)
             for (match, image), explanation in zip_longest(answer.matches, answer.explanations)
         ],
-        warnings=filter_warnings(service, answer.options.label, answer.options.filter) if not answer.matches else [],
+        warnings=[*answer.warnings, *unknown],
         timings_ms={name: round(value, 3) for name, value in answer.timings.items()},
     )

@@ -158,7 +158,11 @@ class SearchOut(BaseModel):
     pool_size: int = Field(description="Number of candidates in the last step.")
     catalogue_size: int
     results: list[MatchOut]
-    warnings: Warnings = []
+    warnings: list[str] = Field(
+        default=[],
+        description="Flaws of the query's file; and if nothing is found, the label and fields of the filter that no "
+        "image has.",
+    )
     timings_ms: dict[str, float]
 
 
@@ -193,12 +197,20 @@ class ItemOut(BaseModel):
     status: Literal["created", "updated", "unchanged", "rejected"]
     error_code: ProblemCode | None = Field(default=None, description="Why it was rejected.")
     error: str | None = Field(default=None, description="Explanation of `error_code`, for people.")
+    warnings: list[str] = Field(default=[], description="Flaws of a file that was added all the same, for people.")
 
     @classmethod
     def of(cls, added: AddResult) -> "ItemOut":
         """Convert a result of the ingest pipeline."""
         code = None if added.code is None else image_code(added.code)
-        return cls(id=added.id, key=added.key, status=added.status, error_code=code, error=added.error)
+        return cls(
+            id=added.id,
+            key=added.key,
+            status=added.status,
+            error_code=code,
+            error=added.error,
+            warnings=list(added.warnings),
+        )
 
 
 class IndexOut(BaseModel):
@@ -206,7 +218,11 @@ class IndexOut(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {"items": [{"id": 17, "key": "sku-17", "status": "created", "error_code": None, "error": None}]}
+            "example": {
+                "items": [
+                    {"id": 17, "key": "sku-17", "status": "created", "error_code": None, "error": None, "warnings": []}
+                ]
+            }
         }
     )
 

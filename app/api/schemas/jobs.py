@@ -29,6 +29,12 @@ REJECTION_EXAMPLE: dict[str, Any] = {
     "reason": "The image is damaged: it ends too soon.",
 }
 
+WARNING_EXAMPLE: dict[str, Any] = {
+    "name": "hats/18.jpg",
+    "key": "hats/18.jpg",
+    "warning": "The last bytes of the JPEG are missing. All of its pixels are there, so it is used.",
+}
+
 
 class LeftOutOut(BaseModel):
     """Files of an archive that are left out for one reason."""
@@ -76,13 +82,28 @@ class RejectionOut(BaseModel):
     reason: str
 
 
-class JobDetails(JobOut):
-    """A job and its rejected entries."""
+class EntryWarningOut(BaseModel):
+    """An entry of an archive that was added although its file has a flaw."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {**JOB_EXAMPLE, "rejections": [REJECTION_EXAMPLE]}})
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str = Field(description="Path in the archive.")
+    key: str
+    warning: str
+
+
+class JobDetails(JobOut):
+    """A job, its rejected entries and those with warnings."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {**JOB_EXAMPLE, "rejections": [REJECTION_EXAMPLE], "warnings": [WARNING_EXAMPLE]}}
+    )
 
     rejections: list[RejectionOut] = Field(
         description=f"The first {rows.MAX_REJECTIONS:,} rejected entries, in the archive's order."
+    )
+    warnings: list[EntryWarningOut] = Field(
+        description=f"The first {rows.MAX_REJECTIONS:,} entries that were added although their files have a flaw."
     )
 
 

@@ -1,4 +1,4 @@
-"""Database rows of jobs: state, progress and rejections of an archive."""
+"""Database rows of jobs: state, progress, rejections and warnings of an archive."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 
 from app.catalogue.database.locks import Lock
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Job, Rejection
+from app.catalogue.database.tables import EntryWarning, Job, Rejection
 from app.errors import NotFoundError
 from app.ingest.bulk import Outcome
 from models.data.left_out import LeftOut
 
 State = Literal["running", "done", "failed", "cancelled"]
 
-# Rejections recorded per job; an archive without images could have millions.
+# Rejections, and entries with warnings, recorded per job; an archive without images could have millions.
 MAX_REJECTIONS = 1000
 # Longer names and keys are cut; this is enough to identify the file.
 _MAX_TEXT = 1000
@@ -60,6 +60,12 @@ def list_jobs(session: Session, *, before: int | None, limit: int) -> Sequence[J
 def rejections(session: Session, job_id: int) -> Sequence[Rejection]:
     """List a job's rejected entries, in the archive's order."""
     return session.scalars(select(Rejection).where(Rejection.job_id == job_id).order_by(Rejection.entry_number)).all()
+
+
+def entry_warnings(session: Session, job_id: int) -> Sequence[EntryWarning]:
+    """List a job's entries that were added with a warning, in the archive's order."""
+    query = select(EntryWarning).where(EntryWarning.job_id == job_id)
+    return session.scalars(query.order_by(EntryWarning.entry_number)).all()
 
 
 def cancel(session: Session, job_id: int) -> Job:
@@ -160,6 +166,7 @@ def advance(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome
     recorded = new[: max(MAX_REJECTIONS - (rejected - len(new)), 0)]
     if recorded:
         session.execute(insert(Rejection), [_rejection(job_id, number, one) for number, one in recorded])
+    _record_warnings(session, job_id, done, outcomes)
     return bool(state == "running")
 
 
@@ -188,6 +195,21 @@ def job_lock(database: Database) -> Iterator[bool]:
 
 def _incremented(name: str, counts: Counter[str]) -> object:
     return getattr(Job, name) + counts[name]
+
+
+def _record_warnings(session: Session, job_id: int, done: int, outcomes: Sequence[Outcome]) -> None:
+    flawed = [(number, one) for number, one in enumerate(outcomes, done) if one.warnings]
+    if not flawed:
+        return
+    known = select(func.count()).select_from(EntryWarning).where(EntryWarning.job_id == job_id)
+    recorded = flawed[: max(MAX_REJECTIONS - session.execute(known).scalar_one(), 0)]
+    if recorded:
+        session.execute(insert(EntryWarning), [_entry_warning(job_id, number, one) for number, one in recorded])
+
+
+def _entry_warning(job_id: int, number: int, outcome: Outcome) -> dict[str, object]:
+    texts = {"name": outcome.name, "key": outcome.key, "warning": " ".join(outcome.warnings)}
+    return {"job_id": job_id, "entry_number": number, **{name: _storable(value) for name, value in texts.items()}}
 
 
 def _rejection(job_id: int, number: int, outcome: Outcome) -> dict[str, object]:

@@ -21,6 +21,7 @@ from app.ingest.jobs.stop import Stop, Stoppable, StoppableTarget, StoppedError
 from app.ingest.jobs.watch import watch_job
 from app.ingest.sources.archive_members import ArchiveLimits, ArchiveRefusedError
 from app.ingest.sources.archive_source import ArchiveReading, ArchiveSource
+from app.ingest.sources.items import nothing_found
 from app.ingest.sources.reader import ReaderFailedError, ReaderKilledError
 
 log = logging.getLogger(__name__)
@@ -169,6 +170,8 @@ class JobRunner:
         with watch_job(self._database, job.id, self._ending) as stop, source.open(job.processed, stop) as reading:
             with self._database.transaction() as session:
                 jobs.set_total(session, job.id, reading.total, reading.left_out)
+            if not reading.total:
+                return "failed", nothing_found(reading.left_out)
             self._add(job, reading, stop)
             if stop.requested:
                 raise StoppedError

@@ -8,9 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from app.ingest.sources.archive_members import DamagedArchiveError, Member, normalised
-from app.ingest.sources.items import is_picture
 from app.ingest.sources.table import SUFFIXES, Row
-from models.data.left_out import FOLDER_LINKS, LeftOut, left_out_path
+from models.data.image_files import is_image_name
+from models.data.left_out import (
+    FOLDER_LINKS,
+    IN_HIDDEN_FOLDERS,
+    IN_SYSTEM_FOLDERS,
+    NOT_IMAGES,
+    SYSTEM_FILES_FOUND,
+    LeftOut,
+    left_out_path,
+)
 
 TABLE = "metadata"
 OTHER_TABLES = "Tables not used, because an archive has one"
@@ -49,7 +57,7 @@ class Survey:
 
     def wants(self, name: str) -> bool:
         """Whether a file or link is an entry: an image that is not left out, or a file of the table."""
-        return name in self.rows or (is_picture(name) and left_out_path(name) is None)
+        return name in self.rows or (is_image_name(name) and left_out_path(name) is None)
 
     def missing(self) -> Iterator[Row]:
         """Yield the rows whose file the archive does not have."""
@@ -168,8 +176,21 @@ def _follow_links(found: Survey) -> None:
 
 def _count_left_out(found: Survey) -> None:
     for name in (*found.names, *found.links):
-        if not found.wants(name) and is_picture(name) and (reason := left_out_path(name)):
+        reason = _reason(name)
+        if reason is not None and not found.wants(name):
             found.left_out.add(*reason, found.names[name] or 1)
+
+
+def _reason(name: str) -> tuple[str, str] | None:
+    """Return why a file that is not an entry is left out, with a name; None for a table.
+
+    As on disk, files that are not images do not count in a folder that is left out.
+    """
+    reason = left_out_path(name)
+    if is_image_name(name) or (reason and reason[0] == SYSTEM_FILES_FOUND):
+        return reason
+    in_folder = reason is not None and reason[0] in (IN_HIDDEN_FOLDERS, IN_SYSTEM_FOLDERS)
+    return None if in_folder or table_depth(name) <= _MAX_TABLE_DEPTH else (NOT_IMAGES, name)
 
 
 def _through_folder(path: str, links: Mapping[str, str]) -> str | None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from app.ingest.sources.items import Entry, describe_error, file_entry, folder_label, is_picture, text, unusable
+from app.ingest.sources.items import Entry, describe_error, file_entry, folder_label, text, unusable
+from models.data.image_files import is_image_name
 from models.data.left_out import LeftOut, walk_images
 
 
@@ -36,7 +37,7 @@ class Folder:
         """Files with the suffix of an image, and folders that cannot be read."""
         unreadable: list[tuple[Path, OSError | None]] = []
         walk = walk_images(
-            self._path, is_picture, self.left_out, lambda error: unreadable.append((Path(error.filename), error))
+            self._path, is_image_name, self.left_out, lambda error: unreadable.append((Path(error.filename), error))
         )
         files = list(walk)
         return sorted([*((path, None) for path in files), *unreadable], key=lambda pair: pair[0])

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from app.common.json_values import validate_json
 from app.common.unicode_names import nfc
 from app.errors import LookalikeError
+from models.data.image_files import IMAGE_SUFFIXES
 from models.data.left_out import LeftOut
 
 if TYPE_CHECKING:
     from app.catalogue.changes import MetadataPatch
 
-# Files with other suffixes are ignored.
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif", ".heic", ".heif"}
 MAX_TEXT = 512
 
 
@@ -84,9 +83,10 @@ def too_large(limit: int) -> UnusableError:
     return UnusableError(f"The file is larger than {limit:,} bytes, the maximum for an image.")
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file has the suffix of an image."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+def nothing_found(left_out: LeftOut) -> str:
+    """The error for sources without entries: what they hold instead."""
+    found = "; ".join(left_out.lines()) or "There are no files"
+    return f"Nothing to index. {found}. Names of images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
 
 
 def folder_label(path: str) -> "MetadataPatch":

@@ -8,9 +8,10 @@ from app.ingest.sources.archive import is_archive
 from app.ingest.sources.archive_members import ArchiveLimits
 from app.ingest.sources.archive_source import ArchiveSource
 from app.ingest.sources.folder import Folder
-from app.ingest.sources.items import Entry, Source, file_entry, is_picture, text
+from app.ingest.sources.items import Entry, Source, file_entry, text
 from app.ingest.sources.table import SUFFIXES
 from app.ingest.sources.table_source import TableSource
+from models.data.image_files import is_image_name
 from models.data.left_out import LeftOut
 
 
@@ -43,7 +44,7 @@ def open_source(path: Path, limits: ArchiveLimits) -> Source:
             raise InvalidInputError(name, "does not exist" if not path.exists() else "is neither a file nor a folder")
         if path.suffix.lower() in SUFFIXES:
             return TableSource(path, limits.member_bytes)
-        if is_picture(path.name):
+        if is_image_name(path.name):
             return SingleFile(path, limits.member_bytes)
         if is_archive(path):
             return ArchiveSource(path, limits, name)

@@ -1,30 +1,27 @@
 """Decode untrusted image files into upright RGB.
 
-The first bytes select one of seven formats, and only that format's decoder reads the data. Sizes are checked as
-declared, before a pixel is decoded, and again as decoded. Pillow's decoders are called directly rather than through
-`Image.open`, on files without metadata and further frames (`metadata_stripper.py`). Pillow's global state is neither
-read nor changed, so any number of threads may decode at once.
+The first bytes select one of seven formats (`formats.py`), and only that format's decoder reads the data. Sizes are
+checked as declared, before a pixel is decoded, and again as decoded. Pillow's decoders are called directly rather than
+through `Image.open`, on files without metadata and further frames (`metadata_stripper.py`). Pillow's global state is
+neither read nor changed, so any number of threads may decode at once.
 
 Colour profiles are ignored (values are taken as sRGB), and so are all frames of an animation but the first.
 """
 
-import re
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from io import BytesIO
 
-from pi_heif import HeifImageFile
 from PIL import Image, ImageFile
-from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageRejectedError
-from app.search.decode.metadata_stripper import StillJpeg, still_avif, still_gif, still_jpeg, still_png
+from app.search.decode.formats import Format, recognise
+from app.search.decode.metadata_stripper import StillJpeg, still_jpeg
+from app.search.decode.orientation import SIDEWAYS, make_upright, read_orientation
+from models.data.jpeg_end import jpeg_with_end
+from models.data.png_depth import png_bit_depth, to_8_bit
 
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
 # A progressive JPEG can rescan all its pixels every 75 bytes: 20 MB could keep a core busy for hours.
@@ -34,16 +31,22 @@ SCANS_AT_MAX_PIXELS = 40
 # frequency that resizing keeps, at several times the cost, and does not improve search.
 DRAFT_SCALE = 1.25
 BMP_RUN_LENGTH = (1, 2)
-EXIF_ORIENTATION = 0x0112
-SIDEWAYS = (5, 6, 7, 8)
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+
+
+class ImageWarning(StrEnum):
+    """Flaws of a file that do not affect its pixels."""
+
+    JPEG_END_MISSING = "jpeg_end_missing"
+
+    @property
+    def sentence(self) -> str:
+        """Explanation for people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    ImageWarning.JPEG_END_MISSING: "The last bytes of the JPEG are missing. All of its pixels are there, so it is used."
 }
 
 
@@ -77,21 +80,14 @@ class DecodedImage:
         width: width of the full-size upright image, in pixels.
         height: height of the full-size upright image, in pixels.
         media_type: detected from the bytes.
+        warnings: flaws of the file.
     """
 
     image: Image.Image
     width: int
     height: int
     media_type: str
-
-
-@dataclass(frozen=True)
-class _Format:
-    name: str
-    media_type: str
-    magic: bytes
-    decoder: type[ImageFile.ImageFile]
-    still: Callable[[bytes], bytes] = bytes
+    warnings: tuple[ImageWarning, ...] = ()
 
 
 def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Crop | None = None) -> DecodedImage:
@@ -107,9 +103,9 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Cro
         PictureRefusedError: the bytes are not a usable image. No bytes cause any other exception.
     """
     check_bytes(len(data), limits)
-    kind = _recognise(data)
+    kind = recognise(data)
     try:
-        return _decode(kind, data, limits, side, crop)
+        return _decode_or_complete(kind, data, limits, side, crop)
     except ImageRejectedError:
         raise
     except MemoryError as error:
@@ -134,15 +130,34 @@ def thumbnail(image: Image.Image, side: int = 320) -> bytes:
     return buffer.getvalue()
 
 
-def _decode(kind: _Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None) -> DecodedImage:
+def _decode_or_complete(
+    kind: Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None
+) -> DecodedImage:
+    """Decode a file; a JPEG that lacks its last bytes, but no pixel, with a warning."""
+    try:
+        decoded = _decode(kind, data, limits, side, crop)
+    except (ImageRejectedError, MemoryError):
+        raise
+    except Exception:  # as in `decode`
+        if kind.decoder is not StillJpeg or (whole := jpeg_with_end(still_jpeg(data))) is None:
+            raise
+        return replace(_decode(kind, whole, limits, side, crop), warnings=(ImageWarning.JPEG_END_MISSING,))
+    # The decoder does without the end of small images.
+    ends = kind.decoder is not StillJpeg or data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
+    if ends or jpeg_with_end(still_jpeg(data)) is None:
+        return decoded
+    return replace(decoded, warnings=(ImageWarning.JPEG_END_MISSING,))
+
+
+def _decode(kind: Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None) -> DecodedImage:
     image = kind.decoder(BytesIO(kind.still(data)))
     _check_pixels(image.size, limits)
     _check_decoding_cost(image, data, limits)
     full = _load(image, _full_image_side(side, crop, min(image.size)))
     _check_pixels(image.size, limits)
-    orientation = _orientation(image.info.get("exif") or b"")
+    orientation = read_orientation(image.info.get("exif") or b"")
     width, height = full[::-1] if orientation in SIDEWAYS else full
-    upright = _upright(_to_rgb(image), orientation)
+    upright = make_upright(_to_rgb(to_8_bit(image, png_bit_depth(data))), orientation)
     cropped = upright if crop is None else _crop(upright, crop, width, height)
     return DecodedImage(cropped, width, height, kind.media_type)
 
@@ -160,15 +175,6 @@ def check_bytes(size: int, limits: DecodeLimits) -> None:
         raise ImageRejectedError("image_too_large", reason)
 
 
-def _recognise(data: bytes) -> _Format:
-    for kind in FORMATS:
-        if re.match(kind.magic, data, re.DOTALL):
-            return kind
-    names = ", ".join(kind.name for kind in FORMATS)
-    reason = f"The file is not in a supported image format. Send one of {names}."
-    raise ImageRejectedError("image_format_unsupported", reason)
-
-
 def _check_pixels(size: tuple[int, int], limits: DecodeLimits) -> None:
     width, height = size
     if width * height > limits.max_pixels:
@@ -182,7 +188,7 @@ def _check_decoding_cost(image: ImageFile.ImageFile, data: bytes, limits: Decode
         reason = "The BMP image is run-length compressed, which is not supported. Save it without compression."
         raise ImageRejectedError("image_format_unsupported", reason)
     if image.info.get("progressive"):
-        scans = data.count(b"\xff\xda")
+        scans = data.count(JPEG_SCAN)
         if scans * image.width * image.height > SCANS_AT_MAX_PIXELS * limits.max_pixels:
             size = f"{image.width:,} × {image.height:,}"
             reason = f"The JPEG has {scans:,} scans of {size} pixels, too many to decode. Save it with fewer scans."
@@ -222,46 +228,9 @@ def _crop(upright: Image.Image, crop: Crop, width: int, height: int) -> Image.Im
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "I;16":  # Pillow would clip at 255; keep the high byte instead
-        image = Image.frombytes("L", image.size, image.tobytes()[1::2])
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image.convert("RGBA")
     paper = Image.new("RGB", image.size, "white")
     paper.paste(layer, mask=layer)
     return paper
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
-    # Without the orientation tag, or a reader would rotate the image a second time.
-    upright.info.clear()
-    return upright
-
-
-def _orientation(exif: bytes) -> int:
-    """EXIF orientation; 1 (upright) if it is missing or damaged, so that damaged EXIF does not reject an image."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = "<" if tiff.startswith(b"II") else ">"
-    try:
-        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
-        for entry in range(entries):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, directory + 2 + 12 * entry)
-            if tag == EXIF_ORIENTATION:
-                return int(value)
-    except struct.error:
-        pass
-    return 1
-
-
-FORMATS = (
-    _Format("JPEG", "image/jpeg", rb"\xff\xd8\xff", StillJpeg, still_jpeg),
-    _Format("PNG", "image/png", rb"\x89PNG\r\n\x1a\n", PngImageFile, still_png),
-    _Format("WebP", "image/webp", rb"RIFF.{4}WEBP", WebPImageFile),
-    _Format("GIF", "image/gif", rb"GIF8[79]a", GifImageFile, still_gif),
-    _Format("BMP", "image/bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", BmpImageFile),
-    _Format("AVIF", "image/avif", rb".{4}ftyp(avi[fs]|m[is]f1.{4}(.{4}){0,8}avi[fs])", AvifImageFile, still_avif),
-    _Format("HEIC", "image/heic", rb".{4}ftyp(hei[cxms]|hev[cxms]|m[is]f1)", HeifImageFile),
-)
-MEDIA_TYPES = frozenset(kind.media_type for kind in FORMATS)

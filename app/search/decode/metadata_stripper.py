@@ -7,6 +7,8 @@ raises ValueError, IndexError or struct.error if the file is malformed.
 
 import re
 import struct
+import zlib
+from contextlib import suppress
 
 from PIL.JpegImagePlugin import JpegImageFile
 
@@ -19,6 +21,11 @@ JPEG_EXIF = 0xE1
 JPEG_SEGMENTS = frozenset((*range(0xC0, 0xD0), 0xDB, 0xDD, 0xE0, 0xEE))
 JPEG_MARKERS_WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xDA), 0xFF))
 PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
+PNG_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+# Text chunks in which ImageMagick stores EXIF, as hexadecimal digits after a name and a length.
+PNG_RAW_PROFILES = (b"Raw profile type exif", b"Raw profile type APP1")
+# A JPEG's EXIF has at most 64 KB; each byte takes two digits.
+MAX_RAW_PROFILE = 1_000_000
 GIF_GRAPHIC_CONTROL = 0xF9
 
 
@@ -49,15 +56,48 @@ def still_jpeg(data: bytes) -> bytes:
 
 def still_png(data: bytes) -> bytes:
     """Keep pixel data and EXIF; drop animation, which can cause warnings, and compressed text and profiles."""
-    kept, at = [data[:8]], 8
+    kept, exif, at = [data[:8]], b"", 8
     for _ in range(MAX_SEGMENTS):
         if at + 8 > len(data):
-            return b"".join(kept)
+            return b"".join(kept) if not exif else _with_png_exif(kept, exif)
         length, chunk = struct.unpack_from(">I4s", data, at)
         if chunk in PNG_CHUNKS:
             kept.append(data[at : at + length + 12])
+        elif chunk in PNG_TEXT_CHUNKS and not exif:
+            exif = _raw_profile(chunk, data[at + 8 : at + 8 + length])
         at += length + 12
     raise ValueError("too many segments")
+
+
+def _with_png_exif(chunks: list[bytes], exif: bytes) -> bytes:
+    """Join a PNG's chunks, with EXIF as an `eXIf` chunk after the header, unless there is one already."""
+    if any(chunk[4:8] == b"eXIf" for chunk in chunks[1:]):
+        return b"".join(chunks)
+    body = b"eXIf" + exif
+    added = struct.pack(">I", len(exif)) + body + struct.pack(">I", zlib.crc32(body))
+    return b"".join((*chunks[:2], added, *chunks[2:]))
+
+
+def _raw_profile(chunk: bytes, body: bytes) -> bytes:
+    """Return the EXIF that ImageMagick stored in a text chunk; empty if there is none or it is malformed."""
+    keyword, _, rest = body.partition(b"\0")
+    if keyword not in PNG_RAW_PROFILES:
+        return b""
+    with suppress(ValueError, IndexError, zlib.error):
+        words = _png_text(chunk, rest).split()
+        profile = bytes.fromhex(b"".join(words[2:]).decode("ascii"))
+        # "APP1" may also be XMP.
+        if words[0] in (b"exif", b"APP1") and profile.startswith(b"Exif\0\0"):
+            return profile
+    return b""
+
+
+def _png_text(chunk: bytes, body: bytes) -> bytes:
+    """Return at most `MAX_RAW_PROFILE` bytes of a text chunk's text, from what follows its keyword."""
+    compressed, text = chunk == b"zTXt", body[1:] if chunk == b"zTXt" else body
+    if chunk == b"iTXt":
+        compressed, text = body[0] == 1, body[2:].split(b"\0", 2)[2]
+    return zlib.decompressobj().decompress(text, MAX_RAW_PROFILE) if compressed else text[:MAX_RAW_PROFILE]
 
 
 def still_gif(data: bytes) -> bytes:

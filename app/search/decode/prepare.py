@@ -8,7 +8,7 @@ from PIL import Image
 
 from app.errors import ImageRejectedError
 from app.observability.hooks import Observer
-from app.search.decode.image import Crop, DecodeLimits, decode
+from app.search.decode.image import Crop, DecodeLimits, ImageWarning, decode
 from app.search.decode.image import thumbnail as make_thumbnail
 
 
@@ -22,6 +22,7 @@ class PreparedImage:
         width: width of the full-size upright image, in pixels.
         height: height of the full-size upright image, in pixels.
         media_type: detected from the bytes.
+        warnings: flaws of the file.
     """
 
     image: Image.Image
@@ -29,6 +30,7 @@ class PreparedImage:
     width: int
     height: int
     media_type: str
+    warnings: tuple[ImageWarning, ...] = ()
 
 
 class ImagePreparer(Protocol):
@@ -53,7 +55,8 @@ class InProcessPreparer:
         """Decode an image, or a crop of it."""
         decoded = decode(data, self._limits, self._side, crop)
         small = make_thumbnail(decoded.image) if thumbnail else b""
-        return PreparedImage(self._resize(decoded.image), small, decoded.width, decoded.height, decoded.media_type)
+        resized, warnings = self._resize(decoded.image), decoded.warnings
+        return PreparedImage(resized, small, decoded.width, decoded.height, decoded.media_type, warnings)
 
 
 class ObservedPreparer:

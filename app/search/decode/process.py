@@ -22,7 +22,8 @@ from PIL import Image
 from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.confinement import Confinement
 from app.search.decode.cpu_time import ProcessTime
-from app.search.decode.image import MEDIA_TYPES, Crop
+from app.search.decode.formats import MEDIA_TYPES
+from app.search.decode.image import Crop, ImageWarning
 from app.search.decode.prepare import PreparedImage
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,8 @@ class DecodeProcess:
             raise ValueError("unknown media type")
         width, height = _bounded(header["width"], 2**31), _bounded(header["height"], 2**31)
         image = Image.frombytes("RGB", (self._side, self._side), pixels)
-        return PreparedImage(image, thumbnail, width, height, header["media_type"])
+        warnings = tuple(ImageWarning(code) for code in header["warnings"][: len(ImageWarning)])
+        return PreparedImage(image, thumbnail, width, height, header["media_type"], warnings)
 
     def _write(self, data: bytes, require: Callable[[], None]) -> None:
         view = memoryview(data)

@@ -6,6 +6,7 @@ Run by `app.search.decode.sandbox` alone: `python -m app.search.decode.worker JO
 import json
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import astuple
 
 from PIL import Image
@@ -44,16 +45,17 @@ def handle_request(prepare: ImagePreparer, data: bytes, thumbnail: bool, crop: C
     except MemoryError:
         reason = "The image needs more memory to decode than is available. Send a smaller image."
         return _header({"code": "image_decode_out_of_memory", "reason": reason})
-    fields: dict[str, int | str] = {
+    fields = {
         "width": prepared.width,
         "height": prepared.height,
         "media_type": prepared.media_type,
         "thumbnail": len(prepared.thumbnail),
+        "warnings": [warning.value for warning in prepared.warnings],
     }
     return [*_header(fields), prepared.image.tobytes(), prepared.thumbnail]
 
 
-def _header(fields: dict[str, int | str]) -> list[bytes]:
+def _header(fields: Mapping[str, object]) -> list[bytes]:
     text = json.dumps(fields).encode()
     return [REPLY.pack(len(text)), text]
 

@@ -105,7 +105,7 @@ async function send(batch, labels, onChange) {
     const results = await addPictures(
       batch.map((item) => ({ file: item.file, metadata: metadataOf(item, labels) })),
     );
-    update((_, index) => [results[index].status, results[index].error ?? ""]);
+    update((_, index) => [results[index].status, results[index].error ?? results[index].warnings[0] ?? ""]);
     return true;
   } catch (error) {
     if (isTooLarge(error)) {

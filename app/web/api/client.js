@@ -59,6 +59,7 @@ import { request, requestJson } from "./request.js";
  * @property {"created" | "updated" | "unchanged" | "rejected"} status
  * @property {string | null} error_code
  * @property {string | null} error
+ * @property {string[]} warnings
  */
 
 /** @typedef {{label: string | null, metadata: Record<string, unknown>}} Patch */

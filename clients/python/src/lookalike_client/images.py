@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from lookalike_client.errors import InvalidInputError
+from lookalike_client.pillow_images import encode_pillow_image, is_pillow_image
 
 # Fields of `POST /index` that are not metadata.
 RESERVED_FIELDS = ("key", "label")
 
 
 class Savable(Protocol):
-    """The part of `PIL.Image.Image` that the client uses, so that Pillow is not a dependency."""
+    """An object that can be saved like an image of Pillow, which is not a dependency."""
 
     def save(self, fp: IO[bytes], file_format: str, /) -> None:
         """Write the image to a file in the given format."""
@@ -55,16 +56,18 @@ class NewImage:
 
 
 def read_image(image: ImageInput) -> bytes:
-    """Return an image's bytes; a Pillow image is encoded as PNG.
+    """Return an image's bytes; those of a Pillow image are its file's, or a PNG (`pillow_images.py`).
 
     Raises:
-        InvalidInputError: it is neither a path, nor bytes, nor a Pillow image.
+        InvalidInputError: it is neither a path, nor bytes, nor a Pillow image, or cannot be encoded.
         OSError: the file cannot be read.
     """
     if isinstance(image, bytes):
         return image
     if isinstance(image, (str, PathLike)):
         return Path(image).read_bytes()
+    if is_pillow_image(image):
+        return encode_pillow_image(image)
     if not callable(getattr(image, "save", None)):
         raise InvalidInputError(
             "image", f"{type(image).__name__} is not an image. Pass a path, bytes, or a Pillow image."

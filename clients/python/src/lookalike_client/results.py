@@ -1,7 +1,7 @@
 """Results of the API's calls, as frozen dataclasses. Unknown fields are ignored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -56,7 +56,7 @@ class SearchResult:
         pool_size: the number of candidates that were ranked.
         catalogue_size: the number of images searched.
         timings_ms: milliseconds of each stage.
-        warnings: for example, unknown names in the filter.
+        warnings: flaws of the query's file, and unknown names in the filter.
     """
 
     model_fingerprint: str
@@ -92,13 +92,20 @@ class BatchSearchResult:
 
 @dataclass(frozen=True)
 class AddResult:
-    """The result of adding an image; `error_code` and `error` are the reason of a rejection."""
+    """The result of adding an image.
+
+    Attributes:
+        error: the reason of a rejection.
+        error_code: the kind of the reason.
+        warnings: flaws of a file that was added all the same.
+    """
 
     id: int | None
     key: str
     status: Literal["created", "updated", "unchanged", "rejected"]
     error: str | None = None
     error_code: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,6 +221,23 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Files of a job's archive that are left out for one reason: their number, and the first names."""
+
+    count: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EntryWarning:
+    """An entry of a job's archive that was added although its file has a flaw."""
+
+    name: str
+    key: str
+    warning: str
+
+
+@dataclass(frozen=True)
 class Job:
     """A background job that adds the images of an archive.
 
@@ -222,7 +246,9 @@ class Job:
         processed: the number of entries processed.
         error: the reason of a failure, or what the job waits for.
         attempts: number of consecutive attempts without progress.
+        left_out: what the archive holds besides its entries: number and first names, by reason.
         rejections: the first entries that could not be added; only in the result of `get_job`.
+        warnings: the first entries that were added although their files have a flaw; only in that result.
     """
 
     id: int
@@ -238,7 +264,9 @@ class Job:
     updated_at: datetime
     error: str | None = None
     attempts: int = 0
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     rejections: tuple[Rejection, ...] = ()
+    warnings: tuple[EntryWarning, ...] = ()
 
 
 @dataclass(frozen=True)
