@@ -8,7 +8,7 @@ from unicodedata import normalize as normalise
 import pytest
 from alembic import command
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -123,6 +123,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@settings(deadline=None)
 def test_normalised_values_are_the_same_for_every_form(value: Any) -> None:
     try:
         validate_json(value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -82,6 +82,7 @@ def test_left_out_images_are_counted_and_their_folders_named(tmp_path: Path) -> 
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.text(max_size=4), st.integers(0, 5)), max_size=20), st.integers(0, 20)
 )
+@settings(deadline=None)
 def test_counts_of_several_sources_add_up(found: list[tuple[str, str, int]], cut: int) -> None:
     whole, first, second = LeftOut(), LeftOut(), LeftOut()
     for number, one in enumerate(found):

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page
 
+from app.common.json_values import normalise_numbers
 from tests.numbers import NUMBERS
 
 # Text with what the page's parser has to tell from numbers and strings.
