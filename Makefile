@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 # Tried in this order; `make PYTHON=/path/to/python3 …` overrides it.
 PYTHON := python3 python3.11 python3.12 python3.13
 ARGS :=
-# Test processes: twice as many as cores, because tests often wait for databases, processes and timeouts.
-JOBS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
+# Test processes: one more than cores, because tests often wait.
+JOBS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # `make test INDEX=milvus` runs the tests with codes and vectors in Milvus: the one in LOOKALIKE_MILVUS_URI, or else a
 # new milvus-lite.
 INDEX := local
