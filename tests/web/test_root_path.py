@@ -82,7 +82,7 @@ def test_key_cookie_is_limited_to_the_path(page: Page, below: str, database: Dat
         key = create_key(session, "page", [Scope.SEARCH])
     page.wait_for_timeout(1100)  # the service caches for a second that there are no keys
     page.goto(f"{below}/")
-    page.get_by_label("API key").fill(key)
+    page.get_by_label("API key", exact=True).fill(key)
     page.keyboard.press("Enter")
     expect(page.locator(".tile")).to_have_count(3)
     page.locator(".tile img").evaluate_all("(images) => Promise.all(images.map((image) => image.decode()))")
