@@ -88,5 +88,5 @@ def test_key_cookie_is_limited_to_the_path(page: Page, below: str, database: Dat
     page.locator(".tile img").evaluate_all("(images) => Promise.all(images.map((image) => image.decode()))")
     assert {cookie["path"] for cookie in page.context.cookies()} == {PREFIX}
     page.get_by_role("button", name="Use another key").click()
-    expect(page.get_by_label("API key")).to_be_visible()
+    expect(page.get_by_label("API key", exact=True)).to_be_visible()
     assert page.context.cookies() == []
