@@ -122,9 +122,7 @@ class Table:
     def _find_columns(self) -> Dialect:
         """Find the dialect, and infer the type of each column, in one pass over the table."""
         if self._dialect is None:
-            dialect = find_dialect(self._lines)
-            if len(dialect.columns) > self._limits.columns:
-                raise self._error(f"has more than {self._limits.columns:,} columns")
+            dialect = find_dialect(self._lines, self._limits.columns)
             unused = set() if dialect.decimal_comma else {"decimal comma"}
             forms = [set(_FORMS) - unused for _ in dialect.columns]
             for _, cells in self._cells(dialect):

@@ -93,14 +93,15 @@ def describe_undecodable(file: BinaryIO) -> str:
     return f"the last line ends within a character. Save the table as {_shown(name)} again"
 
 
-def find_dialect(open_lines: Callable[[], Iterator[str]]) -> Dialect:
+def find_dialect(open_lines: Callable[[], Iterator[str]], max_columns: int) -> Dialect:
     """Find the delimiter for which the first row that is not blank names a column `file`.
 
     Args:
         open_lines: opens the table's lines at the beginning.
+        max_columns: maximum number of columns.
 
     Raises:
-        BadColumnsError: there is none, or two columns have one name.
+        BadColumnsError: there is none, there are more columns, or two columns have one name.
     """
     told = _SEPARATOR_LINE.fullmatch(next(open_lines(), ""))
     delimiters = [told["delimiter"]] if told else list(_DELIMITERS)
@@ -113,6 +114,8 @@ def find_dialect(open_lines: Callable[[], Iterator[str]]) -> Dialect:
     if not found:
         raise BadColumnsError(f"has no column {FILE!r}. The first line must name the columns")
     dialect = max(found, key=lambda one: len(one.columns))
+    if len(dialect.columns) > max_columns:
+        raise BadColumnsError(f"has more than {max_columns:,} columns")
     repeated = [name for name, count in Counter(dialect.columns).items() if name and count > 1]
     if repeated:
         raise BadColumnsError(f"has two columns named {repeated[0]!r}. Rename one of them")
