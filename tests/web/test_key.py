@@ -61,7 +61,7 @@ def test_the_page_asks_for_a_key_once_and_shows_pictures_with_it(page: Page, dat
     dialog = page.get_by_role("dialog", name="This catalogue asks for a key")
     expect(dialog).to_be_visible()
     type_key(page, "lk_1_wrong")
-    expect(page.locator("#key-message")).to_contain_text("not known here")
+    expect(page.locator("#key-message")).to_contain_text("is not valid")
     type_key(page, key)
     expect(dialog).to_be_hidden()
     expect(page.locator(".tile")).to_have_count(24)
