@@ -61,7 +61,7 @@ def test_the_key_is_entered_once_and_stored_in_a_cookie(page: Page, data_dir: Pa
     dialog = page.get_by_role("dialog", name="This catalogue needs an API key")
     expect(dialog).to_be_visible()
     type_key(page, "lk_1_wrong")
-    expect(page.locator("#key-message")).to_contain_text("not known here")
+    expect(page.locator("#key-message")).to_contain_text("is not valid")
     type_key(page, key)
     expect(dialog).to_be_hidden()
     expect(page.locator(".tile")).to_have_count(24)
