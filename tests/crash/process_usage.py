@@ -5,7 +5,10 @@ from pathlib import Path
 
 def process_tree(process: int) -> list[int]:
     """A process and its descendants, of all its threads."""
-    threads = Path(f"/proc/{process}/task").iterdir()
+    try:
+        threads = list(Path(f"/proc/{process}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        threads = []  # the process has ended since it was listed
     children = [child for thread in threads for child in _read(thread / "children").split()]
     return [process, *(one for child in children for one in process_tree(int(child)))]
 
