@@ -38,7 +38,7 @@ class ProblemCode(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-# The codes of `PictureRefusedError`.
+# The codes of `ImageRejectedError`.
 IMAGE_CODES = (
     ProblemCode.IMAGE_EMPTY,
     ProblemCode.IMAGE_TOO_LARGE,

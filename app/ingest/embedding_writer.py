@@ -31,7 +31,7 @@ class EmbeddingWriter:
         """Decode an image and resize it for the network.
 
         Raises:
-            PictureRefusedError: the image cannot be used.
+            ImageRejectedError: the image cannot be used.
         """
         return self._prepare(data, thumbnail=thumbnail)
 
@@ -39,7 +39,7 @@ class EmbeddingWriter:
         """Compute an image's code without storing it.
 
         Raises:
-            PictureRefusedError: the image cannot be used.
+            ImageRejectedError: the image cannot be used.
         """
         code: bytes = self._encoder.encode_many([self._prepare(data).image]).codes[0].tobytes()
         return code

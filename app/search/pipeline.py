@@ -114,7 +114,7 @@ class Searcher(Generic[Row]):
         """Search with an uploaded image.
 
         Raises:
-            PictureRefusedError: the bytes are not a usable image.
+            ImageRejectedError: the bytes are not a usable image.
             InvalidInputError: `min_similarity` is set and the network is not calibrated.
         """
         self._require_calibration(options)

@@ -100,7 +100,7 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Cro
         crop: crop rectangle; None for the whole image.
 
     Raises:
-        PictureRefusedError: the bytes are not a usable image. No bytes cause any other exception.
+        ImageRejectedError: the bytes are not a usable image. No bytes cause any other exception.
     """
     check_bytes(len(data), limits)
     kind = recognise(data)
@@ -166,7 +166,7 @@ def check_bytes(size: int, limits: DecodeLimits) -> None:
     """Check the size of an image file.
 
     Raises:
-        PictureRefusedError: the file is empty or too large.
+        ImageRejectedError: the file is empty or too large.
     """
     if size == 0:
         raise ImageRejectedError("image_empty", "The image file is empty. Send an image.")

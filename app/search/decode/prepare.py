@@ -40,7 +40,7 @@ class ImagePreparer(Protocol):
         """Decode an image, or a crop of it.
 
         Raises:
-            PictureRefusedError: the bytes are not a usable image.
+            ImageRejectedError: the bytes are not a usable image.
         """
         ...
 

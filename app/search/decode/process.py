@@ -118,7 +118,7 @@ class DecodeProcess:
             wall_seconds: limit on wall time; None for a default derived from `seconds`.
 
         Raises:
-            PictureRefusedError: the image cannot be used; on `DecoderFailedError`, nor can the process.
+            ImageRejectedError: the image cannot be used; on `DecoderFailedError`, nor can the process.
             DecodingUnavailableError: the process got too little CPU time.
         """
         limit = _Limit(self._process.pid, seconds, wall_seconds or max(_WALL_FACTOR * seconds, _MIN_WALL_S))

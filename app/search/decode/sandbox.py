@@ -75,7 +75,7 @@ class Sandbox:
         """Decode an image, or a crop of it.
 
         Raises:
-            PictureRefusedError: the bytes are not a usable image.
+            ImageRejectedError: the bytes are not a usable image.
             DecodingUnavailableError: no process can be started, or the machine is too busy.
         """
         check_bytes(len(data), self._job.limits)
