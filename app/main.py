@@ -172,7 +172,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     for module in (search, index, jobs, images, facets, duplicates, quality, system, session):
         app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
     add_page(app)
-    app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # the way FastAPI documents
+    app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # FastAPI documents this assignment for extending OpenAPI
     return app
 
 

@@ -11,11 +11,14 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 async def get_if_none_match(
     request: Request,
-    if_none_match: Annotated[  # noqa: ARG001 - describes the header; a list may be sent as several
+    if_none_match: Annotated[  # noqa: ARG001 - only documents the header: the values come from the request
         str | None, Header(description="Entity tags, or `*`: respond 304 if one is current.")
     ] = None,
 ) -> list[str]:
-    """Return the values of all `If-None-Match` headers."""
+    """Return the values of all `If-None-Match` headers.
+
+    RFC 9110 (5.3) allows a list to be sent as several headers, of which FastAPI's parameter has only one.
+    """
     return request.headers.getlist("if-none-match")
 
 

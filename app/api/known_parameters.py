@@ -4,6 +4,7 @@ An ignored `labels=boots` would return everything, unfiltered. The accepted name
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,7 @@ def declared_parameters(route: APIRoute) -> Declared:
 
 def query_errors(declared: Declared, sent: Collection[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Yield the name of each invalid query parameter, and what is wrong with it."""
-    for name, count in _counts(name for name, _ in sent).items():
+    for name, count in Counter(name for name, _ in sent).items():
         if name in declared.query:
             if count > 1:
                 yield name, f"is given {count} times. Send it once"
@@ -103,7 +104,7 @@ def query_errors(declared: Declared, sent: Collection[tuple[str, str]]) -> Itera
 
 def form_errors(declared: Declared, form: FormData, path: str) -> Iterator[tuple[str, str]]:
     """Yield the name of each invalid form field, and what is wrong with it."""
-    for name, count in _counts(name for name, _ in form.multi_items()).items():
+    for name, count in Counter(name for name, _ in form.multi_items()).items():
         field = declared.form.get(name)
         if field is None:
             yield name, unknown_field_reason(name, tuple(declared.form), declared.query, path)
@@ -175,10 +176,3 @@ def _walk(dependant: Dependant) -> Iterator[Dependant]:
 def _form_field(annotation: Any) -> FormField:
     is_list = annotation == list[UploadFile]
     return FormField(is_file=is_list or annotation is UploadFile, is_list=is_list)
-
-
-def _counts(names: Iterator[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts

@@ -77,6 +77,20 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not valid JSON")
 
 
+def has_surrogate(text: str) -> bool:
+    """Return whether a text contains a lone surrogate, which UTF-8 cannot represent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def is_storable(text: str) -> bool:
+    """Return whether PostgreSQL can store a text: it has no NUL character and no lone surrogate."""
+    return "\0" not in text and not has_surrogate(text)
+
+
 def validate_json(value: Json) -> Json:
     """Validate that PostgreSQL can store a JSON value and responses can contain it; returns the value.
 
@@ -137,6 +151,6 @@ def _children(value: Any) -> Iterable[Any]:
         raise ValueError("a number is not finite")
     if isinstance(value, int) and abs(value) > sys.float_info.max:
         raise ValueError(_TOO_LARGE)
-    if isinstance(value, str) and ("\x00" in value or any("\ud800" <= character <= "\udfff" for character in value)):
+    if isinstance(value, str) and not is_storable(value):
         raise ValueError("a string contains a NUL character or a lone surrogate")
     return ()

@@ -7,7 +7,7 @@ labels, metadata) is in normalisation form C, and everything that is compared wi
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 Json = TypeVar("Json")
 _CACHED_FOLDERS = 64
@@ -23,14 +23,13 @@ def nfc_json(value: Json) -> Json:
 
     Of two fields with one name the last is used; `app.common.json_values.validate_json` rejects them.
     """
-    converted: Any = value
     if isinstance(value, str):
-        converted = nfc(value)
-    elif isinstance(value, dict):
-        converted = {nfc(name): nfc_json(child) for name, child in value.items()}
-    elif isinstance(value, list):
-        converted = [nfc_json(child) for child in value]
-    return converted  # type: ignore[no-any-return]
+        return cast("Json", nfc(value))
+    if isinstance(value, dict):
+        return cast("Json", {nfc(name): nfc_json(child) for name, child in value.items()})
+    if isinstance(value, list):
+        return cast("Json", [nfc_json(child) for child in value])
+    return value
 
 
 class PathFinder:

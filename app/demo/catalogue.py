@@ -73,7 +73,7 @@ def demo_images() -> Iterator[DemoImage]:
 def _draw_image(label: str, label_index: int, number: int) -> DemoImage:
     """Draw the image with a number within a label."""
     key = f"demo-{label}-{number + 1:03d}"
-    rng = random.Random(key)  # noqa: S311 - not for secrets; the seed gives the same image on every machine
+    rng = random.Random(key)  # noqa: S311 - a seeded generator: the same image on every machine
     product, names = PRODUCTS[label], list(SHADES)
     variant = list(product.variants)[number % len(product.variants)]
     shade = names[(5 * number + 3 * label_index) % len(names)]

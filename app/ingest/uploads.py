@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from app.catalogue.changes import MetadataPatch
+from app.catalogue.metadata_patch import MetadataPatch
 
 
 class OnDuplicate(StrEnum):
@@ -28,7 +27,7 @@ class Upload:
 
     data: bytes
     key: str | None
-    patch: "MetadataPatch"
+    patch: MetadataPatch
 
 
 @dataclass(frozen=True)

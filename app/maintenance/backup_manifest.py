@@ -83,8 +83,16 @@ def _parsed(source: Path, found: dict[str, Any]) -> Manifest:
         _require(name, isinstance(found[name], str))
     for name in ("seq", "pictures"):
         _require(name, type(found[name]) is int and found[name] >= 0)
-    numbers = {name: found[name] for name in ("version", "revision", "seq", "pictures")}
-    return Manifest(source=source, folder=source / folder, columns=columns, digests=digests, **numbers)  # type: ignore[arg-type]
+    return Manifest(
+        source=source,
+        folder=source / folder,
+        columns=found["columns"],
+        digests=digests,
+        version=found["version"],
+        revision=found["revision"],
+        seq=found["seq"],
+        pictures=found["pictures"],
+    )
 
 
 def _require(name: str, holds: bool) -> None:

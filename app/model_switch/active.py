@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.tables import Image
 from app.catalogue.index_sync import IndexSync
+from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.queries import ImageSummary
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop

@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import select
 
 from app.catalogue import changes, index_versions
-from app.catalogue.changes import CatalogueChangedError, ImageProperties, MetadataPatch, NewEncoding, Put, PutResult
+from app.catalogue.changes import CatalogueChangedError, ImageProperties, NewEncoding, Put, PutResult
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
 from app.catalogue.index_sync import IndexSync
+from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.vectors.file import VectorFile
 from app.errors import ModelSwitchedError, NotFoundError
 from app.search.index import LocalIndex

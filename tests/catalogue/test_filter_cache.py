@@ -10,9 +10,9 @@ import numpy as np
 from sqlalchemy import event, select
 
 from app.bootstrap import Service
-from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.tables import Image
 from app.catalogue.filters.cache import FilterCache
+from app.catalogue.metadata_patch import MetadataPatch
 from app.ingest.uploads import Upload
 from app.search.filter import parse_filter
 from app.search.types import SearchOptions, Subset

@@ -14,8 +14,8 @@ from sqlalchemy import make_url
 
 from app.bootstrap import Service, build_service_with_encoder
 from app.catalogue import index_versions
-from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.sessions import Database
+from app.catalogue.metadata_patch import MetadataPatch
 from app.errors import NotFoundError, UnavailableError
 from app.ingest.uploads import Upload
 from app.search.types import Match, Mode, SearchOptions

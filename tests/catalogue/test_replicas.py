@@ -12,8 +12,8 @@ import pytest
 
 from app.bootstrap import Service, build_service_with_encoder, index_locations
 from app.catalogue import index_versions
-from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.sessions import Database
+from app.catalogue.metadata_patch import MetadataPatch
 from app.errors import LookalikeError, NotFoundError, UnavailableError
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.uploads import Upload

@@ -8,7 +8,7 @@ import pytest
 
 from app.bootstrap import Service
 from app.catalogue import index_versions
-from app.catalogue.changes import MetadataPatch
+from app.catalogue.metadata_patch import MetadataPatch
 from app.errors import LookalikeError
 from app.ingest.uploads import Upload
 from app.model_switch.networks import decode_limits

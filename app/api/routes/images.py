@@ -28,9 +28,9 @@ from app.api.paths import RootPathDep
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, ImageOut, ImagePage, ImagePatch
 from app.bootstrap import Service
 from app.catalogue import queries
-from app.catalogue.changes import MetadataPatch
 from app.catalogue.database.tables import Image
 from app.catalogue.filters.sql import filter_condition
+from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.storage.protocol import OriginalStream
 from app.common.json_values import Json, validate_json
 from app.errors import InvalidInputError, NotFoundError, UnavailableError

@@ -10,7 +10,7 @@ from app.api.dependencies import OnDuplicateParameter, ServiceDep
 from app.api.problems import reason_of
 from app.api.schemas.images import PROBLEM, ImageDescription, IndexOut, ItemOut
 from app.api.uploads import UploadRoute
-from app.catalogue.changes import MetadataPatch
+from app.catalogue.metadata_patch import MetadataPatch
 from app.common.json_values import parse_json
 from app.errors import InvalidInputError
 from app.ingest.uploads import OnDuplicate, Upload

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 MAJOR = "18"
 NAME = "lookalike"
 PORT = 5432
-PASSWORD_FILE = "lookalike.password"  # noqa: S105 – a file's name
+PASSWORD_FILE = "lookalike.password"  # noqa: S105 – the name of the file, not the password
 MAX_CONNECTIONS = 100
 _RECOVERY_TIMEOUT_S = 120
 _PING_TIMEOUT_S = 10
@@ -98,7 +98,8 @@ class PostgresServer:
         if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES and "," not in path:
             return self.cluster
         name = hashlib.sha256(os.fsencode(self.cluster)).hexdigest()[:16]
-        return Path("/tmp") / f"lookalike-{name}"  # noqa: S108 – not TMPDIR: all processes need the same path
+        # Not TMPDIR: processes with different environments must find the same server.
+        return Path("/tmp") / f"lookalike-{name}"  # noqa: S108 – created with mode 0700, and refused if another owns it
 
     @property
     def url(self) -> str:
@@ -190,7 +191,7 @@ class PostgresServer:
         environment = {"PATH": os.defpath, "LC_ALL": "C", "PGDATA": str(self.cluster)}
         command = (*self.account.prefix, str(self.programs / program), *args)
         with open_private(self.log, os.O_WRONLY | os.O_APPEND) as log:
-            done = subprocess.run(  # noqa: S603 – fixed programs and arguments
+            done = subprocess.run(  # noqa: S603 – no shell; the callers pass constants
                 command, check=False, env=environment, input=text, text=True, stdout=log, stderr=log
             )
         return done.returncode == 0

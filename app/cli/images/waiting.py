@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-# Seconds without an answer after which the user is told.
+# Seconds to wait for a response before a notice is printed.
 NOTICE_S = 3.0
-# Once the service has answered: a request with many images may take long.
+# The same after the first response, because a request with many images may take long.
 LONG_NOTICE_S = 30.0
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 

@@ -76,7 +76,7 @@ class JobRunner:
             except UnavailableError as error:
                 log.info("jobs paused: %s", error)
                 pause = error.retry_after
-            except Exception:  # without this thread, jobs would be accepted and never processed
+            except Exception:  # the only thread that processes jobs must survive any error
                 log.exception("jobs paused by an unexpected error")
                 pause = _RETRY_S
             self._woken.wait(pause)
@@ -161,7 +161,7 @@ class JobRunner:
             return "failed", "The archive is missing in the data folder. Upload it again."
         except ReaderKilledError:
             raise
-        except Exception:  # recorded in the job, so that the client sees it and the next jobs run
+        except Exception:  # an error in one job fails that job only
             log.exception("job %d failed", job.id)
             return "failed", "Internal error. See the server's log."
 

@@ -43,6 +43,6 @@ def _is_running(database: Database, job_id: int) -> bool:
             return jobs.is_running(session, job_id)
     except UnavailableError:
         return True  # the job itself reports this error
-    except Exception:  # keep watching: otherwise the job could not be cancelled
+    except Exception:  # if this thread ended, the job could no longer be cancelled
         log.exception("job %d: cannot read its state", job_id)
         return True

@@ -4,16 +4,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
+from app.catalogue.metadata_patch import MetadataPatch
 from app.common.json_values import validate_json
 from app.common.unicode_names import nfc
 from app.errors import LookalikeError
 from models.data.image_files import IMAGE_SUFFIXES
 from models.data.left_out import LeftOut
-
-if TYPE_CHECKING:
-    from app.catalogue.changes import MetadataPatch
 
 MAX_TEXT = 512
 
@@ -36,7 +34,7 @@ class Entry:
 
     name: str
     key: str
-    given: "MetadataPatch"
+    given: MetadataPatch
     size: int
     read: Callable[[], bytes]
 
@@ -67,7 +65,7 @@ def unusable(name: str, reason: str, key: str | None = None) -> Entry:
     return Entry(name, key or name, {}, 0, read)
 
 
-def file_entry(path: Path, name: str, key: str, given: "MetadataPatch", limit: int) -> Entry:
+def file_entry(path: Path, name: str, key: str, given: MetadataPatch, limit: int) -> Entry:
     """Create an entry of a file; it is rejected if it is larger than `limit` bytes."""
     try:
         size = path.stat().st_size
@@ -89,7 +87,7 @@ def nothing_found(left_out: LeftOut) -> str:
     return f"Nothing to index. {found}. Names of images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
 
 
-def folder_label(path: str) -> "MetadataPatch":
+def folder_label(path: str) -> MetadataPatch:
     """The name of a file's folder as its label; nothing at the top level."""
     folders = PurePosixPath(path).parts[:-1]
     return {"label": folders[-1]} if folders else {}

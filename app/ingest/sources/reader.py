@@ -147,7 +147,7 @@ class Reader:
         descriptors = remote.fileno(), file.fileno()
         with remote:
             try:
-                process = subprocess.Popen(  # noqa: S603 - a list without a shell, and the file's name is data
+                process = subprocess.Popen(  # noqa: S603 - no shell; values from a request are inside the JSON argument
                     [*PROGRAM, json.dumps(job), *map(str, descriptors)],
                     pass_fds=descriptors,
                     env=environment,

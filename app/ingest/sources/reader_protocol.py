@@ -7,12 +7,10 @@ have taken it over: lengths are checked before reading, and only JSON is decoded
 import json
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+from app.catalogue.metadata_patch import MetadataPatch
 from models.data.left_out import LeftOut
-
-if TYPE_CHECKING:
-    from app.catalogue.changes import MetadataPatch
 
 LENGTHS = struct.Struct(">II")
 # Enough for a row of a table: a million characters of cells and a million of column names, all escaped.
@@ -107,7 +105,7 @@ def left_out_of(header: Mapping[str, Any]) -> LeftOut:
         raise BadFrameError(str(error)) from error
 
 
-def patch_of(header: Mapping[str, Any]) -> "MetadataPatch":
+def patch_of(header: Mapping[str, Any]) -> MetadataPatch:
     """Get an image's label and metadata from a header.
 
     Raises:

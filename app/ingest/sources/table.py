@@ -17,9 +17,10 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TextIO
+from typing import Any, BinaryIO, NoReturn, TextIO
 
-from app.common.json_values import merge_fields
+from app.catalogue.metadata_patch import MetadataPatch
+from app.common.json_values import has_surrogate, merge_fields
 from app.errors import InvalidInputError
 from app.ingest.sources.table_dialect import (
     FILE,
@@ -32,9 +33,6 @@ from app.ingest.sources.table_dialect import (
     find_dialect,
     open_text,
 )
-
-if TYPE_CHECKING:
-    from app.catalogue.changes import MetadataPatch
 
 METADATA = "metadata"
 SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json"}
@@ -75,7 +73,7 @@ class Row:
     line: int
     file: str
     key: str
-    given: "MetadataPatch" = field(default_factory=dict)  # type: ignore[assignment]  # importing Given would import SQL
+    given: MetadataPatch = field(default_factory=MetadataPatch)
     problem: str | None = None
 
 
@@ -272,7 +270,7 @@ def _row(line: int, fields: Mapping[str, Any]) -> Row:
             return _unusable_row(line, fields, f"The value of {name!r} is not text.")
     if not file:
         return _unusable_row(line, fields, f"The row has no {FILE!r}.")
-    if _has_surrogate(file):
+    if has_surrogate(file):
         return _unusable_row(line, fields, f"The value of {FILE!r} contains half a character (a lone surrogate).")
     given: MetadataPatch = {} if label is None else {"label": label}
     metadata = {name: value for name, value in fields.items() if name not in (FILE, KEY, LABEL)}
@@ -290,7 +288,3 @@ def _unusable_row(line: int, fields: Mapping[str, Any], problem: str) -> Row:
     """Return a row that cannot be used, with its file and key as far as they are known."""
     file, key = (value if isinstance(value := fields.get(name), str) else "" for name in (FILE, KEY))
     return Row(line, file, key or file or f"line {line}", problem=problem)
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)

@@ -39,6 +39,8 @@ _STEP = 1 << 20
 _DIRECTORY_BYTES = 256
 # The zip64 end of central directory, and its locator.
 _END64_BYTES = 56 + 20
+# Of an extra field: its kind and the size of its content.
+_EXTRA_HEADER = struct.Struct("<HH")
 _DIRECTORY_ENTRY = struct.Struct("<4s4xH18x3H12x")
 # Offsets of the flags in an entry of the directory, and in a member's own header.
 _FLAGS_AT, _LOCAL_FLAGS_AT = 8, 6
@@ -99,9 +101,10 @@ def _slashes(name: str) -> str:
 
 def _unicode_path(extra: bytes, raw: bytes) -> bytes:
     """Return the UTF-8 name from Info-ZIP's extra field; the raw name if there is none, or it is outdated."""
-    while len(extra) >= 4:  # noqa: PLR2004 - the header of a field: its kind and its size
-        kind, size = struct.unpack_from("<HH", extra)
-        field, extra = extra[4 : 4 + size], extra[4 + size :]
+    while len(extra) >= _EXTRA_HEADER.size:
+        kind, size = _EXTRA_HEADER.unpack_from(extra)
+        end = _EXTRA_HEADER.size + size
+        field, extra = extra[_EXTRA_HEADER.size : end], extra[end:]
         if kind == _UNICODE_PATH and field[:5] == struct.pack("<BI", 1, zlib.crc32(raw)):
             return field[5:]
     return raw
@@ -168,8 +171,9 @@ def _bounded_directory(file: BinaryIO, limits: ArchiveLimits) -> BinaryIO:
     Returns:
         the file; if a name is said to be UTF-8 and is not, with that flag cleared: `zipfile` would reject the archive.
     """
-    # The function that `ZipFile` uses itself, so that both find the same directory.
-    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    # `ZipFile` finds its directory by this private function. Another search for it could find another directory than
+    # the one that `ZipFile` reads afterwards, and check the wrong one.
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # private, so typeshed omits it
     if end is None:
         raise zipfile.BadZipFile("no end of central directory")
     signature, declared, size, position = end[0], end[4], end[5], end[9]
