@@ -24,7 +24,6 @@ from sqlalchemy.orm import Session
 
 from app.catalogue.database.tables import CatalogueState, Encoding, Image, IndexVersion
 from app.catalogue.filters.sql import Condition, field_value
-from app.common.unicode_names import nfc
 from app.errors import InvalidInputError, NotFoundError
 
 
@@ -121,10 +120,8 @@ def ids_after(session: Session, after: int, limit: int, passing: Condition | Non
 
 
 def ids_by_key(session: Session, keys: Sequence[str]) -> dict[str, int]:
-    """Return the ids of images by key, in any normalisation form; missing ones are left out."""
-    stored = {key: nfc(key) for key in keys}
-    ids = dict(session.execute(select(Image.key, Image.id).where(Image.key.in_(set(stored.values())))).all())
-    return {key: ids[name] for key, name in stored.items() if name in ids}
+    """Return the ids of images by key; missing ones are left out."""
+    return dict(session.execute(select(Image.key, Image.id).where(Image.key.in_(keys))).all())
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,33 @@ def test_everything_of_a_table_is_deleted(
     assert keys_of(client) == ["sku-0", "sku-3", "sku-5"]
 
 
+def test_filter_without_conditions_deletes_nothing(settings: Settings, client: Lookalike, where: list[str]) -> None:
+    result = run(settings, "--filter", "{}", "--yes", *where)
+    assert result.exit_code == 1
+    assert "selects every image" in output_of(result)
+    assert keys_of(client) == KEYS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("no-rows.csv", "file,key\n"), ("bad.csv", "file\n,x\n"), ("empty.jsonl", "")]
+)
+def test_table_without_keys_deletes_nothing(
+    settings: Settings, client: Lookalike, where: list[str], tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    result = run(settings, "--table", str(tmp_path / name), "--yes", *where)
+    assert result.exit_code == 1
+    assert "Nothing was deleted" in output_of(result)
+    assert keys_of(client) == KEYS
+
+
+def test_keys_are_found_in_any_normalisation_form(settings: Settings, client: Lookalike, where: list[str]) -> None:
+    client.add([NewImage(encoded(gradient(60, 20), "PNG"), "caf\u00e9")])
+    result = run(settings, "cafe\u0301", "caf\u00e9", "--yes", *where)
+    assert (result.exit_code, result.stdout.strip()) == (0, "1 image deleted.")
+    assert keys_of(client) == KEYS
+
+
 def test_deletion_is_confirmed_with_the_number(settings: Settings, client: Lookalike, where: list[str]) -> None:
     for answer in ("n\n", "\n", None):
         result = run(settings, "--label", "boots", *where, answer=answer)

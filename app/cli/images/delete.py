@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 import typer
 
 from app.cli.terminal import confirmed, console, exit_on_error, fail, notice, progress_bar
+from app.common.json_values import is_storable
+from app.common.unicode_names import nfc
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -152,15 +154,14 @@ def delete(
         chosen = [bool(keys), label is not None or filter_ is not None, table is not None]
         if sum(chosen) != 1:
             fail("Name what to delete: keys, or --label and --filter, or --table. Give one of these kinds.")
-        if label is not None and not _is_storable(label):
+        if label is None and filter_ is not None and not _filter_object(filter_):
+            fail("Nothing was deleted: --filter {} selects every image. Name a condition.")
+        if label is not None and not is_storable(label):
             fail("Nothing was deleted: no image matches.")
-        wanted = list(_table_keys(table)) if table is not None else keys
+        # None selects by label and filter; an empty list, such as the keys of an empty table, selects nothing.
+        wanted = _table_keys(table) if table is not None else keys or None
         with _catalogue(settings, url or settings.url, api_key or settings.api_key) as catalogue:
-            if wanted:
-                found = catalogue.with_keys(filter(_is_storable, wanted))
-                ids, missing = list(found.values()), [key for key in dict.fromkeys(wanted) if key not in found]
-            else:
-                ids, missing = catalogue.matching(label, filter_), []
+            ids, missing = (catalogue.matching(label, filter_), []) if wanted is None else _find_keys(catalogue, wanted)
             _report_missing(missing)
             if not ids:
                 fail("Nothing was deleted: no image matches.")
@@ -170,6 +171,13 @@ def delete(
         console().print(f"{_images(deleted)} deleted.")
         if missing and table is None:
             raise typer.Exit(1)
+
+
+def _find_keys(catalogue: Catalogue, keys: Iterable[str]) -> tuple[list[int], list[str]]:
+    """Return the ids of images by key, and the keys that are not in the catalogue."""
+    wanted = list(dict.fromkeys(map(nfc, keys)))  # as the catalogue stores them
+    found = catalogue.with_keys(filter(is_storable, wanted))
+    return list(found.values()), [key for key in wanted if key not in found]
 
 
 def _delete(catalogue: Catalogue, ids: Sequence[int]) -> int:
@@ -196,13 +204,13 @@ def _catalogue(settings: Settings, url: str | None, key: str | None) -> Iterator
         yield LocalCatalogue(service)
 
 
-def _table_keys(path: Path) -> Iterator[str]:
+def _table_keys(path: Path) -> list[str]:
     from app.ingest.sources.table import SUFFIXES
     from app.ingest.sources.table_source import TableSource
 
     if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         fail(f"{path} is not a table. Give the path of a .csv or .jsonl file.")
-    yield from TableSource(path, limit=0).keys()
+    return list(TableSource(path, limit=0).keys())
 
 
 def _filter_object(text: str) -> dict[str, object]:
@@ -224,15 +232,6 @@ def _report_missing(missing: Sequence[str]) -> None:
 
 def _images(count: int) -> str:
     return f"{count:,} {'image' if count == 1 else 'images'}"
-
-
-def _is_storable(text: str) -> bool:
-    """Whether the catalogue can have a text: PostgreSQL rejects NUL and lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
