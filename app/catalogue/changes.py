@@ -10,7 +10,7 @@ Keys, labels and metadata are stored in normalisation form C (`app/common/unicod
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 from sqlalchemy import delete, func, select, update
@@ -21,18 +21,12 @@ from sqlalchemy.orm.attributes import flag_modified
 from app.catalogue.database.locks import Lock
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image, IndexVersion
 from app.catalogue.file_owners import duplicates_in
+from app.catalogue.metadata_patch import MetadataPatch
 from app.common.json_values import normalise_metadata
 from app.common.unicode_names import nfc_json
 from app.errors import ModelSwitchedError, NotFoundError
 
 Status = Literal["created", "updated", "unchanged"]
-
-
-class MetadataPatch(TypedDict, total=False):
-    """Label and metadata to set on an image; missing keys stay unchanged."""
-
-    label: str | None
-    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,8 @@ def put_images(
     if in_use != index_version_id:
         raise ModelSwitchedError(in_use)
     existing = _images_by_key(session, [put.key for put in puts])
-    duplicates = duplicates_in(session, [(put.key, put.sha256) for put in puts])
+    stored = {key: image.sha256 for key, image in existing.items()}
+    duplicates = duplicates_in(session, [(put.key, put.sha256) for put in puts], stored)
     if skip_duplicates and any(duplicates):
         raise CatalogueChangedError
     applied = [(_apply(session, existing, put, seq), put.encoding) for put in puts]

@@ -1,6 +1,6 @@
 """Find files that the catalogue already has under another key."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from app.catalogue.database.tables import Image
 
 
-def duplicates_in(session: Session, batch: Sequence[tuple[str, str]], *, skip: bool = False) -> list[str | None]:
+def duplicates_in(
+    session: Session, batch: Sequence[tuple[str, str]], stored: Mapping[str, str], *, skip: bool = False
+) -> list[str | None]:
     """Return for each image of a batch, if its key is new, another key that has the same file.
 
     The catalogue is that of before the batch, and the images of the batch are added to it in order.
@@ -17,20 +19,19 @@ def duplicates_in(session: Session, batch: Sequence[tuple[str, str]], *, skip: b
     Args:
         session: reads the catalogue; within a transaction that locks it, the result is exact.
         batch: key and SHA-256 of each image.
+        stored: SHA-256 of the catalogue's images with keys of the batch, by key.
         skip: whether new keys for existing files are not added.
     """
     if not batch:
         return []
-    keys, files = {key for key, _ in batch}, {sha256 for _, sha256 in batch}
     # Keys of the batch are followed one by one: their files may change within it.
-    own = select(Image.key, Image.sha256).where(Image.key.in_(keys))
+    file_of = dict(stored)
     others = (
         select(Image.sha256, Image.key)
-        .where(Image.sha256.in_(files), Image.key.not_in(keys))
+        .where(Image.sha256.in_({sha256 for _, sha256 in batch}), Image.key.not_in({key for key, _ in batch}))
         .ext(distinct_on(Image.sha256))
         .order_by(Image.sha256, Image.id)
     )
-    file_of: dict[str, str] = dict(session.execute(own).all())
     key_of: dict[str, str] = dict(session.execute(others).all())
     found: list[str | None] = []
     for key, sha256 in batch:

@@ -21,7 +21,6 @@ from app.catalogue import changes, queries
 from app.catalogue.changes import (
     CatalogueChangedError,
     ImageProperties,
-    MetadataPatch,
     NewEncoding,
     Put,
     PutResult,
@@ -30,6 +29,7 @@ from app.catalogue.changes import (
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
 from app.catalogue.file_owners import duplicates_in
+from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.deletion_queue import Checkpoint
 from app.catalogue.storage.fsync_guard import FsyncGuard
@@ -154,7 +154,8 @@ class IngestPipeline:
         with self._database.read_session() as session:
             known = queries.images_by_key(session, self._encodings.index_version_id, [item.key for item in items])
             if skip_duplicates:
-                same = duplicates_in(session, [(item.key, item.sha256) for item in items], skip=True)
+                hashes = {key: image.sha256 for key, image in known.items()}
+                same = duplicates_in(session, [(item.key, item.sha256) for item in items], hashes, skip=True)
                 items = [replace(item, duplicate_of=key) for item, key in zip(items, same, strict=True)]
         new: list[_Item] = []
         for item in items:
