@@ -142,8 +142,8 @@ def _decode_or_complete(
         if kind.decoder is not StillJpeg or (whole := jpeg_with_end(still_jpeg(data))) is None:
             raise
         return replace(_decode(kind, whole, limits, side, crop), warnings=(ImageWarning.JPEG_END_MISSING,))
-    # The decoder does without the end of small images.
-    ends = kind.decoder is not StillJpeg or data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
+    # The decoder does without the end of small images. Bytes may follow the end, but the search for them takes time.
+    ends = kind.decoder is not StillJpeg or data.endswith(JPEG_END) or data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
     if ends or jpeg_with_end(still_jpeg(data)) is None:
         return decoded
     return replace(decoded, warnings=(ImageWarning.JPEG_END_MISSING,))
