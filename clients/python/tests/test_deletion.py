@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -44,9 +45,10 @@ class Catalogue:
 
 
 def record(image_id: int, key: str) -> dict[str, object]:
-    about = {"label": None, "metadata": {}, "media_type": "image/png", "width": 1, "height": 1, "size_bytes": 1}
+    about: dict[str, object] = {"label": None, "metadata": {}, "media_type": "image/png"}
+    size = {"width": 1, "height": 1, "size_bytes": 1}
     times = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
-    return {"id": image_id, "key": key, "image_url": "", "thumbnail_url": "", **about, **times}
+    return {"id": image_id, "key": key, "image_url": "", "thumbnail_url": "", **about, **size, **times}
 
 
 def test_find_returns_the_records_of_known_keys() -> None:
@@ -92,10 +94,10 @@ def test_delete_matching_deletes_all_pages() -> None:
 
 
 @pytest.mark.parametrize("filters", [{}, {"filter": {}}, {"label": None, "filter": None}])
-def test_delete_matching_without_a_filter_deletes_nothing(filters: dict[str, None]) -> None:
+def test_delete_matching_without_a_filter_deletes_nothing(filters: dict[str, Any]) -> None:
     catalogue = Catalogue("a")
     with catalogue.client() as client, pytest.raises(InvalidInputError, match="not every image"):
-        client.delete_matching(**filters)  # type: ignore[arg-type]
+        client.delete_matching(**filters)
     assert catalogue.requests == []
 
 
