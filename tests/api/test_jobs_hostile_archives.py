@@ -4,7 +4,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -86,9 +88,9 @@ def test_shutdown_waits_only_briefly_for_images_in_progress(
 ) -> None:
     decode = IngestPipeline._decode
 
-    def slowly(*given: object) -> None:
+    def slowly(*given: Any) -> None:
         time.sleep(0.5)
-        decode(*given)  # type: ignore[arg-type]
+        decode(*given)
 
     monkeypatch.setattr(IngestPipeline, "_decode", slowly)
     with open_client(settings) as client:
@@ -137,6 +139,10 @@ def test_job_continues_after_its_reader_is_killed_once(client: TestClient, monke
     assert (now["state"], counts(now)) == ("done", (600, 600, 600, 0, 0, 0))
 
 
+def is_attempt(number: int, now: dict[str, Any]) -> bool:
+    return bool(now["attempts"] == number)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_job_that_kills_the_service_three_times_fails_and_the_next_one_runs(tmp_path: Path, endless: bytes) -> None:
@@ -144,7 +150,7 @@ def test_job_that_kills_the_service_three_times_fails_and_the_next_one_runs(tmp_
     for attempt in range(1, jobs.MAX_ATTEMPTS + 1):
         with serving(data_dir) as (client, process, _):
             job_id = job_id or send_archive(client, endless)
-            now = wait_for_job(client, job_id, lambda now, attempt=attempt: now["attempts"] == attempt)  # type: ignore[misc]
+            now = wait_for_job(client, job_id, partial(is_attempt, attempt))
             assert now["state"] == "running"
             process.kill()
     with serving(data_dir) as (client, process, _):

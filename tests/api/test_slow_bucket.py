@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ def test_changes_continue_while_deletions_wait_for_the_bucket(
     items = add_images(client, *(random_image(number) for number in range(14)))
     wire.hold(DELETION)
     # More than the database connections available for changes.
-    deleting = [beside(lambda one=one: client.delete(f"/images/{one['id']}")) for one in items[:12]]  # type: ignore[misc]
+    deleting = [beside(partial(client.delete, f"/images/{one['id']}")) for one in items[:12]]
     assert wire.waiting.wait(30)
     until = time.monotonic() + 30
     while client.get("/stats").json()["images"] > 2:

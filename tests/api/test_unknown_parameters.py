@@ -197,8 +197,8 @@ def test_every_call_of_the_api_checks_its_parameters(shared: TestClient) -> None
             target = path.replace("{image_id}", "1").replace("{job_id}", "1")
             if path == "/jobs" and method == "post":
                 continue  # its body is an archive, which is read before: tests/api/test_jobs.py
-            body = {"json": {"label": "x", "key": "x"}} if method in ("patch", "post") else {}
-            answer = shared.request(method, target, params={"no_such": "1"}, **body)  # type: ignore[arg-type]
+            body = {"label": "x", "key": "x"} if method in ("patch", "post") else None
+            answer = shared.request(method, target, params={"no_such": "1"}, json=body)
             assert "no_such" in {error["field"] for error in answer.json()["errors"]}, (method, path)
             tried += 1
     assert tried > 20

@@ -62,7 +62,7 @@ def field(name: str, held: list[Any]) -> Field:
     counts = Counter(held)
     values = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_VALUES]
     ends = (float(min(held)), float(max(held))) if kind == "number" else (None, None)
-    return Field(name, kind, len(held), [Count(*value) for value in values], len(distinct), *ends)  # type: ignore[arg-type]
+    return Field(name, kind, len(held), [Count(*value) for value in values], len(distinct), *ends)  # type: ignore[arg-type]  # `ends` has two items
 
 
 def drawn(seed: int, many: int) -> list[dict[str, Any]]:

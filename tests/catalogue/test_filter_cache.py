@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import product
+from typing import cast
 
 import numpy as np
 from sqlalchemy import event, select
@@ -15,6 +16,7 @@ from app.catalogue.filters.cache import FilterCache
 from app.catalogue.metadata_patch import MetadataPatch
 from app.ingest.uploads import Upload
 from app.search.filter import parse_filter
+from app.search.index import LocalIndex
 from app.search.types import SearchOptions, Subset
 from app.settings import Settings
 from tests.catalogue.test_index_sync import opened, picture
@@ -134,7 +136,7 @@ def test_bytes_beside_includes_the_index_mask(service: Service) -> None:
     service.searcher.by_image(picture(1), subset)
     found = service.index_sync.filtered(subset)
     assert found is not None
-    masks = service.index._codes._masks  # type: ignore[attr-defined]
+    masks = cast(LocalIndex, service.index)._codes._masks
     assert service.index.subset_cache_bytes(found) >= masks[found][1].nbytes > 0
 
 

@@ -95,7 +95,7 @@ def test_no_relation_has_an_old_name(empty: Database) -> None:
 def test_migrations_have_one_head() -> None:
     with closing(Database("postgresql+psycopg://user@/none")) as database:
         # Reading the migration scripts needs no connection.
-        scripts = ScriptDirectory.from_config(alembic_config(database.engine))  # type: ignore[arg-type]
+        scripts = ScriptDirectory.from_config(alembic_config(database.engine))  # type: ignore[arg-type]  # not a connection
     assert len(scripts.get_heads()) == 1
 
 

@@ -99,7 +99,11 @@ def test_most_recently_used_results_are_cached() -> None:
     cache, calls = ResultCache[int, int](2), list[int]()
 
     def get(key: int) -> int:
-        return cache.get(key, lambda: calls.append(key) or key)  # type: ignore[func-returns-value]
+        def compute() -> int:
+            calls.append(key)
+            return key
+
+        return cache.get(key, compute)
 
     assert [get(key) for key in (1, 2, 1, 3, 1, 2)] == [1, 2, 1, 3, 1, 2]
     assert calls == [1, 2, 3, 2]

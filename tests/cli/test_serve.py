@@ -195,7 +195,7 @@ def test_running_service_is_found_in_its_data_folder_until_it_ends(
 ) -> None:
     url, server = two_workers
     assert [(service.url, service.pid) for service in find_services(first_run.data, None)] == [(url, server.pid)]
-    with running_server(first_run.data, "--host", "0.0.0.0", LOOKALIKE_AUTH="off") as (other, process):  # noqa: S104
+    with running_server(first_run.data, "--host", "0.0.0.0", LOOKALIKE_AUTH="off") as (other, process):  # noqa: S104 - is the test
         assert [service.url for service in find_services(first_run.data, None)] == [other, url]
         process.kill()
         process.wait(60)

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from app.errors import InvalidInputError
 from app.ingest.sources.archives.archive import Archive, is_archive
 from app.ingest.sources.archives.members import ArchiveLimits, ArchiveRefusedError, normalised
-from app.ingest.sources.items import Entry, UnusableError, require_storable
+from app.ingest.sources.items import UnusableError, require_storable
 from tests.ingest.archives import Raw, extension, gzipped, inflating, raw_zip, record, tarred, zipped
+from tests.ingest.entries import read
 
 LIMITS = ArchiveLimits(1000, members=50, bytes=100_000)
 FILES = {"boots/one.jpg": b"1", "./hats/two.PNG": b"22", "/three.gif": b"333", "notes.txt": b"none", "a/._one.jpg": b""}
@@ -45,13 +46,6 @@ def found(source: Archive) -> dict[str, bytes | str]:
     # A truncated last file was counted in the first pass.
     assert source.count() - len(entries) in ((0, 1) if source.damage else (0,))
     return {entry.key: read(entry) for entry in entries}
-
-
-def read(entry: Entry) -> bytes | str:
-    try:
-        return entry.read()
-    except UnusableError as error:
-        return str(error)
 
 
 @makers

@@ -18,6 +18,7 @@ from app.ingest.sources.open import open_source
 from app.ingest.uploads import AddResult, Upload
 from tests.crash.ledger import numbered_image
 from tests.images import encoded, gradient
+from tests.ingest.entries import read
 
 LIMITS = ArchiveLimits(20_000_000)
 
@@ -117,13 +118,6 @@ def test_folder_with_links_pipes_and_odd_names(tmp_path: Path) -> None:
         "itself.jpg": "The file cannot be read: Too many levels of symbolic links.",
         "pipe.jpg": "Not a regular file.",
     }
-
-
-def read(one: Entry) -> bytes | str:
-    try:
-        return one.read()
-    except UnusableError as error:
-        return str(error)
 
 
 def test_duplicate_key_is_rejected() -> None:

@@ -20,11 +20,11 @@ from app.ingest.jobs.stop import Stop, StoppedError
 from app.ingest.sources import reader
 from app.ingest.sources.archives.members import ArchiveLimits, ArchiveRefusedError
 from app.ingest.sources.archives.source import ArchiveReading, ArchiveSource
-from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.reader import ReaderFailedError, ReaderKilledError
 from app.ingest.sources.reader_protocol import MAX_HEADER_BYTES, pack
 from app.ingest.sources.table_source import TableSource
 from tests.ingest.archives import BOMBS, gzipped, tarred, write_endless, zipped
+from tests.ingest.entries import read
 from tests.ingest.readers import PLANTED, readers
 
 LIMITS = ArchiveLimits(1_000_000, members=100_000, bytes=10**12, table_bytes=50_000_000)
@@ -47,13 +47,6 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
 def source(path: Path, data: bytes, limits: ArchiveLimits = LIMITS) -> ArchiveSource:
     path.write_bytes(data)
     return ArchiveSource(path, limits, "archive")
-
-
-def read(entry: Entry) -> bytes | str:
-    try:
-        return entry.read()
-    except UnusableError as error:
-        return str(error)
 
 
 def peak(process: int) -> int:

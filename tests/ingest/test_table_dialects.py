@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidInputError
-from app.ingest.sources.items import Entry, UnusableError
 from app.ingest.sources.table import Row, Table, TableLimits
 from app.ingest.sources.table_dialect import FILE, column_name
 from app.ingest.sources.table_source import TableSource
+from tests.ingest.entries import read
 
 Form = Literal["NFC", "NFD"]
 LIMITS = TableLimits(rows=1000)
@@ -179,13 +179,6 @@ def test_thousands_of_digits_are_counted_in_the_message() -> None:
 
 def contents(source: TableSource) -> dict[str, bytes | str]:
     return {entry.key: read(entry) for entry in source}
-
-
-def read(entry: Entry) -> bytes | str:
-    try:
-        return entry.read()
-    except UnusableError as error:
-        return str(error)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".CSV", ".tsv"])
