@@ -10,6 +10,8 @@ import pytest
 from tests import release
 from tests.release import ReleaseError
 
+pytestmark = pytest.mark.slow
+
 NAMES = {".": "basket", "clients/python": "basket-client"}
 CHANGELOG = (
     "# Changelog\n\n## Unreleased\n\n## [0.4.0] - 2026-12-01\n\n### Added\n\n- A handle.\n\n## 0.3.0\n\nFirst.\n"

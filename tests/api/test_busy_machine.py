@@ -90,6 +90,7 @@ def test_batch_that_cannot_be_decoded_returns_503_as_a_whole_and_can_be_retried(
     assert [item["status"] for item in again.json()["items"]] == ["created"] * len(BATCH)
 
 
+@pytest.mark.slow
 def test_job_on_a_busy_machine_waits_and_rejects_nothing(client: TestClient, sandbox: Sandbox) -> None:
     stop(sandbox)
     now = wait_until_ended(client, send_archive(client, zipped(sample_images(10))), seconds=120)

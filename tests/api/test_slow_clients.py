@@ -136,6 +136,7 @@ def test_client_that_does_not_read_a_list_is_disconnected(port: int) -> None:
         assert len(rest_of(connection)) < whole
 
 
+@pytest.mark.slow
 def test_body_below_the_minimum_rate_returns_408_before_the_body_timeout(settings: Settings) -> None:
     long_timeout = settings.model_copy(
         update={"request_read_timeout_seconds": 600.0, "transfer_grace_seconds": TIMEOUT_S}

@@ -20,6 +20,7 @@ from benchmarks.synthetic import SyntheticCatalogue
 SMALL = 12_000
 
 
+@pytest.mark.slow
 def test_core_benchmark_measures_every_search_and_its_limit(tmp_path: Path) -> None:
     messages: list[str] = []
     results = run(Options(SMALL, floats=(32,), bits=(16,), folder=tmp_path), messages.append)

@@ -152,6 +152,7 @@ def test_ping_does_not_block_other_threads(tmp_path: Path) -> None:
     assert ticks[0] > 10
 
 
+@pytest.mark.slow
 def test_start_with_a_suspended_server_reports_how_to_resume_it(data: Path) -> None:
     send_signal(data, signal.SIGSTOP)
     started_at = time.monotonic()

@@ -100,6 +100,7 @@ def test_image_is_found_while_it_is_replaced_repeatedly(replicas: tuple[Service,
         assert all(kept in looked.result() and len(looked.result()) == 6 for looked in looking)
 
 
+@pytest.mark.slow
 def test_milvus_outage_raises_unavailable_and_recovers(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "milvus"
     folder.mkdir()

@@ -13,6 +13,8 @@ from app.demo.palette import SHADES, colour, colourway
 from app.demo.parts import Part
 from app.demo.patterns import PATTERNS
 
+pytestmark = pytest.mark.slow
+
 LABELS = {
     "t-shirt", "longsleeve", "dress", "trousers", "shorts", "skirt",
     "hat", "sneaker", "boot", "bag", "backpack", "mug",

@@ -88,6 +88,7 @@ def test_index_command_splits_batches_for_a_small_request_limit(
     assert "20 unchanged, 1 rejected" in output_of(again)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_slow_uplink_is_retried_in_smaller_batches(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_REQUEST_READ_TIMEOUT_SECONDS", "2")

@@ -18,6 +18,8 @@ from tests.licences.page import PAGE, missing_rows, page, surplus_rows
 from tests.licences.policy import CONTENTS, LEFT_OUT, LIBRARIES, PACKAGES
 from tests.licences.verdict import can_ship, is_left_out, problems
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
 CARDS = sorted((ROOT / "models" / "pretrained").glob("*.md"))

@@ -25,6 +25,8 @@ from models.network.latent_hash_net import LatentHashNet
 from tests.html_pages import HOSTILE, assert_hostile_text_is_shown
 from tests.models.folders import coloured_folder
 
+pytestmark = pytest.mark.slow
+
 Steps = list[tuple[str, int, int]]
 
 
