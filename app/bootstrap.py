@@ -172,7 +172,7 @@ def build_service_with_encoder(
     networks: NetworkOpener = open_network,
 ) -> Iterator[Service]:
     """Build the service from a database and an open encoder, without a sandbox; `networks` opens other models."""
-    prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
+    prepare = InProcessPreparer(network.preprocess, decode_limits(settings))
     first = nullcontext(OpenNetwork(network, encoder, prepare))
     with build_service(settings, database, path, first, networks) as service:
         yield service

@@ -40,6 +40,7 @@ from benchmarks.populated import LABELS, PopulatedCatalogue
 from benchmarks.results import Results
 from benchmarks.synthetic import SyntheticCatalogue
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
+from models.network.preprocess import Preprocess
 
 MODEL, QUERIES, PIXELS = "general", 64, 640
 CLIENTS, SECONDS, ROUNDS = (1, 4, 16), 10.0, 3
@@ -68,7 +69,7 @@ def run(options: Options, say: Say) -> Results:
         say(f"filling a catalogue with {images:,} made pictures")
         fill(settings, info, images)
         encoder, _ = open_encoder(find_checkpoint(MODEL), "cpu", "f32", model_cache_dir(settings))
-        bare = InProcessBaseline(stack.enter_context(closing(encoder)))
+        bare = InProcessBaseline(stack.enter_context(closing(encoder)), info.preprocess)
         queries, added = jpegs(QUERIES), jpegs(QUERIES + ADDED)[QUERIES:]
         server = stack.enter_context(serving(settings, results))
         sandbox = stack.enter_context(closing(start_decode_workers(settings, info)))
@@ -109,8 +110,8 @@ def jpegs(count: int) -> Images:
 class InProcessBaseline:
     """Decoding and encoding in this process, as the service does them."""
 
-    def __init__(self, encoder: BatchingEncoder) -> None:
-        self._encoder, self._prepare = encoder, InProcessPreparer(encoder.size, encoder.prepare, DecodeLimits())
+    def __init__(self, encoder: BatchingEncoder, preprocess: Preprocess) -> None:
+        self._encoder, self._prepare = encoder, InProcessPreparer(preprocess, DecodeLimits())
         self._team = ThreadPoolExecutor(cores())
 
     def one(self, data: bytes) -> object:

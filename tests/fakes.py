@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.search.types import Encodings
@@ -16,6 +17,14 @@ BITS = 64
 FEATURE_DIM = 48
 SIDE = 32
 
+
+class FullSize(Preprocess):
+    """Preprocessing that leaves images as they are, so that the fake network reads all of their pixels."""
+
+    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        return np.asarray(image)
+
+
 FAKE_NETWORK = CheckpointInfo(
     name="fake",
     backbone="none",
@@ -23,7 +32,7 @@ FAKE_NETWORK = CheckpointInfo(
     feature_dim=FEATURE_DIM,
     feature_norm="raw",
     classes=(),
-    preprocess=Preprocess(SIDE, "stretch", (0, 0, 0), (1, 1, 1)),
+    preprocess=FullSize(SIDE, "stretch", (0, 0, 0), (1, 1, 1)),
     fingerprint="fa5e" * 4,
 )
 
@@ -34,13 +43,10 @@ FAKE_CHECKPOINT = Path("fake.json")
 class FakeEncoder:
     """Encoder whose F7 is the image at 4×4 pixels, and whose code is the sign of random projections of it."""
 
-    size, queued = SIDE, 0
+    queued = 0
 
     def __init__(self) -> None:
         self._planes = np.random.default_rng(7).normal(size=(FEATURE_DIM, BITS)).astype(np.float32)
-
-    def prepare(self, image: Image.Image) -> Image.Image:
-        return image
 
     def encode_one(self, image: Image.Image) -> Future[Encodings]:
         result: Future[Encodings] = Future()

@@ -124,7 +124,7 @@ class Searcher(Generic[Row]):
     def warm_up(self) -> None:
         """Run one search, so that the first request does not wait for lazy initialisation."""
         grey = BytesIO()
-        Image.new("RGB", (self._encoder.size, self._encoder.size), "grey").save(grey, "JPEG")
+        Image.new("RGB", (64, 64), "grey").save(grey, "JPEG")
         self._by_image(grey.getvalue(), SearchOptions(), Operation("warm-up", ObserverGroup()))
 
     def by_id(self, image_id: int, options: SearchOptions) -> SearchResult[Row]:

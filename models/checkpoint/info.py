@@ -64,7 +64,8 @@ def write_info(info: CheckpointInfo, target: Path) -> None:
     """Write a checkpoint's JSON atomically, replacing an existing one."""
     temporary = target.with_suffix(".json.tmp")
     with temporary.open("w") as file:
-        json.dump({"format": FORMAT, **asdict(info)}, file, indent=2)
+        described = {**asdict(info), "preprocess": info.preprocess.to_dict()}
+        json.dump({"format": FORMAT, **described}, file, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
@@ -93,10 +94,8 @@ def read_info(path: Path) -> CheckpointInfo:
         raw = json.loads(path.read_text())
         if raw.pop("format") != FORMAT:
             raise CheckpointError(f"{path}: unknown format. This version reads format {FORMAT}.")
-        preprocess = raw.pop("preprocess")
-        mean, std = tuple(preprocess.pop("mean")), tuple(preprocess.pop("std"))
         return CheckpointInfo(
-            preprocess=Preprocess(mean=mean, std=std, **preprocess),
+            preprocess=Preprocess.from_dict(raw.pop("preprocess")),
             classes=tuple(raw.pop("classes")),
             similarity=_parse_similarity(raw.pop("similarity", None)),
             **raw,
@@ -139,7 +138,7 @@ def read_weights(path: Path, info: CheckpointInfo) -> Weights:
 
 def fingerprint(info: CheckpointInfo, weights: Weights) -> str:
     """Compute the fingerprint of everything that determines a code or a distance: 16 hexadecimal digits."""
-    use = {"bits": info.bits, "norm": info.feature_norm, "preprocess": asdict(info.preprocess)}
+    use = {"bits": info.bits, "norm": info.feature_norm, "preprocess": info.preprocess.to_dict()}
     digest = hashlib.sha256(json.dumps([info.backbone, use], sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(name.encode())

@@ -18,10 +18,12 @@ import pi_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from models.data.colour_profile import ProfileError, to_srgb
 from models.data.folders import TRAIN, FolderNotes, find_classes, find_images, find_splits
 from models.data.jpeg_end import jpeg_with_end
 from models.data.png_depth import png_bit_depth, to_8_bit
 from models.errors import DatasetError
+from models.network.preprocess import Colour, Preprocess
 
 pi_heif.register_heif_opener()
 
@@ -122,8 +124,10 @@ def split_indices(labels: NDArray[np.int64], share: float, seed: int) -> tuple[N
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def open_rgb(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Image.Image:
+def open_rgb(path: Path, read: Callable[[Path], bytes] = Path.read_bytes, colour: Colour = "srgb") -> Image.Image:
     """Open an image upright as RGB, with transparency on white; `read` returns its bytes.
+
+    `colour` is that of a network's `Preprocess`; a profile that cannot be used is ignored.
 
     Raises:
         OSError: it is not a readable image.
@@ -131,17 +135,20 @@ def open_rgb(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> Ima
     data = read(path)
     # Decoders raise many kinds of exceptions, and one damaged file must not stop training.
     try:
-        return _decode_rgb(data)
+        return _decode_rgb(data, colour)
     except Exception as error:
         with suppress(Exception):
             if (whole := jpeg_with_end(data)) is not None:
-                return _decode_rgb(whole)
+                return _decode_rgb(whole, colour)
         raise OSError(f"{path}: {error}") from error
 
 
-def _decode_rgb(data: bytes) -> Image.Image:
+def _decode_rgb(data: bytes, colour: Colour) -> Image.Image:
     with Image.open(BytesIO(data)) as opened:
         image = to_8_bit(ImageOps.exif_transpose(opened), png_bit_depth(data))
+        if colour == "srgb" and (profile := opened.info.get("icc_profile")):
+            with suppress(ProfileError):
+                image = to_srgb(image, profile)
         if image.has_transparency_data:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
         return image.convert("RGB")
@@ -192,7 +199,7 @@ class LoadedImages:
 
 def load_images(
     files: LabelledFiles,
-    prepare: Callable[[Image.Image], NDArray[np.uint8]],
+    preprocess: Preprocess,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> LoadedImages:
     """Decode and prepare every image; unreadable files are left out and listed.
@@ -205,7 +212,7 @@ def load_images(
     unreadable: list[Path] = []
     for position, path in enumerate(files.paths):
         try:
-            image = prepare(open_rgb(path, files.read))
+            image = preprocess(open_rgb(path, files.read, preprocess.colour))
             if images is None:
                 images = allocate_images(len(files), image.shape)
             images[len(kept)] = image

@@ -15,25 +15,23 @@ The layout: <https://github.com/webdataset/webdataset>. Compressed archives allo
 import os
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models.data.dataset import Batch, LoadedImages, allocate_images, open_rgb
 from models.data.folders import TRAIN
 from models.data.shard_index import ShardIndex
 from models.errors import DatasetError
+from models.network.preprocess import Preprocess
 
 # Shards that are shuffled together, and batches decoded ahead of the network.
 SHUFFLED_SHARDS, PREFETCHED_BATCHES = 8, 4
 CLASSES = "classes.txt"
-
-Prepare = Callable[[Image.Image], NDArray[np.uint8]]
 
 
 def shards_in(folder: Path, split: str = TRAIN) -> list[Path]:
@@ -47,12 +45,12 @@ class Shards:
 
     Attributes:
         index: positions of the images.
-        prepare: converts an image to `(side, side, 3)` uint8.
+        preprocess: makes the network's input of an image.
         unreadable: rows of the index that turned out not to be readable images.
     """
 
     index: ShardIndex
-    prepare: Prepare
+    preprocess: Preprocess
     unreadable: set[int] = field(default_factory=set, compare=False)
 
     @property
@@ -67,7 +65,7 @@ class Shards:
 
     def subset(self, rows: NDArray[np.int64]) -> "Shards":
         """Return some of the images; `rows` must be ascending."""
-        return Shards(self.index.subset(rows), self.prepare)
+        return Shards(self.index.subset(rows), self.preprocess)
 
     def warnings(self, classes: int) -> tuple[str, ...]:
         """Return warnings about the shards."""
@@ -135,7 +133,7 @@ class Shards:
     def _decode(self, row: int) -> NDArray[np.uint8] | None:
         data = self.index.read(row)
         try:
-            return self.prepare(open_rgb(Path(str(row)), lambda _row: data))
+            return self.preprocess(open_rgb(Path(str(row)), lambda _row: data, self.preprocess.colour))
         except OSError:
             self.unreadable.add(row)
             return None

@@ -139,7 +139,7 @@ def read_shards(folder: Path, recipe: TrainingConfig) -> TrainingData:
     training = Shards(index, replace(preprocess, size=round(recipe.cut * 1.25)))
     held_out_images = Shards(index, replace(preprocess, size=recipe.size))
     if validation is not None:
-        held_out_images = Shards(validation, held_out_images.prepare)
+        held_out_images = Shards(validation, held_out_images.preprocess)
     else:
         rest, held = split_indices(index.labels, HELD_OUT, recipe.seed)
         training, held_out_images = training.subset(rest), held_out_images.subset(held)

@@ -95,11 +95,11 @@ def prepare_for_inference(network: LatentHashNet) -> LatentHashNet:
 
 
 def decode(files: LabelledFiles, positions: range, preprocess: Preprocess) -> tuple[list[int], NDArray[np.uint8]]:
-    """Decode files; return the positions of readable ones, and their images `(m, size, size, 3)`."""
+    """Decode files; return the positions of readable ones, and their images `(m, *Preprocess.shape)`."""
     images: dict[int, NDArray[np.uint8]] = {}
     for position in positions:
         try:
-            images[position] = preprocess(open_rgb(files.paths[position], files.read))
+            images[position] = preprocess(open_rgb(files.paths[position], files.read, preprocess.colour))
         except OSError:
             continue
-    return list(images), np.array(list(images.values()), np.uint8).reshape(-1, preprocess.size, preprocess.size, 3)
+    return list(images), np.array(list(images.values()), np.uint8).reshape(-1, *preprocess.shape)

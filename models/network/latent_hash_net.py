@@ -16,7 +16,7 @@ from models.network.preprocess import Preprocess
 class LatentHashNet(nn.Module):
     """Backbone → F7 → H (sigmoid) → F8.
 
-    The input is images as bytes, `(n, size, size, 3)` uint8; normalisation is part of the network.
+    The input is images as bytes, `(n, *Preprocess.shape)` uint8; normalisation is part of the network.
     """
 
     mean: Tensor
@@ -58,10 +58,16 @@ class LatentHashNet(nn.Module):
         self.backbone.load_state_dict(BACKBONES[self.backbone_name].imagenet())
 
     def features(self, images: Tensor) -> Tensor:
-        """Compute raw F7 `(n, feature_dim)` of images `(n, size, size, 3)` uint8."""
+        """Compute raw F7 `(n, feature_dim)` of images `(n, *Preprocess.shape)` uint8: the mean over several views.
+
+        Networks with one view accept images of other sizes, as in training.
+        """
+        views, size = self.preprocess.views, self.preprocess.size
+        if views > 1:
+            images = images.reshape(-1, size, size, 3)
         x = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
         f7: Tensor = self.backbone(x)
-        return f7
+        return f7 if views == 1 else f7.reshape(-1, views, self.feature_dim).mean(dim=1)
 
     def activations(self, f7: Tensor) -> Tensor:
         """Compute H `(n, bits)` in 0…1 from raw F7: a^H = σ(W^H F7 + b^H), section 3.2."""

@@ -38,9 +38,9 @@ class OpenVinoRuntime:
         self._wide.put(wide.create_infer_request())
         for _ in range(self.parallel_batches):
             self._narrow.put(narrow.create_infer_request())
-        side = wide.input(0).partial_shape[1].get_length()
+        shape = [dimension.get_length() for dimension in wide.input(0).partial_shape[1:]]
         with _FIRST_INFERENCE:
-            self(np.zeros((1, side, side, 3), np.uint8))
+            self(np.zeros((1, *shape), np.uint8))
 
     def __call__(self, pictures: Images) -> tuple[Floats, Floats]:
         """Run one batch on all cores: lowest latency, while no other batch is waiting."""
@@ -66,12 +66,12 @@ def convert(network: "LatentHashNet") -> Any:
 
     from models.network.latent_hash_net import SearchHead
 
-    size = network.preprocess.size
+    shape = network.preprocess.shape
     openvino = import_openvino()
     return openvino.convert_model(
         SearchHead(network).eval(),
-        example_input=torch.zeros(2, size, size, 3, dtype=torch.uint8),
-        input=[openvino.PartialShape([-1, size, size, 3])],
+        example_input=torch.zeros(2, *shape, dtype=torch.uint8),
+        input=[openvino.PartialShape([-1, *shape])],
     )
 
 

@@ -157,7 +157,7 @@ def reindex(service: Service, settings: Settings) -> None:
             session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend
         )
     with closing(open_index(service.database, index_version, index_locations(settings))) as index:
-        prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
+        prepare = InProcessPreparer(FAKE_NETWORK.preprocess, decode_limits(settings))
         encodings = EmbeddingWriter(service.database, prepare, encoder, index, index_version.id)
         Reindex(service.database, service.storage, encodings).run(lambda *_: None)
 

@@ -14,7 +14,7 @@ import atheris
 
 with atheris.instrument_imports(include=["app.search.decode.image", "PIL", "pi_heif"]):
     from app.errors import ImageRejectedError
-    from app.search.decode.image import DecodeLimits, decode
+    from app.search.decode.image import DecodeLimits, DecodeOptions, decode
 
 from tests.images import every_format, gradient
 from tests.malicious_images import malicious_images
@@ -25,7 +25,7 @@ LIMITS = DecodeLimits(max_bytes=200_000, max_pixels=1_000_000)
 def decode_or_refuse(data: bytes) -> None:
     """Decode bytes; PictureRefusedError is expected."""
     try:
-        picture = decode(data, LIMITS, 64)
+        picture = decode(data, LIMITS, DecodeOptions(64, colour="srgb"))
     except ImageRejectedError:
         return
     assert picture.image.mode == "RGB"

@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from app.model_switch.networks import OpenNetwork, decode_limits
-from app.search.decode.prepare import InProcessPreparer
+from app.search.decode.image import Crop
+from app.search.decode.prepare import InProcessPreparer, PreparedImage
 from app.search.types import Encodings
 from app.settings import Settings
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
@@ -24,10 +25,26 @@ class OtherEncoder(FakeEncoder):
         super().__init__()
         self.pictures = 0
 
+    def before_preparing(self) -> None:
+        """Called by `Preparing` for each image."""
+
     def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
         self.pictures += len(images)
         plain = super().encode_many(images)
         return Encodings(~plain.codes, plain.features[:, ::-1].copy())
+
+
+class Preparing(InProcessPreparer):
+    """A preparer that calls a fake encoder before each image."""
+
+    def __init__(self, encoder: FakeEncoder, settings: Settings) -> None:
+        super().__init__(FAKE_NETWORK.preprocess, decode_limits(settings))
+        self._encoder = encoder
+
+    def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
+        if isinstance(self._encoder, OtherEncoder):
+            self._encoder.before_preparing()
+        return super().__call__(data, thumbnail=thumbnail, crop=crop)
 
 
 @contextmanager
@@ -36,4 +53,4 @@ def fake_networks(settings: Settings, checkpoint: str) -> Iterator[OpenNetwork]:
     encoder, network = {"fake": (FakeEncoder(), FAKE_NETWORK), "other": (OtherEncoder(), OTHER_NETWORK)}[
         Path(checkpoint).stem
     ]
-    yield OpenNetwork(network, encoder, InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings)))
+    yield OpenNetwork(network, encoder, InProcessPreparer(network.preprocess, decode_limits(settings)))

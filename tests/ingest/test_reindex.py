@@ -27,15 +27,13 @@ from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.uploads import Upload
 from app.maintenance.reindex import Reindex
 from app.model_switch.index_factory import open_index
-from app.model_switch.networks import decode_limits
-from app.search.decode.prepare import InProcessPreparer
 from app.search.types import Encodings, SearchOptions
 from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo
 from tests.crash.ledger import Ledger, numbered_image
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.images import encoded, gradient
-from tests.ingest.networks import OTHER_CHECKPOINT, OTHER_NETWORK, OtherEncoder, fake_networks
+from tests.ingest.networks import OTHER_CHECKPOINT, OTHER_NETWORK, OtherEncoder, Preparing, fake_networks
 from tests.ingest.server import serving
 
 
@@ -69,7 +67,7 @@ def reindex_with(
             session, network, Path(f"{network.name}.json"), index=settings.index_backend
         )
     with closing(open_index(database, index_version, index_locations(settings))) as index:
-        prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
+        prepare = Preparing(encoder, settings)
         encodings = EmbeddingWriter(database, prepare, encoder, index, index_version.id)
         Reindex(database, LocalStorage(settings.data_dir / "pictures"), encodings).run(report, patience)
 
@@ -196,7 +194,7 @@ def test_switching_back_encodes_only_newer_images(service: Service, settings: Se
             session, FAKE_NETWORK, FAKE_CHECKPOINT, index=settings.index_backend
         )
     with closing(open_index(database, index_version, index_locations(settings))) as index:
-        prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(settings))
+        prepare = Preparing(encoder, settings)
         encodings = EmbeddingWriter(database, prepare, encoder, index, index_version.id)
         Reindex(database, service.storage, encodings).run(lambda *_: None)
     assert encoder.pictures == 2
@@ -219,12 +217,11 @@ class Busy(OtherEncoder):
         super().__init__()
         self.failures, self._one = failures, threading.Lock()
 
-    def prepare(self, image: Image.Image) -> Image.Image:
+    def before_preparing(self) -> None:
         with self._one:
             if self.failures:
                 self.failures -= 1
                 raise DecodingUnavailableError("The machine is too busy.")
-        return super().prepare(image)
 
 
 def test_busy_machine_is_retried(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,11 +256,10 @@ def test_original_above_a_lowered_limit_is_reported_with_the_setting(service: Se
 
 def test_image_deleted_while_it_is_encoded_is_skipped(service: Service) -> None:
     class Deleting(OtherEncoder):
-        def prepare(self, image: Image.Image) -> Image.Image:
+        def before_preparing(self) -> None:
             with gone:
                 if deleted:
                     service.ingest.delete(deleted.pop())
-            return super().prepare(image)
 
     gone, deleted = threading.Lock(), [3, 2]
     service.ingest.add(pictures(*range(50, 60)))

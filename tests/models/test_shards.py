@@ -4,7 +4,7 @@ import errno
 import os
 import tarfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -211,12 +211,13 @@ def test_epoch_order_covers_every_image_once_from_few_shards_at_a_time(packed: P
 def test_stream_yields_the_requested_rows_with_limited_prefetch(packed: Path) -> None:
     decoded = 0
 
-    def prepare(image: Image.Image) -> NDArray[np.uint8]:
-        nonlocal decoded
-        decoded += 1
-        return PREPARE(image)
+    class Counting(Preprocess):
+        def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+            nonlocal decoded
+            decoded += 1
+            return super().__call__(image)
 
-    shards = replace(opened(packed), prepare=prepare)
+    shards = replace(opened(packed), preprocess=Counting(**asdict(PREPARE)))
     rows = np.random.default_rng(0).permutation(len(shards.labels))
     parts = [rows[begin : begin + 4] for begin in range(0, len(rows), 4)]
     for at, (part, (images, labels)) in enumerate(zip(parts, shards.stream(parts), strict=True)):

@@ -133,7 +133,7 @@ def test_model_in_use_is_compared_by_the_catalogues_encodings(service: Service) 
     add(service, "hats", range(60, 120))
     found, _ = drop_rare_labels(labelled(service))
     encoder = FakeEncoder()
-    prepare = InProcessPreparer(encoder.size, encoder.prepare, decode_limits(service.settings))
+    prepare = InProcessPreparer(FAKE_NETWORK.preprocess, decode_limits(service.settings))
     index_version_id = service.model_switch.active.index_version_id
     with service.database.snapshot() as session:
         content = read_content(session, index_versions.get_index_version(session, index_version_id))

@@ -17,7 +17,7 @@ from threading import Thread
 
 from app.errors import ImageRejectedError
 from app.search.decode import landlock, prepare, seccomp, worker
-from app.search.decode.image import Crop, DecodedImage, DecodeLimits, decode
+from app.search.decode.image import Crop, DecodedImage, DecodeLimits, DecodeOptions, decode
 from app.search.decode.process import REPLY
 
 SYSTEM_CALL = ctypes.CDLL(None, use_errno=True).syscall
@@ -146,12 +146,12 @@ FAULTS: dict[bytes, Callable[[bytes], object]] = {
 
 
 def decode_with_faults(
-    data: bytes, limits: DecodeLimits, side: int | None = None, crop: Crop | None = None
+    data: bytes, limits: DecodeLimits, options: DecodeOptions, crop: Crop | None = None
 ) -> DecodedImage:
     """Decode, unless the bytes select a fault."""
     if fault := FAULTS.get(data[:6]):
         fault(data[6:])
-    return decode(data, limits, side, crop)
+    return decode(data, limits, options, crop)
 
 
 if __name__ == "__main__":

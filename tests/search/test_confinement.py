@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from app.errors import ImageRejectedError
 from app.search.decode.confinement import Confinement, probe_confinement
@@ -90,7 +89,7 @@ def test_without_confinement_the_same_attacks_succeed(secret: Path) -> None:
 
 
 def test_every_format_decodes_to_the_same_pixels(sandbox: Sandbox) -> None:
-    here = InProcessPreparer(SIDE, lambda image: Image.fromarray(PREPROCESS(image)), JOB.limits)
+    here = InProcessPreparer(PREPROCESS, JOB.limits)
     seen = set()
     for data in IMAGES.values():
         there, expected = sandbox(data, thumbnail=True), here(data, thumbnail=True)

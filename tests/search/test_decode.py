@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
 from app.errors import ImageRejectedError
-from app.search.decode.image import Crop, DecodedImage, DecodeLimits, decode, thumbnail
+from app.search.decode.image import Crop, DecodedImage, DecodeLimits, DecodeOptions, decode, thumbnail
 from tests.images import CORNERS, MEDIA_TYPES, corners, encoded, every_format, gradient
 from tests.malicious_images import chunk, gif, png, with_exif
 
@@ -23,7 +23,7 @@ FORMATS_WITH_ORIENTATION = ("JPEG", "PNG", "WEBP", "AVIF")
 def outcome(data: bytes, limits: DecodeLimits = LIMITS, side: int | None = None) -> DecodedImage | ImageRejectedError:
     """Decode; return the image or the refusal. Raise warnings of decoders, which `decode` would report as damage."""
     try:
-        return decode(data, limits, side)
+        return decode(data, limits, DecodeOptions(side))
     except ImageRejectedError as refused:
         reason: BaseException | None = refused
         while reason is not None:
@@ -88,7 +88,7 @@ def test_heic_is_made_upright(orientation: int) -> None:
 
 
 def test_reduced_jpeg_is_upright_and_reports_its_full_size() -> None:
-    decoded = decode(encoded(corners(640, 480), "JPEG", 6), LIMITS, side=30)
+    decoded = decode(encoded(corners(640, 480), "JPEG", 6), LIMITS, DecodeOptions(30))
     assert (decoded.width, decoded.height) == (640, 480)
     assert decoded.image.size == (80, 60)
     for at, expected in enumerate(CORNERS):
@@ -100,7 +100,7 @@ def test_reduced_jpeg_is_upright_and_reports_its_full_size() -> None:
     ("side", "shorter"), [(48, 60), (49, 120), (96, 120), (97, 240), (192, 240), (193, 480), (500, 480)]
 )
 def test_jpeg_is_reduced_to_at_least_one_and_a_quarter_times_the_side(side: int, shorter: int) -> None:
-    assert min(decode(encoded(gradient(640, 480)), LIMITS, side).image.size) == shorter
+    assert min(decode(encoded(gradient(640, 480)), LIMITS, DecodeOptions(side)).image.size) == shorter
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -116,7 +116,7 @@ def test_crop_is_relative_to_the_upright_image(kind: str, orientation: int) -> N
 @pytest.mark.parametrize("crop", [Crop(2000, 1000, 1000, 1500), Crop(0, 0, 4000, 3000), Crop(3999, 0, 1, 3000)])
 def test_crop_of_a_reduced_jpeg_keeps_position_and_detail(crop: Crop, orientation: int) -> None:
     whole, side = gradient(4000, 3000), 224
-    cut = decode(encoded(whole, "JPEG", orientation), LIMITS, side, crop).image
+    cut = decode(encoded(whole, "JPEG", orientation), LIMITS, DecodeOptions(side), crop).image
     right = whole.crop((crop.x, crop.y, crop.x + crop.width, crop.y + crop.height))
     assert min(cut.size) >= min(side, crop.width, crop.height)
     assert difference(cut.resize((64, 64)), right.resize((64, 64))) < 3
@@ -128,25 +128,25 @@ def test_crop_of_a_reduced_jpeg_keeps_position_and_detail(crop: Crop, orientatio
 @pytest.mark.parametrize("side", [None, 8])
 def test_crop_outside_the_image_is_refused_with_both_sizes(crop: Crop, side: int | None) -> None:
     with pytest.raises(ImageRejectedError, match=f"{crop} .* is not within the image of 64 × 48 pixels") as refused:
-        decode(FILES["JPEG"], LIMITS, side, crop)
+        decode(FILES["JPEG"], LIMITS, DecodeOptions(side), crop)
     assert refused.value.code == "crop_outside_image"
 
 
 def test_reduced_decoding_does_not_change_the_resized_image() -> None:
     data = encoded(gradient(640, 480), quality=90)
-    small = [decode(data, LIMITS, side).image.resize((56, 56)) for side in (None, 56)]
+    small = [decode(data, LIMITS, DecodeOptions(side)).image.resize((56, 56)) for side in (None, 56)]
     assert difference(*small) < 1
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MEDIA_TYPES if kind != "JPEG"])
 def test_only_jpegs_are_reduced(kind: str) -> None:
-    assert decode(FILES[kind], LIMITS, side=4).image.size == (64, 48)
+    assert decode(FILES[kind], LIMITS, DecodeOptions(4)).image.size == (64, 48)
 
 
 @pytest.mark.parametrize("kind", MEDIA_TYPES)
 def test_decoding_is_deterministic_across_threads(kind: str) -> None:
     with ThreadPoolExecutor(4) as threads:
-        images = list(threads.map(lambda _: decode(FILES[kind], LIMITS, 20), range(8)))
+        images = list(threads.map(lambda _: decode(FILES[kind], LIMITS, DecodeOptions(20)), range(8)))
     assert len({decoded.image.tobytes() for decoded in images}) == 1
 
 

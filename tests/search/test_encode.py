@@ -22,14 +22,12 @@ from app.search.encode.runtimes import TorchRuntime
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
 from models.network.openvino_runtime import OpenVinoRuntime, convert
-from models.network.preprocess import Preprocess
 
 # OpenVINO's converter uses torch's deprecated tracing.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
 
 TIMEOUT_S = 30
 SIDE = 4
-PREPROCESS = Preprocess(SIDE, "stretch", (0, 0, 0), (1, 1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +97,7 @@ class BlockingRuntime:
 
 @contextmanager
 def encoding(runtime: BlockingRuntime) -> Iterator[tuple[BatchingEncoder, ThreadPoolExecutor]]:
-    encoder = BatchingEncoder(runtime, PREPROCESS)
+    encoder = BatchingEncoder(runtime)
     with ThreadPoolExecutor(64) as callers:
         try:
             yield encoder, callers
@@ -109,7 +107,7 @@ def encoding(runtime: BlockingRuntime) -> Iterator[tuple[BatchingEncoder, Thread
 
 
 def image(tone: int) -> Image.Image:
-    return Image.new("RGB", (9, 7), (tone, 0, 0))
+    return Image.new("RGB", (SIDE, SIDE), (tone, 0, 0))
 
 
 def tones(encoder: BatchingEncoder, wanted: Sequence[int]) -> list[int]:
@@ -138,7 +136,6 @@ def test_single_image_is_encoded_alone_on_all_cores() -> None:
     runtime = BlockingRuntime()
     runtime.go.set()
     with encoding(runtime) as (encoder, _):
-        assert encoder.size == SIDE
         assert tone(encoder, 42) == 42
     assert runtime.batches == [[42]]
     assert runtime.one_core_batches == []
@@ -222,7 +219,7 @@ def test_close_encodes_queued_images() -> None:
 def test_calls_after_close_raise() -> None:
     runtime = BlockingRuntime()
     runtime.go.set()
-    encoder = BatchingEncoder(runtime, PREPROCESS)
+    encoder = BatchingEncoder(runtime)
     encoder.close()
     encoder.close()
     with pytest.raises(UnavailableError):

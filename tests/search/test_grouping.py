@@ -23,7 +23,7 @@ from app.search.pool import MAX_EQUAL_CODES
 from app.search.types import Encodings, Ids, IndexEntries, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve, Similarity
 from models.network.codes import hamming
-from tests.fakes import FakeEncoder
+from tests.fakes import FAKE_NETWORK, FakeEncoder
 
 # Few bits and few values of F7, so that many distances tie.
 BITS, DIM, DEFAULT_POOL = 8, 2, 4
@@ -73,7 +73,7 @@ def searching(content: Content) -> Iterator[tuple[Searcher[int], Catalogue]]:
         checksums = vectors.write(slots, content.encoded.features)
         index.add(IndexEntries(slots, content.encoded.codes, slots, checksums))
         catalogue, encoder = Catalogue(index, content, []), FakeEncoder()
-        prepare = InProcessPreparer(encoder.size, encoder.prepare, DecodeLimits())
+        prepare = InProcessPreparer(FAKE_NETWORK.preprocess, DecodeLimits())
         yield Searcher(prepare, encoder, catalogue, DEFAULT_POOL, SIMILARITY), catalogue
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import ImageRejectedError
-from app.search.decode.image import DecodeLimits, ImageWarning, decode
+from app.search.decode.image import DecodeLimits, DecodeOptions, ImageWarning, decode
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from models.data.dataset import open_rgb
 from models.network.preprocess import Preprocess
@@ -88,7 +88,7 @@ def test_shortened_jpeg_is_refused_or_has_every_pixel(options: dict[str, Any], p
 
 def test_reduced_and_turned_jpeg_without_its_end_equals_the_whole_one() -> None:
     whole = encoded(corners(640, 480), "JPEG", 6)
-    shorter, intact = decode(whole[:-2], LIMITS, 30), decode(whole, LIMITS, 30)
+    shorter, intact = decode(whole[:-2], LIMITS, DecodeOptions(30)), decode(whole, LIMITS, DecodeOptions(30))
     assert (shorter.width, shorter.height, shorter.image.tobytes()) == (640, 480, intact.image.tobytes())
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from app.catalogue.vectors.file import VectorFile
 from app.demo import demo_images
@@ -26,10 +27,12 @@ from models.checkpoint.similarity import Curve, Similarity
 from models.network.backbones import BACKBONES
 from models.network.codes import hamming
 from models.network.latent_hash_net import LatentHashNet
-from tests.fakes import BITS, FEATURE_DIM, FakeEncoder
+from models.network.preprocess import Preprocess
+from tests.fakes import BITS, FAKE_NETWORK, FEATURE_DIM, FakeEncoder
 
 IMAGES = list(islice(demo_images(), 60))
 FIRST_ID = 1000
+REAL_PREPROCESS = replace(BACKBONES["efficientnet_lite0"].preprocess, size=128)
 DEFAULT_POOL = 40
 
 
@@ -111,13 +114,9 @@ class World:
         np.testing.assert_allclose(distances, exact[at], rtol=1e-4, atol=1e-4)
 
 
-def in_process(encoder: Encoder) -> InProcessPreparer:
-    return InProcessPreparer(encoder.size, encoder.prepare, DecodeLimits())
-
-
 @contextmanager
-def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World]:
-    encoded = encoder.encode_many([drawing.image for drawing in IMAGES])
+def world(encoder: Encoder, preprocess: Preprocess, bits: int, dim: int, folder: Path) -> Iterator[World]:
+    encoded = encoder.encode_many([Image.fromarray(preprocess(drawing.image)) for drawing in IMAGES])
     with closing(VectorFile(folder / "vectors.f32", dim)) as vectors:
         index, slots = LocalIndex(bits, vectors), np.arange(len(IMAGES))[::-1].copy()
         index.add(
@@ -127,12 +126,13 @@ def world(encoder: Encoder, bits: int, dim: int, folder: Path) -> Iterator[World
         )
         keys = {FIRST_ID + at: Key(drawing.key) for at, drawing in enumerate(IMAGES)}
         catalogue = MemoryCatalogue(index, [drawing.label for drawing in IMAGES], keys)
-        yield World(Searcher(in_process(encoder), encoder, catalogue, DEFAULT_POOL), catalogue, encoder, encoded)
+        searcher = Searcher(InProcessPreparer(preprocess, DecodeLimits()), encoder, catalogue, DEFAULT_POOL)
+        yield World(searcher, catalogue, encoder, encoded)
 
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(FakeEncoder(), BITS, FEATURE_DIM, tmp_path_factory.mktemp("fake")) as made:
+    with world(FakeEncoder(), FAKE_NETWORK.preprocess, BITS, FEATURE_DIM, tmp_path_factory.mktemp("fake")) as made:
         yield made
 
 
@@ -144,10 +144,11 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     backbone = BACKBONES["efficientnet_lite0"]
-    network = LatentHashNet(backbone.name, 48, 0, replace(backbone.preprocess, size=128), "unit")
+    network = LatentHashNet(backbone.name, 48, 0, REAL_PREPROCESS, "unit")
     network.load_imagenet()
-    encoder = BatchingEncoder(TorchRuntime(network, "cpu"), network.preprocess)
-    with closing(encoder), world(encoder, 48, backbone.feature_dim, tmp_path_factory.mktemp("real")) as made:
+    encoder = BatchingEncoder(TorchRuntime(network, "cpu"))
+    folder = tmp_path_factory.mktemp("real")
+    with closing(encoder), world(encoder, REAL_PREPROCESS, 48, backbone.feature_dim, folder) as made:
         yield made
     torch.set_num_threads(threads)
 
@@ -192,7 +193,7 @@ def test_every_mode_equals_brute_force_with_a_real_network(real: World, options:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_search_by_upload_equals_brute_force_with_a_real_network(real: World, mode: Mode) -> None:
-    query = real.encoder.encode_many([IMAGES[23].image])
+    query = real.encoder.encode_many([Image.fromarray(REAL_PREPROCESS(IMAGES[23].image))])
     answer = real.searcher.by_image(png(23), SearchOptions(mode=mode))
     real.check(answer, query)
 
@@ -275,7 +276,9 @@ def test_unknown_id_raises_not_found(fake: World) -> None:
 def test_empty_catalogue_returns_no_matches(tmp_path: Path, mode: Mode) -> None:
     with closing(VectorFile(tmp_path / "vectors.f32", FEATURE_DIM)) as vectors:
         catalogue = MemoryCatalogue(LocalIndex(BITS, vectors), [], {})
-        searcher = Searcher(in_process(FakeEncoder()), FakeEncoder(), catalogue, DEFAULT_POOL)
+        searcher = Searcher(
+            InProcessPreparer(FAKE_NETWORK.preprocess, DecodeLimits()), FakeEncoder(), catalogue, DEFAULT_POOL
+        )
         answer = searcher.by_image(png(0), SearchOptions(mode=mode))
     assert (answer.matches, answer.pool_size, answer.catalogue_size) == ([], 0, 0)
 
@@ -285,7 +288,8 @@ SIMILARITY = Similarity("two views", Curve(1.0, 4.0), Curve(8.0, 3.0), 0.1, 0.0)
 
 @pytest.fixture
 def calibrated(fake: World) -> Searcher[Key]:
-    return Searcher(in_process(fake.encoder), fake.encoder, fake.catalogue, DEFAULT_POOL, SIMILARITY)
+    prepare = InProcessPreparer(FAKE_NETWORK.preprocess, DecodeLimits())
+    return Searcher(prepare, fake.encoder, fake.catalogue, DEFAULT_POOL, SIMILARITY)
 
 
 @pytest.mark.parametrize("mode", Mode)

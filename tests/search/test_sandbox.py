@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from app.errors import DecodingUnavailableError, ImageRejectedError
 from app.search.decode.image import Crop, DecodeLimits
@@ -37,7 +36,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def test_sandbox_equals_in_process_decoding() -> None:
-    here = InProcessPreparer(SIDE, lambda image: Image.fromarray(PREPROCESS(image)), JOB.limits)
+    here = InProcessPreparer(PREPROCESS, JOB.limits)
     with closing(Sandbox(JOB, 2, SECONDS)) as sandbox, ThreadPoolExecutor(6) as callers:
         images = [encoded(corners(90 + 10 * at, 80), "PNG") for at in range(20)]
         for data, there in zip(images, callers.map(sandbox, images), strict=True):

@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from app.errors import ImageRejectedError
+from app.search.decode.embedded_profile import jpeg_profile, png_profile
 from app.search.decode.metadata_stripper import StillJpeg, still_avif, still_gif, still_jpeg, still_png
 
 # Brands of the `ftyp` box (ISO 23008-12, AVIF, MIAF). The third group says that the file holds images of any codec.
@@ -37,6 +38,7 @@ class Format:
         matches: whether a file has this format, by its first bytes.
         decoder: the only decoder that reads such files.
         still: strips a file of metadata and further frames.
+        colour_profile: returns the ICC profile that `still` strips; empty if there is none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Format:
     matches: Callable[[bytes], bool]
     decoder: type[ImageFile.ImageFile]
     still: Callable[[bytes], bytes] = bytes
+    colour_profile: Callable[[bytes], bytes] = lambda _data: b""
 
 
 def recognise(data: bytes) -> Format:
@@ -120,8 +123,8 @@ def _readable_heic(data: bytes) -> bytes:
 
 
 FORMATS = (
-    Format("JPEG", "image/jpeg", _starts_with(rb"\xff\xd8\xff"), StillJpeg, still_jpeg),
-    Format("PNG", "image/png", _starts_with(rb"\x89PNG\r\n\x1a\n"), PngImageFile, still_png),
+    Format("JPEG", "image/jpeg", _starts_with(rb"\xff\xd8\xff"), StillJpeg, still_jpeg, jpeg_profile),
+    Format("PNG", "image/png", _starts_with(rb"\x89PNG\r\n\x1a\n"), PngImageFile, still_png, png_profile),
     Format("WebP", "image/webp", _starts_with(rb"RIFF.{4}WEBP"), WebPImageFile),
     Format("GIF", "image/gif", _starts_with(rb"GIF8[79]a"), GifImageFile, still_gif),
     Format("BMP", "image/bmp", _starts_with(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"), BmpImageFile),

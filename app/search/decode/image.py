@@ -5,12 +5,14 @@ checked as declared, before a pixel is decoded, and again as decoded. Pillow's d
 through `Image.open`, on files without metadata and further frames (`metadata_stripper.py`). Pillow's global state is
 neither read nor changed, so any number of threads may decode at once.
 
-Colour profiles are ignored (values are taken as sRGB), and so are all frames of an animation but the first.
+Colours are converted to sRGB from the file's ICC profile if the network's preprocessing says so; otherwise values are
+read as sRGB. All frames of an animation but the first are ignored.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from io import BytesIO
+from typing import Self
 
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -20,24 +22,24 @@ from app.errors import ImageRejectedError
 from app.search.decode.formats import Format, recognise
 from app.search.decode.metadata_stripper import StillJpeg, still_jpeg
 from app.search.decode.orientation import SIDEWAYS, make_upright, read_orientation
+from models.data.colour_profile import ProfileError, to_srgb
 from models.data.jpeg_end import jpeg_with_end
 from models.data.png_depth import png_bit_depth, to_8_bit
+from models.network.preprocess import Colour, Preprocess
 
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
 # A progressive JPEG can rescan all its pixels every 75 bytes: 20 MB could keep a core busy for hours.
 # Encoders write about ten scans. The limit applies to images of the maximum size; smaller ones may have more.
 SCANS_AT_MAX_PIXELS = 40
-# JPEGs are decoded at a reduced size of at least this multiple of the requested side. A factor of 2 would keep every
-# frequency that resizing keeps, at several times the cost, and does not improve search.
-DRAFT_SCALE = 1.25
 BMP_RUN_LENGTH = (1, 2)
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 
 class ImageWarning(StrEnum):
-    """Flaws of a file that do not affect its pixels."""
+    """Flaws of a file that is used all the same."""
 
     JPEG_END_MISSING = "jpeg_end_missing"
+    COLOUR_PROFILE_IGNORED = "colour_profile_ignored"
 
     @property
     def sentence(self) -> str:
@@ -46,7 +48,13 @@ class ImageWarning(StrEnum):
 
 
 _SENTENCES = {
-    ImageWarning.JPEG_END_MISSING: "The last bytes of the JPEG are missing. All of its pixels are there, so it is used."
+    ImageWarning.JPEG_END_MISSING: (
+        "The last bytes of the JPEG are missing. All of its pixels are there, so it is used."
+    ),
+    ImageWarning.COLOUR_PROFILE_IGNORED: (
+        "The colour profile is damaged, too large, or not for the colours of this image, so it is ignored. "
+        "The colours may differ from those of the original."
+    ),
 }
 
 
@@ -56,6 +64,26 @@ class DecodeLimits:
 
     max_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What the caller needs of an image.
+
+    Attributes:
+        side: shorter side, in pixels, that the caller resizes to, at least 1; None for the full size of the file.
+        scale: JPEGs may be decoded at a reduced size of at least this multiple of `side`.
+        colour: whether colours are converted to sRGB (`Preprocess.colour`).
+    """
+
+    side: int | None = None
+    scale: float = 1.25
+    colour: Colour = "ignore"
+
+    @classmethod
+    def of(cls, preprocess: Preprocess) -> Self:
+        """What a network's preprocessing needs."""
+        return cls(preprocess.decode_side, preprocess.decode_scale, preprocess.colour)
 
 
 @dataclass(frozen=True)
@@ -90,13 +118,15 @@ class DecodedImage:
     warnings: tuple[ImageWarning, ...] = ()
 
 
-def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Crop | None = None) -> DecodedImage:
+def decode(
+    data: bytes, limits: DecodeLimits, options: DecodeOptions = DecodeOptions(), crop: Crop | None = None
+) -> DecodedImage:
     """Decode an image file; deterministic.
 
     Args:
         data: a whole JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC file.
         limits: maximum file size and pixel count.
-        side: shorter side that the caller resizes to, at least 1; allows decoding JPEGs at a reduced size.
+        options: size and colours that the caller needs.
         crop: crop rectangle; None for the whole image.
 
     Raises:
@@ -105,7 +135,7 @@ def decode(data: bytes, limits: DecodeLimits, side: int | None = None, crop: Cro
     check_bytes(len(data), limits)
     kind = recognise(data)
     try:
-        return _decode_or_complete(kind, data, limits, side, crop)
+        return _decode_or_complete(kind, data, limits, options, crop)
     except ImageRejectedError:
         raise
     except MemoryError as error:
@@ -131,35 +161,52 @@ def thumbnail(image: Image.Image, side: int = 320) -> bytes:
 
 
 def _decode_or_complete(
-    kind: Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None
+    kind: Format, data: bytes, limits: DecodeLimits, options: DecodeOptions, crop: Crop | None
 ) -> DecodedImage:
     """Decode a file; a JPEG that lacks its last bytes, but no pixel, with a warning."""
     try:
-        decoded = _decode(kind, data, limits, side, crop)
+        decoded = _decode(kind, data, limits, options, crop)
     except (ImageRejectedError, MemoryError):
         raise
     except Exception:  # as in `decode`
         if kind.decoder is not StillJpeg or (whole := jpeg_with_end(still_jpeg(data))) is None:
             raise
-        return replace(_decode(kind, whole, limits, side, crop), warnings=(ImageWarning.JPEG_END_MISSING,))
+        return _with_warning(_decode(kind, whole, limits, options, crop), ImageWarning.JPEG_END_MISSING)
     # The decoder does without the end of small images. Bytes may follow the end, but the search for them takes time.
     ends = kind.decoder is not StillJpeg or data.endswith(JPEG_END) or data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
     if ends or jpeg_with_end(still_jpeg(data)) is None:
         return decoded
-    return replace(decoded, warnings=(ImageWarning.JPEG_END_MISSING,))
+    return _with_warning(decoded, ImageWarning.JPEG_END_MISSING)
 
 
-def _decode(kind: Format, data: bytes, limits: DecodeLimits, side: int | None, crop: Crop | None) -> DecodedImage:
+def _with_warning(decoded: DecodedImage, warning: ImageWarning) -> DecodedImage:
+    return replace(decoded, warnings=(warning, *decoded.warnings))
+
+
+def _decode(kind: Format, data: bytes, limits: DecodeLimits, options: DecodeOptions, crop: Crop | None) -> DecodedImage:
     image = kind.decoder(BytesIO(kind.still(data)))
     _check_pixels(image.size, limits)
     _check_decoding_cost(image, data, limits)
-    full = _load(image, _full_image_side(side, crop, min(image.size)))
+    full = _load(image, _full_image_side(options.side, crop, min(image.size)), options.scale)
     _check_pixels(image.size, limits)
     orientation = read_orientation(image.info.get("exif") or b"")
     width, height = full[::-1] if orientation in SIDEWAYS else full
-    upright = make_upright(_to_rgb(to_8_bit(image, png_bit_depth(data))), orientation)
+    opened, warnings = to_8_bit(image, png_bit_depth(data)), tuple[ImageWarning, ...]()
+    if options.colour == "srgb":
+        opened, warnings = _to_srgb(opened, kind.colour_profile(data) or image.info.get("icc_profile"))
+    upright = make_upright(_to_rgb(opened), orientation)
     cropped = upright if crop is None else _crop(upright, crop, width, height)
-    return DecodedImage(cropped, width, height, kind.media_type)
+    return DecodedImage(cropped, width, height, kind.media_type, warnings)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
+    """Convert an image's colours by its profile, or warn if the profile cannot be used."""
+    if not profile:
+        return image, ()
+    try:
+        return to_srgb(image, profile), ()
+    except ProfileError:
+        return image, (ImageWarning.COLOUR_PROFILE_IGNORED,)
 
 
 def check_bytes(size: int, limits: DecodeLimits) -> None:
@@ -195,14 +242,14 @@ def _check_decoding_cost(image: ImageFile.ImageFile, data: bytes, limits: Decode
             raise ImageRejectedError("image_too_many_pixels", reason)
 
 
-def _load(image: ImageFile.ImageFile, side: int | None) -> tuple[int, int]:
+def _load(image: ImageFile.ImageFile, side: int | None, scale: float) -> tuple[int, int]:
     """Decode the pixels, and return the size of the full-size image."""
     declared = image.size
     if side is None or not isinstance(image, JpegImageFile):
         image.load()
         return image.size
     # libjpeg halves by skipping the highest frequencies, which also saves decoding time.
-    image.draft(None, (round(DRAFT_SCALE * side), round(DRAFT_SCALE * side)))
+    image.draft(None, (round(scale * side), round(scale * side)))
     image.load()
     return declared
 

@@ -8,6 +8,7 @@ raises ValueError, IndexError or struct.error if the file is malformed.
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 
 from PIL.JpegImagePlugin import JpegImageFile
@@ -39,32 +40,53 @@ class StillJpeg(JpegImageFile):
 
 def still_jpeg(data: bytes) -> bytes:
     """Keep pixel data and the first EXIF segment; drop profiles, comments, previews and padding."""
-    kept, exif, at = [data[:2]], b"", 2
+    kept, exif = [data[:2]], b""
+    for marker, at, end in jpeg_segments(data):
+        if marker == JPEG_SCAN:
+            return b"".join((*kept, exif, data[at:]))
+        if marker in JPEG_SEGMENTS:
+            kept.append(data[at:end])
+        elif marker == JPEG_EXIF and data[at + 4 : at + 10] == b"Exif\0\0":
+            exif = exif or data[at:end]
+    raise ValueError("too many segments")
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, begin and end of at most `MAX_SEGMENTS` segments of a JPEG, up to the first scan."""
+    at = 2
     for _ in range(MAX_SEGMENTS):
         at = data.index(b"\xff", at)
         marker = data[at + 1]
-        if marker == JPEG_SCAN:
-            return b"".join((*kept, exif, data[at:]))
         length = 1 if marker in JPEG_MARKERS_WITHOUT_LENGTH else 2 + int.from_bytes(data[at + 2 : at + 4])
-        if marker in JPEG_SEGMENTS:
-            kept.append(data[at : at + length])
-        elif marker == JPEG_EXIF and data[at + 4 : at + 10] == b"Exif\0\0":
-            exif = exif or data[at : at + length]
+        yield marker, at, at + length
+        if marker == JPEG_SCAN:
+            return
         at += length
-    raise ValueError("too many segments")
 
 
 def still_png(data: bytes) -> bytes:
     """Keep pixel data and EXIF; drop animation, which can cause warnings, and compressed text and profiles."""
-    kept, exif, at = [data[:8]], b"", 8
+    kept, exif = [data[:8]], b""
+    for chunk, at, end in png_chunks(data):
+        if chunk in PNG_CHUNKS:
+            kept.append(data[at:end])
+        elif chunk in PNG_TEXT_CHUNKS and not exif:
+            exif = _raw_profile(chunk, data[at + 8 : end - 4])
+    return b"".join(kept) if not exif else _with_png_exif(kept, exif)
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, begin and end of each chunk of a PNG.
+
+    Raises:
+        ValueError: there are more than `MAX_SEGMENTS`.
+    """
+    at = 8
     for _ in range(MAX_SEGMENTS):
         if at + 8 > len(data):
-            return b"".join(kept) if not exif else _with_png_exif(kept, exif)
+            return
         length, chunk = struct.unpack_from(">I4s", data, at)
-        if chunk in PNG_CHUNKS:
-            kept.append(data[at : at + length + 12])
-        elif chunk in PNG_TEXT_CHUNKS and not exif:
-            exif = _raw_profile(chunk, data[at + 8 : at + 8 + length])
+        yield chunk, at, at + length + 12
         at += length + 12
     raise ValueError("too many segments")
 

@@ -1,6 +1,5 @@
 """Prepare untrusted image files: decode, resize for the network, and make thumbnails."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,8 +7,9 @@ from PIL import Image
 
 from app.errors import ImageRejectedError
 from app.observability.hooks import Observer
-from app.search.decode.image import Crop, DecodeLimits, ImageWarning, decode
+from app.search.decode.image import Crop, DecodeLimits, DecodeOptions, ImageWarning, decode
 from app.search.decode.image import thumbnail as make_thumbnail
+from models.network.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,17 @@ class ImagePreparer(Protocol):
 class InProcessPreparer:
     """Prepares images in the calling process: for trusted images, and inside a decode process."""
 
-    def __init__(self, side: int, resize: Callable[[Image.Image], Image.Image], limits: DecodeLimits) -> None:
-        self._side, self._resize, self._limits = side, resize, limits
+    def __init__(self, preprocess: Preprocess, limits: DecodeLimits) -> None:
+        self._preprocess, self._limits = preprocess, limits
 
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it."""
-        decoded = decode(data, self._limits, self._side, crop)
+        # A part that a person chose is shown whole.
+        preprocess = self._preprocess if crop is None else self._preprocess.whole()
+        decoded = decode(data, self._limits, DecodeOptions.of(preprocess), crop)
         small = make_thumbnail(decoded.image) if thumbnail else b""
-        resized, warnings = self._resize(decoded.image), decoded.warnings
-        return PreparedImage(resized, small, decoded.width, decoded.height, decoded.media_type, warnings)
+        prepared, warnings = Image.fromarray(preprocess(decoded.image)), decoded.warnings
+        return PreparedImage(prepared, small, decoded.width, decoded.height, decoded.media_type, warnings)
 
 
 class ObservedPreparer:

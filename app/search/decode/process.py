@@ -5,6 +5,7 @@ Its responses are not trusted: they are bytes in a fixed format, validated, neve
 
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -69,14 +70,14 @@ class DecodeProcess:
     Args:
         program: command line to run.
         config: first argument of the command, as `Job.to_json` returns it.
-        side: side of the network's input in pixels.
+        shape: shape of the network's input: height, width and channels.
 
     Raises:
         DecodingUnavailableError: the process cannot be started, for example because of a limit on processes.
     """
 
-    def __init__(self, program: Sequence[str], config: str, side: int) -> None:
-        self._program, self._side = program, side
+    def __init__(self, program: Sequence[str], config: str, shape: tuple[int, int, int]) -> None:
+        self._program, self._shape = program, shape
         self._confinement: Confinement | None = None
         self._socket, theirs = socket.socketpair()
         # Only the import path: no passwords, no settings.
@@ -174,12 +175,12 @@ class DecodeProcess:
         header = json.loads(self._read(_bounded(length, _MAX_HEADER), require))
         if "code" in header:
             raise ImageRejectedError(str(header["code"]), str(header["reason"]))
-        pixels = self._read(3 * self._side * self._side, require)
+        pixels = self._read(math.prod(self._shape), require)
         thumbnail = self._read(_bounded(header["thumbnail"], _MAX_THUMBNAIL), require)
         if header["media_type"] not in MEDIA_TYPES:
             raise ValueError("unknown media type")
         width, height = _bounded(header["width"], 2**31), _bounded(header["height"], 2**31)
-        image = Image.frombytes("RGB", (self._side, self._side), pixels)
+        image = Image.frombytes("RGB", (self._shape[1], self._shape[0]), pixels)
         warnings = tuple(ImageWarning(code) for code in header["warnings"][: len(ImageWarning)])
         return PreparedImage(image, thumbnail, width, height, header["media_type"], warnings)
 

@@ -120,7 +120,7 @@ class Sandbox:
         with self._lock:
             if self._interrupted:
                 raise _stopping_error()
-            process = DecodeProcess(self._program, self._job.to_json(), self._job.preprocess.size)
+            process = DecodeProcess(self._program, self._job.to_json(), self._job.preprocess.shape)
             self._all.add(process)
             return process
 

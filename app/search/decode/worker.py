@@ -22,8 +22,7 @@ from models.network.preprocess import Preprocess
 def main() -> None:
     """Import what decoding needs, confine the process, then serve requests until the socket is closed."""
     job = json.loads(sys.argv[1])
-    preprocess, limits = Preprocess(**job["preprocess"]), DecodeLimits(**job["limits"])
-    prepare = InProcessPreparer(preprocess.size, lambda image: Image.fromarray(preprocess(image)), limits)
+    prepare = InProcessPreparer(Preprocess.from_dict(job["preprocess"]), DecodeLimits(**job["limits"]))
     with socket.socket(fileno=int(sys.argv[2])) as connection, connection.makefile("rwb") as stream:
         # Pillow imports these plugins when it first writes a thumbnail, which confinement would prevent.
         Image.preinit()

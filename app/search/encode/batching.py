@@ -21,27 +21,17 @@ from app.search.encode.runtimes import Images, Runtime, open_runtime
 from app.search.types import Encodings
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 from models.network.codes import binarise
-from models.network.preprocess import Preprocess
 
 # Largest batch. Larger ones gain little on a CPU, and a search waits for the batch in progress.
 MAX_BATCH = 4
 
 
 class Encoder(Protocol):
-    """Encodes images into codes and F7."""
-
-    @property
-    def size(self) -> int:
-        """Side of the network's input in pixels; allows decoding at a reduced size."""
-        ...
+    """Encodes images, as `Preprocess` prepared them, into codes and F7."""
 
     @property
     def queued(self) -> int:
         """Number of queued images."""
-        ...
-
-    def prepare(self, image: Image.Image) -> Image.Image:
-        """Resize an image to the network's input; encoding the result gives the same encoding."""
         ...
 
     def encode_one(self, image: Image.Image) -> Future[Encodings]:
@@ -72,8 +62,8 @@ class BatchingEncoder:
 
     _SEARCH, _ADDITION = 0, 1
 
-    def __init__(self, runtime: Runtime, preprocess: Preprocess) -> None:
-        self._runtime, self._preprocess = runtime, preprocess
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._waiting: list[_Job] = []
         self._numbers, self._busy, self._closed = count(), 0, False
         self._changed = threading.Condition()
@@ -84,18 +74,9 @@ class BatchingEncoder:
             lane.start()
 
     @property
-    def size(self) -> int:
-        """Side of the network's input in pixels."""
-        return self._preprocess.size
-
-    @property
     def queued(self) -> int:
         """Number of queued images."""
         return len(self._waiting)
-
-    def prepare(self, image: Image.Image) -> Image.Image:
-        """Resize an image to the network's input; encoding the result gives the same encoding."""
-        return Image.fromarray(self._preprocess(image))
 
     def encode_one(self, image: Image.Image) -> Future[Encodings]:
         """Submit the query image of a search.
@@ -125,7 +106,7 @@ class BatchingEncoder:
             lane.join()
 
     def _submit(self, priority: int, images: Sequence[Image.Image]) -> list[Future[Encodings]]:
-        jobs = [_Job(priority, next(self._numbers), self._preprocess(image)) for image in images]
+        jobs = [_Job(priority, next(self._numbers), np.asarray(image)) for image in images]
         with self._changed:
             if self._closed:
                 raise UnavailableError("The service is stopping. Try again after it restarts.")
@@ -173,11 +154,11 @@ def open_encoder(
     path = find_checkpoint(checkpoint)
     info = read_info(path)
     runtime = open_runtime(path, info, device, precision, cache)
-    warm_up(runtime, info.preprocess.size)
-    return BatchingEncoder(runtime, info.preprocess), info
+    warm_up(runtime, info.preprocess.shape)
+    return BatchingEncoder(runtime), info
 
 
-def warm_up(runtime: Runtime, size: int) -> None:
+def warm_up(runtime: Runtime, shape: tuple[int, int, int]) -> None:
     """Run every batch size once on every lane.
 
     OpenVINO compiles and allocates memory when a lane first runs a batch size. Doing this at startup keeps requests
@@ -186,9 +167,9 @@ def warm_up(runtime: Runtime, size: int) -> None:
 
     Args:
         runtime: runtime to warm up.
-        size: side of the network's input in pixels.
+        shape: shape of the network's input.
     """
-    images = np.zeros((MAX_BATCH, size, size, 3), np.uint8)
+    images = np.zeros((MAX_BATCH, *shape), np.uint8)
     with ThreadPoolExecutor(runtime.parallel_batches) as pool:
         for batch in range(MAX_BATCH, 0, -1):
             list(pool.map(runtime.on_one_core, [images[:batch]] * runtime.parallel_batches))
