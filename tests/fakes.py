@@ -21,7 +21,7 @@ SIDE = 32
 class FullSize(Preprocess):
     """Preprocessing that leaves images as they are, so that the fake network reads all of their pixels."""
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+    def __call__(self, image: Image.Image, *, whole: bool = False) -> NDArray[np.uint8]:  # noqa: ARG002 - the signature of the base class
         return np.asarray(image)
 
 

@@ -5,7 +5,7 @@ happens inside the network, so that batches travel as bytes.
 """
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -99,13 +99,15 @@ class Preprocess:
         """Shorter side, in pixels, that an image needs so that nothing is enlarged: more if a part is cut out."""
         return math.ceil(self.size / self.crop_ratio) if "crop" in self._fits else self.size
 
-    def whole(self) -> Self:
-        """Preprocessing that shows all of an image: for a part that a person chose, which is not cut again."""
-        return replace(self, fit="pad" if self.fit == "pad" else "stretch", crop_ratio=1.0)
+    def __call__(self, image: Image.Image, *, whole: bool = False) -> NDArray[np.uint8]:
+        """Turn an RGB image into the network's input, `shape` uint8.
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Turn an RGB image into the network's input, `shape` uint8."""
-        return np.concatenate([self._view(image, fit) for fit in self._fits])
+        Args:
+            image: upright RGB.
+            whole: stretch the image where it would be cut: for a part that a person chose.
+        """
+        fits = ("stretch" if whole and fit == "crop" else fit for fit in self._fits)
+        return np.concatenate([self._view(image, fit) for fit in fits])
 
     @property
     def _fits(self) -> list[str]:

@@ -212,10 +212,10 @@ def test_stream_yields_the_requested_rows_with_limited_prefetch(packed: Path) ->
     decoded = 0
 
     class Counting(Preprocess):
-        def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        def __call__(self, image: Image.Image, *, whole: bool = False) -> NDArray[np.uint8]:
             nonlocal decoded
             decoded += 1
-            return super().__call__(image)
+            return super().__call__(image, whole=whole)
 
     shards = replace(opened(packed), preprocess=Counting(**asdict(PREPARE)))
     rows = np.random.default_rng(0).permutation(len(shards.labels))

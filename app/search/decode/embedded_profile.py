@@ -4,10 +4,9 @@ Pillow's decoders get these files without metadata (`metadata_stripper.py`); fro
 """
 
 import zlib
-from contextlib import suppress
 
 from app.search.decode.metadata_stripper import jpeg_segments, png_chunks
-from models.data.colour_profile import MAX_PROFILE_BYTES
+from models.data.colour_profile import MAX_PROFILE_BYTES, ProfileError
 
 _JPEG_APP2, _JPEG_NAME = 0xE2, b"ICC_PROFILE\0"
 # A part follows the length of its segment, the name, its number from 1 on, and the number of parts.
@@ -17,30 +16,43 @@ _JPEG_HEAD = 4 + len(_JPEG_NAME) + 2
 def jpeg_profile(data: bytes) -> bytes:
     """Return the profile of a JPEG; empty if there is none.
 
-    A profile that lacks a part is returned without it, and counts as damaged: its length is not the declared one.
+    Raises:
+        ProfileError: a part of it is missing.
     """
-    parts = dict[int, bytes]()
+    parts, count = dict[int, bytes](), 0
     for marker, at, end in jpeg_segments(data):
         if marker == _JPEG_APP2 and data.startswith(_JPEG_NAME, at + 4):
-            parts.setdefault(data[at + _JPEG_HEAD - 2], data[at + _JPEG_HEAD : end])
+            number, count = data[at + _JPEG_HEAD - 2], data[at + _JPEG_HEAD - 1]
+            parts.setdefault(number, data[at + _JPEG_HEAD : end])
+    if sorted(parts) != list(range(1, count + 1)):
+        raise ProfileError("incomplete")
     return b"".join(parts[number] for number in sorted(parts))
 
 
 def png_profile(data: bytes) -> bytes:
     """Return the profile of a PNG; empty if there is none, or if the file says that its colours are sRGB.
 
-    Of a profile that is larger than allowed, or that cannot be decompressed, only the beginning is returned.
+    Raises:
+        ProfileError: it cannot be decompressed, or is too large.
     """
     profile = b""
     for chunk, at, end in png_chunks(data):
         if chunk == b"sRGB":
             return b""
         if chunk == b"iCCP" and not profile:
-            profile = b"damaged"
-            with suppress(zlib.error):
-                # After the name, a zero, and a byte for the method of compression.
-                packed = data[data.index(b"\0", at + 8, end) + 2 : end - 4]
-                profile = zlib.decompressobj().decompress(packed, MAX_PROFILE_BYTES + 1)
+            # After the name, a zero, and a byte for the method of compression.
+            profile = _decompressed(data[at + 8 : end - 4].partition(b"\0")[2][1:])
         if chunk == b"IDAT":
             break
+    return profile
+
+
+def _decompressed(packed: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        profile = stream.decompress(packed, MAX_PROFILE_BYTES)
+    except zlib.error as error:
+        raise ProfileError("damaged") from error
+    if not stream.eof:
+        raise ProfileError("incomplete or too large")
     return profile

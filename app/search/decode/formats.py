@@ -38,7 +38,7 @@ class Format:
         matches: whether a file has this format, by its first bytes.
         decoder: the only decoder that reads such files.
         still: strips a file of metadata and further frames.
-        colour_profile: returns the ICC profile that `still` strips; empty if there is none.
+        colour_profile: returns the ICC profile that `still` strips; empty if there is none. Raises ProfileError.
     """
 
     name: str

@@ -165,13 +165,13 @@ def _decode_or_complete(
 ) -> DecodedImage:
     """Decode a file; a JPEG that lacks its last bytes, but no pixel, with a warning."""
     try:
-        decoded = _decode(kind, data, limits, options, crop)
+        decoded = _decode(kind, data, kind.still(data), limits, options, crop)
     except (ImageRejectedError, MemoryError):
         raise
     except Exception:  # as in `decode`
         if kind.decoder is not StillJpeg or (whole := jpeg_with_end(still_jpeg(data))) is None:
             raise
-        return _with_warning(_decode(kind, whole, limits, options, crop), ImageWarning.JPEG_END_MISSING)
+        return _with_warning(_decode(kind, data, whole, limits, options, crop), ImageWarning.JPEG_END_MISSING)
     # The decoder does without the end of small images. Bytes may follow the end, but the search for them takes time.
     ends = kind.decoder is not StillJpeg or data.endswith(JPEG_END) or data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
     if ends or jpeg_with_end(still_jpeg(data)) is None:
@@ -183,8 +183,11 @@ def _with_warning(decoded: DecodedImage, warning: ImageWarning) -> DecodedImage:
     return replace(decoded, warnings=(warning, *decoded.warnings))
 
 
-def _decode(kind: Format, data: bytes, limits: DecodeLimits, options: DecodeOptions, crop: Crop | None) -> DecodedImage:
-    image = kind.decoder(BytesIO(kind.still(data)))
+def _decode(
+    kind: Format, data: bytes, still: bytes, limits: DecodeLimits, options: DecodeOptions, crop: Crop | None
+) -> DecodedImage:
+    """Decode `still`, what is left of the file `data` without metadata."""
+    image = kind.decoder(BytesIO(still))
     _check_pixels(image.size, limits)
     _check_decoding_cost(image, data, limits)
     full = _load(image, _full_image_side(options.side, crop, min(image.size)), options.scale)
@@ -193,20 +196,14 @@ def _decode(kind: Format, data: bytes, limits: DecodeLimits, options: DecodeOpti
     width, height = full[::-1] if orientation in SIDEWAYS else full
     opened, warnings = to_8_bit(image, png_bit_depth(data)), tuple[ImageWarning, ...]()
     if options.colour == "srgb":
-        opened, warnings = _to_srgb(opened, kind.colour_profile(data) or image.info.get("icc_profile"))
+        try:
+            if profile := kind.colour_profile(data) or image.info.get("icc_profile"):
+                opened = to_srgb(opened, profile)
+        except ProfileError:
+            warnings = (ImageWarning.COLOUR_PROFILE_IGNORED,)
     upright = make_upright(_to_rgb(opened), orientation)
     cropped = upright if crop is None else _crop(upright, crop, width, height)
     return DecodedImage(cropped, width, height, kind.media_type, warnings)
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
-    """Convert an image's colours by its profile, or warn if the profile cannot be used."""
-    if not profile:
-        return image, ()
-    try:
-        return to_srgb(image, profile), ()
-    except ProfileError:
-        return image, (ImageWarning.COLOUR_PROFILE_IGNORED,)
 
 
 def check_bytes(size: int, limits: DecodeLimits) -> None:

@@ -53,11 +53,9 @@ class InProcessPreparer:
 
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it."""
-        # A part that a person chose is shown whole.
-        preprocess = self._preprocess if crop is None else self._preprocess.whole()
-        decoded = decode(data, self._limits, DecodeOptions.of(preprocess), crop)
+        decoded = decode(data, self._limits, DecodeOptions.of(self._preprocess), crop)
         small = make_thumbnail(decoded.image) if thumbnail else b""
-        prepared, warnings = Image.fromarray(preprocess(decoded.image)), decoded.warnings
+        prepared, warnings = Image.fromarray(self._preprocess(decoded.image, whole=crop is not None)), decoded.warnings
         return PreparedImage(prepared, small, decoded.width, decoded.height, decoded.media_type, warnings)
 
 
