@@ -22,6 +22,15 @@ class Method(StrEnum):
     LSH = "lsh"
 
 
+class CutName(StrEnum):
+    """Cuts, by the names of `models.network.cuts.CUTS`."""
+
+    STRETCH = "stretch"
+    SQUARE = "square"
+    SQUARE_7_8 = "square-7/8"
+    PAD = "pad"
+
+
 def train(
     folder: Annotated[
         Path | None,
@@ -34,7 +43,8 @@ def train(
     ] = False,
     out: Annotated[Path, typer.Option(help="Path of the checkpoint, without suffix.")] = Path("runs/model"),
     backbone: Annotated[
-        str | None, typer.Option(help="efficientnet_lite0, alexnet or small. Default: efficientnet_lite0.")
+        str | None,
+        typer.Option(help="efficientnet_lite0 (default), efficientnet_lite2, alexnet or small."),
     ] = None,
     bits: Annotated[int | None, typer.Option(help="Bits per code, a multiple of 8. Default: 128.")] = None,
     epochs: Annotated[
@@ -63,6 +73,10 @@ def train(
         float, typer.Option(min=0.05, max=1, help="Minimum area of a random crop, as a fraction of the image.")
     ] = 0.5,
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 32,
+    cut: Annotated[
+        CutName | None,
+        typer.Option(help="How images become squares. Default: the best on a sample of the training images."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
 ) -> None:
     """Fine-tune a model on labelled images. Run an interrupted command again to continue it."""
@@ -80,6 +94,7 @@ def train(
         "rate": lr,
         "least_area": min_crop_area,
         "batch": batch_size,
+        "image_cut": cut and cut.value,
         "seed": seed,
     }
     chosen = {name: value for name, value in options.items() if value is not None}
@@ -149,12 +164,24 @@ def make_shards(
 def fit(
     folder: Annotated[Path, typer.Argument(help="Folder of images, searched recursively.")],
     out: Annotated[Path, typer.Option(help="Path of the checkpoint, without suffix.")] = Path("runs/model"),
-    backbone: Annotated[str, typer.Option(help="efficientnet_lite0 or alexnet.")] = "efficientnet_lite0",
+    backbone: Annotated[
+        str, typer.Option(help="efficientnet_lite0, efficientnet_lite2 or alexnet.")
+    ] = "efficientnet_lite0",
     bits: Annotated[int, typer.Option(help="Bits per code, a multiple of 8.")] = 128,
-    image_size: Annotated[int, typer.Option(min=32, help="Side of input images in pixels.")] = 224,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=32, help="Side of input images in pixels. Default: 224; 260 for efficientnet_lite2."),
+    ] = None,
     method: Annotated[
         Method, typer.Option(help="itq learns a rotation from the images; lsh uses random projections.")
     ] = Method.ITQ,
+    cut: Annotated[
+        CutName | None,
+        typer.Option(
+            help="How images become squares. Default: the best by the names of the folders, if each class has one, or "
+            "square-7/8."
+        ),
+    ] = None,
 ) -> None:
     """Fit a model to unlabelled images, in one pass over them."""
     refuse_finished(out)
@@ -162,7 +189,9 @@ def fit(
         from models.training.fit import FitConfig
         from models.training.fit import fit as run
 
-        recipe = FitConfig(backbone=backbone, bits=bits, size=image_size, method=method.value)
+        recipe = FitConfig(
+            backbone=backbone, bits=bits, size=image_size, method=method.value, image_cut=cut.value if cut else None
+        )
         with progress_bar() as bar:
             task = bar.add_task("encoding images", total=None)
             info = run(

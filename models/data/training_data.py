@@ -1,7 +1,7 @@
 """Training data: images in memory or in shards, the held-out set, and augmented batches."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,9 @@ from models.data.folders import TRAIN, VALIDATION, note_missing_classes
 from models.data.shard_index import read_index
 from models.data.shards import Shards, read_class_names, shards_in
 from models.errors import ConfigError, DatasetError
-from models.network.backbones import BACKBONES
+from models.network.backbones import new_preprocess
+from models.network.cuts import DEFAULT_CUT
+from models.network.preprocess import Preprocess
 from models.training.config import TrainingConfig
 from models.training.devices import rank_and_world_size, rank_zero_first
 
@@ -107,9 +109,8 @@ def read(source: Path | Splits, recipe: TrainingConfig) -> TrainingData:
     if not len(held_out):
         raise DatasetError(f"{name} has one image of each class. Training needs two or more, to hold one out.")
     # Training images are decoded slightly larger than the network's input, as a margin for cropping.
-    preprocess = BACKBONES[recipe.backbone].preprocess
-    loaded = load_images(training, replace(preprocess, size=round(recipe.cut * 1.25)))
-    held_out_images = load_images(held_out, replace(preprocess, size=recipe.size))
+    loaded = load_images(training, input_at(recipe, round(recipe.cut * 1.25)))
+    held_out_images = load_images(held_out, input_at(recipe, recipe.size))
     present = np.concatenate([loaded.labels, held_out_images.labels])
     if len(np.unique(present)) == 1:
         raise DatasetError(f"{name} has readable images of one class, {files.classes[present[0]]}. Training needs two.")
@@ -135,9 +136,8 @@ def read_shards(folder: Path, recipe: TrainingConfig) -> TrainingData:
     classes = read_class_names(folder, max(int(some.labels.max()) for some in (index, validation) if some))
     if len(classes) == 1:
         raise DatasetError(f"{folder} has one class, {classes[0]}. Training needs two or more.")
-    preprocess = BACKBONES[recipe.backbone].preprocess
-    training = Shards(index, replace(preprocess, size=round(recipe.cut * 1.25)))
-    held_out_images = Shards(index, replace(preprocess, size=recipe.size))
+    training = Shards(index, input_at(recipe, round(recipe.cut * 1.25)))
+    held_out_images = Shards(index, input_at(recipe, recipe.size))
     if validation is not None:
         held_out_images = Shards(validation, held_out_images.preprocess)
     else:
@@ -146,6 +146,11 @@ def read_shards(folder: Path, recipe: TrainingConfig) -> TrainingData:
     if not len(held_out_images.labels):
         raise DatasetError(f"{folder} has one image of each class. Training needs two or more, to hold one out.")
     return TrainingData(classes, training, held_out_images.loaded(), training.warnings(len(classes)))
+
+
+def input_at(recipe: TrainingConfig, size: int) -> Preprocess:
+    """Return the preprocessing of a run at a size."""
+    return new_preprocess(recipe.backbone, size, recipe.image_cut or DEFAULT_CUT, recipe.colour)
 
 
 def warnings(files: LabelledFiles, unreadable: tuple[Path, ...]) -> tuple[str, ...]:

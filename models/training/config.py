@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from models.network.cuts import Cut
+from models.network.preprocess import Colour
+
 # The default number of epochs trains on about this many samples, whatever the size of the data set.
 TARGET_SAMPLES = 75_000
 MIN_EPOCHS, MAX_EPOCHS = 5, 40
@@ -34,6 +37,8 @@ class TrainingConfig:
         imagenet: initialise from ImageNet weights.
         start: initialise from this checkpoint instead, by name or path; with H and F8 if their shapes match.
         seed: random seed.
+        image_cut: a name of `models.training.cuts.CUTS`; None to choose the best on the training images.
+        colour: whether colours are converted to sRGB (`Preprocess.colour`).
     """
 
     backbone: str = "efficientnet_lite0"
@@ -56,6 +61,8 @@ class TrainingConfig:
     imagenet: bool = True
     start: str | None = None
     seed: int = 0
+    image_cut: Cut | None = None
+    colour: Colour = "srgb"
 
     @property
     def from_scratch(self) -> bool:

@@ -7,7 +7,7 @@ Batch norm statistics are per process, and averaged at the end of an epoch.
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
@@ -91,6 +91,16 @@ def equal_on_all_ranks(number: int, device: torch.device) -> bool:
     all_of_them = [torch.empty_like(mine) for _ in range(distributed.get_world_size())]
     distributed.all_gather(all_of_them, mine)
     return all(int(other) == number for other in all_of_them)
+
+
+def from_rank_zero(work: Callable[[], Result]) -> Result:
+    """Run a function in the first process, and return its result in all."""
+    if not distributed.is_initialized():
+        return work()
+    result: list[Any] = [work() if distributed.get_rank() == 0 else None]
+    distributed.broadcast_object_list(result)
+    found: Result = result[0]
+    return found
 
 
 def rank_zero_first(work: Callable[[], Result]) -> Result:

@@ -14,11 +14,14 @@ import torch
 from models.checkpoint import files as checkpoint
 from models.checkpoint.calibrate import calibrate_on_views
 from models.checkpoint.info import CheckpointInfo
-from models.data.dataset import read_unlabelled
+from models.data.dataset import LabelledFiles, read_splits, read_unlabelled
+from models.data.folders import TRAIN
 from models.errors import DatasetError
 from models.evaluation.encode_files import encode_files, prepare_for_inference
-from models.network.backbones import BACKBONES
+from models.network.backbones import BACKBONES, new_preprocess
+from models.network.cuts import DEFAULT_CUT, Cut
 from models.network.latent_hash_net import LatentHashNet
+from models.training.choose_cut import choose_cut
 from models.training.itq import itq, lsh
 
 Method = Literal["itq", "lsh"]
@@ -26,14 +29,18 @@ Method = Literal["itq", "lsh"]
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Configuration of fitting H without labels, on at most `most` randomly chosen images."""
+    """Configuration of fitting H without labels, on at most `most` randomly chosen images.
+
+    Without `size`, the backbone's is taken. Without `image_cut`, the best cut by the names of the images' folders is chosen, or else the default.
+    """
 
     backbone: str = "efficientnet_lite0"
     bits: int = 128
-    size: int = 224
+    size: int | None = None
     method: Method = "itq"
     most: int = 5000
     seed: int = 0
+    image_cut: Cut | None = None
 
 
 def fit(
@@ -57,9 +64,10 @@ def fit(
         WeightsUnavailableError: the backbone's ImageNet weights are neither installed nor downloadable.
     """
     files = read_unlabelled(folder, recipe.most, recipe.seed)
-    preprocess = replace(BACKBONES[recipe.backbone].preprocess, size=recipe.size)
-    network = LatentHashNet(recipe.backbone, recipe.bits, 0, preprocess)
-    network.load_imagenet()
+    network = imagenet_network(recipe)
+    if recipe.image_cut is None and (labelled := labelled_files(folder)) is not None:
+        recipe = replace(recipe, image_cut=choose_cut(labelled, network, note))
+        network = imagenet_network(recipe)
     encoded = encode_files(files, prepare_for_inference(network), None, report)
     for line in files.notes:
         note(line)
@@ -68,10 +76,34 @@ def fit(
     if len(encoded.paths) == 1:
         raise DatasetError(f"{folder} contains only one readable image. Fitting needs two or more.")
     set_latent(network.cpu(), encoded.features, recipe)
+    recipe = replace(recipe, size=network.preprocess.size)
     about = {"fit": vars(recipe), "pictures": len(encoded.paths)}
     described = checkpoint.describe(network, out.name, ())
     similarity = calibrate_on_views(network, files)
     return checkpoint.save(network, replace(described, similarity=similarity, training=about), out.parent)
+
+
+def imagenet_network(recipe: FitConfig) -> LatentHashNet:
+    """Create a network with ImageNet weights and a random H.
+
+    Raises:
+        WeightsUnavailableError: the weights are neither installed nor downloadable.
+    """
+    preprocess = new_preprocess(
+        recipe.backbone, recipe.size or BACKBONES[recipe.backbone].preprocess.size, recipe.image_cut or DEFAULT_CUT
+    )
+    network = LatentHashNet(recipe.backbone, recipe.bits, 0, preprocess)
+    network.load_imagenet()
+    return network
+
+
+def labelled_files(folder: Path) -> LabelledFiles | None:
+    """List the images of a folder that has a folder for each class; None if it has not. H does not use the labels."""
+    try:
+        files = read_splits(folder)[TRAIN]
+    except DatasetError:
+        return None
+    return files if len(files.classes) > 1 else None
 
 
 def set_latent(network: LatentHashNet, features: np.typing.NDArray[np.float32], recipe: FitConfig) -> None:

@@ -6,7 +6,7 @@ same command resumes the run.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from models.checkpoint.files import load
 from models.errors import CheckpointError
-from models.network.backbones import BACKBONES
+from models.network.backbones import new_preprocess
+from models.network.cuts import DEFAULT_CUT
 from models.network.latent_hash_net import LatentHashNet
 from models.training.config import TrainingConfig
 from models.training.devices import average, average_number
 
 Tensors = dict[str, Tensor]
+# What runs did whose saved recipe lacks these fields.
+_OLDER: dict[str, Any] = {"image_cut": "stretch", "colour": "ignore"}
 
 
 @dataclass
@@ -73,17 +76,31 @@ def create_state(recipe: TrainingConfig, classes: tuple[str, ...], device: torch
     Raises:
         CheckpointError: the checkpoint to initialise from cannot be used.
     """
-    torch.manual_seed(recipe.seed)
-    preprocess = replace(BACKBONES[recipe.backbone].preprocess, size=recipe.size)
-    network = LatentHashNet(recipe.backbone, recipe.bits, len(classes), preprocess)
-    if recipe.start is not None:
-        _init_from_checkpoint(network, classes, recipe.start)
-    elif recipe.imagenet:
-        network.load_imagenet()
+    network = initial_network(recipe, classes)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     averaged = AveragedModel(network, multi_avg_fn=_moving_average(recipe.average), use_buffers=True)
     groups = parameter_groups(network, recipe)
     return TrainingState(network, averaged, torch.optim.SGD(groups, momentum=recipe.momentum))
+
+
+def initial_network(recipe: TrainingConfig, classes: tuple[str, ...]) -> LatentHashNet:
+    """Create a network, initialised from a checkpoint, ImageNet weights or at random.
+
+    Raises:
+        CheckpointError: the checkpoint to initialise from cannot be used.
+    """
+    torch.manual_seed(recipe.seed)
+    network = LatentHashNet(
+        recipe.backbone,
+        recipe.bits,
+        len(classes),
+        new_preprocess(recipe.backbone, recipe.size, recipe.image_cut or DEFAULT_CUT, recipe.colour),
+    )
+    if recipe.start is not None:
+        _init_from_checkpoint(network, classes, recipe.start)
+    elif recipe.imagenet:
+        network.load_imagenet()
+    return network
 
 
 def parameter_groups(network: LatentHashNet, recipe: TrainingConfig) -> list[dict[str, Any]]:
@@ -102,7 +119,7 @@ def parameter_groups(network: LatentHashNet, recipe: TrainingConfig) -> list[dic
 
 def frozen_stages(network: LatentHashNet, recipe: TrainingConfig) -> list[nn.Module]:
     """List the modules that are not trained: the stem and the first stages of EfficientNet."""
-    if recipe.from_scratch or not recipe.frozen or recipe.backbone != "efficientnet_lite0":
+    if recipe.from_scratch or not recipe.frozen or not recipe.backbone.startswith("efficientnet_lite"):
         return []
     backbone: Any = network.backbone
     return [backbone.conv_stem, backbone.bn1, *backbone.blocks[: recipe.frozen]]
@@ -170,6 +187,20 @@ def load_state(state: TrainingState, path: Path, recipe: TrainingConfig, data: d
     state.step, state.total_loss = about.get("step", 0), about.get("total_loss", 0.0)
 
 
+def settled_preprocess(path: Path) -> dict[str, Any]:
+    """Return the cut and colours of an interrupted run; those of older versions had neither field.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            saved = json.loads(file.metadata()["about"])["recipe"]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Delete it to start again.") from error
+    return {name: saved.get(name, older) for name, older in _OLDER.items()}
+
+
 def _init_from_checkpoint(network: LatentHashNet, classes: tuple[str, ...], start: str) -> None:
     """Copy a checkpoint's backbone, H if it has the same number of bits, and F8 if the classes match too."""
     other, info = load(start)
@@ -185,9 +216,12 @@ def _init_from_checkpoint(network: LatentHashNet, classes: tuple[str, ...], star
 
 
 def _same_recipe(saved: dict[str, Any], recipe: TrainingConfig) -> bool:
-    """Compare a saved recipe with this one; fields that an older version did not have count as defaults."""
+    """Compare a saved recipe with this one; fields that an older version did not have count as defaults.
+
+    Cut and colours are taken from the saved recipe, unless the user chose others.
+    """
     known = {choice.name for choice in fields(TrainingConfig)}
-    return saved.keys() <= known and TrainingConfig(**saved) == recipe
+    return saved.keys() <= known and TrainingConfig(**(_OLDER | saved)) == recipe
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensors]]:

