@@ -31,7 +31,8 @@ Method = Literal["itq", "lsh"]
 class FitConfig:
     """Configuration of fitting H without labels, on at most `most` randomly chosen images.
 
-    Without `size`, the backbone's is taken. Without `image_cut`, the best cut by the names of the images' folders is chosen, or else the default.
+    Without `size`, the backbone's is used. Without `image_cut`, the best cut by the names of the images' folders is
+    chosen, or else the default.
     """
 
     backbone: str = "efficientnet_lite0"
@@ -89,9 +90,8 @@ def imagenet_network(recipe: FitConfig) -> LatentHashNet:
     Raises:
         WeightsUnavailableError: the weights are neither installed nor downloadable.
     """
-    preprocess = new_preprocess(
-        recipe.backbone, recipe.size or BACKBONES[recipe.backbone].preprocess.size, recipe.image_cut or DEFAULT_CUT
-    )
+    size = recipe.size or BACKBONES[recipe.backbone].preprocess.size
+    preprocess = new_preprocess(recipe.backbone, size, recipe.image_cut or DEFAULT_CUT)
     network = LatentHashNet(recipe.backbone, recipe.bits, 0, preprocess)
     network.load_imagenet()
     return network
