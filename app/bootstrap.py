@@ -4,6 +4,7 @@ The server, the command line and the tests all build the service here.
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from app.search.pipeline import Searcher
 from app.settings import Settings
 from app.startup import supervision as startup
 from models.checkpoint.info import CheckpointInfo, find_checkpoint
+from models.checkpoint.successors import SUCCESSORS
 
 log = logging.getLogger(__name__)
 
@@ -257,6 +259,10 @@ def open_index_version(
         startup.step("searching for the first time")
         searcher.warm_up()
         log.info("%d images, model %s (%s)", len(index), info.name, info.fingerprint)
+        if (newer := SUCCESSORS.get(info.fingerprint)) is not None:
+            minutes = newer.seconds(len(index), os.cpu_count() or 1) / 60
+            log.info("The model %s replaces %s. %s", newer.name, info.name, newer.gain)
+            log.info("`lookalike reindex %s` moves the catalogue, in about %.0f minutes.", newer.name, max(minutes, 1))
         yield OpenIndexVersion(
             index_version_id=index_version.id,
             network=info,

@@ -82,8 +82,8 @@ class Settings(BaseSettings):
 
     model: str | None = Field(
         None,
-        description="Name of a shipped checkpoint, or path of another. Default: the catalogue's own, `general` for a "
-        "new catalogue.",
+        description="Name of a shipped checkpoint, or path of another. Default: the catalogue's own, `general-small` "
+        "for a new catalogue.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device that the model runs on.")
     inference_precision: Literal["f32", "bf16"] = Field(

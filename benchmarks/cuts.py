@@ -9,6 +9,7 @@ Labels only tell which results are relevant.
 
 import argparse
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,9 +118,12 @@ def features(
         image = open_rgb(files.paths[position], files.read, network.preprocess.colour)
         return network.preprocess(off_centre(image, background, seed + position) if background else image)
 
-    firsts = range(0, len(files), BATCH)
-    batches = (np.stack([prepared(at) for at in range(first, min(first + BATCH, len(files)))]) for first in firsts)
-    return np.concatenate([runtime(batch)[1] for batch in batches])
+    def encoded(first: int) -> Floats:
+        batch = np.stack([prepared(at) for at in range(first, min(first + BATCH, len(files)))])
+        return runtime.on_one_core(batch)[1]
+
+    with ThreadPoolExecutor(runtime.parallel_batches) as cores:
+        return np.concatenate(list(cores.map(encoded, range(0, len(files), BATCH))))
 
 
 def milliseconds(runtime: OpenVinoRuntime, network: LatentHashNet) -> float:

@@ -19,8 +19,8 @@ from models.data.dataset import open_rgb
 Background = Literal["shifted", "pasted"]
 BACKGROUNDS: tuple[Background, ...] = get_args(Background)
 MIN_SHARE, MAX_SHARE, FRAME = 0.35, 0.8, 4 / 3
-# Enough for networks with 260 pixels that cut an eighth off.
-_MAX_SIDE = 600
+# Shorter side of a frame in pixels: enough for networks of 260 pixels that cut an eighth off.
+_MAX_SIDE = 320
 
 
 def off_centre(image: Image.Image, background: Background, seed: int) -> Image.Image:
@@ -30,7 +30,7 @@ def off_centre(image: Image.Image, background: Background, seed: int) -> Image.I
     sides = (short * FRAME, short) if rng.integers(2) else (short, short * FRAME)
     scale = min(1.0, _MAX_SIDE / short)
     width, height = (round(side * scale) for side in sides)
-    small = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)))
+    small = image.resize([max(round(side * scale), 1) for side in image.size], Image.Resampling.LANCZOS)
     frame = _soft_colours(width, height, rng) if background == "pasted" else _plain(image, width, height)
     frame.paste(small, (int(rng.integers(width - small.width + 1)), int(rng.integers(height - small.height + 1))))
     return frame
@@ -45,10 +45,10 @@ def _plain(image: Image.Image, width: int, height: int) -> Image.Image:
 
 def _soft_colours(width: int, height: int, rng: np.random.Generator) -> Image.Image:
     """Random colours at several scales, the coarse ones strongest."""
-    total = np.zeros((height, width, 3))
+    total = np.zeros((height, width, 3), np.float32)
     for cells in (2, 4, 8, 16):
         coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
-        total += np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float64) / cells
+        total += np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32) / cells
     total -= total.min()
     return Image.fromarray((total * (255 / total.max())).astype(np.uint8))
 

@@ -17,7 +17,7 @@ from models.checkpoint.info import PRETRAINED, CheckpointInfo
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "general"
+DEFAULT_MODEL = "general-small"
 IndexBackend = Literal["local", "milvus"]
 
 

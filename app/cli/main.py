@@ -3,7 +3,7 @@
 import typer
 
 from app.cli import bench, catalogue, comparison, duplicates, evaluation, index, keys, quality, serve, training
-from app.cli.images import delete, search
+from app.cli.images import delete, look, search
 from app.cli.terminal import prepare_terminal
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app.callback()(prepare_terminal)
 app.command()(serve.serve)
 app.command()(index.index)
 app.command()(search.search)
+app.command()(look.look)
 app.command()(delete.delete)
 app.command()(catalogue.stats)
 app.command()(catalogue.demo)

@@ -8,7 +8,7 @@ characters escaped. Machine-readable files (`--rejections`) hold the same values
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -97,7 +97,7 @@ def _variable_prefix(location: tuple[int | str, ...]) -> str:
     return f"{variable(str(location[0]))}: " if location else ""
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Print an error message and exit with status 1. Lines are not wrapped, so that paths can be copied."""
     PlainConsole(stderr=True).print(message, style="red", soft_wrap=True)
     raise typer.Exit(1)

@@ -217,7 +217,7 @@ def test_patch_that_is_not_json_returns_400_or_422(untouched: TestClient, body: 
 
 
 @pytest.mark.parametrize("identifier", ["0", "-1", str(2**63), "9" * 5000, "text", "1.5", "%00", "1%2F2"])
-@pytest.mark.parametrize("rest", ["", "/original", "/thumbnail", "/similar"])
+@pytest.mark.parametrize("rest", ["", "/original", "/thumbnail", "/seen", "/similar"])
 def test_invalid_id_returns_404_or_422(untouched: TestClient, identifier: str, rest: str) -> None:
     answer = untouched.get(f"/images/{identifier}{rest}")
     assert answer.status_code in (404, 422)
@@ -227,7 +227,7 @@ def test_invalid_id_returns_404_or_422(untouched: TestClient, identifier: str, r
 @pytest.mark.parametrize("identifier", [2, 2**63 - 1])
 def test_unknown_id_returns_404(untouched: TestClient, identifier: int) -> None:
     path = f"/images/{identifier}"
-    for rest in ("", "/original", "/thumbnail", "/similar"):
+    for rest in ("", "/original", "/thumbnail", "/seen", "/similar"):
         expect_problem(untouched.get(path + rest), 404, reason=str(identifier))
     expect_problem(untouched.patch(path, json={"label": "x"}), 404)
     expect_problem(untouched.delete(path), 404)

@@ -10,8 +10,10 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.catalogue.storage.local import LocalStorage, content_hash
+from app.search.decode.image import DecodeLimits, decode
 from app.settings import Settings
 from tests.api.test_index import add_images, random_image
+from tests.fakes import FAKE_NETWORK
 from tests.images import CORNERS, MEDIA_TYPES, corners, encoded, every_format
 
 
@@ -104,7 +106,7 @@ def test_deleted_image_returns_404_and_its_file_is_removed(client: TestClient, s
     path = f"/images/{ids[1]}"
     answer = client.delete(path)
     assert (answer.status_code, answer.content) == (204, b"")
-    for address in (path, f"{path}/original", f"{path}/thumbnail", f"{path}/similar"):
+    for address in (path, f"{path}/original", f"{path}/thumbnail", f"{path}/seen", f"{path}/similar"):
         assert client.get(address).status_code == 404
     assert client.delete(path).status_code == 404
     assert client.patch(path, json={"label": "x"}).status_code == 404
@@ -127,7 +129,7 @@ def test_original_is_returned_byte_for_byte_with_its_detected_media_type(client:
         assert original.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("which", ["original", "thumbnail"])
+@pytest.mark.parametrize("which", ["original", "thumbnail", "seen"])
 def test_matching_etag_returns_304_until_the_image_changes(client: TestClient, which: str) -> None:
     (item,) = add_images(client, random_image(1), metadata=[{"key": "one"}])
     address = f"/images/{item['id']}/{which}"
@@ -175,6 +177,19 @@ def test_thumbnail_created_during_deletion_is_removed(
     client.get(f"/images/{item['id']}/thumbnail")
     assert [path for path in (settings.data_dir / "pictures").rglob("*") if path.is_file()] == []
     assert list((settings.data_dir / "under-way").iterdir()) == []
+
+
+def test_seen_returns_the_pixels_that_the_model_reads(client: TestClient) -> None:
+    # The fake model reads images at full size.
+    for data in every_format(corners()).values():
+        (item,) = add_images(client, data)
+        answer = client.get(f"/images/{item['id']}/seen")
+        assert answer.headers["Content-Type"] == "image/png"
+        shown = Image.open(BytesIO(answer.content))
+        assert shown.tobytes() == decode(data, DecodeLimits()).image.tobytes()
+        tag = answer.headers["ETag"]
+        assert FAKE_NETWORK.fingerprint in tag
+        assert client.get(f"/images/{item['id']}/seen", headers={"If-None-Match": tag}).status_code == 304
 
 
 def test_missing_thumbnail_is_created_again(client: TestClient, settings: Settings) -> None:

@@ -19,6 +19,7 @@ PATHS = {
     "/images/{image_id}": {"get", "patch", "delete"},
     "/images/{image_id}/original": {"get"},
     "/images/{image_id}/thumbnail": {"get"},
+    "/images/{image_id}/seen": {"get"},
     "/images/{image_id}/similar": {"get"},
     "/stats": {"get"},
     "/healthz": {"get"},

@@ -1,5 +1,7 @@
 """Statistics, health checks, metrics, documentation pages and the web page."""
 
+import math
+import os
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -11,6 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
 from app.main import PAGE_POLICY
+from models.checkpoint.successors import SUCCESSORS, Successor
 from tests.api.test_index import add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.fakes import BITS, FAKE_NETWORK, FEATURE_DIM
@@ -44,6 +47,19 @@ def test_stats_count_the_catalogue(client: TestClient) -> None:
     model = stats["model"]
     assert (model["name"], model["fingerprint"]) == (FAKE_NETWORK.name, FAKE_NETWORK.fingerprint)
     assert (model["bits"], model["feature_dim"]) == (BITS, FEATURE_DIM)
+
+
+def test_stats_offer_a_better_model(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client.get("/stats").json()["better_model"] is None
+    newer = Successor("general-small", "It is better.", 1000.0)
+    monkeypatch.setitem(SUCCESSORS, FAKE_NETWORK.fingerprint, newer)
+    add_images(client, *(random_image(number) for number in range(8)))
+    assert client.get("/stats").json()["better_model"] == {
+        "name": "general-small",
+        "gain": "It is better.",
+        "command": "lookalike reindex general-small",
+        "estimated_seconds": math.ceil(8 / (os.cpu_count() or 1)),
+    }
 
 
 def test_readyz_brings_the_index_up_to_date(client: TestClient) -> None:

@@ -25,6 +25,9 @@ PAGES = {
     "THIRD_PARTY.md": "project/third-party.md",
     "clients/python/README.md": "project/python-client.md",
     "docker/README.md": "project/docker.md",
+    "models/pretrained/general-small.md": "project/general-small.md",
+    "models/pretrained/general-large.md": "project/general-large.md",
+    "models/pretrained/clothing-small.md": "project/clothing-small.md",
     "models/pretrained/general.md": "project/general.md",
     "models/pretrained/clothing.md": "project/clothing.md",
 }

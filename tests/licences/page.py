@@ -19,7 +19,9 @@ linked dynamically, so that you can replace them. Versions are in `constraints.t
 extension modules is covered by the licence files in its package.
 
 The cards of the shipped models state the licences of their weights and data:
-[general](models/pretrained/general.md), [clothing](models/pretrained/clothing.md).
+[general-small](models/pretrained/general-small.md), [general-large](models/pretrained/general-large.md),
+[clothing-small](models/pretrained/clothing-small.md), and of earlier versions [general](models/pretrained/general.md),
+[clothing](models/pretrained/clothing.md).
 """
 
 LEFT_OUT_TEXT = """\

@@ -17,6 +17,17 @@ def test_show_more_loads_the_next_page(page: Page) -> None:
     assert len(set(shown_ids(page))) == 30
 
 
+def test_start_page_names_a_better_model(page: Page) -> None:
+    stats = page.request.get("/stats").json()
+    better = {"name": "newer", "gain": "", "command": "lookalike reindex newer", "estimated_seconds": 130}
+    page.route("**/stats", lambda route: route.fulfill(json=stats | {"better_model": better}))
+    page.goto("/")
+    note = (
+        f"{stats['images']} pictures to search. The model newer finds more: lookalike reindex newer (about 2 minutes)."
+    )
+    expect(page.locator("#note")).to_have_text(note)
+
+
 def test_back_restores_the_loaded_pages_and_the_scroll_position(page: Page) -> None:
     open_start(page)
     for count in (48, 72):

@@ -27,7 +27,10 @@ def test_the_explanation_shows_both_pictures_the_differing_bits_and_both_ranks(p
     assert dialog.locator("img").evaluate_all("(images) => images.map((image) => new URL(image.src).pathname)") == [
         f"/images/{image_id}/thumbnail",
         match["thumbnail_url"],
+        f"/images/{match['id']}/seen",
     ]
+    seen = dialog.get_by_alt_text("The match as the model sees it")
+    expect(seen).to_have_js_property("naturalWidth", 224)
     scores = score_list(dialog)
     assert scores["Rank by code"] == f"{match['explanation']['coarse_rank']} of {catalogue_size(page)}"
     assert scores["Rank by features"] == str(rank)

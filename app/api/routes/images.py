@@ -34,7 +34,7 @@ from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.storage.protocol import OriginalStream
 from app.common.json_values import Json, validate_json
 from app.errors import InvalidInputError, NotFoundError, UnavailableError
-from app.search.decode.image import THUMBNAIL_MEDIA_TYPE
+from app.search.decode.image import THUMBNAIL_MEDIA_TYPE, encode_png
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +168,21 @@ def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneM
         return Response(_thumbnail(service, sha256), headers=headers, media_type=THUMBNAIL_MEDIA_TYPE)
 
 
+@router.get("/images/{image_id}/seen", operation_id="get_seen", responses=IMAGE, response_class=Response)
+def get_seen(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:
+    """Return the pixels that the model is shown of an image, as PNG: resized, cut and in sRGB, as it reads them.
+
+    A model that reads several views has them one below the other.
+    """
+    sha256 = _find_image(service, image_id).sha256
+    headers = _headers(f"{sha256}-{service.model_info.fingerprint}")
+    if is_not_modified(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    with _missing_file_as_404(image_id):
+        prepared = service.prepare(service.storage.read(sha256))
+    return Response(encode_png(prepared.image), headers=headers, media_type="image/png")
+
+
 def _find_image(service: Service, image_id: int) -> Image:
     with service.database.read_session() as session:
         return queries.get_image(session, image_id)
@@ -195,9 +210,9 @@ def _thumbnail(service: Service, sha256: str) -> bytes:
         return thumbnail
 
 
-def _headers(sha256: str) -> dict[str, str]:
+def _headers(tag: str) -> dict[str, str]:
     # The URL stays the same when an image is replaced, so browsers must revalidate.
-    return {"ETag": f'"{sha256}"', "Cache-Control": "private, no-cache"}
+    return {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
 
 
 def _check_json(field: str, value: Json) -> Json:

@@ -1,6 +1,8 @@
 """Statistics, health checks and metrics."""
 
 import logging
+import math
+import os
 from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
@@ -9,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from app.api.dependencies import GaugesDep, MetricsDep, ReservedThreadsDep, ServiceDep
 from app.api.middleware.auth import MAY_SEARCH
 from app.api.schemas.images import PROBLEM
-from app.api.schemas.system import HealthOut, ModelOut, ReadyOut, ReindexingOut, StatsOut
+from app.api.schemas.system import BetterModelOut, HealthOut, ModelOut, ReadyOut, ReindexingOut, StatsOut
 from app.bootstrap import Service
 from app.catalogue import index_versions
 from app.catalogue.index_versions import ReindexProgress
@@ -18,6 +20,7 @@ from app.errors import UnavailableError
 from app.model_switch.active import OpenIndexVersion
 from app.observability.metrics import Metrics
 from app.observability.process_gauges import CatalogueCollector, ProcessGauges
+from models.checkpoint.successors import SUCCESSORS
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ def _stats_out(now: OpenIndexVersion, totals: Totals, filling: ReindexProgress |
         images=totals.images,
         labels=totals.labels,
         model=ModelOut(**model),
+        better_model=_better_model(now, totals.images),
         reindexing=None if filling is None else ReindexingOut(**vars(filling)),
         seq=totals.seq,
         applied_seq=now.index_sync.seq,
@@ -50,6 +54,18 @@ def _stats_out(now: OpenIndexVersion, totals: Totals, filling: ReindexProgress |
             "codes": now.index.code_bytes,
         },
         version=version("lookalike"),
+    )
+
+
+def _better_model(now: OpenIndexVersion, images: int) -> BetterModelOut | None:
+    newer = SUCCESSORS.get(now.network.fingerprint)
+    if newer is None:
+        return None
+    return BetterModelOut(
+        name=newer.name,
+        gain=newer.gain,
+        command=f"lookalike reindex {newer.name}",
+        estimated_seconds=math.ceil(newer.seconds(images, os.cpu_count() or 1)),
     )
 
 

@@ -25,12 +25,22 @@ class ReindexingOut(BaseModel):
     total: int = Field(description="All images.")
 
 
+class BetterModelOut(BaseModel):
+    """A shipped model that ranks better than the one in use."""
+
+    name: str
+    gain: str = Field(description="What it gains, with measured figures.")
+    command: str = Field(description="Command that moves the catalogue to it while searches go on.")
+    estimated_seconds: int = Field(description="Estimated time of that command on this machine.")
+
+
 class StatsOut(BaseModel):
     """Statistics of the catalogue."""
 
     images: int
     labels: int
     model: ModelOut
+    better_model: BetterModelOut | None = Field(description="Present if a shipped model replaces the one in use.")
     reindexing: ReindexingOut | None = Field(description="Present while `lookalike reindex` runs.")
     seq: int = Field(description="Sequence number of the latest change.")
     applied_seq: int = Field(description="Sequence number of the latest change in the index of the responding process.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from app.cli.images.files import read_image_file
 from app.cli.terminal import console, exit_on_error, fail, notice
 from app.settings import Settings
 
@@ -71,12 +72,7 @@ def search(
         from app.cli.images.connection import connect, require_url
 
         require_url(url)
-        if not image.is_file():
-            fail(f"{image} is not a file. Give the path of an image.")
-        try:
-            data = image.read_bytes()
-        except OSError as error:
-            fail(f"{image} cannot be read: {error.strerror}.")
+        data = read_image_file(image)
         if url is not None:
             with connect(url, key) as client:
                 hits = _from_service(client, data, k)

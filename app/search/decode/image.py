@@ -160,6 +160,13 @@ def thumbnail(image: Image.Image, side: int = 320) -> bytes:
     return buffer.getvalue()
 
 
+def encode_png(image: Image.Image) -> bytes:
+    """Encode an image without loss."""
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def _decode_or_complete(
     kind: Format, data: bytes, limits: DecodeLimits, options: DecodeOptions, crop: Crop | None
 ) -> DecodedImage:

@@ -7,6 +7,12 @@ import { request, requestJson } from "./request.js";
 /** @import { Query } from "../search/query.js" */
 
 /**
+ * @typedef {object} Stats
+ * @property {number} images
+ * @property {{name: string, command: string, estimated_seconds: number} | null} better_model
+ */
+
+/**
  * @typedef {object} Picture
  * @property {number} id
  * @property {string} key
@@ -145,7 +151,7 @@ export function getFacets(label, filter, signal) {
 
 /**
  * @param {AbortSignal} signal
- * @returns {Promise<{images: number}>}
+ * @returns {Promise<Stats>}
  */
 export function getStats(signal) {
   return requestJson("stats", { signal });

@@ -7,7 +7,7 @@ import { pluralise } from "../common/format.js";
 import { pictureTiles } from "../search/tiles.js";
 import { emptyView } from "../search/views.js";
 
-/** @import { PicturePage } from "../api/client.js" */
+/** @import { PicturePage, Stats } from "../api/client.js" */
 /** @import { UrlOf } from "../navigation/route.js" */
 /** @import { Query } from "../search/query.js" */
 /** @import { View } from "../search/views.js" */
@@ -25,14 +25,26 @@ const MAX_PAGE_SIZE = 1000;
  */
 export async function startView(query, count, urlOf, onMore, signal) {
   const firstPage = listPictures(query, Math.min(count, MAX_PAGE_SIZE), null, signal);
-  const [page, { images }] = await Promise.all([firstPage, getStats(signal)]);
+  const [page, stats] = await Promise.all([firstPage, getStats(signal)]);
   const filtered = query.label !== null || query.filter !== null;
   if (!page.items.length && !filtered) return emptyView();
   const heading = filtered ? matchCount(page) : "Try one of these";
-  const note = filtered ? "" : `${pluralise(images, "picture")} to search`;
+  const note = filtered ? "" : catalogueNote(stats);
   const pictures = pictureBrowser(query, page, urlOf, onMore);
   if (page.items.length) return { heading, note, warnings: [], pictures, queryImage: null, response: null };
   return { ...emptyView(), heading: "No pictures match", warnings: page.warnings, pictures };
+}
+
+/**
+ * Describe the catalogue, and name the shipped model that replaces an older one.
+ *
+ * @param {Stats} stats
+ */
+function catalogueNote({ images, better_model: better }) {
+  const size = `${pluralise(images, "picture")} to search`;
+  if (!better) return size;
+  const minutes = pluralise(Math.max(1, Math.round(better.estimated_seconds / 60)), "minute");
+  return `${size}. The model ${better.name} finds more: ${better.command} (about ${minutes}).`;
 }
 
 /**

@@ -22,7 +22,14 @@ export function openExplanation(match, response, queryImage) {
     figure(queryImage.thumbnail, queryImage.title, "Query"),
     figure(match.thumbnail_url, match.label || match.key, "Match"),
   );
-  openDialog("Why was this found?", "explanation", pair, scoreList(match, response), codeComparison(match));
+  openDialog(
+    "Why was this found?",
+    "explanation",
+    pair,
+    scoreList(match, response),
+    codeComparison(match),
+    seenByModel(match),
+  );
 }
 
 /**
@@ -57,6 +64,16 @@ function scoreList({ distance, similarity, id, explanation }, { mode, results, p
  */
 function row(name, value) {
   return el("div", {}, el("dt", {}, name), el("dd", {}, value));
+}
+
+/**
+ * The pixels that the model reads of the match.
+ *
+ * @param {Match} match
+ */
+function seenByModel({ image_url: imageUrl }) {
+  const seen = image(imageUrl.replace(/original$/, "seen"), "The match as the model sees it");
+  return el("figure", { className: "seen" }, seen, el("figcaption", {}, "What the model sees of the match"));
 }
 
 /** @param {Match} match */

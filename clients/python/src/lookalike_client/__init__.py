@@ -19,6 +19,7 @@ from lookalike_client.images import NewImage
 from lookalike_client.results import (
     AddResult,
     BatchItem,
+    BetterModel,
     CatalogueImage,
     EntryWarning,
     Explanation,
@@ -44,6 +45,7 @@ __all__ = [
     "AddResult",
     "AsyncLookalike",
     "BatchItem",
+    "BetterModel",
     "CatalogueImage",
     "ClientError",
     "EntryWarning",

@@ -198,6 +198,12 @@ def thumbnail(image_id: int) -> CallFlow[bytes]:
     return response.image()
 
 
+def seen(image_id: int) -> CallFlow[bytes]:
+    """Return the pixels that the model reads of an image, as PNG."""
+    response = yield Request("GET", f"/images/{image_id}/seen")
+    return response.image()
+
+
 def facets(**filters: Unpack[Filters]) -> CallFlow[Facets]:
     """Count labels and metadata values of all images, or of those that pass the filters."""
     response = yield Request("GET", "/facets", _parameters(filters))

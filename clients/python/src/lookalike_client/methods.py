@@ -81,6 +81,7 @@ class ApiMethods:
     delete_matching = ApiMethod(endpoints.delete_matching)
     original = ApiMethod(endpoints.original)
     thumbnail = ApiMethod(endpoints.thumbnail)
+    seen = ApiMethod(endpoints.seen)
     facets = ApiMethod(endpoints.facets)
     stats = ApiMethod(endpoints.stats)
     upload_archive = ApiMethod(endpoints.upload_archive)

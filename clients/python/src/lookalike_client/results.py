@@ -196,6 +196,22 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class BetterModel:
+    """A shipped model that replaces the active one.
+
+    Attributes:
+        gain: what it gains, with measured figures.
+        command: the command that moves the catalogue to it.
+        estimated_seconds: the estimated time of that command.
+    """
+
+    name: str
+    gain: str
+    command: str
+    estimated_seconds: int
+
+
+@dataclass(frozen=True)
 class Stats:
     """The catalogue's statistics.
 
@@ -204,6 +220,7 @@ class Stats:
         applied_seq: the number of the last change in the index of the process that answered.
         bytes: bytes on disk, by kind.
         version: the service's version.
+        better_model: a shipped model that replaces the active one, if there is one.
     """
 
     images: int
@@ -213,6 +230,7 @@ class Stats:
     applied_seq: int
     bytes: Mapping[str, int]
     version: str
+    better_model: BetterModel | None = None
 
 
 @dataclass(frozen=True)

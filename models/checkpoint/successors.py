@@ -1,0 +1,26 @@
+"""Shipped networks that newer ones replace, and what a catalogue gains by moving to them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Successor:
+    """A shipped network that ranks better than an older one.
+
+    Attributes:
+        name: name of the newer checkpoint.
+        gain: what it gains, as a sentence with the measured figures (`docs/results.md`).
+        milliseconds: time of one core to decode and encode one photograph of 640 × 480 pixels.
+    """
+
+    name: str
+    gain: str
+    milliseconds: float
+
+    def seconds(self, images: int, cores: int) -> float:
+        """Estimate the seconds of reindexing a catalogue."""
+        return images * self.milliseconds / 1000 / max(cores, 1)
+
+
+# By the fingerprint of the older network.
+SUCCESSORS: dict[str, Successor] = {}
