@@ -11,14 +11,18 @@ CUTS: tuple[Cut, ...] = get_args(Cut)
 DEFAULT_CUT: Cut = "square-7/8"
 
 _DESCRIPTIONS: dict[Cut, dict[str, Any]] = {
-    "stretch": {"fit": "stretch", "crop_ratio": 1.0, "decode_scale": 1.25},
-    "square": {"fit": "crop", "crop_ratio": 1.0, "decode_scale": 1.25},
-    # With this scale JPEGs are decoded at the same size as for the others, and so in the same time.
-    "square-7/8": {"fit": "crop", "crop_ratio": 0.875, "decode_scale": 1.25 * 0.875},
-    "pad": {"fit": "pad", "crop_ratio": 1.0, "decode_scale": 1.25},
+    "stretch": {"fit": "stretch", "crop_ratio": 1.0},
+    "square": {"fit": "crop", "crop_ratio": 1.0},
+    "square-7/8": {"fit": "crop", "crop_ratio": 0.875},
+    "pad": {"fit": "pad", "crop_ratio": 1.0},
 }
+# JPEGs are decoded at this shorter side or more, whatever is cut off, if nothing is enlarged then: decoding takes most
+# of the time besides the network.
+_DECODED_SIDE, _MIN_DECODE_SCALE, _MAX_DECODE_SCALE = 280, 1.0, 1.25
 
 
 def with_cut(preprocess: Preprocess, cut: Cut) -> Preprocess:
-    """Return a preprocessing with another cut."""
-    return replace(preprocess, **_DESCRIPTIONS[cut])
+    """Return a preprocessing with another cut, and the scale of decoding that suits it."""
+    cutting = replace(preprocess, **_DESCRIPTIONS[cut])
+    scale = min(max(_DECODED_SIDE / cutting.decode_side, _MIN_DECODE_SCALE), _MAX_DECODE_SCALE)
+    return replace(cutting, decode_scale=scale)
