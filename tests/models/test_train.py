@@ -18,8 +18,9 @@ from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo
 from models.data.dataset import LoadedImages
 from models.errors import CheckpointError, ConfigError, DatasetError, WeightsUnavailableError
-from models.network.backbones import BACKBONES, Backbone
+from models.network.backbones import BACKBONES, Backbone, new_preprocess
 from models.network.codes import Codes, Floats
+from models.network.cuts import DEFAULT_CUT
 from models.network.latent_hash_net import LatentHashNet
 from models.network.preprocess import Preprocess
 from models.training import train as training
@@ -170,7 +171,7 @@ def test_checkpoint_records_its_training(images: Path, tmp_path: Path) -> None:
     network, found = load(tmp_path / "runs" / "colours.json")
     assert found.fingerprint == info.fingerprint
     assert (found.name, found.classes, found.bits) == ("colours", ("blue", "green", "red"), 16)
-    assert found.preprocess == replace(BACKBONES["tiny"].preprocess, size=32) == network.preprocess
+    assert found.preprocess == new_preprocess("tiny", 32, DEFAULT_CUT) == network.preprocess
     assert found.training["recipe"]["backbone"] == "tiny"
     assert len(found.training["history"]) == 3
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["colours.json", "colours.safetensors"]

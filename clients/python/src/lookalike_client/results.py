@@ -197,13 +197,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class BetterModel:
-    """A shipped model that replaces the active one.
-
-    Attributes:
-        gain: what it gains, with measured figures.
-        command: the command that moves the catalogue to it.
-        estimated_seconds: the estimated time of that command.
-    """
+    """A shipped model that replaces the active one: what it gains, the command that moves to it, and its time."""
 
     name: str
     gain: str

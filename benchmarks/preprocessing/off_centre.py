@@ -3,7 +3,7 @@
 A picture is put on a larger one: at a random place, on its own border's colour (`shifted`) or on soft random colours
 (`pasted`), a third to four fifths as long as the shorter side of a frame of 4:3. To use such a set elsewhere:
 
-    python -m benchmarks.off_centre DIR OUT --background pasted
+    python -m benchmarks.preprocessing.off_centre DIR OUT --background pasted
 """
 
 import argparse

@@ -1,10 +1,9 @@
 """Compare networks and cuts without labels: precision@10 of exhaustive search over F7, and time of an image.
 
-    python -m benchmarks.cuts DIR --of general,general-small,efficientnet_lite0:square-7/8 --queries 1000
+    python -m benchmarks.preprocessing.cuts DIR --of general,general-small,efficientnet_lite0:square-7/8 --queries 1000
 
 Queries are the split `test` (or another, `--split`), or else images drawn at random; the rest is searched. Every image
-is measured as it is, and with its object off the centre (`benchmarks/off_centre.py`) on both kinds of background.
-Labels only tell which results are relevant.
+is measured as it is, and with its object off the centre (`off_centre.py`) on both kinds of background. Labels only tell which results are relevant.
 """
 
 import argparse
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.off_centre import BACKGROUNDS, Background, off_centre
+from benchmarks.preprocessing.off_centre import BACKGROUNDS, Background, off_centre
 from models.checkpoint.files import load
 from models.data.dataset import LabelledFiles, open_rgb, read_splits
 from models.evaluation.metrics import precision_at, rank, squared_distances

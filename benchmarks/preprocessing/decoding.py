@@ -1,6 +1,6 @@
 """Time of decoding, cutting and colour management of shipped models, over that of stretching without colours.
 
-    python -m benchmarks.decoding
+    python -m benchmarks.preprocessing.decoding
 
 Images are JPEGs of several sizes without a profile, with sRGB's, and with Display P3's. Each model's time is divided by
 that of `general`, which stretches and ignores profiles, in the same run.

@@ -1,0 +1,1 @@
+"""Benchmarks of what a network is shown: cuts, objects off the centre, decoding."""
