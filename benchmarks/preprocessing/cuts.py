@@ -3,7 +3,8 @@
     python -m benchmarks.preprocessing.cuts DIR --of general,general-small,efficientnet_lite0:square-7/8 --queries 1000
 
 Queries are the split `test` (or another, `--split`), or else images drawn at random; the rest is searched. Every image
-is measured as it is, and with its object off the centre (`off_centre.py`) on both kinds of background. Labels only tell which results are relevant.
+is measured as it is, and with its object off the centre (`off_centre.py`) on both kinds of background. Labels
+only tell which results are relevant.
 """
 
 import argparse
