@@ -3,6 +3,7 @@
 import json
 import re
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -102,12 +103,36 @@ def require_everything(
 
 
 def test_recorded_catalogue_is_reindexed_and_back(recorded: Recorded) -> None:
+    """To each network that ships now and back to its own, while searches go on."""
     own = recorded.expected.get("checkpoint")
-    networks = ("general", str(recorded.data / own)) if own else ("clothing", "general")
+    networks = ("general-small", "general-large", str(recorded.data / own) if own else "general")
+    pictures, queued = recorded.expected["pictures"], recorded.expected.get("queued", {})
     with opened(recorded.data, recorded.expected) as client:
-        for network in networks:
-            lookalike(recorded.data, "reindex", network)
-            require_everything(client, recorded.expected["pictures"], recorded.expected.get("queued", {}))
+        require_everything(client, pictures, queued)
+        with searching(client, next(iter(pictures.values()))["drawing"]) as answers:
+            for network in networks:
+                lookalike(recorded.data, "reindex", network)
+                require_everything(client, pictures, queued)
+        assert len(answers) > len(networks)
+        assert set(answers) == {200}
+
+
+@contextmanager
+def searching(client: httpx2.Client, drawing: int) -> Iterator[list[int]]:
+    """Search all the time in another thread; yield the list of status codes."""
+    answers, stop = list[int](), threading.Event()
+
+    def search() -> None:
+        while not stop.is_set():
+            answers.append(client.post("/search", files={"image": numbered_image(drawing)}).status_code)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("recorded", WITH_BACKUP, indirect=True, ids=lambda path: path.name.removesuffix(".tar.xz"))
