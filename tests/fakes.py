@@ -32,7 +32,7 @@ FAKE_NETWORK = CheckpointInfo(
     feature_dim=FEATURE_DIM,
     feature_norm="raw",
     classes=(),
-    preprocess=FullSize(SIDE, "stretch", (0, 0, 0), (1, 1, 1)),
+    preprocess=FullSize(SIDE, "stretch", (0, 0, 0), (1, 1, 1), colour="srgb"),
     fingerprint="fa5e" * 4,
 )
 
