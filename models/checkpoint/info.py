@@ -89,19 +89,32 @@ def list_pretrained() -> list[str]:
 
 
 def read_info(path: Path) -> CheckpointInfo:
-    """Read a checkpoint's JSON."""
+    """Read a checkpoint's JSON.
+
+    Raises:
+        CheckpointError: it is not one, or its preprocessing is not known to this version.
+    """
     try:
         raw = json.loads(path.read_text())
         if raw.pop("format") != FORMAT:
             raise CheckpointError(f"{path}: unknown format. This version reads format {FORMAT}.")
         return CheckpointInfo(
-            preprocess=Preprocess.from_dict(raw.pop("preprocess")),
+            preprocess=_parse_preprocess(raw.pop("preprocess"), path),
             classes=tuple(raw.pop("classes")),
             similarity=_parse_similarity(raw.pop("similarity", None)),
             **raw,
         )
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{path} is not a checkpoint's JSON: {error!r}") from error
+
+
+def _parse_preprocess(raw: dict[str, Any], path: Path) -> Preprocess:
+    try:
+        return Preprocess.from_dict(raw)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: {error}. A newer version may have written it: upgrade Lookalike, or use another checkpoint."
+        ) from error
 
 
 def _parse_similarity(raw: dict[str, Any] | None) -> Similarity | None:

@@ -145,6 +145,36 @@ def test_load_refuses_json_that_contradicts_the_weights(folder: Path, changes: d
     assert "net.json" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"sharpen": 1}, "fields that this version does not know: sharpen"),
+        ({"fit": "smart"}, "preprocess.fit is 'smart', not one of stretch"),
+        ({"crop_ratio": 2}, "preprocess.crop_ratio is 2, not above 0"),
+    ],
+)
+def test_preprocessing_of_a_newer_version_is_an_error_that_says_so(
+    folder: Path, changed: dict[str, Any], message: str
+) -> None:
+    raw = json.loads((folder / "net.json").read_text())
+    (folder / "net.json").write_text(json.dumps(raw | {"preprocess": raw["preprocess"] | changed}))
+    with pytest.raises(CheckpointError, match=f"{message}.*A newer version may have written it: upgrade Lookalike"):
+        load(folder / "net.json")
+
+
+SHIPPED = {
+    "general": "ea9196f3506def84",
+    "clothing": "ab485f69d1c30e50",
+    "general-small": "38c80bcc064e8e07",
+    "general-large": "fc40e7b6d73d0b44",
+}
+
+
+def test_fingerprints_of_shipped_checkpoints_stay() -> None:
+    """Catalogues are encoded with them."""
+    assert SHIPPED.items() <= {(name, load(name)[1].fingerprint) for name in list_pretrained()}
+
+
 @pytest.mark.parametrize("name", ["format", "bits", "classes", "preprocess", "backbone", "feature_norm"])
 def test_load_refuses_json_with_missing_fields(folder: Path, name: str) -> None:
     raw = json.loads((folder / "net.json").read_text())
