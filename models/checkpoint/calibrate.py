@@ -20,9 +20,10 @@ from models.data.augment import augment
 from models.data.dataset import LabelledFiles, LoadedImages, load_images, read_splits, read_unlabelled
 from models.data.folders import TEST, TRAIN
 from models.errors import DatasetError
-from models.network.codes import Floats
+from models.network.codes import Codes, Floats
 from models.network.encode import BATCH, Encode, encoder
 from models.network.latent_hash_net import LatentHashNet
+from models.network.preprocess import Fit
 
 # More images than this change little. Images for views are decoded a little larger, as a margin for cropping.
 _MAX_IMAGES, _UPSCALE = 2000, 1.25
@@ -72,9 +73,13 @@ def calibrate_on_images(run: Encode, loaded: LoadedImages) -> Similarity | None:
 
 
 def calibrate_on_views(network: LatentHashNet, files: LabelledFiles) -> Similarity | None:
-    """Calibrate a network without labels; an image and an augmented view of it are a positive pair."""
-    size = network.preprocess.size
-    whole = load_images(_sample(files), replace(network.preprocess, size=round(size * _UPSCALE)))
+    """Calibrate a network without labels; an image and an augmented view of it are a positive pair.
+
+    A network that averages over a whole and a cut view of an image is given the cut one twice.
+    """
+    size, views_of_an_image = network.preprocess.size, network.preprocess.views
+    fit: Fit = "crop" if views_of_an_image > 1 else network.preprocess.fit
+    whole = load_images(_sample(files), replace(network.preprocess, fit=fit, size=round(size * _UPSCALE)))
     generator = torch.Generator().manual_seed(0)
     views = [
         augment(torch.from_numpy(whole.images[first : first + BATCH]), size, generator)
@@ -82,7 +87,11 @@ def calibrate_on_views(network: LatentHashNet, files: LabelledFiles) -> Similari
     ]
     same = whole.resized(size).images
     images = np.concatenate([same, torch.cat(views).round().to(torch.uint8).numpy()])
-    run = encoder(network, len(images))
+    encode = encoder(network, len(images))
+
+    def run(some: NDArray[np.uint8]) -> tuple[Codes, Floats]:
+        return encode(np.concatenate([some] * views_of_an_image, axis=1))
+
     codes, features = run(images)
     copies = _copy_distance(run, same, features[: len(same)])
     return calibrate(codes, features, np.tile(np.arange(len(same)), 2), "two views", copies)

@@ -1,10 +1,12 @@
 """Calibration of checkpoints."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models.checkpoint.calibrate import calibrate_checkpoint
+from models.checkpoint.files import load, save
 from models.checkpoint.info import read_info
 from models.errors import DatasetError
 from models.training.fit import FitConfig, fit
@@ -58,3 +60,13 @@ def test_calibration_on_one_class_raises(checkpoint: Path, folder: Path, tmp_pat
     with pytest.raises(DatasetError, match="needs two images of one label"):
         calibrate_checkpoint(checkpoint, one)
     assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize("views", [True, False])
+def test_network_with_two_views_is_calibrated(checkpoint: Path, folder: Path, views: bool) -> None:
+    network, info = load(checkpoint)
+    both = replace(info, preprocess=replace(info.preprocess, fit="stretch+crop"))
+    save(network, replace(both, name="both"), checkpoint.parent)
+    found = calibrate_checkpoint(checkpoint.with_name("both.json"), folder, views=views)
+    assert found.features(0.0) == 1
+    assert read_info(checkpoint.with_name("both.json")).similarity == found

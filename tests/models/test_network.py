@@ -84,3 +84,15 @@ def test_image_size_below_the_backbone_minimum_raises() -> None:
     preprocess = replace(BACKBONES["alexnet"].preprocess, size=60)
     with pytest.raises(ConfigError, match="Image size 60: alexnet needs 63 pixels or more"):
         LatentHashNet("alexnet", 8, 2, preprocess)
+
+
+def test_network_with_two_views_averages_their_f7() -> None:
+    one = network()
+    both = LatentHashNet("means", 16, 0, replace(PREPROCESS, fit="stretch+crop")).eval()
+    both.latent.load_state_dict(one.latent.state_dict())
+    views = [plain((12, 28, 30), (1, 2, 3)), plain((200, 8, 3), (77, 66, 55))]
+    expected = (one.features(views[0]) + one.features(views[1])) / 2
+    stacked = torch.cat(views, dim=1)
+    assert stacked.shape == (2, *both.preprocess.shape)
+    torch.testing.assert_close(both.features(stacked), expected)
+    torch.testing.assert_close(SearchHead(both)(stacked)[0], one.activations(expected))
