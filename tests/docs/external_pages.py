@@ -27,7 +27,6 @@ PAGES = {
     "docker/README.md": "project/docker.md",
     "models/pretrained/general-small.md": "project/general-small.md",
     "models/pretrained/general-large.md": "project/general-large.md",
-    "models/pretrained/clothing-small.md": "project/clothing-small.md",
     "models/pretrained/general.md": "project/general.md",
     "models/pretrained/clothing.md": "project/clothing.md",
 }

@@ -20,8 +20,7 @@ extension modules is covered by the licence files in its package.
 
 The cards of the shipped models state the licences of their weights and data:
 [general-small](models/pretrained/general-small.md), [general-large](models/pretrained/general-large.md),
-[clothing-small](models/pretrained/clothing-small.md), and of earlier versions [general](models/pretrained/general.md),
-[clothing](models/pretrained/clothing.md).
+[clothing](models/pretrained/clothing.md), and of earlier versions [general](models/pretrained/general.md).
 """
 
 LEFT_OUT_TEXT = """\
