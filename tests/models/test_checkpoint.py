@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from models.checkpoint.files import describe, load, save
 from models.checkpoint.info import CheckpointInfo, list_pretrained, read_info, write_info
+from models.checkpoint.successors import SUCCESSORS
 from models.errors import CheckpointError
 from models.network.backbones import BACKBONES
 from models.network.codes import binarise
@@ -172,7 +173,15 @@ SHIPPED = {
 
 def test_fingerprints_of_shipped_checkpoints_stay() -> None:
     """Catalogues are encoded with them."""
-    assert SHIPPED.items() <= {(name, load(name)[1].fingerprint) for name in list_pretrained()}
+    assert SHIPPED == {name: load(name)[1].fingerprint for name in list_pretrained()}
+
+
+def test_successors_ship() -> None:
+    for fingerprint, newer in SUCCESSORS.items():
+        assert fingerprint in SHIPPED.values()
+        assert SHIPPED[newer.name] != fingerprint
+        assert newer.gain.endswith(".")
+        assert newer.seconds(images=7200, cores=2) == pytest.approx(3.6 * newer.milliseconds)
 
 
 @pytest.mark.parametrize("name", ["format", "bits", "classes", "preprocess", "backbone", "feature_norm"])
