@@ -173,7 +173,7 @@ SHIPPED = {
 
 def test_fingerprints_of_shipped_checkpoints_stay() -> None:
     """Catalogues are encoded with them."""
-    assert SHIPPED == {name: load(name)[1].fingerprint for name in list_pretrained()}
+    assert {name: load(name)[1].fingerprint for name in list_pretrained()} == SHIPPED
 
 
 def test_successors_ship() -> None:
