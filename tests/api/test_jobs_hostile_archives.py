@@ -83,6 +83,7 @@ def test_shutdown_does_not_wait_for_an_endless_archive(settings: Settings, endle
         client.post(f"/jobs/{job_id}/cancel")
 
 
+@pytest.mark.slow
 def test_shutdown_waits_only_briefly_for_images_in_progress(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -243,6 +243,7 @@ def test_spans_reach_a_collector(settings: Settings, monkeypatch: pytest.MonkeyP
         assert collector.services == {"lookalike"}
 
 
+@pytest.mark.slow
 def test_unreachable_collector_does_not_affect_searches_or_delay_shutdown(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from itertools import product
 from typing import cast
 
 import numpy as np
+import pytest
 from sqlalchemy import event, select
 
 from app.bootstrap import Service
@@ -43,6 +44,7 @@ def expected(service: Service, label: str) -> list[int]:
         return list(session.scalars(select(Image.id).where(Image.label == label).order_by(Image.id)))
 
 
+@pytest.mark.slow
 def test_cached_filters_follow_changes_of_all_processes(settings: Settings) -> None:
     rng = np.random.default_rng(0)
     with ExitStack() as stack:

@@ -44,6 +44,7 @@ class Case:
 CASES = {
     ("index",): Case(("{folder}",)),
     ("search",): Case(("{folder}/{name}/good.png",)),
+    ("look",): Case(("{hostile}",)),
     ("delete",): Case(("{name}",)),
     ("stats",): Case((), prints=False),
     ("demo",): Case((), prints=False),

@@ -40,6 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
+@pytest.mark.slow
 def test_catalogue_is_fine_tuned_reindexed_reported_and_reindexed_back(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs" / "colours"
     trained = run(data, "train", "--catalogue", "--out", str(out), *QUICKLY)

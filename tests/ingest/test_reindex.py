@@ -267,6 +267,7 @@ def test_image_deleted_while_it_is_encoded_is_skipped(service: Service) -> None:
     assert reports[-1][0] >= 8
 
 
+@pytest.mark.slow
 def test_switches_under_load_cause_no_errors(settings: Settings, database: Database) -> None:
     """Two processes with adding, deleting and searching threads: no errors, no lost acknowledged changes."""
     ledger, errors, codes = Ledger(), list[BaseException](), set[int]()

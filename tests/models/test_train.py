@@ -95,6 +95,7 @@ def test_small_pool_wins_where_codes_rank_better_than_f7(monkeypatch: pytest.Mon
     assert 0.4 < found["unit", 1000]["hds"]["precision"] < 0.6
 
 
+@pytest.mark.slow
 def test_real_network_trains_and_resumes(images: Path, tmp_path: Path) -> None:
     seen: list[TrainingProgress] = []
     whole = train(images, tmp_path / "whole", RECIPE, seen.append)

@@ -79,6 +79,7 @@ def test_damaged_cache_is_not_used(checkpoint: Checkpoint, cache: Path, name: st
     assert load_cached(*checkpoint, cache) is not None
 
 
+@pytest.mark.slow
 def test_damaged_cache_is_converted_again(checkpoint: Checkpoint, tmp_path: Path) -> None:
     convert_and_cache(*checkpoint, tmp_path)
     (file,) = tmp_path.glob("*/model.bin")

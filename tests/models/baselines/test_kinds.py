@@ -7,6 +7,8 @@ from models.comparison.baselines.method import MethodError, pack_bits, sample_pa
 from models.comparison.baselines.registry import METHODS
 from tests.models.baselines.toy import bits_of, mean_precision, toy
 
+pytestmark = pytest.mark.slow
+
 SUPERVISED = sorted(name for name, kind in METHODS.items() if kind.learns != "no labels")
 
 
