@@ -23,7 +23,7 @@ from models.data.dataset import LabelledFiles, open_rgb, read_splits
 from models.evaluation.metrics import precision_at, rank, squared_distances
 from models.network.backbones import BACKBONES, new_preprocess
 from models.network.codes import Floats
-from models.network.cuts import CUTS
+from models.network.cuts import CUTS, Cut
 from models.network.latent_hash_net import LatentHashNet
 from models.network.openvino_runtime import OpenVinoRuntime, convert
 
@@ -83,7 +83,8 @@ def open_network(name: str) -> LatentHashNet:
         network, _ = load(name)
     else:
         first, _, second = cut.rpartition("+")
-        preprocess = new_preprocess(backbone, BACKBONES[backbone].preprocess.size, second)  # type: ignore[arg-type]  # checked by the lookup
+        known: dict[str, Cut] = {name: name for name in CUTS}
+        preprocess = new_preprocess(backbone, BACKBONES[backbone].preprocess.size, known[second])
         if first:
             preprocess = replace(preprocess, fit="stretch+crop")
         network = LatentHashNet(backbone, 8, 0, preprocess)

@@ -19,7 +19,7 @@ class Successor:
 
     def seconds(self, images: int, cores: int) -> float:
         """Estimate the seconds of reindexing a catalogue."""
-        return images * self.milliseconds / 1000 / max(cores, 1)
+        return images * self.milliseconds / 1000 / cores
 
 
 # By the fingerprint of the older network.

@@ -74,7 +74,7 @@ def compare(folder: Path, out: Path, choices: ComparisonConfig, progress: Progre
         The content of `metrics.json`.
 
     Raises:
-        RecipeError: the configuration is invalid.
+        ConfigError: the configuration is invalid.
         CheckpointError: a network cannot be used.
         DatasetError: the folder cannot be used.
         ModelError: `out` or the folder for encodings is not writable.
@@ -119,7 +119,7 @@ def require_known(choices: ComparisonConfig) -> None:
     """Check the configuration before the work.
 
     Raises:
-        RecipeError: a method is unknown, or a code length is out of range.
+        ConfigError: a method is unknown, or a code length is out of range.
     """
     if unknown := [name for name in choices.methods if name not in METHODS]:
         raise ConfigError(f"Unknown method {', '.join(unknown)}. Choose from {', '.join(METHODS)}.")
@@ -133,7 +133,7 @@ def encode_with(
     """Encode database and queries with a network.
 
     Raises:
-        RecipeError: the input size is too small for it.
+        ConfigError: the input size is too small for it.
     """
     network, info = loaded
     if size is not None:

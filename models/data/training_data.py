@@ -177,7 +177,7 @@ def batches(images: ImageSource, recipe: TrainingConfig, epoch: int, begin: int 
         images `(b, size, size, 3)` float32 and labels `(b,)` int64.
 
     Raises:
-        RecipeError: a batch cannot be divided among the processes.
+        ConfigError: a batch cannot be divided among the processes.
     """
     rank, world = rank_and_world_size()
     if recipe.batch % world or len(images.labels) < world:

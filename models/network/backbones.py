@@ -30,10 +30,10 @@ class Backbone:
     Attributes:
         name: name in checkpoints and on the command line.
         feature_dim: floats in F7.
-        smallest: minimum input side in pixels that the layers accept.
+        min_image_size: minimum input side in pixels that the layers accept.
         preprocess: default preprocessing; a checkpoint may have its own.
-        rate: learning rate of new layers on top of F7. The longer F7, the more one step changes H; too large a rate
-            saturates every unit at the start and stops learning.
+        default_lr: learning rate of new layers on top of F7. The longer F7, the more one step changes H; too large a
+            rate saturates every unit at the start and stops learning.
         build: builds the module, `(n, 3, size, size)` normalised → `(n, feature_dim)`, with untrained weights.
         imagenet: loads the ImageNet weights as a state dict of that module.
     """

@@ -77,7 +77,7 @@ def create_state(recipe: TrainingConfig, classes: tuple[str, ...], device: torch
         CheckpointError: the checkpoint to initialise from cannot be used.
     """
     network = initial_network(recipe, classes)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this overload
     averaged = AveragedModel(network, multi_avg_fn=_moving_average(recipe.average), use_buffers=True)
     groups = parameter_groups(network, recipe)
     return TrainingState(network, averaged, torch.optim.SGD(groups, momentum=recipe.momentum))

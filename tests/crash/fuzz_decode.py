@@ -2,7 +2,7 @@
 
     python -m tests.crash.fuzz_decode SECONDS
 
-The seeds are an image of each format and the hostile files. Decoding may return an image or raise PictureRefusedError;
+The seeds are an image of each format and the hostile files. Decoding may return an image or raise ImageRejectedError;
 any other error ends the run and writes the input to a file. Pillow's C code is not instrumented.
 """
 
@@ -23,7 +23,7 @@ LIMITS = DecodeLimits(max_bytes=200_000, max_pixels=1_000_000)
 
 
 def decode_or_refuse(data: bytes) -> None:
-    """Decode bytes; PictureRefusedError is expected."""
+    """Decode bytes; ImageRejectedError is expected."""
     try:
         picture = decode(data, LIMITS, DecodeOptions(64, colour="srgb"))
     except ImageRejectedError:

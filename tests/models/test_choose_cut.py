@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from app.cli.training import CutName
 from models.checkpoint.files import load
 from models.data.dataset import read_splits
 from models.network.backbones import BACKBONES, Backbone, new_preprocess
@@ -104,6 +105,10 @@ def test_objects_at_the_edges_are_kept(at_the_ends: Path) -> None:
     found = precisions(at_the_ends)
     assert found["stretch"] > found["square"] + 0.05
     assert choose_cut(read_splits(at_the_ends)["train"], network(), lambda _: None) in ("stretch", "pad")
+
+
+def test_command_line_offers_every_cut() -> None:
+    assert tuple(cut.value for cut in CutName) == CUTS
 
 
 def test_default_stays_without_a_clear_difference(tmp_path: Path) -> None:

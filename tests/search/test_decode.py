@@ -1,4 +1,4 @@
-"""Untrusted bytes decode to an upright RGB image or raise PictureRefusedError, and nothing else."""
+"""Untrusted bytes decode to an upright RGB image or raise ImageRejectedError, and nothing else."""
 
 import struct
 import zlib

@@ -49,11 +49,11 @@ class InProcessPreparer:
     """Prepares images in the calling process: for trusted images, and inside a decode process."""
 
     def __init__(self, preprocess: Preprocess, limits: DecodeLimits) -> None:
-        self._preprocess, self._limits = preprocess, limits
+        self._preprocess, self._limits, self._options = preprocess, limits, DecodeOptions.of(preprocess)
 
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it."""
-        decoded = decode(data, self._limits, DecodeOptions.of(self._preprocess), crop)
+        decoded = decode(data, self._limits, self._options, crop)
         small = make_thumbnail(decoded.image) if thumbnail else b""
         prepared, warnings = Image.fromarray(self._preprocess(decoded.image, whole=crop is not None)), decoded.warnings
         return PreparedImage(prepared, small, decoded.width, decoded.height, decoded.media_type, warnings)
