@@ -31,7 +31,14 @@ from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.pipeline import IngestPipeline
 from app.model_switch.active import ActiveIngest, ActivePreparer, ActiveSearcher, OpenIndexVersion
 from app.model_switch.index_factory import IndexLocations, open_index
-from app.model_switch.networks import NetworkOpener, OpenNetwork, decode_limits, open_network
+from app.model_switch.networks import (
+    NetworkOpener,
+    OpenNetwork,
+    SharedNetworks,
+    decode_limits,
+    open_network,
+    version_encoder,
+)
 from app.model_switch.switch import ModelSwitch
 from app.observability.hooks import ObserverGroup
 from app.search.decode.prepare import InProcessPreparer, ObservedPreparer
@@ -195,9 +202,11 @@ def build_service(
     cleanup.run()
     open_version = partial(open_index_version, settings, database, disk, files, observers, cleanup)
 
+    shared = SharedNetworks()
+
     @contextmanager
     def open_first() -> Iterator[OpenIndexVersion]:
-        with network as opened:
+        with shared.use(index_versions.checkpoint_reference(path), network) as opened:
             with database.transaction() as session:
                 index_version = index_versions.activate_for(
                     session, opened.info, path, settings.vector_dtype, settings.index_backend
@@ -209,8 +218,9 @@ def build_service(
     def open_next(index_version_id: int) -> Iterator[OpenIndexVersion]:
         with database.read_session() as session:
             index_version = index_versions.get_index_version(session, index_version_id)
+        model = index_version.feature_set.model
         with (
-            networks(settings, index_version.model) as opened,
+            shared.use(model, networks(settings, model)) as opened,
             open_version(network=opened, index_version=index_version, ahead=True) as version,
         ):
             yield version
@@ -246,10 +256,12 @@ def open_index_version(
     ahead: bool = False,
 ) -> Iterator[OpenIndexVersion]:
     """Build the components bound to one model; `ahead` if the catalogue has not switched to it yet."""
-    info, encoder, prepare = network.info, network.encoder, ObservedPreparer(network.preparer, observers)
-    index_versions.require_fingerprint(index_version, info)
+    index_versions.require_fingerprint(index_version, network.info)
+    info = index_versions.effective_info(index_version, network.info)
+    prepare = ObservedPreparer(network.preparer, observers)
     startup.step("reading the codes")
     with closing(open_index(database, index_version, index_locations(settings), disk)) as index:
+        encoder = version_encoder(network.encoder, index_version, index)
         index_sync = IndexSync(
             database, index, index_version.id, info.bits, inactive=ahead, filter_bytes=settings.filter_cache_bytes
         )
@@ -259,12 +271,12 @@ def open_index_version(
         startup.step("searching for the first time")
         searcher.warm_up()
         log.info("%d images, model %s (%s)", len(index), info.name, info.fingerprint)
-        if (newer := SUCCESSORS.get(info.fingerprint)) is not None:
+        if (newer := SUCCESSORS.get(network.info.fingerprint)) is not None:
             minutes = newer.seconds(len(index), os.cpu_count() or 1) / 60
             log.info("The model %s replaces %s. %s", newer.name, info.name, newer.gain)
             log.info("`lookalike reindex %s` moves the catalogue, in about %.0f minutes.", newer.name, max(minutes, 1))
         yield OpenIndexVersion(
-            index_version_id=index_version.id,
+            index_version=index_version,
             network=info,
             encoder=encoder,
             preparer=prepare,

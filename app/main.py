@@ -20,6 +20,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
+from app.adaptation.watcher import AdaptationWatcher
 from app.api.admission.body_limit import BodyLimit, FixedHeaders
 from app.api.admission.connections import ConnectionLimits, connections_within_descriptors
 from app.api.admission.data_rate import DataRate
@@ -131,6 +132,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 ProcessGauges(metrics.registry, service) as gauges,
                 ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads,
                 SwitchWatcher(service.database, service.model_switch),
+                AdaptationWatcher(service),
                 jobs.open_jobs(service) as opened,
             ):
                 startup.complete()

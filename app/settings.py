@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         None, gt=0, description="Processes that decode images, of all workers together. Default: one per core."
     )
 
+    adapt: Literal["auto", "off"] = Field(
+        "auto",
+        description="`auto` fits codes to the catalogue once it has 500 images, and again when it has grown fourfold. "
+        "`off`: only `lookalike adapt` does.",
+    )
     search_pool: int | None = Field(
         None,
         gt=0,

@@ -55,7 +55,7 @@ class PopulatedCatalogue:
                 raise TypeError(f"COPY needs psycopg, not {type(driver)}")
             with driver.cursor() as cursor:
                 self._encodings(cursor, first, images)
-            connection.execute(text("UPDATE index_versions SET next_slot = :next"), {"next": images})
+            connection.execute(text("UPDATE feature_sets SET next_slot = :next"), {"next": images})
             connection.execute(
                 text("UPDATE catalogue SET seq = seq + 1, milvus_timestamp = :moment"), {"moment": self.moment}
             )

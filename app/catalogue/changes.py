@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
-from app.catalogue.database.locks import Lock
-from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image, IndexVersion
+from app.catalogue.database.tables import Deletion, Image
+from app.catalogue.encodings import NewEncoding, delete_encodings, save_encodings
 from app.catalogue.file_owners import duplicates_in
 from app.catalogue.metadata_patch import MetadataPatch
+from app.catalogue.sequence import next_seq
 from app.common.json_values import normalise_metadata
 from app.common.unicode_names import nfc_json
 from app.errors import ModelSwitchedError, NotFoundError
@@ -38,16 +38,6 @@ class ImageProperties:
     width: int
     height: int
     size_bytes: int
-
-
-@dataclass(frozen=True)
-class NewEncoding:
-    """A new encoding, stored at `slot`; `moment` is the Milvus timestamp from which it is visible, 0 without Milvus."""
-
-    slot: int
-    code: bytes
-    checksum: int
-    milvus_timestamp: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,33 +76,6 @@ class CatalogueChangedError(Exception):
     """The catalogue changed while a change was prepared; prepare it again."""
 
 
-class SwitchInProgressError(Exception):
-    """A model switch is in progress; try again in a moment."""
-
-
-def next_seq(session: Session) -> tuple[int, int | None]:
-    """Lock the catalogue until the commit and take the next `seq`; return it and the id of the active index version."""
-    changed = (
-        update(CatalogueState)
-        .values(seq=CatalogueState.seq + 1)
-        .returning(CatalogueState.seq, CatalogueState.index_version_id)
-    )
-    seq, index_version_id = session.execute(changed).one()
-    return seq, index_version_id
-
-
-def reserve_slots(session: Session, index_version_id: int, count: int) -> np.typing.NDArray[np.int64]:
-    """Reserve unused slots of an index version; return them `(count,)`."""
-    taken = (
-        update(IndexVersion)
-        .where(IndexVersion.id == index_version_id)
-        .values(next_slot=IndexVersion.next_slot + count)
-        .returning(IndexVersion.next_slot)
-    )
-    end = session.execute(taken).scalar_one()
-    return np.arange(end - count, end, dtype=np.int64)
-
-
 def put_images(
     session: Session, index_version_id: int, puts: Sequence[Put], *, skip_duplicates: bool = False
 ) -> list[PutResult]:
@@ -134,22 +97,12 @@ def put_images(
     applied = [(_apply(session, existing, put, seq), put.encoding) for put in puts]
     session.flush()
     # Encodings of replaced bytes in other index versions are outdated.
-    _delete_encodings(session, [image.id for (image, _, replaced), _ in applied if replaced is not None])
-    _save_encodings(session, index_version_id, seq, [(image.id, new) for (image, _, _), new in applied if new])
+    delete_encodings(session, [image.id for (image, _, replaced), _ in applied if replaced is not None])
+    save_encodings(session, index_version_id, seq, [(image.id, new) for (image, _, _), new in applied if new])
     return [
         PutResult(image.id, status, replaced, duplicate_of)
         for ((image, status, replaced), _), duplicate_of in zip(applied, duplicates, strict=True)
     ]
-
-
-def put_encodings(session: Session, index_version_id: int, encodings: Sequence[tuple[Image, NewEncoding]]) -> None:
-    """Add encodings of existing images to another index version; skip images that were deleted or replaced."""
-    seq, _ = next_seq(session)
-    ids = [image.id for image, _ in encodings]
-    found = session.execute(select(Image.id, Image.sha256).where(Image.id.in_(ids)))
-    now = {row.id: row.sha256 for row in found}
-    current = [(image.id, new) for image, new in encodings if now.get(image.id) == image.sha256]
-    _save_encodings(session, index_version_id, seq, current)
 
 
 def delete_image(session: Session, image_id: int) -> str:
@@ -186,21 +139,6 @@ def patch_metadata(session: Session, image_id: int, metadata_patch: MetadataPatc
     session.flush()
     session.refresh(image)
     return image
-
-
-def lock_catalogue(session: Session) -> None:
-    """Lock the catalogue's row until the commit without taking a `seq`, which blocks all changes."""
-    session.execute(select(CatalogueState.seq).with_for_update()).one()
-
-
-def block_switch(session: Session) -> None:
-    """Keep a model switch from starting before the commit.
-
-    Raises:
-        SwitchUnderWayError: a switch is encoding the last images that its index version lacks.
-    """
-    if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(Lock.SWITCH.value))).one():
-        raise SwitchInProgressError
 
 
 def _images_by_key(session: Session, keys: list[str]) -> dict[str, Image]:
@@ -247,39 +185,3 @@ def _describe(image: Image, metadata_patch: MetadataPatch) -> bool:
 
 def _json(metadata: dict[str, Any]) -> str:
     return json.dumps(metadata, sort_keys=True)
-
-
-def _delete_encodings(session: Session, image_ids: Sequence[int]) -> None:
-    if image_ids:
-        session.execute(delete(Encoding).where(Encoding.image_id.in_(image_ids)))
-
-
-def _save_encodings(
-    session: Session, index_version_id: int, seq: int, encodings: Sequence[tuple[int, NewEncoding]]
-) -> None:
-    # The last one wins if a key occurs twice: PostgreSQL cannot update a row twice in one statement.
-    rows = {
-        image_id: {
-            "index_version_id": index_version_id,
-            "image_id": image_id,
-            "seq": seq,
-            "slot": new.slot,
-            "code": new.code,
-            "checksum": new.checksum,
-        }
-        for image_id, new in encodings
-    }
-    if not rows:
-        return
-    moment = max(new.milvus_timestamp for _, new in encodings)
-    session.execute(
-        update(CatalogueState).values(milvus_timestamp=func.greatest(CatalogueState.milvus_timestamp, moment))
-    )
-    upsert = postgresql.insert(Encoding).values(list(rows.values()))
-    names = ("slot", "code", "checksum", "seq")
-    session.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["index_version_id", "image_id"],
-            set_={name: upsert.excluded[name] for name in names},
-        )
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.terminal import console, exit_on_error, fail, progress_counter
+from app.cli.terminal import console, exit_on_error, fail, progress_counter, progress_steps
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def stats() -> None:
             totals, index_version = queries.totals(session), queries.active_index_version(session)
         console().print(f"{totals.images} images, {totals.labels} labels, seq {totals.seq}")
         if index_version is not None:
-            console().print(f"model {index_version.model} ({index_version.fingerprint}), {index_version.bits} bits")
+            codes = "adapted codes" if index_version.adapted else "codes"
+            model = f"{index_version.feature_set.model} ({index_version.fingerprint})"
+            console().print(f"model {model}, {codes} of {index_version.bits} bits")
 
 
 def demo() -> None:
@@ -53,6 +55,25 @@ def reindex(
         with open_reindex(Settings(), model) as (run, network), progress_counter("encoding") as report:
             run.run(report)
         console().print(f"The catalogue and all running services now use {network.name} ({network.fingerprint}).")
+
+
+def adapt(
+    automatic: Annotated[bool, typer.Option("--automatic", hidden=True, help="As the service runs it.")] = False,
+) -> None:
+    """Fit codes to the catalogue, and use them if they find more. No image is read, and searches continue."""
+    with exit_on_error():
+        from app.adaptation.adapt import AdaptationRunningError, adapt
+        from app.bootstrap import index_locations, open_database, open_fsync_guard
+
+        settings = Settings()
+        with open_database(settings) as database, progress_steps() as report:
+            try:
+                result = adapt(database, index_locations(settings), open_fsync_guard(settings), report)
+            except AdaptationRunningError:
+                if not automatic:
+                    raise
+                return
+        console().print(str(result), soft_wrap=True)
 
 
 def check(

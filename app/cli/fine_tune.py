@@ -82,7 +82,7 @@ def _compare_with_current(settings: Settings, out: Path, labelled: "Labelled", r
     from app.quality.fine_tune import compare_with_current, current_encodings
 
     with (
-        open_content(settings) as (content, vectors, network),
+        open_content(settings) as (content, vectors, network, _),
         open_database(settings) as database,
         database.read_session() as session,
     ):

@@ -23,10 +23,13 @@ def report(
         from app.maintenance.tools import open_content
         from app.quality.page import write
         from app.quality.report import measure
+        from models.network.latent_layer import from_bytes
 
         settings = Settings()
-        with open_content(settings) as (content, vectors, network), progress_counter("searching") as progress:
-            found = measure(content, vectors, network, settings.search_pool or network.pool, queries, progress)
+        with open_content(settings) as (content, vectors, network, version), progress_counter("searching") as progress:
+            latent = from_bytes(version.latent) if version.latent is not None else None
+            pool, adaptation = settings.search_pool or network.pool, version.feature_set.last_adaptation
+            found = measure(content, vectors, network, pool, queries, progress, latent, adaptation)
         page = write(found, out) if out is not None else _write_private(found, report_folder(settings))
         table = Table("pool", "recall@10", "precision@10", "milliseconds")
         for one in found["pools"]:

@@ -1,16 +1,16 @@
 """Write encodings of one index version: images → codes and F7 → slots → index."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image as PILImage
 
-from app.catalogue import changes
-from app.catalogue.changes import NewEncoding
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
+from app.catalogue.encodings import NewEncoding, StoredSlot, reserve_slots
 from app.catalogue.storage.protocol import ImageStorage
 from app.errors import ImageRejectedError
 from app.search.decode.prepare import ImagePreparer, PreparedImage
@@ -54,7 +54,7 @@ class EmbeddingWriter:
             return []
         encoded = self._encoder.encode_many(images)
         with self._database.transaction() as session:
-            slots = changes.reserve_slots(session, self.index_version_id, len(images))
+            slots = reserve_slots(session, self.index_version_id, len(images))
         try:
             kept = self._index.store(slots, encoded)
         except BaseException:
@@ -66,9 +66,17 @@ class EmbeddingWriter:
         ]
 
     def encode_images(
-        self, pictures: Sequence[Image], prepared: Callable[[Image], PILImage.Image | None]
+        self,
+        pictures: Sequence[Image],
+        prepared: Callable[[Image], PILImage.Image | None],
+        stored: Mapping[int, StoredSlot] = MappingProxyType({}),
     ) -> list[tuple[Image, NewEncoding]]:
         """Encode images of the catalogue again; skip those for which `prepared` returns None.
+
+        Args:
+            pictures: the images.
+            prepared: decodes an image for the network.
+            stored: images whose F7 the feature set has already, by id; it is not written again.
 
         Raises:
             UnavailableError: disk, index or database cannot be used.
@@ -76,8 +84,24 @@ class EmbeddingWriter:
         with ThreadPoolExecutor(os.cpu_count()) as cores:
             images = list(cores.map(prepared, pictures))
         ready = [(picture, image) for picture, image in zip(pictures, images, strict=True) if image is not None]
-        made = self.encode([image for _, image in ready])
-        return [(picture, new) for (picture, _), new in zip(ready, made, strict=True)]
+        known = [(picture, image) for picture, image in ready if picture.id in stored]
+        new = [(picture, image) for picture, image in ready if picture.id not in stored]
+        made = [
+            *self._encode_stored([image for _, image in known], [stored[picture.id] for picture, _ in known]),
+            *self.encode([image for _, image in new]),
+        ]
+        return [(picture, encoding) for (picture, _), encoding in zip([*known, *new], made, strict=True)]
+
+    def _encode_stored(self, images: Sequence[PILImage.Image], stored: Sequence[StoredSlot]) -> list[NewEncoding]:
+        """Compute the codes of images whose F7 is stored."""
+        if not images:
+            return []
+        codes = self._encoder.encode_many(images).codes
+        timestamp = self._index.store_codes(np.array([one.slot for one in stored], np.int64), codes)
+        return [
+            NewEncoding(one.slot, code.tobytes(), one.checksum, timestamp)
+            for one, code in zip(stored, codes, strict=True)
+        ]
 
     def encode_originals(self, files: ImageStorage, pictures: Sequence[Image]) -> list[tuple[Image, NewEncoding]]:
         """Encode images of the catalogue from their originals; skip missing and damaged ones.

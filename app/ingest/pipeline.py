@@ -18,18 +18,13 @@ from PIL import Image as PILImage
 from sqlalchemy.orm import Session
 
 from app.catalogue import changes, queries
-from app.catalogue.changes import (
-    CatalogueChangedError,
-    ImageProperties,
-    NewEncoding,
-    Put,
-    PutResult,
-    SwitchInProgressError,
-)
+from app.catalogue.changes import CatalogueChangedError, ImageProperties, Put, PutResult
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
+from app.catalogue.encodings import NewEncoding
 from app.catalogue.file_owners import duplicates_in
 from app.catalogue.metadata_patch import MetadataPatch
+from app.catalogue.sequence import SwitchInProgressError, block_switch
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.deletion_queue import Checkpoint
 from app.catalogue.storage.fsync_guard import FsyncGuard
@@ -246,7 +241,7 @@ class IngestPipeline:
         until = time.monotonic() + _SWITCH_TIMEOUT_S
         while True:
             with suppress(SwitchInProgressError), self._database.transaction() as session:
-                changes.block_switch(session)
+                block_switch(session)
                 yield session
                 return
             if time.monotonic() > until:

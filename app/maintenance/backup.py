@@ -2,7 +2,7 @@
 
     DIR/manifest.json     written last: it names the folder of this moment; a backup without it is incomplete
     DIR/as-of-…/tables/   rows, in PostgreSQL's binary COPY format; columns and digests are in the manifest
-    DIR/as-of-…/vectors/  F7 of every index version
+    DIR/as-of-…/vectors/  F7 of every feature set
     DIR/pictures/         originals from local or S3 storage; thumbnails are generated again on request
 
 Slots are written once and originals never change, so files may be copied after the snapshot of the rows. Only
@@ -26,7 +26,16 @@ from sqlalchemy import func, select
 from app.catalogue.database.locks import Lock, exclusive_lock
 from app.catalogue.database.migrations import revision
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import ApiKey, Base, CatalogueState, Deletion, Encoding, Image, IndexVersion
+from app.catalogue.database.tables import (
+    ApiKey,
+    Base,
+    CatalogueState,
+    Deletion,
+    Encoding,
+    FeatureSet,
+    Image,
+    IndexVersion,
+)
 from app.catalogue.queries import last_seq
 from app.catalogue.storage.local import LocalStorage
 from app.catalogue.storage.protocol import ImageStorage
@@ -38,7 +47,7 @@ from app.maintenance.backup_manifest import MANIFEST, MOMENT
 from app.maintenance.table_files import columns_of, write_rows
 
 # In the order of their foreign keys.
-TABLES: tuple[type[Base], ...] = (IndexVersion, CatalogueState, Image, Encoding, Deletion, ApiKey)
+TABLES: tuple[type[Base], ...] = (FeatureSet, IndexVersion, CatalogueState, Image, Encoding, Deletion, ApiKey)
 # Originals copied in parallel.
 _BATCH = 16
 

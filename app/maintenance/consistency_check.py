@@ -14,9 +14,9 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.catalogue import changes
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, Image
+from app.catalogue.encodings import put_encodings
 from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
 from app.catalogue.storage.protocol import ImageStorage
@@ -169,4 +169,4 @@ class ConsistencyCheck:
             pictures = session.scalars(select(Image).where(Image.id.in_(ids))).all()
         encoded = retry_while_unavailable(lambda: self._encodings.encode_originals(self._files, pictures))
         with self._database.transaction() as session:
-            changes.put_encodings(session, self._encodings.index_version_id, encoded)
+            put_encodings(session, self._encodings.index_version_id, encoded)

@@ -11,15 +11,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.catalogue.advisory_registry import VersionUse, lock_holders
-from app.catalogue.database.locks import Lock
+from app.catalogue.database.locks import Lock, lock_if_free
 from app.catalogue.database.migrations import downgraded
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import ApiKey, Base, Deletion, Image, IndexVersion
+from app.catalogue.database.tables import ApiKey, Base, Deletion, FeatureSet, Image, IndexVersion
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.ledger import ledger_in
 from app.catalogue.storage.local import LocalStorage, content_hash
@@ -40,7 +40,12 @@ from app.maintenance.restore_check import (
 from app.maintenance.table_files import check_tables, read_rows
 
 # Tables with serial ids, and the columns with all ids ever assigned; ids of deleted images are not reused.
-_SERIALS = {IndexVersion: [IndexVersion.id], Image: [Image.id, Deletion.image_id], ApiKey: [ApiKey.id]}
+_SERIALS = {
+    FeatureSet: [FeatureSet.id],
+    IndexVersion: [IndexVersion.id],
+    Image: [Image.id, Deletion.image_id],
+    ApiKey: [ApiKey.id],
+}
 # Originals copied per batch.
 _BATCH = 16
 
@@ -198,10 +203,8 @@ def restore(
 @contextmanager
 def _exclusive(database: Database) -> Iterator[None]:
     """Hold the restore lock; fail if another restore runs or originals are still being deleted."""
-    with database.read_connection() as connection:
-        # Detached, because the pool would keep the connection and its lock.
-        connection.detach()
-        if not connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": Lock.RESTORE.value}):
+    with lock_if_free(database, Lock.RESTORE) as acquired:
+        if not acquired:
             raise LookalikeError("Another restore into this catalogue is running. Wait for it, or stop it.")
         with database.read_session() as session:
             wait = deletion_queue.checkpoint(session, None).wait_s

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ARRAY, BigInteger, Text, any_, func, literal, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, any_, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.catalogue.database import columnar_fetch as bulk
-from app.catalogue.database.tables import CatalogueState, Encoding, Image, IndexVersion
+from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, Image, IndexVersion
 from app.catalogue.storage.local import LocalStorage
 from app.catalogue.vectors.file import damaged_rows
 from app.errors import LookalikeError
@@ -20,16 +20,16 @@ from models.errors import ModelError
 
 # Keys listed in a message; the others are counted.
 _LISTED = 20
-# Table names in backups of version 0.3.0 and earlier.
-_OLD_TABLES = {"images": "pictures", "index_versions": "generations"}
+# Table names in backups of earlier versions.
+_OLD_TABLES = {"images": ("pictures",), "feature_sets": ("index_versions", "generations")}
 _HASH = "^[0-9a-f]{64}$"
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors of one index version: their file in the backup, and slots and checksums `(n,)` of its encodings."""
+    """Vectors of one feature set: their file in the backup, and slots and checksums `(n,)` of its encodings."""
 
-    index_version_id: int
+    feature_set_id: int
     path: Path
     dim: int
     kind: str
@@ -39,7 +39,7 @@ class Vectors:
 
 @dataclass(frozen=True)
 class ExpectedContents:
-    """Expected contents of a backup: sizes of originals by hash, vectors by index version; messages on networks."""
+    """Expected contents of a backup: sizes of originals by hash, vectors by feature set; messages on networks."""
 
     sizes: dict[str, int]
     vectors: list[Vectors]
@@ -54,7 +54,7 @@ class MissingContents:
         pictures: the number of images without an intact original.
         names: keys and hashes of the first of them.
         files: a message for each vector file that is missing or damaged.
-        vectors: the number of images without an intact vector, summed over index versions.
+        vectors: the number of images without an intact vector, summed over feature sets.
     """
 
     pictures: int = 0
@@ -88,10 +88,10 @@ def read_contents(session: Session, manifest: Manifest) -> ExpectedContents:
         raise LookalikeError(_damaged(manifest, "images", "it contains an invalid SHA-256"))
     originals = session.execute(select(Image.sha256, Image.size_bytes).distinct())
     sizes = {row.sha256: row.size_bytes for row in originals}
-    index_versions = session.scalars(select(IndexVersion).order_by(IndexVersion.id)).all()
-    local = [one for one in index_versions if one.index_backend == "local"]
+    feature_sets = session.scalars(select(FeatureSet).order_by(FeatureSet.id)).all()
+    local = [one for one in feature_sets if one.index_backend == "local"]
     return ExpectedContents(
-        sizes, [_vectors(session, manifest, one) for one in local], _missing_networks(session, index_versions)
+        sizes, [_vectors(session, manifest, one) for one in local], _missing_networks(session, feature_sets)
     )
 
 
@@ -125,46 +125,55 @@ def find_missing(session: Session, contents: ExpectedContents, originals: Collec
 
 
 def _describe_damage(session: Session, vectors: Vectors, bad: NDArray[np.int64]) -> str:
-    encoding = (Encoding.image_id == Image.id) & (Encoding.index_version_id == vectors.index_version_id)
+    encoding = (Encoding.image_id == Image.id) & _of_set(vectors.feature_set_id)
     among = Encoding.slot == any_(literal(bad[:_LISTED].tolist(), ARRAY(BigInteger)))
-    keys = session.scalars(select(Image.key).join(Encoding, encoding).where(among).order_by(Image.id)).all()
+    found = select(Image.key, Image.id).join(Encoding, encoding).where(among).distinct().order_by(Image.id)
+    keys = session.scalars(found).all()
     more = f" and {len(bad) - len(keys)} more" if len(bad) > len(keys) else ""
     what = "damaged or cut off" if vectors.path.exists() else "missing"
     return f"{vectors.path} is {what}; it should contain the vectors of {', '.join(keys)}{more}."
 
 
-def _vectors(session: Session, manifest: Manifest, index_version: IndexVersion) -> Vectors:
-    if index_version.feature_dim < 1 or index_version.vector_dtype not in ("f32", "f16"):
-        raise LookalikeError(_damaged(manifest, "index_versions", "it has vectors of a type unknown to this version"))
+def _of_set(feature_set_id: int) -> ColumnElement[bool]:
+    """Condition on encodings: their version is of a feature set."""
+    return Encoding.index_version_id.in_(select(IndexVersion.id).where(IndexVersion.feature_set_id == feature_set_id))
+
+
+def _vectors(session: Session, manifest: Manifest, features: FeatureSet) -> Vectors:
+    if features.feature_dim < 1 or features.vector_dtype not in ("f32", "f16"):
+        raise LookalikeError(_damaged(manifest, "feature_sets", "it has vectors of a type unknown to this version"))
     rows = bulk.fetch_columns(
         session,
         Encoding.slot,
-        Encoding.index_version_id == index_version.id,
+        _of_set(features.id),
         integers={"checksum": Encoding.checksum},
     )
-    path = manifest.folder / "vectors" / f"{index_version.id}.{index_version.vector_dtype}"
-    slots, checksums = rows["key"].astype(np.int64), rows["checksum"].astype(np.uint32)
-    return Vectors(index_version.id, path, index_version.feature_dim, index_version.vector_dtype, slots, checksums)
+    path = manifest.folder / "vectors" / f"{features.id}.{features.vector_dtype}"
+    # Versions of one feature set share the slots.
+    slots, first = np.unique(rows["key"].astype(np.int64), return_index=True)
+    checksums = rows["checksum"].astype(np.uint32)[first]
+    return Vectors(features.id, path, features.feature_dim, features.vector_dtype, slots, checksums)
 
 
-def _missing_networks(session: Session, index_versions: Iterable[IndexVersion]) -> list[str]:
+def _missing_networks(session: Session, feature_sets: Iterable[FeatureSet]) -> list[str]:
     """Messages on networks that are not on this machine; backups do not contain them."""
-    in_use = session.scalars(select(CatalogueState.index_version_id)).one()
+    active = IndexVersion.id == CatalogueState.index_version_id
+    in_use = session.scalar(select(IndexVersion.feature_set_id).join(CatalogueState, active))
     return [
         f"The network {one.model} ({one.fingerprint}) is missing. Copy its checkpoint to that path "
         + ("before you start the service." if one.id == in_use else "if you want to switch back to it.")
-        for one in index_versions
+        for one in feature_sets
         if not _is_available(one)
     ]
 
 
-def _is_available(index_version: IndexVersion) -> bool:
+def _is_available(features: FeatureSet) -> bool:
     try:
-        return read_info(find_checkpoint(index_version.model)).fingerprint == index_version.fingerprint
+        return read_info(find_checkpoint(features.model)).fingerprint == features.fingerprint
     except ModelError:
         return False
 
 
 def _damaged(manifest: Manifest, table: str, how: str) -> str:
-    name = table if table in manifest.columns else _OLD_TABLES.get(table, table)
-    return f"{manifest.table(name)} is damaged: {how}. Replace it from another copy of the backup."
+    names = [name for name in (table, *_OLD_TABLES.get(table, ())) if name in manifest.columns]
+    return f"{manifest.table((*names, table)[0])} is damaged: {how}. Replace it from another copy of the backup."

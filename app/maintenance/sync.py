@@ -14,9 +14,10 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.catalogue import changes, index_versions
+from app.catalogue import index_versions
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Encoding, Image, IndexVersion
+from app.catalogue.database.tables import Encoding, FeatureSet, Image, IndexVersion
+from app.catalogue.encodings import put_encodings
 from app.catalogue.storage.protocol import ImageStorage
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.search.decode.retries import retry_while_unavailable
@@ -87,7 +88,7 @@ class MilvusSync:
     def _encode(self, pictures: Sequence[Image], synced: SyncResult) -> None:
         encodings = retry_while_unavailable(lambda: self._encodings.encode_originals(self._files, pictures))
         with self._database.transaction() as session:
-            changes.put_encodings(session, self._encodings.index_version_id, encodings)
+            put_encodings(session, self._encodings.index_version_id, encodings)
         encoded = {picture.id for picture, _ in encodings}
         synced.encoded += len(encoded)
         synced.lost += [picture.key for picture in pictures if picture.id not in encoded]
@@ -106,4 +107,6 @@ class MilvusSync:
 
 
 def _next_slot(session: Session, index_version_id: int) -> int:
-    return session.scalars(select(IndexVersion.next_slot).where(IndexVersion.id == index_version_id)).one()
+    owner = FeatureSet.id == IndexVersion.feature_set_id
+    found = select(FeatureSet.next_slot).join(IndexVersion, owner).where(IndexVersion.id == index_version_id)
+    return session.scalars(found).one()

@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 from app.bootstrap import index_locations, open_database, open_fsync_guard, supervised_start
 from app.catalogue import index_versions, queries
+from app.catalogue.database.tables import IndexVersion
 from app.catalogue.storage.factory import open_storage
 from app.catalogue.vectors.file import VectorFile, without_hole_punching
 from app.errors import LookalikeError
@@ -12,7 +13,7 @@ from app.ingest.embedding_writer import EmbeddingWriter
 from app.maintenance.reindex import Reindex
 from app.maintenance.sync import MilvusSync
 from app.model_switch.index_factory import open_in_milvus, open_index, open_vectors
-from app.model_switch.networks import open_network
+from app.model_switch.networks import open_network, version_encoder
 from app.quality.content import CatalogueContent, read_content
 from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
@@ -51,18 +52,19 @@ def open_sync(settings: Settings) -> Iterator[MilvusSync]:
     with open_database(settings) as database:
         with database.read_session() as session:
             index_version = queries.active_index_version(session)
-        if index_version is None or index_version.index_backend != "milvus":
+        if index_version is None or index_version.feature_set.index_backend != "milvus":
             raise LookalikeError("The index is in local files, not in Milvus. Use `lookalike check --repair`.")
         with ExitStack() as stack:
             with supervised_start(settings):
                 network = stack.enter_context(
-                    open_network(_with_longer_timeout(settings), find_checkpoint(index_version.model))
+                    open_network(_with_longer_timeout(settings), find_checkpoint(index_version.feature_set.model))
                 )
             index = stack.enter_context(
                 closing(open_in_milvus(database, index_version, index_locations(settings), create_missing=True))
             )
             index_versions.require_fingerprint(index_version, network.info)
-            encodings = EmbeddingWriter(database, network.preparer, network.encoder, index, index_version.id)
+            encoder = version_encoder(network.encoder, index_version, index)
+            encodings = EmbeddingWriter(database, network.preparer, encoder, index, index_version.id)
             yield MilvusSync(database, open_storage(settings.storage_url, settings.data_dir), index, encodings)
 
 
@@ -72,7 +74,9 @@ def _with_longer_timeout(settings: Settings) -> Settings:
 
 
 @contextmanager
-def open_content(settings: Settings) -> Iterator[tuple[CatalogueContent, VectorFile, CheckpointInfo]]:
+def open_content(
+    settings: Settings,
+) -> Iterator[tuple[CatalogueContent, VectorFile, CheckpointInfo, IndexVersion]]:
     """Open a read-only snapshot of the catalogue; the service may run meanwhile.
 
     Raises:
@@ -85,4 +89,5 @@ def open_content(settings: Settings) -> Iterator[tuple[CatalogueContent, VectorF
                 raise LookalikeError("The catalogue is empty. Add images with `lookalike index FOLDER`.")
             content = read_content(session, index_version)
         with open_vectors(database, index_version, index_locations(settings), content.entries.slots) as vectors:
-            yield content, vectors, read_info(find_checkpoint(index_version.model))
+            network = read_info(find_checkpoint(index_version.feature_set.model))
+            yield content, vectors, index_versions.effective_info(index_version, network), index_version

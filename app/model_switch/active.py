@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from app.catalogue.database.tables import Image
+from app.catalogue.database.tables import Image, IndexVersion
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.queries import ImageSummary
@@ -23,9 +23,12 @@ from models.checkpoint.info import CheckpointInfo
 
 @dataclass(frozen=True)
 class OpenIndexVersion:
-    """An index version that can serve requests: its network and index, and the components bound to them."""
+    """An index version that can serve requests: its network and index, and the components bound to them.
 
-    index_version_id: int
+    `network` describes the network as the version uses it: with the version's codes, pool and curve.
+    """
+
+    index_version: IndexVersion
     network: CheckpointInfo
     encoder: Encoder
     preparer: ImagePreparer
@@ -35,6 +38,11 @@ class OpenIndexVersion:
     searcher: Searcher[ImageSummary]
     embedding_writer: EmbeddingWriter
     ingest: IngestPipeline
+
+    @property
+    def index_version_id(self) -> int:
+        """Id of the index version."""
+        return self.index_version.id
 
     def activate(self) -> None:
         """Called when this index version becomes the active one."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import IndexVersion
+from app.catalogue.database.tables import FeatureSet, IndexVersion
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.vectors.file import VectorFile, parse_vector_type
-from app.catalogue.vectors.slots import SlotMap, collection_name, has_encodings
+from app.catalogue.vectors.slots import SlotMap, collection_names, has_encodings
 from app.errors import LookalikeError
 from app.search.index import Index, LocalIndex
 
@@ -37,11 +37,11 @@ class IndexLocations:
     data_dir: Path
     milvus_uri: str | None
 
-    def vector_file(self, index_version: IndexVersion, disk: FsyncGuard | None = None) -> VectorFile:
-        """Open the vector file of an index version."""
-        kind = parse_vector_type(index_version.vector_dtype)
-        path = self.data_dir / "vectors" / f"{index_version.id}.{kind}"
-        return VectorFile(path, index_version.feature_dim, kind, disk)
+    def vector_file(self, features: FeatureSet, disk: FsyncGuard | None = None) -> VectorFile:
+        """Open the vector file of a feature set."""
+        kind = parse_vector_type(features.vector_dtype)
+        path = self.data_dir / "vectors" / f"{features.id}.{kind}"
+        return VectorFile(path, features.feature_dim, kind, disk)
 
 
 def open_index(
@@ -66,13 +66,11 @@ def open_index(
     Raises:
         LookalikeError: it cannot be opened; the message says what to do.
     """
-    if index_version.index_backend == "local":
-        return LocalIndex(index_version.bits, places.vector_file(index_version, disk))
-    if index_version.index_backend != "milvus":
-        raise LookalikeError(
-            f"The catalogue's index backend {index_version.index_backend!r} is unknown to this version. "
-            "Update Lookalike."
-        )
+    backend = index_version.feature_set.index_backend
+    if backend == "local":
+        return LocalIndex(index_version.bits, places.vector_file(index_version.feature_set, disk))
+    if backend != "milvus":
+        raise LookalikeError(f"The catalogue's index backend {backend!r} is unknown to this version. Update Lookalike.")
     return open_in_milvus(database, index_version, places, create_missing=create_missing)
 
 
@@ -84,14 +82,14 @@ def open_vectors(
 
     For work that reads all vectors several times.
     """
-    if index_version.index_backend == "local":
-        with closing(places.vector_file(index_version)) as vectors:
+    if index_version.feature_set.index_backend == "local":
+        with closing(places.vector_file(index_version.feature_set)) as vectors:
             yield vectors
         return
     with (
         closing(open_in_milvus(database, index_version, places)) as index,
         TemporaryDirectory(prefix="lookalike-") as folder,
-        closing(IndexLocations(Path(folder), None).vector_file(index_version)) as vectors,
+        closing(IndexLocations(Path(folder), None).vector_file(index_version.feature_set)) as vectors,
     ):
         for first in range(0, len(slots), _BATCH):
             present, features = index.collection.vectors(slots[first : first + _BATCH])
@@ -112,10 +110,11 @@ def open_in_milvus(
     if places.milvus_uri is None:
         raise LookalikeError("The catalogue's index is in Milvus. Set LOOKALIKE_MILVUS_URI to its address.")
     with database.read_session() as session:
-        name, has_rows = collection_name(session, index_version), has_encodings(session, index_version.id)
-    half = parse_vector_type(index_version.vector_dtype) == "f16"
+        names, has_rows = collection_names(session, index_version), has_encodings(session, index_version.id)
+    features = index_version.feature_set
+    half = parse_vector_type(features.vector_dtype) == "f16"
     connection = Connection(places.milvus_uri)
-    collection = CollectionPair(connection, name, index_version.bits, index_version.feature_dim, half=half)
+    collection = CollectionPair(connection, names, index_version.bits, features.feature_dim, half=half)
     try:
         if has_rows and not create_missing and not collection.exists():
             raise collection.missing_error()

@@ -1,18 +1,24 @@
 """Open a network: the encoder, and the decode workers for it."""
 
 import os
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.catalogue.database.tables import IndexVersion
 from app.search.decode.image import DecodeLimits
 from app.search.decode.prepare import ImagePreparer
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from app.search.encode.batching import Encoder, open_encoder
+from app.search.encode.latent_encoder import LatentEncoder
+from app.search.index import Index
 from app.settings import Settings
 from app.startup import supervision as startup
 from models.checkpoint.info import CheckpointInfo
+from models.network.latent_layer import from_bytes
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,40 @@ class OpenNetwork:
 
 # The signature of `open_network`; takes a checkpoint by the name that the catalogue has for it.
 NetworkOpener = Callable[[Settings, str], AbstractContextManager[OpenNetwork]]
+
+
+class SharedNetworks:
+    """Networks that are open in this process; index versions of one network share it."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[OpenNetwork, ExitStack]] = {}
+        self._users = Counter[str]()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def use(self, checkpoint: str, opener: AbstractContextManager[OpenNetwork]) -> Iterator[OpenNetwork]:
+        """Use a checkpoint's network; the first user opens it, the last one closes it."""
+        with self._lock:
+            if checkpoint not in self._open:
+                stack = ExitStack()
+                self._open[checkpoint] = stack.enter_context(opener), stack
+            self._users[checkpoint] += 1
+            network, _ = self._open[checkpoint]
+        try:
+            yield network
+        finally:
+            with self._lock:
+                self._users[checkpoint] -= 1
+                last = None if self._users[checkpoint] else self._open.pop(checkpoint)[1]
+            if last is not None:
+                last.close()
+
+
+def version_encoder(encoder: Encoder, index_version: IndexVersion, index: Index) -> Encoder:
+    """Return the encoder of an index version: the network's, with the codes of the version's own H if it has one."""
+    if index_version.latent is None:
+        return encoder
+    return LatentEncoder(encoder, from_bytes(index_version.latent), index.as_stored)
 
 
 @contextmanager

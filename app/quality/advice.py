@@ -1,10 +1,10 @@
-"""Recommend a pool size: the smallest that keeps precision, or recall if there are no labels."""
+"""Recommend a pool size: the smallest that keeps precision if labels taught the codes, and else recall."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Minimum recall of the exact nearest neighbours after both steps, for catalogues without enough labels.
-MIN_RECALL = 0.95
+# Minimum recall of the exact nearest neighbours after both steps, for codes that no labels taught.
+MIN_RECALL = 0.99
 # A difference in precision up to this is ignored.
 PRECISION_MARGIN = 0.005
 # With fewer labelled queries precision is too noisy.
@@ -35,7 +35,7 @@ def recommend_pool(results: Sequence[PoolResult], in_use: int, labelled_queries:
     Args:
         results: by ascending pool size.
         in_use: the current pool size.
-        labelled_queries: number of queries that have a label.
+        labelled_queries: number of queries with a label that the codes were taught; 0 if they were not.
         others: number of images other than the query.
     """
     precisions = {result.pool: result.precision for result in results if result.precision is not None}

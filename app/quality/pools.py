@@ -20,7 +20,10 @@ from app.quality.neighbours import Neighbours, Rows
 from app.search.index import Code, Feature, LocalIndex
 from app.search.local.fine import l2_distances, smallest_k
 from app.search.types import Candidates
+from models.network.latent_layer import LatentLayer, asymmetric_distances
 
+# The coarse step puts this many candidates in asymmetric order, or this many times the pool.
+MIN_ORDERED, ORDERED_FACTOR = 2000, 10
 POOL_SIZES = (30, 100, 300, 1000, 3000, 10_000)
 WIDER_FACTOR = 10
 # Queries to time per pool size; exhaustive searches are long enough to time with fewer.
@@ -67,14 +70,15 @@ def search_all(
     exact: Neighbours,
     pools: tuple[int, ...],
     report: Callable[[int, int], None],
+    latent: LatentLayer | None = None,
 ) -> SearchResults:
-    """Search with every query and every pool size."""
+    """Search with every query and every pool size; with an H over stored F7, candidates are in asymmetric order."""
 
     def search(at: int) -> tuple[list[float], list[float], float, float]:
         row, k = int(queries[at]), exact.rows.shape[1]
         label = int(content.labels[row])
-        pool = _pool(content, index, row, max(pools))
         feature = content.features(vectors, np.array([row]))[0]
+        pool = select_others(content, index, row, max(pools), feature, latent)
         values = l2_distances(feature, vectors.mapped_rows(pool.slots), pool.slots)
         labels = content.labels[np.searchsorted(content.entries.ids, pool.ids)]
         last = exact.distances[at, -1] * _TOLERANCE
@@ -108,11 +112,17 @@ def measure_times(
     return times, _median([_time(partial(exhaustive, *query)) for query in timed[:_TIMED_EXACT]])
 
 
-def _pool(content: CatalogueContent, index: LocalIndex, row: int, size: int) -> Candidates:
-    """Return the pool of an image of the catalogue, without the image itself."""
-    candidates = index.candidates(content.entries.codes[row], size + 1, None, None)
-    others = np.flatnonzero(candidates.ids != content.entries.ids[row])
-    return candidates.take(others[:size])
+def select_others(
+    content: CatalogueContent, index: LocalIndex, row: int, size: int, feature: Feature, latent: LatentLayer | None
+) -> Candidates:
+    """Return the pool of an image of the catalogue as a search selects it, without the image itself."""
+    code = content.entries.codes[row]
+    wide = size + 1 if latent is None else max(MIN_ORDERED, ORDERED_FACTOR * size)
+    candidates = index.candidates(code, wide, None, None)
+    if latent is not None:
+        distances = asymmetric_distances(latent.projections(feature[None])[0], code, index.codes(candidates.ids))
+        candidates = candidates.take(np.lexsort((candidates.ids, candidates.hamming, distances)))
+    return candidates.take(np.flatnonzero(candidates.ids != content.entries.ids[row])[:size])
 
 
 def _precision(labels: NDArray[np.int64], label: int) -> float:

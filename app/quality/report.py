@@ -22,6 +22,7 @@ from app.quality.neighbours import exact_neighbours
 from app.quality.pools import SearchResults, measure_times, pool_sizes, search_all, wider_pool
 from app.search.index import LocalIndex
 from models.checkpoint.info import CheckpointInfo
+from models.network.latent_layer import LatentLayer
 
 MIN_IMAGES = 20
 K = 10
@@ -31,7 +32,14 @@ Progress = Callable[[int, int], None]
 
 
 def measure(
-    content: CatalogueContent, vectors: VectorFile, network: CheckpointInfo, pool: int, queries: int, progress: Progress
+    content: CatalogueContent,
+    vectors: VectorFile,
+    network: CheckpointInfo,
+    pool: int,
+    queries: int,
+    progress: Progress,
+    latent: LatentLayer | None = None,
+    adaptation: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measure search quality; returns the content of `report.json`.
 
@@ -42,6 +50,8 @@ def measure(
         pool: number of candidates of a search.
         queries: number of images to use as queries.
         progress: called with the number of finished queries and the total.
+        latent: the H over stored F7 that made the codes; None if H is part of the model.
+        adaptation: what the last attempt to fit codes to the catalogue measured.
 
     Raises:
         LookalikeError: the catalogue has too few images.
@@ -56,7 +66,7 @@ def measure(
     index.wait_for_lists()
     exact = exact_neighbours(whole, vectors, query_rows, K)
     pools = pool_sizes(pool, len(whole) - 1)
-    results = search_all(whole, index, vectors, query_rows, exact, pools, progress)
+    results = search_all(whole, index, vectors, query_rows, exact, pools, progress, latent)
     times, exact_time = measure_times(whole, index, vectors, query_rows, pools, K)
     by_pool = _by_pool(results, times)
     labelled = int((~np.isnan(results.exact)).sum())
@@ -78,7 +88,9 @@ def measure(
         "lost": _lost(results, pool, wider_pool(pool, len(whole) - 1)),
         "precision": _precision(results, pool) if labelled else None,
         "labels": _by_label(whole, query_rows, results, pool),
-        "advice": asdict(recommend_pool(by_pool, pool, labelled, len(whole) - 1)),
+        "adapted": latent is not None,
+        "adaptation": adaptation,
+        "advice": asdict(recommend_pool(by_pool, pool, labelled if network.classes else 0, len(whole) - 1)),
         "codes": health(whole),
         "drift": drift(whole, vectors),
         "seconds": time.monotonic() - start,

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _FREE_DELAY_S = 600.0
 # Disk space is freed in whole pages; freeing adjacent rows together leaves fewer pages partly used.
 _MIN_FREED = 1024
+_NO_SLOTS = np.zeros(0, np.int64)
 
 Code = NDArray[np.uint8]
 Feature = NDArray[np.float32]
@@ -84,6 +85,18 @@ class Index(Protocol):
 
     def store(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Store encodings durably at their slots, before they are committed."""
+        ...
+
+    def store_codes(self, slots: Slots, codes: NDArray[np.uint8]) -> int:
+        """Store codes `(n, bits / 8)` of F7 that is stored already; return the index timestamp of `StoredVectors`."""
+        ...
+
+    def as_stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Round F7 `(n, d)` as `store` does."""
+        ...
+
+    def stored_features(self, slots: Slots, checksums: Checksums) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return F7 `(n, d)` at slots, and the mask `(n,)` of rows that match their checksums."""
         ...
 
     def free(self, slots: Slots) -> None:
@@ -178,6 +191,22 @@ class LocalIndex:
     def store(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Write vectors at their slots and sync. Codes are added by `follow`, in this process as in others."""
         return StoredVectors(self.vectors.write(slots, encoded.features))
+
+    def store_codes(self, slots: Slots, codes: NDArray[np.uint8]) -> int:  # noqa: ARG002 - codes are in the database
+        """Do nothing: codes are added by `apply`."""
+        return 0
+
+    def as_stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Round F7 `(n, d)` to the type of the vector file."""
+        return features.astype(self.vectors.mapped_rows(_NO_SLOTS).dtype).astype(np.float32)
+
+    def stored_features(self, slots: Slots, checksums: Checksums) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return F7 `(n, d)` at slots, and the mask `(n,)` of intact rows; zeros where the file has no row."""
+        intact = self.vectors.verify(slots, checksums)
+        mapped = self.vectors.mapped_rows(slots)
+        features = np.zeros((len(slots), mapped.shape[1]), np.float32)
+        features[intact] = mapped[slots[intact]]
+        return features, intact
 
     def free(self, slots: Slots) -> None:
         """Free the disk space of vectors at a later call, when no search can still be reading them.

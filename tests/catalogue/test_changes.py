@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import select
 
 from app.catalogue import changes, index_versions
-from app.catalogue.changes import CatalogueChangedError, ImageProperties, NewEncoding, Put, PutResult
+from app.catalogue.changes import CatalogueChangedError, ImageProperties, Put, PutResult
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
+from app.catalogue.encodings import NewEncoding, put_encodings, reserve_slots
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.vectors.file import VectorFile
@@ -48,7 +49,7 @@ class Catalogue:
 
     def reserve(self, count: int) -> list[int]:
         with self.database.transaction() as session:
-            slots: list[int] = changes.reserve_slots(session, self.index_version_id, count).tolist()
+            slots: list[int] = reserve_slots(session, self.index_version_id, count).tolist()
             return slots
 
     def seq(self) -> int:
@@ -158,7 +159,7 @@ def test_new_bytes_delete_encodings_of_other_index_versions(catalogue: Catalogue
     network = replace(FAKE_NETWORK, fingerprint="0" * 16)
     with catalogue.database.transaction() as session:
         other_version = index_versions.find_or_create(session, network, Path("other_version.json")).id
-        changes.put_encodings(session, other_version, [(catalogue.images()[0], NewEncoding(0, CODE, 1))])
+        put_encodings(session, other_version, [(catalogue.images()[0], NewEncoding(0, CODE, 1))])
     assert [encoding.index_version_id for encoding in catalogue.encodings()] == [
         catalogue.index_version_id,
         other_version,

@@ -14,8 +14,9 @@ from sqlalchemy import make_url, select
 
 from app.bootstrap import Service
 from app.catalogue import changes
-from app.catalogue.changes import CatalogueChangedError, NewEncoding, Put, PutResult
+from app.catalogue.changes import CatalogueChangedError, Put, PutResult
 from app.catalogue.database.tables import Encoding, Image
+from app.catalogue.encodings import NewEncoding
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.storage.local import LocalStorage, content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused

@@ -151,7 +151,7 @@ def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.Fixture
         return LocalIndex(BITS, VectorFile(folder / "vectors", DIM, vectors)), catalogue
     name = f"lookalike_test_{next(NUMBERS)}"
     uri: str = request.getfixturevalue("milvus_uri")
-    collection = CollectionPair(Connection(uri), name, BITS, DIM, half=vectors == "f16")
+    collection = CollectionPair(Connection(uri), (f"{name}_code", f"{name}_f7"), BITS, DIM, half=vectors == "f16")
     request.addfinalizer(lambda: drop(uri, name))
     try:
         collection.create()
@@ -164,7 +164,7 @@ def opened(kind: str, vectors: VectorType, folder: Path, request: pytest.Fixture
 
 
 def drop(uri: str, name: str) -> None:
-    with closing(CollectionPair(Connection(uri), name, BITS, DIM)) as collection:
+    with closing(CollectionPair(Connection(uri), (f"{name}_code", f"{name}_f7"), BITS, DIM)) as collection:
         collection.drop()
 
 

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -11,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from app.api.dependencies import GaugesDep, MetricsDep, ReservedThreadsDep, ServiceDep
 from app.api.middleware.auth import MAY_SEARCH
 from app.api.schemas.images import PROBLEM
-from app.api.schemas.system import BetterModelOut, HealthOut, ModelOut, ReadyOut, ReindexingOut, StatsOut
+from app.api.schemas.system import AdaptationOut, BetterModelOut, HealthOut, ModelOut, ReadyOut, ReindexingOut, StatsOut
 from app.bootstrap import Service
 from app.catalogue import index_versions
 from app.catalogue.index_versions import ReindexProgress
@@ -35,16 +36,20 @@ def stats(service: ServiceDep) -> StatsOut:
     totals = service.summaries.totals(service.database)
     with service.database.read_session() as session:
         filling = index_versions.reindex_in_progress(session)
-    return service.model_switch.run(lambda now: _stats_out(now, totals, filling))
+        adaptation = index_versions.last_adaptation(session)
+    return service.model_switch.run(lambda now: _stats_out(now, totals, adaptation, filling))
 
 
-def _stats_out(now: OpenIndexVersion, totals: Totals, filling: ReindexProgress | None) -> StatsOut:
-    model = {name: getattr(now.network, name) for name in ModelOut.model_fields}
+def _stats_out(
+    now: OpenIndexVersion, totals: Totals, adaptation: dict[str, Any] | None, filling: ReindexProgress | None
+) -> StatsOut:
+    model = {name: getattr(now.network, name) for name in ModelOut.model_fields if name != "adapted"}
     return StatsOut(
         images=totals.images,
         labels=totals.labels,
-        model=ModelOut(**model),
+        model=ModelOut(**model, adapted=now.index_version.adapted),
         better_model=_better_model(now, totals.images),
+        adaptation=None if adaptation is None else AdaptationOut(**adaptation),
         reindexing=None if filling is None else ReindexingOut(**vars(filling)),
         seq=totals.seq,
         applied_seq=now.index_sync.seq,
@@ -58,7 +63,7 @@ def _stats_out(now: OpenIndexVersion, totals: Totals, filling: ReindexProgress |
 
 
 def _better_model(now: OpenIndexVersion, images: int) -> BetterModelOut | None:
-    newer = SUCCESSORS.get(now.network.fingerprint)
+    newer = SUCCESSORS.get(now.index_version.feature_set.fingerprint)
     if newer is None:
         return None
     return BetterModelOut(

@@ -14,6 +14,8 @@ class ModelOut(BaseModel):
     bits: int
     feature_dim: int
     feature_norm: str
+    pool: int = Field(description="Number of candidates of a search without `pool`.")
+    adapted: bool = Field(description="Whether the codes were fitted to this catalogue.")
 
 
 class ReindexingOut(BaseModel):
@@ -23,6 +25,26 @@ class ReindexingOut(BaseModel):
     model: str = Field(description="Name of a bundled model, or path of a checkpoint.")
     processed: int = Field(description="Images encoded so far.")
     total: int = Field(description="All images.")
+
+
+class CodeQualityOut(BaseModel):
+    """How well codes find the exact nearest neighbours, on a sample of the catalogue's own images."""
+
+    bits: int
+    codes: float = Field(description="Share of the ten exact nearest neighbours that the ten nearest codes are.")
+    pool: int
+    recall: float = Field(description="Share of the ten exact nearest neighbours that the pool holds.")
+    precision: float | None = Field(description="Share of the ten nearest codes that have the query's label.")
+
+
+class AdaptationOut(BaseModel):
+    """The last time that codes were fitted to the catalogue."""
+
+    outcome: Literal["adapted", "refused"] = Field(description="Whether the new codes gained enough to be used.")
+    images: int
+    before: CodeQualityOut
+    after: CodeQualityOut
+    seconds: float
 
 
 class BetterModelOut(BaseModel):
@@ -41,6 +63,7 @@ class StatsOut(BaseModel):
     labels: int
     model: ModelOut
     better_model: BetterModelOut | None = Field(description="Present if a shipped model replaces the one in use.")
+    adaptation: AdaptationOut | None = Field(description="Present once codes were fitted to the catalogue.")
     reindexing: ReindexingOut | None = Field(description="Present while `lookalike reindex` runs.")
     seq: int = Field(description="Sequence number of the latest change.")
     applied_seq: int = Field(description="Sequence number of the latest change in the index of the responding process.")

@@ -17,6 +17,7 @@ class Lock(IntEnum):
     DEMO = 7_164_208  # of several workers that start together, one draws the demo images
     JOBS = 7_164_209
     RESTORE = 7_164_210
+    ADAPT = 7_164_212  # of several processes, one fits codes to the catalogue
     SWITCH = 7_164_211  # also keeps images from being added; each addition holds it shared at its commit
 
 
@@ -26,3 +27,12 @@ def exclusive_lock(database: Database, lock: Lock) -> Iterator[None]:
     with database.connection_transaction() as connection:
         connection.execute(select(func.pg_advisory_xact_lock(lock.value)))
         yield
+
+
+@contextmanager
+def lock_if_free(database: Database, lock: Lock) -> Iterator[bool]:
+    """Hold an advisory lock while the block runs, on a connection of its own; yield False if another process has it."""
+    with database.read_connection() as connection:
+        # Detached, because the pool would keep the connection and its lock.
+        connection.detach()
+        yield bool(connection.scalar(select(func.pg_try_advisory_lock(lock.value))))

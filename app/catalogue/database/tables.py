@@ -19,7 +19,7 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
 class Base(DeclarativeBase):
@@ -36,26 +36,57 @@ class Base(DeclarativeBase):
     )
 
 
-class IndexVersion(Base):
-    """An index version: one network's encodings of the catalogue.
+class FeatureSet(Base):
+    """F7 of the catalogue by one network, stored in one way: which F7 may be compared.
 
     Attributes:
+        fingerprint, model: the network, and the name or path of its checkpoint.
         next_slot: first row of its vector file that is not handed out.
         vector_dtype: storage type of F7, `f32`, or `f16` at half the size.
         index_backend: where F7 is stored: `local` (the vector file) or `milvus` (a slot is a primary key).
+        last_adaptation: what the last attempt to fit codes to the catalogue measured (`app/maintenance/adapt.py`).
+    """
+
+    __tablename__ = "feature_sets"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    feature_dim: Mapped[int]
+    vector_dtype: Mapped[str] = mapped_column(Text, server_default="f32")
+    index_backend: Mapped[str] = mapped_column(Text, server_default="local")
+    next_slot: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    last_adaptation: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class IndexVersion(Base):
+    """An index version: an H over a feature set, and the codes by it. Codes of different H are never compared.
+
+    Attributes:
+        fingerprint: identifies the codes: the network's, or for an adapted version the network's and its H.
+        latent: H over stored F7 (`models/network/latent_layer.py`); None if H is part of the network.
+        pool: default number of candidates; None for the checkpoint's.
+        codes_curve: similarity as a function of the Hamming distance (`Curve`); None for the checkpoint's.
     """
 
     __tablename__ = "index_versions"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    feature_set_id: Mapped[int] = mapped_column(ForeignKey("feature_sets.id"))
     fingerprint: Mapped[str] = mapped_column(Text)
-    model: Mapped[str] = mapped_column(Text)
     bits: Mapped[int]
-    feature_dim: Mapped[int]
-    vector_dtype: Mapped[str] = mapped_column(Text, server_default="f32")
-    index_backend: Mapped[str] = mapped_column(Text, server_default="local")
-    next_slot: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    latent: Mapped[bytes | None]
+    pool: Mapped[int | None]
+    codes_curve: Mapped[dict[str, float] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    feature_set: Mapped[FeatureSet] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def adapted(self) -> bool:
+        """Whether H was fitted to the catalogue."""
+        return self.latent is not None
 
 
 class CatalogueState(Base):
@@ -97,12 +128,15 @@ class Image(Base):
 
 
 class Encoding(Base):
-    """An image's encoding in one index version: its code, and the slot of its F7."""
+    """An image's encoding in one index version: its code, and the slot of its F7.
+
+    Versions of one feature set share the slots.
+    """
 
     __tablename__ = "encodings"
     __table_args__ = (
         Index("ix_encodings_index_version_id_seq", "index_version_id", "seq"),
-        # Maps slots to images, for Milvus; unique, because no slot is used twice.
+        # Maps slots to images, for Milvus; unique, because within a version no slot is used twice.
         Index(
             "uq_encodings_index_version_id_slot",
             "index_version_id",

@@ -15,9 +15,9 @@ from functools import partial
 
 from sqlalchemy import select
 
-from app.catalogue import changes
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Image
+from app.catalogue.sequence import lock_catalogue
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.deletion_queue import Checkpoint, Claim
 from app.catalogue.storage.ledger import Ledger, Note
@@ -137,7 +137,7 @@ def remove_unused(database: Database, files: ImageStorage, hashes: Collection[st
     ordered = sorted(set(hashes))
     for first in range(0, len(ordered), _CLAIM_SIZE):
         with database.transaction() as session:
-            changes.lock_catalogue(session)
+            lock_catalogue(session)
             some = ordered[first : first + _CLAIM_SIZE]
             claims = deletion_queue.claim(session, some, secrets.token_hex(8), files.max_delay_s)
         delete_claimed(database, files, claims)

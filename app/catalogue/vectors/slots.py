@@ -59,9 +59,10 @@ def has_encodings(session: Session, index_version_id: int) -> bool:
     )
 
 
-def collection_name(session: Session, index_version: IndexVersion) -> str:
-    """Return the name of an index version's Milvus collections."""
-    return f"{collection_prefix(session)}{index_version.id}"
+def collection_names(session: Session, index_version: IndexVersion) -> tuple[str, str]:
+    """Return the names of an index version's Milvus collections: of its codes, and of its feature set's F7."""
+    prefix = collection_prefix(session)
+    return f"{prefix}{index_version.id}_code", f"{prefix}{index_version.feature_set_id}_f7"
 
 
 def collection_prefix(session: Session) -> str:

@@ -1,4 +1,4 @@
-"""Milvus collections of an index version: codes in one, F7 in another, with slots as primary keys.
+"""Milvus collections of an index version: its codes, and its feature set's F7, with slots as primary keys.
 
 There are two because access differs: every search reads all codes, which should be in memory in few large segments; of
 F7 a search reads only the pool, and the rest may stay on disk.
@@ -35,15 +35,17 @@ class CollectionPair:
 
     Args:
         connection: connection to Milvus.
-        name: prefix of both collections' names.
+        names: the names of both collections: of codes, and of F7.
         bits: bits of a code.
         dim: dimension of F7.
         half: whether to store F7 as float16.
     """
 
-    def __init__(self, connection: Connection, name: str, bits: int, dim: int, *, half: bool = False) -> None:
-        self._connection, self.name, self._dims = connection, name, {"code": bits, "f7": dim}
-        self._names: dict[Field, str] = {"code": f"{name}_code", "f7": f"{name}_f7"}
+    def __init__(
+        self, connection: Connection, names: tuple[str, str], bits: int, dim: int, *, half: bool = False
+    ) -> None:
+        self._connection, self._dims = connection, {"code": bits, "f7": dim}
+        self._names: dict[Field, str] = {"code": names[0], "f7": names[1]}
         self._half, self._dtype = half, np.dtype[Any](np.float16 if half else np.float32)
         self.code_bytes, self.vector_bytes = bits // 8, dim * self._dtype.itemsize
 
@@ -58,7 +60,7 @@ class CollectionPair:
 
     def missing_error(self) -> UnavailableError:
         """Return the error to raise if a collection is missing."""
-        missing = f"Milvus at {self._connection.uri} has lost the collections {self.name}."
+        missing = f"Milvus at {self._connection.uri} has lost the collections {' and '.join(self._names.values())}."
         return UnavailableError(f"{missing} Run `lookalike sync` to rebuild them.", retry_after=60)
 
     def create(self) -> None:
@@ -102,8 +104,16 @@ class CollectionPair:
 
     def insert(self, slots: Slots, encoded: Encodings) -> int:
         """Insert encodings at unused slots; return the Milvus timestamp at which searches find them."""
-        codes = [code.tobytes() for code in encoded.codes]
-        return max(self._insert("f7", slots, list(self.stored(encoded.features))), self._insert("code", slots, codes))
+        features, codes = list(self.stored(encoded.features)), [code.tobytes() for code in encoded.codes]
+        return max(self._insert("f7", slots, features), self._insert("code", slots, codes))
+
+    def replace_codes(self, slots: Slots, codes: NDArray[np.uint8]) -> int:
+        """Insert codes at slots that have F7, in place of those that an interrupted run left there; see `insert`."""
+        with self._translated() as client:
+            for first in range(0, len(slots), _BATCH_ROWS):
+                expression = f"slot in {slots[first : first + _BATCH_ROWS].tolist()}"
+                client.delete(self._names["code"], filter=expression, timeout=CHANGE_S)
+        return self._insert("code", slots, [code.tobytes() for code in codes])
 
     def _insert(self, field: Field, slots: Slots, values: Sequence[Any]) -> int:
         now, name = int(time.time()), self._names[field]

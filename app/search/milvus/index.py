@@ -21,7 +21,7 @@ from app.search.index import Changes, Checksums, Code, Feature, RankedMatches, S
 from app.search.local.checksums import checksums
 from app.search.local.deferred_free import DeferredFree
 from app.search.milvus.capped_top_k import END, CappedTopK, Hits, ImageHits
-from app.search.milvus.collection import MAX_LIMIT, CollectionPair, Field
+from app.search.milvus.collection import MAX_LIMIT, CollectionPair, Features, Field
 from app.search.types import Candidates, Encodings, Ids, IndexEntries, Match, Subset
 from models.network.codes import hamming
 
@@ -94,6 +94,21 @@ class MilvusIndex:
         timestamp = self.collection.insert(slots, encoded)
         return StoredVectors(checksums(self.collection.stored(encoded.features)), timestamp)
 
+    def store_codes(self, slots: Slots, codes: NDArray[np.uint8]) -> int:
+        """Insert codes at slots whose F7 is stored; searches find them at the returned timestamp."""
+        return self.collection.replace_codes(slots, codes)
+
+    def as_stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Round F7 `(n, d)` to the type of the collection."""
+        return self.collection.stored(features).astype(np.float32)
+
+    def stored_features(self, slots: Slots, checksums: Checksums) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return F7 `(n, d)` at slots, and the mask `(n,)` of rows that match their checksums; zeros elsewhere."""
+        found, features, intact = self._read(slots, checksums)
+        rows = np.zeros((len(slots), features.shape[1]), np.float32)
+        rows[intact] = features[found[intact]]
+        return rows, intact
+
     def free(self, slots: Slots) -> None:
         """Delete slots at a later call, when no search can still rank them, or in a sync."""
         self._deferred.add(slots)
@@ -153,11 +168,15 @@ class MilvusIndex:
 
     def verify(self, slots: Slots, expected: Checksums) -> NDArray[np.bool_]:
         """Verify the vector of each slot against its checksum; `(n,)` bool."""
+        return self._read(slots, expected)[2]
+
+    def _read(self, slots: Slots, expected: Checksums) -> tuple[Slots, Features, NDArray[np.bool_]]:
+        """Read F7; return the row of each slot `(n,)`, the rows `(m, d)`, and the mask of intact ones `(n,)`."""
         found, features = self.collection.vectors(slots)
         order = np.argsort(found)
         rows, intact = _lookup(found[order], slots)
         intact[intact] = checksums(features[order])[rows[intact]] == expected[intact]
-        return intact
+        return rows, features[order], intact
 
     def _engine(self, field: Field, query: Code | Feature) -> Callable[[int, int, int], Hits]:
         def nearest(start: int, stop: int, limit: int) -> Hits:

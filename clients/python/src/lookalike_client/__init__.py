@@ -17,10 +17,12 @@ from lookalike_client.endpoints import UNCHANGED
 from lookalike_client.errors import ClientError, FieldError, InvalidInputError, ProblemError, UnreachableError
 from lookalike_client.images import NewImage
 from lookalike_client.results import (
+    Adaptation,
     AddResult,
     BatchItem,
     BetterModel,
     CatalogueImage,
+    CodeQuality,
     EntryWarning,
     Explanation,
     FacetField,
@@ -42,12 +44,14 @@ __all__ = [
     "MAX_BATCH_BYTES",
     "MAX_BATCH_IMAGES",
     "UNCHANGED",
+    "Adaptation",
     "AddResult",
     "AsyncLookalike",
     "BatchItem",
     "BetterModel",
     "CatalogueImage",
     "ClientError",
+    "CodeQuality",
     "EntryWarning",
     "Explanation",
     "FacetField",

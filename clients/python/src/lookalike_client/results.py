@@ -185,7 +185,12 @@ class Facets:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The active model."""
+    """The active model.
+
+    Attributes:
+        pool: number of candidates of a search without `pool`.
+        adapted: whether the codes were fitted to the catalogue.
+    """
 
     name: str
     fingerprint: str
@@ -193,6 +198,8 @@ class ModelInfo:
     bits: int
     feature_dim: int
     feature_norm: str
+    pool: int | None = None
+    adapted: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,10 +213,41 @@ class BetterModel:
 
 
 @dataclass(frozen=True)
+class CodeQuality:
+    """How well codes find the exact nearest neighbours.
+
+    Attributes:
+        bits: length of a code.
+        codes: share of the ten exact nearest neighbours that the ten nearest codes are.
+        pool: number of candidates.
+        recall: share of the ten exact nearest neighbours that the pool holds.
+        precision: share of the ten nearest codes that have the query's label; None without labels.
+    """
+
+    bits: int
+    codes: float
+    pool: int
+    recall: float
+    precision: float | None = None
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The last time that codes were fitted to the catalogue: whether they are used, and what was measured."""
+
+    outcome: str
+    images: int
+    before: CodeQuality
+    after: CodeQuality
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Stats:
     """The catalogue's statistics.
 
     Attributes:
+        adaptation: the last time that codes were fitted to the catalogue.
         seq: the number of the catalogue's last change.
         applied_seq: the number of the last change in the index of the process that answered.
         bytes: bytes on disk, by kind.
@@ -225,6 +263,7 @@ class Stats:
     bytes: Mapping[str, int]
     version: str
     better_model: BetterModel | None = None
+    adaptation: Adaptation | None = None
 
 
 @dataclass(frozen=True)

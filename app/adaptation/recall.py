@@ -1,0 +1,117 @@
+"""How well codes find the exact nearest neighbours, on a sample of a catalogue's own images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.catalogue.vectors.file import VectorFile
+from app.quality.content import NO_LABEL, CatalogueContent, blocks
+from app.quality.neighbours import Neighbours, exact_neighbours
+from app.quality.pools import select_others
+from app.search.index import LocalIndex
+from app.search.local.fine import l2_distances
+from models.network.latent_layer import LatentLayer
+
+K = 10
+# Sizes from which a pool is chosen, and the recall that it must have. The sample's standard error is about 0.002, so
+# that the catalogue's own recall is above 0.99.
+POOLS = (30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 2000, 5000)
+ENOUGH = 0.994
+_QUERIES = 500
+# Distances that differ by less than this factor are ties.
+_TOLERANCE = 1.000001
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images of a catalogue as queries: their rows `(q,)`, and their exact nearest neighbours."""
+
+    rows: NDArray[np.int64]
+    exact: Neighbours
+
+
+@dataclass(frozen=True)
+class CodeRecall:
+    """Quality of codes on a sample.
+
+    Attributes:
+        bits: length of a code.
+        codes: share of the ten exact nearest neighbours that are the ten nearest by code.
+        pool: number of candidates.
+        recall: share of the ten exact nearest neighbours that the pool holds.
+        precision: share of the ten nearest by code that have the query's label; None without labels.
+    """
+
+    bits: int
+    codes: float
+    pool: int
+    recall: float
+    precision: float | None
+
+
+def draw_sample(content: CatalogueContent, vectors: VectorFile, seed: int = 0) -> Sample:
+    """Draw queries, and find their neighbours in one pass over F7."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(content))[:_QUERIES])
+    return Sample(rows, exact_neighbours(content, vectors, rows, min(K, len(content) - 1)))
+
+
+def recode(content: CatalogueContent, vectors: VectorFile, latent: LatentLayer) -> CatalogueContent:
+    """Return the content with codes by another H, computed block by block."""
+    codes = [latent.codes(content.features(vectors, np.arange(part.start, part.stop))) for part in blocks(len(content))]
+    return replace(content, entries=replace(content.entries, codes=np.concatenate(codes)))
+
+
+def code_recall(
+    content: CatalogueContent,
+    vectors: VectorFile,
+    sample: Sample,
+    pools: Sequence[int],
+    latent: LatentLayer | None = None,
+) -> list[CodeRecall]:
+    """Measure codes with pools of several sizes, by ascending size.
+
+    Args:
+        content: the catalogue, with the codes to measure.
+        vectors: its F7.
+        sample: the queries.
+        pools: the sizes.
+        latent: H by which a coarse step orders candidates; None for the Hamming distance alone.
+    """
+    index = LocalIndex(8 * content.entries.codes.shape[1], vectors)
+    index.add(content.entries)
+    index.wait_for_lists()
+    sizes = sorted({min(pool, len(content) - 1) for pool in pools})
+    found = np.zeros((len(sample.rows), len(sizes)))
+    codes, precision = np.zeros(len(sample.rows)), np.full(len(sample.rows), np.nan)
+    for at, row in enumerate(sample.rows):
+        feature = content.features(vectors, sample.rows[at : at + 1])
+        last, k = sample.exact.distances[at, -1] * _TOLERANCE, sample.exact.rows.shape[1]
+        for column, size in enumerate(sizes):
+            pool = select_others(content, index, int(row), size, feature[0], latent)
+            values = l2_distances(feature[0], vectors.mapped_rows(pool.slots), pool.slots)
+            found[at, column] = min(int((values <= last).sum()), k) / k
+            if column == 0:
+                codes[at] = min(int((values[:k] <= last).sum()), k) / k
+                precision[at] = _precision(content, int(row), pool.ids[:k])
+    labelled = precision[~np.isnan(precision)]
+    mean = float(labelled.mean()) if len(labelled) else None
+    bits = 8 * content.entries.codes.shape[1]
+    return [
+        CodeRecall(bits, float(codes.mean()), size, float(found[:, column].mean()), mean)
+        for column, size in enumerate(sizes)
+    ]
+
+
+def smallest_pool(measured: Sequence[CodeRecall]) -> CodeRecall:
+    """Return the result of the smallest pool with enough recall, or else of the largest."""
+    return next((one for one in measured if one.recall >= ENOUGH), measured[-1])
+
+
+def _precision(content: CatalogueContent, row: int, ids: NDArray[np.int64]) -> float:
+    """Return the share of labelled results that have the query's label; NaN if the query or all results have none."""
+    labels = content.labels[np.searchsorted(content.entries.ids, ids)]
+    labelled = labels[labels != NO_LABEL]
+    own = content.labels[row]
+    return float((labelled == own).mean()) if own != NO_LABEL and len(labelled) else float("nan")
