@@ -47,6 +47,7 @@ from app.search.index import Index
 from app.search.pipeline import Searcher
 from app.settings import Settings
 from app.startup import supervision as startup
+from app.startup.start import supervised_start
 from models.checkpoint.info import CheckpointInfo, find_checkpoint
 from models.checkpoint.successors import SUCCESSORS
 
@@ -152,23 +153,6 @@ def pool_size(settings: Settings, url: str) -> int:
     with closing(Database(url, connections.MIN_POOL)) as probe, probe.read_session() as session:
         accepted = connections.connection_limit(session)
     return connections.pool_size(accepted, settings.workers, settings.max_database_connections)
-
-
-@contextmanager
-def supervised_start(settings: Settings) -> Iterator[None]:
-    """Supervise the start of this process for the length of the block, unless it is supervised already."""
-    outermost = begin_supervised_start(settings)
-    try:
-        yield
-    finally:
-        if outermost:
-            startup.complete()
-
-
-def begin_supervised_start(settings: Settings) -> bool:
-    """Begin to supervise the start of this process, until `startup.complete`; returns False if it already was."""
-    data_dir = settings.data_dir if settings.database_url is None else None
-    return startup.begin(settings.startup_step_timeout_seconds, data_dir, settings.log_format)
 
 
 @contextmanager

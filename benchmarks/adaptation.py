@@ -20,9 +20,9 @@ from app.catalogue.embedded.postgres import embedded_postgres
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.model_switch.index_factory import IndexLocations, open_index
 from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage
-from benchmarks.populated import PopulatedCatalogue
 from benchmarks.results import Results
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
+from benchmarks.synthetic.populated import PopulatedCatalogue
 from models.checkpoint.info import CheckpointInfo
 from models.network.preprocess import Preprocess
 

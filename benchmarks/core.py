@@ -22,7 +22,7 @@ from app.search.types import IndexEntries, Subset
 from benchmarks.measure import Call, cores, read_all, time_interleaved
 from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage
 from benchmarks.results import Results
-from benchmarks.synthetic import TAUGHT, UNTAUGHT, SyntheticCatalogue
+from benchmarks.synthetic.catalogue import TAUGHT, UNTAUGHT, SyntheticCatalogue
 from models.network.codes import Codes, Floats
 
 DIMS, BITS = (4096, 1280), (128, 48)

@@ -18,9 +18,9 @@ from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from benchmarks.measure import Call, time_interleaved
 from benchmarks.options import Options, Say, space_shortage
-from benchmarks.populated import PopulatedCatalogue
 from benchmarks.results import Results
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
+from benchmarks.synthetic.populated import PopulatedCatalogue
 from models.checkpoint.info import CheckpointInfo
 from models.network.codes import Codes, Floats
 from models.network.preprocess import Preprocess

@@ -32,9 +32,9 @@ from app.search.index import Index, LocalIndex
 from app.search.types import Encodings, Match, Subset
 from benchmarks.measure import Call, memory_of, time_interleaved
 from benchmarks.options import Options, Say, space_shortage
-from benchmarks.populated import PopulatedCatalogue
 from benchmarks.results import Results
-from benchmarks.synthetic import TAUGHT, SyntheticCatalogue
+from benchmarks.synthetic.catalogue import TAUGHT, SyntheticCatalogue
+from benchmarks.synthetic.populated import PopulatedCatalogue
 from models.checkpoint.info import CheckpointInfo
 from models.network.codes import Codes, Floats
 from models.network.preprocess import Preprocess

@@ -23,7 +23,7 @@ from benchmarks.baselines.usearch_graph import Usearch
 from benchmarks.measure import time_interleaved
 from benchmarks.options import Options, Say, space_shortage
 from benchmarks.results import Results
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
 from models.network.codes import Floats
 
 BASELINES: tuple[Callable[[], Baseline], ...] = (

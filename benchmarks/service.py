@@ -36,9 +36,9 @@ from app.search.encode.batching import MAX_BATCH, BatchingEncoder, open_encoder
 from app.settings import Settings
 from benchmarks.measure import Timing, cores, memory_of, time_interleaved
 from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage
-from benchmarks.populated import LABELS, PopulatedCatalogue
 from benchmarks.results import Results
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
+from benchmarks.synthetic.populated import LABELS, PopulatedCatalogue
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 from models.network.preprocess import Preprocess
 

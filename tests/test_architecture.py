@@ -27,6 +27,7 @@ NETWORK = (
     "models.network.backbones",
 )
 ABOVE_CATALOGUE = (
+    "app.adaptation",
     "app.ingest",
     "app.maintenance",
     "app.model_switch",
@@ -44,6 +45,7 @@ SETTINGS_READERS = (
     "app.bootstrap",
     "app.model_switch.networks",
     "app.maintenance.tools",
+    "app.startup.start",
     "app.cli",
     "migrations.env",
 )
@@ -147,8 +149,9 @@ def test_known_imports_are_found() -> None:
         (("models.data",), ("models.comparison", "models.evaluation", "models.reports")),
         (("models.training",), ("models.comparison", "models.reports")),
         (("app.ingest",), ("app.api", "app.cli", "app.main", "app.bootstrap", "app.maintenance", "app.model_switch")),
-        (("app.quality",), ("app.api", "app.cli", "app.main", "app.bootstrap")),
-        (("app.catalogue", "app.ingest", "app.quality"), HTTP),
+        (("app.quality",), ("app.adaptation", "app.api", "app.cli", "app.main", "app.bootstrap")),
+        (("app.maintenance", "app.model_switch"), ("app.adaptation", "app.api", "app.cli", "app.main")),
+        (("app.adaptation", "app.catalogue", "app.ingest", "app.quality"), HTTP),
         (("lookalike_client",), ("migrations", "models", "tests", *HTTP, *SQL)),
         (("app.api",), ("app.cli",)),
         (("app.errors",), ("app", "models", *HTTP, *SQL)),

@@ -54,7 +54,8 @@ def serve(
         # uvicorn raises the signal again after its shutdown; the default action would skip stopping the database.
         signal.signal(number, lambda *_: sys.exit(0))
     with exit_on_error():
-        from app.bootstrap import open_database, supervised_start
+        from app.bootstrap import open_database
+        from app.startup.start import supervised_start
 
         settings = Settings()
         with supervised_start(settings), open_database(settings) as database:
@@ -71,7 +72,7 @@ class SupervisedConfig(uvicorn.Config):
 
     def load(self) -> None:
         """Load the application, in the process that serves it."""
-        from app.bootstrap import begin_supervised_start
+        from app.startup.start import begin_supervised_start
 
         # A worker process needs its own supervision.
         begin_supervised_start(Settings())

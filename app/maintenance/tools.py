@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from app.bootstrap import index_locations, open_database, open_fsync_guard, supervised_start
+from app.bootstrap import index_locations, open_database, open_fsync_guard
 from app.catalogue import index_versions, queries
 from app.catalogue.database.tables import IndexVersion
 from app.catalogue.storage.factory import open_storage
@@ -16,6 +16,7 @@ from app.model_switch.index_factory import open_in_milvus, open_index, open_vect
 from app.model_switch.networks import open_network, version_encoder
 from app.quality.content import CatalogueContent, read_content
 from app.settings import Settings
+from app.startup.start import supervised_start
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 
 _TIME_FACTOR = 3

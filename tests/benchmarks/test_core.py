@@ -15,7 +15,7 @@ from benchmarks.core import check, run
 from benchmarks.measure import time_interleaved
 from benchmarks.options import Options
 from benchmarks.results import Results
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
 
 SMALL = 12_000
 

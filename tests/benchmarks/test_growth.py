@@ -15,8 +15,8 @@ from app.catalogue.vectors.file import VectorFile
 from app.search.index import LocalIndex
 from benchmarks import growth
 from benchmarks.options import Options, space_shortage
-from benchmarks.populated import LABELS, PopulatedCatalogue
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
+from benchmarks.synthetic.populated import LABELS, PopulatedCatalogue
 from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK
 
 PICTURES, DIM, BITS = 9000, 64, 64

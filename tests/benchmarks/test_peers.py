@@ -16,7 +16,7 @@ from benchmarks.baselines.pgvector import PgvectorCodes, PgvectorGraph
 from benchmarks.options import Options
 from benchmarks.peers import recall_at
 from benchmarks.results import Results
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
 
 COUNT, DIM, BITS, K = 3000, 160, 64, 10
 

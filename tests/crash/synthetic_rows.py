@@ -8,8 +8,8 @@ from app.bootstrap import index_locations, open_database
 from app.catalogue.index_versions import find_or_create
 from app.model_switch.index_factory import open_index
 from app.settings import Settings
-from benchmarks.populated import PopulatedCatalogue
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
+from benchmarks.synthetic.populated import PopulatedCatalogue
 from models.network.codes import Floats
 from models.training.itq import lsh
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from app.catalogue.database.sessions import Database
 from app.search.index import Index
 from app.search.types import Encodings
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
 from models.network.codes import Codes
 
 # Share of images by label.

@@ -1,0 +1,1 @@
+"""Synthetic catalogues: F7, codes and rows."""
