@@ -81,8 +81,10 @@ def test_adapted_catalogue_finds_every_image_by_upload_and_by_id(
             options = SearchOptions(k=5, mode=mode)
             by_upload = filled.searcher.by_image(picture(seed), options)
             first = by_upload.matches[0][0]
-            assert (first.id, first.distance, first.hamming) == (seed + 1, 0.0, 0)
-            by_id = filled.searcher.by_id(first.id, options)
+            # Codes of two images may be equal.
+            assert mode is Mode.BCS or first.id == seed + 1
+            assert (first.distance, first.hamming) == (0.0, 0)
+            by_id = filled.searcher.by_id(seed + 1, options)
             assert [match for match, _ in by_id.matches] == [match for match, _ in by_upload.matches]
     info = filled.model_info
     assert (info.bits, info.name) == (48, "fake")

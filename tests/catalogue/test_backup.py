@@ -11,7 +11,9 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url, text
 
-from app.bootstrap import Service, build_service_with_encoder
+from app.adaptation import adapt as adapting
+from app.adaptation.adapt import adapt
+from app.bootstrap import Service, build_service_with_encoder, index_locations, open_fsync_guard
 from app.catalogue.database.locks import Lock, exclusive_lock
 from app.catalogue.database.migrations import alembic_config
 from app.catalogue.database.sessions import Database
@@ -276,3 +278,32 @@ def test_backup_into_a_folder_with_other_files_is_refused(service: Service, tmp_
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(LookalikeError, match="has other files"):
         save(service, tmp_path / "mine")
+
+
+def test_backup_of_an_adapted_catalogue_has_its_codes(
+    service: Service, elsewhere: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapting, "MIN_IMAGES", 50)
+    monkeypatch.setattr(adapting, "_MIN_GAIN", -1.0)
+    add(service, *range(60))
+    settings = service.settings
+    adapt(
+        service.database,
+        index_locations(settings),
+        open_fsync_guard(settings),
+        lambda *_: None,
+        describe=lambda _: FAKE_NETWORK,
+    )
+    info = service.searcher.by_id(1, SearchOptions()).model
+    save(service, tmp_path / "backup")
+    restored(elsewhere, tmp_path / "backup")
+    with (
+        closing(Database(str(elsewhere.database_url))) as database,
+        build_service_with_encoder(elsewhere, database, FakeEncoder(), FAKE_NETWORK, FAKE_CHECKPOINT) as again,
+    ):
+        assert again.model_info.fingerprint == info != FAKE_NETWORK.fingerprint
+        assert (
+            again.searcher.by_id(1, SearchOptions(k=20)).matches
+            == service.searcher.by_id(1, SearchOptions(k=20)).matches
+        )
+    check_all(elsewhere, range(60))

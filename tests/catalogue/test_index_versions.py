@@ -37,12 +37,16 @@ def test_new_catalogue_adopts_the_first_network(database: Database) -> None:
     with database.read_session() as session:
         index_version = queries.active_index_version(session)
     assert index_version is not None
-    assert (index_version.id, index_version.fingerprint, index_version.model) == (
+    assert (index_version.id, index_version.fingerprint, index_version.feature_set.model) == (
         adopted,
         FAKE_NETWORK.fingerprint,
         str(FAKE_CHECKPOINT.resolve()),
     )
-    assert (index_version.bits, index_version.feature_dim, index_version.next_slot) == (BITS, FEATURE_DIM, 0)
+    assert (index_version.bits, index_version.feature_set.feature_dim, index_version.feature_set.next_slot) == (
+        BITS,
+        FEATURE_DIM,
+        0,
+    )
 
 
 def test_adopting_the_active_network_changes_nothing(database: Database) -> None:
@@ -118,6 +122,6 @@ def test_float16_vectors_are_a_separate_index_version(database: Database) -> Non
             "the active one stays"
         )
         float16_version = index_versions.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16")
-        assert (float16_version.id != first, float16_version.vector_dtype) == (True, "f16")
+        assert (float16_version.id != first, float16_version.feature_set.vector_dtype) == (True, "f16")
         assert index_versions.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT, "f16").id == float16_version.id
         assert index_versions.find_or_create(session, FAKE_NETWORK, FAKE_CHECKPOINT).id == first

@@ -156,7 +156,7 @@ def test_invalid_manifest_values_are_named(source: Path, elsewhere: Settings, na
 
 def test_missing_backup_folder_is_named(source: Path, elsewhere: Settings) -> None:
     change_manifest(source, folder="as-of-another")
-    assert "as-of-another/tables/index_versions is missing" in refusal_message(elsewhere, source)
+    assert "as-of-another/tables/feature_sets is missing" in refusal_message(elsewhere, source)
 
 
 def test_unknown_column_is_reported(source: Path, elsewhere: Settings) -> None:
@@ -294,9 +294,9 @@ def test_missing_vectors_are_named_and_can_be_repaired(
 def test_unknown_vector_dtype_is_reported(service: Service, elsewhere: Settings, tmp_path: Path) -> None:
     add(service, 1)
     with service.database.connection_transaction() as connection:
-        connection.execute(text("UPDATE index_versions SET vector_dtype = 'f8'"))
+        connection.execute(text("UPDATE feature_sets SET vector_dtype = 'f8'"))
     save(service, tmp_path / "backup")
-    assert "index_versions is damaged" in refusal_message(elsewhere, tmp_path / "backup")
+    assert "feature_sets is damaged" in refusal_message(elsewhere, tmp_path / "backup")
 
 
 def test_a_checkpoint_that_is_not_here_is_named(source: Path, elsewhere: Settings) -> None:

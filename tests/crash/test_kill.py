@@ -9,12 +9,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.crash.adapting import adapting_all_the_time
 from tests.crash.ledger import Ledger, serving
 from tests.crash.orphans import orphans_after_a_stop
 from tests.crash.server import EXIT
@@ -42,14 +43,18 @@ def test_kills_lose_nothing(data_dir: Path) -> None:
     ledger, chance, starts = Ledger(), random.Random(20), []
     add_synthetic_rows(data_dir, ROWS)
     for kill in range(KILLS):
-        with serving(data_dir) as (client, process, seconds):
+        # Every other time, codes are fitted meanwhile, by a process that is killed too.
+        with (
+            serving(data_dir) as (client, process, seconds),
+            adapting_all_the_time(data_dir) if kill % 2 else nullcontext(),
+        ):
             starts.append(seconds)
             ledger.resolve_unknown(client)
             ledger.check(client, most=30)
             ledger.add(client, 3)
             work = [lambda: ledger.add(client, chance.randint(1, 4))] * 2
             work += [lambda: ledger.delete(client), lambda: ledger.search(client)]
-            errors = under_load(work, chance.uniform(0.05, 1.5), process.kill)
+            errors = under_load(work, chance.uniform(0.05, 6.0 if kill % 2 else 1.5), process.kill)
             assert errors == [], f"kill {kill}"
     with serving(data_dir) as (client, _, _):
         ledger.resolve_unknown(client)

@@ -22,6 +22,7 @@ from app.catalogue.storage.local import LocalStorage, content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
 from app.catalogue.vectors.file import VectorFile
 from app.errors import NotFoundError, UnavailableError
+from app.ingest import embedding_writer
 from app.ingest.jobs.stop import Stop
 from app.ingest.pipeline import IngestPipeline
 from app.ingest.uploads import AddResult, Upload
@@ -231,7 +232,7 @@ def full(*_: object) -> NoReturn:
         (LocalStorage, "store", broken, RuntimeError),
         (LocalStorage, "store_thumbnails", broken, RuntimeError),
         (VectorFile, "write", broken, RuntimeError),
-        (changes, "reserve_slots", broken, RuntimeError),
+        (embedding_writer, "reserve_slots", broken, RuntimeError),
         (changes, "put_images", broken, RuntimeError),
     ],
 )

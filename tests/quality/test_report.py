@@ -83,7 +83,7 @@ def test_random_codes_have_a_recall_of_the_pools_share(tmp_path: Path) -> None:
 def test_good_codes_get_a_small_pool_recommended(tmp_path: Path) -> None:
     features, labels = around_centres(3000, 4)
     with planted(tmp_path, features, codes_of(features, 256), labels, 4) as (content, vectors):
-        found = measure(content, vectors, replace(NETWORK, bits=256), 1000, 200, ignore_progress)
+        found = measure(content, vectors, replace(NETWORK, bits=256, classes=("a", "b")), 1000, 200, ignore_progress)
     assert found["advice"]["pool"] == 30
     assert "LOOKALIKE_SEARCH_POOL=30" in found["advice"]["why"]
     assert found["precision"]["both"] == found["precision"]["exact"] == 1
@@ -164,7 +164,7 @@ def test_with_labels_the_smallest_pool_with_nearly_the_best_precision_is_recomme
 
 
 def test_without_labels_the_smallest_pool_with_sufficient_recall_is_recommended() -> None:
-    rows = results((30, 0.5, None), (100, 0.96, None), (300, 0.99, None))
+    rows = results((30, 0.5, None), (100, 0.99, None), (300, 0.999, None))
     assert "in use" in recommend_pool(rows, 100, 0, 5000).why
     assert recommend_pool(rows[:1], 100, 0, 5000).pool == 30
     assert "largest pool" in recommend_pool(rows[:1], 100, 0, 5000).why
