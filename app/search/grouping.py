@@ -4,7 +4,8 @@ Images are read in the order of the mode, by F7 for `es` and by code for `bcs`, 
 of each group is its first. For `hds` the pool grows: if it has fewer than k groups, the next candidates by code that
 belong to other groups join it until it has k, and F7 ranks them all. So one large group near the query cannot fill it.
 
-Few images are read first, then ten times as many, up to `MAX_GROUPED`.
+Few images are read first, then ten times as many, up to `MAX_GROUPED`. With asymmetric order, each reading of n
+candidates returns what a search without groups would for n (`nearest_by_code`), and the pool is the first of them.
 """
 
 from collections.abc import Callable
@@ -63,7 +64,7 @@ def _rank_grown_pool(query: Query, first_of_group: FirstOfGroup, work: Operation
         if limit == size:
             return pool
         with work.stage("coarse"):
-            return query.index.candidates(query.code, limit, options.radius, query.among)
+            return query.nearest(limit)
 
     candidates, firsts, limited = _read_groups(read, first_of_group, options.k, size)
     grown = candidates.take(_grown_pool(firsts, len(pool), options.k))

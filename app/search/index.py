@@ -83,6 +83,10 @@ class Index(Protocol):
         """Return the number of images."""
         ...
 
+    def as_stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return F7 `(n, d)` rounded to the stored type, as `find` returns it."""
+        ...
+
     def store(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Store encodings durably at their slots, before they are committed."""
         ...
@@ -187,6 +191,10 @@ class LocalIndex:
 
     def check_available(self) -> None:
         """Do nothing: an index in memory is always available."""
+
+    def as_stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return F7 `(n, d)` rounded to the vectors' type."""
+        return self.vectors.as_stored(features).astype(np.float32)
 
     def store(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Write vectors at their slots and sync. Codes are added by `follow`, in this process as in others."""

@@ -18,9 +18,11 @@ from app.search.decode.prepare import ImagePreparer
 from app.search.encode.batching import Encoder
 from app.search.grouping import rank_groups
 from app.search.index import Code, Feature, Index
+from app.search.pool import Projections
 from app.search.ranking import Query, Ranking, rank
 from app.search.types import Candidates, Ids, Match, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve, Similarity
+from models.network.latent_layer import LatentLayer
 
 Row = TypeVar("Row")
 RowCo = TypeVar("RowCo", covariant=True)
@@ -55,7 +57,7 @@ class Explanation:
     """Explanation of a match's rank.
 
     Attributes:
-        coarse_rank: rank among the candidates by code, from 1; None if codes were not used.
+        coarse_rank: rank among the candidates in the order of the coarse step, from 1; None if codes were not used.
         code: binary code of the match, `(bits / 8,)` uint8.
         bits: indices of bits that differ from the query's code, ascending; the first bit of the first byte is 0.
     """
@@ -80,6 +82,7 @@ class SearchResult(Generic[Row]):
         model: fingerprint of the network used.
         group_limit_reached: whether there may be more groups than were found; see `Ranking`.
         warnings: flaws of the query's file, as sentences.
+        asymmetric: whether the candidates were in asymmetric order.
     """
 
     code: NDArray[np.uint8]
@@ -92,10 +95,21 @@ class SearchResult(Generic[Row]):
     model: str = ""
     group_limit_reached: bool = False
     warnings: tuple[str, ...] = ()
+    asymmetric: bool = False
 
 
 class Searcher(Generic[Row]):
-    """Searches one catalogue with one network."""
+    """Searches one catalogue with one network.
+
+    Args:
+        prepare: decodes images for the network.
+        encoder: the network.
+        catalogue: the images to search.
+        pool: default number of candidates of the fine step.
+        similarity: calibration of the network, if it has one.
+        observers: called at the start and end of each search.
+        latent: H over stored F7, if the index version's codes are computed with it; the encoder's codes are ignored.
+    """
 
     def __init__(
         self,
@@ -105,9 +119,10 @@ class Searcher(Generic[Row]):
         pool: int,
         similarity: Similarity | None = None,
         observers: ObserverGroup | None = None,
+        latent: LatentLayer | None = None,
     ) -> None:
         self._prepare, self._encoder, self._catalogue = prepare, encoder, catalogue
-        self._pool, self._similarity = pool, similarity
+        self._pool, self._similarity, self._latent = pool, similarity, latent
         self._observers = observers or ObserverGroup()
 
     def by_image(self, data: bytes, options: SearchOptions) -> SearchResult[Row]:
@@ -164,7 +179,12 @@ class Searcher(Generic[Row]):
         options: SearchOptions,
         work: Operation,
     ) -> SearchResult[Row]:
-        query = Query(index, among, code, feature, options, self._pool, self._curve(options.mode))
+        projections = None
+        if self._latent is not None:
+            with work.stage("encode"):
+                projections = project(self._latent, index, feature)
+                code = np.packbits(projections > 0)
+        query = Query(index, among, code, feature, projections, options, self._pool, self._curve(options.mode))
         ranking = self._ranking(query, work)
         with work.stage("catalogue"):
             rows = self._catalogue.summaries([match.id for match in ranking.matches])
@@ -180,6 +200,7 @@ class Searcher(Generic[Row]):
             explanations=explanations,
             timings=work.timings(),
             group_limit_reached=ranking.group_limit_reached,
+            asymmetric=query.ordering is not None,
         )
 
     def _ranking(self, query: Query, work: Operation) -> Ranking:
@@ -199,6 +220,11 @@ class Searcher(Generic[Row]):
         if options.min_similarity is not None and self._similarity is None:
             reason = "the network is not calibrated. Run `lookalike calibrate` first."
             raise InvalidInputError("min_similarity", reason)
+
+
+def project(latent: LatentLayer, index: Index, feature: Feature) -> Projections:
+    """Compute W F7 + b `(bits,)` of F7 `(d,)` as the index stores it, so that an image and its upload agree exactly."""
+    return latent.projections(index.as_stored(feature[None]))[0]
 
 
 def explain(query: Query, candidates: Candidates, found: Sequence[tuple[Match, object]]) -> list[Explanation]:

@@ -1,21 +1,74 @@
-"""Select the candidates that the fine step ranks."""
+"""Select candidates by code, and the pool that the fine step ranks."""
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.search.index import Code, Index
 from app.search.types import Candidates, Subset
+from models.network.latent_layer import asymmetric_distances
+
+Projections = NDArray[np.float64]
 
 # Most images with one code that are ranked; reading their F7 takes about ten milliseconds.
 MAX_EQUAL_CODES = 10_000
+# Asymmetric order selects the candidates among ten times as many by Hamming distance, within these bounds.
+SHORTLIST_FACTOR, MIN_SHORTLIST, MAX_SHORTLIST = 10, 2_000, 20_000
+
+
+def nearest_by_code(
+    index: Index,
+    code: Code,
+    limit: int | None,
+    radius: int | None = None,
+    among: Subset | None = None,
+    projections: Projections | None = None,
+) -> Candidates:
+    """Nearest candidates by code: by (Hamming distance, id), or given projections, in asymmetric order.
+
+    Asymmetric order is (asymmetric distance, Hamming distance, id). It selects `limit` of the `shortlist_size` nearest
+    by Hamming distance.
+
+    Args:
+        index: index to search.
+        code: the query's code, `(bits / 8,)`.
+        limit: maximum number of candidates; None for all.
+        radius: maximum Hamming distance; None for no limit.
+        among: subset to search; None for all images.
+        projections: the query's W F7 + b, `(bits,)`; None for Hamming order.
+    """
+    if projections is None:
+        return index.candidates(code, limit, radius, among)
+    shortlist = index.candidates(code, shortlist_size(limit), radius, among)
+    distances = asymmetric_distances(projections, code, index.codes(shortlist.ids))
+    # Stable: the shortlist is in Hamming order.
+    return shortlist.take(np.argsort(distances, kind="stable")[:limit])
+
+
+def shortlist_size(limit: int | None) -> int | None:
+    """Number of candidates by Hamming distance, of which asymmetric order keeps `limit`; None for all.
+
+    Beyond `MAX_SHORTLIST` there are no more than `limit`.
+    """
+    if limit is None:
+        return None
+    return max(limit, MIN_SHORTLIST, min(SHORTLIST_FACTOR * limit, MAX_SHORTLIST))
 
 
 def select_pool(
-    index: Index, code: Code, limit: int | None, radius: int | None = None, among: Subset | None = None
+    index: Index,
+    code: Code,
+    limit: int | None,
+    radius: int | None = None,
+    among: Subset | None = None,
+    projections: Projections | None = None,
 ) -> Candidates:
     """Nearest candidates by code; if all of them have the query's code, all images with that code, up to a limit.
 
     Ties at the edge of a pool are broken by id. If more images have the query's code than the pool holds, this would
-    leave out the newest regardless of their F7, possibly including copies of the query and the query itself.
+    leave out the newest regardless of their F7, possibly including copies of the query and the query itself. Equal
+    codes are first in both orders. For the arguments see `nearest_by_code`.
     """
-    candidates = index.candidates(code, limit, radius, among)
+    candidates = nearest_by_code(index, code, limit, radius, among, projections)
     if limit is None or limit >= MAX_EQUAL_CODES or len(candidates) < limit or candidates.hamming[-1] > 0:
         return candidates
     return index.candidates(code, MAX_EQUAL_CODES, 0, among)

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.observability.hooks import Operation
 from app.search.index import Code, Feature, Index, RankedMatches
-from app.search.pool import select_pool
+from app.search.pool import Projections, nearest_by_code, select_pool
 from app.search.types import NO_CANDIDATES, Candidates, Ids, Match, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve
 
@@ -21,6 +21,7 @@ class Query:
         among: images that pass the filters; None for all.
         code: binary code, `(bits / 8,)` uint8.
         feature: F7, `(d,)` float32.
+        projections: W F7 + b, `(bits,)`; None if the index version has no latent layer of its own.
         options: options of the search.
         default_pool: the network's default pool size.
         curve: calibration curve of the distance that ranks the matches; None if the network is not calibrated.
@@ -30,9 +31,28 @@ class Query:
     among: Subset | None
     code: Code
     feature: Feature
+    projections: Projections | None
     options: SearchOptions
     default_pool: int
     curve: Curve | None
+
+    @property
+    def ordering(self) -> Projections | None:
+        """Projections that put the candidates in asymmetric order; None for Hamming order, and `es`, which has none."""
+        return self.projections if self.options.asymmetric and self.options.mode is not Mode.ES else None
+
+    @property
+    def radius(self) -> int | None:
+        """Maximum Hamming distance of a candidate; for `bcs` it includes `min_similarity`, which is one too."""
+        radius, least = self.options.radius, self.options.min_similarity
+        if self.options.mode is not Mode.BCS or least is None or self.curve is None:
+            return radius
+        similar = sum(self.curve(distance) >= least for distance in range(8 * len(self.code) + 1)) - 1
+        return similar if radius is None else min(radius, similar)
+
+    def nearest(self, limit: int | None) -> Candidates:
+        """Nearest candidates by code, at most `limit`: see `nearest_by_code`."""
+        return nearest_by_code(self.index, self.code, limit, self.radius, self.among, self.ordering)
 
 
 @dataclass(frozen=True)
@@ -73,12 +93,12 @@ def ranked(query: Query, candidates: Candidates, found: RankedMatches) -> Rankin
 
 def coarse(query: Query, k: int) -> Candidates:
     """Select candidates: the pool for `hds`, the k nearest for `bcs`, none for `es`, which ranks all images."""
-    options = query.options
-    if options.mode is Mode.ES:
+    if query.options.mode is Mode.ES:
         return NO_CANDIDATES
-    if options.mode is Mode.BCS:
-        return query.index.candidates(query.code, k, options.radius, query.among)
-    return select_pool(query.index, query.code, options.pool_limit(query.default_pool), options.radius, query.among)
+    if query.options.mode is Mode.BCS:
+        return query.nearest(k)
+    limit = query.options.pool_limit(query.default_pool)
+    return select_pool(query.index, query.code, limit, query.radius, query.among, query.ordering)
 
 
 def fine(query: Query, candidates: Candidates, k: int) -> RankedMatches:
@@ -92,9 +112,8 @@ def fine(query: Query, candidates: Candidates, k: int) -> RankedMatches:
 
 
 def with_similarity(found: list[Match], curve: Curve | None, minimum: float | None) -> Iterator[Match]:
-    """Yield matches with their similarity, until it falls below the minimum."""
+    """Yield matches with their similarity, without those below the minimum."""
     for match in found:
         similarity = curve(match.distance) if curve is not None else None
-        if minimum is not None and similarity is not None and similarity < minimum:
-            return
-        yield replace(match, similarity=similarity)
+        if minimum is None or similarity is None or similarity >= minimum:
+            yield replace(match, similarity=similarity)

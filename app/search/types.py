@@ -29,6 +29,7 @@ class SearchOptions:
         mode: search mode.
         pool: maximum number of candidates; None means no limit with a radius, and the network's default without one.
         radius: maximum Hamming distance of a candidate; None for no limit.
+        asymmetric: whether candidates are in asymmetric order if the index version has a latent layer of its own.
         label: match only images with this label.
         filter: match only images that pass this filter.
         crop: part of the query image to search with; None for the whole image.
@@ -41,6 +42,7 @@ class SearchOptions:
     mode: Mode = Mode.HDS
     pool: int | None = None
     radius: int | None = None
+    asymmetric: bool = True
     label: str | None = None
     filter: Filter | None = None
     crop: Crop | None = None
@@ -101,7 +103,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidates ordered by (Hamming distance, id).
+    """Candidates by code, the nearest first, ties by id.
 
     Attributes:
         ids: `(n,)` int64.
@@ -132,7 +134,7 @@ class Match:
 
     Attributes:
         id: image id.
-        distance: ranking distance: L2 on F7 for `hds` and `es`, Hamming for `bcs`.
+        distance: L2 on F7 for `hds` and `es`, Hamming for `bcs`. Matches are in this order, except in asymmetric `bcs`.
         hamming: Hamming distance to the query's code.
         similarity: calibrated similarity, 0 to 1 (`models/checkpoint/similarity.py`); None if not calibrated.
     """

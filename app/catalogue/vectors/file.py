@@ -52,6 +52,10 @@ class VectorFile:
         """Disk usage in bytes, without holes."""
         return hole_punching.bytes_on_disk(self._fd)
 
+    def as_stored(self, features: Features) -> VectorMatrix:
+        """Convert rows `(n, dim)` to the stored type."""
+        return np.ascontiguousarray(features, self._dtype)
+
     def write(self, slots: Slots, features: Features) -> NDArray[np.uint32]:
         """Write rows `(n, dim)` float32 at their slots and sync them; return their checksums `(n,)`.
 
@@ -59,7 +63,7 @@ class VectorFile:
             UnavailableError: the disk is full or has failed; existing rows are unchanged.
         """
         self._disk.require_healthy()
-        stored = np.ascontiguousarray(features, self._dtype)
+        stored = self.as_stored(features)
         try:
             self._claim(int(slots.max()) + 1)
             for slot, row in zip(slots.tolist(), stored, strict=True):

@@ -12,6 +12,10 @@ Checksums = NDArray[np.uint32]
 class VectorStore(Protocol):
     """Storage of F7 by slot."""
 
+    def as_stored(self, features: NDArray[np.float32]) -> NDArray[np.float32] | NDArray[np.float16]:
+        """Convert F7 `(n, d)` to the stored type."""
+        ...
+
     def write(self, slots: Slots, features: NDArray[np.float32]) -> Checksums:
         """Write F7 `(n, d)` durably; return checksums `(n,)`."""
         ...

@@ -89,6 +89,10 @@ class MilvusIndex:
         if not self.collection.exists():
             raise self.collection.missing_error()
 
+    def as_stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return F7 `(n, d)` rounded to the collection's type."""
+        return self.collection.stored(features).astype(np.float32)
+
     def store(self, slots: Slots, encoded: Encodings) -> StoredVectors:
         """Insert encodings at their slots; searches find them at the returned timestamp."""
         timestamp = self.collection.insert(slots, encoded)
