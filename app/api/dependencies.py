@@ -103,6 +103,13 @@ async def get_search_options(
     radius: Annotated[
         int | None, Query(ge=0, le=MAX_BITS, description="Maximum Hamming distance of a candidate.")
     ] = None,
+    asymmetric: Annotated[
+        bool,
+        Query(
+            description="Order candidates by asymmetric distance: the sum of the query's |W F7 + b| over the bits that "
+            "differ. With `false`, or if codes are not computed from stored F7, they are in order of Hamming distance."
+        ),
+    ] = True,
     label: Label | None = None,
     filter_: FilterDep = None,
     min_similarity: Annotated[float | None, Query(ge=0, le=1, description="Minimum similarity, 0 to 1.")] = None,
@@ -123,6 +130,7 @@ async def get_search_options(
         mode=mode,
         pool=pool,
         radius=radius,
+        asymmetric=asymmetric,
         label=label,
         filter=filter_,
         min_similarity=min_similarity,

@@ -108,6 +108,7 @@ def test_search_parameters_have_their_bounds_and_defaults(schema: dict[str, Any]
         "mode",
         "pool",
         "radius",
+        "asymmetric",
         "label",
         "filter",
         "min_similarity",

@@ -213,15 +213,16 @@ def test_declared_parameters_include_those_of_dependencies(shared: TestClient) -
         for context in router.effective_route_contexts()
     }
     declared = declared_parameters(routes["/search"])
-    assert set(declared.query) == {
-        *("crop", "k", "mode", "pool", "radius", "label", "filter", "min_similarity", "group_by", "explain")
-    }
+    assert set(declared.query) == set(KNOWN)
     assert {name: field.is_file for name, field in declared.form.items()} == {"image": True}
     assert declared_parameters(routes["/index"]).form["images"].is_list
     assert not declared_parameters(routes["/index"]).form["metadata"].is_file
 
 
-KNOWN = ("crop", "k", "mode", "pool", "radius", "label", "min_similarity", "group_by", "explain", "filter")
+KNOWN = (
+    *("crop", "k", "mode", "pool", "radius", "asymmetric"),
+    *("label", "filter", "min_similarity", "group_by", "explain"),
+)
 
 
 @given(st.sampled_from(KNOWN), st.integers(0, 20), st.sampled_from("abcdefghijklmnopqrstuvwxyz_"))

@@ -102,6 +102,7 @@ def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Ch
         model_fingerprint=answer.model,
         code=answer.code.tobytes().hex(),
         mode=answer.options.mode,
+        asymmetric=answer.asymmetric,
         pool_size=answer.pool_size,
         catalogue_size=answer.catalogue_size,
         results=[

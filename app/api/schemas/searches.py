@@ -30,7 +30,10 @@ class MatchOut(BaseModel):
 
     id: int
     key: str
-    distance: float = Field(description="L2 distance on F7; for `bcs` the Hamming distance. Results are in this order.")
+    distance: float = Field(
+        description="L2 distance on F7; for `bcs` the Hamming distance. Results are in this order, except `bcs` in "
+        "asymmetric order."
+    )
     hamming: int = Field(description="Hamming distance between its code and the query's.")
     similarity: float | None = Field(
         description="Probability, from 0 to 1, that two images at this distance belong together, given equally many "
@@ -69,6 +72,7 @@ class SearchOut(BaseModel):
                 "model_fingerprint": "5e2c0f1a9b7d4c33",
                 "code": "9f3c52d1a4e07b6688f01c23d9e4ab57",
                 "mode": "hds",
+                "asymmetric": False,
                 "pool_size": 360,
                 "catalogue_size": 360,
                 "results": [
@@ -101,6 +105,7 @@ class SearchOut(BaseModel):
     model_fingerprint: str = Field(description="Fingerprint of the model that made the codes.")
     code: str = Field(description="The query's binary code, hexadecimal.")
     mode: Mode
+    asymmetric: bool = Field(description="Whether candidates were in asymmetric order.")
     pool_size: int = Field(description="Number of candidates in the last step.")
     catalogue_size: int
     results: list[MatchOut]

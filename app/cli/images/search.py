@@ -15,6 +15,7 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from lookalike_client import Lookalike
+    from lookalike_client.endpoints import SearchOptions as ServiceOptions
 
 # Columns that are no metadata, unless an image has a field of that name.
 _OWN_COLUMNS = ("id", "distance", "hamming")
@@ -53,6 +54,9 @@ def search(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON, with all metadata, instead of a table.")
     ] = False,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="Order candidates by Hamming distance, not by asymmetric distance.")
+    ] = False,
     url: Annotated[
         str | None,
         typer.Option(help="Address of the service to search. Default: LOOKALIKE_URL, or the data folder's service."),
@@ -75,14 +79,17 @@ def search(
         data = read_image_file(image)
         if url is not None:
             with connect(url, key) as client:
-                hits = _from_service(client, data, k)
+                hits = _from_service(client, data, k, symmetric)
         else:
-            found = _from_running_service(settings, key, data, k)
-            hits = found if found is not None else _from_catalogue(settings, data, k)
+            found = _from_running_service(settings, key, data, k, symmetric)
+            hits = found if found is not None else _from_catalogue(settings, data, k, symmetric)
         _show(hits, [name.strip() for names in fields or () for name in names.split(",") if name.strip()], as_json)
 
 
-def _from_service(client: "Lookalike", data: bytes, k: int) -> list[Hit]:
+def _from_service(client: "Lookalike", data: bytes, k: int, symmetric: bool) -> list[Hit]:
+    options: ServiceOptions = {"k": k}
+    if symmetric:
+        options["asymmetric"] = False
     return [
         Hit(
             match.id,
@@ -93,11 +100,13 @@ def _from_service(client: "Lookalike", data: bytes, k: int) -> list[Hit]:
             match.hamming,
             dict(match.metadata),
         )
-        for match in client.search(data, k=k).matches
+        for match in client.search(data, **options).matches
     ]
 
 
-def _from_running_service(settings: Settings, key: str | None, data: bytes, k: int) -> list[Hit] | None:
+def _from_running_service(
+    settings: Settings, key: str | None, data: bytes, k: int, symmetric: bool
+) -> list[Hit] | None:
     """Search with the service that runs on the catalogue; None if there is none, or it rejects the key."""
     from lookalike_client import ClientError, Lookalike, ProblemError, UnreachableError
 
@@ -108,7 +117,7 @@ def _from_running_service(settings: Settings, key: str | None, data: bytes, k: i
         return None
     try:
         with Lookalike(url, key) as client:
-            return _from_service(client, data, k)
+            return _from_service(client, data, k, symmetric)
     except ProblemError as error:
         if error.status not in _NEEDS_KEY:
             fail(str(error))
@@ -120,12 +129,12 @@ def _from_running_service(settings: Settings, key: str | None, data: bytes, k: i
     return None
 
 
-def _from_catalogue(settings: Settings, data: bytes, k: int) -> list[Hit]:
+def _from_catalogue(settings: Settings, data: bytes, k: int, symmetric: bool) -> list[Hit]:
     from app.bootstrap import open_service
     from app.search.types import SearchOptions
 
     with open_service(settings) as service:
-        matches = service.searcher.by_image(data, SearchOptions(k=k)).matches
+        matches = service.searcher.by_image(data, SearchOptions(k=k, asymmetric=not symmetric)).matches
     return [
         Hit(match.id, row.key, row.label, match.similarity, match.distance, match.hamming, row.metadata)
         for match, row in matches

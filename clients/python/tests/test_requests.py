@@ -83,6 +83,7 @@ def test_search_sends_every_option() -> None:
             mode="es",
             pool=5,
             radius=0,
+            asymmetric=False,
             label="a",
             filter={"a": 1},
             min_similarity=0.5,
@@ -91,7 +92,7 @@ def test_search_sends_every_option() -> None:
             explain=True,
         )
     sent = {"k": 3, "mode": "es", "pool": 5, "radius": 0, "label": "a", "filter": '{"a": 1}', "min_similarity": 0.5}
-    sent |= {"group_by": "g", "crop": "1,2,3,4", "explain": "true"}
+    sent |= {"group_by": "g", "crop": "1,2,3,4", "explain": "true", "asymmetric": "false"}
     assert dict(seen[0].url.params) == {name: str(value) for name, value in sent.items()}
 
 

@@ -75,6 +75,7 @@ class SearchOptions(Filters, total=False):
     mode: Literal["hds", "bcs", "es"]
     pool: int | None
     radius: int | None
+    asymmetric: bool
     min_similarity: float | None
     group_by: str | None
     explain: bool

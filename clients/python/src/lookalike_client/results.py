@@ -28,7 +28,8 @@ class Match:
     """An image found by a search.
 
     Attributes:
-        distance: the L2 distance of F7, by which matches are ranked; in mode `bcs` the Hamming distance.
+        distance: the L2 distance of F7, by which matches are ranked; in mode `bcs` the Hamming distance, by which they
+            are not ranked in asymmetric order.
         hamming: the Hamming distance of the codes.
         similarity: from 0 to 1; None if the model is not calibrated.
     """
@@ -58,6 +59,7 @@ class SearchResult:
         timings_ms: milliseconds of each stage.
         warnings: flaws of the query's file, and unknown names in the filter.
         group_limit_reached: with `group_by`: whether there may be more groups than were found.
+        asymmetric: whether candidates were in asymmetric order.
     """
 
     model_fingerprint: str
@@ -69,6 +71,7 @@ class SearchResult:
     timings_ms: Mapping[str, float]
     warnings: tuple[str, ...] = ()
     group_limit_reached: bool = False
+    asymmetric: bool = False
 
     @property
     def matches(self) -> Sequence[Match]:
