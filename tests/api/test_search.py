@@ -1,5 +1,6 @@
 """Search over HTTP, compared with brute force."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from PIL import Image
 from sqlalchemy import make_url
 
 from app.main import create_app
+from app.search.pipeline import Searcher
 from app.settings import Settings
+from models.network.latent_layer import LatentLayer
 from tests.api.test_index import add_images, random_image
 from tests.catalogue.postgres import connect
 from tests.conftest import open_with_fake
@@ -306,6 +309,33 @@ def test_explanation_has_rank_by_code_and_differing_bits(truth: Truth, mode: str
         assert len(explained["differing_bits"]) == match["hamming"]
         assert explained["coarse_rank"] == (None if mode == "es" else order.index(match["id"]) + 1)
     assert all(match["explanation"] is None for match in truth.search(57, mode=mode)["results"])
+
+
+def test_answer_says_whether_candidates_are_in_asymmetric_order(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planes = FakeEncoder()._planes
+    latent = LatentLayer(np.ascontiguousarray(planes.T), -planes.sum(axis=0) / 2, 2.0)
+    monkeypatch.setattr("app.bootstrap.Searcher", lambda *args, **named: Searcher(*args, **{**named, "latent": latent}))
+    with TestClient(create_app(settings, open_with_fake)) as client:
+        truth = filled(client)
+        wishes: list[dict[str, Any]] = [{}, {"asymmetric": True}, {"asymmetric": False}]
+        for mode, wish in itertools.product(("hds", "bcs", "es"), wishes):
+            parameters = {"mode": mode, "k": 30, "explain": True, **wish}
+            answer = truth.search(57, **parameters)
+            assert answer["asymmetric"] == (wish.get("asymmetric", True) and mode != "es")
+            similar = client.get(f"/images/{truth.ids[57]}/similar", params=parameters).json()
+            assert [similar[name] for name in ("asymmetric", "code", "results")] == [
+                answer[name] for name in ("asymmetric", "code", "results")
+            ]
+        by_code = truth.search(57, mode="bcs", k=30)["results"]
+        assert [match["hamming"] for match in by_code] != sorted(match["hamming"] for match in by_code)
+
+
+def test_answer_without_a_latent_layer_is_in_hamming_order(truth: Truth) -> None:
+    answers = [truth.search(57, mode="bcs", k=30, asymmetric=asymmetric) for asymmetric in (True, False)]
+    assert [answer["asymmetric"] for answer in answers] == [False, False]
+    assert answers[0]["results"] == answers[1]["results"]
 
 
 def test_label_and_filter_must_both_match(truth: Truth) -> None:

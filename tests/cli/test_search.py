@@ -17,6 +17,8 @@ from app.cli.images.search import Hit, _show
 from app.cli.main import app as commands
 from app.common.running_services import announced
 from app.common.scopes import Scope
+from app.model_switch.active import ActiveSearcher
+from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.api.server import serve
 from tests.cli.output import output_of
@@ -112,6 +114,25 @@ def test_service_and_catalogue_give_the_same_results(settings: Settings, image: 
         "hamming": 0,
         "metadata": {"price": 89.5, "colour": "dark red", "tags": ["new"]},
     }
+
+
+def test_symmetric_search_orders_by_hamming_distance(
+    settings: Settings, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    by_image = ActiveSearcher.by_image
+
+    def recorded(searcher: ActiveSearcher, data: bytes, options: SearchOptions) -> Any:
+        asked.append(options.asymmetric)
+        return by_image(searcher, data, options)
+
+    monkeypatch.setattr(ActiveSearcher, "by_image", recorded)
+    with running(settings) as url:
+        for words in ((), ("--symmetric",), ("--symmetric", "--url", url)):
+            assert run(settings, str(image), *words).exit_code == 0
+    for words in ((), ("--symmetric",)):
+        assert run(settings, str(image), *words).exit_code == 0
+    assert asked == [True, False, False, True, False]
 
 
 def test_field_of_no_result_is_reported(settings: Settings, image: Path) -> None:

@@ -22,8 +22,9 @@ from app.search.pipeline import Searcher, SearchResult
 from app.search.pool import MAX_EQUAL_CODES
 from app.search.types import Encodings, Ids, IndexEntries, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve, Similarity
-from models.network.codes import hamming
+from models.network.latent_layer import LatentLayer
 from tests.fakes import FAKE_NETWORK, FakeEncoder
+from tests.search.coarse_order import CoarseOrder, short_shortlists
 
 # Few bits and few values of F7, so that many distances tie.
 BITS, DIM, DEFAULT_POOL = 8, 2, 4
@@ -39,6 +40,7 @@ class Content:
     passing: Subset | None = None
 
     def group(self, image: int) -> object:
+        """Return the group of an image."""
         return ("own", image) if self.groups[image] is None else self.groups[image]
 
 
@@ -66,7 +68,7 @@ class Catalogue:
 
 
 @contextmanager
-def searching(content: Content) -> Iterator[tuple[Searcher[int], Catalogue]]:
+def searching(content: Content, latent: LatentLayer | None = None) -> Iterator[tuple[Searcher[int], Catalogue]]:
     """Open a searcher of a catalogue."""
     with TemporaryDirectory() as folder, closing(VectorFile(Path(folder) / "vectors", DIM)) as vectors:
         index, slots = LocalIndex(BITS, vectors), np.arange(len(content.groups))
@@ -74,39 +76,66 @@ def searching(content: Content) -> Iterator[tuple[Searcher[int], Catalogue]]:
         index.add(IndexEntries(slots, content.encoded.codes, slots, checksums))
         catalogue, encoder = Catalogue(index, content, []), FakeEncoder()
         prepare = InProcessPreparer(FAKE_NETWORK.preprocess, DecodeLimits())
-        yield Searcher(prepare, encoder, catalogue, DEFAULT_POOL, SIMILARITY), catalogue
+        yield Searcher(prepare, encoder, catalogue, DEFAULT_POOL, SIMILARITY, latent=latent), catalogue
 
 
-def expected(content: Content, query: int, options: SearchOptions) -> list[int]:
-    """Expected ids: read the images one by one, in the mode's order."""
-    bits = hamming(content.encoded.codes[query], content.encoded.codes)
+def expected(
+    content: Content, query: int, options: SearchOptions, latent: LatentLayer | None
+) -> tuple[list[int], list[int]]:
+    """Expected ids, and the candidates by code that are read for them."""
+    passing = [at for at in range(len(content.groups)) if content.passing is None or at in content.passing.ids]
     features = content.encoded.features
     exact = np.linalg.norm(features - features[query], axis=1)
-    images = [at for at in range(len(content.groups)) if content.passing is None or at in content.passing.ids]
+    ranked, read = sorted(passing, key=lambda at: (exact[at], at)), list[int]()
+    similarities = [SIMILARITY.features(float(distance)) for distance in exact]
     if options.mode is not Mode.ES:
-        images = [at for at in images if options.radius is None or bits[at] <= options.radius]
-        images = sorted(images, key=lambda at: (bits[at], at))
-    if options.mode is Mode.HDS:
-        images = grown_pool(content, images, bits, options)
-    distance = bits if options.mode is Mode.BCS else exact
-    curve = SIMILARITY.codes if options.mode is Mode.BCS else SIMILARITY.features
+        order = coarse_order(content, query, options, latent)
+        near = [at for at in passing if options.radius is None or order.hamming[at] <= options.radius]
+        if options.mode is Mode.BCS:
+            similarities = [SIMILARITY.codes(float(distance)) for distance in order.hamming]
+            near = [at for at in near if similarities[at] >= (options.min_similarity or 0)]
+            ranked = read = grouped(content, near, order, order.first(near, 10 * options.k), options.k)
+        else:
+            pool = first_pool(near, order, options.pool_limit(DEFAULT_POOL))
+            read = grouped(content, near, order, pool, options.k)
+            ranked = sorted(grown_pool(content, read, len(pool), options.k), key=lambda at: (exact[at], at))
     best: dict[object, int] = {}
-    for at in sorted(images, key=lambda at: (distance[at], at)):
-        if options.min_similarity is None or curve(float(distance[at])) >= options.min_similarity:
+    for at in ranked:
+        if similarities[at] >= (options.min_similarity or 0):
             best.setdefault(content.group(at), at)
-    return list(best.values())[: options.k]
+    return list(best.values())[: options.k], read
 
 
-def grown_pool(content: Content, images: list[int], bits: NDArray[np.int32], options: SearchOptions) -> list[int]:
-    size = options.pool_limit(DEFAULT_POOL)
-    size = len(images) if size is None else size
-    if size < len(images) and bits[images[size - 1]] == 0:
-        size = min(sum(bits[at] == 0 for at in images), MAX_EQUAL_CODES)
-    pool = images[:size]
+def coarse_order(content: Content, query: int, options: SearchOptions, latent: LatentLayer | None) -> CoarseOrder:
+    if latent is None:
+        return CoarseOrder.of(content.encoded.codes[query], content.encoded.codes)
+    weights, biases = latent.weights.astype(np.float64), latent.biases.astype(np.float64)
+    projections = weights @ content.encoded.features[query] + biases
+    order = projections if options.asymmetric else None
+    return CoarseOrder.of(np.packbits(projections > 0), content.encoded.codes, order)
+
+
+def first_pool(near: list[int], order: CoarseOrder, size: int | None) -> list[int]:
+    """The pool of a search without groups."""
+    pool = order.first(near, size)
+    if size is None or len(pool) < size or order.hamming[pool[-1]] > 0:
+        return pool
+    return [at for at in near if order.hamming[at] == 0]
+
+
+def grouped(content: Content, near: list[int], order: CoarseOrder, read: list[int], k: int) -> list[int]:
+    """Read ten times as many candidates until they belong to k groups, or are all."""
+    while len(read) < len(near) and len({content.group(at) for at in read}) < k:
+        read = order.first(near, 10 * len(read))
+    return read
+
+
+def grown_pool(content: Content, read: list[int], size: int, k: int) -> list[int]:
+    pool = read[:size]
     full = {content.group(at) for at in pool}
     groups = set(full)
-    for at in images[size:]:
-        if len(groups) >= options.k:
+    for at in read[size:]:
+        if len(groups) >= k:
             break
         if content.group(at) not in full:
             pool.append(at)
@@ -130,12 +159,22 @@ def contents(draw: st.DrawFn) -> Content:
     return Content(Encodings(codes, features), numbers, passing)
 
 
+@st.composite
+def latent_layers(draw: st.DrawFn) -> LatentLayer:
+    """Draw a latent layer of small whole numbers, so that asymmetric distances are exact, and many tie."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    weights = rng.integers(1, 3, (BITS, DIM)) * rng.choice([-1, 1], (BITS, DIM))
+    return LatentLayer(weights.astype(np.float32), rng.integers(-3, 4, BITS).astype(np.float32), 4.0)
+
+
+LATENT_LAYERS = st.none() | latent_layers()
 OPTIONS = st.builds(
     SearchOptions,
     k=st.integers(1, 30),
     mode=st.sampled_from(Mode),
     pool=st.none() | st.integers(1, 70),
     radius=st.none() | st.integers(0, BITS),
+    asymmetric=st.booleans(),
     min_similarity=st.none() | st.sampled_from([0.2, 0.5, 1.0]),
     group_by=st.just("product"),
     explain=st.booleans(),
@@ -147,26 +186,29 @@ def found(answer: SearchResult[int]) -> list[int]:
 
 
 @settings(deadline=None, max_examples=300)
-@given(contents(), OPTIONS, st.data())
-def test_groups_equal_brute_force(content: Content, options: SearchOptions, data: st.DataObject) -> None:
+@given(contents(), OPTIONS, LATENT_LAYERS, st.data())
+def test_groups_equal_brute_force(
+    content: Content, options: SearchOptions, latent: LatentLayer | None, data: st.DataObject
+) -> None:
     query = data.draw(st.integers(0, len(content.groups) - 1))
-    with searching(content) as (searcher, _):
+    with searching(content, latent) as (searcher, _), short_shortlists(6, 2, 20):
         answer = searcher.by_id(query, options)
-    assert found(answer) == expected(content, query, options)
+        ids, read = expected(content, query, options, latent)
+    assert found(answer) == ids
     assert not answer.group_limit_reached
+    assert answer.asymmetric == (latent is not None and options.asymmetric and options.mode is not Mode.ES)
     if options.explain and options.mode is not Mode.ES:
-        order = replace(options, mode=Mode.BCS, k=60, group_by=None, min_similarity=None)
-        with searching(content) as (searcher, _):
-            ranks = {image: rank for rank, image in enumerate(found(searcher.by_id(query, order)), 1)}
-        assert [one.coarse_rank for one in answer.explanations] == [ranks[image] for image in found(answer)]
+        assert [one.coarse_rank for one in answer.explanations] == [read.index(image) + 1 for image in ids]
 
 
 @settings(deadline=None, max_examples=100)
-@given(contents(), OPTIONS)
-def test_k_groups_are_found_if_there_are_k(content: Content, options: SearchOptions) -> None:
+@given(contents(), OPTIONS, LATENT_LAYERS)
+def test_k_groups_are_found_if_there_are_k(
+    content: Content, options: SearchOptions, latent: LatentLayer | None
+) -> None:
     passing = range(len(content.groups)) if content.passing is None else content.passing.ids.tolist()
     there = len({content.group(image) for image in passing})
-    with searching(content) as (searcher, _):
+    with searching(content, latent) as (searcher, _), short_shortlists(6, 2, 20):
         answer = searcher.by_id(0, replace(options, radius=None, min_similarity=None))
     assert len(answer.matches) == min(options.k, there)
 

@@ -17,8 +17,10 @@ from app.search.milvus import index as milvus
 from app.search.milvus.collection import CollectionPair
 from app.search.milvus.connection import Connection
 from app.search.milvus.index import MilvusIndex
+from app.search.pool import nearest_by_code
 from app.search.types import Encodings, Ids, IndexEntries, Match, Subset
 from models.network.codes import hamming
+from tests.search.coarse_order import CoarseOrder, short_shortlists
 
 # Few bits, so that many distances tie.
 COUNT, BITS, DIM = 500, 16, 24
@@ -206,12 +208,11 @@ SUBSETS = {
     "many": Subset(np.arange(0, 10 * COUNT, 20)),
     "unknown": Subset(np.array([5, 10, 15])),
 }
+LIMITS = [(10, None), (1, None), (120, None), (None, 3), (None, 0), (30, 5), (COUNT, None), (None, None)]
 
 
 @pytest.mark.parametrize("among", SUBSETS)
-@pytest.mark.parametrize(
-    ("pool", "radius"), [(10, None), (1, None), (120, None), (None, 3), (None, 0), (30, 5), (COUNT, None), (None, None)]
-)
+@pytest.mark.parametrize(("pool", "radius"), LIMITS)
 def test_pool_is_the_nearest_codes_with_ties_by_id(
     read_only: World, pool: int | None, radius: int | None, among: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +221,27 @@ def test_pool_is_the_nearest_codes_with_ties_by_id(
         found = read_only.index.candidates(code, pool, radius, SUBSETS[among])
         pairs = list(zip(found.ids.tolist(), found.hamming.tolist(), strict=True))
         assert pairs == read_only.pool(code, pool, radius, SUBSETS[among])
+
+
+@pytest.mark.parametrize("among", SUBSETS)
+@pytest.mark.parametrize(("pool", "radius"), LIMITS)
+def test_asymmetric_order_equals_brute_force(
+    read_only: World, pool: int | None, radius: int | None, among: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus, "_MAX_LOCAL_SUBSET", 100)
+    rows = sorted((image_id, row[0]) for image_id, row in read_only.catalogue.rows.items())
+    ids, codes = [image_id for image_id, _ in rows], np.array([list(code) for _, code in rows], np.uint8)
+    for seed in range(3):
+        # Whole numbers, so that sums are exact.
+        projections = np.random.default_rng(seed).integers(-4, 5, BITS).astype(np.float64)
+        code = np.packbits(projections > 0)
+        order = CoarseOrder.of(code, codes, projections)
+        near = [ids.index(image_id) for image_id, _ in read_only.pool(code, None, radius, SUBSETS[among])]
+        with short_shortlists(20, 2, 60):
+            found = nearest_by_code(read_only.index, code, pool, radius, SUBSETS[among], projections)
+            assert found.ids.tolist() == [ids[at] for at in order.first(near, pool)]
+        matches = read_only.index.rank(drawn(6, 1).features[0], code, found, len(ids))
+        assert sorted(match.id for match in matches) == sorted(found.ids.tolist())
 
 
 @pytest.mark.parametrize("pool", [20, 450, None])
@@ -263,6 +285,7 @@ def test_image_is_at_distance_0_from_itself(read_only: World) -> None:
     for image_id in (0, 70, 4990):
         found = read_only.index.find(image_id)
         assert found is not None
+        np.testing.assert_array_equal(read_only.index.as_stored(read_only.features[image_id][None])[0], found[1])
         (match,) = read_only.index.rank(found[1], found[0], read_only.index.candidates(found[0], 5, 0, None), 1)
         assert match == Match(image_id, 0.0, 0)
 
@@ -346,8 +369,14 @@ def test_float16_vectors_give_the_same_ranking(kind: str, tmp_path: Path, reques
     with closing(index):
         world, encoded = World(index, catalogue), drawn(1, 50)
         world.put(list(range(1, 51)), encoded)
+        rounded = index.as_stored(encoded.features)
+        assert rounded.dtype == np.float32
+        assert not np.array_equal(rounded, encoded.features)
         for at in (0, 17, 49):
             code, feature = encoded.codes[at], encoded.features[at]
+            stored = index.find(at + 1)
+            assert stored is not None
+            np.testing.assert_array_equal(rounded[at], stored[1])
             matches = index.rank(feature, code, index.candidates(code, None, None, None), 50)
             assert matches[0] == Match(at + 1, 0.0, 0)
             exact = dict(world.nearest(feature, list(range(1, 51)), 50))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.catalogue.vectors.file import VectorFile
+from app.catalogue.vectors.file import VectorFile, VectorType
 from app.demo import demo_images
 from app.errors import ImageRejectedError, InvalidInputError, NotFoundError
 from app.search.decode.image import DecodeLimits
@@ -27,8 +27,10 @@ from models.checkpoint.similarity import Curve, Similarity
 from models.network.backbones import BACKBONES
 from models.network.codes import hamming
 from models.network.latent_hash_net import LatentHashNet
+from models.network.latent_layer import LatentLayer, fit_latent_layer
 from models.network.preprocess import Preprocess
 from tests.fakes import BITS, FAKE_NETWORK, FEATURE_DIM, FakeEncoder
+from tests.search.coarse_order import CoarseOrder, short_shortlists
 
 IMAGES = list(islice(demo_images(), 60))
 FIRST_ID = 1000
@@ -80,19 +82,25 @@ class World:
     catalogue: MemoryCatalogue
     encoder: Encoder
     encoded: Encodings
+    latent: LatentLayer | None = None
 
     def expected(self, code: NDArray[np.uint8], feature: NDArray[np.float32], options: SearchOptions) -> list[int]:
         """Expected ids by the paper's definition of each mode, with distances in float64."""
-        bits = hamming(code, self.encoded.codes)
+        ordered = self.latent is not None and options.asymmetric
+        order = CoarseOrder.of(code, self.encoded.codes, self.projections(feature) if ordered else None)
         exact = np.linalg.norm(self.encoded.features.astype(np.float64) - feature, axis=1)
         pool = [at for at, label in enumerate(self.catalogue.labels) if options.label in (None, label)]
         if options.mode is not Mode.ES:
-            near = [at for at in pool if options.radius is None or bits[at] <= options.radius]
-            limit = options.k if options.mode is Mode.BCS else options.pool_limit(DEFAULT_POOL)
-            pool = sorted(near, key=lambda at: (bits[at], at))[:limit]
+            near = [at for at in pool if options.radius is None or order.hamming[at] <= options.radius]
+            pool = order.first(near, options.k if options.mode is Mode.BCS else options.pool_limit(DEFAULT_POOL))
         if options.mode is not Mode.BCS:
             pool = sorted(pool, key=lambda at: (exact[at], at))
         return [FIRST_ID + at for at in pool[: options.k]]
+
+    def projections(self, feature: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The latent layer's W F7 + b, in float64."""
+        assert self.latent is not None
+        return self.latent.weights.astype(np.float64) @ feature + self.latent.biases
 
     def check(self, answer: SearchResult[Key], query: Encodings) -> None:
         """Compare an answer with brute force, in any order within equal distances."""
@@ -115,9 +123,22 @@ class World:
 
 
 @contextmanager
-def world(encoder: Encoder, preprocess: Preprocess, bits: int, dim: int, folder: Path) -> Iterator[World]:
-    encoded = encoder.encode_many([Image.fromarray(preprocess(drawing.image)) for drawing in IMAGES])
-    with closing(VectorFile(folder / "vectors.f32", dim)) as vectors:
+def world(
+    encoder: Encoder,
+    preprocess: Preprocess,
+    bits: int,
+    dim: int,
+    folder: Path,
+    vector_type: VectorType = "f32",
+    planes: NDArray[np.float32] | None = None,
+) -> Iterator[World]:
+    """A searcher of the demo images; with `planes` `(bits, dim)`, codes are computed from stored F7."""
+    encoded, latent = encoder.encode_many([Image.fromarray(preprocess(drawing.image)) for drawing in IMAGES]), None
+    with closing(VectorFile(folder / "vectors.f32", dim, vector_type)) as vectors:
+        if planes is not None:
+            stored = vectors.as_stored(encoded.features).astype(np.float32)
+            latent = fit_latent_layer(planes, -planes @ stored.mean(axis=0), stored)
+            encoded = Encodings(latent.codes(stored), stored)
         index, slots = LocalIndex(bits, vectors), np.arange(len(IMAGES))[::-1].copy()
         index.add(
             IndexEntries(
@@ -126,8 +147,9 @@ def world(encoder: Encoder, preprocess: Preprocess, bits: int, dim: int, folder:
         )
         keys = {FIRST_ID + at: Key(drawing.key) for at, drawing in enumerate(IMAGES)}
         catalogue = MemoryCatalogue(index, [drawing.label for drawing in IMAGES], keys)
-        searcher = Searcher(InProcessPreparer(preprocess, DecodeLimits()), encoder, catalogue, DEFAULT_POOL)
-        yield World(searcher, catalogue, encoder, encoded)
+        prepare = InProcessPreparer(preprocess, DecodeLimits())
+        searcher = Searcher(prepare, encoder, catalogue, DEFAULT_POOL, latent=latent)
+        yield World(searcher, catalogue, encoder, encoded, latent)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +173,18 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with closing(encoder), world(encoder, REAL_PREPROCESS, 48, backbone.feature_dim, folder) as made:
         yield made
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", params=["f32", "f16"])
+def adapted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Codes computed from stored F7 by a latent layer, and shortlists shorter than the catalogue."""
+    planes = np.random.default_rng(3).normal(size=(BITS, FEATURE_DIM)).astype(np.float32)
+    folder, preprocess = tmp_path_factory.mktemp("adapted"), FAKE_NETWORK.preprocess
+    with (
+        world(FakeEncoder(), preprocess, BITS, FEATURE_DIM, folder, request.param, planes) as made,
+        short_shortlists(15, 2, 30),
+    ):
+        yield made
 
 
 def png(at: int) -> bytes:
@@ -189,6 +223,39 @@ def test_every_mode_equals_brute_force_with_a_real_network(real: World, options:
     for at in (11, 30):
         stored = Encodings(real.encoded.codes[at : at + 1], real.encoded.features[at : at + 1])
         real.check(real.searcher.by_id(FIRST_ID + at, options), stored)
+
+
+@pytest.mark.parametrize("asymmetric", [True, False])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_mode_equals_brute_force_with_a_latent_layer(
+    adapted: World, options: SearchOptions, asymmetric: bool
+) -> None:
+    options = replace(options, asymmetric=asymmetric)
+    for at in (0, 17, 59):
+        by_id, by_image = adapted.searcher.by_id(FIRST_ID + at, options), adapted.searcher.by_image(png(at), options)
+        assert by_id.matches == by_image.matches
+        np.testing.assert_array_equal(by_id.code, by_image.code)
+        adapted.check(by_image, Encodings(adapted.encoded.codes[at : at + 1], adapted.encoded.features[at : at + 1]))
+        assert by_image.asymmetric == (asymmetric and options.mode is not Mode.ES)
+
+
+def test_asymmetric_order_differs_from_hamming_order(adapted: World, fake: World) -> None:
+    """Without this, the test above might only compare equal orders."""
+    options = SearchOptions(mode=Mode.BCS, explain=True)
+    answer = adapted.searcher.by_id(FIRST_ID, options)
+    hamming_order = adapted.searcher.by_id(FIRST_ID, replace(options, asymmetric=False)).matches
+    assert answer.matches != hamming_order
+    distances = [match.distance for match, _ in answer.matches]
+    assert distances != sorted(distances)
+    assert [explanation.coarse_rank for explanation in answer.explanations] == list(range(1, 11))
+    assert not fake.searcher.by_id(FIRST_ID, options).asymmetric, "there is no latent layer"
+
+
+def test_encoders_code_is_ignored_if_there_is_a_latent_layer(adapted: World) -> None:
+    (encoded,) = adapted.encoder.encode_many([IMAGES[5].image]).codes
+    answer = adapted.searcher.by_image(png(5), SearchOptions(mode=Mode.BCS, k=1))
+    assert not np.array_equal(answer.code, encoded)
+    assert [(match.id, match.hamming) for match, _ in answer.matches] == [(FIRST_ID + 5, 0)]
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -307,6 +374,21 @@ def test_min_similarity_cuts_off_the_matches(
     assert 0 < len(cut) < len(everything)
     plain = fake.searcher.by_id(FIRST_ID + 7, asked).matches
     assert [(match.id, match.similarity) for match, _ in plain] == [(match.id, None) for match, _ in everything]
+
+
+def test_asymmetric_bcs_returns_the_first_of_those_that_are_similar_enough(adapted: World) -> None:
+    prepare = InProcessPreparer(FAKE_NETWORK.preprocess, DecodeLimits())
+    searcher = Searcher(prepare, adapted.encoder, adapted.catalogue, DEFAULT_POOL, SIMILARITY, latent=adapted.latent)
+    options = SearchOptions(k=6, mode=Mode.BCS)
+    first = searcher.by_id(FIRST_ID + 7, options).matches
+    farthest = max(match.hamming for match, _ in first)
+    # A little less than what the second-farthest Hamming distance gives.
+    least = SIMILARITY.codes(farthest - 1)
+    found = searcher.by_id(FIRST_ID + 7, replace(options, min_similarity=least))
+    within = searcher.by_id(FIRST_ID + 7, replace(options, radius=farthest - 1)).matches
+    assert found.matches == within != first
+    assert len(within) == 6
+    assert all((match.similarity or 0) >= least for match, _ in found.matches)
 
 
 def test_min_similarity_without_calibration_is_refused_before_decoding(fake: World) -> None:
