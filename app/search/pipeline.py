@@ -224,7 +224,8 @@ class Searcher(Generic[Row]):
 
 def project(latent: LatentLayer, index: Index, feature: Feature) -> Projections:
     """Compute W F7 + b `(bits,)` of F7 `(d,)` as the index stores it, so that an image and its upload agree exactly."""
-    return latent.projections(index.as_stored(feature[None]))[0]
+    projections: Projections = latent.projections(index.as_stored(feature[None]))[0]
+    return projections
 
 
 def explain(query: Query, candidates: Candidates, found: Sequence[tuple[Match, object]]) -> list[Explanation]:

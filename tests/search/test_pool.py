@@ -22,7 +22,7 @@ SAME, OTHERS, BITS, DIM, LIMIT = 300, 40, 48, 8, 30
 CODE = np.full(BITS // 8, 0xA5, np.uint8)
 LAST = SAME - 1
 # Of the query with the code `CODE`.
-PROJECTIONS = np.where(np.unpackbits(CODE), 1.0, -1.0) * np.arange(1, BITS + 1)
+PROJECTIONS = (2.0 * np.unpackbits(CODE) - 1) * np.arange(1.0, BITS + 1)
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_other_pools_have_the_requested_size(index: LocalIndex) -> None:
 
 def test_equal_codes_are_first_in_asymmetric_order_too(index: LocalIndex) -> None:
     assert select_pool(index, CODE, LIMIT, projections=PROJECTIONS).ids.tolist() == list(range(SAME))
-    certain = np.zeros(BITS)
-    assert select_pool(index, CODE, LIMIT, projections=certain).ids.tolist() == list(range(SAME))
+    undecided = np.zeros(BITS)
+    assert select_pool(index, CODE, LIMIT, projections=undecided).ids.tolist() == list(range(SAME))
 
 
 def test_shortlist_has_ten_times_as_many_within_bounds() -> None:
