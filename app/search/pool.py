@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.search.index import Code, Index
+from app.search.local.fine import smallest_k
 from app.search.types import Candidates, Subset
 from models.network.latent_layer import asymmetric_distances
 
@@ -39,9 +40,11 @@ def nearest_by_code(
     if projections is None:
         return index.candidates(code, limit, radius, among)
     shortlist = index.candidates(code, shortlist_size(limit), radius, among)
-    distances = asymmetric_distances(projections, code, index.codes(shortlist.ids))
-    # Stable: the shortlist is in Hamming order.
-    return shortlist.take(np.argsort(distances, kind="stable")[:limit])
+    codes = index.codes(shortlist.ids) if shortlist.codes is None else shortlist.codes
+    distances = asymmetric_distances(projections, code, codes)
+    # Ties by position, because the shortlist is in Hamming order.
+    positions = np.arange(len(shortlist))
+    return shortlist.take(smallest_k(distances, positions, len(shortlist) if limit is None else limit))
 
 
 def shortlist_size(limit: int | None) -> int | None:

@@ -110,19 +110,22 @@ class Candidates:
         hamming: `(n,)` int32, distance to the query's code.
         slots: `(n,)` int64.
         checksums: `(n,)` uint32.
+        codes: `(n, bits / 8)` uint8; None if the index has not read them (`Index.codes` does).
     """
 
     ids: Ids
     hamming: NDArray[np.int32]
     slots: NDArray[np.int64]
     checksums: NDArray[np.uint32]
+    codes: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, order: NDArray[np.int64]) -> "Candidates":
         """Select candidates by position, in this order."""
-        return Candidates(self.ids[order], self.hamming[order], self.slots[order], self.checksums[order])
+        codes = None if self.codes is None else self.codes[order]
+        return Candidates(self.ids[order], self.hamming[order], self.slots[order], self.checksums[order], codes)
 
 
 NO_CANDIDATES = Candidates(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.uint32))

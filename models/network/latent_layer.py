@@ -137,8 +137,10 @@ def asymmetric_distances(projections: Doubles, code: Codes, codes: Codes) -> NDA
     margins = np.abs(projections).astype(np.float32).reshape(-1, 8)
     # The sum over the bits of every value that a byte can have.
     sums = margins @ _BITS_OF_BYTES
-    different = np.bitwise_xor(codes, code)
-    distances: NDArray[np.float32] = sums[np.arange(len(margins)), different].sum(axis=1, dtype=np.float32)
+    distances = np.zeros(len(codes), np.float32)
+    # Byte by byte, several times as fast as one gather of all bytes.
+    for table, different in zip(sums, np.bitwise_xor(codes, code).T, strict=True):
+        distances += table.take(different)
     return distances
 
 

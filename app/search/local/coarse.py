@@ -106,7 +106,8 @@ class CodeTable:
         """
         snapshot = self._snapshot
         found = nearest(snapshot, self._pad(code), pool, radius, self._allowed(snapshot, among))
-        return snapshot.candidates(found.rows, found.distances)
+        codes = snapshot.codes.take(found.rows, axis=0)[:, : self._bytes]
+        return replace(snapshot.candidates(found.rows, found.distances), codes=codes)
 
     def all_candidates(self, among: Subset | None = None) -> Candidates:
         """Return all images, for a search by F7 alone; Hamming distances are zero."""

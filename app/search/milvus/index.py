@@ -237,7 +237,8 @@ def _nearest(entries: IndexEntries, code: Code, pool: int | None, radius: int | 
     if radius is not None:
         order = order[distances[order] <= radius]
     order = order[:pool]
-    return Candidates(entries.ids[order], distances[order], entries.slots[order], entries.checksums[order])
+    found = Candidates(entries.ids, distances, entries.slots, entries.checksums, entries.codes)
+    return found.take(order)
 
 
 def _candidates(found: ImageHits) -> Candidates:
