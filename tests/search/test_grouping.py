@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -175,7 +176,7 @@ OPTIONS = st.builds(
     pool=st.none() | st.integers(1, 70),
     radius=st.none() | st.integers(0, BITS),
     asymmetric=st.booleans(),
-    min_similarity=st.none() | st.sampled_from([0.2, 0.5, 1.0]),
+    min_similarity=st.sampled_from([None, 0.2, 0.3, 0.5, 0.6, 1.0]),
     group_by=st.just("product"),
     explain=st.booleans(),
 )
@@ -192,13 +193,15 @@ def test_groups_equal_brute_force(
 ) -> None:
     query = data.draw(st.integers(0, len(content.groups) - 1))
     with searching(content, latent) as (searcher, _), short_shortlists(6, 2, 20):
-        answer = searcher.by_id(query, options)
-        ids, read = expected(content, query, options, latent)
-    assert found(answer) == ids
-    assert not answer.group_limit_reached
-    assert answer.asymmetric == (latent is not None and options.asymmetric and options.mode is not Mode.ES)
-    if options.explain and options.mode is not Mode.ES:
-        assert [one.coarse_rank for one in answer.explanations] == [read.index(image) + 1 for image in ids]
+        for mode, asymmetric in product(Mode, (True, False)):
+            options = replace(options, mode=mode, asymmetric=asymmetric)
+            answer = searcher.by_id(query, options)
+            ids, read = expected(content, query, options, latent)
+            assert found(answer) == ids
+            assert not answer.group_limit_reached
+            assert answer.asymmetric == (latent is not None and asymmetric and mode is not Mode.ES)
+            if options.explain and mode is not Mode.ES:
+                assert [one.coarse_rank for one in answer.explanations] == [read.index(image) + 1 for image in ids]
 
 
 @settings(deadline=None, max_examples=100)
