@@ -37,7 +37,6 @@ from app.model_switch.networks import (
     SharedNetworks,
     decode_limits,
     open_network,
-    version_encoder,
 )
 from app.model_switch.switch import ModelSwitch
 from app.observability.hooks import ObserverGroup
@@ -242,15 +241,15 @@ def open_index_version(
     """Build the components bound to one model; `ahead` if the catalogue has not switched to it yet."""
     index_versions.require_fingerprint(index_version, network.info)
     info = index_versions.effective_info(index_version, network.info)
-    prepare = ObservedPreparer(network.preparer, observers)
+    encoder, prepare = network.encoder, ObservedPreparer(network.preparer, observers)
     startup.step("reading the codes")
     with closing(open_index(database, index_version, index_locations(settings), disk)) as index:
-        encoder = version_encoder(network.encoder, index_version, index)
+        latent, pool = index_versions.latent_layer(index_version), settings.search_pool or info.pool
         index_sync = IndexSync(
             database, index, index_version.id, info.bits, inactive=ahead, filter_bytes=settings.filter_cache_bytes
         )
-        searcher = Searcher(prepare, encoder, index_sync, settings.search_pool or info.pool, info.similarity, observers)
-        encodings = EmbeddingWriter(database, prepare, encoder, index, index_version.id)
+        searcher = Searcher(prepare, encoder, index_sync, pool, info.similarity, observers, latent)
+        encodings = EmbeddingWriter(database, prepare, encoder, index, index_version.id, latent)
         ingest = IngestPipeline(database, files, encodings, disk, cleanup, observers)
         startup.step("searching for the first time")
         searcher.warm_up()

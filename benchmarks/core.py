@@ -16,8 +16,8 @@ import faiss
 import numpy as np
 
 from app.catalogue.vectors.file import VectorFile
-from app.search.index import LocalIndex
 from app.search.local.fine import l2_distances
+from app.search.local.index import LocalIndex
 from app.search.types import IndexEntries, Subset
 from benchmarks.measure import Call, cores, read_all, time_interleaved
 from benchmarks.options import PAPERS_SIZE, Options, Say, space_shortage

@@ -15,7 +15,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.embedded.postgres import embedded_postgres
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.vectors.file import VectorFile
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from benchmarks.measure import Call, time_interleaved
 from benchmarks.options import Options, Say, space_shortage
 from benchmarks.results import Results

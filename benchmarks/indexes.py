@@ -28,7 +28,8 @@ from app.catalogue.embedded.postgres import embedded_postgres
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.index_versions import IndexBackend
 from app.model_switch.index_factory import IndexLocations, open_index
-from app.search.index import Index, LocalIndex
+from app.search.index import Index
+from app.search.local.index import LocalIndex
 from app.search.types import Encodings, Match, Subset
 from benchmarks.measure import Call, memory_of, time_interleaved
 from benchmarks.options import Options, Say, space_shortage

@@ -155,8 +155,8 @@ def service(settings: Settings, database: Database) -> Iterator[Service]:
 @pytest.fixture
 def free_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Free the disk space of deleted vectors at once."""
-    monkeypatch.setattr("app.search.index._FREE_DELAY_S", 0.0)
-    monkeypatch.setattr("app.search.index._MIN_FREED", 1)
+    monkeypatch.setattr("app.search.local.index._FREE_DELAY_S", 0.0)
+    monkeypatch.setattr("app.search.local.index._MIN_FREED", 1)
 
 
 def open_with_fake(settings: Settings) -> AbstractContextManager[Service]:

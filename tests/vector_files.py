@@ -4,7 +4,7 @@ import pytest
 
 from app.bootstrap import Service
 from app.catalogue.vectors.file import VectorFile
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 
 
 def vector_file(service: Service) -> VectorFile:

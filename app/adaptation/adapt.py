@@ -27,7 +27,7 @@ from app.maintenance.switchover import SWITCH_TIMEOUT_S, fill_and_switch
 from app.model_switch.index_factory import IndexLocations, open_index, open_vectors
 from app.quality.content import CatalogueContent, intact, read_content
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
-from models.network.latent_layer import LatentLayer, fit_latent_layer, from_bytes
+from models.network.latent_layer import LatentLayer, fit_latent_layer
 from models.training.itq import itq
 
 # With fewer images, exhaustive search takes less than a millisecond, and a sample tells little.
@@ -149,7 +149,7 @@ def _fit(
     report("fitting codes", 0, len(content))
     latent = fit(content, vectors)
     sample = draw_sample(content, vectors)
-    own = from_bytes(active.latent) if active.latent is not None else None
+    own = index_versions.latent_layer(active)
     (before,) = code_recall(content, vectors, sample, [pool], own)
     after = choose_pool(recode(content, vectors, latent), vectors, sample, latent)
     return AdaptedCodes(latent, after.pool, None), before, after

@@ -10,8 +10,8 @@ from app.catalogue.vectors.file import VectorFile
 from app.quality.content import NO_LABEL, CatalogueContent, blocks
 from app.quality.neighbours import Neighbours, exact_neighbours
 from app.quality.pools import select_others
-from app.search.index import LocalIndex
 from app.search.local.fine import l2_distances
+from app.search.local.index import LocalIndex
 from models.network.latent_layer import LatentLayer
 
 K = 10

@@ -21,7 +21,7 @@ from app.catalogue.vectors.file import VectorType
 from app.errors import LookalikeError, ModelMismatchError, NotFoundError
 from models.checkpoint.info import PRETRAINED, CheckpointInfo
 from models.checkpoint.similarity import Curve
-from models.network.latent_layer import LatentLayer, to_bytes
+from models.network.latent_layer import LatentLayer, from_bytes, to_bytes
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +209,15 @@ def require_fingerprint(index_version: IndexVersion, network: CheckpointInfo) ->
 
 def _is_network_of(network: CheckpointInfo, index_version: IndexVersion) -> bool:
     return index_version.feature_set.fingerprint == network.fingerprint
+
+
+def latent_layer(index_version: IndexVersion) -> LatentLayer | None:
+    """Return the H over stored F7 that makes a version's codes; None if H is part of the network.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    return None if index_version.latent is None else from_bytes(index_version.latent)
 
 
 def effective_info(index_version: IndexVersion, network: CheckpointInfo) -> CheckpointInfo:

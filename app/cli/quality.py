@@ -20,14 +20,14 @@ def report(
     """Measure search quality on the catalogue and recommend a pool size. The service may run meanwhile."""
     with exit_on_error():
         from app.bootstrap import report_folder
+        from app.catalogue import index_versions
         from app.maintenance.tools import open_content
         from app.quality.page import write
         from app.quality.report import measure
-        from models.network.latent_layer import from_bytes
 
         settings = Settings()
         with open_content(settings) as (content, vectors, network, version), progress_counter("searching") as progress:
-            latent = from_bytes(version.latent) if version.latent is not None else None
+            latent = index_versions.latent_layer(version)
             pool, adaptation = settings.search_pool or network.pool, version.feature_set.last_adaptation
             found = measure(content, vectors, network, pool, queries, progress, latent, adaptation)
         page = write(found, out) if out is not None else _write_private(found, report_folder(settings))

@@ -16,15 +16,26 @@ from app.errors import ImageRejectedError
 from app.search.decode.prepare import ImagePreparer, PreparedImage
 from app.search.encode.batching import Encoder
 from app.search.index import Index
+from app.search.types import Encodings
+from models.network.latent_layer import LatentLayer
 
 
 class EmbeddingWriter:
-    """Encodes images with one network, and writes the vectors to one index version."""
+    """Encodes images with one network, and writes the vectors to one index version.
+
+    With `latent`, codes are computed by this H from F7 as it is stored, instead of by the network.
+    """
 
     def __init__(
-        self, database: Database, prepare: ImagePreparer, encoder: Encoder, index: Index, index_version_id: int
+        self,
+        database: Database,
+        prepare: ImagePreparer,
+        encoder: Encoder,
+        index: Index,
+        index_version_id: int,
+        latent: LatentLayer | None = None,
     ) -> None:
-        self.index_version_id = index_version_id
+        self.index_version_id, self._latent = index_version_id, latent
         self._database, self._prepare, self._encoder, self._index = database, prepare, encoder, index
 
     def prepare(self, data: bytes, *, thumbnail: bool = False) -> PreparedImage:
@@ -41,7 +52,7 @@ class EmbeddingWriter:
         Raises:
             ImageRejectedError: the image cannot be used.
         """
-        code: bytes = self._encoder.encode_many([self._prepare(data).image]).codes[0].tobytes()
+        code: bytes = self._encode_many([self._prepare(data).image]).codes[0].tobytes()
         return code
 
     def encode(self, images: Sequence[PILImage.Image]) -> list[NewEncoding]:
@@ -52,7 +63,7 @@ class EmbeddingWriter:
         """
         if not images:
             return []
-        encoded = self._encoder.encode_many(images)
+        encoded = self._encode_many(images)
         with self._database.transaction() as session:
             slots = reserve_slots(session, self.index_version_id, len(images))
         try:
@@ -96,7 +107,7 @@ class EmbeddingWriter:
         """Compute the codes of images whose F7 is stored."""
         if not images:
             return []
-        codes = self._encoder.encode_many(images).codes
+        codes = self._encode_many(images).codes
         timestamp = self._index.store_codes(np.array([one.slot for one in stored], np.int64), codes)
         return [
             NewEncoding(one.slot, code.tobytes(), one.checksum, timestamp)
@@ -117,6 +128,12 @@ class EmbeddingWriter:
                 return None
 
         return self.encode_images(pictures, prepared)
+
+    def _encode_many(self, images: Sequence[PILImage.Image]) -> Encodings:
+        encoded = self._encoder.encode_many(images)
+        if self._latent is None:
+            return encoded
+        return Encodings(self._latent.codes(self._index.as_stored(encoded.features)), encoded.features)
 
     def discard(self, slots: Sequence[int]) -> None:
         """Release slots that no image uses any more."""

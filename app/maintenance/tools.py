@@ -13,7 +13,7 @@ from app.ingest.embedding_writer import EmbeddingWriter
 from app.maintenance.reindex import Reindex
 from app.maintenance.sync import MilvusSync
 from app.model_switch.index_factory import open_in_milvus, open_index, open_vectors
-from app.model_switch.networks import open_network, version_encoder
+from app.model_switch.networks import open_network
 from app.quality.content import CatalogueContent, read_content
 from app.settings import Settings
 from app.startup.start import supervised_start
@@ -64,8 +64,8 @@ def open_sync(settings: Settings) -> Iterator[MilvusSync]:
                 closing(open_in_milvus(database, index_version, index_locations(settings), create_missing=True))
             )
             index_versions.require_fingerprint(index_version, network.info)
-            encoder = version_encoder(network.encoder, index_version, index)
-            encodings = EmbeddingWriter(database, network.preparer, encoder, index, index_version.id)
+            latent = index_versions.latent_layer(index_version)
+            encodings = EmbeddingWriter(database, network.preparer, network.encoder, index, index_version.id, latent)
             yield MilvusSync(database, open_storage(settings.storage_url, settings.data_dir), index, encodings)
 
 

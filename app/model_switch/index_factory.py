@@ -16,7 +16,8 @@ from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.vectors.file import VectorFile, parse_vector_type
 from app.catalogue.vectors.slots import SlotMap, collection_names, has_encodings
 from app.errors import LookalikeError
-from app.search.index import Index, LocalIndex
+from app.search.index import Index
+from app.search.local.index import LocalIndex
 
 if TYPE_CHECKING:
     from app.search.milvus.index import MilvusIndex

@@ -8,17 +8,13 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.catalogue.database.tables import IndexVersion
 from app.search.decode.image import DecodeLimits
 from app.search.decode.prepare import ImagePreparer
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from app.search.encode.batching import Encoder, open_encoder
-from app.search.encode.latent_encoder import LatentEncoder
-from app.search.index import Index
 from app.settings import Settings
 from app.startup import supervision as startup
 from models.checkpoint.info import CheckpointInfo
-from models.network.latent_layer import from_bytes
 
 
 @dataclass(frozen=True)
@@ -60,13 +56,6 @@ class SharedNetworks:
                 last = None if self._users[checkpoint] else self._open.pop(checkpoint)[1]
             if last is not None:
                 last.close()
-
-
-def version_encoder(encoder: Encoder, index_version: IndexVersion, index: Index) -> Encoder:
-    """Return the encoder of an index version: the network's, with the codes of the version's own H if it has one."""
-    if index_version.latent is None:
-        return encoder
-    return LatentEncoder(encoder, from_bytes(index_version.latent), index.as_stored)
 
 
 @contextmanager

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from app.catalogue.vectors.file import VectorFile
 from app.quality.content import NO_LABEL, CatalogueContent
 from app.quality.neighbours import Neighbours, Rows
-from app.search.index import Code, Feature, LocalIndex
+from app.search.index import Code, Feature
 from app.search.local.fine import l2_distances, smallest_k
+from app.search.local.index import LocalIndex
+from app.search.pool import nearest_by_code
 from app.search.types import Candidates
-from models.network.latent_layer import LatentLayer, asymmetric_distances
+from models.network.latent_layer import LatentLayer
 
-# The coarse step puts this many candidates in asymmetric order, or this many times the pool.
-MIN_ORDERED, ORDERED_FACTOR = 2000, 10
 POOL_SIZES = (30, 100, 300, 1000, 3000, 10_000)
 WIDER_FACTOR = 10
 # Queries to time per pool size; exhaustive searches are long enough to time with fewer.
@@ -116,12 +116,8 @@ def select_others(
     content: CatalogueContent, index: LocalIndex, row: int, size: int, feature: Feature, latent: LatentLayer | None
 ) -> Candidates:
     """Return the pool of an image of the catalogue as a search selects it, without the image itself."""
-    code = content.entries.codes[row]
-    wide = size + 1 if latent is None else max(MIN_ORDERED, ORDERED_FACTOR * size)
-    candidates = index.candidates(code, wide, None, None)
-    if latent is not None:
-        distances = asymmetric_distances(latent.projections(feature[None])[0], code, index.codes(candidates.ids))
-        candidates = candidates.take(np.lexsort((candidates.ids, candidates.hamming, distances)))
+    projections = None if latent is None else latent.projections(feature[None])[0]
+    candidates = nearest_by_code(index, content.entries.codes[row], size + 1, projections=projections)
     return candidates.take(np.flatnonzero(candidates.ids != content.entries.ids[row])[:size])
 
 

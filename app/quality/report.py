@@ -20,7 +20,7 @@ from app.quality.content import NO_LABEL, CatalogueContent, intact
 from app.quality.drift import drift
 from app.quality.neighbours import exact_neighbours
 from app.quality.pools import SearchResults, measure_times, pool_sizes, search_all, wider_pool
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from models.checkpoint.info import CheckpointInfo
 from models.network.latent_layer import LatentLayer
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.catalogue.vectors.file import VectorFile
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from app.search.types import IndexEntries
 from benchmarks.baselines.base import Catalogue, Ids, Query
 

@@ -17,12 +17,12 @@ import faiss
 import numpy as np
 
 from app.catalogue.vectors.file import VectorFile
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from app.search.pool import Projections, select_pool
 from app.search.types import Ids, IndexEntries
 from benchmarks.measure import Call, cores, time_interleaved
 from benchmarks.results import Results
-from benchmarks.synthetic import SAMPLE, SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SAMPLE, SyntheticCatalogue
 from models.network.codes import Codes, Floats
 from models.network.latent_layer import fit_latent_layer
 from models.training.itq import itq

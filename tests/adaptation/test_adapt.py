@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as PILImage
 from sqlalchemy import Select, func, select
 
 from app.adaptation import adapt as adapting
@@ -15,7 +15,7 @@ from app.bootstrap import Service, index_locations, open_fsync_guard
 from app.catalogue import index_versions, queries
 from app.catalogue.database.locks import Lock, lock_if_free
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, IndexVersion
+from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, Image, IndexVersion
 from app.catalogue.encodings import put_encodings
 from app.errors import LookalikeError, NotFoundError
 from app.ingest.uploads import Upload
@@ -40,7 +40,9 @@ def picture(seed: int) -> bytes:
     """An image of one of six kinds; images of a kind differ little."""
     rng, kind = np.random.default_rng(seed), np.random.default_rng(seed % 6)
     pixels = kind.integers(0, 256, (4, 4, 3)) + rng.integers(-40, 40, (4, 4, 3))
-    return encoded(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize((40, 40), Image.Resampling.NEAREST))
+    return encoded(
+        PILImage.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize((40, 40), PILImage.Resampling.NEAREST)
+    )
 
 
 def uploads(first: int, count: int) -> list[Upload]:
@@ -105,7 +107,7 @@ def test_adapted_version_shares_slots_and_network(filled: Service, settings: Set
         assert session.scalar(select(func.count(FeatureSet.id))) == 1
     assert len(slots) == 2
     assert slots[0] == slots[1]
-    assert filled.model_switch.active.encoder is not encoder
+    assert filled.model_switch.active.encoder is encoder
     assert filled.model_switch.active.embedding_writer.compute_code(picture(1)) == code_of(database, 2)
 
 
@@ -247,7 +249,7 @@ def test_one_process_at_a_time(filled: Service, settings: Settings, database: Da
 
 
 def test_switch_to_another_model_meanwhile_wins(filled: Service, settings: Settings, database: Database) -> None:
-    moved = []
+    moved = list[bool]()
 
     def report(step: str, _done: int, _total: int) -> None:
         if step == "computing codes" and not moved:
@@ -291,7 +293,7 @@ def test_repaired_vectors_take_codes_of_other_versions_with_them(
     filled.searcher.by_id(1, SearchOptions())
     writer = filled.embedding_writer
     with database.read_session() as session:
-        image = session.get_one(queries.Image, 9)
+        image = session.get_one(Image, 9)
     encodings = writer.encode_originals(filled.storage, [image])
     with database.transaction() as session:
         put_encodings(session, writer.index_version_id, encodings)

@@ -1,7 +1,7 @@
 """The benchmark of asymmetric order at a toy size."""
 
 from benchmarks.coarse import asymmetric
-from benchmarks.synthetic import SyntheticCatalogue
+from benchmarks.synthetic.catalogue import SyntheticCatalogue
 
 
 def test_rows_have_recall_and_time_of_both_orders() -> None:

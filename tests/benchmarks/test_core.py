@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.catalogue.vectors.file import VectorFile
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from app.search.types import IndexEntries
 from benchmarks.core import check, run
 from benchmarks.measure import time_interleaved

@@ -12,7 +12,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, Image
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.vectors.file import VectorFile
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from benchmarks import growth
 from benchmarks.options import Options, space_shortage
 from benchmarks.synthetic.catalogue import SyntheticCatalogue

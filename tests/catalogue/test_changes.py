@@ -20,7 +20,7 @@ from app.catalogue.index_sync import IndexSync
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.vectors.file import VectorFile
 from app.errors import ModelSwitchedError, NotFoundError
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
 FACTS = ImageProperties(sha256="a" * 64, media_type="image/png", width=4, height=3, size_bytes=100)

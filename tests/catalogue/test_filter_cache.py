@@ -17,7 +17,7 @@ from app.catalogue.filters.cache import FilterCache
 from app.catalogue.metadata_patch import MetadataPatch
 from app.ingest.uploads import Upload
 from app.search.filter import parse_filter
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from app.search.types import SearchOptions, Subset
 from app.settings import Settings
 from tests.catalogue.test_index_sync import opened, picture

@@ -22,7 +22,7 @@ from app.maintenance.tools import open_sync
 from app.model_switch.index_factory import open_index
 from app.model_switch.networks import decode_limits
 from app.search.decode.prepare import InProcessPreparer
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from app.search.milvus.index import MilvusIndex
 from app.search.types import Match, Mode, SearchOptions
 from app.settings import Settings

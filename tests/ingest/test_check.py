@@ -13,7 +13,7 @@ from app.bootstrap import Service
 from app.catalogue.storage.local import LocalStorage, content_hash
 from app.ingest.uploads import Upload
 from app.maintenance.consistency_check import ConsistencyCheck, Finding
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from app.search.types import SearchOptions
 from tests.images import encoded, gradient
 from tests.vector_files import vector_file

@@ -18,7 +18,8 @@ from app.catalogue.vectors.file import VectorFile
 from app.search import grouping
 from app.search.decode.image import DecodeLimits
 from app.search.decode.prepare import InProcessPreparer
-from app.search.index import Index, LocalIndex
+from app.search.index import Index
+from app.search.local.index import LocalIndex
 from app.search.pipeline import Searcher, SearchResult
 from app.search.pool import MAX_EQUAL_CODES
 from app.search.types import Encodings, Ids, IndexEntries, Mode, SearchOptions, Subset

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.catalogue.vectors.file import VectorFile, without_hole_punching
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from app.search.types import Candidates, IndexEntries, Subset
 from models.network.codes import hamming
 
@@ -95,7 +95,7 @@ def test_ranking_no_candidates_returns_no_matches(filled: Filled) -> None:
 def test_damaged_vectors_are_left_out_and_logged(filled: Filled, caplog: pytest.LogCaptureFixture) -> None:
     filled.damage(3)
     filled.damage(5)
-    with caplog.at_level(logging.ERROR, "app.search.index"):
+    with caplog.at_level(logging.ERROR, "app.search.local.index"):
         matches = filled.index.rank(filled.features[3], filled.entries.codes[3], filled.everything, COUNT)
     assert [match.id for match in matches] == filled.expected(filled.features[3], left_out=(3, 5))
     assert "damaged on disk" in caplog.text
@@ -148,7 +148,7 @@ def test_removed_images_are_not_found(filled: Filled) -> None:
 def test_discarded_vectors_free_disk_space_once_no_reader_locks_the_file(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.search.index._MIN_FREED", COUNT // 2)
+    monkeypatch.setattr("app.search.local.index._MIN_FREED", COUNT // 2)
     index = LocalIndex(BITS, filled.index.vectors)
     index.add(filled.entries)
     # The first slots are adjacent, so their pages can be freed.
@@ -168,7 +168,7 @@ def test_discarded_vectors_free_disk_space_once_no_reader_locks_the_file(
 
 
 def test_vectors_that_a_search_may_still_read_are_not_freed(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.index._MIN_FREED", 1)
+    monkeypatch.setattr("app.search.local.index._MIN_FREED", 1)
     index = LocalIndex(BITS, filled.index.vectors)
     before = index.vector_bytes
     index.free(filled.entries.slots)
@@ -176,7 +176,7 @@ def test_vectors_that_a_search_may_still_read_are_not_freed(filled: Filled, monk
 
 
 def test_close_frees_the_remaining_discarded_vectors(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.search.index._FREE_DELAY_S", 0.0)
+    monkeypatch.setattr("app.search.local.index._FREE_DELAY_S", 0.0)
     vectors = VectorFile(filled.path, DIM)
     index, before = LocalIndex(BITS, vectors), vectors.bytes_on_disk
     index.free(filled.entries.slots)

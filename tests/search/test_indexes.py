@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from app.catalogue.vectors.file import VectorFile, VectorType
 from app.errors import LookalikeError
-from app.search.index import Index, LocalIndex
+from app.search.index import Index
+from app.search.local.index import LocalIndex
 from app.search.milvus import index as milvus
 from app.search.milvus.collection import CollectionPair
 from app.search.milvus.connection import Connection

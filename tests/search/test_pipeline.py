@@ -20,7 +20,8 @@ from app.search.decode.image import DecodeLimits
 from app.search.decode.prepare import InProcessPreparer
 from app.search.encode.batching import BatchingEncoder, Encoder
 from app.search.encode.runtimes import TorchRuntime
-from app.search.index import Index, LocalIndex
+from app.search.index import Index
+from app.search.local.index import LocalIndex
 from app.search.pipeline import Searcher, SearchResult
 from app.search.types import Encodings, Ids, IndexEntries, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve, Similarity

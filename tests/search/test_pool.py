@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.catalogue.vectors.file import VectorFile
 from app.search import pool
 from app.search.duplicates import find_duplicates
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from app.search.pool import nearest_by_code, select_pool, shortlist_size
 from app.search.types import IndexEntries, Subset
 from tests.search.coarse_order import CoarseOrder, short_shortlists

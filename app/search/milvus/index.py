@@ -102,10 +102,6 @@ class MilvusIndex:
         """Insert codes at slots whose F7 is stored; searches find them at the returned timestamp."""
         return self.collection.replace_codes(slots, codes)
 
-    def as_stored(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Round F7 `(n, d)` to the type of the collection."""
-        return self.collection.stored(features).astype(np.float32)
-
     def stored_features(self, slots: Slots, checksums: Checksums) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return F7 `(n, d)` at slots, and the mask `(n,)` of rows that match their checksums; zeros elsewhere."""
         found, features, intact = self._read(slots, checksums)
