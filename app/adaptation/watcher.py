@@ -27,7 +27,7 @@ IDLE_S = 10.0
 GROWTH = 4
 _POLL_S, _RETRY_S, _STOP_S = 2.0, 600.0, 10.0
 _LOWEST_PRIORITY = 19
-_COMMAND = [sys.executable, "-P", "-m", "lookalike_cli", "adapt", "--automatic"]
+_COMMAND = [sys.executable, "-P", "-m", "app.cli.main", "adapt", "--automatic"]
 
 
 def adaptation_due(images: int, active: IndexVersion, network: CheckpointInfo) -> bool:

@@ -17,12 +17,9 @@ from lookalike_client.endpoints import UNCHANGED
 from lookalike_client.errors import ClientError, FieldError, InvalidInputError, ProblemError, UnreachableError
 from lookalike_client.images import NewImage
 from lookalike_client.results import (
-    Adaptation,
     AddResult,
     BatchItem,
-    BetterModel,
     CatalogueImage,
-    CodeQuality,
     EntryWarning,
     Explanation,
     FacetField,
@@ -33,12 +30,11 @@ from lookalike_client.results import (
     JobPage,
     LeftOut,
     Match,
-    ModelInfo,
     Rejection,
     SearchResult,
-    Stats,
 )
 from lookalike_client.retries import RetryPolicy
+from lookalike_client.statistics import Adaptation, BetterModel, CodeQuality, ModelInfo, Stats
 
 __all__ = [
     "MAX_BATCH_BYTES",

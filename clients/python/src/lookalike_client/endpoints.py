@@ -30,8 +30,8 @@ from lookalike_client.results import (
     Job,
     JobPage,
     SearchResult,
-    Stats,
 )
+from lookalike_client.statistics import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
