@@ -124,6 +124,7 @@ def _find_or_create_feature_set(
     if found is None:
         found = FeatureSet(
             fingerprint=network.fingerprint,
+            bits=network.bits,
             feature_dim=network.feature_dim,
             vector_dtype=vectors,
             index_backend=index,

@@ -41,6 +41,7 @@ class FeatureSet(Base):
 
     Attributes:
         fingerprint, model: the network, and the name or path of its checkpoint.
+        bits: length of the codes by the network's own H.
         next_slot: first row of its vector file that is not handed out.
         vector_dtype: storage type of F7, `f32`, or `f16` at half the size.
         index_backend: where F7 is stored: `local` (the vector file) or `milvus` (a slot is a primary key).
@@ -52,6 +53,7 @@ class FeatureSet(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(Text)
     model: Mapped[str] = mapped_column(Text)
+    bits: Mapped[int]
     feature_dim: Mapped[int]
     vector_dtype: Mapped[str] = mapped_column(Text, server_default="f32")
     index_backend: Mapped[str] = mapped_column(Text, server_default="local")
