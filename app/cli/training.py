@@ -210,17 +210,17 @@ def calibrate(
         Path, typer.Argument(help="DIR/test/CLASS/FILE or DIR/CLASS/FILE with images that it was not trained on.")
     ],
     unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="Use augmented views of each image instead of labels.")
+        bool, typer.Option("--unlabelled", help="Folders are no labels: take any two images to be of different kinds.")
     ] = False,
 ) -> None:
     """Calibrate a model's distances to `similarity` from 0 to 1. Codes do not change."""
     with exit_on_error():
         from models.checkpoint.calibrate import calibrate_checkpoint
 
-        found = calibrate_checkpoint(checkpoint, folder, views=unlabelled, note=console().print)
+        found = calibrate_checkpoint(checkpoint, folder, labelled=not unlabelled, note=console().print)
         console().print(
-            f"Similarity is 0.5 at distance {found.features.midpoint:.3f} and at {found.codes.midpoint:.1f} bits; "
-            f"calibration error {found.error:.3f}. Restart the service to use it."
+            f"Copies of an image are at most {found.copies:.3f} apart, near-duplicates {found.near:.3f}. "
+            "Restart the service to use the calibration."
         )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from models.checkpoint.similarity import Curve, Similarity
+from models.checkpoint.similarity import AnchoredCurve, Curve, LogisticCurve, Similarity
 from models.errors import CheckpointError
 from models.network.preprocess import Preprocess
 
@@ -120,7 +120,16 @@ def _parse_preprocess(raw: dict[str, Any], path: Path) -> Preprocess:
 def _parse_similarity(raw: dict[str, Any] | None) -> Similarity | None:
     if raw is None:
         return None
-    return Similarity(raw["pairs"], Curve(**raw["features"]), Curve(**raw["codes"]), raw["copies"], raw["error"])
+    copies = raw["copies"]
+    # Earlier versions had one kind of duplicates.
+    near = raw.get("near", copies)
+    return Similarity(raw["pairs"], _parse_curve(raw["features"]), _parse_curve(raw["codes"]), copies, near)
+
+
+def _parse_curve(raw: dict[str, Any]) -> Curve:
+    if "points" in raw:
+        return AnchoredCurve(tuple((distance, similarity) for distance, similarity in raw["points"]))
+    return LogisticCurve(**raw)
 
 
 def read_weights(path: Path, info: CheckpointInfo) -> Weights:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from models.checkpoint import files as checkpoint
-from models.checkpoint.calibrate import calibrate_on_views
+from models.checkpoint.calibrate import calibrate_on_files
 from models.checkpoint.info import CheckpointInfo
 from models.data.dataset import LabelledFiles, read_splits, read_unlabelled
 from models.data.folders import TRAIN
@@ -80,7 +80,7 @@ def fit(
     recipe = replace(recipe, size=network.preprocess.size)
     about = {"fit": vars(recipe), "pictures": len(encoded.paths)}
     described = checkpoint.describe(network, out.name, ())
-    similarity = calibrate_on_views(network, files)
+    similarity = calibrate_on_files(network, files, labelled=False)
     return checkpoint.save(network, replace(described, similarity=similarity, training=about), out.parent)
 
 

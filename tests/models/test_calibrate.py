@@ -24,14 +24,15 @@ def checkpoint(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "mine.json"
 
 
-def test_calibration_on_views_without_labels(checkpoint: Path, folder: Path) -> None:
+def test_calibration_without_labels(checkpoint: Path, folder: Path) -> None:
     made = read_info(checkpoint).similarity
     assert made is not None
-    assert made.pairs == "two views"
+    assert made.pairs == "no labels"
     assert made.features(0) == made.codes(0) == 1
     assert made.copies > 0
-    again = calibrate_checkpoint(checkpoint, folder, views=True)
-    assert (again.pairs, read_info(checkpoint).similarity) == ("two views", again)
+    assert made.near > 0
+    again = calibrate_checkpoint(checkpoint, folder, labelled=False)
+    assert (again.pairs, read_info(checkpoint).similarity) == ("no labels", again)
 
 
 def test_recalibration_on_labels_keeps_the_fingerprint(checkpoint: Path, folder: Path) -> None:
@@ -62,11 +63,11 @@ def test_calibration_on_one_class_raises(checkpoint: Path, folder: Path, tmp_pat
     assert checkpoint.read_bytes() == before
 
 
-@pytest.mark.parametrize("views", [True, False])
-def test_network_with_two_views_is_calibrated(checkpoint: Path, folder: Path, views: bool) -> None:
+@pytest.mark.parametrize("labelled", [True, False])
+def test_network_with_two_views_is_calibrated(checkpoint: Path, folder: Path, labelled: bool) -> None:
     network, info = load(checkpoint)
     both = replace(info, preprocess=replace(info.preprocess, fit="stretch+crop"))
     save(network, replace(both, name="both"), checkpoint.parent)
-    found = calibrate_checkpoint(checkpoint.with_name("both.json"), folder, views=views)
+    found = calibrate_checkpoint(checkpoint.with_name("both.json"), folder, labelled=labelled)
     assert found.features(0.0) == 1
     assert read_info(checkpoint.with_name("both.json")).similarity == found

@@ -23,14 +23,14 @@ from app.search.local.index import LocalIndex
 from app.search.pipeline import Searcher, SearchResult
 from app.search.pool import MAX_EQUAL_CODES
 from app.search.types import Encodings, Ids, IndexEntries, Mode, SearchOptions, Subset
-from models.checkpoint.similarity import Curve, Similarity
+from models.checkpoint.similarity import LogisticCurve, Similarity
 from models.network.latent_layer import LatentLayer
 from tests.fakes import FAKE_NETWORK, FakeEncoder
 from tests.search.coarse_order import CoarseOrder, short_shortlists
 
 # Few bits and few values of F7, so that many distances tie.
 BITS, DIM, DEFAULT_POOL = 8, 2, 4
-SIMILARITY = Similarity("two views", Curve(2.0, 2.0), Curve(3.0, 2.0), 0.1, 0.0)
+SIMILARITY = Similarity("two views", LogisticCurve(2.0, 2.0), LogisticCurve(3.0, 2.0), 0.1, 0.1)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from app.search.index import Index
 from app.search.local.index import LocalIndex
 from app.search.pipeline import Searcher, SearchResult
 from app.search.types import Encodings, Ids, IndexEntries, Mode, SearchOptions, Subset
-from models.checkpoint.similarity import Curve, Similarity
+from models.checkpoint.similarity import LogisticCurve, Similarity
 from models.network.backbones import BACKBONES
 from models.network.codes import hamming
 from models.network.latent_hash_net import LatentHashNet
@@ -351,7 +351,7 @@ def test_empty_catalogue_returns_no_matches(tmp_path: Path, mode: Mode) -> None:
     assert (answer.matches, answer.pool_size, answer.catalogue_size) == ([], 0, 0)
 
 
-SIMILARITY = Similarity("two views", Curve(1.0, 4.0), Curve(8.0, 3.0), 0.1, 0.0)
+SIMILARITY = Similarity("two views", LogisticCurve(1.0, 4.0), LogisticCurve(8.0, 3.0), 0.1, 0.1)
 
 
 @pytest.fixture
