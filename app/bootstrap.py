@@ -26,6 +26,7 @@ from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.storage.ledger import ledger_in
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.catalogue.storage.protocol import ImageStorage
+from app.catalogue.stored_pictures import StoredPictures
 from app.common.private_modes import make_data_folder
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.pipeline import IngestPipeline
@@ -266,6 +267,7 @@ def open_index_version(
             interrupt=network.interrupt,
             index=index,
             index_sync=index_sync,
+            pictures=StoredPictures(database, files, network.preparer),
             searcher=searcher,
             embedding_writer=encodings,
             ingest=ingest,

@@ -142,6 +142,22 @@ def images_by_key(session: Session, index_version_id: int, keys: Sequence[str]) 
     return {key: StoredImage(sha256, slot is not None) for key, sha256, slot in found}
 
 
+@dataclass(frozen=True)
+class OriginalSize:
+    """The hash of an image's original, and its size in pixels, upright."""
+
+    sha256: str
+    width: int
+    height: int
+
+
+def original_sizes(connection: Connection, ids: Sequence[int]) -> dict[int, OriginalSize]:
+    """Return the originals of images by id; missing ones are left out."""
+    query = select(Image.id, Image.sha256, Image.width, Image.height).where(Image.id.in_(ids))
+    rows = connection.execute(query)
+    return {image_id: OriginalSize(sha256, width, height) for image_id, sha256, width, height in rows}
+
+
 def slots_where(session: Session, index_version_id: int, which: Condition) -> list[int]:
     """List the slots of an index version's encodings of images that meet a condition."""
     encoding = (Encoding.image_id == Image.id) & (Encoding.index_version_id == index_version_id)

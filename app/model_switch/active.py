@@ -7,6 +7,7 @@ from app.catalogue.database.tables import Image, IndexVersion
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.queries import ImageSummary
+from app.catalogue.stored_pictures import StoredPictures
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
 from app.ingest.pipeline import IngestPipeline
@@ -14,6 +15,7 @@ from app.ingest.uploads import AddResult, OnDuplicate, Upload
 from app.model_switch.switch import ModelSwitch
 from app.search.decode.image import Crop
 from app.search.decode.prepare import ImagePreparer, PreparedImage
+from app.search.duplicates import DuplicateFinder, DuplicateKind, duplicate_distance
 from app.search.encode.batching import Encoder
 from app.search.index import Index
 from app.search.pipeline import Searcher, SearchResult
@@ -35,6 +37,7 @@ class OpenIndexVersion:
     interrupt: Callable[[], None]
     index: Index
     index_sync: IndexSync
+    pictures: StoredPictures
     searcher: Searcher[ImageSummary]
     embedding_writer: EmbeddingWriter
     ingest: IngestPipeline
@@ -47,6 +50,26 @@ class OpenIndexVersion:
     def activate(self) -> None:
         """Called when this index version becomes the active one."""
         self.index_sync.activate()
+
+    def duplicate_finder(self, kind: DuplicateKind, max_distance: float | None) -> DuplicateFinder:
+        """Return a finder of duplicates in the catalogue as it is now.
+
+        Args:
+            kind: which duplicates to find.
+            max_distance: maximum F7 distance; None for the calibrated one.
+
+        Raises:
+            InvalidInputError: neither is available.
+        """
+        limit, similarity = duplicate_distance(self.network.similarity, kind, max_distance), self.network.similarity
+        return DuplicateFinder(
+            self.index_sync.synced_index(),
+            self.network.pool,
+            self.pictures.same_as,
+            kind,
+            copies=limit if kind is DuplicateKind.EXACT or similarity is None else similarity.copies,
+            near=limit,
+        )
 
 
 class ActiveSearcher:

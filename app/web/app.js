@@ -8,6 +8,7 @@
 import { AddPanel } from "./add/add-panel.js";
 import { listenForImages } from "./add/image-input.js";
 import { closeSession, hasKey } from "./api/session.js";
+import { duplicatesView } from "./browse/duplicates-view.js";
 import { PAGE_SIZE, startView } from "./browse/start-view.js";
 import { BASE } from "./common/base-url.js";
 import { byId } from "./common/dom.js";
@@ -166,9 +167,10 @@ class Page {
    * @param {HistoryAction} action
    * @param {AbortSignal} signal
    */
-  async load({ id, upload, crop, query }, action, signal) {
+  async load({ id, upload, crop, duplicates, query }, action, signal) {
     const urlOf = urlBuilder(query);
     if (id) return pictureView(id, crop, query, urlOf, signal);
+    if (!upload && duplicates) return duplicatesView(duplicates, urlOf, signal);
     if (!upload) return startView(query, savedCount(action), urlOf, saveCount, signal);
     const saved = this.navigation.uploads.get(upload);
     if (saved) return uploadView(saved, crop, query, urlOf, signal);
@@ -185,6 +187,7 @@ class Page {
     this.route = route;
     this.view = view;
     renderView(view, breadcrumbs, urlBuilder(route.query));
+    if (!isSearch(route) && route.duplicates) document.body.dataset.view = "duplicates";
     this.updateControls();
     if (action === "push") byId("heading").focus({ preventScroll: true });
     if (action !== "replace") scrollTo(0, history.state?.scroll ?? 0);

@@ -71,7 +71,7 @@ NEAREST = {
         "modes": "mode",
     },
     "/facets": {"labels": "label", "filtre": "filter"},
-    "/duplicates": {"distance": "max_distance", "page": "cursor", "maxdistance": "max_distance"},
+    "/duplicates": {"distance": "max_distance", "page": "cursor", "maxdistance": "max_distance", "kinds": "kind"},
     "/images/1/duplicates": {"distance": "max_distance", "threshold": "max_distance"},
     "/jobs": {"offset": "cursor", "per_page": "limit"},
 }

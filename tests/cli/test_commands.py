@@ -88,7 +88,7 @@ def test_stats_prints_counts_and_the_model(data: Path) -> None:
     assert f"model {DEFAULT_MODEL}" in output_of(result)
 
 
-def test_duplicates_lists_near_duplicates_in_groups(tmp_path: Path) -> None:
+def test_duplicates_lists_copies_in_groups(tmp_path: Path) -> None:
     pictures, data = tmp_path / "pictures", tmp_path / "data"
     pictures.mkdir()
     one, other = (picture.image.convert("RGB") for picture in islice(demo_images(), 2))
@@ -101,8 +101,11 @@ def test_duplicates_lists_near_duplicates_in_groups(tmp_path: Path) -> None:
     (group,) = [line for line in result.stdout.splitlines() if ": " in line]
     assert set(group.replace(":", "").split()) >= {"boot.png", "again.jpg"}
     assert "other.png" not in output_of(result)
-    assert "1 group of images" in output_of(result)
-    assert "no groups of images within 0.000" in output_of(run(data, "duplicates", "--max-distance", "0"))
+    assert "1 group of duplicates" in output_of(result)
+    assert "no groups of duplicates" in output_of(run(data, "duplicates", "--max-distance", "0"))
+    near = run(data, "duplicates", "--near", "--max-distance", "100")
+    assert "boot.png: other.png" in output_of(near) or "other.png: boot.png" in output_of(near), near.output
+    assert "1 group of near-duplicates" in output_of(near)
 
 
 def test_demo_does_not_change_a_catalogue_that_has_images(data: Path) -> None:

@@ -105,11 +105,12 @@ def test_service_and_catalogue_give_the_same_results(settings: Settings, image: 
     assert (over_http.exit_code, in_process.exit_code) == (0, 0)
     assert json.loads(over_http.stdout) == json.loads(in_process.stdout)
     first = json.loads(over_http.stdout)["results"][0]
-    assert first | {"similarity": 1.0} == {
+    assert first == {
         "id": 1,
         "key": "boot",
         "label": "boots",
-        "similarity": 1.0,
+        "similarity": None,
+        "similarity_band": None,
         "distance": 0.0,
         "hamming": 0,
         "metadata": {"price": 89.5, "colour": "dark red", "tags": ["new"]},
@@ -180,11 +181,11 @@ def test_service_that_does_not_answer_is_reported_and_not_used(
 
 
 def test_similarity_is_shown_if_the_model_is_calibrated(capsys: pytest.CaptureFixture[str]) -> None:
-    hits = [Hit(1, "a", None, 0.91234, 0.5, 3, {"id": "own"}), Hit(2, "b", "hats", 0.5, 0.7, 9, {})]
+    hits = [Hit(1, "a", None, 0.91234, 0.5, 3, {"id": "own"}, "very similar"), Hit(2, "b", "hats", 0.5, 0.7, 9, {})]
     _show(hits, ["id", "hamming"], as_json=False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[1][1::2] == ["similarity", "key", "label", "id", "hamming"]
-    assert ["│", "0.912", "│", "a", "│", "│", "own", "│", "3", "│"] in lines
+    assert ["│", "0.912", "very", "similar", "│", "a", "│", "│", "own", "│", "3", "│"] in lines
     assert ["│", "0.500", "│", "b", "│", "hats", "│", "2", "│", "9", "│"] in lines
 
 

@@ -94,6 +94,19 @@ def test_similar_starts_with_the_image_itself(catalogue: Lookalike) -> None:
     assert answer.matches[0].id == first.id
 
 
+def test_duplicates_of_one_image_and_of_the_catalogue(catalogue: Lookalike) -> None:
+    image = patches(77)
+    one, copy = catalogue.add([NewImage(image, key="one-77"), NewImage(encoded(image, "BMP"), key="copy-77")])
+    assert one.id is not None
+    assert [match.key for match in catalogue.duplicates(one.id)] == ["copy-77"]
+    assert "copy-77" not in [match.key for match in catalogue.duplicates(one.id, kind="near")]
+    page = catalogue.duplicate_page(cursor=str(one.id - 1), limit=2)
+    assert page.kind == "exact"
+    (group,) = [group for group in page.groups if group.image.key == "one-77"]
+    assert [match.id for match in group.duplicates] == [copy.id]
+    assert group.complete
+
+
 def test_list_yields_all_pages(catalogue: Lookalike, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = list(catalogue.list())
     assert len(everything) == catalogue.stats().images

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.catalogue.vectors.file import VectorFile
 from app.search import pool
-from app.search.duplicates import find_duplicates
+from app.search.duplicates import DuplicateFinder, DuplicateKind
 from app.search.local.index import LocalIndex
 from app.search.pool import nearest_by_code, select_pool, shortlist_size
 from app.search.types import IndexEntries, Subset
@@ -108,6 +108,7 @@ def test_candidates_equal_brute_force(
 
 
 def test_duplicate_with_the_largest_id_is_found(index: LocalIndex) -> None:
-    found = find_duplicates(index, LAST - 1, 0.1, LIMIT)
+    finder = DuplicateFinder(index, LIMIT, lambda _, others: set(others), DuplicateKind.EXACT, copies=0.1, near=0.1)
+    found = finder.of_image(LAST - 1)
     assert found is not None
     assert [(match.id, match.distance) for match in found] == [(LAST, 0.0)]

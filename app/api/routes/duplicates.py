@@ -1,4 +1,4 @@
-"""Near-duplicate images: `GET /duplicates`, `GET /images/{id}/duplicates`."""
+"""Duplicate images: `GET /duplicates`, `GET /images/{id}/duplicates`."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from app.api.schemas.searches import DuplicateGroupOut, DuplicatesOut, MatchOut
 from app.catalogue import queries
 from app.errors import NotFoundError
 from app.model_switch.active import OpenIndexVersion
-from app.search.duplicates import duplicate_distance, duplicate_groups, find_duplicates
+from app.search.duplicates import DuplicateKind
 from app.search.ranking import with_similarity
 from app.search.types import Match
 
@@ -26,13 +26,20 @@ router = APIRouter(
     },
 )
 
+Kind = Annotated[
+    DuplicateKind,
+    Query(
+        description="`exact`: the same picture saved again: scaled, recompressed, or in another format; compared by "
+        "pixels. `near`: other pictures that are nearly as similar, such as cut or mirrored ones."
+    ),
+]
 Distance = Annotated[
     float | None,
     Query(
         ge=0,
         le=1e6,
-        description="Maximum L2 distance on F7. Default: the distance between an image and a recompressed copy, from "
-        "the model's calibration.",
+        description="Maximum L2 distance on F7, for `exact` of pairs whose pixels are compared. Default: from the "
+        "model's calibration.",
     ),
 ]
 
@@ -43,17 +50,13 @@ def duplicates_of(
     service: ServiceDep,
     charge: ChargeDep,
     root_path: RootPathDep,
+    kind: Kind = DuplicateKind.EXACT,
     max_distance: Distance = None,
 ) -> list[MatchOut]:
-    """Find near-duplicates of an image of the catalogue, nearest first."""
+    """Find duplicates of an image of the catalogue, nearest first; each is compared with this image itself."""
 
     def find(now: OpenIndexVersion) -> list[MatchOut]:
-        found = find_duplicates(
-            now.index_sync.synced_index(),
-            image_id,
-            duplicate_distance(now.network.similarity, max_distance),
-            now.network.pool,
-        )
+        found = now.duplicate_finder(kind, max_distance).of_image(image_id)
         if found is None:
             raise NotFoundError("image", image_id)
         return _matches_out(now, found, charge, root_path)
@@ -68,26 +71,30 @@ def duplicates_in_catalogue(
     root_path: RootPathDep,
     limit: Annotated[int, Query(ge=1, le=1000, description="Number of images to check.")] = 200,
     cursor: Cursor = None,
+    kind: Kind = DuplicateKind.EXACT,
     max_distance: Distance = None,
 ) -> DuplicatesOut:
-    """Find groups of near-duplicates in the catalogue, page by page.
+    """Find groups of duplicates in the catalogue, page by page.
 
-    Each group is listed once, with its oldest image. A page may have no groups; the last one has a null `next_cursor`.
+    Each group is listed once, with its oldest image: all images that are connected by pairs of duplicates, wherever
+    they are in the catalogue. A page may have no groups; the last one has a null `next_cursor`.
     """
 
     def find(now: OpenIndexVersion) -> DuplicatesOut:
-        distance, index = duplicate_distance(now.network.similarity, max_distance), now.index_sync.synced_index()
+        finder = now.duplicate_finder(kind, max_distance)
         with service.database.read_session() as session:
             ids = queries.ids_after(session, parse_cursor(cursor), limit)
         groups_out, next_cursor = list[DuplicateGroupOut](), str(ids[-1]) if len(ids) == limit else None
-        for oldest, matches in duplicate_groups(index, ids, distance, now.network.pool):
-            group = _matches_out(now, [Match(oldest, 0.0, 0), *matches], charge, root_path)
-            if group and group[0].id == oldest:
-                groups_out.append(DuplicateGroupOut(image=group[0], duplicates=group[1:]))
+        for group in finder.groups(ids):
+            images = _matches_out(now, [Match(group.oldest, 0.0, 0), *group.duplicates], charge, root_path)
+            # Images that were deleted meanwhile are missing.
+            if len(images) > 1 and images[0].id == group.oldest:
+                out = DuplicateGroupOut(image=images[0], duplicates=images[1:], complete=group.complete)
+                groups_out.append(out)
             if charge.held > JSON_MEMORY_FACTOR * PAGE_BYTES:
-                next_cursor = str(oldest)
+                next_cursor = str(group.oldest)
                 break
-        return DuplicatesOut(groups=groups_out, max_distance=distance, next_cursor=next_cursor)
+        return DuplicatesOut(groups=groups_out, kind=kind, max_distance=finder.max_distance, next_cursor=next_cursor)
 
     return service.model_switch.run(find)
 

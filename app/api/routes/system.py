@@ -12,7 +12,16 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from app.api.dependencies import GaugesDep, MetricsDep, ReservedThreadsDep, ServiceDep
 from app.api.middleware.auth import MAY_SEARCH
 from app.api.schemas.images import PROBLEM
-from app.api.schemas.system import AdaptationOut, BetterModelOut, HealthOut, ModelOut, ReadyOut, ReindexingOut, StatsOut
+from app.api.schemas.system import (
+    AdaptationOut,
+    BetterModelOut,
+    HealthOut,
+    ModelOut,
+    ReadyOut,
+    ReindexingOut,
+    SimilarityBandOut,
+    StatsOut,
+)
 from app.bootstrap import Service
 from app.catalogue import index_versions
 from app.catalogue.index_versions import ReindexProgress
@@ -21,6 +30,7 @@ from app.errors import UnavailableError
 from app.model_switch.active import OpenIndexVersion
 from app.observability.metrics import Metrics
 from app.observability.process_gauges import CatalogueCollector, ProcessGauges
+from models.checkpoint.similarity import BANDS
 from models.checkpoint.successors import SUCCESSORS
 
 log = logging.getLogger(__name__)
@@ -48,6 +58,7 @@ def _stats_out(
         images=totals.images,
         labels=totals.labels,
         model=ModelOut(**model, adapted=now.index_version.adapted),
+        similarity_bands=[SimilarityBandOut(name=band.name, min_similarity=band.minimum) for band in BANDS],
         better_model=_better_model(now, totals.images),
         adaptation=None if adaptation is None else AdaptationOut(**adaptation),
         reindexing=None if filling is None else ReindexingOut(**vars(filling)),

@@ -5,8 +5,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.api.problem_codes import ProblemCode
 from app.api.schemas.images import Metadata, urls
 from app.catalogue.queries import ImageSummary
+from app.search.duplicates import DuplicateKind
 from app.search.pipeline import Explanation
 from app.search.types import Match, Mode
+from models.checkpoint.similarity import band_of
 
 
 class ExplanationOut(BaseModel):
@@ -36,8 +38,12 @@ class MatchOut(BaseModel):
     )
     hamming: int = Field(description="Hamming distance between its code and the query's.")
     similarity: float | None = Field(
-        description="Probability, from 0 to 1, that two images at this distance belong together, given equally many "
-        "pairs that do and do not. Comparable between catalogues of one model. Null if the model is not calibrated."
+        description="From 0 to 1: 1 for an identical image, 0.95 or more for the same picture saved again, mostly 0.5 "
+        "to 0.9 for one kind and look, below 0.3 for most other kinds. Comparable between catalogues of one model. "
+        "Null if the model is not calibrated."
+    )
+    similarity_band: str | None = Field(
+        default=None, description="Name of the range that `similarity` is in, as `GET /stats` lists them."
     )
     label: str | None
     metadata: Metadata
@@ -56,6 +62,7 @@ class MatchOut(BaseModel):
             distance=match.distance,
             hamming=match.hamming,
             similarity=None if match.similarity is None else round(match.similarity, 6),
+            similarity_band=None if match.similarity is None else band_of(match.similarity).name,
             label=image.label,
             metadata=image.metadata,
             **urls(match.id, root_path),
@@ -82,6 +89,7 @@ class SearchOut(BaseModel):
                         "distance": 0.0,
                         "hamming": 0,
                         "similarity": 1.0,
+                        "similarity_band": "very similar",
                         "label": "boots",
                         "metadata": {"price": 89.5, "colour": "brown"},
                         "image_url": "/images/17/original",
@@ -137,15 +145,17 @@ class BatchOut(BaseModel):
 
 
 class DuplicateGroupOut(BaseModel):
-    """A group of near-duplicates."""
+    """A group of images that are duplicates of each other, directly or through others of the group."""
 
     image: MatchOut = Field(description="The oldest image of the group.")
-    duplicates: list[MatchOut] = Field(description="The others, nearest first.")
+    duplicates: list[MatchOut] = Field(description="The others, the nearest to `image` first.")
+    complete: bool = Field(description="False if the group has more images than the 1,000 listed.")
 
 
 class DuplicatesOut(BaseModel):
     """A page of duplicate groups."""
 
     groups: list[DuplicateGroupOut]
-    max_distance: float = Field(description="Maximum L2 distance on F7 between `image` and a duplicate.")
+    kind: DuplicateKind
+    max_distance: float = Field(description="Maximum L2 distance on F7 between the images of a pair.")
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")

@@ -18,6 +18,13 @@ class ModelOut(BaseModel):
     adapted: bool = Field(description="Whether the codes were fitted to this catalogue.")
 
 
+class SimilarityBandOut(BaseModel):
+    """A range of similarities, named for people."""
+
+    name: str
+    min_similarity: float = Field(description="Lower end of the range; its upper end is that of the range before it.")
+
+
 class ReindexingOut(BaseModel):
     """Progress of reindexing the catalogue with another model."""
 
@@ -62,6 +69,7 @@ class StatsOut(BaseModel):
     images: int
     labels: int
     model: ModelOut
+    similarity_bands: list[SimilarityBandOut] = Field(description="Names of similarities, the highest first.")
     better_model: BetterModelOut | None = Field(description="Present if a shipped model replaces the one in use.")
     adaptation: AdaptationOut | None = Field(description="Present once codes were fitted to the catalogue.")
     reindexing: ReindexingOut | None = Field(description="Present while `lookalike reindex` runs.")

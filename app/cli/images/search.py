@@ -28,6 +28,7 @@ class Hit:
 
     Attributes:
         similarity: from 0 to 1; None if the model is not calibrated.
+        similarity_band: its name for people.
         distance: L2 distance of F7.
         hamming: the number of bits in which the codes differ.
     """
@@ -39,6 +40,7 @@ class Hit:
     distance: float
     hamming: int
     metadata: dict[str, Any]
+    similarity_band: str | None = None
 
 
 def search(
@@ -99,6 +101,7 @@ def _from_service(client: "Lookalike", data: bytes, k: int, symmetric: bool) -> 
             match.distance,
             match.hamming,
             dict(match.metadata),
+            match.similarity_band,
         )
         for match in client.search(data, **options).matches
     ]
@@ -132,11 +135,21 @@ def _from_running_service(
 def _from_catalogue(settings: Settings, data: bytes, k: int, symmetric: bool) -> list[Hit]:
     from app.bootstrap import open_service
     from app.search.types import SearchOptions
+    from models.checkpoint.similarity import band_of
 
     with open_service(settings) as service:
         matches = service.searcher.by_image(data, SearchOptions(k=k, asymmetric=not symmetric)).matches
     return [
-        Hit(match.id, row.key, row.label, match.similarity, match.distance, match.hamming, row.metadata)
+        Hit(
+            match.id,
+            row.key,
+            row.label,
+            match.similarity,
+            match.distance,
+            match.hamming,
+            row.metadata,
+            None if match.similarity is None else band_of(match.similarity).name,
+        )
         for match, row in matches
     ]
 
@@ -149,7 +162,7 @@ def _show(hits: Sequence[Hit], fields: Sequence[str], as_json: bool) -> None:
     calibrated = all(hit.similarity is not None for hit in hits)
     table = Table("similarity" if calibrated else "distance", "key", "label", *fields)
     for hit in hits:
-        nearness = f"{hit.similarity:.3f}" if calibrated else f"{hit.distance:.4f}"
+        nearness = f"{hit.similarity:.3f} {hit.similarity_band or ''}" if calibrated else f"{hit.distance:.4f}"
         table.add_row(nearness, hit.key, hit.label or "", *(_cell(hit, name) for name in fields))
     console().print(table)
     unknown = [name for name in fields if name not in _OWN_COLUMNS and not any(name in hit.metadata for hit in hits)]

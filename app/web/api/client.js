@@ -31,6 +31,7 @@ import { request, requestJson } from "./request.js";
  * @property {number} distance
  * @property {number} hamming
  * @property {number | null} similarity
+ * @property {string | null} similarity_band
  * @property {Explanation} explanation
  */
 
@@ -60,6 +61,12 @@ import { request, requestJson } from "./request.js";
  */
 
 /** @typedef {{items: Picture[], next_cursor: string | null, warnings: string[]}} PicturePage */
+
+/** @typedef {"exact" | "near"} DuplicateKind */
+
+/** @typedef {{image: Picture, duplicates: Picture[], complete: boolean}} DuplicateGroup */
+
+/** @typedef {{groups: DuplicateGroup[], next_cursor: string | null}} DuplicatePage */
 
 /**
  * @typedef {object} AddResult
@@ -137,6 +144,16 @@ export async function getOriginal({ image_url: url }, signal) {
  */
 export function listPictures({ label, filter }, limit, cursor, signal) {
   return requestJson(`images?${searchParams({ limit, cursor, label, filter })}`, { signal });
+}
+
+/**
+ * @param {DuplicateKind} kind
+ * @param {string | null} cursor
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<DuplicatePage>}
+ */
+export function listDuplicates(kind, cursor, signal) {
+  return requestJson(`duplicates?${searchParams({ kind, cursor })}`, { signal });
 }
 
 /**

@@ -1,5 +1,6 @@
 /**
- * Parse and build the page's URLs: `/`, `/?id=17`, `/?upload=…` below `BASE`, with the crop and the query parameters.
+ * Parse and build the page's URLs: `/`, `/?id=17`, `/?upload=…`, `/?duplicates=exact` below `BASE`, with the crop and the
+ * query parameters.
  *
  * Also computes breadcrumbs: the searches that led to the current one. Independent of the DOM and the API.
  */
@@ -7,9 +8,16 @@
 import { BASE } from "../common/base-url.js";
 import { nonDefaults, readQuery } from "../search/query.js";
 
+/** @import { DuplicateKind } from "../api/client.js" */
 /** @import { Query } from "../search/query.js" */
 
-/** @typedef {{id: string | null, upload: string | null, crop: string | null}} Source the query image */
+/**
+ * @typedef {object} Source the query image, or the list of duplicates
+ * @property {string | null} id
+ * @property {string | null} upload
+ * @property {string | null} crop
+ * @property {DuplicateKind | null} [duplicates]
+ */
 
 /** @typedef {Source & {query: Query}} Route */
 
@@ -30,17 +38,18 @@ export function readRoute(search) {
   const params = new URLSearchParams(search);
   const id = params.get("id") ?? "";
   const source = { id: /^\d+$/.test(id) ? id : null, upload: params.get("upload"), crop: params.get("crop") };
-  return { ...source, query: readQuery(params) };
+  return { ...source, duplicates: toDuplicateKind(params.get("duplicates")), query: readQuery(params) };
 }
 
 /**
  * @param {Route} route
  * @returns {string}
  */
-export function routeUrl({ id, upload, crop, query }) {
+export function routeUrl({ id, upload, crop, duplicates, query }) {
   const params = new URLSearchParams();
   if (id) params.set("id", id);
   else if (upload) params.set("upload", upload);
+  else if (duplicates) params.set("duplicates", duplicates);
   if (crop && (id || upload)) params.set("crop", crop);
   for (const [name, value] of nonDefaults(query)) params.set(name, value);
   return `${BASE.pathname}${params.toString() && "?"}${params}`;
@@ -62,4 +71,12 @@ export function breadcrumbsTo(path, target) {
   if (!isSearch(target)) return [];
   const visited = path.findIndex(({ id, upload }) => id === target.id && upload === target.upload);
   return (visited === -1 ? path : path.slice(0, visited)).slice(-MAX_CRUMBS);
+}
+
+/**
+ * @param {string | null} name
+ * @returns {DuplicateKind | null}
+ */
+function toDuplicateKind(name) {
+  return name === "exact" || name === "near" ? name : null;
 }

@@ -45,12 +45,13 @@ function figure(src, name, role) {
  * @param {Match} match
  * @param {SearchResponse} response
  */
-function scoreList({ distance, similarity, id, explanation }, { mode, results, pool_size: poolSize }) {
+function scoreList(match, { mode, results, pool_size: poolSize }) {
+  const { distance, similarity, similarity_band: band, id, explanation } = match;
   const rank = results.findIndex((other) => other.id === id) + 1;
   const { coarse_rank: codeRank } = explanation;
   const total = mode === "hds" ? ` of ${poolSize.toLocaleString("en")}` : "";
   const rows = [
-    ...(similarity === null ? [] : [row("Similarity", formatPercent(similarity))]),
+    ...(similarity === null ? [] : [row("Similarity", `${formatPercent(similarity)}, ${band}`)]),
     ...(mode === "bcs" ? [] : [row("Distance", formatDistance(distance))]),
     row("Rank by code", codeRank === null ? "not used" : `${codeRank}${total}`),
     ...(mode === "bcs" ? [] : [row("Rank by features", String(rank))]),

@@ -8,6 +8,7 @@ import { NO_SOURCE } from "../navigation/route.js";
 /** @import { UrlOf } from "../navigation/route.js" */
 
 const MAX_FIELDS = 3;
+const UNRELATED = "unrelated";
 
 /**
  * @param {Picture[]} pictures
@@ -25,12 +26,27 @@ export function pictureTiles(pictures, urlOf) {
  */
 export function matchList({ mode }, matches, urlOf, onWhy) {
   const maxDistance = Math.max(...matches.map(({ distance }) => distance));
-  const items = matches.map((match) => {
+  const tiles = matches.map((match) => {
     const name = match.label || match.key;
     const why = button("Why?", () => onWhy(match), { className: "why", ariaLabel: `Why was ${name} found?` });
     return el("li", {}, tile(match, urlOf, ...scores(match, maxDistance, mode)), why);
   });
-  return el("ol", { className: "tiles" }, ...items);
+  const related = matches.filter(({ similarity_band: band }) => band !== UNRELATED).length;
+  const list = related ? [el("ol", { className: "tiles" }, ...tiles.slice(0, related))] : [];
+  return el("div", {}, ...list, ...unrelatedTiles(tiles.slice(related), related));
+}
+
+/**
+ * Fold unrelated matches, which fill a list when a filter leaves nothing else; unless there are no others.
+ *
+ * @param {HTMLElement[]} tiles
+ * @param {number} related number of the matches before them
+ */
+function unrelatedTiles(tiles, related) {
+  if (!tiles.length) return [];
+  const summary = el("summary", {}, pluralise(tiles.length, "unrelated picture"));
+  const list = el("ol", { className: "tiles", start: related + 1 }, ...tiles);
+  return [el("details", { className: "unrelated", open: !related }, summary, list)];
 }
 
 /**
@@ -65,14 +81,14 @@ function fieldSummary(metadata) {
  * @param {number} maxDistance
  * @param {string} mode
  */
-function scores({ distance, hamming, similarity }, maxDistance, mode) {
+function scores({ distance, hamming, similarity, similarity_band: band }, maxDistance, mode) {
   const fill = el("span");
   fill.style.width = `${100 * (similarity ?? (maxDistance && distance / maxDistance))}%`;
   const bar = el("span", { className: "score-bar" }, fill);
   const percentage =
     similarity === null
       ? []
-      : [el("span", { className: "similarity" }, `${formatPercent(similarity)} similar`)];
+      : [el("span", { className: "similarity", title: band ?? "" }, `${formatPercent(similarity)} similar`)];
   const distances = el("span", { className: "distances" });
   const codesOnly = mode === "bcs"; // its distance is the Hamming distance
   if (!codesOnly) distances.append(el("span", {}, `distance ${formatDistance(distance)}`), " ");

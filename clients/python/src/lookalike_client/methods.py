@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
+from lookalike_client import duplicates as duplicate_calls
 from lookalike_client import endpoints
 from lookalike_client.batching import BatchLimit
 
@@ -82,6 +83,8 @@ class ApiMethods:
     original = ApiMethod(endpoints.original)
     thumbnail = ApiMethod(endpoints.thumbnail)
     seen = ApiMethod(endpoints.seen)
+    duplicates = ApiMethod(duplicate_calls.duplicates)
+    duplicate_page = ApiMethod(duplicate_calls.duplicate_page)
     facets = ApiMethod(endpoints.facets)
     stats = ApiMethod(endpoints.stats)
     upload_archive = ApiMethod(endpoints.upload_archive)

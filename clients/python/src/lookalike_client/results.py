@@ -32,6 +32,7 @@ class Match:
             are not ranked in asymmetric order.
         hamming: the Hamming distance of the codes.
         similarity: from 0 to 1; None if the model is not calibrated.
+        similarity_band: the range of `similarity`: "very similar", "similar", "loosely related" or "unrelated".
     """
 
     id: int
@@ -44,6 +45,7 @@ class Match:
     image_url: str
     thumbnail_url: str
     explanation: Explanation | None = None
+    similarity_band: str | None = None
 
 
 @dataclass(frozen=True)

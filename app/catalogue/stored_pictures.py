@@ -1,0 +1,67 @@
+"""Compare stored images by their pixels: small, upright, decoded in confined processes."""
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from app.catalogue import queries
+from app.catalogue.database.sessions import Database
+from app.catalogue.database.single_flight import ResultCache
+from app.catalogue.queries import OriginalSize
+from app.catalogue.storage.protocol import ImageStorage
+from app.errors import ImageRejectedError
+from app.search.decode.image import Crop
+from app.search.decode.prepare import ImagePreparer
+from app.search.same_picture import Signature, same_picture, signature
+
+# About 2 kB each.
+_CACHED_SIGNATURES = 20_000
+
+
+class StoredPictures:
+    """Signatures of stored images, cached by the hash of their originals. Thread-safe.
+
+    They are read from thumbnails, which take a tenth of the time of originals; from the original if the thumbnail is
+    missing.
+    """
+
+    def __init__(self, database: Database, storage: ImageStorage, prepare: ImagePreparer) -> None:
+        self._database, self._storage, self._prepare = database, storage, prepare
+        self._signatures: ResultCache[str, Signature] = ResultCache(_CACHED_SIGNATURES)
+
+    def same_as(self, image_id: int, others: Sequence[int]) -> set[int]:
+        """Return which of some images show the same picture as an image, by their ids.
+
+        Deleted images, and images whose files are missing or damaged, show no picture; equal files show the same.
+        """
+        if not others:
+            return set()
+        with self._database.read_connection() as connection:
+            originals = queries.original_sizes(connection, [image_id, *others])
+        if image_id not in originals:
+            return set()
+        own = originals.pop(image_id)
+        return {other for other, original in originals.items() if self._is_same(own, original)}
+
+    def _is_same(self, one: OriginalSize, other: OriginalSize) -> bool:
+        if one.sha256 == other.sha256:
+            return True
+        try:
+            return same_picture(self._signature(one), self._signature(other))
+        except (FileNotFoundError, ImageRejectedError):
+            return False
+
+    def _signature(self, original: OriginalSize) -> Signature:
+        return self._signatures.get(original.sha256, lambda: self._read(original))
+
+    def _read(self, original: OriginalSize) -> Signature:
+        try:
+            whole = self._decode_whole(self._storage.read_thumbnail(original.sha256))
+        except (FileNotFoundError, ImageRejectedError):
+            whole = self._decode_whole(self._storage.read(original.sha256))
+        return signature(whole, original.width, original.height)
+
+    def _decode_whole(self, data: bytes) -> Image.Image:
+        """Decode as if a person had drawn the part: the whole picture, whatever the network cuts off."""
+        size = self._prepare(data)
+        return self._prepare(data, crop=Crop(0, 0, size.width, size.height)).image
