@@ -1,0 +1,1 @@
+"""Benchmarks of similarity and of duplicates, on pictures whose kind and look are known."""
