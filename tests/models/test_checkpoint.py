@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from models.checkpoint.files import describe, load, save
 from models.checkpoint.info import CheckpointInfo, list_pretrained, read_info, write_info
+from models.checkpoint.similarity import AnchoredCurve, LogisticCurve, Similarity
 from models.checkpoint.successors import SUCCESSORS
 from models.errors import CheckpointError
 from models.network.backbones import BACKBONES
@@ -191,6 +192,27 @@ def test_load_refuses_json_with_missing_fields(folder: Path, name: str) -> None:
     (folder / "net.json").write_text(json.dumps(raw))
     with pytest.raises(CheckpointError, match=name):
         load(folder / "net.json")
+
+
+def test_logistic_curves_of_an_earlier_version_are_read(folder: Path) -> None:
+    curves = {"features": {"midpoint": 0.8, "steepness": 20.0}, "codes": {"midpoint": 30.0, "steepness": 9.0}}
+    raw = json.loads((folder / "net.json").read_text())
+    similarity = {"pairs": "two views", **curves, "copies": 0.4, "error": 0.01}
+    (folder / "net.json").write_text(json.dumps(raw | {"similarity": similarity}))
+    found = read_info(folder / "net.json").similarity
+    assert found == Similarity("two views", LogisticCurve(0.8, 20.0), LogisticCurve(30.0, 9.0), 0.4, 0.4)
+
+
+def test_similarity_is_written_and_read(folder: Path) -> None:
+    path = folder / "net.json"
+    curve = AnchoredCurve(((0.5, 0.95), (1.0, 0.5)))
+    write_info(replace(read_info(path), similarity=Similarity("no labels", curve, curve, 0.6, 0.4)), path)
+    assert read_info(path).similarity == Similarity("no labels", curve, curve, 0.6, 0.4)
+    raw = json.loads(path.read_text())
+    raw["similarity"]["features"]["points"] = []
+    path.write_text(json.dumps(raw))
+    with pytest.raises(CheckpointError, match="is not a checkpoint's JSON"):
+        read_info(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'"net"', b"null", b"\xff\xfe\x00", b'{"format": 1}'])
