@@ -18,7 +18,7 @@ _BATCH_SIZE = 200
 def duplicates(
     near: Annotated[
         bool,
-        typer.Option("--near", help="List other pictures that are nearly as similar, such as cut or mirrored ones."),
+        typer.Option("--near", help="List other pictures that are nearly as similar, such as mirrored ones."),
     ] = False,
     max_distance: Annotated[
         float | None, typer.Option(min=0, help="Maximum distance on F7. Default: from the model's calibration.")

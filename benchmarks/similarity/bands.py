@@ -1,6 +1,6 @@
 """Share of pairs of each sort in each band of similarity; calibrates shipped networks with `--write`.
 
-    python -m benchmarks.similarity.bands SHOP CLOTHING --of general-small,general-large
+    python -m benchmarks.similarity.bands SHOP CLOTHING --of general-small,general-large --pictures 1200 --edited 60
 
 A network is calibrated on one half of the pictures of both data sets, and the shares are of pairs of the other half.
 """
@@ -20,7 +20,6 @@ from models.checkpoint.files import load
 from models.checkpoint.info import find_checkpoint, write_info
 from models.checkpoint.similarity import BANDS, Similarity, calibrate
 
-EDITED = 300
 # The similarity that copies are to have at least.
 COPY = 0.95
 
@@ -31,13 +30,17 @@ def main() -> None:
     parser.add_argument("shop", type=Path)
     parser.add_argument("clothing", type=Path)
     parser.add_argument("--of", default="general-small,general-large", help="networks, separated by commas")
+    parser.add_argument("--pictures", type=int, help="maximum number of pictures of a half")
+    parser.add_argument("--edited", type=int, default=300, help="number of them that are copied and edited")
     parser.add_argument("--write", action="store_true", help="write the calibration into the checkpoints")
     options = parser.parse_args()
-    fitted, judged = halves([*read_shop(options.shop), *read_clothing(options.clothing)])
+    pictures = halves([*read_shop(options.shop), *read_clothing(options.clothing)])
+    fitted, judged = (half[: options.pictures] for half in pictures)
     for name in options.of.split(","):
         network, info = load(name)
-        found = calibrate_on(fitted, encode_pictures(network, fitted, COPIES | EDITS, EDITED))
-        print(f"{name}\n\n" + "\n".join(table(found, judged, encode_pictures(network, judged, COPIES | EDITS, EDITED))))
+        encoded, others = (encode_pictures(network, half, COPIES | EDITS, options.edited) for half in (fitted, judged))
+        found = calibrate_on(fitted, encoded)
+        print(f"{name}\n\n" + "\n".join(table(found, judged, others)))
         print(f"\n{found}\n", flush=True)
         if options.write:
             write_info(replace(info, similarity=found), find_checkpoint(name))
@@ -79,19 +82,24 @@ def sorts_of_pairs(pictures: Sequence[Picture]) -> dict[str, Rows]:
 
 
 def table(similarity: Similarity, pictures: Sequence[Picture], encoded: Encoded) -> list[str]:
-    """Return the lines of a Markdown table: the share of pairs of each sort in each band, by F7 and by code."""
+    """Return the lines of a Markdown table: the share of pairs of each sort in each band and of those codes agree on.
+
+    The last columns are the shares within the distances of copies and of near-duplicates.
+    """
     sorts = {f"copy: {name}": encoded.edits[name] for name in COPIES}
     sorts |= {f"edit: {name}": encoded.edits[name] for name in EDITS}
     sorts |= sorts_of_pairs(pictures)
     names = [band.name for band in BANDS]
-    head = ["pairs", f"{COPY} or more", *names, "codes agree"]
+    head = ["pairs", f"{COPY} or more", *names, "codes agree", "copies", "near"]
     lines = [f"| {' | '.join(head)} |", f"| --- |{' --- |' * (len(head) - 1)}"]
     for sort, pairs in sorts.items():
-        values = np.array([similarity.features(float(distance)) for distance in encoded.distances(pairs)])
+        distances = encoded.distances(pairs)
+        values = np.array([similarity.features(float(distance)) for distance in distances])
         bits = np.bitwise_count(encoded.codes[pairs[:, 0]] ^ encoded.codes[pairs[:, 1]]).sum(axis=1)
         by_code = np.array([similarity.codes(float(distance)) for distance in bits])
         bands = [_band(values) == at for at in range(len(BANDS))]
         shares = [np.mean(values >= COPY), *(np.mean(band) for band in bands), np.mean(_band(values) == _band(by_code))]
+        shares += [np.mean(distances <= limit) for limit in (similarity.copies, similarity.near)]
         lines.append(f"| {sort} | {' | '.join(f'{100 * share:.1f}%' for share in shares)} |")
     return lines
 

@@ -1,9 +1,10 @@
-"""Recall of injected copies, and false pairs among different pictures, of the search for exact duplicates.
+"""Whether pixels tell copies of a picture from other pictures: recall of copies, and false pairs among all pictures.
 
-    python -m benchmarks.similarity.duplicates SHOP CLOTHING --of general-small
+    python -m benchmarks.similarity.duplicates SHOP CLOTHING
 
-F7 proposes pairs within the calibrated distance; then the pixels of thumbnails decide. Pairs of different pictures
-that pass are listed, since data sets have some pictures twice.
+Signatures are made as by the service, from thumbnails. Pairs of different pictures with the same pixels are listed,
+since data sets have some pictures twice. F7, which proposes the pairs in the service, is left out: `bands.py` measures
+the share of copies that it proposes.
 """
 
 import argparse
@@ -12,62 +13,55 @@ from pathlib import Path
 
 import numpy as np
 
-from app.search.same_picture import same_picture
-from benchmarks.similarity.encoded import Encoded, encode_pictures
-from benchmarks.similarity.pictures import COPIES, EDITS, Picture, read_clothing, read_shop
-from models.checkpoint.files import load
-from models.checkpoint.similarity import Similarity
+from app.search.decode.image import Crop, DecodeLimits
+from app.search.decode.prepare import InProcessPreparer
+from app.search.same_picture import MAX_DIFFERENCE, Signature, same_picture, signature
+from benchmarks.similarity.pictures import COPIES, EDITS, Picture, edited, read_clothing, read_shop
+from models.checkpoint.info import find_checkpoint, read_info
 
-EDITED, BLOCK = 500, 256
+EDITED = 250
+PREPROCESS = read_info(find_checkpoint("general-small")).preprocess
 
 
 def main() -> None:
-    """Measure each network and each data set."""
+    """Measure both data sets."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("shop", type=Path)
     parser.add_argument("clothing", type=Path)
-    parser.add_argument("--of", default="general-small", help="networks, separated by commas")
     options = parser.parse_args()
-    sets = {"shop": read_shop(options.shop), "clothing": read_clothing(options.clothing)}
-    for name in options.of.split(","):
-        network, info = load(name)
-        if info.similarity is None:
-            raise SystemExit(f"{name} is not calibrated.")
-        for data_set, pictures in sets.items():
-            order = np.random.default_rng(0).permutation(len(pictures))
-            mixed = [pictures[at] for at in order]
-            encoded = encode_pictures(network, mixed, COPIES | EDITS, EDITED)
-            print(f"{name}, {data_set}: {len(mixed):,} pictures\n")
-            print("\n".join(report(info.similarity, mixed, encoded)), flush=True)
+    for pictures in (read_shop(options.shop), read_clothing(options.clothing)):
+        print("\n".join(report(pictures)), flush=True)
 
 
-def report(similarity: Similarity, pictures: Sequence[Picture], encoded: Encoded) -> Iterator[str]:
-    """Yield lines: the share of each edit that is found, and the pairs of different pictures that are."""
-    yield "| copies and edits | proposed by F7 | same pixels | found |"
-    yield "| --- | --- | --- | --- |"
-    for name, pairs in encoded.edits.items():
-        proposed = encoded.distances(pairs) <= similarity.copies
-        same = np.array([same_picture(encoded.signatures[one], encoded.signatures[other]) for one, other in pairs])
-        shares = (np.mean(proposed), np.mean(same), np.mean(proposed & same))
-        yield f"| {name} | {' | '.join(f'{100 * share:.1f}%' for share in shares)} |"
-    proposed_pairs = list(_proposed(encoded, len(pictures), similarity.copies))
-    false = [pair for pair in proposed_pairs if same_picture(*(encoded.signatures[row] for row in pair))]
-    images = len({row for pair in false for row in pair})
-    yield f"\n{len(proposed_pairs):,} pairs of different pictures proposed by F7, {len(false)} of them with the same "
-    yield f"pixels: {images} pictures, {100 * images / len(pictures):.2f}%\n"
-    yield from (f"{pictures[one].path} {pictures[other].path}" for one, other in false)
+def report(pictures: Sequence[Picture]) -> Iterator[str]:
+    """Yield lines: the share of each copy and edit with the pixels of its picture, then false pairs."""
+    prepare = InProcessPreparer(PREPROCESS, DecodeLimits())
+    signatures = [thumbnail_signature(prepare, picture.path.read_bytes()) for picture in pictures]
+    found: dict[str, list[bool]] = {name: [] for name in COPIES | EDITS}
+    for at in np.random.default_rng(0).permutation(len(pictures))[:EDITED]:
+        for name, data in edited(pictures[at], COPIES | EDITS):
+            found[name].append(same_picture(signatures[at], thumbnail_signature(prepare, data)))
+    yield f"{len(pictures):,} pictures of {pictures[0].data_set}\n\n| copies and edits | same pixels |\n| --- | --- |"
+    yield from (f"| {name} | {100 * np.mean(same):.1f}% |" for name, same in found.items())
+    pairs = [pair for pair in _similar_means(signatures) if same_picture(*(signatures[at] for at in pair))]
+    yield f"\nPairs of different pictures with the same pixels: {len(pairs)}"
+    yield from (f"{pictures[one].path} {pictures[other].path}" for one, other in pairs)
 
 
-def _proposed(encoded: Encoded, count: int, distance: float) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of the first `count` rows within a distance."""
-    features = encoded.features[:count].astype(np.float64)
-    squares = np.einsum("ij,ij->i", features, features)
-    for first in range(0, count, BLOCK):
-        block = features[first : first + BLOCK]
-        squared = squares[first : first + BLOCK, None] + squares - 2 * (block @ features.T)
-        for one, other in np.argwhere(squared <= distance**2):
-            if first + one < other:
-                yield int(first + one), int(other)
+def thumbnail_signature(prepare: InProcessPreparer, data: bytes) -> Signature:
+    """Return the signature of a file's thumbnail."""
+    prepared = prepare(data, thumbnail=True)
+    small = prepare(prepared.thumbnail)
+    whole = prepare(prepared.thumbnail, crop=Crop(0, 0, small.width, small.height)).image
+    return signature(whole, prepared.width, prepared.height)
+
+
+def _similar_means(signatures: Sequence[Signature]) -> Iterator[tuple[int, int]]:
+    """Yield all pairs that may have the same pixels: the means of their colours differ by no more than pixels may."""
+    means = np.stack([one.pixels.mean(axis=(0, 1)) for one in signatures])
+    for one, mean in enumerate(means):
+        apart = np.abs(means[one + 1 :] - mean).mean(axis=1)
+        yield from ((one, one + 1 + int(other)) for other in np.flatnonzero(apart <= MAX_DIFFERENCE))
 
 
 if __name__ == "__main__":

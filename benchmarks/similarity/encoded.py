@@ -1,4 +1,4 @@
-"""Encode pictures, and edits of some of them, as the service does: from files, through decoding and thumbnails."""
+"""Encode pictures, and edits of some of them, as the service does: from their files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from app.search.decode.image import Crop, DecodeLimits
+from app.search.decode.image import DecodeLimits
 from app.search.decode.prepare import InProcessPreparer
-from app.search.same_picture import Signature, signature
 from benchmarks.similarity.pictures import Edit, Picture, edited
 from models.network.codes import Codes, Floats
 from models.network.encode import BATCH, encoder
@@ -25,13 +24,11 @@ class Encoded:
     Attributes:
         codes: `(n, bits / 8)` uint8.
         features: `(n, d)` float32.
-        signatures: of each file, from its thumbnail.
         edits: rows of the pictures and of their edits `(m, 2)`, by the edit's name.
     """
 
     codes: Codes
     features: Floats
-    signatures: list[Signature]
     edits: dict[str, Rows]
 
     def distances(self, pairs: Rows) -> NDArray[np.float64]:
@@ -48,7 +45,7 @@ def encode_pictures(
     """Encode pictures, and each edit of the first `edited_pictures` of them."""
     prepare = InProcessPreparer(network.preprocess, DecodeLimits())
     run = encoder(network, len(pictures))
-    codes, features, signatures = list[Codes](), list[Floats](), list[Signature]()
+    codes, features = list[Codes](), list[Floats]()
     names: dict[str, list[tuple[int, int]]] = {name: [] for name in edits}
 
     def files() -> Iterator[bytes]:
@@ -62,13 +59,9 @@ def encode_pictures(
 
     remaining = files()
     while some := list(islice(remaining, BATCH)):
-        prepared = [prepare(data, thumbnail=True) for data in some]
-        batch_codes, batch_features = run(np.stack([np.asarray(one.image) for one in prepared]))
+        images = np.stack([np.asarray(prepare(data).image) for data in some])
+        batch_codes, batch_features = run(images)
         codes.append(batch_codes)
         features.append(batch_features)
-        for one in prepared:
-            small = prepare(one.thumbnail)
-            whole = prepare(one.thumbnail, crop=Crop(0, 0, small.width, small.height)).image
-            signatures.append(signature(whole, one.width, one.height))
     pairs = {name: np.array(rows, np.int64) for name, rows in names.items()}
-    return Encoded(np.concatenate(codes), np.concatenate(features), signatures, pairs)
+    return Encoded(np.concatenate(codes), np.concatenate(features), pairs)

@@ -1,36 +1,33 @@
 """The lists of duplicates, and unrelated results, which are folded."""
 
-import json
 import re
+from io import BytesIO
 
 import httpx2
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from playwright.sync_api import Page, Route, expect
 
-from tests.images import encoded, gradient
-from tests.web.steps import open_search, open_start, shown_ids
+from tests.images import encoded
+from tests.web.steps import catalogue_picture, open_search, open_start, shown_ids
 
 
-def add_duplicates(catalogue: httpx2.Client) -> list[str]:
-    """Add a picture, a copy of half its size, and a mirrored one; return their ids."""
-    image = gradient(400, 300)
-    pictures = (encoded(image, "PNG"), encoded(image.resize((200, 150))), encoded(ImageOps.mirror(image), "PNG"))
-    response = catalogue.post(
-        "/index",
-        data={"metadata": json.dumps([{"key": name} for name in ("gradient", "half", "mirrored")])},
-        files=[("images", data) for data in pictures],
-    )
-    return [str(item["id"]) for item in response.raise_for_status().json()["items"]]
+def add_duplicates(page: Page, catalogue: httpx2.Client) -> list[str]:
+    """Add a copy of a picture of the catalogue and its negative; return the ids of all three."""
+    original, url = catalogue_picture(page)
+    image = Image.open(BytesIO(catalogue.get(url).content)).convert("RGB")
+    files = [("images", encoded(image, quality=80)), ("images", encoded(ImageOps.invert(image), "PNG"))]
+    response = catalogue.post("/index", data={"metadata": '[{"key": "copy"}, {"key": "negative"}]'}, files=files)
+    return [original, *(str(item["id"]) for item in response.raise_for_status().json()["items"])]
 
 
 def test_copies_and_near_duplicates_are_two_lists(page: Page, catalogue: httpx2.Client) -> None:
-    original, copy, mirrored = add_duplicates(catalogue)
+    original, copy, negative = add_duplicates(page, catalogue)
     open_start(page)
     page.get_by_role("link", name="Duplicates").click()
     expect(page.locator("#heading")).to_have_text("Duplicates")
     expect(page).to_have_url(re.compile(r"\?duplicates=exact$"))
     assert {original, copy} <= set(shown_ids(page))
-    assert mirrored not in shown_ids(page)
+    assert negative not in shown_ids(page)
     expect(page.locator("#tools")).to_be_hidden()
     page.get_by_role("link", name="Nearly the same").click()
     expect(page).to_have_url(re.compile(r"\?duplicates=near$"))

@@ -30,7 +30,8 @@ Kind = Annotated[
     DuplicateKind,
     Query(
         description="`exact`: the same picture saved again: scaled, recompressed, or in another format; compared by "
-        "pixels. `near`: other pictures that are nearly as similar, such as cut or mirrored ones."
+        "pixels. `near`: other pictures that are nearly as similar, such as mirrored ones or those on another "
+        "background."
     ),
 ]
 Distance = Annotated[

@@ -17,7 +17,7 @@ const TITLES = { exact: "Same picture", near: "Nearly the same" };
 /** @type {Record<DuplicateKind, string>} */
 const NOTES = {
   exact: "Pictures that were scaled, saved again or added twice.",
-  near: "Different pictures that look alike, such as cut or mirrored ones.",
+  near: "Different pictures that look alike, such as mirrored ones or those on another background.",
 };
 
 /**
