@@ -25,8 +25,11 @@ _COLOUR_SPACES_OF_FOUR = ("CMYK", "YCCK")
 def jpeg_with_end(data: bytes) -> bytes | None:
     """Return a JPEG with the marker at its end, if only bytes after the last pixel are missing; else None.
 
-    Zeros and 0xFF at the end are dropped: with them, transfers and file systems fill what is missing.
+    Zeros and 0xFF at the end are dropped: with them, transfers and file systems fill what is missing. Bytes after the
+    marker, such as the video of a phone's photograph, belong to no JPEG.
     """
+    if any(marker == _END for marker, _ in _segments(data)):
+        return None
     return next((whole for body in _bodies(data) if _is_complete(whole := body + _EOI)), None)
 
 
@@ -73,11 +76,12 @@ def _has_all_scans(data: bytes) -> bool:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the marker and the content of each segment; the data of scans is skipped."""
+    """Yield the marker and the content of each segment, up to the end; the data of scans is skipped."""
     at = 0
     while (found := _MARKER.search(data, at)) is not None:
         marker, at = found[1][0], found.end()
         if marker == _END:
+            yield marker, b""
             return
         if marker != _SOI:
             length = int.from_bytes(data[at : at + 2])

@@ -14,6 +14,7 @@ from app.errors import ImageRejectedError
 from app.search.decode.image import DecodeLimits, DecodeOptions, ImageWarning, decode
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from models.data.dataset import open_rgb
+from models.data.jpeg_end import jpeg_with_end
 from models.network.preprocess import Preprocess
 from tests.images import corners, encoded, gradient
 
@@ -90,6 +91,15 @@ def test_reduced_and_turned_jpeg_without_its_end_equals_the_whole_one() -> None:
     whole = encoded(corners(640, 480), "JPEG", 6)
     shorter, intact = decode(whole[:-2], LIMITS, DecodeOptions(30)), decode(whole, LIMITS, DecodeOptions(30))
     assert (shorter.width, shorter.height, shorter.image.tobytes()) == (640, 480, intact.image.tobytes())
+
+
+@pytest.mark.parametrize("following", [b"\xff\xda", b"mp42" + bytes(100) + b"\xff\xda\0\x0c", encoded(gradient())[:-2]])
+def test_bytes_after_the_end_are_no_missing_end(following: bytes) -> None:
+    whole = encoded(gradient())
+    assert jpeg_with_end(whole + following) is None
+    decoded = decode(whole + following, LIMITS)
+    assert decoded.warnings == ()
+    assert decoded.image.tobytes() == decode(whole, LIMITS).image.tobytes()
 
 
 def test_confined_decoder_completes_a_jpeg_and_reports_it() -> None:
