@@ -16,17 +16,21 @@ from pathlib import Path
 import numpy as np
 import pi_heif
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from models.data.colour_profile import ProfileError, to_srgb
 from models.data.folders import TRAIN, FolderNotes, find_classes, find_images, find_splits
+from models.data.iso_brands import Codec, iso_codec, with_usual_brands
 from models.data.jpeg_end import jpeg_with_end
+from models.data.orientation import RAW_PROFILES, exif_of_raw_profile, make_upright, read_orientation
 from models.data.png_depth import png_bit_depth, to_8_bit
 from models.errors import DatasetError
 from models.network.preprocess import Colour, Preprocess
 
 pi_heif.register_heif_opener()
 
+# Pillow's names of the formats of ISO image files. Both of its decoders take some files of the other format.
+_ISO_FORMATS: dict[Codec | None, list[str]] = {"av1": ["AVIF"], "hevc": ["HEIF"]}
 # Share of each class held out from a data set without a validation split, and maximum size of the held-out set.
 HELD_OUT, MAX_HELD_OUT = 0.1, 2000
 # Maximum share of memory for the images of one split.
@@ -144,14 +148,22 @@ def open_rgb(path: Path, read: Callable[[Path], bytes] = Path.read_bytes, colour
 
 
 def _decode_rgb(data: bytes, colour: Colour) -> Image.Image:
-    with Image.open(BytesIO(data)) as opened:
-        image = to_8_bit(ImageOps.exif_transpose(opened), png_bit_depth(data))
+    formats = _ISO_FORMATS.get(iso_codec(data))
+    with Image.open(BytesIO(with_usual_brands(data)), formats=formats) as opened:
+        opened.load()  # metadata may follow the pixels
+        image = to_8_bit(opened, png_bit_depth(data))
         if colour == "srgb" and (profile := opened.info.get("icc_profile")):
             with suppress(ProfileError):
                 image = to_srgb(image, profile)
         if image.has_transparency_data:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        return image.convert("RGB")
+        return make_upright(image.convert("RGB"), _orientation(opened))
+
+
+def _orientation(image: Image.Image) -> int:
+    texts = (image.info.get(name, "") for name in RAW_PROFILES)
+    exif = image.info.get("exif") or next(filter(None, (exif_of_raw_profile(text.encode()) for text in texts)), b"")
+    return read_orientation(exif)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""EXIF orientation: read it from EXIF bytes, and make an image upright."""
+"""EXIF orientation: find it in a file's metadata, and make an image upright."""
 
 import re
 import struct
+from contextlib import suppress
 
 from PIL import Image
 
@@ -18,6 +19,8 @@ _TURNS = {
 }
 # The standard says SHORT (3). Some programs write one of the other integer types of TIFF.
 _TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
+# Text chunks of a PNG in which ImageMagick stores EXIF, as hexadecimal digits after a name and a length.
+RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
 # Some writers of PNG put the prefix of JPEG's segment into the eXIf chunk; Pillow prepends another one.
 _PREFIX = re.compile(rb"(?:Exif\0\0)*")
 
@@ -38,6 +41,17 @@ def read_orientation(exif: bytes) -> int:
     except struct.error:
         pass
     return 1
+
+
+def exif_of_raw_profile(text: bytes) -> bytes:
+    """Return the EXIF in the text of one of `RAW_PROFILES`; empty if there is none or it is malformed."""
+    with suppress(ValueError, IndexError):
+        words = text.split()
+        profile = bytes.fromhex(b"".join(words[2:]).decode("ascii"))
+        # "APP1" may also be XMP.
+        if words[0] in (b"exif", b"APP1") and profile.startswith(b"Exif\0\0"):
+            return profile
+    return b""
 
 
 def make_upright(image: Image.Image, orientation: int) -> Image.Image:

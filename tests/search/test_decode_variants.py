@@ -13,13 +13,15 @@ from PIL import Image, ImageChops, ImageStat
 
 from app.errors import ImageRejectedError
 from app.search.decode.image import DecodedImage, DecodeLimits, decode
-from app.search.decode.orientation import read_orientation
 from models.data.dataset import open_rgb
+from models.data.orientation import read_orientation
 from tests.images import STORED, corners, encoded, gradient
 from tests.malicious_images import chunk, png, with_exif
 
 LIMITS = DecodeLimits()
 SHORT, LONG = 3, 4
+# Sizes of a PNG's signature and header, and of its last chunk.
+HEADER_BYTES, END_BYTES = 33, 12
 
 
 def tiff(order: str, kind: int, orientation: int) -> bytes:
@@ -40,7 +42,12 @@ def turned(kind: str, orientation: int) -> bytes:
 
 def with_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
     """A PNG with a chunk after its header."""
-    return data[:33] + chunk(name, body) + data[33:]
+    return data[:HEADER_BYTES] + chunk(name, body) + data[HEADER_BYTES:]
+
+
+def in_training(data: bytes) -> Image.Image:
+    """The image as training reads it."""
+    return open_rgb(Path("image"), lambda _: data)
 
 
 def is_upright(decoded: DecodedImage) -> bool:
@@ -54,16 +61,19 @@ def is_upright(decoded: DecodedImage) -> bool:
 def test_orientation_is_read_as_any_integer(kind: int, order: str, orientation: int) -> None:
     exif = tiff(order, kind, orientation)
     assert read_orientation(exif) == read_orientation(b"Exif\0\0" * 3 + exif) == orientation
-    assert is_upright(decode(with_exif(turned("JPEG", orientation), b"Exif\0\0" + exif), LIMITS))
+    data = with_exif(turned("JPEG", orientation), b"Exif\0\0" + exif)
+    assert is_upright(decode(data, LIMITS))
+    assert in_training(data).tobytes() == decode(data, LIMITS).image.tobytes()
 
 
 @pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_png_with_exif_is_upright(prefix: bytes, orientation: int, tmp_path: Path) -> None:
-    data = with_chunk(turned("PNG", orientation), b"eXIf", prefix + tiff(">", LONG, orientation))
-    assert is_upright(decode(data, LIMITS))
-    (tmp_path / "a.png").write_bytes(data)
-    assert open_rgb(tmp_path / "a.png").tobytes() == corners().tobytes()
+def test_png_with_exif_is_upright(prefix: bytes, orientation: int) -> None:
+    image, exif = turned("PNG", orientation), chunk(b"eXIf", prefix + tiff(">", LONG, orientation))
+    for at in (HEADER_BYTES, len(image) - END_BYTES):  # before and after the pixels
+        data = image[:at] + exif + image[at:]
+        assert is_upright(decode(data, LIMITS))
+        assert in_training(data).tobytes() == corners().tobytes()
 
 
 def raw_profile(name: str, exif: bytes) -> bytes:
@@ -84,13 +94,17 @@ def test_png_with_a_raw_profile_of_imagemagick_is_upright(keyword: str, kind: by
         b"iTXt": name + b"\0\0\0\0" + text,
         b"compressed iTXt": name + b"\1\0en\0\0" + zlib.compress(text),
     }[kind]
-    assert is_upright(decode(with_chunk(turned("PNG", 6), kind[-4:], body), LIMITS))
+    data = with_chunk(turned("PNG", 6), kind[-4:], body)
+    assert is_upright(decode(data, LIMITS))
+    assert in_training(data).tobytes() == corners().tobytes()
 
 
 def test_exif_of_a_png_goes_before_a_raw_profile() -> None:
     data = with_chunk(turned("PNG", 6), b"eXIf", tiff("<", SHORT, 6))
     text = raw_profile("exif", b"Exif\0\0" + tiff("<", SHORT, 3))
-    assert is_upright(decode(with_chunk(data, b"tEXt", b"Raw profile type exif\0" + text), LIMITS))
+    both = with_chunk(data, b"tEXt", b"Raw profile type exif\0" + text)
+    assert is_upright(decode(both, LIMITS))
+    assert in_training(both).tobytes() == corners().tobytes()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +138,7 @@ def test_compressed_raw_profile_is_bounded() -> None:
     ],
 )
 def test_transparent_colour_is_white_at_every_depth(
-    depth: int, kind: int, rows: tuple[int | tuple[int, ...], str], transparent: bytes, tmp_path: Path
+    depth: int, kind: int, rows: tuple[int | tuple[int, ...], str], transparent: bytes
 ) -> None:
     values, letter = rows
     packed = b"\0" + struct.pack(
@@ -135,8 +149,7 @@ def test_transparent_colour_is_white_at_every_depth(
     opaque = decode(png(2, 1, depth, kind, packed), LIMITS).image
     assert image.getpixel((0, 0)) == (255, 255, 255) != opaque.getpixel((0, 0))
     assert image.getpixel((1, 0)) == opaque.getpixel((1, 0))
-    (tmp_path / "a.png").write_bytes(data)
-    assert open_rgb(tmp_path / "a.png").tobytes() == image.tobytes()
+    assert in_training(data).tobytes() == image.tobytes()
 
 
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)
@@ -188,9 +201,11 @@ def with_brands(data: bytes, major: bytes, *compatible: bytes) -> bytes:
 )
 def test_iso_images_are_recognised_by_any_brand(kind: str, brands: tuple[bytes, ...]) -> None:
     data = encoded(gradient(), kind)
-    decoded, usual = decode(with_brands(data, *brands), LIMITS), decode(data, LIMITS)
+    other = with_brands(data, *brands)
+    decoded, usual = decode(other, LIMITS), decode(data, LIMITS)
     assert decoded.media_type == usual.media_type
     assert decoded.image.tobytes() == usual.image.tobytes()
+    assert in_training(other).tobytes() == in_training(data).tobytes()
 
 
 @pytest.mark.parametrize("brands", [(b"isom", b"mp42"), (b"qt  ", b"qt  "), (b"crx ", b"isom"), (b"M4A ",)])

@@ -21,9 +21,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from app.errors import ImageRejectedError
 from app.search.decode.formats import Format, recognise
 from app.search.decode.metadata_stripper import StillJpeg, still_jpeg
-from app.search.decode.orientation import SIDEWAYS, make_upright, read_orientation
 from models.data.colour_profile import ProfileError, to_srgb
 from models.data.jpeg_end import jpeg_with_end
+from models.data.orientation import SIDEWAYS, make_upright, read_orientation
 from models.data.png_depth import png_bit_depth, to_8_bit
 from models.network.preprocess import Colour, Preprocess
 

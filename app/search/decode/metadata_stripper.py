@@ -13,6 +13,8 @@ from contextlib import suppress
 
 from PIL.JpegImagePlugin import JpegImageFile
 
+from models.data.orientation import RAW_PROFILES, exif_of_raw_profile
+
 # Pillow reads the segments of a header one by one in Python, some at quadratic cost: 20 MB of the smallest would take
 # half a minute. A large PNG has a few thousand.
 MAX_SEGMENTS = 50_000
@@ -23,8 +25,7 @@ JPEG_SEGMENTS = frozenset((*range(0xC0, 0xD0), 0xDB, 0xDD, 0xE0, 0xEE))
 JPEG_MARKERS_WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xDA), 0xFF))
 PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 PNG_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
-# Text chunks in which ImageMagick stores EXIF, as hexadecimal digits after a name and a length.
-PNG_RAW_PROFILES = (b"Raw profile type exif", b"Raw profile type APP1")
+PNG_RAW_PROFILES = tuple(name.encode() for name in RAW_PROFILES)
 # A JPEG's EXIF has at most 64 KB; each byte takes two digits.
 MAX_RAW_PROFILE = 1_000_000
 GIF_GRAPHIC_CONTROL = 0xF9
@@ -105,12 +106,8 @@ def _raw_profile(chunk: bytes, body: bytes) -> bytes:
     keyword, _, rest = body.partition(b"\0")
     if keyword not in PNG_RAW_PROFILES:
         return b""
-    with suppress(ValueError, IndexError, zlib.error):
-        words = _png_text(chunk, rest).split()
-        profile = bytes.fromhex(b"".join(words[2:]).decode("ascii"))
-        # "APP1" may also be XMP.
-        if words[0] in (b"exif", b"APP1") and profile.startswith(b"Exif\0\0"):
-            return profile
+    with suppress(IndexError, zlib.error):
+        return exif_of_raw_profile(_png_text(chunk, rest))
     return b""
 
 
