@@ -17,7 +17,7 @@ from app.search.decode.image import DecodeLimits
 from app.search.decode.prepare import InProcessPreparer
 from app.search.decode.sandbox import DecodeConfig, Sandbox
 from models.network.preprocess import Preprocess
-from tests.images import corners, every_format
+from tests.images import corners, encoded, every_format
 from tests.search.faulty_worker import attacks
 
 SIDE = 32
@@ -99,6 +99,17 @@ def test_every_format_decodes_to_the_same_pixels(sandbox: Sandbox) -> None:
             sandbox(data[: len(data) // 2])
         seen.add(there.media_type)
     assert seen == MEDIA_TYPES
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_orientation_is_read_as_without_confinement(sandbox: Sandbox, kind: str) -> None:
+    """Pillow imports a module to read EXIF; a confined process cannot."""
+    here = InProcessPreparer(PREPROCESS, JOB.limits)
+    for orientation in (3, 6):
+        data = encoded(corners(), kind, orientation)
+        there, expected = sandbox(data), here(data)
+        assert (there.width, there.height) == (64, 48)
+        np.testing.assert_array_equal(np.asarray(there.image), np.asarray(expected.image))
 
 
 @pytest.mark.parametrize(

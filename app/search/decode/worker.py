@@ -24,8 +24,10 @@ def main() -> None:
     job = json.loads(sys.argv[1])
     prepare = InProcessPreparer(Preprocess.from_dict(job["preprocess"]), DecodeLimits(**job["limits"]))
     with socket.socket(fileno=int(sys.argv[2])) as connection, connection.makefile("rwb") as stream:
-        # Pillow imports these plugins when it first writes a thumbnail, which confinement would prevent.
+        # Pillow imports its plugins when it first writes a thumbnail, and a module for EXIF when an AVIF first has an
+        # orientation. Confinement would prevent this.
         Image.preinit()
+        Image.Exif().tobytes()
         stream.write(GREETING.pack(READY, *astuple(confine(job["memory"]))))
         stream.flush()
         while head := stream.read(REQUEST.size):
