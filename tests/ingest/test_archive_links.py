@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.data.left_out import FOLDER_LINKS
+from models.data.left_out import FOLDER_LINKS, NOT_IMAGES
 from tests.ingest.archives import Links, extension, record, tar_of, tarred
 from tests.ingest.entries import archive, found, read
 
@@ -35,7 +35,8 @@ def test_links_in_a_tar_are_read(kind: int, size: int) -> None:
         "data.jpg": b"2",
     }
     assert {entry.key: entry.given for entry in source.entries()}["other/sym.jpg"] == {"label": "other"}
-    assert source.left_out.reasons[FOLDER_LINKS].names == ["latest"]
+    left_out = {reason: (examples.count, examples.names) for reason, examples in source.left_out.reasons.items()}
+    assert left_out == {FOLDER_LINKS: (1, ["latest"]), NOT_IMAGES: (1, ["raw.data"])}
 
 
 @pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])

@@ -165,26 +165,29 @@ def _file_name(written: str, found: Survey) -> str:
 def _follow_links(found: Survey) -> None:
     for link in found.links:
         target = find_target(link, found.links, found.names)
-        if found.wants(link):
-            if target is None:
-                found.broken.add(link)
-            else:
-                found.aliases.setdefault(target, []).append(link)
+        if not found.wants(link):
+            _count_one(found, link) if target is not None else found.left_out.add(FOLDER_LINKS, link)
         elif target is None:
-            found.left_out.add(FOLDER_LINKS, link)
+            found.broken.add(link)
+        else:
+            found.aliases.setdefault(target, []).append(link)
 
 
 def _count_left_out(found: Survey) -> None:
-    for name in (*found.names, *found.links):
-        reason = _reason(name)
-        if reason is not None and not found.wants(name):
-            found.left_out.add(*reason, found.names[name] or 1)
+    for name, times in found.names.items():
+        if not found.wants(name):
+            _count_one(found, name, times)
+
+
+def _count_one(found: Survey, name: str, times: int = 1) -> None:
+    if reason := _reason(name):
+        found.left_out.add(*reason, times)
 
 
 def _reason(name: str) -> tuple[str, str] | None:
     """Return why a file that is not an entry is left out, with a name.
 
-    None for a table, a link to a folder, and files in hidden folders that are not images.
+    None for a table, and files in hidden folders that are not images.
     """
     reason = left_out_path(name)
     if is_image_name(name) or (reason and reason[0] == SYSTEM_FILES_FOUND):
