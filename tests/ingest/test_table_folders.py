@@ -107,6 +107,17 @@ def test_keys_of_a_table_need_no_files(tmp_path: Path) -> None:
     assert list(TableSource(table, 0).keys()) == ["A", "c.png"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("t.csv", "sku;Key\nx;A\ny;\nz;B\n"), ("t.jsonl", '{"key": "A"}\n{"sku": "x"}\n{"key": "B", "file": null}\n')],
+)
+def test_table_of_keys_alone_has_keys_and_no_entries(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert list(TableSource(tmp_path / name, 0).keys()) == ["A", "B"]
+    with pytest.raises((InvalidInputError, UnusableError), match=r"has no (column )?'file'"):
+        [entry.read() for entry in TableSource(tmp_path / name, 0)]
+
+
 def test_damaged_table_has_no_keys(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("name\nx\n")
     with pytest.raises(InvalidInputError, match="no column 'file'"):

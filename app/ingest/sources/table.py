@@ -59,11 +59,13 @@ class TableLimits:
         rows: maximum number of rows.
         columns: maximum number of CSV columns.
         characters: maximum length of a row, over all its lines.
+        needs_file: whether rows must name a file; otherwise a table without the column `file` needs the column `key`.
     """
 
     rows: int
     columns: int = 1000
     characters: int = 1_000_000
+    needs_file: bool = True
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,13 @@ class Table:
                 yield _unusable_row(line, dict(zip(dialect.columns, cells, strict=False)), problem)
                 continue
             columns = zip(dialect.columns, self._converters, cells, strict=False)
-            yield _row(line, {name: convert(cell) for name, convert, cell in columns if cell})
+            yield self._row(line, {name: convert(cell) for name, convert, cell in columns if cell})
 
     def _find_columns(self) -> Dialect:
         """Find the dialect, and infer the type of each column, in one pass over the table."""
         if self._dialect is None:
-            dialect = find_dialect(self._lines, self._limits.columns)
+            required = (FILE,) if self._limits.needs_file else (FILE, KEY)
+            dialect = find_dialect(self._lines, self._limits.columns, required)
             unused = set() if dialect.decimal_comma else {"decimal comma"}
             forms = [set(_FORMS) - unused for _ in dialect.columns]
             for _, cells in self._cells(dialect):
@@ -147,7 +150,8 @@ class Table:
         for _ in self._json_lines():
             pass
         for line, words in self._json_lines():
-            yield _json_row(line, words)
+            fields = _json_fields(line, words)
+            yield fields if isinstance(fields, Row) else self._row(line, fields)
 
     def _json_lines(self) -> Iterator[tuple[int, str]]:
         """Yield non-blank lines with their numbers."""
@@ -158,6 +162,13 @@ class Table:
                 lines.end_row(counts=is_row)
                 if is_row:
                     yield line, words
+
+    def _row(self, line: int, fields: Mapping[str, Any]) -> Row:
+        row, columns = _row(line, fields), self._dialect.columns if self._dialect else ()
+        needs_file = self._limits.needs_file or FILE in columns or not row.key
+        if needs_file and not row.file and row.problem is None:
+            return _unusable_row(line, fields, f"The row has no {FILE!r}.")
+        return row
 
     def _lines(self) -> Iterator[str]:
         with self._open_text() as file:
@@ -233,7 +244,8 @@ def _converter(name: str, forms: set[str]) -> Converter:
     return (lambda cell: cell.lower() == "true") if "boolean" in forms else str
 
 
-def _json_row(line: int, words: str) -> Row:
+def _json_fields(line: int, words: str) -> dict[str, Any] | Row:
+    """Parse a line of JSON; return its fields, or a row that cannot be used."""
     try:
         fields = json.loads(words, parse_constant=_no_constant, parse_int=_integer, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
@@ -243,7 +255,7 @@ def _json_row(line: int, words: str) -> Row:
     named = [(column_name(name), value) for name, value in fields.items() if value is not None]
     if len(dict(named)) < len(named):
         return _unusable_row(line, dict(named), "Two fields of the row have the same name.")
-    return _row(line, dict(named))
+    return dict(named)
 
 
 def _distinct(fields: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -264,12 +276,10 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _row(line: int, fields: Mapping[str, Any]) -> Row:
-    file, label = fields.get(FILE), fields.get(LABEL)
+    file, label = fields.get(FILE, ""), fields.get(LABEL)
     for name in (FILE, KEY, LABEL):
         if not isinstance(fields.get(name, ""), str):
             return _unusable_row(line, fields, f"The value of {name!r} is not text.")
-    if not file:
-        return _unusable_row(line, fields, f"The row has no {FILE!r}.")
     if has_surrogate(file):
         return _unusable_row(line, fields, f"The value of {FILE!r} contains half a character (a lone surrogate).")
     given: MetadataPatch = {} if label is None else {"label": label}

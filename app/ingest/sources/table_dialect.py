@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TextIO
 
@@ -93,12 +93,15 @@ def describe_undecodable(file: BinaryIO) -> str:
     return f"the last line ends within a character. Save the table as {_shown(name)} again"
 
 
-def find_dialect(open_lines: Callable[[], Iterator[str]], max_columns: int) -> Dialect:
-    """Find the delimiter for which the first row that is not blank names a column `file`.
+def find_dialect(
+    open_lines: Callable[[], Iterator[str]], max_columns: int, required: Sequence[str] = (FILE,)
+) -> Dialect:
+    """Find the delimiter for which the first row that is not blank names a required column.
 
     Args:
         open_lines: opens the table's lines at the beginning.
         max_columns: maximum number of columns.
+        required: names of columns, of which the table must have one.
 
     Raises:
         BadColumnsError: there is none, there are more columns, or two columns have one name.
@@ -109,10 +112,11 @@ def find_dialect(open_lines: Callable[[], Iterator[str]], max_columns: int) -> D
         Dialect(delimiter, columns, number)
         for delimiter in delimiters
         for number, columns in _header(open_lines(), delimiter, skip=1 if told else 0)
-        if FILE in columns
+        if not set(required).isdisjoint(columns)
     ]
     if not found:
-        raise BadColumnsError(f"has no column {FILE!r}. The first line must name the columns")
+        names = " or ".join(map(repr, required))
+        raise BadColumnsError(f"has no column {names}. The first line must name the columns")
     dialect = max(found, key=lambda one: len(one.columns))
     if len(dialect.columns) > max_columns:
         raise BadColumnsError(f"has more than {max_columns:,} columns")
