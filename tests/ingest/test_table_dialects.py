@@ -127,6 +127,13 @@ def test_empty_rows_are_left_out() -> None:
     assert len(list(Table("t", "csv", lambda: io.BytesIO(b"file\na\n" + b'""\n' * 50), TableLimits(rows=1)))) == 1
 
 
+def test_quotation_mark_that_is_not_closed_is_an_error() -> None:
+    """Otherwise its cell would contain the rows that follow, which would be missing without a word."""
+    assert reason('file,t\na.jpg,"x\nb.jpg,y\n').endswith("line 2: a quotation mark is not closed")
+    assert reason('file,t\na.jpg,"1\n2"\nb.jpg,"').endswith("line 4: a quotation mark is not closed")
+    assert metadata('file,t\na.jpg,5" wide\nb.jpg,"x"') == [{"t": '5" wide'}, {"t": "x"}]
+
+
 def test_unnamed_columns_must_be_empty() -> None:
     assert metadata("file,price,,\na,1,,\n") == [{"price": 1}]
     wrong, right = rows(",file,price\n0,a.jpg,1\n,b.jpg,2\n")

@@ -133,9 +133,30 @@ def column_name(name: str) -> str:
 
 
 def _split(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    """Split lines into rows; yield the number of each row's last line, and its trimmed cells.
+
+    Raises:
+        csv.Error: a quoted cell has no end, so that it would contain all rows that follow.
+    """
+    left, first = _Left(lines), 1
+    reader = csv.reader(left, delimiter=delimiter, skipinitialspace=True)
     for cells in reader:
+        # The reader asks for a line after the last one only to complete a row.
+        if left.ended:
+            raise csv.Error(f"line {first}: a quotation mark is not closed")
         yield reader.line_num, [cell.strip() for cell in cells]
+        first = reader.line_num + 1
+
+
+class _Left:
+    """Iterates lines; `ended` is true once one after the last was asked for."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines, self.ended = iter(lines), False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._lines
+        self.ended = True
 
 
 def _header(lines: Iterator[str], delimiter: str, skip: int) -> Iterator[tuple[int, tuple[str, ...]]]:
