@@ -120,20 +120,22 @@ def test_index_says_after_three_seconds_that_the_service_is_missing(
 
 @pytest.mark.parametrize("command", [["index", "."], ["search", "x.png"], ["delete", "key"]])
 @pytest.mark.parametrize(
-    ("url", "corrected"),
+    ("url", "correction"),
     [
-        ("127.0.0.1:8000", "http://127.0.0.1:8000"),
-        ("localhost:8000", "http://localhost:8000"),
-        ("//shop.example/images", "http://shop.example/images"),
-        ("[::1]:8000", "http://[::1]:8000"),
+        ("127.0.0.1:8000", "the scheme is missing. Use http://127.0.0.1:8000"),
+        ("localhost:8000", "the scheme is missing. Use http://localhost:8000"),
+        ("//shop.example/images", "the scheme is missing. Use http://shop.example/images"),
+        ("[::1]:8000", "the scheme is missing. Use http://[::1]:8000"),
+        ("http:/127.0.0.1:8000", "slashes are missing. Use http://127.0.0.1:8000"),
+        ("https:shop.example", "slashes are missing. Use https://shop.example"),
     ],
 )
 def test_url_without_a_scheme_is_refused_with_the_corrected_one(
-    tmp_path: Path, command: list[str], url: str, corrected: str
+    tmp_path: Path, command: list[str], url: str, correction: str
 ) -> None:
     environment = {"LOOKALIKE_DATA_DIR": str(tmp_path / "data")}
     for words, variables in (([*command, "--url", url], {}), (command, {"LOOKALIKE_URL": url})):
         result = CliRunner().invoke(commands, words, env=environment | variables)
         assert result.exit_code == 1
-        assert f"{url!r} is not an HTTP address: the scheme is missing. Use {corrected}." in output_of(result)
+        assert f"{url!r} is not an HTTP address: {correction}." in output_of(result)
     assert not (tmp_path / "data").exists()

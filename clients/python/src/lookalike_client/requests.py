@@ -128,11 +128,13 @@ def base_url(url: str) -> httpx.URL:
 
 
 def _correction(url: str) -> str:
-    """Return what to do about an address: the scheme to add if that is what it lacks."""
-    corrected = f"http://{url.strip().lstrip('/')}"
+    """Return what to do about an address: how to write it if its scheme or the slashes after that are missing."""
+    text = url.strip()
+    scheme = next((known for known in ("http:", "https:") if text.lower().startswith(known)), "")
+    corrected = f"{scheme or 'http:'}//{text[len(scheme) :].lstrip('/')}"
     with suppress(httpx.InvalidURL):
         if "://" not in url and httpx.URL(corrected).host:
-            return f": the scheme is missing. Use {corrected}"
+            return f": {'slashes are' if scheme else 'the scheme is'} missing. Use {corrected}"
     return ". Use one such as http://127.0.0.1:8000"
 
 
