@@ -102,6 +102,14 @@ def test_folders_without_a_table_keep_all_files(write: Write) -> None:
     assert [key for key, _ in contents(*open_sources([folder], LIMITS))] == ["1.png", "2.png"]
 
 
+def test_default_key_is_that_of_the_folder_whatever_separates_the_path(tmp_path: Path, write: Write) -> None:
+    folder = write("images", "hats/1.png")
+    table = table_of(folder, "hats\\1.png,,3")
+    (entry,) = TableSource(table, 1000)
+    assert (entry.key, entry.read()) == ("hats/1.png", b"images/hats/1.png")
+    assert [key for key, _ in contents(*open_sources([folder], LIMITS))] == [entry.key]
+
+
 def test_keys_of_a_table_need_no_files(tmp_path: Path) -> None:
     table = table_of(tmp_path, "a.png,A,1", ",B,2", "c.png,,3")
     assert list(TableSource(table, 0).keys()) == ["A", "c.png"]

@@ -1,8 +1,8 @@
-"""Parse a table of image files and their metadata: CSV or JSON Lines.
+r"""Parse a table of image files and their metadata: CSV or JSON Lines.
 
 The column `file` is a path relative to the table's folder; `key` and `label` are optional; every other column is
-metadata, and in JSON Lines so are the fields of an object `metadata`. The default key is the value of `file`. The names
-of these three may be written in any case.
+metadata, and in JSON Lines so are the fields of an object `metadata`. The default key is the value of `file`, with `/`
+for `\`. The names of these three may be written in any case.
 
 The type of a CSV column is inferred from all its values: numbers (`-3`, `89.5`, but neither `007` nor `1e5`, which are
 probably ids), booleans (`true`, `false`, in any case), or else text. Where cells are not separated by commas, `89,5` is
@@ -291,7 +291,7 @@ def _row(line: int, fields: Mapping[str, Any]) -> Row:
             return _unusable_row(line, fields, f"The metadata is ambiguous: {error}.")
     if metadata:
         given["metadata"] = metadata
-    return Row(line, file, fields.get(KEY) or file, given)
+    return Row(line, file, fields.get(KEY) or file.replace("\\", "/"), given)
 
 
 def _unusable_row(line: int, fields: Mapping[str, Any], problem: str) -> Row:
