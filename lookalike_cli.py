@@ -57,3 +57,7 @@ def _location(name: str) -> str | None:
         return None
     folders = list(spec.submodule_search_locations or ())
     return str(Path(folders[0]).resolve()) if folders else spec.origin
+
+
+if __name__ == "__main__":
+    main()

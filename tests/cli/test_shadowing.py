@@ -41,6 +41,12 @@ def test_command_runs_if_its_packages_are_found() -> None:
     assert "clothing" in done.stdout
 
 
+def test_module_runs_the_command() -> None:
+    command = [sys.executable, "-m", "lookalike_cli", "models"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, run().stdout)
+
+
 def test_working_directory_does_not_hide_packages(tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "__init__.py").write_text("raise RuntimeError\n")
