@@ -14,7 +14,16 @@ from typing import Any, Literal
 import numpy as np
 
 from app.adaptation.fill import FeatureFiller, damaged_error
-from app.adaptation.recall import POOLS, CodeRecall, Sample, code_recall, draw_sample, recode, smallest_pool
+from app.adaptation.recall import (
+    POOLS,
+    CodeRecall,
+    Sample,
+    code_recall,
+    codes_curve,
+    draw_sample,
+    recode,
+    smallest_pool,
+)
 from app.catalogue import index_versions, queries
 from app.catalogue.database.locks import Lock, lock_if_free
 from app.catalogue.database.sessions import Database
@@ -113,7 +122,7 @@ def adapt(
         start = time.monotonic()
         with _open_snapshot(database, places) as (active, content, vectors):
             network = index_versions.effective_info(active, describe(active.feature_set.model))
-            codes, before, after = _fit(active, network.pool, content, vectors, report)
+            codes, before, after = _fit(active, network, content, vectors, report)
             gains = _gains(before, after, taught=bool(network.classes) and not active.adapted)
         if gains:
             _switch(database, places, disk, active, codes, report, patience)
@@ -143,16 +152,19 @@ def _open_snapshot(
 
 
 def _fit(
-    active: IndexVersion, pool: int, content: CatalogueContent, vectors: VectorFile, report: Report
+    active: IndexVersion, network: CheckpointInfo, content: CatalogueContent, vectors: VectorFile, report: Report
 ) -> tuple[AdaptedCodes, CodeRecall, CodeRecall]:
     """Fit H to a sample; return the new codes, and what the codes in use and the new ones find."""
     report("fitting codes", 0, len(content))
     latent = fit(content, vectors)
     sample = draw_sample(content, vectors)
     own = index_versions.latent_layer(active)
-    (before,) = code_recall(content, vectors, sample, [pool], own)
-    after = choose_pool(recode(content, vectors, latent), vectors, sample, latent)
-    return AdaptedCodes(latent, after.pool, None), before, after
+    (before,) = code_recall(content, vectors, sample, [network.pool], own)
+    recoded = recode(content, vectors, latent)
+    after = choose_pool(recoded, vectors, sample, latent)
+    similarity = network.similarity
+    curve = codes_curve(recoded, vectors, sample, similarity.features) if similarity is not None else None
+    return AdaptedCodes(latent, after.pool, curve), before, after
 
 
 def fit(content: CatalogueContent, vectors: VectorFile, bits: int = BITS, seed: int = 0) -> LatentLayer:

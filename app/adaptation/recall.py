@@ -12,6 +12,8 @@ from app.quality.neighbours import Neighbours, exact_neighbours
 from app.quality.pools import select_others
 from app.search.local.fine import l2_distances
 from app.search.local.index import LocalIndex
+from models.checkpoint.similarity import AnchoredCurve, Curve, fit_curve_to
+from models.network.codes import hamming
 from models.network.latent_layer import LatentLayer
 
 K = 10
@@ -102,6 +104,25 @@ def code_recall(
         CodeRecall(bits, float(codes.mean()), size, float(found[:, column].mean()), mean)
         for column, size in enumerate(sizes)
     ]
+
+
+def codes_curve(
+    content: CatalogueContent, vectors: VectorFile, sample: Sample, similarity: Curve, seed: int = 0
+) -> AnchoredCurve | None:
+    """Fit the similarity of codes to that of F7, on pairs of queries with neighbours and with random images.
+
+    Returns:
+        None if all codes are equal.
+    """
+    others = np.random.default_rng(seed).integers(0, len(content), sample.exact.rows.shape)
+    distances, values = list[NDArray[np.int32]](), list[float]()
+    for row, rows in zip(sample.rows, np.concatenate([sample.exact.rows, others], axis=1), strict=True):
+        slots = content.entries.slots[rows]
+        feature = content.features(vectors, np.array([row]))[0]
+        values += map(similarity, l2_distances(feature, vectors.mapped_rows(slots), slots).tolist())
+        distances.append(hamming(content.entries.codes[row], content.entries.codes[rows]))
+    apart = np.concatenate(distances).astype(np.float64)
+    return fit_curve_to(apart, np.array(values)) if apart.any() else None
 
 
 def smallest_pool(measured: Sequence[CodeRecall]) -> CodeRecall:

@@ -20,7 +20,7 @@ from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, 
 from app.catalogue.vectors.file import VectorType
 from app.errors import LookalikeError, ModelMismatchError, NotFoundError
 from models.checkpoint.info import PRETRAINED, CheckpointInfo
-from models.checkpoint.similarity import Curve
+from models.checkpoint.similarity import AnchoredCurve
 from models.network.latent_layer import LatentLayer, from_bytes, to_bytes
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class AdaptedCodes:
 
     latent: LatentLayer
     pool: int
-    curve: Curve | None
+    curve: AnchoredCurve | None
 
     def fingerprint(self, network: str) -> str:
         """Return the fingerprint of these codes with a network's F7: 16 hexadecimal digits."""
@@ -227,7 +227,9 @@ def effective_info(index_version: IndexVersion, network: CheckpointInfo) -> Chec
         return network
     similarity, curve = network.similarity, index_version.codes_curve
     if similarity is not None and curve is not None:
-        similarity = replace(similarity, codes=Curve(**curve))
+        similarity = replace(
+            similarity, codes=AnchoredCurve(tuple((distance, value) for distance, value in curve["points"]))
+        )
     return replace(
         network,
         fingerprint=index_version.fingerprint,

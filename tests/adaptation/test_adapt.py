@@ -22,6 +22,7 @@ from app.ingest.uploads import Upload
 from app.search.types import Mode, SearchOptions
 from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo
+from models.checkpoint.similarity import AnchoredCurve, Similarity
 from models.network.latent_layer import LatentLayer, fit_latent_layer
 from tests.fakes import FAKE_NETWORK, FakeEncoder
 from tests.images import encoded
@@ -91,6 +92,24 @@ def test_adapted_catalogue_finds_every_image_by_upload_and_by_id(
     info = filled.model_info
     assert (info.bits, info.name) == (48, "fake")
     assert info.fingerprint != FAKE_NETWORK.fingerprint
+
+
+def test_similarity_of_adapted_codes_follows_that_of_f7(
+    filled: Service, settings: Settings, database: Database
+) -> None:
+    curve = AnchoredCurve(((0.5, 0.9), (1.5, 0.5), (4.0, 0.1)))
+
+    def calibrated(model: str) -> CheckpointInfo:
+        return replace(describe(model), similarity=Similarity("one label", curve, curve, 0.1, 0.2))
+
+    run(database, settings, described=calibrated)
+    with database.read_session() as session:
+        active = queries.active_index_version(session)
+    assert active is not None
+    similarity = index_versions.effective_info(active, calibrated("fake")).similarity
+    assert similarity is not None
+    assert similarity.features == curve
+    assert similarity.codes(0) == 1 > similarity.codes(1) >= similarity.codes(10) > similarity.codes(24) > 0
 
 
 def test_adapted_version_shares_slots_and_network(filled: Service, settings: Settings, database: Database) -> None:

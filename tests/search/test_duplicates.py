@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.catalogue.vectors.file import VectorFile
 from app.search import duplicates
 from app.search.duplicates import DuplicateFinder, DuplicateGroup, DuplicateKind, component
-from app.search.index import LocalIndex
+from app.search.local.index import LocalIndex
 from app.search.types import IndexEntries
 
 BITS, POOL = 16, 1000

@@ -69,7 +69,7 @@ class IndexVersion(Base):
         fingerprint: identifies the codes: the network's, or for an adapted version the network's and its H.
         latent: H over stored F7 (`models/network/latent_layer.py`); None if H is part of the network.
         pool: default number of candidates; None for the checkpoint's.
-        codes_curve: similarity as a function of the Hamming distance (`Curve`); None for the checkpoint's.
+        codes_curve: similarity as a function of the Hamming distance (`AnchoredCurve`); None for the checkpoint's.
     """
 
     __tablename__ = "index_versions"
@@ -80,7 +80,7 @@ class IndexVersion(Base):
     bits: Mapped[int]
     latent: Mapped[bytes | None]
     pool: Mapped[int | None]
-    codes_curve: Mapped[dict[str, float] | None] = mapped_column(JSONB)
+    codes_curve: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     feature_set: Mapped[FeatureSet] = relationship(lazy="joined", innerjoin=True)
