@@ -7,8 +7,8 @@ Values from the database are read on each scrape (`Catalogue`).
 import logging
 import shutil
 import threading
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -105,6 +105,7 @@ class CatalogueCollector:
             with self._service.database.read_session() as session:
                 seq, under_way = queries.last_seq(session), jobs.running_totals(session)
                 filling = index_versions.reindex_in_progress(session)
+                adaptation = index_versions.last_adaptation(session)
         except UnavailableError:
             yield _database_up(0)
         else:
@@ -112,6 +113,8 @@ class CatalogueCollector:
             yield _metric("catalogue_seq", "Number of the last change to the catalogue.", seq)
             yield from _job_metrics(under_way)
             yield from _reindex_metrics(filling)
+            if adaptation is not None:
+                yield from _adaptation_metrics(adaptation)
         free = shutil.disk_usage(self._service.settings.data_dir).free
         yield _metric("disk_free_bytes", "Free space on the data folder's disk, in bytes.", free)
         yield self._info()
@@ -137,6 +140,18 @@ def _reindex_metrics(filling: ReindexProgress | None) -> Iterator[Metric]:
     done, total = (filling.processed, filling.total) if filling is not None else (0, 0)
     yield _metric("reindex_images", "Images to reindex; 0 if no reindexing is in progress.", total)
     yield _metric("reindex_processed_images", "Images that have been reindexed.", done)
+
+
+def _adaptation_metrics(adaptation: Mapping[str, Any]) -> Iterator[Metric]:
+    share = "Share of the ten exact nearest neighbours that {} when codes were last fitted to the catalogue."
+    for name, measured, found in (
+        ("codes_recall", "codes", "codes alone find"),
+        ("pool_recall", "recall", "the pool holds"),
+    ):
+        metric = GaugeMetricFamily(f"lookalike_{name}", share.format(found), labels=["codes"])
+        for codes in ("before", "after"):
+            metric.add_metric([codes], adaptation[codes][measured])
+        yield metric
 
 
 def _metric(name: str, documentation: str, value: float) -> Metric:

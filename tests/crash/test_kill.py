@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx2
@@ -24,6 +24,8 @@ from tests.crash.synthetic_rows import add_synthetic_rows
 log = logging.getLogger("torture")
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "6"))
+# Codes are fitted meanwhile, by a process that is killed too, after so many kills of the service.
+ADAPTING_KILLED_EVERY = 5
 ROWS = int(os.environ.get("TORTURE_ROWS", "2000"))
 POINTS = os.environ.get("TORTURE_POINTS", "some")
 
@@ -42,29 +44,31 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 def test_kills_lose_nothing(data_dir: Path) -> None:
     ledger, chance, starts = Ledger(), random.Random(20), []
     add_synthetic_rows(data_dir, ROWS)
-    for kill in range(KILLS):
-        # Every other time, codes are fitted meanwhile, by a process that is killed too.
-        with (
-            serving(data_dir) as (client, process, seconds),
-            adapting_all_the_time(data_dir) if kill % 2 else nullcontext(),
-        ):
-            starts.append(seconds)
-            ledger.resolve_unknown(client)
-            ledger.check(client, most=30)
-            ledger.add(client, 3)
-            work = [lambda: ledger.add(client, chance.randint(1, 4))] * 2
-            work += [lambda: ledger.delete(client), lambda: ledger.search(client)]
-            errors = under_load(work, chance.uniform(0.05, 6.0 if kill % 2 else 1.5), process.kill)
-            assert errors == [], f"kill {kill}"
+    with ExitStack() as adapting:
+        for kill in range(KILLS):
+            if kill % ADAPTING_KILLED_EVERY == 0:
+                adapting.close()
+                adapting.enter_context(adapting_all_the_time(data_dir))
+            with serving(data_dir) as (client, process, seconds):
+                starts.append(seconds)
+                ledger.resolve_unknown(client)
+                ledger.check(client, most=30)
+                ledger.add(client, 3)
+                work = [lambda: ledger.add(client, chance.randint(1, 4))] * 2
+                work += [lambda: ledger.delete(client), lambda: ledger.search(client)]
+                errors = under_load(work, chance.uniform(0.05, 1.5), process.kill)
+                assert errors == [], f"kill {kill}"
+    switches = data_dir.with_suffix(".adapting.log").read_text().count("The catalogue uses codes of")
     with serving(data_dir) as (client, _, _):
         ledger.resolve_unknown(client)
         ledger.check(client)
     assert orphans_after_a_stop(data_dir) == []
     log.warning(
-        "%d kills among %d rows, %d stored, %d deleted, slowest start %.1f s",
-        *(KILLS, ROWS, len(ledger.stored), len(ledger.deleted), max(starts)),
+        "%d kills among %d rows, %d stored, %d deleted, %d times adapted, slowest start %.1f s",
+        *(KILLS, ROWS, len(ledger.stored), len(ledger.deleted), switches, max(starts)),
     )
     assert len(ledger.stored) > KILLS
+    assert switches
 
 
 def under_load(work: list[Callable[[], None]], seconds: float, kill: Callable[[], None]) -> list[BaseException]:

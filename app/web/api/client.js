@@ -9,6 +9,8 @@ import { request, requestJson } from "./request.js";
 /**
  * @typedef {object} Stats
  * @property {number} images
+ * @property {{adapted: boolean}} model
+ * @property {{before: {codes: number}, after: {codes: number}} | null} adaptation
  * @property {{name: string, command: string, estimated_seconds: number} | null} better_model
  */
 

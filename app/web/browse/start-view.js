@@ -40,11 +40,21 @@ export async function startView(query, count, urlOf, onMore, signal) {
  *
  * @param {Stats} stats
  */
-function catalogueNote({ images, better_model: better }) {
+function catalogueNote({ images, model, adaptation, better_model: better }) {
   const size = `${pluralise(images, "picture")} to search`;
-  if (!better) return size;
+  if (!better) return model.adapted && adaptation ? `${size}. ${adaptationNote(adaptation)}` : size;
   const minutes = pluralise(Math.max(1, Math.round(better.estimated_seconds / 60)), "minute");
   return `${size}. The model ${better.name} finds more: ${better.command} (about ${minutes}).`;
+}
+
+/**
+ * Describe what codes that were fitted to the catalogue gain.
+ *
+ * @param {NonNullable<Stats["adaptation"]>} adaptation
+ */
+function adaptationNote({ before, after }) {
+  const [old, now] = [before, after].map(({ codes }) => `${Math.round(100 * codes)}%`);
+  return `The codes are fitted to these pictures: alone they find ${now} of the nearest, ${old} before.`;
 }
 
 /**
