@@ -6,7 +6,8 @@ writes tests/upgrade/VERSION.tar.xz:
 
     pictures/ vectors/  as in the data folder
     jobs/               the archive of a job that has not started
-    checkpoints/        a small network with random weights, active; the default one has an index version too
+    checkpoints/        a small network with random weights, active; the default one has an index version too, and one
+                        with codes that were fitted to the catalogue
     backup/             a backup of the catalogue, taken last
     database.sql        a dump, because a cluster takes megabytes; {DATA} stands for the folder's path
     expected.json       what a later version must find
@@ -25,14 +26,18 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
 import httpx2
 import psycopg
 import torch
 
+from app.adaptation import adapt as adapting
+from app.bootstrap import index_locations, open_database, open_fsync_guard
 from app.catalogue.database.locks import Lock
 from app.catalogue.embedded.postgres import embedded_postgres
 from app.catalogue.embedded.server import PostgresServer
+from app.settings import Settings
 from models.checkpoint.files import describe, save
 from models.network.backbones import BACKBONES
 from models.network.latent_hash_net import LatentHashNet
@@ -72,6 +77,7 @@ def record(data: Path) -> dict[str, Any]:
         httpx2.Client(base_url=url, timeout=60) as client,
     ):
         expected = fill(client)
+        adapt_few(data)
         make_checkpoint(data / CHECKPOINT)
         lookalike(data, "reindex", str(data / CHECKPOINT))
         archive = ("queued.zip", zipped(QUEUED), "application/zip")
@@ -86,6 +92,16 @@ def record(data: Path) -> dict[str, Any]:
     with embedded_postgres(data) as database_url:
         (data / DATABASE).write_text(dump(data, database_url).replace(str(data), DATA))
     return expected
+
+
+def adapt_few(data: Path) -> None:
+    """Fit codes to the few images of a catalogue, so that the recording has an adapted version."""
+    settings = Settings(data_dir=data, _env_file=None)
+    with (
+        mock.patch.multiple(adapting, MIN_IMAGES=1, _MIN_GAIN=-1.0),
+        open_database(settings) as database,
+    ):
+        adapting.adapt(database, index_locations(settings), open_fsync_guard(settings), lambda *_: None)
 
 
 def make_checkpoint(path: Path) -> None:
