@@ -168,11 +168,15 @@ def _fit(
 
 
 def fit(content: CatalogueContent, vectors: VectorFile, bits: int = BITS, seed: int = 0) -> LatentLayer:
-    """Fit H by ITQ to the F7 of a sample of the catalogue."""
+    """Fit H by ITQ to the F7 of a sample of the catalogue; fewer bits where images or floats do not suffice.
+
+    Raises:
+        DatasetError: there are too few images for eight bits.
+    """
     rows = np.sort(np.random.default_rng(seed).permutation(len(content))[:_SAMPLE])
     features = content.features(vectors, rows)
     most = min(features.shape[1], len(rows) - 1)
-    weights, biases = itq(features, min(bits, most - most % 8), seed)
+    weights, biases = itq(features, min(bits, max(most - most % 8, 8)), seed)
     return fit_latent_layer(weights, biases, features)
 
 

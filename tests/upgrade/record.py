@@ -142,7 +142,7 @@ def lookalike(data: Path, *arguments: str) -> str:
 
 def fill(client: httpx2.Client) -> dict[str, Any]:
     """Add, replace, change and delete images; return the final contents."""
-    pictures = {f"key {one}": {"drawing": one, "label": f"label {one % 3}", "price": one * 1.5} for one in range(8)}
+    pictures = {f"key {one}": {"drawing": one, "label": f"label {one % 3}", "price": one * 1.5} for one in range(12)}
     pictures["a product"] = {"drawing": 100, "label": None, "price": 3.0, "product": "boot"}
     add(client, pictures)
     pictures["key 1"]["drawing"] = 50
