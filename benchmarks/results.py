@@ -79,11 +79,12 @@ class Results:
         console.print(table)
 
     def write(self, path: Path) -> None:
-        """Write the JSON, and the plot beside it as SVG."""
+        """Write the JSON, and the plot of the times beside it as SVG, if there are any."""
         path.parent.mkdir(parents=True, exist_ok=True)
         found = {"benchmark": self.benchmark, "machine": machine(), "options": self.options}
         path.write_text(json.dumps({**found, "rows": [asdict(row) for row in self.rows]}, indent=2) + "\n")
-        path.with_suffix(".svg").write_text(self.plot())
+        if any(row.unit == "ms" and row.value for row in self.rows):
+            path.with_suffix(".svg").write_text(self.plot())
 
     def plot(self) -> str:
         """Plot all times as bars on a logarithmic scale, with their spread."""

@@ -15,7 +15,6 @@ import numpy as np
 
 from app.adaptation.fill import FeatureFiller, damaged_error
 from app.adaptation.recall import (
-    POOLS,
     CodeRecall,
     Sample,
     code_recall,
@@ -35,6 +34,7 @@ from app.errors import LookalikeError
 from app.maintenance.switchover import SWITCH_TIMEOUT_S, fill_and_switch
 from app.model_switch.index_factory import IndexLocations, open_index, open_vectors
 from app.quality.content import CatalogueContent, intact, read_content
+from app.search.types import IndexEntries
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 from models.network.latent_layer import LatentLayer, fit_latent_layer
 from models.training.itq import itq
@@ -122,10 +122,10 @@ def adapt(
         start = time.monotonic()
         with _open_snapshot(database, places) as (active, content, vectors):
             network = index_versions.effective_info(active, describe(active.feature_set.model))
-            codes, before, after = _fit(active, network, content, vectors, report)
+            codes, entries, before, after = _fit(active, network, content, vectors, report)
             gains = _gains(before, after, taught=bool(network.classes) and not active.adapted)
         if gains:
-            _switch(database, places, disk, active, codes, report, patience)
+            _switch(database, places, disk, active, codes, entries, report, patience)
         outcome: Literal["adapted", "refused"] = "adapted" if gains else "refused"
         result = Adaptation(outcome, len(content), before, after, time.monotonic() - start)
         _record(database, active.feature_set_id, result)
@@ -153,18 +153,18 @@ def _open_snapshot(
 
 def _fit(
     active: IndexVersion, network: CheckpointInfo, content: CatalogueContent, vectors: VectorFile, report: Report
-) -> tuple[AdaptedCodes, CodeRecall, CodeRecall]:
-    """Fit H to a sample; return the new codes, and what the codes in use and the new ones find."""
+) -> tuple[AdaptedCodes, IndexEntries, CodeRecall, CodeRecall]:
+    """Fit H to a sample; return it, the codes of all images by it, and what codes in use and new ones find."""
     report("fitting codes", 0, len(content))
     latent = fit(content, vectors)
     sample = draw_sample(content, vectors)
     own = index_versions.latent_layer(active)
-    (before,) = code_recall(content, vectors, sample, [network.pool], own)
+    before = code_recall(content, vectors, sample, own)(network.pool)
     recoded = recode(content, vectors, latent)
     after = choose_pool(recoded, vectors, sample, latent)
     similarity = network.similarity
     curve = codes_curve(recoded, vectors, sample, similarity.features) if similarity is not None else None
-    return AdaptedCodes(latent, after.pool, curve), before, after
+    return AdaptedCodes(latent, after.pool, curve), recoded.entries, before, after
 
 
 def fit(content: CatalogueContent, vectors: VectorFile, bits: int = BITS, seed: int = 0) -> LatentLayer:
@@ -182,7 +182,7 @@ def fit(content: CatalogueContent, vectors: VectorFile, bits: int = BITS, seed: 
 
 def choose_pool(content: CatalogueContent, vectors: VectorFile, sample: Sample, latent: LatentLayer) -> CodeRecall:
     """Return what codes find with the smallest pool that holds 99 of 100 exact nearest neighbours."""
-    return smallest_pool(code_recall(content, vectors, sample, POOLS, latent))
+    return smallest_pool(code_recall(content, vectors, sample, latent))
 
 
 def _gains(before: CodeRecall, after: CodeRecall, *, taught: bool) -> bool:
@@ -199,6 +199,7 @@ def _switch(
     disk: FsyncGuard,
     active: IndexVersion,
     codes: AdaptedCodes,
+    entries: IndexEntries,
     report: Report,
     patience: float,
 ) -> None:
@@ -206,7 +207,7 @@ def _switch(
         version = index_versions.create_adapted(session, active.feature_set_id, codes)
     try:
         with closing(open_index(database, version, places, disk)) as index:
-            filler = FeatureFiller(database, active.id, version.id, index, codes.latent)
+            filler = FeatureFiller(database, active.id, version.id, index, codes.latent, entries)
 
             def progress(done: int, total: int) -> None:
                 report("computing codes", done, total)

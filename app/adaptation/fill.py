@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session, aliased
 
@@ -12,10 +13,11 @@ from app.catalogue.database.tables import Encoding
 from app.catalogue.encodings import SlotCodes, add_codes
 from app.errors import LookalikeError
 from app.search.index import Index
+from app.search.types import Ids, IndexEntries
 from models.network.latent_layer import LatentLayer
 
-# Rows per transaction: some tens of megabytes of F7. Other changes wait for each, about a tenth of a second.
-_PAGE = 4096
+# Rows per transaction: some tens of megabytes of F7. Other changes wait for each, some tenths of a second.
+_PAGE = 8192
 
 Report = Callable[[int, int], None]
 
@@ -29,13 +31,20 @@ class FeatureFiller:
         index_version_id: the version to fill.
         index: the index of the version to fill.
         latent: its H.
+        known: codes by this H that are computed already.
     """
 
     def __init__(
-        self, database: Database, source: int, index_version_id: int, index: Index, latent: LatentLayer
+        self,
+        database: Database,
+        source: int,
+        index_version_id: int,
+        index: Index,
+        latent: LatentLayer,
+        known: IndexEntries,
     ) -> None:
         self._database, self._source, self.index_version_id = database, source, index_version_id
-        self._index, self._latent = index, latent
+        self._index, self._latent, self._known = index, latent, known
 
     def fill(self, report: Report) -> None:
         """Add the codes that are missing, in order of id; images added meanwhile may remain."""
@@ -62,14 +71,23 @@ class FeatureFiller:
         if not len(rows):
             return after, 0
         ids, slots, checksums = rows.T
-        features, intact = self._index.stored_features(slots, checksums.astype(np.uint32))
-        if not intact.all():
-            raise damaged_error(int((~intact).sum()))
-        codes = self._latent.codes(features)
+        codes = self._codes(ids, slots, checksums.astype(np.uint32))
         timestamp = self._index.store_codes(slots, codes)
         with self._database.transaction() as session:
             add_codes(session, self._source, self.index_version_id, SlotCodes(ids, slots, codes, timestamp))
         return int(ids[-1]), len(ids)
+
+    def _codes(self, ids: Ids, slots: Ids, checksums: NDArray[np.uint32]) -> NDArray[np.uint8]:
+        """Return the codes of images: those that are known for the same slot, and the others from F7."""
+        rows = np.minimum(np.searchsorted(self._known.ids, ids), len(self._known.ids) - 1)
+        codes = self._known.codes[rows]
+        new = (self._known.ids[rows] != ids) | (self._known.slots[rows] != slots)
+        if new.any():
+            features, intact = self._index.stored_features(slots[new], checksums[new])
+            if not intact.all():
+                raise damaged_error(int((~intact).sum()))
+            codes[new] = self._latent.codes(features)
+        return codes
 
     def _missing(self, after: int) -> Select[int, int, int]:
         """Select id, slot and checksum of images that the source has and this version lacks, in order of id."""

@@ -1,6 +1,6 @@
 """How well codes find the exact nearest neighbours, on a sample of a catalogue's own images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ K = 10
 # that the catalogue's own recall is above 0.99.
 POOLS = (30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 2000, 5000)
 ENOUGH = 0.994
-_QUERIES = 500
+_QUERIES = 400
 # Distances that differ by less than this factor are ties.
 _TOLERANCE = 1.000001
 
@@ -69,41 +69,36 @@ def code_recall(
     content: CatalogueContent,
     vectors: VectorFile,
     sample: Sample,
-    pools: Sequence[int],
     latent: LatentLayer | None = None,
-) -> list[CodeRecall]:
-    """Measure codes with pools of several sizes, by ascending size.
+) -> Callable[[int], CodeRecall]:
+    """Return a function that measures codes with a pool of a size.
 
     Args:
         content: the catalogue, with the codes to measure.
         vectors: its F7.
         sample: the queries.
-        pools: the sizes.
         latent: H by which a coarse step orders candidates; None for the Hamming distance alone.
     """
-    index = LocalIndex(8 * content.entries.codes.shape[1], vectors)
+    index = LocalIndex(bits := 8 * content.entries.codes.shape[1], vectors, lists=False)
     index.add(content.entries)
-    index.wait_for_lists()
-    sizes = sorted({min(pool, len(content) - 1) for pool in pools})
-    found = np.zeros((len(sample.rows), len(sizes)))
-    codes, precision = np.zeros(len(sample.rows)), np.full(len(sample.rows), np.nan)
-    for at, row in enumerate(sample.rows):
-        feature = content.features(vectors, sample.rows[at : at + 1])
-        last, k = sample.exact.distances[at, -1] * _TOLERANCE, sample.exact.rows.shape[1]
-        for column, size in enumerate(sizes):
-            pool = select_others(content, index, int(row), size, feature[0], latent)
-            values = l2_distances(feature[0], vectors.mapped_rows(pool.slots), pool.slots)
-            found[at, column] = min(int((values <= last).sum()), k) / k
-            if column == 0:
-                codes[at] = min(int((values[:k] <= last).sum()), k) / k
-                precision[at] = _precision(content, int(row), pool.ids[:k])
-    labelled = precision[~np.isnan(precision)]
-    mean = float(labelled.mean()) if len(labelled) else None
-    bits = 8 * content.entries.codes.shape[1]
-    return [
-        CodeRecall(bits, float(codes.mean()), size, float(found[:, column].mean()), mean)
-        for column, size in enumerate(sizes)
-    ]
+
+    def measure(pool: int) -> CodeRecall:
+        size = min(pool, len(content) - 1)
+        recall, codes, precision = (np.full(len(sample.rows), np.nan) for _ in range(3))
+        for at, row in enumerate(sample.rows):
+            feature = content.features(vectors, sample.rows[at : at + 1])[0]
+            found = select_others(content, index, int(row), size, feature, latent)
+            near = l2_distances(feature, vectors.mapped_rows(found.slots), found.slots) <= (
+                sample.exact.distances[at, -1] * _TOLERANCE
+            )
+            k = sample.exact.rows.shape[1]
+            recall[at], codes[at] = min(int(near.sum()), k) / k, min(int(near[:k].sum()), k) / k
+            precision[at] = _precision(content, int(row), found.ids[:k])
+        labelled = precision[~np.isnan(precision)]
+        mean = float(labelled.mean()) if len(labelled) else None
+        return CodeRecall(bits, float(codes.mean()), size, float(recall.mean()), mean)
+
+    return measure
 
 
 def codes_curve(
@@ -125,9 +120,19 @@ def codes_curve(
     return fit_curve_to(apart, np.array(values)) if apart.any() else None
 
 
-def smallest_pool(measured: Sequence[CodeRecall]) -> CodeRecall:
-    """Return the result of the smallest pool with enough recall, or else of the largest."""
-    return next((one for one in measured if one.recall >= ENOUGH), measured[-1])
+def smallest_pool(measure: Callable[[int], CodeRecall]) -> CodeRecall:
+    """Return the result of the smallest pool of `POOLS` with enough recall, or else of the largest.
+
+    The search is binary, because recall grows with the pool.
+    """
+    few, many, best = 0, len(POOLS) - 1, measure(POOLS[-1])
+    while few < many:
+        middle = (few + many) // 2
+        if (found := measure(POOLS[middle])).recall >= ENOUGH:
+            many, best = middle, found
+        else:
+            few = middle + 1
+    return best
 
 
 def _precision(content: CatalogueContent, row: int, ids: NDArray[np.int64]) -> float:

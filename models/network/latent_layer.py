@@ -61,9 +61,9 @@ class LatentLayer:
         Rows of W are scaled by powers of two, which changes no sign.
         """
         weights, biases, scales = self._exact
-        unit = self.feature_range / 2**self._operand_bits
-        limit = self.feature_range
-        whole = np.rint(np.clip(features.astype(np.float64), -limit, limit) / unit)
+        largest = 2.0**self._operand_bits
+        whole = np.multiply(features, largest / self.feature_range, dtype=np.float64)
+        np.clip(np.rint(whole, out=whole), -largest, largest, out=whole)
         exact: Doubles = (whole @ weights.T + biases) * scales
         return exact
 

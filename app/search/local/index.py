@@ -22,10 +22,16 @@ _MIN_FREED = 1024
 
 
 class LocalIndex:
-    """Index with codes in memory and vectors in a mapped file."""
+    """Index with codes in memory and vectors in a mapped file.
 
-    def __init__(self, bits: int, vectors: VectorStore) -> None:
-        self._codes = CodeTable(bits)
+    Args:
+        bits: bits of a code.
+        vectors: storage of F7.
+        lists: whether to build inverted lists, which take seconds for a million images.
+    """
+
+    def __init__(self, bits: int, vectors: VectorStore, *, lists: bool = True) -> None:
+        self._codes, self._lists = CodeTable(bits), lists
         self.vectors = vectors
         self._list_builder: threading.Thread | None = None
         self._deferred = DeferredFree(_FREE_DELAY_S)
@@ -99,8 +105,8 @@ class LocalIndex:
     def add(self, entries: IndexEntries) -> None:
         """Add images, or replace those with the same ids."""
         self._codes.add(entries)
-        if self._codes.needs_lists and not (self._list_builder and self._list_builder.is_alive()):
-            # Takes seconds for a million images; searches continue meanwhile.
+        if self._lists and self._codes.needs_lists and not (self._list_builder and self._list_builder.is_alive()):
+            # Searches continue meanwhile.
             self._list_builder = threading.Thread(target=self._codes.build_lists, name="ordering", daemon=True)
             self._list_builder.start()
 
