@@ -46,6 +46,7 @@ SETTINGS_READERS = (
     "app.model_switch.networks",
     "app.maintenance.tools",
     "app.startup.start",
+    "app.adaptation.watcher",
     "app.cli",
     "migrations.env",
 )

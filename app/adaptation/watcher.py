@@ -4,6 +4,7 @@ A process of its own has a lower priority than searches, and gives its memory ba
 several workers and replicas do it.
 """
 
+import json
 import logging
 import os
 import subprocess
@@ -16,7 +17,9 @@ from app.adaptation.adapt import MIN_IMAGES
 from app.bootstrap import Service
 from app.catalogue import queries
 from app.catalogue.database.tables import IndexVersion
+from app.common.setting_names import PREFIX
 from app.errors import UnavailableError
+from app.settings import Settings
 from models.checkpoint.info import CheckpointInfo
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,17 @@ def adaptation_due(images: int, active: IndexVersion, network: CheckpointInfo) -
     if network.classes or images < MIN_IMAGES:
         return False
     return last is None or images >= GROWTH * int(last["images"])
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Return this process's environment with the given settings, for a command that must work on the same catalogue."""
+    values = settings.model_dump(mode="json") | {"data_dir": str(settings.data_dir.resolve())}
+    given = {
+        f"{PREFIX}{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+        if value is not None
+    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | given
 
 
 @dataclass
@@ -96,8 +110,14 @@ class AdaptationWatcher:
 
     def _adapt(self) -> None:
         """Run the command at the lowest priority until it ends, or this process stops; log what it printed."""
+        environment = environment_of(self._service.settings)
         with subprocess.Popen(  # noqa: S603 - a fixed command
-            _COMMAND, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            _COMMAND,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST_PRIORITY)
             result, error = self._wait_for(process)

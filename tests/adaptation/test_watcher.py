@@ -1,6 +1,7 @@
 """Adapting by itself: when it is due, and a real service that does it."""
 
 import logging
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -15,6 +16,7 @@ from app.adaptation.watcher import AdaptationWatcher, adaptation_due
 from app.bootstrap import Service
 from app.catalogue.database.tables import FeatureSet, IndexVersion
 from app.ingest.uploads import Upload
+from app.settings import Settings
 from tests.conftest import running_server
 from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_NETWORK
@@ -69,6 +71,12 @@ def test_service_adapts_by_itself_while_it_is_searched(tmp_path: Path) -> None:
         assert client.get("/stats").json()["model"] == model
 
 
+def test_command_gets_the_settings_of_the_service(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = settings.model_copy(update={"allowed_hosts": ("shop.example", "localhost"), "search_pool": 7})
+    monkeypatch.setattr("os.environ", watcher.environment_of(given))
+    assert Settings(_env_file=None) == given
+
+
 @pytest.mark.parametrize("setting", ["auto", "off"])
 def test_adapting_can_be_switched_off(service: Service, setting: str) -> None:
     settings = service.settings.model_copy(update={"adapt": setting})
@@ -81,7 +89,8 @@ def test_adapting_can_be_switched_off(service: Service, setting: str) -> None:
 def test_watcher_reports_why_codes_were_not_fitted(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("LOOKALIKE_WORKERS", "none")
+    failing = [sys.executable, "-c", "import sys; sys.exit('first line\\nno space left')"]
+    monkeypatch.setattr(watcher, "_COMMAND", failing)
     monkeypatch.setattr(watcher, "IDLE_S", 0)
     monkeypatch.setattr(watcher, "adaptation_due", lambda *_: True)
     service.ingest.add([Upload(numbered_image(1), "one", {})])
@@ -90,5 +99,5 @@ def test_watcher_reports_why_codes_were_not_fitted(
         while "codes were not fitted" not in caplog.text:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    assert "LOOKALIKE_WORKERS" in caplog.text
+    assert "codes were not fitted: no space left" in caplog.text
     assert "Traceback" not in caplog.text
