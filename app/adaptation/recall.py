@@ -125,14 +125,12 @@ def smallest_pool(measure: Callable[[int], CodeRecall]) -> CodeRecall:
 
     The search is binary, because recall grows with the pool.
     """
-    few, many, best = 0, len(POOLS) - 1, measure(POOLS[-1])
+    few, many, found = 0, len(POOLS) - 1, dict[int, CodeRecall]()
     while few < many:
         middle = (few + many) // 2
-        if (found := measure(POOLS[middle])).recall >= ENOUGH:
-            many, best = middle, found
-        else:
-            few = middle + 1
-    return best
+        found[middle] = measure(POOLS[middle])
+        few, many = (few, middle) if found[middle].recall >= ENOUGH else (middle + 1, many)
+    return found[few] if few in found else measure(POOLS[few])
 
 
 def _precision(content: CatalogueContent, row: int, ids: NDArray[np.int64]) -> float:
