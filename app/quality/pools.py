@@ -106,7 +106,7 @@ def measure_times(
         index.rank(feature, code, index.candidates(code, pool, None, None), k)
 
     def exhaustive(code: Code, feature: Feature) -> None:
-        index.rank(feature, code, index.all_candidates(None), k)
+        index.rank_all(feature, code, k, None)
 
     times = [_median([_time(partial(both, *query, pool)) for query in timed]) for pool in pools]
     return times, _median([_time(partial(exhaustive, *query)) for query in timed[:_TIMED_EXACT]])

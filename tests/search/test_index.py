@@ -63,7 +63,7 @@ def filled(tmp_path: Path) -> Iterator[Filled]:
 
 def test_rank_equals_brute_force(filled: Filled) -> None:
     query, code = filled.features[7] + np.float32(0.1), filled.entries.codes[7]
-    matches = filled.index.rank(query, code, filled.everything, 50)
+    matches = filled.index.rank(query, code, filled.index.candidates(code, None, None, None), 50)
     assert [match.id for match in matches] == filled.expected(query)[:50]
     at = np.array([match.id // 10 for match in matches])
     exact = np.linalg.norm(filled.features[at].astype(np.float64) - query, axis=1)
@@ -73,8 +73,9 @@ def test_rank_equals_brute_force(filled: Filled) -> None:
 
 def test_ranking_everything_equals_ranking_all_candidates(filled: Filled) -> None:
     query, code = filled.features[7], filled.entries.codes[9]
-    by_all = filled.index.rank(query, code, filled.index.all_candidates(None), 20)
-    assert by_all == filled.index.rank(query, code, filled.everything, 20)
+    everything = filled.index.rank_all(query, code, 20, None)
+    assert everything.matches == filled.index.rank(query, code, filled.index.candidates(code, None, None, None), 20)
+    assert everything.compared == COUNT
 
 
 def test_equal_vectors_are_ranked_by_id(filled: Filled) -> None:

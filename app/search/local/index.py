@@ -129,24 +129,17 @@ class LocalIndex:
         """Return all images as candidates, or those of a subset."""
         return self._codes.all_candidates(among)
 
-    def rank(self, feature: Feature, code: Code, candidates: Candidates, k: int) -> list[Match]:
-        """Fine: exact L2 over the candidates; damaged vectors are never among the matches.
-
-        Verifying a checksum reads all bytes of a vector, so only the matches are verified. If one is damaged, all
-        candidates are verified, and the intact ones are ranked again.
-        """
-        order, values = self._order(feature, candidates, k)
-        if not self.vectors.verify(candidates.slots[order], candidates.checksums[order]).all():
-            candidates = self._verified(candidates)
-            order, values = self._order(feature, candidates, k)
-        ids = candidates.ids[order]
-        hamming = self._codes.hamming(code, ids)
-        return [Match(*row) for row in zip(ids.tolist(), values.tolist(), hamming.tolist(), strict=True)]
+    def rank(self, feature: Feature, code: Code, candidates: Candidates, k: int) -> list[Match]:  # noqa: ARG002 - `candidates` has the Hamming distances
+        """Fine: exact L2 over the candidates; damaged vectors are never among the matches."""
+        nearest, distances = self._nearest(feature, candidates, k)
+        return _matches(nearest.ids, distances, nearest.hamming)
 
     def rank_all(self, feature: Feature, code: Code, k: int, among: Subset | None) -> RankedMatches:
         """Rank all images, or those of a subset, by exact L2 on F7; return the k nearest."""
         everything = self.all_candidates(among)
-        return RankedMatches(self.rank(feature, code, everything, k), len(everything))
+        nearest, distances = self._nearest(feature, everything, k)
+        hamming = self._codes.hamming(code, nearest.ids)
+        return RankedMatches(_matches(nearest.ids, distances, hamming), len(everything))
 
     def find(self, image_id: int) -> tuple[Code, Feature] | None:
         """Return an image's code and F7; None if it is missing or its vector is damaged."""
@@ -159,6 +152,18 @@ class LocalIndex:
     def codes(self, ids: Ids) -> NDArray[np.uint8]:
         """Return the codes of images, `(n, bits / 8)`; zeros for missing images."""
         return self._codes.codes(ids)
+
+    def _nearest(self, feature: Feature, candidates: Candidates, k: int) -> tuple[Candidates, Distances]:
+        """Return the k nearest intact candidates, and their distances.
+
+        Verifying a checksum reads all bytes of a vector, so only the nearest are verified. If one is damaged, all
+        candidates are verified, and the intact ones are ranked again.
+        """
+        order, values = self._order(feature, candidates, k)
+        if not self.vectors.verify(candidates.slots[order], candidates.checksums[order]).all():
+            candidates = self._verified(candidates)
+            order, values = self._order(feature, candidates, k)
+        return candidates.take(order), values
 
     def _order(self, feature: Feature, candidates: Candidates, k: int) -> tuple[Rows, Distances]:
         """Positions and distances of the k nearest candidates; slots beyond the end of the file come last."""
@@ -175,3 +180,8 @@ class LocalIndex:
             return candidates
         log.error("Vectors damaged on disk, left out of results: images %s", candidates.ids[~intact].tolist())
         return candidates.take(np.flatnonzero(intact))
+
+
+def _matches(ids: Ids, distances: Distances, hamming: NDArray[np.int32]) -> list[Match]:
+    columns = (ids.tolist(), distances.tolist(), hamming.tolist())
+    return [Match(*row) for row in zip(*columns, strict=True)]
