@@ -57,6 +57,14 @@ def test_float16_vectors_are_compared_in_float32(count: int) -> None:
     assert l2_distances(itself, halves, slots)[0] == 0, "the same image is at distance 0"
 
 
+def test_float16_vectors_that_are_not_finite_come_last() -> None:
+    halves = np.ones((300, 8), np.float16)
+    halves[[3, 200], 5] = np.nan, np.inf
+    found = l2_distances(np.zeros(8, np.float32), halves, np.arange(300))
+    assert np.flatnonzero(np.isinf(found)).tolist() == [3, 200]
+    assert np.delete(found, [3, 200]).tolist() == [np.float32(np.sqrt(8))] * 298
+
+
 def test_no_slots_give_no_distances() -> None:
     assert l2_distances(np.zeros(4, np.float32), np.zeros((0, 4), np.float32), np.zeros(0, np.int64)).shape == (0,)
 

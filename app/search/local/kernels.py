@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 _L2_BY_INDEX: Any = vars(faiss)["fvec_L2sqr_by_idx"]
 _HAMMINGS: Any = vars(faiss)["hammings"]
 
-# Rows converted to float32 at a time, so that they stay in the core's cache until they are compared.
+# float16 rows copied at a time, so that they stay in the core's cache until they are compared.
 _BLOCK_ROWS = 128
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # Minimum number of codes that are worth another thread.
@@ -31,7 +31,7 @@ def l2_of_rows(
 ) -> NDArray[np.float32]:
     """Return squared L2 distances `(n,)` from `(d,)` to selected rows of `(rows, d)`; reads no other rows.
 
-    float16 vectors are converted block by block, and distances computed in float32.
+    float16 vectors are copied block by block, and distances computed in float32; infinity for NaN and infinity.
 
     Raises:
         IndexError: a row is out of range.
@@ -44,11 +44,9 @@ def l2_of_rows(
     _disable_openmp()
     squared = np.empty(len(rows), np.float32)
     if vectors.dtype == np.float16:
-        fp16 = faiss.ScalarQuantizer(len(query), faiss.ScalarQuantizer.QT_fp16)
         for first in range(0, len(rows), _BLOCK_ROWS):
-            block = rows[first : first + _BLOCK_ROWS]
-            converted = fp16.decode(vectors.take(block, axis=0).view(np.uint8))
-            _l2(squared[first:], query, converted, np.arange(len(block)))
+            block = slice(first, first + _BLOCK_ROWS)
+            squared[block] = _l2_of_halves(query, vectors.take(rows[block], axis=0))
     elif len(rows):
         _l2(squared, query, vectors, rows)
     return squared
@@ -59,6 +57,19 @@ def _l2(
 ) -> None:
     pointers = [faiss.swig_ptr(array) for array in (out, query, vectors, rows)]
     _L2_BY_INDEX(*pointers, len(query), 1, len(rows))
+
+
+def _l2_of_halves(query: NDArray[np.float32], halves: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return squared L2 distances `(n,)` to float16 vectors `(n, d)`, which the kernel converts in registers."""
+    index: Any = faiss.IndexScalarQuantizer(len(query), faiss.ScalarQuantizer.QT_fp16)
+    faiss.copy_array_to_vector(halves.view(np.uint8).ravel(), index.codes)
+    index.ntotal = len(halves)
+    distances, positions = index.search(query[None], len(halves))
+    # Distances that are not finite are left out, with -1 as their position.
+    found = positions[0] >= 0
+    squared = np.full(len(halves), np.inf, np.float32)
+    squared[positions[0][found]] = distances[0][found]
+    return squared
 
 
 def nearest_codes(
