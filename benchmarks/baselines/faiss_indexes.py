@@ -28,6 +28,7 @@ class FaissIndex:
         self._index.train(catalogue.features)
         self._index.add(catalogue.features)
         faiss.omp_set_num_threads(1)
+        self._effort = 0
 
     def parameters(self, effort: int) -> dict[str, int]:
         """Return the search parameters of an effort."""
@@ -35,9 +36,11 @@ class FaissIndex:
 
     def search(self, query: Query, k: int, effort: int) -> Ids:
         """Search by F7."""
-        space = faiss.ParameterSpace()
-        for name, value in self.parameters(effort).items():
-            space.set_index_parameter(self._index, name, value)
+        if effort != self._effort:
+            space = faiss.ParameterSpace()
+            for name, value in self.parameters(effort).items():
+                space.set_index_parameter(self._index, name, value)
+            self._effort = effort
         _, found = self._index.search(query.feature[None], k)
         return np.asarray(found[0], np.int64)
 
