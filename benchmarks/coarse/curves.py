@@ -1,12 +1,12 @@
 """Curves of recall@10 against time per query: FAISS HNSW over F7, and two steps with codes of several origins.
 
-    python -m benchmarks.coarse.curves [--images 100000] [--dim 1280] [--json FILE]
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.coarse.curves [--images 100000] [--dim 1280] [--json FILE]
 
 Every way answers the same queries over the same F7, one at a time in one thread. Shipped codes are fitted with ITQ to
 other images, and ordered by Hamming distance; a network computes them with F7, so a query's code takes no time here.
-Adapted codes are those that `lookalike adapt` fits to the catalogue's own F7, in asymmetric order; the projections of a
-query are part of its time. F7 of the fine step is in a vector file, as float32 or float16; recall is that of the exact
-ten nearest in float32.
+Adapted codes are those that `lookalike adapt` fits to the catalogue's own F7, in asymmetric order unless named
+otherwise; the projections of a query are part of its time. F7 of the fine step is in a vector file, as float32 or
+float16; recall is that of the exact ten nearest in float32.
 """
 
 import argparse
@@ -132,7 +132,9 @@ def two_steps(
             index = index_of(in_blocks(latent.codes, file.as_stored(features)), rows, file)
             name = f"{size} bits, adapted, {kind}"
             results.value(f"{name}: codes and index", time.perf_counter() - started, "s")
-            yield name, Way(POOLS, partial(search_by_projections, index, latent, asked))
+            yield name, Way(POOLS, partial(search_adapted, index, latent, asked, True))
+            if kind == "f32":
+                yield f"{name}, Hamming order", Way(POOLS, partial(search_adapted, index, latent, asked, False))
 
 
 def store(features: Floats, folder: Path, kind: VectorType, stack: ExitStack) -> tuple[VectorFile, IndexEntries]:
@@ -161,12 +163,14 @@ def search_by_code(index: LocalIndex, codes: Codes, asked: Floats, pool: int, nu
     return np.array([match.id for match in index.rank(asked[number], codes[number], candidates, K)])
 
 
-def search_by_projections(index: LocalIndex, latent: LatentLayer, asked: Floats, pool: int, number: int) -> Ids:
-    """Search in asymmetric order."""
+def search_adapted(
+    index: LocalIndex, latent: LatentLayer, asked: Floats, asymmetric: bool, pool: int, number: int
+) -> Ids:
+    """Compute the code from F7, as the service does, and search in asymmetric or Hamming order."""
     feature = index.as_stored(asked[number : number + 1])
     projections = latent.projections(feature)[0]
     code = np.packbits(projections > 0)
-    candidates = select_pool(index, code, pool, projections=projections)
+    candidates = select_pool(index, code, pool, projections=projections if asymmetric else None)
     return np.array([match.id for match in index.rank(feature[0], code, candidates, K)])
 
 

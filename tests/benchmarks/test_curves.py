@@ -18,6 +18,7 @@ def test_every_way_has_a_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {row.name: row for row in curves.measure(3000, 160, bits=(64,), queries=20).rows}
     ways: dict[str, tuple[int, ...]] = {HNSW: curves.EF_SEARCH}
     ways |= dict.fromkeys(("64 bits, shipped", "64 bits, adapted, f32", "64 bits, adapted, f16"), curves.POOLS)
+    ways["64 bits, adapted, f32, Hamming order"] = curves.POOLS
     for name, efforts in ways.items():
         recalls = [rows[f"{name}, {effort:,}: recall@{K}"].value or 0 for effort in efforts]
         assert 0 < recalls[0] <= 1
