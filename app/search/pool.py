@@ -12,8 +12,8 @@ Projections = NDArray[np.float64]
 
 # Most images with one code that are ranked; reading their F7 takes about ten milliseconds.
 MAX_EQUAL_CODES = 10_000
-# Asymmetric order selects the candidates among five times as many by Hamming distance, within these bounds.
-SHORTLIST_FACTOR, MIN_SHORTLIST, MAX_SHORTLIST = 5, 1_000, 20_000
+# Asymmetric order selects the candidates among ten times as many by Hamming distance, within these bounds.
+SHORTLIST_FACTOR, MIN_SHORTLIST, MAX_SHORTLIST = 10, 2_000, 20_000
 
 
 def nearest_by_code(

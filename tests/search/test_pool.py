@@ -69,8 +69,8 @@ def test_equal_codes_are_first_in_asymmetric_order_too(index: LocalIndex) -> Non
     assert select_pool(index, CODE, LIMIT, projections=undecided).ids.tolist() == list(range(SAME))
 
 
-def test_shortlist_has_five_times_as_many_within_bounds() -> None:
-    sizes = {1: 1000, 200: 1000, 201: 1005, 1000: 5000, 4000: 20_000, 9000: 20_000, 30_000: 30_000, None: None}
+def test_shortlist_has_ten_times_as_many_within_bounds() -> None:
+    sizes = {1: 2000, 200: 2000, 201: 2010, 1000: 10_000, 2000: 20_000, 9000: 20_000, 30_000: 30_000, None: None}
     assert {limit: shortlist_size(limit) for limit in sizes} == sizes
 
 
