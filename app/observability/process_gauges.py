@@ -113,8 +113,7 @@ class CatalogueCollector:
             yield _metric("catalogue_seq", "Number of the last change to the catalogue.", seq)
             yield from _job_metrics(under_way)
             yield from _reindex_metrics(filling)
-            if adaptation is not None:
-                yield from _adaptation_metrics(adaptation)
+            yield from _adaptation_metrics(adaptation)
         free = shutil.disk_usage(self._service.settings.data_dir).free
         yield _metric("disk_free_bytes", "Free space on the data folder's disk, in bytes.", free)
         yield self._info()
@@ -142,15 +141,17 @@ def _reindex_metrics(filling: ReindexProgress | None) -> Iterator[Metric]:
     yield _metric("reindex_processed_images", "Images that have been reindexed.", done)
 
 
-def _adaptation_metrics(adaptation: Mapping[str, Any]) -> Iterator[Metric]:
+def _adaptation_metrics(adaptation: Mapping[str, Any] | None) -> Iterator[Metric]:
+    """Yield what the last adaptation measured; families without values before the first one."""
     share = "Share of the ten exact nearest neighbours that {} when codes were last fitted to the catalogue."
     for name, measured, found in (
         ("codes_recall", "codes", "codes alone find"),
         ("pool_recall", "recall", "the pool holds"),
     ):
         metric = GaugeMetricFamily(f"lookalike_{name}", share.format(found), labels=["codes"])
-        for codes in ("before", "after"):
-            metric.add_metric([codes], adaptation[codes][measured])
+        if adaptation is not None:
+            for codes in ("before", "after"):
+                metric.add_metric([codes], adaptation[codes][measured])
         yield metric
 
 

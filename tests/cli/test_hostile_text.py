@@ -55,6 +55,7 @@ CASES = {
     ("restore",): Case(("{hostile}",), prints=False),
     ("migrate",): Case((), prints=False),
     ("reindex",): Case(("{hostile}",)),
+    ("adapt",): Case((), prints=False),
     ("report",): Case(("--out", "{data}-{name}-report"), prints=False),
     # `serve` changes the environment and signal handlers, so it runs in a separate process, below.
     ("serve",): Case(("--help",), prints=False),
