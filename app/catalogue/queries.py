@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     LargeBinary,
     Text,
+    any_,
     bindparam,
     case,
     cast,
@@ -153,7 +154,9 @@ class OriginalSize:
 
 def original_sizes(connection: Connection, ids: Sequence[int]) -> dict[int, OriginalSize]:
     """Return the originals of images by id; missing ones are left out."""
-    query = select(Image.id, Image.sha256, Image.width, Image.height).where(Image.id.in_(ids))
+    query = select(Image.id, Image.sha256, Image.width, Image.height).where(
+        Image.id == any_(literal(list(ids), ARRAY(BigInteger)))
+    )
     rows = connection.execute(query)
     return {image_id: OriginalSize(sha256, width, height) for image_id, sha256, width, height in rows}
 

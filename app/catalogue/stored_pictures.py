@@ -12,7 +12,7 @@ from app.catalogue.storage.protocol import ImageStorage
 from app.errors import ImageRejectedError
 from app.search.decode.image import Crop
 from app.search.decode.prepare import ImagePreparer
-from app.search.same_picture import Signature, same_picture, signature
+from app.search.same_picture import Signature, same_pictures, same_proportions, signature
 
 # About 2 kB each.
 _CACHED_SIGNATURES = 20_000
@@ -41,18 +41,22 @@ class StoredPictures:
         if image_id not in originals:
             return set()
         own = originals.pop(image_id)
-        return {other for other, original in originals.items() if self._is_same(own, original)}
+        equal = {other for other, original in originals.items() if original.sha256 == own.sha256}
+        if (signature_of_own := self._signature(own)) is None:
+            return equal
+        # Files of other proportions are not read.
+        alike = {other: original for other, original in originals.items() if same_proportions(own, original)}
+        signatures = {other: self._signature(alike[other]) for other in alike.keys() - equal}
+        known = {other: found for other, found in signatures.items() if found is not None}
+        same = same_pictures(signature_of_own, list(known.values()))
+        return equal | {other for other, is_same in zip(known, same.tolist(), strict=True) if is_same}
 
-    def _is_same(self, one: OriginalSize, other: OriginalSize) -> bool:
-        if one.sha256 == other.sha256:
-            return True
+    def _signature(self, original: OriginalSize) -> Signature | None:
+        """Return the signature of an original; None if its files are missing or damaged."""
         try:
-            return same_picture(self._signature(one), self._signature(other))
+            return self._signatures.get(original.sha256, lambda: self._read(original))
         except (FileNotFoundError, ImageRejectedError):
-            return False
-
-    def _signature(self, original: OriginalSize) -> Signature:
-        return self._signatures.get(original.sha256, lambda: self._read(original))
+            return None
 
     def _read(self, original: OriginalSize) -> Signature:
         try:

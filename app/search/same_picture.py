@@ -4,7 +4,9 @@ F7 does not decide this: photographs of two articles taken in the same way can b
 copy of half the size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +40,34 @@ def signature(image: Image.Image, width: int, height: int) -> Signature:
 
 def same_picture(one: Signature, other: Signature) -> bool:
     """Return whether two signatures are of the same picture."""
-    if not _same_proportions(one, other):
-        return False
-    differences = np.abs(one.pixels - other.pixels).mean(axis=2)
-    return bool(differences.max() <= MAX_DIFFERENCE)
+    return bool(same_pictures(one, [other])[0])
 
 
-def _same_proportions(one: Signature, other: Signature) -> bool:
+def same_pictures(one: Signature, others: Sequence[Signature]) -> NDArray[np.bool_]:
+    """Return which signatures are of the same picture as one, `(n,)`."""
+    same = np.array([same_proportions(one, other) for other in others], np.bool_)
+    alike = np.flatnonzero(same)
+    if len(alike):
+        differences = np.abs(np.stack([others[at].pixels for at in alike.tolist()]) - one.pixels)
+        same[alike] = differences.sum(axis=3, dtype=np.int16).max(axis=(1, 2)) <= 3 * MAX_DIFFERENCE
+    return same
+
+
+class Sized(Protocol):
+    """Something with the width and the height of an upright image, in pixels."""
+
+    @property
+    def width(self) -> int:
+        """The width."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """The height."""
+        ...
+
+
+def same_proportions(one: Sized, other: Sized) -> bool:
     """Return whether scaling one to the size of the other is off by less than a pixel or so."""
     off = abs(one.width * other.height - other.width * one.height)
     return off <= max(one.width + one.height, other.width + other.height)

@@ -40,7 +40,8 @@ def test_responses_conform_to_the_openapi_schema(tmp_path: Path, demo_data: Path
     with running_server(data) as (url, _):
         bearer = f"Bearer {key(data)}"
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--no-color"]
-        how = ["--checks", "all", "--exclude-checks", NOT_CHECKED, *HOW_MANY]
+        # On a busy machine ten seconds, the default, can be too short.
+        how = ["--checks", "all", "--exclude-checks", NOT_CHECKED, "--request-timeout", "60", *HOW_MANY]
         fuzz = subprocess.run(
             [*command, *how, "--header", f"Authorization: {bearer}"],
             capture_output=True,
