@@ -43,7 +43,7 @@ from models.training.itq import itq
 MIN_IMAGES = 500
 BITS = 256
 # Images that H is fitted on; more change little.
-_SAMPLE = 25_000
+_SAMPLE = 16_000
 # Smaller gains are within the error of the sample: in recall of the codes, and in their precision on labels.
 _MIN_GAIN, _MIN_PRECISION_GAIN = 0.01, 0.005
 

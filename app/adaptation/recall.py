@@ -21,7 +21,7 @@ K = 10
 # that the catalogue's own recall is above 0.99.
 POOLS = (30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 2000, 5000)
 ENOUGH = 0.994
-_QUERIES = 400
+_QUERIES = 300
 # Distances that differ by less than this factor are ties.
 _TOLERANCE = 1.000001
 
