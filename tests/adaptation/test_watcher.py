@@ -22,7 +22,7 @@ from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_NETWORK
 from tests.upgrade.record import lookalike
 
-WITHIN_S = 90
+WITHIN_S = 300
 
 
 def version(last: dict[str, Any] | None) -> IndexVersion:
