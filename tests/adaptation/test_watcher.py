@@ -42,6 +42,7 @@ def test_codes_that_labels_taught_are_not_replaced() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * WITHIN_S)
 def test_service_adapts_by_itself_while_it_is_searched(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with (
