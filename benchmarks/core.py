@@ -125,7 +125,7 @@ def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Cod
     def hds(pool: int) -> Call:
         def search(turn: int) -> object:
             at = turn % QUERIES
-            return index.rank(queries[at], query_codes[at], index.candidates(query_codes[at], pool, None, None), K)
+            return index.rank(queries[at], index.candidates(query_codes[at], pool, None, None), K)
 
         return search
 
@@ -136,13 +136,13 @@ def calls(index: LocalIndex, vectors: VectorFile, codes: Codes, query_codes: Cod
         def search(turn: int) -> object:
             at = turn % QUERIES
             pool = index.candidates(query_codes[at], DEFAULT_POOL, None, some)
-            return index.rank(queries[at], query_codes[at], pool, K)
+            return index.rank(queries[at], pool, K)
 
         return search
 
     def fine(turn: int) -> object:
         at = turn % QUERIES
-        return index.rank(queries[at], query_codes[at], pools[at], K)
+        return index.rank(queries[at], pools[at], K)
 
     return {
         "es": exhaustive(queries, everything, 1),

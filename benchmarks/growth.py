@@ -76,7 +76,7 @@ def measure(
 
     def fine(turn: int) -> object:
         at = turn % QUERIES
-        return index.rank(queries[at], query_codes[at], pools[at], K)
+        return index.rank(queries[at], pools[at], K)
 
     timings = time_interleaved({"coarse": coarse(index, query_codes), "fine": fine})
     results.time(f"coarse while being put in order, {size}", flat)

@@ -92,7 +92,7 @@ class SyncedIndex:
     def search(self, code: Codes, feature: Floats, among: Subset | None = None) -> list[Match]:
         """Search with both steps."""
         index = self._index_sync.synced_index()
-        return index.rank(feature, code, index.candidates(code, POOL, None, among), K)
+        return index.rank(feature, index.candidates(code, POOL, None, among), K)
 
     def coarse(self, code: Codes, _feature: Floats) -> object:
         """Run the coarse search."""

@@ -93,7 +93,7 @@ class AdaptationWatcher:
             except UnavailableError as error:
                 # Requests report this error themselves.
                 log.info("looking whether to adapt failed: %s", error)
-            except Exception:  # without this thread the catalogue would never be adapted
+            except Exception:  # nothing restarts this thread; the error is logged, and it tries again later
                 log.exception("adapting failed")
                 self._not_before = time.monotonic() + _RETRY_S
 
@@ -111,7 +111,7 @@ class AdaptationWatcher:
     def _adapt(self) -> None:
         """Run the command at the lowest priority until it ends, or this process stops; log what it printed."""
         environment = environment_of(self._service.settings)
-        with subprocess.Popen(  # noqa: S603 - a fixed command
+        with subprocess.Popen(  # noqa: S603 - a constant list of arguments, without a shell
             _COMMAND,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -125,7 +125,8 @@ class AdaptationWatcher:
             log.info("%s", result.strip() or "another process fits codes to the catalogue")
         elif not self._ending.is_set():
             log.warning("codes were not fitted: %s", error.strip().rpartition("\n")[2])
-            self._not_before = time.monotonic() + _RETRY_S
+        # After a failure, and while another process runs the command.
+        self._not_before = time.monotonic() + _RETRY_S
 
     def _wait_for(self, process: subprocess.Popen[str]) -> tuple[str, str]:
         """Wait until a process ends, or end it with this one; return what it printed."""

@@ -103,7 +103,7 @@ def measure_times(
     timed = [_query(content, vectors, int(row)) for row in queries[:_TIMED]]
 
     def both(code: Code, feature: Feature, pool: int) -> None:
-        index.rank(feature, code, index.candidates(code, pool, None, None), k)
+        index.rank(feature, index.candidates(code, pool, None, None), k)
 
     def exhaustive(code: Code, feature: Feature) -> None:
         index.rank_all(feature, code, k, None)

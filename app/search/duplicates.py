@@ -181,5 +181,5 @@ class _Neighbours:
         if stored is None:
             return []
         code, feature = stored
-        ranked = self._index.rank(feature, code, select_pool(self._index, code, self._pool), MAX_GROUP + 1)
+        ranked = self._index.rank(feature, select_pool(self._index, code, self._pool), MAX_GROUP + 1)
         return [match.id for match in ranked if match.distance <= self._distance and match.id != image_id]

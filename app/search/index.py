@@ -96,7 +96,7 @@ class Index(Protocol):
         """Coarse: the nearest `pool` codes within `radius`, by (Hamming distance, id), among some ids or all."""
         ...
 
-    def rank(self, feature: Feature, code: Code, candidates: Candidates, k: int) -> list[Match]:
+    def rank(self, feature: Feature, candidates: Candidates, k: int) -> list[Match]:
         """Fine: the k nearest candidates by exact L2 on F7, ties by id."""
         ...
 

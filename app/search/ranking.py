@@ -108,7 +108,7 @@ def fine(query: Query, candidates: Candidates, k: int) -> RankedMatches:
     if query.options.mode is Mode.BCS:
         pairs = zip(candidates.ids.tolist(), candidates.hamming.tolist(), strict=True)
         return RankedMatches([Match(image_id, float(hamming), hamming) for image_id, hamming in pairs], len(candidates))
-    return RankedMatches(query.index.rank(query.feature, query.code, candidates, k), len(candidates))
+    return RankedMatches(query.index.rank(query.feature, candidates, k), len(candidates))
 
 
 def with_similarity(found: list[Match], curve: Curve | None, minimum: float | None) -> Iterator[Match]:

@@ -26,7 +26,7 @@ class Lookalike:
     def search(self, query: Query, k: int, effort: int) -> Ids:
         """Run both steps."""
         pool = self._index.candidates(query.code, effort, None, None)
-        return np.array([match.id for match in self._index.rank(query.feature, query.code, pool, k)])
+        return np.array([match.id for match in self._index.rank(query.feature, pool, k)])
 
     def memory(self) -> int:
         """Return the bytes of the codes; F7 is on disk, and in the page cache if there is room."""

@@ -160,7 +160,7 @@ def index_of(codes: Codes, entries: IndexEntries, vectors: VectorFile) -> LocalI
 def search_by_code(index: LocalIndex, codes: Codes, asked: Floats, pool: int, number: int) -> Ids:
     """Search in Hamming order."""
     candidates = select_pool(index, codes[number], pool)
-    return np.array([match.id for match in index.rank(asked[number], codes[number], candidates, K)])
+    return np.array([match.id for match in index.rank(asked[number], candidates, K)])
 
 
 def search_adapted(
@@ -171,7 +171,7 @@ def search_adapted(
     projections = latent.projections(feature)[0]
     code = np.packbits(projections > 0)
     candidates = select_pool(index, code, pool, projections=projections if asymmetric else None)
-    return np.array([match.id for match in index.rank(feature[0], code, candidates, K)])
+    return np.array([match.id for match in index.rank(feature[0], candidates, K)])
 
 
 def curves_of(ways: Mapping[str, Way], truth: Ids) -> dict[str, list[Point]]:

@@ -69,11 +69,11 @@ def downgrade() -> None:
     op.execute(
         "DELETE FROM encodings USING index_versions v WHERE v.id = encodings.index_version_id AND v.latent IS NOT NULL"
     )
-    for table in _REFERRING:
-        op.execute(
-            f"UPDATE {table} t SET index_version_id = v.feature_set_id FROM index_versions v "  # noqa: S608 - names of tables from above
-            "WHERE v.id = t.index_version_id AND v.id <> v.feature_set_id"
-        )
+    versions = sa.table("index_versions", sa.column("id"), sa.column("feature_set_id"))
+    for name in _REFERRING:
+        table = sa.table(name, sa.column("index_version_id"))
+        moved = (versions.c.id == table.c.index_version_id) & (versions.c.id != versions.c.feature_set_id)
+        op.execute(sa.update(table).values(index_version_id=versions.c.feature_set_id).where(moved))
     op.drop_table("index_versions")
     op.drop_column("feature_sets", "last_adaptation")
     op.execute("ALTER SEQUENCE feature_sets_id_seq RENAME TO index_versions_id_seq")

@@ -116,7 +116,7 @@ def from_bytes(data: bytes) -> LatentLayer:
         arrays = load(data)
     except SafetensorError as error:
         raise CheckpointError(f"A stored latent layer cannot be read as safetensors: {error}") from error
-    if set(arrays) != _NAMES or arrays["weights"].ndim != 2 or arrays["biases"].shape != arrays["weights"].shape[:1]:  # noqa: PLR2004 - bits and d
+    if set(arrays) != _NAMES or arrays["biases"].ndim != 1 or arrays["weights"].shape[:-1] != arrays["biases"].shape:
         raise CheckpointError("A stored latent layer does not have the weights of one.")
     return LatentLayer(arrays["weights"], arrays["biases"], float(arrays["feature_range"][0]))
 

@@ -77,7 +77,7 @@ def create_state(recipe: TrainingConfig, classes: tuple[str, ...], device: torch
         CheckpointError: the checkpoint to initialise from cannot be used.
     """
     network = initial_network(recipe, classes)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this overload
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # a documented call of Module.to that torch's stubs do not declare
     averaged = AveragedModel(network, multi_avg_fn=_moving_average(recipe.average), use_buffers=True)
     groups = parameter_groups(network, recipe)
     return TrainingState(network, averaged, torch.optim.SGD(groups, momentum=recipe.momentum))

@@ -226,7 +226,7 @@ def test_too_many_connections_raises_unavailable(migrated_url: str, postgres_url
         # Limits do not apply to superusers, so this uses another role.
         admin.execute("CREATE ROLE guest LOGIN PASSWORD 'guest' CONNECTION LIMIT 1")
         admin.execute(f"GRANT ALL ON DATABASE {name} TO guest".encode())
-        guest = make_url(migrated_url).set(username="guest", password="guest").render_as_string(hide_password=False)  # noqa: S106 - of a role that this test creates
+        guest = make_url(migrated_url).set(username="guest", password="guest").render_as_string(hide_password=False)  # noqa: S106 - no secret: the password of a role that exists only during this test
         try:
             with closing(Database(guest)) as database, database.read_session() as one:
                 one.execute(text("SELECT 1"))

@@ -24,7 +24,7 @@ from tests.crash.synthetic_rows import add_synthetic_rows
 log = logging.getLogger("torture")
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "6"))
-# Codes are fitted meanwhile, by a process that is killed too, after so many kills of the service.
+# Another process fits codes meanwhile. It is killed after this number of kills of the service.
 ADAPTING_KILLED_EVERY = 5
 ROWS = int(os.environ.get("TORTURE_ROWS", "2000"))
 POINTS = os.environ.get("TORTURE_POINTS", "some")

@@ -63,7 +63,7 @@ def filled(tmp_path: Path) -> Iterator[Filled]:
 
 def test_rank_equals_brute_force(filled: Filled) -> None:
     query, code = filled.features[7] + np.float32(0.1), filled.entries.codes[7]
-    matches = filled.index.rank(query, code, filled.index.candidates(code, None, None, None), 50)
+    matches = filled.index.rank(query, filled.index.candidates(code, None, None, None), 50)
     assert [match.id for match in matches] == filled.expected(query)[:50]
     at = np.array([match.id // 10 for match in matches])
     exact = np.linalg.norm(filled.features[at].astype(np.float64) - query, axis=1)
@@ -74,7 +74,7 @@ def test_rank_equals_brute_force(filled: Filled) -> None:
 def test_ranking_everything_equals_ranking_all_candidates(filled: Filled) -> None:
     query, code = filled.features[7], filled.entries.codes[9]
     everything = filled.index.rank_all(query, code, 20, None)
-    assert everything.matches == filled.index.rank(query, code, filled.index.candidates(code, None, None, None), 20)
+    assert everything.matches == filled.index.rank(query, filled.index.candidates(code, None, None, None), 20)
     assert everything.compared == COUNT
 
 
@@ -84,20 +84,20 @@ def test_equal_vectors_are_ranked_by_id(filled: Filled) -> None:
     with closing(VectorFile(filled.path, DIM)) as vectors:
         checksums = vectors.write(slots, same)
     filled.index.add(IndexEntries(ids, np.zeros((5, BITS // 8), np.uint8), slots, checksums))
-    matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, 6)
+    matches = filled.index.rank(filled.features[0], filled.everything, 6)
     assert [match.id for match in matches] == [0, 1, 2, 3, 9001, 9002]
 
 
 def test_ranking_no_candidates_returns_no_matches(filled: Filled) -> None:
     none = filled.index.candidates(filled.entries.codes[0], None, None, Subset(np.array([5])))
-    assert filled.index.rank(filled.features[0], filled.entries.codes[0], none, 10) == []
+    assert filled.index.rank(filled.features[0], none, 10) == []
 
 
 def test_damaged_vectors_are_left_out_and_logged(filled: Filled, caplog: pytest.LogCaptureFixture) -> None:
     filled.damage(3)
     filled.damage(5)
     with caplog.at_level(logging.ERROR, "app.search.local.index"):
-        matches = filled.index.rank(filled.features[3], filled.entries.codes[3], filled.everything, COUNT)
+        matches = filled.index.rank(filled.features[3], filled.everything, COUNT)
     assert [match.id for match in matches] == filled.expected(filled.features[3], left_out=(3, 5))
     assert "damaged on disk" in caplog.text
     assert sorted(caplog.text.split("[")[-1].split("]")[0].split(", ")) == ["30", "50"]
@@ -106,12 +106,12 @@ def test_damaged_vectors_are_left_out_and_logged(filled: Filled, caplog: pytest.
 def test_damaged_vector_is_left_out_every_time(filled: Filled) -> None:
     filled.damage(3)
     for _ in range(2):
-        matches = filled.index.rank(filled.features[3], filled.entries.codes[3], filled.everything, COUNT)
+        matches = filled.index.rank(filled.features[3], filled.everything, COUNT)
         assert 30 not in {match.id for match in matches}
 
 
 def test_intact_vectors_are_not_logged(filled: Filled, caplog: pytest.LogCaptureFixture) -> None:
-    filled.index.rank(filled.features[3], filled.entries.codes[3], filled.everything, 10)
+    filled.index.rank(filled.features[3], filled.everything, 10)
     assert caplog.records == []
 
 
@@ -131,7 +131,7 @@ def test_find_returns_none_for_damaged_and_missing_images(filled: Filled) -> Non
 def test_slot_beyond_the_file_counts_as_damaged(filled: Filled) -> None:
     one = np.array([7])
     filled.index.add(IndexEntries(one, filled.entries.codes[:1], np.array([10**9]), np.zeros(1, np.uint32)))
-    matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, COUNT + 1)
+    matches = filled.index.rank(filled.features[0], filled.everything, COUNT + 1)
     assert len(matches) == COUNT
     assert filled.index.find(7) is None
 
@@ -140,7 +140,7 @@ def test_removed_images_are_not_found(filled: Filled) -> None:
     assert len(filled.index) == COUNT
     filled.index.remove(np.array([0, 10, 11]))
     assert len(filled.index) == COUNT - 2
-    matches = filled.index.rank(filled.features[0], filled.entries.codes[0], filled.everything, COUNT)
+    matches = filled.index.rank(filled.features[0], filled.everything, COUNT)
     assert [match.id for match in matches] == filled.expected(filled.features[0], left_out=(0, 1))
     assert filled.index.code_bytes > COUNT * (BITS // 8)
 
@@ -164,7 +164,7 @@ def test_discarded_vectors_free_disk_space_once_no_reader_locks_the_file(
     index.free(np.zeros(0, np.int64))
     assert index.vector_bytes <= before - COUNT // 2 * DIM * 4 + mmap.PAGESIZE
     left = tuple(first.tolist())
-    matches = index.rank(filled.features[0], filled.entries.codes[0], index.all_candidates(None), COUNT)
+    matches = index.rank(filled.features[0], index.all_candidates(None), COUNT)
     assert [match.id for match in matches] == filled.expected(filled.features[0], left_out=left)
 
 

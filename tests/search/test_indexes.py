@@ -253,7 +253,7 @@ def test_pool_is_the_same_with_a_small_result_cap(
     found = read_only.index.candidates(code, pool, None, None)
     assert found.ids.tolist() == [image_id for image_id, _ in read_only.pool(code, pool, None, None)]
     query = drawn(6, 1).features[0]
-    matches = read_only.index.rank(query, code, found, 15)
+    matches = read_only.index.rank(query, found, 15)
     assert [match.id for match in matches] == [at for at, _ in read_only.nearest(query, found.ids.tolist(), 15)]
 
 
@@ -261,7 +261,7 @@ def test_pool_is_the_same_with_a_small_result_cap(
 def test_rank_equals_brute_force(read_only: World, k: int) -> None:
     code, query = drawn(5, 1).codes[0], drawn(6, 1).features[0]
     pool = read_only.index.candidates(code, 200, None, None)
-    check(read_only, read_only.index.rank(query, code, pool, k), read_only.nearest(query, pool.ids.tolist(), k), code)
+    check(read_only, read_only.index.rank(query, pool, k), read_only.nearest(query, pool.ids.tolist(), k), code)
 
 
 @pytest.mark.parametrize("among", SUBSETS)
@@ -286,7 +286,7 @@ def test_image_is_at_distance_0_from_itself(read_only: World) -> None:
         found = read_only.index.find(image_id)
         assert found is not None
         np.testing.assert_array_equal(read_only.index.as_stored(read_only.features[image_id][None])[0], found[1])
-        (match,) = read_only.index.rank(found[1], found[0], read_only.index.candidates(found[0], 5, 0, None), 1)
+        (match,) = read_only.index.rank(found[1], read_only.index.candidates(found[0], 5, 0, None), 1)
         assert match == Match(image_id, 0.0, 0)
 
 
@@ -297,7 +297,7 @@ def test_equal_vectors_are_ranked_by_id(world: World) -> None:
     world.put(ids, Encodings(np.repeat(before[0][None], 60, 0), np.repeat(alike.features[:1], 60, 0)))
     for k in (1, 7, 60):
         pool = world.index.candidates(before[0], None, None, None)
-        matches = world.index.rank(alike.features[0], before[0], pool, k)
+        matches = world.index.rank(alike.features[0], pool, k)
         assert [match.id for match in matches] == sorted(ids)[:k]
         assert world.index.rank_all(alike.features[0], before[0], k, None).matches == matches
 
@@ -332,7 +332,7 @@ def test_candidates_replaced_after_the_coarse_step_are_still_ranked(world: World
     assert found is not None
     pool = world.index.candidates(found[0], 20, None, None)
     world.put([100], drawn(9, 1))
-    assert world.index.rank(found[1], found[0], pool, 1)[0].id == 100
+    assert world.index.rank(found[1], pool, 1)[0].id == 100
 
 
 def test_codes_of_missing_images_are_zeros(read_only: World) -> None:
@@ -357,7 +357,7 @@ def test_empty_index_returns_no_matches(empty: World) -> None:
     code, feature = drawn(0, 1).codes[0], drawn(0, 1).features[0]
     pool = empty.index.candidates(code, 10, None, None)
     assert len(pool) == len(empty.index) == 0
-    assert empty.index.rank(feature, code, pool, 10) == []
+    assert empty.index.rank(feature, pool, 10) == []
     assert empty.index.rank_all(feature, code, 10, None).matches == []
     assert empty.index.find(1) is None
     empty.index.check_available()
@@ -377,7 +377,7 @@ def test_float16_vectors_give_the_same_ranking(kind: str, tmp_path: Path, reques
             stored = index.find(at + 1)
             assert stored is not None
             np.testing.assert_array_equal(rounded[at], stored[1])
-            matches = index.rank(feature, code, index.candidates(code, None, None, None), 50)
+            matches = index.rank(feature, index.candidates(code, None, None, None), 50)
             assert matches[0] == Match(at + 1, 0.0, 0)
             exact = dict(world.nearest(feature, list(range(1, 51)), 50))
             np.testing.assert_allclose(

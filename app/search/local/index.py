@@ -49,7 +49,7 @@ class LocalIndex:
         """Disk space used by the vectors in bytes."""
         return self.vectors.bytes_on_disk
 
-    def subset_cache_bytes(self, among: Subset) -> int:  # noqa: ARG002 – a mask covers all images
+    def subset_cache_bytes(self, among: Subset) -> int:  # noqa: ARG002 - a parameter of the protocol `Index`; a mask is as large for every subset
         """Return the size of a mask."""
         return self._codes.mask_bytes
 
@@ -69,7 +69,7 @@ class LocalIndex:
         """Write vectors at their slots and sync. Codes are added by `follow`, in this process as in others."""
         return StoredVectors(self.vectors.write(slots, encoded.features))
 
-    def store_codes(self, slots: Slots, codes: NDArray[np.uint8]) -> int:  # noqa: ARG002 - codes are in the database
+    def store_codes(self, slots: Slots, codes: NDArray[np.uint8]) -> int:  # noqa: ARG002 - parameters of the protocol `Index`; this index reads codes from the database
         """Do nothing: codes are added by `apply`."""
         return 0
 
@@ -129,7 +129,7 @@ class LocalIndex:
         """Return all images as candidates, or those of a subset."""
         return self._codes.all_candidates(among)
 
-    def rank(self, feature: Feature, code: Code, candidates: Candidates, k: int) -> list[Match]:  # noqa: ARG002 - `candidates` has the Hamming distances
+    def rank(self, feature: Feature, candidates: Candidates, k: int) -> list[Match]:
         """Fine: exact L2 over the candidates; damaged vectors are never among the matches."""
         nearest, distances = self._nearest(feature, candidates, k)
         return _matches(nearest.ids, distances, nearest.hamming)

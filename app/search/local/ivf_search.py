@@ -24,8 +24,8 @@ MAX_COPIED_SHARE = 0.25
 _FIRST_PROBE_FACTOR = 4
 # If at most one row in this many passes a filter, the codes of passing rows are copied and scanned alone.
 _GATHER_RATIO = 8
-# FAISS's top-k is used from this many codes on, which are scanned on all cores, if less than one in so many is
-# requested: its memory grows with k. Otherwise it is faster to select from all distances.
+# FAISS's top-k is used for tables of at least `_MIN_CODES_FOR_TOP_K` codes, which it scans on all cores, and for at
+# most one code in `_TOP_K_RATIO`, because its memory grows with k. Otherwise selecting from all distances is faster.
 _MIN_CODES_FOR_TOP_K, _TOP_K_RATIO = 200_000, 64
 # One distance in this many is read to estimate how far the nearest codes extend.
 _SAMPLE_STEP = 16

@@ -132,7 +132,7 @@ class MilvusIndex:
         query = CappedTopK(self._engine("code", code), self._image_ids(among), MAX_LIMIT)
         return _candidates(query.nearest(pool, radius, self._expected_hits(pool, among)))
 
-    def rank(self, feature: Feature, code: Code, candidates: Candidates, k: int) -> list[Match]:  # noqa: ARG002 - `candidates` has the Hamming distances
+    def rank(self, feature: Feature, candidates: Candidates, k: int) -> list[Match]:
         """Fine: the k nearest candidates by exact L2 on F7, computed in Milvus, ties by id."""
         by_slot = np.argsort(candidates.slots)
         chunks = _chunks(len(candidates))
@@ -143,7 +143,7 @@ class MilvusIndex:
         """Rank all images, or those of a subset, by exact L2 on F7; return the k nearest."""
         if among is not None and len(among.ids) <= _MAX_LOCAL_SUBSET:
             candidates = _nearest(self._entries(among), code, None, None)
-            return RankedMatches(self.rank(feature, code, candidates, k), len(candidates))
+            return RankedMatches(self.rank(feature, candidates, k), len(candidates))
         query = CappedTopK(self._engine("f7", feature), self._image_ids(among), MAX_LIMIT)
         found = query.nearest(k, None, self._expected_hits(k, among))
         known = _nearest(self.slot_lookup.entries(np.sort(found.ids)), code, None, None)
