@@ -47,7 +47,7 @@ class Put:
     Attributes:
         key: its key, in normalisation form C.
         sha256: hash of its bytes.
-        facts, encoding: None if the bytes are those already stored under the key.
+        properties, encoding: None if the bytes are those already stored under the key.
     """
 
     key: str
@@ -82,7 +82,7 @@ def put_images(
     """Create or update images, in order, as one change.
 
     Raises:
-        CatalogueMovedError: the catalogue has switched to another index version.
+        ModelSwitchedError: the catalogue has switched to another index version.
         CatalogueChangedError: an image whose bytes were to stay was deleted or replaced; or `skip_duplicates` is set,
             and another image with the bytes of a new one was added meanwhile.
     """

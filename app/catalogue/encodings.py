@@ -23,7 +23,7 @@ _DELETE_OUTDATED = text(
 
 @dataclass(frozen=True)
 class NewEncoding:
-    """A new encoding, stored at `slot`; `moment` is the Milvus timestamp from which it is visible, 0 without Milvus."""
+    """A new encoding, stored at `slot`; visible in Milvus from `milvus_timestamp` on, 0 without Milvus."""
 
     slot: int
     code: bytes
@@ -160,9 +160,9 @@ def save_encodings(
     }
     if not rows:
         return
-    moment = max(new.milvus_timestamp for _, new in encodings)
+    timestamp = max(new.milvus_timestamp for _, new in encodings)
     session.execute(
-        update(CatalogueState).values(milvus_timestamp=func.greatest(CatalogueState.milvus_timestamp, moment))
+        update(CatalogueState).values(milvus_timestamp=func.greatest(CatalogueState.milvus_timestamp, timestamp))
     )
     upsert = postgresql.insert(Encoding).values(list(rows.values()))
     names = ("slot", "code", "checksum", "seq")

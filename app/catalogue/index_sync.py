@@ -34,7 +34,7 @@ class IndexSync:
         index: the index to sync.
         index_version_id: id of its index version.
         bits: length of a code.
-        ahead: sync before the index version becomes the active one, until `take_over`.
+        inactive: sync before the index version becomes the active one, until `activate`.
         filter_bytes: memory limit of the filter cache.
     """
 
@@ -59,7 +59,7 @@ class IndexSync:
 
         Raises:
             UnavailableError: the database is unavailable.
-            CatalogueMovedError: the catalogue has switched to another index version.
+            ModelSwitchedError: the catalogue has switched to another index version.
         """
         with priority(Priority.IMMEDIATE):
             if self._latest() > self.seq:
@@ -67,7 +67,7 @@ class IndexSync:
         return self._index
 
     def activate(self) -> None:
-        """Called when this index version becomes the active one; `current` raises if it no longer is."""
+        """Called when this index version becomes the active one; `synced_index` raises if it no longer is."""
         self._ahead = False
 
     def filtered(self, options: SearchOptions) -> Subset | None:

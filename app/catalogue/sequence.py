@@ -31,7 +31,7 @@ def block_switch(session: Session) -> None:
     """Keep a model switch from starting before the commit.
 
     Raises:
-        SwitchUnderWayError: a switch is encoding the last images that its index version lacks.
+        SwitchInProgressError: a switch is encoding the last images that its index version lacks.
     """
     if not session.scalars(select(func.pg_try_advisory_xact_lock_shared(Lock.SWITCH.value))).one():
         raise SwitchInProgressError

@@ -61,7 +61,7 @@ class Index(Protocol):
     An addition is stored at unused slots, then committed to the database. Searches only return slots that belong to an
     image, so vectors of additions that were never committed are not found.
 
-    Every method but `follow`, `close` and `__len__` raises UnavailableError if the index is temporarily unavailable.
+    Every method but `apply`, `close` and `__len__` raises UnavailableError if the index is temporarily unavailable.
     """
 
     def __len__(self) -> int:

@@ -66,7 +66,7 @@ class LocalIndex:
         return self.vectors.as_stored(features).astype(np.float32)
 
     def store(self, slots: Slots, encoded: Encodings) -> StoredVectors:
-        """Write vectors at their slots and sync. Codes are added by `follow`, in this process as in others."""
+        """Write vectors at their slots and sync. Codes are added by `apply`, in this process as in others."""
         return StoredVectors(self.vectors.write(slots, encoded.features))
 
     def store_codes(self, slots: Slots, codes: NDArray[np.uint8]) -> int:  # noqa: ARG002 - parameters of the protocol `Index`; this index reads codes from the database
