@@ -62,11 +62,11 @@ def _extend(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _use_problem_media_type(responses: dict[str, Any]) -> None:
-    """Set the media type of errors, which FastAPI describes as application/json."""
+    """Set the media type of errors, which FastAPI describes with the media type of the route's success."""
     for status, response in responses.items():
-        content = response.get("content", {})
-        if status >= "400" and "application/json" in content:
-            content[MEDIA_TYPE] = content.pop("application/json")
+        if status >= "400" and "content" in response:
+            (problem,) = response["content"].values()
+            response["content"] = {MEDIA_TYPE: problem}
 
 
 def _mark_binary(field: dict[str, Any]) -> None:

@@ -144,6 +144,19 @@ def test_event_stream_reports_progress_until_the_job_ends(client: TestClient, mo
     assert client.get("/jobs/99/events").status_code == 404
 
 
+def test_idle_event_stream_is_kept_open_with_comments(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastapi.routing._PING_INTERVAL", 0.01)
+    monkeypatch.setattr(job_events, "POLL_INTERVAL_S", 0.3)
+    gate = IngestGate(monkeypatch)
+    job_id = send_archive(client, zipped(sample_images(1)))
+    wait_for_job(client, job_id, lambda _: gate.calls > 0)
+    gate.open.set()
+    with client.stream("GET", f"/jobs/{job_id}/events") as answer:
+        assert answer.headers["cache-control"] == "no-cache"
+        comments = [line for line in answer.iter_lines() if line.startswith(":")]
+    assert comments
+
+
 @pytest.mark.parametrize(
     ("content", "headers", "reason"),
     [

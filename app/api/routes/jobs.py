@@ -1,20 +1,20 @@
 """Jobs, which add the images of an archive in the background: `POST /jobs`."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse
 
 from app.api.dependencies import MAX_ID, Cursor, OnDuplicateParameter, ServiceDep, parse_cursor
 from app.api.paths import RootPathDep
 from app.api.routes.archive_upload import FIELD, read_archive
-from app.api.routes.job_events import EventStream, events
+from app.api.routes.job_events import progress
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.jobs import EntryWarningOut, JobDetails, JobOut, JobPage, RejectionOut
 from app.bootstrap import Service
@@ -57,9 +57,6 @@ BODY = {
         },
     },
 }
-EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Server-sent events, each a job as JSON.", "content": {EventStream.media_type: {}}}
-}
 
 
 @dataclass
@@ -70,19 +67,15 @@ class Jobs:
     runner: JobRunner
     busy: Counter[str] = field(default_factory=Counter)
 
-    def require_free(self, kind: str) -> None:
-        """Raise if no permit of this kind is free.
+    @contextmanager
+    def reserve(self, kind: str) -> Iterator[None]:
+        """Hold a permit of this kind for the duration of the block.
 
         Raises:
             OverloadedError: the limit is reached.
         """
         if self.busy[kind] >= LIMITS[kind]:
             raise OverloadedError
-
-    @contextmanager
-    def reserve(self, kind: str) -> Iterator[None]:
-        """Hold a permit of this kind for the duration of the block."""
-        self.require_free(kind)
         self.busy[kind] += 1
         try:
             yield
@@ -184,19 +177,35 @@ def cancel_job(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> JobOut:
     return JobOut.model_validate(job)
 
 
+async def hold_stream_permit(jobs: JobsDep) -> AsyncIterator[None]:
+    """Hold a permit from before the response begins, when it can still be 503, until it has ended in any way.
+
+    Raises:
+        OverloadedError: no permit is free.
+    """
+    with jobs.reserve(EVENT_STREAMS):
+        yield
+
+
+def get_job_state(job_id: JobId, service: ServiceDep) -> JobOut:
+    """Return a job's current state, or raise `NotFoundError`."""
+    return _read_job(service, job_id)
+
+
 @router.get(
     "/jobs/{job_id}/events",
     operation_id="stream_job_events",
     summary="Stream a job's progress",
-    responses=EVENTS,
-    response_class=StreamingResponse,
+    responses={200: {"description": "Server-sent events, each a job as JSON."}},
+    response_class=EventSourceResponse,
+    dependencies=[Depends(hold_stream_permit)],
 )
-async def stream_job_events(job_id: JobId, service: ServiceDep, jobs: JobsDep) -> EventStream:
+async def stream_job_events(
+    job: Annotated[JobOut, Depends(get_job_state)], service: ServiceDep, jobs: JobsDep
+) -> AsyncIterator[JobOut]:
     """Stream a job's state as server-sent events, whenever it changes, until the job ends."""
-    jobs.require_free(EVENT_STREAMS)
-    first = await to_thread.run_sync(_read_job, service, job_id)
-    stream = events(first, partial(_read_job, service, job_id), lambda: jobs.runner.stopping)
-    return EventStream(stream, jobs.reserve(EVENT_STREAMS))
+    async for state in progress(job, partial(_read_job, service, job.id), lambda: jobs.runner.stopping):
+        yield state
 
 
 def _create_job(service: Service, arrival: ArchiveUpload, on_duplicate: OnDuplicate) -> Job:
