@@ -32,11 +32,11 @@ ALONE: Shares = np.ones(1)
 _ZERO = 1e-6
 
 
-def shares_of(examples: Sequence[Example]) -> Shares:
+def shares_of(examples: Sequence[Example], unlike_fraction: float = UNLIKE_FRACTION) -> Shares:
     """Return each example's part of the query, `(n,)`, by its weight; some example of each side has a positive one."""
     weights, unlike = (np.array([getattr(example, name) for example in examples]) for name in ("weight", "unlike"))
     shares = np.zeros(len(examples))
-    for side, total in ((~unlike, 1.0), (unlike, -UNLIKE_FRACTION)):
+    for side, total in ((~unlike, 1.0), (unlike, -unlike_fraction)):
         if side.any():
             # First to at most 1, because the sum of large weights may overflow.
             scaled = weights[side] / weights[side].max()
