@@ -33,7 +33,7 @@ from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 
 K, LIKES, SEED = 10, 3, 0
-FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+FRACTIONS = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
 
 
 @dataclass(frozen=True)

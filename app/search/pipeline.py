@@ -17,9 +17,10 @@ from app.errors import InvalidInputError, NotFoundError
 from app.observability.hooks import ObserverGroup, Operation
 from app.search.decode.prepare import ImagePreparer
 from app.search.encode.batching import Encoder
-from app.search.examples import Example, Upload, decode_uploads, find_images, keys_of, require_usable
+from app.search.examples import Example, Upload
 from app.search.grouping import rank_groups
 from app.search.index import Code, Index
+from app.search.prepare_examples import decode_uploads, find_images, keys_of, require_usable
 from app.search.ranking import Query, Ranking, rank
 from app.search.rocchio import ALONE, Shares, combine, shares_of
 from app.search.types import Candidates, Encodings, Ids, Match, Mode, SearchOptions, Subset

@@ -1,8 +1,8 @@
 """Combine several examples into one query: Rocchio's formula, on F7 and on codes.
 
-The query is the weighted mean of the examples to find, less `UNLIKE_FRACTION` of the weighted mean of those to avoid
-(Rocchio, Relevance Feedback in Information Retrieval, 1971). Sums are in one order and without fused operations, so
-that every machine computes the same query.
+The query has the direction of the weighted mean of the examples to find, less `UNLIKE_FRACTION` of the weighted mean of
+those to avoid (Rocchio, Relevance Feedback in Information Retrieval, 1971). Sums are in one order and without fused
+operations, so that every machine computes the same query.
 """
 
 import math
@@ -89,8 +89,8 @@ def combine_features(features: Floats, shares: Shares, norm: FeatureNorm) -> Fea
         raise InvalidInputError(
             "unlike", "cancels out what is to be found, and no direction remains to search in. Leave out some examples."
         )
-    if norm == "unit":
-        combined /= length
+    # Parts that add up to 1 keep raw F7 on its scale; a shorter vector would find images with small F7.
+    combined /= length if norm == "unit" else shares.sum()
     return combined.astype(np.float32)
 
 
@@ -98,7 +98,7 @@ def combine_codes(codes: Codes, shares: Shares) -> Projections:
     """Combine codes `(n, bits / 8)` of examples into projections of the query `(bits,)`: weighted votes on each bit.
 
     A bit votes +1, or -1 if it is not set. So the asymmetric distance between these projections and a code is, except
-    for a constant, twice the weighted mean of the Hamming distances between the code and those of the examples.
+    for a constant, the sum of the Hamming distances between the code and those of the examples, each times its share.
     """
     return _sum(2.0 * unpack(codes) - 1.0, shares)
 
