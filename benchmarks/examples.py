@@ -33,7 +33,7 @@ from models.checkpoint.files import load
 from models.checkpoint.info import CheckpointInfo, find_checkpoint, read_info
 
 K, LIKES, SEED = 10, 3, 0
-FRACTIONS = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
+FRACTIONS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ def main() -> None:
 def report(catalogue: Catalogue, queries: int) -> None:
     """Print the tables of one network and data set."""
     draws = draw(catalogue.labels, queries)
-    print("| mode | P@10, one example | three examples |")
+    print("| mode | P@10, one example | P@10, three examples |\n| --- | --- | --- |")
     for mode in Mode:
         one, three = (
             np.mean([precision(catalogue, mode, examples[:count]) for examples in draws]) for count in (1, LIKES)
         )
         print(f"| `{mode.value}` | {one:.3f} | {three:.3f} |")
-    print("\n| fraction | label of the image to avoid, of the first ten | P@10 |")
+    print("\n| fraction | share of the label to avoid | P@10 |\n| --- | --- | --- |")
     wrong = [
         (examples[0], avoided) for examples in draws if (avoided := first_wrong(catalogue, examples[0])) is not None
     ]

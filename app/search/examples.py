@@ -108,7 +108,7 @@ def _weight_errors(
 ) -> Iterator[tuple[str, str]]:
     for name, values in weights.items():
         if (count := len(sources.get(name, ()))) != len(values):
-            yield f"weights.{name}", f"has {len(values)} numbers for {count} images. Give one for each image."
+            yield f"weights.{name}", f"numbers: {len(values)}, images: {count}. Give one number for each image."
         for at, value in enumerate(values):
             if not (math.isfinite(value) and value >= 0):
                 yield f"weights.{name}.{at}", f"{value} is not a weight. Give a number of 0 or more."

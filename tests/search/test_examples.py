@@ -31,6 +31,7 @@ __all__ = ["adapted", "fake"]
 
 Rows = list[int]
 POOL = 12
+NORMS: tuple[FeatureNorm, ...] = ("raw", "unit")
 
 
 def upload(at: int) -> Upload:
@@ -86,12 +87,10 @@ class Reference:
         self.codes = np.array([list(code) for _, code in self.rows], np.uint8)
         self.features = np.stack([world.features[image_id] for image_id in self.ids]).astype(np.float64)
         at = [self.ids.index(image_id) for image_id in ids]
-        combined = sum(share * self.features[row] for share, row in zip(shares, at, strict=True))
-        assert isinstance(combined, np.ndarray)
-        combined /= np.linalg.norm(combined) if norm == "unit" else sum(shares)
-        self.feature: NDArray[np.float64] = combined
+        self.feature: NDArray[np.float64] = np.array(shares) @ self.features[at]
+        self.feature /= np.linalg.norm(self.feature) if norm == "unit" else sum(shares)
         votes = sum(share * (2.0 * np.unpackbits(self.codes[row]) - 1) for share, row in zip(shares, at, strict=True))
-        projected = votes if latent is None else latent.weights.astype(np.float64) @ combined + latent.biases
+        projected = votes if latent is None else latent.weights.astype(np.float64) @ self.feature + latent.biases
         assert isinstance(projected, np.ndarray)
         self.projections: NDArray[np.float64] = projected
         self.code = np.packbits(projected > 0)
@@ -169,7 +168,7 @@ def test_every_mode_equals_brute_force_on_both_indexes(
 ) -> None:
     subset = SUBSETS[among]
     with short_shortlists(15, 2, 30):
-        for (ids, shares), norm in itertools.product(EXAMPLES[:: 1 + (among != "all")], ("raw", "unit")):
+        for (ids, shares), norm in itertools.product(EXAMPLES[:: 1 + (among != "all")], NORMS):
             reference = Reference(index_world, ids, shares, norm, None)
             allowed = [row for row, image_id in enumerate(reference.ids) if subset is None or image_id in subset.ids]
             query, ranking = ranked(index_world, ids, shares, options, norm, among=among)
@@ -272,10 +271,11 @@ def test_uploads_ids_and_keys_are_interchangeable(fake: World, adapted: World, m
     for world in (fake, adapted):
         keys = world.catalogue.keys
         by_id = world.searcher.by_examples(examples([FIRST_ID + 3, FIRST_ID + 40], [FIRST_ID + 20]), options)
-        for like, unlike in (
+        others: list[tuple[list[Source], list[Source]]] = [
             ([upload(3), upload(40)], [upload(20)]),
             ([upload(3), str(keys[FIRST_ID + 40])], [FIRST_ID + 20]),
-        ):
+        ]
+        for like, unlike in others:
             answer = world.searcher.by_examples(examples(like, unlike), options)
             assert answer.matches == by_id.matches
             np.testing.assert_array_equal(answer.code, by_id.code)
@@ -327,9 +327,9 @@ def test_asymmetric_distance_to_votes_is_the_sum_of_hamming_distances() -> None:
 
 def test_examples_that_cancel_out_raise() -> None:
     features = np.array([[1, 0], [-1, 0]], np.float32)
-    for norm in ("raw", "unit"):
-        with pytest.raises(InvalidInputError, match="cancels out"):
-            combine_features(features, np.array([0.5, 0.5]), norm)  # type: ignore[arg-type]  # a literal of the loop
+    for norm in NORMS:
+        with pytest.raises(InvalidInputError, match="cancel each other out"):
+            combine_features(features, np.array([0.5, 0.5]), norm)
     combined = combine_features(np.array([[3, 0], [0, 4]], np.float32), np.array([0.5, 0.5]), "unit")
     np.testing.assert_allclose(combined, [0.6, 0.8], rtol=1e-6)
     assert combined.dtype == np.float32
@@ -391,8 +391,8 @@ def test_only_example_is_rejected_as_in_a_search_by_it(fake: World) -> None:
 WRONG: dict[str, tuple[list[Source], list[Source], dict[Field, list[float]], str]] = {
     "nothing to find": ([], [1], {}, "is missing"),
     "seventeen": (list(range(9)), list(range(20, 28)), {}, "17 examples are given"),
-    "too few weights": ([1, 2], [], {"like": [1]}, "has 1 numbers for 2 images"),
-    "weights of no images": ([1, 2], [], {"image": [1]}, "has 1 numbers for 0 images"),
+    "too few weights": ([1, 2], [], {"like": [1]}, "numbers: 1, images: 2"),
+    "weights of no images": ([1, 2], [], {"image": [1]}, "numbers: 1, images: 0"),
     "not a number": ([1, 2], [], {"like": [1, float("nan")]}, "like.1: nan is not a weight"),
     "negative": ([1, 2], [3], {"unlike": [-1]}, "unlike.0: -1 is not a weight"),
     "infinite": ([1, 2], [], {"like": [float("inf"), 1]}, "inf is not a weight"),
