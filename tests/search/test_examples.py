@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,13 +88,12 @@ class Reference:
         self.codes = np.array([list(code) for _, code in self.rows], np.uint8)
         self.features = np.stack([world.features[image_id] for image_id in self.ids]).astype(np.float64)
         at = [self.ids.index(image_id) for image_id in ids]
-        self.feature: NDArray[np.float64] = np.array(shares) @ self.features[at]
-        self.feature /= np.linalg.norm(self.feature) if norm == "unit" else sum(shares)
-        votes = sum(share * (2.0 * np.unpackbits(self.codes[row]) - 1) for share, row in zip(shares, at, strict=True))
-        projected = votes if latent is None else latent.weights.astype(np.float64) @ self.feature + latent.biases
-        assert isinstance(projected, np.ndarray)
-        self.projections: NDArray[np.float64] = projected
-        self.code = np.packbits(projected > 0)
+        combined = np.array(shares) @ self.features[at]
+        self.feature = combined / (np.linalg.norm(combined) if norm == "unit" else sum(shares))
+        self.projections: Any = np.array(shares) @ (2.0 * np.unpackbits(self.codes[at], axis=1) - 1)
+        if latent is not None:
+            self.projections = latent.weights.astype(np.float64) @ self.feature + latent.biases
+        self.code = np.packbits(self.projections > 0)
         seeds = [
             (self.codes[row], None) if latent is None else self.projected(latent, row)
             for share, row in zip(shares, at, strict=True)
