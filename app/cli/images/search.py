@@ -47,7 +47,7 @@ class Hit:
 def search(
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IMAGE]...", help="Image files to find together, at most 16 examples."),
+        typer.Argument(help="Image files to find together, at most 16 examples."),
     ] = None,
     like: Annotated[
         list[str] | None,
