@@ -250,14 +250,7 @@ def open_index_version(
             database, index, index_version.id, info.bits, inactive=ahead, filter_bytes=settings.filter_cache_bytes
         )
         searcher = Searcher(
-            prepare,
-            encoder,
-            index_sync,
-            pool,
-            info.similarity,
-            observers,
-            latent=latent,
-            feature_norm=info.feature_norm,
+            prepare, encoder, index_sync, pool, info.similarity, observers, latent=latent, norm=info.feature_norm
         )
         encodings = EmbeddingWriter(database, prepare, encoder, index, index_version.id, latent)
         ingest = IngestPipeline(database, files, encodings, disk, cleanup, observers)

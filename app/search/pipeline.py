@@ -117,7 +117,7 @@ class Searcher(Generic[Row]):
         similarity: calibration of the network, if it has one.
         observers: called at the start and end of each search.
         latent: H over stored F7, if the index version's codes are computed with it; the encoder's codes are ignored.
-        feature_norm: whether the network's F7 is scaled to unit length.
+        norm: whether the network's F7 is scaled to unit length.
     """
 
     def __init__(
@@ -129,10 +129,10 @@ class Searcher(Generic[Row]):
         similarity: Similarity | None = None,
         observers: ObserverGroup | None = None,
         latent: LatentLayer | None = None,
-        feature_norm: FeatureNorm = "raw",
+        norm: FeatureNorm = "raw",
     ) -> None:
         self._prepare, self._encoder, self._catalogue = prepare, encoder, catalogue
-        self._pool, self._similarity, self._latent, self._norm = pool, similarity, latent, feature_norm
+        self._pool, self._similarity, self._latent, self._norm = pool, similarity, latent, norm
         self._observers = observers or ObserverGroup()
 
     def by_image(self, data: bytes, options: SearchOptions) -> SearchResult[Row]:
