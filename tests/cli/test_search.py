@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from app.cli.main import app as commands
 from app.common.running_services import announced
 from app.common.scopes import Scope
 from app.model_switch.active import ActiveSearcher
+from app.search.examples import Example
 from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.api.server import serve
@@ -121,13 +122,13 @@ def test_symmetric_search_orders_by_hamming_distance(
     settings: Settings, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    by_image = ActiveSearcher.by_image
+    by_examples = ActiveSearcher.by_examples
 
-    def recorded(searcher: ActiveSearcher, data: bytes, options: SearchOptions) -> Any:
+    def recorded(searcher: ActiveSearcher, examples: Sequence[Example], options: SearchOptions) -> Any:
         asked.append(options.asymmetric)
-        return by_image(searcher, data, options)
+        return by_examples(searcher, examples, options)
 
-    monkeypatch.setattr(ActiveSearcher, "by_image", recorded)
+    monkeypatch.setattr(ActiveSearcher, "by_examples", recorded)
     with running(settings) as url:
         for words in ((), ("--symmetric",), ("--symmetric", "--url", url)):
             assert run(settings, str(image), *words).exit_code == 0
@@ -213,3 +214,45 @@ def test_unusable_image_is_the_same_error_with_and_without_a_service(settings: S
 def test_missing_image_is_an_error(settings: Settings, tmp_path: Path) -> None:
     result = run(settings, str(tmp_path / "gone.png"))
     assert (result.exit_code, "is not a file" in output_of(result)) == (1, True)
+
+
+def test_several_examples_give_the_same_results_with_and_without_a_service(
+    settings: Settings, image: Path, tmp_path: Path, opened: list[Settings]
+) -> None:
+    (tmp_path / "other.png").write_bytes(encoded(gradient(70, 70), "PNG"))
+    words = (str(image), str(tmp_path / "other.png"), "--like", "boot", "--like", "2", "--json")
+    with running(settings) as url:
+        fill(url)
+        with Lookalike(url) as client:
+            client.add([NewImage(encoded(gradient(10, 90), "PNG"), "17")])
+        over_http = run(settings, *words, "--unlike", "key:17")
+        named = run(settings, *words, "--unlike", "key:17", "--url", url)
+        without_files = run(settings, "--like", "boot", "--unlike-image", str(tmp_path / "other.png"), "--json")
+        assert opened == []
+    in_process = run(settings, *words, "--unlike", "key:17")
+    for result in (over_http, named, in_process, without_files):
+        assert result.exit_code == 0, result.output
+    assert json.loads(over_http.stdout) == json.loads(in_process.stdout) == json.loads(named.stdout)
+    assert len(json.loads(without_files.stdout)["results"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "image: is missing"),
+        (("--unlike", "boot"), "image: is missing"),
+        (("--like", "boot", "--like", "9", "--unlike", "boot"), "like.1: there is no image 9"),
+        (("--like", "boot", "--unlike", "boot"), "unlike.0: is the same image as like.0"),
+        (tuple(word for at in range(17) for word in ("--like", f"{at}")), "17 examples are given"),
+    ],
+)
+def test_invalid_examples_are_the_same_error_with_and_without_a_service(
+    settings: Settings, words: tuple[str, ...], message: str
+) -> None:
+    with running(settings) as url:
+        fill(url)
+        over_http = run(settings, *words)
+    in_process = run(settings, *words)
+    for result in (over_http, in_process):
+        assert result.exit_code == 1
+        assert message in output_of(result)

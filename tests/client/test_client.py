@@ -80,6 +80,20 @@ def test_search_takes_every_option(catalogue: Lookalike) -> None:
     assert answer.timings_ms["total"] > 0
 
 
+def test_search_with_several_examples(catalogue: Lookalike, tmp_path: Path) -> None:
+    one, other, away, *_ = catalogue.list()
+    path = tmp_path / "one.jpg"
+    path.write_bytes(catalogue.original(one.id))
+    by_id = catalogue.search(like=[one.id, other.key], unlike=[away.id], weights={"like": [2, 1]}, k=20)
+    mixed = catalogue.search(path, like=[other.id], unlike=[away.key], weights={"image": [2], "like": [1]}, k=20)
+    assert mixed.matches == by_id.matches
+    assert {one.id, other.id} <= {match.id for match in by_id.matches}
+    assert catalogue.search(like=[one.id]).matches == catalogue.similar(one.id).matches
+    with pytest.raises(ProblemError) as invalid:
+        catalogue.search(like=[path, b"not an image", 10**9, "no such key"])
+    assert {error.field for error in invalid.value.errors} == {"image.1", "like.0", "like.1"}
+
+
 def test_batch_search_returns_one_item_per_image_and_an_error_for_an_unusable_one(catalogue: Lookalike) -> None:
     items = catalogue.search_many([gradient(), b"not a picture", *[gradient(30 + at) for at in range(32)]], k=2)
     assert len(items) == 34

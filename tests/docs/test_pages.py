@@ -84,7 +84,7 @@ def test_settings_exist(name: str) -> None:
 
 def test_all_parameters_of_search_are_documented() -> None:
     parameters = {parameter["name"] for parameter in openapi_paths()["/search"]["post"]["parameters"]}
-    assert column("search.md", "| parameter | default | |\n") | {"crop"} == parameters
+    assert column("search.md", "| parameter | default | |\n") | {"crop", "like", "unlike"} == parameters
 
 
 def test_all_filter_operators_are_documented() -> None:

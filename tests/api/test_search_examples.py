@@ -1,0 +1,268 @@
+"""Searches with several examples over HTTP: forms, query parameters and JSON, and what is wrong with bad input."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from app.search.rocchio import UNLIKE_FRACTION
+from tests.api.test_form_parts import post
+from tests.api.test_index import add_images, random_image
+from tests.api.test_search import COUNT, LABELS, Truth, drawing, truth
+from tests.fakes import FakeEncoder
+from tests.images import encoded
+
+__all__ = ["truth"]
+
+IMAGE = random_image(1)
+
+
+def image(seed: int) -> bytes:
+    return encoded(drawing(seed), "PNG")
+
+
+def expected(truth: Truth, like: list[int], unlike: list[int]) -> Any:
+    """Distances of all images to the combined F7, and the votes of the codes on each bit."""
+    coded = FakeEncoder().encode_many([drawing(seed) for seed in (*like, *unlike)])
+    shares = np.array([1 / len(like)] * len(like) + [-UNLIKE_FRACTION / max(len(unlike), 1)] * len(unlike))
+    combined = shares @ coded.features.astype(np.float64) / shares.sum()
+    votes = shares @ (2.0 * np.unpackbits(coded.codes, axis=1) - 1)
+    return np.linalg.norm(truth.features.astype(np.float64) - combined, axis=1), votes
+
+
+def search(truth: Truth, *, parameters: dict[str, Any] | None = None, **request: Any) -> dict[str, Any]:
+    answer = truth.client.post("/search", params=parameters or {}, **request)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.mark.parametrize("mode", ["hds", "es"])
+@pytest.mark.parametrize("label", [None, "boots"])
+def test_results_equal_brute_force(truth: Truth, mode: str, label: str | None) -> None:
+    distances, votes = expected(truth, [3, 57, 1000], [20])
+    files = [("image", image(seed)) for seed in (3, 57, 1000)] + [("unlike_image", image(20))]
+    parameters = {"mode": mode, "k": 40, "pool": COUNT} | ({"label": label} if label else {})
+    answer = search(truth, parameters=parameters, files=files)
+    rows = np.searchsorted(truth.ids, [match["id"] for match in answer["results"]])
+    among = np.arange(COUNT) if label is None else np.flatnonzero(truth.labels == label)
+    given = [match["distance"] for match in answer["results"]]
+    assert given == pytest.approx(np.sort(distances[among])[:40].tolist(), abs=1e-4)
+    assert given == pytest.approx(distances[rows].tolist(), abs=1e-4)
+    assert answer["code"] == np.packbits(votes > 0).tobytes().hex()
+    assert set(rows.tolist()) <= set(among.tolist())
+
+
+def test_bcs_equals_brute_force_over_codes(truth: Truth) -> None:
+    _, votes = expected(truth, [3, 57], [20])
+    differing = np.unpackbits(truth.codes ^ np.packbits(votes > 0), axis=1)
+    order = np.lexsort((truth.ids, differing.sum(axis=1), np.float32(differing @ np.abs(votes))))
+    body = {"like": [int(truth.ids[3]), int(truth.ids[57])], "unlike": [int(truth.ids[20])]}
+    answer = search(truth, parameters={"mode": "bcs", "k": 30}, json=body)
+    assert [match["id"] for match in answer["results"]] == truth.ids[order[:30]].tolist()
+    assert answer["asymmetric"]
+
+
+def test_forms_query_parameters_and_json_are_one_search(truth: Truth) -> None:
+    """Rows 3, 57 and 20 are drawn as the uploads are, so uploads, ids and keys of them are one query."""
+    one, other, away = (int(truth.ids[row]) for row in (3, 57, 20))
+    first = search(truth, json={"like": [one, "key 57"], "unlike": ["key 20"]})
+    texts: list[tuple[str, Any]] = [("like", (None, "key:key 3")), ("like", (None, str(other)))]
+    requests: list[dict[str, Any]] = [
+        {"files": [("image", image(3)), ("image", image(57)), ("unlike_image", image(20))]},
+        {"files": [("image", image(3)), ("like", (None, "key 57")), ("unlike", (None, str(away)))]},
+        {"files": [*texts, ("unlike", (None, "key 20"))]},
+        {"data": {"like": [str(one), "key 57"], "unlike": str(away)}},
+        {"parameters": {"like": [one, "key 57"], "unlike": away}},
+        {"parameters": {"like": one}, "json": {"like": [other], "unlike": [away]}},
+        {"parameters": {"unlike": away}, "files": [("image", image(3)), ("like", (None, str(other)))]},
+    ]
+    for request in requests:
+        assert search(truth, **request)["results"] == first["results"]
+    assert len(first["results"]) == 10
+
+
+@pytest.mark.parametrize("mode", ["hds", "bcs", "es"])
+def test_one_example_equals_the_search_by_it(truth: Truth, mode: str) -> None:
+    parameters: dict[str, Any] = {"mode": mode, "k": 30, "explain": "true"}
+    by_id = truth.client.get(f"/images/{truth.ids[57]}/similar", params=parameters).json()
+    for body in ({"like": [int(truth.ids[57])]}, {"like": ["key 57"]}, {"like": ["key 57"], "weights": {"like": [7]}}):
+        answer = search(truth, parameters=parameters, json=body)
+        for name in ("results", "code", "asymmetric", "pool_size", "warnings"):
+            assert answer[name] == by_id[name]
+    assert truth.search(57, **parameters)["results"] == by_id["results"]
+
+
+def test_weights_move_the_query(truth: Truth) -> None:
+    one, other = int(truth.ids[3]), int(truth.ids[57])
+    heavy = search(truth, parameters={"mode": "es"}, json={"like": [one, other], "weights": {"like": [1, 0]}})
+    alone = search(truth, parameters={"mode": "es"}, json={"like": [one]})
+    assert heavy["results"] == alone["results"]
+    files = [("image", image(3)), ("like", (None, str(other))), ("weights", (None, '{"image": [3], "like": [1]}'))]
+    by_form = search(truth, parameters={"mode": "es"}, files=files)
+    by_json = search(truth, parameters={"mode": "es"}, json={"like": [one, other], "weights": {"like": [3, 1]}})
+    assert by_form["results"] == by_json["results"]
+    assert by_form["results"] != search(truth, parameters={"mode": "es"}, json={"like": [one, other]})["results"]
+
+
+def test_filters_groups_and_explanations_apply(truth: Truth) -> None:
+    body = {"like": ["key 3", "key 57"], "unlike": ["key 20"]}
+    parameters = {"filter": '{"price": {"$lt": 60}}', "group_by": "label", "k": 50, "explain": "true"}
+    answer = search(truth, parameters=parameters, json=body)
+    assert all(match["metadata"]["price"] < 60 for match in answer["results"])
+    assert [match["label"] for match in answer["results"]].count("boots") == 1
+    assert len(answer["results"]) == 2 + len([row for row in range(60) if LABELS[row % 3] is None])
+    code = np.frombuffer(bytes.fromhex(answer["code"]), np.uint8)
+    for match in answer["results"]:
+        own = np.frombuffer(bytes.fromhex(match["explanation"]["code"]), np.uint8)
+        assert match["explanation"]["differing_bits"] == np.flatnonzero(np.unpackbits(own ^ code)).tolist()
+    nothing = search(truth, parameters={"label": "bots"}, json=body)
+    assert (nothing["results"], nothing["warnings"]) == ([], ["No image has the label 'bots'."])
+
+
+def test_warnings_name_the_file(client: TestClient) -> None:
+    add_images(client, IMAGE)
+    cut = encoded(drawing(1).resize((64, 64)), "JPEG")[:-2]
+    files = [("image", ("cut.jpg", cut)), ("image", ("good.png", random_image(2)))]
+    warnings = client.post("/search", files=files).json()["warnings"]
+    assert [warning.startswith('"cut.jpg": ') for warning in warnings] == [True]
+
+
+# -------------------------------------------------------------------------------------------------- bad input
+
+
+def errors(answer: Response) -> dict[str, str]:
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()
+    assert problem["code"] == "invalid_request"
+    found = {error["field"]: error["reason"] for error in problem["errors"]}
+    assert all(f"{field}: {reason}" in problem["detail"] for field, reason in found.items())
+    return found
+
+
+def test_every_broken_upload_and_unknown_image_is_listed(truth: Truth) -> None:
+    files: list[tuple[str, Any]] = [("image", (f"good {at}.png", image(at))) for at in range(6)]
+    files.insert(2, ("image", ("words.png", b"no picture")))
+    files += [("unlike_image", ("empty.jpg", b"")), ("like", (None, "999999")), ("unlike", (None, "no such key"))]
+    found = errors(truth.client.post("/search", files=files))
+    assert set(found) == {"image.2", "unlike_image.0", "like.0", "unlike.0"}
+    assert found["image.2"].startswith('"words.png": ')
+    assert "not in a supported image format" in found["image.2"]
+    assert found["unlike_image.0"] == '"empty.jpg": The image file is empty. Send an image.'
+    assert found["like.0"].startswith("there is no image 999999 in the catalogue")
+    assert found["unlike.0"] == 'there is no image with the key "no such key" in the catalogue.'
+
+
+def test_only_broken_upload_has_its_own_code(truth: Truth) -> None:
+    answer = truth.client.post("/search", files={"image": b"no picture"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "image_format_unsupported")
+    assert answer.json()["errors"][0]["field"] == "image"
+
+
+BODIES: dict[str, tuple[Any, str, str]] = {
+    "contradiction": ({"like": ["key 3"], "unlike": ["key 3"]}, "unlike.0", "is the same image as like.0"),
+    "nothing": ({}, "image", "is missing"),
+    "only unlike": ({"unlike": ["key 3"]}, "image", "is missing"),
+    "seventeen": ({"like": [f"key {at}" for at in range(17)]}, "like", "17 examples are given"),
+    "weights": ({"like": ["key 1"], "weights": {"like": [1, 2]}}, "weights.like", "numbers: 2, images: 1"),
+    "negative": ({"like": ["key 1"], "weights": {"like": [-1]}}, "weights.like.0", "-1.0 is not a weight"),
+    "zeros": ({"like": ["key 1"], "weights": {"like": [0]}}, "weights", "are 0 for all images to be found"),
+    "weights of another field": ({"like": ["key 1"], "weights": {"k": [1]}}, "weights.k", "'image'"),
+    "text as a weight": ({"like": ["key 1"], "weights": {"like": ["x"]}}, "weights.like.0", "number"),
+    "a list in a list": ({"like": [["key 1"]]}, "like.0", "is neither an id"),
+    "true": ({"like": [True]}, "like.0", "is neither an id"),
+    "half": ({"like": [1.5]}, "like.0", "is neither an id"),
+    "text": ({"like": "key 1"}, "like", "list"),
+    "misspelt": ({"likes": [1]}, "likes", "Did you mean `like`?"),
+    "huge id": ({"like": [2**80]}, "like.0", "there is no image"),
+    "NUL": ({"like": ["a\0b"]}, "like.0", "there is no image"),
+    "a list": ([1], "body", "JSON object"),
+    "long key": ({"like": ["x" * 5000]}, "like.0", "there is no image with the key"),
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_invalid_json_body_returns_422(truth: Truth, case: str) -> None:
+    body, field, reason = BODIES[case]
+    found = errors(truth.client.post("/search", json=body))
+    assert any(name.startswith(field) and reason in why for name, why in found.items()), found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b'{"like": [1], "like": [2]}', b'{"like": [NaN]}', b'{"like": ["\\ud800"]}', b"\xff", b"[" * 9999],
+)
+def test_malformed_json_returns_422(truth: Truth, body: bytes) -> None:
+    answer = truth.client.post("/search", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
+    assert errors(answer)
+
+
+@pytest.mark.parametrize("weight", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_weight_that_is_not_finite_returns_422(truth: Truth, weight: str) -> None:
+    body = f'{{"like": ["key 1", "key 2"], "weights": {{"like": [1, {weight}]}}}}'.encode()
+    headers = {"Content-Type": "application/json"}
+    assert "weights.like.1" in errors(truth.client.post("/search", content=body, headers=headers))
+    form = {"like": ["key 1", "key 2"], "weights": f'{{"like": [1, {weight}]}}'}
+    assert "weights.like.1" in errors(truth.client.post("/search", data=form))
+
+
+@pytest.mark.parametrize("weights", ["", "{", "[1]", "1", '{"like": [1], "like": [2]}', '{"like": 1}', '{"k": [1]}'])
+def test_invalid_weights_in_a_form_return_422(truth: Truth, weights: str) -> None:
+    answer = truth.client.post("/search", data={"like": "key 1", "weights": weights or " "})
+    assert all(field.startswith("weights") for field in errors(answer))
+
+
+def test_large_json_body_returns_413(truth: Truth) -> None:
+    answer = truth.client.post("/search", json={"like": ["x" * 70_000]})
+    assert (answer.status_code, answer.json()["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("text", ["", "key:", " ", "0", "-1", "9" * 30, "²", "\0"])
+def test_reference_of_no_image_returns_422(truth: Truth, text: str) -> None:
+    assert set(errors(truth.client.post("/search", params={"like": ["key 1", text]}))) == {"like.1"}
+
+
+def test_crop_of_several_uploads_returns_422(truth: Truth) -> None:
+    answer = truth.client.post(
+        "/search", params={"crop": "0,0,8,8"}, files=[("image", image(1)), ("unlike_image", image(2))]
+    )
+    assert "is a part of one upload, and 2 are given" in errors(answer)["crop"]
+    one = truth.client.post("/search", params={"crop": "0,0,8,8", "like": "key 3"}, files={"image": image(1)})
+    assert one.status_code == 200
+
+
+def test_examples_that_cancel_each_other_out_return_a_sentence(client: TestClient) -> None:
+    """F7 of the fake network is the image's pixels: those of a black one are zeros."""
+    black = encoded(drawing(1).point(lambda _: 0), "PNG")
+    files = [("image", black), ("image", encoded(drawing(1).point(lambda _: 0), "BMP"))]
+    assert "cancel each other out" in errors(client.post("/search", files=files))["like"]
+
+
+def test_key_in_another_unicode_form_is_found(client: TestClient) -> None:
+    items = add_images(client, IMAGE, random_image(2), metadata=[{"key": "käse"}, {"key": "17"}])
+    for text, at in (("ka\u0308se", 0), ("key:17", 1)):
+        answer = client.post("/search", params={"like": text, "k": 1}).json()
+        assert answer["results"][0]["id"] == items[at]["id"]
+    reason = errors(client.post("/search", params={"like": "17"}))["like.0"]
+    assert "write key:17" in reason
+
+
+def test_form_parts_without_file_names_are_files(truth: Truth) -> None:
+    answer = post(
+        truth.client, "/search", ('name="image"', image(3)), ('name="image"', image(57)), ("name=unlike", b"key 20")
+    )
+    body = {"like": ["key 3", "key 57"], "unlike": ["key 20"]}
+    assert answer.json()["results"] == search(truth, json=body)["results"]
+
+
+def test_json_and_form_are_described(client: TestClient) -> None:
+    schema: dict[str, Any] = client.get("/openapi.json").json()
+    content = schema["paths"]["/search"]["post"]["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "application/json"}
+    assert set(content["application/json"]["schema"]["properties"]) == {"like", "unlike", "weights"}
+    example = content["application/json"]["schema"]["example"]
+    assert set(json.loads(json.dumps(example))) == {"like", "unlike", "weights"}
+    assert content["multipart/form-data"]["encoding"]["like"] == {"style": "form", "explode": True}
