@@ -189,9 +189,7 @@ class TrashedEncoding(Base):
 
     __tablename__ = "trash_encodings"
 
-    index_version_id: Mapped[int] = mapped_column(
-        ForeignKey("index_versions.id", ondelete="CASCADE"), primary_key=True
-    )
+    index_version_id: Mapped[int] = mapped_column(ForeignKey("index_versions.id", ondelete="CASCADE"), primary_key=True)
     image_id: Mapped[int] = mapped_column(
         ForeignKey("trash.image_id", ondelete="CASCADE"), primary_key=True, index=True
     )
