@@ -162,12 +162,13 @@ def test_export_is_of_one_moment(client: TestClient, database: Database, monkeyp
 
 def open_snapshots(database: Database) -> int:
     with database.read_session() as session:
-        return session.scalars(
+        count: int = session.scalars(
             text(
                 "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' "
                 "AND datname = current_database()"
             )
         ).one()
+        return count
 
 
 def test_disconnect_ends_the_snapshot(settings: Settings, database: Database) -> None:

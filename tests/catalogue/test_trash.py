@@ -12,11 +12,11 @@ from alembic import command
 from sqlalchemy import select, text
 
 from app.bootstrap import Service, build_service_with_encoder
-from app.catalogue import trash
 from app.catalogue.database.migrations import alembic_config
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, Image, Removal, TrashedImage
 from app.catalogue.selection import Selection
+from app.catalogue.sequence import next_seq
 from app.catalogue.trash import TrashSelection
 from app.errors import DamagedOriginalError, KeysInUseError, NotInTrashError, SelectionChangedError
 from app.ingest.trash_expiry import TrashExpiry
@@ -199,7 +199,7 @@ def test_selection_changed_while_the_change_waits_is_detected(service: Service) 
             errors.append(error)
 
     with service.database.transaction() as session:
-        trash.next_seq(session)  # holds the catalogue's lock
+        next_seq(session)  # holds the catalogue's lock
         waiting = threading.Thread(target=delete_expected)
         waiting.start()
         waiting.join(0.3)
