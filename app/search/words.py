@@ -75,4 +75,4 @@ def _check(words: list[str]) -> None:
     if len(words) > MAX_WORDS:
         raise InvalidInputError("text", f"has {len(words)} words; at most {MAX_WORDS} are allowed")
     if any(len(word.encode()) > MAX_WORD_BYTES for word in words):
-        raise InvalidInputError("text", "has a word that is too long. Leave out its end: words match by their beginning")
+        raise InvalidInputError("text", "has a word that is too long. Leave out its end")

@@ -10,8 +10,8 @@ down_revision: str | None = "feature_sets"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# The key, the label, and the texts and numbers in the metadata. Escapes in JSON stand for quotes, backslashes and control
-# characters, all of which separate words.
+# The key, the label, and the texts and numbers in the metadata. Escapes in JSON stand for quotes, backslashes and
+# control characters, all of which separate words.
 _TEXT = r"""
     key || ' ' || coalesce(label, '') || ' ' || regexp_replace(
         jsonb_path_query_array(metadata, 'strict $.** ? (@.type() == "string" || @.type() == "number")')::text,
