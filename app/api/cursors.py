@@ -55,9 +55,10 @@ def _decoded(sort: Sort, cursor: str) -> Position:
     if sort == ADDED:
         values = [int(cursor) if cursor.isascii() and cursor.isdigit() else None]
     else:
-        digest, *values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if digest != _digest(sort):
+        decoded = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(decoded, list) or decoded[:1] != [_digest(sort)]:
             raise ValueError("another order")
+        values = decoded[1:]
     position = tuple(_value(column.type, value) for column, value in zip(columns, values, strict=True))
     if position[-1] is None:
         raise ValueError("no last column")

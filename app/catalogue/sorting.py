@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.catalogue.database.tables import Image
 from app.catalogue.filters.sql import Condition, field_value
@@ -41,7 +41,7 @@ _KINDS = {
     "array": Kind.OTHER,
     "object": Kind.OTHER,
 }
-_SIZE = func.octet_length(cast(Image.metadata_, Text))
+_SHOWN = aliased(Image)
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,14 @@ def list_page(
 ) -> list[ListedImage]:
     """List the images after a position, or from the first on, that meet a condition."""
     columns = sort_columns(sort)
-    order = (column.expression.desc() if column.descending else column.expression for column in columns)
-    query = select(Image.id, _SIZE, *(column.expression for column in columns))
-    query = query.where(passing, true() if after is None else _after(columns, after)).order_by(*order).limit(limit)
-    return [ListedImage(image_id, size, tuple(position)) for image_id, size, *position in session.execute(query)]
+    expressions = [column.expression for column in columns]
+    selected = select(Image.id, *expressions).where(passing, true() if after is None else _after(columns, after))
+    page = selected.order_by(*_directed(columns, expressions)).limit(limit).cte()
+    # Sizes are computed for the page alone.
+    size = select(func.octet_length(cast(_SHOWN.metadata_, Text))).where(_SHOWN.id == page.c.id).scalar_subquery()
+    position = list(page.c)[1:]
+    rows = session.execute(select(page.c.id, size, *position).order_by(*_directed(columns, position)))
+    return [ListedImage(image_id, bytes_, tuple(values)) for image_id, bytes_, *values in rows]
 
 
 def sort_columns(sort: Sort) -> tuple[SortColumn, ...]:
@@ -108,6 +112,13 @@ def _field_columns(sort: Sort) -> tuple[SortColumn, ...]:
 
 def _comparable(text: SQLColumnExpression[Any]) -> ColumnElement[str]:
     return func.left(func.lower(text), MAX_COMPARED)
+
+
+def _directed(
+    columns: Sequence[SortColumn], expressions: Sequence[SQLColumnExpression[Any]]
+) -> list[SQLColumnExpression[Any]]:
+    pairs = zip(columns, expressions, strict=True)
+    return [expression.desc() if column.descending else expression for column, expression in pairs]
 
 
 def _after(columns: Sequence[SortColumn], position: Position) -> Condition:

@@ -111,9 +111,11 @@ def test_search_parameters_have_their_bounds_and_defaults(schema: dict[str, Any]
         "asymmetric",
         "label",
         "filter",
+        "text",
         "min_similarity",
         "group_by",
         "explain",
+        "sort",
         "crop",
     }
     assert (parameters["k"]["default"], parameters["k"]["minimum"]) == (10, 1)
