@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from lookalike_client.endpoints import SearchOptions
+    from lookalike_client.requests import SearchOptions
 
 # An image of the catalogue by id (int) or key (str), or an image to upload: a `Path`, bytes, or a Pillow image.
 Example = int | str | PathLike[str] | bytes | Savable
