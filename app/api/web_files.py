@@ -2,7 +2,8 @@
 
 Scripts and styles have URLs with a hash of all of them, such as `/web/3f5a…/app.js`, which browsers may keep for ever.
 The hash is a folder, so that relative imports need no rewriting. A page is revalidated on every visit, names the
-current hash, and preloads all modules that its scripts import. Comments on lines of their own are not sent.
+current hash, preloads all modules that its scripts import, and has its styles in one file. Comments on lines of their
+own are not sent.
 
 With any other hash, and without one, a URL has the current file, to be revalidated: a page that was open during an
 upgrade, or that comes from a replica of another version, still loads what it lacks.
@@ -30,9 +31,10 @@ MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+
 CURRENT, ANY = "public, max-age=31536000, immutable", "no-cache"
 # Root paths for which a page is kept in memory.
 _CACHED_PAGES = 64
-_COMMENT_LINES = re.compile(r"^[ \t]*(?://.*|/\*[\s\S]*?\*/)[ \t]*\n", re.MULTILINE)
+_COMMENT_LINES = re.compile(r"^[ \t]*(?://.*|/\*(?:(?!\*/)[\s\S])*\*/)[ \t]*\n", re.MULTILINE)
 _IMPORT = re.compile(r'^(?:import|export)\b(?:[^;"]*\bfrom)?\s*"(\.{1,2}/[^"]+)"', re.MULTILINE)
 _ENTRY = re.compile(r'<script type="module" src="/web/([^"]+)"')
+_STYLE = re.compile(r' *<link rel="stylesheet" href="/web/([^"]+)">\n')
 _HASH = re.compile(r"[0-9a-f]{16}/")
 _NEVER = re.compile(r"\s*q=0(\.0*)?\s*")
 
@@ -87,15 +89,19 @@ class WebFiles:
 
     Attributes:
         version: the hash in the URLs.
-        files: the files by their path in the folder.
+        files: the files by their path in the folder; `NAME.html.css` has all styles of a page, in its order.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self.files = folder, dict[str, WebFile]()
+        self.files = dict[str, WebFile]()
         for path in sorted(folder.rglob("*")):
             if path.suffix in MEDIA_TYPES:
                 text = _COMMENT_LINES.sub("", path.read_text(encoding="utf-8"))
                 self.files[path.relative_to(folder).as_posix()] = WebFile(text, MEDIA_TYPES[path.suffix])
+        self._pages = {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*.html")}
+        for name, html in self._pages.items():
+            styles = "".join(self.files[style].text for style in _STYLE.findall(html))
+            self.files[f"{name}.css"] = WebFile(styles, MEDIA_TYPES[".css"])
         tree = "\n".join(f"{name} {file.digest}" for name, file in self.files.items())
         self.version = hashlib.sha256(tree.encode()).hexdigest()[:16]
         self.page = lru_cache(_CACHED_PAGES)(self._page)
@@ -117,10 +123,11 @@ class WebFiles:
 
     def _page(self, name: str, root_path: str) -> WebFile:
         """Return an HTML page of the folder, with URLs below a root path."""
-        html = (self._folder / name).read_text(encoding="utf-8")
+        html = self._pages[name]
         modules = {module for entry in _ENTRY.findall(html) for module in self._imports(entry)}
         links = "".join(f'    <link rel="modulepreload" href="/web/{module}">\n' for module in sorted(modules))
-        html = html.replace("  </head>", f"{links}  </head>", 1)
+        style = f'    <link rel="stylesheet" href="/web/{name}.css">\n'
+        html = _STYLE.sub("", html).replace("  </head>", f"{style}{links}  </head>", 1)
         return WebFile(
             html.replace('="/web/', f'="/web/{self.version}/').replace('="/', f'="{root_path}/'), "text/html"
         )

@@ -24,7 +24,7 @@ def urls(html: str) -> list[str]:
 
 def test_scripts_and_styles_are_small() -> None:
     files = WebFiles(WEB_DIR).files
-    sizes = {name: len(file.compressed) for name, file in files.items() if not name.endswith(".svg")}
+    sizes = {name: len(file.compressed) for name, file in files.items() if not name.endswith((".svg", ".html.css"))}
     assert len(sizes) == len([*WEB_DIR.rglob("*.js"), *WEB_DIR.rglob("*.css")])
     assert sum(sizes.values()) < MAX_BYTES
 
@@ -52,6 +52,14 @@ def test_a_page_preloads_every_module_that_it_imports(client: TestClient, page: 
         for specifier in re.findall(r'from "(\.[^"]+)"', client.get(url).text):
             imported = str(client.base_url.join(url).join(specifier).path)
             assert imported in preloaded, f"{url} imports {specifier}"
+
+
+def test_styles_of_a_page_are_one_file_in_its_order(client: TestClient) -> None:
+    (url,) = re.findall(r'<link rel="stylesheet" href="([^"]+)"', client.get("/").text)
+    names = re.findall(r'<link rel="stylesheet" href="/web/([^"]+)"', (WEB_DIR / "index.html").read_text())
+    assert client.get(url).text == "".join(client.get(f"/web/{name}").text for name in names)
+    # They are merged from several folders, so a relative URL would be another one.
+    assert "url(" not in client.get(url).text
 
 
 def test_pages_are_compressed_and_below_the_root_path(settings: Settings) -> None:
@@ -131,7 +139,10 @@ def test_the_hash_changes_with_any_file(tmp_path: Path) -> None:
 
 
 def test_comments_on_their_own_lines_are_not_sent_and_nothing_else_changes(tmp_path: Path) -> None:
-    code = 'const url = "https://x"; // kept\nconst glob = "/*";\nconst star = a\n  * b;\nconst end = "*/";\n'
+    code = (
+        'const url = "https://x"; // kept\nconst glob = "/*";\nconst star = a\n  * b;\n'
+        '/** @type {A} */ (c).d();\nconst end = "*/";\n'
+    )
     (tmp_path / "app.js").write_text(f"/**\n * Gone.\n */\n{code}  // gone\n/* gone */\nlast();\n")
     sent = WebFiles(tmp_path).files["app.js"]
     assert sent.content.decode() == f"{code}last();\n"
