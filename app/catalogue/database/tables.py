@@ -219,6 +219,19 @@ class Deletion(Base):
     seq: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
+class DistinctPair(Base):
+    """Two images that a person has decided are not duplicates; `first_id` is the smaller id.
+
+    There are no foreign keys, because images in the trash keep their pairs.
+    """
+
+    __tablename__ = "distinct_pairs"
+    __table_args__ = (CheckConstraint("first_id < second_id", name="ordered"),)
+
+    first_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    second_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, index=True)
+
+
 class Removal(Base):
     """An unused original whose files are to be deleted; see `app/catalogue/storage/deletion_queue.py`.
 
