@@ -17,6 +17,12 @@ from tests.images import encoded
 __all__ = ["client"]
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Settings with a trash."""
+    return settings.model_copy(update={"trash_days": 1})
+
+
 def copies(client: TestClient, count: int, metadata: list[dict[str, Any]] | None = None) -> list[int]:
     """Add copies of one picture, each smaller than the one before."""
     pictures = [encoded(scaled(picture(0), 1 - at / 10), "PNG") for at in range(count)]
