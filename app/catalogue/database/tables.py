@@ -97,6 +97,7 @@ class CatalogueState(Base):
     Attributes:
         milvus_timestamp: Milvus timestamp from which all committed encodings are visible; 0 without Milvus.
         restored_seq: the last change that restored images from the trash.
+        old_thumbnails_to: images with at most this id may have thumbnails of an earlier size; 0 if there are none.
     """
 
     __tablename__ = "catalogue"
@@ -107,6 +108,7 @@ class CatalogueState(Base):
     milvus_timestamp: Mapped[int] = mapped_column(BigInteger, server_default="0")
     index_version_id: Mapped[int | None] = mapped_column(ForeignKey("index_versions.id"))
     restored_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    old_thumbnails_to: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Image(Base):
