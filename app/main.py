@@ -35,6 +35,7 @@ from app.api.middleware.content_encoding import ContentEncodingMiddleware
 from app.api.middleware.disconnect import CancelOnDisconnect
 from app.api.middleware.forwarded import ForwardedMiddleware
 from app.api.middleware.head import HeadMiddleware
+from app.api.middleware.key_use import KeyUse
 from app.api.middleware.lifespan_errors import LifespanErrorMiddleware
 from app.api.middleware.request_id import HEADER as REQUEST_ID
 from app.api.middleware.request_log import RequestLogMiddleware
@@ -42,6 +43,7 @@ from app.api.openapi import extend_openapi
 from app.api.paths import RootPathDep
 from app.api.problems import add_exception_handlers
 from app.api.routes import duplicates, facets, images, index, jobs, quality, search, session, system
+from app.api.routes.operations import keys
 from app.bootstrap import Service, open_service
 from app.common.memory import usable_memory
 from app.demo.fill import fill_if_empty
@@ -90,6 +92,7 @@ class State(TypedDict):
     file_threads: CapacityLimiter
     connection_limits: ConnectionLimits
     api_keys: ApiKeyCache
+    key_use: KeyUse
     jobs: jobs.Jobs
     gauges: ProcessGauges
 
@@ -133,6 +136,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads,
                 SwitchWatcher(service.database, service.model_switch),
                 AdaptationWatcher(service),
+                KeyUse(service.database) as key_use,
                 jobs.open_jobs(service) as opened,
             ):
                 startup.complete()
@@ -143,6 +147,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                     "file_threads": CapacityLimiter(FILE_THREADS),
                     "connection_limits": connection_limits_of(settings),
                     "api_keys": ApiKeyCache(service.database),
+                    "key_use": key_use,
                     "jobs": opened,
                     "gauges": gauges,
                 }
@@ -171,7 +176,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.state.metrics = metrics
     add_middleware(app, settings, metrics, tracing)
     add_exception_handlers(app)
-    for module in (search, index, jobs, images, facets, duplicates, quality, system, session):
+    for module in (search, index, jobs, images, facets, duplicates, quality, system, session, keys):
         app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
     add_page(app)
     app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # FastAPI documents this assignment for extending OpenAPI
