@@ -43,7 +43,7 @@ from app.api.openapi import extend_openapi
 from app.api.paths import RootPathDep
 from app.api.problems import add_exception_handlers
 from app.api.routes import duplicates, facets, images, index, jobs, quality, search, session, system
-from app.api.routes.operations import keys
+from app.api.routes.operations import keys, tasks
 from app.bootstrap import Service, open_service
 from app.common.memory import usable_memory
 from app.demo.fill import fill_if_empty
@@ -54,6 +54,7 @@ from app.observability.process_gauges import ProcessGauges
 from app.observability.tracing import open_tracing
 from app.settings import Settings
 from app.startup import supervision as startup
+from app.tasks.runner import TaskRunner
 from models.training.allocator import share_arenas
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class State(TypedDict):
     key_use: KeyUse
     jobs: jobs.Jobs
     gauges: ProcessGauges
+    tasks: TaskRunner
 
 
 class Opener(Protocol):
@@ -137,6 +139,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 SwitchWatcher(service.database, service.model_switch),
                 AdaptationWatcher(service),
                 KeyUse(service.database) as key_use,
+                TaskRunner(service) as task_runner,
                 jobs.open_jobs(service) as opened,
             ):
                 startup.complete()
@@ -150,6 +153,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                     "key_use": key_use,
                     "jobs": opened,
                     "gauges": gauges,
+                    "tasks": task_runner,
                 }
                 # Requests in progress may finish, but images still being decoded after the grace period are given up.
                 interrupt_timer.start()
@@ -176,7 +180,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.state.metrics = metrics
     add_middleware(app, settings, metrics, tracing)
     add_exception_handlers(app)
-    for module in (search, index, jobs, images, facets, duplicates, quality, system, session, keys):
+    for module in (search, index, jobs, images, facets, duplicates, quality, system, session, keys, tasks):
         app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
     add_page(app)
     app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # FastAPI documents this assignment for extending OpenAPI
