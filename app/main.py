@@ -70,6 +70,8 @@ MEMORY_DIVISOR = 8
 # Threads that read image files for downloads.
 FILE_THREADS = 16
 WEB_DIR = Path(__file__).parent / "web"
+# The documents of the web pages, by path.
+PAGES = {"/": "index.html", "/operations": "operations/operations.html"}
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -182,7 +184,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     add_exception_handlers(app)
     for module in (search, index, jobs, images, facets, duplicates, quality, system, session, keys, tasks):
         app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
-    add_page(app)
+    add_pages(app)
     app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # FastAPI documents this assignment for extending OpenAPI
     return app
 
@@ -253,12 +255,17 @@ def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
     )
 
 
-def add_page(app: FastAPI) -> None:
-    """Serve the web page at `/`, with its URLs below the root path."""
+def add_pages(app: FastAPI) -> None:
+    """Serve the web pages, with their URLs below the root path."""
     app.mount("/web", StaticFiles(directory=WEB_DIR), name="web")
-    content = (WEB_DIR / "index.html").read_text(encoding="utf-8")
+    for path, file in PAGES.items():
+        add_page(app, path, (WEB_DIR / file).read_text(encoding="utf-8"))
 
-    @app.get("/", include_in_schema=False)
+
+def add_page(app: FastAPI, path: str, content: str) -> None:
+    """Serve a page of HTML; its URLs begin with a slash."""
+
+    @app.get(path, include_in_schema=False)
     async def page(root_path: RootPathDep, if_none_match: IfNoneMatch) -> Response:
         html = content.replace('="/', f'="{root_path}/')
         etag = f'"{hashlib.sha256(html.encode()).hexdigest()}"'
