@@ -71,10 +71,12 @@ MEMORY_DIVISOR = 8
 FILE_THREADS = 16
 WEB_DIR = Path(__file__).parent / "web"
 # The documents of the web pages, by path.
-PAGES = {"/": "index.html", "/operations": "operations/operations.html"}
+PAGES = {"/": "index.html", "/operations": "operations/operations.html", "/docs": "docs/docs.html"}
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
+# Swagger UI sets styles of elements.
+DOCS_POLICY = f"{PAGE_POLICY}; style-src 'self' 'unsafe-inline'"
 DESCRIPTION = """
 Search a catalogue of images by visual similarity, in milliseconds.
 
@@ -173,6 +175,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         version=version("lookalike"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         form_limits={
             "max_files": settings.max_images_per_request,
             "max_fields": settings.max_form_fields,
@@ -259,17 +262,18 @@ def add_pages(app: FastAPI) -> None:
     """Serve the web pages, with their URLs below the root path."""
     app.mount("/web", StaticFiles(directory=WEB_DIR), name="web")
     for path, file in PAGES.items():
-        add_page(app, path, (WEB_DIR / file).read_text(encoding="utf-8"))
+        policy = DOCS_POLICY if path == "/docs" else PAGE_POLICY
+        add_page(app, path, (WEB_DIR / file).read_text(encoding="utf-8"), policy)
 
 
-def add_page(app: FastAPI, path: str, content: str) -> None:
-    """Serve a page of HTML; its URLs begin with a slash."""
+def add_page(app: FastAPI, path: str, content: str, policy: str) -> None:
+    """Serve a page of HTML with a content security policy; its URLs begin with a slash."""
 
     @app.get(path, include_in_schema=False)
     async def page(root_path: RootPathDep, if_none_match: IfNoneMatch) -> Response:
         html = content.replace('="/', f'="{root_path}/')
         etag = f'"{hashlib.sha256(html.encode()).hexdigest()}"'
-        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache", "ETag": etag}
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache", "ETag": etag}
         if is_not_modified(if_none_match, etag):
             return Response(status_code=304, headers=headers)
         return HTMLResponse(html, headers=headers)

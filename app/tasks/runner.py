@@ -91,6 +91,7 @@ class TaskRunner:
             return self._ending.is_set() or not self._store(kind, latest[-1] if latest else None)
 
         ended = run_child([*COMMAND, *_OPTIONS, *words], self._settings, is_stopped, is_progress)
+        is_stopped()  # stores the last progress
         state, message = self._result(kind, ended)
         log.info("task %s: %s. %s", kind, state, message)
         with self._database.transaction(allow_low_space=True) as session:

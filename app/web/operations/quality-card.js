@@ -23,10 +23,10 @@ export function qualityCard({ session, report, tasks, stats }, act) {
   return card([admin, report, task, idle], () => {
     const text = report ? "Measure again" : "Measure search quality";
     const start = actionButton(text, "report", () => act("tasks/report"), report ? "secondary" : "primary");
+    const again = admin && idle ? [start] : [];
     return [
-      heading("quality", "Search quality", ...(report ? [fullReport()] : [])),
-      ...(report ? summary(report, stats.images) : [el("p", {}, FIRST)]),
-      ...(admin && idle ? [el("p", {}, start)] : []),
+      heading("quality", "Search quality", ...(report ? [el("span", { className: "row" }, fullReport(), ...again)] : [])),
+      ...(report ? summary(report, stats.images) : [el("p", {}, FIRST), el("p", {}, ...again)]),
       ...(task && (task.state === "running" || task.state === "failed") ? taskStatus(task, act, admin) : []),
       ...(report?.labels.length ? labels(report.labels) : []),
     ];
@@ -48,7 +48,8 @@ function summary(report, images) {
     figures([
       ...(precision === null ? [] : [/** @type {[string, string]} */ (["Results with the same label", formatShare(precision)])]),
       [`Of the ${k} nearest are found`, formatShare(recall)],
-      ["Candidates", `${pool.toLocaleString("en")}${recommended === pool ? "" : `, ${recommended.toLocaleString("en")} recommended`}`],
+      ["Candidates", pool.toLocaleString("en")],
+      ["Recommended", recommended.toLocaleString("en")],
       ["Measured", `${timeAgo(written)}${old}`],
     ]),
   ];
@@ -56,7 +57,8 @@ function summary(report, images) {
 
 /** @param {any[]} all */
 function labels(all) {
-  const worst = all.filter(({ precision }) => precision !== null);
+  // A picture that is alone in its label finds no other.
+  const worst = all.filter(({ precision, images }) => precision !== null && images > 1);
   const list = el("ol", { className: "labels" }, ...worst.slice(0, SHOWN).map(label));
   return worst.length ? [el("h3", {}, "Labels that searches confuse most"), list] : [];
 }
