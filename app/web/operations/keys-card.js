@@ -76,21 +76,11 @@ function openCreate(first, act) {
     const scopes = boxes.flatMap((label) => [...label.querySelectorAll("input")]).filter(({ checked }) => checked);
     const body = JSON.stringify({ name: name.value.trim(), scopes: scopes.map(({ value }) => value) });
     const headers = { "Content-Type": "application/json", Accept: "application/json" };
-    const created = await createKey({ method: "POST", headers, body }, first, act);
+    // Without the first key, this page could not go on.
+    const open = first ? (/** @type {any} */ { key }) => openSession(key) : undefined;
+    const created = await act("keys", { method: "POST", headers, body }, open);
     showKey(created.name, created.key);
   });
-}
-
-/**
- * @param {RequestInit} init
- * @param {boolean} first
- * @param {Act} act
- */
-async function createKey(init, first, act) {
-  const created = await act("keys", init);
-  // Without it, this page could not go on.
-  if (first) await openSession(created.key);
-  return created;
 }
 
 /**

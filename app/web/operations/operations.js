@@ -4,15 +4,15 @@
  * A card is rendered again only if its data have changed, so that the focus and open details stay.
  */
 
-import { requestJson } from "../api/request.js";
+import { request, requestJson } from "../api/request.js";
 import { closeSession, hasKey } from "../api/session.js";
 import { fetchResponse } from "../api/fetch.js";
 import { byId } from "../common/dom.js";
-import { UserError, messageOf } from "../common/errors.js";
 import { healthCard } from "./health-card.js";
 import { jobsCard } from "./jobs-card.js";
 import { keysCard } from "./keys-card.js";
 import { modelCard } from "./model-card.js";
+import { showError } from "./parts.js";
 import { qualityCard } from "./quality-card.js";
 
 /** @typedef {"search" | "write" | "admin"} Scope */
@@ -44,7 +44,10 @@ import { qualityCard } from "./quality-card.js";
  * @property {{count: number, more: boolean} | null} trash null if the service has none
  */
 
-/** @typedef {(path: string, init?: RequestInit) => Promise<any>} Act sends a change, then reads the state again */
+/**
+ * @typedef {(path: string, init?: RequestInit, then?: (answer: any) => Promise<void>) => Promise<any>} Act
+ * sends a change, then reads the state again
+ */
 
 const BUSY_MS = 1500;
 const IDLE_MS = 15_000;
@@ -54,6 +57,7 @@ class OperationsPage {
   timer = 0;
   /** @type {Map<string, string>} the data of each card as JSON */
   shown = new Map();
+  failed = false;
 
   start() {
     byId("other-key").addEventListener("click", () => this.changeKey());
@@ -62,7 +66,7 @@ class OperationsPage {
   }
 
   async changeKey() {
-    await closeSession().catch((error) => this.showError(error));
+    await closeSession().catch(showError);
     await this.refresh();
   }
 
@@ -73,10 +77,13 @@ class OperationsPage {
     try {
       const state = await readState();
       this.show(state);
-      this.showError(null);
+      // A refused action stays on the page.
+      if (this.failed) showError(null);
+      this.failed = false;
       busy = [...state.tasks, ...state.jobs].some(({ state: one }) => one === "running");
     } catch (error) {
-      this.showError(error);
+      this.failed = true;
+      showError(error);
     }
     byId("other-key").hidden = !hasKey();
     clearTimeout(this.timer);
@@ -86,7 +93,7 @@ class OperationsPage {
   /** @param {State} state */
   show(state) {
     for (const [id, card] of Object.entries(CARDS)) {
-      const content = card(state, (path, init) => this.act(path, init));
+      const content = card(state, (path, init, then) => this.act(path, init, then));
       const section = byId(id);
       section.hidden = content === null;
       if (content === null || this.shown.get(id) === content.data) continue;
@@ -95,23 +102,16 @@ class OperationsPage {
     }
   }
 
-  /**
-   * @param {string} path
-   * @param {RequestInit} [init]
-   */
-  async act(path, init = { method: "POST" }) {
+  /** @type {Act} */
+  async act(path, init = { method: "POST" }, then = async () => {}) {
     try {
-      return await requestJson(path, init);
+      const response = await request(path, init);
+      const answer = response.status === 204 ? null : await response.json();
+      await then(answer);
+      return answer;
     } finally {
       await this.refresh();
     }
-  }
-
-  /** @param {unknown} error */
-  showError(error) {
-    if (error !== null && !(error instanceof UserError)) console.error(error);
-    const text = error instanceof UserError ? messageOf(error) : "An unexpected error occurred. Reload the page.";
-    byId("message").textContent = error === null ? "" : text;
   }
 }
 

@@ -1,8 +1,8 @@
 /** Parts of the operations page's cards: heading, figures, progress, times. */
 
-import { button, el } from "../common/dom.js";
-import { messageOf } from "../common/errors.js";
 import { openForm } from "../common/dialog.js";
+import { button, byId, el } from "../common/dom.js";
+import { UserError } from "../common/errors.js";
 
 /** @import { Act, Task } from "./operations.js" */
 
@@ -50,8 +50,15 @@ export function badge(text, kind) {
   return el("span", { className: `badge ${kind}` }, text);
 }
 
+/** @param {unknown} error null for none */
+export function showError(error) {
+  if (error !== null && !(error instanceof UserError)) console.error(error);
+  const text = error instanceof UserError ? error.message : "An unexpected error occurred. Reload the page.";
+  byId("message").textContent = error === null ? "" : text;
+}
+
 /**
- * A button that sends a change, and shows an error beside it.
+ * A button that sends a change, and shows an error at the top of the page.
  *
  * @param {string} text
  * @param {string} key identifies the button when the card is rendered again
@@ -59,19 +66,15 @@ export function badge(text, kind) {
  * @param {string} [className]
  */
 export function actionButton(text, key, send, className = "secondary") {
-  const error = el("span", { className: "error", role: "alert" });
-  const control = button(
-    text,
-    async () => {
-      error.textContent = "";
-      control.disabled = true;
-      await send().catch((reason) => (error.textContent = messageOf(reason)));
-      control.disabled = false;
-    },
-    { className },
-  );
+  const onClick = async () => {
+    showError(null);
+    control.disabled = true;
+    await send().catch(showError);
+    control.disabled = false;
+  };
+  const control = button(text, onClick, { className });
   control.dataset.key = key;
-  return el("span", { className: "action" }, control, error);
+  return control;
 }
 
 /**
