@@ -1,4 +1,4 @@
-/** Parts of the operations page's cards: heading, figures, progress, times. */
+/** Parts of the operations page's cards: heading, figures, buttons, progress, times. */
 
 import { openForm } from "../common/dialog.js";
 import { button, byId, el } from "../common/dom.js";
