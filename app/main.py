@@ -31,6 +31,7 @@ from app.api.middleware.content_encoding import ContentEncodingMiddleware
 from app.api.middleware.disconnect import CancelOnDisconnect
 from app.api.middleware.forwarded import ForwardedMiddleware
 from app.api.middleware.head import HeadMiddleware
+from app.api.middleware.key_use import KeyUse
 from app.api.middleware.lifespan_errors import LifespanErrorMiddleware
 from app.api.middleware.request_id import HEADER as REQUEST_ID
 from app.api.middleware.request_log import RequestLogMiddleware
@@ -38,6 +39,7 @@ from app.api.openapi import extend_openapi
 from app.api.paths import RootPathDep
 from app.api.problems import add_exception_handlers
 from app.api.routes import bulk, duplicates, export, facets, images, index, jobs, quality, search, session, system
+from app.api.routes.operations import keys, tasks
 from app.api.web_files import WebFiles
 from app.bootstrap import Service, open_service
 from app.common.memory import usable_memory
@@ -51,6 +53,7 @@ from app.observability.process_gauges import ProcessGauges
 from app.observability.tracing import open_tracing
 from app.settings import Settings
 from app.startup import supervision as startup
+from app.tasks.runner import TaskRunner
 from models.training.allocator import share_arenas
 
 if TYPE_CHECKING:
@@ -67,10 +70,12 @@ MEMORY_DIVISOR = 8
 FILE_THREADS = 16
 WEB_DIR = Path(__file__).parent / "web"
 # Web pages: HTML files in `WEB_DIR`, by path.
-PAGES = {"/": "index.html"}
+PAGES = {"/": "index.html", "/operations": "operations/operations.html", "/docs": "docs/docs.html"}
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
+# Swagger UI sets styles of elements.
+DOCS_POLICY = f"{PAGE_POLICY}; style-src 'self' 'unsafe-inline'"
 DESCRIPTION = """
 Search a catalogue of images by visual similarity, in milliseconds.
 
@@ -91,8 +96,10 @@ class State(TypedDict):
     file_threads: CapacityLimiter
     connection_limits: ConnectionLimits
     api_keys: ApiKeyCache
+    key_use: KeyUse
     jobs: jobs.Jobs
     gauges: ProcessGauges
+    tasks: TaskRunner
 
 
 class Opener(Protocol):
@@ -136,6 +143,8 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 AdaptationWatcher(service),
                 ThumbnailRenewal(service),
                 TrashExpiry(service.trash),
+                KeyUse(service.database) as key_use,
+                TaskRunner(service) as task_runner,
                 jobs.open_jobs(service) as opened,
             ):
                 startup.complete()
@@ -146,8 +155,10 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                     "file_threads": CapacityLimiter(FILE_THREADS),
                     "connection_limits": connection_limits_of(settings),
                     "api_keys": ApiKeyCache(service.database),
+                    "key_use": key_use,
                     "jobs": opened,
                     "gauges": gauges,
+                    "tasks": task_runner,
                 }
                 # Requests in progress may finish, but images still being decoded after the grace period are given up.
                 interrupt_timer.start()
@@ -165,6 +176,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
         version=version("lookalike"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         form_limits={
             "max_files": settings.max_images_per_request,
             "max_fields": settings.max_form_fields,
@@ -174,7 +186,21 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.state.metrics = metrics
     add_middleware(app, settings, metrics, tracing)
     add_exception_handlers(app)
-    for module in (search, index, jobs, bulk, export, images, facets, duplicates, quality, system, session):
+    for module in (
+        search,
+        index,
+        jobs,
+        bulk,
+        export,
+        images,
+        facets,
+        duplicates,
+        quality,
+        system,
+        session,
+        keys,
+        tasks,
+    ):
         app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
     add_pages(app)
     app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # FastAPI documents this assignment for extending OpenAPI
@@ -252,14 +278,15 @@ def add_pages(app: FastAPI) -> None:
     files = WebFiles(WEB_DIR)
     app.mount("/web", files, name="web")
     for path, name in PAGES.items():
-        app.get(path, include_in_schema=False)(page_endpoint(files, name))
+        policy = DOCS_POLICY if path == "/docs" else PAGE_POLICY
+        app.get(path, include_in_schema=False)(page_endpoint(files, name, policy))
 
 
-def page_endpoint(files: WebFiles, name: str) -> Callable[..., Awaitable[Response]]:
-    """Return the endpoint of a web page."""
+def page_endpoint(files: WebFiles, name: str, policy: str) -> Callable[..., Awaitable[Response]]:
+    """Return the endpoint of a web page with a content security policy."""
 
     async def page(request: Request, root_path: RootPathDep) -> Response:
-        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
         return files.page(name, root_path).response(request.headers, headers)
 
     return page

@@ -35,6 +35,7 @@ ABOVE_CATALOGUE = (
     "app.api",
     "app.cli",
     "app.demo",
+    "app.tasks",
     "app.bootstrap",
     "app.main",
 )
@@ -46,7 +47,7 @@ SETTINGS_READERS = (
     "app.model_switch.networks",
     "app.maintenance.tools",
     "app.startup.start",
-    "app.adaptation.watcher",
+    "app.tasks.child",
     "app.cli",
     "migrations.env",
 )
@@ -152,7 +153,7 @@ def test_known_imports_are_found() -> None:
         (("app.ingest",), ("app.api", "app.cli", "app.main", "app.bootstrap", "app.maintenance", "app.model_switch")),
         (("app.quality",), ("app.adaptation", "app.api", "app.cli", "app.main", "app.bootstrap")),
         (("app.maintenance", "app.model_switch"), ("app.adaptation", "app.api", "app.cli", "app.main")),
-        (("app.adaptation", "app.catalogue", "app.ingest", "app.quality"), HTTP),
+        (("app.adaptation", "app.catalogue", "app.ingest", "app.quality", "app.tasks"), HTTP),
         (("lookalike_client",), ("migrations", "models", "tests", *HTTP, *SQL)),
         (("app.api",), ("app.cli",)),
         (("app.errors",), ("app", "models", *HTTP, *SQL)),

@@ -1,4 +1,4 @@
-"""API keys: create, list, revoke and verify.
+"""API keys: create, list, revoke and verify, and when they were last used.
 
 A key is `lk_NUMBER_SECRET`. The secret is random and shown once; the database stores its SHA-256. A slow password hash
 is not needed, because a random secret cannot be guessed.
@@ -7,11 +7,11 @@ is not needed, because a random secret cannot be guessed.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -24,12 +24,17 @@ _PREFIX, _SECRET_BYTES, _MAX_DIGITS = "lk", 32, 18
 
 @dataclass(frozen=True)
 class Key:
-    """A key without its secret."""
+    """A key without its secret.
+
+    Attributes:
+        last_used_at: when a service accepted it last, to about a minute; None if it never was.
+    """
 
     id: int
     name: str
     scopes: frozenset[Scope]
     created_at: datetime
+    last_used_at: datetime | None
 
     def allows(self, scope: Scope) -> bool:
         """Return whether the key has a scope."""
@@ -56,14 +61,39 @@ def list_keys(session: Session) -> list[Key]:
     return [_key(row) for row in session.scalars(select(ApiKey).order_by(ApiKey.name))]
 
 
-def revoke_key(session: Session, name: str) -> None:
-    """Revoke a key.
+def find_key(session: Session, name: str) -> Key:
+    """Return the key of a name.
 
     Raises:
-        NotFoundError: there is no key of that name.
+        NotFoundError: there is none.
     """
-    if session.scalars(delete(ApiKey).where(ApiKey.name == name).returning(ApiKey.id)).first() is None:
+    row = session.scalars(select(ApiKey).where(ApiKey.name == name)).first()
+    if row is None:
         raise NotFoundError("key", name)
+    return _key(row)
+
+
+def revoke_key(session: Session, key: int | str) -> None:
+    """Revoke a key.
+
+    Args:
+        session: a transaction.
+        key: its id or its name.
+
+    Raises:
+        NotFoundError: there is no such key.
+    """
+    chosen = ApiKey.id == key if isinstance(key, int) else ApiKey.name == key
+    if session.scalars(delete(ApiKey).where(chosen).returning(ApiKey.id)).first() is None:
+        raise NotFoundError("key", key)
+
+
+def record_use(session: Session, used: Mapping[int, datetime]) -> None:
+    """Store when keys were used, by id; an earlier time than the stored one changes nothing."""
+    # In order of id, so that two processes cannot wait for each other.
+    for key_id, at in sorted(used.items()):
+        later = ApiKey.last_used_at.is_(None) | (ApiKey.last_used_at < at)
+        session.execute(update(ApiKey).where(ApiKey.id == key_id, later).values(last_used_at=at))
 
 
 def has_keys(session: Session) -> bool:
@@ -84,7 +114,7 @@ def verify_token(session: Session, token: str) -> Key | None:
 
 
 def _key(row: ApiKey) -> Key:
-    return Key(row.id, row.name, frozenset(map(Scope, row.scopes)), row.created_at)
+    return Key(row.id, row.name, frozenset(map(Scope, row.scopes)), row.created_at, row.last_used_at)
 
 
 def _digest(secret: str) -> str:

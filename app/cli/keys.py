@@ -1,5 +1,6 @@
 """`lookalike keys`: create, list and revoke API keys."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -31,16 +32,17 @@ def create(
 
 @app.command("list")
 def show() -> None:
-    """List the API keys, without their secrets."""
+    """List the API keys, without their secrets, and when they were last used, to about a minute."""
     with exit_on_error():
         from app.bootstrap import open_database
         from app.catalogue.keys import list_keys
 
         with open_database(Settings()) as database, database.read_session() as session:
             keys = list_keys(session)
-        table = Table("name", "scopes", "created")
+        table = Table("name", "scopes", "created", "last used")
         for key in keys:
-            table.add_row(key.name, ", ".join(sorted(key.scopes)), f"{key.created_at:%Y-%m-%d %H:%M}")
+            used = "never" if key.last_used_at is None else _time(key.last_used_at)
+            table.add_row(key.name, ", ".join(sorted(key.scopes)), _time(key.created_at), used)
         console().print(table if keys else "There are no keys: anyone who can reach the service has full access.")
 
 
@@ -57,3 +59,7 @@ def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None
         console().print(f"{name} is revoked.")
         if not others:
             console().print("It was the last key: services that require keys now accept requests from localhost only.")
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"

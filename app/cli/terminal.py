@@ -5,12 +5,15 @@ messages of a service are untrusted text; here every string is printed literally
 characters escaped. Machine-readable files (`--rejections`) hold the same values unchanged.
 """
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from functools import partial
+from typing import Annotated, Any, NoReturn
 
 import typer
+from click import get_current_context
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -62,7 +65,11 @@ def console() -> Console:
     return PlainConsole()
 
 
-def prepare_terminal() -> None:
+def prepare_terminal(
+    json_progress: Annotated[  # noqa: ARG001 - the progress functions read it from the command's context
+        bool, typer.Option("--json-progress", hidden=True, help="Write progress to stderr as lines of JSON.")
+    ] = False,
+) -> None:
     """Prepare every command: escape library warnings, reject renamed settings, and warn about unknown ones."""
     # Commands do not configure logging, so warnings go through Python's last-resort handler.
     if logging.lastResort is not None:
@@ -119,6 +126,9 @@ def confirmed(question: str) -> bool:
 @contextmanager
 def progress_counter(description: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar; yields a callback that takes the number of finished items and the total."""
+    if _wants_json():
+        yield partial(_print_progress, description)
+        return
     with progress_bar() as bar:
         task = bar.add_task(description, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
@@ -127,6 +137,9 @@ def progress_counter(description: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def progress_steps() -> Iterator[Callable[[str, int, int], None]]:
     """Show a progress bar for several steps; yields a callback that takes step name, finished items and total."""
+    if _wants_json():
+        yield _print_progress
+        return
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
 
@@ -136,6 +149,16 @@ def progress_steps() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, completed=done)
 
         yield report
+
+
+def _wants_json() -> bool:
+    """Return whether the service runs this command, and reads its progress."""
+    context = get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("json_progress"))
+
+
+def _print_progress(step: str, processed: int, total: int) -> None:
+    typer.echo(json.dumps({"step": step, "processed": processed, "total": total}), err=True)
 
 
 class _Description(ProgressColumn):

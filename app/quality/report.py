@@ -26,7 +26,8 @@ from models.network.latent_layer import LatentLayer
 
 MIN_IMAGES = 20
 K = 10
-_MAX_LABELS = 50
+# Labels that are listed, and ids of queries of each, the worst first.
+_MAX_LABELS, _MAX_EXAMPLES = 50, 4
 
 Progress = Callable[[int, int], None]
 
@@ -119,8 +120,10 @@ def _precision(results: SearchResults, pool: int) -> dict[str, float | None]:
 def _by_label(
     content: CatalogueContent, query_rows: NDArray[np.int64], results: SearchResults, pool: int
 ) -> list[dict[str, Any]]:
-    """Average the queries of each label, lowest recall first."""
+    """Average the queries of each label, the worst first: lowest precision, then lowest recall."""
     at, labels = results.pools.index(pool), content.labels[query_rows]
+    # The worst queries first, those of unknown precision last.
+    worst = np.lexsort((results.recall[:, at], results.precision[:, at]))
     rows = [
         {
             "label": content.names[label],
@@ -130,10 +133,15 @@ def _by_label(
             "both": _mean(results.precision[labels == label, at]),
             "codes": _mean(results.codes[labels == label]),
             "exact": _mean(results.exact[labels == label]),
+            "examples": content.entries.ids[query_rows[worst[labels[worst] == label]]][:_MAX_EXAMPLES].tolist(),
         }
         for label in np.unique(labels[labels != NO_LABEL])
     ]
-    return sorted(rows, key=lambda row: (row["recall"], row["label"]))[:_MAX_LABELS]
+    return sorted(rows, key=_badness)[:_MAX_LABELS]
+
+
+def _badness(row: dict[str, Any]) -> tuple[float, float, str]:
+    return (2.0 if row["both"] is None else row["both"], row["recall"], row["label"])
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

@@ -17,6 +17,7 @@ from app.bootstrap import Service
 from app.catalogue.database.tables import FeatureSet, IndexVersion
 from app.ingest.uploads import Upload
 from app.settings import Settings
+from app.tasks.child import environment_of
 from tests.conftest import running_server
 from tests.crash.ledger import numbered_image
 from tests.fakes import FAKE_NETWORK
@@ -74,7 +75,7 @@ def test_service_adapts_by_itself_while_it_is_searched(tmp_path: Path) -> None:
 
 def test_command_gets_the_settings_of_the_service(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     given = settings.model_copy(update={"allowed_hosts": ("shop.example", "localhost"), "search_pool": 7})
-    monkeypatch.setattr("os.environ", watcher.environment_of(given))
+    monkeypatch.setattr("os.environ", environment_of(given))
     assert Settings(_env_file=None) == given
 
 

@@ -36,8 +36,17 @@ PATHS = {
     "/duplicates/merge": {"post"},
     "/images/{image_id}/duplicates": {"get"},
     "/report": {"get"},
+    "/report/summary": {"get"},
     "/search/batch": {"post"},
-    "/session": {"post", "delete"},
+    "/session": {"get", "post", "delete"},
+    "/models": {"get"},
+    "/tasks": {"get"},
+    "/tasks/adapt": {"post"},
+    "/tasks/reindex": {"post"},
+    "/tasks/report": {"post"},
+    "/tasks/{kind}/cancel": {"post"},
+    "/keys": {"get", "post"},
+    "/keys/{key_id}": {"delete"},
     "/jobs": {"get", "post"},
     "/jobs/{job_id}": {"get"},
     "/jobs/{job_id}/cancel": {"post"},
@@ -79,10 +88,13 @@ def test_every_reference_resolves(schema: dict[str, Any]) -> None:
             place = place[part]
 
 
-def test_every_operation_has_a_unique_id_a_summary_and_a_tag(schema: dict[str, Any]) -> None:
+def test_every_operation_has_a_unique_id_a_summary_a_description_and_a_tag(schema: dict[str, Any]) -> None:
     names = [operation["operationId"] for _, operation in operations(schema)]
     assert len(set(names)) == len(names)
-    assert all(operation["summary"] and operation["tags"] for _, operation in operations(schema))
+    for name, operation in operations(schema):
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert operation["tags"], name
 
 
 def test_every_error_is_described_as_a_problem(schema: dict[str, Any]) -> None:

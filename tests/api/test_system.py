@@ -108,7 +108,7 @@ class Assets(HTMLParser):
 
 
 def test_pages_load_nothing_from_other_hosts(client: TestClient) -> None:
-    for path in ("/docs", "/redoc", "/"):
+    for path in ("/docs", "/redoc", "/operations", "/"):
         html = client.get(path).text
         assets = Assets(html).found
         assert assets
@@ -120,9 +120,11 @@ def test_pages_load_nothing_from_other_hosts(client: TestClient) -> None:
 
 
 def test_page_has_a_strict_content_security_policy(client: TestClient) -> None:
-    answer = client.get("/")
-    assert answer.headers["content-type"].startswith("text/html")
-    assert answer.headers["content-security-policy"] == PAGE_POLICY
+    for path in ("/", "/operations"):
+        answer = client.get(path)
+        assert answer.headers["content-type"].startswith("text/html")
+        assert answer.headers["content-security-policy"] == PAGE_POLICY
+    assert "unsafe-inline" in client.get("/docs").headers["content-security-policy"].partition("style-src")[2]
     assert "default-src 'self'" in PAGE_POLICY
     assert "unsafe" not in PAGE_POLICY
 

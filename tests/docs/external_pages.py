@@ -30,18 +30,21 @@ PAGES = {
     "models/pretrained/general.md": "project/general.md",
     "models/pretrained/clothing.md": "project/clothing.md",
 }
+# The service's icon, for the theme in tests/docs/theme.
+ICON = "icon.svg"
 FILES = {page: file for file, page in PAGES.items()}
 # Target of a Markdown link: a file and an optional anchor. Targets with a colon are URLs.
 LINK = re.compile(r"(?<=\]\()(?P<file>[^)#:\s]+)(?P<place>#[^)\s]+)?(?=\))")
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
-    """Add the pages to those under docs/."""
+    """Add the pages to those under docs/, and the icon."""
     from mkdocs.structure.files import File
 
     root = Path(config.config_file_path).parent
     for file, page in PAGES.items():
         files.append(File.generated(config, page, abs_src_path=str(root / file)))
+    files.append(File.generated(config, ICON, abs_src_path=str(root / "app" / "web" / ICON)))
     return files
 
 

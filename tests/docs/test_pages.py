@@ -20,8 +20,8 @@ REQUESTED = re.compile(rf"{re.escape(ADDRESS)}(/[\w/.]*)")
 COMMAND = re.compile(r"(?:^|[ =])lookalike ((?:keys )?[a-z][a-z-]*)(.*)$", re.MULTILINE)
 OPTION = re.compile(r"(?<= )--[a-z][a-z-]*")
 OPERATORS = {*COMPARISONS, "$ne", "$in", "$nin", "$exists", "$not", "$and", "$or"}
-# FastAPI's own endpoints, which are not in the OpenAPI document.
-UNDESCRIBED = {"/", "/docs", "/redoc", "/openapi.json"}
+# Pages and descriptions, which are not in the OpenAPI document.
+UNDESCRIBED = {"/", "/operations", "/docs", "/redoc", "/openapi.json"}
 
 
 @cache

@@ -78,6 +78,12 @@ def test_random_codes_have_a_recall_of_the_pools_share(tmp_path: Path) -> None:
     assert found["precision"]["exact"] == 1
     assert found["precision"]["codes"] == pytest.approx(0.25, abs=0.06)
     assert [one["queries"] for one in found["labels"]] != []
+    precision = [one["both"] for one in found["labels"]]
+    assert precision == sorted(precision)
+    for one in found["labels"]:
+        of_label = content.entries.ids[content.labels == content.names.index(one["label"])]
+        assert len(set(one["examples"])) == 4
+        assert set(one["examples"]) <= set(of_label.tolist())
 
 
 def test_good_codes_get_a_small_pool_recommended(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.admission.threads import ReservedThreads
 from app.api.middleware.callers import KEY_ID
+from app.api.middleware.key_use import KeyUse
 from app.api.middleware.loopback import requested_host, require_local
 from app.api.middleware.rate_limit import RateLimit
 from app.api.paths import app_path
@@ -37,8 +38,9 @@ COOKIE = "lookalike_key"
 METRICS_PATH, READY_PATH = "/metrics", "/readyz"
 # Who may not change the catalogue does not see what was deleted from it.
 TRASH_PATH = "/trash"
-# The page and its assets, the API's description, and health checks.
-OPEN_PATHS = ("/", "/healthz", READY_PATH, "/openapi.json", "/session")
+KEYS_PATH, TASKS_PATH = "/keys", "/tasks"
+# The pages and their assets, the API's description, and health checks.
+OPEN_PATHS = ("/", "/operations", "/healthz", READY_PATH, "/openapi.json", "/session")
 OPEN_FOLDERS = ("/web/", "/docs", "/redoc", "/static-offline-docs/")
 SEARCH_OPERATIONS = (("POST", "/search"), ("POST", "/search/batch"))
 READ_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -211,6 +213,8 @@ def _check_key(scope: Scope, api_keys: ApiKeyCache, token: str | None) -> Key | 
     if key is None:
         raise UnauthorisedError(key_sent=token is not None)
     scope["state"][KEY_ID] = key.id
+    key_use: KeyUse = scope["state"]["key_use"]
+    key_use.note(key.id)
     required = required_scope(scope["method"], app_path(scope))
     if not key.allows(required):
         raise ForbiddenError("insufficient_scope", f'The key "{key.name}" lacks the scope "{required}".')
@@ -233,10 +237,10 @@ def is_open(path: str) -> bool:
 
 def required_scope(method: str, path: str) -> scopes.Scope:
     """Return the scope that a key needs for a request."""
-    if path == METRICS_PATH:
+    if path == METRICS_PATH or path.startswith(KEYS_PATH):
         return scopes.Scope.ADMIN
     if path == TRASH_PATH:
         return scopes.Scope.WRITE
     if method in READ_METHODS or (method, path) in SEARCH_OPERATIONS:
         return scopes.Scope.SEARCH
-    return scopes.Scope.WRITE
+    return scopes.Scope.ADMIN if path.startswith(TASKS_PATH) else scopes.Scope.WRITE

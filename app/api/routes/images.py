@@ -154,7 +154,13 @@ def delete_image(image_id: ImageId, service: ServiceDep) -> None:
     service.ingest.delete(image_id)
 
 
-@router.get("/images/{image_id}/original", operation_id="get_original", responses=IMAGE, response_class=Response)
+@router.get(
+    "/images/{image_id}/original",
+    operation_id="get_original",
+    summary="Download an image",
+    responses=IMAGE,
+    response_class=Response,
+)
 def get_original(
     image_id: ImageId, service: ServiceDep, threads: FileThreadsDep, if_none_match: IfNoneMatch
 ) -> Response:
@@ -167,7 +173,13 @@ def get_original(
         return ImageResponse(service.storage.open(image.sha256), headers, image.media_type, threads)
 
 
-@router.get("/images/{image_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
+@router.get(
+    "/images/{image_id}/thumbnail",
+    operation_id="get_thumbnail",
+    summary="Download a thumbnail",
+    responses=IMAGE,
+    response_class=Response,
+)
 def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:
     """Return a thumbnail, upright and without metadata: a JPEG of at most 512 pixels a side."""
     with service.database.read_session() as session:
@@ -180,7 +192,13 @@ def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneM
         return Response(read_thumbnail(service, sha256), headers=headers, media_type=THUMBNAIL_MEDIA_TYPE)
 
 
-@router.get("/images/{image_id}/seen", operation_id="get_seen", responses=IMAGE, response_class=Response)
+@router.get(
+    "/images/{image_id}/seen",
+    operation_id="get_seen",
+    summary="Download what the model reads",
+    responses=IMAGE,
+    response_class=Response,
+)
 def get_seen(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:
     """Return the pixels that the model is shown of an image, as PNG: resized, cut and in sRGB, as it reads them.
 

@@ -4,9 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
 from app.catalogue.database.sessions import Database
+
+_HELD = text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = 0 AND objid::bigint = :lock "
+    "AND objsubid = 1 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+)
 
 
 class Lock(IntEnum):
@@ -19,6 +25,7 @@ class Lock(IntEnum):
     RESTORE = 7_164_210
     THUMBNAILS = 7_164_215  # of several processes, one renews old thumbnails
     ADAPT = 7_164_212  # of several processes, one fits codes to the catalogue
+    TASK = 7_164_213  # of several processes, one runs a maintenance task that was started over the API
     SWITCH = 7_164_211  # also keeps images from being added; each addition holds it shared at its commit
 
 
@@ -37,3 +44,8 @@ def lock_if_free(database: Database, lock: Lock) -> Iterator[bool]:
         # Detached, because the pool would keep the connection and its lock.
         connection.detach()
         yield bool(connection.scalar(select(func.pg_try_advisory_lock(lock.value))))
+
+
+def is_held(session: Session, lock: Lock) -> bool:
+    """Return whether any process holds an advisory lock."""
+    return bool(session.scalar(_HELD, {"lock": lock.value}))

@@ -212,7 +212,7 @@ class TrashedEncoding(Base):
 
 
 class ApiKey(Base):
-    """An API key: its scopes, and the SHA-256 of its secret."""
+    """An API key: its scopes, and the SHA-256 of its secret. `last_used_at` is written at most once a minute."""
 
     __tablename__ = "api_keys"
 
@@ -221,6 +221,7 @@ class ApiKey(Base):
     digest: Mapped[str] = mapped_column(Text)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class Deletion(Base):
@@ -325,3 +326,28 @@ class EntryWarning(Base):
     name: Mapped[str] = mapped_column(Text)
     key: Mapped[str] = mapped_column(Text)
     warning: Mapped[str] = mapped_column(Text)
+
+
+class Task(Base):
+    """The last run of a kind of maintenance task.
+
+    Attributes:
+        kind: `adapt`, `reindex` or `report`.
+        state: `running`, `done`, `failed` or `cancelled`.
+        model: the model that a reindex moves to.
+        step: what it is doing.
+        processed, total: progress of the step; `total` is None until it is known.
+        message: its result, or why it failed.
+    """
+
+    __tablename__ = "tasks"
+
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    state: Mapped[str] = mapped_column(Text)
+    model: Mapped[str | None] = mapped_column(Text)
+    step: Mapped[str | None] = mapped_column(Text)
+    processed: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[int | None] = mapped_column(BigInteger)
+    message: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

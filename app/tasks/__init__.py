@@ -1,0 +1,1 @@
+"""Maintenance tasks that are started over the API and run as child processes: adapt, reindex, report."""

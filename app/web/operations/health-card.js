@@ -1,0 +1,38 @@
+/** Card: whether the service is ready, and the size of the catalogue. */
+
+import { badge, card, figures, formatBytes, heading } from "./parts.js";
+import { el } from "../common/dom.js";
+import { pluralise } from "../common/format.js";
+
+/** @import { State } from "./operations.js" */
+
+/** @param {State} state */
+export function healthCard({ ready, stats, trash }) {
+  const { images, labels, bytes, version, seq, applied_seq: applied } = stats;
+  return card([ready, images, labels, bytes, version, seq === applied, trash], () => {
+    const pictures = el("strong", {}, images.toLocaleString("en"));
+    return [
+      heading("health", "Service", badge(ready.ok ? "Ready" : "Not ready", ready.ok ? "good" : "bad")),
+      ...(ready.ok ? [] : [el("p", { className: "error" }, ready.detail)]),
+      figures([
+        ["Pictures", pictures],
+        ["Labels", labels.toLocaleString("en")],
+        ["Originals on disk", formatBytes(bytes.originals)],
+        ["Vectors on disk", formatBytes(bytes.vectors)],
+        ["Codes in memory", formatBytes(bytes.codes)],
+        ...trashFigure(trash),
+        ["Version", version],
+      ]),
+    ];
+  });
+}
+
+/**
+ * @param {State["trash"]} trash
+ * @returns {[string, string | Node][]}
+ */
+function trashFigure(trash) {
+  if (!trash) return [];
+  const size = `${pluralise(trash.count, "picture")}${trash.more ? " or more" : ""}`;
+  return [["In the trash", size]];
+}
