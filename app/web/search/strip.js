@@ -107,8 +107,9 @@ export class Strip {
       const onCrop = (/** @type {string | null} */ part) => this.actions.crop({ id, upload, crop: part });
       const cropper = new Cropper(file ? original : thumbnail, title, size, onCrop);
       this.shown = { imageKey, cropper };
-      const done = button("Done", () => this.openCropper(false), { className: "link" });
-      this.card.replaceChildren(cropper.element, done);
+      const done = button("Done", () => this.openCropper(false), { className: "disclosure plain" });
+      cropper.controls.append(done);
+      this.card.replaceChildren(cropper.element);
     }
     this.shown.cropper.show(crop);
   }
@@ -124,7 +125,7 @@ export class Strip {
 
   /** @param {string | null} crop */
   cropButton(crop) {
-    const text = crop ? "Part of the picture" : "Crop";
+    const text = crop ? "Cropped" : "Crop";
     const opener = button(text, () => this.openCropper(this.card.hidden), { className: "disclosure crop-button" });
     opener.setAttribute("aria-controls", this.card.id);
     opener.ariaExpanded = String(!this.card.hidden);
