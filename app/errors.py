@@ -5,6 +5,7 @@ The text of each is for people: which input, what is wrong, what to do. Nothing 
 """
 
 import math
+from collections.abc import Mapping
 
 
 class LookalikeError(Exception):
@@ -37,6 +38,18 @@ class ImageRejectedError(LookalikeError):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+class InvalidExamplesError(LookalikeError):
+    """Examples that a search cannot use.
+
+    Attributes:
+        reasons: what is wrong with each of them, by field and position, such as `like.0`.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{place}: {reason}" for place, reason in reasons.items()))
+        self.reasons = reasons
 
 
 class NotFoundError(LookalikeError):

@@ -18,6 +18,7 @@ from app.errors import (
     ClientDisconnectedError,
     ForbiddenError,
     ImageRejectedError,
+    InvalidExamplesError,
     InvalidInputError,
     LookalikeError,
     NotFoundError,
@@ -39,6 +40,7 @@ MEDIA_TYPE = "application/problem+json"
 RESPONSES: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
     ImageRejectedError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IMAGE_DAMAGED),
     InvalidInputError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.INVALID_REQUEST),
+    InvalidExamplesError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.INVALID_REQUEST),
     NotFoundError: (HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND),
     TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ProblemCode.REQUEST_TOO_LARGE),
     UnreadableBodyError: (HTTPStatus.BAD_REQUEST, ProblemCode.BAD_REQUEST),
@@ -142,6 +144,8 @@ def error_response(error: LookalikeError) -> ProblemResponse:
                 status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         case InvalidInputError():
             fields = [FieldError(field=error.field, reason=error.reason)]
+        case InvalidExamplesError():
+            fields = [FieldError(field=place, reason=reason) for place, reason in error.reasons.items()]
         case ForbiddenError():
             code = ProblemCode(error.code)
         case UnauthorisedError():
