@@ -25,7 +25,8 @@ def test_the_panel_shows_every_field_and_links_addresses(page: Page, add_picture
     image_id = add_picture(key="own", label="boots", price_eur=1234.5, shop=address, sold=True, script="javascript:1")
     page.goto(f"/?open={image_id}")
     table = page.locator("#panel .field-table")
-    rows = dict(zip(table.locator("dt").all_inner_texts(), table.locator("dd").all_inner_texts(), strict=True))
+    expect(table).to_be_visible()
+    rows = dict(zip(table.locator("dt").all_text_contents(), table.locator("dd").all_text_contents(), strict=True))
     assert rows.pop("added")
     assert rows == {
         "label": "boots",
@@ -126,7 +127,9 @@ def test_arrow_keys_go_through_results_and_escape_returns_the_focus(page: Page) 
     page.locator(".tile").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    columns = page.locator(".tiles").first.evaluate("(list) => getComputedStyle(list).gridTemplateColumns").count(" ") + 1
+    columns = (
+        page.locator(".tiles").first.evaluate("(list) => getComputedStyle(list).gridTemplateColumns").count(" ") + 1
+    )
     position = 1 + columns
     expect(page.locator(".tile").nth(position)).to_be_focused()
     page.keyboard.press("Enter")
