@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.web.steps import open_start, shown_ids
+from tests.web.steps import open_start, search_with_tile, shown_ids
 
 
 def test_show_more_loads_the_next_page(page: Page) -> None:
@@ -34,8 +34,7 @@ def test_back_restores_the_loaded_pages_and_the_scroll_position(page: Page) -> N
         page.get_by_role("button", name="Show more").click()
         expect(page.locator(".tile")).to_have_count(count)
     ids = shown_ids(page)
-    page.locator(".tile").nth(60).click()
-    expect(page.locator("#heading")).to_have_text("Most similar first")
+    search_with_tile(page, 60)
     page.go_back()
     expect(page.locator("#heading")).to_have_text("Try one of these")
     assert shown_ids(page) == ids

@@ -36,6 +36,7 @@ def test_copies_and_near_duplicates_are_two_lists(page: Page, catalogue: httpx2.
     page.go_back()
     expect(page.locator(f".groups [data-id='{copy}']")).to_be_visible()
     page.locator(f".groups [data-id='{original}']").click()
+    page.get_by_role("link", name="Find similar").click()
     expect(page).to_have_url(re.compile(rf"\?id={original}$"))
 
 
@@ -53,7 +54,7 @@ def test_unrelated_results_are_folded(page: Page) -> None:
     open_search(page)
     expect(page.locator(".tile").nth(3)).to_be_visible()
     expect(page.locator(".tile").nth(4)).to_be_hidden()
-    page.get_by_text("20 unrelated pictures").click()
+    page.get_by_text("Less similar (20)").click()
     expect(page.locator(".tile").nth(4)).to_be_visible()
 
 

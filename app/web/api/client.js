@@ -22,6 +22,7 @@ import { request, requestJson } from "./request.js";
  * @property {Record<string, unknown>} metadata
  * @property {number} width in pixels, after EXIF rotation
  * @property {number} height
+ * @property {string} created_at ISO 8601
  * @property {string} image_url
  * @property {string} thumbnail_url
  */
@@ -62,7 +63,13 @@ import { request, requestJson } from "./request.js";
  * @property {number | bigint | null} max
  */
 
-/** @typedef {{items: Picture[], next_cursor: string | null, warnings: string[]}} PicturePage */
+/**
+ * @typedef {object} PicturePage
+ * @property {Picture[]} items
+ * @property {number | null} [total] number of matching pictures, on the first page
+ * @property {string | null} next_cursor
+ * @property {string[]} warnings
+ */
 
 /** @typedef {"exact" | "near"} DuplicateKind */
 
@@ -73,6 +80,7 @@ import { request, requestJson } from "./request.js";
 /**
  * @typedef {object} AddResult
  * @property {"created" | "updated" | "unchanged" | "rejected"} status
+ * @property {number | null} id
  * @property {string | null} error_code
  * @property {string | null} error
  * @property {string[]} warnings
@@ -81,20 +89,29 @@ import { request, requestJson } from "./request.js";
 /** @typedef {{label: string | null, metadata: Record<string, unknown>}} Patch */
 
 const MAX_RESULTS = 1000;
+const JSON_HEADERS = { "Content-Type": "application/json", Accept: "application/json" };
 
 /**
- * @param {Blob} file
- * @param {string | null} crop
+ * Search with several examples: an upload or catalogue pictures, and pictures that the results should not resemble.
+ *
+ * @param {{file: Blob | null, crop: string | null, like: string[], unlike: string[]}} examples ids, and an upload with
+ *     its crop
  * @param {Query} query
  * @param {AbortSignal} signal
  * @returns {Promise<SearchResponse>}
  */
-export function searchByFile(file, crop, query, signal) {
+export function searchByExamples({ file, crop, like, unlike }, query, signal) {
   const parameters = toParameters(query);
   parameters.set("explain", "true");
+  if (!file) {
+    const body = stringifyJson({ like: like.map(Number), unlike: unlike.map(Number) });
+    return requestJson(`search?${parameters}`, { method: "POST", body, headers: JSON_HEADERS, signal });
+  }
   if (crop) parameters.set("crop", crop);
   const body = new FormData();
   body.append("image", file);
+  for (const id of like) body.append("like", id);
+  for (const id of unlike) body.append("unlike", id);
   return requestJson(`search?${parameters}`, { method: "POST", body, signal });
 }
 
@@ -111,12 +128,13 @@ export function searchById(id, query, signal) {
 }
 
 /**
- * Request one more result, because the query picture itself is the first match.
+ * Request further results, because the examples that are in the catalogue are among the matches.
  *
  * @param {Query} query
+ * @param {number} count of the examples
  */
-export function withOneMoreResult(query) {
-  return query.k === MAX_RESULTS ? query : { ...query, k: query.k + 1 };
+export function withMoreResults(query, count) {
+  return { ...query, k: Math.max(query.k, Math.min(query.k + count, MAX_RESULTS)) };
 }
 
 /**
@@ -138,14 +156,14 @@ export async function getOriginal({ image_url: url }, signal) {
 }
 
 /**
- * @param {Query} query only `label` and `filter` are used
+ * @param {Query} query only `label`, `filter` and `text` are used
  * @param {number} limit
  * @param {string | null} cursor
  * @param {AbortSignal} [signal]
  * @returns {Promise<PicturePage>}
  */
-export function listPictures({ label, filter }, limit, cursor, signal) {
-  return requestJson(`images?${searchParams({ limit, cursor, label, filter })}`, { signal });
+export function listPictures({ label, filter, text }, limit, cursor, signal) {
+  return requestJson(`images?${searchParams({ limit, cursor, label, filter, text })}`, { signal });
 }
 
 /**
@@ -159,13 +177,12 @@ export function listDuplicates(kind, cursor, signal) {
 }
 
 /**
- * @param {string | null} label
- * @param {string | null} filter
+ * @param {{label: string | null, filter: string | null, text: string | null}} filters
  * @param {AbortSignal} [signal]
  * @returns {Promise<{labels: Count[], fields: Field[]}>}
  */
-export function getFacets(label, filter, signal) {
-  return requestJson(`facets?${searchParams({ label, filter })}`, { signal });
+export function getFacets({ label, filter, text }, signal) {
+  return requestJson(`facets?${searchParams({ label, filter, text })}`, { signal });
 }
 
 /**
@@ -193,13 +210,21 @@ export async function addPictures(pictures) {
  * @param {Partial<Patch>} patch null in the metadata deletes a field
  */
 export function updatePicture(id, patch) {
-  const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  return requestJson(`images/${id}`, { method: "PATCH", body: stringifyJson(patch), headers });
+  return requestJson(`images/${id}`, { method: "PATCH", body: stringifyJson(patch), headers: JSON_HEADERS });
 }
 
 /** @param {number} id */
 export function deletePicture(id) {
   return request(`images/${id}`, { method: "DELETE" });
+}
+
+/**
+ * Undo deletions, while the pictures are in the trash.
+ *
+ * @param {number[]} ids
+ */
+export function restorePictures(ids) {
+  return requestJson("trash/restore", { method: "POST", body: stringifyJson({ ids }), headers: JSON_HEADERS });
 }
 
 /**

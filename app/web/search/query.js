@@ -16,6 +16,7 @@
  * @property {string | null} group_by
  * @property {string | null} label
  * @property {string | null} filter as JSON
+ * @property {string | null} text words to find in the key, the label and the metadata
  */
 
 /** @type {Readonly<Query>} */
@@ -28,6 +29,7 @@ export const DEFAULTS = Object.freeze({
   group_by: null,
   label: null,
   filter: null,
+  text: null,
 });
 
 /**
@@ -44,6 +46,7 @@ export function readQuery(params) {
     group_by: params.get("group_by") || null,
     label: params.get("label"),
     filter: params.get("filter") || null,
+    text: params.get("text") || null,
   };
 }
 
