@@ -9,7 +9,7 @@ import { AddPanel } from "./add/add-panel.js";
 import { listenForImages } from "./add/image-input.js";
 import { closeSession, hasKey } from "./api/session.js";
 import { duplicatesView } from "./browse/duplicates-view.js";
-import { PAGE_SIZE, startView } from "./browse/start-view.js";
+import { startView } from "./browse/start-view.js";
 import { BASE } from "./common/base-url.js";
 import { byId } from "./common/dom.js";
 import { HttpError, UserError, messageOf } from "./common/errors.js";
@@ -19,6 +19,8 @@ import { NO_SOURCE, isSearch, readRoute, routeUrl } from "./navigation/route.js"
 import { announce, renderView, setBusy, showError } from "./render.js";
 import { QueryPanel } from "./search/query-panel.js";
 import { DEFAULTS } from "./search/query.js";
+import { attachSelection } from "./select/attach.js";
+import { selectionActions } from "./select/actions.js";
 import { Toolbar } from "./search/toolbar.js";
 import { pictureView, uploadView } from "./search/views.js";
 
@@ -48,6 +50,19 @@ class Page {
     add: (file) => this.add([{ file, path: "" }], 0),
     edit: (picture) => openEdit(picture, () => this.reload("Saved.")),
     remove: (picture) => openDelete(picture, () => this.onDeleted(picture)),
+  });
+
+  selection = attachSelection(byId("pictures"), {
+    selectable: () => (this.view && this.view.selectable !== null ? (this.view.selectable ?? {}) : null),
+    actions: selectionActions({
+      reload: () => this.reload(""),
+      clear: () => this.selection.clear(),
+      search: (ids) => this.open(readRoute(`?like=${ids.join(",")}`), "push"),
+    }),
+    selectAgain: () => {
+      this.selection.clear();
+      this.reload("");
+    },
   });
 
   start() {
@@ -151,7 +166,7 @@ class Page {
     showError("");
     setBusy(true);
     try {
-      const view = await this.load(route, action, signal);
+      const view = await this.load(route, signal);
       if (!signal.aborted) this.show(view, route, action);
     } catch (error) {
       if (!signal.aborted) await this.onError(error, route, action);
@@ -164,14 +179,13 @@ class Page {
 
   /**
    * @param {Route} route
-   * @param {HistoryAction} action
    * @param {AbortSignal} signal
    */
-  async load({ id, upload, crop, duplicates, query }, action, signal) {
+  async load({ id, upload, crop, duplicates, query }, signal) {
     const urlOf = urlBuilder(query);
     if (id) return pictureView(id, crop, query, urlOf, signal);
     if (!upload && duplicates) return duplicatesView(duplicates, urlOf, signal);
-    if (!upload) return startView(query, savedCount(action), urlOf, saveCount, signal);
+    if (!upload) return startView(query, (change) => this.changeQuery(change), signal);
     const saved = this.navigation.uploads.get(upload);
     if (saved) return uploadView(saved, crop, query, urlOf, signal);
     throw new UserError("Your picture is no longer available after a reload. Choose it again.");
@@ -186,6 +200,7 @@ class Page {
     const breadcrumbs = this.navigation.enter(route, view.queryImage, action);
     this.route = route;
     this.view = view;
+    if (action !== "replace") this.selection.clear();
     renderView(view, breadcrumbs, urlBuilder(route.query));
     if (!isSearch(route) && route.duplicates) document.body.dataset.view = "duplicates";
     this.updateControls();
@@ -233,16 +248,6 @@ function isAccessDenied(error) {
  */
 function urlBuilder(query) {
   return (source) => routeUrl({ ...source, query });
-}
-
-/** @param {HistoryAction} action */
-function savedCount(action) {
-  return action === "restore" ? (history.state?.shown ?? PAGE_SIZE) : PAGE_SIZE;
-}
-
-/** @param {number} shown */
-function saveCount(shown) {
-  history.replaceState({ ...history.state, shown }, "");
 }
 
 new Page().start();

@@ -62,7 +62,13 @@ import { request, requestJson } from "./request.js";
  * @property {number | bigint | null} max
  */
 
-/** @typedef {{items: Picture[], next_cursor: string | null, warnings: string[]}} PicturePage */
+/**
+ * @typedef {object} PicturePage
+ * @property {Picture[]} items
+ * @property {number | null} [total] number of matching pictures, on the first page
+ * @property {string | null} next_cursor
+ * @property {string[]} warnings
+ */
 
 /** @typedef {"exact" | "near"} DuplicateKind */
 
@@ -81,6 +87,7 @@ import { request, requestJson } from "./request.js";
 /** @typedef {{label: string | null, metadata: Record<string, unknown>}} Patch */
 
 const MAX_RESULTS = 1000;
+const JSON_HEADERS = { "Content-Type": "application/json", Accept: "application/json" };
 
 /**
  * @param {Blob} file
@@ -138,14 +145,14 @@ export async function getOriginal({ image_url: url }, signal) {
 }
 
 /**
- * @param {Query} query only `label` and `filter` are used
+ * @param {Query} query only `label`, `filter`, `text` and `sort` are used
  * @param {number} limit
  * @param {string | null} cursor
  * @param {AbortSignal} [signal]
  * @returns {Promise<PicturePage>}
  */
-export function listPictures({ label, filter }, limit, cursor, signal) {
-  return requestJson(`images?${searchParams({ limit, cursor, label, filter })}`, { signal });
+export function listPictures({ label, filter, text, sort }, limit, cursor, signal) {
+  return requestJson(`images?${searchParams({ limit, cursor, label, filter, text, sort })}`, { signal });
 }
 
 /**
@@ -159,13 +166,12 @@ export function listDuplicates(kind, cursor, signal) {
 }
 
 /**
- * @param {string | null} label
- * @param {string | null} filter
+ * @param {{label: string | null, filter: string | null, text: string | null}} filters
  * @param {AbortSignal} [signal]
  * @returns {Promise<{labels: Count[], fields: Field[]}>}
  */
-export function getFacets(label, filter, signal) {
-  return requestJson(`facets?${searchParams({ label, filter })}`, { signal });
+export function getFacets({ label, filter, text }, signal) {
+  return requestJson(`facets?${searchParams({ label, filter, text })}`, { signal });
 }
 
 /**
@@ -193,13 +199,21 @@ export async function addPictures(pictures) {
  * @param {Partial<Patch>} patch null in the metadata deletes a field
  */
 export function updatePicture(id, patch) {
-  const headers = { "Content-Type": "application/json", Accept: "application/json" };
-  return requestJson(`images/${id}`, { method: "PATCH", body: stringifyJson(patch), headers });
+  return requestJson(`images/${id}`, { method: "PATCH", body: stringifyJson(patch), headers: JSON_HEADERS });
 }
 
 /** @param {number} id */
 export function deletePicture(id) {
   return request(`images/${id}`, { method: "DELETE" });
+}
+
+/**
+ * Undo deletions, while the pictures are in the trash.
+ *
+ * @param {number[]} ids
+ */
+export function restorePictures(ids) {
+  return requestJson("trash/restore", { method: "POST", body: stringifyJson({ ids }), headers: JSON_HEADERS });
 }
 
 /**

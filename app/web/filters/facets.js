@@ -35,8 +35,7 @@ export async function countedFields(conditions, signal) {
  * @returns {Promise<Field[]>}
  */
 async function loadFields(conditions, signal) {
-  const { label, filter } = toFilterParams(conditions);
-  const { labels, fields } = await getFacets(label, filter, signal);
+  const { labels, fields } = await getFacets({ ...toFilterParams(conditions), text: null }, signal);
   const usable = fields.filter(({ name }) => !["label", "key"].includes(name) && !name.startsWith("$"));
   if (!labels.length) return usable;
   return [

@@ -16,6 +16,8 @@
  * @property {string | null} group_by
  * @property {string | null} label
  * @property {string | null} filter as JSON
+ * @property {string | null} text words to search for in keys, labels and metadata
+ * @property {string | null} sort the order; null for the default one
  */
 
 /** @type {Readonly<Query>} */
@@ -28,6 +30,8 @@ export const DEFAULTS = Object.freeze({
   group_by: null,
   label: null,
   filter: null,
+  text: null,
+  sort: null,
 });
 
 /**
@@ -44,6 +48,8 @@ export function readQuery(params) {
     group_by: params.get("group_by") || null,
     label: params.get("label"),
     filter: params.get("filter") || null,
+    text: params.get("text") || null,
+    sort: params.get("sort") || null,
   };
 }
 

@@ -10,6 +10,7 @@ import { matchList } from "./tiles.js";
 /** @import { UrlOf } from "../navigation/route.js" */
 /** @import { QueryImage } from "./query-panel.js" */
 /** @import { Query } from "./query.js" */
+/** @import { Selectable } from "../select/attach.js" */
 
 /** @typedef {{file: File, queryImage: QueryImage}} Upload */
 
@@ -21,6 +22,7 @@ import { matchList } from "./tiles.js";
  * @property {Node} pictures
  * @property {QueryImage | null} queryImage
  * @property {SearchResponse | null} response
+ * @property {Selectable | null} [selectable] what its tiles offer for selecting; null if they cannot be selected
  */
 
 /**

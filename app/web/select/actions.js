@@ -1,0 +1,196 @@
+/** What can be done with selected pictures: label, set a field, search, export, delete. */
+
+import { deleteSelected, exportUrl, restoreDeletion, updateSelected } from "../api/bulk.js";
+import { getFacets } from "../api/client.js";
+import { openDialog, openForm } from "../common/dialog.js";
+import { el } from "../common/dom.js";
+import { HttpError, UserError, messageOf } from "../common/errors.js";
+import { pluralise } from "../common/format.js";
+import { showToast } from "../common/toast.js";
+import { parseValue } from "../edit/values.js";
+
+/** @import { Change, Selected } from "../api/bulk.js" */
+/** @import { Action } from "./attach.js" */
+
+/**
+ * @typedef {object} Effects
+ * @property {() => Promise<void>} reload shows the view again, with the changes
+ * @property {(ids: number[]) => void} search with all of these pictures
+ * @property {() => void} clear the selection
+ */
+
+const MAX_EXAMPLES = 16;
+const MAX_EXPORTED_IDS = 1000;
+const MAX_LABEL_LENGTH = 512;
+const CONFLICT = 409;
+const NO_FILTER = { label: null, filter: null, text: null };
+
+/**
+ * @param {Effects} effects
+ * @returns {Action[]}
+ */
+export function selectionActions(effects) {
+  return [
+    { text: "Search with these", run: ({ ids }) => effects.search(ids), offered: canSearch },
+    { text: "Label…", scope: "write", run: (selected, fail) => openLabel(selected, effects, fail) },
+    { text: "Set a field…", scope: "write", run: (selected, fail) => openField(selected, effects, fail) },
+    { text: "Export…", run: openExport },
+    {
+      text: "Delete…",
+      className: "danger",
+      scope: "write",
+      run: (selected, fail) => openDeleteSelected(selected, effects, fail),
+    },
+  ];
+}
+
+/** @param {Selected} selected */
+function canSearch({ ids, matching }) {
+  return !matching && ids.length <= MAX_EXAMPLES;
+}
+
+/**
+ * @param {Selected} selected
+ * @param {Effects} effects
+ * @param {(error: unknown) => void} fail
+ */
+function openLabel(selected, effects, fail) {
+  const input = el("input", { maxLength: MAX_LABEL_LENGTH, autocomplete: "off", autofocus: true });
+  const hint = el("p", { className: "hint" }, "Leave it empty to remove the label.");
+  const form = el("div", { className: "form" }, el("label", {}, "Label", input), hint);
+  suggest(input, "labels", async () => (await getFacets(NO_FILTER)).labels.map(({ value }) => String(value)));
+  openForm(`Label ${countOf(selected)}`, "edit", form, "Save", () => {
+    const label = input.value.trim() || null;
+    const done = label ? `labelled “${label}”` : "without a label now";
+    return save(selected, { set_label: label }, done, effects, fail);
+  });
+}
+
+/**
+ * @param {Selected} selected
+ * @param {Effects} effects
+ * @param {(error: unknown) => void} fail
+ */
+function openField(selected, effects, fail) {
+  const name = el("input", { autocomplete: "off", autofocus: true });
+  const value = el("input", { autocomplete: "off" });
+  const hint = "Leave the value empty to remove the field. Numbers, true, false and lists are stored as such.";
+  const form = el(
+    "div",
+    { className: "form" },
+    el("label", {}, "Field", name),
+    el("label", {}, "Value", value),
+    el("p", { className: "hint" }, hint),
+  );
+  suggest(name, "fields", async () => (await getFacets(NO_FILTER)).fields.map((field) => field.name));
+  openForm(`Set a field of ${countOf(selected)}`, "edit", form, "Save", () => {
+    const field = name.value.trim();
+    if (!field) throw new UserError("The field has no name. Enter one.");
+    const text = value.value.trim();
+    const done = text ? `changed: ${field} is ${text}` : `changed: ${field} is removed`;
+    return save(selected, { metadata: { [field]: text ? parseValue(text) : null } }, done, effects, fail);
+  });
+}
+
+/**
+ * @param {Selected} selected
+ * @param {Change} change
+ * @param {string} done what is said of the pictures afterwards
+ * @param {Effects} effects
+ * @param {(error: unknown) => void} fail
+ */
+async function save(selected, change, done, effects, fail) {
+  if (!(await succeeds(updateSelected(selected, change), fail))) return;
+  await effects.reload();
+  showToast(`${countOf(selected)} ${done}.`);
+}
+
+/**
+ * @param {Selected} selected
+ * @param {Effects} effects
+ * @param {(error: unknown) => void} fail
+ */
+function openDeleteSelected(selected, effects, fail) {
+  const text = el("p", {}, "They move to the trash.");
+  openForm(`Delete ${countOf(selected)}?`, "delete", text, "Delete", async () => {
+    const deleted = await succeeds(deleteSelected(selected), fail);
+    if (!deleted) return;
+    effects.clear();
+    await effects.reload();
+    showDeleted(deleted.deleted, deleted.deletion_id, effects.reload);
+  });
+}
+
+/**
+ * Say that pictures were deleted, and offer to restore them if they are in the trash.
+ *
+ * @param {number} count
+ * @param {number | null} deletion
+ * @param {() => Promise<void>} reload
+ */
+export function showDeleted(count, deletion, reload) {
+  const undo = async (/** @type {number} */ id) => {
+    try {
+      await restoreDeletion(id);
+      await reload();
+      showToast(`${pluralise(count, "picture")} restored.`);
+    } catch (error) {
+      showToast(messageOf(error));
+    }
+  };
+  showToast(`${pluralise(count, "picture")} deleted.`, deletion === null ? null : { text: "Undo", run: () => undo(deletion) });
+}
+
+/** @param {Selected} selected */
+function openExport(selected) {
+  if (!selected.matching && selected.count > MAX_EXPORTED_IDS)
+    throw new UserError(
+      `At most ${MAX_EXPORTED_IDS.toLocaleString("en")} single pictures can be exported. Select fewer, or all that match.`,
+    );
+  const link = (/** @type {string} */ text, /** @type {"jsonl" | "csv"} */ format) => {
+    const anchor = el("a", { href: exportUrl(selected, format), download: `pictures.${format}` }, text);
+    anchor.addEventListener("click", () => dialog.close());
+    return anchor;
+  };
+  const csv = link("CSV, for spreadsheets", "csv");
+  const jsonl = link("JSON Lines, for programs", "jsonl");
+  const text = el("p", {}, "The file has the id, key, label and metadata of each picture.");
+  const links = el("p", { className: "controls" }, csv, jsonl);
+  const dialog = openDialog(`Export ${countOf(selected)}`, "export", text, links);
+}
+
+/**
+ * @template Result
+ * @param {Promise<Result>} request
+ * @param {(error: unknown) => void} fail called if the selection has changed meanwhile
+ * @returns {Promise<Result | null>} null if it has
+ */
+async function succeeds(request, fail) {
+  try {
+    return await request;
+  } catch (error) {
+    if (!(error instanceof HttpError) || error.status !== CONFLICT) throw error;
+    fail(error);
+    return null;
+  }
+}
+
+/**
+ * Suggest values for an input; without them it is an ordinary one.
+ *
+ * @param {HTMLInputElement} input
+ * @param {string} name
+ * @param {() => Promise<string[]>} load
+ */
+async function suggest(input, name, load) {
+  const list = el("datalist", { id: `suggested-${name}` });
+  input.setAttribute("list", list.id);
+  input.after(list);
+  const values = await load().catch(() => []);
+  list.append(...values.map((value) => el("option", { value })));
+}
+
+/** @param {Selected} selected */
+function countOf({ count }) {
+  return pluralise(count, "picture");
+}
