@@ -6,10 +6,12 @@
  */
 
 import { AddPanel } from "./add/add-panel.js";
+import { TablePanel } from "./add/table-panel.js";
 import { listenForImages } from "./add/image-input.js";
 import { closeSession, hasKey } from "./api/session.js";
-import { duplicatesView } from "./browse/duplicates-view.js";
+import { duplicatesView } from "./duplicates/duplicates-view.js";
 import { startView } from "./browse/start-view.js";
+import { trashView } from "./browse/trash-view.js";
 import { BASE } from "./common/base-url.js";
 import { byId } from "./common/dom.js";
 import { HttpError, UserError, messageOf } from "./common/errors.js";
@@ -39,7 +41,7 @@ class Page {
   /** @type {View | null} */
   view = null;
   navigation = new Navigation();
-  /** @type {AddPanel | null} */
+  /** @type {AddPanel | TablePanel | null} */
   addPanel = null;
   running = new AbortController();
   /** @type {HistoryAction | null} of the view that is loading */
@@ -68,7 +70,7 @@ class Page {
   start() {
     listenForImages({
       search: (file) => this.openFile(file),
-      add: (pictures, skipped) => this.add(pictures, skipped),
+      add: (pictures, skipped, table) => this.add(pictures, skipped, table),
       reject: showError,
     });
     byId("other-key").addEventListener("click", () => this.changeKey());
@@ -102,12 +104,16 @@ class Page {
   /**
    * @param {PickedFile[]} pictures
    * @param {number} skipped
+   * @param {PickedFile | null} [table]
    */
-  add(pictures, skipped) {
+  add(pictures, skipped, table = null) {
     if (this.addPanel?.running)
       return showError("An upload is in progress. Stop it, or wait until it is done.");
     showError("");
-    this.addPanel = new AddPanel(byId("add-panel"), pictures, skipped, () => this.reload(""));
+    const [root, onChanged] = [byId("add-panel"), () => this.reload("")];
+    this.addPanel = table
+      ? new TablePanel(root, pictures, table, skipped, onChanged)
+      : new AddPanel(root, pictures, skipped, onChanged);
   }
 
   /**
@@ -181,10 +187,11 @@ class Page {
    * @param {Route} route
    * @param {AbortSignal} signal
    */
-  async load({ id, upload, crop, duplicates, query }, signal) {
+  async load({ id, upload, crop, duplicates, trash, query }, signal) {
     const urlOf = urlBuilder(query);
     if (id) return pictureView(id, crop, query, urlOf, signal);
     if (!upload && duplicates) return duplicatesView(duplicates, urlOf, signal);
+    if (!upload && trash) return trashView(() => this.reload(""), signal);
     if (!upload) return startView(query, (change) => this.changeQuery(change), signal);
     const saved = this.navigation.uploads.get(upload);
     if (saved) return uploadView(saved, crop, query, urlOf, signal);
@@ -203,6 +210,7 @@ class Page {
     if (action !== "replace") this.selection.clear();
     renderView(view, breadcrumbs, urlBuilder(route.query));
     if (!isSearch(route) && route.duplicates) document.body.dataset.view = "duplicates";
+    if (!isSearch(route) && route.trash) document.body.dataset.view = "trash";
     this.updateControls();
     if (action === "push") byId("heading").focus({ preventScroll: true });
     if (action !== "replace") scrollTo(0, history.state?.scroll ?? 0);

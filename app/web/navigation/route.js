@@ -17,6 +17,7 @@ import { nonDefaults, readQuery } from "../search/query.js";
  * @property {string | null} upload
  * @property {string | null} crop
  * @property {DuplicateKind | null} [duplicates]
+ * @property {boolean} [trash] the trash in place of a search
  */
 
 /** @typedef {Source & {query: Query}} Route */
@@ -38,18 +39,19 @@ export function readRoute(search) {
   const params = new URLSearchParams(search);
   const id = params.get("id") ?? "";
   const source = { id: /^\d+$/.test(id) ? id : null, upload: params.get("upload"), crop: params.get("crop") };
-  return { ...source, duplicates: toDuplicateKind(params.get("duplicates")), query: readQuery(params) };
+  return { ...source, duplicates: toDuplicateKind(params.get("duplicates")), trash: params.has("trash"), query: readQuery(params) };
 }
 
 /**
  * @param {Route} route
  * @returns {string}
  */
-export function routeUrl({ id, upload, crop, duplicates, query }) {
+export function routeUrl({ id, upload, crop, duplicates, trash, query }) {
   const params = new URLSearchParams();
   if (id) params.set("id", id);
   else if (upload) params.set("upload", upload);
   else if (duplicates) params.set("duplicates", duplicates);
+  else if (trash) params.set("trash", "1");
   if (crop && (id || upload)) params.set("crop", crop);
   for (const [name, value] of nonDefaults(query)) params.set(name, value);
   return `${BASE.pathname}${params.toString() && "?"}${params}`;
