@@ -73,8 +73,10 @@ export class PictureGrid extends HTMLElement {
 
   /** Lay out a sample as an ordinary grid, and take the sizes from it. */
   measure() {
-    const first = this.shown.size ? Math.min(...this.shown.keys()) : 0;
-    const sample = this.listing.items.slice(first, first + SAMPLE).map(this.toItem);
+    const { items } = this.listing;
+    const seen = this.shown.size ? Math.min(...this.shown.keys()) : 0;
+    const first = Math.max(0, Math.min(seen, items.length - SAMPLE)); // those that are seen may not be loaded yet
+    const sample = items.slice(first, first + SAMPLE).map(this.toItem);
     this.list.className = "tiles";
     this.list.style.height = "";
     this.list.replaceChildren(...sample);

@@ -20,9 +20,10 @@ import { parseValue } from "../edit/values.js";
  */
 
 const MAX_EXAMPLES = 16;
-const MAX_EXPORTED_IDS = 1000;
 const MAX_LABEL_LENGTH = 512;
-const CONFLICT = 409;
+const MAX_IDS_LENGTH = 16_000; // in a URL
+const SELECTION_CHANGED = "selection_changed";
+const KEPT = "You can undo this, or restore them from the trash later, unless the service keeps no trash.";
 const NO_FILTER = { label: null, filter: null, text: null };
 
 /**
@@ -31,9 +32,9 @@ const NO_FILTER = { label: null, filter: null, text: null };
  */
 export function selectionActions(effects) {
   return [
-    { text: "Search with these", run: ({ ids }) => effects.search(ids), offered: canSearch },
+    { text: "Search", run: ({ ids }) => effects.search(ids), offered: canSearch },
     { text: "Label…", scope: "write", run: (selected, fail) => openLabel(selected, effects, fail) },
-    { text: "Set a field…", scope: "write", run: (selected, fail) => openField(selected, effects, fail) },
+    { text: "Field…", scope: "write", run: (selected, fail) => openField(selected, effects, fail) },
     { text: "Export…", run: openExport },
     {
       text: "Delete…",
@@ -111,7 +112,7 @@ async function save(selected, change, done, effects, fail) {
  * @param {(error: unknown) => void} fail
  */
 function openDeleteSelected(selected, effects, fail) {
-  const text = el("p", {}, "They move to the trash.");
+  const text = el("p", {}, KEPT);
   openForm(`Delete ${countOf(selected)}?`, "delete", text, "Delete", async () => {
     const deleted = await succeeds(deleteSelected(selected), fail);
     if (!deleted) return;
@@ -143,10 +144,8 @@ export function showDeleted(count, deletion, reload) {
 
 /** @param {Selected} selected */
 function openExport(selected) {
-  if (!selected.matching && selected.count > MAX_EXPORTED_IDS)
-    throw new UserError(
-      `At most ${MAX_EXPORTED_IDS.toLocaleString("en")} single pictures can be exported. Select fewer, or all that match.`,
-    );
+  if (!selected.matching && selected.ids.join().length > MAX_IDS_LENGTH)
+    throw new UserError(`${countOf(selected)} are too many to export one by one. Select fewer, or all that match.`);
   const link = (/** @type {string} */ text, /** @type {"jsonl" | "csv"} */ format) => {
     const anchor = el("a", { href: exportUrl(selected, format), download: `pictures.${format}` }, text);
     anchor.addEventListener("click", () => dialog.close());
@@ -169,7 +168,7 @@ async function succeeds(request, fail) {
   try {
     return await request;
   } catch (error) {
-    if (!(error instanceof HttpError) || error.status !== CONFLICT) throw error;
+    if (!(error instanceof HttpError) || error.code !== SELECTION_CHANGED) throw error;
     fail(error);
     return null;
   }

@@ -50,6 +50,7 @@ export function attachSelection(container, options) {
     for (const tile of tilesOf(container)) paint(tile, selection);
     container.classList.toggle("selecting", !selection.empty);
     bar.show(selection, selectable());
+    if (selection.empty && bar.hadFocus) tileWithId(container, selection.anchor)?.focus({ preventScroll: true });
   });
   const bar = new SelectionBar(options, selection, loaded);
   const decorate = () => {
@@ -61,6 +62,15 @@ export function attachSelection(container, options) {
   listenForLongPress(container, (tile) => selection.toggle(Number(tile.dataset.id)), enabled);
   listenForKeys(container, selection, loaded, enabled);
   return selection;
+}
+
+/**
+ * @param {HTMLElement} container
+ * @param {number | null} id
+ * @returns {HTMLElement | null}
+ */
+function tileWithId(container, id) {
+  return container.querySelector(`[data-id="${id}"]`);
 }
 
 /**

@@ -7,13 +7,15 @@ import { HttpError, messageOf } from "../common/errors.js";
 /** @import { Action, Selectable, SelectionOptions } from "./attach.js" */
 /** @import { Selection } from "./selection.js" */
 
-const CONFLICT = 409;
+const SELECTION_CHANGED = "selection_changed";
 
 export class SelectionBar {
   count = el("strong", { role: "status" });
   all = button("", () => this.selection.selectAll(this.loaded()), { className: "link" });
   message = el("p", { className: "error", role: "alert" });
   actions = el("div", { className: "selection-actions" });
+  /** Whether the focus is lost if the bar is hidden. */
+  hadFocus = false;
   element = el("section", { className: "selection-bar", hidden: true, ariaLabel: "Selected pictures" });
 
   /**
@@ -38,6 +40,8 @@ export class SelectionBar {
   show(selection, selectable) {
     const selected = toSelected(selection, selectable);
     const matching = selectable?.matching ?? null;
+    const active = document.activeElement;
+    this.hadFocus = active === document.body || this.element.contains(active);
     this.message.replaceChildren();
     this.element.hidden = selection.empty;
     this.count.textContent = selection.empty ? "" : `${selected.count.toLocaleString("en")} selected`;
@@ -68,7 +72,7 @@ export class SelectionBar {
 
   /** @param {unknown} error */
   showError(error) {
-    const conflict = error instanceof HttpError && error.status === CONFLICT;
+    const conflict = error instanceof HttpError && error.code === SELECTION_CHANGED;
     const again = button("Select again", () => this.options.selectAgain(), { className: "link" });
     this.message.replaceChildren(messageOf(error), ...(conflict ? [" ", again] : []));
   }

@@ -67,7 +67,7 @@ export class Selection {
   }
 
   clear() {
-    this.anchor = null;
     if (!this.empty) this.set(new Set());
+    this.anchor = null;
   }
 }
