@@ -30,7 +30,8 @@ from app.catalogue.stored_pictures import StoredPictures
 from app.common.private_modes import make_data_folder
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.pipeline import IngestPipeline
-from app.model_switch.active import ActiveIngest, ActivePreparer, ActiveSearcher, OpenIndexVersion
+from app.ingest.trash import Trash
+from app.model_switch.active import ActiveIngest, ActivePreparer, ActiveSearcher, ActiveTrash, OpenIndexVersion
 from app.model_switch.index_factory import IndexLocations, open_index
 from app.model_switch.networks import (
     NetworkOpener,
@@ -58,9 +59,9 @@ log = logging.getLogger(__name__)
 class Service:
     """The service's components.
 
-    Components bound to a model change when the catalogue switches models: `searcher`, `ingest` and `preparer`
-    forward to the active ones; `model_switch.active` and the properties return those of this moment, valid until the
-    next switch.
+    Components bound to a model change when the catalogue switches models: `searcher`, `ingest`, `trash` and
+    `preparer` forward to the active ones; `model_switch.active` and the properties return those of this moment, valid
+    until the next switch.
     """
 
     settings: Settings
@@ -73,6 +74,7 @@ class Service:
     model_switch: ModelSwitch[OpenIndexVersion]
     searcher: ActiveSearcher
     ingest: ActiveIngest
+    trash: ActiveTrash
     prepare: ActivePreparer
     observers: ObserverGroup
 
@@ -221,6 +223,7 @@ def build_service(
             model_switch=model_switch,
             searcher=ActiveSearcher(model_switch),
             ingest=ActiveIngest(model_switch),
+            trash=ActiveTrash(model_switch),
             prepare=ActivePreparer(model_switch),
             observers=observers,
         )
@@ -271,6 +274,7 @@ def open_index_version(
             searcher=searcher,
             embedding_writer=encodings,
             ingest=ingest,
+            trash=Trash(database, files, encodings, disk, cleanup, settings.trash_days),
         )
 
 

@@ -5,6 +5,10 @@ The text of each is for people: which input, what is wrong, what to do. Nothing 
 """
 
 import math
+from collections.abc import Mapping, Sequence
+
+# Maximum number of ids or keys that a message names.
+_MAX_NAMED = 5
 
 
 class LookalikeError(Exception):
@@ -205,6 +209,60 @@ class ClientDisconnectedError(UnavailableError):
         super().__init__("The client disconnected before the response was ready.")
 
 
+class SelectionChangedError(LookalikeError):
+    """The images selected for a change are not those that the caller expects.
+
+    Attributes:
+        expected, found: the numbers of images that the caller expects, and that the selection has.
+        missing: ids and keys that no image has.
+    """
+
+    def __init__(self, expected: int, found: int, missing: Sequence[str]) -> None:
+        what = (
+            f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} no longer in the catalogue"
+            if missing
+            else f"the selection has {found:,} images, not the {expected:,} expected"
+        )
+        super().__init__(f"The catalogue has changed: {what}. Nothing was changed. Load the images again, then repeat.")
+        self.expected, self.found, self.missing = expected, found, missing
+
+
+class NotInTrashError(LookalikeError):
+    """No deleted image with a given id, or of a given deletion, can be restored.
+
+    Attributes:
+        ids: the ids that are not in the trash.
+    """
+
+    def __init__(self, ids: Sequence[int], deletion_id: int | None, days: float) -> None:
+        if deletion_id is not None:
+            what = f"The deletion {deletion_id} has no images in the trash"
+        elif not ids:
+            what = "No image to restore is named"
+        else:
+            what = f"{_listed([str(one) for one in ids])} {'is' if len(ids) == 1 else 'are'} not in the trash"
+        kept = f"Deleted images are kept for {days:g} {'day' if days == 1 else 'days'}" if days else "There is no trash"
+        super().__init__(f"{what}. {kept} (LOOKALIKE_TRASH_DAYS). Nothing was restored; add the files again instead.")
+        self.ids = ids
+
+
+class KeysInUseError(LookalikeError):
+    """Images that cannot be restored, because other images have their keys now.
+
+    Attributes:
+        keys: the first of these keys, by the id of the deleted image.
+        count: the number of such images.
+    """
+
+    def __init__(self, keys: Mapping[int, str], count: int) -> None:
+        are = "key is" if count == 1 else "keys are"
+        super().__init__(
+            f"The {are} in use again: {_listed(list(keys.values()), count)}. Nothing was restored. Delete the new "
+            "images, or restore the others with skip_used_keys."
+        )
+        self.keys, self.count = keys, count
+
+
 class DamagedOriginalError(LookalikeError):
     """Stored original that is missing or cannot be decoded."""
 
@@ -218,3 +276,9 @@ class DamagedOriginalError(LookalikeError):
 
 class ModelMismatchError(LookalikeError):
     """The catalogue was encoded by another model than the requested one."""
+
+
+def _listed(names: Sequence[str], count: int | None = None) -> str:
+    """Return the first names as a list for a sentence, and how many more there are."""
+    more = (len(names) if count is None else count) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -41,7 +41,7 @@ from app.api.middleware.request_log import RequestLogMiddleware
 from app.api.openapi import extend_openapi
 from app.api.paths import RootPathDep
 from app.api.problems import add_exception_handlers
-from app.api.routes import duplicates, facets, images, index, jobs, quality, search, session, system
+from app.api.routes import bulk, duplicates, export, facets, images, index, jobs, quality, search, session, system
 from app.bootstrap import Service, open_service
 from app.common.memory import usable_memory
 from app.demo.fill import fill_if_empty
@@ -171,7 +171,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     app.state.metrics = metrics
     add_middleware(app, settings, metrics, tracing)
     add_exception_handlers(app)
-    for module in (search, index, jobs, images, facets, duplicates, quality, system, session):
+    for module in (search, index, jobs, bulk, export, images, facets, duplicates, quality, system, session):
         app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
     add_page(app)
     app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # FastAPI documents this assignment for extending OpenAPI

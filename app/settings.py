@@ -64,6 +64,13 @@ class Settings(BaseSettings):
         description="Free space on the data folder's disk below which writes are refused. Default: a twentieth of the "
         "disk, between 64 MB and 1 GB.",
     )
+    trash_days: float = Field(
+        1.0,
+        ge=0,
+        le=3650,
+        description="Days for which deleted images can be restored; their files stay on the disk so long. `0` deletes "
+        "them at once.",
+    )
     demo: Literal["auto", "off"] = Field("auto", description="`auto` fills an empty catalogue with demo images.")
 
     database_url: str | None = Field(

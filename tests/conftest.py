@@ -139,7 +139,8 @@ def in_milvus(settings: Settings, milvus_uri: str) -> Iterator[Settings]:
 @pytest.fixture
 def settings(tmp_path: Path, migrated_url: str) -> Iterator[Settings]:
     data = tmp_path / "data"
-    created = Settings(data_dir=data, database_url=migrated_url, demo="off", auth="off", _env_file=None)
+    # Most tests of deletions expect files and F7 to be freed at once; those of the trash set it.
+    created = Settings(data_dir=data, database_url=migrated_url, demo="off", auth="off", trash_days=0, _env_file=None)
     yield created
     if created.index_backend == "milvus" and created.milvus_uri is not None:
         drop_collections(created.milvus_uri, migrated_url)

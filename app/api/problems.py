@@ -19,9 +19,12 @@ from app.errors import (
     ForbiddenError,
     ImageRejectedError,
     InvalidInputError,
+    KeysInUseError,
     LookalikeError,
     NotFoundError,
+    NotInTrashError,
     OverloadedError,
+    SelectionChangedError,
     StatementTimeoutError,
     TooLargeError,
     TooManyRequestsError,
@@ -51,6 +54,9 @@ RESPONSES: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
     StatementTimeoutError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.STATEMENT_TIMEOUT),
     OverloadedError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.OVERLOADED),
     UnavailableError: (HTTPStatus.SERVICE_UNAVAILABLE, ProblemCode.UNAVAILABLE),
+    NotInTrashError: (HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND),
+    SelectionChangedError: (HTTPStatus.CONFLICT, ProblemCode.SELECTION_CHANGED),
+    KeysInUseError: (HTTPStatus.CONFLICT, ProblemCode.KEY_IN_USE),
     LookalikeError: (HTTPStatus.CONFLICT, ProblemCode.CONFLICT),
 }
 # Codes of errors raised by the framework, by status.
@@ -67,6 +73,8 @@ REASONS = {
 }
 # Key of a request's state: the code of its error response.
 PROBLEM_CODE = "problem_code"
+# Maximum number of missing images that an error lists.
+MAX_LISTED = 100
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 TOO_LARGE = (ProblemCode.IMAGE_TOO_LARGE, ProblemCode.IMAGE_TOO_MANY_PIXELS)
 
@@ -142,6 +150,13 @@ def error_response(error: LookalikeError) -> ProblemResponse:
                 status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         case InvalidInputError():
             fields = [FieldError(field=error.field, reason=error.reason)]
+        case SelectionChangedError():
+            fields = [FieldError(field="selection", reason=f"{name} does not exist") for name in error.missing]
+            fields = [FieldError(field="expected", reason=f"{error.found} images are selected"), *fields[:MAX_LISTED]]
+        case KeysInUseError():
+            fields = [
+                FieldError(field=str(image_id), reason=f"{key} is in use") for image_id, key in error.keys.items()
+            ]
         case ForbiddenError():
             code = ProblemCode(error.code)
         case UnauthorisedError():

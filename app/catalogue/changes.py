@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import ARRAY, Text, cast, false, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
-from app.catalogue.database.tables import Deletion, Image
+from app.catalogue.database.tables import Image
 from app.catalogue.encodings import NewEncoding, delete_encodings, save_encodings
 from app.catalogue.file_owners import duplicates_in
 from app.catalogue.metadata_patch import MetadataPatch
+from app.catalogue.selection import Selection, among_ids, select_images
 from app.catalogue.sequence import next_seq
 from app.common.json_values import normalise_metadata
 from app.common.unicode_names import nfc_json
@@ -105,22 +106,6 @@ def put_images(
     ]
 
 
-def delete_image(session: Session, image_id: int) -> str:
-    """Delete an image as one change; return the hash of its original.
-
-    Raises:
-        NotFoundError: there is no such image.
-    """
-    seq, _ = next_seq(session)
-    sha256 = session.execute(delete(Image).where(Image.id == image_id).returning(Image.sha256)).scalar()
-    if sha256 is None:
-        raise NotFoundError("image", image_id)
-    # Catalogues restored by early versions reused the ids of deleted images.
-    gone = postgresql.insert(Deletion).values(image_id=image_id, seq=seq)
-    session.execute(gone.on_conflict_do_update(index_elements=[Deletion.image_id], set_={"seq": seq}))
-    return sha256
-
-
 def patch_metadata(session: Session, image_id: int, metadata_patch: MetadataPatch) -> Image:
     """Update label and metadata of an image as one change; fields set to None are removed, missing ones stay.
 
@@ -139,6 +124,27 @@ def patch_metadata(session: Session, image_id: int, metadata_patch: MetadataPatc
     session.flush()
     session.refresh(image)
     return image
+
+
+def patch_many(session: Session, selection: Selection, expected: int, metadata_patch: MetadataPatch) -> int:
+    """Update label and metadata of images as one change, as `patch_metadata` does; return how many changed.
+
+    Raises:
+        InvalidInputError, SelectionChangedError: see `select_images`.
+    """
+    seq, _ = next_seq(session)
+    ids = select_images(session, selection, expected)
+    given = nfc_json(metadata_patch)
+    new: dict[Any, Any] = {}
+    if "label" in given:
+        new[Image.label] = literal(given["label"], Text)
+    if "metadata" in given:
+        removed = [name for name, value in given["metadata"].items() if value is None]
+        kept = Image.metadata_.op("-", return_type=JSONB)(cast(removed, ARRAY(Text)))
+        new[Image.metadata_] = kept.op("||", return_type=JSONB)(cast(normalise_metadata(given["metadata"]), JSONB))
+    differs = or_(false(), *(column.is_distinct_from(value) for column, value in new.items()))
+    changed = update(Image).where(among_ids(Image.id, ids), differs).values({**new, Image.seq: seq})
+    return len(session.execute(changed.returning(Image.id)).all())
 
 
 def _images_by_key(session: Session, keys: list[str]) -> dict[str, Image]:

@@ -114,8 +114,18 @@ class EmbeddingWriter:
             for one, code in zip(stored, codes, strict=True)
         ]
 
-    def encode_originals(self, files: ImageStorage, pictures: Sequence[Image]) -> list[tuple[Image, NewEncoding]]:
+    def encode_originals(
+        self,
+        files: ImageStorage,
+        pictures: Sequence[Image],
+        stored: Mapping[int, StoredSlot] = MappingProxyType({}),
+    ) -> list[tuple[Image, NewEncoding]]:
         """Encode images of the catalogue from their originals; skip missing and damaged ones.
+
+        Args:
+            files: storage of the originals.
+            pictures: the images.
+            stored: see `encode_images`.
 
         Raises:
             UnavailableError: disk, index or database cannot be used, or the machine is too busy to decode.
@@ -127,7 +137,7 @@ class EmbeddingWriter:
             except (OSError, ImageRejectedError):
                 return None
 
-        return self.encode_images(pictures, prepared)
+        return self.encode_images(pictures, prepared, stored)
 
     def _encode_many(self, images: Sequence[PILImage.Image]) -> Encodings:
         encoded = self._encoder.encode_many(images)

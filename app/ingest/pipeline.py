@@ -24,6 +24,7 @@ from app.catalogue.database.tables import Image
 from app.catalogue.encodings import NewEncoding
 from app.catalogue.file_owners import duplicates_in
 from app.catalogue.metadata_patch import MetadataPatch
+from app.catalogue.selection import Selection
 from app.catalogue.sequence import SwitchInProgressError, block_switch
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.deletion_queue import Checkpoint
@@ -61,7 +62,7 @@ class _Item:
 
 
 class IngestPipeline:
-    """Adds, changes and deletes images in one catalogue with one network."""
+    """Adds and changes images in one catalogue with one network."""
 
     def __init__(
         self,
@@ -108,20 +109,16 @@ class IngestPipeline:
         with self._database.transaction() as session:
             return changes.patch_metadata(session, image_id, given)
 
-    def delete(self, image_id: int) -> None:
-        """Delete an image; when it returns, no search in any process finds it.
+    def update_many(self, selection: Selection, expected: int, given: MetadataPatch) -> int:
+        """Change the label and metadata of images as one change; return how many changed.
 
         Raises:
-            NotFoundError: there is no image with this id.
+            InvalidInputError: they are too many.
+            SelectionChangedError: they are not the `expected` number, or an id or a key does not exist.
         """
         self._disk.require_healthy()
-        with self._cleanup.track() as owner:
-            with self._database.transaction(allow_low_space=True) as session:
-                freed = queries.slots_where(session, self._encodings.index_version_id, Image.id == image_id)
-                sha256 = changes.delete_image(session, image_id)
-                claims = deletion_queue.claim(session, [sha256], owner, self._files.max_delay_s)
-            self._cleanup.delete(claims)
-        self._encodings.discard(freed)
+        with self._database.transaction() as session:
+            return changes.patch_many(session, selection, expected, given)
 
     def _add(self, uploads: Sequence[Upload], work: Operation, stop: Stop, *, skip_duplicates: bool) -> list[AddResult]:
         for _ in range(_ATTEMPTS):

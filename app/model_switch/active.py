@@ -7,10 +7,14 @@ from app.catalogue.database.tables import Image, IndexVersion
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.queries import ImageSummary
+from app.catalogue.selection import Selection
 from app.catalogue.stored_pictures import StoredPictures
+from app.catalogue.trash import TrashSelection
+from app.errors import NotFoundError, SelectionChangedError
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.jobs.stop import Stop
 from app.ingest.pipeline import IngestPipeline
+from app.ingest.trash import Deleted, Restored, Trash
 from app.ingest.uploads import AddResult, OnDuplicate, Upload
 from app.model_switch.switch import ModelSwitch
 from app.search.decode.image import Crop
@@ -41,6 +45,7 @@ class OpenIndexVersion:
     searcher: Searcher[ImageSummary]
     embedding_writer: EmbeddingWriter
     ingest: IngestPipeline
+    trash: Trash
 
     @property
     def index_version_id(self) -> int:
@@ -106,8 +111,42 @@ class ActiveIngest:
         return self._model_switch.run(lambda active: active.ingest.update_metadata(image_id, given))
 
     def delete(self, image_id: int) -> None:
-        """Delete an image; see `Ingest.delete`."""
-        self._model_switch.run(lambda active: active.ingest.delete(image_id))
+        """Delete an image; see `Trash.delete`.
+
+        Raises:
+            NotFoundError: there is no such image.
+        """
+        try:
+            self._model_switch.run(lambda active: active.trash.delete(Selection(ids=(image_id,)), 1))
+        except SelectionChangedError as error:
+            raise NotFoundError("image", image_id) from error
+
+    def update_many(self, selection: Selection, expected: int, given: MetadataPatch) -> int:
+        """Change the label and metadata of images; see `IngestPipeline.update_many`."""
+        return self._model_switch.run(lambda active: active.ingest.update_many(selection, expected, given))
+
+
+class ActiveTrash:
+    """Delete many images, restore and purge them, through the active index version."""
+
+    def __init__(self, model_switch: ModelSwitch[OpenIndexVersion]) -> None:
+        self._model_switch = model_switch
+
+    def delete(self, selection: Selection, expected: int) -> Deleted:
+        """Delete images; see `Trash.delete`."""
+        return self._model_switch.run(lambda active: active.trash.delete(selection, expected))
+
+    def restore(self, which: TrashSelection, *, skip_used_keys: bool = False) -> Restored:
+        """Restore images; see `Trash.restore`."""
+        return self._model_switch.run(lambda active: active.trash.restore(which, skip_used_keys=skip_used_keys))
+
+    def empty(self) -> int:
+        """Empty the trash; see `Trash.empty`."""
+        return self._model_switch.run(lambda active: active.trash.empty())
+
+    def purge(self) -> None:
+        """Purge expired images; see `Trash.purge`."""
+        self._model_switch.run(lambda active: active.trash.purge())
 
 
 class ActivePreparer:

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 COOKIE = "lookalike_key"
 METRICS_PATH, READY_PATH = "/metrics", "/readyz"
+# Who may not change the catalogue does not see what was deleted from it.
+TRASH_PATH = "/trash"
 # The page and its assets, the API's description, and health checks.
 OPEN_PATHS = ("/", "/healthz", READY_PATH, "/openapi.json", "/session")
 OPEN_FOLDERS = ("/web/", "/docs", "/redoc", "/static-offline-docs/")
@@ -233,6 +235,8 @@ def required_scope(method: str, path: str) -> scopes.Scope:
     """Return the scope that a key needs for a request."""
     if path == METRICS_PATH:
         return scopes.Scope.ADMIN
+    if path == TRASH_PATH:
+        return scopes.Scope.WRITE
     if method in READ_METHODS or (method, path) in SEARCH_OPERATIONS:
         return scopes.Scope.SEARCH
     return scopes.Scope.WRITE

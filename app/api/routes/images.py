@@ -141,15 +141,15 @@ def update_image(image_id: ImageId, patch: ImagePatch, service: ServiceDep, root
     """Change an image's label or metadata; omitted fields stay as they are."""
     changes: MetadataPatch = {}
     if "label" in patch.model_fields_set:
-        changes["label"] = _check_json("label", patch.label)
+        changes["label"] = check_json("label", patch.label)
     if patch.metadata is not None:
-        changes["metadata"] = _check_json("metadata", patch.metadata)
+        changes["metadata"] = check_json("metadata", patch.metadata)
     return ImageOut.of(service.ingest.update_metadata(image_id, changes), root_path)
 
 
 @router.delete("/images/{image_id}", operation_id="delete_image", status_code=204, summary="Delete an image")
 def delete_image(image_id: ImageId, service: ServiceDep) -> None:
-    """Delete an image; no later search finds it."""
+    """Delete an image; no later search finds it, and `POST /trash/restore` undoes it for some time."""
     service.ingest.delete(image_id)
 
 
@@ -224,7 +224,12 @@ def _headers(tag: str) -> dict[str, str]:
     return {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
 
 
-def _check_json(field: str, value: Json) -> Json:
+def check_json(field: str, value: Json) -> Json:
+    """Return a JSON value that the catalogue can store.
+
+    Raises:
+        InvalidInputError: it cannot.
+    """
     try:
         return validate_json(value)
     except ValueError as error:

@@ -96,7 +96,9 @@ class IndexVersion(Base):
 class CatalogueState(Base):
     """The catalogue's state: one row, which every change locks.
 
-    `milvus_timestamp` is the Milvus timestamp from which all committed encodings are visible; 0 without Milvus.
+    Attributes:
+        milvus_timestamp: Milvus timestamp from which all committed encodings are visible; 0 without Milvus.
+        restored_seq: the last change that restored images from the trash.
     """
 
     __tablename__ = "catalogue"
@@ -106,6 +108,7 @@ class CatalogueState(Base):
     seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     milvus_timestamp: Mapped[int] = mapped_column(BigInteger, server_default="0")
     index_version_id: Mapped[int | None] = mapped_column(ForeignKey("index_versions.id"))
+    restored_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Image(Base):
@@ -165,6 +168,45 @@ class Encoding(Base):
     code: Mapped[bytes]
     checksum: Mapped[int] = mapped_column(BigInteger)
     seq: Mapped[int] = mapped_column(BigInteger)
+
+
+class TrashedImage(Base):
+    """A deleted image that can be restored, with its columns of `images`; see `app/catalogue/trash.py`.
+
+    Attributes:
+        deletion_id: the `seq` of the change that deleted it, common to all images deleted together.
+        deleted_at: when, also common to them.
+    """
+
+    __tablename__ = "trash"
+
+    image_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    deletion_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    deleted_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    key: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(Text, index=True)
+    media_type: Mapped[str] = mapped_column(Text)
+    width: Mapped[int]
+    height: Mapped[int]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    label: Mapped[str | None] = mapped_column(Text)
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class TrashedEncoding(Base):
+    """An encoding of a deleted image; no search reads it, and its slot stays in use."""
+
+    __tablename__ = "trash_encodings"
+
+    index_version_id: Mapped[int] = mapped_column(ForeignKey("index_versions.id", ondelete="CASCADE"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("trash.image_id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    slot: Mapped[int] = mapped_column(BigInteger)
+    code: Mapped[bytes]
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class ApiKey(Base):

@@ -30,7 +30,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from app.catalogue.database.locks import Lock
-from app.catalogue.database.tables import Image, Removal
+from app.catalogue.database.tables import Image, Removal, TrashedImage
 
 # Seconds after which a claim without an outcome counts as abandoned; a deletion takes at most half of that.
 LEASE_S = 300.0
@@ -72,7 +72,8 @@ class Checkpoint:
 def claim(session: Session, hashes: Collection[str], owner: str, late_s: float) -> list[Claim]:
     """Claim those originals that no image uses; the caller deletes their files after the commit.
 
-    While a backup runs, they are queued instead. Originals that are already being deleted are skipped.
+    Images in the trash use theirs. While a backup runs, originals are queued instead. Those that are already being
+    deleted are skipped.
 
     Args:
         session: a transaction that holds the catalogue's row lock.
@@ -80,7 +81,11 @@ def claim(session: Session, hashes: Collection[str], owner: str, late_s: float) 
         owner: identifies the deletion.
         late_s: see `PictureStore.late_s`.
     """
-    used = set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes)).distinct()))
+    used = {
+        sha256
+        for table in (Image, TrashedImage)
+        for sha256 in session.scalars(select(table.sha256).where(table.sha256.in_(hashes)).distinct())
+    }
     _mark_used(session, used)
     unused = set(hashes) - used
     if not unused:
