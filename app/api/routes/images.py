@@ -169,7 +169,15 @@ def get_original(
 @router.get("/images/{image_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
 def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:
     """Return a thumbnail, upright and without metadata."""
-    sha256 = _find_image(service, image_id).sha256
+    return thumbnail_response(service, image_id, _find_image(service, image_id).sha256, if_none_match)
+
+
+def thumbnail_response(service: Service, image_id: int, sha256: str, if_none_match: list[str]) -> Response:
+    """Return the thumbnail of an original, or 304 if the client has it.
+
+    Raises:
+        NotFoundError: the original is lost, or is being deleted.
+    """
     headers = _headers(sha256)
     if is_not_modified(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
