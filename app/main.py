@@ -45,6 +45,7 @@ from app.api.routes import bulk, duplicates, export, facets, images, index, jobs
 from app.bootstrap import Service, open_service
 from app.common.memory import usable_memory
 from app.demo.fill import fill_if_empty
+from app.ingest.trash_expiry import TrashExpiry
 from app.model_switch.switch import SwitchWatcher
 from app.observability.metrics import Metrics
 from app.observability.multiprocess_metrics import FOLDER_VARIABLE as METRICS_FOLDER
@@ -133,6 +134,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads,
                 SwitchWatcher(service.database, service.model_switch),
                 AdaptationWatcher(service),
+                TrashExpiry(service.trash),
                 jobs.open_jobs(service) as opened,
             ):
                 startup.complete()

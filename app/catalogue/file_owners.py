@@ -1,12 +1,12 @@
-"""Find files that the catalogue already has under another key."""
+"""Which images use a file: duplicates of a new one, and whether any image uses it."""
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from app.catalogue.database.tables import Image
+from app.catalogue.database.tables import Image, TrashedImage
 
 
 def duplicates_in(
@@ -40,6 +40,12 @@ def duplicates_in(
             file_of[key] = sha256
         found.append(same)
     return found
+
+
+def is_used(session: Session, sha256: str) -> bool:
+    """Return whether an image of the catalogue or of the trash uses an original."""
+    used = (exists().where(table.sha256 == sha256) for table in (Image, TrashedImage))
+    return bool(session.scalar(select(or_(*used))))
 
 
 def _key_with(sha256: str, file_of: dict[str, str]) -> str | None:

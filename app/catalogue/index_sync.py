@@ -127,15 +127,19 @@ class ChangeSet:
         """Return the encodings of new and re-encoded images."""
         return fetch_encodings(self.session, self.index_version_id, self.seq, self.code_bytes)
 
-    def count_added(self, newest: int) -> tuple[int, int]:
-        """Return by how much the number of images has grown, and the newest id, given the newest id at the last sync.
+    def count_images(self, count: int, newest: int) -> tuple[int, int]:
+        """Return the number of images and the newest id, given those at the last sync.
 
-        Ids grow with `seq`, so an image that was added and deleted since then has a larger id and does not count.
+        Ids grow with `seq`, so an image that was added and deleted since then has a larger id and does not count. All
+        are counted if images were restored, because these have old ids.
         """
-        counted = select(func.count(), func.max(Image.id)).where(Image.id > newest)
-        more, last = self.session.execute(counted).one()
-        gone = select(func.count()).where(Deletion.seq > self.seq, Deletion.image_id <= newest)
-        return more - self.session.scalars(gone).one(), max(newest, last or 0)
+        if self.session.scalars(select(CatalogueState.restored_seq)).one() > self.seq:
+            count, newest, gone = 0, 0, 0
+        else:
+            removed = select(func.count()).where(Deletion.seq > self.seq, Deletion.image_id <= newest)
+            gone = self.session.scalars(removed).one()
+        more, last = self.session.execute(select(func.count(), func.max(Image.id)).where(Image.id > newest)).one()
+        return count + more - gone, max(newest, last or 0)
 
 
 def fetch_encodings(

@@ -124,15 +124,12 @@ def delete_images(session: Session, selection: Selection, expected: int) -> tupl
 
 def unencoded(session: Session, index_version_id: int, which: TrashSelection) -> list[Unencoded]:
     """List the images in the trash that an index version has no code for: the catalogue has switched meanwhile."""
-    own, sibling = aliased(IndexVersion), aliased(IndexVersion)
     has_code = exists().where(
         TrashedEncoding.image_id == TrashedImage.image_id, TrashedEncoding.index_version_id == index_version_id
     )
     of_set = (
         select(TrashedEncoding.image_id, func.min(TrashedEncoding.slot), func.min(TrashedEncoding.checksum))
-        .join(sibling, sibling.id == TrashedEncoding.index_version_id)
-        .join(own, own.feature_set_id == sibling.feature_set_id)
-        .where(own.id == index_version_id)
+        .where(_has_features_of(index_version_id))
         .group_by(TrashedEncoding.image_id)
     )
     images = session.execute(
@@ -200,11 +197,10 @@ def purge_expired(session: Session, index_version_id: int, days: float, limit: i
     lock_catalogue(session)
     oldest = select(TrashedImage.image_id).where(expired(days)).order_by(TrashedImage.deleted_at, TrashedImage.image_id)
     ids = list(session.scalars(oldest.limit(limit)))
-    of_version = TrashedEncoding.index_version_id == index_version_id
-    slots = session.scalars(select(TrashedEncoding.slot).where(of_version, among_ids(TrashedEncoding.image_id, ids)))
-    freed = list(slots)
+    of_images = among_ids(TrashedEncoding.image_id, ids), _has_features_of(index_version_id)
+    slots = list(session.scalars(select(TrashedEncoding.slot).where(*of_images).distinct()))
     removed = delete(TrashedImage).where(among_ids(TrashedImage.image_id, ids)).returning(TrashedImage.sha256)
-    return Purged(len(ids), set(session.scalars(removed)), freed)
+    return Purged(len(ids), set(session.scalars(removed)), slots)
 
 
 def mark_expired(session: Session) -> int:
@@ -238,6 +234,25 @@ def trashed_images(session: Session, ids: Sequence[int]) -> list[TrashedImage]:
     """Return images in the trash by id, in the order of `sizes_after`; missing ones are left out."""
     query = select(TrashedImage).where(among_ids(TrashedImage.image_id, ids))
     return list(session.scalars(query.order_by(TrashedImage.deletion_id.desc(), TrashedImage.image_id)))
+
+
+def has_expired(session: Session, days: float) -> bool:
+    """Return whether `purge_expired` has anything to do."""
+    return bool(session.scalar(select(exists().where(expired(days)))))
+
+
+def used_slots(session: Session, index_version_id: int, slots: Sequence[int]) -> set[int]:
+    """Return those of some slots at which images in the trash have their F7, of an index version's feature set."""
+    query = select(TrashedEncoding.slot).where(
+        among_ids(TrashedEncoding.slot, slots), _has_features_of(index_version_id)
+    )
+    return set(session.scalars(query))
+
+
+def _has_features_of(index_version_id: int) -> Condition:
+    """Build the condition that an encoding is of an index version's feature set."""
+    own = select(IndexVersion.feature_set_id).where(IndexVersion.id == index_version_id).scalar_subquery()
+    return TrashedEncoding.index_version_id.in_(select(IndexVersion.id).where(IndexVersion.feature_set_id == own))
 
 
 def _ids(which: TrashSelection) -> Select[int]:

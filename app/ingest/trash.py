@@ -115,15 +115,21 @@ class Trash:
 
     def purge(self) -> None:
         """Remove expired images for good, with their files and F7. Originals that other images use stay."""
-        images = _PURGE_BATCH
-        while images == _PURGE_BATCH:
-            with self._cleanup.track() as owner:
-                with self._database.transaction(allow_low_space=True) as session:
-                    purged = trash.purge_expired(session, self._encodings.index_version_id, self._days, _PURGE_BATCH)
-                    claims = deletion_queue.claim(session, purged.hashes, owner, self._files.max_delay_s)
-                self._cleanup.delete(claims)
-            self._encodings.discard(purged.slots)
-            images = purged.images
+        while self.purge_batch():
+            pass
+
+    def purge_batch(self) -> bool:
+        """Remove some expired images; return whether there were any."""
+        with self._database.read_session() as session:
+            if not trash.has_expired(session, self._days):
+                return False
+        with self._cleanup.track() as owner:
+            with self._database.transaction(allow_low_space=True) as session:
+                purged = trash.purge_expired(session, self._encodings.index_version_id, self._days, _PURGE_BATCH)
+                claims = deletion_queue.claim(session, purged.hashes, owner, self._files.max_delay_s)
+            self._cleanup.delete(claims)
+        self._encodings.discard(purged.slots)
+        return True
 
     def _encode(self, missing: Sequence[Unencoded]) -> list[tuple[int, NewEncoding]]:
         images = [one.image for one in missing]

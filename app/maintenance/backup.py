@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from app.catalogue.database.locks import Lock, exclusive_lock
 from app.catalogue.database.migrations import revision
@@ -35,6 +36,8 @@ from app.catalogue.database.tables import (
     FeatureSet,
     Image,
     IndexVersion,
+    TrashedEncoding,
+    TrashedImage,
 )
 from app.catalogue.queries import last_seq
 from app.catalogue.storage.local import LocalStorage
@@ -47,7 +50,10 @@ from app.maintenance.backup_manifest import MANIFEST, MOMENT
 from app.maintenance.table_files import columns_of, write_rows
 
 # In the order of their foreign keys.
-TABLES: tuple[type[Base], ...] = (FeatureSet, IndexVersion, CatalogueState, Image, Encoding, Deletion, ApiKey)
+TABLES: tuple[type[Base], ...] = (
+    *(FeatureSet, IndexVersion, CatalogueState, Image, Encoding, Deletion),
+    *(TrashedImage, TrashedEncoding, ApiKey),
+)
 # Originals copied in parallel.
 _BATCH = 16
 
@@ -98,8 +104,7 @@ def _write_snapshot(
         digests = {
             name: write_rows(connection, name, names, folder / "tables" / name) for name, names in columns.items()
         }
-        rows = session.execute(select(Image.sha256, Image.size_bytes).distinct())
-        sizes = [(sha256, size) for sha256, size in rows]
+        sizes = list(original_sizes(session).items())
         _copy_out(pictures, LocalStorage(folder.parent / "pictures"), sizes, report)
         _copy_vectors(data_dir / "vectors", folder / "vectors")
         return {
@@ -111,6 +116,12 @@ def _write_snapshot(
             "seq": last_seq(session),
             "pictures": session.scalars(select(func.count(Image.id))).one(),
         }
+
+
+def original_sizes(session: Session) -> dict[str, int]:
+    """Return the size of each original, by hash, also of those in the trash."""
+    of_images = select(Image.sha256, Image.size_bytes).union(select(TrashedImage.sha256, TrashedImage.size_bytes))
+    return dict(session.execute(of_images).all())
 
 
 def _copy_vectors(source: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, Image
 from app.catalogue.encodings import put_encodings
+from app.catalogue.file_owners import is_used
 from app.catalogue.storage.local import content_hash
 from app.catalogue.storage.orphan_cleanup import remove_unused
 from app.catalogue.storage.protocol import ImageStorage
@@ -149,7 +150,7 @@ class ConsistencyCheck:
         """Check a finding again on the current catalogue."""
         with self._database.read_session() as session:
             if finding.image_id is None:
-                return session.scalar(select(Image.id).where(Image.sha256 == finding.name).limit(1)) is None
+                return not is_used(session, finding.name)
             picture = session.get(Image, finding.image_id)
             row = (picture, self._encoding(session, picture)) if picture else None
         if row is None:

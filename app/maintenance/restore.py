@@ -19,7 +19,7 @@ from app.catalogue.advisory_registry import VersionUse, lock_holders
 from app.catalogue.database.locks import Lock, lock_if_free
 from app.catalogue.database.migrations import downgraded
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import ApiKey, Base, Deletion, FeatureSet, Image, IndexVersion
+from app.catalogue.database.tables import ApiKey, Base, Deletion, FeatureSet, Image, IndexVersion, TrashedImage
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.ledger import ledger_in
 from app.catalogue.storage.local import LocalStorage, content_hash
@@ -220,6 +220,8 @@ def _require_empty(connection: Connection) -> None:
         raise LookalikeError("A service is running on this catalogue. Stop it, then restore.")
     if connection.scalar(select(Image.id).limit(1)) is not None:
         raise LookalikeError("The catalogue is not empty. Restore into a new data folder (LOOKALIKE_DATA_DIR).")
+    if connection.scalar(select(TrashedImage.image_id).limit(1)) is not None:
+        raise LookalikeError("The catalogue's trash is not empty. Empty it with `lookalike trash empty`, then restore.")
 
 
 def _intact(source: LocalStorage, sha256: str) -> bytes | None:

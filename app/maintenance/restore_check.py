@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, any_, func, literal, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, any_, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from app.catalogue.database import columnar_fetch as bulk
-from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, Image, IndexVersion
+from app.catalogue.database.tables import CatalogueState, Encoding, FeatureSet, Image, IndexVersion, TrashedImage
 from app.catalogue.storage.local import LocalStorage
 from app.catalogue.vectors.file import damaged_rows
 from app.errors import LookalikeError
+from app.maintenance.backup import original_sizes
 from app.maintenance.backup_manifest import Manifest
 from models.checkpoint.info import find_checkpoint, read_info
 from models.errors import ModelError
@@ -84,14 +85,15 @@ def read_contents(session: Session, manifest: Manifest) -> ExpectedContents:
         raise LookalikeError(_damaged(manifest, "images", how))
     if session.scalars(select(func.count()).select_from(CatalogueState)).one() != 1:
         raise LookalikeError(_damaged(manifest, "catalogue", "it must have exactly one row"))
-    if session.scalar(select(Image.id).where(~Image.sha256.regexp_match(_HASH)).limit(1)) is not None:
-        raise LookalikeError(_damaged(manifest, "images", "it contains an invalid SHA-256"))
-    originals = session.execute(select(Image.sha256, Image.size_bytes).distinct())
-    sizes = {row.sha256: row.size_bytes for row in originals}
+    for table in (Image, TrashedImage):
+        if session.scalar(select(table.key).where(~table.sha256.regexp_match(_HASH)).limit(1)) is not None:
+            raise LookalikeError(_damaged(manifest, table.__tablename__, "it contains an invalid SHA-256"))
     feature_sets = session.scalars(select(FeatureSet).order_by(FeatureSet.id)).all()
     local = [one for one in feature_sets if one.index_backend == "local"]
     return ExpectedContents(
-        sizes, [_vectors(session, manifest, one) for one in local], _missing_networks(session, feature_sets)
+        original_sizes(session),
+        [_vectors(session, manifest, one) for one in local],
+        _missing_networks(session, feature_sets),
     )
 
 
@@ -112,9 +114,13 @@ def find_missing(session: Session, contents: ExpectedContents, originals: Collec
     """List what is missing, from the loaded tables; vectors are compared with their checksums."""
     found = MissingContents()
     if originals:
-        among = Image.sha256 == any_(literal(sorted(originals), ARRAY(Text)))
-        found.pictures = session.scalars(select(func.count(Image.id)).where(among)).one()
-        first = session.execute(select(Image.key, Image.sha256).where(among).order_by(Image.id).limit(_LISTED))
+        images = union_all(
+            select(Image.id, Image.key, Image.sha256),
+            select(TrashedImage.image_id, TrashedImage.key, TrashedImage.sha256),
+        ).subquery()
+        among = images.c.sha256 == any_(literal(sorted(originals), ARRAY(Text)))
+        found.pictures = session.scalars(select(func.count()).select_from(images).where(among)).one()
+        first = session.execute(select(images.c.key, images.c.sha256).where(among).order_by(images.c.id).limit(_LISTED))
         found.names = [f"{key} ({sha256})" for key, sha256 in first]
     for vectors in contents.vectors:
         bad = damaged_rows(vectors.path, vectors.dim, vectors.kind, vectors.slots, vectors.checksums)

@@ -19,6 +19,7 @@ from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import Encoding, FeatureSet, Image, IndexVersion
 from app.catalogue.encodings import put_encodings
 from app.catalogue.storage.protocol import ImageStorage
+from app.catalogue.trash import used_slots
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.search.decode.retries import retry_while_unavailable
 
@@ -94,13 +95,16 @@ class MilvusSync:
         synced.lost += [picture.key for picture in pictures if picture.id not in encoded]
 
     def _orphans(self, before: float) -> Iterator[list[int]]:
-        """Yield slots written before a time (Unix seconds) that belong to no image."""
+        """Yield slots written before a time (Unix seconds) that belong to no image, not even in the trash."""
         with self._database.read_session() as session:
             end = _next_slot(session, self._encodings.index_version_id)
         for first in range(0, end, _QUERY_BATCH):
             slots = self._collection.list_inserted_before(before, first, min(first + _QUERY_BATCH, end))
-            if len(orphans := slots[self._truth.image_ids(slots) < 0]):
-                yield orphans.tolist()
+            unused = slots[self._truth.image_ids(slots) < 0].tolist()
+            with self._database.read_session() as session:
+                kept = used_slots(session, self._encodings.index_version_id, unused)
+            if orphans := [slot for slot in unused if slot not in kept]:
+                yield orphans
         # Slots that were never reserved: the database is older than Milvus, as after a restore.
         while len(slots := self._collection.list_inserted_before(before, end, None)):
             yield slots.tolist()

@@ -144,9 +144,9 @@ class ActiveTrash:
         """Empty the trash; see `Trash.empty`."""
         return self._model_switch.run(lambda active: active.trash.empty())
 
-    def purge(self) -> None:
-        """Purge expired images; see `Trash.purge`."""
-        self._model_switch.run(lambda active: active.trash.purge())
+    def purge_batch(self) -> bool:
+        """Purge some expired images; see `Trash.purge_batch`."""
+        return self._model_switch.run(lambda active: active.trash.purge_batch())
 
 
 class ActivePreparer:

@@ -42,8 +42,8 @@ class Changes(Protocol):
         """Return the entries of new and re-encoded images."""
         ...
 
-    def count_added(self, newest: int) -> tuple[int, int]:
-        """Return the change in the number of images since the given newest id, and the current newest id."""
+    def count_images(self, count: int, newest: int) -> tuple[int, int]:
+        """Return the number of images and the newest id, given those at the last update."""
         ...
 
 

@@ -52,10 +52,8 @@ class Catalogue:
             np.array([checksum for _, _, checksum in rows], np.uint32),
         )
 
-    def count_added(self, newest: int) -> tuple[int, int]:
-        more = len(self.rows) - self.counted
-        self.counted = len(self.rows)
-        return more, max([newest, *self.rows])
+    def count_images(self, newest: int) -> tuple[int, int]:
+        return len(self.rows), max([newest, *self.rows])
 
 
 class LatestChanges:
@@ -70,8 +68,8 @@ class LatestChanges:
     def entries(self) -> IndexEntries:
         return self._catalogue.entries_of(self._catalogue.new)
 
-    def count_added(self, newest: int) -> tuple[int, int]:
-        return self._catalogue.count_added(newest)
+    def count_images(self, count: int, newest: int) -> tuple[int, int]:  # noqa: ARG002 - the protocol's signature
+        return self._catalogue.count_images(newest)
 
 
 class Lookup:

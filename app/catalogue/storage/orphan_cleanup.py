@@ -13,10 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 
-from sqlalchemy import select
-
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Image
+from app.catalogue.file_owners import is_used
 from app.catalogue.sequence import lock_catalogue
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.deletion_queue import Checkpoint, Claim
@@ -87,8 +85,8 @@ class OrphanCleanup:
             UnavailableError: the database is unavailable.
         """
         with self._database.read_session() as session:
-            is_used = session.scalar(select(Image.id).where(Image.sha256 == sha256).limit(1)) is not None
-        if not is_used:
+            used = is_used(session, sha256)
+        if not used:
             remove_unused(self._database, self._files, [sha256])
 
     def run(self) -> None:

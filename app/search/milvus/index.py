@@ -121,8 +121,7 @@ class MilvusIndex:
     def apply(self, changes: Changes) -> None:
         """Update the timestamp of searches and the number of images; the changes themselves are already in Milvus."""
         self._timestamp = max(self._timestamp, changes.milvus_timestamp)
-        change, self._newest = changes.count_added(self._newest)
-        self._count += change
+        self._count, self._newest = changes.count_images(self._count, self._newest)
         self._updates += 1
 
     def candidates(self, code: Code, pool: int | None, radius: int | None, among: Subset | None) -> Candidates:

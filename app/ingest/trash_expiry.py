@@ -1,0 +1,37 @@
+"""Purge expired images from the trash in the background."""
+
+import logging
+import threading
+
+from app.errors import UnavailableError
+from app.model_switch.active import ActiveTrash
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 60.0
+
+
+class TrashExpiry:
+    """Context manager with a thread that looks every minute for expired images. Several processes may do so."""
+
+    def __init__(self, trash: ActiveTrash) -> None:
+        self._trash, self._ending = trash, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="trash", daemon=True)
+
+    def __enter__(self) -> "TrashExpiry":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ending.wait(_POLL_S):
+            try:
+                while self._trash.purge_batch() and not self._ending.is_set():
+                    pass
+            except UnavailableError as error:
+                log.info("purging the trash is postponed: %s", error)
+            except Exception:  # nothing restarts this thread; the error is logged, and it tries again later
+                log.exception("purging the trash failed")
