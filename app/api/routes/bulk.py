@@ -78,10 +78,10 @@ def list_trash(
     which = TrashSelection(days, deletion_id=deletion_id)
     with service.database.read_session() as session:
         rows = trash.sizes_after(session, which, _parse_cursor(cursor), limit + 1)
-        ids = fit_bytes(PAGE_BYTES, [(image_id, size) for _, image_id, size in rows[:limit]])
-        charge.add(JSON_MEMORY_FACTOR * sum(size for _, _, size in rows[: len(ids)]))
-        images = trash.trashed_images(session, ids)
-    last = rows[len(ids) - 1] if len(ids) < len(rows) else None
+        shown = rows[: min(limit, fit_bytes(PAGE_BYTES, (size for _, _, size in rows)))]
+        charge.add(JSON_MEMORY_FACTOR * sum(size for _, _, size in shown))
+        images = trash.trashed_images(session, [image_id for _, image_id, _ in shown])
+    last = shown[-1] if len(shown) < len(rows) else None
     return TrashPage(
         items=[TrashedImageOut.of(image, days, root_path) for image in images],
         next_cursor=None if last is None else f"{last[0]}-{last[1]}",

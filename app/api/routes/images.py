@@ -1,7 +1,7 @@
 """Images of the catalogue: list, read, update, delete."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate, takewhile
@@ -108,7 +108,7 @@ def list_images(
     reads_all = order.field not in sorting.INDEXED or any(part is not None for part in (label, filter_, words))
     with database.scan_session() if reads_all else database.read_session() as session:
         listed = sorting.list_page(session, order, after=after, limit=limit + 1, passing=passing)
-        shown = fit_bytes(PAGE_BYTES, listed[:limit])
+        shown = listed[: min(limit, fit_bytes(PAGE_BYTES, (image.size for image in listed)))]
         charge.add(JSON_MEMORY_FACTOR * sum(image.size for image in shown))
         found = queries.images_by_id(session, [image.id for image in shown])
     more = len(shown) < len(listed)
@@ -123,11 +123,9 @@ def list_images(
     )
 
 
-def fit_bytes(limit: int, images: Sequence[sorting.ListedImage]) -> Sequence[sorting.ListedImage]:
-    """Return the first images whose metadata has at most `limit` bytes together, but at least one."""
-    totals = accumulate(image.size for image in images)
-    count = sum(1 for _ in takewhile(lambda total: total <= limit, totals))
-    return images[: max(count, 1)]
+def fit_bytes(limit: int, sizes: Iterable[int]) -> int:
+    """Return how many of the first images have metadata of at most `limit` bytes together, but at least one."""
+    return max(1, sum(1 for _ in takewhile(lambda total: total <= limit, accumulate(sizes))))
 
 
 @router.get("/images/{image_id}", operation_id="get_image", summary="Get an image")
