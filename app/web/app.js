@@ -15,21 +15,27 @@ import { trashView } from "./browse/trash-view.js";
 import { BASE } from "./common/base-url.js";
 import { byId } from "./common/dom.js";
 import { HttpError, UserError, messageOf } from "./common/errors.js";
-import { openDelete, openEdit } from "./edit/edit-dialogs.js";
+import { showToast } from "./common/toast.js";
+import { listenForArrows } from "./navigation/grid-keys.js";
+import { listenForMenu } from "./navigation/menu.js";
 import { Navigation } from "./navigation/navigation.js";
-import { NO_SOURCE, isSearch, readRoute, routeUrl } from "./navigation/route.js";
-import { announce, renderView, setBusy, showError } from "./render.js";
-import { QueryPanel } from "./search/query-panel.js";
+import { NO_SOURCE, isSameView, isSearch, readRoute, routeUrl, withExample } from "./navigation/route.js";
+import { Panel } from "./panel/panel.js";
+import { PictureActions } from "./panel/picture-actions.js";
+import { Scopes } from "./navigation/scopes.js";
+import { renderPending, renderView, setBusy, showError, viewName } from "./render.js";
 import { DEFAULTS } from "./search/query.js";
 import { attachSelection } from "./select/attach.js";
 import { selectionActions } from "./select/actions.js";
+import { Strip } from "./search/strip.js";
 import { Toolbar } from "./search/toolbar.js";
 import { pictureView, uploadView } from "./search/views.js";
+import { WordSearch } from "./search/words.js";
 
 /** @import { PickedFile } from "./add/files.js" */
 /** @import { Picture } from "./api/client.js" */
 /** @import { HistoryAction } from "./navigation/navigation.js" */
-/** @import { Route, Source, UrlOf } from "./navigation/route.js" */
+/** @import { Crumb, Route, Source, UrlOf } from "./navigation/route.js" */
 /** @import { Query } from "./search/query.js" */
 /** @import { View } from "./search/views.js" */
 
@@ -40,30 +46,49 @@ class Page {
   target = this.route;
   /** @type {View | null} */
   view = null;
+  /** @type {Crumb[]} */
+  breadcrumbs = [];
   navigation = new Navigation();
   /** @type {AddPanel | TablePanel | null} */
   addPanel = null;
   running = new AbortController();
   /** @type {HistoryAction | null} of the view that is loading */
   pendingAction = null;
+  scopes = new Scopes();
   toolbar = new Toolbar((change) => this.changeQuery(change));
-  queryPanel = new QueryPanel(byId("query"), {
+  words = new WordSearch((text) => this.changeQuery({ text }));
+  actions = new PictureActions({
+    reload: () => this.reload(),
+    onDeleted: (picture) => this.onDeleted(picture),
+    onRestored: (picture) => this.onRestored(picture),
+    onAdded: (id) => this.open({ ...NO_SOURCE, id, query: this.target.query }, "replace"),
+  });
+  strip = new Strip(byId("query"), {
     crop: (source) => this.crop(source),
-    add: (file) => this.add([{ file, path: "" }], 0),
-    edit: (picture) => openEdit(picture, () => this.reload("Saved.")),
-    remove: (picture) => openDelete(picture, () => this.onDeleted(picture)),
+    add: (file) => this.actions.add(file),
+    open: ({ id }) => this.openPanel(String(id)),
+    removeExample: (id) => this.open(withExample(this.target, id, null), "push"),
+    mayWrite: () => this.scopes.mayWrite,
+  });
+  panel = new Panel({
+    open: (id) => this.openPanel(id),
+    close: () => this.closePanel(),
+    addExample: (picture, kind) => this.addExample(picture, kind),
+    edit: (picture) => this.actions.edit(picture),
+    remove: (picture) => this.actions.remove(picture),
+    mayWrite: () => this.scopes.mayWrite,
   });
 
   selection = attachSelection(byId("pictures"), {
     selectable: () => (this.view && this.view.selectable !== null ? (this.view.selectable ?? {}) : null),
     actions: selectionActions({
-      reload: () => this.reload(""),
+      reload: () => this.reload(),
       clear: () => this.selection.clear(),
       search: (ids) => this.open(readRoute(`?like=${ids.join(",")}`), "push"),
     }),
     selectAgain: () => {
       this.selection.clear();
-      this.reload("");
+      this.reload();
     },
   });
 
@@ -73,9 +98,11 @@ class Page {
       add: (pictures, skipped, table) => this.add(pictures, skipped, table),
       reject: showError,
     });
+    listenForArrows();
+    listenForMenu();
     byId("other-key").addEventListener("click", () => this.changeKey());
     document.addEventListener("click", (event) => this.onClick(event));
-    addEventListener("popstate", () => this.open(readRoute(location.search), "restore"));
+    addEventListener("popstate", () => this.onPopState(readRoute(location.search)));
     history.scrollRestoration = "manual"; // the browser would scroll before the results are loaded
     this.open(readRoute(location.search), "restore");
   }
@@ -91,14 +118,25 @@ class Page {
    *
    * @param {Source} source
    */
-  crop(source) {
-    const { id, upload } = this.target;
-    if (source.id === id && source.upload === upload) this.open({ ...this.target, ...source }, "replace");
+  crop({ id, upload, crop }) {
+    if (id === this.target.id && upload === this.target.upload) this.open({ ...this.target, crop }, "replace");
   }
 
   /** @param {Partial<Query>} change */
   changeQuery(change) {
     this.open({ ...this.target, query: { ...this.target.query, ...change } }, "replace");
+  }
+
+  /**
+   * @param {Picture} picture
+   * @param {"like" | "unlike"} kind
+   */
+  addExample({ id }, kind) {
+    try {
+      this.open(withExample(this.target, String(id), kind), "push");
+    } catch (error) {
+      showToast(messageOf(error));
+    }
   }
 
   /**
@@ -110,20 +148,15 @@ class Page {
     if (this.addPanel?.running)
       return showError("An upload is in progress. Stop it, or wait until it is done.");
     showError("");
-    const [root, onChanged] = [byId("add-panel"), () => this.reload("")];
+    const [root, onChanged] = [byId("add-panel"), () => this.reload()];
     this.addPanel = table
       ? new TablePanel(root, pictures, table, skipped, onChanged)
       : new AddPanel(root, pictures, skipped, onChanged);
   }
 
-  /**
-   * Load the current view again, because the catalogue changed.
-   *
-   * @param {string} message for screen readers
-   */
-  async reload(message) {
-    await this.open(this.target, "replace");
-    announce(message);
+  /** Load the current view again, because the catalogue changed. */
+  reload() {
+    return this.open(this.target, "replace");
   }
 
   /** Close the session and load the view again, so that the service requires a key. */
@@ -137,23 +170,58 @@ class Page {
   }
 
   /** @param {Picture} picture */
-  async onDeleted({ id }) {
+  onDeleted({ id }) {
     this.navigation.deleted.add(String(id));
-    await this.open({ ...NO_SOURCE, query: this.target.query }, "replace");
-    announce("Deleted.");
+    const route = withExample(this.target, String(id), null);
+    return this.open(route.id === String(id) ? { ...NO_SOURCE, query: route.query } : route, "replace");
+  }
+
+  /** @param {Picture} picture */
+  onRestored({ id }) {
+    this.navigation.deleted.delete(String(id));
+    return this.reload();
+  }
+
+  /** @param {string} id */
+  openPanel(id) {
+    const isOpen = Boolean(this.route.open);
+    this.route = { ...this.route, open: id };
+    if (!this.pendingAction) this.target = this.route;
+    this.navigation.openPanel(this.route, isOpen);
+    this.updatePanel();
+  }
+
+  closePanel() {
+    const route = { ...this.route, open: null };
+    if (this.navigation.closePanel(route)) this.onPopState(route);
+  }
+
+  /** @param {Route} route */
+  onPopState(route) {
+    if (!this.view || this.pendingAction || !isSameView(route, this.route)) return this.open(route, "restore");
+    this.route = this.target = route;
+    this.updatePanel();
+  }
+
+  updatePanel() {
+    const { open, query } = this.route;
+    if (open && this.view) this.panel.show(open, this.view, urlBuilder(query));
+    else this.panel.hide();
   }
 
   /**
-   * Open links to this page without a reload; the browser handles all other clicks.
+   * Open a tile's picture in the panel, and links to this page without a reload; the browser handles all other clicks.
    *
    * @param {MouseEvent} event
    */
   onClick(event) {
     const link = /** @type {Element} */ (event.target).closest("a");
     const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
-    if (!link || link.target || modified || link.origin !== location.origin || link.pathname !== BASE.pathname) return;
+    if (event.defaultPrevented || !link || link.target || modified) return;
+    if (link.origin !== location.origin || link.pathname !== BASE.pathname) return;
     event.preventDefault();
-    this.open(readRoute(link.search), "push");
+    if (link.matches("a.tile") && link.dataset.id) this.openPanel(link.dataset.id);
+    else this.open(readRoute(link.search), "push");
   }
 
   /**
@@ -163,16 +231,19 @@ class Page {
   async open(route, requested) {
     // A change to a view that is still loading must not replace the entry of the view before it.
     const action = requested === "replace" && this.pendingAction === "push" ? "push" : requested;
+    if (action === "push" && !this.pendingAction) this.navigation.saveScroll();
     this.pendingAction = action;
-    if (requested !== "replace") this.queryPanel.cancelCrop();
+    if (requested !== "replace") this.strip.cancelCrop();
     this.running.abort();
     this.running = new AbortController();
     this.target = route;
     const { signal } = this.running;
     showError("");
     setBusy(true);
+    if (requested !== "replace" || !this.view) this.showPending(route);
     try {
       const view = await this.load(route, signal);
+      await this.scopes.load();
       if (!signal.aborted) this.show(view, route, action);
     } catch (error) {
       if (!signal.aborted) await this.onError(error, route, action);
@@ -184,17 +255,33 @@ class Page {
   }
 
   /**
+   * Show the picture of a search that begins, and empty tiles.
+   *
+   * @param {Route} route
+   */
+  showPending(route) {
+    const { id, upload } = route;
+    if (!route.open) this.panel.hide();
+    renderPending(viewName(route));
+    const saved = upload && this.navigation.uploads.get(upload);
+    if (saved) this.strip.showPending(saved.queryImage);
+    else if (id && id !== this.route.id)
+      this.strip.showPending({ title: "", thumbnail: new URL(`images/${id}/thumbnail`, BASE).href });
+  }
+
+  /**
    * @param {Route} route
    * @param {AbortSignal} signal
    */
-  async load({ id, upload, crop, duplicates, trash, query }, signal) {
+  async load(route, signal) {
+    const { id, upload, duplicates, trash, query } = route;
     const urlOf = urlBuilder(query);
-    if (id) return pictureView(id, crop, query, urlOf, signal);
+    if (id) return pictureView({ ...route, id }, query, urlOf, signal);
     if (!upload && duplicates) return duplicatesView(duplicates, urlOf, signal);
-    if (!upload && trash) return trashView(() => this.reload(""), signal);
+    if (!upload && trash) return trashView(() => this.reload(), signal);
     if (!upload) return startView(query, (change) => this.changeQuery(change), signal);
     const saved = this.navigation.uploads.get(upload);
-    if (saved) return uploadView(saved, crop, query, urlOf, signal);
+    if (saved) return uploadView(saved, route, query, urlOf, signal);
     throw new UserError("Your picture is no longer available after a reload. Choose it again.");
   }
 
@@ -204,24 +291,36 @@ class Page {
    * @param {HistoryAction} action
    */
   show(view, route, action) {
-    const breadcrumbs = this.navigation.enter(route, view.queryImage, action);
+    this.breadcrumbs = this.navigation.enter(route, view.queryImage, action);
     this.route = route;
     this.view = view;
     if (action !== "replace") this.selection.clear();
-    renderView(view, breadcrumbs, urlBuilder(route.query));
-    if (!isSearch(route) && route.duplicates) document.body.dataset.view = "duplicates";
-    if (!isSearch(route) && route.trash) document.body.dataset.view = "trash";
+    renderView(view, viewName(route));
     this.updateControls();
     if (action === "push") byId("heading").focus({ preventScroll: true });
     if (action !== "replace") scrollTo(0, history.state?.scroll ?? 0);
+    this.updatePanel();
   }
 
-  /** Set all controls to the state of the view that is shown, also after a failed change. */
+  /**
+   * Return to the view that is shown, after another one failed to load.
+   *
+   * @param {HistoryAction} action
+   */
+  showAgain(action) {
+    this.updateControls();
+    this.updatePanel();
+    if (action === "push") scrollTo(0, history.state?.scroll ?? 0);
+  }
+
+  /** Set all controls to the state of the view that is shown. */
   updateControls() {
     const { view, route } = this;
     if (!view) return;
-    if (view.queryImage && view.response) this.queryPanel.show(view.queryImage, view.response, route);
-    else this.queryPanel.clear();
+    const { queryImage, examples = { like: [], unlike: [] } } = view;
+    if (queryImage) this.strip.show(queryImage, examples, route, this.breadcrumbs, urlBuilder(route.query));
+    else this.strip.clear();
+    this.words.show(route.query.text);
     this.toolbar.show(route.query, view);
   }
 
@@ -236,11 +335,15 @@ class Page {
   async onError(error, route, action) {
     if (!(error instanceof UserError)) console.error(error);
     this.target = this.route;
-    const filtered = route.query.label !== null || route.query.filter !== null;
+    renderPending(null);
+    document.body.dataset.view = viewName(this.route);
+    const { label, filter, text } = route.query;
+    const filtered = label !== null || filter !== null || text !== null;
     const fallsBack = action === "restore" && !isAccessDenied(error);
     if (fallsBack && isSearch(route)) await this.open({ ...NO_SOURCE, query: route.query }, "restore");
     else if (fallsBack && filtered) await this.open({ ...NO_SOURCE, query: DEFAULTS }, "restore");
-    else this.updateControls();
+    else if (this.view) this.showAgain(action);
+    else this.strip.clear();
     showError(error instanceof UserError ? error.message : "An unexpected error occurred. Reload the page.");
   }
 }

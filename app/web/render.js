@@ -1,10 +1,10 @@
 /** Render a view into the document and show messages. */
 
 import { byId } from "./common/dom.js";
-import { breadcrumbLinks } from "./navigation/breadcrumbs.js";
-import { NO_SOURCE } from "./navigation/route.js";
+import { isSearch } from "./navigation/route.js";
+import { hideSkeleton, showSkeleton } from "./search/skeleton.js";
 
-/** @import { Crumb, UrlOf } from "./navigation/route.js" */
+/** @import { Route } from "./navigation/route.js" */
 /** @import { View } from "./search/views.js" */
 
 /** @param {string} message an error message; empty to clear it */
@@ -14,7 +14,7 @@ export function showError(message) {
 }
 
 /** @param {string} message for screen readers */
-export function announce(message) {
+function announce(message) {
   byId("status").textContent = message;
 }
 
@@ -27,17 +27,36 @@ export function setBusy(busy) {
 }
 
 /**
- * @param {View} view
- * @param {Crumb[]} crumbs
- * @param {UrlOf} urlOf
+ * @param {Route} route
+ * @returns {"search" | "duplicates" | "trash" | "start"}
  */
-export function renderView({ heading, note, pictures, queryImage }, crumbs, urlOf) {
-  document.body.dataset.view = queryImage ? "search" : "start";
+export function viewName(route) {
+  if (isSearch(route)) return "search";
+  if (route.duplicates) return "duplicates";
+  return route.trash ? "trash" : "start";
+}
+
+/**
+ * Show empty tiles in place of the results, which stay in the document until the next ones are there.
+ *
+ * @param {string | null} name of the view that is loading; null if none is
+ */
+export function renderPending(name) {
+  if (name === null) return hideSkeleton();
+  document.body.dataset.view = name;
+  showSkeleton();
+}
+
+/**
+ * @param {View} view
+ * @param {string} name
+ */
+export function renderView({ heading, note, pictures, queryImage }, name) {
+  hideSkeleton();
+  document.body.dataset.view = name;
   document.title = queryImage ? `${queryImage.title} – Lookalike` : "Lookalike";
   byId("heading").textContent = heading;
   byId("note").textContent = note;
   byId("pictures").replaceChildren(pictures);
-  byId("breadcrumbs").replaceChildren(
-    ...(queryImage ? breadcrumbLinks(crumbs, urlOf, urlOf(NO_SOURCE)) : []),
-  );
+  document.body.classList.toggle("without-pictures", !queryImage && !document.querySelector("#pictures .tile"));
 }

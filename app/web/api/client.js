@@ -22,6 +22,7 @@ import { request, requestJson } from "./request.js";
  * @property {Record<string, unknown>} metadata
  * @property {number} width in pixels, after EXIF rotation
  * @property {number} height
+ * @property {string} created_at ISO 8601
  * @property {string} image_url
  * @property {string} thumbnail_url
  */
@@ -79,6 +80,7 @@ import { request, requestJson } from "./request.js";
 /**
  * @typedef {object} AddResult
  * @property {"created" | "updated" | "unchanged" | "rejected"} status
+ * @property {number | null} id
  * @property {string | null} error_code
  * @property {string | null} error
  * @property {string[]} warnings
@@ -90,18 +92,26 @@ const MAX_RESULTS = 1000;
 const JSON_HEADERS = { "Content-Type": "application/json", Accept: "application/json" };
 
 /**
- * @param {Blob} file
- * @param {string | null} crop
+ * Search with several examples: an upload or catalogue pictures, and pictures that the results should not resemble.
+ *
+ * @param {{file: Blob | null, crop: string | null, like: string[], unlike: string[]}} examples ids, and an upload with
+ *     its crop
  * @param {Query} query
  * @param {AbortSignal} signal
  * @returns {Promise<SearchResponse>}
  */
-export function searchByFile(file, crop, query, signal) {
+export function searchByExamples({ file, crop, like, unlike }, query, signal) {
   const parameters = toParameters(query);
   parameters.set("explain", "true");
+  if (!file) {
+    const body = stringifyJson({ like: like.map(Number), unlike: unlike.map(Number) });
+    return requestJson(`search?${parameters}`, { method: "POST", body, headers: JSON_HEADERS, signal });
+  }
   if (crop) parameters.set("crop", crop);
   const body = new FormData();
   body.append("image", file);
+  for (const id of like) body.append("like", id);
+  for (const id of unlike) body.append("unlike", id);
   return requestJson(`search?${parameters}`, { method: "POST", body, signal });
 }
 
@@ -118,12 +128,13 @@ export function searchById(id, query, signal) {
 }
 
 /**
- * Request one more result, because the query picture itself is the first match.
+ * Request further results, because the examples that are in the catalogue are among the matches.
  *
  * @param {Query} query
+ * @param {number} count of the examples
  */
-export function withOneMoreResult(query) {
-  return query.k === MAX_RESULTS ? query : { ...query, k: query.k + 1 };
+export function withMoreResults(query, count) {
+  return { ...query, k: Math.max(query.k, Math.min(query.k + count, MAX_RESULTS)) };
 }
 
 /**

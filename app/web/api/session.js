@@ -22,6 +22,7 @@ export async function openSession(key) {
     headers,
   });
   if (!response.ok) throw await toHttpError(response);
+  scopes = null;
   document.cookie = `${MARKER}=yes; path=${COOKIE_PATH}; samesite=strict`;
 }
 
@@ -35,6 +36,20 @@ export async function closeSession() {
 /** Delete the marker, because the key is deleted or was refused. */
 export function clearKeyMarker() {
   document.cookie = `${MARKER}=; path=${COOKIE_PATH}; samesite=strict; max-age=0`;
+}
+
+/** @type {Promise<string[] | null> | null} */
+let scopes = null;
+
+/**
+ * @returns {Promise<string[] | null>} the scopes of the browser's key; null without a key, or if they are not known
+ */
+export function keyScopes() {
+  if (!hasKey()) return Promise.resolve(null);
+  scopes ??= fetchResponse("session", {})
+    .then(async (response) => (response.ok ? (await response.json()).scopes : null))
+    .catch(() => null);
+  return scopes;
 }
 
 /** Return whether the browser has a key for the service. */

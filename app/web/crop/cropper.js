@@ -40,7 +40,8 @@ export class Cropper {
     );
     this.toggle.className = "link";
     this.text = el("p", { className: "hint", role: "status" });
-    this.element = el("div", { className: "cropper" }, this.stage, this.toggle, this.text);
+    const controls = el("p", { className: "crop-controls" }, this.toggle, this.text);
+    this.element = el("div", { className: "cropper" }, this.stage, controls);
     if (size) this.setSize(size);
     else this.setSizeOnLoad();
     this.listen();
@@ -80,6 +81,11 @@ export class Cropper {
     if (this.gesture || this.debouncer.pending) return;
     this.rectangle = parseRectangle(crop);
     this.draw();
+  }
+
+  /** Focus the rectangle, or the button that creates one. */
+  focus() {
+    (this.frame.hidden ? this.toggle : this.frame).focus({ preventScroll: true });
   }
 
   /** Cancel a drag and a pending change, because the page navigates. */

@@ -12,14 +12,15 @@ import { toFilterParams, without } from "./conditions.js";
 
 /**
  * @param {Conditions} conditions
+ * @param {string | null} text words that the counted pictures contain
  * @param {AbortSignal} signal
  * @returns {Promise<Field[]>} the label first
  */
-export async function countedFields(conditions, signal) {
+export async function countedFields(conditions, text, signal) {
   const filtered = Object.keys(conditions).filter((name) => !name.startsWith("$"));
   const [all, ...own] = await Promise.all([
-    loadFields(conditions, signal),
-    ...filtered.map((name) => loadFields(without(conditions, name), signal)),
+    loadFields(conditions, text, signal),
+    ...filtered.map((name) => loadFields(without(conditions, name), text, signal)),
   ]);
   const counted = new Map(all.map((field) => [field.name, field]));
   filtered.forEach((name, index) => {
@@ -31,11 +32,12 @@ export async function countedFields(conditions, signal) {
 
 /**
  * @param {Conditions} conditions
+ * @param {string | null} text
  * @param {AbortSignal} signal
  * @returns {Promise<Field[]>}
  */
-async function loadFields(conditions, signal) {
-  const { labels, fields } = await getFacets({ ...toFilterParams(conditions), text: null }, signal);
+async function loadFields(conditions, text, signal) {
+  const { labels, fields } = await getFacets({ ...toFilterParams(conditions), text }, signal);
   const usable = fields.filter(({ name }) => !["label", "key"].includes(name) && !name.startsWith("$"));
   if (!labels.length) return usable;
   return [

@@ -19,6 +19,8 @@ export class FilterPanel {
   fields = [];
   /** @type {Set<string>} names of the fields that show all values */
   expanded = new Set();
+  /** @type {Map<string, string>} text that the values of a field are searched for */
+  wanted = new Map();
   running = new AbortController();
 
   /**
@@ -34,15 +36,16 @@ export class FilterPanel {
    * Load the counts and draw the panel; the old content stays visible until then.
    *
    * @param {Conditions} conditions
+   * @param {string | null} text words that the counted pictures contain
    */
-  async show(conditions) {
+  async show(conditions, text) {
     this.running.abort();
     this.running = new AbortController();
     const { signal } = this.running;
     this.conditions = conditions;
     if (!this.root.childElementCount) this.root.replaceChildren(el("p", { className: "hint" }, "Loading…"));
     try {
-      this.fields = await countedFields(conditions, signal);
+      this.fields = await countedFields(conditions, text, signal);
       if (!signal.aborted) this.draw();
     } catch (error) {
       if (!signal.aborted) this.root.replaceChildren(errorMessage(error));
@@ -50,8 +53,9 @@ export class FilterPanel {
   }
 
   draw() {
+    const shown = this.fields.filter((field) => field.name in this.conditions || !isUnique(field));
     const empty = el("p", { className: "hint" }, "The pictures have no labels or fields to filter by.");
-    const content = this.fields.length ? this.fields.map((field) => this.fieldset(field)) : [empty];
+    const content = shown.length ? shown.map((field) => this.fieldset(field)) : [empty];
     replaceKeepingFocus(this.root, ...content);
   }
 
@@ -89,17 +93,42 @@ export class FilterPanel {
       `The ${values.length} most frequent of ${distinct.toLocaleString("en")} values`,
     );
     return [
+      ...(expanded && all.length > COLLAPSED_VALUES + 1 ? [this.valueSearch(name, list)] : []),
       list,
       ...(expanded ? [] : [expand]),
       ...(expanded && distinct > values.length ? [truncated] : []),
     ];
   }
 
+  /**
+   * Input that hides the values of a long list that do not contain its text; checked ones stay.
+   *
+   * @param {string} name
+   * @param {HTMLElement} list
+   */
+  valueSearch(name, list) {
+    const label = `Find a value of ${name}`;
+    const value = this.wanted.get(name) ?? "";
+    const input = el("input", { type: "search", name: `find ${name}`, placeholder: "Find a value", ariaLabel: label, value });
+    const update = () => {
+      const wanted = input.value.trim().toLowerCase();
+      this.wanted.set(name, input.value);
+      for (const item of list.children) {
+        const text = item.querySelector(".value")?.textContent?.toLowerCase() ?? "";
+        const checked = item.querySelector("input")?.checked;
+        /** @type {HTMLElement} */ (item).hidden = !checked && !text.includes(wanted);
+      }
+    };
+    input.addEventListener("input", update);
+    update();
+    return input;
+  }
+
   /** @param {string} name */
   expand(name) {
     this.expanded.add(name);
     this.draw();
-    /** @type {HTMLElement} */ (this.root.querySelector(`[name="${CSS.escape(name)}"]`))?.focus();
+    /** @type {HTMLElement} */ (this.root.querySelector(`[name="${CSS.escape(`find ${name}`)}"]`))?.focus();
   }
 
   /**
@@ -124,6 +153,15 @@ export class FilterPanel {
     this.conditions = conditions;
     this.onChange(conditions);
   }
+}
+
+/**
+ * Whether a field has a different text for each picture, such as an address or a description.
+ *
+ * @param {Field} field
+ */
+function isUnique({ type, values, distinct }) {
+  return type === "text" && distinct > COLLAPSED_VALUES && values[0]?.count === 1;
 }
 
 /**

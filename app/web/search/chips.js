@@ -16,7 +16,7 @@ import { DEFAULTS } from "./query.js";
  * @param {OnChange} onChange
  */
 export function showChips(list, query, searching, onChange) {
-  const chips = [...filterChips(query), ...(searching ? optionChips(query) : [])];
+  const chips = [...textChip(query), ...filterChips(query), ...(searching ? optionChips(query) : [])];
   const focused = [...list.querySelectorAll("button")].indexOf(
     /** @type {HTMLButtonElement} */ (document.activeElement),
   );
@@ -36,6 +36,14 @@ export function showChips(list, query, searching, onChange) {
   }
   list.replaceChildren(...items);
   if (focused >= 0) focusChip(list, focused);
+}
+
+/**
+ * @param {Query} query
+ * @returns {{text: string, change: Partial<Query>}[]}
+ */
+function textChip({ text }) {
+  return text === null ? [] : [{ text: `“${text}”`, change: { text: null } }];
 }
 
 /**
@@ -62,7 +70,7 @@ function optionChips(query) {
 }
 
 /**
- * Focus the chip that took the place of a removed one, or the Filter button if none is left.
+ * Focus the chip that took the place of a removed one, or the heading of the results if none is left.
  *
  * @param {HTMLElement} list
  * @param {number} index
@@ -70,6 +78,6 @@ function optionChips(query) {
 function focusChip(list, index) {
   const chips = [...list.querySelectorAll("button")];
   /** @type {HTMLElement | null} */
-  const next = chips[Math.min(index, chips.length - 1)] ?? document.querySelector("#filter-button");
+  const next = chips[Math.min(index, chips.length - 1)] ?? document.querySelector("#heading");
   next?.focus();
 }

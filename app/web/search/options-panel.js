@@ -86,7 +86,7 @@ export class OptionsPanel {
    * @param {Query} query
    */
   async loadGroups({ group_by: group }) {
-    const fields = await countedFields({}, new AbortController().signal).catch((error) => {
+    const fields = await countedFields({}, null, new AbortController().signal).catch((error) => {
       this.result.textContent = error.message;
       return [];
     });

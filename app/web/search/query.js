@@ -16,7 +16,7 @@
  * @property {string | null} group_by
  * @property {string | null} label
  * @property {string | null} filter as JSON
- * @property {string | null} text words to search for in keys, labels and metadata
+ * @property {string | null} text words to find in the key, the label and the metadata
  * @property {string | null} sort the order; null for the default one
  */
 

@@ -1,39 +1,42 @@
-/** Catalogue pictures as tiles; each tile is a link that searches with its picture. */
+/** Catalogue pictures as tiles. A click opens the panel; the link itself leads to a search with the picture. */
 
-import { button, el, image } from "../common/dom.js";
-import { displayText, formatDistance, formatPercent, pluralise } from "../common/format.js";
+import { el, image } from "../common/dom.js";
 import { NO_SOURCE } from "../navigation/route.js";
+import { captionLine, captionTitle } from "./captions.js";
 
-/** @import { Match, Picture, SearchResponse } from "../api/client.js" */
+/** @import { Match, Picture } from "../api/client.js" */
 /** @import { UrlOf } from "../navigation/route.js" */
 
-const MAX_FIELDS = 3;
 const UNRELATED = "unrelated";
+
+/** @type {WeakMap<Element, Picture>} the picture of each tile */
+const pictures = new WeakMap();
+
+/**
+ * @param {Element} tile
+ * @returns {Picture | undefined}
+ */
+export function pictureOf(tile) {
+  return pictures.get(tile);
+}
 
 /**
  * @param {Picture[]} pictures
  * @param {UrlOf} urlOf
  */
 export function pictureTiles(pictures, urlOf) {
-  return pictures.map((picture) => el("li", {}, tile(picture, urlOf)));
+  return pictures.map((picture) => el("li", {}, tile(picture, urlOf, null)));
 }
 
 /**
- * @param {SearchResponse} response
- * @param {Match[]} matches the response's matches to show
+ * @param {Match[]} matches
  * @param {UrlOf} urlOf
- * @param {(match: Match) => void} onWhy
  */
-export function matchList({ mode }, matches, urlOf, onWhy) {
-  const maxDistance = Math.max(...matches.map(({ distance }) => distance));
-  const tiles = matches.map((match) => {
-    const name = match.label || match.key;
-    const why = button("Why?", () => onWhy(match), { className: "why", ariaLabel: `Why was ${name} found?` });
-    return el("li", {}, tile(match, urlOf, ...scores(match, maxDistance, mode)), why);
-  });
+export function matchList(matches, urlOf) {
+  const tiles = matches.map((match) => el("li", {}, tile(match, urlOf, match.similarity_band)));
   const related = matches.filter(({ similarity_band: band }) => band !== UNRELATED).length;
   const list = related ? [el("ol", { className: "tiles" }, ...tiles.slice(0, related))] : [];
-  return el("div", {}, ...list, ...unrelatedTiles(tiles.slice(related), related));
+  return el("div", {}, ...list, ...lessSimilar(tiles.slice(related), related));
 }
 
 /**
@@ -42,58 +45,51 @@ export function matchList({ mode }, matches, urlOf, onWhy) {
  * @param {HTMLElement[]} tiles
  * @param {number} related number of the matches before them
  */
-function unrelatedTiles(tiles, related) {
+function lessSimilar(tiles, related) {
   if (!tiles.length) return [];
-  const summary = el("summary", {}, pluralise(tiles.length, "unrelated picture"));
+  const summary = el("summary", {}, `Less similar (${tiles.length})`);
   const list = el("ol", { className: "tiles", start: related + 1 }, ...tiles);
-  return [el("details", { className: "unrelated", open: !related }, summary, list)];
+  return [el("details", { className: "less-similar", open: !related }, summary, list)];
+}
+
+/**
+ * @param {string} band name of a range of similarities
+ * @returns {string} such as "Very similar"
+ */
+export function bandText(band) {
+  return band.charAt(0).toUpperCase() + band.slice(1);
 }
 
 /**
  * @param {Picture} picture
  * @param {UrlOf} urlOf
- * @param {...Node} details
+ * @param {string | null} band
  */
-function tile({ id, key, label, metadata, thumbnail_url: thumbnail }, urlOf, ...details) {
-  const href = urlOf({ ...NO_SOURCE, id: String(id) });
-  const link = el("a", { className: "tile", href, title: `${label ?? ""} ${key}`.trim() });
+function tile(picture, urlOf, band) {
+  const { id, thumbnail_url: thumbnail } = picture;
+  const link = el("a", { className: "tile", href: urlOf({ ...NO_SOURCE, id: String(id) }) });
   link.dataset.id = String(id);
-  const texts = { label: label || key, key: label ? key : "", metadata: fieldSummary(metadata) };
-  const lines = Object.entries(texts).filter(([, text]) => text);
-  link.append(
-    image(thumbnail, ""),
-    ...lines.map(([className, text]) => el("span", { className }, text)),
-    ...details,
-  );
+  const thumb = image(thumbnail, "");
+  thumb.loading = "lazy";
+  const similarity = band && band !== UNRELATED ? [el("span", { className: "band" }, bandText(band))] : [];
+  const below = el("span", { className: "below" }, el("span", { className: "line" }), ...similarity);
+  link.append(el("span", { className: "frame" }, thumb), el("span", { className: "title" }), below);
+  pictures.set(link, picture);
+  showCaption(link);
   return link;
 }
 
-/** @param {Record<string, unknown>} metadata */
-function fieldSummary(metadata) {
-  const shown = Object.entries(metadata).slice(0, MAX_FIELDS);
-  return shown.map(([name, value]) => `${name}: ${displayText(value)}`).join(" · ");
-}
-
 /**
- * Show a match's similarity, or its distance relative to the farthest match if the network has no calibration.
+ * Set a tile's texts, also when the user has chosen other fields.
  *
- * @param {Match} match
- * @param {number} maxDistance
- * @param {string} mode
+ * @param {Element} tile
  */
-function scores({ distance, hamming, similarity, similarity_band: band }, maxDistance, mode) {
-  const fill = el("span");
-  fill.style.width = `${100 * (similarity ?? (maxDistance && distance / maxDistance))}%`;
-  const bar = el("span", { className: "score-bar" }, fill);
-  const percentage =
-    similarity === null
-      ? []
-      : [el("span", { className: "similarity", title: band ?? "" }, `${formatPercent(similarity)} similar`)];
-  const distances = el("span", { className: "distances" });
-  const codesOnly = mode === "bcs"; // its distance is the Hamming distance
-  if (!codesOnly) distances.append(el("span", {}, `distance ${formatDistance(distance)}`), " ");
-  distances.append(
-    el("span", { title: "Number of bits in which the codes differ" }, pluralise(hamming, "bit")),
-  );
-  return [el("span", { className: "scores" }, bar, ...percentage), distances];
+export function showCaption(tile) {
+  const picture = pictureOf(tile);
+  if (!picture) return;
+  const title = captionTitle(picture);
+  /** @type {HTMLElement} */ (tile).title = title;
+  const line = captionLine(picture, tile.querySelector(".band") ? 1 : undefined); // both share a line
+  for (const [name, text] of [["title", title], ["line", line]])
+    /** @type {HTMLElement} */ (tile.querySelector(`.${name}`)).textContent = text;
 }

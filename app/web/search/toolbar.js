@@ -1,11 +1,15 @@
-/** Toolbar above the results: search mode, filters, search options, and chips for what is active. */
+/** Controls of the results: filters, captions, details (search mode, options, timing), and chips for what is active. */
 
 import { byId, el } from "../common/dom.js";
 import { toConditions, toFilterParams } from "../filters/conditions.js";
 import { FilterPanel } from "../filters/filter-panel.js";
+import { FilterPlace } from "../filters/filter-place.js";
 import { showChips } from "./chips.js";
+import { fieldPicker } from "./field-picker.js";
 import { OptionsPanel } from "./options-panel.js";
 import { toMode } from "./query.js";
+import { pictureOf, showCaption } from "./tiles.js";
+import { timing } from "./timing.js";
 
 /** @import { OnChange } from "./chips.js" */
 /** @import { Query } from "./query.js" */
@@ -25,14 +29,15 @@ export class Toolbar {
   constructor(onChange) {
     this.onChange = onChange;
     this.filters = new FilterPanel(byId("filters"), (conditions) => onChange(toFilterParams(conditions)));
+    this.filterPlace = new FilterPlace(() => this.showFilters());
     this.options = new OptionsPanel(byId("options"), onChange);
     byId("modes").addEventListener("change", (event) => {
       onChange({ mode: toMode(/** @type {HTMLInputElement} */ (event.target).value) });
     });
-    disclosure(byId("filter-button"), byId("filters"), () => this.showFilters());
+    disclosure(byId("fields-button"), byId("fields"), showFieldPicker);
     disclosure(
-      byId("options-button"),
-      byId("options"),
+      byId("details-button"),
+      byId("details"),
       () => this.query && this.options.loadGroups(this.query),
     );
   }
@@ -41,18 +46,20 @@ export class Toolbar {
    * @param {Query} query
    * @param {View} view
    */
-  show(query, { response, warnings }) {
+  show(query, { response, warnings, total }) {
     this.query = query;
     this.showMode(query);
     showChips(byId("chips"), query, response !== null, this.onChange);
     byId("warnings").replaceChildren(...warnings.map((warning) => el("p", {}, warning)));
+    byId("timing").replaceChildren(...(response ? [timing(response)] : []));
     if (response) this.options.show(query, response);
-    if (!byId("filters").hidden) this.showFilters();
+    this.filterPlace.showCount(total ?? null, Boolean(query.label || query.filter));
+    if (this.filterPlace.visible) this.showFilters();
   }
 
-  /** Load and show the facet counts. Only called while the panel is open, because counting reads every picture. */
+  /** Load and show the facet counts. Only called while they are visible, because counting reads every picture. */
   showFilters() {
-    if (this.query) this.filters.show(toConditions(this.query));
+    if (this.query) this.filters.show(toConditions(this.query), this.query.text);
   }
 
   /** @param {Query} query */
@@ -60,6 +67,14 @@ export class Toolbar {
     /** @type {HTMLInputElement} */ (document.querySelector(`#modes [value=${mode}]`)).checked = true;
     byId("mode-hint").textContent = MODE_HINTS[mode];
   }
+}
+
+/** Show the picker with the fields of the pictures that are shown. */
+function showFieldPicker() {
+  const tiles = [...document.querySelectorAll("#pictures .tile")];
+  const names = new Set(tiles.flatMap((tile) => Object.keys(pictureOf(tile)?.metadata ?? {})));
+  const update = () => document.querySelectorAll("#pictures .tile").forEach(showCaption);
+  byId("fields").replaceChildren(fieldPicker([...names], update));
 }
 
 /**

@@ -1,18 +1,18 @@
 /** Load search results from the API and build the content of a view, independent of its place in the document. */
 
-import { getOriginal, getPicture, searchByFile, searchById, withOneMoreResult } from "../api/client.js";
+import { getOriginal, getPicture, searchByExamples, searchById, withMoreResults } from "../api/client.js";
 import { emptyCatalogue } from "../browse/empty-catalogue.js";
 import { el } from "../common/dom.js";
-import { openExplanation } from "./explanation.js";
 import { matchList } from "./tiles.js";
+import { toQueryImage } from "./upload.js";
 
-/** @import { Match, Picture, SearchResponse } from "../api/client.js" */
-/** @import { UrlOf } from "../navigation/route.js" */
-/** @import { QueryImage } from "./query-panel.js" */
+/** @import { Picture, SearchResponse } from "../api/client.js" */
+/** @import { Source, UrlOf } from "../navigation/route.js" */
+/** @import { QueryImage, Upload } from "./upload.js" */
 /** @import { Query } from "./query.js" */
 /** @import { Selectable } from "../select/attach.js" */
 
-/** @typedef {{file: File, queryImage: QueryImage}} Upload */
+/** @typedef {{like: Picture[], unlike: Picture[]}} Examples further examples, without the query image */
 
 /**
  * @typedef {object} View
@@ -23,94 +23,94 @@ import { matchList } from "./tiles.js";
  * @property {QueryImage | null} queryImage
  * @property {SearchResponse | null} response
  * @property {Selectable | null} [selectable] what its tiles offer for selecting; null if they cannot be selected
+ * @property {Examples} [examples]
+ * @property {number | null} [total] number of pictures that match the filters
  */
 
 /**
  * @param {Upload} upload
- * @param {string | null} crop
+ * @param {Source} source
  * @param {Query} query
  * @param {UrlOf} urlOf
  * @param {AbortSignal} signal
  * @returns {Promise<View>}
  */
-export async function uploadView({ file, queryImage }, crop, query, urlOf, signal) {
-  const response = await searchByFile(file, crop, query, signal);
-  return matchesView(queryImage, response, response.results, urlOf);
+export async function uploadView({ queryImage, sent }, source, query, urlOf, signal) {
+  const { blob, size } = await sent;
+  const { crop, like = [], unlike = [] } = source;
+  const wanted = withMoreResults(query, like.length + unlike.length);
+  const [response, examples] = await Promise.all([
+    searchByExamples({ file: blob, crop, like, unlike }, wanted, signal),
+    getExamples(source, signal),
+  ]);
+  return matchesView({ ...queryImage, size }, examples, response, query, urlOf);
 }
 
 /**
- * @param {string} id
- * @param {string | null} crop
+ * @param {Source & {id: string}} source
  * @param {Query} query
  * @param {UrlOf} urlOf
  * @param {AbortSignal} signal
  * @returns {Promise<View>}
  */
-export async function pictureView(id, crop, query, urlOf, signal) {
-  const [picture, response] = await (crop
-    ? searchByCrop(id, crop, query, signal)
-    : Promise.all([getPicture(id, signal), searchById(id, withOneMoreResult(query), signal)]));
-  const others = response.results.filter((match) => match.id !== picture.id).slice(0, query.k);
-  return matchesView(toQueryImage(picture), response, others, urlOf);
+export async function pictureView(source, query, urlOf, signal) {
+  const { id, crop, like = [], unlike = [] } = source;
+  const wanted = withMoreResults(query, 1 + like.length + unlike.length);
+  const picture = getPicture(id, signal);
+  const [queryPicture, response, examples] = await Promise.all([
+    picture,
+    crop
+      ? searchByCrop(picture, { crop, like, unlike }, wanted, signal)
+      : like.length + unlike.length
+        ? searchByExamples({ file: null, crop, like: [id, ...like], unlike }, wanted, signal)
+        : searchById(id, wanted, signal),
+    getExamples(source, signal),
+  ]);
+  return matchesView(toQueryImage(queryPicture), examples, response, query, urlOf);
 }
 
 /**
  * Search with a crop of a catalogue picture. The API crops only uploads, so the original is sent back as one.
  *
- * @param {string} id
- * @param {string} crop
+ * @param {Promise<Picture>} picture
+ * @param {{crop: string, like: string[], unlike: string[]}} examples
  * @param {Query} query
  * @param {AbortSignal} signal
- * @returns {Promise<[Picture, SearchResponse]>}
+ * @returns {Promise<SearchResponse>}
  */
-async function searchByCrop(id, crop, query, signal) {
-  const picture = await getPicture(id, signal);
-  const original = await getOriginal(picture, signal);
-  return [picture, await searchByFile(original, crop, withOneMoreResult(query), signal)];
+async function searchByCrop(picture, examples, query, signal) {
+  const file = await getOriginal(await picture, signal);
+  return searchByExamples({ file, ...examples }, query, signal);
 }
 
 /**
- * @param {Picture} picture
- * @returns {QueryImage}
+ * @param {Source} source
+ * @param {AbortSignal} signal
+ * @returns {Promise<Examples>}
  */
-function toQueryImage(picture) {
-  const { key, label, thumbnail_url: thumbnail, image_url: original } = picture;
-  return { title: label || key, subtitle: label ? key : "", thumbnail, original, picture, file: null };
-}
-
-/**
- * @param {File} file
- * @returns {Upload}
- */
-export function toUpload(file) {
-  const preview = URL.createObjectURL(file);
-  const queryImage = {
-    title: "Your picture",
-    subtitle: file.name,
-    thumbnail: preview,
-    original: preview,
-    picture: null,
-    file,
-  };
-  return { file, queryImage };
+async function getExamples({ like = [], unlike = [] }, signal) {
+  const [liked, unliked] = await Promise.all(
+    [like, unlike].map((ids) => Promise.all(ids.map((id) => getPicture(id, signal)))),
+  );
+  return { like: liked, unlike: unliked };
 }
 
 /**
  * @param {QueryImage} queryImage
+ * @param {Examples} examples
  * @param {SearchResponse} response
- * @param {Match[]} matches
+ * @param {Query} query
  * @param {UrlOf} urlOf
  * @returns {View}
  */
-function matchesView(queryImage, response, matches, urlOf) {
+function matchesView(queryImage, examples, response, query, urlOf) {
   const { warnings } = response;
-  if (!response.catalogue_size) return { ...emptyView(), queryImage, response };
-  if (!matches.length)
-    return { heading: "No pictures found", note: "", warnings, pictures: hint(), queryImage, response };
-  const pictures = matchList(response, matches, urlOf, (match) =>
-    openExplanation(match, response, queryImage),
-  );
-  return { heading: "Most similar first", note: "", warnings, pictures, queryImage, response };
+  if (!response.catalogue_size) return { ...emptyView(), queryImage, response, examples };
+  const given = new Set([queryImage.picture, ...examples.like, ...examples.unlike].map((picture) => picture?.id));
+  const matches = response.results.filter(({ id }) => !given.has(id)).slice(0, query.k);
+  const found = { note: "", warnings, queryImage, response, examples, total: matches.length };
+  if (!matches.length) return { ...found, heading: "No pictures found", pictures: hint() };
+  return { ...found, heading: "Most similar first", pictures: matchList(matches, urlOf) };
 }
 
 function hint() {
