@@ -83,7 +83,6 @@ class Page {
     selectable: () => (this.view && this.view.selectable !== null ? (this.view.selectable ?? {}) : null),
     actions: selectionActions({
       reload: () => this.reload(),
-      clear: () => this.selection.clear(),
       search: (ids) => this.open(readRoute(`?like=${ids.join(",")}`), "push"),
     }),
     selectAgain: () => {

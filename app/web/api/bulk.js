@@ -18,7 +18,7 @@ import { requestJson } from "./request.js";
 
 /** @typedef {{set_label?: string | null, metadata?: Record<string, unknown>}} Change null removes a label or a field */
 
-/** @typedef {Picture & {deletion_id: number, deleted_at: string}} TrashedPicture */
+/** @typedef {Picture & {deletion_id: number, deleted_at: string, expires_at: string}} TrashedPicture */
 
 const HEADERS = { "Content-Type": "application/json", Accept: "application/json" };
 

@@ -9,10 +9,13 @@ import { showToast } from "../common/toast.js";
 import { Listing } from "./listing.js";
 import { PictureGrid } from "./picture-grid.js";
 
-/** @import { TrashedPicture } from "../api/bulk.js" */
+/** @import { Selected, TrashedPicture } from "../api/bulk.js" */
+/** @import { SelectionBar } from "../select/bar.js" */
 /** @import { View } from "../search/views.js" */
 
 const FIRST_PAGE = 100;
+/** @type {Intl.DateTimeFormatOptions} */
+const UNTIL = { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" };
 
 /**
  * @param {() => Promise<void>} reload shows the view again
@@ -23,15 +26,16 @@ export async function trashView(reload, signal) {
   const first = await listTrash(FIRST_PAGE, null, signal);
   const listing = new Listing(first, listTrash);
   const grid = PictureGrid.create(listing, (picture) => trashedTile(/** @type {TrashedPicture} */ (picture)));
-  const empty = button("Empty the trash…", () => openEmpty(reload), { className: "quiet danger" });
+  const empty = button("Empty the trash…", () => openEmpty(reload), { className: "secondary danger" });
   empty.dataset.scope = "write";
   const hint = el("p", { className: "hint" }, "Select pictures to restore them.");
   const pictures = el("div", {}, el("div", { className: "trash-bar" }, hint, empty), grid);
   const restore = {
     text: "Restore",
     scope: "write",
-    run: async (/** @type {{ids: number[]}} */ { ids }) => {
+    run: async (/** @type {Selected} */ { ids }, /** @type {SelectionBar} */ bar) => {
       await restorePictures(ids);
+      bar.clear();
       await reload();
       showToast(`${pluralise(ids.length, "picture")} restored.`);
     },
@@ -45,14 +49,14 @@ export async function trashView(reload, signal) {
 }
 
 /** @param {TrashedPicture} picture */
-function trashedTile({ id, key, label, deleted_at: deleted, thumbnail_url: thumbnail }) {
-  const when = new Date(deleted).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+function trashedTile({ id, key, label, expires_at: expires, thumbnail_url: thumbnail }) {
+  const until = new Date(expires).toLocaleString("en", UNTIL);
   const tile = el(
     "div",
-    { className: "tile", tabIndex: 0, title: `${label ?? ""} ${key}`.trim(), role: "group", ariaLabel: key },
-    image(thumbnail, ""),
-    el("span", { className: "label" }, label || key),
-    el("span", { className: "metadata" }, `Deleted ${when}`),
+    { className: "tile", tabIndex: 0, title: label || key, role: "group", ariaLabel: label || key },
+    el("span", { className: "frame" }, image(thumbnail, "")),
+    el("span", { className: "title" }, label || key),
+    el("span", { className: "below" }, el("span", { className: "line" }, `Until ${until}`)),
   );
   tile.dataset.id = String(id);
   return el("li", {}, tile);

@@ -107,6 +107,6 @@ function groupBrowser(kind, first, urlOf) {
     }
     more.disabled = false;
   });
-  Object.assign(more, { className: "quiet more", hidden: !cursor });
+  Object.assign(more, { className: "secondary more", hidden: !cursor });
   return el("div", { className: "review" }, list, message, more);
 }

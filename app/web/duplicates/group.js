@@ -46,8 +46,8 @@ export class Group {
       "p",
       { className: "controls" },
       write(button("Keep one, merge details", () => this.decide(() => this.merge()), { className: "primary" })),
-      write(button("Keep one, delete the rest", () => this.decide(() => this.deleteOthers()), { className: "quiet danger" })),
-      write(button(distinct, () => this.decide(() => this.separate()), { className: "quiet" })),
+      write(button("Keep one, delete the rest", () => this.decide(() => this.deleteOthers()), { className: "secondary danger" })),
+      write(button(distinct, () => this.decide(() => this.separate()), { className: "secondary" })),
       ...(complete ? [] : [el("span", { className: "hint" }, "The group continues after these are decided.")]),
     );
   }

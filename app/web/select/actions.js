@@ -11,12 +11,12 @@ import { parseValue } from "../edit/values.js";
 
 /** @import { Change, Selected } from "../api/bulk.js" */
 /** @import { Action } from "./attach.js" */
+/** @import { SelectionBar } from "./bar.js" */
 
 /**
  * @typedef {object} Effects
  * @property {() => Promise<void>} reload shows the view again, with the changes
  * @property {(ids: number[]) => void} search with all of these pictures
- * @property {() => void} clear the selection
  */
 
 const MAX_EXAMPLES = 16;
@@ -33,14 +33,14 @@ const NO_FILTER = { label: null, filter: null, text: null };
 export function selectionActions(effects) {
   return [
     { text: "Search", run: ({ ids }) => effects.search(ids), offered: canSearch },
-    { text: "Label…", scope: "write", run: (selected, fail) => openLabel(selected, effects, fail) },
-    { text: "Field…", scope: "write", run: (selected, fail) => openField(selected, effects, fail) },
+    { text: "Label…", scope: "write", run: (selected, bar) => openLabel(selected, effects, bar) },
+    { text: "Field…", scope: "write", run: (selected, bar) => openField(selected, effects, bar) },
     { text: "Export…", run: openExport },
     {
       text: "Delete…",
       className: "danger",
       scope: "write",
-      run: (selected, fail) => openDeleteSelected(selected, effects, fail),
+      run: (selected, bar) => openDeleteSelected(selected, effects, bar),
     },
   ];
 }
@@ -53,9 +53,9 @@ function canSearch({ ids, matching }) {
 /**
  * @param {Selected} selected
  * @param {Effects} effects
- * @param {(error: unknown) => void} fail
+ * @param {SelectionBar} bar
  */
-function openLabel(selected, effects, fail) {
+function openLabel(selected, effects, bar) {
   const input = el("input", { maxLength: MAX_LABEL_LENGTH, autocomplete: "off", autofocus: true });
   const hint = el("p", { className: "hint" }, "Leave it empty to remove the label.");
   const form = el("div", { className: "form" }, el("label", {}, "Label", input), hint);
@@ -63,16 +63,16 @@ function openLabel(selected, effects, fail) {
   openForm(`Label ${countOf(selected)}`, "edit", form, "Save", () => {
     const label = input.value.trim() || null;
     const done = label ? `labelled “${label}”` : "without a label now";
-    return save(selected, { set_label: label }, done, effects, fail);
+    return save(selected, { set_label: label }, done, effects, bar);
   });
 }
 
 /**
  * @param {Selected} selected
  * @param {Effects} effects
- * @param {(error: unknown) => void} fail
+ * @param {SelectionBar} bar
  */
-function openField(selected, effects, fail) {
+function openField(selected, effects, bar) {
   const name = el("input", { autocomplete: "off", autofocus: true });
   const value = el("input", { autocomplete: "off" });
   const hint = "Leave the value empty to remove the field. Numbers, true, false and lists are stored as such.";
@@ -89,7 +89,7 @@ function openField(selected, effects, fail) {
     if (!field) throw new UserError("The field has no name. Enter one.");
     const text = value.value.trim();
     const done = text ? `changed: ${field} is ${text}` : `changed: ${field} is removed`;
-    return save(selected, { metadata: { [field]: text ? parseValue(text) : null } }, done, effects, fail);
+    return save(selected, { metadata: { [field]: text ? parseValue(text) : null } }, done, effects, bar);
   });
 }
 
@@ -98,10 +98,10 @@ function openField(selected, effects, fail) {
  * @param {Change} change
  * @param {string} done what is said of the pictures afterwards
  * @param {Effects} effects
- * @param {(error: unknown) => void} fail
+ * @param {SelectionBar} bar
  */
-async function save(selected, change, done, effects, fail) {
-  if (!(await succeeds(updateSelected(selected, change), fail))) return;
+async function save(selected, change, done, effects, bar) {
+  if (!(await succeeds(updateSelected(selected, change), bar))) return;
   await effects.reload();
   showToast(`${countOf(selected)} ${done}.`);
 }
@@ -109,14 +109,14 @@ async function save(selected, change, done, effects, fail) {
 /**
  * @param {Selected} selected
  * @param {Effects} effects
- * @param {(error: unknown) => void} fail
+ * @param {SelectionBar} bar
  */
-function openDeleteSelected(selected, effects, fail) {
+function openDeleteSelected(selected, effects, bar) {
   const text = el("p", {}, KEPT);
   openForm(`Delete ${countOf(selected)}?`, "delete", text, "Delete", async () => {
-    const deleted = await succeeds(deleteSelected(selected), fail);
+    const deleted = await succeeds(deleteSelected(selected), bar);
     if (!deleted) return;
-    effects.clear();
+    bar.clear();
     await effects.reload();
     showDeleted(deleted.deleted, deleted.deletion_id, effects.reload);
   });
@@ -161,15 +161,15 @@ function openExport(selected) {
 /**
  * @template Result
  * @param {Promise<Result>} request
- * @param {(error: unknown) => void} fail called if the selection has changed meanwhile
+ * @param {SelectionBar} bar shows the error if the selection has changed meanwhile
  * @returns {Promise<Result | null>} null if it has
  */
-async function succeeds(request, fail) {
+async function succeeds(request, bar) {
   try {
     return await request;
   } catch (error) {
     if (!(error instanceof HttpError) || error.code !== SELECTION_CHANGED) throw error;
-    fail(error);
+    bar.showError(error);
     return null;
   }
 }

@@ -18,8 +18,8 @@ import { Selection } from "./selection.js";
  * @property {string} text
  * @property {string} [className]
  * @property {string} [scope] of the API key that it needs
- * @property {(selected: Selected, fail: (error: unknown) => void) => unknown} run throws a `UserError` on failure, or
- *     calls `fail` later
+ * @property {(selected: Selected, bar: SelectionBar) => unknown} run throws a `UserError` on failure, or calls
+ *     `bar.showError` later
  * @property {(selected: Selected) => boolean} [offered] always by default
  */
 

@@ -64,10 +64,14 @@ export class SelectionBar {
   async run(run, selected) {
     this.message.replaceChildren();
     try {
-      await run(selected, (error) => this.showError(error));
+      await run(selected, this);
     } catch (error) {
       this.showError(error);
     }
+  }
+
+  clear() {
+    this.selection.clear();
   }
 
   /** @param {unknown} error */
