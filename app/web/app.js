@@ -6,10 +6,12 @@
  */
 
 import { AddPanel } from "./add/add-panel.js";
+import { TablePanel } from "./add/table-panel.js";
 import { listenForImages } from "./add/image-input.js";
 import { closeSession, hasKey } from "./api/session.js";
-import { duplicatesView } from "./browse/duplicates-view.js";
-import { PAGE_SIZE, startView } from "./browse/start-view.js";
+import { duplicatesView } from "./duplicates/duplicates-view.js";
+import { startView } from "./browse/start-view.js";
+import { trashView } from "./browse/trash-view.js";
 import { BASE } from "./common/base-url.js";
 import { byId } from "./common/dom.js";
 import { HttpError, UserError, messageOf } from "./common/errors.js";
@@ -23,6 +25,8 @@ import { PictureActions } from "./panel/picture-actions.js";
 import { Scopes } from "./navigation/scopes.js";
 import { renderPending, renderView, setBusy, showError, viewName } from "./render.js";
 import { DEFAULTS } from "./search/query.js";
+import { attachSelection } from "./select/attach.js";
+import { selectionActions } from "./select/actions.js";
 import { Strip } from "./search/strip.js";
 import { Toolbar } from "./search/toolbar.js";
 import { pictureView, uploadView } from "./search/views.js";
@@ -45,7 +49,7 @@ class Page {
   /** @type {Crumb[]} */
   breadcrumbs = [];
   navigation = new Navigation();
-  /** @type {AddPanel | null} */
+  /** @type {AddPanel | TablePanel | null} */
   addPanel = null;
   running = new AbortController();
   /** @type {HistoryAction | null} of the view that is loading */
@@ -75,10 +79,22 @@ class Page {
     mayWrite: () => this.scopes.mayWrite,
   });
 
+  selection = attachSelection(byId("pictures"), {
+    selectable: () => (this.view && this.view.selectable !== null ? (this.view.selectable ?? {}) : null),
+    actions: selectionActions({
+      reload: () => this.reload(),
+      search: (ids) => this.open(readRoute(`?like=${ids.join(",")}`), "push"),
+    }),
+    selectAgain: () => {
+      this.selection.clear();
+      this.reload();
+    },
+  });
+
   start() {
     listenForImages({
       search: (file) => this.openFile(file),
-      add: (pictures, skipped) => this.add(pictures, skipped),
+      add: (pictures, skipped, table) => this.add(pictures, skipped, table),
       reject: showError,
     });
     listenForArrows();
@@ -125,12 +141,16 @@ class Page {
   /**
    * @param {PickedFile[]} pictures
    * @param {number} skipped
+   * @param {PickedFile | null} [table]
    */
-  add(pictures, skipped) {
+  add(pictures, skipped, table = null) {
     if (this.addPanel?.running)
       return showError("An upload is in progress. Stop it, or wait until it is done.");
     showError("");
-    this.addPanel = new AddPanel(byId("add-panel"), pictures, skipped, () => this.reload());
+    const [root, onChanged] = [byId("add-panel"), () => this.reload()];
+    this.addPanel = table
+      ? new TablePanel(root, pictures, table, skipped, onChanged)
+      : new AddPanel(root, pictures, skipped, onChanged);
   }
 
   /** Load the current view again, because the catalogue changed. */
@@ -222,7 +242,7 @@ class Page {
     setBusy(true);
     if (requested !== "replace" || !this.view) this.showPending(route);
     try {
-      const view = await this.load(route, action, signal);
+      const view = await this.load(route, signal);
       await this.scopes.load();
       const panelChanged = action === "replace" && this.route.open !== open; // while the view was loading
       if (!signal.aborted) this.show(view, panelChanged ? { ...route, open: this.route.open } : route, action);
@@ -252,15 +272,15 @@ class Page {
 
   /**
    * @param {Route} route
-   * @param {HistoryAction} action
    * @param {AbortSignal} signal
    */
-  async load(route, action, signal) {
-    const { id, upload, duplicates, query } = route;
+  async load(route, signal) {
+    const { id, upload, duplicates, trash, query } = route;
     const urlOf = urlBuilder(query);
     if (id) return pictureView({ ...route, id }, query, urlOf, signal);
     if (!upload && duplicates) return duplicatesView(duplicates, urlOf, signal);
-    if (!upload) return startView(query, savedCount(action), urlOf, saveCount, signal);
+    if (!upload && trash) return trashView(() => this.reload(), signal);
+    if (!upload) return startView(query, (change) => this.changeQuery(change), signal);
     const saved = this.navigation.uploads.get(upload);
     if (saved) return uploadView(saved, route, query, urlOf, signal);
     throw new UserError("Your picture is no longer available after a reload. Choose it again.");
@@ -275,6 +295,7 @@ class Page {
     this.breadcrumbs = this.navigation.enter(route, view.queryImage, action);
     this.route = route;
     this.view = view;
+    if (action !== "replace") this.selection.clear();
     renderView(view, viewName(route));
     this.updateControls();
     if (action === "push") byId("heading").focus({ preventScroll: true });
@@ -339,16 +360,6 @@ function isAccessDenied(error) {
  */
 function urlBuilder(query) {
   return (source) => routeUrl({ ...source, query });
-}
-
-/** @param {HistoryAction} action */
-function savedCount(action) {
-  return action === "restore" ? (history.state?.shown ?? PAGE_SIZE) : PAGE_SIZE;
-}
-
-/** @param {number} shown */
-function saveCount(shown) {
-  history.replaceState({ ...history.state, shown }, "");
 }
 
 new Page().start();

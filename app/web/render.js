@@ -28,11 +28,12 @@ export function setBusy(busy) {
 
 /**
  * @param {Route} route
- * @returns {"search" | "duplicates" | "start"}
+ * @returns {"search" | "duplicates" | "trash" | "start"}
  */
 export function viewName(route) {
   if (isSearch(route)) return "search";
-  return route.duplicates ? "duplicates" : "start";
+  if (route.duplicates) return "duplicates";
+  return route.trash ? "trash" : "start";
 }
 
 /**

@@ -155,6 +155,9 @@ def test_deleted_images_are_nowhere_but_in_the_trash(client: TestClient) -> None
     for path in ("", "/original", "/thumbnail", "/similar", "/seen", "/duplicates"):
         assert client.get(f"/images/{ids[1]}{path}").status_code == 404, path
     page = client.get("/trash").json()
+    thumbnail = client.get(page["items"][0]["thumbnail_url"])
+    assert (thumbnail.status_code, thumbnail.headers["content-type"]) == (200, "image/jpeg")
+    assert client.get("/trash/999/thumbnail").status_code == 404
     assert [(item["id"], item["key"], item["label"], item["deletion_id"]) for item in page["items"]] == [
         (ids[1], "key 1", "odd", deletion),
         (ids[2], "key 2", "even", deletion),

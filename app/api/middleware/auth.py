@@ -239,7 +239,7 @@ def required_scope(method: str, path: str) -> scopes.Scope:
     """Return the scope that a key needs for a request."""
     if path == METRICS_PATH or path.startswith(KEYS_PATH):
         return scopes.Scope.ADMIN
-    if path == TRASH_PATH:
+    if path == TRASH_PATH or path.startswith(f"{TRASH_PATH}/"):
         return scopes.Scope.WRITE
     if method in READ_METHODS or (method, path) in SEARCH_OPERATIONS:
         return scopes.Scope.SEARCH

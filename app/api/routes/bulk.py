@@ -3,10 +3,12 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
-from app.api.dependencies import MAX_ID, ChargeDep, ServiceDep
-from app.api.routes.images import PAGE_BYTES, check_json, fit_bytes
+from app.api.conditional import IfNoneMatch
+from app.api.dependencies import MAX_ID, ChargeDep, ImageId, ServiceDep
+from app.api.paths import RootPathDep
+from app.api.routes.images import IMAGE, PAGE_BYTES, check_json, fit_bytes, thumbnail_response, thumbnail_tag
 from app.api.schemas.bulk import (
     DeletedMany,
     DeleteManyIn,
@@ -22,7 +24,7 @@ from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM
 from app.catalogue import trash
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.trash import TrashSelection
-from app.errors import InvalidInputError
+from app.errors import InvalidInputError, NotInTrashError
 
 router = APIRouter(
     tags=["catalogue"],
@@ -66,6 +68,7 @@ def delete_images(body: DeleteManyIn, service: ServiceDep) -> DeletedMany:
 def list_trash(
     service: ServiceDep,
     charge: ChargeDep,
+    root_path: RootPathDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[str | None, Query(max_length=64, description="`next_cursor` of the previous page.")] = None,
     deletion_id: Annotated[int | None, Query(ge=1, le=MAX_ID, description="Only images of this deletion.")] = None,
@@ -75,14 +78,31 @@ def list_trash(
     which = TrashSelection(days, deletion_id=deletion_id)
     with service.database.read_session() as session:
         rows = trash.sizes_after(session, which, _parse_cursor(cursor), limit + 1)
-        ids = fit_bytes(PAGE_BYTES, [(image_id, size) for _, image_id, size in rows[:limit]])
-        charge.add(JSON_MEMORY_FACTOR * sum(size for _, _, size in rows[: len(ids)]))
-        images = trash.trashed_images(session, ids)
-    last = rows[len(ids) - 1] if len(ids) < len(rows) else None
+        shown = rows[: min(limit, fit_bytes(PAGE_BYTES, (size for _, _, size in rows)))]
+        charge.add(JSON_MEMORY_FACTOR * sum(size for _, _, size in shown))
+        images = trash.trashed_images(session, [image_id for _, image_id, _ in shown])
+    last = shown[-1] if len(shown) < len(rows) else None
     return TrashPage(
-        items=[TrashedImageOut.of(image, days) for image in images],
+        items=[TrashedImageOut.of(image, days, root_path) for image in images],
         next_cursor=None if last is None else f"{last[0]}-{last[1]}",
     )
+
+
+@router.get(
+    "/trash/{image_id}/thumbnail",
+    operation_id="get_trashed_thumbnail",
+    summary="Get the thumbnail of a deleted image",
+    responses=IMAGE,
+    response_class=Response,
+)
+def get_trashed_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:
+    """Return the thumbnail of an image in the trash."""
+    with service.database.read_session() as session:
+        images = trash.trashed_images(session, [image_id])
+        if not images:
+            raise NotInTrashError([image_id], None, service.settings.trash_days)
+        tag = thumbnail_tag(session, image_id, images[0].sha256)
+    return thumbnail_response(service, image_id, images[0].sha256, tag, if_none_match)
 
 
 @router.post(

@@ -1,7 +1,7 @@
 """Images of the catalogue: list, read, update, delete."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate, takewhile
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
 from starlette.types import Receive, Scope, Send
 
 from app.api.conditional import IfNoneMatch, is_not_modified
@@ -109,7 +110,7 @@ def list_images(
     reads_all = order.field not in sorting.INDEXED or any(part is not None for part in (label, filter_, words))
     with database.scan_session() if reads_all else database.read_session() as session:
         listed = sorting.list_page(session, order, after=after, limit=limit + 1, passing=passing)
-        shown = fit_bytes(PAGE_BYTES, listed[:limit])
+        shown = listed[: min(limit, fit_bytes(PAGE_BYTES, (image.size for image in listed)))]
         charge.add(JSON_MEMORY_FACTOR * sum(image.size for image in shown))
         found = queries.images_by_id(session, [image.id for image in shown])
     more = len(shown) < len(listed)
@@ -124,11 +125,9 @@ def list_images(
     )
 
 
-def fit_bytes(limit: int, images: Sequence[sorting.ListedImage]) -> Sequence[sorting.ListedImage]:
-    """Return the first images whose metadata has at most `limit` bytes together, but at least one."""
-    totals = accumulate(image.size for image in images)
-    count = sum(1 for _ in takewhile(lambda total: total <= limit, totals))
-    return images[: max(count, 1)]
+def fit_bytes(limit: int, sizes: Iterable[int]) -> int:
+    """Return how many of the first images have metadata of at most `limit` bytes together, but at least one."""
+    return max(1, sum(1 for _ in takewhile(lambda total: total <= limit, accumulate(sizes))))
 
 
 @router.get("/images/{image_id}", operation_id="get_image", summary="Get an image")
@@ -183,9 +182,23 @@ def get_original(
 def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:
     """Return a thumbnail, upright and without metadata: a JPEG of at most 512 pixels a side."""
     with service.database.read_session() as session:
-        sha256 = queries.get_image(session, image_id).sha256
-        is_old = image_id <= queries.old_thumbnails_to(session)
-    headers = _headers(sha256 if is_old else f"{sha256}-{THUMBNAIL_SIDE}")
+        image = queries.get_image(session, image_id)
+        tag = thumbnail_tag(session, image_id, image.sha256)
+    return thumbnail_response(service, image_id, image.sha256, tag, if_none_match)
+
+
+def thumbnail_tag(session: Session, image_id: int, sha256: str) -> str:
+    """Return the entity tag of an image's thumbnail, which changes when the thumbnail is renewed."""
+    return sha256 if image_id <= queries.old_thumbnails_to(session) else f"{sha256}-{THUMBNAIL_SIDE}"
+
+
+def thumbnail_response(service: Service, image_id: int, sha256: str, tag: str, if_none_match: list[str]) -> Response:
+    """Return the thumbnail of an original, or 304 if the client has it.
+
+    Raises:
+        NotFoundError: the original is lost, or is being deleted.
+    """
+    headers = _headers(tag)
     if is_not_modified(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     with _missing_file_as_404(image_id):

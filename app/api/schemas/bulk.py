@@ -126,12 +126,13 @@ class TrashedImageOut(BaseModel):
     height: int
     size_bytes: int
     created_at: datetime
+    thumbnail_url: str
     deletion_id: int = Field(description="The same for all images that were deleted together.")
     deleted_at: datetime
     expires_at: datetime
 
     @classmethod
-    def of(cls, image: TrashedImage, days: float) -> "TrashedImageOut":
+    def of(cls, image: TrashedImage, days: float, root_path: str) -> "TrashedImageOut":
         """Convert a row of the trash, which is kept for some days."""
         names = (
             *("key", "label", "media_type", "width", "height", "size_bytes"),
@@ -141,6 +142,7 @@ class TrashedImageOut(BaseModel):
             **{name: getattr(image, name) for name in names},
             id=image.image_id,
             metadata=image.metadata_,
+            thumbnail_url=f"{root_path}/trash/{image.image_id}/thumbnail",
             expires_at=expires_at(image, days),
         )
 

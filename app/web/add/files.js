@@ -7,6 +7,8 @@
 
 import { UserError } from "../common/errors.js";
 
+const TABLE = /\.(csv|tsv|jsonl|ndjson)$/i;
+
 /** @typedef {{file: File, path: string}} PickedFile the path starts with the folder's name; empty without a folder */
 
 /**
@@ -32,7 +34,12 @@ export async function fromDrop(transfer) {
 /** @param {PickedFile} picked */
 export function mayBePicture({ file }) {
   const hidden = file.name.startsWith(".");
-  return !hidden && (file.type === "" || file.type.startsWith("image/"));
+  return !hidden && !TABLE.test(file.name) && (file.type === "" || file.type.startsWith("image/"));
+}
+
+/** @param {PickedFile} picked */
+export function isTable({ file }) {
+  return TABLE.test(file.name) && !file.name.startsWith(".");
 }
 
 /**

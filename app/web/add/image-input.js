@@ -1,18 +1,19 @@
 /**
  * Image input: choose, photograph, drop and paste pictures.
  *
- * A single picture starts a search; several pictures, or a folder, are added to the catalogue.
+ * A single picture starts a search; several pictures, or a folder, are added to the catalogue, also with a table.
  */
 
 import { byId } from "../common/dom.js";
-import { fromDrop, fromFileList, mayBePicture } from "./files.js";
+import { fromDrop, fromFileList, isTable, mayBePicture } from "./files.js";
+import { severalTables } from "./table-archive.js";
 
 /** @import { PickedFile } from "./files.js" */
 
 /**
  * @typedef {object} ImageHandlers
  * @property {(file: File) => void} search
- * @property {(pictures: PickedFile[], skipped: number) => void} add
+ * @property {(pictures: PickedFile[], skipped: number, table: PickedFile | null) => void} add
  * @property {(message: string) => void} reject
  */
 
@@ -37,7 +38,7 @@ export function listenForImages(handlers) {
  */
 function searchOrAdd(files, emptyMessage, handlers) {
   const pictures = files.filter(mayBePicture);
-  if (pictures.length === 1 && !files.some(({ path }) => path)) handlers.search(pictures[0].file);
+  if (pictures.length === 1 && !files.some(({ path }) => path) && !files.some(isTable)) handlers.search(pictures[0].file);
   else addPictures(files, emptyMessage, handlers);
 }
 
@@ -48,7 +49,11 @@ function searchOrAdd(files, emptyMessage, handlers) {
  */
 function addPictures(files, emptyMessage, { add, reject }) {
   const pictures = files.filter(mayBePicture);
-  if (pictures.length) add(pictures, files.length - pictures.length);
+  const tables = files.filter(isTable);
+  if (pictures.length && tables.length > 1) reject(severalTables(tables));
+  else if (pictures.length) add(pictures, files.length - pictures.length - tables.length, tables[0] ?? null);
+  else if (tables.length === files.length && tables.length)
+    reject(`${tables[0].file.name} is a table. Choose it together with the pictures that it names.`);
   else if (files.length > 1) reject(`None of the ${files.length} files is a picture.`);
   else reject(files.length ? `${files[0].file.name} is not a picture.` : emptyMessage);
 }

@@ -156,14 +156,14 @@ export async function getOriginal({ image_url: url }, signal) {
 }
 
 /**
- * @param {Query} query only `label`, `filter` and `text` are used
+ * @param {Query} query only `label`, `filter`, `text` and `sort` are used
  * @param {number} limit
  * @param {string | null} cursor
  * @param {AbortSignal} [signal]
  * @returns {Promise<PicturePage>}
  */
-export function listPictures({ label, filter, text }, limit, cursor, signal) {
-  return requestJson(`images?${searchParams({ limit, cursor, label, filter, text })}`, { signal });
+export function listPictures({ label, filter, text, sort }, limit, cursor, signal) {
+  return requestJson(`images?${searchParams({ limit, cursor, label, filter, text, sort })}`, { signal });
 }
 
 /**

@@ -2,17 +2,20 @@
 
 import { BASE } from "../common/base-url.js";
 import { HttpError, UserError } from "../common/errors.js";
+import { upload } from "./upload.js";
 
 /** @typedef {{title?: string, code?: string, detail?: string, errors?: {field: string, reason: string}[]}} Problem */
 
 /**
  * @param {string} path relative to the service's base URL, such as `stats`, or a URL from a response
- * @param {RequestInit} init
+ * @param {RequestInit & {onProgress?: (sent: number) => void}} init `onProgress` gets the share of the body that is sent
  * @returns {Promise<Response>} with any status
  */
-export async function fetchResponse(path, init) {
+export async function fetchResponse(path, { onProgress, ...init }) {
+  const whole = { headers: { Accept: "application/json" }, ...init };
   try {
-    return await fetch(new URL(path, BASE), { headers: { Accept: "application/json" }, ...init });
+    const url = new URL(path, BASE);
+    return await (onProgress ? upload(url, whole, onProgress) : fetch(url, whole));
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new UserError("The service does not respond. Check that it is running.");

@@ -19,7 +19,7 @@ const KEY_NOT_STORED =
 
 /**
  * @param {string} path
- * @param {RequestInit} init
+ * @param {RequestInit & {onProgress?: (sent: number) => void}} init
  * @returns {Promise<any>} the parsed JSON body, with whole numbers unchanged
  */
 export async function requestJson(path, init) {
@@ -29,7 +29,7 @@ export async function requestJson(path, init) {
 
 /**
  * @param {string} path
- * @param {RequestInit} init
+ * @param {RequestInit & {onProgress?: (sent: number) => void}} init
  * @returns {Promise<Response>}
  */
 export function request(path, init) {
@@ -38,7 +38,7 @@ export function request(path, init) {
 
 /**
  * @param {string} path
- * @param {RequestInit} init
+ * @param {RequestInit & {onProgress?: (sent: number) => void}} init
  * @param {boolean} keyEntered whether the user has entered a key for this request
  * @returns {Promise<Response>}
  */

@@ -1,38 +1,69 @@
-/** Start view: browse the catalogue page by page, optionally filtered. */
+/** Start view: browse the catalogue in any order, optionally filtered. */
 
-import { getStats, listPictures } from "../api/client.js";
-import { button, el } from "../common/dom.js";
-import { messageOf } from "../common/errors.js";
+import { getFacets, getStats, listPictures } from "../api/client.js";
+import { el } from "../common/dom.js";
 import { pluralise } from "../common/format.js";
+import { NO_SOURCE, routeUrl } from "../navigation/route.js";
 import { pictureTiles } from "../search/tiles.js";
 import { emptyView } from "../search/views.js";
+import { labelChips } from "./label-chips.js";
+import { Listing } from "./listing.js";
+import { PictureGrid } from "./picture-grid.js";
+import { MIXED, sortMenu } from "./sort-menu.js";
 
-/** @import { PicturePage, Stats } from "../api/client.js" */
-/** @import { UrlOf } from "../navigation/route.js" */
+/** @import { Stats } from "../api/client.js" */
+/** @import { Source } from "../navigation/route.js" */
 /** @import { Query } from "../search/query.js" */
 /** @import { View } from "../search/views.js" */
 
-export const PAGE_SIZE = 24;
-const MAX_PAGE_SIZE = 1000;
+const FIRST_PAGE = 100;
 
 /**
- * @param {Query} query only `label` and `filter` are used
- * @param {number} count number of pictures to load first
- * @param {UrlOf} urlOf
- * @param {(count: number) => void} onMore called with the number of pictures after each further page
+ * @param {Query} query only `label`, `filter` and `sort` are used
+ * @param {(change: Partial<Query>) => void} changeQuery
  * @param {AbortSignal} signal
  * @returns {Promise<View>}
  */
-export async function startView(query, count, urlOf, onMore, signal) {
-  const firstPage = listPictures(query, Math.min(count, MAX_PAGE_SIZE), null, signal);
+export async function startView(query, changeQuery, signal) {
+  const sorted = { ...query, sort: query.sort ?? MIXED };
+  const firstPage = listPictures(sorted, FIRST_PAGE, null, signal);
   const [page, stats] = await Promise.all([firstPage, getStats(signal)]);
-  const filtered = query.label !== null || query.filter !== null;
+  const filtered = [query.label, query.filter, query.text].some((part) => part !== null);
   if (!page.items.length && !filtered) return emptyView();
-  const heading = filtered ? matchCount(page) : "Try one of these";
+  const listing = new Listing(page, (limit, cursor) => listPictures(sorted, limit, cursor));
+  const pictures = el("div", {}, browseBar(sorted, changeQuery, signal));
+  if (!page.items.length)
+    return { ...emptyView(), heading: "No pictures match", warnings: page.warnings, pictures };
+  // A search is not sorted as the catalogue is.
+  const urlOf = (/** @type {Source} */ source) => routeUrl({ ...source, query: { ...query, sort: null } });
+  const grid = PictureGrid.create(listing, (picture) => pictureTiles([picture], urlOf)[0]);
+  pictures.append(grid);
+  const heading = filtered ? matchCount(listing.total) : "Try one of these";
   const note = filtered ? "" : catalogueNote(stats);
-  const pictures = pictureBrowser(query, page, urlOf, onMore);
-  if (page.items.length) return { heading, note, warnings: [], pictures, queryImage: null, response: null };
-  return { ...emptyView(), heading: "No pictures match", warnings: page.warnings, pictures };
+  const { label, filter, text } = query;
+  const matching = { label, filter, text, count: listing.total };
+  const selectable = { order: () => grid.ids, matching };
+  return { heading, note, warnings: [], pictures, queryImage: null, response: null, selectable };
+}
+
+/**
+ * The label chips and the sort menu. Labels and fields follow when they are counted, which reads every picture.
+ *
+ * @param {Query & {sort: string}} query
+ * @param {(change: Partial<Query>) => void} changeQuery
+ * @param {AbortSignal} signal
+ */
+function browseBar(query, changeQuery, signal) {
+  const menu = sortMenu(query.sort, (sort) => changeQuery({ sort: sort === MIXED ? null : sort }));
+  const chips = el("nav", { className: "labels-nav", ariaLabel: "Labels" });
+  getFacets({ ...query, label: null }, signal).then(
+    ({ labels, fields }) => {
+      chips.append(labelChips(query, labels));
+      menu.offer(fields);
+    },
+    () => {}, // the pictures are there without them
+  );
+  return el("div", { className: "browse-bar" }, chips, menu.element);
 }
 
 /**
@@ -57,42 +88,7 @@ function adaptationNote({ before, after }) {
   return `The codes are fitted to these pictures: alone they find ${now} of the nearest, ${old} before.`;
 }
 
-/**
- * Describe the number of matches. The API returns pages without a total, so it is exact only on the last page.
- *
- * @param {PicturePage} page
- */
-function matchCount({ items, next_cursor: cursor }) {
-  const verb = items.length === 1 && !cursor ? "matches" : "match";
-  return `${cursor ? "More than " : ""}${pluralise(items.length, "picture")} ${verb}`;
-}
-
-/**
- * @param {Query} query
- * @param {PicturePage} first
- * @param {UrlOf} urlOf
- * @param {(count: number) => void} onMore
- */
-function pictureBrowser(query, first, urlOf, onMore) {
-  const list = el("ul", { className: "tiles" }, ...pictureTiles(first.items, urlOf));
-  const message = el("p", { className: "error", role: "alert" });
-  let cursor = first.next_cursor;
-  const more = button("Show more", async () => {
-    more.disabled = true;
-    message.textContent = "";
-    try {
-      const page = await listPictures(query, PAGE_SIZE, cursor);
-      cursor = page.next_cursor;
-      const tiles = pictureTiles(page.items, urlOf);
-      list.append(...tiles);
-      more.hidden = !cursor;
-      tiles[0]?.querySelector("a")?.focus({ preventScroll: true });
-      onMore(list.childElementCount);
-    } catch (error) {
-      message.textContent = messageOf(error);
-    }
-    more.disabled = false;
-  });
-  Object.assign(more, { className: "link more", hidden: !cursor });
-  return el("div", { className: "browser" }, list, message, more);
+/** @param {number} count */
+function matchCount(count) {
+  return `${pluralise(count, "picture")} ${count === 1 ? "matches" : "match"}`;
 }

@@ -37,7 +37,7 @@ export function openDialog(heading, className, ...children) {
  */
 export function openForm(heading, className, content, submitText, onSubmit) {
   const message = el("p", { className: "error", role: "alert" });
-  const submit = el("button", { type: "submit", className: "primary" }, submitText);
+  const submit = el("button", { type: "submit", className: className === "delete" ? "primary danger" : "primary" }, submitText);
   const cancel = button("Cancel", () => dialog.close(), { className: "link", autofocus: true });
   const form = el("form", {}, content, message, el("p", { className: "controls" }, submit, cancel));
   form.addEventListener("submit", async (event) => {

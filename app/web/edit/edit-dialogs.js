@@ -9,6 +9,7 @@ import { TextField } from "./text-field.js";
 /** @import { Patch, Picture } from "../api/client.js" */
 
 const MAX_LABEL_LENGTH = 512;
+const KEPT = "You can undo this, or restore it from the trash later, unless the service keeps no trash.";
 
 /**
  * @param {Picture} picture
@@ -40,7 +41,7 @@ export function openEdit(picture, onSaved) {
  */
 export function openDelete(picture, onDeleted) {
   const heading = `Delete ${picture.label ?? ""} ${picture.key}?`;
-  const warning = el("p", {}, "The picture and its metadata are deleted permanently.");
+  const warning = el("p", {}, KEPT);
   openForm(heading, "delete", warning, "Delete", async () => {
     await deletePicture(picture.id);
     onDeleted();

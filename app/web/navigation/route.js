@@ -20,6 +20,7 @@ import { nonDefaults, readQuery } from "../search/query.js";
  * @property {string[]} [like] ids of further examples
  * @property {string[]} [unlike] ids of pictures that the results should not resemble
  * @property {DuplicateKind | null} [duplicates]
+ * @property {boolean} [trash] the trash in place of a search
  */
 
 /** @typedef {Source & {query: Query, open?: string | null}} Route `open` is the id of the picture in the panel */
@@ -48,18 +49,20 @@ export function readRoute(search) {
   let source = { id, upload, crop: params.get("crop"), like: first ? [first, ...others] : [], unlike };
   if (!id && !upload) source = { ...source, id: first, like: others, unlike: first ? unlike : [] };
   const duplicates = toDuplicateKind(params.get("duplicates"));
-  return { ...source, duplicates, open: ids(params.get("open"))[0] ?? null, query: readQuery(params) };
+  const [open = null] = ids(params.get("open"));
+  return { ...source, duplicates, trash: params.has("trash"), open, query: readQuery(params) };
 }
 
 /**
  * @param {Route} route
  * @returns {string}
  */
-export function routeUrl({ id, upload, crop, like = [], unlike = [], duplicates, open, query }) {
+export function routeUrl({ id, upload, crop, like = [], unlike = [], duplicates, trash, open, query }) {
   const params = new URLSearchParams();
   if (id) params.set("id", id);
   else if (upload) params.set("upload", upload);
   else if (duplicates) params.set("duplicates", duplicates);
+  else if (trash) params.set("trash", "1");
   if (id || upload) {
     if (crop) params.set("crop", crop);
     if (like.length) params.set("like", like.join(","));

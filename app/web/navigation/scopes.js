@@ -13,10 +13,9 @@ export class Scopes {
     return this.scopes === null || this.scopes.includes(WRITE);
   }
 
-  /** Load the scopes of the present key, and show or hide the controls with `data-scope`. */
+  /** Load the scopes of the present key, and hide controls with `data-scope` that need more. */
   async load() {
     this.scopes = await keyScopes();
-    for (const control of document.querySelectorAll(`[data-scope=${WRITE}]`))
-      /** @type {HTMLElement} */ (control).hidden = !this.mayWrite;
+    document.body.classList.toggle("read-only", !this.mayWrite);
   }
 }

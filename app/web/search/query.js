@@ -17,6 +17,7 @@
  * @property {string | null} label
  * @property {string | null} filter as JSON
  * @property {string | null} text words to find in the key, the label and the metadata
+ * @property {string | null} sort the order; null for the default one
  */
 
 /** @type {Readonly<Query>} */
@@ -30,6 +31,7 @@ export const DEFAULTS = Object.freeze({
   label: null,
   filter: null,
   text: null,
+  sort: null,
 });
 
 /**
@@ -47,6 +49,7 @@ export function readQuery(params) {
     label: params.get("label"),
     filter: params.get("filter") || null,
     text: params.get("text") || null,
+    sort: params.get("sort") || null,
   };
 }
 

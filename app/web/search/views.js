@@ -10,6 +10,7 @@ import { toQueryImage } from "./upload.js";
 /** @import { Source, UrlOf } from "../navigation/route.js" */
 /** @import { QueryImage, Upload } from "./upload.js" */
 /** @import { Query } from "./query.js" */
+/** @import { Selectable } from "../select/attach.js" */
 
 /** @typedef {{like: Picture[], unlike: Picture[]}} Examples further examples, without the query image */
 
@@ -21,6 +22,7 @@ import { toQueryImage } from "./upload.js";
  * @property {Node} pictures
  * @property {QueryImage | null} queryImage
  * @property {SearchResponse | null} response
+ * @property {Selectable | null} [selectable] what its tiles offer for selecting; null if they cannot be selected
  * @property {Examples} [examples]
  * @property {number | null} [total] number of pictures that match the filters
  */

@@ -1,15 +1,18 @@
-/** Duplicates view: groups of pictures that were saved again, or of near-duplicates, page by page. */
+/** Review of duplicates: groups of pictures that were saved again, or of near-duplicates, page by page. */
 
-import { listDuplicates } from "../api/client.js";
+import { listDuplicates, listPictures } from "../api/client.js";
 import { button, el } from "../common/dom.js";
 import { messageOf } from "../common/errors.js";
-import { pluralise } from "../common/format.js";
+import { stringifyJson } from "../common/json.js";
 import { NO_SOURCE } from "../navigation/route.js";
-import { pictureTiles } from "../search/tiles.js";
+import { DEFAULTS } from "../search/query.js";
+import { Group } from "./group.js";
 
-/** @import { DuplicateGroup, DuplicateKind, DuplicatePage } from "../api/client.js" */
+/** @import { DuplicateKind, DuplicatePage, Picture } from "../api/client.js" */
 /** @import { UrlOf } from "../navigation/route.js" */
 /** @import { View } from "../search/views.js" */
+
+const CHUNK = 50; // values in a filter
 
 /** @type {Record<DuplicateKind, string>} */
 const TITLES = { exact: "Same picture", near: "Nearly the same" };
@@ -30,11 +33,12 @@ export async function duplicatesView(kind, urlOf, signal) {
   const first = await nextGroups(kind, null, signal);
   const pictures = el("div", {}, kindSwitch(kind, urlOf), groupBrowser(kind, first, urlOf));
   const heading = first.groups.length ? "Duplicates" : "No duplicates";
-  return { heading, note: NOTES[kind], warnings: [], pictures, queryImage: null, response: null };
+  return { heading, note: NOTES[kind], warnings: [], pictures, queryImage: null, response: null, selectable: null };
 }
 
 /**
- * Load pages until one has a group, since most pages of a large catalogue may have none.
+ * Load pages until one has a group, since most pages of a large catalogue may have none. Its pictures get their sizes,
+ * which a list of duplicates does not have.
  *
  * @param {DuplicateKind} kind
  * @param {string | null} cursor
@@ -44,7 +48,27 @@ export async function duplicatesView(kind, urlOf, signal) {
 async function nextGroups(kind, cursor, signal) {
   let page = await listDuplicates(kind, cursor, signal);
   while (!page.groups.length && page.next_cursor) page = await listDuplicates(kind, page.next_cursor, signal);
-  return page;
+  const whole = await loadWhole(page.groups.flatMap(({ image, duplicates }) => [image, ...duplicates]), signal);
+  const groups = page.groups.map(({ image, duplicates, complete }) => {
+    return { image: whole(image), duplicates: duplicates.map(whole), complete };
+  });
+  return { ...page, groups };
+}
+
+/**
+ * @param {Picture[]} pictures
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<(picture: Picture) => Picture>} returns a picture with its size
+ */
+async function loadWhole(pictures, signal) {
+  const starts = Array.from({ length: Math.ceil(pictures.length / CHUNK) }, (_, index) => index * CHUNK);
+  const pages = starts.map((start) => {
+    const keys = pictures.slice(start, start + CHUNK).map(({ key }) => key);
+    return listPictures({ ...DEFAULTS, filter: stringifyJson({ key: { $in: keys } }) }, CHUNK, null, signal);
+  });
+  const found = (await Promise.all(pages)).flatMap(({ items }) => items);
+  const byId = new Map(found.map((picture) => [picture.id, picture]));
+  return (picture) => byId.get(picture.id) ?? picture;
 }
 
 /**
@@ -66,7 +90,8 @@ function kindSwitch(shown, urlOf) {
  * @param {UrlOf} urlOf
  */
 function groupBrowser(kind, first, urlOf) {
-  const list = el("ol", { className: "groups" }, ...first.groups.map((group) => groupItem(group, urlOf)));
+  const items = (/** @type {DuplicatePage} */ { groups }) => groups.map((group) => new Group(group, urlOf).element);
+  const list = el("ol", { className: "groups" }, ...items(first));
   const message = el("p", { className: "error", role: "alert" });
   let cursor = first.next_cursor;
   const more = button("Show more", async () => {
@@ -75,23 +100,13 @@ function groupBrowser(kind, first, urlOf) {
     try {
       const page = await nextGroups(kind, cursor);
       cursor = page.next_cursor;
-      list.append(...page.groups.map((group) => groupItem(group, urlOf)));
+      list.append(...items(page));
       more.hidden = !cursor;
     } catch (error) {
       message.textContent = messageOf(error);
     }
     more.disabled = false;
   });
-  Object.assign(more, { className: "link more", hidden: !cursor });
-  return el("div", { className: "browser" }, list, message, more);
-}
-
-/**
- * @param {DuplicateGroup} group
- * @param {UrlOf} urlOf
- */
-function groupItem({ image, duplicates, complete }, urlOf) {
-  const count = `${complete ? "" : "More than "}${pluralise(duplicates.length + 1, "picture")}`;
-  const tiles = el("ul", { className: "tiles" }, ...pictureTiles([image, ...duplicates], urlOf));
-  return el("li", {}, el("h3", {}, count), tiles);
+  Object.assign(more, { className: "secondary more", hidden: !cursor });
+  return el("div", { className: "review" }, list, message, more);
 }
