@@ -38,7 +38,7 @@ class ExamplesIn(BaseModel):
     """Images of the catalogue to search with, and their weights."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": {"like": [17, "sku-4"], "unlike": [9], "weights": {"like": [2, 1]}}}
+        json_schema_extra={"example": {"like": [1, 2], "unlike": [3], "weights": {"like": [2, 1]}}}
     )
 
     like: list[Reference] = Field(default=[], description="Images to find: ids as numbers, keys as text.")
@@ -55,6 +55,8 @@ OPENAPI: dict[str, Any] = {
         }
     }
 }
+# Described as empty, because Swagger UI would send the text "string" otherwise.
+_EMPTY: Any = {"json_schema_extra": {"default": []}}
 _IDS_OR_KEYS = f"a whole number is an id, other text a key; `{KEY_PREFIX}17` is the key 17. May be repeated."
 _LIKE, _UNLIKE = (f"Images of the catalogue to {verb}: {_IDS_OR_KEYS}" for verb in ("find", "avoid"))
 
@@ -70,16 +72,16 @@ async def get_examples(
         ),
     ],
     unlike_image: Annotated[
-        list[UploadFile], File(default_factory=list, description="An image to avoid. May be repeated.")
+        list[UploadFile], File(default_factory=list, description="An image to avoid. May be repeated.", **_EMPTY)
     ],
-    like: Annotated[list[str], Form(default_factory=list, description=_LIKE)],
-    unlike: Annotated[list[str], Form(default_factory=list, description=_UNLIKE)],
+    like: Annotated[list[str], Form(default_factory=list, description=_LIKE, **_EMPTY)],
+    unlike: Annotated[list[str], Form(default_factory=list, description=_UNLIKE, **_EMPTY)],
     more_like: Annotated[list[str], Query(alias="like", default_factory=list, description=_LIKE)],
     more_unlike: Annotated[list[str], Query(alias="unlike", default_factory=list, description=_UNLIKE)],
     weights: Annotated[
-        str | None,
+        str,
         Form(description='JSON: a weight for each image of a field, such as `{"image": [1, 2], "unlike": [0.5]}`.'),
-    ] = None,
+    ] = "",
 ) -> list[Example]:
     """Return the examples of a request.
 
@@ -95,7 +97,7 @@ async def get_examples(
         "like": [*map(parse_reference, (*more_like, *like)), *body.like],
         "unlike": [*map(parse_reference, (*more_unlike, *unlike)), *body.unlike],
     }
-    return make_examples(sources, body.weights if weights is None else _parse_weights(weights))
+    return make_examples(sources, _parse_weights(weights) if weights else body.weights)
 
 
 ExamplesDep = Annotated[list[Example], Depends(get_examples)]
