@@ -130,7 +130,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     gone = tmp_path_factory.mktemp("gone") / HOSTILE_NAME / "gone.png"
     gone.parent.mkdir(parents=True)
     gone.write_bytes(encoded(gradient(70, 30), "PNG"))
-    assert "1 created" in run(data, "index", str(gone.parents[len(Path(HOSTILE_NAME).parts) - 1])).output
+    assert "1 created" in run(data, "index", str(gone.parents[len(Path(HOSTILE_NAME).parts)])).output
     assert run(data, "delete", "--filter", '{"key": {"$exists": true}}', "--yes").exit_code == 0
     assert "4 created" in run(data, "index", str(folder)).output
     assert run(data, "keys", "create", HOSTILE).exit_code == 0
