@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.catalogue import changes, index_versions
+from app.catalogue import changes, index_versions, trash
 from app.catalogue.changes import CatalogueChangedError, ImageProperties, Put, PutResult
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
 from app.catalogue.encodings import NewEncoding, put_encodings, reserve_slots
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.metadata_patch import MetadataPatch
+from app.catalogue.selection import Selection
 from app.catalogue.vectors.file import VectorFile
 from app.errors import ModelSwitchedError, NotFoundError
 from app.search.local.index import LocalIndex
@@ -39,9 +40,9 @@ class Catalogue:
         with self.database.transaction() as session:
             return changes.put_images(session, self.index_version_id, puts)
 
-    def delete(self, image_id: int) -> str:
+    def delete(self, image_id: int) -> int:
         with self.database.transaction() as session:
-            return changes.delete_image(session, image_id)
+            return trash.delete_images(session, Selection(ids=[image_id]), 1)[0]
 
     def describe(self, image_id: int, given: MetadataPatch) -> Image:
         with self.database.transaction() as session:
@@ -171,7 +172,7 @@ def test_new_bytes_delete_encodings_of_other_index_versions(catalogue: Catalogue
 
 def test_delete_records_a_deletion(catalogue: Catalogue) -> None:
     kept, gone = catalogue.put(new("kept"), new("gone", 1))
-    assert catalogue.delete(gone.id) == FACTS.sha256
+    assert catalogue.delete(gone.id) == catalogue.seq()
     assert [image.id for image in catalogue.images()] == [kept.id]
     assert [encoding.image_id for encoding in catalogue.encodings()] == [kept.id]
     assert catalogue.deletions() == [(gone.id, catalogue.seq())]
