@@ -26,6 +26,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.catalogue.database.job_tables import EntryWarning, Job, Rejection
 from app.catalogue.database.locks import Lock, exclusive_lock
 from app.catalogue.database.migrations import revision
 from app.catalogue.database.sessions import Database
@@ -36,12 +37,9 @@ from app.catalogue.database.tables import (
     Deletion,
     DistinctPair,
     Encoding,
-    EntryWarning,
     FeatureSet,
     Image,
     IndexVersion,
-    Job,
-    Rejection,
     TrashedEncoding,
     TrashedImage,
 )

@@ -16,10 +16,19 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.catalogue.advisory_registry import VersionUse, lock_holders
+from app.catalogue.database.job_tables import Job
 from app.catalogue.database.locks import Lock, lock_if_free
 from app.catalogue.database.migrations import downgraded
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import ApiKey, Base, Deletion, FeatureSet, Image, IndexVersion, Job, TrashedImage
+from app.catalogue.database.tables import (
+    ApiKey,
+    Base,
+    Deletion,
+    FeatureSet,
+    Image,
+    IndexVersion,
+    TrashedImage,
+)
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.ledger import ledger_in
 from app.catalogue.storage.local import LocalStorage, content_hash

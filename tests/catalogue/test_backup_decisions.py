@@ -8,8 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.bootstrap import Service
+from app.catalogue.database.job_tables import EntryWarning, Job, Rejection
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Base, DistinctPair, EntryWarning, Job, Rejection
+from app.catalogue.database.tables import Base, DistinctPair
 from app.catalogue.duplicates.distinct_pairs import mark_distinct
 from app.ingest.bulk import Outcome
 from app.ingest.jobs import rows as jobs

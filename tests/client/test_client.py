@@ -121,6 +121,27 @@ def test_duplicates_of_one_image_and_of_the_catalogue(catalogue: Lookalike) -> N
     assert group.complete
 
 
+def test_duplicates_are_marked_as_distinct_and_merged(catalogue: Lookalike) -> None:
+    image = patches(78)
+    one, copy = catalogue.add(
+        [NewImage(image, "one-78", None, {"size": 4}), NewImage(encoded(image, "BMP"), "copy-78", "mug", {"price": 3})]
+    )
+    assert one.id is not None
+    assert copy.id is not None
+    assert catalogue.mark_distinct([one.id, copy.id]) == 1
+    assert catalogue.duplicates(one.id) == ()
+    assert catalogue.unmark_distinct([one.id, copy.id]) == 1
+    assert [match.id for match in catalogue.duplicates(one.id)] == [copy.id]
+    merged = catalogue.merge_duplicates(one.id, [copy.id])
+    assert (merged.added.label, merged.added.metadata, merged.deleted) == ("mug", {"price": 3}, 1)
+    assert merged.image == catalogue.get(one.id)
+    assert merged.deletion_id is not None
+    with pytest.raises(ProblemError) as gone:
+        catalogue.merge_duplicates(one.id, [copy.id])
+    assert gone.value.status == 409
+    catalogue.delete(one.id)
+
+
 def test_list_yields_all_pages(catalogue: Lookalike, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = list(catalogue.list())
     assert len(everything) == catalogue.stats().images

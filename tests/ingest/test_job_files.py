@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.bootstrap import Service
-from app.catalogue.database.tables import Job
+from app.catalogue.database.job_tables import Job
 from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.ingest.jobs import rows as jobs
 from app.ingest.jobs.files import JobFiles

@@ -18,7 +18,7 @@ from app.api.routes.job_events import progress
 from app.api.schemas.images import PROBLEM
 from app.api.schemas.jobs import EntryWarningOut, JobDetails, JobOut, JobPage, RejectionOut
 from app.bootstrap import Service
-from app.catalogue.database.tables import Job
+from app.catalogue.database.job_tables import Job
 from app.errors import InvalidInputError, OverloadedError
 from app.ingest.jobs import rows
 from app.ingest.jobs.files import ArchiveUpload, JobFiles

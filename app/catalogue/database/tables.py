@@ -1,4 +1,4 @@
-"""SQLAlchemy models of the catalogue's tables, the source of truth for the files and indexes.
+"""SQLAlchemy models of the catalogue's tables, the source of truth for the files and indexes. Jobs: `job_tables.py`.
 
 `catalogue` has one row: the number of the last change (`seq`) and the active index version. Every change locks that row
 until it commits, so changes become visible in the order of `seq`.
@@ -266,66 +266,6 @@ class Removal(Base):
     claimed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     safe_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     done: Mapped[bool]
-
-
-class Job(Base):
-    """An import job: an archive whose entries are added to the catalogue in order.
-
-    Attributes:
-        on_duplicate: `add` or `skip` files that the catalogue has under another key.
-        processed: number of entries processed.
-        duplicates: number of created images whose file the catalogue had under another key.
-        attempts: consecutive starts without progress.
-        error: why the job failed, or why it is waiting.
-        left_out: what the archive holds besides its entries: number and first names, by reason.
-    """
-
-    __tablename__ = "jobs"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    state: Mapped[str] = mapped_column(Text, server_default="running", index=True)
-    archive: Mapped[str] = mapped_column(Text)
-    size_bytes: Mapped[int] = mapped_column(BigInteger)
-    total: Mapped[int | None] = mapped_column(BigInteger)
-    processed: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    created: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    updated: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    unchanged: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    rejected: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    skipped: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    duplicates: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    on_duplicate: Mapped[str] = mapped_column(Text, server_default="add")
-    attempts: Mapped[int] = mapped_column(server_default="0")
-    error: Mapped[str | None] = mapped_column(Text)
-    left_out: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now(), onupdate=func.now()
-    )
-
-
-class Rejection(Base):
-    """A rejected entry of a job's archive, with the reason."""
-
-    __tablename__ = "rejections"
-
-    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    entry_number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    name: Mapped[str] = mapped_column(Text)
-    key: Mapped[str] = mapped_column(Text)
-    reason: Mapped[str] = mapped_column(Text)
-
-
-class EntryWarning(Base):
-    """A flaw of an entry that a job has added."""
-
-    __tablename__ = "entry_warnings"
-
-    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    entry_number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    name: Mapped[str] = mapped_column(Text)
-    key: Mapped[str] = mapped_column(Text)
-    warning: Mapped[str] = mapped_column(Text)
 
 
 class Task(Base):

@@ -9,9 +9,9 @@ from typing import Literal
 from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from app.catalogue.database.job_tables import EntryWarning, Job, Rejection
 from app.catalogue.database.locks import Lock
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import EntryWarning, Job, Rejection
 from app.errors import NotFoundError
 from app.ingest.bulk import Outcome
 from app.ingest.uploads import OnDuplicate

@@ -10,8 +10,8 @@ import threading
 from contextlib import suppress
 from itertools import islice, takewhile
 
+from app.catalogue.database.job_tables import Job
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import Job
 from app.errors import InvalidInputError, UnavailableError
 from app.ingest.bulk import bulk_add, reject_duplicate_keys
 from app.ingest.jobs import rows as jobs
