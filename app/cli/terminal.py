@@ -9,11 +9,11 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Annotated, Any, NoReturn
 
 import typer
-from click import get_current_context
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -34,6 +34,9 @@ from app.common.setting_names import reject_renamed_variables, unknown_variable_
 from app.errors import LookalikeError
 from app.observability.log_format import EscapingFormatter
 from app.settings import Settings, variables
+
+# Whether the service runs the command and reads its progress.
+_JSON_PROGRESS = ContextVar("json_progress", default=False)
 
 
 class PlainConsole(Console):
@@ -66,11 +69,12 @@ def console() -> Console:
 
 
 def prepare_terminal(
-    json_progress: Annotated[  # noqa: ARG001 - the progress functions read it from the command's context
+    json_progress: Annotated[
         bool, typer.Option("--json-progress", hidden=True, help="Write progress to stderr as lines of JSON.")
     ] = False,
 ) -> None:
     """Prepare every command: escape library warnings, reject renamed settings, and warn about unknown ones."""
+    _JSON_PROGRESS.set(json_progress)
     # Commands do not configure logging, so warnings go through Python's last-resort handler.
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(EscapingFormatter())
@@ -126,7 +130,7 @@ def confirmed(question: str) -> bool:
 @contextmanager
 def progress_counter(description: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar; yields a callback that takes the number of finished items and the total."""
-    if _wants_json():
+    if _JSON_PROGRESS.get():
         yield partial(_print_progress, description)
         return
     with progress_bar() as bar:
@@ -137,7 +141,7 @@ def progress_counter(description: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def progress_steps() -> Iterator[Callable[[str, int, int], None]]:
     """Show a progress bar for several steps; yields a callback that takes step name, finished items and total."""
-    if _wants_json():
+    if _JSON_PROGRESS.get():
         yield _print_progress
         return
     with progress_bar() as bar:
@@ -151,14 +155,9 @@ def progress_steps() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
-def _wants_json() -> bool:
-    """Return whether the service runs this command, and reads its progress."""
-    context = get_current_context(silent=True)
-    return context is not None and bool(context.find_root().params.get("json_progress"))
-
-
 def _print_progress(step: str, processed: int, total: int) -> None:
-    typer.echo(json.dumps({"step": step, "processed": processed, "total": total}), err=True)
+    line = json.dumps({"step": step, "processed": processed, "total": total})
+    PlainConsole(stderr=True).print(line, soft_wrap=True)
 
 
 class _Description(ProgressColumn):

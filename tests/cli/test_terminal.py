@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from rich.text import Text
 from typer import Exit
 
 from app.cli.terminal import PlainConsole, exit_on_error, fail, prepare_terminal, progress_counter, progress_steps
+from app.tasks.rows import Progress
+from app.tasks.runner import parse_progress
 
 
 class Model(BaseModel):
@@ -115,6 +118,20 @@ def test_progress_bars_show_text_literally(capsys: pytest.CaptureFixture[str], m
     output = capsys.readouterr().err
     assert output.count(SHOWN) == 2
     assert CONTROLS.isdisjoint(output)
+
+
+def test_progress_is_written_as_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    prepare_terminal(json_progress=True)
+    with progress_counter(HOSTILE) as report, progress_steps() as report_step:
+        report(1, 2)
+        report_step("fitting codes", 0, 500)
+    lines = capsys.readouterr().err.splitlines()
+    prepare_terminal()
+    assert list(map(json.loads, lines)) == [
+        {"step": HOSTILE, "processed": 1, "total": 2},
+        {"step": "fitting codes", "processed": 0, "total": 500},
+    ]
+    assert [parse_progress(line) for line in lines] == [Progress(HOSTILE, 1, 2), Progress("fitting codes", 0, 500)]
 
 
 def test_error_is_one_line_of_plain_text(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,12 +85,12 @@ def test_page_shows_the_service_and_runs_a_task(page: Page, url: str, settings: 
     model.get_by_label("Model").select_option("general-large")
     model.get_by_role("button", name="Reindex").click()
     page.get_by_role("dialog").get_by_role("button", name="Reindex").click()
-    bar = model.get_by_role("progressbar", name="encoding")
+    bar = model.get_by_role("progressbar", name="Moving to general-large: encoding")
     expect(bar).to_have_js_property("value", 3)
     expect(model).to_contain_text("3 of 10")
     expect(page.get_by_role("button", name=re.compile("Adapt|Reindex|Measure"))).to_have_count(0)
     (settings.data_dir / "go").touch()
-    expect(model).to_contain_text("The catalogue is as good as new. just now.")
+    expect(model).to_contain_text("The catalogue is as good as new. Just now.")
     expect(model.get_by_role("button", name="Adapt the codes")).to_be_visible()
     assert errors == []
 

@@ -57,6 +57,9 @@ class KeyUse:
         except UnavailableError as error:
             log.info("the last use of keys was not stored: %s", error)
             return
+        except Exception:  # nothing restarts this thread, and requests must not fail for it
+            log.exception("the last use of keys was not stored")
+            return
         with self._lock:
             self._used = {key_id: at for key_id, at in self._used.items() if due.get(key_id) != at}
         self._written |= dict.fromkeys(due, now)

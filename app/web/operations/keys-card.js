@@ -66,7 +66,7 @@ function openCreate(first, act) {
   });
   const fields = el(
     "div",
-    {},
+    { className: "form" },
     ...(first ? [el("p", { className: "hint" }, FIRST)] : []),
     el("label", { htmlFor: name.id }, "Name"),
     name,

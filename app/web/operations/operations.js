@@ -8,6 +8,7 @@ import { request, requestJson } from "../api/request.js";
 import { closeSession, hasKey } from "../api/session.js";
 import { fetchResponse } from "../api/fetch.js";
 import { byId } from "../common/dom.js";
+import { HttpError } from "../common/errors.js";
 import { healthCard } from "./health-card.js";
 import { jobsCard } from "./jobs-card.js";
 import { keysCard } from "./keys-card.js";
@@ -49,15 +50,19 @@ import { qualityCard } from "./quality-card.js";
  * sends a change, then reads the state again
  */
 
-const BUSY_MS = 1500;
+const BUSY_MS = 1000;
 const IDLE_MS = 15_000;
+const MAX_TRASH = 100;
 const CARDS = { health: healthCard, model: modelCard, quality: qualityCard, jobs: jobsCard, keys: keysCard };
 
 class OperationsPage {
   timer = 0;
+  turn = 0;
   /** @type {Map<string, string>} the data of each card as JSON */
   shown = new Map();
   failed = false;
+  /** @type {State | null} while a task or a job is running */
+  busy = null;
 
   start() {
     byId("other-key").addEventListener("click", () => this.changeKey());
@@ -67,27 +72,37 @@ class OperationsPage {
 
   async changeKey() {
     await closeSession().catch(showError);
+    this.busy = null;
     await this.refresh();
   }
 
-  /** Read the state and show it; again after a while. */
+  /** Read the state and show it; again after a while, unless the user has refused to enter a key. */
   async refresh() {
     clearTimeout(this.timer);
-    let busy = false;
+    const turn = ++this.turn;
+    let denied = false;
     try {
-      const state = await readState();
+      const state = await this.read();
+      if (turn !== this.turn) return; // a later refresh shows newer data
+      this.busy = isBusy(state) ? state : null;
       this.show(state);
       // A refused action stays on the page.
       if (this.failed) showError(null);
       this.failed = false;
-      busy = [...state.tasks, ...state.jobs].some(({ state: one }) => one === "running");
     } catch (error) {
       this.failed = true;
+      denied = error instanceof HttpError && [401, 403].includes(error.status);
       showError(error);
     }
     byId("other-key").hidden = !hasKey();
-    clearTimeout(this.timer);
-    if (!document.hidden) this.timer = window.setTimeout(() => this.refresh(), busy ? BUSY_MS : IDLE_MS);
+    const delay = this.busy ? BUSY_MS : IDLE_MS;
+    if (!document.hidden && !denied) this.timer = window.setTimeout(() => this.refresh(), delay);
+  }
+
+  async read() {
+    if (!this.busy) return readState();
+    const state = await readProgress(this.busy);
+    return isBusy(state) ? state : readState();
   }
 
   /** @param {State} state */
@@ -110,6 +125,7 @@ class OperationsPage {
       await then(answer);
       return answer;
     } finally {
+      this.busy = null;
       await this.refresh();
     }
   }
@@ -128,7 +144,7 @@ async function readState() {
     admin ? requestJson("models", {}) : { items: [] },
     admin ? requestJson("keys", {}) : { items: [] },
     readIfThere("report/summary"),
-    readIfThere("trash?limit=1000"),
+    session.scopes.includes("write") ? readIfThere(`trash?limit=${MAX_TRASH}`) : null,
   ]);
   return {
     session,
@@ -141,6 +157,22 @@ async function readState() {
     report,
     trash: trash && { count: trash.items.length, more: trash.next_cursor !== null },
   };
+}
+
+/**
+ * Read only what changes while a task or a job is running.
+ *
+ * @param {State} state
+ * @returns {Promise<State>}
+ */
+async function readProgress(state) {
+  const [tasks, jobs] = await Promise.all([requestJson("tasks", {}), requestJson("jobs?limit=10", {})]);
+  return { ...state, tasks: tasks.items, jobs: jobs.items };
+}
+
+/** @param {State} state */
+function isBusy({ tasks, jobs }) {
+  return [...tasks, ...jobs].some(({ state }) => state === "running");
 }
 
 async function readReady() {
@@ -156,20 +188,29 @@ async function readIfThere(path) {
 }
 
 /**
- * Replace a card's content. Controls with the same `data-key` keep the focus, details stay open, forms are kept.
+ * Replace a card's content. Controls with the same `data-key` keep the focus and their choice, details stay open.
  *
  * @param {HTMLElement} card
  * @param {Node[]} nodes
  */
 function replaceKeepingState(card, nodes) {
   const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.key;
-  const open = [...card.querySelectorAll("details[open]")].map((one) => /** @type {HTMLElement} */ (one).dataset.key);
+  const before = new Map(keyed(card).map((one) => [one.dataset.key, one]));
   card.replaceChildren(...nodes);
-  for (const one of card.querySelectorAll("[data-key]")) {
-    const element = /** @type {HTMLElement} */ (one);
-    if (element instanceof HTMLDetailsElement && open.includes(element.dataset.key)) element.open = true;
-    if (focused && element.dataset.key === focused) element.focus();
+  for (const one of keyed(card)) {
+    const old = before.get(one.dataset.key);
+    if (one instanceof HTMLDetailsElement && old instanceof HTMLDetailsElement) one.open = old.open;
+    if (one instanceof HTMLSelectElement && old instanceof HTMLSelectElement) one.value = old.value;
+    if (focused && one.dataset.key === focused) one.focus();
   }
+}
+
+/**
+ * @param {HTMLElement} card
+ * @returns {HTMLElement[]}
+ */
+function keyed(card) {
+  return [...card.querySelectorAll("[data-key]")].map((one) => /** @type {HTMLElement} */ (one));
 }
 
 new OperationsPage().start();

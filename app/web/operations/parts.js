@@ -9,6 +9,7 @@ import { UserError } from "../common/errors.js";
 /** @typedef {{data: string, nodes: () => Node[]}} Card its data as JSON, and its content */
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
+const NAMES = { adapt: "Fitting codes", report: "Measuring" };
 const PLURAL = new Intl.PluralRules("en");
 const SPANS = /** @type {const} */ ([
   ["day", 86_400],
@@ -22,7 +23,8 @@ const SPANS = /** @type {const} */ ([
  * @returns {Card}
  */
 export function card(data, nodes) {
-  return { data: JSON.stringify(data), nodes };
+  const minute = Math.floor(Date.now() / 60_000); // of the times that it shows
+  return { data: JSON.stringify([data, minute]), nodes };
 }
 
 /**
@@ -107,12 +109,13 @@ export function confirmButton(text, key, question, explanation, send, className 
 export function taskStatus(task, act, admin) {
   if (!task) return [];
   if (task.state !== "running") {
-    const when = task.ended_at ? ` ${timeAgo(task.ended_at)}.` : "";
-    const failed = task.state === "failed";
-    return [el("p", { className: failed ? "error" : "hint" }, `${task.message ?? ""}${failed ? "" : when}`)];
+    const when = task.ended_at ? timeAgo(task.ended_at) : "";
+    const text = [task.message, when && `${when.charAt(0).toUpperCase()}${when.slice(1)}.`].join(" ");
+    return [el("p", { className: task.state === "failed" ? "error" : "hint" }, text)];
   }
+  const name = `${task.kind === "reindex" ? `Moving to ${task.model}` : NAMES[task.kind]}: ${task.step ?? "starting"}`;
   const cancel = actionButton("Cancel", `cancel-${task.kind}`, () => act(`tasks/${task.kind}/cancel`), "link");
-  return [progressBar(task.step ?? "starting", task.processed, task.total), ...(admin ? [cancel] : [])];
+  return [progressBar(name, task.processed, task.total), ...(admin ? [cancel] : [])];
 }
 
 /**
