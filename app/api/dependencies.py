@@ -14,13 +14,16 @@ from app.ingest.uploads import OnDuplicate
 from app.observability.metrics import Metrics
 from app.observability.process_gauges import ProcessGauges
 from app.search.filter import Filter, parse_filter
+from app.search.sorting import Sort, parse_sort
 from app.search.types import Mode, SearchOptions
+from app.search.words import TextQuery, parse_text
 
 MAX_K = 1000
 MAX_POOL = 1_000_000
 MAX_BITS = 4096
 MAX_ID = 2**63 - 1
 MAX_FILTER = 8192
+MAX_SORT = 513
 ImageId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the previous page.")]
 Label = Annotated[str, Query(max_length=512, pattern=r"^[^\x00]*$", description="Only images with this label.")]
@@ -86,6 +89,40 @@ async def get_filter(
 FilterDep = Annotated[Filter | None, Depends(get_filter)]
 
 
+async def get_words(
+    text: Annotated[
+        str | None,
+        Query(
+            description="Only images with these words in key, label or metadata, whatever their case and accents. Each "
+            'word also matches longer ones. `"…"` is a phrase, `-` excludes a word, `or` separates alternatives.',
+            examples=["red boot -leather"],
+        ),
+    ] = None,
+) -> TextQuery | None:
+    """Parse the `text` parameter."""
+    return None if text is None else parse_text(text)
+
+
+WordsDep = Annotated[TextQuery | None, Depends(get_words)]
+SortField = Annotated[
+    str | None,
+    Query(
+        max_length=MAX_SORT,
+        description="Order by `added`, `key`, `label` or a metadata field; with a leading `-`, descending. Images "
+        "without the field come last. `mixed` is a fixed order that mixes images added at different times.",
+        examples=["-price"],
+    ),
+]
+
+
+async def get_sort(sort: SortField = None) -> Sort | None:
+    """Parse the `sort` parameter."""
+    return None if sort is None else parse_sort(sort)
+
+
+SortDep = Annotated[Sort | None, Depends(get_sort)]
+
+
 async def get_search_options(
     k: Annotated[int, Query(ge=1, le=MAX_K, description="Maximum number of results.")] = 10,
     mode: Annotated[
@@ -112,6 +149,7 @@ async def get_search_options(
     ] = True,
     label: Label | None = None,
     filter_: FilterDep = None,
+    words: WordsDep = None,
     min_similarity: Annotated[float | None, Query(ge=0, le=1, description="Minimum similarity, 0 to 1.")] = None,
     group_by: Annotated[
         str | None,
@@ -123,6 +161,7 @@ async def get_search_options(
         ),
     ] = None,
     explain: Annotated[bool, Query(description="Explain the rank of each match.")] = False,
+    sort: SortDep = None,
 ) -> SearchOptions:
     """Return the search options from the query parameters."""
     return SearchOptions(
@@ -133,9 +172,11 @@ async def get_search_options(
         asymmetric=asymmetric,
         label=label,
         filter=filter_,
+        words=words,
         min_similarity=min_similarity,
         group_by=group_by,
         explain=explain,
+        sort=sort,
     )
 
 
@@ -152,9 +193,11 @@ def parse_cursor(cursor: str | None) -> int:
     return int(cursor)
 
 
-def filter_warnings(service: Service, label: str | None, filter_: Filter | None) -> list[str]:
-    """Return warnings about a label or fields of a filter that no image has; for empty results."""
-    return service.summaries.unknown_filter_warnings(service.database, label, filter_)
+def filter_warnings(
+    service: Service, label: str | None, filter_: Filter | None, words: TextQuery | None = None
+) -> list[str]:
+    """Return warnings about a label, fields of a filter, or words that no image has; for empty results."""
+    return service.summaries.unknown_filter_warnings(service.database, label, filter_, words)
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]

@@ -103,15 +103,15 @@ def _require_size(images: int, size: int) -> None:
         )
 
 
-def ids_with_metadata_sizes(session: Session, *, after: int, limit: int, passing: Condition) -> list[tuple[int, int]]:
-    """List (id, metadata size in bytes) of the images after an id that meet a condition, by id."""
-    query = select(Image.id, _SIZE).where(Image.id > after, passing).order_by(Image.id).limit(limit)
-    return [(image_id, size) for image_id, size in session.execute(query)]
-
-
 def images_by_id(session: Session, ids: Sequence[int]) -> list[Image]:
-    """Return images by id; missing ones are left out."""
-    return list(session.scalars(select(Image).where(Image.id.in_(ids)).order_by(Image.id)))
+    """Return images by id, in the order of the ids; missing ones are left out."""
+    found = {image.id: image for image in session.scalars(select(Image).where(Image.id.in_(ids)))}
+    return [found[image_id] for image_id in ids if image_id in found]
+
+
+def count_images(session: Session, passing: Condition) -> int:
+    """Count the images that meet a condition."""
+    return session.scalars(select(func.count()).select_from(Image).where(passing)).one()
 
 
 def ids_after(session: Session, after: int, limit: int, passing: Condition | None = None) -> list[int]:

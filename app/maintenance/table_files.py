@@ -19,8 +19,8 @@ _BLOCK = 1 << 20
 
 
 def columns_of(connection: Connection, table: str) -> list[str]:
-    """Names of a table's columns."""
-    return [column["name"] for column in inspect(connection).get_columns(table)]
+    """Names of a table's columns, without those that PostgreSQL computes."""
+    return [column["name"] for column in inspect(connection).get_columns(table) if "computed" not in column]
 
 
 def write_rows(connection: Connection, table: str, columns: Sequence[str], path: Path) -> str:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from app.search.decode.image import Crop
 from app.search.filter import Filter
+from app.search.sorting import Sort
+from app.search.words import TextQuery
 
 Ids = NDArray[np.int64]
 
@@ -32,10 +34,12 @@ class SearchOptions:
         asymmetric: whether candidates are in asymmetric order if the index version has a latent layer of its own.
         label: match only images with this label.
         filter: match only images that pass this filter.
+        words: match only images with these words.
         crop: part of the query image to search with; None for the whole image.
         min_similarity: minimum similarity of matches, 0 to 1; None for no limit.
         group_by: metadata field; of matches with equal values only the best is returned. None for no grouping.
         explain: whether to return an explanation of each match.
+        sort: order of the k matches; None for their rank.
     """
 
     k: int = 10
@@ -45,10 +49,12 @@ class SearchOptions:
     asymmetric: bool = True
     label: str | None = None
     filter: Filter | None = None
+    words: TextQuery | None = None
     crop: Crop | None = None
     min_similarity: float | None = None
     group_by: str | None = None
     explain: bool = False
+    sort: Sort | None = None
 
     def pool_limit(self, default: int) -> int | None:
         """Maximum number of candidates, given the network's default pool; None for all within the radius."""

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.api.dependencies import FilterDep, Label, ServiceDep
+from app.api.dependencies import FilterDep, Label, ServiceDep, WordsDep
 from app.api.schemas.facets import FacetsOut
 from app.api.schemas.images import PROBLEM
 from app.catalogue.filters.facets import Facets
@@ -19,6 +19,8 @@ router = APIRouter(
 @router.get(
     "/facets", operation_id="get_facets", summary="Labels and metadata fields to filter by", response_model=FacetsOut
 )
-def facets(service: ServiceDep, label: Label | None = None, filter_: FilterDep = None) -> Facets:
-    """Count labels and metadata values, of all images or of those with a label and matching a filter."""
-    return service.facets.get(service.database, label, filter_)
+def facets(
+    service: ServiceDep, label: Label | None = None, filter_: FilterDep = None, words: WordsDep = None
+) -> Facets:
+    """Count labels and metadata values, of all images or of those with a label or words and matching a filter."""
+    return service.facets.get(service.database, label, filter_, words)

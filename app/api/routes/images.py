@@ -13,21 +13,22 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.api.conditional import IfNoneMatch, is_not_modified
+from app.api.cursors import ListCursor, decode_cursor, encode_cursor
 from app.api.dependencies import (
     ChargeDep,
-    Cursor,
     FileThreadsDep,
     FilterDep,
     ImageId,
     Label,
     ServiceDep,
+    SortDep,
+    WordsDep,
     filter_warnings,
-    parse_cursor,
 )
 from app.api.paths import RootPathDep
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM, ImageOut, ImagePage, ImagePatch
 from app.bootstrap import Service
-from app.catalogue import queries
+from app.catalogue import queries, sorting
 from app.catalogue.database.tables import Image
 from app.catalogue.filters.sql import filter_condition
 from app.catalogue.metadata_patch import MetadataPatch
@@ -35,6 +36,7 @@ from app.catalogue.storage.protocol import OriginalStream
 from app.common.json_values import Json, validate_json
 from app.errors import InvalidInputError, NotFoundError, UnavailableError
 from app.search.decode.image import THUMBNAIL_MEDIA_TYPE, encode_png
+from app.search.sorting import ADDED
 
 log = logging.getLogger(__name__)
 
@@ -91,34 +93,41 @@ def list_images(
     charge: ChargeDep,
     root_path: RootPathDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Cursor = None,
+    cursor: ListCursor = None,
     label: Label | None = None,
     filter_: FilterDep = None,
+    words: WordsDep = None,
+    sort: SortDep = None,
 ) -> ImagePage:
-    """List images in the order in which they were added.
+    """List images, in the order of their addition or of a field.
 
     A page may have fewer than `limit` images if their metadata is large; the last page has a null `next_cursor`.
     """
-    filtered = label is not None or filter_ is not None
-    with service.database.scan_session() if filtered else service.database.read_session() as session:
-        sizes = queries.ids_with_metadata_sizes(
-            session, after=parse_cursor(cursor), limit=limit + 1, passing=filter_condition(label, filter_)
-        )
-        ids = fit_bytes(PAGE_BYTES, sizes[:limit])
-        charge.add(JSON_MEMORY_FACTOR * sum(size for _, size in sizes[: len(ids)]))
-        found = queries.images_by_id(session, ids)
+    order, passing = sort or ADDED, filter_condition(label, filter_, words)
+    after, database = decode_cursor(order, cursor), service.database
+    reads_all = order.field not in sorting.INDEXED or (label, filter_, words) != (None, None, None)
+    with database.scan_session() if reads_all else database.read_session() as session:
+        listed = sorting.list_page(session, order, after=after, limit=limit + 1, passing=passing)
+        shown = fit_bytes(PAGE_BYTES, listed[:limit])
+        charge.add(JSON_MEMORY_FACTOR * sum(image.size for image in shown))
+        found = queries.images_by_id(session, [image.id for image in shown])
+    more = len(shown) < len(listed)
+    total = None
+    if after is None:
+        total = service.summaries.count(database, label, filter_, words) if more else len(found)
     return ImagePage(
         items=[ImageOut.of(image, root_path) for image in found],
-        next_cursor=str(ids[-1]) if len(ids) < len(sizes) else None,
-        warnings=[] if found else filter_warnings(service, label, filter_),
+        next_cursor=encode_cursor(order, shown[-1].position) if more else None,
+        total=total,
+        warnings=[] if found else filter_warnings(service, label, filter_, words),
     )
 
 
-def fit_bytes(limit: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
-    """Return the first ids whose sizes add up to at most `limit` bytes, but at least one."""
-    totals = accumulate(size for _, size in sizes)
+def fit_bytes(limit: int, images: Sequence[sorting.ListedImage]) -> Sequence[sorting.ListedImage]:
+    """Return the first images whose metadata has at most `limit` bytes together, but at least one."""
+    totals = accumulate(image.size for image in images)
     count = sum(1 for _ in takewhile(lambda total: total <= limit, totals))
-    return [image_id for image_id, _ in sizes[: max(count, 1)]]
+    return images[: max(count, 1)]
 
 
 @router.get("/images/{image_id}", operation_id="get_image", summary="Get an image")

@@ -20,7 +20,9 @@ from app.catalogue.queries import ImageSummary
 from app.errors import ImageRejectedError
 from app.search.decode.image import Crop
 from app.search.grouping import MAX_GROUPED
-from app.search.pipeline import SearchResult
+from app.search.pipeline import Explanation, SearchResult
+from app.search.sorting import Fields, sorted_images
+from app.search.types import Match
 
 MAX_QUERIES = 32
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -103,6 +105,11 @@ async def similar(
 
 def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Charge, root_path: str) -> SearchOut:
     charge.add(JSON_MEMORY_FACTOR * sum(image.size for _, image in answer.matches))
+    results = [
+        (match, image, explanation) for (match, image), explanation in zip_longest(answer.matches, answer.explanations)
+    ]
+    if answer.options.sort is not None:
+        results = sorted_images(answer.options.sort, results, _sortable)
     return SearchOut(
         model_fingerprint=answer.model,
         code=answer.code.tobytes().hex(),
@@ -110,14 +117,16 @@ def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Ch
         asymmetric=answer.asymmetric,
         pool_size=answer.pool_size,
         catalogue_size=answer.catalogue_size,
-        results=[
-            MatchOut.of(match, image, root_path, explanation)
-            for (match, image), explanation in zip_longest(answer.matches, answer.explanations)
-        ],
+        results=[MatchOut.of(match, image, root_path, explanation) for match, image, explanation in results],
         group_limit_reached=answer.group_limit_reached,
         warnings=_warnings(service, answer),
         timings_ms={name: round(value, 3) for name, value in answer.timings.items()},
     )
+
+
+def _sortable(result: tuple[Match, ImageSummary, Explanation | None]) -> Fields:
+    match, image, _ = result
+    return match.id, image.key, image.label, image.metadata
 
 
 def _warnings(service: Service, answer: SearchResult[ImageSummary]) -> list[str]:
@@ -128,5 +137,6 @@ def _warnings(service: Service, answer: SearchResult[ImageSummary]) -> list[str]
             "images; there may be more. Filter the images to find them."
         )
     elif not answer.matches:
-        warnings += filter_warnings(service, answer.options.label, answer.options.filter)
+        options = answer.options
+        warnings += filter_warnings(service, options.label, options.filter, options.words)
     return warnings

@@ -21,7 +21,7 @@ JSON_MEMORY_FACTOR = 8
 Warnings = Annotated[
     list[str],
     Field(
-        description="If nothing is found: the label and fields of the filter that no image has. If "
+        description="If nothing is found: the label, fields of the filter and words that no image has. If "
         "`group_limit_reached`: the limit."
     ),
 ]
@@ -67,6 +67,9 @@ class ImagePage(BaseModel):
 
     items: list[ImageOut]
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last one.")
+    total: int | None = Field(
+        default=None, description="On the first page: number of images on all pages. Null on later ones."
+    )
     warnings: Warnings = []
 
 

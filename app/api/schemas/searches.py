@@ -124,8 +124,8 @@ class SearchOut(BaseModel):
     )
     warnings: list[str] = Field(
         default=[],
-        description="Flaws of the query's file, a group limit that was reached, and if nothing is found, the label and "
-        "fields of the filter that no image has.",
+        description="Flaws of the query's file, a group limit that was reached, and if nothing is found, the label, "
+        "fields of the filter and words that no image has.",
     )
     timings_ms: dict[str, float]
 

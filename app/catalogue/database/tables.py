@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Column,
+    Computed,
     DateTime,
     ForeignKey,
     Identity,
@@ -18,7 +20,7 @@ from sqlalchemy import (
     Text,
     func,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -107,9 +109,18 @@ class CatalogueState(Base):
 
 
 class Image(Base):
-    """A searchable image; `sha256` names its original in storage."""
+    """A searchable image; `sha256` names its original in storage.
+
+    PostgreSQL computes the column `words`, for text searches (`migrations/versions/2026_12_01_words.py`). It is not an
+    attribute, so that no query of images reads it.
+    """
 
     __tablename__ = "images"
+    __table_args__ = (
+        Column("words", TSVECTOR, Computed("image_words(key, label, metadata)", persisted=True)),
+        Index("ix_images_words", "words", postgresql_using="gin"),
+    )
+    __mapper_args__ = {"exclude_properties": ["words"]}  # noqa: RUF012 - SQLAlchemy's
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     key: Mapped[str] = mapped_column(Text, unique=True)

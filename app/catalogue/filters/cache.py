@@ -20,14 +20,15 @@ from app.catalogue.database.tables import Image
 from app.catalogue.filters.sql import Condition, filter_condition
 from app.search.filter import Filter
 from app.search.types import Ids, SearchOptions, Subset
+from app.search.words import TextQuery
 
 # Default memory limit of the cache.
 FILTER_BYTES = 256_000_000
 # Memory of an entry beside its ids: fixed, and per character of the filter for its parsed tree.
 _ENTRY_BYTES, _BYTES_PER_CHARACTER = 1024, 16
 
-# Cache key: label and filter, each optional.
-_Key = tuple[str | None, Filter | None]
+# Cache key: label, filter and words, each optional.
+_Key = tuple[str | None, Filter | None, TextQuery | None]
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class FilterCache:
 
         Concurrent calls for the same filter share one database query. The result may contain deleted images.
         """
-        key = options.label, options.filter
-        if key == (None, None):
+        key = options.label, options.filter, options.words
+        if key == (None, None, None):
             return None
         entry_seq, subset = self._get(key)
         if subset is not None and entry_seq >= seq:
@@ -107,8 +108,8 @@ class FilterCache:
         self._bytes -= 0 if entry is None else entry.bytes
 
     def _size(self, key: _Key, subset: Subset) -> int:
-        label, filter_ = key
-        characters = len(label or "") + (0 if filter_ is None else len(filter_.text))
+        label, *parsed = key
+        characters = len(label or "") + sum(len(part.text) for part in parsed if part is not None)
         overhead = _ENTRY_BYTES + _BYTES_PER_CHARACTER * characters
         return overhead + subset.ids.nbytes + self._bytes_beside(subset)
 

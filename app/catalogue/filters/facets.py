@@ -21,6 +21,7 @@ from app.catalogue.filters.sql import JSON_NULL, Condition, filter_condition
 from app.catalogue.queries import last_seq
 from app.common.json_values import normalise_number, normalise_numbers
 from app.search.filter import Filter
+from app.search.words import TextQuery
 
 Kind = Literal["text", "number", "boolean", "other"]
 
@@ -73,14 +74,18 @@ class FacetCache:
     """Facet counts, computed once for concurrent requests and cached until the catalogue changes."""
 
     def __init__(self) -> None:
-        # By seq, label and filter.
-        self._counts: ResultCache[tuple[int, str | None, Filter | None], Facets] = ResultCache(_MAX_CACHED)
+        # By seq, label, filter and words.
+        self._counts: ResultCache[tuple[int, str | None, Filter | None, TextQuery | None], Facets]
+        self._counts = ResultCache(_MAX_CACHED)
 
-    def get(self, database: Database, label: str | None, filter_: Filter | None) -> Facets:
-        """Return the facets of the images that match a label and a filter, each optional."""
+    def get(
+        self, database: Database, label: str | None, filter_: Filter | None, words: TextQuery | None = None
+    ) -> Facets:
+        """Return the facets of the images that match a label, a filter and words, each optional."""
         with database.read_session() as session:
             seq = last_seq(session)
-        return self._counts.get((seq, label, filter_), lambda: _count_now(database, filter_condition(label, filter_)))
+        key = seq, label, filter_, words
+        return self._counts.get(key, lambda: _count_now(database, filter_condition(label, filter_, words)))
 
 
 def _count_now(database: Database, condition: Condition) -> Facets:

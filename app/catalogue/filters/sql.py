@@ -6,24 +6,33 @@ match them. Names and values are compared in normalisation form C, in which the 
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, cast, false, func, not_, or_, text, true
+from sqlalchemy import ColumnElement, and_, cast, false, func, literal_column, not_, or_, text, true
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 
 from app.catalogue.database.tables import Image
 from app.common.unicode_names import nfc, nfc_json
 from app.search.filter import AllOf, AnyOf, Comparison, Exists, Filter, Not, Test
+from app.search.words import TextQuery
 
 Condition = ColumnElement[bool]
 
 COLUMNS = ("label", "key")
 # Earlier versions stored fields that are null; they count as missing.
 JSON_NULL = text("'null'::jsonb")
+_WORDS = Image.__table__.c.words
+_SIMPLE: ColumnElement[str] = literal_column("'simple'::regconfig")
 
 
-def filter_condition(label: str | None, filter_: Filter | None) -> Condition:
-    """Build the condition for a label and a filter, each optional."""
+def filter_condition(label: str | None, filter_: Filter | None, words: TextQuery | None = None) -> Condition:
+    """Build the condition for a label, a filter and words, each optional."""
     has_label = true() if label is None else Image.label == nfc(label)
-    return and_(has_label, true() if filter_ is None else _condition(filter_.test))
+    passes = true() if filter_ is None else _condition(filter_.test)
+    return and_(has_label, passes, true() if words is None else has_words(words.query))
+
+
+def has_words(query: str) -> Condition:
+    """Build the condition that an image has the words of a text query (`TextQuery.query`)."""
+    return _WORDS.bool_op("@@")(func.to_tsquery(_SIMPLE, func.lower(query)))
 
 
 def has_field(name: str, pictures: type[Image] = Image) -> Condition:
