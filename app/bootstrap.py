@@ -252,7 +252,16 @@ def open_index_version(
         index_sync = IndexSync(
             database, index, index_version.id, info.bits, inactive=ahead, filter_bytes=settings.filter_cache_bytes
         )
-        searcher = Searcher(prepare, encoder, index_sync, pool, info.similarity, observers, latent=latent)
+        searcher = Searcher(
+            prepare,
+            encoder,
+            index_sync,
+            pool,
+            info.similarity,
+            observers,
+            latent=latent,
+            feature_norm=info.feature_norm,
+        )
         encodings = EmbeddingWriter(database, prepare, encoder, index, index_version.id, latent)
         ingest = IngestPipeline(database, files, encodings, disk, cleanup, observers)
         startup.step("searching for the first time")

@@ -43,6 +43,18 @@ class ImageRejectedError(LookalikeError):
         self.reason = reason
 
 
+class InvalidExamplesError(LookalikeError):
+    """Examples that a search cannot use.
+
+    Attributes:
+        reasons: what is wrong with each of them, by field and position, such as `like.0`.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{place}: {reason}" for place, reason in reasons.items()))
+        self.reasons = reasons
+
+
 class NotFoundError(LookalikeError):
     """No entry of the catalogue has the given id."""
 

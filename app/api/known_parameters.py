@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_origin
 
 from fastapi import Request, UploadFile, params
 from fastapi.dependencies.models import Dependant
@@ -40,11 +40,15 @@ class FormField:
 
 @dataclass(frozen=True)
 class Declared:
-    """Names that a call accepts: its query parameters, form fields, and fields of its JSON body."""
+    """Names that a call accepts: its query parameters, form fields, and fields of its JSON body.
+
+    `repeatable` are the query parameters that may occur more than once.
+    """
 
     query: tuple[str, ...]
     form: Mapping[str, FormField]
     json: tuple[str, ...]
+    repeatable: frozenset[str] = frozenset()
 
 
 async def reject_unknown_parameters(request: Request) -> None:
@@ -74,8 +78,10 @@ def declared_parameters(route: APIRoute) -> Declared:
     """Return the names that a call accepts, from the signatures of its endpoint and dependencies."""
     dependants = list(_walk(route.dependant))
     body = [field for dependant in dependants for field in dependant.body_params]
+    query = [field for dependant in dependants for field in dependant.query_params]
     return Declared(
-        query=tuple(dict.fromkeys(field.alias for dependant in dependants for field in dependant.query_params)),
+        query=tuple(dict.fromkeys(field.alias for field in query)),
+        repeatable=frozenset(field.alias for field in query if get_origin(field.field_info.annotation) is list),
         form={
             field.alias: _form_field(field.field_info.annotation)
             for field in body
@@ -94,7 +100,7 @@ def query_errors(declared: Declared, sent: Collection[tuple[str, str]]) -> Itera
     """Yield the name of each invalid query parameter, and what is wrong with it."""
     for name, count in Counter(name for name, _ in sent).items():
         if name in declared.query:
-            if count > 1:
+            if count > 1 and name not in declared.repeatable:
                 yield name, f"is given {count} times. Send it once"
         elif name in declared.form:
             yield name, "is a field of the form, not a query parameter. Send it in the form"
@@ -174,5 +180,5 @@ def _walk(dependant: Dependant) -> Iterator[Dependant]:
 
 
 def _form_field(annotation: Any) -> FormField:
-    is_list = annotation == list[UploadFile]
-    return FormField(is_file=is_list or annotation is UploadFile, is_list=is_list)
+    is_list = get_origin(annotation) is list
+    return FormField(is_file=annotation in (UploadFile, list[UploadFile]), is_list=is_list)

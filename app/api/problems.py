@@ -18,6 +18,7 @@ from app.errors import (
     ClientDisconnectedError,
     ForbiddenError,
     ImageRejectedError,
+    InvalidExamplesError,
     InvalidInputError,
     KeysInUseError,
     LookalikeError,
@@ -42,6 +43,7 @@ MEDIA_TYPE = "application/problem+json"
 RESPONSES: dict[type[LookalikeError], tuple[HTTPStatus, ProblemCode]] = {
     ImageRejectedError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.IMAGE_DAMAGED),
     InvalidInputError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.INVALID_REQUEST),
+    InvalidExamplesError: (HTTPStatus.UNPROCESSABLE_ENTITY, ProblemCode.INVALID_REQUEST),
     NotFoundError: (HTTPStatus.NOT_FOUND, ProblemCode.NOT_FOUND),
     TooLargeError: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ProblemCode.REQUEST_TOO_LARGE),
     UnreadableBodyError: (HTTPStatus.BAD_REQUEST, ProblemCode.BAD_REQUEST),
@@ -157,6 +159,8 @@ def error_response(error: LookalikeError) -> ProblemResponse:
             fields = [
                 FieldError(field=str(image_id), reason=f"{key} is in use") for image_id, key in error.keys.items()
             ]
+        case InvalidExamplesError():
+            fields = [FieldError(field=place, reason=reason) for place, reason in error.reasons.items()]
         case ForbiddenError():
             code = ProblemCode(error.code)
         case UnauthorisedError():

@@ -18,7 +18,8 @@ from app.catalogue.database.priority import Priority, priority
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
 from app.catalogue.filters.cache import FILTER_BYTES, FilterCache
-from app.catalogue.queries import ImageSummary, first_of_group, image_summaries
+from app.catalogue.queries import ImageSummary, first_of_group, ids_by_key, image_summaries
+from app.common.unicode_names import nfc
 from app.errors import ModelSwitchedError
 from app.search.index import Index
 from app.search.types import Ids, IndexEntries, SearchOptions, Subset
@@ -78,6 +79,14 @@ class IndexSync:
         """Return for each of `ids` the position of the first image of its group; -1 for deleted images."""
         with self._database.read_connection() as connection:
             return first_of_group(connection, ids.tolist(), field)
+
+    def ids_by_key(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """Return the ids of images by key, as the key is given; unknown keys are left out."""
+        if not keys:
+            return {}
+        with self._database.read_session() as session:
+            found = ids_by_key(session, [nfc(key) for key in keys])
+        return {key: found[nfc(key)] for key in keys if nfc(key) in found}
 
     def summaries(self, ids: Sequence[int]) -> Mapping[int, ImageSummary]:
         """Return the search result fields of images by id; deleted images are left out."""

@@ -21,6 +21,7 @@ from app.search.decode.image import Crop
 from app.search.decode.prepare import ImagePreparer, PreparedImage
 from app.search.duplicates import DuplicateFinder, DuplicateKind, duplicate_distance
 from app.search.encode.batching import Encoder
+from app.search.examples import Example
 from app.search.index import Index
 from app.search.pipeline import Searcher, SearchResult
 from app.search.types import SearchOptions
@@ -91,6 +92,12 @@ class ActiveSearcher:
         """Search with an image of the catalogue; see `Searcher.by_id`."""
         return self._model_switch.run(
             lambda active: _with_fingerprint(active, active.searcher.by_id(image_id, options))
+        )
+
+    def by_examples(self, examples: Sequence[Example], options: SearchOptions) -> SearchResult[ImageSummary]:
+        """Search with several examples together; see `Searcher.by_examples`."""
+        return self._model_switch.run(
+            lambda active: _with_fingerprint(active, active.searcher.by_examples(examples, options))
         )
 
 

@@ -64,7 +64,7 @@ def _rank_grown_pool(query: Query, first_of_group: FirstOfGroup, work: Operation
         if limit == size:
             return pool
         with work.stage("coarse"):
-            return query.nearest(limit)
+            return query.grown_pool(pool, limit)
 
     candidates, firsts, limited = _read_groups(read, first_of_group, options.k, size)
     grown = candidates.take(_grown_pool(firsts, len(pool), options.k))

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Generic, Protocol, TypeVar
@@ -16,11 +17,14 @@ from app.errors import InvalidInputError, NotFoundError
 from app.observability.hooks import ObserverGroup, Operation
 from app.search.decode.prepare import ImagePreparer
 from app.search.encode.batching import Encoder
+from app.search.examples import Example, Upload
 from app.search.grouping import rank_groups
-from app.search.index import Code, Feature, Index
-from app.search.pool import Projections
+from app.search.index import Code, Index
+from app.search.prepare_examples import decode_uploads, find_images, keys_of, require_usable
 from app.search.ranking import Query, Ranking, rank
-from app.search.types import Candidates, Ids, Match, Mode, SearchOptions, Subset
+from app.search.rocchio import ALONE, Shares, combine, shares_of
+from app.search.types import Candidates, Encodings, Ids, Match, Mode, SearchOptions, Subset
+from models.checkpoint.info import FeatureNorm
 from models.checkpoint.similarity import Curve, Similarity
 from models.network.latent_layer import LatentLayer
 
@@ -45,6 +49,10 @@ class SearchCatalogue(Protocol[RowCo]):
         Images with equal values of a field form a group; an image without the field is its own group. Deleted images
         have -1.
         """
+        ...
+
+    def ids_by_key(self, keys: Sequence[str]) -> Mapping[str, int]:
+        """Return the ids of images by key, as the key is given; unknown keys are omitted."""
         ...
 
     def summaries(self, ids: Sequence[int]) -> Mapping[int, RowCo]:
@@ -109,6 +117,7 @@ class Searcher(Generic[Row]):
         similarity: calibration of the network, if it has one.
         observers: called at the start and end of each search.
         latent: H over stored F7, if the index version's codes are computed with it; the encoder's codes are ignored.
+        feature_norm: whether the network's F7 is scaled to unit length.
     """
 
     def __init__(
@@ -120,9 +129,10 @@ class Searcher(Generic[Row]):
         similarity: Similarity | None = None,
         observers: ObserverGroup | None = None,
         latent: LatentLayer | None = None,
+        feature_norm: FeatureNorm = "raw",
     ) -> None:
         self._prepare, self._encoder, self._catalogue = prepare, encoder, catalogue
-        self._pool, self._similarity, self._latent = pool, similarity, latent
+        self._pool, self._similarity, self._latent, self._norm = pool, similarity, latent, feature_norm
         self._observers = observers or ObserverGroup()
 
     def by_image(self, data: bytes, options: SearchOptions) -> SearchResult[Row]:
@@ -156,7 +166,37 @@ class Searcher(Generic[Row]):
                 found = index.find(image_id)
             if found is None:
                 raise NotFoundError("image", image_id)
-            return self._answer(index, among, *found, options, work)
+            return self._answer(index, among, Encodings(found[0][None], found[1][None]), ALONE, options, work)
+
+    def by_examples(self, examples: Sequence[Example], options: SearchOptions) -> SearchResult[Row]:
+        """Search with several examples together, or with one, which gives the same as `by_image` or `by_id`.
+
+        Args:
+            examples: images to find and to avoid, from `make_examples`.
+            options: options of the search; `crop` is a part of the only upload.
+
+        Raises:
+            ImageRejectedError: the only example is not a usable image.
+            InvalidExamplesError: some of several examples cannot be used; lists every one.
+            InvalidInputError: the examples cancel each other out, `crop` is given without exactly one upload, or
+                `min_similarity` is set and the network is not calibrated.
+        """
+        if len(examples) == 1 and isinstance(upload := examples[0].source, Upload):
+            return self.by_image(upload.read(), options)
+        self._require_calibration(options)
+        with self._observers.operation("search") as work:
+            with work.stage("decode"):
+                uploads = decode_uploads(examples, self._prepare, self._encoder, options.crop)
+            with work.stage("catalogue"):
+                ids = self._catalogue.ids_by_key(keys_of(examples))
+                index, among = self._catalogue.synced_index(), self._catalogue.filtered(options)
+                prepared = uploads | find_images(examples, index, ids)
+            require_usable(prepared)
+            with work.stage("encode"):
+                codes, features = zip(*(prepared[example].encoded() for example in examples), strict=True)
+            encoded = Encodings(np.stack(codes), np.stack(features))
+            answer = self._answer(index, among, encoded, shares_of(examples), options, work)
+            return replace(answer, warnings=tuple(text for one in prepared.values() for text in one.warnings))
 
     def _by_image(self, data: bytes, options: SearchOptions, work: Operation) -> SearchResult[Row]:
         with work.stage("decode"):
@@ -167,24 +207,21 @@ class Searcher(Generic[Row]):
             index, among = self._catalogue.synced_index(), self._catalogue.filtered(options)
         with work.stage("encode"):
             encoded = encoding.result()
-        answer = self._answer(index, among, encoded.codes[0], encoded.features[0], options, work)
+        answer = self._answer(index, among, encoded, ALONE, options, work)
         return replace(answer, warnings=tuple(warning.sentence for warning in prepared.warnings))
 
     def _answer(
         self,
         index: Index,
         among: Subset | None,
-        code: Code,
-        feature: Feature,
+        encoded: Encodings,
+        shares: Shares,
         options: SearchOptions,
         work: Operation,
     ) -> SearchResult[Row]:
-        projections = None
-        if self._latent is not None:
-            with work.stage("encode"):
-                projections = project(self._latent, index, feature)
-                code = np.packbits(projections > 0)
-        query = Query(index, among, code, feature, projections, options, self._pool, self._curve(options.mode))
+        with work.stage("encode") if self._latent is not None else nullcontext():
+            asked = combine(encoded, shares, index, self._latent, self._norm)
+        query = Query(index, among, asked, options, self._pool, self._curve(options.mode))
         ranking = self._ranking(query, work)
         with work.stage("catalogue"):
             rows = self._catalogue.summaries([match.id for match in ranking.matches])
@@ -192,7 +229,7 @@ class Searcher(Generic[Row]):
         explanations = explain(query, ranking.candidates, found) if options.explain else []
         work.attributes.update(mode=options.mode.value, candidates=ranking.compared, matches=len(found))
         return SearchResult(
-            code=code,
+            code=query.code,
             options=options,
             pool_size=ranking.compared,
             catalogue_size=len(index),
@@ -220,12 +257,6 @@ class Searcher(Generic[Row]):
         if options.min_similarity is not None and self._similarity is None:
             reason = "the network is not calibrated. Run `lookalike calibrate` first."
             raise InvalidInputError("min_similarity", reason)
-
-
-def project(latent: LatentLayer, index: Index, feature: Feature) -> Projections:
-    """Compute W F7 + b `(bits,)` of F7 `(d,)` as the index stores it, so that an image and its upload agree exactly."""
-    projections: Projections = latent.projections(index.as_stored(feature[None]))[0]
-    return projections
 
 
 def explain(query: Query, candidates: Candidates, found: Sequence[tuple[Match, object]]) -> list[Explanation]:

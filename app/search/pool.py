@@ -1,11 +1,15 @@
 """Select candidates by code, and the pool that the fine step ranks."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from app.search.index import Code, Index
 from app.search.local.fine import smallest_k
 from app.search.types import Candidates, Subset
+from models.network.codes import hamming
 from models.network.latent_layer import asymmetric_distances
 
 Projections = NDArray[np.float64]
@@ -75,3 +79,35 @@ def select_pool(
     if limit is None or limit >= MAX_EQUAL_CODES or len(candidates) < limit or candidates.hamming[-1] > 0:
         return candidates
     return index.candidates(code, MAX_EQUAL_CODES, 0, among)
+
+
+def join_pools(index: Index, code: Code, pools: Sequence[Candidates], projections: Projections | None) -> Candidates:
+    """Join pools into one, in the order of a query's code.
+
+    Args:
+        index: index of the candidates.
+        code: the query's code, `(bits / 8,)`.
+        pools: pools of any queries, at least one.
+        projections: the query's W F7 + b, `(bits,)`, for asymmetric order; None for Hamming order.
+    """
+    ids, rows = np.unique(np.concatenate([pool.ids for pool in pools]), return_index=True)
+    every = _concatenated(pools).take(rows)
+    codes = index.codes(ids)
+    joined = replace(every, hamming=hamming(code, codes), codes=codes)
+    distances = joined.hamming if projections is None else asymmetric_distances(projections, code, codes)
+    return joined.take(np.lexsort((ids, joined.hamming, distances)))
+
+
+def extend_pool(pool: Candidates, candidates: Candidates) -> Candidates:
+    """Append the candidates that a pool lacks, in their order."""
+    return _concatenated([pool, candidates.take(np.flatnonzero(~np.isin(candidates.ids, pool.ids)))])
+
+
+def _concatenated(parts: Sequence[Candidates]) -> Candidates:
+    """Concatenate candidates, without their codes."""
+    return Candidates(
+        ids=np.concatenate([part.ids for part in parts]),
+        hamming=np.concatenate([part.hamming for part in parts]),
+        slots=np.concatenate([part.slots for part in parts]),
+        checksums=np.concatenate([part.checksums for part in parts]),
+    )

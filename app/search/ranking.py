@@ -1,15 +1,43 @@
 """Rank images for a query: the coarse and the fine step of each mode, then similarity."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from app.observability.hooks import Operation
 from app.search.index import Code, Feature, Index, RankedMatches
-from app.search.pool import Projections, nearest_by_code, select_pool
+from app.search.pool import Projections, extend_pool, join_pools, nearest_by_code, select_pool
 from app.search.types import NO_CANDIDATES, Candidates, Ids, Match, Mode, SearchOptions, Subset
 from models.checkpoint.similarity import Curve
+
+
+@dataclass(frozen=True)
+class CodeQuery:
+    """What the coarse step compares with other codes.
+
+    Attributes:
+        code: binary code, `(bits / 8,)` uint8.
+        projections: W F7 + b, `(bits,)`, or votes (`rocchio.combine_codes`); None if there are neither.
+    """
+
+    code: Code
+    projections: Projections | None = None
+
+
+@dataclass(frozen=True)
+class EncodedQuery:
+    """An encoded query.
+
+    Attributes:
+        feature: F7, `(d,)` float32.
+        coded: its code and projections.
+        neighbours: with several examples, those to find, whose pools join the query's own in `hds`.
+    """
+
+    feature: Feature
+    coded: CodeQuery
+    neighbours: Sequence[CodeQuery] = ()
 
 
 @dataclass(frozen=True)
@@ -19,9 +47,7 @@ class Query:
     Attributes:
         index: index of the images.
         among: images that pass the filters; None for all.
-        code: binary code, `(bits / 8,)` uint8.
-        feature: F7, `(d,)` float32.
-        projections: W F7 + b, `(bits,)`; None if the index version has no latent layer of its own.
+        encoded: F7 and codes.
         options: options of the search.
         default_pool: the network's default pool size.
         curve: calibration curve of the distance that ranks the matches; None if the network is not calibrated.
@@ -29,17 +55,20 @@ class Query:
 
     index: Index
     among: Subset | None
-    code: Code
-    feature: Feature
-    projections: Projections | None
+    encoded: EncodedQuery
     options: SearchOptions
     default_pool: int
     curve: Curve | None
 
     @property
+    def code(self) -> Code:
+        """Binary code, `(bits / 8,)` uint8."""
+        return self.encoded.coded.code
+
+    @property
     def ordering(self) -> Projections | None:
         """Projections that put the candidates in asymmetric order; None for Hamming order, and `es`, which has none."""
-        return self.projections if self.options.asymmetric and self.options.mode is not Mode.ES else None
+        return self._ordering(self.encoded.coded)
 
     @property
     def radius(self) -> int | None:
@@ -53,6 +82,22 @@ class Query:
     def nearest(self, limit: int | None) -> Candidates:
         """Nearest candidates by code, at most `limit`: see `nearest_by_code`."""
         return nearest_by_code(self.index, self.code, limit, self.radius, self.among, self.ordering)
+
+    def pool(self) -> Candidates:
+        """Pool of `hds`: that of the query and, with several examples, those of its `neighbours`."""
+        limit = self.options.pool_limit(self.default_pool)
+        pools = [
+            select_pool(self.index, one.code, limit, self.radius, self.among, self._ordering(one))
+            for one in (self.encoded.coded, *self.encoded.neighbours)
+        ]
+        return join_pools(self.index, self.code, pools, self.ordering) if self.encoded.neighbours else pools[0]
+
+    def grown_pool(self, pool: Candidates, limit: int) -> Candidates:
+        """The pool, followed by the other ones of the `limit` nearest candidates by code."""
+        return extend_pool(pool, self.nearest(limit)) if self.encoded.neighbours else self.nearest(limit)
+
+    def _ordering(self, one: CodeQuery) -> Projections | None:
+        return one.projections if self.options.asymmetric and self.options.mode is not Mode.ES else None
 
 
 @dataclass(frozen=True)
@@ -97,18 +142,17 @@ def coarse(query: Query, k: int) -> Candidates:
         return NO_CANDIDATES
     if query.options.mode is Mode.BCS:
         return query.nearest(k)
-    limit = query.options.pool_limit(query.default_pool)
-    return select_pool(query.index, query.code, limit, query.radius, query.among, query.ordering)
+    return query.pool()
 
 
 def fine(query: Query, candidates: Candidates, k: int) -> RankedMatches:
     """Rank the candidates by F7, or all images for `es`, and keep k; `bcs` keeps the order by code."""
     if query.options.mode is Mode.ES:
-        return query.index.rank_all(query.feature, query.code, k, query.among)
+        return query.index.rank_all(query.encoded.feature, query.code, k, query.among)
     if query.options.mode is Mode.BCS:
         pairs = zip(candidates.ids.tolist(), candidates.hamming.tolist(), strict=True)
         return RankedMatches([Match(image_id, float(hamming), hamming) for image_id, hamming in pairs], len(candidates))
-    return RankedMatches(query.index.rank(query.feature, candidates, k), len(candidates))
+    return RankedMatches(query.index.rank(query.encoded.feature, candidates, k), len(candidates))
 
 
 def with_similarity(found: list[Match], curve: Curve | None, minimum: float | None) -> Iterator[Match]:

@@ -237,13 +237,15 @@ class Page {
     this.running = new AbortController();
     this.target = route;
     const { signal } = this.running;
+    const { open } = this.route;
     showError("");
     setBusy(true);
     if (requested !== "replace" || !this.view) this.showPending(route);
     try {
       const view = await this.load(route, signal);
       await this.scopes.load();
-      if (!signal.aborted) this.show(view, route, action);
+      const panelChanged = action === "replace" && this.route.open !== open; // while the view was loading
+      if (!signal.aborted) this.show(view, panelChanged ? { ...route, open: this.route.open } : route, action);
     } catch (error) {
       if (!signal.aborted) await this.onError(error, route, action);
     }

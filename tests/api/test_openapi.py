@@ -115,6 +115,8 @@ def test_search_parameters_have_their_bounds_and_defaults(schema: dict[str, Any]
         "group_by",
         "explain",
         "crop",
+        "like",
+        "unlike",
     }
     assert (parameters["k"]["default"], parameters["k"]["minimum"]) == (10, 1)
     assert parameters["mode"]["default"] == "hds"
@@ -136,6 +138,6 @@ def test_every_example_is_valid(schema: dict[str, Any]) -> None:
 
 def test_files_have_the_binary_format(schema: dict[str, Any]) -> None:
     bodies = schema["components"]["schemas"]
-    assert bodies["Body_search"]["properties"]["image"]["format"] == "binary"
+    assert bodies["Body_search"]["properties"]["image"]["items"]["format"] == "binary"
     assert bodies["Body_add_images"]["properties"]["images"]["items"]["format"] == "binary"
     assert bodies["Body_add_images"]["properties"]["metadata"].get("format") != "binary"

@@ -150,9 +150,9 @@ def test_query_parameter_that_is_a_form_field_returns_422(shared: TestClient) ->
     assert shared.get("/stats").json()["images"] == 2
 
 
-def test_two_files_for_one_image_return_422(shared: TestClient) -> None:
-    answer = shared.post("/search", files=[("image", IMAGE), ("image", IMAGE)])
-    assert reason(answer, "image") == "is given 2 times. Send it once"
+def test_field_that_is_not_a_list_given_twice_returns_422(shared: TestClient) -> None:
+    answer = shared.post("/search", files=[("image", IMAGE), ("weights", (None, "{}")), ("weights", (None, "{}"))])
+    assert reason(answer, "weights") == "is given 2 times. Send it once"
 
 
 @pytest.mark.parametrize(("sent", "nearest"), [("labels", "label"), ("meta", "metadata")])
@@ -214,7 +214,12 @@ def test_declared_parameters_include_those_of_dependencies(shared: TestClient) -
     }
     declared = declared_parameters(routes["/search"])
     assert set(declared.query) == set(KNOWN)
-    assert {name: field.is_file for name, field in declared.form.items()} == {"image": True}
+    assert {name: (field.is_file, field.is_list) for name, field in declared.form.items()} == {
+        **dict.fromkeys(("image", "unlike_image"), (True, True)),
+        **dict.fromkeys(("like", "unlike"), (False, True)),
+        "weights": (False, False),
+    }
+    assert declared.repeatable == {"like", "unlike"}
     assert declared_parameters(routes["/index"]).form["images"].is_list
     assert not declared_parameters(routes["/index"]).form["metadata"].is_file
 
@@ -222,6 +227,7 @@ def test_declared_parameters_include_those_of_dependencies(shared: TestClient) -
 KNOWN = (
     *("crop", "k", "mode", "pool", "radius", "asymmetric"),
     *("label", "filter", "min_similarity", "group_by", "explain"),
+    *("like", "unlike"),
 )
 
 

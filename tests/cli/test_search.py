@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from app.cli.main import app as commands
 from app.common.running_services import announced
 from app.common.scopes import Scope
 from app.model_switch.active import ActiveSearcher
+from app.search.examples import Example
 from app.search.types import SearchOptions
 from app.settings import Settings
 from tests.api.server import serve
@@ -121,13 +122,13 @@ def test_symmetric_search_orders_by_hamming_distance(
     settings: Settings, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    by_image = ActiveSearcher.by_image
+    by_examples = ActiveSearcher.by_examples
 
-    def recorded(searcher: ActiveSearcher, data: bytes, options: SearchOptions) -> Any:
+    def recorded(searcher: ActiveSearcher, examples: Sequence[Example], options: SearchOptions) -> Any:
         asked.append(options.asymmetric)
-        return by_image(searcher, data, options)
+        return by_examples(searcher, examples, options)
 
-    monkeypatch.setattr(ActiveSearcher, "by_image", recorded)
+    monkeypatch.setattr(ActiveSearcher, "by_examples", recorded)
     with running(settings) as url:
         for words in ((), ("--symmetric",), ("--symmetric", "--url", url)):
             assert run(settings, str(image), *words).exit_code == 0

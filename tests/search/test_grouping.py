@@ -65,6 +65,9 @@ class Catalogue:
         groups = [self.content.group(image_id) for image_id in ids.tolist()]
         return np.array([groups.index(group) for group in groups], np.int64)
 
+    def ids_by_key(self, keys: Sequence[str]) -> Mapping[str, int]:
+        return {key: int(key) for key in keys}
+
     def summaries(self, ids: Sequence[int]) -> Mapping[int, int]:
         return {image_id: image_id for image_id in ids}
 

@@ -70,6 +70,9 @@ class MemoryCatalogue:
         groups = [self.keys[image_id].group(field) or image_id for image_id in ids.tolist()]
         return np.array([groups.index(group) for group in groups], np.int64)
 
+    def ids_by_key(self, keys: Sequence[str]) -> Mapping[str, int]:
+        return {key: image_id for image_id, key in self.keys.items() if key in keys}
+
     def summaries(self, ids: Sequence[int]) -> Mapping[int, Key]:
         self.asked.append(ids)
         return {image_id: self.keys[image_id] for image_id in reversed(ids) if image_id in self.keys}

@@ -17,7 +17,7 @@ def open_search(page: Page, parameters: str = "") -> str:
     """
     image_id = str(page.request.get("/images?limit=1").json()["items"][0]["id"])
     page.goto(f"/?id={image_id}{parameters}")
-    expect(page.locator("#query img")).to_be_visible()
+    expect(page.locator("#query .crop-button")).to_be_visible()
     return image_id
 
 
@@ -45,13 +45,40 @@ def search_with_file(page: Page) -> str:
     return image_id
 
 
-def search_with_tile(page: Page, position: int) -> str:
-    """Click a tile and return the id of its picture."""
+def open_panel(page: Page, position: int) -> str:
+    """Click a tile, wait for its panel, and return the id of its picture."""
     tile = page.locator(".tile").nth(position)
     image_id = str(tile.get_attribute("data-id"))
     tile.click()
-    expect(page).to_have_url(re.compile(rf"\?id={image_id}$"))
+    expect(page.locator("#panel .field-table")).to_be_visible()
     return image_id
+
+
+def search_with_tile(page: Page, position: int) -> str:
+    """Search with a tile's picture by its panel and return its id."""
+    image_id = open_panel(page, position)
+    page.get_by_role("link", name="Find similar").click()
+    expect(page).to_have_url(re.compile(rf"\?id={image_id}(&|$)"))
+    expect(page.locator("#query .crop-button")).to_be_visible()
+    expect(page.locator("body")).not_to_have_class(re.compile("busy"))
+    return image_id
+
+
+def open_details(page: Page) -> None:
+    page.get_by_role("button", name="Details", exact=True).click()
+    expect(page.get_by_role("slider", name="Results")).to_be_visible()
+
+
+def choose_mode(page: Page, name: str) -> None:
+    """Choose a search mode, under the details."""
+    if not page.locator("#details").is_visible():
+        open_details(page)
+    page.get_by_role("radio", name=name).check()
+
+
+def open_cropper(page: Page) -> None:
+    page.locator(".crop-button").click()
+    expect(page.locator(".stage")).to_be_visible()
 
 
 def shown_ids(page: Page) -> list[str]:

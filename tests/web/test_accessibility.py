@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
 from tests.images import encoded, gradient
-from tests.web.steps import open_search, open_start
+from tests.web.steps import open_cropper, open_details, open_panel, open_search, open_start
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 SERIOUS = ("serious", "critical")
@@ -17,14 +17,14 @@ SERIOUS = ("serious", "critical")
 
 def start(page: Page) -> None:
     open_start(page)
-    page.get_by_role("button", name="Filter", exact=True).click()
     expect(page.locator("#filters fieldset").first).to_be_visible()
 
 
 def results(page: Page) -> None:
     open_search(page, "&label=boot&k=12&crop=20,20,60,60")
-    page.get_by_role("button", name="Search options").click()
-    expect(page.get_by_role("slider").first).to_be_visible()
+    open_details(page)
+    page.get_by_role("button", name="Captions").click()
+    open_cropper(page)
 
 
 def nothing_found(page: Page) -> None:
@@ -32,17 +32,31 @@ def nothing_found(page: Page) -> None:
     expect(page.locator("#warnings")).not_to_be_empty()
 
 
-def explanation(page: Page) -> None:
+def panel(page: Page) -> None:
     open_search(page)
-    page.locator(".tile").first.hover()
-    page.locator(".why").first.click()
-    expect(page.get_by_role("dialog")).to_be_visible()
+    open_panel(page, 0)
+    page.get_by_text("Distances and code bits").click()
+    page.get_by_text("What the model sees").click()
+
+
+def phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_search(page)
+    page.get_by_role("button", name="Menu").click()
+
+
+def filter_sheet(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_search(page)
+    page.get_by_role("button", name="Filter", exact=True).click()
+    expect(page.locator("#filters fieldset").first).to_be_visible()
 
 
 def edit(page: Page) -> None:
     open_search(page)
+    open_panel(page, 0)
     page.get_by_role("button", name="Edit").click()
-    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(page.locator("dialog.edit")).to_be_visible()
 
 
 def add(page: Page) -> None:
@@ -64,7 +78,7 @@ REJECTED: dict[str, Any] = {"id": None, "key": "a", "status": "rejected", "error
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", [start, results, nothing_found, explanation, edit, add, error])
+@pytest.mark.parametrize("view", [start, results, nothing_found, panel, phone, filter_sheet, edit, add, error])
 def test_axe_reports_no_serious_violations(
     page: Page, scheme: Literal["light", "dark"], view: Callable[[Page], None]
 ) -> None:

@@ -227,11 +227,11 @@ def test_batches_are_limited_in_bytes(page: Page) -> None:
 def test_an_uploaded_query_picture_can_be_added(page: Page) -> None:
     open_start(page)
     page.set_input_files("#file", files("searched.png"))
-    page.get_by_role("button", name="Add to catalogue").click()
-    expect(page.get_by_role("heading", name="Add 1 picture")).to_be_visible()
-    add(page)
-    expect(page.locator("#add-panel").get_by_role("status")).to_have_text("1 added")
-    expect(page.locator(".tile").first).to_contain_text("searched.png")
+    expect(page.locator("#query")).to_contain_text("the link cannot be shared")
+    page.get_by_role("button", name="Add to the catalogue").click()
+    expect(page.locator(".toast")).to_contain_text("can be shared")
+    expect(page).to_have_url(re.compile(r"\?id=\d+$"))
+    expect(page.locator("#query .title")).to_have_text("searched.png")
 
 
 @pytest.mark.parametrize(

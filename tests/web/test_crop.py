@@ -7,7 +7,16 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.images import corners, encoded
 from tests.web.conftest import AddPicture
-from tests.web.steps import hold, open_search, open_start, search_with_file, shown_ids
+from tests.web.steps import (
+    hold,
+    open_cropper,
+    open_panel,
+    open_search,
+    open_start,
+    search_with_file,
+    search_with_tile,
+    shown_ids,
+)
 
 LONGER_THAN_DEBOUNCE_MS = 1000
 CROP = re.compile(r"crop=(\d+)%2C(\d+)%2C(\d+)%2C(\d+)")
@@ -23,6 +32,8 @@ def crop(page: Page) -> list[int]:
 
 def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Drag over the picture; positions are fractions of its width and height."""
+    if not page.locator(".stage").is_visible():
+        open_cropper(page)
     stage = page.locator(".stage").bounding_box()
     assert stage
     (x0, y0), (x1, y1) = ((stage["x"] + x * stage["width"], stage["y"] + y * stage["height"]) for x, y in (start, end))
@@ -80,7 +91,9 @@ def test_crop_coordinates_respect_exif_orientation(page: Page) -> None:
 def test_keys_create_move_resize_and_remove_the_crop_rectangle(page: Page) -> None:
     open_search(page)
     whole = shown_ids(page)
-    page.get_by_role("button", name="Search with a part").focus()
+    page.locator(".crop-button").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Search with a part")).to_be_focused()
     page.keyboard.press("Enter")
     x, y, width, height = crop(page)
     expect(page.locator(".crop-rectangle")).to_be_focused()
@@ -98,10 +111,14 @@ def test_keys_create_move_resize_and_remove_the_crop_rectangle(page: Page) -> No
     expect(page).not_to_have_url(re.compile("crop="))
     expect(page.get_by_role("button", name="Search with a part")).to_be_focused()
     assert shown_ids(page) == whole
+    page.keyboard.press("Escape")
+    expect(page.locator(".stage")).to_be_hidden()
+    expect(page.locator(".crop-button")).to_be_focused()
 
 
 def test_keys_keep_the_crop_rectangle_inside_the_picture(page: Page, add_picture: AddPicture) -> None:
     page.goto(f"/?id={add_picture(key='own')}&crop=90,60,30,30")
+    open_cropper(page)
     page.locator(".crop-rectangle").focus()
     for key in ("ArrowRight", "ArrowDown", "Shift+ArrowRight", "Shift+ArrowDown"):
         page.keyboard.press(key)
@@ -119,6 +136,8 @@ def test_the_url_restores_a_crop_of_a_catalogue_picture(page: Page) -> None:
     assert image_id not in results
     page.goto("/")
     page.goto(address)
+    expect(page.locator(".crop-mark")).to_be_visible()
+    open_cropper(page)
     expect(page.locator(".crop-rectangle")).to_be_visible()
     assert shown_ids(page) == results
 
@@ -127,29 +146,34 @@ def test_a_new_search_has_no_crop_and_the_breadcrumb_restores_it(page: Page) -> 
     open_search(page)
     drag(page, (0.2, 0.2), (0.6, 0.6))
     before = crop(page)
-    page.locator(".tile").first.click()
+    page.get_by_role("button", name="Done").click()
+    search_with_tile(page, 0)
     expect(page).not_to_have_url(CROP)
-    expect(page.locator(".crop-rectangle")).to_be_hidden()
+    expect(page.locator(".crop-mark")).to_have_count(0)
     page.locator("#breadcrumbs a").nth(1).click()
     assert crop(page) == before
 
 
-CROP_BUTTON, TILE = ".cropper > button", "a.tile"
+CROP_BUTTON, FIND = ".cropper .link", "#panel a.primary"
 
 
-@pytest.mark.parametrize("clicks", [[CROP_BUTTON, TILE], [TILE, CROP_BUTTON]])
+@pytest.mark.parametrize("clicks", [[CROP_BUTTON, FIND], [FIND, CROP_BUTTON]])
 def test_a_pending_crop_is_not_applied_to_another_picture(page: Page, clicks: list[str]) -> None:
     open_search(page)
+    open_panel(page, 0)
+    open_cropper(page)
     held = hold(page, "**/images/*/similar*")
     requested: list[str] = []
     page.on("request", lambda request: requested.append(request.url))
-    page.evaluate("(clicks) => clicks.forEach((selector) => document.querySelector(selector).click())", clicks)
+    page.evaluate(
+        "(clicks) => clicks.map((one) => document.querySelector(one)).forEach((element) => element.click())", clicks
+    )
     page.wait_for_timeout(LONGER_THAN_DEBOUNCE_MS)
     assert len(held) == 1
     held[0].continue_()
     expect(page.locator("body")).not_to_have_class(re.compile("busy"))
     expect(page).to_have_url(re.compile(r"\?id=\d+$"))
-    expect(page.locator(".crop-rectangle")).to_be_hidden()
+    expect(page.locator(".crop-mark")).to_have_count(0)
     assert not [url for url in requested if "crop=" in url]
 
 
@@ -164,14 +188,16 @@ def test_a_picture_the_browser_cannot_decode_shows_a_hint(page: Page) -> None:
     picture = encoded(corners(64, 48), "HEIF")
     page.set_input_files("#file", {"name": "own.heic", "mimeType": "image/heic", "buffer": picture})
     expect(page.locator(".tile").first).to_be_visible()
+    open_cropper(page)
     expect(page.locator("#query")).to_contain_text("This browser cannot show the picture.")
-    expect(page.get_by_role("button", name="Search with a part")).to_have_count(0)
+    expect(page.get_by_role("button", name="Search with a part")).to_be_hidden()
 
 
 def test_touch_moves_the_crop_rectangle_and_scrolls_without_one(browser: Browser, server_url: str) -> None:
     with browser.new_context(base_url=server_url, has_touch=True, viewport={"width": 360, "height": 740}) as context:
         page = context.new_page()
         open_search(page)
+        page.locator(".crop-button").tap()
         expect(page.locator(".stage")).to_have_css("touch-action", "auto")
         page.get_by_role("button", name="Search with a part").tap()
         before = crop(page)
@@ -195,8 +221,10 @@ def test_back_restores_the_crop_of_an_upload(page: Page) -> None:
     drag(page, (0.1, 0.1), (0.6, 0.6))
     crop(page)
     address = page.url
-    page.locator(".tile").first.click()
+    page.get_by_role("button", name="Done").click()
+    search_with_tile(page, 0)
     expect(page).not_to_have_url(CROP)
     page.go_back()
+    page.go_back()
     expect(page).to_have_url(address)
-    expect(page.locator(".crop-rectangle")).to_be_visible()
+    expect(page.locator(".crop-mark")).to_be_visible()

@@ -6,13 +6,13 @@ import httpx2
 from playwright.sync_api import Locator, Page, expect
 
 from tests.web.conftest import AddPicture
-from tests.web.steps import shown_ids
+from tests.web.steps import search_with_tile, shown_ids
 
 
 def open_edit(page: Page, image_id: str) -> Locator:
-    page.goto(f"/?id={image_id}")
+    page.goto(f"/?open={image_id}")
     page.get_by_role("button", name="Edit").click()
-    dialog = page.get_by_role("dialog")
+    dialog = page.locator("dialog.edit")
     expect(dialog).to_be_visible()
     return dialog
 
@@ -36,8 +36,8 @@ def test_label_and_fields_can_be_changed_added_and_removed(
     page.keyboard.type("autumn")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
-    expect(page.locator("#query .title")).to_have_text("hats")
-    expect(page.locator("#query dl")).to_contain_text("autumn")
+    expect(page.locator("#panel-title")).to_have_text("hats")
+    expect(page.locator("#panel dl")).to_contain_text("autumn")
     assert metadata(catalogue, image_id) == {"price": 19.5, "sizes": [1, 2], "season": "autumn"}
 
 
@@ -89,7 +89,7 @@ def test_unchanged_fields_are_not_sent(page: Page, add_picture: AddPicture, cata
     with page.expect_request(lambda request: request.method == "PATCH") as sent:
         dialog.get_by_role("button", name="Save").click()
     assert sent.value.post_data_json == {"label": "hats"}
-    expect(page.locator("#query .title")).to_have_text("hats")
+    expect(page.locator("#panel-title")).to_have_text("hats")
     assert metadata(catalogue, image_id) == before
 
 
@@ -135,7 +135,7 @@ def test_a_field_can_be_renamed_and_the_label_removed(
     dialog.get_by_label("Label").fill("")
     dialog.get_by_label("Field").fill("colour")
     page.keyboard.press("Enter")
-    expect(page.locator("#query .title")).to_have_text("own")
+    expect(page.locator("#panel-title")).to_have_text("own")
     assert metadata(catalogue, image_id) == {"colour": "red"}
 
 
@@ -156,11 +156,11 @@ def test_a_failed_save_shows_an_error_and_keeps_the_input(page: Page, add_pictur
     expect(fields.last).to_have_value("second")
 
 
-def test_deleting_requires_confirmation_and_returns_to_the_start(
+def test_deleting_requires_confirmation_and_keeps_the_view(
     page: Page, add_picture: AddPicture, catalogue: httpx2.Client
 ) -> None:
     image_id = add_picture(key="own", label="boots")
-    page.goto(f"/?id={image_id}")
+    page.goto(f"/?id={image_id}&open={image_id}")
     page.get_by_role("button", name="Delete").click()
     dialog = page.get_by_role("dialog", name="Delete boots own?")
     dialog.get_by_role("button", name="Cancel").click()
@@ -170,6 +170,7 @@ def test_deleting_requires_confirmation_and_returns_to_the_start(
     dialog.get_by_role("button", name="Delete").click()
     expect(page.locator("#heading")).to_have_text("Try one of these")
     expect(page).to_have_url(re.compile(r"/$"))
+    expect(page.locator(".toast")).to_contain_text("Deleted.")
     assert catalogue.get(f"/images/{image_id}").status_code == 404
 
 
@@ -177,11 +178,14 @@ def test_breadcrumbs_omit_deleted_pictures(page: Page, add_picture: AddPicture) 
     first, second = add_picture(key="own-1", n=1), add_picture(key="own-2", n=2)
     page.goto(f"/?id={first}")
     expect(page.locator(".tile").first).to_have_attribute("data-id", second)
-    page.locator(".tile").first.click()
+    search_with_tile(page, 0)
     expect(page.locator("#breadcrumbs a")).to_have_count(2)
     page.locator("#breadcrumbs a").nth(1).click()
+    page.get_by_role("button", name="Details of own-1").click()
     page.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog", name="Delete own-1?").get_by_role("button", name="Delete").click()
+    expect(page.locator("#heading")).to_have_text("Try one of these")
+    page.go_back()
     expect(page.locator("#heading")).to_have_text("Try one of these")
     page.go_back()
     expect(page).to_have_url(re.compile(rf"id={second}$"))

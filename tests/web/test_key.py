@@ -88,7 +88,7 @@ def test_a_key_without_the_scope_reopens_the_dialog_with_the_reason(page: Page, 
     expect(page.locator("#key-message")).to_contain_text('The key "only-write" lacks the scope "search".')
     type_key(page, reader)
     expect(page.get_by_role("dialog")).to_be_hidden()
-    expect(page.locator("#query img")).to_be_visible()
+    expect(page.locator("#query .crop-button")).to_be_visible()
     assert page.url.endswith(address)
 
 
@@ -103,7 +103,7 @@ def test_cancelling_after_a_missing_scope_shows_the_error_and_allows_another_key
     expect(dialog).to_be_hidden()
     page.get_by_role("button", name="Use another key").click()
     type_key(page, make_key(data_dir, "found-later", "search"))
-    expect(page.locator("#query img")).to_be_visible()
+    expect(page.locator("#query .crop-button")).to_be_visible()
     assert page.url.endswith("/?id=1&label=boot")
 
 

@@ -7,9 +7,21 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.conftest import AddPicture
-from tests.web.steps import chips, horizontal_overflow, open_search, open_start, search_with_file, search_with_tile
+from tests.web.steps import (
+    chips,
+    choose_mode,
+    horizontal_overflow,
+    open_cropper,
+    open_details,
+    open_panel,
+    open_search,
+    open_start,
+    search_with_file,
+    search_with_tile,
+)
 
 RED_OF_PAGE = r"Number(getComputedStyle(document.body).backgroundColor.match(/\d+/)[0])"
+OVERFLOW = "(element) => element.scrollWidth - element.clientWidth"
 LONG = "an-endless-word-that-no-browser-can-break-" * 10
 
 
@@ -23,8 +35,9 @@ def test_no_horizontal_scrolling_at_any_width(
     start = overflows(page)
     search_with_file(page)
     search_with_tile(page, 1)
-    page.get_by_role("button", name="Filter", exact=True).click()
-    page.get_by_role("button", name="Search options").click()
+    open_details(page)
+    page.get_by_role("button", name="Captions").click()
+    open_panel(page, 0)
     expect(page.locator("#filters fieldset").first).to_be_visible()
     assert start + overflows(page) == [0] * 6
 
@@ -47,9 +60,13 @@ def test_long_words_do_not_break_the_layout(page: Page, add_picture: AddPicture)
     page.get_by_role("button", name="Filter", exact=True).click()
     expect(page.locator("#filters fieldset").first).to_contain_text(LONG)
     assert horizontal_overflow(page) == 0
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name=f"Details of {LONG}").click()
+    expect(page.locator("#panel dd").first).to_contain_text(LONG)
+    assert page.locator("#panel").evaluate(OVERFLOW) == 0
     page.get_by_role("button", name="Edit").click()
-    expect(page.get_by_role("dialog")).to_be_visible()
-    assert page.get_by_role("dialog").evaluate("(dialog) => dialog.scrollWidth - dialog.clientWidth") == 0
+    expect(page.locator("dialog.edit")).to_be_visible()
+    assert page.locator("dialog.edit").evaluate(OVERFLOW) == 0
 
 
 def test_reduced_motion_disables_animations(page: Page) -> None:
@@ -72,16 +89,19 @@ def test_content_security_policy_holds_and_all_requests_stay_on_the_origin(page:
     open_start(page)
     search_with_file(page)
     search_with_tile(page, 1)
-    page.get_by_role("radio", name="Exact").check()
+    choose_mode(page, "Exact")
     expect(page).to_have_url(re.compile(r"&mode=es$"))
+    open_cropper(page)
     page.get_by_role("button", name="Search with a part").click()
     expect(page).to_have_url(re.compile("crop="))
-    page.get_by_role("button", name="Filter", exact=True).click()
+    page.get_by_role("button", name="Done").click()
     expect(page.locator("#filters fieldset").first).to_be_visible()
-    page.locator(".tile").first.hover()
-    page.get_by_role("button", name="Why").first.click()
-    expect(page.get_by_role("dialog")).to_be_visible()
+    open_panel(page, 0)
+    page.get_by_text("What the model sees").click()
+    expect(page.locator("#panel .seen img")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.locator("#panel")).to_be_hidden()
+    page.go_back()
     page.go_back()
     expect(page.locator("#query")).to_contain_text("given.jpg")
     assert errors == []

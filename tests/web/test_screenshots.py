@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.web.steps import open_start
+from tests.web.steps import open_details, open_panel, open_start
 from tests.web.test_crop import drag
-from tests.web.test_explanation import open_explanation
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCREENSHOTS = DOCS / "screenshots"
@@ -29,23 +28,23 @@ def search(page: Page, key: str = "demo-mug-006", **parameters: str) -> None:
     """Search with a demo picture and further URL parameters."""
     (picture,) = page.request.get("/images", params={"filter": json.dumps({"key": key})}).json()["items"]
     page.goto(f"/?{urlencode({'id': picture['id'], **parameters})}")
-    expect(page.locator("#query img")).to_be_visible()
+    expect(page.locator("#query .crop-button")).to_be_visible()
 
 
 def filters(page: Page) -> None:
     search(page, filter='{"colour":{"$in":["sky","teal"]},"price":{"$lte":60}}')
-    page.get_by_role("button", name="Filter", exact=True).click()
     expect(page.locator("#filters fieldset").first).to_be_visible()
 
 
 def search_options(page: Page) -> None:
     search(page)
-    page.get_by_role("button", name="Search options").click()
+    open_details(page)
 
 
 def explanation(page: Page) -> None:
     search(page)
-    open_explanation(page, 2)
+    open_panel(page, 2)
+    page.get_by_text("Distances and code bits").click()
 
 
 def crop(page: Page) -> None:

@@ -6,16 +6,19 @@ from urllib.parse import parse_qsl, urlsplit
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.web.steps import catalogue_size, chips, open_search, open_start, search_with_file, shown_ids
-
-
-def open_options(page: Page) -> None:
-    page.get_by_role("button", name="Search options").click()
-    expect(page.get_by_role("slider").first).to_be_visible()
+from tests.web.steps import (
+    catalogue_size,
+    chips,
+    open_details,
+    open_search,
+    open_start,
+    search_with_file,
+    shown_ids,
+)
 
 
 def slide(page: Page, name: str, key: str, times: int = 1) -> None:
-    page.get_by_role("slider", name=name).focus()
+    page.get_by_role("slider", name=name, exact=True).focus()
     for _ in range(times):
         page.keyboard.press(key)
 
@@ -35,7 +38,7 @@ def calibrated(route: Route) -> None:
 
 def test_changing_the_number_of_results_updates_the_list_and_the_url(page: Page) -> None:
     image_id = open_search(page)
-    open_options(page)
+    open_details(page)
     expect(page.locator("#options output").first).to_have_text("24 results")
     slide(page, "Results", "ArrowLeft")
     expect(page.locator(".tile")).to_have_count(12)
@@ -51,7 +54,7 @@ def test_changing_the_number_of_results_updates_the_list_and_the_url(page: Page)
 
 def test_pool_and_radius_update_the_number_of_candidates(page: Page) -> None:
     open_search(page)
-    open_options(page)
+    open_details(page)
     slide(page, "Candidates", "Home")
     slide(page, "Candidates", "ArrowRight")
     expect(page.locator(".result-summary")).to_contain_text("from 10 candidates")
@@ -72,7 +75,7 @@ def test_the_url_restores_all_search_options(page: Page) -> None:
     expect(page.locator(".chip")).to_have_text(
         ["30 results", "at most 77 candidates", "code distance at most 50", "grouped by variant"]
     )
-    open_options(page)
+    open_details(page)
     expect(page.get_by_role("slider", name="Results")).to_have_attribute("aria-valuetext", "30 results")
     expect(page.get_by_role("slider", name="Candidates")).to_have_attribute("aria-valuetext", "at most 77 candidates")
     expect(page.get_by_label("Group by")).to_have_value("variant")
@@ -82,7 +85,7 @@ def test_the_url_restores_all_search_options(page: Page) -> None:
 
 def test_group_by_shows_one_result_per_value(page: Page) -> None:
     open_search(page)
-    open_options(page)
+    open_details(page)
     page.get_by_label("Group by").select_option("variant")
     expect(page.locator(".chip")).to_have_text("grouped by variant")
     ids = shown_ids(page)
@@ -92,11 +95,10 @@ def test_group_by_shows_one_result_per_value(page: Page) -> None:
     expect(page.locator(".tile")).to_have_count(24)
 
 
-def test_similarity_is_a_percentage_with_a_slider(page: Page) -> None:
+def test_similarity_has_a_slider(page: Page) -> None:
     page.route("**/similar?*", calibrated)
     open_search(page)
-    expect(page.locator(".similarity").first).to_have_text("91% similar")
-    open_options(page)
+    open_details(page)
     slide(page, "Similarity", "End")
     expect(page.locator("#options output").nth(3)).to_have_text("at least 95% similar")
 
@@ -106,19 +108,19 @@ def test_an_uncalibrated_network_disables_the_similarity_slider(page: Page) -> N
         response = route.fetch()
         body = response.json()
         for match in body["results"]:
-            match["similarity"] = None
+            match["similarity"] = match["similarity_band"] = None
         route.fulfill(response=response, json=body)
 
     page.route("**/similar?*", unknown)
     open_search(page)
-    expect(page.locator(".similarity")).to_have_count(0)
-    open_options(page)
+    expect(page.locator(".band")).to_have_count(0)
+    open_details(page)
     expect(page.get_by_role("slider", name="Similarity")).to_be_disabled()
 
 
 def test_exact_search_disables_the_candidate_sliders(page: Page) -> None:
     open_search(page, "&mode=es")
-    open_options(page)
+    open_details(page)
     for name in ("Candidates", "Code distance"):
         expect(page.get_by_role("slider", name=name)).to_be_disabled()
     page.get_by_role("radio", name="Fast (recommended)").check()
@@ -127,7 +129,7 @@ def test_exact_search_disables_the_candidate_sliders(page: Page) -> None:
 
 def test_quick_changes_to_several_options_are_all_applied(page: Page) -> None:
     image_id = open_search(page)
-    open_options(page)
+    open_details(page)
     slide(page, "Results", "ArrowLeft", times=2)
     page.get_by_role("radio", name="Codes only").check()
     expect(page.locator(".tile")).to_have_count(6)
@@ -143,7 +145,7 @@ def test_an_invalid_value_shows_an_error_and_falls_back_to_the_start(page: Page)
 def test_search_options_apply_to_an_upload(page: Page) -> None:
     open_start(page)
     search_with_file(page)
-    open_options(page)
+    open_details(page)
     slide(page, "Results", "Home")
     expect(page.locator(".tile")).to_have_count(1)
     assert json.dumps(parameters(page)).count("upload") == 1

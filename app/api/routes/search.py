@@ -9,6 +9,7 @@ from fastapi import APIRouter, File, Query, UploadFile
 
 from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, ImageId, SearchesDep, SearchOptionsDep, ServiceDep, filter_warnings
+from app.api.examples import OPENAPI, ExamplesDep
 from app.api.paths import RootPathDep
 from app.api.problem_codes import image_code
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM
@@ -21,7 +22,7 @@ from app.search.decode.image import Crop
 from app.search.grouping import MAX_GROUPED
 from app.search.pipeline import Explanation, SearchResult
 from app.search.sorting import Fields, sorted_images
-from app.search.types import Match, SearchOptions
+from app.search.types import Match
 
 MAX_QUERIES = 32
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -34,9 +35,9 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 router = APIRouter(tags=["search"], responses=RESPONSES, route_class=UploadRoute)
 
 
-@router.post("/search", operation_id="search", summary="Search by image")
+@router.post("/search", operation_id="search", summary="Search by images", openapi_extra=OPENAPI)
 async def search(
-    image: Annotated[UploadFile, File(description="JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC.")],
+    examples: ExamplesDep,
     options: SearchOptionsDep,
     service: ServiceDep,
     searches: SearchesDep,
@@ -46,18 +47,25 @@ async def search(
         str | None,
         Query(
             pattern=r"^\d{1,9}(,\d{1,9}){3}$",
-            description="Search with a part of the image: x, y, width and height in pixels of the upright image.",
+            description="Search with a part of the upload, if there is one: x, y, width and height in pixels of the "
+            "upright image.",
             examples=["120,40,300,400"],
         ),
     ] = None,
 ) -> SearchOut:
-    """Find the most similar images of the catalogue, nearest first."""
+    """Find the images of the catalogue that are most similar to some examples, nearest first.
+
+    Examples are uploads (`image`), images of the catalogue (`like`), and images to avoid (`unlike_image`, `unlike`).
+    Without uploads, they can be sent as JSON.
+    """
     if crop is not None:
         options = replace(options, crop=Crop(*map(int, crop.split(","))))
-    return await searches.run(lambda: _search(image, options, service, charge, root_path))
+    return await searches.run(
+        lambda: _search_out(service, service.searcher.by_examples(examples, options), charge, root_path)
+    )
 
 
-@router.post("/search/batch", operation_id="search_batch", summary="Search by several images")
+@router.post("/search/batch", operation_id="search_batch", summary="Search by each of several images")
 async def search_batch(
     images: Annotated[list[UploadFile], File(description="Up to 32 images.", min_length=1, max_length=MAX_QUERIES)],
     options: SearchOptionsDep,
@@ -69,8 +77,11 @@ async def search_batch(
     """Search with several images at once. An image that is not valid does not affect the others."""
 
     def one(image: UploadFile) -> BatchItemOut:
+        # Read here, so that no more images of a batch are in memory than there are search threads.
+        data = image.file.read()
         try:
-            return BatchItemOut(response=_search(image, options, service, charge, root_path))
+            answer = service.searcher.by_image(data, options)
+            return BatchItemOut(response=_search_out(service, answer, charge, root_path))
         except ImageRejectedError as error:
             return BatchItemOut(error_code=image_code(error.code), error=error.reason)
 
@@ -90,11 +101,6 @@ async def similar(
     return await searches.run(
         lambda: _search_out(service, service.searcher.by_id(image_id, options), charge, root_path)
     )
-
-
-def _search(image: UploadFile, options: SearchOptions, service: Service, charge: Charge, root_path: str) -> SearchOut:
-    # Read here, so that no more images of a batch are in memory than there are search threads.
-    return _search_out(service, service.searcher.by_image(image.file.read(), options), charge, root_path)
 
 
 def _search_out(service: Service, answer: SearchResult[ImageSummary], charge: Charge, root_path: str) -> SearchOut:

@@ -1,4 +1,4 @@
-"""`lookalike search`: search with an image file, through a running service or in this process."""
+"""`lookalike search`: search with images, through a running service or in this process."""
 
 import json
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from app.cli.images.files import read_image_file
 from app.cli.terminal import console, exit_on_error, fail, notice
+from app.search.examples import Example, Upload, make_examples, parse_reference
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,20 @@ class Hit:
 
 
 def search(
-    image: Annotated[Path, typer.Argument(help="An image file.")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[IMAGE]...", help="Image files to find together, at most 16 examples."),
+    ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Id or key of an image of the catalogue to find too; the key 17 is written key:17. May be repeated."
+        ),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(help="Id or key of an image of the catalogue to avoid. May be repeated.")
+    ] = None,
+    unlike_image: Annotated[list[Path] | None, typer.Option(help="An image file to avoid. May be repeated.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Maximum number of results.")] = 10,
     fields: Annotated[
         list[str] | None,
@@ -67,7 +81,7 @@ def search(
         str | None, typer.Option(help="Its API key. Prefer LOOKALIKE_API_KEY, which process lists do not show.")
     ] = None,
 ) -> None:
-    """Search the catalogue for images that look like a file.
+    """Search the catalogue for images that look like one or several examples: files, or images of the catalogue.
 
     A service that runs on the same data folder answers at once. Without one, or without an API key that it accepts,
     this command opens the catalogue itself, which takes seconds.
@@ -78,20 +92,47 @@ def search(
         from app.cli.images.connection import connect, require_url
 
         require_url(url)
-        data = read_image_file(image)
+        examples = _examples(images or (), unlike_image or (), like or (), unlike or ())
         if url is not None:
             with connect(url, key) as client:
-                hits = _from_service(client, data, k, symmetric)
+                hits = _from_service(client, examples, k, symmetric)
         else:
-            found = _from_running_service(settings, key, data, k, symmetric)
-            hits = found if found is not None else _from_catalogue(settings, data, k, symmetric)
+            found = _from_running_service(settings, key, examples, k, symmetric)
+            hits = found if found is not None else _from_catalogue(settings, examples, k, symmetric)
         _show(hits, [name.strip() for names in fields or () for name in names.split(",") if name.strip()], as_json)
 
 
-def _from_service(client: "Lookalike", data: bytes, k: int, symmetric: bool) -> list[Hit]:
+def _examples(
+    images: Sequence[Path], unlike_images: Sequence[Path], like: Sequence[str], unlike: Sequence[str]
+) -> list[Example]:
+    return make_examples(
+        {
+            "image": [_upload(path) for path in images],
+            "unlike_image": [_upload(path) for path in unlike_images],
+            "like": [parse_reference(text) for text in like],
+            "unlike": [parse_reference(text) for text in unlike],
+        },
+        {},
+    )
+
+
+def _upload(path: Path) -> Upload:
+    data = read_image_file(path)
+    return Upload(str(path), lambda: data)
+
+
+def _from_service(client: "Lookalike", examples: Sequence[Example], k: int, symmetric: bool) -> list[Hit]:
     options: ServiceOptions = {"k": k}
     if symmetric:
         options["asymmetric"] = False
+    like, unlike = (
+        [
+            Path(one.source.name) if isinstance(one.source, Upload) else one.source
+            for one in examples
+            if one.unlike == side
+        ]
+        for side in (False, True)
+    )
     return [
         Hit(
             match.id,
@@ -103,12 +144,12 @@ def _from_service(client: "Lookalike", data: bytes, k: int, symmetric: bool) -> 
             dict(match.metadata),
             match.similarity_band,
         )
-        for match in client.search(data, **options).matches
+        for match in client.search(like=like, unlike=unlike, **options).matches
     ]
 
 
 def _from_running_service(
-    settings: Settings, key: str | None, data: bytes, k: int, symmetric: bool
+    settings: Settings, key: str | None, examples: Sequence[Example], k: int, symmetric: bool
 ) -> list[Hit] | None:
     """Search with the service that runs on the catalogue; None if there is none, or it rejects the key."""
     from lookalike_client import ClientError, Lookalike, ProblemError, UnreachableError
@@ -120,7 +161,7 @@ def _from_running_service(
         return None
     try:
         with Lookalike(url, key) as client:
-            return _from_service(client, data, k, symmetric)
+            return _from_service(client, examples, k, symmetric)
     except ProblemError as error:
         if error.status not in _NEEDS_KEY:
             fail(str(error))
@@ -132,13 +173,13 @@ def _from_running_service(
     return None
 
 
-def _from_catalogue(settings: Settings, data: bytes, k: int, symmetric: bool) -> list[Hit]:
+def _from_catalogue(settings: Settings, examples: Sequence[Example], k: int, symmetric: bool) -> list[Hit]:
     from app.bootstrap import open_service
     from app.search.types import SearchOptions
     from models.checkpoint.similarity import band_of
 
     with open_service(settings) as service:
-        matches = service.searcher.by_image(data, SearchOptions(k=k, asymmetric=not symmetric)).matches
+        matches = service.searcher.by_examples(examples, SearchOptions(k=k, asymmetric=not symmetric)).matches
     return [
         Hit(
             match.id,

@@ -39,9 +39,9 @@ export class Cropper {
       this.change(this.rectangle ? null : this.initialRectangle()),
     );
     this.toggle.className = "link";
-    this.text = el("p", { className: "hint", role: "status" });
-    const controls = el("p", { className: "crop-controls" }, this.toggle, this.text);
-    this.element = el("div", { className: "cropper" }, this.stage, controls);
+    this.text = el("span", { className: "hint", role: "status" });
+    this.controls = el("p", { className: "crop-controls" }, this.toggle, this.text);
+    this.element = el("div", { className: "cropper" }, this.stage, this.controls);
     if (size) this.setSize(size);
     else this.setSizeOnLoad();
     this.listen();
@@ -150,7 +150,7 @@ export class Cropper {
     const { rectangle, size } = this;
     this.frame.hidden = !rectangle || !size;
     this.toggle.textContent = rectangle ? "Use the whole picture" : "Search with a part";
-    this.text.textContent = rectangle ? `${rectangle.width} × ${rectangle.height} pixels` : "";
+    this.text.textContent = rectangle ? `${rectangle.width} × ${rectangle.height}` : "";
     if (!rectangle || !size) return;
     position(this.frame, rectangle, size);
     this.frame.ariaLabel =

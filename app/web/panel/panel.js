@@ -145,8 +145,8 @@ export class Panel {
       this.header(captionTitle(picture)),
       largePicture(picture),
       this.controls(picture, view, urlOf),
-      fieldTable(picture),
       ...why,
+      fieldTable(picture),
       seenByModel(picture),
     ]);
   }

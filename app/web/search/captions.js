@@ -75,7 +75,7 @@ export function captionLine(picture, maxValues = MAX_VALUES) {
   if (chosen) return chosen === NOTHING ? "" : fieldText(picture, chosen);
   const title = captionTitle(picture);
   const price = Object.keys(picture.metadata).find(isPrice);
-  const values = Object.values(picture.metadata).filter((value) => isShortText(value) && value !== title);
+  const values = Object.entries(picture.metadata).flatMap(([name, value]) => (isTelling(name, value) ? [value] : []));
   const others = [picture.label, ...values].filter((text) => text && text !== title);
   return [price && fieldText(picture, price), ...others].filter(Boolean).slice(0, maxValues).join(" · ");
 }
@@ -132,7 +132,13 @@ function fileName({ id, key, metadata }) {
   return name.split("/").at(-1) || name;
 }
 
-/** @param {unknown} value */
-function isShortText(value) {
+/**
+ * Whether a value tells something without the name of its field.
+ *
+ * @param {string} name
+ * @param {unknown} value
+ */
+function isTelling(name, value) {
+  if (isPrice(name) || CURRENCIES.test(name) || name === "file") return false;
   return typeof value === "string" && value.length <= MAX_VALUE_LENGTH && !value.includes("://");
 }

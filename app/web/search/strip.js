@@ -46,7 +46,6 @@ export class Strip {
     });
     this.bar = el("div", { className: "strip" });
     root.append(this.bar, this.card);
-    root.hidden = true;
   }
 
   /** Cancel a crop in progress, because the page navigates. */
@@ -57,7 +56,6 @@ export class Strip {
   clear() {
     this.cancelCrop();
     this.shown = null;
-    this.root.hidden = true;
     this.bar.replaceChildren();
     this.openCropper(false);
   }
@@ -71,7 +69,6 @@ export class Strip {
     this.clear();
     const name = el("p", { className: "summary" }, el("strong", { className: "title" }, title));
     this.bar.append(el("span", { className: "query-image" }, image(thumbnail, "")), name);
-    this.root.hidden = false;
   }
 
   /**
@@ -91,7 +88,6 @@ export class Strip {
     const hadFocus = this.bar.contains(document.activeElement);
     const parts = [breadcrumbs, this.picture(queryImage, source.crop), summary(queryImage), this.examples(examples)];
     this.bar.replaceChildren(...parts, actions, close);
-    this.root.hidden = false;
     if (hadFocus) actions.querySelector("button")?.focus();
   }
 
@@ -107,8 +103,9 @@ export class Strip {
       const onCrop = (/** @type {string | null} */ part) => this.actions.crop({ id, upload, crop: part });
       const cropper = new Cropper(file ? original : thumbnail, title, size, onCrop);
       this.shown = { imageKey, cropper };
-      const done = button("Done", () => this.openCropper(false), { className: "link" });
-      this.card.replaceChildren(cropper.element, done);
+      const done = button("Done", () => this.openCropper(false), { className: "disclosure plain" });
+      cropper.controls.append(done);
+      this.card.replaceChildren(cropper.element);
     }
     this.shown.cropper.show(crop);
   }
@@ -124,7 +121,7 @@ export class Strip {
 
   /** @param {string | null} crop */
   cropButton(crop) {
-    const text = crop ? "Part of the picture" : "Crop";
+    const text = crop ? "Cropped" : "Crop";
     const opener = button(text, () => this.openCropper(this.card.hidden), { className: "disclosure crop-button" });
     opener.setAttribute("aria-controls", this.card.id);
     opener.ariaExpanded = String(!this.card.hidden);

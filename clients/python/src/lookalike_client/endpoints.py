@@ -81,15 +81,6 @@ class SearchOptions(Filters, total=False):
     explain: bool
 
 
-def search(
-    image: ImageInput, *, crop: tuple[int, int, int, int] | None = None, **options: Unpack[SearchOptions]
-) -> CallFlow[SearchResult]:
-    """Search with an image, or a crop of it: x, y, width and height in pixels."""
-    params = _parameters(options) | {"crop": ",".join(map(str, crop)) if crop else None}
-    response = yield Request("POST", "/search", params, [("image", "image", read_image(image))])
-    return response.parse(_SEARCH)
-
-
 def search_many(images: Sequence[ImageInput], **options: Unpack[SearchOptions]) -> CallFlow[list[BatchItem]]:
     """Search with each of several images; an unusable image has an `error`, and does not affect the others."""
     items: list[BatchItem] = []

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from lookalike_client import duplicates as duplicate_calls
-from lookalike_client import endpoints
+from lookalike_client import endpoints, searches
 from lookalike_client.batching import BatchLimit
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class ApiMethods:
 
     batch_limit: BatchLimit
 
-    search = ApiMethod(endpoints.search)
+    search = ApiMethod(searches.search)
     search_many = ApiMethod(endpoints.search_many)
     similar = ApiMethod(endpoints.similar)
     add = BatchingApiMethod(endpoints.add)

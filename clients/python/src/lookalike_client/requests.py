@@ -27,7 +27,7 @@ class Request:
     path: str
     params: Mapping[str, Parameter | None] = field(default_factory=dict)
     files: Sequence[tuple[str, str, bytes | Path]] = ()
-    data: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     json: Any = None
 
     @contextmanager

@@ -1,0 +1,142 @@
+"""Read the examples of `POST /search`: a form with files, query parameters, or a JSON body."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends, File, Form, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
+from starlette.datastructures import Headers
+
+from app.api.known_parameters import Declared, json_errors
+from app.common.json_values import RepeatedNameError, unique_names
+from app.errors import InvalidInputError, TooLargeError
+from app.search import examples
+from app.search.examples import KEY_PREFIX, MAX_EXAMPLES, Example, Source, Upload, make_examples, parse_reference
+
+JSON = "application/json"
+# Sixteen keys of maximum length take much less.
+MAX_JSON_BYTES = 65_536
+_FORM = "multipart/form-data"
+
+
+def _check_reference(value: object) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("is neither an id, which is a whole number, nor a key, which is text")
+    return value
+
+
+Reference = Annotated[
+    int | str, PlainValidator(_check_reference), WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]})
+]
+Weights = dict[examples.Field, list[float]]
+_WEIGHTS = TypeAdapter(Weights)
+
+
+class ExamplesIn(BaseModel):
+    """Images of the catalogue to search with, and their weights."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"like": [17, "sku-4"], "unlike": [9], "weights": {"like": [2, 1]}}}
+    )
+
+    like: list[Reference] = Field(default=[], description="Images to find: ids as numbers, keys as text.")
+    unlike: list[Reference] = Field(default=[], description="Images to avoid: ids as numbers, keys as text.")
+    weights: Weights = Field(default={}, description="A weight for each image of `like` or `unlike`; default 1.")
+
+
+# What FastAPI cannot describe: a second media type, and that lists are sent as repeated fields.
+OPENAPI: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            _FORM: {"encoding": {name: {"style": "form", "explode": True} for name in ("like", "unlike")}},
+            JSON: {"schema": ExamplesIn.model_json_schema()},
+        }
+    }
+}
+_IDS_OR_KEYS = f"a whole number is an id, other text a key; `{KEY_PREFIX}17` is the key 17. May be repeated."
+_LIKE, _UNLIKE = (f"Images of the catalogue to {verb}: {_IDS_OR_KEYS}" for verb in ("find", "avoid"))
+
+
+async def get_examples(
+    request: Request,
+    image: Annotated[
+        list[UploadFile],
+        File(
+            default_factory=list,
+            description="JPEG, PNG, WebP, GIF, BMP, AVIF or HEIC. May be repeated: images to find together, at most "
+            f"{MAX_EXAMPLES} examples of all kinds.",
+        ),
+    ],
+    unlike_image: Annotated[
+        list[UploadFile], File(default_factory=list, description="An image to avoid. May be repeated.")
+    ],
+    like: Annotated[list[str], Form(default_factory=list, description=_LIKE)],
+    unlike: Annotated[list[str], Form(default_factory=list, description=_UNLIKE)],
+    more_like: Annotated[list[str], Query(alias="like", default_factory=list, description=_LIKE)],
+    more_unlike: Annotated[list[str], Query(alias="unlike", default_factory=list, description=_UNLIKE)],
+    weights: Annotated[
+        str | None,
+        Form(description='JSON: a weight for each image of a field, such as `{"image": [1, 2], "unlike": [0.5]}`.'),
+    ] = None,
+) -> list[Example]:
+    """Return the examples of a request.
+
+    Raises:
+        InvalidInputError, InvalidExamplesError: they cannot be searched with; see `make_examples`.
+        RequestValidationError: the JSON body is not valid.
+        TooLargeError: the JSON body is too large.
+    """
+    body = _parse_body(await request.body()) if _is_json(request.headers) else ExamplesIn()
+    sources: dict[examples.Field, Sequence[Source]] = {
+        "image": [_upload(file) for file in image],
+        "unlike_image": [_upload(file) for file in unlike_image],
+        "like": [*map(parse_reference, (*more_like, *like)), *body.like],
+        "unlike": [*map(parse_reference, (*more_unlike, *unlike)), *body.unlike],
+    }
+    return make_examples(sources, body.weights if weights is None else _parse_weights(weights))
+
+
+ExamplesDep = Annotated[list[Example], Depends(get_examples)]
+
+
+def _is_json(headers: Headers) -> bool:
+    return headers.get("content-type", "").partition(";")[0].strip().casefold() == JSON
+
+
+def _parse_body(body: bytes) -> ExamplesIn:
+    if len(body) > MAX_JSON_BYTES:
+        raise TooLargeError(MAX_JSON_BYTES)
+    declared = Declared((), {}, tuple(ExamplesIn.model_fields))
+    if wrong := list(json_errors(declared, body)):
+        raise RequestValidationError(
+            [{"type": "parameter", "loc": ("body", name), "msg": reason} for name, reason in wrong]
+        )
+    try:
+        return ExamplesIn.model_validate_json(body)
+    except ValidationError as error:
+        raise _in_body(error) from error
+
+
+def _parse_weights(text: str) -> Weights:
+    try:
+        return _WEIGHTS.validate_python(json.loads(text, object_pairs_hook=unique_names))
+    except ValidationError as error:
+        raise _in_body(error, "weights") from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, RepeatedNameError) else "is not JSON"
+        raise InvalidInputError("weights", f'{reason}. Send an object such as {{"image": [1, 2]}}.') from error
+
+
+def _in_body(error: ValidationError, *place: str) -> RequestValidationError:
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return RequestValidationError([{**one, "loc": ("body", *place, *one["loc"])} for one in found])
+
+
+def _upload(file: UploadFile) -> Upload:
+    def read() -> bytes:
+        file.file.seek(0)
+        return file.file.read()
+
+    return Upload(file.filename or "", read)
