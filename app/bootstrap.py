@@ -16,6 +16,7 @@ from app.catalogue.database import connections
 from app.catalogue.database.migrations import require_current, upgrade
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import IndexVersion
+from app.catalogue.duplicates.stored_pictures import StoredPictures
 from app.catalogue.embedded.free_space import FreeSpace, min_free_bytes
 from app.catalogue.embedded.postgres import embedded_free_space, embedded_postgres
 from app.catalogue.filters.facets import FacetCache
@@ -26,7 +27,6 @@ from app.catalogue.storage.fsync_guard import FsyncGuard
 from app.catalogue.storage.ledger import ledger_in
 from app.catalogue.storage.orphan_cleanup import OrphanCleanup
 from app.catalogue.storage.protocol import ImageStorage
-from app.catalogue.stored_pictures import StoredPictures
 from app.common.private_modes import make_data_folder
 from app.ingest.embedding_writer import EmbeddingWriter
 from app.ingest.pipeline import IngestPipeline

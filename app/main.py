@@ -1,11 +1,10 @@
 """Application factory: `create_app()` adds routes, middleware, error handlers and the web page."""
 
 import asyncio
-import hashlib
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
@@ -14,10 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Depends, FastAPI, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import HTMLResponse
-from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from app.adaptation.watcher import AdaptationWatcher
@@ -28,7 +25,6 @@ from app.api.admission.fair_limit import FairLimit
 from app.api.admission.middleware import AdmissionMiddleware
 from app.api.admission.request_classes import EXTRA_THREADS, RequestClasses
 from app.api.admission.threads import FairExecutor, ReservedThreads
-from app.api.conditional import IfNoneMatch, is_not_modified
 from app.api.known_parameters import reject_unknown_parameters
 from app.api.middleware.auth import ApiKeyCache, AuthMiddleware
 from app.api.middleware.content_encoding import ContentEncodingMiddleware
@@ -42,10 +38,12 @@ from app.api.openapi import extend_openapi
 from app.api.paths import RootPathDep
 from app.api.problems import add_exception_handlers
 from app.api.routes import bulk, duplicates, export, facets, images, index, jobs, quality, search, session, system
+from app.api.web_files import WebFiles
 from app.bootstrap import Service, open_service
 from app.common.memory import usable_memory
 from app.demo.fill import fill_if_empty
 from app.ingest.trash_expiry import TrashExpiry
+from app.maintenance.thumbnails import ThumbnailRenewal
 from app.model_switch.switch import SwitchWatcher
 from app.observability.metrics import Metrics
 from app.observability.multiprocess_metrics import FOLDER_VARIABLE as METRICS_FOLDER
@@ -68,6 +66,8 @@ MEMORY_DIVISOR = 8
 # Threads that read image files for downloads.
 FILE_THREADS = 16
 WEB_DIR = Path(__file__).parent / "web"
+# Web pages: HTML files in `WEB_DIR`, by path.
+PAGES = {"/": "index.html"}
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -134,6 +134,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads,
                 SwitchWatcher(service.database, service.model_switch),
                 AdaptationWatcher(service),
+                ThumbnailRenewal(service),
                 TrashExpiry(service.trash),
                 jobs.open_jobs(service) as opened,
             ):
@@ -175,7 +176,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
     add_exception_handlers(app)
     for module in (search, index, jobs, bulk, export, images, facets, duplicates, quality, system, session):
         app.include_router(module.router, dependencies=[Depends(reject_unknown_parameters)])
-    add_page(app)
+    add_pages(app)
     app.openapi = extend_openapi(app)  # type: ignore[method-assign]  # FastAPI documents this assignment for extending OpenAPI
     return app
 
@@ -246,16 +247,19 @@ def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
     )
 
 
-def add_page(app: FastAPI) -> None:
-    """Serve the web page at `/`, with its URLs below the root path."""
-    app.mount("/web", StaticFiles(directory=WEB_DIR), name="web")
-    content = (WEB_DIR / "index.html").read_text(encoding="utf-8")
+def add_pages(app: FastAPI) -> None:
+    """Serve the web pages, with their URLs below the root path, and their files."""
+    files = WebFiles(WEB_DIR)
+    app.mount("/web", files, name="web")
+    for path, name in PAGES.items():
+        app.get(path, include_in_schema=False)(page_endpoint(files, name))
 
-    @app.get("/", include_in_schema=False)
-    async def page(root_path: RootPathDep, if_none_match: IfNoneMatch) -> Response:
-        html = content.replace('="/', f'="{root_path}/')
-        etag = f'"{hashlib.sha256(html.encode()).hexdigest()}"'
-        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache", "ETag": etag}
-        if is_not_modified(if_none_match, etag):
-            return Response(status_code=304, headers=headers)
-        return HTMLResponse(html, headers=headers)
+
+def page_endpoint(files: WebFiles, name: str) -> Callable[..., Awaitable[Response]]:
+    """Return the endpoint of a web page."""
+
+    async def page(request: Request, root_path: RootPathDep) -> Response:
+        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
+        return files.page(name, root_path).response(request.headers, headers)
+
+    return page

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
-from app.catalogue.database.tables import Image
+from app.catalogue.database.tables import CatalogueState, Image
 from app.catalogue.encodings import NewEncoding, delete_encodings, save_encodings
 from app.catalogue.file_owners import duplicates_in
 from app.catalogue.metadata_patch import MetadataPatch
@@ -145,6 +145,11 @@ def patch_many(session: Session, selection: Selection, expected: int, metadata_p
     differs = or_(false(), *(column.is_distinct_from(value) for column, value in new.items()))
     changed = update(Image).where(among_ids(Image.id, ids), differs).values({**new, Image.seq: seq})
     return len(session.execute(changed.returning(Image.id)).all())
+
+
+def set_old_thumbnails_to(session: Session, image_id: int) -> None:
+    """Record that images with larger ids have thumbnails of the current size. This is no change to the catalogue."""
+    session.execute(update(CatalogueState).values(old_thumbnails_to=image_id))
 
 
 def _images_by_key(session: Session, keys: list[str]) -> dict[str, Image]:

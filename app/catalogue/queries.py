@@ -190,6 +190,17 @@ def last_seq(session: Session) -> int:
     return session.scalars(select(CatalogueState.seq)).one()
 
 
+def old_thumbnails_to(session: Session) -> int:
+    """Return the largest id of an image that may have a thumbnail of an earlier size; 0 if there are none."""
+    return session.scalars(select(CatalogueState.old_thumbnails_to)).one()
+
+
+def images_with_old_thumbnails(session: Session, limit: int) -> list[tuple[int, str]]:
+    """List (id, SHA-256) of images that may have a thumbnail of an earlier size, the newest first."""
+    query = select(Image.id, Image.sha256).where(Image.id <= select(CatalogueState.old_thumbnails_to).scalar_subquery())
+    return [(image_id, sha256) for image_id, sha256 in session.execute(query.order_by(Image.id.desc()).limit(limit))]
+
+
 def is_empty(session: Session) -> bool:
     """Return whether the catalogue has no images."""
     return session.scalar(select(Image.id).limit(1)) is None

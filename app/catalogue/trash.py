@@ -26,6 +26,7 @@ from app.catalogue.database.tables import (
     TrashedEncoding,
     TrashedImage,
 )
+from app.catalogue.duplicates.distinct_pairs import remove_pairs_of
 from app.catalogue.encodings import NewEncoding, StoredSlot, save_encodings
 from app.catalogue.filters.sql import Condition
 from app.catalogue.selection import MAX_SELECTED, Selection, among_ids, select_images
@@ -200,6 +201,7 @@ def purge_expired(session: Session, index_version_id: int, days: float, limit: i
     of_images = among_ids(TrashedEncoding.image_id, ids), _has_features_of(index_version_id)
     slots = list(session.scalars(select(TrashedEncoding.slot).where(*of_images).distinct()))
     removed = delete(TrashedImage).where(among_ids(TrashedImage.image_id, ids)).returning(TrashedImage.sha256)
+    remove_pairs_of(session, ids)
     return Purged(len(ids), set(session.scalars(removed)), slots)
 
 

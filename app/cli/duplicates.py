@@ -1,11 +1,13 @@
-"""`lookalike duplicates`: list duplicate images of the catalogue."""
+"""`lookalike duplicates`, `distinct`, `merge`: list duplicate images, decide which are none, merge them."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.terminal import console, exit_on_error, progress_bar
+from app.cli.terminal import console, exit_on_error, fail, progress_bar
+from app.common.json_values import is_storable
+from app.common.unicode_names import nfc
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +42,54 @@ def duplicates(
                 bar.advance(task, compared)
         found = "1 group" if groups == 1 else f"{groups or 'no'} groups"
         console().print(f"{found} of {'near-duplicates' if near else 'duplicates'}")
+
+
+def distinct(
+    keys: Annotated[list[str], typer.Argument(help="Keys of two or more images.", show_default=False)],
+    undo: Annotated[bool, typer.Option("--undo", help="Forget the decision.")] = False,
+) -> None:
+    """Remember that no two of some images are duplicates; the lists of duplicates leave these pairs out."""
+    with exit_on_error():
+        from app.bootstrap import open_service
+        from app.catalogue.duplicates.distinct_pairs import mark_distinct, unmark_distinct
+
+        with open_service(Settings()) as service:
+            ids = _ids(service, keys)
+            if ids[1:] == []:
+                fail("Name two or more images.")
+            with service.database.transaction() as session:
+                pairs = unmark_distinct(session, ids) if undo else mark_distinct(session, ids)
+        console().print(f"{'1 pair' if pairs == 1 else f'{pairs:,} pairs'} {'forgotten' if undo else 'remembered'}.")
+
+
+def merge(
+    keep: Annotated[str, typer.Argument(help="Key of the image to keep.", show_default=False)],
+    others: Annotated[list[str], typer.Argument(help="Keys of its duplicates.", show_default=False)],
+) -> None:
+    """Keep one image, give it the label and metadata that only its duplicates have, and delete these."""
+    with exit_on_error():
+        from app.bootstrap import open_service
+
+        with open_service(Settings()) as service:
+            keep_id, *other_ids = _ids(service, [keep, *others])
+            if not other_ids:
+                fail("Name an image to merge besides the one to keep.")
+            merged = service.trash.merge(keep_id, other_ids)
+        names = [*(["label"] if "label" in merged.added else []), *merged.added.get("metadata", {})]
+        count = "1 image" if len(other_ids) == 1 else f"{len(other_ids):,} images"
+        console().print(f"{count} merged into {keep}; added: {', '.join(names) or 'nothing'}.", soft_wrap=True)
+
+
+def _ids(service: "Service", keys: list[str]) -> list[int]:
+    """Return the ids of images by key, each once; exit with an error if one does not exist."""
+    from app.catalogue import queries
+
+    wanted = list(dict.fromkeys(map(nfc, keys)))
+    with service.database.read_session() as session:
+        found = queries.ids_by_key(session, list(filter(is_storable, wanted)))
+    if missing := [key for key in wanted if key not in found]:
+        fail(f"Not in the catalogue: {', '.join(missing)}. Nothing was changed.")
+    return [found[key] for key in wanted]
 
 
 def _batches(service: "Service", kind: "DuplicateKind", max_distance: float | None) -> Iterator[tuple[int, list[str]]]:

@@ -4,10 +4,11 @@ Independent of HTTP. See `app/catalogue/trash.py` for the rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.catalogue import trash
 from app.catalogue.database.sessions import Database
+from app.catalogue.duplicates.merge import Merged, merge_images
 from app.catalogue.encodings import NewEncoding
 from app.catalogue.selection import Selection
 from app.catalogue.storage import deletion_queue
@@ -75,6 +76,19 @@ class Trash:
         if not self._days:
             self.purge()
         return Deleted(len(ids), deletion_id if ids and self._days else None)
+
+    def merge(self, keep: int, others: Sequence[int]) -> Merged:
+        """Merge duplicates into one image as one transaction; see `merge_images`. The others go to the trash.
+
+        Raises:
+            SelectionChangedError: an image does not exist.
+        """
+        self._disk.require_healthy()
+        with self._database.transaction() as session:
+            merged = merge_images(session, keep, others)
+        if not self._days:
+            self.purge()
+        return merged if self._days else replace(merged, deletion_id=None)
 
     def restore(self, which: TrashSelection, *, skip_used_keys: bool = False) -> Restored:
         """Restore images as they were, as one change; when it returns, every search in every process finds them.

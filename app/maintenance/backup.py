@@ -5,6 +5,8 @@
     DIR/as-of-…/vectors/  F7 of every feature set
     DIR/pictures/         originals from local or S3 storage; thumbnails are generated again on request
 
+Archives of jobs are not copied: a restore ends the jobs that were running.
+
 Slots are written once and originals never change, so files may be copied after the snapshot of the rows. Only
 deletions of originals must wait: they are queued while a backup holds its lock. A repeated backup into the same folder
 copies only new originals, and until it is complete the earlier one stays intact. Files are readable by the owner only.
@@ -32,10 +34,14 @@ from app.catalogue.database.tables import (
     Base,
     CatalogueState,
     Deletion,
+    DistinctPair,
     Encoding,
+    EntryWarning,
     FeatureSet,
     Image,
     IndexVersion,
+    Job,
+    Rejection,
     TrashedEncoding,
     TrashedImage,
 )
@@ -52,7 +58,7 @@ from app.maintenance.table_files import columns_of, write_rows
 # In the order of their foreign keys.
 TABLES: tuple[type[Base], ...] = (
     *(FeatureSet, IndexVersion, CatalogueState, Image, Encoding, Deletion),
-    *(TrashedImage, TrashedEncoding, ApiKey),
+    *(TrashedImage, TrashedEncoding, ApiKey, DistinctPair, Job, Rejection, EntryWarning),
 )
 # Originals copied in parallel.
 _BATCH = 16

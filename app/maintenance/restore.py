@@ -19,7 +19,7 @@ from app.catalogue.advisory_registry import VersionUse, lock_holders
 from app.catalogue.database.locks import Lock, lock_if_free
 from app.catalogue.database.migrations import downgraded
 from app.catalogue.database.sessions import Database
-from app.catalogue.database.tables import ApiKey, Base, Deletion, FeatureSet, Image, IndexVersion, TrashedImage
+from app.catalogue.database.tables import ApiKey, Base, Deletion, FeatureSet, Image, IndexVersion, Job, TrashedImage
 from app.catalogue.storage import deletion_queue
 from app.catalogue.storage.ledger import ledger_in
 from app.catalogue.storage.local import LocalStorage, content_hash
@@ -28,6 +28,7 @@ from app.catalogue.storage.protocol import ImageStorage
 from app.catalogue.vectors import hole_punching
 from app.common import private_modes
 from app.errors import LookalikeError, UnavailableError
+from app.ingest.jobs import rows as jobs
 from app.maintenance.backup import TABLES
 from app.maintenance.backup_manifest import Manifest, read_manifest
 from app.maintenance.restore_check import (
@@ -45,7 +46,12 @@ _SERIALS = {
     IndexVersion: [IndexVersion.id],
     Image: [Image.id, Deletion.image_id],
     ApiKey: [ApiKey.id],
+    Job: [Job.id],
 }
+_ARCHIVE_NOT_RESTORED = (
+    "The catalogue was restored from a backup, which has no archives. Upload the archive again; entries that "
+    "were added before the backup stay as they are."
+)
 # Originals copied per batch.
 _BATCH = 16
 
@@ -140,6 +146,7 @@ class _Restore:
                     read_rows(connection, name, columns, manifest.table(name))
             for table, assigned in _SERIALS.items():
                 _advance_serial(connection, table, assigned)
+            jobs.fail_running(connection, _ARCHIVE_NOT_RESTORED)
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from app.catalogue.database.tables import Image, IndexVersion
+from app.catalogue.duplicates.merge import Merged
+from app.catalogue.duplicates.stored_pictures import StoredPictures
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.queries import ImageSummary
 from app.catalogue.selection import Selection
-from app.catalogue.stored_pictures import StoredPictures
 from app.catalogue.trash import TrashSelection
 from app.errors import NotFoundError, SelectionChangedError
 from app.ingest.embedding_writer import EmbeddingWriter
@@ -72,6 +73,7 @@ class OpenIndexVersion:
             self.index_sync.synced_index(),
             self.network.pool,
             self.pictures.same_as,
+            self.pictures.distinct_from,
             kind,
             copies=limit if kind is DuplicateKind.EXACT or similarity is None else similarity.copies,
             near=limit,
@@ -142,6 +144,10 @@ class ActiveTrash:
     def delete(self, selection: Selection, expected: int) -> Deleted:
         """Delete images; see `Trash.delete`."""
         return self._model_switch.run(lambda active: active.trash.delete(selection, expected))
+
+    def merge(self, keep: int, others: Sequence[int]) -> Merged:
+        """Merge duplicates; see `Trash.merge`."""
+        return self._model_switch.run(lambda active: active.trash.merge(keep, others))
 
     def restore(self, which: TrashSelection, *, skip_used_keys: bool = False) -> Restored:
         """Restore images; see `Trash.restore`."""

@@ -5,6 +5,8 @@
 - `near`: other pictures that are nearly as similar by F7: cut, mirrored, on another background. Copies in the sense of
   `exact` are left out: a picture that was saved several times is one picture, its oldest image.
 
+Pairs that a person has decided are not duplicates are in neither list.
+
 Groups are the connected components of all pairs: in a chain of duplicates every image belongs to one group. A pair
 counts if each image is among the other's candidates, which are selected as for a search (`pool.py`), so the groups do
 not depend on the image from which they are found.
@@ -28,6 +30,8 @@ MAX_GROUP = 1000
 
 # Returns which of some images show the same picture as another one, by their ids; deleted images do not.
 SamePictures = Callable[[int, Sequence[int]], Set[int]]
+# Returns the images that a person has decided are not duplicates of one, by their ids.
+DistinctFrom = Callable[[int], Set[int]]
 
 
 class DuplicateKind(StrEnum):
@@ -73,6 +77,7 @@ class DuplicateFinder:
         index: the index, in sync with the catalogue.
         pool: number of candidates by code, as for a search.
         same_pictures: compares the pixels of images.
+        distinct_from: decisions of people.
         kind: which duplicates to find.
         copies: maximum F7 distance of images whose pixels are compared.
         near: maximum F7 distance of near-duplicates.
@@ -82,9 +87,16 @@ class DuplicateFinder:
     """
 
     def __init__(
-        self, index: Index, pool: int, same_pictures: SamePictures, kind: DuplicateKind, copies: float, near: float
+        self,
+        index: Index,
+        pool: int,
+        same_pictures: SamePictures,
+        distinct_from: DistinctFrom,
+        kind: DuplicateKind,
+        copies: float,
+        near: float,
     ) -> None:
-        self._index, self._same_pictures, self._kind = index, same_pictures, kind
+        self._index, self._same_pictures, self._distinct_from, self._kind = index, same_pictures, distinct_from, kind
         self.max_distance = copies if kind is DuplicateKind.EXACT else near
         self._copies, self._near = _Neighbours(index, pool, copies), _Neighbours(index, pool, near)
         self._copy_groups: dict[int, Set[int]] = {}
@@ -113,13 +125,17 @@ class DuplicateFinder:
 
     def _copies_of(self, image_id: int) -> Iterator[int]:
         same = self._same_pictures(image_id, self._copies.of(image_id))
-        return (other for other in sorted(same) if self._copies.are_mutual(image_id, other))
+        return (other for other in self._undecided(image_id, same) if self._copies.are_mutual(image_id, other))
 
     def _near_duplicates_of(self, image_id: int) -> Iterator[int]:
-        others = sorted(set(self._near.of(image_id)) - self._copy_group(image_id))
+        others = self._undecided(image_id, set(self._near.of(image_id)) - self._copy_group(image_id))
         return (
             other for other in others if self._near.are_mutual(image_id, other) and self._oldest_copy(other) == other
         )
+
+    def _undecided(self, image_id: int, others: Set[int]) -> list[int]:
+        """Return those of some images, by id, of which no person has decided that they are not duplicates of one."""
+        return sorted(others - self._distinct_from(image_id)) if others else []
 
     def _oldest_copy(self, image_id: int) -> int:
         return min(self._copy_group(image_id))

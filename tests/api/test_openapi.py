@@ -27,6 +27,8 @@ PATHS = {
     "/metrics": {"get"},
     "/facets": {"get"},
     "/duplicates": {"get"},
+    "/duplicates/distinct": {"post", "delete"},
+    "/duplicates/merge": {"post"},
     "/images/{image_id}/duplicates": {"get"},
     "/report": {"get"},
     "/search/batch": {"post"},

@@ -49,6 +49,8 @@ CASES = {
     ("stats",): Case((), prints=False),
     ("demo",): Case((), prints=False),
     ("duplicates",): Case(("--max-distance", "100000")),
+    ("distinct",): Case(("{name}", "other")),
+    ("merge",): Case(("{name}", "other")),
     ("check",): Case(()),
     ("sync",): Case((), prints=False),
     ("backup",): Case(("{data}-{name}",)),

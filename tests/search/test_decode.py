@@ -362,16 +362,16 @@ def test_mutated_bytes_give_an_image_or_a_refusal(
 
 
 def test_thumbnail_is_small_deterministic_and_without_metadata() -> None:
-    image = gradient(640, 480)
+    image = gradient(1024, 768)
     image.info.update(exif=b"Exif\0\0secret", icc_profile=b"secret", comment=b"secret")
     data = thumbnail(image)
     assert data == thumbnail(image)
     assert b"secret" not in data
     small = Image.open(BytesIO(data))
-    assert (small.format, small.size) == ("JPEG", (320, 240))
-    assert difference(small.convert("RGB"), gradient(640, 480).resize((320, 240))) < 3
+    assert (small.format, small.size) == ("JPEG", (512, 384))
+    assert difference(small.convert("RGB"), gradient(1024, 768).resize((512, 384))) < 3
 
 
-@pytest.mark.parametrize(("size", "expected"), [((40, 30), (40, 30)), ((2000, 1), (320, 1)), ((30, 640), (15, 320))])
+@pytest.mark.parametrize(("size", "expected"), [((40, 30), (40, 30)), ((2000, 1), (512, 1)), ((30, 1024), (15, 512))])
 def test_thumbnail_fits_its_square_and_is_never_enlarged(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert Image.open(BytesIO(thumbnail(gradient(*size)))).size == expected

@@ -44,10 +44,15 @@ def every(_: int, others: Sequence[int]) -> set[int]:
     return set(others)
 
 
+def undecided(_: int) -> set[int]:
+    """Decisions of people: none."""
+    return set()
+
+
 def finder(
     index: LocalIndex, kind: DuplicateKind = DuplicateKind.EXACT, same: duplicates.SamePictures = every
 ) -> DuplicateFinder:
-    return DuplicateFinder(index, POOL, same, kind, copies=1.0, near=3.0)
+    return DuplicateFinder(index, POOL, same, undecided, kind, copies=1.0, near=3.0)
 
 
 def ids_of(groups: Iterable[DuplicateGroup]) -> list[list[int]]:
@@ -156,6 +161,6 @@ def test_neighbours_are_mutual(tmp_path: Path) -> None:
     with closing(VectorFile(tmp_path / "v.f32", 1)) as vectors:
         index = LocalIndex(8, vectors)
         index.add(IndexEntries(np.arange(1, 5), codes, np.arange(4), vectors.write(np.arange(4), features)))
-        found = DuplicateFinder(index, 3, every, DuplicateKind.EXACT, copies=1.0, near=1.0)
+        found = DuplicateFinder(index, 3, every, undecided, DuplicateKind.EXACT, copies=1.0, near=1.0)
         assert ids_of(found.groups(range(1, 5))) == [[1, 2, 3]]
         assert found.of_image(4) == []

@@ -108,7 +108,9 @@ def test_candidates_equal_brute_force(
 
 
 def test_duplicate_with_the_largest_id_is_found(index: LocalIndex) -> None:
-    finder = DuplicateFinder(index, LIMIT, lambda _, others: set(others), DuplicateKind.EXACT, copies=0.1, near=0.1)
+    finder = DuplicateFinder(
+        index, LIMIT, lambda _, others: set(others), lambda _: set(), DuplicateKind.EXACT, copies=0.1, near=0.1
+    )
     found = finder.of_image(LAST - 1)
     assert found is not None
     assert [(match.id, match.distance) for match in found] == [(LAST, 0.0)]

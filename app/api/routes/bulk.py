@@ -101,7 +101,8 @@ def get_trashed_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match:
         images = trash.trashed_images(session, [image_id])
     if not images:
         raise NotInTrashError([image_id], None, service.settings.trash_days)
-    return thumbnail_response(service, image_id, images[0].sha256, if_none_match)
+    sha256 = images[0].sha256
+    return thumbnail_response(service, image_id, sha256, sha256, if_none_match)
 
 
 @router.post(

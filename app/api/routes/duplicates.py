@@ -1,6 +1,6 @@
-"""Duplicate images: `GET /duplicates`, `GET /images/{id}/duplicates`."""
+"""Duplicate images: list them, decide which are none, merge them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
@@ -8,9 +8,11 @@ from app.api.admission.fair_limit import Charge
 from app.api.dependencies import ChargeDep, Cursor, ImageId, ServiceDep, parse_cursor
 from app.api.paths import RootPathDep
 from app.api.routes.images import PAGE_BYTES
+from app.api.schemas.duplicates import DistinctIn, DistinctOut, MergedOut, MergeIn
 from app.api.schemas.images import JSON_MEMORY_FACTOR, PROBLEM
 from app.api.schemas.searches import DuplicateGroupOut, DuplicatesOut, MatchOut
 from app.catalogue import queries
+from app.catalogue.duplicates import distinct_pairs
 from app.errors import NotFoundError
 from app.model_switch.active import OpenIndexVersion
 from app.search.duplicates import DuplicateKind
@@ -45,6 +47,11 @@ Distance = Annotated[
 ]
 
 
+_CHANGED: dict[int | str, dict[str, Any]] = {
+    409: {"description": "An image no longer exists. Nothing has changed.", **PROBLEM}
+}
+
+
 @router.get("/images/{image_id}/duplicates", operation_id="get_duplicates", summary="Duplicates of an image")
 def duplicates_of(
     image_id: ImageId,
@@ -63,6 +70,30 @@ def duplicates_of(
         return _matches_out(now, found, charge, root_path)
 
     return service.model_switch.run(find)
+
+
+@router.post("/duplicates/distinct", operation_id="mark_distinct", summary="Not duplicates", responses=_CHANGED)
+def mark_distinct(body: DistinctIn, service: ServiceDep) -> DistinctOut:
+    """Remember that no two of some images are duplicates: no list of duplicates has these pairs any more."""
+    with service.database.transaction() as session:
+        return DistinctOut(pairs=distinct_pairs.mark_distinct(session, body.ids))
+
+
+@router.delete("/duplicates/distinct", operation_id="unmark_distinct", summary="Undo: not duplicates")
+def unmark_distinct(body: DistinctIn, service: ServiceDep) -> DistinctOut:
+    """Undo `POST /duplicates/distinct` of the same images, or of some of them."""
+    with service.database.transaction() as session:
+        return DistinctOut(pairs=distinct_pairs.unmark_distinct(session, body.ids))
+
+
+@router.post("/duplicates/merge", operation_id="merge_duplicates", summary="Merge duplicates", responses=_CHANGED)
+def merge(body: MergeIn, service: ServiceDep, root_path: RootPathDep) -> MergedOut:
+    """Keep one image, give it the label and fields that only the others have, and delete the others.
+
+    Of several others that have a field, the first counts. `POST /trash/restore` restores the others for some time.
+    """
+    others = list(dict.fromkeys(body.merge))
+    return MergedOut.of(service.trash.merge(body.keep, others), len(others), root_path)
 
 
 @router.get("/duplicates", operation_id="list_duplicates", summary="Duplicates in the catalogue")

@@ -35,7 +35,8 @@ from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.storage.protocol import OriginalStream
 from app.common.json_values import Json, validate_json
 from app.errors import InvalidInputError, NotFoundError, UnavailableError
-from app.search.decode.image import THUMBNAIL_MEDIA_TYPE, encode_png
+from app.maintenance.thumbnails import read_thumbnail
+from app.search.decode.image import THUMBNAIL_MEDIA_TYPE, THUMBNAIL_SIDE, encode_png
 from app.search.sorting import ADDED
 
 log = logging.getLogger(__name__)
@@ -166,21 +167,25 @@ def get_original(
 
 @router.get("/images/{image_id}/thumbnail", operation_id="get_thumbnail", responses=IMAGE, response_class=Response)
 def get_thumbnail(image_id: ImageId, service: ServiceDep, if_none_match: IfNoneMatch) -> Response:
-    """Return a thumbnail, upright and without metadata."""
-    return thumbnail_response(service, image_id, _find_image(service, image_id).sha256, if_none_match)
+    """Return a thumbnail, upright and without metadata: a JPEG of at most 512 pixels a side."""
+    with service.database.read_session() as session:
+        sha256 = queries.get_image(session, image_id).sha256
+        is_old = image_id <= queries.old_thumbnails_to(session)
+    tag = sha256 if is_old else f"{sha256}-{THUMBNAIL_SIDE}"
+    return thumbnail_response(service, image_id, sha256, tag, if_none_match)
 
 
-def thumbnail_response(service: Service, image_id: int, sha256: str, if_none_match: list[str]) -> Response:
-    """Return the thumbnail of an original, or 304 if the client has it.
+def thumbnail_response(service: Service, image_id: int, sha256: str, tag: str, if_none_match: list[str]) -> Response:
+    """Return the thumbnail of an original, or 304 if the client has the one with this tag.
 
     Raises:
         NotFoundError: the original is lost, or is being deleted.
     """
-    headers = _headers(sha256)
+    headers = _headers(tag)
     if is_not_modified(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     with _missing_file_as_404(image_id):
-        return Response(_thumbnail(service, sha256), headers=headers, media_type=THUMBNAIL_MEDIA_TYPE)
+        return Response(read_thumbnail(service, sha256), headers=headers, media_type=THUMBNAIL_MEDIA_TYPE)
 
 
 @router.get("/images/{image_id}/seen", operation_id="get_seen", responses=IMAGE, response_class=Response)
@@ -210,19 +215,6 @@ def _missing_file_as_404(image_id: int) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise NotFoundError("stored original of image", image_id) from error
-
-
-def _thumbnail(service: Service, sha256: str) -> bytes:
-    """Read a thumbnail; create it if it is missing."""
-    try:
-        return service.storage.read_thumbnail(sha256)
-    except FileNotFoundError:
-        thumbnail = service.prepare(service.storage.read(sha256), thumbnail=True).thumbnail
-        with service.orphan_cleanup.track([sha256]):
-            service.storage.store_thumbnails({sha256: thumbnail})
-            # The image may have been deleted since it was looked up; then this thumbnail is deleted too.
-            service.orphan_cleanup.delete_unused(sha256)
-        return thumbnail
 
 
 def _headers(tag: str) -> dict[str, str]:

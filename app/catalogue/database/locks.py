@@ -17,6 +17,7 @@ class Lock(IntEnum):
     DEMO = 7_164_208  # of several workers that start together, one draws the demo images
     JOBS = 7_164_209
     RESTORE = 7_164_210
+    THUMBNAILS = 7_164_215  # of several processes, one renews old thumbnails
     ADAPT = 7_164_212  # of several processes, one fits codes to the catalogue
     SWITCH = 7_164_211  # also keeps images from being added; each addition holds it shared at its commit
 

@@ -99,6 +99,7 @@ class CatalogueState(Base):
     Attributes:
         milvus_timestamp: Milvus timestamp from which all committed encodings are visible; 0 without Milvus.
         restored_seq: the last change that restored images from the trash.
+        old_thumbnails_to: images with at most this id may have thumbnails of an earlier size; 0 if there are none.
     """
 
     __tablename__ = "catalogue"
@@ -109,6 +110,7 @@ class CatalogueState(Base):
     milvus_timestamp: Mapped[int] = mapped_column(BigInteger, server_default="0")
     index_version_id: Mapped[int | None] = mapped_column(ForeignKey("index_versions.id"))
     restored_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    old_thumbnails_to: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Image(Base):
@@ -228,6 +230,19 @@ class Deletion(Base):
 
     image_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class DistinctPair(Base):
+    """Two images that a person has decided are not duplicates; `first_id` is the smaller id.
+
+    There are no foreign keys, because images in the trash keep their pairs.
+    """
+
+    __tablename__ = "distinct_pairs"
+    __table_args__ = (CheckConstraint("first_id < second_id", name="ordered"),)
+
+    first_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    second_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, index=True)
 
 
 class Removal(Base):

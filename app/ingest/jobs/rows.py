@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from app.catalogue.database.locks import Lock
@@ -176,6 +176,12 @@ def end(session: Session, job_id: int, state: State, error: str | None = None) -
     """Record the end of a job, unless it was cancelled."""
     ended = update(Job).where(Job.id == job_id, Job.state == "running")
     session.execute(ended.values(state=state, error=error, total=func.coalesce(Job.total, Job.processed)))
+
+
+def fail_running(connection: Connection, error: str) -> None:
+    """Let all running jobs fail: their archives are not on this machine."""
+    running = update(Job).where(Job.state == "running")
+    connection.execute(running.values(state="failed", error=error, total=func.coalesce(Job.total, Job.processed)))
 
 
 def set_waiting(session: Session, job_id: int, reason: str) -> None:

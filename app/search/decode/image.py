@@ -28,6 +28,8 @@ from models.data.png_depth import png_bit_depth, to_8_bit
 from models.network.preprocess import Colour, Preprocess
 
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
+# Longer side of a thumbnail, in pixels, and its quality: 24 kB for a photograph, 1.7 times that of 320 pixels at 80.
+THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 512, 75
 # A progressive JPEG can rescan all its pixels every 75 bytes: 20 MB could keep a core busy for hours.
 # Encoders write about ten scans. The limit applies to images of the maximum size; smaller ones may have more.
 SCANS_AT_MAX_PIXELS = 40
@@ -148,15 +150,22 @@ def decode(
         raise ImageRejectedError("image_damaged", reason) from error
 
 
-def thumbnail(image: Image.Image, side: int = 320) -> bytes:
+def thumbnail_options(width: int, height: int, colour: Colour) -> DecodeOptions:
+    """Return how an image of `width` × `height` pixels must be decoded for its thumbnail."""
+    shorter = -(-min(THUMBNAIL_SIDE, max(width, height)) * min(width, height) // max(width, height))
+    return DecodeOptions(max(shorter, 1), 1.0, colour)
+
+
+def thumbnail(image: Image.Image, side: int = THUMBNAIL_SIDE) -> bytes:
     """Shrink an RGB image to fit a square, never enlarge it; encode as `THUMBNAIL_MEDIA_TYPE` without metadata."""
     scale = min(1.0, side / max(image.size))
     width, height = (max(1, round(length * scale)) for length in image.size)
-    small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    # Lanczos takes twice as long, for a file that is 4% larger.
+    small = image.resize((width, height), Image.Resampling.HAMMING, reducing_gap=3.0)
     small.info.clear()
     buffer = BytesIO()
     # WebP is a fifth smaller at the same quality, but takes ten times as long: longer than computing the code.
-    small.save(buffer, "JPEG", quality=80, optimize=True)
+    small.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return buffer.getvalue()
 
 

@@ -7,7 +7,16 @@ from PIL import Image
 
 from app.errors import ImageRejectedError
 from app.observability.hooks import Observer
-from app.search.decode.image import Crop, DecodeLimits, DecodeOptions, ImageWarning, decode
+from app.search.decode.image import (
+    THUMBNAIL_SIDE,
+    Crop,
+    DecodedImage,
+    DecodeLimits,
+    DecodeOptions,
+    ImageWarning,
+    decode,
+    thumbnail_options,
+)
 from app.search.decode.image import thumbnail as make_thumbnail
 from models.network.preprocess import Preprocess
 
@@ -54,9 +63,16 @@ class InProcessPreparer:
     def __call__(self, data: bytes, *, thumbnail: bool = False, crop: Crop | None = None) -> PreparedImage:
         """Decode an image, or a crop of it."""
         decoded = decode(data, self._limits, self._options, crop)
-        small = make_thumbnail(decoded.image) if thumbnail else b""
+        small = self._thumbnail(data, decoded) if thumbnail else b""
         prepared, warnings = Image.fromarray(self._preprocess(decoded.image, whole=crop is not None)), decoded.warnings
         return PreparedImage(prepared, small, decoded.width, decoded.height, decoded.media_type, warnings)
+
+    def _thumbnail(self, data: bytes, decoded: DecodedImage) -> bytes:
+        """Return an image's thumbnail; a JPEG that was reduced to less than that is decoded again."""
+        if max(decoded.image.size) >= min(THUMBNAIL_SIDE, max(decoded.width, decoded.height)):
+            return make_thumbnail(decoded.image)
+        options = thumbnail_options(decoded.width, decoded.height, self._options.colour)
+        return make_thumbnail(decode(data, self._limits, options).image)
 
 
 class ObservedPreparer:

@@ -1,7 +1,9 @@
 /** The service's base URL; behind a reverse proxy it may have a path. */
 
-/** Ends with a slash. This module is `web/common/base-url.js` below it. */
-export const BASE = new URL("../..", import.meta.url);
+const { url } = import.meta;
+
+/** Ends with a slash. This module is below `web/`, in a folder named by a hash. */
+export const BASE = new URL(url.slice(0, url.lastIndexOf("/web/") + 1));
 
 /** The path of `BASE` for cookies: without its trailing slash, except for `/`. */
 export const COOKIE_PATH = BASE.pathname.replace(/(.)\/$/, "$1");

@@ -13,7 +13,7 @@ busy. Every call is idempotent: an added image is identified by its key or the h
 from lookalike_client.async_client import AsyncLookalike
 from lookalike_client.batching import MAX_BATCH_BYTES, MAX_BATCH_IMAGES
 from lookalike_client.client import Lookalike
-from lookalike_client.duplicates import DuplicateGroup, DuplicatePage
+from lookalike_client.duplicates import AddedFields, DuplicateGroup, DuplicatePage, MergeResult
 from lookalike_client.endpoints import UNCHANGED
 from lookalike_client.errors import ClientError, FieldError, InvalidInputError, ProblemError, UnreachableError
 from lookalike_client.images import NewImage
@@ -43,6 +43,7 @@ __all__ = [
     "UNCHANGED",
     "Adaptation",
     "AddResult",
+    "AddedFields",
     "AsyncLookalike",
     "BatchItem",
     "BetterModel",
@@ -64,6 +65,7 @@ __all__ = [
     "LeftOut",
     "Lookalike",
     "Match",
+    "MergeResult",
     "ModelInfo",
     "NewImage",
     "ProblemError",

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter
 
 from lookalike_client.requests import CallFlow, Request
-from lookalike_client.results import Match
+from lookalike_client.results import CatalogueImage, Match, Metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lookalike_client.requests import Parameter
 
 DuplicateKind = Literal["exact", "near"]
@@ -46,6 +48,37 @@ class DuplicatePage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True)
+class AddedFields:
+    """Label and metadata that an image took over from others; None and empty if it took over none."""
+
+    label: str | None
+    metadata: Metadata
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """The result of merging duplicates.
+
+    Attributes:
+        image: the image that was kept.
+        added: what it took over from the others.
+        deleted: the number of the others.
+        deletion_id: for `restore`, which brings them back for some time; None if they are deleted for good.
+    """
+
+    image: CatalogueImage
+    added: AddedFields
+    deleted: int
+    deletion_id: int | None
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    pairs: int
+
+
+_PAIRS, _MERGED = TypeAdapter(_Pairs), TypeAdapter(MergeResult)
 _PAGE, _MATCHES = TypeAdapter(DuplicatePage), TypeAdapter(tuple[Match, ...])
 
 
@@ -69,3 +102,24 @@ def duplicate_page(
     params: dict[str, Parameter | None] = {"kind": kind, "max_distance": max_distance, "cursor": cursor, "limit": limit}
     response = yield Request("GET", "/duplicates", params)
     return response.parse(_PAGE)
+
+
+def mark_distinct(image_ids: Iterable[int]) -> CallFlow[int]:
+    """Remember that no two of up to 200 images are duplicates; return the number of pairs that is new.
+
+    Lists of duplicates leave these pairs out.
+    """
+    response = yield Request("POST", "/duplicates/distinct", json={"ids": list(image_ids)})
+    return response.parse(_PAIRS).pairs
+
+
+def unmark_distinct(image_ids: Iterable[int]) -> CallFlow[int]:
+    """Undo `mark_distinct` of these images; return the number of pairs."""
+    response = yield Request("DELETE", "/duplicates/distinct", json={"ids": list(image_ids)})
+    return response.parse(_PAIRS).pairs
+
+
+def merge_duplicates(keep: int, others: Iterable[int]) -> CallFlow[MergeResult]:
+    """Keep one image, give it the label and fields that only the others have, and delete the others."""
+    response = yield Request("POST", "/duplicates/merge", json={"keep": keep, "merge": list(others)})
+    return response.parse(_MERGED)

@@ -7,6 +7,7 @@ from PIL import Image
 from app.catalogue import queries
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.single_flight import ResultCache
+from app.catalogue.duplicates.distinct_pairs import distinct_from
 from app.catalogue.queries import OriginalSize
 from app.catalogue.storage.protocol import ImageStorage
 from app.errors import ImageRejectedError
@@ -50,6 +51,11 @@ class StoredPictures:
         known = {other: found for other, found in signatures.items() if found is not None}
         same = same_pictures(signature_of_own, list(known.values()))
         return equal | {other for other, is_same in zip(known, same.tolist(), strict=True) if is_same}
+
+    def distinct_from(self, image_id: int) -> set[int]:
+        """Return the images that are not duplicates of an image, because a person has decided so."""
+        with self._database.read_connection() as connection:
+            return distinct_from(connection, image_id)
 
     def _signature(self, original: OriginalSize) -> Signature | None:
         """Return the signature of an original; None if its files are missing or damaged."""

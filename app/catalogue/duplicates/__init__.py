@@ -1,0 +1,1 @@
+"""Duplicates in the catalogue: comparing pixels, decisions of people, and merging."""
