@@ -22,7 +22,11 @@ def fake_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def images(service: Service) -> None:
     """Three images with other metadata each."""
     files = [encoded(gradient(20 + at, 20), "PNG") for at in range(3)]
-    patches: tuple[MetadataPatch, ...] = ({}, {"label": "boots", "metadata": {"price": 5}}, {"metadata": {"price": 6, "colour": "red"}})
+    patches: tuple[MetadataPatch, ...] = (
+        {},
+        {"label": "boots", "metadata": {"price": 5}},
+        {"metadata": {"price": 6, "colour": "red"}},
+    )
     service.ingest.add([Upload(data, f"sku-{at}", patches[at]) for at, data in enumerate(files)])
 
 

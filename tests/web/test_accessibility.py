@@ -69,6 +69,48 @@ def add(page: Page) -> None:
     expect(page.locator("[data-status=rejected]")).to_be_visible()
 
 
+def add_table(page: Page) -> None:
+    open_start(page)
+    picture: FilePayload = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(gradient(), "PNG")}
+    table: FilePayload = {"name": "a.csv", "mimeType": "text/csv", "buffer": b"file,key\na.png,a\nnone.png,b\n"}
+    page.set_input_files("#several", [picture, table])
+    page.get_by_role("button", name="Add 1 picture").click()
+    expect(page.locator("[data-status=rejected]")).to_be_visible(timeout=60_000)
+
+
+def selection(page: Page) -> None:
+    open_start(page)
+    page.locator(".tile").first.focus()
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator(".selection-bar")).to_be_visible()
+
+
+def set_field(page: Page) -> None:
+    selection(page)
+    page.get_by_role("button", name="Field…").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def trash(page: Page) -> None:
+    picture = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(gradient(), "PNG")}
+    added = page.request.post("/index", multipart={"images": picture}).json()["items"][0]["id"]
+    page.request.delete(f"/images/{added}")
+    page.goto("/?trash")
+    page.locator(".tile").first.focus()
+    page.keyboard.press("x")
+
+
+def duplicates(page: Page) -> None:
+    page.route("**/duplicates?*", lambda route: route.fulfill(json=group_of_two(page)))
+    page.goto("/?duplicates=exact")
+    expect(page.locator(".group-card")).to_be_visible()
+
+
+def group_of_two(page: Page) -> dict[str, Any]:
+    first, second = page.request.get("/images?limit=2").json()["items"]
+    return {"groups": [{"image": first, "duplicates": [second], "complete": True}], "next_cursor": None}
+
+
 def error(page: Page) -> None:
     page.goto("/?id=999999999")
     expect(page.locator("#message")).not_to_be_empty()
@@ -77,8 +119,12 @@ def error(page: Page) -> None:
 REJECTED: dict[str, Any] = {"id": None, "key": "a", "status": "rejected", "error": "It is damaged.", "warnings": []}
 
 
+VIEWS = [start, results, nothing_found, panel, phone, filter_sheet, edit, add, error]
+VIEWS += [selection, set_field, trash, duplicates, add_table]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", [start, results, nothing_found, panel, phone, filter_sheet, edit, add, error])
+@pytest.mark.parametrize("view", VIEWS)
 def test_axe_reports_no_serious_violations(
     page: Page, scheme: Literal["light", "dark"], view: Callable[[Page], None]
 ) -> None:

@@ -147,7 +147,7 @@ def test_arrow_keys_go_through_results_and_escape_returns_the_focus(page: Page) 
 
 @pytest.mark.parametrize("close", ["Escape", "button", "back"])
 def test_on_a_phone_the_panel_is_a_sheet(browser: Browser, server_url: str, close: str) -> None:
-    size = {"width": 390, "height": 844}
+    size: ViewportSize = {"width": 390, "height": 844}
     with browser.new_context(base_url=server_url, has_touch=True, is_mobile=True, viewport=size) as context:
         page = context.new_page()
         open_search(page)

@@ -1,7 +1,14 @@
 /** Client for decisions about duplicates. Independent of the page. */
 
 import { stringifyJson } from "../common/json.js";
-import { request } from "./request.js";
+import { requestJson } from "./request.js";
+
+/**
+ * @typedef {object} Merged
+ * @property {{label: string | null, metadata: Record<string, unknown>}} added what the kept picture took over
+ * @property {number} deleted
+ * @property {number | null} deletion_id null if the others are deleted for good
+ */
 
 const HEADERS = { "Content-Type": "application/json", Accept: "application/json" };
 
@@ -24,6 +31,7 @@ export function unmarkDistinct(ids) {
  *
  * @param {number} keep
  * @param {number[]} others
+ * @returns {Promise<Merged>}
  * @throws {HttpError} 409 if one of them does not exist any more
  */
 export function mergeDuplicates(keep, others) {
@@ -36,5 +44,5 @@ export function mergeDuplicates(keep, others) {
  * @param {unknown} body
  */
 function send(method, path, body) {
-  return request(path, { method, body: stringifyJson(body), headers: HEADERS });
+  return requestJson(path, { method, body: stringifyJson(body), headers: HEADERS });
 }

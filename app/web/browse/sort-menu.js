@@ -18,7 +18,7 @@ const RESERVED = ["added", MIXED, "key", "label"];
 export function sortMenu(sort, onChange) {
   const named = sort in ORDERS;
   const field = named ? sort : sort.replace(/^-/, "");
-  const select = el("select", {}, ...Object.entries(ORDERS).map(([value, text]) => el("option", { value }, text)));
+  const select = el("select", { id: "sort" }, ...Object.entries(ORDERS).map(([value, text]) => el("option", { value }, text)));
   if (!(field in ORDERS)) select.append(el("option", { value: field }, field));
   select.value = field;
   select.addEventListener("change", () => onChange(select.value));
@@ -29,7 +29,7 @@ export function sortMenu(sort, onChange) {
     title: descending ? "Descending" : "Ascending",
     ariaLabel: `Sort ${descending ? "ascending" : "descending"}`,
   });
-  const element = el("div", { className: "sort" }, el("label", {}, "Sort", select), turn);
+  const element = el("div", { className: "sort" }, el("label", { htmlFor: select.id }, "Sort"), select, turn);
   const offer = (/** @type {Field[]} */ fields) => {
     const names = fields.filter(({ name }) => canSortBy(name) && name !== field).map(({ name }) => name);
     select.append(...names.map((name) => el("option", { value: name }, name)));

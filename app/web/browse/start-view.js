@@ -25,13 +25,14 @@ const FIRST_PAGE = 100;
  * @returns {Promise<View>}
  */
 export async function startView(query, changeQuery, signal) {
-  const sorted = { ...query, sort: query.sort ?? MIXED };
+  const sort = query.sort ?? MIXED;
+  const sorted = { ...query, sort };
   const firstPage = listPictures(sorted, FIRST_PAGE, null, signal);
   const [page, stats] = await Promise.all([firstPage, getStats(signal)]);
   const filtered = [query.label, query.filter, query.text].some((part) => part !== null);
   if (!page.items.length && !filtered) return emptyView();
   const listing = new Listing(page, (limit, cursor) => listPictures(sorted, limit, cursor));
-  const pictures = el("div", {}, browseBar(sorted, changeQuery, signal));
+  const pictures = el("div", {}, browseBar(query, sort, changeQuery, signal));
   if (!page.items.length)
     return { ...emptyView(), heading: "No pictures match", warnings: page.warnings, pictures };
   // A search is not sorted as the catalogue is.
@@ -49,12 +50,13 @@ export async function startView(query, changeQuery, signal) {
 /**
  * The label chips and the sort menu. Labels and fields follow when they are counted, which reads every picture.
  *
- * @param {Query & {sort: string}} query
+ * @param {Query} query
+ * @param {string} sort
  * @param {(change: Partial<Query>) => void} changeQuery
  * @param {AbortSignal} signal
  */
-function browseBar(query, changeQuery, signal) {
-  const menu = sortMenu(query.sort, (sort) => changeQuery({ sort: sort === MIXED ? null : sort }));
+function browseBar(query, sort, changeQuery, signal) {
+  const menu = sortMenu(sort, (chosen) => changeQuery({ sort: chosen === MIXED ? null : chosen }));
   const chips = el("nav", { className: "labels-nav", ariaLabel: "Labels" });
   getFacets({ ...query, label: null }, signal).then(
     ({ labels, fields }) => {

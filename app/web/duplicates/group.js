@@ -5,7 +5,7 @@
  */
 
 import { deleteSelected, restoreDeletion } from "../api/bulk.js";
-import { restorePictures, updatePicture } from "../api/client.js";
+import { updatePicture } from "../api/client.js";
 import { markDistinct, mergeDuplicates, unmarkDistinct } from "../api/duplicates.js";
 import { button, el, image } from "../common/dom.js";
 import { messageOf } from "../common/errors.js";
@@ -13,6 +13,7 @@ import { displayText, pluralise } from "../common/format.js";
 import { NO_SOURCE } from "../navigation/route.js";
 
 /** @import { DuplicateGroup, Picture } from "../api/client.js" */
+/** @import { Merged } from "../api/duplicates.js" */
 /** @import { UrlOf } from "../navigation/route.js" */
 
 /** @typedef {{text: string, undo: (() => Promise<unknown>) | null}} Outcome */
@@ -55,13 +56,17 @@ export class Group {
   /** @returns {Promise<Outcome>} */
   async merge() {
     const { kept, others } = this;
-    const ids = others.map(({ id }) => id);
-    await mergeDuplicates(kept.id, ids);
+    const merged = await mergeDuplicates(
+      kept.id,
+      others.map(({ id }) => id),
+    );
+    const { added, deleted, deletion_id: deletion } = merged;
     const undo = async () => {
-      await restorePictures(ids);
-      await updatePicture(kept.id, beforeMerge(kept, others));
+      await restoreDeletion(/** @type {number} */ (deletion));
+      await updatePicture(kept.id, without(added));
     };
-    return { text: `Kept ${nameOf(kept)} with all details; ${pluralise(ids.length, "picture")} deleted.`, undo };
+    const text = `Kept ${nameOf(kept)} with all details; ${pluralise(deleted, "picture")} deleted.`;
+    return { text, undo: deletion === null ? null : undo };
   }
 
   /** @returns {Promise<Outcome>} */
@@ -131,13 +136,11 @@ function best(pictures) {
 /**
  * Return the patch that removes what merging has added.
  *
- * @param {Picture} kept as it was before
- * @param {Picture[]} others
+ * @param {Merged["added"]} added
  */
-function beforeMerge(kept, others) {
-  const added = others.flatMap(({ metadata }) => Object.keys(metadata)).filter((name) => !(name in kept.metadata));
-  const metadata = Object.fromEntries(added.map((name) => [name, null]));
-  return kept.label === null ? { label: null, metadata } : { metadata };
+function without({ label, metadata }) {
+  const removed = Object.fromEntries(Object.keys(metadata).map((name) => [name, null]));
+  return label === null ? { metadata: removed } : { label: null, metadata: removed };
 }
 
 /** @param {Picture} picture */

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from lookalike_client.endpoints import Filters
-    from lookalike_client.requests import Parameter
+    from lookalike_client.requests import Filters, Parameter
 
 
 class ImageSelection(TypedDict, total=False):
