@@ -69,6 +69,13 @@ def test_update_removes_a_label_by_filter_and_label(client: TestClient) -> None:
     assert [one["label"] for one in records(client).values()] == [None, "odd", "even", "odd", None, "odd"]
 
 
+def test_update_selects_by_words(client: TestClient) -> None:
+    filled(client, 6)
+    body = {"text": "even -4", "expected": 2, "set_label": "round"}
+    assert client.post("/images/update", json=body).json() == {"changed": 2}
+    assert [one["label"] for one in records(client).values()] == ["round", "odd", "round", "odd", "even", "odd"]
+
+
 def test_searches_follow_an_update(client: TestClient) -> None:
     ids = filled(client, 4)
     assert (
@@ -126,6 +133,8 @@ def test_another_number_than_expected_is_told_and_nothing_changes(client: TestCl
         ({"filter": {"price": {"$nearly": 1}}, "expected": 1, "set_label": "x"}, "filter"),
         ({"filter": {"a": "b" * 9000}, "expected": 1, "set_label": "x"}, "filter"),
         ({"filter": "{}", "expected": 1, "set_label": "x"}, "filter"),
+        ({"text": "-", "expected": 1, "set_label": "x"}, "text"),
+        ({"ids": [1], "text": "a", "expected": 1, "set_label": "x"}, "body"),
         ({"ids": [1], "expected": -1, "set_label": "x"}, "expected"),
         ({"ids": [1], "expected": 1, "set_label": "x", "labels": "y"}, "labels"),
     ],

@@ -101,6 +101,7 @@ def test_selections_are_those_of_lists(client: TestClient) -> None:
     assert keys(filter='{"key": {"$gt": "key 3"}}', label="odd") == ["key 5"]
     assert keys(ids=f"{ids[4]},{ids[0]},999") == ["key 0", "key 4"]
     assert keys(ids=f"{ids[4]},{ids[1]}", label="even") == ["key 4"]
+    assert keys(text="key -3", label="odd") == ["key 1", "key 5"]
     assert keys(label="no") == []
     assert exported(client, label="no", format="csv") == "\ufeffkey,label\r\n"
 
@@ -115,6 +116,7 @@ def test_selections_are_those_of_lists(client: TestClient) -> None:
         ({"ids": "9" * 19}, "ids"),
         ({"ids": "9" * 6000}, "ids"),
         ({"filter": "{"}, "filter"),
+        ({"text": "-"}, "text"),
         ({"limit": "3"}, "limit"),
     ],
 )

@@ -24,6 +24,7 @@ def export(
     filter_: Annotated[
         str | None, typer.Option("--filter", help='Only images that pass a filter, such as `{"price": {"$lt": 5}}`.')
     ] = None,
+    text: Annotated[str | None, typer.Option(help="Only images with these words in key, label or metadata.")] = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
@@ -42,20 +43,24 @@ def export(
                 from app.cli.images.connection import connect
 
                 with connect(address, api_key or settings.api_key) as client:
-                    out.write(client.export(format=kind, label=label, filter=wanted))
+                    out.write(client.export(format=kind, label=label, filter=wanted, text=text))
             else:
-                _export(settings, kind, label, filter_, out)
+                _export(settings, kind, label, filter_, text, out)
         notice(f"{file} written.")
 
 
-def _export(settings: Settings, kind: str, label: str | None, filter_: str | None, out: IO[bytes]) -> None:
+def _export(
+    settings: Settings, kind: str, label: str | None, filter_: str | None, text: str | None, out: IO[bytes]
+) -> None:
     from app.bootstrap import open_database
     from app.catalogue.selection import Selection
     from app.maintenance.export import ExportFormat
     from app.maintenance.export import export as export_table
     from app.search.filter import parse_filter
+    from app.search.words import parse_text
 
-    selection = Selection(label=label, filter=None if filter_ is None else parse_filter(filter_))
+    passing, words = None if filter_ is None else parse_filter(filter_), None if text is None else parse_text(text)
+    selection = Selection(label=label, filter=passing, words=words)
     with open_database(settings) as database:
         for part in export_table(database, selection, ExportFormat(kind)):
             out.write(part.encode())

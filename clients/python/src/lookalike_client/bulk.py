@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 class ImageSelection(TypedDict, total=False):
-    """Images to change: `ids`, or `keys`, or those with a `label` that pass a `filter`; `filter={}` selects all."""
+    """Images to change: `ids`, or `keys`, or those that match `label`, `filter` and `text`; `filter={}` selects all."""
 
     ids: Iterable[int] | None
     keys: Iterable[str] | None
     label: str | None
     filter: Mapping[str, Any] | None
+    text: str | None
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def export(
             "ids": None if ids is None else ",".join(map(str, ids)),
             "label": filters.get("label"),
             "filter": None if wanted is None else json.dumps(wanted),
+            "text": filters.get("text"),
         },
     )
     response.raise_for_status()
