@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
 
 from tests.web.conftest import AddPicture
 from tests.web.steps import catalogue_size, open_panel, open_search, open_start, shown_ids
