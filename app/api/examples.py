@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, File, Form, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +13,7 @@ from app.api.known_parameters import Declared, json_errors
 from app.common.json_values import RepeatedNameError, unique_names
 from app.errors import InvalidInputError, TooLargeError
 from app.search import examples
-from app.search.examples import KEY_PREFIX, MAX_EXAMPLES, Example, Source, Upload, make_examples, parse_reference
+from app.search.examples import KEY_PREFIX, MAX_EXAMPLES, Source, Upload, parse_reference
 
 JSON = "application/json"
 # Sixteen keys of maximum length take much less.
@@ -44,6 +44,13 @@ class ExamplesIn(BaseModel):
     like: list[Reference] = Field(default=[], description="Images to find: ids as numbers, keys as text.")
     unlike: list[Reference] = Field(default=[], description="Images to avoid: ids as numbers, keys as text.")
     weights: Weights = Field(default={}, description="A weight for each image of `like` or `unlike`; default 1.")
+
+
+class SentExamples(NamedTuple):
+    """The images of each field, and their weights: the arguments of `make_examples`."""
+
+    sources: dict[examples.Field, Sequence[Source]]
+    weights: Weights
 
 
 # What FastAPI cannot describe: a second media type, and that lists are sent as repeated fields.
@@ -82,12 +89,11 @@ async def get_examples(
         str,
         Form(description='JSON: a weight for each image of a field, such as `{"image": [1, 2], "unlike": [0.5]}`.'),
     ] = "",
-) -> list[Example]:
-    """Return the examples of a request.
+) -> SentExamples:
+    """Return the examples of a request. They are checked by `make_examples`, after all other parameters.
 
     Raises:
-        InvalidInputError, InvalidExamplesError: they cannot be searched with; see `make_examples`.
-        RequestValidationError: the JSON body is not valid.
+        InvalidInputError, RequestValidationError: the weights or the JSON body are not valid.
         TooLargeError: the JSON body is too large.
     """
     body = _parse_body(await request.body()) if _is_json(request.headers) else ExamplesIn()
@@ -97,10 +103,10 @@ async def get_examples(
         "like": [*map(parse_reference, (*more_like, *like)), *body.like],
         "unlike": [*map(parse_reference, (*more_unlike, *unlike)), *body.unlike],
     }
-    return make_examples(sources, _parse_weights(weights) if weights else body.weights)
+    return SentExamples(sources, _parse_weights(weights) if weights else body.weights)
 
 
-ExamplesDep = Annotated[list[Example], Depends(get_examples)]
+ExamplesDep = Annotated[SentExamples, Depends(get_examples)]
 
 
 def _is_json(headers: Headers) -> bool:

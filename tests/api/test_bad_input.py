@@ -134,9 +134,9 @@ def test_search_with_an_invalid_parameter_returns_422(
 
 
 def test_all_invalid_parameters_are_listed(untouched: TestClient) -> None:
-    answer = untouched.post("/search", params={"k": "0", "mode": "foo"})
+    answer = untouched.post("/search", params={"k": "0", "mode": "foo", "pool": "x"})
     expect_problem(answer, 422, "k")
-    assert {error["field"] for error in answer.json()["errors"]} == {"k", "mode", "image"}
+    assert {error["field"] for error in answer.json()["errors"]} == {"k", "mode", "pool"}
 
 
 def test_label_that_is_not_utf_8_matches_nothing(untouched: TestClient) -> None:

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from app.catalogue.queries import ImageSummary
 from app.main import create_app
 from app.model_switch.active import ActiveSearcher
 from app.observability.log_format import JsonFormatter
+from app.search.examples import Example
 from app.search.pipeline import SearchResult
 from app.search.types import SearchOptions
 from app.settings import Settings
@@ -85,13 +86,15 @@ def test_request_log_line_has_method_path_status_and_duration(client: TestClient
 def test_log_lines_of_search_threads_have_the_request_id(
     client: TestClient, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = ActiveSearcher.by_image
+    found = ActiveSearcher.by_examples
 
-    def telling(searches: ActiveSearcher, data: bytes, options: SearchOptions) -> SearchResult[ImageSummary]:
+    def telling(
+        searches: ActiveSearcher, examples: Sequence[Example], options: SearchOptions
+    ) -> SearchResult[ImageSummary]:
         logging.getLogger("app.search").warning("at work")
-        return found(searches, data, options)
+        return found(searches, examples, options)
 
-    monkeypatch.setattr(ActiveSearcher, "by_image", telling)
+    monkeypatch.setattr(ActiveSearcher, "by_examples", telling)
     client.post("/search", files={"image": random_image(1)}, headers={HEADER: "abc"})
     (line,) = [line for line in lines if line["message"] == "at work"]
     assert line["request_id"] == "abc"

@@ -1,18 +1,27 @@
 """Searches with several examples over HTTP: forms, query parameters and JSON, and what is wrong with bad input."""
 
 import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from PIL import Image
 
+from app.bootstrap import build_service_with_encoder
+from app.catalogue.database.sessions import Database
+from app.main import create_app
 from app.search.rocchio import UNLIKE_FRACTION
+from app.search.types import Encodings
+from app.settings import Settings
 from tests.api.test_form_parts import post
 from tests.api.test_index import add_images, random_image
 from tests.api.test_search import COUNT, LABELS, Truth, drawing, truth
-from tests.fakes import FakeEncoder
+from tests.fakes import FAKE_CHECKPOINT, FAKE_NETWORK, FakeEncoder
 from tests.images import encoded
 
 __all__ = ["truth"]
@@ -121,6 +130,26 @@ def test_filters_groups_and_explanations_apply(truth: Truth) -> None:
         assert match["explanation"]["differing_bits"] == np.flatnonzero(np.unpackbits(own ^ code)).tolist()
     nothing = search(truth, parameters={"label": "bots"}, json=body)
     assert (nothing["results"], nothing["warnings"]) == ([], ["No image has the label 'bots'."])
+
+
+def test_combined_f7_has_unit_length_if_that_of_the_network_has(settings: Settings, database: Database) -> None:
+    class UnitEncoder(FakeEncoder):
+        def encode_many(self, images: Sequence[Image.Image]) -> Encodings:
+            raw = super().encode_many(images)
+            lengths = np.linalg.norm(raw.features, axis=1, keepdims=True)
+            return Encodings(raw.codes, (raw.features / lengths).astype(np.float32))
+
+    network = replace(FAKE_NETWORK, feature_norm="unit")
+    with build_service_with_encoder(settings, database, UnitEncoder(), network, FAKE_CHECKPOINT) as service:
+        app = create_app(settings, lambda _: nullcontext(service))
+        with TestClient(app) as client:
+            add_images(client, *map(image, range(12)), metadata=[{"key": f"key {at}"} for at in range(12)])
+            answer = client.post("/search", json={"like": [1, 2], "unlike": [3]}, params={"mode": "es", "k": 12}).json()
+    features = UnitEncoder().encode_many([drawing(seed) for seed in range(12)]).features.astype(np.float64)
+    combined = (features[0] + features[1]) / 2 - UNLIKE_FRACTION * features[2]
+    combined /= np.linalg.norm(combined)
+    found = [match["distance"] for match in answer["results"]]
+    assert found == pytest.approx(np.sort(np.linalg.norm(features - combined, axis=1)).tolist(), abs=1e-5)
 
 
 def test_warnings_name_the_file(client: TestClient) -> None:

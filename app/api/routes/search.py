@@ -19,6 +19,7 @@ from app.bootstrap import Service
 from app.catalogue.queries import ImageSummary
 from app.errors import ImageRejectedError
 from app.search.decode.image import Crop
+from app.search.examples import make_examples
 from app.search.grouping import MAX_GROUPED
 from app.search.pipeline import Explanation, SearchResult
 from app.search.sorting import Fields, sorted_images
@@ -37,7 +38,7 @@ router = APIRouter(tags=["search"], responses=RESPONSES, route_class=UploadRoute
 
 @router.post("/search", operation_id="search", summary="Search by images", openapi_extra=OPENAPI)
 async def search(
-    examples: ExamplesDep,
+    sent: ExamplesDep,
     options: SearchOptionsDep,
     service: ServiceDep,
     searches: SearchesDep,
@@ -60,6 +61,7 @@ async def search(
     """
     if crop is not None:
         options = replace(options, crop=Crop(*map(int, crop.split(","))))
+    examples = make_examples(*sent)
     return await searches.run(
         lambda: _search_out(service, service.searcher.by_examples(examples, options), charge, root_path)
     )
