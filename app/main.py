@@ -134,7 +134,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 ThreadPoolExecutor(2 * (os.cpu_count() or 1), "search") as threads,
                 SwitchWatcher(service.database, service.model_switch),
                 AdaptationWatcher(service),
-                TrashExpiry(service.trash),
+                TrashExpiry(service.trash.purge_batch),
                 jobs.open_jobs(service) as opened,
             ):
                 startup.complete()

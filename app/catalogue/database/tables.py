@@ -94,9 +94,8 @@ class IndexVersion(Base):
 class CatalogueState(Base):
     """The catalogue's state: one row, which every change locks.
 
-    Attributes:
-        milvus_timestamp: Milvus timestamp from which all committed encodings are visible; 0 without Milvus.
-        restored_seq: the last change that restored images from the trash.
+    `milvus_timestamp` is the Milvus timestamp from which all committed encodings are visible; 0 without Milvus.
+    `restored_seq` is the last change that restored images from the trash.
     """
 
     __tablename__ = "catalogue"
