@@ -142,7 +142,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 SwitchWatcher(service.database, service.model_switch),
                 AdaptationWatcher(service),
                 ThumbnailRenewal(service),
-                TrashExpiry(service.trash),
+                TrashExpiry(service.trash.purge_batch),
                 KeyUse(service.database) as key_use,
                 TaskRunner(service) as task_runner,
                 jobs.open_jobs(service) as opened,
