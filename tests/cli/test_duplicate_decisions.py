@@ -22,7 +22,11 @@ def fake_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def images(service: Service) -> None:
     """Three images with other metadata each."""
     files = [encoded(gradient(20 + at, 20), "PNG") for at in range(3)]
-    patches: tuple[MetadataPatch, ...] = ({}, {"label": "boots", "metadata": {"price": 5}}, {"metadata": {"price": 6, "colour": "red"}})
+    patches: tuple[MetadataPatch, ...] = (
+        {},
+        {"label": "boots", "metadata": {"price": 5}},
+        {"metadata": {"price": 6, "colour": "red"}},
+    )
     service.ingest.add([Upload(data, f"sku-{at}", patches[at]) for at, data in enumerate(files)])
 
 
@@ -45,7 +49,7 @@ def test_pairs_are_remembered_and_forgotten(settings: Settings) -> None:
 def test_duplicates_are_merged(settings: Settings, service: Service) -> None:
     result = run(settings, "merge", "sku-0", "sku-2", "sku-1")
     assert result.exit_code == 0, result.output
-    assert result.stdout.strip() == "2 images merged into sku-0; added: label, colour, price."
+    assert result.stdout.strip() == "2 images merged into sku-0; added: label, price, colour."
     (image,) = service.index_sync.summaries([1, 2, 3]).values()
     assert (image.key, image.label, image.metadata) == ("sku-0", "boots", {"price": 6, "colour": "red"})
 
