@@ -49,7 +49,7 @@ def test_pairs_are_remembered_and_forgotten(settings: Settings) -> None:
 def test_duplicates_are_merged(settings: Settings, service: Service) -> None:
     result = run(settings, "merge", "sku-0", "sku-2", "sku-1")
     assert result.exit_code == 0, result.output
-    assert result.stdout.strip() == "2 images merged into sku-0; added: label, colour, price."
+    assert result.stdout.strip() == "2 images merged into sku-0; added: label, price, colour."
     (image,) = service.index_sync.summaries([1, 2, 3]).values()
     assert (image.key, image.label, image.metadata) == ("sku-0", "boots", {"price": 6, "colour": "red"})
 
