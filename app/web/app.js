@@ -297,6 +297,7 @@ class Page {
     this.view = view;
     if (action !== "replace") this.selection.clear();
     renderView(view, viewName(route));
+    this.selection.onChange();
     this.updateControls();
     if (action === "push") byId("heading").focus({ preventScroll: true });
     if (action !== "replace") scrollTo(0, history.state?.scroll ?? 0);

@@ -89,7 +89,7 @@ def test_back_restores_the_scroll_position_at_once(page: Page) -> None:
     page.evaluate("scrollTo(0, 30000)")
     expect(page.locator(".placeholder")).to_have_count(0)
     scroll, shown = page.evaluate("scrollY"), positions(page)
-    page.get_by_role("link", name="Trash").click()
+    page.evaluate("document.querySelector('a[href*=trash]').click()")  # without scrolling to the link
     expect(page).to_have_url(re.compile("trash"))
     page.go_back()
     expect(page.locator("#heading")).to_have_text("Try one of these")

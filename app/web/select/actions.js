@@ -102,6 +102,7 @@ function openField(selected, effects, bar) {
  */
 async function save(selected, change, done, effects, bar) {
   if (!(await succeeds(updateSelected(selected, change), bar))) return;
+  if (selected.matching) bar.clear(); // others may match now
   await effects.reload();
   showToast(`${countOf(selected)} ${done}.`);
 }
