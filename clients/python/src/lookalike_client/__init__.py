@@ -12,10 +12,10 @@ busy. Every call is idempotent: an added image is identified by its key or the h
 
 from lookalike_client.async_client import AsyncLookalike
 from lookalike_client.batching import MAX_BATCH_BYTES, MAX_BATCH_IMAGES
-from lookalike_client.bulk import Deletion, Restored, TrashedImage, TrashPage
+from lookalike_client.calls.bulk import Deletion, Restored, TrashedImage, TrashPage
+from lookalike_client.calls.duplicates import AddedFields, DuplicateGroup, DuplicatePage, MergeResult
+from lookalike_client.calls.endpoints import UNCHANGED
 from lookalike_client.client import Lookalike
-from lookalike_client.duplicates import AddedFields, DuplicateGroup, DuplicatePage, MergeResult
-from lookalike_client.endpoints import UNCHANGED
 from lookalike_client.errors import ClientError, FieldError, InvalidInputError, ProblemError, UnreachableError
 from lookalike_client.images import NewImage
 from lookalike_client.results import (

@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from lookalike_client import bulk, endpoints, searches
-from lookalike_client import duplicates as duplicate_calls
 from lookalike_client.batching import BatchLimit
+from lookalike_client.calls import bulk, endpoints, searches
+from lookalike_client.calls import duplicates as duplicate_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

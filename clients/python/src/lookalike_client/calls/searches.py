@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter
 
-from lookalike_client.endpoints import _parameters
+from lookalike_client.calls.endpoints import _parameters
 from lookalike_client.errors import InvalidInputError
 from lookalike_client.images import ImageInput, Savable, read_image
 from lookalike_client.requests import CallFlow, Request

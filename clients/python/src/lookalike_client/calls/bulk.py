@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pydantic import TypeAdapter
 
-from lookalike_client.endpoints import UNCHANGED, Unchanged
+from lookalike_client.calls.endpoints import UNCHANGED, Unchanged
 from lookalike_client.requests import CallFlow, Request
 from lookalike_client.results import Metadata
 

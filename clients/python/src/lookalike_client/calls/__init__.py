@@ -1,0 +1,1 @@
+"""The calls of the API, as requests and the parsing of their responses."""
