@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from app.catalogue.index_sync import IndexSync
 from app.catalogue.metadata_patch import MetadataPatch
 from app.catalogue.selection import Selection
 from app.catalogue.vectors.file import VectorFile
-from app.errors import ModelSwitchedError, NotFoundError
+from app.errors import ModelSwitchedError, NotFoundError, SelectionChangedError
 from app.search.local.index import LocalIndex
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
@@ -197,13 +196,13 @@ def test_patch_merges_metadata_and_keeps_the_encoding(catalogue: Catalogue) -> N
     assert catalogue.encodings()[0].seq == encoding.seq
 
 
-@pytest.mark.parametrize("change", [Catalogue.delete, lambda catalogue, id_: catalogue.describe(id_, {"label": "x"})])
-def test_change_of_a_missing_image_raises_not_found(
-    catalogue: Catalogue, change: Callable[[Catalogue, int], object]
-) -> None:
+def test_change_of_a_missing_image_changes_nothing(catalogue: Catalogue) -> None:
     before = catalogue.seq()
+    with pytest.raises(SelectionChangedError) as changed:
+        catalogue.delete(17)
+    assert changed.value.missing == ["17"]
     with pytest.raises(NotFoundError) as raised:
-        change(catalogue, 17)
+        catalogue.describe(17, {"label": "x"})
     assert raised.value.identifier == 17
     assert (catalogue.seq(), catalogue.deletions()) == (before, [])
 

@@ -258,7 +258,7 @@ def test_expired_images_are_purged_in_the_background(
             session.execute(text("UPDATE trash SET deleted_at = deleted_at - interval '25 hours' WHERE image_id <> 3"))
         with pytest.raises(NotInTrashError, match=r"2 is not in the trash\. Deleted images are kept for 1 day "):
             service.trash.restore(TrashSelection(1, ids=[2, 3]))
-        with TrashExpiry(service.trash):
+        with TrashExpiry(service.trash.purge_batch):
             wait_until_trash_has(database, [3])
         assert service.trash.restore(TrashSelection(1, ids=[3])).images == 1
         assert ids(service) == [3, 6]
