@@ -145,7 +145,7 @@ def test_matching_etag_returns_304_until_the_image_changes(client: TestClient, w
     assert "no-cache" in changed.headers["cache-control"]
 
 
-@pytest.mark.parametrize(("kind", "size", "expected"), [("JPEG", (80, 60), (80, 60)), ("WEBP", (800, 600), (320, 240))])
+@pytest.mark.parametrize(("kind", "size", "expected"), [("JPEG", (80, 60), (80, 60)), ("WEBP", (800, 600), (512, 384))])
 def test_thumbnail_is_upright_small_and_without_exif(
     client: TestClient, kind: str, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
