@@ -19,6 +19,8 @@ from app.settings import Settings
 COMMAND = (sys.executable, "-P", "-m", "app.cli.main")
 _POLL_S, _STOP_S = 0.5, 10.0
 _LOWEST_PRIORITY = 19
+# A process of the lowest priority may take many times as long to start on a busy machine.
+_START_FACTOR = 10
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,12 @@ def run_child(
         is_progress: called with each line on stderr, in another thread; returns whether it reports progress, so that it
             is not an error.
     """
+    patient = {"startup_step_timeout_seconds": _START_FACTOR * settings.startup_step_timeout_seconds}
     with (
         tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(  # noqa: S603 - a fixed program with checked arguments, without a shell
             command,
-            env=environment_of(settings),
+            env=environment_of(settings.model_copy(update=patient)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.PIPE,

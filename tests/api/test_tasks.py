@@ -200,7 +200,8 @@ def test_real_tasks_measure_and_move_a_real_catalogue(real: httpx2.Client) -> No
     real.post("/tasks/reindex", json={"model": "general"}).raise_for_status()
     assert real.post("/tasks/report").status_code == 409
     moved = wait_for(real, has_ended, 600)
-    assert (moved["state"], moved["processed"]) == ("done", moved["total"])
+    assert moved["state"] == "done", moved["message"]
+    assert moved["processed"] == moved["total"] > 0
     assert moved["message"].startswith("The catalogue and all running services now use general ")
     assert real.get("/images/1/similar").json()["results"][0]["id"] == 1
     assert real.get("/stats").json()["model"]["name"] == "general"
