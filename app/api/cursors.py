@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import Query
 
 from app.api.dependencies import MAX_ID
-from app.catalogue.sorting import Position, sort_columns
+from app.catalogue.sorting import Position, position_types
 from app.common.json_values import is_storable
 from app.errors import InvalidInputError
 from app.search.sorting import ADDED, Sort
@@ -51,14 +51,14 @@ def decode_cursor(sort: Sort, cursor: str | None) -> Position | None:
 
 
 def _decoded(sort: Sort, cursor: str) -> Position:
-    columns = sort_columns(sort)
     if sort == ADDED:
         values = [int(cursor) if cursor.isascii() and cursor.isdigit() else None]
     else:
-        digest, *values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if digest != _digest(sort):
+        decoded = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(decoded, list) or decoded[:1] != [_digest(sort)]:
             raise ValueError("another order")
-    position = tuple(_value(column.type, value) for column, value in zip(columns, values, strict=True))
+        values = decoded[1:]
+    position = tuple(_value(kind, value) for kind, value in zip(position_types(sort), values, strict=True))
     if position[-1] is None:
         raise ValueError("no last column")
     return position

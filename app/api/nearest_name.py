@@ -7,6 +7,7 @@ from difflib import get_close_matches
 _SYNONYMS = (
     ("k", "top_k", "topk", "limit", "n", "num", "count", "size", "max_results", "num_results", "page_size", "per_page"),
     ("limit", "k", "top_k", "topk", "n", "num", "count", "size", "max_results", "num_results", "page_size", "per_page"),
+    ("text", "q", "query", "search", "words", "keywords"),
     ("filter", "where", "query", "q", "conditions", "metadata", "meta"),
     ("metadata", "meta", "fields", "payload", "payloads", "data", "tags", "label", "key"),
     ("cursor", "page", "offset", "after", "skip", "start", "next", "next_cursor"),
@@ -18,6 +19,7 @@ _SYNONYMS = (
     ("images", "image", "file", "files", "img", "photos", "photo", "pictures", "picture", "upload"),
     ("archive", "file", "files", "zip", "tar", "upload", "images", "data"),
     ("crop", "box", "bbox", "region", "rect"),
+    ("sort", "order", "order_by", "orderby", "sort_by", "sortby", "ordering"),
     ("mode", "method", "type", "algorithm", "search_mode"),
     ("pool", "ef", "candidates", "num_candidates", "max_candidates"),
 )

@@ -13,7 +13,7 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Numeric,
-    SQLColumnExpression,
+    Select,
     Text,
     and_,
     case,
@@ -34,6 +34,7 @@ from app.search.sorting import MAX_COMPARED, MIXED_FACTOR, MIXED_IDS, MIXED_MODU
 Position = tuple[int | str | Decimal | None, ...]
 # Orders that an index has; the others are computed from all matching rows.
 INDEXED = ("added", "key")
+_OWN = (*INDEXED, "label", "mixed")
 _KINDS = {
     "number": Kind.NUMBER,
     "string": Kind.TEXT,
@@ -41,7 +42,6 @@ _KINDS = {
     "array": Kind.OTHER,
     "object": Kind.OTHER,
 }
-_SIZE = func.octet_length(cast(Image.metadata_, Text))
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,10 @@ class ListedImage:
 
 
 @dataclass(frozen=True)
-class SortColumn:
-    """An expression that an order compares, its type in Python, and its direction."""
+class _Column:
+    """An expression that an order compares, and its direction."""
 
-    expression: SQLColumnExpression[Any]
-    type: type
+    expression: ColumnElement[Any]
     descending: bool = False
 
     def after(self, value: object) -> Condition:
@@ -70,47 +69,61 @@ def list_page(
     session: Session, sort: Sort, *, after: Position | None, limit: int, passing: Condition
 ) -> list[ListedImage]:
     """List the images after a position, or from the first on, that meet a condition."""
-    columns = sort_columns(sort)
-    order = (column.expression.desc() if column.descending else column.expression for column in columns)
-    query = select(Image.id, _SIZE, *(column.expression for column in columns))
-    query = query.where(passing, true() if after is None else _after(columns, after)).order_by(*order).limit(limit)
-    return [ListedImage(image_id, size, tuple(position)) for image_id, size, *position in session.execute(query)]
+    found = _values(sort, passing).subquery()
+    columns = _columns(sort, found.c.id, found.c.value)
+    expressions = [column.expression for column in columns]
+    selected = select(found.c.id, *expressions).where(true() if after is None else _after(columns, after))
+    page = selected.order_by(*_directed(columns, expressions)).limit(limit).cte()
+    # Sizes are computed for the page alone.
+    size = select(func.octet_length(cast(Image.metadata_, Text))).where(Image.id == page.c.id).scalar_subquery()
+    position = list(page.c)[1:]
+    rows = session.execute(select(page.c.id, size, *position).order_by(*_directed(columns, position)))
+    return [ListedImage(image_id, bytes_, tuple(values)) for image_id, bytes_, *values in rows]
 
 
-def sort_columns(sort: Sort) -> tuple[SortColumn, ...]:
+def position_types(sort: Sort) -> tuple[type, ...]:
+    """Return the types of a position's values; those before the last may be None."""
+    own: dict[str, tuple[type, ...]] = {"added": (int,), "key": (str,), "mixed": (int, int), "label": (int, str, int)}
+    return own.get(sort.field, (int, Decimal, str, int))
+
+
+def _values(sort: Sort, passing: Condition) -> Select[Any]:
+    """Select the matching images, and the value that the order is by."""
+    value = Image.id if sort.field in ("added", "mixed") else field_value(sort.field)
+    found = select(Image.id, value.label("value")).where(passing)
+    # OFFSET keeps the planner from merging this into the query around it, which would read the field many times.
+    return found if sort.field in _OWN else found.offset(0)
+
+
+def _columns(sort: Sort, image_id: ColumnElement[int], value: ColumnElement[Any]) -> tuple[_Column, ...]:
     """Return what an order compares, the most significant first; ties are in the order of their addition."""
-    by_id = SortColumn(Image.id, int)
+    falls = sort.descending
     match sort.field:
-        case "added":
-            return (SortColumn(Image.id, int, sort.descending),)
-        case "key":
-            return (SortColumn(Image.key, str, sort.descending),)
+        case "added" | "key":
+            return (_Column(value, falls),)
         case "mixed":
-            mixed = Image.id % MIXED_IDS * MIXED_FACTOR % MIXED_MODULUS
-            return SortColumn(mixed, int, sort.descending), by_id
+            return _Column(value % MIXED_IDS * MIXED_FACTOR % MIXED_MODULUS, falls), _Column(image_id)
         case "label":
-            label = Image.label
-            kind = case((label.is_(None), Kind.MISSING.value), else_=Kind.TEXT.value)
-            return SortColumn(kind, int), SortColumn(_comparable(label), str, sort.descending), by_id
-        case _:
-            return *_field_columns(sort), by_id
-
-
-def _field_columns(sort: Sort) -> tuple[SortColumn, ...]:
-    value = field_value(sort.field)
+            kind = case((value.is_(None), Kind.MISSING.value), else_=Kind.TEXT.value)
+            return _Column(kind), _Column(_comparable(value), falls), _Column(image_id)
     json_type = func.jsonb_typeof(value, type_=Text)
     kind = case({name: kind.value for name, kind in _KINDS.items()}, value=json_type, else_=Kind.MISSING.value)
     # CASE, because casting other values fails.
     number = case((json_type == "number", cast(value, Numeric)))
     text = case((json_type != "number", _comparable(value.op("#>>")(literal([], ARRAY(Text))))))
-    return SortColumn(kind, int), SortColumn(number, Decimal, sort.descending), SortColumn(text, str, sort.descending)
+    return _Column(kind), _Column(number, falls), _Column(text, falls), _Column(image_id)
 
 
-def _comparable(text: SQLColumnExpression[Any]) -> ColumnElement[str]:
+def _comparable(text: ColumnElement[Any]) -> ColumnElement[str]:
     return func.left(func.lower(text), MAX_COMPARED)
 
 
-def _after(columns: Sequence[SortColumn], position: Position) -> Condition:
+def _directed(columns: Sequence[_Column], expressions: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    pairs = zip(columns, expressions, strict=True)
+    return [expression.desc() if column.descending else expression for column, expression in pairs]
+
+
+def _after(columns: Sequence[_Column], position: Position) -> Condition:
     """Build the condition that an image comes after a position: greater in the first column that differs."""
     known = [(column, value) for column, value in zip(columns, position, strict=True) if value is not None]
     return or_(

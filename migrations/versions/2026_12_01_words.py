@@ -33,7 +33,7 @@ $$
 def upgrade() -> None:
     """Add the column, which PostgreSQL computes whenever a row's text changes."""
     connection = op.get_bind()
-    # PostgreSQL normalises Unicode alone.
+    # PostgreSQL normalises Unicode alone; in other encodings, words with accents are not found.
     unicode = connection.scalar(sa.text("SHOW server_encoding")) == "UTF8"
     connection.exec_driver_sql(_FUNCTION.format(_WITHOUT_ACCENTS.format(_TEXT) if unicode else _TEXT))
     connection.exec_driver_sql(

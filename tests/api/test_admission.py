@@ -21,7 +21,7 @@ from app.api.admission.request_classes import MAX_ARCHIVE_UPLOADS
 from app.api.admission.threads import FairExecutor
 from app.api.routes import duplicates, images
 from app.api.routes.index import CHUNK_BYTES, CHUNK_IMAGES, chunks
-from app.catalogue import queries
+from app.catalogue import queries, sorting
 from app.catalogue.database.priority import ConnectionLimiter, Priority, priority
 from app.catalogue.database.sessions import Database
 from app.catalogue.keys import create_key
@@ -123,12 +123,12 @@ def test_request_above_the_concurrency_limit_returns_503_with_retry_after(
 ) -> None:
     inside, held = threading.Barrier(MOST + 1), threading.Event()
 
-    def page_sizes(_session: object, **_: object) -> None:
+    def list_page(*_: object, **__: object) -> None:
         inside.wait(60)
         held.wait(60)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queries, "ids_with_metadata_sizes", page_sizes)
+    monkeypatch.setattr(sorting, "list_page", list_page)
     with (
         serve_on_port(settings.model_copy(update={"max_concurrent_requests": MOST})) as port,
         ThreadPoolExecutor(MOST) as callers,
@@ -151,7 +151,7 @@ def test_health_metrics_and_key_lookups_respond_while_all_threads_are_busy(
         held.wait(60)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queries, "ids_with_metadata_sizes", block)
+    monkeypatch.setattr(sorting, "list_page", block)
     monkeypatch.setattr(main, "EXTRA_THREADS", 1 - settings.max_concurrent_requests)
     with serve_on_port(settings.model_copy(update={"auth": "auto"})) as port, ThreadPoolExecutor(2) as callers:
         url = f"http://127.0.0.1:{port}"

@@ -367,7 +367,7 @@ def test_unexpected_exception_returns_500_without_its_message(
     def fail(*_: object, **__: object) -> None:
         raise SecretError
 
-    monkeypatch.setattr("app.catalogue.queries.ids_with_metadata_sizes", fail)
+    monkeypatch.setattr("app.catalogue.sorting.list_page", fail)
     answer = client.get("/images")
     expect_problem(answer, 500)
     assert "password" not in answer.text

@@ -77,7 +77,7 @@ def test_next_page_is_correct_after_deletions_and_additions(client: TestClient) 
 
 
 def test_empty_catalogue_has_one_empty_page(client: TestClient) -> None:
-    assert client.get("/images").json() == {"items": [], "next_cursor": None, "warnings": []}
+    assert client.get("/images").json() == {"items": [], "next_cursor": None, "total": 0, "warnings": []}
 
 
 def test_patch_keeps_omitted_fields(client: TestClient) -> None:

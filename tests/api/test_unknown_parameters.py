@@ -57,7 +57,14 @@ def reason(answer: Response, field: str) -> str:
 
 
 NEAREST = {
-    "/images": {"labels": "label", "Label": "label", "filters": "filter", "where": "filter", "top_k": "limit"},
+    "/images": {
+        "labels": "label",
+        "Label": "label",
+        "filters": "filter",
+        "where": "filter",
+        "top_k": "limit",
+        "q": "text",
+    },
     "/images/1/similar": {
         "top_k": "k",
         "topk": "k",
@@ -67,6 +74,7 @@ NEAREST = {
         "minSimilarity": "min_similarity",
         "threshold": "min_similarity",
         "group": "group_by",
+        "order_by": "sort",
         "label[]": "label",
         "modes": "mode",
     },
@@ -89,7 +97,7 @@ def test_unknown_query_parameter_names_the_nearest_known_one(
 
 
 def test_unknown_query_parameter_unlike_any_known_one_lists_all(shared: TestClient) -> None:
-    why = reason(shared.post("/search?sort=label", files={"image": IMAGE}), "sort")
+    why = reason(shared.post("/search?utm=mail", files={"image": IMAGE}), "utm")
     for known in ("k", "mode", "label", "filter", "crop"):
         assert f"`{known}`" in why
 
@@ -226,7 +234,7 @@ def test_declared_parameters_include_those_of_dependencies(shared: TestClient) -
 
 KNOWN = (
     *("crop", "k", "mode", "pool", "radius", "asymmetric"),
-    *("label", "filter", "min_similarity", "group_by", "explain"),
+    *("label", "filter", "text", "min_similarity", "group_by", "explain", "sort"),
     *("like", "unlike"),
 )
 

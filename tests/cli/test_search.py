@@ -137,6 +137,32 @@ def test_symmetric_search_orders_by_hamming_distance(
     assert asked == [True, False, False, True, False]
 
 
+def test_words_and_order_are_those_of_the_service_and_of_the_catalogue(settings: Settings, image: Path) -> None:
+    for words in (("--text", "red boot", "--json"), ("--sort=-price", "--json"), ("--text=nothing", "--json")):
+        with running(settings) as url:
+            fill(url)
+            over_http = run(settings, str(image), *words)
+        in_process = run(settings, str(image), *words)
+        assert (over_http.exit_code, in_process.exit_code) == (0, 0), over_http.output
+        found = json.loads(over_http.stdout)["results"]
+        assert found == json.loads(in_process.stdout)["results"]
+        prices = [hit["metadata"].get("price") for hit in found]
+        expected = {
+            "--text": [89.5],
+            "--sort=-price": sorted(prices, key=lambda price: -(price or 0)),
+            "--text=nothing": [],
+        }
+        assert prices == expected[words[0]]
+
+
+@pytest.mark.parametrize("option", ["--text=…", "--sort=-", f"--text={'x' * 600}"])
+def test_unusable_words_or_order_end_with_a_sentence(settings: Settings, image: Path, option: str) -> None:
+    result = run(settings, str(image), option)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert option[2:6] in result.output
+
+
 def test_field_of_no_result_is_reported(settings: Settings, image: Path) -> None:
     with running(settings) as url:
         fill(url)

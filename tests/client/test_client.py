@@ -118,6 +118,19 @@ def test_list_yields_all_pages(catalogue: Lookalike, monkeypatch: pytest.MonkeyP
     assert catalogue.page(label="unknown").warnings
 
 
+def test_lists_facets_and_searches_take_words_and_an_order(catalogue: Lookalike) -> None:
+    everything = list(catalogue.list())
+    assert catalogue.page(limit=7).total == len(everything)
+    shirts = list(catalogue.list(text="t-shirt", sort="-key"))
+    assert shirts
+    assert [picture.key for picture in shirts] == sorted((picture.key for picture in shirts), reverse=True)
+    assert {picture.id for picture in shirts} == {picture.id for picture in everything if picture.label == "t-shirt"}
+    assert sum(count.count for count in catalogue.facets(text="t-shirt").labels) == len(shirts)
+    matches = catalogue.similar(shirts[0].id, text="t-shirt", sort="key", k=5).matches
+    assert [match.key for match in matches] == sorted(match.key for match in matches)
+    assert {match.label for match in matches} == {"t-shirt"}
+
+
 def test_facets_and_stats_are_typed(catalogue: Lookalike) -> None:
     facets = catalogue.facets()
     assert any(count.value == "t-shirt" and count.count > 0 for count in facets.labels)

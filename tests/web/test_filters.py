@@ -5,7 +5,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from tests.web.conftest import AddPicture
 from tests.web.steps import chips, hold, open_search, open_start, search_with_tile, shown_ids
@@ -243,3 +243,58 @@ def test_start_breadcrumb_keeps_the_filters(page: Page) -> None:
     page.get_by_role("link", name="Lookalike").click()
     expect(page.locator("#heading")).to_have_text("Try one of these")
     search_with_tile(page, 0)
+
+
+def test_long_lists_can_be_searched_and_unique_fields_are_hidden(page: Page, add_picture: AddPicture) -> None:
+    for number in range(12):
+        add_picture(key=f"own-{number}", size=f"size {number}", sku=f"number {number}", n=number % 2)
+    add_picture(key="own-12", size="size 1")
+    page.goto("/")
+    open_filters(page)
+    expect(field(page, "sku")).to_have_count(0)
+    field(page, "size").get_by_role("button", name="Show all 12 values").click()
+    search = field(page, "size").get_by_role("searchbox", name="Find a value of size")
+    expect(search).to_be_focused()
+    search.fill("SIZE 1")
+    expect(field(page, "size").locator("li:visible .value")).to_have_text(["size 1", "size 10", "size 11"])
+    choose(page, "size", "size 11")
+    search.fill("size 2")
+    expect(field(page, "size").locator("li:visible .value")).to_have_text(["size 11", "size 2"])
+
+
+def test_a_range_has_two_ends(page: Page) -> None:
+    open_search(page)
+    open_filters(page)
+    lowest, highest = (page.get_by_role("slider", name=f"{name} price") for name in ("Lowest", "Highest"))
+    lowest.focus()
+    page.keyboard.press("PageUp")
+    page.keyboard.press("Tab")
+    expect(page.locator(".chip")).to_have_text(re.compile(r"^price: from \d+"))
+    least = field(page, "price").get_by_label("from").input_value()
+    highest.press("Home")
+    expect(page.locator(".chip")).to_have_text(f"price: {least} to {least}")
+    lowest.press("Home")
+    highest.press("End")
+    expect(page.locator(".chip")).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"\?id=\d+$"))
+
+
+def test_on_a_phone_filters_are_a_sheet_that_counts_the_results(browser: Browser, server_url: str) -> None:
+    size = ViewportSize(width=390, height=844)
+    with browser.new_context(base_url=server_url, has_touch=True, is_mobile=True, viewport=size) as context:
+        page = context.new_page()
+        open_search(page)
+        page.get_by_role("button", name="Filter", exact=True).tap()
+        choose_value = field(page, "label").get_by_role("checkbox", name=re.compile("^boot "))
+        choose_value.check()
+        expect(page.locator(".chip")).to_have_text("label: boot")
+        price = field(page, "price")
+        price.get_by_label("from").fill("1")
+        price.get_by_label("to").fill("1")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Show 0 results")).to_be_visible()
+        price.get_by_label("to").fill("")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Show 24 results").tap()
+        expect(page.locator("#filter-sheet")).to_be_hidden()
+        assert labels(page) == {"boot"}

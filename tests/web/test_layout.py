@@ -60,9 +60,9 @@ def test_long_words_do_not_break_the_layout(page: Page, add_picture: AddPicture)
     page.get_by_role("button", name="Filter", exact=True).click()
     expect(page.locator("#filters fieldset").first).to_contain_text(LONG)
     assert horizontal_overflow(page) == 0
-    page.get_by_role("button", name="Show").click()
+    page.locator("#show-results").click()
     page.get_by_role("button", name=f"Details of {LONG}").click()
-    expect(page.locator("#panel dd").first).to_contain_text(LONG)
+    expect(page.locator("#panel .field-table dd").first).to_contain_text(LONG)
     assert page.locator("#panel").evaluate(OVERFLOW) == 0
     page.get_by_role("button", name="Edit").click()
     expect(page.locator("dialog.edit")).to_be_visible()

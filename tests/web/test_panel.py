@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.web.conftest import AddPicture
 from tests.web.steps import catalogue_size, open_panel, open_search, open_start, shown_ids
@@ -163,3 +163,40 @@ def test_on_a_phone_the_panel_is_a_sheet(browser: Browser, server_url: str, clos
             page.go_back()
         expect(page.locator("#panel")).to_be_hidden()
         expect(page).to_have_url(address)
+
+
+def test_what_the_key_may_not_do_is_not_offered(page: Page, server_url: str) -> None:
+    page.context.add_cookies([{"name": "lookalike_key_given", "value": "yes", "url": server_url}])
+    page.route("**/session", lambda route: route.fulfill(json={"key": "reads", "scopes": ["search"]}))
+    open_search(page)
+    open_panel(page, 0)
+    expect(page.get_by_role("button", name="More like this")).to_be_visible()
+    for name in ("Edit", "Delete", "Add pictures", "Add a folder"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
+
+
+def test_a_deletion_can_be_undone(page: Page, add_picture: AddPicture) -> None:
+    image_id = add_picture(key="own")
+    restored: list[object] = []
+
+    def restore(route: Route) -> None:
+        restored.append(route.request.post_data_json)
+        route.fulfill(json={})
+
+    page.route("**/trash/restore", restore)
+    page.goto(f"/?open={image_id}")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog", name="Delete own?").get_by_role("button", name="Delete").click()
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.locator(".toast")).to_contain_text("Restored.")
+    assert restored == [{"ids": [int(image_id)]}]
+
+
+def test_a_failed_undo_shows_why(page: Page, add_picture: AddPicture) -> None:
+    problem = {"detail": "The trash no longer has image 7."}
+    page.route("**/trash/restore", lambda route: route.fulfill(status=404, json=problem))
+    page.goto(f"/?open={add_picture(key='own')}")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog", name="Delete own?").get_by_role("button", name="Delete").click()
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.locator(".toast")).to_contain_text("The trash no longer has image 7.")

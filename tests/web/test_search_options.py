@@ -132,6 +132,7 @@ def test_quick_changes_to_several_options_are_all_applied(page: Page) -> None:
     open_details(page)
     slide(page, "Results", "ArrowLeft", times=2)
     page.get_by_role("radio", name="Codes only").check()
+    expect(page).to_have_url(re.compile("mode=bcs"))
     expect(page.locator(".tile")).to_have_count(6)
     assert parameters(page) == {"id": image_id, "mode": "bcs", "k": "6"}
 

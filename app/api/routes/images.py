@@ -106,7 +106,7 @@ def list_images(
     """
     order, passing = sort or ADDED, filter_condition(label, filter_, words)
     after, database = decode_cursor(order, cursor), service.database
-    reads_all = order.field not in sorting.INDEXED or any(part is not None for part in (label, filter_, words))
+    reads_all = order.field not in sorting.INDEXED or (label, filter_, words) != (None, None, None)
     with database.scan_session() if reads_all else database.read_session() as session:
         listed = sorting.list_page(session, order, after=after, limit=limit + 1, passing=passing)
         shown = listed[: min(limit, fit_bytes(PAGE_BYTES, (image.size for image in listed)))]

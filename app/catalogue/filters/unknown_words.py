@@ -10,7 +10,7 @@ from app.catalogue.filters.sql import has_words
 
 # Words with one typo are looked for among those of the latest images. Of shorter words, too many would be similar.
 _SIMILAR = text(
-    "SELECT word FROM ts_stat('SELECT words FROM images ORDER BY id DESC LIMIT 100000') "
+    "SELECT word FROM ts_stat('SELECT words FROM images ORDER BY id DESC LIMIT 20000') "
     "WHERE word ~ lower(:pattern) ORDER BY ndoc DESC, word LIMIT 100"
 )
 _MIN_CHARACTERS, _MAX_CHARACTERS, _MAX_SIMILAR = 4, 32, 3

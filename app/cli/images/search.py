@@ -16,7 +16,9 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from lookalike_client import Lookalike
-    from lookalike_client.endpoints import SearchOptions as ServiceOptions
+    from lookalike_client.requests import SearchOptions as ServiceOptions
+
+    from app.search.words import TextQuery
 
 # Columns that are no metadata, unless an image has a field of that name.
 _OWN_COLUMNS = ("id", "distance", "hamming")
@@ -42,6 +44,15 @@ class Hit:
     hamming: int
     metadata: dict[str, Any]
     similarity_band: str | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a service and this process search for alike."""
+
+    k: int
+    symmetric: bool
+    words: "TextQuery | None"
 
 
 def search(
@@ -70,6 +81,17 @@ def search(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON, with all metadata, instead of a table.")
     ] = False,
+    text: Annotated[
+        str | None,
+        typer.Option(help='Only images with these words in key, label or metadata, such as `red "ankle boot"`.'),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            help="Order the results by `key`, `label`, `added` or a metadata field instead of similarity, with a "
+            "leading `-` descending: `--sort=-price`."
+        ),
+    ] = None,
     symmetric: Annotated[
         bool, typer.Option("--symmetric", help="Order candidates by Hamming distance, not by asymmetric distance.")
     ] = False,
@@ -90,15 +112,21 @@ def search(
         settings = Settings()
         url, key = url or settings.url, api_key or settings.api_key
         from app.cli.images.connection import connect, require_url
+        from app.search.sorting import parse_sort, sorted_images
+        from app.search.words import parse_text
 
         require_url(url)
+        options = Options(k, symmetric, None if text is None else parse_text(text))
+        order = None if sort is None else parse_sort(sort)
         examples = _examples(images or (), unlike_image or (), like or (), unlike or ())
         if url is not None:
             with connect(url, key) as client:
-                hits = _from_service(client, examples, k, symmetric)
+                hits = _from_service(client, examples, options)
         else:
-            found = _from_running_service(settings, key, examples, k, symmetric)
-            hits = found if found is not None else _from_catalogue(settings, examples, k, symmetric)
+            found = _from_running_service(settings, key, examples, options)
+            hits = found if found is not None else _from_catalogue(settings, examples, options)
+        if order is not None:
+            hits = sorted_images(order, hits, lambda hit: (hit.id, hit.key, hit.label, hit.metadata))
         _show(hits, [name.strip() for names in fields or () for name in names.split(",") if name.strip()], as_json)
 
 
@@ -121,10 +149,12 @@ def _upload(path: Path) -> Upload:
     return Upload(str(path), lambda: data)
 
 
-def _from_service(client: "Lookalike", examples: Sequence[Example], k: int, symmetric: bool) -> list[Hit]:
-    options: ServiceOptions = {"k": k}
-    if symmetric:
-        options["asymmetric"] = False
+def _from_service(client: "Lookalike", examples: Sequence[Example], options: Options) -> list[Hit]:
+    parameters: ServiceOptions = {"k": options.k}
+    if options.symmetric:
+        parameters["asymmetric"] = False
+    if options.words is not None:
+        parameters["text"] = options.words.text
     like, unlike = (
         [
             Path(one.source.name) if isinstance(one.source, Upload) else one.source
@@ -144,12 +174,12 @@ def _from_service(client: "Lookalike", examples: Sequence[Example], k: int, symm
             dict(match.metadata),
             match.similarity_band,
         )
-        for match in client.search(like=like, unlike=unlike, **options).matches
+        for match in client.search(like=like, unlike=unlike, **parameters).matches
     ]
 
 
 def _from_running_service(
-    settings: Settings, key: str | None, examples: Sequence[Example], k: int, symmetric: bool
+    settings: Settings, key: str | None, examples: Sequence[Example], options: Options
 ) -> list[Hit] | None:
     """Search with the service that runs on the catalogue; None if there is none, or it rejects the key."""
     from lookalike_client import ClientError, Lookalike, ProblemError, UnreachableError
@@ -161,7 +191,7 @@ def _from_running_service(
         return None
     try:
         with Lookalike(url, key) as client:
-            return _from_service(client, examples, k, symmetric)
+            return _from_service(client, examples, options)
     except ProblemError as error:
         if error.status not in _NEEDS_KEY:
             fail(str(error))
@@ -173,13 +203,14 @@ def _from_running_service(
     return None
 
 
-def _from_catalogue(settings: Settings, examples: Sequence[Example], k: int, symmetric: bool) -> list[Hit]:
+def _from_catalogue(settings: Settings, examples: Sequence[Example], options: Options) -> list[Hit]:
     from app.bootstrap import open_service
     from app.search.types import SearchOptions
     from models.checkpoint.similarity import band_of
 
     with open_service(settings) as service:
-        matches = service.searcher.by_examples(examples, SearchOptions(k=k, asymmetric=not symmetric)).matches
+        wanted = SearchOptions(k=options.k, asymmetric=not options.symmetric, words=options.words)
+        matches = service.searcher.by_examples(examples, wanted).matches
     return [
         Hit(
             match.id,

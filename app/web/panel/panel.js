@@ -137,8 +137,9 @@ export class Panel {
    * @param {UrlOf} urlOf
    */
   drawPicture(picture, view, urlOf) {
-    const match = view.response?.results.find(({ id }) => id === picture.id);
     const { queryImage, examples, response } = view;
+    const isQuery = queryImage?.picture?.id === picture.id;
+    const match = isQuery ? null : response?.results.find(({ id }) => id === picture.id);
     const liked = [queryImage?.picture, ...(examples?.like ?? [])].filter((one) => one !== null && one !== undefined);
     const why = match?.explanation && response ? [reasons(match, response, liked)] : [];
     this.draw([

@@ -3,6 +3,7 @@
 import { getOriginal, getPicture, searchByExamples, searchById, withMoreResults } from "../api/client.js";
 import { emptyCatalogue } from "../browse/empty-catalogue.js";
 import { el } from "../common/dom.js";
+import { toParameters } from "./query.js";
 import { matchList } from "./tiles.js";
 import { toQueryImage } from "./upload.js";
 
@@ -15,6 +16,14 @@ import { toQueryImage } from "./upload.js";
 /** @typedef {{like: Picture[], unlike: Picture[]}} Examples further examples, without the query image */
 
 /**
+ * @typedef {object} SearchRequest a search as the API takes it
+ * @property {string[]} files names of the uploads
+ * @property {number[]} like ids
+ * @property {number[]} unlike
+ * @property {URLSearchParams} parameters
+ */
+
+/**
  * @typedef {object} View
  * @property {string} heading
  * @property {string} note
@@ -24,6 +33,7 @@ import { toQueryImage } from "./upload.js";
  * @property {SearchResponse | null} response
  * @property {Selectable | null} [selectable] what its tiles offer for selecting; null if they cannot be selected
  * @property {Examples} [examples]
+ * @property {SearchRequest} [request]
  * @property {number | null} [total] number of pictures that match the filters
  */
 
@@ -43,7 +53,8 @@ export async function uploadView({ queryImage, sent }, source, query, urlOf, sig
     searchByExamples({ file: blob, crop, like, unlike }, wanted, signal),
     getExamples(source, signal),
   ]);
-  return matchesView({ ...queryImage, size }, examples, response, query, urlOf);
+  const request = toRequest(source, query, queryImage.subtitle);
+  return { ...matchesView({ ...queryImage, size }, examples, response, query, urlOf), request };
 }
 
 /**
@@ -66,7 +77,8 @@ export async function pictureView(source, query, urlOf, signal) {
         : searchById(id, wanted, signal),
     getExamples(source, signal),
   ]);
-  return matchesView(toQueryImage(queryPicture), examples, response, query, urlOf);
+  const request = toRequest(source, query, queryPicture.key);
+  return { ...matchesView(toQueryImage(queryPicture), examples, response, query, urlOf), request };
 }
 
 /**
@@ -81,6 +93,19 @@ export async function pictureView(source, query, urlOf, signal) {
 async function searchByCrop(picture, examples, query, signal) {
   const file = await getOriginal(await picture, signal);
   return searchByExamples({ file, ...examples }, query, signal);
+}
+
+/**
+ * @param {Source} source
+ * @param {Query} query
+ * @param {string} name of the file that is sent if the search needs one
+ * @returns {SearchRequest}
+ */
+function toRequest({ id, crop, like = [], unlike = [] }, query, name) {
+  const parameters = toParameters(query);
+  if (crop) parameters.set("crop", crop);
+  const ids = [...(id && !crop ? [id] : []), ...like].map(Number);
+  return { files: id && !crop ? [] : [name], like: ids, unlike: unlike.map(Number), parameters };
 }
 
 /**

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from lookalike_client.endpoints import Filters
+    from lookalike_client.requests import ListOptions
     from lookalike_client.results import CatalogueImage
 
     AsyncTrace = Callable[[str, Mapping[str, Any]], Coroutine[Any, Any, None]]
@@ -73,13 +73,13 @@ class AsyncLookalike(AsyncMethods):
 
         return method
 
-    async def list(self, **filters: Unpack[Filters]) -> AsyncIterator[CatalogueImage]:
-        """Iterate over all images in the order of their addition, page by page."""
-        page = await self.page(**filters)
+    async def list(self, **options: Unpack[ListOptions]) -> AsyncIterator[CatalogueImage]:
+        """Iterate over all images, in the order of their addition or of `sort`, page by page."""
+        page = await self.page(**options)
         for image in page.items:
             yield image
         while page.next_cursor is not None:
-            page = await self.page(cursor=page.next_cursor, **filters)
+            page = await self.page(cursor=page.next_cursor, **options)
             for image in page.items:
                 yield image
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from lookalike_client.endpoints import Filters
+    from lookalike_client.requests import ListOptions
     from lookalike_client.results import CatalogueImage
 
     Trace = Callable[[str, Mapping[str, Any]], None]
@@ -87,12 +87,12 @@ class Lookalike(SyncMethods):
 
         return method
 
-    def list(self, **filters: Unpack[Filters]) -> Iterator[CatalogueImage]:
-        """Iterate over all images in the order of their addition, page by page."""
-        page = self.page(**filters)
+    def list(self, **options: Unpack[ListOptions]) -> Iterator[CatalogueImage]:
+        """Iterate over all images, in the order of their addition or of `sort`, page by page."""
+        page = self.page(**options)
         yield from page.items
         while page.next_cursor is not None:
-            page = self.page(cursor=page.next_cursor, **filters)
+            page = self.page(cursor=page.next_cursor, **options)
             yield from page.items
 
     def _send(self, request: Request) -> Response:

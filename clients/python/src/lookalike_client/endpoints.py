@@ -10,7 +10,7 @@ import hashlib
 import json
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from lookalike_client.errors import ProblemError
+    from lookalike_client.requests import Filters, ListOptions, SearchOptions
 
 T = TypeVar("T")
 _SEARCH, _BATCH, _ADDED = TypeAdapter(SearchResult), TypeAdapter(BatchSearchResult), TypeAdapter(AddResults)
@@ -59,26 +60,6 @@ class Unchanged(Enum):
 
 # The default of parameters for which None means removal.
 UNCHANGED: Final = Unchanged.UNCHANGED
-
-
-class Filters(TypedDict, total=False):
-    """Filters that restrict a call to some images; `filter` uses MongoDB's operators: `{"price": {"$lte": 50}}`."""
-
-    label: str | None
-    filter: Mapping[str, Any] | None
-
-
-class SearchOptions(Filters, total=False):
-    """Search parameters, described in `GET /docs`."""
-
-    k: int
-    mode: Literal["hds", "bcs", "es"]
-    pool: int | None
-    radius: int | None
-    asymmetric: bool
-    min_similarity: float | None
-    group_by: str | None
-    explain: bool
 
 
 def search_many(images: Sequence[ImageInput], **options: Unpack[SearchOptions]) -> CallFlow[list[BatchItem]]:
@@ -119,9 +100,9 @@ def get(image_id: int) -> CallFlow[CatalogueImage]:
     return response.parse(_IMAGE)
 
 
-def page(*, cursor: str | None = None, limit: int = 500, **filters: Unpack[Filters]) -> CallFlow[ImagePage]:
-    """Return a page of images in the order of their addition; `list` iterates over all pages."""
-    response = yield Request("GET", "/images", _parameters(filters) | {"cursor": cursor, "limit": limit})
+def page(*, cursor: str | None = None, limit: int = 500, **options: Unpack[ListOptions]) -> CallFlow[ImagePage]:
+    """Return a page of images, in the order of their addition or of `sort`; `list` iterates over all pages."""
+    response = yield Request("GET", "/images", _parameters(options) | {"cursor": cursor, "limit": limit})
     return response.parse(_PAGE)
 
 
@@ -172,8 +153,8 @@ def delete_matching(**filters: Unpack[Filters]) -> CallFlow[int]:
 
     Images that are added meanwhile may stay. Without a filter nothing is deleted, and `InvalidInputError` is raised.
     """
-    if filters.get("label") is None and not filters.get("filter"):
-        raise InvalidInputError("filter", "is missing. Set label, filter, or both, so that not every image is deleted.")
+    if filters.get("label") is None and filters.get("text") is None and not filters.get("filter"):
+        raise InvalidInputError("filter", "is missing. Set label, filter or text, so that not every image is deleted.")
     images = yield from _all_pages(**filters)
     return (yield from delete_many(image.id for image in images))
 

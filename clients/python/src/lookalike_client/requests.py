@@ -1,4 +1,4 @@
-"""Requests and responses of both clients."""
+"""Requests and responses of both clients, and the options that several calls share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -17,6 +17,37 @@ from lookalike_client.problems import problem_of, unreadable
 
 T = TypeVar("T")
 Parameter = str | int | float | bool
+
+
+class Filters(TypedDict, total=False):
+    """Filters that restrict a call to some images.
+
+    `filter` uses MongoDB's operators: `{"price": {"$lte": 50}}`. `text` are words of key, label or metadata:
+    `red "ankle boot" -leather`.
+    """
+
+    label: str | None
+    filter: Mapping[str, Any] | None
+    text: str | None
+
+
+class ListOptions(Filters, total=False):
+    """Filters, and the order of a list: `added`, `key`, `label`, `mixed` or a metadata field, descending after `-`."""
+
+    sort: str | None
+
+
+class SearchOptions(ListOptions, total=False):
+    """Search parameters, described in `GET /docs`; `sort` orders the `k` matches."""
+
+    k: int
+    mode: Literal["hds", "bcs", "es"]
+    pool: int | None
+    radius: int | None
+    asymmetric: bool
+    min_similarity: float | None
+    group_by: str | None
+    explain: bool
 
 
 @dataclass(frozen=True)

@@ -144,10 +144,16 @@ class CatalogueImage:
 
 @dataclass(frozen=True)
 class ImagePage:
-    """One page of images; `next_cursor` is the cursor of the next page, and None on the last one."""
+    """One page of images.
+
+    Attributes:
+        next_cursor: the cursor of the next page; None on the last one.
+        total: on the first page, the number of images on all pages; None on later ones.
+    """
 
     items: tuple[CatalogueImage, ...]
     next_cursor: str | None
+    total: int | None = None
     warnings: tuple[str, ...] = ()
 
 

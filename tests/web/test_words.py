@@ -1,0 +1,49 @@
+"""The search box for words, on the start page and in searches."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.web.steps import chips, open_search, open_start, shown_ids
+
+
+def labels(page: Page) -> set[str]:
+    return {page.request.get(f"/images/{image_id}").json()["label"] for image_id in shown_ids(page)}
+
+
+def test_words_filter_the_start_page_while_typing(page: Page) -> None:
+    open_start(page)
+    box = page.get_by_role("searchbox", name="Search by words")
+    box.press_sequentially("boo")
+    expect(page).to_have_url(re.compile(r"\?text=boo$"))
+    expect(page.locator(".chip")).to_have_text("“boo”")
+    assert labels(page) == {"boot"}
+    expect(page.locator("#filters").get_by_role("group", name="label")).to_contain_text("boot")
+    expect(page.locator("#filters").get_by_role("group", name="label")).not_to_contain_text("hat")
+    expect(box).to_be_focused()
+    page.get_by_role("button", name="Remove “boo”").click()
+    expect(box).to_have_value("")
+    expect(page).to_have_url(re.compile("/$"))
+
+
+def test_words_limit_a_search_and_are_in_its_link(page: Page) -> None:
+    image_id = open_search(page)
+    box = page.get_by_role("searchbox", name="Search by words")
+    box.fill("hat")
+    box.press("Enter")
+    expect(page).to_have_url(re.compile(rf"\?id={image_id}&text=hat$"))
+    expect(page.locator(".chip")).to_have_text("“hat”")
+    assert labels(page) == {"hat"}
+    page.reload()
+    expect(page.locator("#query .crop-button")).to_be_visible()
+    expect(box).to_have_value("hat")
+    assert (labels(page), chips(page)) == ({"hat"}, ["“hat”"])
+    page.get_by_role("link", name="End this search").click()
+    expect(page).to_have_url(re.compile(r"/\?text=hat$"))
+
+
+def test_ten_thousand_letters_are_refused_with_a_sentence(page: Page) -> None:
+    open_start(page)
+    page.get_by_role("searchbox", name="Search by words").fill("a" * 10_000)
+    expect(page.locator("#message")).to_contain_text("text")
+    expect(page.locator(".tile").first).to_be_visible()
