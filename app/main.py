@@ -135,7 +135,7 @@ def create_app(settings: Settings | None = None, opener: Opener = open_service) 
                 SwitchWatcher(service.database, service.model_switch),
                 AdaptationWatcher(service),
                 ThumbnailRenewal(service),
-                TrashExpiry(service.trash),
+                TrashExpiry(service.trash.purge_batch),
                 jobs.open_jobs(service) as opened,
             ):
                 startup.complete()

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from app.catalogue.database.tables import CatalogueState, Encoding, Image, IndexVersion
+from app.catalogue.database.tables import CatalogueState, Encoding, Image, IndexVersion, TrashedImage
 from app.catalogue.filters.sql import Condition, field_value
 from app.errors import InvalidInputError, NotFoundError
 
@@ -202,8 +202,8 @@ def images_with_old_thumbnails(session: Session, limit: int) -> list[tuple[int, 
 
 
 def is_empty(session: Session) -> bool:
-    """Return whether the catalogue has no images."""
-    return session.scalar(select(Image.id).limit(1)) is None
+    """Return whether the catalogue has no images, not even in the trash."""
+    return all(session.scalar(select(table.key).limit(1)) is None for table in (Image, TrashedImage))
 
 
 def active_index_version(session: Session) -> IndexVersion | None:

@@ -3,7 +3,7 @@
 import typer
 
 from app.cli import bench, catalogue, comparison, duplicates, evaluation, index, keys, quality, serve, training
-from app.cli.images import delete, look, search
+from app.cli.images import delete, export, look, search, trash, update
 from app.cli.terminal import prepare_terminal
 
 app = typer.Typer(
@@ -16,7 +16,9 @@ app.command()(serve.serve)
 app.command()(index.index)
 app.command()(search.search)
 app.command()(look.look)
+app.command()(update.update)
 app.command()(delete.delete)
+app.command()(export.export)
 app.command()(catalogue.stats)
 app.command()(catalogue.demo)
 app.command()(duplicates.duplicates)
@@ -38,6 +40,7 @@ app.command()(evaluation.evaluate)
 app.command()(comparison.compare)
 app.command()(bench.bench)
 app.command("models")(training.list_models)
+app.add_typer(trash.app, name="trash")
 app.add_typer(keys.app, name="keys")
 
 

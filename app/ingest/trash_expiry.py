@@ -2,9 +2,9 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from app.errors import UnavailableError
-from app.model_switch.active import ActiveTrash
 
 log = logging.getLogger(__name__)
 
@@ -12,10 +12,14 @@ _POLL_S = 60.0
 
 
 class TrashExpiry:
-    """Context manager with a thread that looks every minute for expired images. Several processes may do so."""
+    """Context manager with a thread that looks every minute for expired images. Several processes may do so.
 
-    def __init__(self, trash: ActiveTrash) -> None:
-        self._trash, self._ending = trash, threading.Event()
+    Args:
+        purge_batch: purges some expired images, and returns whether there were any.
+    """
+
+    def __init__(self, purge_batch: Callable[[], bool]) -> None:
+        self._purge_batch, self._ending = purge_batch, threading.Event()
         self._thread = threading.Thread(target=self._run, name="trash", daemon=True)
 
     def __enter__(self) -> "TrashExpiry":
@@ -29,7 +33,7 @@ class TrashExpiry:
     def _run(self) -> None:
         while not self._ending.wait(_POLL_S):
             try:
-                while self._trash.purge_batch() and not self._ending.is_set():
+                while self._purge_batch() and not self._ending.is_set():
                     pass
             except UnavailableError as error:
                 log.info("purging the trash is postponed: %s", error)

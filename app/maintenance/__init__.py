@@ -1,1 +1,1 @@
-"""Work on the whole catalogue: check, backup, restore, reindex, sync."""
+"""Work on the whole catalogue: check, backup, restore, reindex, sync, export."""

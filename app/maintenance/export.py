@@ -8,7 +8,8 @@ a text that begins with `=` is a formula to a spreadsheet.
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from enum import StrEnum
 from typing import Any
 
@@ -37,7 +38,7 @@ class ExportFormat(StrEnum):
     CSV = "csv"
 
 
-def export(database: Database, selection: Selection, format_: ExportFormat) -> Iterator[str]:
+def export(database: Database, selection: Selection, format_: ExportFormat) -> Generator[str]:
     """Yield the text of an export, in the order in which the images were added.
 
     The first part is yielded once the export is known to succeed, unless the database fails; the snapshot is held until
@@ -51,10 +52,11 @@ def export(database: Database, selection: Selection, format_: ExportFormat) -> I
         buffer = io.StringIO(newline="")
         write = _csv_writer(session, selection, buffer) if format_ is ExportFormat.CSV else _json_writer(buffer)
         query = select(Image.key, Image.label, Image.metadata_).where(selection.condition).order_by(Image.id)
-        for image in session.execute(query, execution_options={"yield_per": _ROWS}):
-            write(*image)
-            if buffer.tell() >= _CHARACTERS:
-                yield _taken(buffer)
+        with closing(session.execute(query, execution_options={"yield_per": _ROWS})) as images:
+            for image in images:
+                write(*image)
+                if buffer.tell() >= _CHARACTERS:
+                    yield _taken(buffer)
         yield _taken(buffer)
 
 

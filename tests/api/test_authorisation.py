@@ -23,6 +23,7 @@ from tests.conftest import open_with_fake
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 SEARCHING = {("POST", "/search"), ("POST", "/search/batch")}
 ADMIN = "/metrics"
+TRASH = "/trash"
 # Statuses of requests that passed authorisation.
 PASSED = frozenset({200, 201, 202, 204, 304, 307, 400, 404, 405, 409, 411, 413, 415, 422})
 REFUSED = frozenset({401, 403})
@@ -132,6 +133,8 @@ def needed(method: str, path: str) -> Scope:
     """Return the documented scope of an operation."""
     if path == ADMIN:
         return Scope.ADMIN
+    if path == TRASH:
+        return Scope.WRITE
     return Scope.SEARCH if method in ("GET", "HEAD", "OPTIONS") or (method, path) in SEARCHING else Scope.WRITE
 
 

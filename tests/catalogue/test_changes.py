@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,15 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.catalogue import changes, index_versions
+from app.catalogue import changes, index_versions, trash
 from app.catalogue.changes import CatalogueChangedError, ImageProperties, Put, PutResult
 from app.catalogue.database.sessions import Database
 from app.catalogue.database.tables import CatalogueState, Deletion, Encoding, Image
 from app.catalogue.encodings import NewEncoding, put_encodings, reserve_slots
 from app.catalogue.index_sync import IndexSync
 from app.catalogue.metadata_patch import MetadataPatch
+from app.catalogue.selection import Selection
 from app.catalogue.vectors.file import VectorFile
-from app.errors import ModelSwitchedError, NotFoundError
+from app.errors import ModelSwitchedError, NotFoundError, SelectionChangedError
 from app.search.local.index import LocalIndex
 from tests.fakes import BITS, FAKE_CHECKPOINT, FAKE_NETWORK, FEATURE_DIM
 
@@ -39,9 +39,9 @@ class Catalogue:
         with self.database.transaction() as session:
             return changes.put_images(session, self.index_version_id, puts)
 
-    def delete(self, image_id: int) -> str:
+    def delete(self, image_id: int) -> int:
         with self.database.transaction() as session:
-            return changes.delete_image(session, image_id)
+            return trash.delete_images(session, Selection(ids=[image_id]), 1)[0]
 
     def describe(self, image_id: int, given: MetadataPatch) -> Image:
         with self.database.transaction() as session:
@@ -171,7 +171,7 @@ def test_new_bytes_delete_encodings_of_other_index_versions(catalogue: Catalogue
 
 def test_delete_records_a_deletion(catalogue: Catalogue) -> None:
     kept, gone = catalogue.put(new("kept"), new("gone", 1))
-    assert catalogue.delete(gone.id) == FACTS.sha256
+    assert catalogue.delete(gone.id) == catalogue.seq()
     assert [image.id for image in catalogue.images()] == [kept.id]
     assert [encoding.image_id for encoding in catalogue.encodings()] == [kept.id]
     assert catalogue.deletions() == [(gone.id, catalogue.seq())]
@@ -196,13 +196,13 @@ def test_patch_merges_metadata_and_keeps_the_encoding(catalogue: Catalogue) -> N
     assert catalogue.encodings()[0].seq == encoding.seq
 
 
-@pytest.mark.parametrize("change", [Catalogue.delete, lambda catalogue, id_: catalogue.describe(id_, {"label": "x"})])
-def test_change_of_a_missing_image_raises_not_found(
-    catalogue: Catalogue, change: Callable[[Catalogue, int], object]
-) -> None:
+def test_change_of_a_missing_image_changes_nothing(catalogue: Catalogue) -> None:
     before = catalogue.seq()
+    with pytest.raises(SelectionChangedError) as changed:
+        catalogue.delete(17)
+    assert changed.value.missing == ["17"]
     with pytest.raises(NotFoundError) as raised:
-        change(catalogue, 17)
+        catalogue.describe(17, {"label": "x"})
     assert raised.value.identifier == 17
     assert (catalogue.seq(), catalogue.deletions()) == (before, [])
 

@@ -184,8 +184,8 @@ def test_unreachable_service_is_an_error(settings: Settings, monkeypatch: pytest
 def test_more_images_than_a_page_are_deleted(
     settings: Settings, client: Lookalike, where: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.cli.images.delete._BATCH", 2)
-    monkeypatch.setattr("app.cli.images.delete._STEP", 1)
+    monkeypatch.setattr("app.cli.images.catalogues._BATCH", 2)
+    monkeypatch.setattr("app.cli.images.delete.STEP", 1)
     result = run(settings, "--filter", '{"price": {"$gte": 1}}', "--yes", *where)
     assert (result.exit_code, result.stdout.strip()) == (0, "5 images deleted.")
     assert keys_of(client) == ["sku-0"]

@@ -46,6 +46,11 @@ CASES = {
     ("search",): Case(("{folder}/{name}/good.png",)),
     ("look",): Case(("{hostile}",)),
     ("delete",): Case(("{name}",)),
+    ("update",): Case(("{name}", "--set-label", "new")),
+    ("export",): Case(("{hostile}",)),
+    ("trash", "list"): Case(()),
+    ("trash", "restore"): Case(("--deletion", "9"), prints=False),
+    ("trash", "empty"): Case(("--yes",), prints=False),
     ("stats",): Case((), prints=False),
     ("demo",): Case((), prints=False),
     ("duplicates",): Case(("--max-distance", "100000")),
@@ -122,6 +127,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
     """A catalogue with hostile keys and labels, an API key with a hostile name, and a damaged original."""
     data = tmp_path_factory.mktemp("hostile") / "data"
+    gone = tmp_path_factory.mktemp("gone") / HOSTILE_NAME / "gone.png"
+    gone.parent.mkdir(parents=True)
+    gone.write_bytes(encoded(gradient(70, 30), "PNG"))
+    assert "1 created" in run(data, "index", str(gone.parents[len(Path(HOSTILE_NAME).parts)])).output
+    assert run(data, "delete", "--filter", '{"key": {"$exists": true}}', "--yes").exit_code == 0
     assert "4 created" in run(data, "index", str(folder)).output
     assert run(data, "keys", "create", HOSTILE).exit_code == 0
     for original in sorted((data / "pictures").rglob("*")):

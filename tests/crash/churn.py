@@ -73,7 +73,7 @@ def main() -> None:
     """Arguments: name, number of rounds, data folder, database URL."""
     logging.basicConfig(level=logging.ERROR)
     name, rounds, data_dir, url = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-    settings = Settings(data_dir=data_dir, database_url=url, demo="off", auth="off", _env_file=None)
+    settings = Settings(data_dir=data_dir, database_url=url, demo="off", auth="off", trash_days=0, _env_file=None)
     factory.LocalStorage = SlowFiles  # type: ignore[attr-defined]  # replaced where it is used
     with (
         closing(Database(url)) as database,

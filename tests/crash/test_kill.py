@@ -56,6 +56,7 @@ def test_kills_lose_nothing(data_dir: Path) -> None:
                 ledger.add(client, 3)
                 work = [lambda: ledger.add(client, chance.randint(1, 4))] * 2
                 work += [lambda: ledger.delete(client), lambda: ledger.search(client)]
+                work += [lambda: ledger.delete_and_restore(client)]
                 errors = under_load(work, chance.uniform(0.05, 1.5), process.kill)
                 assert errors == [], f"kill {kill}"
     switches = data_dir.with_suffix(".adapting.log").read_text().count("The catalogue uses codes of")
@@ -99,6 +100,7 @@ def add_and_delete(ledger: Ledger, client: httpx2.Client) -> None:
     for _ in range(3):
         ledger.add(client, 2)
     ledger.delete(client)
+    ledger.delete_and_restore(client)
 
 
 @pytest.mark.timeout(4 * 3600)

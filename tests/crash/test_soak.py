@@ -70,7 +70,7 @@ def test_resources_do_not_grow_under_load(tmp_path: Path) -> None:
             errors.append(error)
 
     with (
-        running_server(data, LOOKALIKE_DEMO="off", TMPDIR=str(temporary)) as (url, process),
+        running_server(data, LOOKALIKE_DEMO="off", LOOKALIKE_TRASH_DAYS="0", TMPDIR=str(temporary)) as (url, process),
         httpx2.Client(base_url=url, timeout=30) as client,
     ):
         ledger.add(client, 20)

@@ -17,7 +17,7 @@ from tests.docs.pages import ADDRESS, NAMES, code, text
 
 ENDPOINT = re.compile(r"\b(GET|POST|PUT|PATCH|DELETE) (/[\w/{}.]*)")
 REQUESTED = re.compile(rf"{re.escape(ADDRESS)}(/[\w/.]*)")
-COMMAND = re.compile(r"(?:^|[ =])lookalike ((?:keys )?[a-z][a-z-]*)(.*)$", re.MULTILINE)
+COMMAND = re.compile(r"(?:^|[ =])lookalike ((?:keys |trash )?[a-z][a-z-]*)(.*)$", re.MULTILINE)
 OPTION = re.compile(r"(?<= )--[a-z][a-z-]*")
 OPERATORS = {*COMPARISONS, "$ne", "$in", "$nin", "$exists", "$not", "$and", "$or"}
 # FastAPI's own endpoints, which are not in the OpenAPI document.

@@ -85,7 +85,7 @@ def test_json_lines_keep_value_types(tmp_path: Path) -> None:
     rows: list[object] = [
         {"file": "a.jpg", "key": "one", "price": 3, "tags": ["x"], "gone": None},
         {"file": 3},
-        {"key": "no file"},
+        {"label": "no file"},
         [],
     ]
     path.write_text("\n\n".join(map(json.dumps, rows)) + '\n{"file": NaN}\nnothing\n')

@@ -119,11 +119,15 @@ def test_keys_of_a_table_need_no_files(tmp_path: Path) -> None:
     ("name", "text"),
     [("t.csv", "sku;Key\nx;A\ny;\nz;B\n"), ("t.jsonl", '{"key": "A"}\n{"sku": "x"}\n{"key": "B", "file": null}\n')],
 )
-def test_table_of_keys_alone_has_keys_and_no_entries(tmp_path: Path, name: str, text: str) -> None:
+def test_in_a_table_without_files_keys_are_the_paths(tmp_path: Path, write: Write, name: str, text: str) -> None:
+    folder = write("pictures", "A")
     (tmp_path / name).write_text(text)
-    assert list(TableSource(tmp_path / name, 0).keys()) == ["A", "B"]
-    with pytest.raises((InvalidInputError, UnusableError), match=r"has no (column )?'file'"):
-        [entry.read() for entry in TableSource(tmp_path / name, 0)]
+    source = TableSource(tmp_path / name, 1000, [folder])
+    assert list(source.keys()) == ["A", "B"]
+    read = contents(source)
+    assert ("A", "pictures/A") in read
+    assert ("B", "! The file does not exist.") in read
+    assert any("The row has no 'file'" in reason for _, reason in read)
 
 
 def test_damaged_table_has_no_keys(tmp_path: Path) -> None:

@@ -35,7 +35,6 @@ class Catalogue:
     rows: dict[int, tuple[bytes, int, int]] = field(default_factory=dict)
     gone: list[int] = field(default_factory=list)
     new: list[int] = field(default_factory=list)
-    counted: int = 0
     moment: int = 0
 
     def deleted(self) -> Ids:

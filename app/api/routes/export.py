@@ -2,10 +2,10 @@
 
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from typing import Annotated, Any
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -40,7 +40,7 @@ class ExportResponse(StreamingResponse):
         format_: its format.
     """
 
-    def __init__(self, parts: Iterator[str], format_: ExportFormat) -> None:
+    def __init__(self, parts: Generator[str], format_: ExportFormat) -> None:
         self._parts, self._first = parts, next(parts)
         name = {"Content-Disposition": f'attachment; filename="images.{format_.value}"'}
         super().__init__(self._chunks(), headers=name, media_type=_MEDIA_TYPES[format_])
@@ -53,7 +53,8 @@ class ExportResponse(StreamingResponse):
             # The status is sent already. Ending before the last chunk closes the connection.
             log.warning("export aborted: %s", error)
         finally:
-            await to_thread.run_sync(self._parts.close, abandon_on_cancel=False)  # type: ignore[attr-defined]  # a generator
+            with CancelScope(shield=True):
+                await to_thread.run_sync(self._parts.close)
 
     async def _chunks(self) -> AsyncIterator[str]:
         yield self._first

@@ -2,7 +2,8 @@ r"""Parse a table of image files and their metadata: CSV or JSON Lines.
 
 The column `file` is a path relative to the table's folder; `key` and `label` are optional; every other column is
 metadata, and in JSON Lines so are the fields of an object `metadata`. The default key is the value of `file`, with `/`
-for `\`. The names of these three may be written in any case.
+for `\`. Without a column `file`, as in an export, the key is the path. The names of these three may be written in any
+case.
 
 The type of a CSV column is inferred from all its values: numbers (`-3`, `89.5`, but neither `007` nor `1e5`, which are
 probably ids), booleans (`true`, `false`, in any case), or else text. Where cells are not separated by commas, `89,5` is
@@ -16,7 +17,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from app.catalogue.metadata_patch import MetadataPatch
@@ -59,13 +60,11 @@ class TableLimits:
         rows: maximum number of rows.
         columns: maximum number of CSV columns.
         characters: maximum length of a row, over all its lines.
-        needs_file: whether rows must name a file; otherwise a table without the column `file` needs the column `key`.
     """
 
     rows: int
     columns: int = 1000
     characters: int = 1_000_000
-    needs_file: bool = True
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,7 @@ class Table:
     def _find_columns(self) -> Dialect:
         """Find the dialect, and infer the type of each column, in one pass over the table."""
         if self._dialect is None:
-            required = (FILE,) if self._limits.needs_file else (FILE, KEY)
-            dialect = find_dialect(self._lines, self._limits.columns, required)
+            dialect = find_dialect(self._lines, self._limits.columns, (FILE, KEY))
             unused = set() if dialect.decimal_comma else {"decimal comma"}
             forms = [set(_FORMS) - unused for _ in dialect.columns]
             for _, cells in self._cells(dialect):
@@ -165,10 +163,11 @@ class Table:
 
     def _row(self, line: int, fields: Mapping[str, Any]) -> Row:
         row, columns = _row(line, fields), self._dialect.columns if self._dialect else ()
-        needs_file = self._limits.needs_file or FILE in columns or not row.key
-        if needs_file and not row.file and row.problem is None:
-            return _unusable_row(line, fields, f"The row has no {FILE!r}.")
-        return row
+        if row.file or row.problem is not None:
+            return row
+        if row.key and FILE not in columns:
+            return replace(row, file=row.key)
+        return _unusable_row(line, fields, f"The row has no {FILE!r}.")
 
     def _lines(self) -> Iterator[str]:
         with self._open_text() as file:

@@ -5,7 +5,7 @@ A row's path starts from the table's folder, or else from one of the folders tha
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from app.common.unicode_names import PathFinder
@@ -66,17 +66,16 @@ class TableSource:
         Raises:
             InvalidInputError: the table cannot be read to its end.
         """
-        limits = {**self._job.limits, "needs_file": False}
-        yield from (key for _, key in self._rows(replace(self._job, limits=limits)))
+        yield from (key for _, key in self._rows())
 
     def files(self) -> Iterator[Path]:
         """Yield the files of all rows that can be read, where they were found."""
         with suppress(InvalidInputError):
-            yield from (path for file, _ in self._rows(self._job) if (path := self._find(file)) is not None)
+            yield from (path for file, _ in self._rows() if (path := self._find(file)) is not None)
 
-    def _rows(self, job: ReaderJob) -> Iterator[tuple[str, str]]:
+    def _rows(self) -> Iterator[tuple[str, str]]:
         """Yield file and key of the rows without a problem."""
-        with Reader(self._path, job, Stop()) as reader:
+        with Reader(self._path, self._job, Stop()) as reader:
             for row in reader.read(_file_and_key):
                 if row is not None:
                     yield row
@@ -91,7 +90,7 @@ class TableSource:
         """Return where files were looked for if none of them exists; None if one does, or the table has none."""
         first, count = None, 0
         with suppress(InvalidInputError):
-            for file, _ in self._rows(self._job):
+            for file, _ in self._rows():
                 if self._find(file) is not None:
                     return None
                 first, count = first if first is not None else file, count + 1

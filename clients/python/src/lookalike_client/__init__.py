@@ -12,6 +12,7 @@ busy. Every call is idempotent: an added image is identified by its key or the h
 
 from lookalike_client.async_client import AsyncLookalike
 from lookalike_client.batching import MAX_BATCH_BYTES, MAX_BATCH_IMAGES
+from lookalike_client.bulk import Deletion, Restored, TrashedImage, TrashPage
 from lookalike_client.client import Lookalike
 from lookalike_client.duplicates import AddedFields, DuplicateGroup, DuplicatePage, MergeResult
 from lookalike_client.endpoints import UNCHANGED
@@ -50,6 +51,7 @@ __all__ = [
     "CatalogueImage",
     "ClientError",
     "CodeQuality",
+    "Deletion",
     "DuplicateGroup",
     "DuplicatePage",
     "EntryWarning",
@@ -70,8 +72,11 @@ __all__ = [
     "NewImage",
     "ProblemError",
     "Rejection",
+    "Restored",
     "RetryPolicy",
     "SearchResult",
     "Stats",
+    "TrashPage",
+    "TrashedImage",
     "UnreachableError",
 ]

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
+from lookalike_client import bulk, endpoints, searches
 from lookalike_client import duplicates as duplicate_calls
-from lookalike_client import endpoints, searches
 from lookalike_client.batching import BatchLimit
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ class ApiMethods:
     delete = ApiMethod(endpoints.delete)
     delete_many = ApiMethod(endpoints.delete_many)
     delete_matching = ApiMethod(endpoints.delete_matching)
+    update_images = ApiMethod(bulk.update_images)
+    delete_images = ApiMethod(bulk.delete_images)
+    restore_images = ApiMethod(bulk.restore_images)
+    trash_page = ApiMethod(bulk.trash_page)
+    empty_trash = ApiMethod(bulk.empty_trash)
+    export = ApiMethod(bulk.export)
     original = ApiMethod(endpoints.original)
     thumbnail = ApiMethod(endpoints.thumbnail)
     seen = ApiMethod(endpoints.seen)
