@@ -11,6 +11,7 @@ from app.catalogue.filters.sql import Condition, filter_condition
 from app.common.unicode_names import nfc
 from app.errors import InvalidInputError, SelectionChangedError
 from app.search.filter import Filter
+from app.search.words import TextQuery
 
 # Images in one change. Other changes wait for it: about 10 s for so many.
 MAX_SELECTED = 100_000
@@ -24,12 +25,14 @@ class Selection:
         ids, keys: they are these.
         label: they have this label.
         filter: they match this filter.
+        words: they have these words.
     """
 
     ids: Collection[int] | None = None
     keys: Collection[str] | None = None
     label: str | None = None
     filter: Filter | None = None
+    words: TextQuery | None = None
 
     @property
     def condition(self) -> Condition:
@@ -37,7 +40,7 @@ class Selection:
         return and_(
             true() if self.ids is None else among_ids(Image.id, self.ids),
             true() if self.keys is None else Image.key == any_(literal(self._stored_keys(), ARRAY(Text))),
-            filter_condition(self.label, self.filter),
+            filter_condition(self.label, self.filter, self.words),
         )
 
     def missing(self, session: Session) -> list[str]:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.dependencies import MAX_ID, FilterDep, Label, ServiceDep
+from app.api.dependencies import MAX_ID, FilterDep, Label, ServiceDep, WordsDep
 from app.api.schemas.images import PROBLEM
 from app.catalogue.selection import Selection
 from app.errors import InvalidInputError, UnavailableError
@@ -77,6 +77,7 @@ def export_images(
     ] = ExportFormat.JSONL,
     label: Label | None = None,
     filter_: FilterDep = None,
+    words: WordsDep = None,
     ids: Annotated[
         str | None,
         Query(max_length=_MAX_IDS_TEXT, description="Only these ids, separated by commas.", examples=["17,18"]),
@@ -86,7 +87,7 @@ def export_images(
 
     `lookalike index FOLDER --table EXPORT` reads the file again.
     """
-    selection = Selection(None if ids is None else _parse_ids(ids), None, label, filter_)
+    selection = Selection(None if ids is None else _parse_ids(ids), None, label, filter_, words)
     return ExportResponse(export(service.database, selection, format_), format_)
 
 

@@ -13,6 +13,7 @@ from app.catalogue.selection import MAX_SELECTED, Selection
 from app.catalogue.trash import expires_at
 from app.errors import InvalidInputError
 from app.search.filter import parse_filter
+from app.search.words import parse_text
 
 _TEXT = r"^[^\x00]*$"
 _Ids = Annotated[list[Annotated[int, Field(ge=1, le=MAX_ID)]], Field(max_length=MAX_SELECTED)]
@@ -20,7 +21,7 @@ _Keys = Annotated[list[Annotated[str, Field(max_length=512, pattern=_TEXT)]], Fi
 
 
 class SelectionIn(BaseModel):
-    """Images to change: `ids`, or `keys`, or those with a `label` that match a `filter`, and how many they are."""
+    """Images to change: `ids`, `keys`, or those with a `label`, a `filter` and a `text`; and how many they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,24 +31,27 @@ class SelectionIn(BaseModel):
     filter: dict[str, Any] | None = Field(
         default=None, description="As the parameter `filter` of a search, but an object. `{}` matches every image."
     )
+    text: str | None = Field(default=None, description="Words, as the parameter `text` of `GET /images`.")
     expected: int = Field(
         ge=0, description="The number of images that this selects. If it is another, nothing changes: 409."
     )
 
     @model_validator(mode="after")
     def _one_kind(self) -> "SelectionIn":
-        by_filter = self.label is not None or self.filter is not None
+        by_filter = any(one is not None for one in (self.label, self.filter, self.text))
         if (self.ids is not None) + (self.keys is not None) + by_filter != 1:
-            raise ValueError("Select images by one of `ids`, `keys`, or `label` and `filter`")
+            raise ValueError("Select images by one of `ids`, `keys`, or `label`, `filter` and `text`")
         return self
 
     def selection(self) -> Selection:
         """Return the selection.
 
         Raises:
-            InvalidInputError: the filter is not valid.
+            InvalidInputError: the filter or the text is not valid.
         """
-        return Selection(self.ids, self.keys, self.label, None if self.filter is None else _parsed(self.filter))
+        filter_ = None if self.filter is None else _parsed(self.filter)
+        words = None if self.text is None else parse_text(self.text)
+        return Selection(self.ids, self.keys, self.label, filter_, words)
 
 
 class UpdateManyIn(SelectionIn):
