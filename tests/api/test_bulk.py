@@ -153,6 +153,20 @@ def test_too_many_images_are_rejected(client: TestClient, monkeypatch: pytest.Mo
     assert len(records(client)) == 4
 
 
+def test_words_select_what_they_find(client: TestClient) -> None:
+    about = [{"key": "one", "note": "red boots"}, {"key": "two", "note": "a boot"}, {"key": "three", "note": "hat"}]
+    add_images(client, random_image(1), random_image(2), random_image(3), metadata=about)
+    lines = client.get("/images/export", params={"text": "boot"}).text.splitlines()
+    assert len(lines) == 2
+    assert client.post("/images/update", json={"text": "boot", "expected": 3, "set_label": "x"}).status_code == 409
+    body = {"filter": {"note": "red boots"}, "text": "boot", "expected": 1, "set_label": "x"}
+    assert client.post("/images/update", json=body).json() == {"changed": 1}
+    assert {key: one["label"] for key, one in records(client).items()} == {"one": "x", "two": None, "three": None}
+    answer = client.post("/images/delete", json={"text": "boot " * 200, "expected": 0})
+    assert (answer.status_code, "at most 512" in answer.json()["detail"]) == (422, True)
+    assert client.post("/images/delete", json={"text": "boot", "ids": [1], "expected": 0}).status_code == 422
+
+
 def test_deleted_images_are_nowhere_but_in_the_trash(client: TestClient) -> None:
     ids = filled(client, 4)
     deletion = delete(client, ids[1], ids[2])

@@ -92,7 +92,7 @@ def set_field(page: Page) -> None:
 
 
 def trash(page: Page) -> None:
-    picture = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(gradient(), "PNG")}
+    picture: FilePayload = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(gradient(), "PNG")}
     added = page.request.post("/index", multipart={"images": picture}).json()["items"][0]["id"]
     page.request.delete(f"/images/{added}")
     page.goto("/?trash")

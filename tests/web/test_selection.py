@@ -225,6 +225,20 @@ def test_all_that_match_are_changed_by_their_filter(page: Page, own: list[str], 
     assert [catalogue.get(f"/images/{one}").json()["label"] for one in own] == ["own"] * 2 + ["many"] * 4
 
 
+def test_all_that_words_find_are_changed_together(page: Page, own: list[str], catalogue: httpx2.Client) -> None:
+    for image_id in own[:4]:
+        catalogue.patch(f"/images/{image_id}", json={"metadata": {"note": "zeppelins"}})
+    page.goto("/?sort=n&text=zeppelin")
+    expect(page.locator("#heading")).to_have_text("4 pictures match")
+    box(page, 1).click()
+    bar(page).get_by_role("button", name="Select all 4 that match").click()
+    assert len(export(page, "JSON Lines").splitlines()) == 4
+    bar(page).get_by_role("button", name="Delete…").click()
+    page.get_by_role("dialog", name="Delete 4 pictures?").get_by_role("button", name="Delete").click()
+    expect(page.locator("#heading")).to_have_text("No pictures match")
+    assert [catalogue.get(f"/images/{one}").status_code for one in own] == [404] * 4 + [200] * 2
+
+
 def test_a_selection_changed_meanwhile_is_told_and_nothing_is_done(
     listed: Page, catalogue: httpx2.Client, own: list[str]
 ) -> None:

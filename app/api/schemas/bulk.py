@@ -49,8 +49,9 @@ class SelectionIn(BaseModel):
         Raises:
             InvalidInputError: the filter or the text is not valid.
         """
-        passing = None if self.filter is None else _parsed(self.filter)
-        return Selection(self.ids, self.keys, self.label, passing, None if self.text is None else parse_text(self.text))
+        filter_ = None if self.filter is None else _parsed(self.filter)
+        words = None if self.text is None else parse_text(self.text)
+        return Selection(self.ids, self.keys, self.label, filter_, words)
 
 
 class UpdateManyIn(SelectionIn):
