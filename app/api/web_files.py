@@ -1,9 +1,8 @@
 """Files of the web pages, read once at start, and compressed once.
 
 Scripts and styles have URLs with a hash of all of them, such as `/web/3f5a…/app.js`, which browsers may keep for ever.
-The hash is a folder, so that relative imports need no rewriting. A page is revalidated on every visit, names the
-current hash, preloads all modules that its scripts import, and has its styles in one file. Comments on lines of their
-own are not sent.
+The hash is a folder, so that relative imports need no rewriting. A page is revalidated on every visit, and loads one
+script and one style, which are all of its scripts and styles. Comments on lines of their own are not sent.
 
 With any other hash, and without one, a URL has the current file, to be revalidated: a page that was open during an
 upgrade, or that comes from a replica of another version, still loads what it lacks.
@@ -23,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.api.bundle import bundle
 from app.api.conditional import is_not_modified
 from app.api.paths import app_path
 
@@ -32,8 +32,7 @@ CURRENT, ANY = "public, max-age=31536000, immutable", "no-cache"
 # Root paths for which a page is kept in memory.
 _CACHED_PAGES = 64
 _COMMENT_LINES = re.compile(r"^[ \t]*(?://.*|/\*(?:(?!\*/)[\s\S])*\*/)[ \t]*\n", re.MULTILINE)
-_IMPORT = re.compile(r'^(?:import|export)\b(?:[^;"]*\bfrom)?\s*"(\.{1,2}/[^"]+)"', re.MULTILINE)
-_ENTRY = re.compile(r'<script type="module" src="/web/([^"]+)"')
+_SCRIPT = re.compile(r' *<script type="module" src="/web/([^"]+)"></script>\n')
 _STYLE = re.compile(r' *<link rel="stylesheet" href="/web/([^"]+)">\n')
 _HASH = re.compile(r"[0-9a-f]{16}/")
 _NEVER = re.compile(r"\s*q=0(\.0*)?\s*")
@@ -89,7 +88,8 @@ class WebFiles:
 
     Attributes:
         version: the hash in the URLs.
-        files: the files by their path in the folder; `NAME.html.css` has all styles of a page, in its order.
+        files: the files by their path in the folder; `NAME.html.js` and `NAME.html.css` are all scripts and
+            styles of a page.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,8 +100,7 @@ class WebFiles:
                 self.files[path.relative_to(folder).as_posix()] = WebFile(text, MEDIA_TYPES[path.suffix])
         self._pages = {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*.html")}
         for name, html in self._pages.items():
-            styles = "".join(self.files[style].text for style in _STYLE.findall(html))
-            self.files[f"{name}.css"] = WebFile(styles, MEDIA_TYPES[".css"])
+            self._add_joined(name, html)
         tree = "\n".join(f"{name} {file.digest}" for name, file in self.files.items())
         self.version = hashlib.sha256(tree.encode()).hexdigest()[:16]
         self.page = lru_cache(_CACHED_PAGES)(self._page)
@@ -121,25 +120,21 @@ class WebFiles:
         caching = CURRENT if path.startswith(f"{self.version}/") else ANY
         await file.response(Headers(scope=scope), {"Cache-Control": caching})(scope, receive, send)
 
+    def _add_joined(self, page: str, html: str) -> None:
+        """Join the scripts and the styles of a page."""
+        texts = {name: file.text for name, file in self.files.items()}
+        script = bundle(texts, _SCRIPT.findall(html), posixpath.dirname(page))
+        self.files[f"{page}.js"] = WebFile(script, MEDIA_TYPES[".js"])
+        styles = "".join(texts[style] for style in _STYLE.findall(html))
+        self.files[f"{page}.css"] = WebFile(styles, MEDIA_TYPES[".css"])
+
     def _page(self, name: str, root_path: str) -> WebFile:
         """Return an HTML page of the folder, with URLs below a root path."""
-        html = self._pages[name]
-        modules = {module for entry in _ENTRY.findall(html) for module in self._imports(entry)}
-        links = "".join(f'    <link rel="modulepreload" href="/web/{module}">\n' for module in sorted(modules))
-        style = f'    <link rel="stylesheet" href="/web/{name}.css">\n'
-        html = _STYLE.sub("", html).replace("  </head>", f"{style}{links}  </head>", 1)
+        joined = (
+            f'    <link rel="stylesheet" href="/web/{name}.css">\n'
+            f'    <script type="module" src="/web/{name}.js"></script>\n'
+        )
+        html = _STYLE.sub("", _SCRIPT.sub("", self._pages[name])).replace("  </head>", f"{joined}  </head>", 1)
         return WebFile(
             html.replace('="/web/', f'="/web/{self.version}/').replace('="/', f'="{root_path}/'), "text/html"
         )
-
-    def _imports(self, entry: str) -> set[str]:
-        """Return the modules that a module imports, directly or through others."""
-        found, waiting = set[str](), [entry]
-        while waiting:
-            module = waiting.pop()
-            for specifier in _IMPORT.findall(self.files[module].text):
-                imported = posixpath.normpath(posixpath.join(posixpath.dirname(module), specifier))
-                if imported not in found:
-                    found.add(imported)
-                    waiting.append(imported)
-        return found
