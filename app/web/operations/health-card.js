@@ -1,8 +1,9 @@
 /** Card: whether the service is ready, and the size of the catalogue. */
 
-import { badge, card, figures, formatBytes, heading } from "./parts.js";
+import { BASE } from "../common/base-url.js";
 import { el } from "../common/dom.js";
 import { pluralise } from "../common/format.js";
+import { badge, card, figures, formatBytes, heading } from "./parts.js";
 
 /** @import { State } from "./operations.js" */
 
@@ -34,5 +35,5 @@ export function healthCard({ ready, stats, trash }) {
 function trashFigure(trash) {
   if (!trash) return [];
   const size = `${pluralise(trash.count, "picture")}${trash.more ? " or more" : ""}`;
-  return [["In the trash", size]];
+  return [["In the trash", el("a", { href: new URL("?trash", BASE).href }, size)]];
 }

@@ -4,9 +4,9 @@
  * A card is rendered again only if its data have changed, so that the focus and open details stay.
  */
 
+import { fetchResponse } from "../api/fetch.js";
 import { request, requestJson } from "../api/request.js";
 import { closeSession, hasKey } from "../api/session.js";
-import { fetchResponse } from "../api/fetch.js";
 import { byId } from "../common/dom.js";
 import { HttpError } from "../common/errors.js";
 import { healthCard } from "./health-card.js";
