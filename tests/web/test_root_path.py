@@ -54,7 +54,7 @@ def test_page_works_below_a_path(page: Page, below: str) -> None:
 
     page.set_input_files("#file", {"name": "given.png", "mimeType": "image/png", "buffer": random_image(1)})
     expect(page).to_have_url(re.compile(rf"{PREFIX}/\?upload="))
-    expect(page.locator(".tile .band").first).to_have_text("Very similar")
+    expect(page.locator(".tile")).to_have_count(3)
 
     page.locator("a.brand").click()
     expect(page).to_have_url(re.compile(rf"{PREFIX}/$"))
