@@ -21,6 +21,7 @@ PATHS = {
     "/images/export": {"get"},
     "/trash": {"get", "delete"},
     "/trash/restore": {"post"},
+    "/trash/{image_id}/thumbnail": {"get"},
     "/images/{image_id}": {"get", "patch", "delete"},
     "/images/{image_id}/original": {"get"},
     "/images/{image_id}/thumbnail": {"get"},
