@@ -1,4 +1,4 @@
-"""Read the examples of `POST /search`: a form with files, query parameters, or a JSON body."""
+"""Read the examples of `POST /search`: a form with files, query parameters, a JSON body, or an image as the body."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import Depends, File, Form, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError, WithJsonSchema
-from starlette.datastructures import Headers
 
 from app.api.known_parameters import Declared, json_errors
 from app.common.json_values import RepeatedNameError, unique_names
@@ -16,6 +15,8 @@ from app.search import examples
 from app.search.examples import KEY_PREFIX, MAX_EXAMPLES, Source, Upload, parse_reference
 
 JSON = "application/json"
+# A body of these types, and of `image/…`, is an image; its real format is read from its bytes.
+_IMAGE, _BYTES = "image/*", "application/octet-stream"
 # Sixteen keys of maximum length take much less.
 MAX_JSON_BYTES = 65_536
 _FORM = "multipart/form-data"
@@ -59,6 +60,7 @@ OPENAPI: dict[str, Any] = {
         "content": {
             _FORM: {"encoding": {name: {"style": "form", "explode": True} for name in ("like", "unlike")}},
             JSON: {"schema": ExamplesIn.model_json_schema()},
+            _IMAGE: {"schema": {"type": "string", "format": "binary"}},
         }
     }
 }
@@ -96,9 +98,11 @@ async def get_examples(
         InvalidInputError, RequestValidationError: the weights or the JSON body are not valid.
         TooLargeError: the JSON body is too large.
     """
-    body = _parse_body(await request.body()) if _is_json(request.headers) else ExamplesIn()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().casefold()
+    body = _parse_body(await request.body()) if media_type == JSON else ExamplesIn()
+    raw = [_raw_upload(await request.body())] if media_type.startswith("image/") or media_type == _BYTES else []
     sources: dict[examples.Field, Sequence[Source]] = {
-        "image": [_upload(file) for file in image],
+        "image": raw or [_upload(file) for file in image],
         "unlike_image": [_upload(file) for file in unlike_image],
         "like": [*map(parse_reference, (*more_like, *like)), *body.like],
         "unlike": [*map(parse_reference, (*more_unlike, *unlike)), *body.unlike],
@@ -107,10 +111,6 @@ async def get_examples(
 
 
 ExamplesDep = Annotated[SentExamples, Depends(get_examples)]
-
-
-def _is_json(headers: Headers) -> bool:
-    return headers.get("content-type", "").partition(";")[0].strip().casefold() == JSON
 
 
 def _parse_body(body: bytes) -> ExamplesIn:
@@ -140,6 +140,10 @@ def _parse_weights(text: str) -> Weights:
 def _in_body(error: ValidationError, *place: str) -> RequestValidationError:
     found = error.errors(include_url=False, include_input=False, include_context=False)
     return RequestValidationError([{**one, "loc": ("body", *place, *one["loc"])} for one in found])
+
+
+def _raw_upload(body: bytes) -> Upload:
+    return Upload("", lambda: body)
 
 
 def _upload(file: UploadFile) -> Upload:

@@ -287,10 +287,35 @@ def test_form_parts_without_file_names_are_files(truth: Truth) -> None:
     assert answer.json()["results"] == search(truth, json=body)["results"]
 
 
+@pytest.mark.parametrize("media_type", ["image/png", "image/jpeg", "IMAGE/*; q=1", "application/octet-stream"])
+def test_image_as_the_body_gives_the_result_of_the_form(truth: Truth, media_type: str) -> None:
+    headers, parameters = {"Content-Type": media_type}, {"k": 5, "unlike": "key 20", "explain": True}
+    found = search(truth, parameters=parameters, content=image(3), headers=headers)
+    assert found["results"] == search(truth, parameters=parameters, files={"image": image(3)})["results"]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content", "code", "field"),
+    [
+        ("image/jpeg", b"no image", "image_format_unsupported", "image"),
+        ("image/jpeg", b"", "image_empty", "image"),
+        ("text/plain", b"no image", "invalid_request", "image"),
+        ("application/x-www-form-urlencoded", b"\xff\xd8\xff", "invalid_request", None),
+        ("", b"\xff\xd8\xff", "invalid_request", "image"),
+    ],
+)
+def test_bodies_that_are_no_image_return_422(
+    truth: Truth, media_type: str, content: bytes, code: str, field: str | None
+) -> None:
+    answer = truth.client.post("/search", content=content, headers={"Content-Type": media_type})
+    assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
+    assert field is None or field in {one["field"] for one in answer.json()["errors"]}
+
+
 def test_json_and_form_are_described(client: TestClient) -> None:
     schema: dict[str, Any] = client.get("/openapi.json").json()
     content = schema["paths"]["/search"]["post"]["requestBody"]["content"]
-    assert set(content) == {"multipart/form-data", "application/json"}
+    assert set(content) == {"multipart/form-data", "application/json", "image/*"}
     assert set(content["application/json"]["schema"]["properties"]) == {"like", "unlike", "weights"}
     example = content["application/json"]["schema"]["example"]
     assert set(json.loads(json.dumps(example))) == {"like", "unlike", "weights"}
