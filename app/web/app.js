@@ -31,6 +31,7 @@ import { Strip } from "./search/strip.js";
 import { Toolbar } from "./search/toolbar.js";
 import { pictureView, uploadView } from "./search/views.js";
 import { WordSearch } from "./search/words.js";
+import { snippetButtons } from "./snippets/snippets.js";
 
 /** @import { PickedFile } from "./add/files.js" */
 /** @import { Picture } from "./api/client.js" */
@@ -324,6 +325,8 @@ class Page {
     else this.strip.clear();
     this.words.show(route.query.text);
     this.toolbar.show(route.query, view);
+    const request = view.request && { ...view.request, needsKey: hasKey() };
+    byId("snippets").replaceChildren(...(request ? [snippetButtons(request)] : []));
   }
 
   /**
